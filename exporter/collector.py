@@ -1,0 +1,357 @@
+"""All that a collector imports from the engine: Collector, item, fetched, Result, Status and their kin."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
+
+from pydantic import Field
+
+from exporter.options import Duration, Options
+
+if TYPE_CHECKING:
+    from exporter.evidence import Evidence, EvidenceRule, Record
+    from exporter.state import ItemView
+    from exporter.threads import Threads
+
+__all__ = [
+    "CRITICAL",
+    "INFO",
+    "WARNING",
+    "Cannot",
+    "Client",
+    "Collector",
+    "Context",
+    "Item",
+    "Mode",
+    "NoTarget",
+    "Options",
+    "Result",
+    "SectionSettings",
+    "Severity",
+    "Status",
+    "Target",
+    "failed",
+    "fetched",
+    "item",
+    "ok",
+    "unknown",
+    "warning",
+    "worst",
+]
+
+
+class Severity(StrEnum):
+    """How much it matters that a line is true."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+
+
+class Mode(StrEnum):
+    """How a line is verified."""
+
+    PROBE = "probe"
+    EVIDENCE = "evidence"
+    PROBE_AND_EVIDENCE = "probe+evidence"
+    DERIVED = "derived"
+
+
+class Status(StrEnum):
+    """What is known of a line. Only OK and WARNING count as true."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    WAIVED = "waived"
+    NOT_APPLICABLE = "not_applicable"
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the line counts as true: `checklist_item_ok` is 1."""
+        return self in (Status.OK, Status.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The verdict of one item: a status and one full sentence that says what was seen.
+
+    `measurements` are plain numbers in base units, named with their unit (`free_bytes`). `valid_until` is the moment
+    from which the result no longer holds (evidence expires); `evidence` are the records it rests on.
+    """
+
+    status: Status
+    summary: str
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    valid_until: datetime | None = None
+    evidence: tuple[Record, ...] = ()
+
+
+def ok(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
+    """Seen to be true."""
+    return Result(Status.OK, summary, measurements, valid_until)
+
+
+def warning(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
+    """Seen to be true, but close to its limit."""
+    return Result(Status.WARNING, summary, measurements, valid_until)
+
+
+def failed(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
+    """Seen to be false."""
+    return Result(Status.FAILED, summary, measurements, valid_until)
+
+
+def unknown(summary: str, **measurements: float) -> Result:
+    """Could not be seen."""
+    return Result(Status.UNKNOWN, summary, measurements)
+
+
+# Worst first: what was seen to be false outweighs what could not be seen.
+_BADNESS = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
+
+
+def worst(*results: Result) -> Result:
+    """Several verdicts on one line as one: the worst status, with the sentences that have it (all, when all are ok).
+
+    Measurements of all are kept (a later one wins), the earliest `valid_until` holds. Raises ValueError without results.
+    """
+    if not results:
+        raise ValueError("worst() needs at least one result.")
+    status = next(status for status in _BADNESS if any(result.status is status for result in results))
+    summaries = dict.fromkeys(result.summary for result in results if result.status is status)
+    return Result(
+        status,
+        " ".join(summaries),
+        {name: value for result in results for name, value in result.measurements.items()},
+        min((result.valid_until for result in results if result.valid_until), default=None),
+        tuple(dict.fromkeys(record for result in results for record in result.evidence)),
+    )
+
+
+class Cannot(Exception):  # noqa: N818  # reads as what it says: raise Cannot("see the replica")
+    """Something could not be seen; its text is the full sentence a user reads. The item becomes `unknown`."""
+
+
+class Target(Options):
+    """One thing that a section looks at. An option given in the section is the default of all its targets."""
+
+    name: str = Field(pattern=r"^\S(.{0,126}\S)?$", description="Name of the target, used as the `target` label.")
+
+
+class SectionSettings(Options):
+    """Options that every section has."""
+
+    every: Duration = Field(timedelta(minutes=1), gt=timedelta(0), description="How often the section is verified.")
+    timeout: Duration = Field(
+        timedelta(seconds=10), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
+    stale_after: Duration | None = Field(
+        None, gt=timedelta(0), description="Age from which a result counts as `unknown`; three times `every` by default."
+    )
+    team: str = Field("", description="Team that owns the section: the `team` label, and what the page filters by.")
+    runbook_url: str = Field("", description="Page that says what to do when a line of the section is not true.")
+    objective: float = Field(1.0, ge=0, le=1, description="Share of the section's lines that shall be true (0 to 1).")
+    not_applicable: str | dict[str, str] | None = Field(
+        None, description="Why the section, or each item named, does not apply; the reason is shown."
+    )
+    valid_for: dict[str, Duration] = Field(
+        default_factory=dict, description="Item name to how long its evidence is valid, where the default does not suit."
+    )
+
+
+SettingsT = TypeVar("SettingsT", bound=SectionSettings)
+TargetT = TypeVar("TargetT", bound="Target | None")
+ClientT = TypeVar("ClientT", bound="Client[Any]")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NoTarget: TypeAlias = None
+"""For sections that look at no configured targets: `Collector[Settings, NoTarget]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the checklist and the method that verifies it."""
+
+    name: str
+    line: str
+    severity: Severity
+    mode: Mode
+    description: str
+    needs: tuple[str, ...]
+    evidence: EvidenceRule | None
+    verify: Callable[[Any], Awaitable[Result]]
+
+
+def item(
+    line: str,
+    *,
+    severity: Severity,
+    mode: Mode = Mode.PROBE,
+    needs: Iterable[str] = (),
+    evidence: EvidenceRule | None = None,
+) -> Callable[[Callable[[Any], Awaitable[Result]]], Any]:
+    """Declare that a method verifies `line` (verbatim).
+
+    The method's name is the item's name, its docstring the explanation shown on the item's page. `needs` names the rights and
+    settings it takes. `evidence` is the rule by which records for it are judged, for the modes that take evidence.
+    """
+
+    def declare(method: Callable[[Any], Awaitable[Result]]) -> Callable[[Any], Awaitable[Result]]:
+        declared = Item(
+            name=cast("Any", method).__name__,
+            line=line,
+            severity=severity,
+            mode=mode,
+            description=method.__doc__ or "",
+            needs=tuple(needs),
+            evidence=evidence,
+            verify=method,
+        )
+        cast("Any", method).__checklist_item__ = declared
+        return method
+
+    return declare
+
+
+def fetched(method: Callable[[Any], Coroutine[Any, Any, T]]) -> Callable[[Any], Coroutine[Any, Any, T]]:
+    """Ask once a run, share the answer (or the exception) among the items.
+
+    The question runs in a task of its own, so that an item that runs out of time does not cancel it for the others.
+    """
+
+    @functools.wraps(method)
+    async def shared(self: Collector[Any, Any]) -> T:
+        return cast("T", await self.share(method.__name__, functools.partial(method, self)))
+
+    return shared
+
+
+class Client(Generic[T]):
+    """A connection to a shared server (`clients.<name>` in the configuration), one per process, used by several sections.
+
+    Subclasses set `name` (the key), `Settings` (its options) and override `close`. A client connects when first asked, never in
+    `__init__`, and bounds time, size and connections itself.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[Options]]
+
+    def __init__(self, settings: T, threads: Threads) -> None:
+        self.settings = settings
+        self.threads = threads
+
+    async def close(self) -> None:
+        """Let go of every connection. Called when the process ends and when the client's settings changed."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a run may use besides its settings.
+
+    `memory` is the target's own and outlives the run (for deltas between two looks); `view` reads the present
+    state of every item (for derived items).
+    """
+
+    environment: str
+    release: str | None
+    now: Callable[[], datetime]
+    evidence: Evidence
+    threads: Threads
+    clients: Mapping[str, Client[Any]] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
+    view: Callable[[], Iterable[ItemView]] = tuple
+
+
+class Collector(Generic[SettingsT, TargetT]):
+    """Verifies one section of the checklist. One instance is one run, on one target.
+
+    A subclass lives in `collectors/<group>/<section>.py`, whose docstring is the section's heading, verbatim. It sets `Settings`
+    (and `Target`, when it looks at targets), declares items with `@item` and facts with `@fetched`. `rights` tells how to
+    create the least privileged account it needs; `list` prints it.
+    """
+
+    Settings: ClassVar[type[SectionSettings]] = SectionSettings
+    Target: ClassVar[type[Target] | None] = None
+    rights: ClassVar[str] = ""
+
+    def __init__(self, settings: SettingsT, target: TargetT, context: Context) -> None:
+        self.settings = settings
+        self.target = target
+        self.context = context
+        self.resources = AsyncExitStack()
+        self._facts: dict[str, asyncio.Task[Any]] = {}
+
+    @classmethod
+    def items(cls) -> dict[str, Item]:
+        """The items that the class declares, by name, in their order."""
+        found = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(declared := getattr(value, "__checklist_item__", None), Item):
+                    found[name] = declared
+        return found
+
+    @classmethod
+    def section(cls) -> str:
+        """The `section` label: the name of the class's module."""
+        return cls.__module__.rpartition(".")[2]
+
+    async def open(self) -> None:
+        """Set up what every item of the run shares; override when there is such a thing. May raise: all items are then unknown."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Self]:
+        """One run: opened, and closed whatever happens. Facts still being fetched are cancelled first."""
+        async with self.resources:
+            try:
+                await self.open()
+                yield self
+            finally:
+                for task in self._facts.values():
+                    task.cancel()
+                await asyncio.gather(*self._facts.values(), return_exceptions=True)
+
+    async def share(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The answer to `ask`, asked at most once a run under this name. What it raises, every caller gets."""
+        task = self._facts.get(name)
+        if task is None:
+            task = self._facts[name] = asyncio.create_task(ask(), name=f"{self.section()}.{name}")
+        return cast("T", await asyncio.shield(task))
+
+    async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in a bounded thread; raises Cannot when the section's threads are all stuck."""
+        return await self.context.threads.run(self.section(), functools.partial(call, *args, **kwargs))
+
+    def client(self, kind: type[ClientT]) -> ClientT:
+        """The shared client of this kind; raises Cannot when the configuration has none."""
+        found = self.context.clients.get(kind.name)
+        if not isinstance(found, kind):
+            raise Cannot(f"clients.{kind.name} is not configured, so nothing was asked of it.")
+        return found
+
+    def has_client(self, kind: type[Client[Any]]) -> bool:
+        """Whether the configuration has a client of this kind."""
+        return kind.name in self.context.clients
+
+    async def attested(self, name: str) -> Result:
+        """The verdict on the evidence for this section's item `name`, by the rule in its decorator."""
+        declared = self.items()[name]
+        if declared.evidence is None:
+            raise TypeError(f"{self.section()}.{name} declares no evidence rule.")
+        rule = declared.evidence
+        if (valid_for := self.settings.valid_for.get(name)) is not None:
+            rule = replace(rule, valid_for=valid_for)
+        return await self.context.evidence.judge(self.section(), name, rule)
