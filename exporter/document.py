@@ -1,0 +1,95 @@
+"""The state of a checklist as one JSON document: what `check --format json` prints and `/api/v1/items` answers.
+
+`exporter/schemas/items.schema.json` describes it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from exporter.plan import Plan, Waiver
+from exporter.state import ItemView, Transition
+
+__all__ = ["document", "item_document", "schema", "transition_document"]
+
+
+def document(views: Iterable[ItemView], plan: Plan, now: datetime) -> dict[str, Any]:
+    """All `views`, as of `now`, ready for `json.dumps`. Times are UTC in ISO 8601, measurements in base units."""
+    return {
+        "environment": plan.environment,
+        "release": plan.release,
+        "generated_at": _time(now),
+        "items": [item_document(view) for view in views],
+    }
+
+
+def item_document(view: ItemView) -> dict[str, Any]:
+    """One element of `items`. `waiver` is the one that accepts the present status, null when none does."""
+    planned = view.planned
+    return {
+        "section": planned.section,
+        "item": planned.item,
+        "line": planned.line,
+        "group": planned.group,
+        "severity": planned.severity.value,
+        "mode": planned.mode.value if planned.mode else None,
+        "team": planned.team,
+        "status": view.status.value,
+        "summary": view.summary,
+        "targets": [
+            {
+                "target": target.target,
+                "status": target.status.value,
+                "summary": target.summary,
+                "measurements": _finite(target.measurements),
+            }
+            for target in view.targets
+        ],
+        "measurements": _finite(view.measurements),
+        "since": _time(view.since),
+        "last_run": _time(view.last_run),
+        "last_ok": _time(view.last_ok),
+        "valid_until": _time(view.valid_until),
+        "waiver": _waiver(view.waiver),
+        "evidence": [to_jsonable_python(record) for record in view.evidence],
+    }
+
+
+def transition_document(transition: Transition) -> dict[str, Any]:
+    """One change of status, as `/api/v1/transitions` lists it. `from` is null when the item had never been verified."""
+    return {
+        "section": transition.section,
+        "item": transition.item,
+        "from": transition.from_status.value if transition.from_status else None,
+        "to": transition.to_status.value,
+        "at": _time(transition.at),
+        "why": transition.why,
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `document`."""
+    text = files("exporter").joinpath("schemas", "items.schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def _finite(measurements: Mapping[str, float]) -> dict[str, float]:
+    """JSON has no NaN and no infinity: what could not be measured is left out."""
+    return {name: value for name, value in measurements.items() if math.isfinite(value)}
+
+
+def _time(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def _waiver(waiver: Waiver | None) -> dict[str, str] | None:
+    if waiver is None:
+        return None
+    return {"reason": waiver.reason, "owner": waiver.owner, "until": waiver.until.isoformat()}

@@ -1,0 +1,47 @@
+"""How the exporter itself fares: filled in by the daemon, read by `/metrics` and `/-/healthy`."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from datetime import datetime
+
+__all__ = ["Health"]
+
+
+@dataclass(slots=True)
+class Health:
+    """One instance per process. The daemon changes the fields, the others only read them.
+
+    `lag` is how many seconds the scheduler ran behind when it last ticked. `stuck_runs` are the ids of jobs whose run
+    outlived its deadline. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
+    once the first configuration is loaded.
+    """
+
+    version: str
+    revision: str = ""
+    started_at: datetime | None = None
+    ready: bool = False
+    leader: bool = True
+    last_tick: datetime | None = None
+    lag: float = 0.0
+    stuck_runs: tuple[str, ...] = ()
+    reload_successful: bool = True
+    reload_success_at: datetime | None = None
+    history_error: str | None = None
+    render_error: str | None = None
+    python: str = field(default_factory=platform.python_version)
+
+    def troubles(self, now: datetime, tick_limit: float = 30.0) -> list[str]:
+        """One full sentence for everything that is wrong with the exporter; empty when it is healthy.
+
+        `tick_limit` is the age in seconds from which the scheduler counts as stalled.
+        """
+        found = []
+        if self.last_tick is not None and (age := (now - self.last_tick).total_seconds()) > tick_limit:
+            found.append(f"The scheduler last ticked {age:.0f} s ago (limit {tick_limit:.0f} s).")
+        if self.stuck_runs:
+            found.append(f"Runs are stuck past their deadline: {', '.join(self.stuck_runs)}.")
+        if self.render_error:
+            found.append(self.render_error)
+        return found
