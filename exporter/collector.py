@@ -158,7 +158,9 @@ class SectionSettings(Options):
         timedelta(seconds=10), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     stale_after: Duration | None = Field(
-        None, gt=timedelta(0), description="Age from which a result counts as `unknown`; three times `every` by default."
+        None,
+        gt=timedelta(0),
+        description="Age from which a result counts as `unknown`; three times `every` by default.",
     )
     team: str = Field("", description="Team that owns the section: the `team` label, and what the page filters by.")
     runbook_url: str = Field("", description="Page that says what to do when a line of the section is not true.")
@@ -167,7 +169,8 @@ class SectionSettings(Options):
         None, description="Why the section, or each item named, does not apply; the reason is shown."
     )
     valid_for: dict[str, Duration] = Field(
-        default_factory=dict, description="Item name to how long its evidence is valid, where the default does not suit."
+        default_factory=dict,
+        description="Item name to how long its evidence is valid, where the default does not suit.",
     )
 
 
@@ -313,11 +316,15 @@ class Collector(Generic[SettingsT, TargetT]):
         """Set up what every item of the run shares; override when there is such a thing. May raise: all items are then unknown."""
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Self]:
-        """One run: opened, and closed whatever happens. Facts still being fetched are cancelled first."""
+    async def running(self, timeout: float | None = None) -> AsyncIterator[Self]:  # of opening alone
+        """One run: opened within `timeout` seconds, and closed whatever happens. Facts still being fetched are cancelled first.
+
+        Raises what `open` raises; TimeoutError when it takes too long.
+        """
         async with self.resources:
             try:
-                await self.open()
+                async with asyncio.timeout(timeout):
+                    await self.open()
                 yield self
             finally:
                 for task in self._facts.values():
@@ -329,7 +336,12 @@ class Collector(Generic[SettingsT, TargetT]):
         task = self._facts.get(name)
         if task is None:
             task = self._facts[name] = asyncio.create_task(ask(), name=f"{self.section()}.{name}")
-        return cast("T", await asyncio.shield(task))
+        try:
+            return cast("T", await asyncio.shield(task))
+        except asyncio.CancelledError:
+            if task.cancelled() and not cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+                raise Cannot(f"{self.section()} could not see its {name}: asking was cancelled half-way.") from None
+            raise
 
     async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in a bounded thread; raises Cannot when the section's threads are all stuck."""

@@ -21,7 +21,12 @@ class Options(BaseModel):
     """Options of the configuration: unknown keys and wrong types are errors, nothing is changed after loading."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False, protected_namespaces=()
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,
+        protected_namespaces=(),
     )
 
 

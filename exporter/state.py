@@ -135,6 +135,7 @@ class State:
 
     def __init__(self, plan: Plan, now: Callable[[], datetime], archive: Archive | None = None) -> None:
         self._now = now
+        self._started = now()
         self._archive = archive
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._deadlines: list[tuple[datetime, tuple[str, str]]] = []
@@ -162,11 +163,24 @@ class State:
             entries[key] = known
         self._entries = entries
         self.plan = plan
+        self._reset_deadlines(now)
+        self._touch()
+
+    def _reset_deadlines(self, now: datetime) -> None:
         self._deadlines = [
-            (due, key) for key, entry in entries.items() if (due := self._judge(entry, now).changes_at) is not None
+            (due, key) for key, entry in self._entries.items() if (due := self._due(entry, self._judge(entry, now)))
         ]
         heapq.heapify(self._deadlines)
-        self._touch()
+
+    def _due(self, entry: _Entry, judged: _Judged) -> datetime | None:
+        """When to look at an entry again though no run brings news."""
+        if entry.runs == 0 and entry.observations:
+            # Known from before a restart: its first run may come before its age counts as a change.
+            return min(judged.changes_at or self._patience(entry), self._patience(entry))
+        return judged.changes_at
+
+    def _patience(self, entry: _Entry) -> datetime:
+        return self._started + entry.planned.stale_after
 
     def _touch(self) -> None:
         self.version += 1
@@ -212,7 +226,7 @@ class State:
         for (key, target), observation in observed.items():
             fresh.setdefault(key, {})[target] = observation
         transitions: list[Transition] = []
-        settled: list[tuple[_Entry, _Entry, _Judged]] = []
+        settled: list[tuple[tuple[str, str], _Entry, _Judged]] = []
         for key in keys:
             entry = self._entries[key]
             new = replace(entry, observations=entry.observations | fresh.get(key, {}))
@@ -221,27 +235,21 @@ class State:
             judged = self._judge(new, now)
             if judged.status.is_ok and key in fresh:
                 new.last_ok = now
-            if judged.status is not new.status and self._settled(new, judged):
+            if judged.status is not new.status and self._is_news(new, judged, now):
                 transitions.append(Transition(*key, new.status, judged.status, now, judged.summary))
                 new.status, new.since = judged.status, now
-            settled.append((entry, new, judged))
+            settled.append((key, new, judged))
         if self._archive:
-            await self._archive.write(
-                transitions,
-                [
-                    (
-                        *(new.planned.section, new.planned.item),
-                        Remembered(new.status or judged.status, new.since, new.last_ok, new.observations),
-                    )
-                    for _, new, judged in settled
-                    if new.observations
-                ],
-            )
-        for _, new, judged in settled:
-            key = (new.planned.section, new.planned.item)
+            seen = [
+                (*key, Remembered(new.status or judged.status, new.since, new.last_ok, new.observations))
+                for key, new, judged in settled
+                if new.observations
+            ]
+            await self._archive.write(transitions, seen)
+        for key, new, judged in settled:
             self._entries[key] = new
-            if judged.changes_at is not None:
-                heapq.heappush(self._deadlines, (judged.changes_at, key))
+            if (due := self._due(new, judged)) is not None and due > now:
+                heapq.heappush(self._deadlines, (due, key))
         for transition in transitions:
             level = logging.INFO if transition.to_status.is_ok else logging.WARNING
             log.log(
@@ -254,18 +262,17 @@ class State:
                 transition.why,
             )
         if len(self._deadlines) > 64 + 4 * len(self._entries):
-            self._deadlines = [
-                (due, key) for key, entry in self._entries.items() if (due := self._judge(entry, now).changes_at)
-            ]
-            heapq.heapify(self._deadlines)
+            self._reset_deadlines(now)
         self._touch()
 
-    @staticmethod
-    def _settled(entry: _Entry, judged: _Judged) -> bool:
-        """Whether a change of status is news: not while some targets were never looked at after the first start."""
-        return bool(entry.planned.not_applicable) or all(t in entry.observations for t in entry.planned.targets) or (
-            judged.status is Status.FAILED
-        )
+    def _is_news(self, entry: _Entry, judged: _Judged, now: datetime) -> bool:
+        """Whether a change of status is a transition: not what only starting brings, before the first looks are in."""
+        if entry.runs == 0 and entry.observations and now < self._patience(entry):
+            return False
+        if not entry.planned.targets:
+            return entry.status is not None
+        looked_at = all(target in entry.observations for target in entry.planned.targets)
+        return looked_at or judged.status is Status.FAILED
 
     def _judge(self, entry: _Entry, now: datetime) -> _Judged:
         planned = entry.planned
@@ -337,7 +344,7 @@ class State:
             summary=judged.summary,
             targets=judged.targets,
             measurements=judged.result.measurements if judged.result else {},
-            since=entry.since,
+            since=entry.since if judged.status is entry.status or entry.runs else self._started,
             last_run=min(last_runs, default=None),
             last_ok=entry.last_ok,
             valid_until=judged.result.valid_until if judged.result else None,

@@ -1,0 +1,313 @@
+"""Bounded HTTP: whatever a server does, a request ends on time, reads at most so much, and says in one sentence what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+from pydantic import Field, field_validator
+
+from exporter.collector import Cannot
+from exporter.options import Duration, Options, Secret, Size, format_duration
+
+__all__ = ["Http", "HttpSettings", "Reply", "Trust", "tls_context"]
+
+
+class Trust(Options):
+    """Whom to trust, and who we are, when speaking TLS."""
+
+    ca_file: Path | None = Field(None, description="PEM file of the authorities to trust; the system's by default.")
+    cert_file: Path | None = Field(None, description="PEM file of the client certificate.")
+    key_file: Path | None = Field(None, description="PEM file of the client certificate's key.")
+    server_name: str | None = Field(None, description="Name to expect in the certificate, where it is not the host's.")
+    insecure_skip_verify: bool = Field(False, description="Do not verify the server's certificate.")
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The TLS context for this trust configuration, made once until one of its files changes.
+
+        Raises Cannot when a file cannot be read or is no PEM file.
+        """
+        return tls_context(self.ca_file, self.cert_file, self.key_file, verify=not self.insecure_skip_verify)
+
+
+def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, verify: bool) -> ssl.SSLContext:
+    """One TLS client context per trust configuration: building one costs as much as a hundred requests.
+
+    Raises Cannot when a file cannot be read or is no PEM file.
+    """
+    stamps = tuple(_stamp(path) for path in (ca_file, cert_file, key_file))
+    return _tls_context(ca_file, cert_file, key_file, verify, stamps)
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise Cannot(f"TLS file {path} cannot be read: {error.strerror}.") from None
+    return stat.st_mtime_ns, stat.st_size
+
+
+@functools.lru_cache(maxsize=64)
+def _tls_context(
+    ca_file: Path | None, cert_file: Path | None, key_file: Path | None, verify: bool, _stamps: tuple[object, ...]
+) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+        if cert_file is not None:
+            # A key with a passphrase must not make OpenSSL ask on the terminal.
+            context.load_cert_chain(cert_file, key_file, password=lambda: b"")
+    except OSError as error:  # ssl.SSLError is one
+        names = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
+        raise Cannot(f"TLS files {names} cannot be used: {error.strerror or error}.") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class HttpSettings(Options):
+    """How to reach an HTTP API."""
+
+    url: str = Field(description="Base address, with the path prefix if there is one, without credentials.")
+    username: str | None = Field(None, description="User for basic authentication.")
+    password: Secret | None = Field(None, description="Password for basic authentication.")
+    bearer_token: Secret | None = Field(None, description="Token sent as `Authorization: Bearer`.")
+    headers: dict[str, Secret] = Field(default_factory=dict, description="Headers to send, such as X-Scope-OrgID.")
+    tls: Trust = Field(Trust(), description="Whom to trust, and who we are.")
+    timeout: Duration = Field(
+        timedelta(seconds=5), gt=timedelta(0), description="How long one request may take in all."
+    )
+    max_bytes: Size = Field(16 * 2**20, gt=0, description="Largest reply that is read.")
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("expected an address that starts with http:// or https:// and names a host")
+        if parts.username or parts.password:
+            raise ValueError("expected no credentials in the address; use username and password")
+        if parts.query or parts.fragment:
+            raise ValueError("expected an address without query and fragment")
+        return url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply. `where` names what was asked, for sentences; it has no credentials and no query."""
+
+    where: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, with what is no UTF-8 replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON; raises Cannot when it is something else (a login page, half a reply)."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise Cannot(f"{self.where} answered {self.status} with {self.kind}, where JSON was expected.") from None
+
+    @property
+    def kind(self) -> str:
+        """What the body looks like, in words."""
+        if not self.body.strip():
+            return "an empty body"
+        if self.body.lstrip()[:1] == b"<":
+            return "an HTML page"
+        content_type = self.headers.get("content-type", "").partition(";")[0].strip()
+        return f"{len(self.body)} bytes of {content_type or 'unnamed content'} that do not parse"
+
+
+class Http:
+    """One API's connections: at most four at a time, kept for the next request.
+
+    Redirects are followed on the same host only, at most three. Nothing outside `HttpSettings` (proxy variables, netrc) is used.
+    """
+
+    def __init__(self, settings: HttpSettings, *, connections: int = 4) -> None:
+        self.settings = settings
+        self._connections = connections
+        self._client: httpx.AsyncClient | None = None
+        self._context: ssl.SSLContext | None = None
+
+    def _open(self) -> httpx.AsyncClient:
+        settings = self.settings
+        secure = settings.url.startswith("https:")
+        context = settings.tls.context if secure else _no_tls()
+        if self._client is None or context is not self._context:
+            headers = {"User-Agent": "checklist-exporter"}
+            headers |= {name: value.get_secret_value() for name, value in settings.headers.items()}
+            if settings.bearer_token:
+                headers["Authorization"] = f"Bearer {settings.bearer_token.get_secret_value()}"
+            auth = None
+            if settings.username is not None:
+                password = settings.password.get_secret_value() if settings.password else ""
+                auth = httpx.BasicAuth(settings.username, password)
+            self._context = context
+            self._client = httpx.AsyncClient(
+                auth=auth,
+                headers=headers,
+                verify=context,
+                trust_env=False,
+                timeout=None,  # noqa: S113  # one deadline for the whole request, below
+                limits=httpx.Limits(
+                    max_connections=self._connections, max_keepalive_connections=self._connections, keepalive_expiry=30
+                ),
+            )
+        return self._client
+
+    async def get(
+        self,
+        path: str = "",
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        expect: Collection[int] | None = (200,),
+        max_bytes: int | None = None,
+    ) -> Reply:
+        """GET; see `request`."""
+        return await self.request("GET", path, params=params, headers=headers, expect=expect, max_bytes=max_bytes)
+
+    async def request(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        content: bytes | None = None,
+        expect: Collection[int] | None = (200,),
+        max_bytes: int | None = None,
+    ) -> Reply:
+        """The reply to one request to `url` + `path`.
+
+        Raises Cannot when there was none in time, it was too large, redirected to another host, or had a status that is not in
+        `expect` (None expects any).
+        """
+        url = self.settings.url + path
+        where = f"{method} {_plain_url(url)}"
+        timeout = self.settings.timeout.total_seconds()
+        limit = max_bytes or self.settings.max_bytes
+        client = self._open()
+        try:
+            async with asyncio.timeout(timeout):
+                for _ in range(4):
+                    request = client.build_request(
+                        method,
+                        url,
+                        params=params,
+                        headers=headers,
+                        json=json,
+                        content=content,
+                        extensions=self._extensions(),
+                    )
+                    reply = await self._exchange(client, request, where, limit)
+                    if reply.status not in (301, 302, 303, 307, 308) or "location" not in reply.headers:
+                        break
+                    if expect is None or reply.status in expect:
+                        break
+                    url, params = self._redirected(request.url, reply, where), None
+                else:
+                    raise Cannot(f"{where} was redirected more than three times.")
+        except TimeoutError:
+            raise Cannot(f"{where} did not answer within {format_duration(self.settings.timeout)}.") from None
+        except httpx.HTTPError as error:
+            raise Cannot(_sentence(where, error)) from None
+        if expect is not None and reply.status not in expect:
+            raise Cannot(_refusal(where, reply, expect))
+        return reply
+
+    def _extensions(self) -> dict[str, Any]:
+        name = self.settings.tls.server_name
+        return {"sni_hostname": name} if name else {}
+
+    @staticmethod
+    async def _exchange(client: httpx.AsyncClient, request: httpx.Request, where: str, limit: int) -> Reply:
+        response = await client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > limit:
+                    raise Cannot(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
+        finally:
+            await response.aclose()
+        return Reply(where, response.status_code, response.headers, bytes(body))
+
+    @staticmethod
+    def _redirected(asked: httpx.URL, reply: Reply, where: str) -> str:
+        to = asked.join(reply.headers["location"])
+        if (to.host, to.port, to.scheme) != (asked.host, asked.port, asked.scheme):
+            raise Cannot(f"{where} was redirected to another host ({to.scheme}://{to.host}), which was not followed.")
+        return str(to)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+
+@functools.cache
+def _no_tls() -> ssl.SSLContext:
+    """A context for plain HTTP clients: httpx wants one, and its default loads certifi's bundle."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _plain_url(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _sentence(where: str, error: httpx.HTTPError) -> str:
+    """What went wrong, in one sentence, from the exceptions behind httpx's."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for cause in chain:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason})."
+        if isinstance(cause, ssl.SSLError):
+            return f"{where} failed: the TLS handshake failed ({cause.reason or cause})."
+        if isinstance(cause, ConnectionRefusedError):
+            return f"{where} failed: the connection was refused."
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{where} failed: {cause.strerror}."
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"{where} failed: the reply is not HTTP or ended too early."
+    return f"{where} failed: {str(error).rstrip('.') or type(error).__name__}."
+
+
+def _refusal(where: str, reply: Reply, expect: Collection[int]) -> str:
+    wanted = " or ".join(str(status) for status in expect)
+    if reply.status == 401:
+        return f"{where} answered 401: the credentials were not accepted."
+    if reply.status == 403:
+        return f"{where} answered 403: the credentials have no right to it."
+    if reply.status == 429:
+        retry = reply.headers.get("retry-after", "")
+        return f"{where} answered 429: too many requests{f' (retry after {retry[:40]} s)' if retry.isdigit() else ''}."
+    return (
+        f"{where} answered {reply.status} with {reply.kind if reply.status < 300 else 'an error'} (expected {wanted})."
+    )
