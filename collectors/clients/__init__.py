@@ -1,0 +1,1 @@
+"""Connections that sections share, one per process: `clients` in the configuration."""

@@ -1,0 +1,236 @@
+"""Prometheus and what speaks its HTTP API (Thanos, Mimir, VictoriaMetrics): queries, rules, targets, metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+from pydantic import Field
+
+from collectors.clients.shared import Shared
+from exporter.collector import Cannot, Client
+from exporter.http import Http, HttpSettings
+from exporter.options import Duration
+
+if TYPE_CHECKING:
+    from exporter.threads import Threads
+
+__all__ = [
+    "Alert",
+    "Metadata",
+    "Prometheus",
+    "PrometheusSettings",
+    "Rule",
+    "RuleGroup",
+    "Sample",
+    "ScrapeTarget",
+    "selector",
+]
+
+T = TypeVar("T")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+class PrometheusSettings(HttpSettings):
+    """How to reach Prometheus. A path prefix belongs to `url`, a tenant (X-Scope-OrgID) to `headers`."""
+
+    max_age: Duration = Field(
+        timedelta(seconds=15),
+        description="How long rules, targets and metadata are shared before they are asked again.",
+    )
+
+
+class _Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Part of a reply: only the fields that sections judge are decoded."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One series of an instant query. `value` may be NaN or infinite; `timestamp` is the evaluation's, in Unix seconds."""
+
+    labels: dict[str, str]
+    value: float
+    timestamp: float
+
+
+class Alert(_Struct, frozen=True):
+    """One firing or pending alert of a rule."""
+
+    labels: dict[str, str]
+    state: str
+    active_at: datetime | None = None
+
+
+class Rule(_Struct, frozen=True):
+    """One rule. `type` is `alerting` or `recording`, `health` is `ok`, `err` or `unknown`, `duration` its `for` in seconds."""
+
+    type: str
+    name: str
+    query: str
+    health: str = "unknown"
+    last_error: str = ""
+    last_evaluation: datetime | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    duration: float = 0
+    keep_firing_for: float = 0
+    state: str = ""
+    alerts: list[Alert] = []
+
+
+class RuleGroup(_Struct, frozen=True):
+    """Rules that are evaluated together, every `interval` seconds."""
+
+    name: str
+    file: str
+    rules: list[Rule]
+    interval: float = 0
+
+
+class ScrapeTarget(_Struct, frozen=True):
+    """One active scrape target. `health` is `up`, `down` or `unknown` (not scraped yet)."""
+
+    labels: dict[str, str]
+    scrape_pool: str
+    scrape_url: str
+    health: str
+    last_error: str = ""
+    last_scrape: datetime | None = None
+    last_scrape_duration: float = 0
+    scrape_interval: str = ""
+    scrape_timeout: str = ""
+
+
+class Metadata(_Struct, frozen=True):
+    """What a target says about one of its metrics."""
+
+    type: str
+    help: str = ""
+    unit: str = ""
+
+
+class _Answer(_Struct, Generic[T], frozen=True):
+    """The envelope of every reply. `infos` are hints about the expression and change nothing."""
+
+    status: str
+    data: T | msgspec.UnsetType = msgspec.UNSET
+    error: str = ""
+    error_type: str = ""
+    warnings: list[str] = []
+
+
+class _Query(_Struct, frozen=True):
+    result_type: str
+    result: msgspec.Raw
+
+
+class _Series(msgspec.Struct, frozen=True, gc=False):
+    metric: dict[str, str]
+    value: tuple[float, str] | None = None
+
+
+class _Groups(_Struct, frozen=True):
+    groups: list[RuleGroup]
+
+
+class _Targets(_Struct, frozen=True):
+    active_targets: list[ScrapeTarget]
+
+
+class Prometheus(Client[PrometheusSettings]):
+    """Asks Prometheus. Everything raises Cannot when there is no complete answer: an error, a partial one, another format."""
+
+    name = "prometheus"
+    Settings = PrometheusSettings
+
+    def __init__(self, settings: PrometheusSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._http = Http(settings)
+        self._rules = Shared(self._fetch_rules, settings.max_age)
+        self._targets = Shared(self._fetch_targets, settings.max_age)
+        self._metadata = Shared(self._fetch_metadata, settings.max_age)
+
+    async def query(self, expr: str, at: datetime | None = None) -> list[Sample]:
+        """The instant vector (a scalar is one sample without labels) that `expr` evaluates to, now or `at` a moment.
+
+        An empty list means that nothing matched. A sample seen here may be as old as Prometheus looks back (five minutes);
+        use `timestamp(...)` in the expression where that matters.
+        """
+        params = {"query": expr} | ({"time": f"{at.timestamp():.3f}"} if at else {})
+        answer = await self.ask("/api/v1/query", _Query, params)
+        try:
+            if answer.result_type == "scalar":
+                at_second, value = msgspec.json.decode(answer.result, type=tuple[float, str])
+                return [Sample({}, float(value), at_second)]
+            if answer.result_type == "vector":
+                found = msgspec.json.decode(answer.result, type=list[_Series])
+                return [_sample(series, expr) for series in found]
+        except ValueError as error:  # msgspec.ValidationError is one
+            raise Cannot(f"Prometheus's answer to {expr} has an unexpected format: {error}.") from None
+        raise Cannot(f"{expr} evaluates to a {answer.result_type}, where an instant vector was wanted.")
+
+    async def rules(self) -> list[RuleGroup]:
+        """All rule groups, at most `max_age` old."""
+        return await self._rules.get()
+
+    async def targets(self) -> list[ScrapeTarget]:
+        """All active scrape targets, at most `max_age` old. Empty for some seconds after Prometheus started."""
+        return await self._targets.get()
+
+    async def metadata(self) -> dict[str, list[Metadata]]:
+        """Type, help and unit of every metric that is being scraped, at most `max_age` old."""
+        return await self._metadata.get()
+
+    async def ask(self, path: str, answer: type[T], params: Mapping[str, str] | None = None) -> T:
+        """The `data` of the reply to GET `path`, decoded into `answer`."""
+        # A reply that is not 200 explains itself in the body: bad expression, timed out, too many samples.
+        reply = await self._http.get(path, params=params, expect=(200, 400, 422, 503))
+        try:
+            decoded = msgspec.json.decode(reply.body, type=_Answer[answer])  # type: ignore[valid-type]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            reply.json()  # tells an HTML page or half a reply from JSON of another shape
+            raise Cannot(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
+        if decoded.status != "success":
+            raise Cannot(f"{reply.where} answered {reply.status}: {_one_line(decoded.error or decoded.error_type)}.")
+        if decoded.warnings:
+            raise Cannot(f"{reply.where} gave a partial answer: {_one_line(decoded.warnings[0])}.")
+        if decoded.data is msgspec.UNSET:
+            raise Cannot(f"{reply.where} answered {reply.status} without data.")
+        return decoded.data
+
+    async def _fetch_rules(self) -> list[RuleGroup]:
+        return (await self.ask("/api/v1/rules", _Groups)).groups
+
+    async def _fetch_targets(self) -> list[ScrapeTarget]:
+        return (await self.ask("/api/v1/targets", _Targets, {"state": "active"})).active_targets
+
+    async def _fetch_metadata(self) -> dict[str, list[Metadata]]:
+        return await self.ask("/api/v1/metadata", dict[str, list[Metadata]])
+
+    async def close(self) -> None:
+        """Stop what is being fetched and close the connections."""
+        for shared in (self._rules, self._targets, self._metadata):
+            await shared.close()
+        await self._http.close()
+
+
+def selector(metric: str, matchers: Mapping[str, str]) -> str:
+    """`metric{label="value", …}` with the values escaped; raises ValueError for what is no label name."""
+    for label in matchers:
+        if not _LABEL.fullmatch(label):
+            raise ValueError(f"{label!r} is not a label name")
+    pairs = ", ".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in matchers.items())
+    return f"{metric}{{{pairs}}}"
+
+
+def _sample(series: _Series, expr: str) -> Sample:
+    if series.value is None:
+        raise Cannot(f"{expr} evaluates to a native histogram, where a number was wanted.")
+    return Sample(series.metric, float(series.value[1]), series.value[0])
+
+
+def _one_line(text: Any) -> str:
+    return " ".join(str(text).split()).rstrip(".")[:300]
