@@ -1,0 +1,381 @@
+"""What can be verified: the collectors that are installed, their items, and which line of a checklist each one binds to."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import importlib
+import importlib.metadata
+import importlib.resources
+import pkgutil
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+from exporter.checklist import Checklist, ChecklistError, Line, Section
+from exporter.collector import WARNING, Client, Collector, Item, Mode, Severity
+
+__all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "nearest", "slug"]
+
+ENTRY_POINTS = "checklist_exporter.collectors"
+"""The entry-point group by which other packages bring collectors: a Collector subclass, or the module that defines one."""
+
+UNBOUND = "none"
+"""The annotation `<!-- item: none -->` says that no item verifies the line, whatever its text."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
+
+
+class CatalogueError(Exception):
+    """The installed collectors contradict each other or the catalogue. `problems` are full sentences."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line that has a name: its labels, and the collector's item that verifies it (None when there is none yet)."""
+
+    section: str
+    item: str
+    heading: str
+    line: str
+    group: str
+    severity: Severity
+    mode: Mode | None
+    collector: type[Collector[Any, Any]] | None = None
+    declared: Item | None = None
+
+    @property
+    def id(self) -> str:
+        """`section.item`."""
+        return f"{self.section}.{self.item}"
+
+    @property
+    def verified_by(self) -> str | None:
+        """The class and the method that verify the line."""
+        if self.collector is None or self.declared is None:
+            return None
+        return f"{self.collector.__module__}.{self.collector.__qualname__}.{self.declared.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A line of a checklist and what it stands for. `number` is the line's number in the file (0: not from the file)."""
+
+    entry: Entry
+    heading: str
+    line: str
+    number: int
+
+
+def slug(text: str) -> str:
+    """A snake_case name made from a text: `Index is fresh (< 1 h)` → `index_is_fresh_1_h`."""
+    name = "_".join(re.findall(r"[a-z0-9]+", text.lower()))[:80].rstrip("_")
+    return name if name[:1].isalpha() else f"line_{name}".rstrip("_")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` with the nearest known name, or nothing when none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every named line (`entries`, by id, in the order of the checklist), the collectors and the shared clients, by name."""
+
+    checklist: Checklist
+    entries: Mapping[str, Entry]
+    collectors: Mapping[str, type[Collector[Any, Any]]]
+    clients: Mapping[str, type[Client[Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, package: str = "collectors") -> Catalogue:
+        """Find everything installed. Raises CatalogueError with all contradictions, ChecklistError for the bundled checklist."""
+        root = importlib.import_module(package)
+        files = importlib.resources.files(root)
+        checklist = Checklist.decode((files / "checklist.md").read_bytes(), "checklist.md")
+        rows = _rows((files / "catalogue.tsv").read_text(encoding="utf-8"))
+        problems = [*_uncatalogued(rows, checklist)]
+        builtin = list(_builtin(root, {row.section for row in rows}, problems))
+        foreign = list(_foreign(problems))
+        collectors: dict[str, type[Collector[Any, Any]]] = {}
+        for collector in (*builtin, *foreign):
+            other = collectors.setdefault(section := collector.section(), collector)
+            if other is not collector:
+                problems.append(f"{_named(other)} and {_named(collector)} are both section {section}.")
+        entries = {row.id: row for row in rows}
+        for collector in builtin:
+            for entry in _verified(collector, rows, problems):
+                entries[entry.id] = entry
+        for collector in foreign:
+            for entry in _brought(collector, problems):
+                entries.setdefault(entry.id, entry)
+        clients = _clients(root, problems)
+        if problems:
+            raise CatalogueError(*problems)
+        return cls(checklist, entries, collectors, clients)
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The names of all sections, in the order of the checklist."""
+        return tuple(dict.fromkeys(entry.section for entry in self.entries.values()))
+
+    def section(self, name: str) -> tuple[Entry, ...]:
+        """The entries of one section."""
+        return tuple(entry for entry in self.entries.values() if entry.section == name)
+
+    def bind(self, checklist: Checklist, claimed: Iterable[tuple[str, str]] = ()) -> tuple[Binding, ...]:
+        """What each line of a checklist stands for, in its order.
+
+        A line binds by its annotation, else by heading and text, else by text alone when that is unambiguous. `claimed` are
+        the (heading, text) of lines that the configuration verifies itself: they bind to no other section's item. A line that
+        binds to nothing gets labels made from its heading and text. Raises ChecklistError with every line that is ambiguous,
+        names an unknown item, or binds to an item that an earlier line has.
+        """
+        return _Binder(self, checklist, frozenset(claimed)).bind()
+
+
+class _Binder:
+    def __init__(self, catalogue: Catalogue, checklist: Checklist, claimed: frozenset[tuple[str, str]]) -> None:
+        self._entries = catalogue.entries
+        self._checklist = checklist
+        self._claimed = claimed
+        self._by_text: dict[str, list[Entry]] = {}
+        for entry in catalogue.entries.values():
+            self._by_text.setdefault(entry.line, []).append(entry)
+        self._problems: list[tuple[int, str]] = []
+
+    def bind(self) -> tuple[Binding, ...]:
+        found: list[tuple[Section, Line, Entry | None]] = [
+            (section, line, self._entry(section, line))
+            for section in self._checklist.sections
+            for line in section.lines
+        ]
+        numbers: dict[str, int] = {}
+        for _, line, entry in found:
+            if entry and (first := numbers.setdefault(entry.id, line.number)) != line.number:
+                self._problems.append(
+                    (line.number, f"The line stands for {entry.id}, which line {first} stands for already{_ASK}")
+                )
+        if self._problems:
+            raise ChecklistError(self._checklist.name, *sorted(self._problems))
+        return tuple(self._named(found))
+
+    def _entry(self, section: Section, line: Line) -> Entry | None:
+        if line.item == UNBOUND:
+            return None
+        if line.item is not None:
+            entry = self._entries.get(line.item)
+            if entry is None:
+                hint = nearest(line.item, self._entries)
+                self._problems.append((line.number, f"The annotation names the unknown item '{line.item}'.{hint}"))
+            return entry
+        same = self._by_text.get(line.text, [])
+        for entry in same:
+            if entry.heading == section.heading:
+                return entry
+        if (section.heading, line.text) in self._claimed:
+            return None
+        if len(same) > 1:
+            ids = ", ".join(entry.id for entry in same)
+            self._problems.append((line.number, f"'{line.text}' could be each of {ids}{_ASK}"))
+            return None
+        return same[0] if same else None
+
+    def _named(self, found: list[tuple[Section, Line, Entry | None]]) -> Iterator[Binding]:
+        """The bindings; what binds to nothing gets names that nothing else has."""
+        taken: dict[str, set[str]] = {}
+        for known in self._entries.values():
+            taken.setdefault(known.section, set()).add(known.item)
+        sections = {entry.section: entry.heading for entry in self._entries.values()}
+        names: dict[int, str] = {}
+        for section, line, entry in found:
+            if entry is None:
+                name = names.get(section.number) or self._section_name(section, sections)
+                names[section.number] = name
+                sections[name] = section.heading
+                item = _unique(slug(line.text), taken.setdefault(name, set()).__contains__)
+                taken[name].add(item)
+                group = slug(section.parents[-1]) if section.parents else name
+                entry = Entry(name, item, section.heading, line.text, group, WARNING, None)
+            yield Binding(entry, section.heading, line.text, line.number)
+
+    @staticmethod
+    def _section_name(section: Section, sections: Mapping[str, str]) -> str:
+        return _unique(slug(section.heading), lambda name: sections.get(name, section.heading) != section.heading)
+
+
+_ASK = f": add <!-- item: section.item --> behind it to say which (<!-- item: {UNBOUND} --> for none)."
+
+
+def _unique(name: str, taken: Callable[[str], bool]) -> str:
+    """The name, with the first number behind it that makes it unlike those taken."""
+    number, unique = 1, name
+    while taken(unique):
+        number += 1
+        unique = f"{name}_{number}"
+    return unique
+
+
+def _rows(table: str) -> list[Entry]:
+    """The lines of the bundled checklist with their labels, as catalogue.tsv names them."""
+    reader = csv.DictReader(table.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return [
+        Entry(
+            row["section"],
+            row["item"],
+            row["heading"],
+            row["line"],
+            row["group"],
+            Severity(row["severity"]),
+            Mode(row["mode"]),
+        )
+        for row in reader
+    ]
+
+
+def _uncatalogued(rows: list[Entry], checklist: Checklist) -> Iterator[str]:
+    """Where catalogue and bundled checklist differ, and names that are not names or are there twice."""
+    lines = Counter((section.heading, line.text) for section in checklist.sections for line in section.lines)
+    named = Counter((row.heading, row.line) for row in rows)
+    for heading, line in lines - named:
+        yield f"The catalogue gives no name to the line '{line}' under '{heading}'."
+    for heading, line in named - lines:
+        yield f"The catalogue names the line '{line}' under '{heading}', which the checklist does not have."
+    for row, count in Counter(row.id for row in rows).items():
+        if count > 1:
+            yield f"The catalogue names {count} lines {row}."
+    for entry in rows:
+        yield from (*_not_snake_case("Section", entry.section), *_not_snake_case("Item", entry.item))
+
+
+def _not_snake_case(what: str, name: str) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield f"{what} name '{name}' is not snake_case."
+
+
+def _builtin(root: ModuleType, known: set[str], problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
+    """The collectors in `<root>/<group>/<section>.py`. Other modules may stand beside them, unless they have a section's name."""
+    for group in pkgutil.iter_modules(root.__path__, f"{root.__name__}."):
+        if not group.ispkg or group.name == f"{root.__name__}.clients":
+            continue
+        for module in pkgutil.iter_modules(importlib.import_module(group.name).__path__, f"{group.name}."):
+            found = _collectors_of(importlib.import_module(module.name))
+            name = module.name.rpartition(".")[2]
+            if len(found) > 1 or (not found and name in known):
+                problems.append(f"{module.name} defines {len(found)} collectors, a section is verified by one.")
+            yield from found[:1]
+
+
+def _collectors_of(module: ModuleType) -> list[type[Collector[Any, Any]]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Collector) and value.__module__ == module.__name__
+    ]
+
+
+def _foreign(problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
+    """The collectors that other installed packages bring."""
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            value = point.load()
+        except (ImportError, AttributeError, SyntaxError) as error:
+            problems.append(f"Entry point '{point.name}' ({point.value}) cannot be loaded: {error}.")
+            continue
+        found = _collectors_of(value) if isinstance(value, ModuleType) else [value]
+        if len(found) != 1 or not (isinstance(found[0], type) and issubclass(found[0], Collector)):
+            problems.append(
+                f"Entry point '{point.name}' ({point.value}) is not a collector, nor a module that defines one."
+            )
+            continue
+        yield found[0]
+
+
+def _named(collector: type[Collector[Any, Any]]) -> str:
+    return f"{collector.__module__}.{collector.__qualname__}"
+
+
+def _heading(collector: type[Collector[Any, Any]]) -> str:
+    return (importlib.import_module(collector.__module__).__doc__ or "").strip()
+
+
+def _declared(collector: type[Collector[Any, Any]], problems: list[str]) -> Iterator[Item]:
+    """The items that a collector declares, without those that contradict themselves or each other."""
+    lines: dict[str, str] = {}
+    for item in collector.items().values():
+        who = f"{_named(collector)}.{item.name}"
+        wrong = list(_not_snake_case("Item", item.name))
+        if (other := lines.setdefault(item.line, item.name)) != item.name:
+            wrong.append(f"{who} and {other} both verify the line '{item.line}'.")
+        if (item.evidence is not None) != (item.mode in _TAKES_EVIDENCE):
+            wrong.append(f"{who} has mode {item.mode} {'with' if item.evidence else 'without'} a rule for evidence.")
+        problems.extend(wrong)
+        if not wrong:
+            yield item
+
+
+def _verified(collector: type[Collector[Any, Any]], rows: list[Entry], problems: list[str]) -> Iterator[Entry]:
+    """The catalogue's entries that a built-in collector verifies; it must agree with each on name, heading, line and labels."""
+    section, group = collector.section(), collector.__module__.split(".")[-2]
+    by_line = {row.line: row for row in rows if row.section == section}
+    if not by_line:
+        problems.append(f"{_named(collector)} verifies section {section}, which the catalogue does not have.")
+        return
+    heading = next(iter(by_line.values())).heading
+    if _heading(collector) != heading:
+        problems.append(
+            f"{collector.__module__} has the docstring '{_heading(collector)}', not the heading '{heading}'."
+        )
+    for item in _declared(collector, problems):
+        row = by_line.get(item.line)
+        who = f"{_named(collector)}.{item.name}"
+        if row is None:
+            problems.append(f"{who} quotes '{item.line}', which is no line under '{heading}'.")
+            continue
+        for what, has, wanted in (
+            ("name", item.name, row.item),
+            ("severity", item.severity, row.severity),
+            ("mode", item.mode, row.mode),
+            ("group", group, row.group),
+        ):
+            if has != wanted:
+                problems.append(f"{who} has {what} {has}, the catalogue says {wanted}.")
+        yield replace(row, collector=collector, declared=item)
+
+
+def _brought(collector: type[Collector[Any, Any]], problems: list[str]) -> Iterator[Entry]:
+    """The entries that a collector of another package brings; its headings and lines are its own."""
+    section, heading = collector.section(), _heading(collector)
+    if not heading:
+        problems.append(f"{collector.__module__} has no docstring, which would be the heading of its section.")
+    problems.extend(_not_snake_case("Section", section))
+    for item in _declared(collector, problems):
+        yield Entry(section, item.name, heading, item.line, slug(heading), item.severity, item.mode, collector, item)
+
+
+def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any]]]:
+    """The shared clients in `<root>/clients`, by name."""
+    package = importlib.import_module(f"{root.__name__}.clients")
+    clients: dict[str, type[Client[Any]]] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if not (isinstance(value, type) and issubclass(value, Client) and value.__module__ == module.name):
+                continue
+            if not hasattr(value, "name"):  # a base of clients
+                continue
+            problems.extend(_not_snake_case("Client", value.name))
+            if value.name in clients:
+                problems.append(
+                    f"{module.name}.{value.__name__} and {clients[value.name].__qualname__} are both client {value.name}."
+                )
+            clients[value.name] = value
+    return clients
