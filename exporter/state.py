@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Protocol
 
 from exporter.collector import Result, Status, worst
@@ -142,6 +143,7 @@ class State:
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
         self.version = 0
+        self._touched: dict[tuple[str, str], int] = {}  # the version of each entry's last change, oldest first
         self._remembered = dict(archive.load()) if archive else {}
         self.plan = plan
         self._adopt(plan)
@@ -164,7 +166,8 @@ class State:
         self._entries = entries
         self.plan = plan
         self._reset_deadlines(now)
-        self._touch()
+        self._touched.clear()
+        self._touch(entries)
 
     def _reset_deadlines(self, now: datetime) -> None:
         self._deadlines = [
@@ -182,8 +185,11 @@ class State:
     def _patience(self, entry: _Entry) -> datetime:
         return self._started + entry.planned.stale_after
 
-    def _touch(self) -> None:
+    def _touch(self, keys: Iterable[tuple[str, str]]) -> None:
         self.version += 1
+        for key in keys:
+            self._touched.pop(key, None)
+            self._touched[key] = self.version
         self._changed.set()
 
     async def replace_plan(self, plan: Plan) -> None:
@@ -263,7 +269,7 @@ class State:
             )
         if len(self._deadlines) > 64 + 4 * len(self._entries):
             self._reset_deadlines(now)
-        self._touch()
+        self._touch(keys)
 
     def _is_news(self, entry: _Entry, judged: _Judged, now: datetime) -> bool:
         """Whether a change of status is a transition: not what only starting brings, before the first looks are in."""
@@ -363,6 +369,12 @@ class State:
         """One item as of now; None when the checklist has no such item."""
         entry = self._entries.get((section, item))
         return self._view(entry, self._now()) if entry else None
+
+    def changed(self, known: int) -> list[ItemView]:
+        """The items that changed since `version` was `known`, as of now. Costs what has changed, not what exists."""
+        now = self._now()
+        recent = takewhile(lambda key: self._touched[key] > known, reversed(self._touched))
+        return [self._view(self._entries[key], now) for key in recent]
 
     @property
     def next_deadline(self) -> datetime | None:
