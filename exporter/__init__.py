@@ -1,0 +1,1 @@
+"""The engine of checklist-exporter. It names no collector."""

@@ -46,9 +46,9 @@ Seen = dict[tuple[str, str], Remembered]
 class History:
     """An archive for State, in a SQLite file (in memory when `path` is None).
 
-    Trouble with the disk is logged once, told by `trouble`, and never stops verification: what could not be written is kept (bounded)
-    and written as soon as it can be. A file that is no sound database is set aside beside itself. Transitions and items
-    older than `keep` are forgotten.
+    Trouble with the disk is logged once, told by `trouble`, and never stops verification: what could not be written is
+    kept (bounded) and written as soon as it can be. A file that is no sound database is set aside beside itself.
+    Transitions and items older than `keep` are forgotten.
     """
 
     def __init__(self, path: Path | None, *, keep: timedelta = timedelta(days=90), now: Callable[[], datetime]) -> None:
@@ -109,10 +109,21 @@ class History:
         return database
 
     def _report(self, doing: str, error: Exception) -> None:
-        message = f"History file {self._path} cannot be {doing}: {error}."
+        reason = str(error).rstrip(".") or "the disk did not answer in time"
+        message = f"History file {self._path} cannot be {doing}: {reason}."
         if message != self.trouble:
             log.error("%s Verification goes on, history is kept in memory.", message)
         self.trouble = message
+
+    def _reopen_if_damaged(self, error: Exception) -> None:
+        """A file that turned out to be damaged is closed: opening it again checks it and sets it aside."""
+        if (
+            isinstance(error, sqlite3.DatabaseError)
+            and not isinstance(error, sqlite3.OperationalError)
+            and self._database
+        ):
+            self._database.close()
+            self._database = None
 
     def _recovered(self) -> None:
         if self.trouble is not None:
@@ -162,6 +173,7 @@ class History:
                     await self._threads.run("history", lambda: self._save(pending, unsaved))
             except (sqlite3.Error, OSError, Stuck) as error:
                 self._report("written", error)
+                self._reopen_if_damaged(error)
                 del self._pending[:-_PENDING_LIMIT]
                 return
             del self._pending[: len(pending)]

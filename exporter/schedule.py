@@ -1,0 +1,160 @@
+"""When runs happen: one APScheduler job per section and target, staggered and jittered, and a watchdog over all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from exporter.health import Health
+from exporter.plan import Job
+from exporter.runner import CLOSING_SECONDS, RUN_FACTOR
+
+__all__ = ["Schedule"]
+
+log = logging.getLogger(__name__)
+
+#: First runs are spread over this long at most, so that a restart asks nothing of everyone at once.
+STAGGER = timedelta(seconds=30)
+#: Runs drift by up to this share of their interval, so that sections do not fall into step.
+JITTER = 0.05
+TICK_SECONDS = 1.0
+#: The event loop standing still for this long is logged with the place where it stands.
+STALL_SECONDS = 10.0
+#: A run this much over its own deadline is stuck: even cancelling it did not end it.
+GRACE = timedelta(seconds=CLOSING_SECONDS + 5)
+
+
+class Schedule:
+    """Runs jobs on time with `run`, and calls `tick` every second, until stopped.
+
+    A job never overlaps with itself; a late run is made as soon as it can be, once. `health` gets the time of
+    the last tick, how far behind it was, and the jobs whose run is stuck.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Job], Awaitable[None]],
+        tick: Callable[[], Awaitable[None]],
+        *,
+        health: Health,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._run = run
+        self._tick = tick
+        self._health = health
+        self._now = now
+        self._scheduler = AsyncIOScheduler(
+            timezone="UTC",
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+        self._jobs: dict[str, Job] = {}
+        self._running: dict[str, tuple[Job, datetime, asyncio.Task[Any] | None]] = {}
+        self.ticking: asyncio.Task[None] | None = None
+        """Runs until `stop`; ends before that only by what `tick` raised."""
+        self._beat = time.monotonic()
+        self._stopped = threading.Event()
+        # Its warning that a job still runs comes every interval; the watchdog says it once and better.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+    def start(self) -> None:
+        """Begin; must be called in the running event loop."""
+        self._scheduler.start()
+        self.ticking = asyncio.create_task(self._keep_ticking(), name="tick")
+        threading.Thread(target=self._watch, args=(threading.get_ident(),), name="watchdog", daemon=True).start()
+
+    def replace(self, jobs: tuple[Job, ...], last_runs: Mapping[str, datetime]) -> None:
+        """Take over new jobs: those that did not change keep their schedule.
+
+        `last_runs` (by job id) spares a job that ran shortly before a restart from running again at once.
+        """
+        wanted = {job.id: job for job in jobs}
+        for gone in [known for known, job in self._jobs.items() if wanted.get(known) != job]:
+            with suppress(LookupError):
+                self._scheduler.remove_job(gone)
+            del self._jobs[gone]
+        fresh = [job for name, job in wanted.items() if name not in self._jobs]
+        for index, job in enumerate(fresh):
+            self._add(job, (index + 0.5) / len(fresh), last_runs.get(job.id))
+
+    def _add(self, job: Job, place: float, last_run: datetime | None) -> None:
+        every = job.settings.every
+        first = self._now() + place * min(every, STAGGER)
+        if last_run is not None:
+            first = max(first, min(last_run, self._now()) + every)
+        self._jobs[job.id] = job
+        self._scheduler.add_job(
+            self._run_once,
+            IntervalTrigger(
+                seconds=every.total_seconds(), jitter=JITTER * every.total_seconds(), start_date=first, timezone="UTC"
+            ),
+            args=(job,),
+            id=job.id,
+            next_run_time=first,
+        )
+
+    async def _run_once(self, job: Job) -> None:
+        self._running[job.id] = (job, self._now(), asyncio.current_task())
+        try:
+            await self._run(job)
+        finally:
+            del self._running[job.id]
+
+    # -- watchdog
+
+    async def _keep_ticking(self) -> None:
+        due = time.monotonic() + TICK_SECONDS
+        while True:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self._beat = time.monotonic()
+            self._health.lag = self._beat - due
+            self._health.last_tick = self._now()
+            self._health.stuck_runs = self._stuck()
+            await self._tick()
+            due = self._beat + TICK_SECONDS
+
+    def _stuck(self) -> tuple[str, ...]:
+        now = self._now()
+        stuck = tuple(
+            name
+            for name, (job, since, _) in self._running.items()
+            if now - since > RUN_FACTOR * job.settings.timeout + GRACE
+        )
+        for name in set(stuck) - set(self._health.stuck_runs):
+            log.error("The run of %s does not end: it is stuck past its deadline.", name)
+        return stuck
+
+    def _watch(self, loop_thread: int) -> None:
+        """In a thread of its own: log, once per stall, where the event loop stands still."""
+        told = 0.0
+        while not self._stopped.wait(STALL_SECONDS / 4):
+            beat = self._beat
+            stalled = time.monotonic() - beat
+            if stalled > STALL_SECONDS and told != beat:
+                told = beat
+                frame: Any = sys._current_frames().get(loop_thread)
+                where = "".join(traceback.format_stack(frame, limit=8)) if frame else "unknown"
+                log.error("The event loop has stood still for %.0f s, in:\n%s", stalled, where)
+
+    async def stop(self) -> None:
+        """Start no more runs and end the watchdog; runs under way are cancelled."""
+        self._stopped.set()
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it would log every cancelled run as an error
+        tasks = [task for _, _, task in self._running.values() if task is not None]
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        if self.ticking is not None:
+            self.ticking.cancel()
+            tasks.append(self.ticking)
+        if tasks:
+            await asyncio.wait(tasks, timeout=2.0)

@@ -1,0 +1,279 @@
+"""State: what is known now, decided when it is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from exporter.collector import CRITICAL, Mode, Result, Status, failed, ok, unknown
+from exporter.plan import Plan, PlannedItem, Waiver
+from exporter.state import ItemView, Observation, Remembered, State, Transition
+from tests.exporter.test_runner import Sample
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+DECLARED = Sample.items()["one"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, **kwargs: float) -> None:
+        self.time += timedelta(**kwargs)
+
+
+class Memory:
+    """An archive in memory."""
+
+    def __init__(self) -> None:
+        self.transitions: list[Transition] = []
+        self.items: dict[tuple[str, str], Remembered] = {}
+
+    def load(self) -> Mapping[tuple[str, str], Remembered]:
+        return self.items
+
+    async def write(self, transitions: Sequence[Transition], seen: Iterable[tuple[str, str, Remembered]]) -> None:
+        self.transitions += transitions
+        self.items.update({(section, item): known for section, item, known in seen})
+
+
+def planned(item: str = "one", **changes: object) -> PlannedItem:
+    base = PlannedItem(
+        "section", item, "Line", "Section", "group", CRITICAL, Mode.PROBE, DECLARED, "Sample.one", targets=("a",)
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def plan_of(*items: PlannedItem) -> Plan:
+    return Plan("test", None, items, ())
+
+
+def make_state(*items: PlannedItem) -> tuple[State, Clock, Memory]:
+    clock, memory = Clock(), Memory()
+    return State(plan_of(*items), clock, memory), clock, memory
+
+
+async def see(state: State, clock: Clock, result: Result, *, item: str = "one", target: str = "a") -> None:
+    await state.record("section", target, {item: Observation(result, clock())})
+
+
+def view(state: State, item: str = "one") -> ItemView:
+    found = state.view("section", item)
+    assert found is not None
+    return found
+
+
+async def test_nothing_is_ok_before_it_was_seen() -> None:
+    state, clock, _ = make_state(planned())
+    assert (view(state).status, view(state).summary) == (
+        Status.UNKNOWN,
+        "Not verified yet since the exporter started.",
+    )
+    await see(state, clock, ok("Seen."))
+    assert (view(state).status, view(state).last_ok, view(state).runs) == (Status.OK, START, 1)
+
+
+async def test_a_line_nobody_verifies_and_a_section_not_configured_are_unknown() -> None:
+    state, _, _ = make_state(planned("none", declared=None, targets=()), planned("off", targets=()))
+    assert view(state, "none").summary == "No collector verifies this line yet."
+    assert view(state, "off").summary == "Section section is not configured, so nothing was looked at."
+    assert {seen.status for seen in state.views()} == {Status.UNKNOWN}
+
+
+async def test_not_applicable_is_declared_with_its_reason() -> None:
+    state, _, _ = make_state(planned(not_applicable="We store no graph."))
+    assert (view(state).status, view(state).summary) == (Status.NOT_APPLICABLE, "We store no graph.")
+
+
+async def test_a_result_that_got_old_is_unknown_without_anybody_writing_it() -> None:
+    state, clock, memory = make_state(planned(stale_after=timedelta(minutes=3)))
+    await see(state, clock, ok("Seen."))
+    clock.forward(minutes=2, seconds=59)
+    assert view(state).status is Status.OK
+    clock.forward(seconds=1)
+    assert view(state).status is Status.UNKNOWN
+    assert view(state).summary == "Last verified 3 minutes ago (limit 3 minutes), when it was ok: Seen."
+    await state.tick()
+    assert [(t.from_status, t.to_status) for t in memory.transitions] == [
+        (None, Status.OK),
+        (Status.OK, Status.UNKNOWN),
+    ]
+    assert view(state).last_ok == START
+
+
+async def test_evidence_expires_when_it_is_read() -> None:
+    state, clock, memory = make_state(planned(stale_after=timedelta(days=30)))
+    await see(state, clock, ok("Attested.", valid_until=START + timedelta(hours=1)))
+    assert state.next_deadline == START + timedelta(hours=1)
+    clock.forward(hours=1)
+    assert (view(state).status, view(state).summary) == (
+        Status.FAILED,
+        "Expired on 2026-11-24 13:00 UTC: Attested.",
+    )
+    await state.tick()
+    assert memory.transitions[-1].to_status is Status.FAILED
+
+
+async def test_an_expired_failure_keeps_its_own_sentence() -> None:
+    state, clock, _ = make_state(planned(stale_after=timedelta(days=30)))
+    await see(state, clock, failed("Broken.", valid_until=START))
+    clock.forward(hours=1)
+    assert view(state).summary == "Broken."
+
+
+async def test_a_waiver_accepts_what_is_not_ok_until_it_ends() -> None:
+    waiver = Waiver("Sized by hand.", "platform", date(2026, 11, 24))
+    state, clock, memory = make_state(planned(waiver=waiver, stale_after=timedelta(days=30)))
+    await see(state, clock, failed("Nothing there."))
+    assert (view(state).status, view(state).waiver) == (Status.WAIVED, waiver)
+    assert view(state).summary == "Waived until 2026-11-24 by platform: Sized by hand. (Nothing there.)"
+    assert view(state).targets[0].status is Status.FAILED
+    clock.time = datetime(2026, 11, 25, tzinfo=UTC)
+    assert (view(state).status, view(state).waiver) == (Status.FAILED, None)
+    await state.tick()
+    assert [t.to_status for t in memory.transitions] == [Status.WAIVED, Status.FAILED]
+
+
+async def test_a_waiver_does_not_hide_that_all_is_well() -> None:
+    state, clock, _ = make_state(planned(waiver=Waiver("R", "o", date(2027, 1, 1))))
+    await see(state, clock, ok("Seen."))
+    assert view(state).status is Status.OK
+
+
+async def test_the_worst_target_counts_and_is_named() -> None:
+    state, clock, memory = make_state(planned(targets=("a", "b", "c")))
+    await see(state, clock, ok("Fine.", lag_bytes=1), target="a")
+    assert view(state).status is Status.UNKNOWN
+    assert memory.transitions == []
+    await see(state, clock, failed("Broken.", lag_bytes=9), target="b")
+    assert memory.transitions[-1].to_status is Status.FAILED
+    await see(state, clock, unknown("Unseen."), target="c")
+    assert (view(state).status, view(state).summary) == (Status.FAILED, "b: Broken.")
+    assert view(state).measurements == {"lag_bytes": 9}
+    assert [target.status for target in view(state).targets] == [Status.OK, Status.FAILED, Status.UNKNOWN]
+
+
+async def test_many_targets_are_told_in_a_short_sentence() -> None:
+    names = tuple(f"t{number}" for number in range(8))
+    state, clock, _ = make_state(planned(targets=names))
+    for name in names:
+        await see(state, clock, failed("Broken."), target=name)
+    assert view(state).summary.endswith("t4: Broken. And 3 more.")
+
+
+async def test_only_changes_are_transitions_and_since_tells_the_last() -> None:
+    state, clock, memory = make_state(planned())
+    for result in (ok("A."), ok("B."), failed("C."), failed("D."), ok("E.")):
+        clock.forward(seconds=10)
+        await see(state, clock, result)
+    assert [(t.to_status, t.why) for t in memory.transitions] == [
+        (Status.OK, "A."),
+        (Status.FAILED, "C."),
+        (Status.OK, "E."),
+    ]
+    assert view(state).since == clock()
+
+
+async def test_a_restart_keeps_what_was_known_and_does_not_flap() -> None:
+    state, clock, memory = make_state(planned())
+    await see(state, clock, ok("Seen.", size_bytes=5))
+    clock.forward(minutes=1)
+    again = State(plan_of(planned()), clock, memory)
+    assert (view(again).status, view(again).since, view(again).last_ok) == (Status.OK, START, START)
+    assert view(again).measurements == {"size_bytes": 5}
+    clock.forward(minutes=9)
+    late = State(plan_of(planned()), clock, memory)
+    assert view(late).status is Status.UNKNOWN
+    clock.forward(seconds=30)
+    await late.tick()
+    await see(late, clock, ok("Seen again."))
+    assert len(memory.transitions) == 1
+    assert (view(late).status, view(late).since) == (Status.OK, START)
+
+
+async def test_after_a_restart_that_brings_no_run_the_silence_is_a_transition() -> None:
+    state, clock, memory = make_state(planned())
+    await see(state, clock, ok("Seen."))
+    clock.forward(minutes=10)
+    again = State(plan_of(planned()), clock, memory)
+    clock.forward(minutes=3)
+    await again.tick()
+    assert [t.to_status for t in memory.transitions] == [Status.OK, Status.UNKNOWN]
+
+
+async def test_a_new_plan_keeps_what_stays_and_drops_the_rest_at_once() -> None:
+    state, clock, memory = make_state(planned(), planned("two"))
+    await see(state, clock, ok("Seen."))
+    await see(state, clock, ok("Seen."), item="two")
+    await state.replace_plan(plan_of(planned(), planned("three")))
+    assert [seen.planned.item for seen in state.views()] == ["one", "three"]
+    assert state.view("section", "two") is None
+    assert view(state).status is Status.OK
+    assert len(memory.transitions) == 2
+    await state.replace_plan(plan_of(planned(targets=())))
+    assert (memory.transitions[-1].item, memory.transitions[-1].to_status) == ("one", Status.UNKNOWN)
+
+
+async def test_a_result_for_what_is_no_longer_planned_is_dropped() -> None:
+    state, clock, _ = make_state(planned())
+    await see(state, clock, ok("Seen."), target="gone")
+    await see(state, clock, ok("Seen."), item="gone")
+    assert view(state).status is Status.UNKNOWN
+
+
+async def test_errors_and_runs_are_counted() -> None:
+    state, clock, _ = make_state(planned())
+    await state.record("section", "a", {"one": Observation(unknown("Unseen."), clock(), 0.5, error=True)})
+    await see(state, clock, ok("Seen."))
+    assert (view(state).runs, view(state).errors, view(state).duration) == (2, 1, 0.0)
+
+
+async def test_readers_wait_for_changes() -> None:
+    state, clock, _ = make_state(planned())
+    known = state.version
+    waiting = asyncio.create_task(state.wait(known))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await see(state, clock, ok("Seen."))
+    assert await asyncio.wait_for(waiting, 5) == state.version > known
+
+
+async def test_many_runs_do_not_pile_up_deadlines() -> None:
+    state, clock, _ = make_state(planned())
+    for _ in range(1000):
+        clock.forward(seconds=1)
+        await see(state, clock, ok("Seen."))
+    assert len(state._deadlines) < 100
+
+
+async def test_transitions_are_archived_before_they_are_shown() -> None:
+    clock = Clock()
+    shown: list[Status] = []
+
+    class Slow(Memory):
+        async def write(self, transitions: Sequence[Transition], seen: Iterable[tuple[str, str, Remembered]]) -> None:
+            await asyncio.sleep(0)
+            shown.append(view(state).status)
+            await super().write(transitions, seen)
+
+    state = State(plan_of(planned()), clock, Slow())
+    await see(state, clock, ok("Seen."))
+    assert (shown, view(state).status) == ([Status.UNKNOWN], Status.OK)
+
+
+@pytest.mark.parametrize(
+    ("age", "text"),
+    [(timedelta(seconds=200), "3 minutes"), (timedelta(hours=1), "1 hour"), (timedelta(days=3), "3 days")],
+)
+async def test_ages_are_told_in_words(age: timedelta, text: str) -> None:
+    state, clock, _ = make_state(planned(stale_after=timedelta(seconds=5)))
+    await see(state, clock, ok("Seen."))
+    clock.time += age
+    assert view(state).summary == f"Last verified {text} ago (limit 5 seconds), when it was ok: Seen."
