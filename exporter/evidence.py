@@ -1,0 +1,407 @@
+"""What evidence records are worth: whether the newest one for an item holds now, in this environment, for this release.
+
+Nothing passes without having been seen: an expired, future, contradicted, unsigned or altered record fails, and what could not be
+looked at (a link behind a login, an unreadable file) is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from exporter.collector import Cannot, Result, failed, ok, unknown, warning, worst
+from exporter.http import Http, HttpSettings, Reply
+from exporter.records import (
+    PRINTABLE,
+    Link,
+    Record,
+    RecordFile,
+    Unreadable,
+    end_of,
+    read_records,
+    record_files,
+    start_of,
+)
+from exporter.signatures import BadSignature, verify
+from exporter.yaml import YamlError, read_bounded
+
+__all__ = ["Evidence", "EvidenceRule", "Record", "Refuted"]
+
+log = logging.getLogger(__name__)
+
+_ZONES = timedelta(hours=14)  # a date is over that much earlier in the first time zone
+_SKEW = timedelta(minutes=5)  # clocks of those who attest may be off by that much
+_REDIRECTS = (301, 302, 303, 307, 308)
+_LOGIN = re.compile(r"/(?:login|log-in|signin|sign-in|sso|saml2?|oauth2?|auth|authorize)(?:[/.]|$)", re.IGNORECASE)
+_PASSWORD = re.compile(rb"<input\b[^<>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
+_MAX_PAGE = 4 * 2**20
+_MAX_ARTIFACT = 16 * 2**20
+
+
+class Refuted(Exception):  # noqa: N818  # its text is the sentence a user reads
+    """An artefact or link is seen not to be what the record says. The item becomes `failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRule:
+    """How evidence for an item is judged.
+
+    `valid_for` is how long a record holds at most. With `signed_by_role` it takes a signature by a key that allowed_signers lists
+    both for the person and for the role. With `bound_to_release` it holds for the running release alone. `links` is how many
+    links it needs at least; `artifact` whether it needs the document itself.
+    """
+
+    valid_for: timedelta
+    signed_by_role: str | None = None
+    bound_to_release: bool = False
+    links: int = 0
+    artifact: bool = False
+
+
+class Evidence:
+    """The records in a folder of YAML files, and the pages and files that they point to.
+
+    `now` gives the time (aware). `hosts` are the addresses below which links and artefacts may be opened, with their credentials:
+    nothing else is ever asked. `allowed_signers` is an OpenSSH allowed_signers file whose principals are people and roles.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        now: Callable[[], datetime],
+        environment: str = "",
+        release: str | None = None,
+        expiring_within: timedelta = timedelta(days=14),
+        hosts: Sequence[HttpSettings] = (),
+        allowed_signers: Path | None = None,
+    ) -> None:
+        self.folder = folder
+        self.environment = environment
+        self.release = release
+        self.allowed_signers = allowed_signers
+        self._now = now
+        self._expiring_within = expiring_within
+        self._hosts = [Http(host) for host in hosts]
+        self._files: dict[str, tuple[object, RecordFile]] = {}
+        self._records: dict[str, list[Record]] = {}
+        self._unreadable: tuple[Unreadable, ...] = ()
+        self._trouble: str | None = "No evidence folder is configured." if folder is None else None
+        self.refresh()
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await asyncio.gather(*(http.close() for http in self._hosts))
+
+    # Reading
+
+    def refresh(self) -> bool:
+        """Read files that came, changed or went since the last time; returns whether any did. Unchanged ones cost one stat."""
+        if self.folder is None:
+            return False
+        before, told = (self._trouble, self._files), set(self.problems)
+        try:
+            self._files = self._read(self.folder)
+            self._trouble = None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            self._trouble = f"Evidence folder {self.folder} cannot be read: {why}."
+        if before == (self._trouble, self._files):
+            return False
+        self._index()
+        for problem in self.problems:
+            if problem not in told:
+                log.warning("Evidence cannot be read: %s", problem)
+        return True
+
+    def _read(self, folder: Path) -> dict[str, tuple[object, RecordFile]]:
+        files = {}
+        for path in record_files(folder):
+            name = str(path.relative_to(folder))
+            stamp = _stamp(path)
+            known = self._files.get(name)
+            files[name] = known if known and stamp and known[0] == stamp else (stamp, read_records(path, name))
+        return files
+
+    def _index(self) -> None:
+        read = [file for _, file in self._files.values()]
+        self._records = {}
+        for record in (record for file in read for record in file.records):
+            self._records.setdefault(record.item, []).append(record)
+        self._unreadable = tuple(unreadable for file in read for unreadable in file.unreadable)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read, each `file:line:column: what is wrong`, or why the folder could not."""
+        if self._trouble:
+            return (self._trouble,) if self.folder else ()
+        return tuple(unreadable.problem for unreadable in self._unreadable)
+
+    def records(self, item: str | None = None) -> tuple[Record, ...]:
+        """Every record, or those for one `section.item`, in order of file and line."""
+        if item is not None:
+            return tuple(self._records.get(item, ()))
+        return tuple(record for records in self._records.values() for record in records)
+
+    # Judging
+
+    async def judge(self, section: str, item: str, rule: EvidenceRule) -> Result:
+        """The verdict on the evidence for an item: that of its newest record which is about this environment and release.
+
+        `valid_until` is when it expires, `evidence` the record. A file that cannot be read and may be about the item leaves it
+        unknown.
+        """
+        name = f"{section}.{item}"
+        if self._trouble:
+            return unknown(self._trouble)
+        if unreadable := next((bad for bad in self._unreadable if bad.may_concern(name)), None):
+            return unknown(f"Evidence for {name} cannot be read: {unreadable.problem}.")
+        record = self._newest(name, rule)
+        if record is None and self._unreadable:
+            return unknown(f"There is no evidence for {name} in what can be read, but {self._unreadable[0].problem}.")
+        if record is None:
+            return failed(f"There is no evidence for {name}.")
+        held = result = standing(record, rule, self.environment, self.release, self._now(), self._expiring_within)
+        if held.status.is_ok:
+            try:
+                record = await self._signed(record, rule)
+                result = worst(held, *await self._shown(record))
+            except (BadSignature, Refuted) as refuted:
+                result = failed(f"Evidence for {name} does not hold: {refuted}")
+            except Cannot as cannot:
+                result = unknown(f"Evidence for {name} was not seen: {cannot}")
+        return replace(result, valid_until=held.valid_until, evidence=(record,))
+
+    def _newest(self, item: str, rule: EvidenceRule) -> Record | None:
+        """The newest record that applies here; of one day's, one that says failed. Where none applies, the newest of all."""
+
+        def rank(record: Record) -> tuple[bool, datetime]:
+            applies = record.environment in (None, self.environment)
+            if rule.bound_to_release and self.release is not None:
+                applies = applies and record.release == self.release
+            denies = record.result == "failed"
+            return applies, end_of(record.on) - timedelta(microseconds=1) if denies else start_of(record.on)
+
+        return max(self._records.get(item, ()), key=rank, default=None)
+
+    async def _signed(self, record: Record, rule: EvidenceRule) -> Record:
+        """The record, with the key that signed it. A signature that nobody asked for must be right as well."""
+        content, signature = self._signature(record)
+        if rule.signed_by_role is None and not signature.exists():
+            return record
+        if self.allowed_signers is None:
+            raise Cannot("no allowed_signers file is configured, so its signature was not verified.")
+        key = await verify(content, signature, self.allowed_signers, record.by)
+        if rule.signed_by_role is not None:
+            await verify(content, signature, self.allowed_signers, rule.signed_by_role)
+        return record.model_copy(update={"key": key})
+
+    def _signature(self, record: Record) -> tuple[bytes, Path]:
+        """What was signed (the file, byte for byte, as the record was read from it) and where the signature is."""
+        return self._files[record.file][1].content, self._beside(
+            record, record.signature or f"{Path(record.file).name}.sig"
+        )
+
+    def _beside(self, record: Record, path: str) -> Path:
+        """A file that a record names, relative to its own; raises Refuted for one outside the evidence folder."""
+        assert self.folder is not None
+        found = (self.folder / record.file).parent / path
+        try:
+            inside = found.resolve().is_relative_to(self.folder.resolve())
+        except (OSError, RuntimeError):  # a loop of symbolic links
+            raise Cannot(f"{path} cannot be followed.") from None
+        if not inside:
+            raise Refuted(f"{path} is outside the evidence folder.")
+        return found
+
+    async def _shown(self, record: Record) -> list[Result]:
+        """What the record's links and artefact show; links that answer share one sentence."""
+        if record.artifact is not None:
+            await self.artifact(record)
+        pages = await self.links(record.links)
+        bad = [page for page in pages if not page.status.is_ok]
+        return bad or [ok(f"Its {len(pages)} links answer." if len(pages) > 1 else page.summary) for page in pages[:1]]
+
+    # Links and artefacts
+
+    async def links(self, links: Iterable[Link]) -> list[Result]:
+        """Whether each page answers with the document; a page that wants a login was not seen."""
+        pages = {(urldefrag(link.url).url, link.must_contain): None for link in links}
+        return list(await asyncio.gather(*(self._link(url, text) for url, text in pages)))
+
+    async def _link(self, url: str, must_contain: str | None) -> Result:
+        try:
+            page = await self._open(url, _MAX_PAGE)
+        except Refuted as refuted:
+            return failed(str(refuted))
+        except Cannot as cannot:
+            return unknown(str(cannot))
+        if must_contain is not None and must_contain in page.text:
+            return ok(f"{url} answers and contains {must_contain!r}.")
+        if asks_for_password(page):
+            return unknown(f"{url} answers with a login page, so the document was not seen.")
+        if must_contain is not None:
+            return failed(f"{url} does not contain {must_contain!r}.")
+        if not page.body.strip():
+            return failed(f"{url} is an empty page.")
+        return ok(f"{url} answers.")
+
+    async def artifact(self, record: Record) -> bytes:
+        """The record's artefact, whose hash is right. Raises Refuted when it is missing or another one, Cannot when not seen."""
+        artifact = record.artifact
+        if artifact is None:
+            raise Refuted("the record names no artifact.")
+        if artifact.url is not None:
+            place, page = artifact.url, await self._open(artifact.url, _MAX_ARTIFACT)
+            content = page.body
+        else:
+            assert artifact.path is not None
+            place, page = artifact.path, None
+            content = _content(self._beside(record, artifact.path), artifact.path)
+        if (found := hashlib.sha256(content).hexdigest()) != artifact.sha256:
+            if page is not None and asks_for_password(page):
+                raise Cannot(f"{place} answers with a login page, so the artifact was not seen.")
+            raise Refuted(f"{place} has the SHA-256 {found[:12]}…, the record says {artifact.sha256[:12]}….")
+        return content
+
+    async def _open(self, url: str, limit: int) -> Reply:
+        """GET a page below one of the hosts, following redirects there alone; raises Refuted when it does not exist."""
+        asked = url
+        for _ in range(4):
+            http, path = self._below(url)
+            reply = await http.get(path, expect=None, max_bytes=limit)
+            if reply.status not in _REDIRECTS or "location" not in reply.headers:
+                break
+            url = _redirected(url, reply.headers["location"])
+            if _LOGIN.search(urlsplit(url).path):
+                raise Cannot(f"{asked} redirects to a login page, so the document was not seen.")
+        else:
+            raise Cannot(f"{asked} was redirected more than three times.")
+        if reply.status in (404, 410):
+            raise Refuted(f"{asked} does not exist ({reply.status}).")
+        if reply.status != 200:
+            raise Cannot(f"{asked} answered {reply.status} (expected 200), so the document was not seen.")
+        return reply
+
+    def _below(self, url: str) -> tuple[Http, str]:
+        """The connections for an address, and the path below their base."""
+        for http in self._hosts:
+            path = url.removeprefix(http.settings.url)
+            if path != url and PRINTABLE.fullmatch(path) and path[:1] in ("", "/", "?") and "/../" not in f"{path}/":
+                return http, path
+        raise Cannot(f"{url} is not below one of evidence_hosts, so it was not opened.")
+
+
+def standing(
+    record: Record,
+    rule: EvidenceRule,
+    environment: str,
+    release: str | None,
+    now: datetime,
+    expiring_within: timedelta,
+) -> Result:
+    """Whether a record holds now, by what it says itself. Its signature, links and artefact are looked at elsewhere."""
+    about = f"Evidence for {record.item}"
+    start = start_of(record.on)
+    if record.result == "failed":
+        return failed(
+            f"{about} says failed: {(record.note or f'{record.by} found so on {start:%Y-%m-%d}').rstrip('.')}."
+        )
+    if record.environment not in (None, environment):
+        return failed(f"{about} is about the environment {record.environment}, this is {environment or 'unnamed'}.")
+    if rule.bound_to_release and record.release != release:
+        return _for_another_release(record, rule, release)
+    if (lacking := _lacking(record, rule)) is not None:
+        return failed(f"{about} {lacking}.")
+    if start > now + (_SKEW if isinstance(record.on, datetime) else _ZONES):
+        return failed(f"{about} is dated {start:%Y-%m-%d}, which is in the future.")
+    expires = min(_later(start, rule.valid_for), end_of(record.valid_until) if record.valid_until else _NEVER)
+    last = expires - timedelta(microseconds=1)
+    if now >= expires:
+        return failed(f"{about} expired {age(now - expires)} ago ({last:%Y-%m-%d}).", valid_until=expires)
+    said = f"{_did(record, rule)} on {start:%Y-%m-%d}"
+    if expires - now < expiring_within:
+        return warning(f"{said}; expires in {age(expires - now)} ({last:%Y-%m-%d}).", valid_until=expires)
+    return ok(f"{said}, valid until {last:%Y-%m-%d}.", valid_until=expires)
+
+
+def _did(record: Record, rule: EvidenceRule) -> str:
+    return f"{record.by} {'signed' if rule.signed_by_role else 'attested'} {record.release or record.item}"
+
+
+def _for_another_release(record: Record, rule: EvidenceRule, release: str | None) -> Result:
+    if record.release is None:
+        return failed(f"Evidence for {record.item} names no release, but it holds for one release only.")
+    if release is None:
+        return unknown(f"{_did(record, rule)}, but which release is running is not configured.")
+    role = (rule.signed_by_role or "").replace("_", " ").capitalize().replace("Qa ", "QA ")
+    return failed(
+        f"{role} signed {record.release}, running {release}." if role else f"{_did(record, rule)}, running {release}."
+    )
+
+
+def _lacking(record: Record, rule: EvidenceRule) -> str | None:
+    """What the rule wants and the record does not have."""
+    if rule.signed_by_role not in (None, record.role):
+        return f"is signed {f'as {record.role}' if record.role else 'without a role'} (wanted {rule.signed_by_role})"
+    if (links := len({link.url for link in record.links})) < rule.links:
+        return f"has {links} links (at least {rule.links} wanted)"
+    return "names no artifact" if rule.artifact and record.artifact is None else None
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def _later(moment: datetime, by: timedelta) -> datetime:
+    return moment + by if by < _NEVER - moment else _NEVER
+
+
+def age(length: timedelta) -> str:
+    """A length of time in its largest whole unit: `12 days`, `1 hour`."""
+    seconds = max(0, int(length.total_seconds()))
+    unit, size = next(((unit, size) for unit, size in _AGES if seconds >= size), ("second", 1))
+    count = seconds // size
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+_AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urldefrag(urljoin(url, location)).url
+    except ValueError:
+        raise Cannot(f"{url} redirects to an address that is none.") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None  # gone meanwhile: reading it says so
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _content(path: Path, name: str) -> bytes:
+    if path.exists() and not path.is_file():
+        raise Refuted(f"{name} is no regular file.")
+    try:
+        return read_bounded(path, _MAX_ARTIFACT)
+    except FileNotFoundError:
+        raise Refuted(f"{name} does not exist.") from None
+    except OSError as error:
+        raise Cannot(f"{name} cannot be read: {error.strerror}.") from None
+    except YamlError as error:
+        raise Cannot(f"{name}: {error.problem}.") from None
+
+
+def asks_for_password(reply: Reply) -> bool:
+    """Whether a reply is an HTML page with a password field: a login page, whatever its status and address."""
+    return "html" in reply.headers.get("content-type", "html") and _PASSWORD.search(reply.body) is not None
