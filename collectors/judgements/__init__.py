@@ -1,0 +1,1 @@
+"""What several sections judge alike: free space, scraped metrics, verdicts in parts."""
