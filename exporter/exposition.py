@@ -1,0 +1,322 @@
+"""When metrics become bytes: in the background, when the state changed, at most once a second. A scrape only sends them.
+
+prometheus-client renders all text. What is kept here is each item's part of it, so that news about one item costs one item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar, TypeVarTuple
+
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, exposition
+from prometheus_client.core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from exporter.health import Health
+from exporter.metrics import ChecklistCollector, HealthCollector, item_families, plan_families
+from exporter.plan import Plan
+from exporter.state import ItemView, State
+
+__all__ = ["OPENMETRICS", "TEXT", "Exposition", "Format", "Scrape", "accepts_gzip", "negotiate"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+#: Seconds between two renderings; also how old the exporter's own metrics may be.
+PACE = 1.0
+#: Seconds by which the bytes may be older than the state before a scrape is told so instead of being sent them.
+STALE = 10.0
+
+_GZIP = 31  # zlib's wbits for a gzip stream
+
+
+class _Given(Collector):
+    """Families that exist already, in the shape that prometheus-client renders."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A text format of metrics: how it is called, rendered and ended."""
+
+    media_type: str
+    version: str
+    generate: Callable[[Collector], bytes]
+    end: bytes = b""
+
+    @property
+    def content_type(self) -> bytes:
+        """The value of the header."""
+        return f"{self.media_type}; version={self.version}; charset=utf-8".encode()
+
+    def render(self, families: Iterable[Metric]) -> bytes:
+        """The families as text, without the format's end."""
+        return self.generate(_Given(families)).removesuffix(self.end)
+
+
+TEXT = Format("text/plain", "0.0.4", exposition.generate_latest)
+OPENMETRICS = Format("application/openmetrics-text", "1.0.0", openmetrics.generate_latest, b"# EOF\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """An answer to a scrape, ready to be sent."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    body: bytes
+
+
+class _Zipped:
+    """The beginning of a gzip stream, which can be ended many times, in different ways."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self._stream = zlib.compressobj(level=6, wbits=_GZIP)
+        self._beginning = self._stream.compress(beginning) + self._stream.flush(zlib.Z_SYNC_FLUSH)
+
+    def ended(self, end: bytes) -> bytes:
+        """The whole, of which only the end is compressed now."""
+        stream = self._stream.copy()
+        return self._beginning + stream.compress(end) + stream.flush()
+
+
+class _Page:
+    """All metrics in one format: the checklist's, kept item by item, then the exporter's own, never older than PACE."""
+
+    def __init__(self, form: Format, exporter: CollectorRegistry) -> None:
+        self.form = form
+        self._exporter = exporter
+        self._headers = [form.render([family]) for family in item_families(())]
+        self._lines: dict[tuple[str, str], tuple[bytes, ...]] = {}
+        self._checklist = b""
+        self._zipped: _Zipped | None = None
+        self._own = b""
+        self._own_at = -PACE
+        self._ready: dict[bool, Scrape] = {}
+
+    def render(self, plan: Plan, views: Iterable[ItemView], afresh: bool) -> tuple[bytes, _Zipped | None]:
+        """The checklist's part after news about `views`, also gzipped when that was ever asked for. Runs in a thread."""
+        lines = {} if afresh else self._lines
+        lines |= {(view.planned.section, view.planned.item): self._item(view) for view in views}
+        self._lines = lines
+        parts = [self.form.render(plan_families(plan))]
+        for header, items in zip(self._headers, zip(*lines.values(), strict=True), strict=False):
+            parts += (header, *items)
+        checklist = b"".join(parts)
+        return checklist, _Zipped(checklist) if self._zipped else None
+
+    def _item(self, view: ItemView) -> tuple[bytes, ...]:
+        """The samples of one item, family by family. A header has line ends, which no label has: it is found only where it is."""
+        text = self.form.render(item_families([view]))
+        starts = [text.index(header) for header in self._headers]
+        ends = [*starts[1:], len(text)]
+        return tuple(
+            text[start + len(header) : end] for header, start, end in zip(self._headers, starts, ends, strict=True)
+        )
+
+    def publish(self, checklist: bytes, zipped: _Zipped | None) -> None:
+        """Serve this from now on."""
+        self._checklist, self._zipped = checklist, zipped
+        self._ready.clear()
+
+    def scrape(self, zipped: bool) -> Scrape:
+        """What to send."""
+        now = time.monotonic()
+        if now - self._own_at >= PACE:
+            self._own = self.form.render(self._exporter.collect()) + self.form.end
+            self._own_at = now
+            self._ready.clear()
+        if (ready := self._ready.get(zipped)) is None:
+            ready = self._ready[zipped] = _scrape(self.form, self._body(zipped), zipped)
+        return ready
+
+    def _body(self, zipped: bool) -> bytes:
+        if not zipped:
+            return self._checklist + self._own
+        if self._zipped is None:
+            self._zipped = _Zipped(self._checklist)
+        return self._zipped.ended(self._own)
+
+
+def _scrape(form: Format, body: bytes, zipped: bool) -> Scrape:
+    headers = [
+        (b"content-type", form.content_type),
+        (b"content-length", str(len(body)).encode()),
+        (b"vary", b"Accept, Accept-Encoding"),
+    ]
+    return Scrape(200, [*headers, (b"content-encoding", b"gzip")] if zipped else headers, body)
+
+
+def _refusal(why: str) -> Scrape:
+    body = f"{why}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    return Scrape(503, headers, body)
+
+
+class Exposition:
+    """The metrics, ready to be sent in every format that was ever asked for; the first to ask for one waits for it.
+
+    `run` keeps them fresh. Should it end, hang or fail, scrapes get a 503 with the reason rather than old truths.
+    """
+
+    def __init__(self, state: State, health: Health, *, stale: float = STALE) -> None:
+        self._state = state
+        self._health = health
+        self._stale = stale
+        self._exporter = CollectorRegistry()
+        self._exporter.register(HealthCollector(health))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._exporter)
+        self._pages: dict[Format, _Page] = {}
+        self._rendering = asyncio.Lock()
+        # A thread of its own: the loop's common ones may all be waiting for a name server.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="exposition")
+        self._version = -1
+        self._plan: Plan | None = None
+        self._current_at: float | None = None
+
+    async def run(self) -> None:
+        """Render whenever the state changed or time changed what is true, until cancelled."""
+        try:
+            while True:
+                await self._supervised()
+                await asyncio.sleep(PACE)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PACE):
+                        await self._state.wait(self._version)
+        finally:
+            self.close()
+
+    async def _supervised(self) -> None:
+        """Refresh; a failure is logged and told instead of ending the exporter, and is tried again."""
+        rendering = asyncio.create_task(self.refresh(), name="exposition")
+        try:
+            await asyncio.wait({rendering})
+        finally:
+            rendering.cancel()
+        self._health.render_error = None
+        if error := rendering.exception():
+            self._health.render_error = f"The metrics could not be rendered ({type(error).__name__}, see the log)."
+            log.error("The metrics could not be rendered.", exc_info=error)
+
+    def close(self) -> None:
+        """Let go of the thread that renders."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def refresh(self) -> None:
+        """Render what changed since the last time."""
+        await self._state.tick()
+        async with self._rendering:
+            moment = time.monotonic()
+            version, plan = self._state.version, self._state.plan
+            if version != self._version:
+                afresh = plan is not self._plan
+                views = list(self._state.views()) if afresh else self._state.changed(self._version)
+                await self._render(list(self._pages.values()), plan, views, afresh=afresh)
+                self._version, self._plan = version, plan
+            self._current_at = moment
+
+    async def _render(self, pages: Iterable[_Page], plan: Plan, views: list[ItemView], *, afresh: bool) -> None:
+        for page in pages:
+            page.publish(*await self._in_thread(page.render, plan, views, afresh))
+
+    async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    async def _page(self, form: Format) -> _Page:
+        """The page in this format, made when it is first asked for."""
+        async with self._rendering:
+            if (page := self._pages.get(form)) is None:
+                page = _Page(form, self._exporter)
+                # Only what `refresh` has seen counts as rendered: changes since then come again, and harm nothing.
+                await self._render([page], self._state.plan, list(self._state.views()), afresh=True)
+                self._pages[form] = page
+        return page
+
+    async def scrape(self, accept: bytes = b"", accept_encoding: bytes = b"") -> Scrape:
+        """The answer to a scrape with these request headers."""
+        if why := self.trouble():
+            return _refusal(why)
+        form = negotiate(accept)
+        page = self._pages.get(form) or await self._page(form)
+        return page.scrape(accepts_gzip(accept_encoding))
+
+    async def select(self, names: Iterable[str], accept: bytes = b"") -> Scrape:
+        """The answer to a scrape that asks for some metrics only, by the names of their samples."""
+        form = negotiate(accept)
+        known = (self._state.plan, list(self._state.views()))
+        registry = CollectorRegistry()
+        registry.register(ChecklistCollector(lambda: known))
+        registry.register(self._exporter)
+        body = await self._in_thread(form.generate, registry.restricted_registry(names))
+        return _scrape(form, body, zipped=False)
+
+    def trouble(self) -> str | None:
+        """Why the metrics cannot be sent, as a full sentence; None when they can."""
+        if self._current_at is None:
+            return self._health.render_error or "The metrics are not rendered yet."
+        if (age := time.monotonic() - self._current_at) > self._stale:
+            why = self._health.render_error or "Rendering does not come through."
+            return f"The metrics at hand are {age:.0f} s old (limit {self._stale:.0f} s). {why}"
+        return None
+
+
+@functools.lru_cache(maxsize=64)
+def negotiate(accept: bytes) -> Format:
+    """The format that an Accept header prefers, by its q-values (RFC 9110, 12.5.1). Text when it has no preference."""
+    ranges = list(_qualities(accept))
+    text, open_metrics = (_quality(form, ranges) for form in (TEXT, OPENMETRICS))
+    return OPENMETRICS if open_metrics > text else TEXT
+
+
+@functools.lru_cache(maxsize=64)
+def accepts_gzip(accept_encoding: bytes) -> bool:
+    """Whether an Accept-Encoding header takes gzip: named, or by `*`, with a quality above 0."""
+    qualities = {name: quality for name, _, quality in _qualities(accept_encoding)}
+    return qualities.get("gzip", qualities.get("x-gzip", qualities.get("*", 0.0))) > 0
+
+
+def _qualities(header: bytes) -> Iterable[tuple[str, dict[str, str], float]]:
+    """Each element of a header with its parameters and its quality; one that is malformed counts as not there."""
+    for element in header.decode("latin-1").lower().split(","):
+        name, *parameters = (part.strip() for part in element.split(";"))
+        given = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parameters)}
+        try:
+            quality = float(given.pop("q", "1"))
+        except ValueError:
+            continue
+        if name and 0 <= quality <= 1:
+            yield name, given, quality
+
+
+def _quality(form: Format, ranges: Iterable[tuple[str, dict[str, str], float]]) -> float:
+    """How welcome a format is: what the most specific range that covers it says, the best of several such."""
+    main_type = form.media_type.partition("/")[0]
+    specificity = {
+        (form.media_type, True): 3,
+        (form.media_type, False): 2,
+        (f"{main_type}/*", False): 1,
+        ("*/*", False): 0,
+    }
+    found = (-1, 0.0)
+    for name, parameters, quality in ranges:
+        version = parameters.get("version")
+        if version in (None, form.version):
+            found = max(found, (specificity.get((name, version is not None), -1), quality))
+    return found[1] if found[0] >= 0 else 0.0
