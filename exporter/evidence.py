@@ -305,7 +305,7 @@ def standing(
     environment: str,
     release: str | None,
     now: datetime,
-    expiring_within: timedelta,
+    expiring_within: timedelta = timedelta(days=14),
 ) -> Result:
     """Whether a record holds now, by what it says itself. Its signature, links and artefact are looked at elsewhere."""
     about = f"Evidence for {record.item}"
