@@ -1,0 +1,281 @@
+"""A checklist's state for people and for other programs: table, JSON, JUnit, ticked Markdown, SARIF, HTML.
+
+Everything is made from the items document (`exporter.document`): from a run of one's own, or of a running exporter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.resources import files
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+from exporter.checklist import Checklist
+from exporter.collector import Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["MARKS", "Format", "Place", "Report", "counts", "print_table", "render"]
+
+
+class Format(StrEnum):
+    """What a report can be written as."""
+
+    TABLE = "table"
+    JSON = "json"
+    JUNIT = "junit"
+    MARKDOWN = "markdown"
+    SARIF = "sarif"
+    HTML = "html"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an item's line stands: the heading above it and its number in the checklist's file (0: not from the file)."""
+
+    heading: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The items document with what it leaves out: the checklist it is about, where each item's line stands in it, and what
+    each item's verification means. `places` and `help` are by `section.item`.
+    """
+
+    document: Mapping[str, Any]
+    checklist: Checklist
+    places: Mapping[str, Place] = field(default_factory=dict)
+    help: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def items(self) -> list[Mapping[str, Any]]:
+        """The elements of `items`, in the checklist's order."""
+        return list(self.document["items"])
+
+    def place(self, item: Mapping[str, Any]) -> Place:
+        """Where the item's line stands; the section's name stands in for an unknown heading."""
+        return self.places.get(_id(item), Place(item["section"], 0))
+
+    def sections(self) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+        """The headings with their items."""
+        for _, group in groupby(self.items, key=lambda item: item["section"]):
+            items = list(group)
+            yield self.place(items[0]).heading, items
+
+
+#: Shown on terminals, with the colour: the status must not be told by colour alone.
+MARKS: Mapping[Status, tuple[str, str]] = {
+    Status.OK: ("✔", "green"),
+    Status.WARNING: ("!", "yellow"),
+    Status.FAILED: ("✘", "red"),
+    Status.UNKNOWN: ("?", "magenta"),
+    Status.WAIVED: ("~", "cyan"),
+    Status.NOT_APPLICABLE: ("-", "dim"),
+}
+_LEVELS = {"critical": "error", "warning": "warning", "info": "note"}
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(report: Report, form: Format) -> str:
+    """The report as text. Raises KeyError for `table`, which is printed (`print_table`)."""
+    return _WRITERS[form](report)
+
+
+def counts(items: list[Mapping[str, Any]]) -> str:
+    """`3 ok, 1 failed`, worst last."""
+    found = Counter(item["status"] for item in items)
+    return ", ".join(f"{found[status]} {status.value.replace('_', ' ')}" for status in Status if found[status])
+
+
+def print_table(report: Report, console: Console) -> None:
+    """A table per section, and a line that counts."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for heading, items in report.sections():
+        table = Table(title=heading, title_style="bold", title_justify="left", box=None, pad_edge=False, expand=True)
+        table.add_column("status", no_wrap=True, min_width=16)
+        table.add_column("severity", no_wrap=True, min_width=8)
+        table.add_column("item", ratio=2, overflow="fold")
+        table.add_column("what was seen", ratio=5, overflow="fold")
+        for item in items:
+            mark, style = MARKS[Status(item["status"])]
+            status = Text(f"{mark} {item['status'].replace('_', ' ')}", style=style)
+            table.add_row(status, item["severity"], Text(item["item"]), Text(item["summary"]))
+        console.print(table)
+        console.print()
+    console.print(Text(f"{report.document['environment']}: {counts(report.items)}."))
+
+
+def _json(report: Report) -> str:
+    return json.dumps(report.document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _junit(report: Report) -> str:
+    """Unknown is an error, not a failure; what is waived or not applicable was skipped."""
+    root = ET.Element("testsuites", name=f"Production checklist of {report.document['environment']}")
+    for heading, items in report.sections():
+        found = Counter(item["status"] for item in items)
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=_xml(heading),
+            timestamp=report.document["generated_at"],
+            tests=str(len(items)),
+            failures=str(found["failed"]),
+            errors=str(found["unknown"]),
+            skipped=str(found["waived"] + found["not_applicable"]),
+        )
+        for item in items:
+            case = ET.SubElement(suite, "testcase", classname=item["section"], name=item["item"])
+            tag = {"failed": "failure", "unknown": "error", "waived": "skipped", "not_applicable": "skipped"}.get(
+                item["status"]
+            )
+            if tag:
+                ET.SubElement(case, tag, message=_xml(item["summary"])).text = _xml(item["line"])
+            else:
+                ET.SubElement(case, "system-out").text = _xml(f"{item['line']}: {item['summary']}")
+    for name in ("tests", "failures", "errors", "skipped"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _xml(text: str) -> str:
+    """XML cannot hold control characters, not even escaped."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _markdown(report: Report) -> str:
+    """The checklist's own file, ticked where the line is true, each line with status, dates and sentence."""
+    items, source = report.items, report.checklist
+    added = [item for item in items if not report.place(item).number]
+    for heading, group in groupby(added, key=lambda item: report.place(item).heading):
+        boxes = "".join(f"- [ ] {item['line']}\n" for item in group)
+        source = Checklist.parse(f"{source.text.rstrip()}\n\n## {heading}\n{boxes}", source.name)
+    numbers = {_id(item): report.place(item).number for item in items}
+    fresh = [line.number for line in source.lines[len(report.checklist.lines) :]]
+    numbers |= dict(zip(map(_id, added), fresh, strict=True))
+    return source.render(
+        {numbers[_id(item)]: Status(item["status"]).is_ok for item in items},
+        {numbers[_id(item)]: _annotation(item) for item in items},
+    )
+
+
+def _annotation(item: Mapping[str, Any]) -> str:
+    dates = [f"{word} {_day(item[key])}" for word, key in _DATES if item[key]]
+    return f"{item['status'].replace('_', ' ')}{' (' + ', '.join(dates) + ')' if dates else ''}: {item['summary']}"
+
+
+_DATES = (("since", "since"), ("verified", "last_run"), ("valid until", "valid_until"))
+
+
+def _day(moment: str) -> str:
+    """`2026-11-24T20:43:10.1Z` → `2026-11-24 20:43 UTC`."""
+    return f"{moment[:16].replace('T', ' ')} UTC"
+
+
+def _sarif(report: Report) -> str:
+    """SARIF 2.1.0: a result for every line that is failed, unknown or (suppressed) waived; a rule for every line."""
+    from importlib.metadata import version
+
+    items = report.items
+    run = {
+        "tool": {
+            "driver": {
+                "name": "checklist-exporter",
+                "version": version("checklist-exporter"),
+                "rules": [_rule(report, item) for item in items],
+            }
+        },
+        "invocations": [{"executionSuccessful": True, "endTimeUtc": report.document["generated_at"]}],
+        "columnKind": "unicodeCodePoints",
+        "results": [
+            _result(report, index, item)
+            for index, item in enumerate(items)
+            if item["status"] in (Status.FAILED, Status.UNKNOWN, Status.WAIVED)
+        ],
+    }
+    log = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
+
+
+def _rule(report: Report, item: Mapping[str, Any]) -> dict[str, Any]:
+    help_text = report.help.get(_id(item)) or f"No collector verifies this line yet: {item['line']}"
+    return {
+        "id": _id(item),
+        "name": "".join(word.capitalize() for word in re.split(r"[._]", _id(item))),
+        "shortDescription": {"text": item["line"]},
+        "fullDescription": {"text": help_text.partition("\n\n")[0]},
+        "help": {"text": help_text},
+        "defaultConfiguration": {"level": _LEVELS[item["severity"]]},
+        "properties": {"tags": [item["group"], item["section"]], "severity": item["severity"], "mode": item["mode"]},
+    }
+
+
+def _result(report: Report, index: int, item: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "ruleId": _id(item),
+        "ruleIndex": index,
+        "level": _LEVELS[item["severity"]],
+        "message": {"text": item["summary"]},
+        "partialFingerprints": {"checklistItem/v1": _id(item)},
+        "properties": {"status": item["status"], "since": item["since"]},
+    }
+    if number := report.place(item).number:
+        location = {"artifactLocation": {"uri": _uri(report.checklist.name)}, "region": {"startLine": number}}
+        result["locations"] = [{"physicalLocation": location}]
+    if item["waiver"]:
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": item["waiver"]["reason"]}]
+    return result
+
+
+def _uri(path: str) -> str:
+    from urllib.parse import quote
+
+    return f"file://{quote(path)}" if path.startswith("/") else quote(path)
+
+
+def _html(report: Report) -> str:
+    """One file that refers to nothing outside itself; its policy allows its own style and nothing else."""
+    import jinja2
+    from markupsafe import Markup
+
+    folder = files("exporter") / "templates"
+    style = (folder / "report.css").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["day"] = _day
+    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+    return template.render(
+        document=report.document,
+        sections=list(report.sections()),
+        counts=counts(report.items),
+        marks={status.value: mark for status, (mark, _) in MARKS.items()},
+        style=Markup(style),  # noqa: S704  # our own file
+        style_hash=b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+def _id(item: Mapping[str, Any]) -> str:
+    return f"{item['section']}.{item['item']}"
+
+
+_WRITERS: Mapping[Format, Callable[[Report], str]] = {
+    Format.JSON: _json,
+    Format.JUNIT: _junit,
+    Format.MARKDOWN: _markdown,
+    Format.SARIF: _sarif,
+    Format.HTML: _html,
+}

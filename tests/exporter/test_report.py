@@ -1,0 +1,258 @@
+"""Tests of exporter.report: every form, from one document that has every status."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from exporter.checklist import Checklist
+from exporter.collector import (
+    CRITICAL,
+    INFO,
+    WARNING,
+    Item,
+    Mode,
+    Result,
+    Severity,
+    Status,
+    failed,
+    ok,
+    unknown,
+    warning,
+)
+from exporter.document import document
+from exporter.plan import Plan, PlannedItem, Waiver
+from exporter.report import Format, Place, Report, counts, print_table, render
+from exporter.state import Observation, State
+
+NOW = datetime(2026, 11, 24, 20, 43, tzinfo=UTC)
+CHECKLIST = Checklist.parse(
+    """# Launch
+
+## Database
+- [ ] Replication works
+- [x] Backups are tested
+- [ ] Logging is on
+
+## Site
+- [ ] Certificate is valid
+- [ ] Mesh is configured
+- [ ] Index is fresh
+""",
+    "lists/launch.md",
+)
+EVIL = 'Said <script>alert("1")</script> & \x07 | *bold* --> done.'
+
+
+async def _verify(_: Any) -> Result:
+    raise NotImplementedError
+
+
+def _planned(section: str, item: str, line: str, severity: Severity, **more: Any) -> PlannedItem:
+    declared = Item(item, line, severity, Mode.PROBE, f"Why {item} matters.\n\nHow it is verified.", (), None, _verify)
+    given: dict[str, Any] = {"declared": declared, "targets": ("",)}
+    return PlannedItem(section, item, line, section.capitalize(), "group", severity, Mode.PROBE, **(given | more))
+
+
+@pytest.fixture
+async def report() -> Report:
+    waiver = Waiver("Sized by hand until Q1.", "platform", date(2027, 3, 31))
+    items = (
+        _planned("database", "replication_works", "Replication works", CRITICAL),
+        _planned("database", "backups_tested", "Backups are tested", CRITICAL),
+        _planned("database", "logging_on", "Logging is on", WARNING, waiver=waiver),
+        _planned("site", "certificate_valid", "Certificate is valid", CRITICAL),
+        _planned("site", "mesh_configured", "Mesh is configured", INFO, not_applicable="There is no mesh."),
+        _planned("site", "index_fresh", "Index is fresh", INFO, declared=None),
+        _planned("search", "results_found", "Results are found", WARNING),
+    )
+    plan = Plan("production", "1.4.2", items, ())
+    state = State(plan, lambda: NOW)
+    results = {
+        "database": {
+            "replication_works": failed(EVIL),
+            "backups_tested": ok("Restored.", valid_until=NOW + timedelta(days=9)),
+        },
+        "site": {"certificate_valid": warning("Ends in 20 days (limit 21).")},
+        "search": {"results_found": unknown("Search was not reachable.")},
+    }
+    results["database"]["logging_on"] = failed("Logging is off.")
+    for section, seen in results.items():
+        await state.record(section, "", {name: Observation(result, NOW) for name, result in seen.items()})
+    numbers = {line.text: line.number for line in CHECKLIST.lines}
+    places = {p.id: Place(p.heading, numbers.get(p.line, 0)) for p in items}
+    helps = {p.id: p.declared.description for p in items if p.declared}
+    return Report(document(state.views(), plan, NOW), CHECKLIST, places, helps)
+
+
+def test_json_is_the_document(report: Report) -> None:
+    assert json.loads(render(report, Format.JSON)) == report.document
+
+
+def test_counts_every_status(report: Report) -> None:
+    assert counts(report.items) == "1 ok, 1 warning, 1 failed, 2 unknown, 1 waived, 1 not applicable"
+
+
+def test_table_names_status_item_and_sentence(report: Report) -> None:
+    console = Console(file=io.StringIO(), width=160, no_color=True)
+    print_table(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in text
+    assert re.search(r"✘ failed +critical +replication_works +Said <script>", text)
+    assert re.search(r"~ waived +warning +logging_on +Waived until 2027-03-31 by platform", text)
+    assert text.rstrip().endswith(f"production: {counts(report.items)}.")
+
+
+def test_table_does_not_take_sentences_for_markup(report: Report) -> None:
+    report.items[0]["summary"] = "Pod [red]x[/] is gone."  # type: ignore[index]
+    console = Console(file=io.StringIO(), width=160)
+    print_table(report, console)
+    assert "Pod [red]x[/] is gone." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_junit_tells_failure_error_and_skipped_apart(report: Report) -> None:
+    root = ET.fromstring(render(report, Format.JUNIT))
+    assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "7",
+        "failures": "1",
+        "errors": "2",
+        "skipped": "2",
+    }
+    cases = {f"{case.get('classname')}.{case.get('name')}": case for case in root.iter("testcase")}
+    assert [child.tag for child in cases["database.replication_works"]] == ["failure"]
+    assert [child.tag for child in cases["search.results_found"]] == ["error"]
+    assert [child.tag for child in cases["site.mesh_configured"]] == ["skipped"]
+    assert cases["site.certificate_valid"].findtext("system-out") == "Certificate is valid: Ends in 20 days (limit 21)."
+    message = cases["database.replication_works"][0].get("message")
+    assert message == EVIL.replace("\x07", "\N{REPLACEMENT CHARACTER}")
+
+
+def test_markdown_ticks_only_what_is_true(report: Report) -> None:
+    written = Checklist.parse(render(report, Format.MARKDOWN), "launch.md")
+    assert {line.text: line.ticked for line in written.lines} == {
+        "Replication works": False,
+        "Backups are tested": True,
+        "Logging is on": False,
+        "Certificate is valid": True,
+        "Mesh is configured": False,
+        "Index is fresh": False,
+        "Results are found": False,  # not in the file: added under its heading
+    }
+    assert written.sections[-1].heading == "Search"
+
+
+def test_markdown_says_when_and_why(report: Report) -> None:
+    lines = render(report, Format.MARKDOWN).splitlines()
+    (backups,) = (line for line in lines if "Backups are tested" in line)
+    assert backups.endswith(
+        "ok (since 2026-11-24 20:43 UTC, verified 2026-11-24 20:43 UTC, valid until 2026-12-03 20:43 UTC): Restored."
+    )
+    (search,) = (line for line in lines if "Results are found" in line)
+    assert search.endswith("Search was not reachable.")
+    assert "<script>" not in "\n".join(lines).replace(r"\<script", "")
+
+
+def test_markdown_can_be_rendered_again(report: Report) -> None:
+    once = render(report, Format.MARKDOWN)
+    again = Checklist.parse(once, CHECKLIST.name)
+    places = {**report.places, "search.results_found": Place("Search", again.lines[-1].number)}
+    assert render(Report(report.document, again, places), Format.MARKDOWN) == once
+
+
+def test_markdown_without_added_lines_changes_only_boxes_and_annotations(report: Report) -> None:
+    items = [item for item in report.items if item["section"] != "search"]
+    written = render(Report({**report.document, "items": items}, CHECKLIST, report.places), Format.MARKDOWN)
+    stripped = [line.partition(" <!-- verified -->")[0].replace("[x]", "[ ]") for line in written.splitlines()]
+    assert stripped == CHECKLIST.text.replace("[x]", "[ ]").splitlines()
+
+
+def test_sarif_has_results_for_what_is_not_true(report: Report) -> None:
+    log = json.loads(render(report, Format.SARIF))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    results = {result["ruleId"]: result for result in run["results"]}
+    assert set(results) == {
+        "database.replication_works",
+        "database.logging_on",
+        "site.index_fresh",
+        "search.results_found",
+    }
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+    first = results["database.replication_works"]
+    assert first["level"] == "error"
+    assert first["message"]["text"] == EVIL
+    assert first["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "lists/launch.md"},
+        "region": {"startLine": 4},
+    }
+    assert results["database.logging_on"]["suppressions"][0]["justification"] == "Sized by hand until Q1."
+    assert results["site.index_fresh"]["level"] == "note"
+    assert "locations" not in results["search.results_found"]
+
+
+def test_sarif_rules_explain_themselves(report: Report) -> None:
+    rules = {r["id"]: r for r in json.loads(render(report, Format.SARIF))["runs"][0]["tool"]["driver"]["rules"]}
+    rule = rules["database.replication_works"]
+    assert rule["name"] == "DatabaseReplicationWorks"
+    assert rule["fullDescription"]["text"] == "Why replication_works matters."
+    assert rule["help"]["text"] == "Why replication_works matters.\n\nHow it is verified."
+    assert rules["site.index_fresh"]["help"]["text"] == "No collector verifies this line yet: Index is fresh"
+
+
+def test_sarif_locates_a_checklist_given_by_absolute_path(report: Report) -> None:
+    checklist = Checklist.parse(CHECKLIST.text, "/etc/check list.md")
+    log = json.loads(render(Report(report.document, checklist, report.places), Format.SARIF))
+    uri = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert uri == "file:///etc/check%20list.md"
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_html_is_self_contained_and_escapes(report: Report) -> None:
+    page = _Page()
+    page.feed(render(report, Format.HTML))
+    assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in page.tags}
+    assert not any(name in attrs for _, attrs in page.tags for name in ("href", "src", "style", "onclick"))
+    assert EVIL in "".join(page.text)
+    assert {attrs["id"] for tag, attrs in page.tags if tag == "tr" and "id" in attrs} == {
+        f"{item['section']}.{item['item']}" for item in report.items
+    }
+
+
+def test_html_policy_allows_its_own_style_alone(report: Report) -> None:
+    html = render(report, Format.HTML)
+    style = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
+    assert len(style) == 1
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in html
+    assert "url(" not in style[0]
+    assert "light-dark(" in style[0]
+
+
+def test_every_status_has_a_mark_in_html_and_table(report: Report) -> None:
+    html = render(report, Format.HTML)
+    for status in Status:
+        assert f'class="status {status.value}"' in html
