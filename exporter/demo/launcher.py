@@ -1,0 +1,130 @@
+"""The exporter's side of the demo: starts the supervisor, hands over its configuration, passes on what shall be broken."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exporter.demo.service import write_private
+
+__all__ = ["DemoError", "Servers", "ask", "default_directory", "servers"]
+
+_MARK = "servers.log"
+_STOP_SECONDS = 15.0
+
+
+class DemoError(Exception):
+    """The demo cannot do what was asked; its text is the full sentence a user reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What runs: the configuration that verifies it, and the names of the ways to break it, each with its effect."""
+
+    config_file: Path
+    faults: Mapping[str, str]
+
+
+def default_directory() -> Path:
+    """One folder per user, so that `demo break` finds the demo that runs."""
+    return Path(tempfile.gettempdir()) / f"checklist-exporter-demo-{os.geteuid()}"
+
+
+@contextmanager
+def servers(directory: Path, on_step: Callable[[str], None]) -> Iterator[Servers]:
+    """The demo's servers, in `directory`, which is made and removed. `on_step` is told what starts. Raises DemoError."""
+    lock = _claim(directory)
+    try:
+        with (directory / _MARK).open("wb") as log:
+            supervisor = subprocess.Popen(  # noqa: S603  # this program itself
+                [sys.executable, "-m", "exporter.demo.supervisor", str(directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is the exporter's to hear; the servers end after it
+                pass_fds=(lock,),  # the folder stays claimed until the last of both has ended
+            )
+    finally:
+        os.close(lock)
+    try:
+        ready = _wait_until_ready(supervisor, directory, on_step)
+        yield Servers(_write_config(directory, ready["config"]), ready["faults"])
+    finally:
+        assert supervisor.stdin is not None
+        assert supervisor.stdout is not None
+        supervisor.stdin.close()
+        supervisor.stdout.close()
+        supervisor.wait(_STOP_SECONDS)
+
+
+def ask(directory: Path, verb: str, name: str) -> str:
+    """Have the running demo `break` or `mend` something; the sentence that says what it did. Raises DemoError."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        try:
+            connection.connect(str(directory / "control.sock"))
+            connection.sendall(f"{verb} {name}\n".encode())
+            reply = json.loads(connection.makefile("rb").readline())
+        except (OSError, ValueError):
+            raise DemoError(f"No demo is running in {directory}; start it with `checklist-exporter demo`.") from None
+    if not reply["ok"]:
+        raise DemoError(reply["text"])
+    return str(reply["text"])
+
+
+def _claim(directory: Path) -> int:
+    """Make or take over the folder, empty, and lock it; the descriptor that holds the lock."""
+    directory.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise DemoError(f"{directory} belongs to somebody else; choose another with --directory.")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"A demo is running in {directory} already; choose another with --directory.") from None
+        leftovers = list(directory.iterdir())
+        if leftovers and not (directory / _MARK).is_file():
+            raise DemoError(f"{directory} is not empty and was not made by a demo; choose another with --directory.")
+        for leftover in leftovers:
+            shutil.rmtree(leftover) if stat.S_ISDIR(leftover.lstat().st_mode) else leftover.unlink()
+        if os.geteuid() == 0:
+            os.fchmod(descriptor, 0o711)  # the servers run as another user, below it
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _wait_until_ready(
+    supervisor: subprocess.Popen[bytes], directory: Path, on_step: Callable[[str], None]
+) -> dict[str, Any]:
+    assert supervisor.stdout is not None
+    for line in supervisor.stdout:
+        message = json.loads(line)
+        if "ready" in message:
+            return dict(message["ready"])
+        if "error" in message:
+            raise DemoError(message["error"])
+        on_step(message["starting"])
+    log = (directory / _MARK).read_text(errors="replace") if (directory / _MARK).exists() else ""
+    raise DemoError(f"The demo's servers ended before they were ready. {log}".strip())
+
+
+def _write_config(directory: Path, config: Mapping[str, Any]) -> Path:
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120)
+    return write_private(directory / "config.yaml", text)
