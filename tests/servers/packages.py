@@ -54,7 +54,7 @@ def debian(*packages: str, suite: str = "bookworm") -> Path:
 
     The mirror is the one that this machine's apt uses. Skips (or fails) where it is no Debian, or the mirror has no such package.
     """
-    key = f"debian-{suite}-{packages[0]}-{_digest(*sorted(packages))}"
+    key = f"debian-{suite}-{packages[0]}-{_digest(*packages)}"
     return _kept(key, lambda folder: _unpack(folder, packages, suite))
 
 
@@ -66,7 +66,7 @@ def library_environment(root: Path) -> dict[str, str]:
 
 def maven_classpath(*artifacts: str) -> str:
     """Return the class path of Maven artefacts (``group:name:version``) with all that they need at run time."""
-    key = f"maven-{artifacts[0].split(':')[1]}-{_digest(*sorted(artifacts))}"
+    key = f"maven-{artifacts[0].split(':')[1]}-{_digest(*artifacts)}"
     folder = _kept(key, lambda folder: _resolve(folder, artifacts), costly=True)
     return ":".join(sorted(map(str, folder.glob("*.jar"))))
 

@@ -1,6 +1,7 @@
 """Programs under test: started on free ports, waited for, and always ended."""
 
 import asyncio
+import json
 import os
 import pwd
 import random
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import psutil
 
@@ -66,6 +67,17 @@ def answers(url: str) -> bool:
     with suppress(OSError), urllib.request.urlopen(url, timeout=2):  # URLError and HTTPError are OSErrors
         return True
     return False
+
+
+def call(url: str, body: object = None) -> Any:
+    """GET this URL, or POST ``body`` to it as JSON, and return the JSON document (or None) that is answered.
+
+    Raises OSError (HTTPError for a status of 400 and above).
+    """
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read() or b"null")
 
 
 def wait_until(condition: Callable[[], T], what: str, deadline: float = 30.0) -> T:
