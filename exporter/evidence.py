@@ -197,7 +197,7 @@ class Evidence:
         if rule.signed_by_role is None and not signature.exists():
             return record
         if self.allowed_signers is None:
-            raise Cannot("no allowed_signers file is configured, so its signature was not verified.")
+            raise Cannot("evidence.allowed_signers is not configured, so its signature was not verified.")
         key = await verify(content, signature, self.allowed_signers, record.by)
         if rule.signed_by_role is not None:
             await verify(content, signature, self.allowed_signers, rule.signed_by_role)
@@ -296,7 +296,7 @@ class Evidence:
             path = url.removeprefix(http.settings.url)
             if path != url and PRINTABLE.fullmatch(path) and path[:1] in ("", "/", "?") and "/../" not in f"{path}/":
                 return http, path
-        raise Cannot(f"{url} is not below one of evidence_hosts, so it was not opened.")
+        raise Cannot(f"{url} is not below any of evidence.hosts, so it was not opened.")
 
 
 def standing(

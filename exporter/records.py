@@ -278,7 +278,7 @@ def _told(error: Any) -> str:
         case "extra_forbidden":
             return f"{key} is no key of a record"
     expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    expected = expected[:1].lower() + expected[1:]
+    expected = expected[:1].lower() + expected[1:].replace("a valid string", "text").replace("a valid", "a")
     if not key:
         return str(expected)
     hint = "; put it in quotes" if error["type"] == "string_type" and isinstance(error["input"], int | float) else ""
