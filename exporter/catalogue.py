@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import importlib
 import importlib.metadata
 import importlib.resources
@@ -12,13 +11,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
 from exporter.checklist import Checklist, ChecklistError, Line, Section
 from exporter.collector import WARNING, Client, Collector, Item, Mode, Severity
+from exporter.reader import nearest
 
-__all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "nearest", "slug"]
+__all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 
 ENTRY_POINTS = "checklist_exporter.collectors"
 """The entry-point group by which other packages bring collectors: a Collector subclass, or the module that defines one."""
@@ -26,6 +27,7 @@ ENTRY_POINTS = "checklist_exporter.collectors"
 UNBOUND = "none"
 """The annotation `<!-- item: none -->` says that no item verifies the line, whatever its text."""
 
+_CUSTOM = "collectors.custom"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
 
@@ -81,12 +83,6 @@ def slug(text: str) -> str:
     return name if name[:1].isalpha() else f"line_{name}".rstrip("_")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` with the nearest known name, or nothing when none is near."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean '{found[0]}'?" if found else ""
-
-
 @dataclass(frozen=True)
 class Catalogue:
     """Every named line (`entries`, by id, in the order of the checklist), the collectors and the shared clients, by name."""
@@ -96,6 +92,11 @@ class Catalogue:
     collectors: Mapping[str, type[Collector[Any, Any]]]
     clients: Mapping[str, type[Client[Any]]] = field(default_factory=dict)
 
+    @cached_property
+    def custom(self) -> Any:
+        """The collector for lines that the configuration verifies itself: `Line` are its options, `verifying` makes one."""
+        return importlib.import_module(_CUSTOM).Custom
+
     @classmethod
     def load(cls, package: str = "collectors") -> Catalogue:
         """Find everything installed. Raises CatalogueError with all contradictions, ChecklistError for the bundled checklist."""
@@ -104,7 +105,7 @@ class Catalogue:
         checklist = Checklist.decode((files / "checklist.md").read_bytes(), "checklist.md")
         rows = _rows((files / "catalogue.tsv").read_text(encoding="utf-8"))
         problems = [*_uncatalogued(rows, checklist)]
-        builtin = list(_builtin(root, {row.section for row in rows}, problems))
+        builtin = list(_builtin(root, {f"{package}.{row.group}.{row.section}" for row in rows}, problems))
         foreign = list(_foreign(problems))
         collectors: dict[str, type[Collector[Any, Any]]] = {}
         for collector in (*builtin, *foreign):
@@ -132,29 +133,37 @@ class Catalogue:
         """The entries of one section."""
         return tuple(entry for entry in self.entries.values() if entry.section == name)
 
-    def bind(self, checklist: Checklist, claimed: Iterable[tuple[str, str]] = ()) -> tuple[Binding, ...]:
+    def place(self, heading: str) -> tuple[str, str, str]:
+        """The section name, group and heading of a section given by its heading or its name; made from it when there is none."""
+        for entry in self.entries.values():
+            if heading in (entry.heading, entry.section):
+                return entry.section, entry.group, entry.heading
+        name = _unique(slug(heading), self.sections.__contains__)
+        return name, name, heading
+
+    def bind(self, checklist: Checklist, custom: Iterable[Entry] = ()) -> tuple[Binding, ...]:
         """What each line of a checklist stands for, in its order.
 
-        A line binds by its annotation, else by heading and text, else by text alone when that is unambiguous. `claimed` are
-        the (heading, text) of lines that the configuration verifies itself: they bind to no other section's item. A line that
-        binds to nothing gets labels made from its heading and text. Raises ChecklistError with every line that is ambiguous,
-        names an unknown item, or binds to an item that an earlier line has.
+        A line binds by its annotation, else by heading and text, else by text alone when that is unambiguous. A line that
+        binds to nothing gets labels made from its heading and text. `custom` are the lines that the configuration verifies
+        itself; those that the checklist does not have come after the others of their section. Raises ChecklistError with
+        every line that is ambiguous, names an unknown item, or binds to an item that an earlier line has.
         """
-        return _Binder(self, checklist, frozenset(claimed)).bind()
+        return _Binder(self, checklist, custom).bind()
 
 
 class _Binder:
-    def __init__(self, catalogue: Catalogue, checklist: Checklist, claimed: frozenset[tuple[str, str]]) -> None:
-        self._entries = catalogue.entries
+    def __init__(self, catalogue: Catalogue, checklist: Checklist, custom: Iterable[Entry]) -> None:
+        self._custom = {entry.id: entry for entry in custom}
+        self._entries = {**catalogue.entries, **self._custom}
         self._checklist = checklist
-        self._claimed = claimed
         self._by_text: dict[str, list[Entry]] = {}
-        for entry in catalogue.entries.values():
+        for entry in self._entries.values():
             self._by_text.setdefault(entry.line, []).append(entry)
         self._problems: list[tuple[int, str]] = []
 
     def bind(self) -> tuple[Binding, ...]:
-        found: list[tuple[Section, Line, Entry | None]] = [
+        found = [
             (section, line, self._entry(section, line))
             for section in self._checklist.sections
             for line in section.lines
@@ -162,40 +171,44 @@ class _Binder:
         numbers: dict[str, int] = {}
         for _, line, entry in found:
             if entry and (first := numbers.setdefault(entry.id, line.number)) != line.number:
-                self._problems.append(
-                    (line.number, f"The line stands for {entry.id}, which line {first} stands for already{_ASK}")
-                )
+                problem = f"The line stands for {entry.id}, which line {first} stands for already{_ASK}"
+                self._problems.append((line.number, problem))
         if self._problems:
             raise ChecklistError(self._checklist.name, *sorted(self._problems))
-        return tuple(self._named(found))
+        bindings = list(self._named(found))
+        for name, entry in self._custom.items():
+            if name not in numbers:
+                index = max(
+                    (n for n, known in enumerate(bindings, 1) if known.entry.section == entry.section), default=None
+                )
+                bindings.insert(len(bindings) if index is None else index, Binding(entry, entry.heading, entry.line, 0))
+        return tuple(bindings)
 
     def _entry(self, section: Section, line: Line) -> Entry | None:
+        """What a line stands for; None when that is nothing known."""
         if line.item == UNBOUND:
             return None
         if line.item is not None:
             entry = self._entries.get(line.item)
             if entry is None:
-                hint = nearest(line.item, self._entries)
-                self._problems.append((line.number, f"The annotation names the unknown item '{line.item}'.{hint}"))
+                problem = (
+                    f"The annotation names the unknown item '{line.item}'{nearest(line.item, self._entries) or '.'}"
+                )
+                self._problems.append((line.number, problem))
             return entry
         same = self._by_text.get(line.text, [])
-        for entry in same:
-            if entry.heading == section.heading:
-                return entry
-        if (section.heading, line.text) in self._claimed:
-            return None
-        if len(same) > 1:
-            ids = ", ".join(entry.id for entry in same)
+        under = [entry for entry in same if entry.heading == section.heading] or same
+        if len(under) > 1:
+            ids = ", ".join(entry.id for entry in under)
             self._problems.append((line.number, f"'{line.text}' could be each of {ids}{_ASK}"))
-            return None
-        return same[0] if same else None
+        return under[0] if len(under) == 1 else None
 
     def _named(self, found: list[tuple[Section, Line, Entry | None]]) -> Iterator[Binding]:
         """The bindings; what binds to nothing gets names that nothing else has."""
+        sections = {entry.section: entry.heading for entry in self._entries.values()}
         taken: dict[str, set[str]] = {}
         for known in self._entries.values():
             taken.setdefault(known.section, set()).add(known.item)
-        sections = {entry.section: entry.heading for entry in self._entries.values()}
         names: dict[int, str] = {}
         for section, line, entry in found:
             if entry is None:
@@ -210,7 +223,9 @@ class _Binder:
 
     @staticmethod
     def _section_name(section: Section, sections: Mapping[str, str]) -> str:
-        return _unique(slug(section.heading), lambda name: sections.get(name, section.heading) != section.heading)
+        """The name of the known section with this heading, else a new one."""
+        known = next((name for name, heading in sections.items() if heading == section.heading), None)
+        return known or _unique(slug(section.heading), sections.__contains__)
 
 
 _ASK = f": add <!-- item: section.item --> behind it to say which (<!-- item: {UNBOUND} --> for none)."
@@ -263,14 +278,13 @@ def _not_snake_case(what: str, name: str) -> Iterator[str]:
 
 
 def _builtin(root: ModuleType, known: set[str], problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
-    """The collectors in `<root>/<group>/<section>.py`. Other modules may stand beside them, unless they have a section's name."""
+    """The collectors in `<root>/<group>/<section>.py`. Other modules may stand beside them, but not in a section's place."""
     for group in pkgutil.iter_modules(root.__path__, f"{root.__name__}."):
         if not group.ispkg or group.name == f"{root.__name__}.clients":
             continue
         for module in pkgutil.iter_modules(importlib.import_module(group.name).__path__, f"{group.name}."):
             found = _collectors_of(importlib.import_module(module.name))
-            name = module.name.rpartition(".")[2]
-            if len(found) > 1 or (not found and name in known):
+            if len(found) > 1 or (not found and module.name in known):
                 problems.append(f"{module.name} defines {len(found)} collectors, a section is verified by one.")
             yield from found[:1]
 

@@ -59,7 +59,10 @@ class PlannedItem:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One scheduled run: a section on one of its targets. `items` are the names that it verifies, all of one collector."""
+    """One scheduled run: a section on one of its targets. `items` are the names that it verifies, all of one collector.
+
+    `name` is set where a section has other runs on the same target: for the lines that the configuration verifies itself.
+    """
 
     section: str
     target: str
@@ -67,10 +70,13 @@ class Job:
     settings: SectionSettings
     target_settings: Target | None
     items: tuple[str, ...]
+    name: str = ""
 
     @property
     def id(self) -> str:
-        """`section` or `section/target`."""
+        """`section` or `section/target`, or the name (`section.item`)."""
+        if self.name:
+            return self.name
         return f"{self.section}/{self.target}" if self.target else self.section
 
 

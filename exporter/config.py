@@ -1,0 +1,507 @@
+"""The configuration: one YAML file, read strictly, and the plan that follows from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+from pydantic import AfterValidator, Field, create_model
+
+from exporter.catalogue import Binding, Catalogue, Entry, slug
+from exporter.checklist import Checklist, ChecklistError
+from exporter.collector import Client, Collector, SectionSettings, Severity, Target
+from exporter.http import HttpSettings
+from exporter.options import Duration, Options
+from exporter.plan import Job, Plan, PlannedItem, Waiver
+from exporter.reader import FromFile, Problem, Reader, Where, nearest, shapes
+from exporter.runner import utc_now
+from exporter.yaml import Node, Position, YamlError, load_yaml, read_bounded
+
+__all__ = ["Config", "ConfigError", "Loaded", "load", "load_default", "parts"]
+
+BUILTIN = "builtin"
+
+
+class ConfigError(Exception):
+    """A configuration cannot be used. `errors` are all its problems, in the order of files and lines."""
+
+    def __init__(self, errors: tuple[Problem, ...]) -> None:
+        self.errors = tuple(sorted(errors))
+        super().__init__("\n".join(map(str, self.errors)))
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a text that says something")
+    return text
+
+
+Said = Annotated[str, AfterValidator(_said)]
+
+
+class WaiverOptions(Options):
+    """Accepts that a line is not true, for a time."""
+
+    item: str = Field(description="The line, as `section.item`.")
+    reason: Said = Field(description="Why it is accepted.")
+    owner: Said = Field(description="Who answers for it.")
+    until: date = Field(description="Last day on which it is accepted (UTC).")
+
+
+class EvidenceOptions(Options):
+    """Where evidence is, and what may be opened to look at it."""
+
+    folder: Path | None = Field(None, description="Folder with the records, YAML files that a team keeps in git.")
+    allowed_signers: Path | None = Field(None, description="OpenSSH allowed_signers file: whose signatures count.")
+    hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artefacts are opened.")
+
+
+class StateOptions(Options):
+    """What outlives a restart."""
+
+    file: Path | None = Field(
+        None, description="SQLite file for transitions and last results; none are kept without it."
+    )
+    keep: Duration = Field(timedelta(days=90), gt=timedelta(0), description="How long transitions are kept.")
+
+
+class Config(Options):
+    """The whole configuration."""
+
+    environment: Said = Field("production", description="Name of the environment that is verified.")
+    release: Annotated[str | None, FromFile] = Field(
+        None, description="The release that runs; evidence may be bound to it. Often `${GIT_SHA}`."
+    )
+    checklist: Said = Field(BUILTIN, description="A Markdown file of your own, or `builtin` for the bundled checklist.")
+    evidence: Path | EvidenceOptions | None = Field(None, description="Folder with evidence records, or these options.")
+    clients: dict[str, Any] = Field(default_factory=dict, description="Shared connections, by name.")
+    sections: dict[str, Any] = Field(default_factory=dict, description="What to verify, by section.")
+    waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they are not true.")
+    custom: tuple[Any, ...] = Field((), description="Lines of your own, without code.")
+    state: StateOptions = Field(StateOptions(), description="What outlives a restart.")
+    evidence_expiring_within: Duration = Field(
+        timedelta(days=14), description="How long before its end evidence turns its line to `warning`."
+    )
+    concurrency: int = Field(16, ge=1, le=1000, description="How many runs may be under way at a time.")
+
+
+_BY_CATALOGUE = ("clients", "sections", "custom")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used.
+
+    `bindings` are the checklist's lines in the order of `plan.items`. `clients` are classes and settings by name. `files` are all
+    files that were read, `secrets` all secret texts, to be kept out of whatever is shown.
+    """
+
+    config: Config
+    plan: Plan
+    checklist: Checklist
+    bindings: tuple[Binding, ...]
+    catalogue: Catalogue
+    evidence: EvidenceOptions
+    clients: Mapping[str, tuple[type[Client[Any]], Options]]
+    files: tuple[Path, ...]
+    secrets: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Custom:
+    """A line that the configuration verifies itself."""
+
+    entry: Entry
+    options: Any
+    collector: type[Collector[Any, Any]]
+
+
+def load(
+    path: Path,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    now: Callable[[], datetime] = utc_now,
+    catalogue: Catalogue | None = None,
+) -> Loaded:
+    """Read the configuration in a file; `environ` are the variables that `${NAME}` stands for.
+
+    Raises ConfigError with everything that is wrong in the file, its checklist or its secret files, CatalogueError when the
+    installed collectors contradict each other.
+    """
+    try:
+        root = load_yaml(read_bounded(path), str(path))
+    except OSError as error:
+        why = f"the file cannot be read: {os.strerror(error.errno or 0)}"
+        raise ConfigError((Problem(str(path), 1, 1, "", why),)) from None
+    except YamlError as error:
+        line, column = error.position.line, error.position.column
+        raise ConfigError((Problem(str(path), line, column, "", error.problem),)) from None
+    if not isinstance(root.value, dict):
+        wrong = "the file is empty" if root.value is None else "found something else, expected a mapping"
+        raise ConfigError((Problem(str(path), root.position.line, root.position.column, "", wrong),))
+    return _Loader(path, root, environ, now, catalogue or Catalogue.load()).load()
+
+
+def load_default(*, now: Callable[[], datetime] = utc_now, catalogue: Catalogue | None = None) -> Loaded:
+    """The bundled checklist with nothing configured."""
+    return _Loader(None, Node({}, Position(1, 1)), {}, now, catalogue or Catalogue.load()).load()
+
+
+def parts(catalogue: Catalogue, own_sections: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The types of the options `clients`, `sections` and `custom`, which depend on what is installed.
+
+    `own_sections` are sections of a user's checklist that no collector verifies: they have the options that every section has.
+    """
+    settings: dict[str, Any] = dict.fromkeys((*catalogue.sections, *own_sections), SectionSettings)
+    settings |= {name: collector.Settings for name, collector in catalogue.collectors.items()}
+    clients = {name: client.Settings for name, client in catalogue.clients.items()}
+    return {
+        "clients": _optional("Clients", clients),
+        "sections": _optional("Sections", settings),
+        "custom": tuple[catalogue.custom.Line, ...],  # type: ignore[name-defined]
+    }
+
+
+def _optional(name: str, options: Mapping[str, type[Options]]) -> type[Options]:
+    fields: dict[str, Any] = {key: (kind, Field(None, description=_first(kind))) for key, kind in options.items()}
+    return create_model(name, __base__=Options, **fields)
+
+
+def _first(kind: type[Options]) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _lenient(settings: type[SectionSettings]) -> type[SectionSettings]:
+    """The settings of a section that does not apply: what is given must be right, but nothing is required."""
+    required: dict[str, Any] = {
+        name: (field.annotation, None) for name, field in settings.model_fields.items() if field.is_required()
+    }
+    return create_model(settings.__name__, __base__=settings, **required)
+
+
+class _Loader:
+    """Reads the parts of a configuration in the order in which they depend on each other, collecting every problem."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        root: Node,
+        environ: Mapping[str, str],
+        now: Callable[[], datetime],
+        catalogue: Catalogue,
+    ) -> None:
+        self._path = path
+        self._root = root
+        self._values = cast("dict[str, Node]", root.value)
+        self._now = now
+        self._catalogue = catalogue
+        self._reader = Reader(path or Path("configuration"), root, environ)
+        self._files = {path} if path else set()
+        self._problems: list[Problem] = []
+        self._trusted = True  # whether the names of lines are known: their checklist could be used
+
+    def load(self) -> Loaded:
+        """Everything, or ConfigError."""
+        fixed = {name: node for name, node in self._values.items() if name not in _BY_CATALOGUE}
+        config = self._reader.read(Config, (), Node(fixed, self._root.position, self._root.keys)) or Config()
+        custom = self._custom()
+        checklist = self._checklist(config.checklist)
+        bindings = self._bindings(checklist, custom)
+        kinds = parts(self._catalogue, tuple(dict.fromkeys(binding.entry.section for binding in bindings)))
+        clients = self._reader.read(kinds["clients"], ("clients",)) if "clients" in self._values else None
+        sections = self._sections(kinds["sections"], bindings)
+        self._check(sections, bindings)
+        waivers = self._waivers(config.waivers, bindings)
+        if problems := (*self._problems, *self._reader.problems):
+            raise ConfigError(problems)
+        used = {name: settings for name, settings in clients or () if settings is not None}
+        return Loaded(
+            config=config.model_copy(
+                update={
+                    "clients": used,
+                    "sections": sections,
+                    "custom": tuple(line.options for line in custom.values()),
+                }
+            ),
+            plan=_Planner(self._catalogue, config, sections, custom, waivers).plan(bindings),
+            checklist=checklist,
+            bindings=bindings,
+            catalogue=self._catalogue,
+            evidence=config.evidence
+            if isinstance(config.evidence, EvidenceOptions)
+            else EvidenceOptions(folder=config.evidence),
+            clients={name: (self._catalogue.clients[name], settings) for name, settings in used.items()},
+            files=tuple(sorted(self._files | self._reader.files)),
+            secrets=frozenset(self._reader.secrets),
+        )
+
+    def _checklist(self, chosen: str) -> Checklist:
+        if chosen == BUILTIN:
+            return self._catalogue.checklist
+        path = self._reader.resolved(chosen)
+        self._files.add(path)
+        try:
+            return Checklist.read(path)
+        except ChecklistError as error:
+            self._refused(error)
+            return self._catalogue.checklist
+
+    def _refused(self, error: ChecklistError) -> None:
+        self._trusted = False
+        self._problems += [Problem(error.file, max(line, 1), 1, "", text) for line, text in error.problems]
+
+    def _bindings(self, checklist: Checklist, custom: Mapping[str, _Custom]) -> tuple[Binding, ...]:
+        try:
+            return self._catalogue.bind(checklist, [line.entry for line in custom.values()])
+        except ChecklistError as error:
+            self._refused(error)
+            return self._catalogue.bind(self._catalogue.checklist)
+
+    def _custom(self) -> dict[str, _Custom]:
+        """The configuration's own lines, by id."""
+        node = self._values.get("custom")
+        if node is None:
+            return {}
+        entries = node.value if isinstance(node.value, list) else []
+        if not isinstance(node.value, list):
+            self._reader.read(tuple[Any, ...], ("custom",))
+        lines: dict[str, _Custom] = {}
+        for index in range(len(entries)):
+            where: Where = ("custom", index)
+            options = self._reader.read(self._catalogue.custom.Line, where)
+            if options is None:
+                self._trusted = False
+            elif line := self._custom_line(options, where, lines):
+                lines[line.entry.id] = line
+        return lines
+
+    def _custom_line(self, options: Any, where: Where, others: Mapping[str, _Custom]) -> _Custom | None:
+        section, group, heading = self._catalogue.place(options.section)
+        known = next((entry for entry in self._catalogue.section(section) if entry.line == options.line), None)
+        if known and known.declared:
+            self._reader.complain(where, f"{known.id} verifies this line already")
+            return None
+        if known and options.item not in (None, known.item):
+            self._reader.complain((*where, "item"), f"found '{options.item}', expected '{known.item}', the line's name")
+            return None
+        item = known.item if known else options.item or slug(options.line)
+        severity = options.severity or (known.severity if known else Severity.WARNING)
+        collector = self._catalogue.custom.verifying(options, section, item, severity)
+        entry = Entry(
+            section, item, heading, options.line, group, severity, options.mode, collector, collector.items()[item]
+        )
+        if entry.id in others or (known is None and entry.id in self._catalogue.entries):
+            self._reader.complain(where, f"there is another line {entry.id}: give this one another item")
+            return None
+        return _Custom(entry, options, collector)
+
+    def _sections(self, kinds: type[Options], bindings: tuple[Binding, ...]) -> dict[str, SectionSettings]:
+        """The settings of every configured section, by name."""
+        where: Where = ("sections",)
+        node = self._values.get("sections")
+        if node is None or not isinstance(node.value, dict):
+            if node is not None:
+                self._reader.read(dict[str, Any], where)
+            return {}
+        found = {}
+        for name, section in node.value.items():
+            if name not in kinds.model_fields and self._trusted:
+                self._reader.complain((*where, name), f"unknown section{nearest(name, kinds.model_fields)}")
+                continue
+            kind = cast("Any", kinds.model_fields[name].annotation) if name in kinds.model_fields else SectionSettings
+            settings = self._section(name, kind, section)
+            if settings is not None:
+                found[name] = settings
+        return found
+
+    def _section(self, name: str, kind: type[SectionSettings], node: Node) -> SectionSettings | None:
+        where: Where = ("sections", name)
+        absent = isinstance(node.value, dict) and isinstance(_child(node, "not_applicable"), str)
+        if absent:
+            kind = _lenient(kind)
+        elif name in self._catalogue.sections and name not in self._catalogue.collectors:
+            self._reader.complain(where, "no collector verifies this section yet")
+            return None
+        plain = self._reader.plain(kind, where)
+        self._inherit(kind, plain, where)
+        settings: SectionSettings | None = self._reader.validate(kind, plain, where)
+        return settings
+
+    def _inherit(self, kind: type[SectionSettings], plain: Any, where: Where) -> None:
+        """Copy the section's options to the targets that have them and do not set them."""
+        targets = plain.get("targets") if isinstance(plain, dict) else None
+        if not isinstance(targets, list) or not (target := _target(kind)):
+            return
+        for index, options in enumerate(targets):
+            for option in target.model_fields.keys() & plain.keys():
+                if isinstance(options, dict) and option not in options:
+                    options[option] = plain[option]
+                    self._reader.inherit((*where, "targets", index, option), (*where, option))
+
+    def _check(self, sections: Mapping[str, SectionSettings], bindings: tuple[Binding, ...]) -> None:
+        """The names in the sections' options: of targets, of items that do not apply, of items with another validity."""
+        for name, settings in sections.items():
+            where: Where = ("sections", name)
+            entries = {entry.item: entry for entry in self._catalogue.section(name)}
+            entries |= {binding.entry.item: binding.entry for binding in bindings if binding.entry.section == name}
+            if self._trusted and not any(binding.entry.section == name for binding in bindings):
+                self._reader.complain(where, "the checklist has no line of this section")
+            if settings.not_applicable is not None and not all(map(str.strip, _texts(settings.not_applicable))):
+                self._reader.complain((*where, "not_applicable"), "found no reason, expected why it does not apply")
+            for option in ("not_applicable", "valid_for"):
+                given = getattr(settings, option)
+                for item in given if isinstance(given, dict) else ():
+                    if item not in entries:
+                        self._reader.complain((*where, option, item), f"unknown item{nearest(item, entries)}")
+            for item in settings.valid_for.keys() & entries.keys():
+                declared = entries[item].declared
+                if declared is not None and declared.evidence is None:
+                    self._reader.complain((*where, "valid_for", item), "the item takes no evidence")
+            first: dict[str, int] = {}
+            for index, target in enumerate(_targets(settings)):
+                if (other := first.setdefault(target.name, index)) != index:
+                    twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
+                    self._reader.complain((*where, "targets", index, "name"), twice)
+
+    def _waivers(self, options: tuple[WaiverOptions, ...], bindings: tuple[Binding, ...]) -> dict[str, Waiver]:
+        """The waivers by item; each must be for an item of the checklist, and not have ended."""
+        known = {binding.entry.id for binding in bindings}
+        waivers: dict[str, Waiver] = {}
+        for index, option in enumerate(options):
+            where: Where = ("waivers", index)
+            waiver = Waiver(option.reason, option.owner, option.until)
+            if option.item not in known and self._trusted:
+                self._reader.complain((*where, "item"), f"unknown item '{option.item}'{nearest(option.item, known)}")
+            if option.item in waivers:
+                self._reader.complain(
+                    (*where, "item"), f"'{option.item}' is waived already, expected one waiver an item"
+                )
+            if waiver.ends_at <= self._now():
+                self._reader.complain((*where, "until"), f"the waiver ended on {option.until}: renew or remove it")
+            waivers[option.item] = waiver
+        return waivers
+
+
+def _child(node: Node, name: str) -> Any:
+    child = node.value.get(name) if isinstance(node.value, dict) else None
+    return child.value if child else None
+
+
+def _texts(reasons: str | dict[str, str]) -> Iterable[str]:
+    return [reasons] if isinstance(reasons, str) else reasons.values()
+
+
+def _targets(settings: SectionSettings) -> tuple[Target, ...]:
+    return getattr(settings, "targets", None) or ()
+
+
+def _target(kind: type[SectionSettings]) -> type[Target] | None:
+    """The options of the section's targets, when it has targets."""
+    field = kind.model_fields.get("targets")
+    members = get_args(next(shapes(field.annotation))) if field else ()
+    return next((member for member in members if isinstance(member, type) and issubclass(member, Target)), None)
+
+
+class _Planner:
+    """Turns bindings and settings into items and jobs."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        config: Config,
+        sections: Mapping[str, SectionSettings],
+        custom: Mapping[str, _Custom],
+        waivers: Mapping[str, Waiver],
+    ) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._sections = {**_unasked(catalogue), **sections}
+        self._custom = custom
+        self._waivers = waivers
+
+    def plan(self, bindings: tuple[Binding, ...]) -> Plan:
+        items = tuple(self._item(binding) for binding in bindings)
+        names = dict.fromkeys(item.section for item in items)
+        return Plan(
+            environment=self._config.environment,
+            release=self._config.release,
+            items=items,
+            jobs=tuple(self._jobs(items)),
+            objectives={name: self._settings(name).objective for name in names},
+            evidence_expiring_within=self._config.evidence_expiring_within,
+        )
+
+    def _settings(self, section: str, custom: _Custom | None = None) -> SectionSettings:
+        """The settings of a section, as changed by a line of the configuration."""
+        settings = self._sections.get(section) or SectionSettings()
+        if custom is None:
+            return settings
+        common = {name: getattr(settings, name) for name in SectionSettings.model_fields}
+        changed = {name: getattr(custom.options, name) for name in ("every", "team", "runbook_url")}
+        return SectionSettings(**common | {name: value for name, value in changed.items() if value is not None})
+
+    def _item(self, binding: Binding) -> PlannedItem:
+        entry = binding.entry
+        settings = self._settings(entry.section, self._custom.get(entry.id))
+        return PlannedItem(
+            section=entry.section,
+            item=entry.item,
+            line=binding.line,
+            heading=binding.heading,
+            group=entry.group,
+            severity=entry.severity,
+            mode=entry.mode,
+            declared=entry.declared,
+            verified_by=entry.verified_by,
+            targets=self._target_names(entry),
+            every=settings.every,
+            stale_after=settings.stale_after or 3 * settings.every,
+            team=settings.team,
+            runbook_url=settings.runbook_url,
+            not_applicable=_reason(settings.not_applicable, entry.item),
+            waiver=self._waivers.get(entry.id),
+        )
+
+    def _target_names(self, entry: Entry) -> tuple[str, ...]:
+        """The targets that the item is verified on; none when its section is not configured."""
+        if entry.declared is None:
+            return ()
+        if entry.id in self._custom:
+            return ("",)
+        if entry.section not in self._sections:
+            return ()
+        collector = self._catalogue.collectors[entry.section]
+        return ("",) if collector.Target is None else tuple(t.name for t in _targets(self._sections[entry.section]))
+
+    def _jobs(self, items: tuple[PlannedItem, ...]) -> Iterator[Job]:
+        runnable = [item for item in items if item.targets and not item.not_applicable]
+        for section, collector in self._catalogue.collectors.items():
+            names = tuple(item.item for item in runnable if item.section == section and item.id not in self._custom)
+            settings = self._settings(section)
+            if names and collector.Target is None:
+                yield Job(section, "", collector, settings, None, names)
+            elif names:
+                for target in _targets(settings):
+                    yield Job(section, target.name, collector, settings, target, names)
+        for item in runnable:
+            if custom := self._custom.get(item.id):
+                settings = self._settings(item.section, custom)
+                yield Job(item.section, "", custom.collector, settings, None, (item.item,), item.id)
+
+
+def _reason(reasons: str | dict[str, str] | None, item: str) -> str | None:
+    return reasons.get(item) if isinstance(reasons, dict) else reasons
+
+
+def _unasked(catalogue: Catalogue) -> dict[str, SectionSettings]:
+    """The sections that run without being configured: those that look at no targets and take no required options."""
+    return {
+        name: collector.Settings()
+        for name, collector in catalogue.collectors.items()
+        if collector.Target is None
+        and not any(field.is_required() for field in collector.Settings.model_fields.values())
+    }

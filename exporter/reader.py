@@ -1,0 +1,347 @@
+"""Options from YAML: variables and secret files filled in, every problem with its place, secrets never shown."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
+from urllib.parse import unquote, urlsplit
+
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from exporter.yaml import Node, YamlError, read_bounded
+
+__all__ = ["FromFile", "Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
+
+MAX_SECRET_BYTES = 64 * 1024
+
+T = TypeVar("T")
+Where = tuple[str | int, ...]
+"""The path of keys and indexes that leads to a value."""
+
+_VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
+_PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
+_PREFIXES = ("Value error, ", "Assertion failed, ")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong in a file, where it stands, and what was expected. `key` is the dotted path, empty for the file."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.key + ': ' if self.key else ''}{self.message}"
+
+
+class FromFile:
+    """Marks an option that `<key>_file` may give, as it may every secret."""
+
+
+def key(where: Where) -> str:
+    """A path as people write it: `sections.postgresql.targets[0].dsn`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).removeprefix(".")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` with the nearest known name, or nothing when none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def shapes(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows, one by one: `Annotated[str, ...] | None` gives `str` and `None`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from shapes(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from shapes(member)
+    else:
+        yield annotation
+
+
+def takes_file(option: FieldInfo) -> bool:
+    """Whether `<key>_file` may give the option: it is a secret, or marked `FromFile`."""
+    return SecretStr in shapes(option.annotation) or any(mark is FromFile for mark in option.metadata)
+
+
+def option_names(options: Mapping[str, FieldInfo]) -> Iterator[str]:
+    """The keys that may be written for these options."""
+    for name, option in options.items():
+        yield name
+        if takes_file(option):
+            yield f"{name}_file"
+
+
+class Reader:
+    """Reads options from the nodes of one file. What is wrong is collected in `problems`.
+
+    Relative paths are relative to the file. `files` are the other files that were read, `secrets` the secret texts that were found.
+    """
+
+    def __init__(self, file: Path, root: Node, environ: Mapping[str, str]) -> None:
+        self.problems: list[Problem] = []
+        self.files: set[Path] = set()
+        self.secrets: set[str] = set()
+        self._file = file
+        self._root = root
+        self._environ = environ
+        self._origins: dict[Where, Where] = {}
+        self._secret: set[Where] = set()
+        self._broken: set[Where] = set()
+
+    def complain(self, where: Where, message: str) -> None:
+        """Note a problem with the value at a path (or with its nearest parent, where it is missing)."""
+        where = self._origin(where)
+        position = self._root.where(where)
+        self._problem(Problem(str(self._file), position.line, position.column, key(where), message))
+
+    def _problem(self, problem: Problem) -> None:
+        if problem not in self.problems:  # an option that targets inherit is wrong once
+            self.problems.append(problem)
+
+    def read(self, annotation: Any, where: Where = (), node: Node | None = None) -> Any:
+        """The value at a path as the type that `annotation` says; None when there is a problem with it."""
+        return self.validate(annotation, self.plain(annotation, where, node), where)
+
+    def plain(self, annotation: Any, where: Where = (), node: Node | None = None) -> Any:
+        """The value at a path (or `node`), with variables and secret files filled in, ready to be validated."""
+        return self._plain(annotation, node or self._root.find(where), where)
+
+    def inherit(self, where: Where, source: Where) -> None:
+        """Tell that the value at a path was taken over from another one, where its problems belong."""
+        self._origins[where] = source
+
+    def validate(self, annotation: Any, plain: Any, where: Where = ()) -> Any:
+        """A plain value as the type that `annotation` says; None when there is a problem with it."""
+        try:
+            return TypeAdapter(annotation).validate_json(json.dumps(plain))
+        except ValidationError as error:
+            self._explain(error, plain, where)
+            return None
+
+    # Filling in
+
+    def _plain(self, annotation: Any, node: Node, where: Where) -> Any:
+        allowed = tuple(shapes(annotation))
+        if SecretStr in allowed:
+            self._secret.add(where)
+        if isinstance(node.value, dict):
+            models = [shape for shape in allowed if isinstance(shape, type) and issubclass(shape, BaseModel)]
+            if models:
+                return self._options(models, node, where)
+            values = next((get_args(shape)[1] for shape in allowed if get_origin(shape) in (dict, Mapping)), Any)
+            return {name: self._plain(values, child, (*where, name)) for name, child in node.value.items()}
+        if isinstance(node.value, list):
+            entries = next((get_args(shape)[0] for shape in allowed if get_origin(shape) in _LISTS), Any)
+            return [self._plain(entries, child, (*where, index)) for index, child in enumerate(node.value)]
+        if isinstance(node.value, str):
+            return self._text(allowed, node.value, where)
+        return node.value
+
+    def _text(self, allowed: tuple[Any, ...], source: str, where: Where) -> str:
+        text = self._expanded(source, where)
+        if SecretStr in allowed:
+            self.secrets.update(_secrets(text))
+        if Path in allowed and text:
+            return str(self.resolved(text))
+        return text
+
+    def resolved(self, path: str) -> Path:
+        """A path as the file means it: relative to its own folder."""
+        return self._file.parent / Path(path).expanduser()
+
+    def _options(self, models: list[type[BaseModel]], node: Node, where: Where) -> dict[str, Any]:
+        options = {field.alias or name: field for model in models for name, field in model.model_fields.items()}
+        values = cast("dict[str, Node]", node.value)
+        plain: dict[str, Any] = {}
+        for name, child in values.items():
+            base = name.removesuffix("_file")
+            if name in options:
+                plain[name] = self._plain(options[name].annotation, child, (*where, name))
+            elif base != name and base in options and takes_file(options[base]):
+                self.inherit((*where, base), (*where, name))
+                if base in values:
+                    self.complain((*where, name), f"found beside {base}, expected only one of both")
+                else:
+                    plain[base] = self._from_file(options[base], child, (*where, name))
+            else:
+                self._origins.pop((*where, name), None)
+                self.complain((*where, name), f"unknown key{nearest(name, option_names(options))}")
+        return plain
+
+    def _from_file(self, option: FieldInfo, node: Node, where: Where) -> str:
+        """The text in the file that a `<key>_file` names, without the newline at its end."""
+        if not isinstance(node.value, str):
+            self._broken.add(where)
+            self.complain(where, f"found {_shown(node.value)}, expected the path of a file")
+            return ""
+        path = self.resolved(self._expanded(node.value, where))
+        self.files.add(path)
+        text, problem = _content(path)
+        if problem:
+            self._broken.add(where)
+            self.complain(where, problem)
+        elif SecretStr in shapes(option.annotation):
+            self._secret.add(where)
+            self.secrets.update(_secrets(text))
+        return text
+
+    def _expanded(self, text: str, where: Where) -> str:
+        def fill(match: re.Match[str]) -> str:
+            name, default = match[1], match[2]
+            if match[0] == "$${":
+                return "${"
+            value = self._environ.get(name) if name else None
+            if default is not None and not value:
+                return default
+            problem = None
+            if not name:
+                problem = "found '${' without a variable's name and '}', expected ${NAME} (write $${ for the characters themselves)"
+            elif value is None:
+                problem = f"the environment variable {name} is not set"
+            elif not _is_text(value):
+                problem = f"the environment variable {name} is not UTF-8 text"
+            if problem:
+                self._broken.add(where)
+                self.complain(where, problem)
+            return value or "" if problem is None else ""
+
+        return _VARIABLE.sub(fill, text)
+
+    # Explaining
+
+    def _origin(self, where: Where) -> Where:
+        for length in range(len(where), 0, -1):
+            if (origin := self._origins.get(where[:length])) is not None:
+                return self._origin(origin) + where[length:]
+        return where
+
+    def _explain(self, error: ValidationError, plain: Any, base: Where) -> None:
+        """Turn pydantic's errors into problems: one for each place, naming all that would have been right there."""
+        found: dict[Where, list[tuple[str, str]]] = {}
+        for detail in error.errors(include_url=False, include_input=False):
+            where = _followed(plain, detail["loc"], missing=detail["type"] == "missing")
+            found.setdefault(where, []).append((detail["type"], detail["msg"]))
+        for where, details in found.items():
+            if any(other[: len(where)] == where and other != where for other in found):
+                continue  # a union: another member went further
+            origin = self._origin(base + where)
+            if not any(origin[:length] in self._broken for length in range(len(origin) + 1)):
+                self.complain(base + where, self._sentence(origin, _followed_value(plain, where), details))
+
+    def _sentence(self, origin: Where, value: Any, details: Sequence[tuple[str, str]]) -> str:
+        if details[0][0] == "missing":
+            return "missing, it is required"
+        wanted = dict.fromkeys(_expectation(kind, message) for kind, message in details)
+        if not all(text.startswith("expected ") for text in wanted):
+            return "; ".join(wanted)
+        expected = "expected " + " or ".join(text.removeprefix("expected ") for text in wanted)
+        secret = any(origin[:length] in self._secret for length in range(len(origin) + 1))
+        source = self._root.find(origin).value
+        shown = "another" if secret else _shown(source if isinstance(source, str) else value)
+        hint = " (put it in quotes)" if details[0][0] == "string_type" and isinstance(value, int | float) else ""
+        return f"found {shown}, {expected}{hint}" if not secret else f"{expected}{hint}"
+
+
+_LISTS = (list, tuple, set, frozenset, Sequence)
+
+
+def _followed(plain: Any, loc: tuple[str | int, ...], *, missing: bool) -> Where:
+    """The part of pydantic's path that exists in the value: it also names members of unions. A missing key ends it."""
+    where: list[str | int] = []
+    part: Any
+    for part in loc:
+        if (isinstance(plain, dict) and part in plain) or (
+            isinstance(plain, list) and isinstance(part, int) and part < len(plain)
+        ):
+            plain = plain[part]
+            where.append(part)
+    return (*where, loc[-1]) if missing else tuple(where)
+
+
+def _followed_value(plain: Any, where: Where) -> Any:
+    for part in cast("tuple[Any, ...]", where):
+        if isinstance(plain, dict) and part not in plain:
+            return None
+        plain = plain[part]
+    return plain
+
+
+def _expectation(kind: str, message: str) -> str:
+    for prefix in _PREFIXES:
+        message = message.removeprefix(prefix)
+    if message.startswith("Input should be "):
+        wanted = message.removeprefix("Input should be ").replace("a valid ", "a ").replace("a integer", "an integer")
+        wanted = wanted.replace("a tuple", "a list").replace("a dictionary", "a mapping")
+        return f"expected {'a value ' if wanted.startswith(('greater', 'less')) else ''}{wanted}"
+    if kind in ("model_type", "model_attributes_type", "dataclass_type"):
+        return "expected a mapping"
+    if " should " in message:
+        what, _, wanted = message.partition(" should ")
+        return f"expected the {what.lower()} to {wanted}"
+    return message
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: what it is and, when it is short, itself."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"{str(value).lower()} of type boolean"
+        case int():
+            return f"{value} of type integer"
+        case float():
+            return f"{value} of type number"
+        case str():
+            return f"{value if len(value) <= 80 else value[:77] + '...'!r} of type string"
+        case list():
+            return "a list"
+    return "a mapping"
+
+
+def _is_text(value: str) -> bool:
+    """Whether a variable holds text; bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _content(path: Path) -> tuple[str, str]:
+    """The text of a file that holds one value, and what is wrong with it."""
+    try:
+        text = read_bounded(path, MAX_SECRET_BYTES).decode()
+    except OSError as error:
+        return "", f"{path} cannot be read: {os.strerror(error.errno or 0)}"
+    except UnicodeDecodeError:
+        return "", f"{path} is not UTF-8 text"
+    except YamlError:
+        return "", f"{path} is larger than {MAX_SECRET_BYTES} bytes"
+    text = text.removesuffix("\n").removesuffix("\r")
+    return text, "" if text else f"{path} is empty"
+
+
+def _secrets(text: str) -> Iterator[str]:
+    """A secret and the passwords inside it: a connection string's password may be told without the rest."""
+    if not text:
+        return
+    yield text
+    for match in _PASSWORD.finditer(text):
+        yield match[1] or match[2]
+    try:
+        password = urlsplit(text).password
+    except ValueError:
+        return
+    if password:
+        yield from {password, unquote(password)}
