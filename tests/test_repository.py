@@ -1,0 +1,135 @@
+"""What stands around the code is in step with it: requirements, image, compose file, Makefile."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from exporter.config import load
+from tests.servers.packages import skip_or_fail
+from tests.servers.prometheus import promtool
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+WANTED = {
+    "run": PROJECT["project"]["dependencies"],
+    "demo": [*PROJECT["project"]["dependencies"], *EXTRAS["demo"]],
+    "dev": [*PROJECT["project"]["dependencies"], *EXTRAS["demo"], *EXTRAS["dev"]],
+    "build": PROJECT["dependency-groups"]["build"],
+}
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return {
+        canonicalize_name(found[1]): found[2]
+        for found in re.finditer(r"^([\w.-]+)(?:\[.*\])?==([^\s;]+)", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_requirements_are_in_step_with_the_project(name: str) -> None:
+    pins = locked(name)
+    for wanted in map(Requirement, WANTED[name]):
+        pin = pins.get(canonicalize_name(wanted.name))
+        assert pin, f"requirements/{name}.txt lacks {wanted}: run `make lock`"
+        assert wanted.specifier.contains(pin, prereleases=True), f"requirements/{name}.txt pins {pin} against {wanted}"
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_requirements_are_hashed_and_name_no_address(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    assert "://" not in text
+    assert not re.search(r"^[\w.\[\]-]+==[^\\]*$", text, re.MULTILINE), "a requirement without a hash"
+
+
+def test_what_runs_is_pinned_alike_everywhere() -> None:
+    for name, version in locked("run").items():
+        assert locked("demo")[name] == locked("dev")[name] == version
+
+
+def test_the_image_is_built_as_hadolint_demands() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        skip_or_fail("hadolint has no wheel for this machine.")
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_image_runs_the_program_as_a_numeric_user() -> None:
+    instructions = dict(
+        line.split(" ", 1) for line in (ROOT / "Dockerfile").read_text().splitlines() if re.match(r"[A-Z]+ ", line)
+    )
+    program = next(iter(PROJECT["project"]["scripts"]))
+    assert json.loads(instructions["ENTRYPOINT"]) == [program, "serve"]
+    assert json.loads(instructions["HEALTHCHECK"].split("CMD ")[1]) == [program, "healthcheck"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", instructions["USER"])
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    return document
+
+
+def test_compose_publishes_to_this_machine_only_and_names_what_it_defines(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert all(config["source"] in compose["configs"] for config in service.get("configs", ()))
+        assert all(volume.split(":")[0] in compose["volumes"] for volume in service.get("volumes", ()))
+    exposed = re.search(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert exposed
+    assert compose["services"]["exporter"]["ports"] == [f"127.0.0.1:{exposed[1]}:{exposed[1]}"]
+
+
+def test_compose_configures_the_exporter_rightly(compose: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(compose["configs"]["exporter"]["content"])
+    assert load(file).config.environment == "compose"
+
+
+def test_compose_configures_prometheus_rightly(compose: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(compose["configs"]["prometheus"]["content"])
+    done = subprocess.run([promtool(), "check", "config", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    shutil.copy(ROOT / "Makefile", directory)
+    shutil.copytree(ROOT / "requirements", directory / "requirements")
+    shutil.copy(ROOT / "pyproject.toml", directory)
+    return subprocess.run(["make", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+
+
+def test_every_command_of_the_makefile_is_explained() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony
+    assert set(phony[1].split()) == set(re.findall(r"^([a-z]+):.*## \S", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("python", ["", "false"])
+def test_a_python_that_is_missing_or_too_old_is_told_in_one_sentence(tmp_path: Path, python: str) -> None:
+    done = make(tmp_path, "test", f"PYTHON={python}")
+    assert done.returncode == 2
+    assert "checklist-exporter needs Python 3.11 or newer" in done.stderr
+
+
+def test_a_python_without_venv_is_told_in_one_sentence(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\ncase "$2" in *venv*) exit 1;; *) exit 0;; esac\n')
+    python.chmod(0o755)
+    done = make(tmp_path, "test", f"PYTHON={python}")
+    assert done.returncode == 2
+    assert "lacks its venv module" in done.stderr
