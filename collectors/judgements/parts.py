@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 
 from exporter.collector import Cannot, Result, unknown, worst
 
@@ -11,8 +12,16 @@ __all__ = ["format_size", "worst_of"]
 
 
 async def worst_of(*parts: Awaitable[Result]) -> Result:
-    """The worst of several verdicts on one line. A part that cannot be seen is `unknown` and does not hide the others."""
-    return worst(*await asyncio.gather(*map(_seen, parts)))
+    """The worst of several verdicts on one line. A part that cannot be seen is `unknown` and does not hide the others.
+
+    Where parts measured the same thing, the highest value is kept.
+    """
+    seen = await asyncio.gather(*map(_seen, parts))
+    measured: dict[str, float] = {}
+    for result in seen:
+        for name, value in result.measurements.items():
+            measured[name] = max(value, measured.get(name, value))
+    return replace(worst(*seen), measurements=measured)
 
 
 async def _seen(part: Awaitable[Result]) -> Result:

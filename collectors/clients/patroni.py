@@ -1,0 +1,68 @@
+"""Patroni's REST API: the members of a cluster, and who would take over."""
+
+from __future__ import annotations
+
+import msgspec
+
+from exporter.collector import Cannot
+from exporter.http import Http, HttpSettings
+
+__all__ = ["Member", "PatroniCluster", "read_cluster"]
+
+LEADERS = ("leader", "master", "primary")
+STANDBYS = ("replica", "sync_standby", "quorum_standby")
+FOLLOWING = ("running", "streaming")
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One member. `lag` is in bytes, or a word where Patroni does not know it."""
+
+    name: str
+    role: str
+    state: str
+    timeline: int = 0
+    lag: int | str = 0
+    tags: dict[str, object] = {}
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is a running leader."""
+        return self.role in LEADERS and self.state == "running"
+
+    def could_lead(self, max_lag: int) -> bool:
+        """Whether it follows closely enough to take over, and is not kept from it by a tag."""
+        return (
+            self.role in STANDBYS
+            and self.state in FOLLOWING
+            and isinstance(self.lag, int)
+            and self.lag <= max_lag
+            and not self.tags.get("nofailover")
+        )
+
+
+class PatroniCluster(msgspec.Struct, frozen=True):
+    """The cluster as the asked member sees it. While `pause` is true, nobody takes over by itself."""
+
+    members: list[Member]
+    pause: bool = False
+    system_identifier: str = ""
+
+
+class _Self(msgspec.Struct, frozen=True):
+    database_system_identifier: str = ""
+
+
+async def read_cluster(settings: HttpSettings) -> PatroniCluster:
+    """The cluster, with PostgreSQL's identifier of it. Raises Cannot when the member does not tell."""
+    http = Http(settings)
+    try:
+        cluster = await http.get("/cluster")
+        member = await http.get("/patroni", expect=(200, 503))  # 503 while its PostgreSQL does not run
+    finally:
+        await http.close()
+    try:
+        found = msgspec.json.decode(cluster.body, type=PatroniCluster)
+        identifier = msgspec.json.decode(member.body, type=_Self).database_system_identifier
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Cannot(f"{settings.url} does not answer as Patroni does: {error}.") from None
+    return msgspec.structs.replace(found, system_identifier=identifier)

@@ -1,0 +1,63 @@
+"""PgBouncer, asked on its admin console: the pools that clients meet before they meet PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import SecretStr
+
+from collectors.clients.postgresql import Connection, Parameters, parse_dsn
+
+__all__ = ["Pooler", "read_poolers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pooler:
+    """What one PgBouncer may open to its servers at most, and how long clients wait for it.
+
+    `server_connections` counts the pools that exist (one per database and user seen since it started), at their full size.
+    """
+
+    where: str
+    server_connections: int
+    clients_waiting: int
+    longest_wait: float
+
+
+async def read_poolers(dsn: SecretStr, timeout: timedelta) -> list[Pooler]:
+    """Every PgBouncer that the connection string names. Its user must be in `stats_users`.
+
+    Raises Cannot when one of them cannot be asked.
+    """
+    found = await asyncio.gather(*(_read(host, timeout) for host in parse_dsn(dsn)), return_exceptions=True)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return [pooler for pooler in found if isinstance(pooler, Pooler)]
+
+
+async def _read(host: Parameters, timeout: timedelta) -> Pooler:
+    connection = await Connection.open({"dbname": "pgbouncer", **host}, timeout, console=True)
+    try:
+        pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != "pgbouncer"]
+        databases = {row["name"]: row for row in await connection.ask(dict, "SHOW DATABASES")}
+    finally:
+        await connection.close()
+    possible: defaultdict[str, int] = defaultdict(int)
+    for pool in pools:
+        database = databases[pool["database"]]
+        # `reserve_pool` is named `reserve_pool_size` from 1.24 on.
+        reserve = database.get("reserve_pool_size", database.get("reserve_pool", 0))
+        possible[pool["database"]] += int(database["pool_size"]) + int(reserve or 0)
+    for name in possible:
+        if (limit := int(databases[name]["max_connections"] or 0)) > 0:
+            possible[name] = min(possible[name], limit)
+    return Pooler(
+        connection.where,
+        sum(possible.values()),
+        sum(int(pool["cl_waiting"]) for pool in pools),
+        max((int(pool["maxwait"]) + int(pool["maxwait_us"]) / 1e6 for pool in pools), default=0.0),
+    )

@@ -1,0 +1,513 @@
+"""PostgreSQL Database"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import Field, SecretStr, field_validator
+
+from collectors.clients.patroni import read_cluster
+from collectors.clients.pgbackrest import PgBackRest, Stanza, read_stanza
+from collectors.clients.pgbouncer import Pooler, read_poolers
+from collectors.clients.postgresql import Connection, Parameters, parse_dsn
+from collectors.clients.prometheus import Prometheus
+from collectors.judgements.parts import worst_of
+from collectors.judgements.postgresql import (
+    Archiver,
+    Connections,
+    Identity,
+    Instance,
+    Logging,
+    Pool,
+    Receiver,
+    Sender,
+    Setting,
+    Slot,
+    Thresholds,
+    judge_archive,
+    judge_archiver,
+    judge_backup,
+    judge_connections,
+    judge_instances,
+    judge_logging,
+    judge_patroni,
+    judge_pools,
+    judge_receiver,
+    judge_senders,
+    libraries,
+    names,
+)
+from collectors.judgements.scrape import Scrape, judge_scrape
+from collectors.judgements.space import Volume, judge_space, measure_space
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    Mode,
+    Result,
+    SectionSettings,
+    Target,
+    failed,
+    fetched,
+    item,
+    ok,
+    unknown,
+    worst,
+)
+from exporter.evidence import EvidenceRule
+from exporter.http import HttpSettings
+from exporter.options import Secret
+
+_MONITOR = "a role that is a member of pg_monitor"
+_LOGGING = ["log_min_duration_statement", "log_min_messages", "auto_explain.log_min_duration"]
+
+
+class PostgresScrape(Scrape):
+    """Where the metrics of postgres_exporter are found in Prometheus (CloudNativePG's: `cnpg_collector_up`)."""
+
+    job: str = Field("postgres", description="Job that scrapes the exporter.")
+    health: str = Field("pg_up", description="Metric that is 1 while the exporter reaches PostgreSQL.")
+    series: str = Field("pg_stat_database_xact_commit", description="Metric that only a working server gives.")
+
+
+class PostgreSQLTarget(Target, Thresholds):
+    """One cluster: a primary and its standbys."""
+
+    dsn: Secret = Field(
+        description="Connection string or URI, to a database that has pg_stat_statements. Name every instance in it "
+        "(postgresql://checklist_exporter@db-0,db-1/orders): each is asked by itself."
+    )
+    volumes: tuple[Volume, ...] = Field(
+        (), description="The volumes of the primary: data, wal where it has its own, and each tablespace by its name."
+    )
+    pools: tuple[Pool, ...] = Field((), description="The pools that connect to PostgreSQL directly.")
+    pgbouncer: Secret | None = Field(
+        None, description="Connection string of PgBouncer's admin console, for a user in its stats_users."
+    )
+    pgbackrest: PgBackRest | None = Field(None, description="How the backups are looked at.")
+    patroni: HttpSettings | None = Field(None, description="Patroni's REST API on any member.")
+    metrics: PostgresScrape = Field(PostgresScrape(), description="Where its metrics are found in Prometheus.")
+    app_roles: tuple[str, ...] = Field(
+        (), description="Roles whose own settings count for slow query logging; every role if not given."
+    )
+
+    @field_validator("dsn", "pgbouncer")
+    @classmethod
+    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn is not None:
+            parse_dsn(dsn)
+        return dsn
+
+
+class PostgreSQLSettings(SectionSettings, Thresholds):
+    """PostgreSQL clusters."""
+
+    targets: tuple[PostgreSQLTarget, ...] = Field(min_length=1, description="The clusters.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    name: str
+    setting: str
+    source: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    count: int
+
+
+class PostgreSQL(Collector[PostgreSQLSettings, PostgreSQLTarget]):
+    """Asks every instance of a cluster, its pooler, its backup repository, Patroni and Prometheus."""
+
+    Settings = PostgreSQLSettings
+    Target = PostgreSQLTarget
+    rights = """\
+-- Once per cluster, as a superuser; then set the password: \\password checklist_exporter
+CREATE ROLE checklist_exporter LOGIN CONNECTION LIMIT 5;
+GRANT pg_monitor TO checklist_exporter;
+ALTER ROLE checklist_exporter SET default_transaction_read_only = on;
+ALTER ROLE checklist_exporter SET statement_timeout = '5s';
+-- In the database that the connection string names (pg_stat_statements must be in shared_preload_libraries):
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+"""
+
+    # Facts
+
+    @fetched
+    async def instances(self) -> list[Instance | Cannot]:
+        """Every instance that the connection string names, or why it could not be asked."""
+        return await asyncio.gather(*map(self._instance, parse_dsn(self.target.dsn)))
+
+    async def _instance(self, parameters: Parameters) -> Instance | Cannot:
+        try:
+            connection = await Connection.open(parameters, self.target.query_timeout)
+            self.resources.push_async_callback(connection.close)
+            started = time.perf_counter()
+            identity = await connection.one(
+                Identity,
+                """SELECT pg_is_in_recovery() AS in_recovery,
+                          (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+                          pg_has_role(current_user, 'pg_monitor', 'USAGE') AS may_monitor""",
+            )
+        except Cannot as error:
+            return error
+        return Instance(connection, identity, time.perf_counter() - started)
+
+    async def seen(self) -> list[Instance]:
+        """The instances that answered, to a role that sees their statistics.
+
+        Raises Cannot when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
+        """
+        found = await self.instances()
+        instances = [instance for instance in found if isinstance(instance, Instance)]
+        if not instances:
+            raise Cannot(" ".join(map(str, found)))
+        for instance in instances:
+            if not instance.identity.may_monitor:
+                role = instance.connection.user
+                raise Cannot(
+                    f"Role {role} does not have the rights of pg_monitor on {instance.where}, which therefore hides its "
+                    f'statistics: GRANT pg_monitor TO "{role}".'
+                )
+        return instances
+
+    async def primary(self) -> Instance:
+        """The primary. Raises Cannot when none was seen, or more than one."""
+        primaries = [instance for instance in await self.seen() if not instance.identity.in_recovery]
+        if not primaries:
+            unseen = [str(error) for error in await self.instances() if isinstance(error, Cannot)]
+            raise Cannot(" ".join(["No primary was seen among the instances of the connection string.", *unseen]))
+        if len(primaries) > 1:
+            raise Cannot(f"{names(primaries)} are all primaries, so which one counts was not seen.")
+        return primaries[0]
+
+    async def unseen(self) -> list[Result]:
+        """A verdict for each instance that could not be asked."""
+        return [unknown(str(error)) for error in await self.instances() if isinstance(error, Cannot)]
+
+    @fetched
+    async def senders(self) -> list[Sender]:
+        """Who receives WAL from the primary."""
+        return await (await self.primary()).connection.ask(
+            Sender,
+            """SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') AS name,
+                      r.state,
+                      r.replay_lsn IS NOT NULL AND coalesce(s.slot_type, 'physical') = 'physical' AS follows,
+                      pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn)::float8 AS lag_bytes
+               FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid""",
+        )
+
+    @fetched
+    async def slots(self) -> list[Slot]:
+        """The primary's replication slots."""
+        return await (await self.primary()).connection.ask(
+            Slot,
+            """SELECT slot_name::text, active, wal_status,
+                      coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::float8 AS retained_bytes
+               FROM pg_replication_slots WHERE NOT temporary""",
+        )
+
+    async def receiver(self, standby: Instance) -> Receiver:
+        """How a standby receives and replays WAL."""
+        return await standby.connection.one(
+            Receiver,
+            """SELECT (SELECT status FROM pg_stat_wal_receiver) AS status,
+                      pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AS caught_up,
+                      pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind_bytes,
+                      extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS behind_seconds,
+                      pg_is_wal_replay_paused() AS paused""",
+        )
+
+    @fetched
+    async def archiver(self) -> Archiver:
+        """How the primary archives its WAL."""
+        return await (await self.primary()).connection.one(
+            Archiver,
+            """SELECT current_setting('archive_mode') AS archive_mode,
+                      current_setting('archive_command') AS archive_command,
+                      coalesce(current_setting('archive_library', true), '') AS archive_library,
+                      last_archived_wal, last_archived_time, last_failed_wal, last_failed_time,
+                      (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready
+               FROM pg_stat_archiver""",
+        )
+
+    @fetched
+    async def stanza(self) -> Stanza:
+        """What the backup repository holds. Asked after the archiver, it holds at least what was archived by then."""
+        if self.target.pgbackrest is None:
+            raise Cannot("Option pgbackrest is not set, so no backup repository was looked at.")
+        with suppress(Cannot):  # whoever judges the archiver gets to hear of it
+            await self.archiver()
+        return await read_stanza(self.target.pgbackrest)
+
+    async def connections(self, instance: Instance) -> Connections:
+        """How many connections an instance takes and has."""
+        return await instance.connection.one(
+            Connections,
+            """SELECT current_setting('max_connections')::int AS max_connections,
+                      current_setting('superuser_reserved_connections')::int
+                      + coalesce(current_setting('reserved_connections', true), '0')::int AS reserved,
+                      (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used""",
+        )
+
+    @fetched
+    async def logging(self) -> Logging:
+        """Slow query logging on the primary: what applies here, and what databases and roles set instead."""
+        connection = (await self.primary()).connection
+        base = await connection.ask(
+            _Base,
+            """SELECT name, setting, source, current_database()::text AS database
+               FROM pg_settings WHERE name = ANY(%s)""",
+            [_LOGGING],
+        )
+        overrides = await connection.ask(
+            Setting,
+            """SELECT split_part(entry, '=', 1) AS name, substr(entry, strpos(entry, '=') + 1) AS value,
+                      d.datname::text AS database, r.rolname::text AS role
+               FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+               LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
+               WHERE split_part(entry, '=', 1) = ANY(%s)""",
+            [_LOGGING],
+        )
+        roles = self.target.app_roles
+        return Logging(
+            (
+                *(
+                    Setting(row.name, row.setting, row.database if row.source == "database" else None, None)
+                    for row in base
+                ),
+                *(setting for setting in overrides if not roles or setting.role is None or setting.role in roles),
+            ),
+            auto_explain="auto_explain" in await self.preloaded(),
+            masked=any(row.source in ("user", "database user", "client", "session") for row in base),
+        )
+
+    @fetched
+    async def preloaded(self) -> set[str]:
+        """The libraries that every session on the primary has."""
+        row = await (await self.primary()).connection.one(
+            _Name,
+            """SELECT concat_ws(',', current_setting('shared_preload_libraries'),
+                                     current_setting('session_preload_libraries')) AS name""",
+        )
+        return libraries(row.name)
+
+    # Items
+
+    @item("PostgreSQL pods are running and healthy", severity=CRITICAL, needs=("a role that may connect",))
+    async def pods_healthy(self) -> Result:
+        """Everything that stores data in this cluster stops when its primary does.
+
+        Every instance that the connection string names is asked by itself: it has to answer within `max_latency`, exactly one of
+        them has to be the primary, and all have to be of the same cluster (system identifier). Two primaries with one identifier
+        are a split brain: both take writes, and one of the two histories will be lost. What Kubernetes says of the pods is not
+        looked at.
+
+        To mend it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
+        was not meant to be promoted at once, and bring it back with pg_rewind.
+        """
+        found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
+        verdicts = await self.unseen()
+        if found:
+            verdicts.append(judge_instances(found, len(verdicts), self.target.max_latency))
+        return worst(*verdicts)
+
+    @item("Primary-replica replication is operational", severity=CRITICAL, needs=(_MONITOR,))
+    async def replication_operational(self) -> Result:
+        """A standby that is not there, or far behind, means lost data when the primary is lost.
+
+        On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
+        count), none is more than `max_lag_bytes` of WAL behind, and every slot is active and keeps its WAL. On each standby named
+        in the connection string: it streams, replays, and is not more than `max_lag` behind; a standby that has replayed all it
+        received is not behind, however long ago the last transaction was.
+
+        To mend it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
+        uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
+        """
+        seen = await self.seen()
+        parts = [self._standby_follows(instance) for instance in seen if instance.identity.in_recovery]
+        if any(not instance.identity.in_recovery for instance in seen):
+            parts.append(self._primary_sends())
+        return worst(await worst_of(*parts), *await self.unseen())
+
+    async def _primary_sends(self) -> Result:
+        return judge_senders(await self.senders(), await self.slots(), self.target)
+
+    async def _standby_follows(self, standby: Instance) -> Result:
+        return judge_receiver(standby.where, await self.receiver(standby), self.target)
+
+    @item(
+        "Automated backups are enabled and tested",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(_MONITOR, "option pgbackrest", "a record of a restore"),
+        evidence=EvidenceRule(valid_for=timedelta(days=30)),
+    )
+    async def backups_enabled_and_tested(self) -> Result:
+        """A backup that was never restored is a hope.
+
+        The pgBackRest repository has to hold a complete backup of this very cluster that is not older than `backup_max_age`, and
+        every WAL segment that PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true, makes
+        pg_stat_archiver perfectly green. WAL archiving has to be on, its last try a success, and not more than `max_ready`
+        segments may wait. A record of a restore, at most 30 days old, has to say that the backup was tested.
+
+        To mend it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; restore into a scratch instance,
+        count rows, and record that.
+        """
+        return await worst_of(self._backup_fresh(), self._wal_archived(), self.attested("backups_enabled_and_tested"))
+
+    async def _backup_fresh(self) -> Result:
+        stanza = await self.stanza()
+        cluster = (await self.seen())[0].identity.system_identifier
+        return judge_backup(stanza, cluster, self.context.now(), self.target.backup_max_age)
+
+    async def _wal_archived(self) -> Result:
+        archiver = await self.archiver()
+        verdict = judge_archiver(archiver, self.target.max_ready)
+        if self.target.pgbackrest is None:
+            return verdict
+        cluster = (await self.primary()).identity.system_identifier
+        return worst(verdict, judge_archive(await self.stanza(), cluster, archiver))
+
+    @item(
+        "Connection pool size is optimized (max_connections: 100)",
+        severity=WARNING,
+        needs=(_MONITOR, "option pools or pgbouncer", "a PgBouncer user in stats_users"),
+    )
+    async def connection_pool_sized(self) -> Result:
+        """When all pools are full at once, PostgreSQL must still have a slot for each of them, or clients are refused.
+
+        max_connections is what `max_connections` says; the sizes of all pools (times their replicas, and what PgBouncer may open)
+        fit into it without the slots that are kept back for superusers; fewer than `connections_warning_ratio` are in use; and
+        nobody waits in PgBouncer for a second or more.
+
+        To mend it: make the pools smaller before max_connections is raised; each connection costs PostgreSQL memory. Behind a
+        pooler another max_connections may be right: give a range.
+        """
+        return await worst_of(self._pools_fit(), *(self._connections_free(instance) for instance in await self.seen()))
+
+    async def _connections_free(self, instance: Instance) -> Result:
+        return judge_connections(instance.where, await self.connections(instance), self.target)
+
+    async def _pools_fit(self) -> Result:
+        if not self.target.pools and self.target.pgbouncer is None:
+            raise Cannot("Neither option pools nor option pgbouncer is set, so the size of the pools was not seen.")
+        poolers: list[Pooler] = []
+        if self.target.pgbouncer is not None:
+            poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout)
+        primary = await self.primary()
+        return judge_pools(self.target.pools, poolers, await self.connections(primary))
+
+    @item(
+        "Database storage has sufficient space (≥ 50GB free)",
+        severity=CRITICAL,
+        needs=(_MONITOR, "option volumes", "clients.prometheus, unless a volume is a local path"),
+    )
+    async def storage_sufficient(self) -> Result:
+        """PostgreSQL stops when its disk is full, and may need more disk to start again.
+
+        Each volume (data, WAL, tablespaces) is asked for by kubelet's or node_exporter's series in Prometheus or by a local path,
+        as no SQL function knows; it must have `min_free` and `min_free_ratio` free, and 5 % of its inodes. A tablespace without a
+        volume in the configuration was not seen.
+
+        To mend it: an inactive replication slot or a failing archive_command keeps WAL (`du pg_wal`); otherwise grow the volume.
+        """
+        if not self.target.volumes:
+            raise Cannot("Option volumes is not set, so the free space of no volume was seen.")
+        return await worst_of(self._tablespaces_known(), *(self._space(volume) for volume in self.target.volumes))
+
+    async def _space(self, volume: Volume) -> Result:
+        return judge_space(volume, await measure_space(self, volume))
+
+    async def _tablespaces_known(self) -> Result:
+        tablespaces = await (await self.seen())[0].connection.ask(
+            _Name, "SELECT spcname::text AS name FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
+        )
+        known = {volume.name for volume in self.target.volumes}
+        if missing := sorted(tablespace.name for tablespace in tablespaces if tablespace.name not in known):
+            return unknown(f"Option volumes names no volume for tablespace {missing[0]}, so its space was not seen.")
+        return ok("Every tablespace has a volume in the configuration.")
+
+    @item("Slow query logging is enabled", severity=WARNING, needs=(_MONITOR,))
+    async def slow_query_logging_enabled(self) -> Result:
+        """Without it, nobody knows afterwards which query was slow.
+
+        log_min_duration_statement (or auto_explain's setting) has to be between 0 and `slow_query`, for the instance and wherever
+        a database or a role sets it differently: `ALTER DATABASE … SET log_min_duration_statement = -1` silences one database
+        while all others look right. Zero logs every statement, which is a warning. log_min_messages must not drop log lines.
+
+        To mend it: `ALTER SYSTEM SET log_min_duration_statement = '1s'`, `SELECT pg_reload_conf()`, and RESET what overrides it.
+        """
+        return judge_logging(await self.logging(), self.target.slow_query)
+
+    @item("Database metrics are being collected", severity=WARNING, needs=(_MONITOR, "clients.prometheus"))
+    async def metrics_collected(self) -> Result:
+        """Dashboards and alerts of the database are blind without them.
+
+        Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot) and gives fresh figures.
+        pg_stat_statements is preloaded, installed in the database of the connection string, and can be queried.
+
+        To mend it: the exporter's log and its own role; `CREATE EXTENSION pg_stat_statements` and shared_preload_libraries.
+        """
+        return await worst_of(self._scraped(), self._statements_counted())
+
+    async def _scraped(self) -> Result:
+        return await judge_scrape(
+            self.client(Prometheus), self.target.metrics, instances=len(parse_dsn(self.target.dsn))
+        )
+
+    async def _statements_counted(self) -> Result:
+        primary = await self.primary()
+        if "pg_stat_statements" not in await self.preloaded():
+            return failed(f"pg_stat_statements is not in shared_preload_libraries of {primary.where}.")
+        schemas = await primary.connection.ask(
+            _Name,
+            """SELECT quote_ident(nspname) AS name FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+               WHERE extname = 'pg_stat_statements'""",
+        )
+        if not schemas:
+            return failed(f"Extension pg_stat_statements is not installed on {primary.where}.")
+        counted = await primary.connection.one(
+            _Count,
+            f"SELECT count(*) FROM {schemas[0].name}.pg_stat_statements(false)",  # noqa: S608  # quoted by the server
+        )
+        return ok(f"pg_stat_statements knows {counted.count} statements.")
+
+    @item(
+        "Failover mechanism is tested",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("option patroni", "a record of a failover drill"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def failover_tested(self) -> Result:
+        """A failover that was never tried fails when it is needed.
+
+        Patroni's REST API has to show one leader of this very cluster, a standby that could take over (it streams, is not more
+        than `max_lag_bytes` behind and not tagged nofailover), and that automatic failover is not paused. A record of a drill,
+        at most 90 days old, has to say that it works.
+
+        To mend it: `patronictl list`, `patronictl resume`; do a drill (`patronictl switchover`) and record it.
+        """
+        return await worst_of(self._could_fail_over(), self.attested("failover_tested"))
+
+    async def _could_fail_over(self) -> Result:
+        if self.target.patroni is None:
+            raise Cannot("Option patroni is not set, so no failover mechanism was seen.")
+        cluster = await read_cluster(self.target.patroni)
+        found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
+        if not found:
+            raise Cannot("No instance answered, so whether Patroni speaks of this cluster was not seen.")
+        return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)
