@@ -289,6 +289,8 @@ class Collector(Generic[SettingsT, TargetT]):
     Settings: ClassVar[type[SectionSettings]] = SectionSettings
     Target: ClassVar[type[Target] | None] = None
     rights: ClassVar[str] = ""
+    second_look: ClassVar[timedelta | None] = None
+    """How far apart two looks are that items compare (through `context.memory`); `check` then looks twice."""
 
     def __init__(self, settings: SettingsT, target: TargetT, context: Context) -> None:
         self.settings = settings

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -102,6 +102,12 @@ class Schedule:
             id=job.id,
             next_run_time=first,
         )
+
+    def hurry(self, jobs: Iterable[Job]) -> None:
+        """Run these jobs now, because what they look at changed; their later runs follow from there."""
+        for job in jobs:
+            if job.id in self._jobs:
+                self._scheduler.modify_job(job.id, next_run_time=self._now())
 
     async def _run_once(self, job: Job) -> None:
         self._running[job.id] = (job, self._now(), asyncio.current_task())

@@ -1,0 +1,202 @@
+"""The long-running exporter: an engine on a schedule, its web server, signals and reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from exporter.catalogue import CatalogueError
+from exporter.config import ConfigError, Loaded, load, load_default
+from exporter.engine import Engine
+from exporter.exposition import Exposition
+from exporter.health import Health
+from exporter.history import History
+from exporter.plan import Job
+from exporter.runner import utc_now
+from exporter.schedule import Schedule
+from exporter.web import Options, bind, create_app
+from exporter.web import serve as serve_web
+from exporter.web.access import AccessFile
+
+__all__ = ["ServeOptions", "serve"]
+
+log = logging.getLogger(__name__)
+
+#: How often files that change by themselves (evidence, rotated secrets) are looked at.
+WATCH_SECONDS = 2.0
+#: SIGTERM ends everything within five seconds; this is what the parts may take of it together.
+STOP_SECONDS = 4.5
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line of `serve` says. Without `config_file` the bundled checklist is shown with nothing configured."""
+
+    config_file: Path | None = None
+    listen_addresses: tuple[str, ...] = (":9876",)
+    web_config_file: Path | None = None
+    web: Options = field(default_factory=Options)
+
+
+async def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises ConfigError or CatalogueError when the configuration cannot be used, ListenError when an address cannot be had,
+    and whatever ended one of the parts that must not end, for a supervisor to start the process anew.
+    """
+    health = Health(version("checklist-exporter"), started_at=utc_now())
+    access = AccessFile(options.web_config_file)
+    loaded = _load(options.config_file)
+    sockets = bind(options.listen_addresses)
+    daemon = _Daemon(options.config_file, loaded, health)
+    exposition = Exposition(daemon.engine.state, health)
+    app = create_app(
+        daemon.engine.state,
+        exposition,
+        health,
+        history=daemon.history,
+        reload=daemon.reload,
+        now=utc_now,
+        options=options.web,
+        access=access.current,
+    )
+    tls = (lambda: access.current().tls) if access.tls else None
+    try:
+        daemon.start()
+        await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())  # type: ignore[arg-type]
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS / 2):
+                await daemon.close()
+
+
+def _load(path: Path | None) -> Loaded:
+    return load(path) if path else load_default()
+
+
+class _Daemon:
+    """An engine on a schedule, which follows signals and files."""
+
+    def __init__(self, config_file: Path | None, loaded: Loaded, health: Health) -> None:
+        self._config_file = config_file
+        self._health = health
+        self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[Any]] = set()
+        state = loaded.config.state
+        self.history = History(state.file, keep=state.keep, now=utc_now)
+        self.engine = Engine(loaded, history=self.history)
+        self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
+        self._secrets = _stamps(self._secret_files(loaded))
+
+    def start(self) -> None:
+        """Begin to verify, and to listen to signals."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        self._schedule.start()
+        self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
+        self._health.reload_success_at = utc_now()
+        self._health.ready = True
+
+    async def until_stopped(self, *parts: Any) -> None:
+        """Run the parts until a signal says stop; raises what ended one of them before."""
+        assert self._schedule.ticking is not None
+        tasks = [asyncio.ensure_future(part) for part in (*parts, self._watch(), self._stopping.wait())]
+        tasks.append(self._schedule.ticking)
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._health.ready = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+    async def close(self) -> None:
+        """End runs under way, close every connection, write down what is left."""
+        await self._schedule.stop()
+        await self.engine.close()
+
+    async def _tick(self) -> None:
+        await self.engine.state.tick()
+        self._health.history_error = self.history.trouble
+
+    def _last_runs(self) -> dict[str, datetime]:
+        """When each job last ran, as far as the state knows."""
+        last: dict[str, datetime] = {}
+        for view in self.engine.state.views():
+            section = view.planned.section
+            for target in view.targets:
+                if target.last_run is not None:
+                    name = f"{section}/{target.target}" if target.target else section
+                    last[name] = min(last.get(name, target.last_run), target.last_run)
+        return last
+
+    # -- what changes while it runs
+
+    async def _watch(self) -> None:
+        """Follow evidence and secret files. Configuration and checklist wait for a reload, as everywhere in this field."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if await asyncio.to_thread(self.engine.evidence.refresh):
+                self._schedule.hurry(job for job in self.engine.loaded.plan.jobs if _takes_evidence(job))
+            secrets = await asyncio.to_thread(_stamps, self._secret_files(self.engine.loaded))
+            if secrets != self._secrets:
+                self._secrets = secrets
+                log.info("A secret file changed: the configuration is loaded anew.")
+                await self.reload()
+
+    def _secret_files(self, loaded: Loaded) -> set[Path]:
+        """The files that options such as `password_file` name."""
+        return set(loaded.files) - {self._config_file, Path(loaded.checklist.name)}
+
+    def _reload_soon(self) -> None:
+        task = asyncio.ensure_future(self.reload())
+        self._reloads.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(self._reloads.discard)
+
+    async def reload(self) -> str | None:
+        """Load the configuration anew and take it over; returns why not when it cannot be used: then the last good one stays."""
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(_load, self._config_file)
+            except (ConfigError, CatalogueError) as error:
+                self._health.reload_successful = False
+                log.error("The configuration was not reloaded, the last good one stays: %s", error)  # noqa: TRY400
+                return str(error)
+            await self.engine.replace(loaded)
+            self._schedule.replace(loaded.plan.jobs, self._last_runs())
+            self._secrets = _stamps(self._secret_files(loaded))
+            self._health.reload_successful = True
+            self._health.reload_success_at = utc_now()
+            log.info("The configuration was reloaded.")
+            return None
+
+
+def _takes_evidence(job: Job) -> bool:
+    declared = job.collector.items()
+    return any(declared[name].evidence is not None for name in job.items)
+
+
+def _stamps(files: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:
+    """What tells whether a file is another one than before."""
+    stamps: dict[Path, tuple[int, int, int] | None] = {}
+    for file in files:
+        try:
+            found = file.stat()
+        except OSError:
+            stamps[file] = None
+        else:
+            stamps[file] = (found.st_mtime_ns, found.st_size, found.st_ino)
+    return stamps

@@ -1,0 +1,131 @@
+"""A configuration at work: its clients, evidence, runner and state. `check` runs it once, the daemon runs it on a schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from exporter import logs
+from exporter.collector import Client, Context, Mode
+from exporter.config import Loaded
+from exporter.evidence import Evidence
+from exporter.history import History
+from exporter.plan import Job
+from exporter.runner import Runner, utc_now
+from exporter.state import State
+from exporter.threads import Threads
+
+__all__ = ["Engine", "check"]
+
+
+class Engine:
+    """Verifies what a configuration asks for, one job at a time; the state tells what was seen.
+
+    `history` is where the state outlives the process; in memory when it is None. Must be made in a running event loop.
+    """
+
+    def __init__(
+        self, loaded: Loaded, *, history: History | None = None, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._now = now
+        self.loaded = loaded
+        self.history = history or History(None, now=now)
+        self.state = State(loaded.plan, now, self.history)
+        self._threads = Threads()
+        self._memories: dict[str, tuple[Job, dict[str, Any]]] = {}
+        self._clients: dict[str, Client[Any]] = {}
+        self._start(loaded)
+
+    def _start(self, loaded: Loaded) -> None:
+        logs.hide(loaded.secrets)
+        kept = {
+            name: self._clients[name]
+            for name, (_, settings) in loaded.clients.items()
+            if name in self._clients and self._clients[name].settings == settings
+        }
+        self._clients = {
+            name: kept.get(name) or kind(settings, self._threads) for name, (kind, settings) in loaded.clients.items()
+        }
+        self._runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact)
+        self.evidence = Evidence(
+            loaded.evidence.folder,
+            now=self._now,
+            environment=loaded.plan.environment,
+            release=loaded.plan.release,
+            expiring_within=loaded.config.evidence_expiring_within,
+            hosts=loaded.evidence.hosts,
+            allowed_signers=loaded.evidence.allowed_signers,
+        )
+
+    async def replace(self, loaded: Loaded) -> None:
+        """Take over another configuration: clients and items that did not change keep their connections and their state."""
+        before, evidence = self._clients, self.evidence
+        self._start(loaded)
+        self.loaded = loaded
+        await self.state.replace_plan(loaded.plan)
+        jobs = {job.id: job for job in loaded.plan.jobs}
+        self._memories = {name: kept for name, kept in self._memories.items() if jobs.get(name) == kept[0]}
+        gone = [client for name, client in before.items() if self._clients.get(name) is not client]
+        await asyncio.gather(evidence.close(), *(client.close() for client in gone))
+
+    async def run(self, job: Job) -> None:
+        """One run, whose observations become the state."""
+        observed = await self._runner.run(job, self._context(job))
+        await self.state.record(job.section, job.target, observed)
+
+    def _context(self, job: Job) -> Context:
+        _, memory = self._memories.setdefault(job.id, (job, {}))
+        return Context(
+            environment=self.loaded.plan.environment,
+            release=self.loaded.plan.release,
+            now=self._now,
+            evidence=self.evidence,
+            threads=self._threads,
+            clients=self._clients,
+            memory=memory,
+            view=self.state.views,
+        )
+
+    async def close(self) -> None:
+        """Let go of every connection, and write down what is left to write."""
+        clients, self._clients = self._clients, {}
+        await asyncio.gather(self.evidence.close(), *(client.close() for client in clients.values()))
+        await self.history.close()
+
+
+def _derives(job: Job) -> bool:
+    """Whether one of the job's items is computed from others, so that it wants to run after them."""
+    declared = job.collector.items()
+    return any(declared[name].mode is Mode.DERIVED for name in job.items)
+
+
+async def check(
+    loaded: Loaded,
+    *,
+    sections: Iterable[str] = (),
+    progress: Callable[[Job], None] = lambda job: None,
+    now: Callable[[], datetime] = utc_now,
+) -> State:
+    """Run every job of a configuration once (those of `sections`, if any are named), and the derived ones after the others.
+
+    Items that compare two looks get both, `Collector.second_look` apart. `progress` is called for each job that ended.
+    """
+    chosen = frozenset(sections)
+    engine = Engine(loaded, now=now)
+
+    async def run(job: Job) -> None:
+        await engine.run(job)
+        if job.collector.second_look is not None:
+            await asyncio.sleep(job.collector.second_look.total_seconds())
+            await engine.run(job)
+        progress(job)
+
+    jobs = [job for job in loaded.plan.jobs if not chosen or job.section in chosen]
+    try:
+        for derived in (False, True):
+            await asyncio.gather(*(run(job) for job in jobs if _derives(job) is derived))
+    finally:
+        await engine.close()
+    return engine.state
