@@ -23,6 +23,7 @@ from exporter.collector import Status
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["MARKS", "Format", "Place", "Report", "counts", "print_table", "render"]
 
@@ -98,23 +99,34 @@ def counts(items: list[Mapping[str, Any]]) -> str:
 
 
 def print_table(report: Report, console: Console) -> None:
-    """A table per section, and a line that counts."""
-    from rich.table import Table
+    """A table per section on a terminal, else a line per item; and a line that counts."""
     from rich.text import Text
 
     for heading, items in report.sections():
-        table = Table(title=heading, title_style="bold", title_justify="left", box=None, pad_edge=False, expand=True)
-        table.add_column("status", no_wrap=True, min_width=16)
-        table.add_column("severity", no_wrap=True, min_width=8)
-        table.add_column("item", ratio=2, overflow="fold")
-        table.add_column("what was seen", ratio=5, overflow="fold")
-        for item in items:
-            mark, style = MARKS[Status(item["status"])]
-            status = Text(f"{mark} {item['status'].replace('_', ' ')}", style=style)
-            table.add_row(status, item["severity"], Text(item["item"]), Text(item["summary"]))
-        console.print(table)
-        console.print()
-    console.print(Text(f"{report.document['environment']}: {counts(report.items)}."))
+        if console.is_terminal:
+            console.print(_section_table(heading, items))
+            console.print()
+        else:
+            for item in items:
+                columns = f"{item['status']:<14}  {item['severity']:<8}  {_id(item)}: {item['summary']}"
+                console.print(Text(columns), soft_wrap=True)
+    console.print(Text(f"{report.document['environment']}: {counts(report.items)}."), soft_wrap=True)
+
+
+def _section_table(heading: str, items: list[Mapping[str, Any]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(heading, style="bold"), title_justify="left", box=None, pad_edge=False, expand=True)
+    table.add_column("status", no_wrap=True, min_width=16)
+    table.add_column("severity", no_wrap=True, min_width=8)
+    table.add_column("item", ratio=2, overflow="fold")
+    table.add_column("what was seen", ratio=5, overflow="fold")
+    for item in items:
+        mark, style = MARKS[Status(item["status"])]
+        status = Text(f"{mark} {item['status'].replace('_', ' ')}", style=style)
+        table.add_row(status, item["severity"], Text(item["item"]), Text(item["summary"]))
+    return table
 
 
 def _json(report: Report) -> str:

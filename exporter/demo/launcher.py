@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -88,26 +87,37 @@ def ask(directory: Path, verb: str, name: str) -> str:
 
 def _claim(directory: Path) -> int:
     """Make or take over the folder, empty, and lock it; the descriptor that holds the lock."""
-    directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise DemoError(f"{directory} cannot be used: {error.strerror}.") from None
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
             raise DemoError(f"{directory} belongs to somebody else; choose another with --directory.")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(f"A demo is running in {directory} already; choose another with --directory.") from None
-        leftovers = list(directory.iterdir())
-        if leftovers and not (directory / _MARK).is_file():
-            raise DemoError(f"{directory} is not empty and was not made by a demo; choose another with --directory.")
-        for leftover in leftovers:
-            shutil.rmtree(leftover) if stat.S_ISDIR(leftover.lstat().st_mode) else leftover.unlink()
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _empty(directory)
         if os.geteuid() == 0:
             os.fchmod(descriptor, 0o711)  # the servers run as another user, below it
+    except BlockingIOError:
+        os.close(descriptor)
+        raise DemoError(f"A demo is running in {directory} already; choose another with --directory.") from None
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _empty(directory: Path) -> None:
+    """Remove what a demo left that was killed together with its supervisor; nobody else's files."""
+    leftovers = list(directory.iterdir())
+    if leftovers and not (directory / _MARK).is_file():
+        raise DemoError(f"{directory} is not empty and was not made by a demo; choose another with --directory.")
+    for leftover in leftovers:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _wait_until_ready(
@@ -126,5 +136,6 @@ def _wait_until_ready(
 
 
 def _write_config(directory: Path, config: Mapping[str, Any]) -> Path:
-    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True, width=120)
+    ordered = {name: config[name] for name in sorted(config, key="sections".__eq__)}  # what is general comes first
+    text = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=120)
     return write_private(directory / "config.yaml", text)

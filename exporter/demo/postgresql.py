@@ -34,7 +34,7 @@ class PostgreSQL(Service):
     def __init__(self, place: Place) -> None:
         super().__init__(place)
         self._passwords = {
-            role: secrets.token_urlsafe(18) for role in ("postgres", "replicator", "orders", "checklist")
+            role: secrets.token_urlsafe(18) for role in ("postgres", "replicator", "orders", "checklist_exporter")
         }
         self._ports = {"primary": free_port(), "standby": free_port()}
         self._servers: dict[str, Process] = {}
@@ -71,7 +71,11 @@ class PostgreSQL(Service):
         }
         await self._serve("primary")
         await self._execute("CREATE DATABASE orders")
-        for role, rights in {"replicator": "REPLICATION", "orders": "", "checklist": "IN ROLE pg_monitor"}.items():
+        for role, rights in {
+            "replicator": "REPLICATION",
+            "orders": "",
+            "checklist_exporter": "IN ROLE pg_monitor",
+        }.items():
             await self._execute(f"CREATE ROLE {role} LOGIN PASSWORD '{self._passwords[role]}' {rights}")
         await self._execute("CREATE EXTENSION pg_stat_statements", database="orders")
         passfile = self.place.give(folder / "pgpass", f"*:*:*:*:{self._passwords['replicator']}\n")
@@ -89,20 +93,15 @@ class PostgreSQL(Service):
 
     def config(self) -> Mapping[str, Any]:
         """Both servers as one target of section `postgresql`."""
-        return {
-            "sections": {
-                "postgresql": {
-                    "every": "5s",
-                    "timeout": "4s",
-                    "targets": [
-                        {
-                            "name": "orders",
-                            "dsn": self.dsn("primary", "checklist", "orders"),
-                        }
-                    ],
-                }
-            }
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
+        data = {"path": str(self.place.directory / "postgresql"), "min_free": "1GB", "min_free_ratio": 0.01}
+        target = {
+            "name": "orders",
+            "dsn": f"postgresql://checklist_exporter:{self._passwords['checklist_exporter']}@{hosts}/orders",
+            "volumes": [data],
+            "pools": [{"name": "shop", "size": 20, "replicas": 3}],
         }
+        return {"sections": {"postgresql": {"every": "5s", "timeout": "4s", "targets": [target]}}}
 
     def faults(self) -> Sequence[Fault]:
         """Stop a server; switch slow query logging off where it is easily overlooked."""
@@ -129,10 +128,9 @@ class PostgreSQL(Service):
             ),
         )
 
-    def dsn(self, server: str, role: str, database: str) -> str:
-        """How `role` connects to `database` on `primary` or `standby`."""
-        password = self._passwords[role]
-        return f"host=127.0.0.1 port={self._ports[server]} user={role} password={password} dbname={database}"
+    def _superuser(self, server: str, database: str = "postgres") -> str:
+        password = self._passwords["postgres"]
+        return f"host=127.0.0.1 port={self._ports[server]} user=postgres password={password} dbname={database}"
 
     async def _serve(self, name: str, deadline: float = 30.0) -> None:
         """Start one server and wait until it answers."""
@@ -144,7 +142,7 @@ class PostgreSQL(Service):
         ends = asyncio.get_running_loop().time() + deadline
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self.dsn(name, "postgres", "postgres")):
+                async with await psycopg.AsyncConnection.connect(self._superuser(name)):
                     return
             except psycopg.OperationalError as error:
                 if not server.running:
@@ -157,7 +155,7 @@ class PostgreSQL(Service):
         import psycopg
         from psycopg import sql
 
-        dsn = self.dsn("primary", "postgres", database)
+        dsn = self._superuser("primary", database)
         try:
             async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
                 await connection.execute(sql.SQL(statement))

@@ -21,7 +21,8 @@ from exporter.signatures import NAMESPACE, sign
 __all__ = ["RELEASE", "Records"]
 
 RELEASE = "1.4.2"
-_ROSTER = "name,trained\nteam member 1,yes\nteam member 2,yes\nteam member 3,yes\n"
+_ROSTER = "".join(f"member-{number}@example.com\n" for number in range(1, 6))
+_SECTIONS = ("documentation", "training", "signatories", "final_checklist")
 # The executive sponsor has not signed.
 _SIGNED = ("technical_lead", "security_lead", "operations_lead", "qa_lead", "product_owner")
 _TAMPERED = "qa_lead"
@@ -41,10 +42,10 @@ class Records(Service):
     async def start(self) -> None:
         """Write the records, and sign those of the signatories where ssh-keygen is installed."""
         self._folder.mkdir()
-        roster = self._folder / "roster.csv"
+        roster = self._folder / "roster.txt"
         roster.write_text(_ROSTER)
         for section, records in self._records().items():
-            (self._folder / f"{section}.yaml").write_text(yaml.safe_dump(records, sort_keys=False))
+            (self._folder / f"{section}.yaml").write_text(yaml.safe_dump_all(records, sort_keys=False))
         if shutil.which("ssh-keygen"):
             keys = self.place.directory / "keys"
             keys.mkdir(mode=0o700)
@@ -57,12 +58,24 @@ class Records(Service):
     def config(self) -> Mapping[str, Any]:
         """The folder, where its links lead, and the sections that it is for."""
         return {
+            "environment": "demo",
             "release": RELEASE,
-            "evidence": str(self._folder),
-            "allowed_signers": str(self._signers),
-            "evidence_hosts": [{"url": self._website.url, "tls": {"ca_file": str(self._website.ca_file)}}],
+            "evidence": {
+                "folder": str(self._folder),
+                "allowed_signers": str(self._signers),
+                "hosts": [{"url": self._website.url, "tls": {"ca_file": str(self._website.ca_file)}}],
+            },
+            "waivers": [
+                {
+                    "item": "postgresql.failover_tested",
+                    "reason": "The demo has no failover mechanism.",
+                    "owner": "platform-team",
+                    "until": (self._today + timedelta(days=30)).isoformat(),
+                }
+            ],
             "sections": {
-                section: {"every": "5s"} for section in ("documentation", "training", "signatories", "final_checklist")
+                **{section: {"every": "5s"} for section in _SECTIONS},
+                "neo4j": {"not_applicable": "The demo stores no graph."},
             },
         }
 
@@ -105,14 +118,19 @@ class Records(Service):
 
     def _records(self) -> dict[str, list[dict[str, Any]]]:
         """Records by file. Each is about a line of the bundled checklist."""
-        roster = {"path": "roster.csv", "sha256": hashlib.sha256(_ROSTER.encode()).hexdigest(), "kind": "roster"}
-        trained: dict[str, Any] = {"artifact": roster, "measured": {"trained": 3, "total": 3}}
+        roster = {"path": "roster.txt", "sha256": hashlib.sha256(_ROSTER.encode()).hexdigest(), "kind": "roster"}
+        trained: dict[str, Any] = {"artifact": roster, "measured": {"trained": 5, "total": 5}}
         return {
             "documentation": [
                 self._record("documentation.architecture_diagrams_updated", 20, links=self._links("architecture")),
                 self._record("documentation.runbooks_created", 20, links=self._links("runbooks")),
                 self._record("documentation.on_call_documented", 100, 6, links=self._links("on-call")),
-                self._record("documentation.escalation_paths_defined", 120, -2, links=self._links("escalation")),
+                self._record(
+                    "documentation.escalation_paths_defined",
+                    *(120, -2),
+                    links=self._links("escalation"),
+                    measured={"levels": 3},
+                ),
                 self._record(
                     "documentation.knowledge_base_created",
                     20,
@@ -122,6 +140,14 @@ class Records(Service):
             "training": [
                 self._record(f"training.{team}_trained", 30, links=self._links("training")) | trained
                 for team in ("operations", "support", "development", "security")
+            ],
+            "launch": [
+                self._record("final_checklist.launch_window_confirmed", 1, window=self._window()),
+                self._record(
+                    "final_checklist.communication_plan_ready",
+                    1,
+                    measured={"channels": 2, "contacts": 5, "templates": 3},
+                ),
             ],
             "drills": [
                 self._record("postgresql.backups_enabled_and_tested", 10, note="Restored into staging, rows counted."),
@@ -139,6 +165,10 @@ class Records(Service):
         if valid_for is not None:
             record["valid_until"] = (self._today + timedelta(days=valid_for)).isoformat()
         return record | more
+
+    def _window(self) -> dict[str, str]:
+        """The launch is tomorrow."""
+        return dict.fromkeys(("start", "end"), (self._today + timedelta(days=1)).isoformat())
 
     def _links(self, *pages: str) -> list[str]:
         return [f"{self._website.url}/handbook/{page}" for page in pages]

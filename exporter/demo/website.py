@@ -54,7 +54,8 @@ class Website(Service):
 
     def config(self) -> Mapping[str, Any]:
         """The site as the one target of section `tls_certificates`."""
-        target = {"name": "orders site", "url": self.url, "tls": {"ca_file": str(self.ca_file)}}
+        endpoint = self.url.removeprefix("https://")
+        target = {"name": "orders", "endpoint": endpoint, "address_family": "ipv4", "ca_file": str(self.ca_file)}
         return {"sections": {"tls_certificates": {"every": "5s", "timeout": "4s", "targets": [target]}}}
 
     def faults(self) -> Sequence[Fault]:

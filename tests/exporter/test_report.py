@@ -104,10 +104,10 @@ def test_counts_every_status(report: Report) -> None:
 
 
 def test_table_names_status_item_and_sentence(report: Report) -> None:
-    console = Console(file=io.StringIO(), width=160, no_color=True)
+    console = Console(file=io.StringIO(), width=160, no_color=True, force_terminal=True)
     print_table(report, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "\x1b" not in text
+    text = re.sub(r"\x1b\[\d*m", "", text)
     assert re.search(r"✘ failed +critical +replication_works +Said <script>", text)
     assert re.search(r"~ waived +warning +logging_on +Waived until 2027-03-31 by platform", text)
     assert text.rstrip().endswith(f"production: {counts(report.items)}.")
@@ -115,9 +115,17 @@ def test_table_names_status_item_and_sentence(report: Report) -> None:
 
 def test_table_does_not_take_sentences_for_markup(report: Report) -> None:
     report.items[0]["summary"] = "Pod [red]x[/] is gone."  # type: ignore[index]
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=160, force_terminal=True)
     print_table(report, console)
     assert "Pod [red]x[/] is gone." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_table_is_a_line_for_each_item_when_piped(report: Report) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    print_table(report, console)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(lines) == len(report.items) + 1
+    assert lines[1] == "ok              critical  database.backups_tested: Restored."
 
 
 def test_junit_tells_failure_error_and_skipped_apart(report: Report) -> None:

@@ -1,0 +1,113 @@
+"""`demo` starts real servers and serves what is seen of them; `demo break` and `demo mend` change what there is to see."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from exporter.cli.serve import run_server
+from exporter.cli.shared import ExitCode, Level, ListenAddress, Refused, say
+from exporter.demo.launcher import DemoError, Servers, ask, default_directory, servers
+from exporter.logs import LogLevel
+
+__all__ = ["demo"]
+
+demo = typer.Typer(help="Real servers on this machine, verified and served, and ways to break them.")
+
+Directory = Annotated[
+    Path | None, typer.Option("--directory", metavar="FOLDER", help="Folder of the demo; one for each user by default.")
+]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Which one; the running demo names them all.")]
+
+
+@demo.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    directory: Directory = None,
+    listen_address: ListenAddress = ["127.0.0.1:9876"],  # noqa: B006  # typer copies it
+    log_level: Level = LogLevel.ERROR,
+) -> int:
+    """Start PostgreSQL with a standby, an HTTPS site and a folder of evidence; verify and serve them until Ctrl-C."""
+    if context.invoked_subcommand:
+        return ExitCode.OK
+    from exporter import logs
+    from exporter.daemon import ServeOptions
+
+    logs.configure(log_level)
+    try:
+        with _started(directory or default_directory()) as running:
+            options = ServeOptions(running.config_file, tuple(listen_address))
+            run_server(options, lambda: _announce(listen_address[0], running.faults, directory))
+    except DemoError as error:
+        raise Refused(error) from None
+    return ExitCode.OK
+
+
+@contextmanager
+def _started(directory: Path) -> Iterator[Servers]:
+    """The demo's servers, with word of what is starting."""
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        with console.status("Starting") as status:
+
+            def tell(name: str) -> None:
+                status.update(f"Starting {name}")
+                if not console.is_terminal:
+                    say(f"Starting {name}.", error=True)
+
+            running = stack.enter_context(servers(directory, tell))
+        yield running
+
+
+async def _announce(address: str, faults: Mapping[str, str], directory: Path | None) -> None:
+    """When the page answers, say where it is and how to break what it shows."""
+    host, _, port = address.rpartition(":")
+    while True:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(host.strip("[]") or "127.0.0.1", int(port))
+            writer.close()
+            break
+        await asyncio.sleep(0.05)
+    command = shlex.join([_program(), "demo"])
+    where = f" --directory {shlex.quote(str(directory))}" if directory else ""
+    width = max(map(len, faults))
+    url = f"http://{host or '127.0.0.1'}:{port}"
+    say(f"\nThe checklist: {url}/   its metrics: {url}/metrics   as a report: {_program()} report --url {url}\n")
+    say("Break something, and within seconds its line says so:\n")
+    for name, effect in faults.items():
+        say(f"  {command} break {name:<{width}}{where}   # {effect}")
+    say(f"\nMend it again with {command} mend NAME{where}. Ctrl-C ends everything.\n")
+
+
+def _program() -> str:
+    """How this program is called: by its name where that is found, else by its path."""
+    return "checklist-exporter" if shutil.which("checklist-exporter") else sys.argv[0]
+
+
+@demo.command("break")
+def break_(name: Name = "", directory: Directory = None) -> int:
+    """Break something in the running demo."""
+    return _ask("break", name, directory)
+
+
+@demo.command()
+def mend(name: Name = "", directory: Directory = None) -> int:
+    """Mend what was broken."""
+    return _ask("mend", name, directory)
+
+
+def _ask(verb: str, name: str, directory: Path | None) -> int:
+    try:
+        say(ask(directory or default_directory(), verb, name))
+    except DemoError as error:
+        raise Refused(error) from None
+    return ExitCode.OK

@@ -1,0 +1,93 @@
+"""`list` shows what can be verified, `config check` whether a configuration can be used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from exporter.cli.shared import ConfigFile, ExitCode, Sections, configuration_errors, known, load, say
+
+if TYPE_CHECKING:
+    from exporter.catalogue import Entry
+
+__all__ = ["check_config", "list_items"]
+
+
+class ListFormat(StrEnum):
+    """What the list can be written as."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def list_items(
+    section: Sections = None,
+    form: Annotated[ListFormat, typer.Option("--format", "-f", help="How it is written.")] = ListFormat.TABLE,
+) -> int:
+    """Show every line that can be verified and what it needs; of sections that are named, also the rights to give."""
+    from exporter.catalogue import Catalogue
+
+    with configuration_errors():
+        catalogue = Catalogue.load()
+    chosen = known(section, catalogue.sections)
+    rows = [_row(entry) for entry in catalogue.entries.values() if not chosen or entry.section in chosen]
+    if form is ListFormat.JSON:
+        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        return ExitCode.OK
+    _print_rows(rows)
+    for name in catalogue.sections:
+        if name in chosen and (collector := catalogue.collectors.get(name)) and collector.rights:
+            say(f"\nRights for section {name}:\n\n{collector.rights.strip()}")
+    return ExitCode.OK
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "section": entry.section,
+        "item": entry.item,
+        "line": entry.line,
+        "group": entry.group,
+        "severity": entry.severity.value,
+        "mode": entry.mode.value if entry.mode else None,
+        "verified_by": entry.verified_by,
+        "needs": list(entry.declared.needs) if entry.declared else [],
+    }
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        for row in rows:
+            needs = f" (needs {'; '.join(row['needs'])})" if row["needs"] else ""
+            say(f"{row['section']}.{row['item']}\t{row['severity']}\t{row['mode'] or '-'}\t{row['line']}{needs}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("item", "severity", "mode", "line", "needs", box=None, pad_edge=False)
+    for row in rows:
+        cells = (
+            f"{row['section']}.{row['item']}",
+            row["severity"],
+            row["mode"] or "-",
+            row["line"],
+            "; ".join(row["needs"]),
+        )
+        table.add_row(*(Text(cell, style="" if row["verified_by"] else "dim") for cell in cells))
+    console.print(table)
+
+
+def check_config(config_file: ConfigFile = None) -> int:
+    """Say everything that is wrong with the configuration. Ends with 0 or 3."""
+    loaded = load(config_file)
+    verified = sum(bool(planned.targets) for planned in loaded.plan.items)
+    sections = len({job.section for job in loaded.plan.jobs})
+    name = config_file or "The default configuration"
+    say(f"{name} is valid: {sections} sections verify {verified} of {len(loaded.plan.items)} lines.")
+    return ExitCode.OK

@@ -1,0 +1,133 @@
+"""`check` verifies everything once and judges it, `report` writes it down."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, known, load, say
+from exporter.collector import Severity
+from exporter.logs import LogLevel
+from exporter.report import Format, Place, Report, print_table, render
+
+if TYPE_CHECKING:
+    from exporter.config import Loaded
+    from exporter.plan import Job
+
+__all__ = ["check", "report"]
+
+ReportFormat = Annotated[Format, typer.Option("--format", "-f", help="How it is written.")]
+
+
+def check(
+    config_file: ConfigFile = None,
+    section: Sections = None,
+    form: ReportFormat = Format.TABLE,
+    fail_on: Annotated[
+        Severity, typer.Option("--fail-on", help="Lines of less severity than this leave the exit code alone.")
+    ] = Severity.INFO,
+) -> int:
+    """Verify every line once. Ends with 0 (all ok), 1 (failed), 2 (unknown) or 3 (configuration)."""
+    loaded = load(config_file)
+    document = _verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
+    _write(_report(loaded, document), form)
+    judged = list(Severity)[: list(Severity).index(fail_on) + 1]
+    statuses = {item["status"] for item in document["items"] if item["severity"] in judged}
+    # What was seen to be false outweighs what could not be seen.
+    if "failed" in statuses:
+        return ExitCode.FAILED
+    return ExitCode.UNKNOWN if "unknown" in statuses else ExitCode.OK
+
+
+def report(
+    config_file: ConfigFile = None,
+    section: Sections = None,
+    form: ReportFormat = Format.MARKDOWN,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Write what the exporter that runs there knows, instead of verifying now."),
+    ] = None,
+) -> int:
+    """Write the checklist, ticked, with dates and what was seen. Ends with 0 when it was written."""
+    loaded = load(config_file)
+    if url is None:
+        document = _verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
+    else:
+        document = _fetch(url)
+        chosen = known(section, (item["section"] for item in document["items"]))
+        document["items"] = [item for item in document["items"] if not chosen or item["section"] in chosen]
+    _write(_report(loaded, document), form)
+    return ExitCode.OK
+
+
+def _verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
+    """The items document (of `sections`, if any are named) after one run of everything."""
+    from exporter import logs
+    from exporter.document import document
+    from exporter.engine import check
+    from exporter.runner import utc_now
+
+    logs.configure(LogLevel.ERROR)  # what is not true, the report says
+    jobs = [job for job in loaded.plan.jobs if not sections or job.section in sections]
+    with _progress(len(jobs)) as done:
+        state = asyncio.run(check(loaded, sections=sections, progress=done))
+    views = [view for view in state.views() if not sections or view.planned.section in sections]
+    return document(views, loaded.plan, utc_now())
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Job], None]]:
+    """Tells on standard error how far the runs are: a bar on a terminal, else a line for each."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda job: say(f"{job.id} was verified.", error=True)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda job: bar.update(task, advance=1, description=job.id)
+
+
+def _fetch(url: str) -> dict[str, Any]:
+    """The items document of a running exporter."""
+    from exporter.collector import Cannot
+    from exporter.http import Http, HttpSettings
+
+    async def get() -> Any:
+        http = Http(HttpSettings(url=url.rstrip("/")))
+        try:
+            return (await http.get("/api/v1/items")).json()
+        finally:
+            await http.close()
+
+    try:
+        found = asyncio.run(get())
+    except Cannot as cannot:
+        raise Refused(cannot, ExitCode.UNKNOWN) from None
+    if not isinstance(found, dict) or not isinstance(found.get("items"), list):
+        raise Refused(f"{url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
+    return found
+
+
+def _report(loaded: Loaded, document: Mapping[str, Any]) -> Report:
+    return Report(
+        document,
+        loaded.checklist,
+        {binding.entry.id: Place(binding.heading, binding.number) for binding in loaded.bindings},
+        {item.id: item.declared.description for item in loaded.plan.items if item.declared},
+    )
+
+
+def _write(report: Report, form: Format) -> None:
+    if form is Format.TABLE:
+        print_table(report, Console())
+    else:
+        sys.stdout.write(render(report, form))
