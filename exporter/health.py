@@ -33,15 +33,24 @@ class Health:
     python: str = field(default_factory=platform.python_version)
 
     def troubles(self, now: datetime, tick_limit: float = 30.0) -> list[str]:
-        """One full sentence for everything that is wrong with the exporter; empty when it is healthy.
+        """One full sentence for all that keeps the exporter from telling the truth, and that a restart mends.
 
         `tick_limit` is the age in seconds from which the scheduler counts as stalled.
         """
         found = []
         if self.last_tick is not None and (age := (now - self.last_tick).total_seconds()) > tick_limit:
             found.append(f"The scheduler last ticked {age:.0f} s ago (limit {tick_limit:.0f} s).")
-        if self.stuck_runs:
-            found.append(f"Runs are stuck past their deadline: {', '.join(self.stuck_runs)}.")
         if self.render_error:
             found.append(self.render_error)
+        return found
+
+    def notes(self) -> list[str]:
+        """One full sentence for all else that somebody should look at; verification goes on."""
+        found = []
+        if self.stuck_runs:
+            found.append(f"Runs go on past their deadline: {', '.join(self.stuck_runs)}.")
+        if not self.reload_successful:
+            found.append("The configuration was changed and cannot be used; the last good one is in force.")
+        if self.history_error:
+            found.append(self.history_error)
         return found

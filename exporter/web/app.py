@@ -1,0 +1,312 @@
+"""The routes. Whatever is asked, only the state is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from exporter.document import document, item_document, transition_document
+from exporter.exposition import Exposition
+from exporter.health import Health
+from exporter.state import State, Transition
+from exporter.web import pages
+from exporter.web.access import Access, AccessFile
+from exporter.web.guard import Guard
+
+__all__ = ["Options", "create_app"]
+
+MAX_TRANSITIONS = 1000
+_JSON = "application/json"
+_STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+
+
+class History(Protocol):
+    """Where transitions are read; `exporter.history.History` is the real one."""
+
+    async def transitions(
+        self, *, section: str | None = None, item: str | None = None, limit: int = 100
+    ) -> list[Transition]:
+        """The newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where the application is found.
+
+    `external_url` is where browsers find it (links are made from its path); `route_prefix` is the path that reaches this
+    process, the same unless a proxy changes it.
+    """
+
+    telemetry_path: str = "/metrics"
+    external_url: str = ""
+    route_prefix: str | None = None
+    enable_lifecycle: bool = False
+
+    @property
+    def base(self) -> str:
+        """The path before every link."""
+        return _path(urlsplit(self.external_url).path) if self.external_url else self.prefix
+
+    @property
+    def prefix(self) -> str:
+        """The path before every route."""
+        if self.route_prefix is None:
+            return _path(urlsplit(self.external_url).path)
+        return _path(self.route_prefix)
+
+
+def _path(path: str) -> str:
+    """`/a/b` for `a/b/`; nothing for `/`."""
+    return f"/{path.strip('/')}" if path.strip("/") else ""
+
+
+class _Metrics:
+    """ASGI: answers scrapes itself, in front of everything that a page needs and a scrape does not."""
+
+    def __init__(self, app: ASGIApp, exposition: Exposition, path: str) -> None:
+        self._app = app
+        self._exposition = exposition
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != self._path or scope["method"] not in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        accept = accept_encoding = b""
+        for name, value in scope["headers"]:
+            if name == b"accept":
+                accept = accept + b"," + value if accept else value
+            elif name == b"accept-encoding":
+                accept_encoding = accept_encoding + b"," + value if accept_encoding else value
+        if b"name" in scope["query_string"] and (
+            names := parse_qs(scope["query_string"].decode("latin-1")).get("name[]")
+        ):
+            scrape = await self._exposition.select(names, accept)
+        else:
+            scrape = await self._exposition.scrape(accept, accept_encoding)
+        await send({"type": "http.response.start", "status": scrape.status, "headers": list(scrape.headers)})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else scrape.body})
+
+
+class _Site:
+    """The handlers of every route but the scrape."""
+
+    def __init__(
+        self,
+        state: State,
+        exposition: Exposition,
+        health: Health,
+        history: History,
+        reload: Callable[[], Awaitable[str | None]],
+        now: Callable[[], datetime],
+        options: Options,
+    ) -> None:
+        self._state = state
+        self._exposition = exposition
+        self._health = health
+        self._history = history
+        self._reload = reload
+        self._now = now
+        self._options = options
+        # Pages of a large checklist take a while: not the time of scrapes, nor the threads that resolve names.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        self._templates = pages.environment(
+            base=options.base,
+            metrics_path=options.base + _path(options.telemetry_path),
+            version=health.version,
+        )
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def routes(self) -> list[Route]:
+        """Every route, below the prefix."""
+        prefix = self._options.prefix
+        found = [
+            Route(f"{prefix}/", self.index),
+            Route(f"{prefix}/items/{{section}}/{{item}}", self.item),
+            Route(f"{prefix}/api/v1/items", self.api_items),
+            Route(f"{prefix}/api/v1/items/{{section}}/{{item}}", self.api_item),
+            Route(f"{prefix}/api/v1/transitions", self.api_transitions),
+            Route(f"{prefix}/badge.svg", self.badge),
+            Route(f"{prefix}/static/{{name}}", self.static),
+            Route(f"{prefix}/-/healthy", self.healthy),
+            Route(f"{prefix}/-/ready", self.ready),
+            Route(prefix + _path(self._options.telemetry_path), self.metrics_method),
+        ]
+        if self._options.enable_lifecycle:
+            found.append(Route(f"{prefix}/-/reload", self.reload, methods=["POST", "PUT"]))
+        if prefix:
+            found += [Route("/", self.to_prefix), Route(prefix, self.to_prefix)]
+        return found
+
+    async def _in_thread(self, make: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, make)
+
+    async def _rendered(
+        self, template: str, values: Callable[[], Mapping[str, Any]], status: int = 200, media_type: str = "text/html"
+    ) -> Response:
+        now = self._now()
+        troubles = [*self._health.troubles(now), *self._health.notes()]
+        shared = {"now": now, "plan": self._state.plan, "troubles": troubles}
+        body = await self._in_thread(
+            lambda: _bytes(self._templates.get_template(template).render({**shared, **values()}))
+        )
+        headers = {"cache-control": "no-cache"}
+        return Response(
+            body, status, headers, f"{media_type}; charset=utf-8" if media_type == "text/html" else media_type
+        )
+
+    async def _json(self, make: Callable[[], object], status: int = 200) -> Response:
+        body = await self._in_thread(lambda: json.dumps(make(), allow_nan=False).encode())
+        return Response(body, status, {"cache-control": "no-cache"}, _JSON)
+
+    async def to_prefix(self, request: Request) -> Response:
+        """From the server's root to the first page."""
+        return RedirectResponse(f"{self._options.base}/")
+
+    async def index(self, request: Request) -> Response:
+        """The checklist as it is now."""
+        plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
+        refresh = "30" if request.query_params.get("refresh") else ""
+        query = request.url.query
+        return await self._rendered(
+            "index.html", lambda: {**pages.index(views, plan, chosen, now), "refresh": refresh, "query": query}
+        )
+
+    async def item(self, request: Request) -> Response:
+        """One line: all that is known of it."""
+        section, name = request.path_params["section"], request.path_params["item"]
+        view = self._state.view(section, name)
+        if view is None:
+            raise HTTPException(404, f"The checklist has no item {section}.{name}.")
+        history = await self._history.transitions(section=section, item=name, limit=50)
+        plan, now = self._state.plan, self._now()
+        return await self._rendered("item.html", lambda: pages.item(view, plan, history, now))
+
+    async def api_items(self, request: Request) -> Response:
+        """The document that `check --format json` prints, of the items that the filter takes."""
+        plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
+        return await self._json(lambda: document(filter(chosen.takes, views), plan, now))
+
+    async def api_item(self, request: Request) -> Response:
+        """One element of the document's `items`."""
+        section, name = request.path_params["section"], request.path_params["item"]
+        view = self._state.view(section, name)
+        if view is None:
+            raise HTTPException(404, f"The checklist has no item {section}.{name}.")
+        return await self._json(lambda: item_document(view))
+
+    async def api_transitions(self, request: Request) -> Response:
+        """The newest changes of status, newest first."""
+        query = request.query_params
+        limit = query.get("limit", "100")
+        if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_TRANSITIONS:
+            raise HTTPException(400, f"limit must be a number from 1 to {MAX_TRANSITIONS}.")
+        found = await self._history.transitions(section=query.get("section"), item=query.get("item"), limit=int(limit))
+        return await self._json(lambda: {"transitions": [transition_document(transition) for transition in found]})
+
+    async def badge(self, request: Request) -> Response:
+        """The score as a small picture."""
+        views = list(self._state.views())
+        return await self._rendered("badge.svg", lambda: pages.badge(views), media_type="image/svg+xml")
+
+    async def static(self, request: Request) -> Response:
+        """Style sheet and icon; their address has the version in it, so browsers may keep them."""
+        name = request.path_params["name"]
+        if name not in _STATIC:
+            raise HTTPException(404)
+        content = files("exporter.web").joinpath("static", name).read_bytes()
+        return Response(content, headers={"cache-control": "public, max-age=86400"}, media_type=_STATIC[name])
+
+    async def healthy(self, request: Request) -> Response:
+        """503 while the scheduler or the rendering stands still, which a restart mends; stuck runs are told."""
+        troubles = self._health.troubles(self._now())
+        if troubles:
+            return PlainTextResponse("\n".join(troubles) + "\n", 503)
+        return PlainTextResponse("\n".join(["checklist-exporter is healthy.", *self._health.notes()]) + "\n")
+
+    async def ready(self, request: Request) -> Response:
+        """503 until the configuration is loaded and metrics can be sent."""
+        why = "The configuration is not loaded yet." if not self._health.ready else self._exposition.trouble()
+        return PlainTextResponse(f"{why or 'checklist-exporter is ready.'}\n", 503 if why else 200)
+
+    async def reload(self, request: Request) -> Response:
+        """Read the configuration again; what keeps it from being used is told."""
+        why = await self._reload()
+        return PlainTextResponse(f"{why or 'The configuration was read again.'}\n", 500 if why else 200)
+
+    async def metrics_method(self, request: Request) -> Response:
+        """Only reached by other methods than GET and HEAD, which the router refuses before."""
+        raise HTTPException(405)
+
+    async def error(self, request: Request, error: Exception) -> Response:
+        """What went wrong: as JSON to those who asked for data, as a page to the others."""
+        status, detail, headers = 500, "Something went wrong here; the log has the reason.", None
+        if isinstance(error, HTTPException):
+            status, detail, headers = error.status_code, error.detail, error.headers
+        if request.url.path.startswith(f"{self._options.prefix}/api/"):
+            response = await self._json(lambda: {"error": detail}, status)
+        elif "text/html" in request.headers.get("accept", ""):
+            response = await self._rendered("error.html", lambda: {"detail": detail}, status)
+        else:
+            response = PlainTextResponse(f"{detail}\n", status)
+        response.headers.update(headers or {})
+        return response
+
+
+def _bytes(text: str) -> bytes:
+    """What a server answered may hold half characters, which no encoding has."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _filter(request: Request) -> pages.Filter:
+    query = request.query_params
+
+    def chosen(name: str) -> frozenset[str]:
+        return frozenset(value for given in query.getlist(name) for value in given.split(",") if value)
+
+    return pages.Filter(
+        chosen("status"), chosen("severity"), chosen("team"), chosen("section"), query.get("q", "").strip()
+    )
+
+
+def create_app(
+    state: State,
+    exposition: Exposition,
+    health: Health,
+    *,
+    history: History,
+    reload: Callable[[], Awaitable[str | None]],
+    now: Callable[[], datetime],
+    options: Options = Options(),
+    access: Callable[[], Access] | None = None,
+) -> Guard:
+    """The application, ready for `serve`.
+
+    `reload` reads the configuration again and returns None, or a full sentence that says why the last good one stays;
+    `access` tells who may ask, at the time of each request (`AccessFile.current`).
+    """
+    site = _Site(state, exposition, health, history, reload, now, options)
+    handlers = {HTTPException: site.error, Exception: site.error}
+    app = Starlette(routes=site.routes(), exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    metrics = _Metrics(app, exposition, options.prefix + _path(options.telemetry_path))
+    exempt = [f"{options.prefix}/-/healthy", f"{options.prefix}/-/ready"]
+    return Guard(metrics, access or AccessFile(None).current, exempt)

@@ -1,0 +1,242 @@
+"""What the pages show: the state, filtered, grouped and counted, in the shape that the templates want."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from exporter.collector import Severity, Status
+from exporter.document import item_document
+from exporter.options import format_duration
+from exporter.plan import Plan
+from exporter.state import ItemView, Transition
+
+__all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
+
+#: How many regressions the first screen names.
+REGRESSIONS = 8
+
+WORDS = {
+    Status.OK: "ok",
+    Status.WARNING: "warning",
+    Status.FAILED: "failed",
+    Status.UNKNOWN: "unknown",
+    Status.WAIVED: "waived",
+    Status.NOT_APPLICABLE: "not applicable",
+}
+#: One shape for each status, so that colour is never the only sign.
+SHAPES = {
+    Status.OK: "✓",
+    Status.WARNING: "▲",
+    Status.FAILED: "✕",
+    Status.UNKNOWN: "?",
+    Status.WAIVED: "◐",
+    Status.NOT_APPLICABLE: "–",
+}
+_WEIGHT = {severity: weight for weight, severity in enumerate(Severity)}
+#: Most pressing first.
+ORDER = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.WAIVED, Status.OK, Status.NOT_APPLICABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a reader wants to see; an empty field takes everything."""
+
+    status: frozenset[str] = frozenset()
+    severity: frozenset[str] = frozenset()
+    team: frozenset[str] = frozenset()
+    section: frozenset[str] = frozenset()
+    text: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is left out."""
+        return self != Filter()
+
+    def takes(self, view: ItemView) -> bool:
+        """Whether the reader wants to see this item. The text is looked for in line, sentence, label and heading."""
+        planned = view.planned
+        chosen = (
+            (self.status, view.status.value),
+            (self.severity, planned.severity.value),
+            (self.team, planned.team),
+            (self.section, planned.section),
+        )
+        if any(wanted and value not in wanted for wanted, value in chosen):
+            return False
+        text = self.text.casefold()
+        return not text or any(
+            text in part.casefold() for part in (planned.line, view.summary, planned.id, planned.heading)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How many lines are true, of those that apply."""
+
+    ok: int
+    total: int
+
+    @classmethod
+    def of(cls, views: Iterable[ItemView]) -> Score:
+        """The score of these items."""
+        applicable = [view.status.is_ok for view in views if view.status is not Status.NOT_APPLICABLE]
+        return cls(sum(applicable), len(applicable))
+
+    @property
+    def percent(self) -> int:
+        """Rounded down: 100 only when every line is true."""
+        return 100 * self.ok // self.total if self.total else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One heading of the checklist with its lines. `views` are those that the filter takes, `all` its lines in order."""
+
+    name: str
+    heading: str
+    group: str
+    views: Sequence[ItemView]
+    all: Sequence[ItemView]
+    score: Score = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", Score.of(self.all))
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing in it wants attention."""
+        return all(view.status in (Status.OK, Status.NOT_APPLICABLE) for view in self.all)
+
+
+def _sections(views: Sequence[ItemView], chosen: Filter) -> list[Section]:
+    by_section: dict[str, list[ItemView]] = {}
+    for view in views:
+        by_section.setdefault(view.planned.section, []).append(view)
+    return [
+        Section(name, found[0].planned.heading, found[0].planned.group, [v for v in found if chosen.takes(v)], found)
+        for name, found in by_section.items()
+    ]
+
+
+def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) -> dict[str, Any]:
+    """What the first page shows."""
+    sections = _sections(views, chosen)
+    counts = Counter(view.status for view in views)
+    regressed = [view for view in views if view.last_ok and view.status in (Status.FAILED, Status.UNKNOWN)]
+    regressed.sort(key=lambda view: (_WEIGHT[view.planned.severity], -view.since.timestamp()))
+    return {
+        "plan": plan,
+        "now": now,
+        "filter": chosen,
+        "score": Score.of(views),
+        "severities": [
+            (severity, Score.of(view for view in views if view.planned.severity is severity)) for severity in Severity
+        ],
+        "counts": [(status, counts[status]) for status in ORDER],
+        "bar": _bar(counts),
+        "regressed": regressed[:REGRESSIONS],
+        "regressed_more": len(regressed) - REGRESSIONS,
+        "overview": _by_group(sections),
+        "groups": _by_group([section for section in sections if section.views]),
+        "shown": sum(len(section.views) for section in sections),
+        "teams": sorted({view.planned.team for view in views if view.planned.team}),
+    }
+
+
+def _by_group(sections: Sequence[Section]) -> list[tuple[str, list[Section]]]:
+    return [(group, list(found)) for group, found in groupby(sections, key=lambda section: section.group)]
+
+
+def _bar(counts: Mapping[Status, int]) -> list[tuple[Status, int, int]]:
+    """Status, start and length of each piece of the bar that shows the counts; true lines first."""
+    pieces, start = [], 0
+    for status in (Status.OK, Status.WARNING, Status.WAIVED, Status.UNKNOWN, Status.FAILED):
+        if count := counts[status]:
+            pieces.append((status, start, count))
+            start += count
+    return pieces
+
+
+def item(view: ItemView, plan: Plan, history: Sequence[Transition], now: datetime) -> dict[str, Any]:
+    """What the page of one item shows."""
+    declared = view.planned.declared
+    return {
+        "plan": plan,
+        "now": now,
+        "view": view,
+        "planned": view.planned,
+        "measured": sorted({name for target in view.targets for name in target.measurements}),
+        "description": _paragraphs(declared.description) if declared else [],
+        "needs": declared.needs if declared else (),
+        "evidence": item_document(view)["evidence"],
+        "history": history,
+        "selector": f'checklist_item_ok{{section="{view.planned.section}",item="{view.planned.item}"}}',
+    }
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n") if paragraph.strip()]
+
+
+def badge(views: Sequence[ItemView]) -> dict[str, Any]:
+    """What the badge shows: the score, red while a critical line is not true."""
+    score = Score.of(views)
+    critical = Score.of(view for view in views if view.planned.severity is Severity.CRITICAL)
+    colour = "#1a7f37" if score.ok == score.total else "#9a6700" if critical.ok == critical.total else "#b42318"
+    return {"score": score, "text": f"{score.ok}/{score.total}", "colour": colour}
+
+
+def _age(moment: datetime | None, now: datetime) -> str:
+    """How long ago, in the largest unit that fits: `4 min`."""
+    if moment is None:
+        return "never"
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
+
+
+def _safe_url(url: object) -> str | None:
+    """The address when a browser may be sent there: nothing but http and https."""
+    try:
+        return str(url) if urlsplit(str(url)).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def environment(**shared: Any) -> Environment:
+    """The templates. `shared` is what every page knows: `base`, `metrics_path`, `version`."""
+    made = Environment(
+        loader=PackageLoader("exporter.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(
+        age=_age, duration=format_duration, moment=_moment, number=_number, safe_url=_safe_url, title_of=_title
+    )
+    made.globals.update(shared, words=WORDS, shapes=SHAPES, Status=Status, Severity=Severity)
+    return made
