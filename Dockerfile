@@ -34,6 +34,6 @@ ENV PATH="/opt/checklist-exporter/bin:${PATH}" \
 
 WORKDIR /var/lib/checklist-exporter
 USER 65532:65532
-EXPOSE 9797
+EXPOSE 9876
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["checklist-exporter", "healthcheck"]
 ENTRYPOINT ["checklist-exporter", "serve"]

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from exporter.config import load
+from exporter.daemon import ServeOptions
 from tests.servers.packages import skip_or_fail
 from tests.servers.prometheus import promtool
 
@@ -76,6 +78,15 @@ def test_the_image_runs_the_program_as_a_numeric_user() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", instructions["USER"])
 
 
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "exporter", "collectors"]
+    assert held == set(subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
@@ -89,6 +100,7 @@ def test_compose_publishes_to_this_machine_only_and_names_what_it_defines(compos
         assert all(volume.split(":")[0] in compose["volumes"] for volume in service.get("volumes", ()))
     exposed = re.search(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert exposed
+    assert ServeOptions().listen_addresses == (f":{exposed[1]}",)
     assert compose["services"]["exporter"]["ports"] == [f"127.0.0.1:{exposed[1]}:{exposed[1]}"]
 
 
