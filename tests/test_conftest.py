@@ -1,0 +1,74 @@
+"""The watch over leftovers sees each kind of them."""
+
+import asyncio
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from tests.conftest import held
+from tests.servers.process import eventually
+
+Leftover = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def thread() -> Iterator[None]:
+    event = threading.Event()
+    running = threading.Thread(target=event.wait)
+    running.start()
+    yield
+    event.set()
+    running.join()
+
+
+@contextmanager
+def task() -> Iterator[None]:
+    running = asyncio.get_running_loop().create_task(asyncio.sleep(60))
+    yield
+    running.cancel()
+
+
+@contextmanager
+def listener() -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", 0)):
+        yield
+
+
+@contextmanager
+def child() -> Iterator[None]:
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        yield
+        process.kill()
+
+
+@pytest.mark.parametrize("leftover", [thread, task, listener, child])
+async def test_what_is_left_behind_is_seen(leftover: Leftover) -> None:
+    before = held()
+    with leftover():
+        assert len(held() - before) == 1
+    await eventually(lambda: not held() - before, "all to be let go", 5)
+
+
+def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\n")
+    pytester.makeconftest("from tests.conftest import no_leftovers")
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        @pytest.mark.usefixtures("no_leftovers")
+        async def test_leaky():
+            asyncio.get_running_loop().leaked = asyncio.create_task(asyncio.sleep(60))
+
+        @pytest.mark.usefixtures("no_leftovers")
+        async def test_tidy():
+            await asyncio.to_thread(print, "done")
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+    done.assert_outcomes(passed=2, errors=1)
+    done.stdout.fnmatch_lines(["*The test left behind: {<Task pending*"])
