@@ -1,0 +1,311 @@
+"""One question to one Redis or Sentinel: connect, authenticate, ask, close; on time, within a size, nothing kept or retried.
+
+redis-py speaks the protocol; its pools, retries and health checks are left out, so that a run owns what it opens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import SecretStr
+
+from exporter.collector import Cannot
+from exporter.http import Trust
+from exporter.options import format_duration
+
+if TYPE_CHECKING:
+    from redis.asyncio import Connection
+
+__all__ = ["Address", "Answers", "Full", "Login", "Unseen", "Untrusted", "answers_plaintext", "ask", "look"]
+
+#: Most bytes that are read from one server in one run: INFO is 6 kB, CLUSTER NODES of 1,000 nodes 150 kB.
+MAX_BYTES = 8 * 2**20
+#: Commands whose rights are granted by subcommand (`+config|get`).
+_CONTAINERS = ("CLIENT", "CLUSTER", "CONFIG", "SENTINEL")
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`cache-1:6379`, `10.0.0.7:6379`, `[::1]:6379`. Raises ValueError for anything else."""
+        host, colon, port = text.rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+            raise ValueError("expected host:port, such as cache-1:6379")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to be let in, and how long one server may take for everything it is asked."""
+
+    username: str | None
+    password: SecretStr | None
+    tls: Trust | None
+    timeout: timedelta
+
+
+class Untrusted(Cannot):
+    """The server's certificate was not accepted: another authority, another name, out of date."""
+
+
+class Refused(Cannot):
+    """Nothing listens there."""
+
+
+class Full(Cannot):
+    """The server has as many clients as it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A server that could not be asked, and why."""
+
+    address: Address
+    why: Cannot
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one server answered in one look, by command; an error reply is kept as the exception that redis-py makes of it."""
+
+    address: Address
+    tls_version: str | None
+    replies: Mapping[str, object]
+    info: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(text := self.replies.get("INFO"), str):
+            pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+            object.__setattr__(self, "info", {name: value for name, colon, value in pairs if colon})
+
+    def error(self, command: str) -> str | None:
+        """The error that a command was answered with, if it was."""
+        reply = self.replies[command]
+        return str(reply) if isinstance(reply, Exception) else None
+
+    def reply(self, command: str, kind: type | tuple[type, ...]) -> Any:
+        """The reply to a command. Raises Cannot when it is an error (naming the missing right) or no `kind`."""
+        from redis.exceptions import BusyLoadingError, NoPermissionError
+
+        reply = self.replies[command]
+        words = command.split()
+        name = " ".join(words[: 2 if words[0] in _CONTAINERS else 1])
+        if isinstance(reply, NoPermissionError):
+            right = name.lower().replace(" ", "|")
+            raise Cannot(f"{self.address} does not let this user run {name}: the right +{right} is missing.")
+        if isinstance(reply, BusyLoadingError):
+            raise Cannot(f"{self.address} is loading its data and does not answer {name} yet.")
+        if isinstance(reply, Exception):
+            raise Cannot(f"{self.address} refuses {name}: {str(reply).strip().rstrip('.')}.")
+        if not isinstance(reply, kind):
+            raise Cannot(f"{self.address} answered {name} with something else than Redis does.")
+        return reply
+
+    def text(self, name: str) -> str:
+        """A field of INFO. Raises Cannot when INFO may not be asked or has no such field."""
+        self.reply("INFO", str)
+        if name not in self.info:
+            raise Cannot(f"{self.address} does not tell {name} in INFO.")
+        return self.info[name]
+
+    def number(self, name: str) -> int:
+        """A field of INFO that is a whole number. Raises Cannot as `text` does, and when it is none."""
+        value = self.text(name)
+        try:
+            return int(value)
+        except ValueError:
+            raise Cannot(f"{self.address} tells {name} as {value[:40]!r}, where a number was expected.") from None
+
+    def setting(self, name: str) -> str | None:
+        """A setting by CONFIG GET; None when this server has no such setting. Raises Cannot when it may not be asked."""
+        reply = self.reply(f"CONFIG GET {name}", list)
+        return next((str(value) for key, value in zip(reply[::2], reply[1::2], strict=False) if key == name), None)
+
+
+async def look(address: Address, login: Login, commands: Sequence[str]) -> Answers | Unseen:
+    """As `ask`, with a server that could not be asked as a value."""
+    try:
+        return await ask(address, login, commands)
+    except Cannot as why:
+        return Unseen(address, why)
+
+
+async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answers:
+    """Ask one server these commands, in one go, over a connection that is closed again.
+
+    Error replies are part of the answer. Raises Cannot when there is no connection, login or whole answer within
+    `login.timeout`: Untrusted when its certificate is not accepted, Full when it takes no more clients.
+    """
+    from redis.exceptions import AuthenticationError, InvalidResponse, RedisError
+
+    try:
+        async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, version):
+            replies = await _replies(connection, commands)
+    except TimeoutError:
+        raise Cannot(f"{address} did not answer within {format_duration(login.timeout)}.") from None
+    except AuthenticationError as error:
+        if login.password is None:
+            raise Cannot(f"{address} wants a password, and none is configured.") from None
+        raise Cannot(f"{address} does not accept the password: {str(error).rstrip('.')}.") from None
+    except (InvalidResponse, ValueError, RecursionError):  # what redis-py makes of bytes that are not its protocol
+        raise Cannot(f"{address} answered with something else than Redis does.") from None
+    except (RedisError, OSError) as error:
+        if "max number of clients" in str(error):
+            raise Full(f"{address} refuses more clients: maxclients is reached.") from None
+        raise Cannot(f"{address} ended the connection before it had answered.") from None
+    return Answers(address, version, dict(zip(commands, replies, strict=True)))
+
+
+async def _replies(connection: Connection, commands: Sequence[str]) -> list[object]:
+    from redis.exceptions import BusyLoadingError, ResponseError
+
+    await connection.send_packed_command(connection.pack_commands([command.split() for command in commands]))
+    replies: list[object] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+        except BusyLoadingError as error:  # redis-py disconnects on this one
+            replies += [error] * (len(commands) - len(replies))
+            break
+    return replies
+
+
+@asynccontextmanager
+async def _connected(address: Address, login: Login) -> AsyncIterator[tuple[Connection, str | None]]:
+    async with _streams(address, login.tls) as (reader, writer):
+        password = login.password.get_secret_value() if login.password else None
+        connection = _connection_type()(reader, writer, address, login.username, password)
+        try:
+            await connection.connect()
+            secure: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
+            yield connection, secure.version() if secure else None
+        finally:
+            await connection.disconnect(nowait=True)
+
+
+@functools.cache
+def _connection_type() -> type[Any]:
+    """redis-py's connection over streams that are open already; made when first needed, as importing redis takes 20 MB."""
+    from redis.asyncio import Connection
+
+    class Opened(Connection):
+        def __init__(
+            self,
+            reader: asyncio.StreamReader,
+            writer: asyncio.StreamWriter,
+            address: Address,
+            username: str | None,
+            password: str | None,
+        ) -> None:
+            # RESP2 and no driver_info: HELLO and CLIENT SETINFO take rights that a probe needs for nothing else.
+            super().__init__(
+                host=address.host,
+                port=address.port,
+                username=username,
+                password=password,
+                protocol=2,
+                driver_info=None,
+                socket_timeout=None,
+                socket_connect_timeout=None,
+                decode_responses=True,
+                encoding_errors="replace",
+            )
+            self._opened = reader, writer
+
+        async def _connect(self) -> None:
+            self._reader, self._writer = self._opened
+
+    return Opened
+
+
+class _Bounded(asyncio.StreamReader):
+    """A stream that gives up after `MAX_BYTES`, whatever its reader asks for."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._address = address
+        self._left = MAX_BYTES
+
+    def feed_data(self, data: Any) -> None:
+        self._left -= len(data)
+        if self._left >= 0:
+            super().feed_data(data)
+        elif self.exception() is None:
+            self.set_exception(Cannot(f"{self._address} answered more than {MAX_BYTES} bytes, which was not read."))
+
+
+@asynccontextmanager
+async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
+    """An open connection, aborted at the end: a peer that hangs must not hold up closing. Raises Cannot when there is none."""
+    loop = asyncio.get_running_loop()
+    reader = _Bounded(address)
+    try:
+        transport, protocol = await loop.create_connection(
+            lambda: asyncio.StreamReaderProtocol(reader, loop=loop),
+            address.host,
+            address.port,
+            ssl=tls.context if tls else None,
+            server_hostname=(tls.server_name or address.host) if tls else None,
+        )
+    except ssl.SSLCertVerificationError as error:
+        reason = error.verify_message.rstrip(".")
+        raise Untrusted(f"The certificate of {address} is not accepted: {reason}.") from None
+    except ssl.SSLError as error:
+        raise Cannot(f"The TLS handshake with {address} failed: {_told(error)}.") from None
+    except socket.gaierror as error:
+        raise Cannot(f"The name {address.host} cannot be resolved: {_told(error)}.") from None
+    except ConnectionRefusedError:
+        raise Refused(f"{address} refuses the connection.") from None
+    except OSError as error:
+        raise Cannot(f"{address} cannot be reached: {_told(error)}.") from None
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    try:
+        yield reader, writer
+    finally:
+        transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def _told(error: BaseException) -> str:
+    """What an exception says, or its kind when it says nothing."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or str(error)).replace("_", " ").lower()
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return text.strip().rstrip(".") or type(error).__name__
+
+
+async def answers_plaintext(address: Address, timeout: timedelta) -> bool:
+    """Whether a Redis answers an unencrypted PING there, be it with an error; a closed door or hanging up is a no.
+
+    Raises Cannot when there is neither an answer nor a no within `timeout`.
+    """
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            try:
+                async with _streams(address, None) as (reader, writer):
+                    writer.write(b"PING\r\n")
+                    return (await reader.read(64))[:1] in (b"+", b"-")
+            except (Refused, OSError):  # an OSError here is a reset: it hung up on us
+                return False
+    except TimeoutError:
+        told = format_duration(timeout)
+        raise Cannot(f"{address} neither answered a plaintext PING nor refused it within {told}.") from None

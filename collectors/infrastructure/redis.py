@@ -1,0 +1,420 @@
+"""Redis Cache"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from collectors.clients.prometheus import Prometheus
+from collectors.clients.redis import Address, Answers, Full, Login, Unseen, answers_plaintext, look
+from collectors.judgements import redis as judge
+from collectors.judgements.redis import Look, Thresholds
+from collectors.judgements.scrape import Scrape, judge_scrape
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    Result,
+    SectionSettings,
+    Target,
+    failed,
+    fetched,
+    item,
+    ok,
+    unknown,
+)
+from exporter.http import Trust
+from exporter.options import Duration, Secret
+
+
+class Deployment(StrEnum):
+    """How a Redis is made to outlive a node."""
+
+    STANDALONE = "standalone"
+    REPLICATION = "replication"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
+
+
+def _address(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+HostPort = Annotated[str, AfterValidator(_address)]
+
+
+class RedisScrape(Scrape):
+    """Where the metrics of redis_exporter are found in Prometheus."""
+
+    job: str = Field("redis", description="Job that scrapes redis_exporter.")
+    health: str = Field("redis_up", description="Metric that is 1 while the exporter reaches its Redis.")
+    series: str = Field("redis_uptime_in_seconds", description="Metric that only a working Redis gives.")
+
+
+class _Options(Thresholds):
+    """What may be set for the section and for one target."""
+
+    node_timeout: Duration = Field(
+        timedelta(seconds=2), gt=timedelta(0), description="How long one node may take to answer all that it is asked."
+    )
+    max_connections: int = Field(16, ge=1, description="How many nodes are asked at the same time.")
+    plaintext_port: int = Field(
+        6379, ge=1, le=65535, description="Port where plaintext must be refused, besides those that Redis names."
+    )
+    scrape: RedisScrape = Field(RedisScrape(), description="Where the metrics are found in Prometheus.")
+
+
+class RedisTarget(Target, _Options):
+    """One Redis: a server, a master with its replicas, with Sentinels or not, or a cluster."""
+
+    mode: Deployment = Field(Deployment.STANDALONE, description="standalone, replication, sentinel or cluster.")
+    nodes: tuple[HostPort, ...] = Field(
+        (), description="host:port of each node. A cluster names the nodes that are left out, Sentinels name all."
+    )
+    sentinels: tuple[HostPort, ...] = Field((), description="host:port of every Sentinel (mode sentinel).")
+    master_name: str = Field("mymaster", pattern=r"^\S+$", description="Name by which the Sentinels know the master.")
+    min_replicas: int | None = Field(
+        None,
+        ge=0,
+        description="Replicas that a master shall have; by default the other nodes (replication) or 1 (sentinel, cluster).",
+    )
+    username: str | None = Field(None, description="ACL user; Redis's default user when there is only a password.")
+    password: Secret | None = Field(None, description="Password of the user.")
+    sentinel_username: str | None = Field(None, description="ACL user of the Sentinels.")
+    sentinel_password: Secret | None = Field(None, description="Password for the Sentinels.")
+    tls: Trust | None = Field(None, description="Speak TLS with nodes and Sentinels: whom to trust, and who we are.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.mode is Deployment.SENTINEL) != bool(self.sentinels):
+            raise ValueError("expected `sentinels` with mode sentinel, and only with it")
+        if self.mode is not Deployment.SENTINEL and not self.nodes:
+            raise ValueError("expected `nodes`, host:port each")
+        if self.mode is Deployment.STANDALONE and len(self.nodes) != 1:
+            raise ValueError("expected one node in mode standalone; several are mode replication, sentinel or cluster")
+        return self
+
+    @property
+    def wanted_replicas(self) -> int:
+        """How many replicas each master shall have."""
+        if self.min_replicas is not None:
+            return self.min_replicas
+        return {Deployment.STANDALONE: 0, Deployment.REPLICATION: len(self.nodes) - 1}.get(self.mode, 1)
+
+
+class RedisSettings(SectionSettings, _Options):
+    """Options of the section."""
+
+    targets: tuple[RedisTarget, ...] = Field(min_length=1, description="The Redis deployments to look at.")
+
+
+class Redis(Collector[RedisSettings, RedisTarget]):
+    """Looks at every node of a Redis, each asked everything at once over a connection that is then closed."""
+
+    Settings = RedisSettings
+    Target = RedisTarget
+    second_look = timedelta(seconds=5)
+    rights = """\
+On every node:
+  ACL SETUSER checklist on >PASSWORD -@all +ping +info +role +config|get
+On every node of a cluster, also:
+  ACL SETUSER checklist +cluster|info +cluster|nodes
+Where `pools` is configured, also:
+  ACL SETUSER checklist +client|list
+On every Sentinel:
+  ACL SETUSER checklist on >PASSWORD -@all +info +sentinel|masters +sentinel|replicas +sentinel|ckquorum
+"""
+
+    @fetched
+    async def sentinels(self) -> tuple[Look, ...]:
+        """Every Sentinel, asked what it knows of the master."""
+        target = self.target
+        login = Login(target.sentinel_username, target.sentinel_password, target.tls, target.node_timeout)
+        quorum, replicas = (f"SENTINEL {what} {target.master_name}" for what in ("CKQUORUM", "REPLICAS"))
+        return await self._look_at(target.sentinels, login, ("INFO", "SENTINEL MASTERS", quorum, replicas))
+
+    @fetched
+    async def nodes(self) -> tuple[Look, ...]:
+        """Every node that is configured, or named by the Sentinels or the cluster. Raises Cannot when no Sentinel names any."""
+        if self.target.mode is Deployment.CLUSTER:
+            return await self._cluster()
+        named = await self._named() if self.target.mode is Deployment.SENTINEL else []
+        return await self._look_at([*self.target.nodes, *named], self._login, self._commands)
+
+    @fetched
+    async def plaintext(self) -> Mapping[Address, bool | Cannot]:
+        """Whether an unencrypted PING is answered, on every port of every node that might do so."""
+        doors = sorted({door for node in await self.nodes() for door in judge.doors(node, self.target.plaintext_port)})
+        places = asyncio.Semaphore(self.target.max_connections)
+
+        async def knock(door: Address) -> bool | Cannot:
+            async with places:
+                try:
+                    return await answers_plaintext(door, self.target.node_timeout)
+                except Cannot as why:
+                    return why
+
+        return dict(zip(doors, await asyncio.gather(*map(knock, doors)), strict=True))
+
+    @fetched
+    async def growth(self) -> Mapping[Address, judge.Growth | None]:
+        """How each node's connection counters grew within the window; None until it was looked at twice since it started."""
+        histories: dict[Address, deque[judge.Traffic]] = self.context.memory.setdefault("traffic", {})
+        grown: dict[Address, judge.Growth | None] = {}
+        for node in judge.seen(await self.nodes()):
+            try:
+                now = judge.traffic(node, self.context.now())
+            except Cannot:
+                continue  # told by the judge, which needs the same answers
+            grown[node.address] = judge.grow(histories.setdefault(node.address, deque()), now, self.target.window)
+        return grown
+
+    @cached_property
+    def _login(self) -> Login:
+        target = self.target
+        return Login(target.username, target.password, target.tls, target.node_timeout)
+
+    @cached_property
+    def _commands(self) -> tuple[str, ...]:
+        """What a node is asked. CONFIG GET names one parameter each: `*` would show the password, and 6.2 takes but one."""
+        settings = ["save", "dir"]
+        if self.target.tls:
+            settings += ["port", "tls-replication", "tls-cluster", "tls-protocols"]
+        commands = ["INFO", "ROLE", *(f"CONFIG GET {name}" for name in settings)]
+        if self.target.mode is Deployment.CLUSTER:
+            commands += ["CLUSTER INFO", "CLUSTER NODES"]
+        if self.target.pools:
+            commands += ["CLIENT LIST"]
+        return (*commands, "PING")  # last, as redis-py hangs up when PING is answered that data is being loaded
+
+    async def _look_at(self, nodes: Iterable[str | Address], login: Login, commands: Sequence[str]) -> tuple[Look, ...]:
+        places = asyncio.Semaphore(self.target.max_connections)
+
+        async def one(address: Address) -> Look:
+            async with places:
+                return await look(address, login, commands)
+
+        addresses = dict.fromkeys(Address.parse(node) if isinstance(node, str) else node for node in nodes)
+        return tuple(await asyncio.gather(*map(one, addresses)))
+
+    async def _watches(self) -> tuple[list[judge.Watch], list[Cannot]]:
+        """What the Sentinels know, and why some could not be asked."""
+        watches, missing = [], []
+        for sentinel in await self.sentinels():
+            try:
+                watches.append(judge.watch(sentinel, self.target.master_name))
+            except Cannot as why:
+                missing.append(why)
+        return watches, missing
+
+    async def _named(self) -> list[Address]:
+        watches, missing = await self._watches()
+        if not watches:
+            raise Cannot(f"No Sentinel tells where the master is. {missing[0]}")
+        return [address for watch in watches for address in (watch.master, *watch.replicas)]
+
+    async def _cluster(self) -> tuple[Look, ...]:
+        """The configured nodes, then those that they name: one hop, as every node of a cluster knows every other."""
+        first = await self._look_at(self.target.nodes, self._login, self._commands)
+        looked: dict[str, Look] = {}
+        named: dict[str, Address] = {}
+        for node in first:
+            identity = str(node.address)
+            for other in judge.view(node):
+                if "myself" in other.flags:
+                    identity = other.id
+                elif other.address is not None and "handshake" not in other.flags:
+                    named[other.id] = other.address
+            looked.setdefault(identity, node)
+        asked = {node.address for node in first}
+        rest = [address for identity, address in named.items() if identity not in looked and address not in asked]
+        return (*looked.values(), *await self._look_at(rest, self._login, self._commands))
+
+    async def _dead(self, nodes: Iterable[Look]) -> Mapping[Address, Address]:
+        """The nodes that the cluster or a Sentinel holds for dead, each with a witness."""
+        if self.target.mode is Deployment.SENTINEL:
+            return judge.given_up((await self._watches())[0])
+        return judge.buried(nodes) if self.target.mode is Deployment.CLUSTER else {}
+
+    @item(
+        "Redis pods are running and healthy",
+        severity=CRITICAL,
+        needs=("+ping", "+info", "+role", "Sentinels or Cluster: their rights"),
+    )
+    async def pods_healthy(self) -> Result:
+        """A Redis that answers a health check may still be loading its data, be cut off from its master, or be one of two masters.
+
+        Every node is asked over its own protocol: it answers PING, has loaded its data, and takes part in replication. Without
+        Cluster exactly one node answers ROLE as master, with the wanted replicas online; replicas have their link up and the
+        master's replication id. With Cluster no node is held for dead by another. A replica may be without its master for
+        `replica_grace`, as it is during its first sync. Pods themselves are not looked at.
+
+        To mend it, see the log of the node that is named; INFO replication tells why a link is down.
+        """
+        target, nodes = self.target, await self.nodes()
+        since: dict[Address, datetime] = self.context.memory.setdefault("link_down_since", {})
+        problems = judge.of_each(nodes, judge.alive)
+        problems += judge.of_each(judge.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
+        if target.mode is not Deployment.CLUSTER:
+            problems += judge.collected(judge.led(nodes, target.wanted_replicas))
+        dead = await self._dead(nodes)
+        problems += [failed(f"{witness} holds {node} for dead.") for node, witness in dead.items()]
+        many = f"All {len(nodes)} nodes of {target.name} answer" if len(nodes) > 1 else f"{nodes[0].address} answers"
+        good = ok(
+            f"{many} PING with the data loaded and replication up, by protocol alone (pods were not looked at).",
+            nodes_answering=len(judge.seen(nodes)),
+            replication_lag_bytes=judge.highest(nodes, judge.lag),
+        )
+        return judge.verdict(problems, good)
+
+    @item("Redis persistence is configured (AOF + RDB)", severity=CRITICAL, needs=("+info", "+config|get"))
+    async def persistence_configured(self) -> Result:
+        """What is only in memory is gone after a restart, sessions, queues and counters, and the database gets all the load.
+
+        On every node: the append-only file is on and its last write and rewrite went well; `save` is not empty, the last
+        snapshot went well and none is overdue; the data folder is on `data_volume`, or at least no temporary one. Redis that
+        has just started reports its start as the last snapshot, and that as ok: this is told as a warning until one was written.
+        `persistence` says when only one of the two is wanted.
+
+        To mend: `appendonly yes`, `save 3600 1 300 100 60 10000`, `dir` on a persistent volume. The log tells why writing failed.
+        """
+        nodes, limits = await self.nodes(), self.target
+        problems = judge.of_each(nodes, lambda node: judge.persisted(node, limits, self.context.now()))
+        good = ok(
+            f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well.",
+            changes_since_last_save=judge.highest(nodes, lambda node: node.number("rdb_changes_since_last_save")),
+        )
+        return judge.verdict(problems, good)
+
+    @item("Memory eviction policy is set (allkeys-lru)", severity=WARNING, needs=("+info",))
+    async def eviction_policy_set(self) -> Result:
+        """A cache without eviction refuses writes when it is full; one without maxmemory grows until the kernel kills it.
+
+        On every node, by INFO: maxmemory-policy is the wanted one; maxmemory is set, as no policy acts while it is 0, and is not
+        more than the share of the container's or machine's memory that leaves room for forking and buffers; use is below the limit.
+        Queues and sessions need another policy than a cache does: set `eviction_policy` for such a target.
+
+        To mend it: `CONFIG SET maxmemory 3gb`, `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
+        """
+        nodes, limits = await self.nodes(), self.target
+        problems = judge.of_each(nodes, lambda node: judge.evicting(node, limits))
+        good = ok(
+            f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
+            memory_used_ratio=judge.highest(nodes, judge.memory_used),
+        )
+        return judge.verdict(problems, good)
+
+    @item("Redis metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
+    async def metrics_collected(self) -> Result:
+        """Without metrics nobody sees memory, evictions and replication lag coming.
+
+        Prometheus is asked for redis_exporter: one instance for each node is scraped, reaches its Redis (`redis_up` is 1, which
+        `up` says nothing about), and has a sample of it that is fresh.
+
+        To mend it, see Prometheus's targets page, and the exporter's log for why it cannot reach its Redis.
+        """
+        return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(await self.nodes()))
+
+    @item("Connection pool is optimized", severity=WARNING, needs=("+info", "two looks", "with `pools`: +client|list"))
+    async def connection_pool_optimized(self) -> Result:
+        """Clients without a pool open a connection for every command, and at maxclients Redis turns the next one away.
+
+        On every node, by INFO: no connection was rejected within `window`, new connections come at no more than `max_churn` a
+        second, clients are below the share of maxclients, none are in blocking commands but `max_blocked_clients`, and no client
+        name of `pools` holds more connections than its pools have. Counters are compared between two looks, and start over when
+        Redis does: until then it is unknown.
+
+        To mend it, give each client a bounded pool that keeps connections, then raise maxclients (and the limit of open files).
+        """
+        nodes, grown = await self.nodes(), await self.growth()
+        problems = [failed(str(node.why)) for node in nodes if isinstance(node, Unseen) and isinstance(node.why, Full)]
+        problems += judge.of_each(nodes, lambda node: judge.pooled(node, grown, self.target))
+        good = ok(
+            f"No node of {self.target.name} rejected a connection, and their clients keep theirs.",
+            clients_used_ratio=judge.highest(nodes, judge.clients_used),
+        )
+        return judge.verdict(problems, good)
+
+    @item("TLS/SSL encryption is enabled", severity=CRITICAL, needs=("tls", "with replicas: +role, +config|get"))
+    async def tls_enabled(self) -> Result:
+        """Redis sends passwords and data in plaintext unless told otherwise, and keeps its plaintext port open beside the TLS one.
+
+        On every node: the handshake verifies the certificate's authority and name and gives TLS 1.2 or later; an unencrypted PING
+        is refused on that port, on 6379 and on the port that CONFIG (or INFO) names; replication and the cluster's bus are
+        encrypted, which CONFIG alone tells. Where a service mesh or a proxy encrypts instead, declare this not applicable.
+
+        To mend it: `tls-port 6379`, `port 0`, `tls-replication yes`, in a cluster `tls-cluster yes`.
+        """
+        target, nodes = self.target, await self.nodes()
+        if target.tls is None:
+            problems = judge.of_each(
+                nodes, lambda node: [failed(f"{node.address} is spoken to in plaintext: no `tls`.")]
+            )
+        else:
+            answered, cluster = await self.plaintext(), target.mode is Deployment.CLUSTER
+            problems = [problem for node in nodes for problem in judge.encrypted(node, answered, target.plaintext_port)]
+            problems += judge.of_each(judge.seen(nodes), lambda node: judge.encrypts_peers(node, cluster=cluster))
+            if target.tls.insecure_skip_verify:
+                problems.append(unknown(f"insecure_skip_verify is set for {target.name}: no certificate was verified."))
+        return judge.verdict(problems, ok(f"All nodes of {target.name} speak verified TLS and refuse plaintext."))
+
+    @item(
+        "Redis Sentinel/Cluster is operational",
+        severity=CRITICAL,
+        needs=(
+            "Sentinel: +info, +sentinel|masters, +sentinel|replicas, +sentinel|ckquorum, and +role on nodes",
+            "Cluster: +cluster|info, +cluster|nodes",
+        ),
+    )
+    async def sentinel_or_cluster_operational(self) -> Result:
+        """Failover needs a majority that is there and a replica to promote; often one is missing, unnoticed until the master dies.
+
+        Sentinel: each answers CKQUORUM with OK (INFO goes on saying ok without a quorum), they are as many distinct ones as wanted,
+        all name one master, that one answers ROLE as master, and a replica could take over. Cluster: every node says cluster_state
+        ok, all 16384 slots are served (the state stays ok without them where cluster-require-full-coverage is no), and every
+        master has a replica that is not held for dead.
+
+        To mend it, start the missing Sentinel or replica; SENTINEL RESET forgets Sentinels that are gone for good.
+        """
+        target, nodes = self.target, await self.nodes()
+        if target.mode is Deployment.CLUSTER:
+            buried = judge.buried(nodes)
+            living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
+            problems = judge.of_each(living, lambda node: judge.whole(node, target.wanted_replicas))
+            good = ok(
+                f"All {judge.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
+                nodes_answering=len(judge.seen(nodes)),
+            )
+            return judge.verdict(problems, good)
+        if target.mode is Deployment.SENTINEL:
+            return await self._sentinel(nodes)
+        return failed(f"{target.name} is declared {target.mode}: nothing fails over when its master dies.")
+
+    async def _sentinel(self, nodes: Sequence[Look]) -> Result:
+        target = self.target
+        watches, missing = await self._watches()
+        problems = [unknown(str(why)) for why in missing]
+        problems += judge.guarded(watches, target.master_name, target, target.wanted_replicas)
+        distinct = len({watch.run_id for watch in watches})
+        if not missing and distinct < target.min_sentinels:
+            problems.append(
+                unknown(
+                    f"`sentinels` leads to {distinct} distinct Sentinels (wanted {target.min_sentinels}): name each."
+                )
+            )
+        masters = {watch.master for watch in watches}
+        problems += judge.of_each((node for node in nodes if node.address in masters), judge.leads)
+        good = ok(
+            f"{distinct} Sentinels have a quorum for {target.master_name}, and {', '.join(map(str, masters))} is the master.",
+            sentinels_answering=len(watches),
+        )
+        return judge.verdict(problems, good)

