@@ -1,0 +1,186 @@
+"""The whole exporter as a process: what it serves, how it follows files and signals, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.servers.process import Server, free_port, wait_until
+
+CONFIG = """
+environment: staging
+state: {{file: {folder}/history.db}}
+evidence: {folder}/evidence
+sections:
+  final_checklist: {{every: {every}}}
+  documentation: {{every: 1h}}
+  signatories: {{every: 1h}}
+{more}
+"""
+RECORD = """
+item: final_checklist.launch_window_confirmed
+result: passed
+by: lead@example.com
+role: product_owner
+on: {day}
+environment: staging
+window: {{start: "2026-01-01T08:00:00Z", end: "2026-01-01T10:00:00Z"}}
+note: {note}
+"""
+
+
+class Exporter(Server):
+    """A `serve` process on a free port."""
+
+    def __init__(self, folder: Path, *, every: str = "1s", more: str = "", flags: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.every = every
+        (folder / "evidence").mkdir(exist_ok=True)
+        self.configure(more)
+        self.port = free_port()
+        program = Path(sys.executable).with_name("checklist-exporter")
+        command: list[str | Path] = [program, "serve", f"--config.file={folder / 'config.yaml'}"]
+        command += [f"--web.listen-address=127.0.0.1:{self.port}", "--web.enable-lifecycle", *flags]
+        super().__init__("exporter", command, directory=folder, ready=lambda: self.get("/-/ready"))
+
+    def configure(self, more: str = "") -> None:
+        text = CONFIG.format(folder=self.folder, every=self.every, more=more)
+        (self.folder / "config.yaml").write_text(text)
+
+    def attest(self, note: str = "done") -> None:
+        day = datetime.now(UTC).date()
+        (self.folder / "evidence" / "window.yaml").write_text(RECORD.format(day=day, note=note))
+
+    def get(self, path: str, method: str = "GET") -> str:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=5) as reply:
+            return reply.read().decode()  # type: ignore[no-any-return]
+
+    def item(self, name: str = "final_checklist/launch_window_confirmed") -> dict[str, Any]:
+        return json.loads(self.get(f"/api/v1/items/{name}"))  # type: ignore[no-any-return]
+
+    def metric(self, name: str, labels: str = "") -> float:
+        found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", self.get("/metrics"), re.MULTILINE)
+        assert found, f"no sample {name}{labels}"
+        return float(found[1])
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+
+@contextmanager
+def exporting(folder: Path, **options: Any) -> Iterator[Exporter]:
+    with Exporter(folder, **options) as exporter:
+        yield exporter
+
+
+LAUNCH = '{item="launch_window_confirmed",section="final_checklist"}'
+
+
+def test_every_line_has_its_series_from_the_first_scrape(tmp_path: Path) -> None:
+    with exporting(tmp_path) as exporter:
+        text = exporter.get("/metrics")
+        assert len(re.findall(r"^checklist_item_ok\{", text, re.MULTILINE)) == 205
+        document = json.loads(exporter.get("/api/v1/items"))
+        assert (document["environment"], len(document["items"])) == ("staging", 205)
+
+
+def test_evidence_is_noticed_when_it_comes_and_when_it_goes(tmp_path: Path) -> None:
+    with exporting(tmp_path, every="1h") as exporter:
+        wait_until(lambda: exporter.item()["status"] == "failed", what="the missing record is seen", deadline=40)
+        assert exporter.metric("checklist_item_ok", LAUNCH) == 0
+        exporter.attest()
+        wait_until(lambda: exporter.item()["status"] == "ok", what="the record is seen")
+        wait_until(lambda: exporter.metric("checklist_item_ok", LAUNCH) == 1, what="the metric follows")
+        (tmp_path / "evidence" / "window.yaml").unlink()
+        wait_until(lambda: exporter.item()["status"] == "failed", what="its absence is seen")
+
+
+@pytest.mark.parametrize("how", ["signal", "endpoint"])
+def test_a_reload_takes_over_a_good_configuration_and_refuses_a_bad_one(tmp_path: Path, how: str) -> None:
+    def reload(exporter: Exporter) -> None:
+        if how == "signal":
+            os.kill(exporter.pid, signal.SIGHUP)
+            return
+        with suppress(urllib.error.HTTPError):
+            exporter.get("/-/reload", "POST")
+
+    with exporting(tmp_path) as exporter:
+        exporter.attest()
+        wait_until(lambda: exporter.item()["status"] == "ok", what="the record is seen")
+        since = exporter.item()["since"]
+        (tmp_path / "config.yaml").write_text("sections: {final_cheklist: {}}")
+        reload(exporter)
+        success = "checklist_exporter_config_last_reload_successful"
+        wait_until(lambda: exporter.metric(success) == 0, what="the bad configuration is refused")
+        assert exporter.item()["status"] == "ok"
+        assert "did you mean 'final_checklist'?" in exporter.logged()
+        exporter.configure("  neo4j: {not_applicable: We store no graph.}")
+        reload(exporter)
+        wait_until(lambda: exporter.metric(success) == 1, what="the good configuration is taken over")
+        wait_until(
+            lambda: exporter.item("neo4j/pods_healthy")["status"] == "not_applicable", what="the new plan is in force"
+        )
+        assert exporter.item()["since"] == since
+        assert 'checklist_item_ok{item="pods_healthy",section="neo4j"}' not in exporter.get("/metrics")
+
+
+def test_a_restart_shows_the_last_truth_and_adds_no_transition(tmp_path: Path) -> None:
+    with exporting(tmp_path, every="1h") as exporter:
+        exporter.attest()
+        wait_until(lambda: exporter.item()["status"] == "ok", what="the record is seen", deadline=40)
+        before = exporter.item()
+        transitions = exporter.get("/api/v1/transitions?item=launch_window_confirmed")
+        exporter.kill()
+        exporter.start()
+        after = exporter.item()
+        assert {name: after[name] for name in ("status", "since", "last_ok", "last_run", "summary")} == {
+            name: before[name] for name in ("status", "since", "last_ok", "last_run", "summary")
+        }
+        assert exporter.get("/api/v1/transitions?item=launch_window_confirmed") == transitions
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_quickly_and_quietly(tmp_path: Path, how: signal.Signals) -> None:
+    with exporting(tmp_path) as exporter:
+        process = psutil.Process(exporter.pid)
+        started = time.monotonic()
+        process.send_signal(how)
+        assert process.wait(timeout=10) in (0, None)
+        assert time.monotonic() - started < 5
+        assert "Traceback" not in exporter.logged()
+        assert "level=error" not in exporter.logged()
+
+
+def test_a_rotated_secret_is_read_without_a_reload(tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("canary-one")
+    more = f"clients:\n  prometheus: {{url: 'http://127.0.0.1:9', bearer_token_file: {secret}}}"
+    with exporting(tmp_path, more=more) as exporter:
+        secret.write_text("canary-two-longer")
+        wait_until(lambda: "A secret file changed" in exporter.logged(), what="the rotation is noticed")
+        wait_until(lambda: "The configuration was reloaded." in exporter.logged(), what="it is read")
+        assert "canary" not in exporter.logged() + exporter.get("/metrics") + exporter.get("/api/v1/items")
+
+
+def test_a_state_file_that_cannot_be_written_is_shown_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "history.db").mkdir()
+    with exporting(tmp_path) as exporter:
+        exporter.attest()
+        wait_until(lambda: exporter.item()["status"] == "ok", what="verification goes on")
+        assert "history.db cannot be read" in exporter.logged()
+        assert "history.db cannot be" in exporter.get("/-/healthy")
