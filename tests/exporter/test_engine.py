@@ -1,0 +1,115 @@
+"""One check of everything: derived items last, two looks where items compare them, and what a new configuration keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from exporter.collector import (
+    CRITICAL,
+    Client,
+    Collector,
+    Mode,
+    NoTarget,
+    Options,
+    Result,
+    SectionSettings,
+    Status,
+    item,
+    ok,
+    unknown,
+)
+from exporter.config import Loaded, load_default
+from exporter.engine import Engine, check
+from exporter.plan import Job, PlannedItem
+
+order: list[str] = []
+
+
+class Remembering(Collector[SectionSettings, NoTarget]):
+    """Remembering."""
+
+    second_look = timedelta(0)
+
+    @item("Compares", severity=CRITICAL)
+    async def compares(self) -> Result:
+        """Compares two looks."""
+        order.append("compares")
+        if "look" not in self.context.memory:
+            self.context.memory["look"] = 1
+            return unknown("Seen only once.")
+        return ok("Seen twice.")
+
+
+class Deriving(Collector[SectionSettings, NoTarget]):
+    """Deriving."""
+
+    @item("Derives", severity=CRITICAL, mode=Mode.DERIVED)
+    async def derives(self) -> Result:
+        """Derives from the others."""
+        order.append("derives")
+        seen = [view for view in self.context.view() if view.planned.item == "compares"]
+        return ok("All ok.") if all(view.status.is_ok for view in seen) else unknown("Not all ok.")
+
+
+class Closing(Client[Options]):
+    name = "closing"
+    Settings = Options
+    closed = 0
+
+    async def close(self) -> None:
+        type(self).closed += 1
+
+
+def loaded(
+    *kinds: type[Collector[Any, Any]], clients: Mapping[str, tuple[type[Client[Any]], Options]] | None = None
+) -> Loaded:
+    jobs, items = [], []
+    for kind in kinds:
+        for name, declared in kind.items().items():
+            section = kind.__name__.lower()
+            jobs.append(Job(section, "", kind, SectionSettings(), None, (name,)))
+            items.append(
+                PlannedItem(
+                    section, name, declared.line, "Heading", "group", CRITICAL, declared.mode, declared, targets=("",)
+                )
+            )
+    base = load_default()
+    return replace(base, plan=replace(base.plan, items=tuple(items), jobs=tuple(jobs)), clients=clients or {})
+
+
+async def test_a_check_looks_twice_where_needed_and_derives_last() -> None:
+    order.clear()
+    done: list[str] = []
+    state = await check(loaded(Deriving, Remembering), progress=lambda job: done.append(job.id))
+    assert order == ["compares", "compares", "derives"]
+    assert done == ["remembering", "deriving"]
+    assert {view.status for view in state.views()} == {Status.OK}
+
+
+async def test_a_check_of_one_section_leaves_the_others_unseen() -> None:
+    state = await check(loaded(Deriving, Remembering), sections=["remembering"])
+    seen = {view.planned.item: view.status for view in state.views()}
+    assert seen == {"compares": Status.OK, "derives": Status.UNKNOWN}
+
+
+async def test_a_new_configuration_closes_only_what_changed() -> None:
+    Closing.closed = 0
+    before = loaded(Remembering, clients={"closing": (Closing, Options())})
+    engine = Engine(before)
+    kept = engine._clients["closing"]
+    job = before.plan.jobs[0]
+    await engine.run(job)
+    await engine.replace(loaded(Remembering, clients={"closing": (Closing, Options())}))
+    assert engine._clients["closing"] is kept
+    await engine.run(job)
+    view = engine.state.view("remembering", "compares")
+    assert view is not None
+    assert view.status is Status.OK  # its memory was kept
+    await engine.replace(loaded(Deriving))
+    assert Closing.closed == 1
+    assert engine.state.view("remembering", "compares") is None
+    await engine.close()
+    assert Closing.closed == 1
