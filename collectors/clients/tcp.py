@@ -1,0 +1,64 @@
+"""TCP connections to one address, without threads: what a name stands for, and a socket that is closed whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.collector import Cannot
+
+__all__ = ["Address", "connected", "is_ip", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address of an endpoint, as the socket API wants it."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+    @property
+    def host(self) -> str:
+        """The IP address alone."""
+        return str(self.sockaddr[0])
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
+        return f"{host}:{self.sockaddr[1]}"
+
+
+def is_ip(host: str) -> bool:
+    """Whether this is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> tuple[Address, ...]:
+    """Every address of a host, IPv4 and IPv6 unless `family` says which. Blocks. Raises Cannot when it has none."""
+    try:
+        found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise Cannot(f"The name {host} could not be resolved: {error.strerror}.") from None
+    return tuple(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+@asynccontextmanager
+async def connected(address: Address) -> AsyncIterator[socket.socket]:
+    """A connected non-blocking socket, for the `sock_…` calls of the event loop. Raises Cannot when there is no connection."""
+    with socket.socket(address.family, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
+        except ConnectionRefusedError:
+            raise Cannot(f"{address} refused the connection.") from None
+        except OSError as error:
+            raise Cannot(f"{address} could not be reached: {error.strerror or error}.") from None
+        yield sock

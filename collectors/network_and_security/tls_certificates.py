@@ -1,0 +1,294 @@
+"""SSL/TLS Certificates"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from socket import AF_INET, AF_INET6, AF_UNSPEC
+from typing import TypeVar
+
+from pydantic import Field
+
+from collectors.clients import tls
+from collectors.clients.client_hello import Accepted, Answer, Refused, Version, offer, suites_for
+from collectors.clients.tcp import Address, resolve
+from collectors.judgements.tls import (
+    LEGACY,
+    MODERN,
+    STAPLE_TRIES,
+    AddressFamily,
+    Pages,
+    Seen,
+    Thresholds,
+    TlsTarget,
+    everywhere,
+    judge_certificates,
+    judge_chains,
+    judge_hsts,
+    judge_staples,
+    judge_suites,
+    judge_versions,
+    lacks_staple,
+)
+from exporter.collector import CRITICAL, INFO, WARNING, Cannot, Collector, Result, SectionSettings, fetched, item, ok
+from exporter.http import Http, HttpSettings, Trust
+from exporter.options import Duration, Secret
+
+T = TypeVar("T")
+
+_CONNECTIONS = 8
+_STAPLE_PAUSE = timedelta(seconds=2)
+_FAMILIES = {AddressFamily.ANY: AF_UNSPEC, AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
+
+
+class TlsCertificatesSettings(SectionSettings, Thresholds):
+    """Servers whose TLS is verified, from where the exporter runs."""
+
+    every: Duration = Field(timedelta(minutes=5), gt=timedelta(0), description="How often the section is verified.")
+    targets: tuple[TlsTarget, ...] = Field(min_length=1, description="Endpoints that speak TLS.")
+
+
+class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
+    """Looks at every address of every endpoint as its clients would, and as an attacker with old software would."""
+
+    Settings = TlsCertificatesSettings
+    Target = TlsTarget
+
+    async def open(self) -> None:
+        """Connections are bounded over the whole run."""
+        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._timeout = self.target.connection_timeout.total_seconds()
+
+    @fetched
+    async def addresses(self) -> tuple[Address, ...]:
+        """Every address that is looked at."""
+        family = _FAMILIES[self.target.address_family]
+        hosts = self.target.addresses or (self.target.host,)
+        try:
+            async with asyncio.timeout(self._timeout):
+                found = [await self.blocking(resolve, host, self.target.port, family) for host in hosts]
+        except TimeoutError:
+            raise Cannot(f"The name {self.target.host} was not resolved within {self._timeout:g} s.") from None
+        return tuple(dict.fromkeys(address for addresses in found for address in addresses))
+
+    async def _at_each_address(self, look: Callable[[Address], Awaitable[T]]) -> Seen[T]:
+        addresses = await self.addresses()
+        answers = await asyncio.gather(*(look(address) for address in addresses), return_exceptions=True)
+        return {address: _seen(answer) for address, answer in zip(addresses, answers, strict=True)}
+
+    @fetched
+    async def served(self) -> Seen[tuple[tls.Served, ...]]:
+        """The certificates that each address presents: one, or one for each kind of key."""
+        return await self._at_each_address(self._certificates)
+
+    async def _certificates(self, address: Address) -> tuple[tls.Served, ...]:
+        first = await self._handshake(address)
+        try:
+            second = await self._handshake(address, first.other_keys)
+        except tls.NotServed:
+            return (first,)
+        return first, second
+
+    async def _handshake(self, address: Address, keys: tls.Keys = tls.Keys.ANY) -> tls.Served:
+        async with self._places:
+            return await tls.handshake(address, self.target.expected_name, timeout=self._timeout, keys=keys)
+
+    @fetched
+    async def stapled(self) -> Seen[tuple[tls.Served, ...]]:
+        """As `served`, after further handshakes where a staple was missing."""
+        served = await self.served()
+
+        async def ask(address: Address) -> tuple[tls.Served, ...]:
+            presented = served[address]
+            if isinstance(presented, Cannot):
+                raise presented
+            for _ in range(STAPLE_TRIES - 1):
+                if not any(lacks_staple(one) for one in presented):
+                    break
+                await asyncio.sleep(_STAPLE_PAUSE.total_seconds())
+                presented = await self._certificates(address)
+            return presented
+
+        return await self._at_each_address(ask)
+
+    @fetched
+    async def versions(self) -> Seen[Mapping[Version, Answer | Cannot]]:
+        """What each address answers to each version of the protocol."""
+        return await self._at_each_address(self._versions)
+
+    async def _versions(self, address: Address) -> Mapping[Version, Answer | Cannot]:
+        answers = await self._offers(address, {version: (version, suites_for(version)) for version in MODERN})
+        if all(isinstance(answer, Cannot) for answer in answers.values()):
+            raise next(answer for answer in answers.values() if isinstance(answer, Cannot))
+        answers |= await self._offers(address, {version: (version, suites_for(version)) for version in LEGACY})
+        return await self._confirmed(address, answers, answers)
+
+    @fetched
+    async def weak_suites(self) -> Seen[Mapping[tuple[Version, str], Answer | Cannot]]:
+        """What each address answers to each family of weak suites, in each version that it speaks."""
+        versions = await self.versions()
+
+        async def ask(address: Address) -> Mapping[tuple[Version, str], Answer | Cannot]:
+            answers = versions[address]
+            if isinstance(answers, Cannot):
+                raise answers
+            spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
+            if not spoken:
+                raise Cannot(f"{address} agreed to no version of TLS, so its cipher suites could not be seen.")
+            offers = {
+                (version, family): (version, offered)
+                for version in spoken
+                for family, suites in self.target.tls_policy.families.items()
+                if (offered := tuple(suite for suite in suites if suite in suites_for(version)))
+            }
+            unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, Cannot)}
+            return await self._confirmed(address, await self._offers(address, offers), answers) | unseen
+
+        return await self._at_each_address(ask)
+
+    async def _offers(
+        self, address: Address, offers: Mapping[T, tuple[Version, tuple[int, ...]]]
+    ) -> dict[T, Answer | Cannot]:
+        answers = await asyncio.gather(
+            *(self._offer(address, version, suites) for version, suites in offers.values()), return_exceptions=True
+        )
+        return {key: _seen(answer) for key, answer in zip(offers, answers, strict=True)}
+
+    async def _offer(self, address: Address, version: Version, suites: Iterable[int]) -> Answer:
+        async with self._places:
+            name = self.target.expected_name
+            return await offer(address, version, suites, server_name=name, timeout=self._timeout)
+
+    async def _confirmed(
+        self, address: Address, answers: dict[T, Answer | Cannot], versions: Mapping[Version, Answer | Cannot]
+    ) -> dict[T, Answer | Cannot]:
+        """The answers, where a refusal that is not explicit counts only if the server still accepts what it accepted before.
+
+        A server that is about to die, or that limits how often it is asked, closes connections too.
+        """
+        accepted = [version for version, answer in versions.items() if isinstance(answer, Accepted)]
+        if not accepted or not any(_is_doubtful(answer) for answer in answers.values()):
+            return answers
+        control = (await self._offers(address, {"control": (max(accepted), suites_for(max(accepted)))}))["control"]
+        if isinstance(control, Accepted):
+            return answers
+        doubt = Cannot(
+            f"{address} no longer accepts what it accepted before, so what it refused meanwhile proves nothing."
+        )
+        return {key: doubt if _is_doubtful(answer) else answer for key, answer in answers.items()}
+
+    @fetched
+    async def pages(self) -> Seen[Pages]:
+        """What each address answers to a browser."""
+        return await self._at_each_address(self._pages)
+
+    async def _pages(self, address: Address) -> Pages:
+        secure = self._http(f"https://{address}", self.target.port, 443)
+        first = await secure.get("/", expect=None)
+        missing = await secure.get(f"/checklist-exporter-{secrets.token_hex(8)}", expect=None)
+        plain = None
+        if self.target.http_port:
+            where = replace(address, sockaddr=(address.host, self.target.http_port, *address.sockaddr[2:]))
+            plain = await self._http(f"http://{where}", self.target.http_port, 80).get("/", expect=None)
+        return Pages(first, missing, plain)
+
+    def _http(self, url: str, port: int, default_port: int) -> Http:
+        name = self.target.expected_name
+        trust = Trust(ca_file=self.target.ca_file or tls.PUBLIC_ROOTS, server_name=name)
+        host = f"[{name}]" if ":" in name else name
+        headers = {"Host": Secret(host if port == default_port else f"{host}:{port}")}
+        http = Http(HttpSettings(url=url, headers=headers, tls=trust, timeout=self.target.connection_timeout))
+        self.resources.push_async_callback(http.close)
+        return http
+
+    @item("SSL certificates are valid and not expired", severity=CRITICAL, needs=("targets",))
+    async def certificates_valid(self) -> Result:
+        """A certificate that has expired, is for another name or is not trusted turns every client away at once.
+
+        Every address of the endpoint is asked, by name (SNI), for its certificates: both, where it has one with an RSA and one with
+        an elliptic-curve key and speaks TLS 1.2. Each certificate up to the root must be valid now and for some time to come, the
+        server's own must be for the name, for TLS servers, and trusted; keys have at least 2048 bits (RSA) or 256 bits (elliptic
+        curves) and no signature uses SHA-1 or MD5.
+
+        To mend it, renew the certificate, reload every replica, and have the renewal automated and its failures alerted.
+        """
+        roots, now = tls.roots(self.target.ca_file), self.context.now()
+        return everywhere(
+            await self.served(), lambda all_served: judge_certificates(self.target, all_served, roots, now)
+        )
+
+    @item("Certificate chain is complete", severity=CRITICAL, needs=("targets",))
+    async def chain_complete(self) -> Result:
+        """Browsers fetch or remember missing intermediate certificates; other clients fail, so the defect shows late and elsewhere.
+
+        The certificates are taken as the server sent them and traced to a trusted root, with nothing else at hand: no bundle, no
+        cache, no download. Certificates that are sent without being needed, the root too, are a warning: they cost every handshake.
+
+        To mend it, configure the certificate with its intermediates (often named fullchain.pem).
+        """
+        roots = tls.roots(self.target.ca_file)
+        return everywhere(await self.served(), lambda all_served: judge_chains(self.target, all_served, roots))
+
+    @item("TLS 1.2+ is enforced (TLS 1.0/1.1 disabled)", severity=CRITICAL, needs=("targets",))
+    async def tls_1_2_enforced(self) -> Result:
+        """Versions before TLS 1.2 are broken and deprecated (RFC 8996); whoever still accepts them can be forced to use them.
+
+        SSL 3, TLS 1.0 and TLS 1.1 are offered one by one, with every cipher suite they had; the server must refuse, with an alert
+        or by closing the connection, and must agree to TLS 1.2 or 1.3 when asked in the same way.
+
+        To mend it, set the lowest version (nginx: ssl_protocols TLSv1.2 TLSv1.3).
+        """
+        return everywhere(await self.versions(), lambda answers: judge_versions(self.target, answers))
+
+    @item("Strong cipher suites are configured", severity=WARNING, needs=("targets",))
+    async def strong_ciphers_configured(self) -> Result:
+        """A weak cipher suite that a server accepts can be read, forged or forced upon others.
+
+        Each family of weak suites is offered alone, in each version that the server speaks, and must be refused: NULL, anonymous,
+        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1.
+
+        To mend it, use the intermediate configuration that Mozilla publishes for your server.
+        """
+        return everywhere(await self.weak_suites(), lambda answers: judge_suites(self.target, answers))
+
+    @item("HSTS headers are configured", severity=WARNING, needs=("targets",))
+    async def hsts_configured(self) -> Result:
+        """Without Strict-Transport-Security (RFC 6797) the first request of a browser may go, and stay, unencrypted.
+
+        The header is read over https, as browsers do, on the first page and on one that does not exist, with its max-age; with
+        `http_port` the plain port must redirect to https. A target with `https: false` is declared to serve no browsers.
+
+        To mend it, send it on every reply (nginx: add_header … always).
+        """
+        if not self.target.https:
+            return ok(
+                f"{self.target.endpoint} is declared not to serve HTTP (https: false), so HSTS has no meaning for it."
+            )
+        return everywhere(await self.pages(), lambda pages: judge_hsts(self.target, pages))
+
+    @item("OCSP stapling is enabled", severity=INFO, needs=("targets",))
+    async def ocsp_stapling_enabled(self) -> Result:
+        """A stapled OCSP response tells clients that the certificate is not revoked; few ask the responder themselves.
+
+        The staple must be there in at most three handshakes (some servers fetch it only after the first), be about this
+        certificate, signed by its issuer or a responder that the issuer authorised, say GOOD and hold now. A certificate that
+        names no responder has nothing to staple, unless it demands it (must-staple).
+
+        To mend it, turn stapling on (nginx: ssl_stapling on, with a resolver) and let the server reach the responder.
+        """
+        roots, now = tls.roots(self.target.ca_file), self.context.now()
+        return everywhere(await self.stapled(), lambda all_served: judge_staples(self.target, all_served, roots, now))
+
+
+def _is_doubtful(answer: Answer | Cannot) -> bool:
+    return isinstance(answer, Refused) and not answer.explicit
+
+
+def _seen(answer: T | BaseException) -> T | Cannot:
+    """What a look gave, when that is something to judge; anything unforeseen is raised."""
+    if isinstance(answer, BaseException) and not isinstance(answer, Cannot):
+        raise answer
+    return answer

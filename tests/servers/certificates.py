@@ -1,0 +1,177 @@
+"""Certificate authorities of the tests' own: roots, intermediates and certificates with every defect that a server may show."""
+
+import ipaddress
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
+
+from tests.servers.packages import debian, library_environment
+from tests.servers.process import scratch
+
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+KeyKind = Literal["ec", "rsa", "rsa-weak", "ec-weak"]
+
+
+def new_key(kind: KeyKind) -> Key:
+    """Generate a key: EC P-256 or RSA of 2048 bits; the weak ones are P-192 and RSA of 1024 bits."""
+    match kind:
+        case "ec":
+            return ec.generate_private_key(ec.SECP256R1())
+        case "ec-weak":
+            return ec.generate_private_key(ec.SECP192R1())
+        case "rsa":
+            return rsa.generate_private_key(65537, 2048)
+        case "rsa-weak":
+            return rsa.generate_private_key(65537, 1024)
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate with its key, and the authority that issued it (None: itself)."""
+
+    certificate: x509.Certificate
+    key: Key
+    issuer: "Issued | None" = None
+
+    @property
+    def pem(self) -> bytes:
+        """The certificate alone."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The key, without a passphrase."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The certificate and its intermediates, without the root: what a server should send."""
+        if self.issuer is None or self.issuer.issuer is None:
+            return self.pem
+        return self.pem + self.issuer.chain_pem
+
+    def write(self, folder: Path, name: str, chain: bytes | None = None) -> tuple[Path, Path]:
+        """Write the chain to send (``chain_pem`` unless given) and the key; return their paths."""
+        files = folder / f"{name}.pem", folder / f"{name}.key"
+        files[0].write_bytes(self.chain_pem if chain is None else chain)
+        files[1].write_bytes(self.key_pem)
+        return files
+
+    @classmethod
+    def root(cls, name: str = "Test Root", **options: object) -> Self:
+        """A self-signed authority."""
+        return cls(*_sign(name, None, ca=True, **options))  # type: ignore[arg-type]
+
+    def intermediate(self, name: str = "Test Intermediate", **options: object) -> "Issued":
+        """An authority below this one."""
+        return Issued(*_sign(name, self, ca=True, **options), self)  # type: ignore[arg-type]
+
+    def issue(self, *names: str, **options: object) -> "Issued":
+        """A server's certificate for these names and addresses; see ``_sign`` for what may be wrong with it."""
+        return Issued(*_sign(names[0] if names else "nameless", self, names=names, **options), self)  # type: ignore[arg-type]
+
+    def signed_with_sha1(self) -> "Issued":
+        """The same certificate, signed again by its issuer with SHA-1, which only OpenSSL's program still does."""
+        assert self.issuer is not None
+        with scratch("sha1") as folder:
+            (folder / "leaf.pem").write_bytes(self.pem)
+            self.issuer.write(folder, "ca", self.issuer.pem)
+            root = debian("openssl", "libssl3")
+            again = subprocess.run(
+                [
+                    root / "usr/bin/openssl",
+                    "x509",
+                    "-in",
+                    "leaf.pem",
+                    "-CA",
+                    "ca.pem",
+                    "-CAkey",
+                    "ca.key",
+                    "-sha1",
+                    "-days",
+                    "365",
+                ],
+                cwd=folder,
+                env=library_environment(root),
+                capture_output=True,
+                check=True,
+            )
+        return replace(self, certificate=x509.load_pem_x509_certificate(again.stdout))
+
+
+def _sign(
+    name: str,
+    issuer: Issued | None,
+    *,
+    ca: bool = False,
+    names: Sequence[str] = (),
+    kind: KeyKind = "ec",
+    key: Key | None = None,
+    days: float = 365,
+    age: float = 1,
+    responder: str | None = None,
+    must_staple: bool = False,
+    usage: x509.ObjectIdentifier | None = None,
+) -> tuple[x509.Certificate, Key]:
+    """Sign a certificate that began ``age`` days ago and ends in ``days`` days (either may be negative)."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    key = key or new_key(kind)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=age))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    signer = issuer.key if issuer else key
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+    )
+    if names:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False
+        )
+    if not ca:
+        purpose = usage or ExtendedKeyUsageOID.SERVER_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    if responder:
+        access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))
+        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+    if must_staple:
+        builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
+    return builder.sign(signer, hashes.SHA256()), key
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@cache
+def authority() -> Issued:
+    """The tests' root, one for all of them."""
+    return Issued.root()
+
+
+@cache
+def intermediate() -> Issued:
+    """The tests' intermediate below it."""
+    return authority().intermediate()

@@ -1,0 +1,130 @@
+"""Servers that still speak what OpenSSL 3 cannot: tlslite-ng (SSL 3, RC4, 3DES, NULL, anonymous) and Java 17 (DES, EXPORT)."""
+
+import shutil
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
+from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+from tlslite.errors import BaseTLSException
+
+from tests.servers.certificates import Issued
+from tests.servers.packages import skip_or_fail
+from tests.servers.process import LOOPBACK, Server, free_port, listening, scratch
+
+SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)
+Version = tuple[int, int]
+
+
+@contextmanager
+def tlslite_server(
+    certificate: Issued,
+    *,
+    oldest: Version = TLS_1_2,
+    newest: Version = TLS_1_2,
+    ciphers: Sequence[str] = ("aes128gcm", "aes128"),
+    exchanges: Sequence[str] | None = None,
+    anonymous: bool = False,
+) -> Iterator[int]:
+    """Serve TLS in these versions with these ciphers (tlslite's names) on a loopback port, which is given."""
+    settings = HandshakeSettings()
+    settings.minVersion, settings.maxVersion = oldest, newest
+    settings.versions = [version for version in [*settings.versions, SSL_3] if oldest <= version <= newest]
+    settings.cipherNames = list(ciphers)
+    settings.macNames = ["sha", "sha256", "sha384", "md5", "aead"]
+    if exchanges:
+        settings.keyExchangeNames = list(exchanges)
+    chain = X509CertChain()
+    chain.parsePemList(certificate.chain_pem.decode())
+    traditional = certificate.key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    key = parsePEMKey(traditional, private=True)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(5)
+            connection = TLSConnection(self.request)
+            with suppress(BaseTLSException, OSError):
+                if anonymous:
+                    connection.handshakeServer(anon=True, settings=settings)
+                else:
+                    connection.handshakeServer(certChain=chain, privateKey=key, settings=settings)
+                connection.close()
+
+    class ThreadingServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+        allow_reuse_address = True
+        address_family = socket.AF_INET
+
+        def handle_error(self, *_: object) -> None:
+            """Keep quiet: tlslite-ng stumbles over what it does not expect, such as ALPN when it has none."""
+
+    with ThreadingServer((LOOPBACK, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+_JAVA = """
+import java.io.FileInputStream;
+import java.security.KeyStore;
+import java.security.Security;
+import javax.net.ssl.*;
+
+public class Legacy {
+  public static void main(String[] args) throws Exception {
+    Security.setProperty("jdk.tls.disabledAlgorithms", "");
+    Security.setProperty("jdk.tls.legacyAlgorithms", "");
+    Security.setProperty("jdk.certpath.disabledAlgorithms", "");
+    char[] password = "changeit".toCharArray();
+    KeyStore keys = KeyStore.getInstance("PKCS12");
+    keys.load(new FileInputStream(args[1]), password);
+    KeyManagerFactory managers = KeyManagerFactory.getInstance("PKIX");
+    managers.init(keys, password);
+    SSLContext context = SSLContext.getInstance("TLS");
+    context.init(managers.getKeyManagers(), null, null);
+    SSLServerSocket server = (SSLServerSocket) context.getServerSocketFactory()
+        .createServerSocket(Integer.parseInt(args[0]), 50, java.net.InetAddress.getByName("127.0.0.1"));
+    server.setEnabledProtocols(args[2].split(","));
+    server.setEnabledCipherSuites(args[3].split(","));
+    while (true) {
+      SSLSocket client = (SSLSocket) server.accept();
+      client.setSoTimeout(3000);
+      try { client.startHandshake(); } catch (Exception expected) { }
+      try { client.close(); } catch (Exception expected) { }
+    }
+  }
+}
+"""
+
+
+@contextmanager
+def java_server(certificate: Issued, *, versions: Sequence[str], suites: Sequence[str]) -> Iterator[int]:
+    """Serve TLS on a loopback port, which is given, with Java's names of versions (``TLSv1``) and suites."""
+    java = shutil.which("java")
+    if java is None:
+        skip_or_fail("Java cannot be had: no program `java` on the path (17 still speaks DES and EXPORT).")
+    with scratch("java-tls") as folder:
+        store = pkcs12.serialize_key_and_certificates(
+            b"server", certificate.key, certificate.certificate, None, BestAvailableEncryption(b"changeit")
+        )
+        (folder / "keys.p12").write_bytes(store)
+        (folder / "Legacy.java").write_text(_JAVA)
+        port = free_port()
+        argv = [java, "-Xms16m", "-Xmx64m", "-XX:TieredStopAtLevel=1", "Legacy.java", str(port), "keys.p12"]
+        with Server(
+            "java-tls", [*argv, ",".join(versions), ",".join(suites)], directory=folder, ready=lambda: listening(port)
+        ):
+            yield port
