@@ -167,7 +167,9 @@ class Http:
                 headers=headers,
                 verify=context,
                 trust_env=False,
-                timeout=None,  # noqa: S113  # one deadline for the whole request, below
+                # One deadline for the whole request is below. This one ends a little before it, because httpcore closes the socket
+                # of a handshake that took too long, but not of one that was cancelled.
+                timeout=httpx.Timeout(None, connect=0.9 * settings.timeout.total_seconds()),
                 limits=httpx.Limits(
                     max_connections=self._connections, max_keepalive_connections=self._connections, keepalive_expiry=30
                 ),
@@ -228,7 +230,7 @@ class Http:
                     url, params = self._redirected(request.url, reply, where), None
                 else:
                     raise Cannot(f"{where} was redirected more than three times.")
-        except TimeoutError:
+        except (TimeoutError, httpx.ConnectTimeout):
             raise Cannot(f"{where} did not answer within {format_duration(self.settings.timeout)}.") from None
         except httpx.HTTPError as error:
             raise Cannot(_sentence(where, error)) from None
