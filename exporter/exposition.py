@@ -179,10 +179,7 @@ class Exposition:
         self._state = state
         self._health = health
         self._stale = stale
-        self._exporter = CollectorRegistry()
-        self._exporter.register(HealthCollector(health))
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._exporter)
+        self._exporter = self._own_metrics()
         self._pages: dict[Format, _Page] = {}
         self._rendering = asyncio.Lock()
         # A thread of its own: the loop's common ones may all be waiting for a name server.
@@ -261,11 +258,17 @@ class Exposition:
         """The answer to a scrape that asks for some metrics only, by the names of their samples."""
         form = negotiate(accept)
         known = (self._state.plan, list(self._state.views()))
-        registry = CollectorRegistry()
+        registry = self._own_metrics()
         registry.register(ChecklistCollector(lambda: known))
-        registry.register(self._exporter)
         body = await self._in_thread(form.generate, registry.restricted_registry(names))
         return _scrape(form, body, zipped=False)
+
+    def _own_metrics(self) -> CollectorRegistry:
+        registry = CollectorRegistry(auto_describe=True)
+        registry.register(HealthCollector(self._health))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        return registry
 
     def trouble(self) -> str | None:
         """Why the metrics cannot be sent, as a full sentence; None when they can."""

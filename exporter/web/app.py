@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -26,7 +27,7 @@ from exporter.health import Health
 from exporter.state import State, Transition
 from exporter.web import pages
 from exporter.web.access import Access, AccessFile
-from exporter.web.guard import Guard
+from exporter.web.guard import Guard, Users
 
 __all__ = ["Options", "create_app"]
 
@@ -84,7 +85,7 @@ class _Metrics:
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] != self._path or scope["method"] not in ("GET", "HEAD"):
+        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] not in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
         accept = accept_encoding = b""
@@ -297,7 +298,7 @@ def create_app(
     now: Callable[[], datetime],
     options: Options = Options(),
     access: Callable[[], Access] | None = None,
-) -> Guard:
+) -> ASGIApp:
     """The application, ready for `serve`.
 
     `reload` reads the configuration again and returns None, or a full sentence that says why the last good one stays;
@@ -305,8 +306,18 @@ def create_app(
     """
     site = _Site(state, exposition, health, history, reload, now, options)
     handlers = {HTTPException: site.error, Exception: site.error}
-    app = Starlette(routes=site.routes(), exception_handlers=handlers)
+    users = Users()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            site.close()
+            users.close()
+
+    app = Starlette(routes=site.routes(), exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     metrics = _Metrics(app, exposition, options.prefix + _path(options.telemetry_path))
     exempt = [f"{options.prefix}/-/healthy", f"{options.prefix}/-/ready"]
-    return Guard(metrics, access or AccessFile(None).current, exempt)
+    return Guard(metrics, access or AccessFile(None).current, users, exempt)

@@ -97,15 +97,18 @@ class Bucket:
 class Guard:
     """ASGI middleware. `access` tells what holds now; `exempt` are the paths that everyone may ask at any rate."""
 
-    def __init__(self, app: ASGIApp, access: Callable[[], Access], exempt: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, access: Callable[[], Access], users: Users, exempt: Iterable[str]) -> None:
         self._app = app
         self._access = access
+        self._users = users
         self._exempt = frozenset(exempt)
-        self._users = Users()
         self._bucket = Bucket()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         access = self._access()
 
         async def guarded(message: Message) -> None:
@@ -129,10 +132,6 @@ class Guard:
                 challenge = b'Basic realm="checklist-exporter", charset="UTF-8"'
                 return 401, "Wrong or no user and password.", (b"www-authenticate", challenge)
         return None
-
-    def close(self) -> None:
-        """Let go of what checking passwords takes."""
-        self._users.close()
 
 
 async def _answer(send: Send, status: int, text: str, header: tuple[bytes, bytes] | None) -> None:

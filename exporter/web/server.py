@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 __all__ = ["ListenError", "bind", "serve"]
 
 #: Seconds that requests under way may take when the server is told to end.
-GRACE = 3
+GRACE = 2
 #: Seconds that an idle connection is kept: longer than usual scrape intervals, so that a scraper connects once.
 KEEP_ALIVE = 75
 BACKLOG = 2048
@@ -90,7 +90,7 @@ async def serve(
         http="httptools",
         loop="asyncio",
         ws="none",
-        lifespan="off",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
