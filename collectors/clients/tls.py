@@ -212,7 +212,8 @@ def _roots(file: Path, _modified: int, _size: int) -> Roots:
         raise Cannot(f"CA file {file} is not a PEM file of certificates.") from None
     trusted = [certificate for certificate in found if _is_root(certificate)]
     if not trusted:
-        raise Cannot(f"CA file {file} has {len(found)} certificates and no root among them.")
+        count = f"{len(found)} certificate{'s' if len(found) != 1 else ''}"
+        raise Cannot(f"CA file {file} has {count} and no root among them.")
     return Roots(*(_store(trusted, flags) for flags in (0, _NO_CHECK_TIME)))
 
 

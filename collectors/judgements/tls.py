@@ -364,8 +364,11 @@ def hsts_directives(value: str) -> Mapping[str, str] | None:
 
 
 def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
-    location = urlsplit(reply.headers.get("location", ""))
-    if reply.status not in (301, 302, 307, 308) or location.scheme != "https":
+    try:
+        scheme = urlsplit(reply.headers.get("location", "")).scheme
+    except ValueError:  # not a URL
+        scheme = ""
+    if reply.status not in (301, 302, 307, 308) or scheme != "https":
         return failed(
             f"Port {target.http_port} of {target.host} answers plain HTTP with {reply.status}, no redirect to https."
         )

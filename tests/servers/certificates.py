@@ -11,19 +11,21 @@ from typing import Literal, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from tests.servers.packages import debian, library_environment
 from tests.servers.process import scratch
 
-Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-KeyKind = Literal["ec", "rsa", "rsa-weak", "ec-weak"]
+Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+KeyKind = Literal["ec", "ed25519", "rsa", "rsa-weak", "ec-weak"]
 
 
 def new_key(kind: KeyKind) -> Key:
-    """Generate a key: EC P-256 or RSA of 2048 bits; the weak ones are P-192 and RSA of 1024 bits."""
+    """Generate a key: EC P-256, Ed25519 or RSA of 2048 bits; the weak ones are P-192 and RSA of 1024 bits."""
     match kind:
+        case "ed25519":
+            return ed25519.Ed25519PrivateKey.generate()
         case "ec":
             return ec.generate_private_key(ec.SECP256R1())
         case "ec-weak":
@@ -32,6 +34,11 @@ def new_key(kind: KeyKind) -> Key:
             return rsa.generate_private_key(65537, 2048)
         case "rsa-weak":
             return rsa.generate_private_key(65537, 1024)
+
+
+def digest_for(key: Key) -> hashes.SHA256 | None:
+    """Return what to sign with beside this key; Ed25519 has its own."""
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 
 @dataclass(frozen=True)
@@ -84,24 +91,18 @@ class Issued:
     def signed_with_sha1(self) -> "Issued":
         """The same certificate, signed again by its issuer with SHA-1, which only OpenSSL's program still does."""
         assert self.issuer is not None
+        request = x509.CertificateSigningRequestBuilder(self.certificate.subject)
+        for extension in self.certificate.extensions:
+            if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
+                request = request.add_extension(extension.value, extension.critical)
+        root = debian("openssl", "libssl3")
+        command = "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -sha1 -days 365 -copy_extensions copyall"
         with scratch("sha1") as folder:
-            (folder / "leaf.pem").write_bytes(self.pem)
+            signed = request.sign(self.key, digest_for(self.key))
+            (folder / "request.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
             self.issuer.write(folder, "ca", self.issuer.pem)
-            root = debian("openssl", "libssl3")
             again = subprocess.run(
-                [
-                    root / "usr/bin/openssl",
-                    "x509",
-                    "-in",
-                    "leaf.pem",
-                    "-CA",
-                    "ca.pem",
-                    "-CAkey",
-                    "ca.key",
-                    "-sha1",
-                    "-days",
-                    "365",
-                ],
+                [root / "usr/bin/openssl", *command.split()],
                 cwd=folder,
                 env=library_environment(root),
                 capture_output=True,
@@ -155,7 +156,7 @@ def _sign(
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     if must_staple:
         builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
-    return builder.sign(signer, hashes.SHA256()), key
+    return builder.sign(signer, digest_for(signer)), key
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.servers.packages import debian, library_environment
-from tests.servers.process import LOOPBACK, Server, free_port, listening, scratch
+from tests.servers.process import LOOPBACK, Server, listening, scratch
 
 _CONFIGURATION = """
 daemon off;
@@ -26,13 +26,11 @@ http {{
 
 
 class Nginx(Server):
-    """One nginx. ``configure`` writes its server blocks and, when it runs, reloads them."""
+    """One nginx with these server blocks, ready when the port listens on 127.0.0.1."""
 
     def __init__(self, folder: Path, blocks: str, *, port: int) -> None:
         root = debian("nginx")
-        self.port = port
-        self._folder = folder
-        self.configure(blocks)
+        (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, blocks=blocks))
         super().__init__(
             "nginx",
             [root / "usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],
@@ -40,10 +38,6 @@ class Nginx(Server):
             env=library_environment(root),
             ready=lambda: listening(port),
         )
-
-    def configure(self, blocks: str) -> None:
-        """Write what is served; a reload or restart makes it true."""
-        (self._folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=self._folder, blocks=blocks))
 
 
 def server_block(
@@ -65,6 +59,3 @@ def nginx(blocks: str, *, port: int) -> Iterator[Nginx]:
     """Run nginx with these server blocks; ready when the port listens on 127.0.0.1."""
     with scratch("nginx") as folder, Nginx(folder, blocks, port=port) as server:
         yield server
-
-
-__all__ = ["Nginx", "free_port", "nginx", "server_block"]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from tests.servers.certificates import Issued
+from tests.servers.certificates import Issued, digest_for
 from tests.servers.process import LOOPBACK
 
 GOOD, REVOKED, UNKNOWN = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED, ocsp.OCSPCertStatus.UNKNOWN
@@ -51,7 +51,7 @@ def response(
     )
     if signer is not subject.issuer:
         builder = builder.certificates([signer.certificate])
-    return builder.sign(signer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+    return builder.sign(signer.key, digest_for(signer.key)).public_bytes(Encoding.DER)
 
 
 @dataclass

@@ -258,7 +258,7 @@ async def test_an_expired_certificate_without_its_intermediate(folder: Path) -> 
     [
         (None, "cannot be read: No such file or directory."),
         (b"", "is not a PEM file of certificates."),
-        ("intermediate", "has 1 certificates and no root among them."),
+        ("intermediate", "has 1 certificate and no root among them."),
     ],
 )
 async def test_a_ca_file_without_roots(folder: Path, good: Issued, content: bytes | str | None, said: str) -> None:
@@ -706,6 +706,19 @@ async def test_hundreds_of_runs_leave_nothing_behind(folder: Path, good: Issued,
                 seen = await look(proxy.address[1], folder)
                 expected = Status.UNKNOWN if number % 2 else Status.OK
                 assert {result.status for result in seen.values()} == {expected}, number
+
+
+async def test_what_was_not_foreseen_is_not_taken_for_something_seen(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(tls, "handshake", broken)
+    result = await look_at("certificates_valid", 443, folder)
+    assert result.status is Status.UNKNOWN
+    assert "RuntimeError: a defect" in result.summary
+    assert "RuntimeError" in caplog.text
 
 
 # Options
