@@ -77,17 +77,12 @@ def _path(path: str) -> str:
 
 
 class _Metrics:
-    """ASGI: answers scrapes itself, in front of everything that a page needs and a scrape does not."""
+    """ASGI: answers scrapes."""
 
-    def __init__(self, app: ASGIApp, exposition: Exposition, path: str) -> None:
-        self._app = app
+    def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
-        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != self._path or scope["method"] not in ("GET", "HEAD"):
-            await self._app(scope, receive, send)
-            return
         accept = accept_encoding = b""
         for name, value in scope["headers"]:
             if name == b"accept":
@@ -102,6 +97,21 @@ class _Metrics:
             scrape = await self._exposition.scrape(accept, accept_encoding)
         await send({"type": "http.response.start", "status": scrape.status, "headers": list(scrape.headers)})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else scrape.body})
+
+
+class _Shortcut:
+    """ASGI: leads scrapes past all that a page needs and a scrape does not."""
+
+    def __init__(self, app: ASGIApp, path: str, metrics: _Metrics) -> None:
+        self._app = app
+        self._path = path
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] in ("GET", "HEAD"):
+            await self._metrics(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _Site:
@@ -149,7 +159,6 @@ class _Site:
             Route(f"{prefix}/static/{{name}}", self.static),
             Route(f"{prefix}/-/healthy", self.healthy),
             Route(f"{prefix}/-/ready", self.ready),
-            Route(prefix + _path(self._options.telemetry_path), self.metrics_method),
         ]
         if self._options.enable_lifecycle:
             found.append(Route(f"{prefix}/-/reload", self.reload, methods=["POST", "PUT"]))
@@ -253,10 +262,6 @@ class _Site:
         why = await self._reload()
         return PlainTextResponse(f"{why or 'The configuration was read again.'}\n", 500 if why else 200)
 
-    async def metrics_method(self, request: Request) -> Response:
-        """Only reached by other methods than GET and HEAD, which the router refuses before."""
-        raise HTTPException(405)
-
     async def error(self, request: Request, error: Exception) -> Response:
         """What went wrong: as JSON to those who asked for data, as a page to the others."""
         status, detail, headers = 500, "Something went wrong here; the log has the reason.", None
@@ -316,8 +321,10 @@ def create_app(
             site.close()
             users.close()
 
-    app = Starlette(routes=site.routes(), exception_handlers=handlers, lifespan=lifespan)
+    metrics = _Metrics(exposition)
+    metrics_path = options.prefix + _path(options.telemetry_path)
+    routes = [Route(metrics_path, metrics, methods=["GET", "HEAD"]), *site.routes()]
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
-    metrics = _Metrics(app, exposition, options.prefix + _path(options.telemetry_path))
     exempt = [f"{options.prefix}/-/healthy", f"{options.prefix}/-/ready"]
-    return Guard(metrics, access or AccessFile(None).current, users, exempt)
+    return Guard(_Shortcut(app, metrics_path, metrics), access or AccessFile(None).current, users, exempt)

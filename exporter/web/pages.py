@@ -91,11 +91,6 @@ class Score:
         applicable = [view.status.is_ok for view in views if view.status is not Status.NOT_APPLICABLE]
         return cls(sum(applicable), len(applicable))
 
-    @property
-    def percent(self) -> int:
-        """Rounded down: 100 only when every line is true."""
-        return 100 * self.ok // self.total if self.total else 0
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -195,10 +190,8 @@ def badge(views: Sequence[ItemView]) -> dict[str, Any]:
     return {"score": score, "text": f"{score.ok}/{score.total}", "colour": colour}
 
 
-def _age(moment: datetime | None, now: datetime) -> str:
+def _age(moment: datetime, now: datetime) -> str:
     """How long ago, in the largest unit that fits: `4 min`."""
-    if moment is None:
-        return "never"
     seconds = max(0, int((now - moment).total_seconds()))
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
@@ -206,8 +199,8 @@ def _age(moment: datetime | None, now: datetime) -> str:
     return f"{seconds} s"
 
 
-def _moment(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _number(value: float) -> str:

@@ -51,17 +51,17 @@ def declared(name: str, line: str, description: str = "", needs: Iterable[str] =
     return Item(name, line, Severity.CRITICAL, Mode.PROBE, description, tuple(needs), None, _verify)
 
 
-def planned(section: str = "postgresql", item: str = "max_connections_configured", **changes: object) -> PlannedItem:
+def planned(section: str = "postgresql", item: str = "slow_query_logging_enabled", **changes: object) -> PlannedItem:
     """One configured line, with what is given changed."""
     base = PlannedItem(
         section=section,
         item=item,
-        line="Maximum connections are configured",
+        line="Slow query logging is enabled",
         heading="PostgreSQL Database",
         group="infrastructure",
         severity=Severity.CRITICAL,
         mode=Mode.PROBE,
-        declared=declared(item, "Maximum connections are configured"),
+        declared=declared(item, "Slow query logging is enabled"),
         verified_by="collectors.infrastructure.postgresql.PostgreSQL",
         targets=("",),
         every=timedelta(minutes=1),

@@ -70,7 +70,7 @@ async def body(exposition: Exposition, accept: bytes = b"", accept_encoding: byt
     return (await exposition.scrape(accept, accept_encoding)).body
 
 
-async def item_ok(exposition: Exposition, item: str = "max_connections_configured") -> float | None:
+async def item_ok(exposition: Exposition, item: str = "slow_query_logging_enabled") -> float | None:
     for family in parse_text((await body(exposition)).decode()):
         for sample in family.samples:
             if sample.name == "checklist_item_ok" and sample.labels["item"] == item:
