@@ -1,0 +1,318 @@
+"""NATS Message Broker"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
+
+from collectors.clients.nats import Connection, Login, connected
+from collectors.clients.prometheus import Prometheus
+from collectors.judgements import nats as judge
+from collectors.judgements.nats import Account, Monitor, Thresholds
+from collectors.judgements.parts import worst_of
+from collectors.judgements.scrape import Scrape, judge_scrape
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    Options,
+    Result,
+    SectionSettings,
+    Target,
+    failed,
+    fetched,
+    item,
+    ok,
+    unknown,
+)
+from exporter.http import Http, HttpSettings, Trust
+from exporter.options import Duration, Secret
+
+T = TypeVar("T")
+
+
+def _host_port(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("expected host:port")
+    return text
+
+
+class NatsNode(Options):
+    """One server."""
+
+    server: Annotated[str, AfterValidator(_host_port)] = Field(description="host:port where clients connect.")
+    monitoring: HttpSettings = Field(description="Its monitoring endpoint, such as `{url: http://nats-0:8222}`.")
+
+
+class NatsScrape(Scrape):
+    """Where the metrics of prometheus-nats-exporter are found in Prometheus; the Helm chart's begin with `nats_`."""
+
+    job: str = Field("nats", description="Job that scrapes the exporter.")
+    health: str = Field("gnatsd_up", description="Metric that is 1 while the exporter reaches its server.")
+    series: str = Field("gnatsd_varz_connections", description="Metric that only a working server gives.")
+
+
+class _Limits(Thresholds):
+    """What may be set for the section and for one target."""
+
+    node_timeout: Duration = Field(
+        timedelta(seconds=3), gt=timedelta(0), description="How long one request to a server may take."
+    )
+    scrape: NatsScrape = Field(NatsScrape(), description="Where the metrics are found in Prometheus.")
+
+
+class NatsTarget(Target, _Limits):
+    """A server, or a cluster of servers that all have JetStream, and an account on it."""
+
+    nodes: tuple[NatsNode, ...] = Field(min_length=1, description="All servers of the cluster.")
+    streams: tuple[str, ...] = Field((), description="Streams that shall exist.")
+    username: str | None = Field(None, description="User of the account.")
+    password: Secret | None = Field(None, description="Password of the user.")
+    token: Secret | None = Field(None, description="Token, where the server takes one.")
+    nkey_seed: Secret | None = Field(None, description="Seed of the user's NKey.")
+    credentials_file: Path | None = Field(None, description="Credentials file (JWT and seed) of the user.")
+    tls: Trust | None = Field(None, description="Speak TLS with the servers: whom to trust, and who we are.")
+
+
+class NatsSettings(SectionSettings, _Limits):
+    """Options of the section."""
+
+    targets: tuple[NatsTarget, ...] = Field(min_length=1, description="The NATS servers and clusters to look at.")
+
+
+class Nats(Collector[NatsSettings, NatsTarget]):
+    """Asks every server over its own protocol and its monitoring endpoint, and JetStream about the account's streams."""
+
+    Settings = NatsSettings
+    Target = NatsTarget
+    second_look = timedelta(seconds=5)
+    rights = """\
+A user of the account whose streams are looked at:
+  permissions: {
+    publish: ["$JS.API.INFO", "$JS.API.STREAM.LIST"]
+    subscribe: ["_INBOX_checklist.>"]
+  }
+and the monitoring endpoint (port 8222) of every server, which asks for no credentials: keep it inside the cluster.
+"""
+
+    @fetched
+    async def connections(self) -> tuple[Connection | Cannot, ...]:
+        """A connection to each server, or why there is none; they are closed when the run ends."""
+        target = self.target
+        login = Login(
+            target.username,
+            target.password,
+            target.token,
+            target.nkey_seed,
+            target.credentials_file,
+            target.tls,
+            target.node_timeout,
+        )
+        return await self._each(
+            [self.resources.enter_async_context(connected(node.server, login)) for node in target.nodes]
+        )
+
+    @fetched
+    async def latencies(self) -> tuple[float | Cannot, ...]:
+        """Seconds that each server takes to answer PING, or why it does not."""
+
+        async def ping(connection: Connection | Cannot) -> float:
+            if isinstance(connection, Cannot):
+                raise connection
+            return await connection.ping()
+
+        return await self._each([ping(connection) for connection in await self.connections()])
+
+    @fetched
+    async def monitors(self) -> tuple[Monitor | Cannot, ...]:
+        """What each server's monitoring endpoint tells, or why it does not."""
+        return await self._each([self._monitor(node) for node in self.target.nodes])
+
+    @fetched
+    async def account(self) -> Account:
+        """What JetStream tells the account, asked of the first server that can be used. Streams are told by their leaders."""
+        connections = await self.connections()
+        usable = [connection for connection in connections if isinstance(connection, Connection)]
+        if not usable:
+            raise next(why for why in connections if isinstance(why, Cannot))
+        info = await usable[0].request("$JS.API.INFO")
+        streams: list[dict[str, Any]] = []
+        missing: set[str] = set()
+        while not info.get("error"):
+            page = await usable[0].request("$JS.API.STREAM.LIST", {"offset": len(streams)})
+            if page.get("error"):
+                return Account(page, (), ())
+            found = page.get("streams") or []
+            missing.update(page.get("missing") or ())
+            streams += found
+            if not found or len(streams) >= page.get("total", 0):
+                break
+        return Account(info, tuple(streams), tuple(sorted(missing)))
+
+    async def _monitor(self, node: NatsNode) -> Monitor:
+        http = Http(node.monitoring)
+        self.resources.push_async_callback(http.close)
+        healthz, varz, jsz, routez = await asyncio.gather(
+            http.get("/healthz", expect=(200, 503)), *(http.get(path) for path in ("/varz", "/jsz", "/routez"))
+        )
+        ill = None if healthz.status == 200 else str(healthz.json().get("error", "no reason given")).rstrip(".")
+        documents = [reply.json() for reply in (varz, jsz, routez)]
+        if not all(isinstance(document, dict) for document in documents) or "server_id" not in documents[0]:
+            raise Cannot(f"{node.monitoring.url} is no monitoring endpoint of NATS.")
+        return Monitor(documents[0], documents[1], documents[2], ill)
+
+    @staticmethod
+    async def _each(questions: Sequence[Any]) -> tuple[Any, ...]:
+        """All answers, each an exception Cannot where there is none."""
+
+        async def one(question: Any) -> Any:
+            try:
+                return await question
+            except Cannot as why:
+                return why
+
+        return tuple(await asyncio.gather(*map(one, questions)))
+
+    async def _seen(self) -> tuple[list[Monitor], list[Result]]:
+        """The servers that could be looked at, and why the others could not."""
+        monitors = await self.monitors()
+        seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
+        return seen, [unknown(str(why)) for why in monitors if isinstance(why, Cannot)]
+
+    @item(
+        "NATS pods are running and healthy",
+        severity=CRITICAL,
+        needs=("a user of the account", "the monitoring endpoint of every server"),
+    )
+    async def pods_healthy(self) -> Result:
+        """A cluster that lost a server still serves, and its health check still says ok; the next loss then stops every stream.
+
+        Every server is asked: it accepts a client and answers PING, /healthz is 200, /routez names all its peers (a dead peer does
+        not change /healthz), and it cut off no slow consumer since the last look. Pods themselves are not looked at.
+
+        To mend it, see the log of the server that is named, or of the one that its peers do not see.
+        """
+        size, memory = len(self.target.nodes), self.context.memory
+        seen, problems = await self._seen()
+        latencies = await self.latencies()
+        problems += [unknown(str(why)) for why in latencies if isinstance(why, Cannot)]
+        looks: dict[str, tuple[str, int]] = memory.setdefault("slow_consumers", {})
+        for monitor in seen:
+            if monitor.ill:
+                problems.append(failed(f"NATS server {monitor.name} is not healthy: {monitor.ill}."))
+            problems += [judge.peers(monitor, size), judge.slow(monitor, looks.get(monitor.name))]
+            looks[monitor.name] = str(monitor.varz.get("start")), int(monitor.varz.get("slow_consumers", 0))
+        measured = [latency for latency in latencies if isinstance(latency, float)]
+        many = f"All {size} NATS servers answer and see each other" if size > 1 else "The NATS server answers"
+        good = ok(
+            f"{many}, by protocol alone (pods were not looked at).",
+            servers_answering=len(measured),
+            latency_seconds=max(measured, default=float("nan")),
+        )
+        return judge.verdict(problems, good)
+
+    @item(
+        "JetStream persistence is enabled",
+        severity=CRITICAL,
+        needs=("$JS.API.INFO", "$JS.API.STREAM.LIST", "the monitoring endpoint of every server"),
+    )
+    async def jetstream_persistence_enabled(self) -> Result:
+        """Messages that are only in memory, or on a disk that goes with the container, are lost with the next restart.
+
+        On every server JetStream is enabled (/healthz and /varz say nothing of that), its store_dir is on `store_volume`, or at
+        least in no temporary folder, and below the limit of its size. The account has room, and its streams are kept in files, but
+        for those `in_memory` for a stated reason.
+
+        To mend it: `jetstream: {store_dir: /data, max_file_store: 10G}` on a persistent volume, and `storage: file` for the stream.
+        """
+        return await worst_of(self._stores(), self._kept())
+
+    async def _stores(self) -> Result:
+        seen, problems = await self._seen()
+        problems += [judge.store(monitor, self.target) for monitor in seen]
+        used = [monitor.jsz.get("storage", 0) for monitor in seen]
+        good = ok("JetStream stores on disk on every server.", storage_used_bytes=max(used, default=0))
+        return judge.verdict(problems, good)
+
+    async def _kept(self) -> Result:
+        account = await self.account()
+        if refused := _refused(account):
+            return refused
+        problems = [judge.kept(stream, self.target) for stream in account.streams]
+        problems += judge.account_usage(account, self.target)
+        problems += [
+            unknown(f"Stream {name} could not be seen: its leader does not answer.") for name in account.missing
+        ]
+        memory = sorted(self.target.in_memory)
+        told = f", but for {', '.join(memory)} by declaration" if memory else ""
+        return judge.verdict(problems, ok(f"All {len(account.streams)} streams are kept in files{told}."))
+
+    @item(
+        "Message replication is configured",
+        severity=CRITICAL,
+        needs=("$JS.API.INFO", "$JS.API.STREAM.LIST", "the monitoring endpoint of every server"),
+    )
+    async def message_replication_configured(self) -> Result:
+        """A stream with one copy is gone with its server, and goes on acknowledging while the cluster has no quorum.
+
+        Each stream, as its leader tells (followers call healthy peers not current), has `min_replicas` copies, a leader, and
+        replicas that are online, current, and neither silent nor behind. The same holds for JetStream's own group, in which every
+        server names the same leader. Streams of which nobody knows anything fail. `single_copy` names exceptions, each with a
+        reason.
+
+        To mend it: `nats stream edit NAME --replicas 3`; for a replica that is offline, start its server.
+        """
+        return await worst_of(self._group(), self._replicated())
+
+    async def _group(self) -> Result:
+        seen, problems = await self._seen()
+        size = len(self.target.nodes)
+        if size > 1 and seen:
+            problems += judge.meta(seen, size, self.target)
+        return judge.verdict(
+            problems, ok("JetStream's servers agree on their leader." if size > 1 else "There is one server.")
+        )
+
+    async def _replicated(self) -> Result:
+        account = await self.account()
+        if refused := _refused(account):
+            return refused
+        problems = [failed(f"Stream {name} has no leader that answers.") for name in account.missing]
+        names = {stream["config"]["name"] for stream in account.streams} | set(account.missing)
+        problems += [failed(f"Stream {name} does not exist.") for name in self.target.streams if name not in names]
+        for stream in account.streams:
+            problems += judge.stream(stream, self.target)
+        exempt = sorted(names & set(self.target.single_copy))
+        told = f", but for {', '.join(exempt)} by declaration" if exempt else ""
+        good = ok(
+            f"All {len(names)} streams have {self.target.min_replicas} copies that keep up{told}.", streams=len(names)
+        )
+        return judge.verdict(problems, good)
+
+    @item("NATS metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
+    async def metrics_collected(self) -> Result:
+        """Without metrics nobody sees consumers falling behind and storage filling up.
+
+        Prometheus is asked for prometheus-nats-exporter: one instance for each server is scraped, reaches its server (which
+        `up` says nothing about), and has a sample of it that is fresh. `scrape` names other series, such as those of the Helm
+        chart.
+
+        To mend it, see Prometheus's targets page, and the exporter's log for why it cannot reach its server.
+        """
+        return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
+
+
+def _refused(account: Account) -> Result | None:
+    """Why JetStream tells the account nothing, when the server says so itself."""
+    if error := account.info.get("error"):
+        return failed(
+            f"JetStream refuses the account: {error.get('description', error)} (code {error.get('err_code')})."
+        )
+    return None

@@ -1,0 +1,490 @@
+"""The NATS section against real servers: 2.15 and 2.9, one node and clusters of three, healthy and broken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import nats
+import nkeys
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from nats.js.api import StorageType, StreamConfig
+
+from collectors.clients.prometheus import Prometheus as PrometheusClient
+from collectors.clients.prometheus import PrometheusSettings
+from collectors.infrastructure.nats import Nats as NatsSection
+from collectors.infrastructure.nats import NatsSettings, NatsTarget
+from collectors.judgements import nats as judge
+from exporter.collector import Context, Result, Status
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.certificates import Issued
+from tests.servers.exporters import Exposition
+from tests.servers.faults import Address, Proxy
+from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
+from tests.servers.process import LOOPBACK, eventually, wait_until
+from tests.servers.prometheus import Prometheus, scrape
+from tests.support import make_context, verify
+
+ALL = ("pods_healthy", "jetstream_persistence_enabled", "message_replication_configured")
+CANARY = "canary-8a7f"
+
+
+def target(*nodes: Nats, **options: Any) -> NatsTarget:
+    where = [{"server": f"{LOOPBACK}:{node.port}", "monitoring": {"url": node.monitoring}} for node in nodes]
+    # The stores of these tests are in a temporary folder, which is a failure of its own.
+    options = {"name": "broker", "nodes": where, "store_volume": "/"} | options
+    return NatsTarget.model_validate_json(json.dumps(options))
+
+
+async def look(
+    *nodes: Nats, items: tuple[str, ...] = ALL, context: Context | None = None, **options: Any
+) -> dict[str, Result]:
+    configured = target(*nodes, **options)
+    observed = await verify(NatsSection, NatsSettings(targets=(configured,)), configured, items=items, context=context)
+    for seen in observed.values():
+        assert CANARY not in seen.result.summary
+        assert seen.result.summary.endswith(".")
+        assert "could not be seen" not in seen.result.summary, "nothing is raised but what is foreseen"
+    return {name: seen.result for name, seen in observed.items()}
+
+
+async def see(item: str, *nodes: Nats, **options: Any) -> Result:
+    return (await look(*nodes, items=(item,), **options))[item]
+
+
+@asynccontextmanager
+async def client(node: Nats, **options: Any) -> AsyncIterator[Any]:
+    connection = await nats.connect(node.url, allow_reconnect=False, **options)
+    try:
+        yield connection.jetstream()
+    finally:
+        await connection.close()
+
+
+async def add(node: Nats, name: str, **config: Any) -> None:
+    async with client(node) as jetstream:
+        await jetstream.add_stream(StreamConfig(name=name, subjects=[f"{name}.>"], **config))
+
+
+def leading(nodes: list[Nats]) -> Nats:
+    """The server that leads JetStream."""
+    leader = wait_until(lambda: meta_leader(nodes), "a leader")
+    assert leader
+    return leader
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Nats]:
+    with Nats(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(params=[NEW, OLD], scope="module")
+def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Nats]]:
+    """A healthy cluster with one stream of three copies, of either release."""
+    with cluster(tmp_path_factory.mktemp("three"), release=request.param) as nodes:
+        asyncio.run(add(nodes[0], "orders", num_replicas=3))
+        yield nodes
+
+
+# -- healthy
+
+
+@pytest.mark.verifies("nats.pods_healthy", "ok")
+@pytest.mark.verifies("nats.jetstream_persistence_enabled", "ok")
+@pytest.mark.verifies("nats.message_replication_configured", "ok")
+async def test_a_healthy_cluster_is_ok(three: list[Nats], no_leftovers: None) -> None:
+    async def all_ok() -> bool:
+        return all(result.status is Status.OK for result in (await look(*three, streams=["orders"])).values())
+
+    await eventually(all_ok, what="the cluster is ok")
+    seen = await look(*three, streams=["orders"])
+    assert seen["pods_healthy"].summary.startswith("All 3 NATS servers answer and see each other")
+    assert seen["pods_healthy"].measurements["servers_answering"] == 3
+    assert seen["message_replication_configured"].summary.startswith("JetStream's servers agree on their leader.")
+
+
+async def test_one_server_may_be_all_there_is(node: Nats) -> None:
+    await add(node, "orders")
+    seen = await look(node, min_replicas=1)
+    assert {result.status for result in seen.values()} == {Status.OK}
+    assert (await see("message_replication_configured", node)).summary == "Stream orders has 1 copies (wanted 3)."
+
+
+# -- what is broken
+
+
+@pytest.mark.verifies("nats.pods_healthy", "failed")
+@pytest.mark.verifies("nats.message_replication_configured", "failed")
+async def test_a_dead_peer_is_noticed_though_health_is_200(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes:
+        leader = leading(nodes)
+        await add(leader, "orders", num_replicas=3)
+        dead = next(node for node in nodes if node is not leader)
+        dead.kill()
+        alive = [node for node in nodes if node is not dead]
+        assert all(node.monitor("healthz")["status"] == "ok" for node in alive)
+
+        async def both_failed() -> bool:
+            seen = await look(*alive, dead, max_silence="2s")
+            return seen["pods_healthy"].status is seen["message_replication_configured"].status is Status.FAILED
+
+        await eventually(both_failed, what="the dead peer is noticed", deadline=40)
+        seen = await look(*alive, dead, max_silence="2s")
+        assert f"NATS server {leader.name} has routes to 1 peers" in seen["pods_healthy"].summary
+        assert f"replica on {dead.name}" in seen["message_replication_configured"].summary
+        assert seen["jetstream_persistence_enabled"].status is Status.UNKNOWN
+
+
+async def test_without_quorum_nothing_is_ok(tmp_path: Path) -> None:
+    with cluster(tmp_path) as nodes:
+        leader = leading(nodes)
+        await add(leader, "orders", num_replicas=3)
+        survivor = next(node for node in nodes if node is not leader)
+        for node in nodes:
+            if node is not survivor:
+                node.kill()
+
+        async def failed() -> bool:
+            result = await see("message_replication_configured", survivor, *(n for n in nodes if n is not survivor))
+            return result.status is Status.FAILED
+
+        await eventually(failed, what="the lost quorum is noticed", deadline=40)
+        result = await see("message_replication_configured", survivor)
+        assert result.status is not Status.OK
+
+
+async def test_a_stream_with_one_copy_is_told_although_it_acknowledges(three: list[Nats]) -> None:
+    await add(three[0], "single", num_replicas=1)
+    async with client(three[0]) as jetstream:
+        assert (await jetstream.publish("single.a", b"")).seq
+        result = await see("message_replication_configured", *three)
+        assert (result.status, "Stream single has 1 copies (wanted 3)." in result.summary) == (Status.FAILED, True)
+        exempt = await see("message_replication_configured", *three, single_copy={"single": "It is a cache."})
+        assert exempt.status is Status.OK
+        assert "but for single by declaration" in exempt.summary
+        await jetstream.delete_stream("single")
+
+
+async def test_a_stream_that_shall_exist_and_does_not_is_told(three: list[Nats]) -> None:
+    result = await see("message_replication_configured", *three, streams=["orders", "payments"])
+    assert (result.status, "Stream payments does not exist." in result.summary) == (Status.FAILED, True)
+
+
+@pytest.mark.verifies("nats.jetstream_persistence_enabled", "failed")
+async def test_a_stream_in_memory_is_told(node: Nats) -> None:
+    await add(node, "quick", storage=StorageType.MEMORY)
+    result = await see("jetstream_persistence_enabled", node)
+    assert (result.status, result.summary) == (Status.FAILED, "Stream quick is kept in memory (wanted file).")
+    declared = await see("jetstream_persistence_enabled", node, in_memory={"quick": "It is a cache."})
+    assert declared.status is Status.OK
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_server_without_jetstream_is_told_though_health_is_200(tmp_path: Path, release: str) -> None:
+    with Nats(tmp_path, release=release, jetstream=None) as node:
+        assert node.monitor("healthz?js-enabled-only=true")["status"] == "ok" or release == OLD
+        result = await see("jetstream_persistence_enabled", node)
+        assert result.status is Status.FAILED
+        assert "NATS server n1 runs without JetStream." in result.summary
+
+
+async def test_a_store_in_a_temporary_folder_or_beside_the_volume_is_told(node: Nats) -> None:
+    result = await see("jetstream_persistence_enabled", node, store_volume=None)
+    assert "a temporary folder (wanted a persistent volume)" in result.summary
+    result = await see("jetstream_persistence_enabled", node, store_volume="/data")
+    assert "which is not below /data" in result.summary
+    assert result.status is Status.FAILED
+
+
+async def test_a_full_store_and_a_full_account_are_told(tmp_path: Path) -> None:
+    accounts = {
+        "APP": {"jetstream": {"max_file": 1 << 20}, "users": [{"user": "app", "password": CANARY}]},
+        "$SYS": {"users": [{"user": "sys", "password": CANARY}]},
+    }
+    store = {"store_dir": str(tmp_path / "store"), "max_file_store": 1 << 21}
+    with Nats(tmp_path, accounts=accounts, jetstream=store) as node:
+        async with client(node, user="app", password=CANARY) as jetstream:
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders"], max_bytes=1 << 20))
+            for _ in range(14):
+                await jetstream.publish("orders", b"x" * 65_000)
+        login = {"username": "app", "password": CANARY, "min_replicas": 1}
+        result = await see("jetstream_persistence_enabled", node, **login)
+        assert result.status is Status.FAILED
+        assert "NATS account uses" in result.summary
+        result = await see("jetstream_persistence_enabled", node, **login, max_usage=0.3)
+        assert "NATS server n1 uses" in result.summary
+
+
+async def test_an_account_without_jetstream_is_told(tmp_path: Path) -> None:
+    accounts = {"APP": {"users": [{"user": "app", "password": CANARY}]}}
+    with Nats(tmp_path, accounts=accounts) as node:
+        result = await see("message_replication_configured", node, username="app", password=CANARY)
+        assert result.status is not Status.OK
+        assert "JetStream" in result.summary
+
+
+async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
+    context = make_context()
+    assert (await see("pods_healthy", node, context=context)).status is Status.OK
+    monitor = judge.Monitor(node.monitor("varz"), {}, {}, None)
+    start = str(monitor.varz["start"])
+    grown = judge.Monitor(dict(monitor.varz) | {"slow_consumers": 3}, {}, {}, None)
+    assert judge.slow(grown, None).status is Status.UNKNOWN
+    assert judge.slow(grown, (start, 1)).summary.endswith("cut off 2 slow consumers since the last look (wanted none).")
+    assert judge.slow(grown, (start, 3)).status is Status.OK
+    assert judge.slow(grown, ("before a restart", 9)).status is Status.UNKNOWN
+    context.memory["slow_consumers"]["n1"] = (start, -1)
+    assert (await see("pods_healthy", node, context=context)).status is Status.FAILED
+
+
+def test_followers_are_not_believed() -> None:
+    limits = judge.Thresholds()
+    follower = {"name": "n2", "leader": "n1", "replicas": [{"name": "n1", "current": False, "active": 0}]}
+    leader = {
+        "leader": "n1",
+        "cluster_size": 2,
+        "replicas": [{"name": "n2", "current": True, "active": 1000}],
+    }
+    seen = [
+        judge.Monitor({"server_name": "n1"}, {"meta_cluster": leader}, {}, None),
+        judge.Monitor({"server_name": "n2"}, {"meta_cluster": follower}, {}, None),
+    ]
+    assert judge.meta(seen, 2, limits) == []
+
+
+@pytest.mark.parametrize(
+    ("replica", "told"),
+    [
+        ({"offline": True}, "has its replica on n2 offline."),
+        ({"active": 61_000_000_000}, "has heard nothing of its replica on n2 for 1m1s (limit 10s)."),
+        ({"lag": 1001}, "has its replica on n2 1001 operations behind (limit 1000)."),
+        ({"current": False}, "has its replica on n2 not current."),
+    ],
+)
+def test_a_replica_that_does_not_keep_up_is_told(replica: dict[str, Any], told: str) -> None:
+    cluster = {"leader": "n1", "replicas": [{"name": "n2", "current": True, "active": 1} | replica]}
+    problems = judge.group("Stream orders", cluster, 2, judge.Thresholds())
+    assert [problem.summary for problem in problems] == [f"Stream orders {told}"]
+
+
+def test_groups_that_are_not_whole_are_told() -> None:
+    limits = judge.Thresholds()
+    assert judge.group("Stream a", {}, 3, limits)[0].summary.startswith("Stream a has no leader")
+    assert "has 1 replicas in its group (wanted 3)" in judge.group("Stream a", {"leader": "n1"}, 3, limits)[0].summary
+    apart = [
+        judge.Monitor({"server_name": name}, {"meta_cluster": {"leader": name, "cluster_size": 1}}, {}, None)
+        for name in ("n1", "n2")
+    ]
+    summaries = " ".join(problem.summary for problem in judge.meta(apart, 2, limits))
+    assert "name different leaders of JetStream: n1, n2." in summaries
+    assert "JetStream's group has 1 servers (wanted 2)." in summaries
+
+
+def test_tiers_of_an_account_are_looked_at_one_by_one() -> None:
+    info = {
+        "tiers": {
+            "R1": {"storage": 1, "limits": {"max_storage": 100}},
+            "R3": {"storage": 90, "limits": {"max_storage": 100}},
+        }
+    }
+    problems = judge.account_usage(judge.Account(info, (), ()), judge.Thresholds())
+    assert [problem.summary for problem in problems] == ["NATS R3 uses 90 B of 100 B storage (limit 80%)."]
+
+
+# -- what cannot be seen
+
+
+FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]] = [
+    ("refused", faults.refused, "the connection was refused"),
+    ("unroutable", faults.unroutable, "did not answer within"),
+    ("mute", faults.mute, "did not answer within"),
+    ("hanging up", faults.hanging_up, "cannot be used"),
+    ("half a reply", lambda: faults.half_reply(b'INFO {"server_id":'), "did not answer within"),
+    ("garbage", faults.garbage, "cannot be used"),
+    ("endless", lambda: faults.endless(b"INFO "), "did not answer within"),
+]
+
+
+@pytest.mark.verifies("nats.pods_healthy", "unknown")
+@pytest.mark.verifies("nats.jetstream_persistence_enabled", "unknown")
+@pytest.mark.verifies("nats.message_replication_configured", "unknown")
+@pytest.mark.parametrize(("fault", "told"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+async def test_a_faulty_server_is_unknown_in_one_sentence(
+    fault: Callable[[], AbstractAsyncContextManager[Address]], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fault() as (host, port):
+        nodes = [{"server": f"{host}:{port}", "monitoring": {"url": f"http://{host}:{port}", "timeout": "300ms"}}]
+        started = asyncio.get_running_loop().time()
+        seen = await look(nodes=nodes, node_timeout="300ms", password=CANARY, username="app")
+        assert asyncio.get_running_loop().time() - started < 5
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+    assert f"NATS {host}:{port}" in seen["pods_healthy"].summary
+    assert told in seen["pods_healthy"].summary
+    assert CANARY not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(node: Nats, no_leftovers: None) -> None:
+    await add(node, "orders")
+    async with Proxy(LOOPBACK, node.port) as proxy:
+        nodes = [
+            {
+                "server": f"{proxy.address[0]}:{proxy.address[1]}",
+                "monitoring": {"url": node.monitoring, "timeout": "1s"},
+            }
+        ]
+        proxy.pause()
+        looking = asyncio.create_task(look(nodes=nodes, node_timeout="3s", items=(ALL[2],)))
+        await eventually(lambda: proxy.open, what="the run is under way")
+        proxy.cut()
+        result = (await looking)[ALL[2]]
+        assert result.status is Status.UNKNOWN
+        proxy.resume()
+        assert (await look(nodes=nodes, min_replicas=1, items=(ALL[2],)))[ALL[2]].status is Status.OK
+
+
+async def test_hundreds_of_runs_leave_nothing_behind(node: Nats, no_leftovers: None) -> None:
+    for _ in range(100):
+        await look(node, min_replicas=1)
+    async with faults.mute() as silent, faults.refused() as closed, faults.hanging_up() as flapping:
+        for address in [silent, closed, flapping] * 60:
+            where = f"{address[0]}:{address[1]}"
+            nodes = [{"server": where, "monitoring": {"url": f"http://{where}", "timeout": "20ms"}}]
+            await look(nodes=nodes, node_timeout="20ms")
+
+
+async def test_a_page_that_is_no_monitoring_endpoint_is_unknown(node: Nats) -> None:
+    with Exposition("up 1") as page:
+        nodes = [{"server": f"{LOOPBACK}:{node.port}", "monitoring": {"url": f"http://{LOOPBACK}:{page.port}"}}]
+        seen = await look(nodes=nodes)
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+
+
+# -- rights and credentials
+
+
+def users(*permitted: str) -> dict[str, Any]:
+    permissions = {"publish": list(permitted), "subscribe": ["_INBOX_checklist.>"]}
+    return {"authorization": {"users": [{"user": "checklist", "password": CANARY, "permissions": permissions}]}}
+
+
+RIGHTS = ("$JS.API.INFO", "$JS.API.STREAM.LIST")
+
+
+def test_the_rights_shown_are_those_that_are_tested() -> None:
+    assert all(f'"{right}"' in NatsSection.rights for right in RIGHTS)
+    assert '"_INBOX_checklist.>"' in NatsSection.rights
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, release: str) -> None:
+    login: dict[str, Any] = {"username": "checklist", "password": CANARY, "min_replicas": 1, "node_timeout": "2s"}
+    with Nats(tmp_path, release=release, **users(*RIGHTS)) as node:
+        assert {result.status for result in (await look(node, **login)).values()} == {Status.OK}
+        for right in RIGHTS:
+            node.configure(**users(*(other for other in RIGHTS if other != right)))
+            seen = await look(node, **login)
+            assert seen["pods_healthy"].status is Status.OK
+            for item in ALL[1:]:
+                assert seen[item].status is Status.UNKNOWN
+                assert f"does not let this user publish to {right}" in seen[item].summary
+        wrong = await look(node, **login | {"password": f"{CANARY}-wrong"})
+        assert {result.status for result in wrong.values()} == {Status.UNKNOWN}
+        assert "Authorization Violation" in wrong["pods_healthy"].summary
+
+
+async def test_a_token_and_an_nkey_are_taken(tmp_path: Path) -> None:
+    with Nats(tmp_path, authorization={"token": CANARY}) as node:
+        assert (await see("pods_healthy", node, token=CANARY)).status is Status.OK
+        assert (await see("pods_healthy", node)).status is Status.UNKNOWN
+    seed = nkeys.encode_seed(b"checklist-exporter-nkey-for-test"[:32], nkeys.PREFIX_BYTE_USER)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    folder = tmp_path / "nkey"
+    folder.mkdir()
+    with Nats(folder, authorization={"users": [{"nkey": public}]}) as node:
+        assert (await see("pods_healthy", node, nkey_seed=seed.decode())).status is Status.OK
+        assert (await see("pods_healthy", node)).status is Status.UNKNOWN
+
+
+async def test_tls_is_verified_and_shown_a_client_certificate(tmp_path: Path) -> None:
+    authority = Issued.root()
+    right = authority.issue(LOOPBACK).write(tmp_path, "right")
+    wrong = authority.issue("other.example.com").write(tmp_path, "wrong")
+    ours = authority.issue("checklist.example.com", usage=ExtendedKeyUsageOID.CLIENT_AUTH).write(tmp_path, "ours")
+    ca, _ = authority.write(tmp_path, "ca")
+
+    def served(certificate: tuple[Path, Path], *, verify: bool = False) -> dict[str, Any]:
+        return {
+            "tls": {
+                "cert_file": str(certificate[0]),
+                "key_file": str(certificate[1]),
+                "ca_file": str(ca),
+                "verify": verify,
+            }
+        }
+
+    with Nats(tmp_path, **served(right)) as node:
+        assert (await see("pods_healthy", node, tls={"ca_file": str(ca)})).status is Status.OK
+        distrusted = await see("pods_healthy", node, tls={})
+        assert (distrusted.status, "certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)
+        assert (await see("pods_healthy", node)).status is Status.UNKNOWN
+        node.configure(**served(right, verify=True))
+        assert (await see("pods_healthy", node, tls={"ca_file": str(ca)})).status is Status.UNKNOWN
+        own = {"ca_file": str(ca), "cert_file": str(ours[0]), "key_file": str(ours[1])}
+        assert (await see("pods_healthy", node, tls=own)).status is Status.OK
+        node.configure(**served(wrong))
+        named = await see("pods_healthy", node, tls={"ca_file": str(ca)})
+        assert (named.status, "mismatch" in named.summary) == (Status.UNKNOWN, True)
+
+
+# -- metrics
+
+
+@pytest.mark.verifies("nats.metrics_collected", "ok")
+@pytest.mark.verifies("nats.metrics_collected", "failed")
+@pytest.mark.verifies("nats.metrics_collected", "unknown")
+async def test_metrics_are_collected_from_every_server(tmp_path: Path) -> None:
+    # No registry serves prometheus-nats-exporter: its documented series come from pages of the test.
+    good = 'gnatsd_up{server_id="n"} 1\ngnatsd_varz_connections{server_id="n"} 4\n'
+    configured = target(nodes=[{"server": f"n{n}:4222", "monitoring": {"url": f"http://n{n}:8222"}} for n in (1, 2)])
+
+    async def collected(client: PrometheusClient) -> Result:
+        context = make_context(clients={"prometheus": client})
+        settings = NatsSettings(targets=(configured,))
+        seen = await verify(NatsSection, settings, configured, items=("metrics_collected",), context=context)
+        return seen["metrics_collected"].result
+
+    with Exposition(good) as one, Exposition(good) as two:
+        scrapes = [scrape("nats", one.port, two.port)]
+        with Prometheus(tmp_path, scrapes=scrapes) as server:
+            client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
+            try:
+
+                async def becomes(status: Status) -> bool:
+                    return (await collected(client)).status is status
+
+                await eventually(lambda: becomes(Status.OK), what="both exporters are scraped")
+                two.text = 'gnatsd_up{server_id="n"} 0\n'
+                await eventually(
+                    lambda: becomes(Status.FAILED), what="the exporter that cannot reach its server is told"
+                )
+                assert "gnatsd_up is not 1" in (await collected(client)).summary
+                two.text = good
+                await eventually(lambda: becomes(Status.OK), what="it is well again")
+                server.configure(scrapes=[scrape("nats", one.port)])
+                await eventually(lambda: becomes(Status.FAILED), what="the missing instance is told", deadline=60)
+            finally:
+                await client.close()
+            gone = PrometheusClient(PrometheusSettings(url=server.url, timeout=timedelta(seconds=1)), Threads())
+            server.kill()
+            assert (await collected(gone)).status is Status.UNKNOWN
+            await gone.close()
