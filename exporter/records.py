@@ -60,7 +60,7 @@ def _moment(value: object) -> date | datetime:
             return datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):
         pass  # a 31st of February is told like any other text that is no date
-    raise ValueError("expected a date such as 2026-10-01, or a time with its offset such as 2026-10-01T12:00:00Z")
+    raise ValueError("expected a date such as 2026-10-01, or a time with its offset")
 
 
 Moment = Annotated[

@@ -30,7 +30,7 @@ async def verify(content: bytes, signature: Path, allowed_signers: Path, princip
     """
     _readable(signature, allowed_signers)
     arguments = ("-Y", "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", str(signature))
-    code, out, err = await _ssh_keygen(*arguments, given=content)
+    code, out, err = await _ssh_keygen(*arguments, given=content, timeout=TIMEOUT)
     if code == 0 and (key := _KEY.search(out)):
         return key[0].decode()
     why = err.decode("utf-8", "replace").strip().partition("\n")[0].replace(f"{allowed_signers}:", "line ")
@@ -69,7 +69,7 @@ async def sign(path: Path, key: Path) -> Path:
     return signature
 
 
-async def _ssh_keygen(*arguments: str, given: bytes | None, timeout: timedelta = TIMEOUT) -> tuple[int, bytes, bytes]:
+async def _ssh_keygen(*arguments: str, given: bytes | None, timeout: timedelta) -> tuple[int, bytes, bytes]:
     try:
         process = await asyncio.create_subprocess_exec(
             "ssh-keygen", *arguments, stdin=DEVNULL if given is None else PIPE, stdout=PIPE, stderr=PIPE

@@ -123,7 +123,11 @@ def load_yaml_all(text: str | bytes, name: str) -> list[Node]:
         return list(_Composer(decoded, name).documents())
     except yaml.MarkedYAMLError as error:
         problem = " ".join(filter(None, (error.context, error.problem)))
-        raise YamlError(name, _position(error.problem_mark or error.context_mark), problem) from None
+        position = _position(error.problem_mark or error.context_mark)
+        line_there = "".join(decoded.split("\n")[position.line - 1 : position.line])
+        if line_there[position.column - 1 : position.column] == "\t":
+            problem = "found a tab, expected spaces: nothing else indents YAML"
+        raise YamlError(name, position, problem) from None
 
 
 def _position(mark: Any) -> Position:
@@ -134,7 +138,6 @@ class _Composer:
     """Turns YAML events into nodes, one level of Python recursion per level of nesting."""
 
     def __init__(self, text: str, name: str) -> None:
-        self._text = text
         self._name = name
         self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_LOADER))
         self._anchors: dict[str, tuple[Node, int]] = {}

@@ -22,7 +22,6 @@ from exporter.collector import (
     failed,
     item,
     ok,
-    unknown,
     worst,
 )
 from exporter.evidence import EvidenceRule, Record

@@ -64,7 +64,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The technical lead answers for what is released being what was designed, reviewed and tested.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for technical_lead. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for technical_lead. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.technical_lead --key ~/.ssh/id_ed25519`.
         """
@@ -81,7 +82,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The security lead answers for the risks that are left being known and accepted.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for security_lead. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for security_lead. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.security_lead --key ~/.ssh/id_ed25519`.
         """
@@ -98,7 +100,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The operations lead answers for the team being able to run what is released.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for operations_lead. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for operations_lead. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.operations_lead --key ~/.ssh/id_ed25519`.
         """
@@ -115,7 +118,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The QA lead answers for the release having been tested, and for the faults that are left being known.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for qa_lead. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for qa_lead. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.qa_lead --key ~/.ssh/id_ed25519`.
         """
@@ -132,7 +136,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The product owner answers for the release doing what its users need.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for product_owner. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for product_owner. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.product_owner --key ~/.ssh/id_ed25519`.
         """
@@ -149,7 +154,8 @@ class Signatories(Collector[SignatoriesSettings, NoTarget]):
         """The executive sponsor answers for the business wanting this launch now.
 
         Verified by a record for the running release, at most 30 days old, with a valid OpenSSH signature by a key that
-        allowed_signers lists both for the signer and for executive_sponsor. A new release revokes it; one person signs for one role.
+        allowed_signers lists both for the signer and for executive_sponsor. A new release revokes it, and
+        one person signs for one role.
 
         Sign it: `checklist-exporter attest signatories.executive_sponsor --key ~/.ssh/id_ed25519`.
         """

@@ -9,6 +9,7 @@ import pytest
 from tests.servers.process import LOOPBACK
 
 Page = tuple[int, Mapping[str, str], bytes]
+DENIED: Page = (401, {}, b"")
 
 
 class Pages:
@@ -40,7 +41,7 @@ def pages() -> Iterator[Pages]:
         def do_GET(self) -> None:
             site.seen.append(self.path)
             if site.authorization is not None and self.headers["Authorization"] != site.authorization:
-                status, headers, body = 401, dict[str, str](), b""
+                status, headers, body = DENIED
             else:
                 status, headers, body = site.pages.get(self.path, (404, {}, b"No such page."))
             self.send_response(status)
