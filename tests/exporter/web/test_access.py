@@ -452,6 +452,14 @@ def test_addresses_are_listened_on_together() -> None:
         opened.close()
 
 
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    for opened in bind(["127.0.0.1:0", ":0"]):
+        with opened, socket.create_connection(("127.0.0.1", opened.getsockname()[1])):
+            accepted, _ = opened.accept()
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            accepted.close()
+
+
 def test_every_interface_means_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     [opened] = bind([":0"])
