@@ -533,7 +533,8 @@ async def test_no_query_becomes_markup(site: Site) -> None:
     assert not {"script", "img"} & {tag for tag, _ in Page(missing.text).tags}
 
 
-async def test_half_characters_break_nothing(clock: Clock) -> None:
+async def test_half_characters_break_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL", "exporter.state")  # pytest's own reports could not hold them
     one = planned()
     found = state(one, clock=clock)
     await see(found, clock, one.section, {one.item: failed("Answered \udcff\ud800.")})
