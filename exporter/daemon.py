@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 
 #: How often files that change by themselves (evidence, rotated secrets) are looked at.
 WATCH_SECONDS = 2.0
-#: SIGTERM ends everything within five seconds; this is what the parts may take of it together.
-STOP_SECONDS = 4.5
+#: SIGTERM ends everything within five seconds: this is what requests and runs under way, then connections may take of it.
+STOP_SECONDS = 3.0
+CLOSE_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def serve(options: ServeOptions) -> None:
         await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())  # type: ignore[arg-type]
     finally:
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS / 2):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await daemon.close()
 
 

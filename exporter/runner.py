@@ -131,8 +131,8 @@ class Runner:
 
 
 def _bounded(text: str, limit: int = 1000) -> str:
-    """One line of at most `limit` characters."""
-    text = " ".join(text.split())
+    """One line of at most `limit` characters, all of which UTF-8 has."""
+    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

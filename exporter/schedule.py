@@ -163,4 +163,4 @@ class Schedule:
             self.ticking.cancel()
             tasks.append(self.ticking)
         if tasks:
-            await asyncio.wait(tasks, timeout=2.0)
+            await asyncio.wait(tasks, timeout=1.0)

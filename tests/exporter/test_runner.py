@@ -110,6 +110,21 @@ def told(observed: dict[str, Observation], name: str) -> tuple[Status, str]:
     return observed[name].result.status, observed[name].result.summary
 
 
+async def test_a_sentence_is_one_line_that_can_be_written_anywhere() -> None:
+    class Odd(Collector[SectionSettings, NoTarget]):
+        """Odd."""
+
+        @item("Line", severity=CRITICAL)
+        async def line(self) -> Result:
+            """Line."""
+            return ok("Half \ud800 a\ncharacter." + "x" * 2000)
+
+    summary = (await verify(Odd, QUICK))["line"].result.summary
+    assert summary.startswith("Half \\ud800 a character.xxx")
+    assert summary.encode()
+    assert len(summary) == 1000
+
+
 async def test_a_fact_is_asked_once_and_shared() -> None:
     Sample.asked = 0
     observed = await verify(Sample, SectionSettings(), items=("one", "two"))
