@@ -10,9 +10,10 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
 
@@ -65,6 +66,33 @@ class EvidenceRule:
     artifact: bool = False
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What was read from a folder at one time: its files by name, each with the stamp by which a change is noticed."""
+
+    trouble: str | None
+    files: Mapping[str, tuple[object, RecordFile]]
+
+    @cached_property
+    def records(self) -> Mapping[str, Sequence[Record]]:
+        """The records by the item that they are about."""
+        found: dict[str, list[Record]] = {}
+        for _, file in self.files.values():
+            for record in file.records:
+                found.setdefault(record.item, []).append(record)
+        return found
+
+    @cached_property
+    def unreadable(self) -> tuple[Unreadable, ...]:
+        """What could not be read."""
+        return tuple(unreadable for _, file in self.files.values() for unreadable in file.unreadable)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read, or why nothing could, in words."""
+        return (self.trouble,) if self.trouble else tuple(unreadable.problem for unreadable in self.unreadable)
+
+
 class Evidence:
     """The records in a folder of YAML files, and the pages and files that they point to.
 
@@ -90,10 +118,7 @@ class Evidence:
         self._now = now
         self._expiring_within = expiring_within
         self._hosts = [Http(host) for host in hosts]
-        self._files: dict[str, tuple[object, RecordFile]] = {}
-        self._records: dict[str, list[Record]] = {}
-        self._unreadable: tuple[Unreadable, ...] = ()
-        self._trouble: str | None = "No evidence folder is configured." if folder is None else None
+        self._known = _Known("No evidence folder is configured.", {})
         self.refresh()
 
     async def close(self) -> None:
@@ -103,21 +128,23 @@ class Evidence:
     # Reading
 
     def refresh(self) -> bool:
-        """Read files that came, changed or went since the last time; returns whether any did. Unchanged ones cost one stat."""
+        """Read files that came, changed or went since the last time; returns whether any did. Unchanged ones cost one stat.
+
+        May be called in a thread, one at a time: what is being judged meanwhile is judged by what was known before.
+        """
         if self.folder is None:
             return False
-        before, told = (self._trouble, self._files), set(self.problems)
+        before = self._known
         try:
-            self._files = self._read(self.folder)
-            self._trouble = None
+            known = _Known(None, self._read(self.folder))
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            self._trouble = f"Evidence folder {self.folder} cannot be read: {why}."
-        if before == (self._trouble, self._files):
+            known = _Known(f"Evidence folder {self.folder} cannot be read: {why}.", before.files)
+        if (known.trouble, known.files) == (before.trouble, before.files):
             return False
-        self._index()
-        for problem in self.problems:
-            if problem not in told:
+        self._known = known
+        for problem in known.problems:
+            if problem not in before.problems:
                 log.warning("Evidence cannot be read: %s", problem)
         return True
 
@@ -126,29 +153,20 @@ class Evidence:
         for path in record_files(folder):
             name = str(path.relative_to(folder))
             stamp = _stamp(path)
-            known = self._files.get(name)
+            known = self._known.files.get(name)
             files[name] = known if known and stamp and known[0] == stamp else (stamp, read_records(path, name))
         return files
-
-    def _index(self) -> None:
-        read = [file for _, file in self._files.values()]
-        self._records = {}
-        for record in (record for file in read for record in file.records):
-            self._records.setdefault(record.item, []).append(record)
-        self._unreadable = tuple(unreadable for file in read for unreadable in file.unreadable)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What could not be read, each `file:line:column: what is wrong`, or why the folder could not."""
-        if self._trouble:
-            return (self._trouble,) if self.folder else ()
-        return tuple(unreadable.problem for unreadable in self._unreadable)
+        return self._known.problems if self.folder else ()
 
     def records(self, item: str | None = None) -> tuple[Record, ...]:
         """Every record, or those for one `section.item`, in order of file and line."""
         if item is not None:
-            return tuple(self._records.get(item, ()))
-        return tuple(record for records in self._records.values() for record in records)
+            return tuple(self._known.records.get(item, ()))
+        return tuple(record for records in self._known.records.values() for record in records)
 
     # Judging
 
@@ -158,20 +176,20 @@ class Evidence:
         `valid_until` is when it expires, `evidence` the record. A file that cannot be read and may be about the item leaves it
         unknown.
         """
-        name = f"{section}.{item}"
-        if self._trouble:
-            return unknown(self._trouble)
-        if unreadable := next((bad for bad in self._unreadable if bad.may_concern(name)), None):
+        name, known = f"{section}.{item}", self._known
+        if known.trouble:
+            return unknown(known.trouble)
+        if unreadable := next((bad for bad in known.unreadable if bad.may_concern(name)), None):
             return unknown(f"Evidence for {name} cannot be read: {unreadable.problem}.")
-        record = self._newest(name, rule)
-        if record is None and self._unreadable:
-            return unknown(f"There is no evidence for {name} in what can be read, but {self._unreadable[0].problem}.")
+        record = self._newest(known.records.get(name, ()), rule)
+        if record is None and known.unreadable:
+            return unknown(f"There is no evidence for {name} in what can be read, but {known.unreadable[0].problem}.")
         if record is None:
             return failed(f"There is no evidence for {name}.")
         held = result = standing(record, rule, self.environment, self.release, self._now(), self._expiring_within)
         if held.status.is_ok:
             try:
-                record = await self._signed(record, rule)
+                record = await self._signed(record, rule, known.files[record.file][1].content)
                 result = worst(held, *await self._shown(record))
             except (BadSignature, Refuted) as refuted:
                 result = failed(f"Evidence for {name} does not hold: {refuted}")
@@ -179,7 +197,7 @@ class Evidence:
                 result = unknown(f"Evidence for {name} was not seen: {cannot}")
         return replace(result, valid_until=held.valid_until, evidence=(record,))
 
-    def _newest(self, item: str, rule: EvidenceRule) -> Record | None:
+    def _newest(self, records: Iterable[Record], rule: EvidenceRule) -> Record | None:
         """The newest record that applies here; of one day's, one that says failed. Where none applies, the newest of all."""
 
         def rank(record: Record) -> tuple[bool, datetime]:
@@ -189,11 +207,14 @@ class Evidence:
             denies = record.result == "failed"
             return applies, end_of(record.on) - timedelta(microseconds=1) if denies else start_of(record.on)
 
-        return max(self._records.get(item, ()), key=rank, default=None)
+        return max(records, key=rank, default=None)
 
-    async def _signed(self, record: Record, rule: EvidenceRule) -> Record:
-        """The record, with the key that signed it. A signature that nobody asked for must be right as well."""
-        content, signature = self._signature(record)
+    async def _signed(self, record: Record, rule: EvidenceRule, content: bytes) -> Record:
+        """The record, with the key that signed its file, byte for byte as it was read.
+
+        A signature that nobody asked for must be right as well.
+        """
+        signature = self._beside(record, record.signature or f"{Path(record.file).name}.sig")
         if rule.signed_by_role is None and not signature.exists():
             return record
         if self.allowed_signers is None:
@@ -202,12 +223,6 @@ class Evidence:
         if rule.signed_by_role is not None:
             await verify(content, signature, self.allowed_signers, rule.signed_by_role)
         return record.model_copy(update={"key": key})
-
-    def _signature(self, record: Record) -> tuple[bytes, Path]:
-        """What was signed (the file, byte for byte, as the record was read from it) and where the signature is."""
-        return self._files[record.file][1].content, self._beside(
-            record, record.signature or f"{Path(record.file).name}.sig"
-        )
 
     def _beside(self, record: Record, path: str) -> Path:
         """A file that a record names, relative to its own; raises Refuted for one outside the evidence folder."""
