@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field
 
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
-from exporter.collector import Client, Collector, SectionSettings, Severity, Target
+from exporter.collector import Client, SectionSettings, Severity, Target
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
-from exporter.plan import Job, Plan, PlannedItem, Waiver
-from exporter.reader import FromFile, Problem, Reader, Where, nearest, shapes
+from exporter.plan import Plan, Waiver
+from exporter.planning import OwnLine, Planner, targets_of
+from exporter.reader import Problem, Reader, Where, nearest, shapes
 from exporter.runner import utc_now
 from exporter.yaml import Node, Position, YamlError, load_yaml, read_bounded
 
-__all__ = ["Config", "ConfigError", "Loaded", "load", "load_default", "parts"]
+__all__ = ["Config", "ConfigError", "Loaded", "client_kinds", "load", "load_default", "section_kinds"]
 
 BUILTIN = "builtin"
+T = TypeVar("T", dict[str, Node], list[Node])
 
 
 class ConfigError(Exception):
@@ -73,8 +75,10 @@ class Config(Options):
     """The whole configuration."""
 
     environment: Said = Field("production", description="Name of the environment that is verified.")
-    release: Annotated[str | None, FromFile] = Field(
-        None, description="The release that runs; evidence may be bound to it. Often `${GIT_SHA}`."
+    release: str | None = Field(
+        None,
+        description="The release that runs; evidence may be bound to it. Often `${GIT_SHA}`, or `release_file`.",
+        json_schema_extra={"from_file": True},
     )
     checklist: Said = Field(BUILTIN, description="A Markdown file of your own, or `builtin` for the bundled checklist.")
     evidence: Path | EvidenceOptions | None = Field(None, description="Folder with evidence records, or these options.")
@@ -111,15 +115,6 @@ class Loaded:
     secrets: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Custom:
-    """A line that the configuration verifies itself."""
-
-    entry: Entry
-    options: Any
-    collector: type[Collector[Any, Any]]
-
-
 def load(
     path: Path,
     *,
@@ -151,36 +146,15 @@ def load_default(*, now: Callable[[], datetime] = utc_now, catalogue: Catalogue 
     return _Loader(None, Node({}, Position(1, 1)), {}, now, catalogue or Catalogue.load()).load()
 
 
-def parts(catalogue: Catalogue, own_sections: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The types of the options `clients`, `sections` and `custom`, which depend on what is installed.
-
-    `own_sections` are sections of a user's checklist that no collector verifies: they have the options that every section has.
-    """
-    settings: dict[str, Any] = dict.fromkeys((*catalogue.sections, *own_sections), SectionSettings)
-    settings |= {name: collector.Settings for name, collector in catalogue.collectors.items()}
-    clients = {name: client.Settings for name, client in catalogue.clients.items()}
-    return {
-        "clients": _optional("Clients", clients),
-        "sections": _optional("Sections", settings),
-        "custom": tuple[catalogue.custom.Line, ...],  # type: ignore[name-defined]
-    }
+def section_kinds(catalogue: Catalogue) -> dict[str, type[SectionSettings]]:
+    """The options of each section of the catalogue, those that every section has where no collector verifies it."""
+    collectors = {name: collector.Settings for name, collector in catalogue.collectors.items()}
+    return dict.fromkeys(catalogue.sections, SectionSettings) | collectors
 
 
-def _optional(name: str, options: Mapping[str, type[Options]]) -> type[Options]:
-    fields: dict[str, Any] = {key: (kind, Field(None, description=_first(kind))) for key, kind in options.items()}
-    return create_model(name, __base__=Options, **fields)
-
-
-def _first(kind: type[Options]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0]
-
-
-def _lenient(settings: type[SectionSettings]) -> type[SectionSettings]:
-    """The settings of a section that does not apply: what is given must be right, but nothing is required."""
-    required: dict[str, Any] = {
-        name: (field.annotation, None) for name, field in settings.model_fields.items() if field.is_required()
-    }
-    return create_model(settings.__name__, __base__=settings, **required)
+def client_kinds(catalogue: Catalogue) -> dict[str, type[Options]]:
+    """The options of each shared client."""
+    return {name: client.Settings for name, client in catalogue.clients.items()}
 
 
 class _Loader:
@@ -211,30 +185,32 @@ class _Loader:
         custom = self._custom()
         checklist = self._checklist(config.checklist)
         bindings = self._bindings(checklist, custom)
-        kinds = parts(self._catalogue, tuple(dict.fromkeys(binding.entry.section for binding in bindings)))
-        clients = self._reader.read(kinds["clients"], ("clients",)) if "clients" in self._values else None
-        sections = self._sections(kinds["sections"], bindings)
+        clients = self._clients()
+        sections = self._sections(bindings)
         self._check(sections, bindings)
         waivers = self._waivers(config.waivers, bindings)
         if problems := (*self._problems, *self._reader.problems):
             raise ConfigError(problems)
-        used = {name: settings for name, settings in clients or () if settings is not None}
+        planner = Planner(self._catalogue, sections, custom, waivers)
+        items = planner.items(bindings)
+        plan = Plan(
+            environment=config.environment,
+            release=config.release,
+            items=items,
+            jobs=tuple(planner.jobs(items)),
+            objectives=planner.objectives(items),
+            evidence_expiring_within=config.evidence_expiring_within,
+        )
+        named = {"clients": clients, "sections": sections, "custom": tuple(line.options for line in custom.values())}
+        evidence = config.evidence
         return Loaded(
-            config=config.model_copy(
-                update={
-                    "clients": used,
-                    "sections": sections,
-                    "custom": tuple(line.options for line in custom.values()),
-                }
-            ),
-            plan=_Planner(self._catalogue, config, sections, custom, waivers).plan(bindings),
+            config=config.model_copy(update=named),
+            plan=plan,
             checklist=checklist,
             bindings=bindings,
             catalogue=self._catalogue,
-            evidence=config.evidence
-            if isinstance(config.evidence, EvidenceOptions)
-            else EvidenceOptions(folder=config.evidence),
-            clients={name: (self._catalogue.clients[name], settings) for name, settings in used.items()},
+            evidence=evidence if isinstance(evidence, EvidenceOptions) else EvidenceOptions(folder=evidence),
+            clients={name: (self._catalogue.clients[name], settings) for name, settings in clients.items()},
             files=tuple(sorted(self._files | self._reader.files)),
             secrets=frozenset(self._reader.secrets),
         )
@@ -254,23 +230,27 @@ class _Loader:
         self._trusted = False
         self._problems += [Problem(error.file, max(line, 1), 1, "", text) for line, text in error.problems]
 
-    def _bindings(self, checklist: Checklist, custom: Mapping[str, _Custom]) -> tuple[Binding, ...]:
+    def _bindings(self, checklist: Checklist, custom: Mapping[str, OwnLine]) -> tuple[Binding, ...]:
         try:
             return self._catalogue.bind(checklist, [line.entry for line in custom.values()])
         except ChecklistError as error:
             self._refused(error)
             return self._catalogue.bind(self._catalogue.checklist)
 
-    def _custom(self) -> dict[str, _Custom]:
-        """The configuration's own lines, by id."""
-        node = self._values.get("custom")
+    def _given(self, name: str, kind: type[T]) -> T:
+        """The nodes under a key whose options depend on what is installed: a mapping or a list."""
+        node = self._values.get(name)
         if node is None:
-            return {}
-        entries = node.value if isinstance(node.value, list) else []
-        if not isinstance(node.value, list):
-            self._reader.read(tuple[Any, ...], ("custom",))
-        lines: dict[str, _Custom] = {}
-        for index in range(len(entries)):
+            return kind()
+        if not isinstance(node.value, kind):
+            self._reader.read(kind, (name,))
+            return kind()
+        return node.value
+
+    def _custom(self) -> dict[str, OwnLine]:
+        """The configuration's own lines, by id."""
+        lines: dict[str, OwnLine] = {}
+        for index, _ in enumerate(self._given("custom", list)):
             where: Where = ("custom", index)
             options = self._reader.read(self._catalogue.custom.Line, where)
             if options is None:
@@ -279,7 +259,7 @@ class _Loader:
                 lines[line.entry.id] = line
         return lines
 
-    def _custom_line(self, options: Any, where: Where, others: Mapping[str, _Custom]) -> _Custom | None:
+    def _custom_line(self, options: Any, where: Where, others: Mapping[str, OwnLine]) -> OwnLine | None:
         section, group, heading = self._catalogue.place(options.section)
         known = next((entry for entry in self._catalogue.section(section) if entry.line == options.line), None)
         if known and known.declared:
@@ -297,37 +277,48 @@ class _Loader:
         if entry.id in others or (known is None and entry.id in self._catalogue.entries):
             self._reader.complain(where, f"there is another line {entry.id}: give this one another item")
             return None
-        return _Custom(entry, options, collector)
+        return OwnLine(entry, options, collector)
 
-    def _sections(self, kinds: type[Options], bindings: tuple[Binding, ...]) -> dict[str, SectionSettings]:
-        """The settings of every configured section, by name."""
-        where: Where = ("sections",)
-        node = self._values.get("sections")
-        if node is None or not isinstance(node.value, dict):
-            if node is not None:
-                self._reader.read(dict[str, Any], where)
-            return {}
-        found = {}
-        for name, section in node.value.items():
-            if name not in kinds.model_fields and self._trusted:
-                self._reader.complain((*where, name), f"unknown section{nearest(name, kinds.model_fields)}")
-                continue
-            kind = cast("Any", kinds.model_fields[name].annotation) if name in kinds.model_fields else SectionSettings
-            settings = self._section(name, kind, section)
-            if settings is not None:
+    def _clients(self) -> dict[str, Options]:
+        """The settings of every configured client, by name."""
+        found: dict[str, Options] = {}
+        kinds = client_kinds(self._catalogue)
+        for name in self._given("clients", dict):
+            where: Where = ("clients", name)
+            if name not in kinds:
+                self._reader.complain(where, f"unknown client{nearest(name, kinds)}")
+            elif (settings := self._reader.read(kinds[name], where)) is not None:
                 found[name] = settings
         return found
 
-    def _section(self, name: str, kind: type[SectionSettings], node: Node) -> SectionSettings | None:
-        where: Where = ("sections", name)
-        absent = isinstance(node.value, dict) and isinstance(_child(node, "not_applicable"), str)
-        if absent:
-            kind = _lenient(kind)
-        elif name in self._catalogue.sections and name not in self._catalogue.collectors:
-            self._reader.complain(where, "no collector verifies this section yet")
-            return None
+    def _sections(self, bindings: tuple[Binding, ...]) -> dict[str, SectionSettings]:
+        """The settings of every configured section, by name."""
+        found: dict[str, SectionSettings] = {}
+        kinds = dict.fromkeys((binding.entry.section for binding in bindings), SectionSettings)
+        kinds |= section_kinds(self._catalogue)
+        for name, node in self._given("sections", dict).items():
+            where: Where = ("sections", name)
+            known = node.value if isinstance(node.value, dict) else {}
+            if name not in kinds:
+                if self._trusted:
+                    self._reader.complain(where, f"unknown section{nearest(name, kinds)}")
+            elif "not_applicable" not in known and self._unbuilt(name):
+                self._reader.complain(where, "no collector verifies this section yet")
+            elif (settings := self._section(kinds[name], where)) is not None:
+                found[name] = settings
+        return found
+
+    def _unbuilt(self, section: str) -> bool:
+        return section in self._catalogue.sections and section not in self._catalogue.collectors
+
+    def _section(self, kind: type[SectionSettings], where: Where) -> SectionSettings | None:
         plain = self._reader.plain(kind, where)
-        self._inherit(kind, plain, where)
+        if isinstance(plain, dict):
+            self._inherit(kind, plain, where)
+            if isinstance(plain.get("not_applicable"), str) and any(
+                field.is_required() and name not in plain for name, field in kind.model_fields.items()
+            ):  # what a section that does not apply would need is not asked for
+                kind, plain = SectionSettings, {k: v for k, v in plain.items() if k in SectionSettings.model_fields}
         settings: SectionSettings | None = self._reader.validate(kind, plain, where)
         return settings
 
@@ -362,7 +353,7 @@ class _Loader:
                 if declared is not None and declared.evidence is None:
                     self._reader.complain((*where, "valid_for", item), "the item takes no evidence")
             first: dict[str, int] = {}
-            for index, target in enumerate(_targets(settings)):
+            for index, target in enumerate(targets_of(settings)):
                 if (other := first.setdefault(target.name, index)) != index:
                     twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
                     self._reader.complain((*where, "targets", index, "name"), twice)
@@ -386,17 +377,8 @@ class _Loader:
         return waivers
 
 
-def _child(node: Node, name: str) -> Any:
-    child = node.value.get(name) if isinstance(node.value, dict) else None
-    return child.value if child else None
-
-
 def _texts(reasons: str | dict[str, str]) -> Iterable[str]:
     return [reasons] if isinstance(reasons, str) else reasons.values()
-
-
-def _targets(settings: SectionSettings) -> tuple[Target, ...]:
-    return getattr(settings, "targets", None) or ()
 
 
 def _target(kind: type[SectionSettings]) -> type[Target] | None:
@@ -404,104 +386,3 @@ def _target(kind: type[SectionSettings]) -> type[Target] | None:
     field = kind.model_fields.get("targets")
     members = get_args(next(shapes(field.annotation))) if field else ()
     return next((member for member in members if isinstance(member, type) and issubclass(member, Target)), None)
-
-
-class _Planner:
-    """Turns bindings and settings into items and jobs."""
-
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        config: Config,
-        sections: Mapping[str, SectionSettings],
-        custom: Mapping[str, _Custom],
-        waivers: Mapping[str, Waiver],
-    ) -> None:
-        self._catalogue = catalogue
-        self._config = config
-        self._sections = {**_unasked(catalogue), **sections}
-        self._custom = custom
-        self._waivers = waivers
-
-    def plan(self, bindings: tuple[Binding, ...]) -> Plan:
-        items = tuple(self._item(binding) for binding in bindings)
-        names = dict.fromkeys(item.section for item in items)
-        return Plan(
-            environment=self._config.environment,
-            release=self._config.release,
-            items=items,
-            jobs=tuple(self._jobs(items)),
-            objectives={name: self._settings(name).objective for name in names},
-            evidence_expiring_within=self._config.evidence_expiring_within,
-        )
-
-    def _settings(self, section: str, custom: _Custom | None = None) -> SectionSettings:
-        """The settings of a section, as changed by a line of the configuration."""
-        settings = self._sections.get(section) or SectionSettings()
-        if custom is None:
-            return settings
-        common = {name: getattr(settings, name) for name in SectionSettings.model_fields}
-        changed = {name: getattr(custom.options, name) for name in ("every", "team", "runbook_url")}
-        return SectionSettings(**common | {name: value for name, value in changed.items() if value is not None})
-
-    def _item(self, binding: Binding) -> PlannedItem:
-        entry = binding.entry
-        settings = self._settings(entry.section, self._custom.get(entry.id))
-        return PlannedItem(
-            section=entry.section,
-            item=entry.item,
-            line=binding.line,
-            heading=binding.heading,
-            group=entry.group,
-            severity=entry.severity,
-            mode=entry.mode,
-            declared=entry.declared,
-            verified_by=entry.verified_by,
-            targets=self._target_names(entry),
-            every=settings.every,
-            stale_after=settings.stale_after or 3 * settings.every,
-            team=settings.team,
-            runbook_url=settings.runbook_url,
-            not_applicable=_reason(settings.not_applicable, entry.item),
-            waiver=self._waivers.get(entry.id),
-        )
-
-    def _target_names(self, entry: Entry) -> tuple[str, ...]:
-        """The targets that the item is verified on; none when its section is not configured."""
-        if entry.declared is None:
-            return ()
-        if entry.id in self._custom:
-            return ("",)
-        if entry.section not in self._sections:
-            return ()
-        collector = self._catalogue.collectors[entry.section]
-        return ("",) if collector.Target is None else tuple(t.name for t in _targets(self._sections[entry.section]))
-
-    def _jobs(self, items: tuple[PlannedItem, ...]) -> Iterator[Job]:
-        runnable = [item for item in items if item.targets and not item.not_applicable]
-        for section, collector in self._catalogue.collectors.items():
-            names = tuple(item.item for item in runnable if item.section == section and item.id not in self._custom)
-            settings = self._settings(section)
-            if names and collector.Target is None:
-                yield Job(section, "", collector, settings, None, names)
-            elif names:
-                for target in _targets(settings):
-                    yield Job(section, target.name, collector, settings, target, names)
-        for item in runnable:
-            if custom := self._custom.get(item.id):
-                settings = self._settings(item.section, custom)
-                yield Job(item.section, "", custom.collector, settings, None, (item.item,), item.id)
-
-
-def _reason(reasons: str | dict[str, str] | None, item: str) -> str | None:
-    return reasons.get(item) if isinstance(reasons, dict) else reasons
-
-
-def _unasked(catalogue: Catalogue) -> dict[str, SectionSettings]:
-    """The sections that run without being configured: those that look at no targets and take no required options."""
-    return {
-        name: collector.Settings()
-        for name, collector in catalogue.collectors.items()
-        if collector.Target is None
-        and not any(field.is_required() for field in collector.Settings.model_fields.values())
-    }

@@ -64,11 +64,11 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "title": "duration"}),
+    WithJsonSchema({"type": "string", "x-type": "duration"}),
 ]
 """A length of time, written `30s`, `5m`, `26h`, `30d`."""
 
-Size = Annotated[int, BeforeValidator(_parse_size), WithJsonSchema({"type": "string", "title": "size"})]
+Size = Annotated[int, BeforeValidator(_parse_size), WithJsonSchema({"type": ["integer", "string"], "x-type": "size"})]
 """A number of bytes, written `64MiB` (binary) or `50GB` (decimal)."""
 
 

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 
 from exporter.yaml import Node, YamlError, read_bounded
 
-__all__ = ["FromFile", "Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
+__all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
 
 MAX_SECRET_BYTES = 64 * 1024
 
@@ -28,6 +28,7 @@ Where = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
 _PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
+_CREDENTIALS = re.compile(r"//.*@")
 _PREFIXES = ("Value error, ", "Assertion failed, ")
 
 
@@ -43,10 +44,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.key + ': ' if self.key else ''}{self.message}"
-
-
-class FromFile:
-    """Marks an option that `<key>_file` may give, as it may every secret."""
 
 
 def key(where: Where) -> str:
@@ -73,8 +70,9 @@ def shapes(annotation: Any) -> Iterator[Any]:
 
 
 def takes_file(option: FieldInfo) -> bool:
-    """Whether `<key>_file` may give the option: it is a secret, or marked `FromFile`."""
-    return SecretStr in shapes(option.annotation) or any(mark is FromFile for mark in option.metadata)
+    """Whether `<key>_file` may give the option: it is a secret, or `json_schema_extra` says so with `from_file`."""
+    extra = option.json_schema_extra
+    return SecretStr in shapes(option.annotation) or (isinstance(extra, dict) and "from_file" in extra)
 
 
 def option_names(options: Mapping[str, FieldInfo]) -> Iterator[str]:
@@ -249,11 +247,13 @@ class Reader:
         if not all(text.startswith("expected ") for text in wanted):
             return "; ".join(wanted)
         expected = "expected " + " or ".join(text.removeprefix("expected ") for text in wanted)
-        secret = any(origin[:length] in self._secret for length in range(len(origin) + 1))
+        if details[0][0] == "string_type" and isinstance(value, int | float):
+            expected += " (put it in quotes)"
+        if any(origin[:length] in self._secret for length in range(len(origin) + 1)):
+            return expected
         source = self._root.find(origin).value
-        shown = "another" if secret else _shown(source if isinstance(source, str) else value)
-        hint = " (put it in quotes)" if details[0][0] == "string_type" and isinstance(value, int | float) else ""
-        return f"found {shown}, {expected}{hint}" if not secret else f"{expected}{hint}"
+        structure = any(text in ("expected a mapping", "expected a list") for text in wanted)
+        return f"found {_shown(source if isinstance(source, str) else value, closed=structure)}, {expected}"
 
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
@@ -295,8 +295,11 @@ def _expectation(kind: str, message: str) -> str:
     return message
 
 
-def _shown(value: Any) -> str:
-    """A value for a message: what it is and, when it is short, itself."""
+def _shown(value: Any, *, closed: bool = False) -> str:
+    """A value for a message: what it is and itself, shortened, without credentials in an address.
+
+    `closed` leaves the value out: a text where a structure belongs may be a misplaced secret.
+    """
     match value:
         case None:
             return "nothing"
@@ -307,7 +310,8 @@ def _shown(value: Any) -> str:
         case float():
             return f"{value} of type number"
         case str():
-            return f"{value if len(value) <= 80 else value[:77] + '...'!r} of type string"
+            text = _CREDENTIALS.sub("//***@", value)
+            return "a string" if closed else f"{text if len(text) <= 80 else text[:77] + '...'!r} of type string"
         case list():
             return "a list"
     return "a mapping"
