@@ -37,6 +37,10 @@ def attest(
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A number with its unit in the name; may be repeated."),
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="START/END", help="The period that it speaks of: two dates, or times with offset."),
+    ] = None,
     note: Annotated[str | None, typer.Option(help="Anything a reader should know.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="OpenSSH private key to sign with.")] = None,
     file: Annotated[str | None, typer.Option(metavar="NAME", help="File to write, in the evidence folder.")] = None,
@@ -60,6 +64,7 @@ def attest(
         "links": link or None,
         "artifact": artifact,
         "measured": _numbers(measured or ()),
+        "window": _window(window),
         "note": note,
     }
     situation = Situation(evidence.folder, utc_now(), plan.environment, plan.release, evidence.allowed_signers)
@@ -81,6 +86,15 @@ def _numbers(given: Iterable[str]) -> dict[str, float] | None:
         return {name: float(number) for name, _, number in (pair.partition("=") for pair in given)} or None
     except ValueError:
         raise Refused("--measured takes NAME=NUMBER, such as restored_rows=5120.") from None
+
+
+def _window(given: str | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    start, slash, end = given.partition("/")
+    if not slash:
+        raise Refused("--window takes START/END, such as 2026-10-01/2026-10-02.")
+    return {"start": start, "end": end}
 
 
 def _rule(loaded: Loaded, item: str) -> EvidenceRule:

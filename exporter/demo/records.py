@@ -146,6 +146,7 @@ class Records(Service):
                 self._record(
                     "final_checklist.communication_plan_ready",
                     1,
+                    links=self._links("communication"),
                     measured={"channels": 2, "contacts": 5, "templates": 3},
                 ),
             ],
