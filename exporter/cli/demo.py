@@ -36,7 +36,7 @@ def start(
     listen_address: ListenAddress = ["127.0.0.1:9876"],  # noqa: B006  # typer copies it
     log_level: Level = LogLevel.ERROR,
 ) -> int:
-    """Start PostgreSQL with a standby, an HTTPS site and a folder of evidence; verify and serve them until Ctrl-C."""
+    """Start PostgreSQL, Redis, NATS, an HTTPS site and a folder of evidence; verify and serve them until Ctrl-C."""
     if context.invoked_subcommand:
         return ExitCode.OK
     from exporter import logs

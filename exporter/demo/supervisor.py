@@ -17,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.demo.nats import Nats
 from exporter.demo.postgresql import PostgreSQL
 from exporter.demo.records import Records
+from exporter.demo.redis import Redis
 from exporter.demo.service import Fault, Place, Service, ServiceError
 from exporter.demo.website import Website
 
@@ -28,7 +30,7 @@ __all__ = ["main"]
 def services_in(place: Place) -> list[Service]:
     """What the demo is made of, in the order of starting."""
     website = Website(place)
-    return [PostgreSQL(place), website, Records(place, website)]
+    return [PostgreSQL(place), Redis(place), Nats(place), website, Records(place, website)]
 
 
 def main() -> None:
@@ -127,6 +129,8 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
+        elif isinstance(value, list) and isinstance(into.get(key), list):
+            into[key] = [*into[key], *value]
         else:
             into[key] = value
 
