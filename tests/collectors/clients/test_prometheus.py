@@ -1,0 +1,222 @@
+"""The Prometheus client against real servers of two generations, and against whatever else may answer in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from collectors.clients.prometheus import Prometheus, PrometheusSettings, selector
+from collectors.clients.shared import Shared
+from exporter.collector import Cannot
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.faults import Address
+from tests.servers.prometheus import Prometheus as Server
+
+
+def client_of(url: str, **options: Any) -> Prometheus:
+    settings = PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "2s"} | options))
+    return Prometheus(settings, Threads())
+
+
+@asynccontextmanager
+async def asking(url: str, **options: Any) -> AsyncIterator[Prometheus]:
+    client = client_of(url, **options)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def answering(body: object, status: int = 200) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that gives every request this answer; the requests it got."""
+    requests: list[bytes] = []
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            requests.append(head)
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(content)) + content)
+            await writer.drain()
+
+    async def until_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            await serve(reader, writer)
+
+    async with faults.serving(until_end) as (host, port):
+        yield f"http://{host}:{port}", requests
+
+
+async def test_real_servers_are_understood(any_prometheus: Server, no_leftovers: None) -> None:
+    async with asking(any_prometheus.url) as client:
+        (up,) = await client.query('up{job="prometheus"}')
+        assert (up.value, up.labels["job"]) == (1, "prometheus")
+        assert abs(up.timestamp - datetime.now(UTC).timestamp()) < 60
+        assert [sample.value for sample in await client.query("1 + 1")] == [2]
+        assert await client.query("up == 7") == []
+        assert math.isnan((await client.query("vector(0) / 0"))[0].value)
+        assert (await client.query("vector(1) / 0"))[0].value == math.inf
+        assert await client.query("up", at=datetime.now(UTC) - timedelta(days=30)) == []
+        assert await client.rules() == []
+        (target,) = await client.targets()
+        assert (target.health, target.scrape_pool) == ("up", "prometheus")
+        assert (await client.metadata())["prometheus_build_info"][0].type == "gauge"
+
+
+@pytest.mark.parametrize(
+    ("expr", "told"), [("up{", "parse error"), ("up[5m]", "evaluates to a matrix"), ("'a'", "evaluates to a string")]
+)
+async def test_an_expression_that_gives_no_vector_is_told(prometheus: Server, expr: str, told: str) -> None:
+    async with asking(prometheus.url) as client:
+        with pytest.raises(Cannot, match=told):
+            await client.query(expr)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b"<html>log in</html>", 200, "with an HTML page, where JSON was expected"),
+        (b'{"status": "success", "data"', 200, "that do not parse, where JSON was expected"),
+        ({"status": "success"}, 200, "answered 200 without data."),
+        ({"status": "success", "data": {"resultType": "vector"}}, 200, "unexpected format"),
+        ({"status": "success", "data": {"resultType": "vector", "result": 7}}, 200, "has an unexpected format"),
+        ({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}}]}}, 200, "native histogram"),
+        (
+            {"status": "error", "errorType": "timeout", "error": "query timed out"},
+            503,
+            "answered 503: query timed out.",
+        ),
+        ({"status": "error", "errorType": "execution", "error": ""}, 422, "answered 422: execution."),
+        (
+            {"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": ["store b is down"]},
+            200,
+            "gave a partial answer: store b is down.",
+        ),
+        ({"status": "success"}, 401, "the credentials were not accepted"),
+        ({"status": "success"}, 403, "the credentials have no right to it"),
+        ({"status": "success"}, 429, "too many requests"),
+        (b"bad gateway", 502, "answered 502 with an error"),
+    ],
+)
+async def test_what_is_no_whole_answer_is_told(body: object, status: int, told: str) -> None:
+    async with answering(body, status) as (url, _), asking(url) as client:
+        with pytest.raises(Cannot) as raised:
+            await client.query("up")
+    assert told in str(raised.value)
+    assert str(raised.value).endswith(".")
+
+
+async def test_hints_about_the_expression_change_nothing() -> None:
+    body = {
+        "status": "success",
+        "data": {"resultType": "vector", "result": []},
+        "infos": ["metric might not be a counter"],
+    }
+    async with answering(body) as (url, _), asking(url) as client:
+        assert await client.query("rate(up[5m])") == []
+
+
+async def test_path_prefix_tenant_and_credentials_are_sent() -> None:
+    body = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    async with answering(body) as (url, requests):
+        options = {"headers": {"X-Scope-OrgID": "tenant-1"}, "username": "reader", "password": "canary"}
+        async with asking(f"{url}/prometheus", **options) as client:
+            await client.query("up")
+    assert requests[0].startswith(b"GET /prometheus/api/v1/query?query=up HTTP/1.1")
+    assert b"x-scope-orgid: tenant-1" in requests[0].lower()
+    assert b"authorization: basic" in requests[0].lower()
+
+
+FAULTS: list[Callable[[], AbstractAsyncContextManager[Address]]] = [
+    faults.refused,
+    faults.unroutable,
+    faults.mute,
+    faults.hanging_up,
+    faults.garbage,
+    lambda: faults.half_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+    lambda: faults.endless(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n["),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
+    fault: Callable[[], AbstractAsyncContextManager[Address]], no_leftovers: None
+) -> None:
+    async with fault() as (host, port):
+        started = asyncio.get_running_loop().time()
+        for _ in range(10):
+            async with asking(f"http://{host}:{port}", timeout="100ms", max_bytes=100_000) as client:
+                with pytest.raises(Cannot, match=f"{host}:{port}"):
+                    await client.query("up")
+                with pytest.raises(Cannot, match=f"{host}:{port}"):
+                    await client.targets()
+        assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_what_many_sections_need_is_fetched_once() -> None:
+    body = {"status": "success", "data": {"activeTargets": []}}
+    async with answering(body) as (url, requests), asking(url, max_age="30s") as client:
+        await asyncio.gather(*(client.targets() for _ in range(50)))
+        assert await client.targets() == []
+        assert len(requests) == 1
+    async with answering(body) as (url, requests), asking(url, max_age="0s") as client:
+        await client.targets()
+        await client.targets()
+        assert len(requests) == 2
+
+
+async def test_an_asker_that_gives_up_takes_nothing_from_the_others(no_leftovers: None) -> None:
+    release = asyncio.Event()
+    asked = 0
+
+    async def ask() -> int:
+        nonlocal asked
+        asked += 1
+        await release.wait()
+        return asked
+
+    shared = Shared(ask, timedelta(minutes=1))
+    impatient, patient = asyncio.create_task(shared.get()), asyncio.create_task(shared.get())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    release.set()
+    assert await patient == 1
+    assert await shared.get() == 1
+    await shared.close()
+    assert await shared.get() == 2
+    await shared.close()
+
+
+async def test_a_failure_is_not_kept() -> None:
+    answers: Iterator[int | Exception] = iter([ZeroDivisionError(), 7])
+
+    async def ask() -> int:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    shared = Shared(ask, timedelta(minutes=1))
+    with pytest.raises(ZeroDivisionError):
+        await shared.get()
+    assert await shared.get() == 7
+    await shared.close()
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\\b", "a\nb", "ü", ""])
+async def test_label_values_are_escaped(prometheus: Server, value: str) -> None:
+    async with asking(prometheus.url) as client:
+        assert await client.query(f"{selector('up', {'job': value})} == 7") == []
+
+
+def test_a_label_has_a_name() -> None:
+    with pytest.raises(ValueError, match="is not a label name"):
+        selector("up", {"a-b": "c"})
