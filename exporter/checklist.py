@@ -60,11 +60,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """Where a box is in the file: row and column of its bracket, and the last row of its text (rows count from 0)."""
+    """Where a box is in the file: row and column of its bracket, and the row that takes annotations (rows count from 0)."""
 
     row: int
     column: int
-    last_row: int
+    annotated_row: int
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,12 @@ class Checklist:
             if (row[column] != " ") != ticked:
                 rows[box.row] = row[:column] + ("x" if ticked else " ") + row[column + 1 :]
         for number, annotation in (annotations or {}).items():
-            last = self._boxes[number].last_row
-            content = rows[last].rstrip("\r\n")
-            end = rows[last][len(content) :]
-            shown = _MARKUP.sub(r"\\\g<0>", " ".join(annotation.split()))
-            rows[last] = content.partition(_ANNOTATION)[0] + (_ANNOTATION + shown if shown else "") + end
+            row_number = self._boxes[number].annotated_row
+            content = rows[row_number].rstrip("\r\n")
+            end = rows[row_number][len(content) :]
+            printable = "".join(character if character.isprintable() else " " for character in annotation)
+            shown = _MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
+            rows[row_number] = content.partition(_ANNOTATION)[0] + (_ANNOTATION + shown if shown else "") + end
         return "".join(rows)
 
 
@@ -186,16 +187,18 @@ class _Parser:
         if match is None:
             return
         first, end = inline.map or (0, 0)
+        written, last = inline.content.partition("\n")[0], inline.content.rpartition("\n")[2]
+        # An annotation belongs behind the text, but could turn a last row such as "*" into something else than text.
+        annotated = end - 1 if last[:1].isalpha() else first
         number = first + 1
         text, item = _text(inline, match.end())
-        if not text:
+        if not text or match.end() >= len(written):
             self.problems.append((number, "The box has no text: write what shall be true behind it."))
         elif not self._headings:
             self.problems.append((number, "The box stands above the first heading, so it belongs to no section."))
         else:
-            written = inline.content.partition("\n")[0]
             column = self._rows[first].rindex(written) + (self._bom if first == 0 else 0)
-            self.boxes[number] = _Box(first, column, end - 1)
+            self.boxes[number] = _Box(first, column, annotated)
             self._headings[-1][4].append(Line(text, number, match[1] != " ", depth, item))
 
 
