@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.resources
 import pkgutil
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ UNBOUND = "none"
 
 _CUSTOM = "collectors.custom"
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_ACCENTS = dict.fromkeys(range(0x300, 0x370))
 _TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
 
 
@@ -64,7 +66,7 @@ class Entry:
         """The class and the method that verify the line."""
         if self.collector is None or self.declared is None:
             return None
-        return f"{self.collector.__module__}.{self.collector.__qualname__}.{self.declared.name}"
+        return f"{_named(self.collector)}.{self.declared.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Binding:
 
 def slug(text: str) -> str:
     """A snake_case name made from a text: `Index is fresh (< 1 h)` → `index_is_fresh_1_h`."""
-    name = "_".join(re.findall(r"[a-z0-9]+", text.lower()))[:80].rstrip("_")
+    plain = unicodedata.normalize("NFKD", text.lower()).translate(_ACCENTS)
+    name = "_".join(re.findall(r"[a-z0-9]+", plain))[:80].rstrip("_")
     return name if name[:1].isalpha() else f"line_{name}".rstrip("_")
 
 
@@ -314,8 +317,8 @@ def _foreign(problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
         yield found[0]
 
 
-def _named(collector: type[Collector[Any, Any]]) -> str:
-    return f"{collector.__module__}.{collector.__qualname__}"
+def _named(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _heading(collector: type[Collector[Any, Any]]) -> str:
@@ -387,9 +390,6 @@ def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any
             if not hasattr(value, "name"):  # a base of clients
                 continue
             problems.extend(_not_snake_case("Client", value.name))
-            if value.name in clients:
-                problems.append(
-                    f"{module.name}.{value.__name__} and {clients[value.name].__qualname__} are both client {value.name}."
-                )
-            clients[value.name] = value
+            if (other := clients.setdefault(value.name, value)) is not value:
+                problems.append(f"{_named(other)} and {_named(value)} are both client {value.name}.")
     return clients

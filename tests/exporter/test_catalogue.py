@@ -1,0 +1,400 @@
+"""The catalogue: what is found, what is refused, and which line of a checklist binds to what."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.catalogue import Catalogue, CatalogueError, slug
+from exporter.checklist import Checklist, ChecklistError
+from exporter.collector import Mode, Severity
+
+CHECKLIST = """\
+# All
+
+## Search Engine
+- [ ] Index is fresh
+- [ ] Cluster is green
+- [ ] Health check endpoint responds
+
+## Billing
+- [ ] Health check endpoint responds
+- [ ] Invoices are sent
+"""
+
+CATALOGUE = """\
+group\tsection\titem\tseverity\tmode\theading\tline
+stores\tsearch\tindex_fresh\twarning\tprobe\tSearch Engine\tIndex is fresh
+stores\tsearch\tcluster_green\tcritical\tprobe\tSearch Engine\tCluster is green
+stores\tsearch\thealth\tcritical\tprobe\tSearch Engine\tHealth check endpoint responds
+money\tbilling\thealth\tcritical\tprobe\tBilling\tHealth check endpoint responds
+money\tbilling\tinvoices_sent\tcritical\tevidence\tBilling\tInvoices are sent
+"""
+
+SEARCH = '''\
+"""Search Engine"""
+
+from exporter.collector import CRITICAL, WARNING, Collector, NoTarget, Result, SectionSettings, item, ok
+
+
+class Search(Collector[SectionSettings, NoTarget]):
+    """Verifies the search engine."""
+
+    @item("Index is fresh", severity=WARNING, needs=("a user",))
+    async def index_fresh(self) -> Result:
+        """Stale results mislead."""
+        return ok("It is.")
+'''
+
+CLIENTS = '''\
+from exporter.collector import Client, Options
+
+
+class Engine(Client[Options]):
+    """A connection."""
+
+    name = "engine"
+    Settings = Options
+'''
+
+Install = Callable[..., str]
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Write a package of collectors (by path below it, changed from a good one) and return its name."""
+
+    def write(changes: Mapping[str, str] | None = None) -> str:
+        name = f"collectors_{os.getpid()}_{next(_numbers)}"
+        contents = {
+            "__init__.py": "",
+            "checklist.md": CHECKLIST,
+            "catalogue.tsv": CATALOGUE,
+            "stores/__init__.py": "",
+            "stores/search.py": SEARCH,
+            "stores/helper.py": "",
+            "clients/__init__.py": "",
+            "clients/engine.py": CLIENTS,
+            **(changes or {}),
+        }
+        for path, content in contents.items():
+            file = tmp_path / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
+        monkeypatch.syspath_prepend(tmp_path)
+        importlib.invalidate_caches()
+        return name
+
+    return write
+
+
+def test_installed_collectors_are_a_catalogue_of_the_bundled_checklist() -> None:
+    catalogue = Catalogue.load()
+    bindings = catalogue.bind(catalogue.checklist)
+    assert [binding.entry for binding in bindings] == list(catalogue.entries.values())
+    assert [binding.number for binding in bindings] == [line.number for line in catalogue.checklist.lines]
+    assert len(catalogue.sections) == 34
+    entry = catalogue.entries["postgresql.slow_query_logging_enabled"]
+    assert (entry.group, entry.severity, entry.mode) == ("infrastructure", Severity.WARNING, Mode.PROBE)
+    assert entry.verified_by == "collectors.infrastructure.postgresql.PostgreSQL.slow_query_logging_enabled"
+    assert "prometheus" in catalogue.clients
+
+
+def test_collectors_items_and_clients_are_found(install: Install) -> None:
+    name = install()
+    catalogue = Catalogue.load(name)
+    assert list(catalogue.collectors) == ["search"]
+    assert catalogue.entries["search.index_fresh"].verified_by == f"{name}.stores.search.Search.index_fresh"
+    assert catalogue.entries["search.cluster_green"].verified_by is None
+    assert catalogue.entries["billing.health"].declared is None
+    assert [client.__qualname__ for client in catalogue.clients.values()] == ["Engine"]
+
+
+def test_heavy_libraries_are_not_imported_for_the_catalogue() -> None:
+    """A section's client library is imported only when that section is configured."""
+    heavy = ["psycopg", "redis", "neo4j", "nats", "qdrant_client", "kubernetes"]
+    code = f"import sys; from exporter.catalogue import Catalogue; Catalogue.load(); print(*({{*{heavy!r}}} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == []
+
+
+CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
+    (
+        {
+            "stores/search.py": SEARCH
+            + '\n    @item("Index is fresh", severity=WARNING)\n    async def twice(self): ...\n'
+        },
+        "{p}.stores.search.Search.twice and index_fresh both verify the line 'Index is fresh'.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("Index is fresh", "Index is old")},
+        "{p}.stores.search.Search.index_fresh quotes 'Index is old', which is no line under 'Search Engine'.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace('"""Search Engine"""', '"""Search"""')},
+        "{p}.stores.search has the docstring 'Search', not the heading 'Search Engine'.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("def index_fresh", "def indexFresh")},
+        "Item name 'indexFresh' is not snake_case.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("def index_fresh", "def index_young")},
+        "{p}.stores.search.Search.index_young has name index_young, the catalogue says index_fresh.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("severity=WARNING", "severity=CRITICAL")},
+        "{p}.stores.search.Search.index_fresh has severity critical, the catalogue says warning.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("severity=WARNING", 'severity=WARNING, mode="derived"')},
+        "{p}.stores.search.Search.index_fresh has mode derived, the catalogue says probe.",
+    ),
+    (
+        {"stores/search.py": SEARCH.replace("severity=WARNING", 'severity=WARNING, mode="evidence"')},
+        "{p}.stores.search.Search.index_fresh has mode evidence without a rule for evidence.",
+    ),
+    (
+        {"stores/search.py": SEARCH + "\n\nclass Second(Search): ...\n"},
+        "{p}.stores.search defines 2 collectors, a section is verified by one.",
+    ),
+    (
+        {"stores/search.py": '"""Search Engine"""\n'},
+        "{p}.stores.search defines 0 collectors, a section is verified by one.",
+    ),
+    (
+        {"stores/cache.py": SEARCH},
+        "{p}.stores.cache.Search verifies section cache, which the catalogue does not have.",
+    ),
+    (
+        {"money/__init__.py": "", "money/search.py": SEARCH, "stores/search.py": SEARCH},
+        "{p}.money.search.Search and {p}.stores.search.Search are both section search.",
+    ),
+    (
+        {"money/__init__.py": "", "money/search.py": SEARCH},
+        "{p}.money.search.Search.index_fresh has group money, the catalogue says stores.",
+    ),
+    (
+        {"clients/other.py": CLIENTS},
+        "{p}.clients.engine.Engine and {p}.clients.other.Engine are both client engine.",
+    ),
+    (
+        {"clients/engine.py": CLIENTS.replace('"engine"', '"The Engine"')},
+        "Client name 'The Engine' is not snake_case.",
+    ),
+    (
+        {"catalogue.tsv": CATALOGUE.replace("\tInvoices are sent", "\tInvoices are paid")},
+        "The catalogue names the line 'Invoices are paid' under 'Billing', which the checklist does not have.",
+    ),
+    (
+        {"catalogue.tsv": CATALOGUE.replace("\tInvoices are sent", "\tInvoices are paid")},
+        "The catalogue gives no name to the line 'Invoices are sent' under 'Billing'.",
+    ),
+    (
+        {"catalogue.tsv": CATALOGUE.replace("invoices_sent", "health")},
+        "The catalogue names 2 lines billing.health.",
+    ),
+    (
+        {"catalogue.tsv": CATALOGUE.replace("money\tbilling", "money\tBilling")},
+        "Section name 'Billing' is not snake_case.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "problem"), CONTRADICTIONS, ids=[problem for _, problem in CONTRADICTIONS])
+def test_contradictions_are_refused(install: Install, changes: dict[str, str], problem: str) -> None:
+    name = install(changes)
+    with pytest.raises(CatalogueError) as caught:
+        Catalogue.load(name)
+    assert problem.format(p=name) in caught.value.problems
+
+
+def own(text: str, package: str) -> list[tuple[str, str, str, int]]:
+    checklist = Checklist.parse(textwrap.dedent(text), "own.md")
+    bindings = Catalogue.load(package).bind(checklist)
+    return [(b.entry.id, b.entry.group, b.line, b.number) for b in bindings]
+
+
+def test_lines_of_an_own_checklist_bind_by_heading_annotation_or_text(install: Install) -> None:
+    text = """\
+    # Launch
+    ## Billing
+    - [ ] Health check endpoint responds
+    ## Everything
+    - [ ] Cluster is green
+    - [ ] The index was built today <!-- item: search.index_fresh -->
+    - [ ] Index is fresh <!-- item: none -->
+    """
+    assert own(text, install()) == [
+        ("billing.health", "money", "Health check endpoint responds", 3),
+        ("search.cluster_green", "stores", "Cluster is green", 5),
+        ("search.index_fresh", "stores", "The index was built today", 6),
+        ("everything.index_is_fresh", "launch", "Index is fresh", 7),
+    ]
+
+
+def test_lines_that_bind_to_nothing_get_names_of_their_own(install: Install) -> None:
+    text = """\
+    # Search
+    - [ ] It's up (≥ 99.9 %)
+    - [ ] It's up! 99 9
+    # Search Engine
+    - [ ] Replicas are in sync
+    # Rollout
+    - [ ] 2 people watch
+    ## Search
+    - [ ] Deep
+    # Größe
+    - [ ] ≥ 5
+    """
+    assert own(text, install()) == [
+        ("search_2.it_s_up_99_9", "search_2", "It's up (≥ 99.9 %)", 2),
+        ("search_2.it_s_up_99_9_2", "search_2", "It's up! 99 9", 3),
+        ("search.replicas_are_in_sync", "search", "Replicas are in sync", 5),
+        ("rollout.line_2_people_watch", "rollout", "2 people watch", 7),
+        ("search_2.deep", "rollout", "Deep", 9),
+        ("gro_e.line_5", "gro_e", "≥ 5", 11),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "# Else\n- [ ] Health check endpoint responds\n",
+            (
+                "own.md:2: 'Health check endpoint responds' could be each of search.health, billing.health: "
+                "add <!-- item: section.item --> behind it to say which (<!-- item: none --> for none)."
+            ),
+        ),
+        (
+            "# Else\n- [ ] Fresh <!-- item: search.index_fesh -->\n",
+            "own.md:2: The annotation names the unknown item 'search.index_fesh'; did you mean 'search.index_fresh'?",
+        ),
+        (
+            "# Else\n- [ ] Fresh <!-- item: x -->\n",
+            "own.md:2: The annotation names the unknown item 'x'.",
+        ),
+        (
+            "# Else\n- [ ] Index is fresh\n- [ ] Index is fresh\n",
+            (
+                "own.md:3: The line stands for search.index_fresh, which line 2 stands for already: "
+                "add <!-- item: section.item --> behind it to say which (<!-- item: none --> for none)."
+            ),
+        ),
+    ],
+)
+def test_lines_that_could_stand_for_several_items_are_refused(install: Install, text: str, problem: str) -> None:
+    with pytest.raises(ChecklistError) as caught:
+        own(text, install())
+    assert str(caught.value) == problem
+
+
+def test_a_custom_line_has_the_place_of_its_section(install: Install) -> None:
+    catalogue = Catalogue.load(install())
+    assert catalogue.place("Search Engine") == ("search", "stores", "Search Engine")
+    assert catalogue.place("search") == ("search", "stores", "Search Engine")
+    assert catalogue.place("Search") == ("search_2", "search_2", "Search")
+    assert catalogue.place("Mail") == ("mail", "mail", "Mail")
+
+
+@given(st.text())
+def test_a_slug_is_a_name(text: str) -> None:
+    assert slug(text).replace("_", "").isalnum()
+    assert slug(text).isascii()
+    assert slug(text)[0].islower()
+    assert len(slug(text)) <= 85
+
+
+FOREIGN = '''\
+"""Search"""
+
+from exporter.collector import CRITICAL, Collector, NoTarget, Result, SectionSettings, item, ok
+
+
+class Search(Collector[SectionSettings, NoTarget]):
+    """Verifies a search engine."""
+
+    @item("Index is fresh", severity=CRITICAL)
+    async def index_fresh(self) -> Result:
+        """Stale results mislead."""
+        return ok("It is.")
+'''
+
+SHOW = """
+import json, sys
+from exporter.catalogue import Catalogue, CatalogueError
+from exporter.checklist import Checklist
+
+try:
+    catalogue = Catalogue.load()
+except CatalogueError as error:
+    sys.exit("\\n".join(error.problems))
+bindings = catalogue.bind(Checklist.parse(sys.argv[1], "own.md"))
+print(*((b.entry.id, str(b.entry.severity), b.entry.verified_by) for b in bindings))
+"""
+
+
+def with_package(
+    tmp_path: Path, modules: Mapping[str, str], points: str, checklist: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the catalogue in a process that has a second distribution installed, with these entry points."""
+    for name, content in modules.items():
+        (tmp_path / f"{name}.py").write_text(content)
+    metadata = tmp_path / "search_checks-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: search-checks\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[checklist_exporter.collectors]\n{points}\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", SHOW, checklist]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("point", ["search = search_checks:Search", "search = search_checks"])
+def test_another_package_brings_a_section(tmp_path: Path, point: str) -> None:
+    done = with_package(tmp_path, {"search_checks": FOREIGN}, point, "# Search\n- [ ] Index is fresh\n- [ ] other\n")
+    assert done.stdout.strip() == (
+        "('search_checks.index_fresh', 'critical', 'search_checks.Search.index_fresh') "
+        "('search_checks.other', 'warning', None)"
+    ), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("modules", "points", "problem"),
+    [
+        ({}, "x = absent", "Entry point 'x' (absent) cannot be loaded: No module named 'absent'."),
+        ({"m": "class (:\n"}, "x = m", "Entry point 'x' (m) cannot be loaded: invalid syntax (m.py, line 1)."),
+        ({"m": ""}, "x = m:X", "Entry point 'x' (m:X) cannot be loaded: module 'm' has no attribute 'X'."),
+        ({"m": ""}, "x = m", "Entry point 'x' (m) is not a collector, nor a module that defines one."),
+        ({"m": "X = 1"}, "x = m:X", "Entry point 'x' (m:X) is not a collector, nor a module that defines one."),
+        (
+            {"m": FOREIGN.replace('"""Search"""\n', "")},
+            "x = m:Search",
+            "m has no docstring, which would be the heading of its section.",
+        ),
+        ({"M": FOREIGN}, "x = M:Search", "Section name 'M' is not snake_case."),
+        (
+            {
+                "redis_": FOREIGN,
+                "m": "from redis_ import Search as S\nclass Search(S):\n section = classmethod(lambda c: 'redis')",
+            },
+            "x = m:Search",
+            "collectors.infrastructure.redis.Redis and m.Search are both section redis.",
+        ),
+    ],
+)
+def test_bad_entry_points_are_refused(tmp_path: Path, modules: dict[str, str], points: str, problem: str) -> None:
+    done = with_package(tmp_path, modules, points, "# A\n- [ ] a\n")
+    assert done.returncode == 1
+    assert problem in done.stderr.splitlines()
