@@ -42,6 +42,7 @@ _SKEW = timedelta(minutes=5)  # clocks of those who attest may be off by that mu
 _REDIRECTS = (301, 302, 303, 307, 308)
 _LOGIN = re.compile(r"/(?:login|log-in|signin|sign-in|sso|saml2?|oauth2?|auth|authorize)(?:[/.]|$)", re.IGNORECASE)
 _PASSWORD = re.compile(rb"<input\b[^<>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
+_CONNECTIONS = 4
 _MAX_PAGE = 4 * 2**20
 _MAX_ARTIFACT = 16 * 2**20
 
@@ -117,7 +118,8 @@ class Evidence:
         self.allowed_signers = allowed_signers
         self._now = now
         self._expiring_within = expiring_within
-        self._hosts = [Http(host) for host in hosts]
+        self._hosts = [Http(host, connections=_CONNECTIONS) for host in hosts]
+        self._places = asyncio.Semaphore(_CONNECTIONS)  # a request's time must not pass while it waits for a connection
         self._known = _Known("No evidence folder is configured.", {})
         self.refresh()
 
@@ -291,7 +293,8 @@ class Evidence:
         asked = url
         for _ in range(4):
             http, path = self._below(url)
-            reply = await http.get(path, expect=None, max_bytes=limit)
+            async with self._places:
+                reply = await http.get(path, expect=None, max_bytes=limit)
             if reply.status not in _REDIRECTS or "location" not in reply.headers:
                 break
             url = _redirected(url, reply.headers["location"])

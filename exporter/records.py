@@ -25,6 +25,7 @@ from exporter.options import Options
 from exporter.yaml import Node, YamlError, load_yaml_all, read_bounded
 
 __all__ = [
+    "ADDRESS",
     "MAX_RECORD_BYTES",
     "PRINTABLE",
     "Artifact",
@@ -45,6 +46,7 @@ MAX_RECORD_BYTES = 256 * 1024
 MAX_FILES = 10_000
 
 PRINTABLE = re.compile(r"[!-~]{0,8000}")  # all that may stand in an address
+ADDRESS = re.compile(r"^https?://[!-~]{1,1990}$")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)")
 
@@ -92,7 +94,7 @@ FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,250}$")]
 class Link(Options):
     """A page that shows what the record says."""
 
-    url: str = Field(pattern=r"^https?://[!-~]+$", max_length=2000, description="Address of the page.")
+    url: str = Field(pattern=ADDRESS.pattern, description="Address of the page.")
     must_contain: str | None = Field(
         None, min_length=1, description="Text that the page must have, so that no other page is taken for it."
     )
@@ -102,7 +104,7 @@ class Artifact(Options):
     """The document itself, pinned by its hash."""
 
     path: FileName | None = Field(None, description="File, relative to the record's folder.")
-    url: str | None = Field(None, pattern=r"^https?://[!-~]+$", max_length=2000, description="Address of the file.")
+    url: str | None = Field(None, pattern=ADDRESS.pattern, description="Address of the file.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its bytes, in lower-case hexadecimal.")
     kind: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$", description="What it is, such as roster.")
 

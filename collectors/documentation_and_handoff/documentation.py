@@ -26,7 +26,7 @@ from exporter.collector import (
 )
 from exporter.evidence import EvidenceRule, Record
 from exporter.options import Duration
-from exporter.records import Link
+from exporter.records import ADDRESS, Link
 
 _LINKED = EvidenceRule(valid_for=timedelta(days=180), links=1)
 _NEEDS = ("evidence", "evidence.hosts for the pages it links")
@@ -96,9 +96,7 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
 
     async def _runbooks(self) -> Result:
         rules = await self.critical_rules()
-        links = tuple(
-            Link(url=url) for url in dict.fromkeys(map(_runbook, rules)) if url.startswith(("http:", "https:"))
-        )
+        links = (Link(url=url) for url in dict.fromkeys(map(_runbook, rules)) if ADDRESS.match(url) and "{{" not in url)
         return runbooks(rules, self.settings.critical_severities, await self.context.evidence.links(links))
 
     @item("On-call procedures are documented", severity=WARNING, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
@@ -149,21 +147,22 @@ def runbooks(rules: Iterable[Rule], severities: Iterable[str], pages: Iterable[R
         return unknown(
             f"Prometheus has no alerting rule of severity {' or '.join(severities)}, so no runbook was seen."
         )
-    without = dict.fromkeys(rule.name for rule in rules if not _runbook(rule))
+    without = [rule.name for rule in rules if not _runbook(rule)]
+    templates = [rule.name for rule in rules if "{{" in _runbook(rule)]
+    odd = [rule.name for rule in rules if (url := _runbook(rule)) and "{{" not in url and not ADDRESS.match(url)]
     results = [page for page in pages if not page.status.is_ok]
     if without:
         results.append(failed(f"{_named(without)} no runbook_url (critical rules: {len(rules)})."))
-    odd = {rule.name: None for rule in rules if _runbook(rule) and not _runbook(rule).startswith(("http:", "https:"))}
     if odd:
         results.append(failed(f"{_named(odd)} a runbook_url that is no address."))
-    if templates := {rule.name: None for rule in rules if "{{" in _runbook(rule)}:
+    if templates:
         results.append(unknown(f"{_named(templates)} a template as runbook_url, which was not opened."))
     return worst(*results) if results else ok(f"All {len(rules)} critical alerting rules link runbooks that answer.")
 
 
 def _named(rules: Iterable[str]) -> str:
     """`A, B, C and 4 more have`."""
-    names = list(rules)
+    names = list(dict.fromkeys(rules))  # one name may have several rules
     if len(names) == 1:
         return f"Alerting rule {names[0]} has"
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""

@@ -125,7 +125,7 @@ class Training(Collector[TrainingSettings, NoTarget]):
 
 def people(roster: bytes) -> set[str]:
     """Who is on a roster: one person a line, without regard to case; empty lines and those that start with # do not count."""
-    lines = (line.strip().casefold() for line in roster.decode("utf-8", "replace").splitlines())
+    lines = (line.strip().casefold() for line in roster.decode("utf-8-sig", "replace").splitlines())
     return {line for line in lines if line and not line.startswith("#")}
 
 

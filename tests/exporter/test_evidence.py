@@ -638,6 +638,13 @@ async def test_an_endless_page_is_not_read(folder: Folder, no_leftovers: None) -
         await evidence.close()
 
 
+async def test_many_links_do_not_spend_each_others_time(folder: Folder, pages: Pages) -> None:
+    pages.delay = 0.1
+    folder.write(links=[pages.add(f"/{number}") for number in range(40)])
+    result = await folder.judge(hosts=host(pages.url, timeout="800ms"))
+    assert result.status is Status.OK, result.summary
+
+
 async def test_one_bad_link_among_good_ones_is_named(folder: Folder, pages: Pages) -> None:
     folder.write(links=[pages.add("/a"), f"{pages.url}/b", pages.add("/c")])
     result = await folder.judge(hosts=host(pages.url))

@@ -1,6 +1,7 @@
 """A site on loopback whose pages a test decides."""
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,13 +14,14 @@ DENIED: Page = (401, {}, b"")
 
 
 class Pages:
-    """Paths and what they answer; any other path is 404. ``seen`` are the paths that were asked for."""
+    """Paths and what they answer; any other path is 404. ``seen`` are the paths that were asked for, ``delay`` how many seconds each answer takes."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
         self.pages: dict[str, Page] = {}
         self.seen: list[str] = []
         self.authorization: str | None = None
+        self.delay = 0.0
 
     def add(self, path: str, body: str | bytes = "<h1>Here it is.</h1>", status: int = 200, **headers: str) -> str:
         """Serve a page; underscores in names of headers are hyphens. Return its address."""
@@ -40,6 +42,7 @@ def pages() -> Iterator[Pages]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             site.seen.append(self.path)
+            time.sleep(site.delay)
             if site.authorization is not None and self.headers["Authorization"] != site.authorization:
                 status, headers, body = DENIED
             else:
