@@ -68,11 +68,16 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         """One look that tells whether anything at all is missing.
 
         Derived from every other line as it is now: `failed` when any failed, else `unknown` while any was not seen, else `warning`
-        when some are waived, else `ok`. Lines that do not apply and derived lines (this one too) do not count.
+        when some are waived, else `ok`. Lines that do not apply, this one, and that all have signed off, do not count.
 
         Look at the lines that it names.
         """
-        return completed(view for view in self.context.view() if view.planned.mode is not Mode.DERIVED)
+        own = {name for name, declared in self.items().items() if declared.mode is Mode.DERIVED}
+        return completed(
+            view
+            for view in self.context.view()
+            if view.planned.section != self.section() or view.planned.item not in own
+        )
 
     @item("All stakeholders have signed off", severity=CRITICAL, mode=Mode.DERIVED)
     async def all_stakeholders_signed_off(self) -> Result:

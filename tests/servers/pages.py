@@ -14,7 +14,10 @@ DENIED: Page = (401, {}, b"")
 
 
 class Pages:
-    """Paths and what they answer; any other path is 404. ``seen`` are the paths that were asked for, ``delay`` how many seconds each answer takes."""
+    """Paths and what they answer; any other path is 404.
+
+    ``seen`` are the paths that were asked for, ``delay`` how many seconds each answer takes.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}"

@@ -1,0 +1,215 @@
+"""The final checklist: what is derived from all other lines, and what evidence says of the launch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
+from exporter.collector import Result, Status, failed, ok, unknown, warning
+from exporter.plan import PlannedItem, Waiver
+from exporter.state import State
+from tests.collectors.evidence import NOW, Folder, each, folder
+from tests.exporter.samples import Clock, catalogue, planned, see, state
+from tests.servers import faults
+from tests.servers.pages import Pages
+from tests.support import verify
+
+ROLES = ("technical_lead", "security_lead", "operations_lead", "qa_lead", "product_owner", "executive_sponsor")
+
+LAUNCH = "2026-10-14 10:00 to 2026-10-15 00:00"
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
+    async for made in folder("final_checklist", tmp_path):
+        made.hosts = [pages.url]
+        yield made
+
+
+async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
+    options = FinalChecklistSettings.model_validate_json(json.dumps(settings, default=str))
+    return (await verify(FinalChecklist, options, items=(item,), **evidence.context))[item].result
+
+
+# Derived
+
+
+async def derived(item: str, known: State) -> Result:
+    found = await verify(
+        FinalChecklist, FinalChecklistSettings(), items=(item,), view=lambda: tuple(known.views()), now=Clock(NOW)
+    )
+    return found[item].result
+
+
+async def known(results: Mapping[str, Result], *items: PlannedItem) -> State:
+    """A state of these lines, or of the six sign-offs, with these results."""
+    clock = Clock(NOW)
+    made = state(*(items or (planned("signatories", role) for role in ROLES)), clock=clock)
+    await see(made, clock, "signatories", results)
+    return made
+
+
+@pytest.mark.parametrize(
+    "item",
+    each(
+        "final_checklist",
+        ("all_items_completed", "all_stakeholders_signed_off"),
+        *("ok", "warning", "failed", "unknown"),
+    ),
+)
+async def test_lines_derived_from_others_are_as_bad_as_the_worst(item: str) -> None:
+    fine = dict.fromkeys(ROLES, ok("Signed."))
+    for results, status, summary in (
+        (
+            {},
+            Status.UNKNOWN,
+            f"6 of 6 lines were not seen: {', '.join(f'signatories.{role}' for role in ROLES[:5])} and 1 more.",
+        ),
+        (fine | {"qa_lead": unknown("?")}, Status.UNKNOWN, "1 of 6 lines were not seen: signatories.qa_lead."),
+        (fine | {"qa_lead": failed("!")}, Status.FAILED, "1 of 6 lines failed: signatories.qa_lead."),
+        (
+            {"qa_lead": failed("!")},
+            Status.FAILED,
+            "1 of 6 lines failed: signatories.qa_lead. 5 more could not be seen.",
+        ),
+        (fine | {"qa_lead": warning("soon")}, Status.OK, "All 6 lines are true."),
+        (fine, Status.OK, "All 6 lines are true."),
+    ):
+        result = await derived(item, await known(results))
+        assert (result.status, result.summary) == (status, summary)
+    waiver = Waiver("She is away.", "platform", date(2026, 12, 31))
+    items = [planned("signatories", role, waiver=waiver if role == "qa_lead" else None) for role in ROLES]
+    result = await derived(item, await known(fine | {"qa_lead": failed("!")}, *items))
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "5 of 6 lines are true, waived are signatories.qa_lead.",
+    )
+    assert result.measurements == {"failed_items": 0, "unknown_items": 0, "waived_items": 1}
+
+
+async def test_lines_that_do_not_apply_do_not_count() -> None:
+    items = [
+        planned("signatories", role, not_applicable="No sponsor." if "sponsor" in role else None) for role in ROLES
+    ]
+    made = await known({role: ok("Signed.") for role in ROLES if "sponsor" not in role}, *items)
+    for item in ("all_items_completed", "all_stakeholders_signed_off"):
+        assert (await derived(item, made)).summary == "All 5 lines are true."
+
+
+async def test_nothing_to_look_at_is_no_proof() -> None:
+    for made in (state(), state(planned("signatories", "qa_lead", not_applicable="Nobody signs."))):
+        for item in ("all_items_completed", "all_stakeholders_signed_off"):
+            result = await derived(item, made)
+            assert (result.status, result.summary) == (
+                Status.UNKNOWN,
+                "The checklist has no such lines, so nothing was seen.",
+            )
+
+
+async def test_the_whole_checklist_completes_without_waiting_for_itself() -> None:
+    clock = Clock(NOW)
+    lines = catalogue()
+    made = state(*lines, clock=clock)
+    for section in {line.section for line in lines} - {"final_checklist"}:
+        await see(made, clock, section, {line.item: ok("Seen.") for line in lines if line.section == section})
+    rest = [line.item for line in lines if line.section == "final_checklist"]
+    await see(made, clock, "final_checklist", {item: ok("Seen.") for item in rest if not item.startswith("all_s")})
+    await see(made, clock, "final_checklist", {"all_items_completed": unknown("Not yet.")})
+    result = await derived("all_items_completed", made)
+    assert (result.status, result.summary) == (Status.OK, "All 203 lines are true.")
+    clock.advance(hours=1)
+    assert (await derived("all_items_completed", made)).status is Status.UNKNOWN
+
+
+# Evidence
+
+
+@pytest.mark.verifies("final_checklist.launch_window_confirmed", "ok")
+@pytest.mark.verifies("final_checklist.launch_window_confirmed", "failed")
+@pytest.mark.verifies("final_checklist.launch_window_confirmed", "unknown")
+async def test_a_launch_window_is_free_of_freezes(evidence: Folder) -> None:
+    item = "launch_window_confirmed"
+    assert (await seen(evidence, item)).summary == "There is no evidence for final_checklist.launch_window_confirmed."
+    evidence.record(item)
+    result = await seen(evidence, item)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "The record names no window (window: {start: …, end: …}).",
+    )
+    evidence.record(item, window={"start": "2026-10-14T12:00:00+02:00", "end": "2026-10-14"})
+    result = await seen(evidence, item)
+    assert result.status is Status.OK
+    assert result.summary.endswith(f"The launch window is {LAUNCH} UTC.")
+    assert result.measurements == {"seconds_until_window": 22 * 3600}
+    freeze = {"start": date(2026, 10, 14), "end": date(2026, 10, 20), "reason": "Autumn sale."}
+    result = await seen(evidence, item, freezes=(freeze,))
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"The launch window {LAUNCH} UTC is in a freeze from 2026-10-14 to 2026-10-20: Autumn sale.",
+    )
+    before = freeze | {"start": date(2026, 10, 1), "end": date(2026, 10, 13)}
+    assert (await seen(evidence, item, freezes=(before, freeze | {"start": date(2026, 10, 15)}))).status is Status.OK
+    evidence.clock.advance(days=60)
+    result = await seen(evidence, item)
+    assert result.status is Status.OK
+    assert result.summary.endswith(f"The launch window was {LAUNCH} UTC.")
+    evidence.tear(item)
+    assert (await seen(evidence, item)).status is Status.UNKNOWN
+
+
+def test_a_freeze_ends_after_it_begins() -> None:
+    with pytest.raises(ValueError, match="expected an end after the start"):
+        FinalChecklistSettings.model_validate_json(
+            '{"freezes": [{"start": "2026-10-02", "end": "2026-10-01", "reason": "Sale."}]}'
+        )
+
+
+@pytest.mark.verifies("final_checklist.communication_plan_ready", "ok")
+@pytest.mark.verifies("final_checklist.communication_plan_ready", "failed")
+@pytest.mark.verifies("final_checklist.communication_plan_ready", "unknown")
+async def test_a_communication_plan_has_what_it_takes_and_answers(evidence: Folder, pages: Pages) -> None:
+    item = "communication_plan_ready"
+    complete = {"channels": 3, "contacts": 5, "templates": 4}
+    link = pages.add("/plan")
+    assert (await seen(evidence, item)).status is Status.FAILED
+    evidence.record(item, links=[link], measured=complete)
+    result = await seen(evidence, item)
+    assert result.status is Status.OK
+    assert result.summary.endswith(f"{link} answers. The communication plan has channels, contacts and templates.")
+    for missing in complete:
+        evidence.record(item, links=[link], measured=complete | {missing: 0})
+        result = await seen(evidence, item)
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            f"The communication plan measures no {missing} (at least one of each wanted).",
+        )
+    evidence.record(item, links=[], measured=complete)
+    assert (await seen(evidence, item)).status is Status.FAILED
+    evidence.record(item, links=[link], measured=complete, on="2026-07-01")
+    assert "expired 14 days ago (2026-09-28)." in (await seen(evidence, item)).summary
+    evidence.record(item, links=[link], measured=complete)
+    pages.add("/plan", status=403)
+    assert (await seen(evidence, item)).status is Status.UNKNOWN
+
+
+async def test_a_status_page_must_answer(evidence: Folder, pages: Pages, no_leftovers: None) -> None:
+    item = "communication_plan_ready"
+    evidence.record(item, links=[pages.add("/plan")], measured={"channels": 1, "contacts": 1, "templates": 1})
+    status = {"url": pages.add("/status")}
+    result = await seen(evidence, item, status_page=status)
+    assert result.status is Status.OK
+    assert f"The status page {status['url']} answers." in result.summary
+    pages.add("/status", status=502)
+    result = await seen(evidence, item, status_page=status)
+    assert result.status is Status.UNKNOWN
+    assert "/status answered 502" in result.summary
+    async with faults.refused() as (name, port):
+        result = await seen(evidence, item, status_page={"url": f"http://{name}:{port}"})
+        assert result.status is Status.UNKNOWN
+    await evidence.close()
