@@ -73,11 +73,13 @@ async def attest(
     given = {name: value for name, value in given.items() if value is not None}
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
     path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
-    if not path.resolve().is_relative_to(situation.folder.resolve()) or path.suffix not in (".yaml", ".yml"):
+    if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml"):
         raise NotAttested(f"{path.name} is no .yaml file in the evidence folder.")
     if path.exists():
         raise NotAttested(f"{path} exists already and was left as it is; choose another file.")
     if isinstance(artifact := written.get("artifact"), str):
+        if not _inside(path.parent / artifact, situation.folder):
+            raise NotAttested(f"Artifact {artifact} is not in the evidence folder.")
         written["artifact"] = _pinned(path.parent, artifact)
     record, content = _record(written, path.name)
     if rule.signed_by_role is not None and key is None:
@@ -90,16 +92,15 @@ async def attest(
     return Attested(path, signature, record, worth)
 
 
-def _completed(written: dict[str, Any], situation: Situation, rule: EvidenceRule, ask: Ask | None) -> dict[str, Any]:
-    """What is written, with what the situation tells and what had to be asked for."""
+def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRule, ask: Ask | None) -> dict[str, Any]:
+    """What is written: what is given, what the situation tells, and what had to be asked for."""
 
-    def need(name: str, wanted: str) -> None:
-        if written.get(name):
-            return
+    def needed(name: str, wanted: str) -> str:
         if ask is None or not (answer := ask(name, wanted).strip()):
             raise NotAttested(f"{name} is missing: {wanted}.")
-        written[name] = answer
+        return answer
 
+    written = dict(given)
     written.setdefault("on", f"{situation.now:%Y-%m-%dT%H:%M:%SZ}")
     if situation.environment:
         written.setdefault("environment", situation.environment)
@@ -107,21 +108,42 @@ def _completed(written: dict[str, Any], situation: Situation, rule: EvidenceRule
         written.setdefault("release", situation.release)
     if rule.signed_by_role is not None:
         written.setdefault("role", rule.signed_by_role)
-    need("result", "passed or failed")
-    need("by", "who attests it, as in allowed_signers when signed")
-    if rule.bound_to_release:
-        need("release", "the release that it is about")
-    if rule.artifact:
-        need("artifact", "path of the document, in the evidence folder")
+    for name, wanted in _texts(rule):
+        written[name] = written.get(name) or needed(name, wanted)
+    if rule.window and "window" not in written:
+        written["window"] = {
+            "start": needed("window.start", "when the period begins, a date or a time with its offset"),
+            "end": needed("window.end", "when it is over; a date counts to its end"),
+        }
+    measured = dict(written.get("measured", {}))
+    for name in rule.measured:
+        measured[name] = measured[name] if name in measured else _number(name, needed(f"measured.{name}", "a number"))
     links = list(written.get("links", ()))
     while len(links) < rule.links:
-        wanted = f"address of a page that shows it ({len(links) + 1} of {rule.links})"
-        if ask is None or not (answer := ask("links", wanted).strip()):
-            raise NotAttested(f"links is missing: {wanted}.")
-        links.append(answer)
-    if links:
-        written["links"] = links
-    return written
+        links.append(needed("links", f"address of a page that shows it ({len(links) + 1} of {rule.links})"))
+    return written | ({"measured": measured} if measured else {}) | ({"links": links} if links else {})
+
+
+def _texts(rule: EvidenceRule) -> Iterator[tuple[str, str]]:
+    """The keys whose values are texts that cannot be left out, and what is wanted of them."""
+    yield "result", "passed or failed"
+    yield "by", "who attests it, as in allowed_signers when signed"
+    if rule.bound_to_release:
+        yield "release", "the release that it is about"
+    if rule.artifact:
+        yield "artifact", "path of the document, in the evidence folder"
+
+
+def _number(name: str, answer: str) -> float:
+    try:
+        number = float(answer)
+    except ValueError:
+        raise NotAttested(f"measured.{name} is {answer!r}, a number was wanted.") from None
+    return int(number) if number.is_integer() else number
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _pinned(folder: Path, path: str) -> dict[str, str]:

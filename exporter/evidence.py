@@ -57,14 +57,16 @@ class EvidenceRule:
 
     `valid_for` is how long a record holds at most. With `signed_by_role` it takes a signature by a key that allowed_signers lists
     both for the person and for the role. With `bound_to_release` it holds for the running release alone. `links` is how many
-    links it needs at least; `artifact` whether it needs the document itself.
+    links it needs at least, `measured` the numbers; `artifact` whether it needs the document itself, `window` whether a period.
     """
 
     valid_for: timedelta
     signed_by_role: str | None = None
     bound_to_release: bool = False
     links: int = 0
+    measured: tuple[str, ...] = ()
     artifact: bool = False
+    window: bool = False
 
 
 @dataclass(frozen=True)
@@ -371,6 +373,10 @@ def _lacking(record: Record, rule: EvidenceRule) -> str | None:
         return f"is signed {f'as {record.role}' if record.role else 'without a role'} (wanted {rule.signed_by_role})"
     if (links := len({link.url for link in record.links})) < rule.links:
         return f"has {links} links (at least {rule.links} wanted)"
+    if missing := [name for name in rule.measured if name not in record.measured]:
+        return f"does not measure {' and '.join(missing)}"
+    if rule.window and record.window is None:
+        return "names no window"
     return "names no artifact" if rule.artifact and record.artifact is None else None
 
 

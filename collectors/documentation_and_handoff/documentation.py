@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import Field
@@ -109,7 +110,13 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
         """
         return await self.attested("on_call_documented")
 
-    @item("Escalation paths are defined", severity=WARNING, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
+    @item(
+        "Escalation paths are defined",
+        severity=WARNING,
+        mode=Mode.EVIDENCE,
+        needs=_NEEDS,
+        evidence=replace(_LINKED, measured=("levels",)),
+    )
     async def escalation_paths_defined(self) -> Result:
         """When the first person does not answer or cannot help, the next one must be known.
 
@@ -119,9 +126,9 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
         Define a second level, and attest it with `measured: {levels: 2}`.
         """
         attested = await self.attested("escalation_paths_defined")
-        return worst(
-            attested, *(escalation(record, self.settings.min_escalation_levels) for record in attested.evidence)
-        )
+        if not attested.status.is_ok:
+            return attested
+        return worst(attested, escalation(attested.evidence[0], self.settings.min_escalation_levels))
 
     @item("Knowledge base articles are created", severity=INFO, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
     async def knowledge_base_created(self) -> Result:
@@ -133,7 +140,9 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
         Write the articles, and attest it with their addresses as `links`.
         """
         attested = await self.attested("knowledge_base_created")
-        return worst(attested, *(articles(record, self.settings.min_articles) for record in attested.evidence))
+        if not attested.status.is_ok:
+            return attested
+        return worst(attested, articles(attested.evidence[0], self.settings.min_articles))
 
 
 def _runbook(rule: Rule) -> str:
@@ -171,9 +180,7 @@ def _named(rules: Iterable[str]) -> str:
 
 def escalation(record: Record, wanted: int) -> Result:
     """Whether the escalation path has enough levels."""
-    levels = record.measured.get("levels")
-    if levels is None:
-        return failed("The record does not measure the levels of the escalation path (measured: {levels: …}).")
+    levels = record.measured["levels"]
     if levels < wanted:
         return failed(
             f"The escalation path has {levels:g} levels (at least {wanted} wanted).", escalation_levels=levels

@@ -22,7 +22,7 @@ from exporter.collector import (
 from exporter.evidence import EvidenceRule, Record
 from exporter.options import Duration
 
-_TRAINING = EvidenceRule(valid_for=timedelta(days=365), links=1, artifact=True)
+_TRAINING = EvidenceRule(valid_for=timedelta(days=365), links=1, measured=("trained", "total"), artifact=True)
 _NEEDS = ("evidence", "evidence.hosts for the material it links")
 
 
@@ -118,7 +118,7 @@ class Training(Collector[TrainingSettings, NoTarget]):
         attested = await self.attested(name)
         if not attested.status.is_ok:
             return attested
-        (record,) = attested.evidence
+        record = attested.evidence[0]
         roster = await self.context.evidence.artifact(record)
         return worst(attested, training(record, people(roster), self.settings.min_trained))
 
@@ -131,9 +131,7 @@ def people(roster: bytes) -> set[str]:
 
 def training(record: Record, trained: set[str], min_trained: float) -> Result:
     """Whether enough people are trained, as the roster and the record's numbers agree."""
-    said, total = record.measured.get("trained"), record.measured.get("total")
-    if said is None or total is None:
-        return failed("The record does not measure who was trained (measured: {trained: …, total: …}).")
+    said, total = record.measured["trained"], record.measured["total"]
     if said != len(trained):
         return failed(f"The roster names {len(trained)} people, the record says that {said:g} were trained.")
     if total < 1 or said > total:

@@ -27,7 +27,7 @@ from exporter.collector import (
 from exporter.evidence import EvidenceRule, Record
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
-from exporter.records import Moment, end_of, start_of
+from exporter.records import Moment, Window, end_of, start_of
 from exporter.state import ItemView
 
 _PLANNED = ("channels", "contacts", "templates")
@@ -94,7 +94,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         severity=WARNING,
         mode=Mode.EVIDENCE,
         needs=("evidence",),
-        evidence=EvidenceRule(valid_for=timedelta(days=365)),
+        evidence=EvidenceRule(valid_for=timedelta(days=365), window=True),
     )
     async def launch_window_confirmed(self) -> Result:
         """Everyone must expect the launch at the same time, and nobody may have frozen changes then.
@@ -105,15 +105,17 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         Agree on a window, and attest it with `window: {start: …, end: …}`.
         """
         attested = await self.attested("launch_window_confirmed")
-        windows = (launch_window(record, self.settings.freezes, self.context.now()) for record in attested.evidence)
-        return worst(attested, *windows)
+        window = attested.evidence[0].window if attested.status.is_ok else None
+        if window is None:
+            return attested
+        return worst(attested, launch_window(window, self.settings.freezes, self.context.now()))
 
     @item(
         "Communication plan is ready",
         severity=WARNING,
         mode=Mode.EVIDENCE,
         needs=("evidence", "evidence.hosts for the plan"),
-        evidence=EvidenceRule(valid_for=timedelta(days=90), links=1),
+        evidence=EvidenceRule(valid_for=timedelta(days=90), links=1, measured=_PLANNED),
     )
     async def communication_plan_ready(self) -> Result:
         """When something goes wrong, users should hear it from you first, in words that were thought about before.
@@ -129,7 +131,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
 
     async def _plan(self) -> Result:
         attested = await self.attested("communication_plan_ready")
-        return worst(attested, *map(communication_plan, attested.evidence))
+        return worst(attested, communication_plan(attested.evidence[0])) if attested.status.is_ok else attested
 
     async def _status_page(self, page: HttpSettings) -> Result:
         http = Http(page)
@@ -165,11 +167,9 @@ def _named(views: Sequence[ItemView], most: int = 5) -> str:
     return ", ".join(view.planned.id for view in views[:most]) + more
 
 
-def launch_window(record: Record, freezes: Iterable[Freeze], now: datetime) -> Result:
-    """Whether the record's window is free of freezes, or has passed."""
-    if record.window is None:
-        return failed("The record names no window (window: {start: …, end: …}).")
-    start, end = start_of(record.window.start), end_of(record.window.end)
+def launch_window(window: Window, freezes: Iterable[Freeze], now: datetime) -> Result:
+    """Whether the window is free of freezes, or has passed."""
+    start, end = start_of(window.start), end_of(window.end)
     told = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
     for freeze in freezes:
         if start < end_of(freeze.end) and start_of(freeze.start) < end:
@@ -183,7 +183,6 @@ def launch_window(record: Record, freezes: Iterable[Freeze], now: datetime) -> R
 
 def communication_plan(record: Record) -> Result:
     """Whether the plan has channels, contacts and templates."""
-    missing = [name for name in _PLANNED if record.measured.get(name, 0) < 1]
-    if missing:
-        return failed(f"The communication plan measures no {', '.join(missing)} (at least one of each wanted).")
+    if missing := [name for name in _PLANNED if record.measured[name] < 1]:
+        return failed(f"The communication plan has no {' and no '.join(missing)} (at least one of each wanted).")
     return ok("The communication plan has channels, contacts and templates.")

@@ -76,18 +76,28 @@ async def test_a_record_is_written_as_a_person_would_and_read_back(situation: Si
 async def test_what_is_missing_is_asked_for(situation: Situation) -> None:
     (situation.folder).mkdir()
     (situation.folder / "roster").write_bytes(b"alice\n")
-    rule = EvidenceRule(valid_for=timedelta(days=30), bound_to_release=True, links=2, artifact=True)
+    rule = EvidenceRule(
+        timedelta(days=30), bound_to_release=True, links=2, measured=("a", "b", "c"), artifact=True, window=True
+    )
     answers = {
         "result": ["passed"],
         "by": [" quinn@example.com "],
         "release": ["1.4.2"],
         "artifact": ["roster"],
+        "window.start": ["2026-10-20"],
+        "window.end": ["2026-10-21"],
+        "measured.b": ["3"],
+        "measured.c": ["0.5"],
         "links": ["https://wiki.example.com/b"],
     }
     terminal = Terminal(answers)
     unreleased = Situation(situation.folder, NOON)
-    attested = await attest(unreleased, "a.b", rule, {"links": ["https://wiki.example.com/a"]}, ask=terminal)
-    assert [key for key, _ in terminal.asked] == ["result", "by", "release", "artifact", "links"]
+    given = {"links": ["https://wiki.example.com/a"], "measured": {"a": 1}}
+    attested = await attest(unreleased, "a.b", rule, given, ask=terminal)
+    assert [key for key, _ in terminal.asked] == list(answers)
+    assert attested.record.measured == {"a": 1, "b": 3, "c": 0.5}
+    assert "  b: 3\n" in attested.path.read_text()
+    assert str(attested.record.window) == "start=datetime.date(2026, 10, 20) end=datetime.date(2026, 10, 21)"
     assert terminal.asked[-1][1] == "address of a page that shows it (2 of 2)"
     assert attested.record.by == "quinn@example.com"
     assert attested.record.environment is None
@@ -103,6 +113,9 @@ async def test_what_is_missing_is_asked_for(situation: Situation) -> None:
         (PLAIN, {"result": "passed"}, "by is missing: who attests it, as in allowed_signers when signed."),
         (EvidenceRule(timedelta(1), links=1), GIVEN, "links is missing: address of a page that shows it (1 of 1)."),
         (EvidenceRule(timedelta(1), artifact=True), GIVEN, "artifact is missing: path of the document"),
+        (EvidenceRule(timedelta(1), measured=("levels",)), GIVEN, "measured.levels is missing: a number."),
+        (EvidenceRule(timedelta(1), window=True), GIVEN, "window.start is missing: when the period begins"),
+        (PLAIN, GIVEN | {"artifact": "/etc/passwd"}, "Artifact /etc/passwd is not in the evidence folder."),
         (PLAIN, GIVEN | {"artifact": "missing"}, "Artifact missing cannot be read: No such file or directory."),
         (
             PLAIN,
@@ -123,6 +136,12 @@ async def test_without_what_it_takes_nothing_is_written(
     assert files(situation) == []
     with pytest.raises(NotAttested):
         await attest(situation, "a.b", rule, given, ask=lambda key, wanted: " ")
+
+
+async def test_an_answer_that_is_no_number_is_refused(situation: Situation) -> None:
+    rule = EvidenceRule(timedelta(1), measured=("levels",))
+    with pytest.raises(NotAttested, match=r"measured\.levels is 'two', a number was wanted"):
+        await attest(situation, "a.b", rule, GIVEN, ask=lambda key, wanted: "two")
 
 
 @pytest.mark.parametrize("file", ["../a.yaml", "/tmp/a.yaml", "a.txt"])

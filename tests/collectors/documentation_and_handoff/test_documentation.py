@@ -80,7 +80,7 @@ async def test_documents_without_a_link_or_looked_at_too_long_ago_fail(
     ("measured", "summary"),
     [
         ({"levels": 1}, "The escalation path has 1 levels (at least 2 wanted)."),
-        ({}, "The record does not measure the levels of the escalation path"),
+        ({}, "Evidence for documentation.escalation_paths_defined does not measure levels."),
     ],
 )
 async def test_an_escalation_path_takes_two_levels(

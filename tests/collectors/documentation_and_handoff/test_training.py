@@ -69,8 +69,8 @@ async def test_a_team_that_is_trained_and_one_that_is_not_and_one_that_is_not_se
         ),
         ({"measured": {"trained": 9, "total": 8}}, "The record says that 9 of 8 people were trained."),
         ({"measured": {"trained": 0, "total": 0}, "roster": "# nobody yet\n"}, "says that 0 of 0 people were trained."),
-        ({"measured": {"trained": 9}}, "The record does not measure who was trained"),
-        ({"measured": None}, "The record does not measure who was trained"),
+        ({"measured": {"trained": 9}}, "Evidence for training.security_trained does not measure total."),
+        ({"measured": None}, "Evidence for training.security_trained does not measure trained and total."),
         ({"roster": "A@example.com\n a@EXAMPLE.com \n"}, "The roster names 1 people, the record says that 9"),
         (
             {"by": "Member-3@example.com"},

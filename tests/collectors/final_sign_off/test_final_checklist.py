@@ -140,7 +140,7 @@ async def test_a_launch_window_is_free_of_freezes(evidence: Folder) -> None:
     result = await seen(evidence, item)
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "The record names no window (window: {start: …, end: …}).",
+        "Evidence for final_checklist.launch_window_confirmed names no window.",
     )
     evidence.record(item, window={"start": "2026-10-14T12:00:00+02:00", "end": "2026-10-14"})
     result = await seen(evidence, item)
@@ -187,7 +187,7 @@ async def test_a_communication_plan_has_what_it_takes_and_answers(evidence: Fold
         result = await seen(evidence, item)
         assert (result.status, result.summary) == (
             Status.FAILED,
-            f"The communication plan measures no {missing} (at least one of each wanted).",
+            f"The communication plan has no {missing} (at least one of each wanted).",
         )
     evidence.record(item, links=[], measured=complete)
     assert (await seen(evidence, item)).status is Status.FAILED
