@@ -21,11 +21,13 @@ LABEL org.opencontainers.image.title="checklist-exporter" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# ssh-keygen verifies the signatures of evidence.
+# ssh-keygen verifies the signatures of evidence; it refuses to work for a user without a name.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends openssh-client \
  && rm -rf /var/lib/apt/lists/* \
+ && groupadd --gid 65532 checklist-exporter \
+ && useradd --uid 65532 --gid 65532 --home-dir /var/lib/checklist-exporter --shell /usr/sbin/nologin checklist-exporter \
  && install -d -o 65532 -g 65532 /var/lib/checklist-exporter
 COPY --from=build /opt/checklist-exporter /opt/checklist-exporter
 ENV PATH="/opt/checklist-exporter/bin:${PATH}" \
