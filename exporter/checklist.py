@@ -84,6 +84,8 @@ class Checklist:
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise ChecklistError(str(path), (0, f"The checklist cannot be read: {error.strerror}.")) from None
+        except ValueError:
+            raise ChecklistError(repr(path), (0, "The checklist cannot be read: this is no path.")) from None
         return cls.decode(data, str(path))
 
     @classmethod

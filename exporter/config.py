@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
@@ -112,7 +112,7 @@ class Loaded:
     evidence: EvidenceOptions
     clients: Mapping[str, tuple[type[Client[Any]], Options]]
     files: tuple[Path, ...]
-    secrets: frozenset[str]
+    secrets: frozenset[str] = field(repr=False)
 
 
 def load(
@@ -183,12 +183,12 @@ class _Loader:
         fixed = {name: node for name, node in self._values.items() if name not in _BY_CATALOGUE}
         config = self._reader.read(Config, (), Node(fixed, self._root.position, self._root.keys)) or Config()
         custom = self._custom()
-        checklist = self._checklist(config.checklist)
+        checklist = self._checklist()
         bindings = self._bindings(checklist, custom)
         clients = self._clients()
         sections = self._sections(bindings)
         self._check(sections, bindings)
-        waivers = self._waivers(config.waivers, bindings)
+        waivers = self._waivers(bindings)
         if problems := (*self._problems, *self._reader.problems):
             raise ConfigError(problems)
         planner = Planner(self._catalogue, sections, custom, waivers)
@@ -215,8 +215,11 @@ class _Loader:
             secrets=frozenset(self._reader.secrets),
         )
 
-    def _checklist(self, chosen: str) -> Checklist:
-        if chosen == BUILTIN:
+    def _checklist(self) -> Checklist:
+        """The checklist, even where something else in the file is wrong: what is wrong in it is told with the rest."""
+        chosen = self._reader.read(str, ("checklist",)) if "checklist" in self._values else BUILTIN
+        self._trusted &= chosen is not None
+        if chosen in (None, BUILTIN):
             return self._catalogue.checklist
         path = self._reader.resolved(chosen)
         self._files.add(path)
@@ -358,12 +361,15 @@ class _Loader:
                     twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
                     self._reader.complain((*where, "targets", index, "name"), twice)
 
-    def _waivers(self, options: tuple[WaiverOptions, ...], bindings: tuple[Binding, ...]) -> dict[str, Waiver]:
+    def _waivers(self, bindings: tuple[Binding, ...]) -> dict[str, Waiver]:
         """The waivers by item; each must be for an item of the checklist, and not have ended."""
         known = {binding.entry.id for binding in bindings}
         waivers: dict[str, Waiver] = {}
-        for index, option in enumerate(options):
+        for index, _ in enumerate(self._given("waivers", list)):
             where: Where = ("waivers", index)
+            option: WaiverOptions | None = self._reader.read(WaiverOptions, where)
+            if option is None:
+                continue
             waiver = Waiver(option.reason, option.owner, option.until)
             if option.item not in known and self._trusted:
                 self._reader.complain((*where, "item"), f"unknown item '{option.item}'{nearest(option.item, known)}")

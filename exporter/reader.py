@@ -15,21 +15,32 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from exporter.yaml import Node, YamlError, read_bounded
 
 __all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
 
 MAX_SECRET_BYTES = 64 * 1024
+_TELLING = 4  # a shorter secret would be found in any sentence
 
 T = TypeVar("T")
 Where = tuple[str | int, ...]
 """The path of keys and indexes that leads to a value."""
 
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
-_PASSWORD = re.compile(r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")
+_PASSWORD = re.compile(
+    r"\bpassword\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&]+))|^(?:Basic|Bearer|Token)\s+(\S+)$", re.IGNORECASE
+)
 _CREDENTIALS = re.compile(r"//.*@")
-_PREFIXES = ("Value error, ", "Assertion failed, ")
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,9 +115,9 @@ class Reader:
         """Note a problem with the value at a path (or with its nearest parent, where it is missing)."""
         where = self._origin(where)
         position = self._root.where(where)
-        self._problem(Problem(str(self._file), position.line, position.column, key(where), message))
-
-    def _problem(self, problem: Problem) -> None:
+        for secret in self.secrets:
+            message = message.replace(secret, "***") if len(secret) >= _TELLING else message
+        problem = Problem(str(self._file), position.line, position.column, key(where), message)
         if problem not in self.problems:  # an option that targets inherit is wrong once
             self.problems.append(problem)
 
@@ -153,13 +164,15 @@ class Reader:
         text = self._expanded(source, where)
         if SecretStr in allowed:
             self.secrets.update(_secrets(text))
-        if Path in allowed and text:
-            return str(self.resolved(text))
-        return text
+        if Path not in allowed:
+            return text
+        if not text and where not in self._broken:
+            self.complain(where, "found nothing, expected a path")
+        return str(self.resolved(text))
 
     def resolved(self, path: str) -> Path:
         """A path as the file means it: relative to its own folder."""
-        return self._file.parent / Path(path).expanduser()
+        return self._file.parent / path
 
     def _options(self, models: list[type[BaseModel]], node: Node, where: Where) -> dict[str, Any]:
         options = {field.alias or name: field for model in models for name, field in model.model_fields.items()}
@@ -170,13 +183,12 @@ class Reader:
             if name in options:
                 plain[name] = self._plain(options[name].annotation, child, (*where, name))
             elif base != name and base in options and takes_file(options[base]):
-                self.inherit((*where, base), (*where, name))
                 if base in values:
                     self.complain((*where, name), f"found beside {base}, expected only one of both")
                 else:
+                    self.inherit((*where, base), (*where, name))
                     plain[base] = self._from_file(options[base], child, (*where, name))
             else:
-                self._origins.pop((*where, name), None)
                 self.complain((*where, name), f"unknown key{nearest(name, option_names(options))}")
         return plain
 
@@ -187,6 +199,8 @@ class Reader:
             self.complain(where, f"found {_shown(node.value)}, expected the path of a file")
             return ""
         path = self.resolved(self._expanded(node.value, where))
+        if where in self._broken:
+            return ""
         self.files.add(path)
         text, problem = _content(path)
         if problem:
@@ -229,27 +243,28 @@ class Reader:
 
     def _explain(self, error: ValidationError, plain: Any, base: Where) -> None:
         """Turn pydantic's errors into problems: one for each place, naming all that would have been right there."""
-        found: dict[Where, list[tuple[str, str]]] = {}
+        found: dict[Where, list[ErrorDetails]] = {}
         for detail in error.errors(include_url=False, include_input=False):
             where = _followed(plain, detail["loc"], missing=detail["type"] == "missing")
-            found.setdefault(where, []).append((detail["type"], detail["msg"]))
+            found.setdefault(where, []).append(detail)
         for where, details in found.items():
             if any(other[: len(where)] == where and other != where for other in found):
                 continue  # a union: another member went further
             origin = self._origin(base + where)
-            if not any(origin[:length] in self._broken for length in range(len(origin) + 1)):
-                self.complain(base + where, self._sentence(origin, _followed_value(plain, where), details))
+            if not _inside(origin, self._broken):
+                self.complain(base + where, self._sentence(origin, _value(plain, where), details))
 
-    def _sentence(self, origin: Where, value: Any, details: Sequence[tuple[str, str]]) -> str:
-        if details[0][0] == "missing":
+    def _sentence(self, origin: Where, value: Any, details: Sequence[ErrorDetails]) -> str:
+        kinds = {detail["type"] for detail in details}
+        wanted = dict.fromkeys(_expectation(detail) for detail in details)
+        if kinds == {"missing"}:
             return "missing, it is required"
-        wanted = dict.fromkeys(_expectation(kind, message) for kind, message in details)
         if not all(text.startswith("expected ") for text in wanted):
             return "; ".join(wanted)
         expected = "expected " + " or ".join(text.removeprefix("expected ") for text in wanted)
-        if details[0][0] == "string_type" and isinstance(value, int | float):
+        if kinds == {"string_type"} and isinstance(value, int | float):
             expected += " (put it in quotes)"
-        if any(origin[:length] in self._secret for length in range(len(origin) + 1)):
+        if _inside(origin, self._secret) or (kinds == {"value_error"} and isinstance(value, dict)):
             return expected
         source = self._root.find(origin).value
         structure = any(text in ("expected a mapping", "expected a list") for text in wanted)
@@ -272,7 +287,7 @@ def _followed(plain: Any, loc: tuple[str | int, ...], *, missing: bool) -> Where
     return (*where, loc[-1]) if missing else tuple(where)
 
 
-def _followed_value(plain: Any, where: Where) -> Any:
+def _value(plain: Any, where: Where) -> Any:
     for part in cast("tuple[Any, ...]", where):
         if isinstance(plain, dict) and part not in plain:
             return None
@@ -280,19 +295,22 @@ def _followed_value(plain: Any, where: Where) -> Any:
     return plain
 
 
-def _expectation(kind: str, message: str) -> str:
-    for prefix in _PREFIXES:
-        message = message.removeprefix(prefix)
+def _inside(where: Where, places: set[Where]) -> bool:
+    return any(where[:length] in places for length in range(len(where) + 1))
+
+
+def _expectation(detail: ErrorDetails) -> str:
+    """What would have been right, as `expected …`, or the sentence of a validator that says it otherwise."""
+    kind, message = detail["type"], detail["msg"].removeprefix("Value error, ").partition(", input")[0]
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}"
+    if kind == "too_short":
+        return f"expected {detail['ctx']['min_length']} or more entries"
     if message.startswith("Input should be "):
-        wanted = message.removeprefix("Input should be ").replace("a valid ", "a ").replace("a integer", "an integer")
-        wanted = wanted.replace("a tuple", "a list").replace("a dictionary", "a mapping")
+        wanted = message.removeprefix("Input should be ").replace("a valid ", "a ")
         return f"expected {'a value ' if wanted.startswith(('greater', 'less')) else ''}{wanted}"
-    if kind in ("model_type", "model_attributes_type", "dataclass_type"):
-        return "expected a mapping"
-    if " should " in message:
-        what, _, wanted = message.partition(" should ")
-        return f"expected the {what.lower()} to {wanted}"
-    return message
+    what, should, wanted = message.partition(" should ")
+    return f"expected the {what.lower()} to {wanted}" if should else message
 
 
 def _shown(value: Any, *, closed: bool = False) -> str:
@@ -332,6 +350,8 @@ def _content(path: Path) -> tuple[str, str]:
         return "", f"{path} is not UTF-8 text"
     except YamlError:
         return "", f"{path} is larger than {MAX_SECRET_BYTES} bytes"
+    except ValueError:
+        return "", "found what is no path, expected the path of a file"
     text = text.removesuffix("\n").removesuffix("\r")
     return text, "" if text else f"{path} is empty"
 
@@ -342,7 +362,7 @@ def _secrets(text: str) -> Iterator[str]:
         return
     yield text
     for match in _PASSWORD.finditer(text):
-        yield match[1] or match[2]
+        yield match[match.lastindex or 0]
     try:
         password = urlsplit(text).password
     except ValueError:

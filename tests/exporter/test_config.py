@@ -1,0 +1,549 @@
+"""The configuration: what a file comes to, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import Field, model_validator
+
+from collectors.custom import Custom
+from exporter.catalogue import Catalogue, Entry
+from exporter.checklist import Checklist
+from exporter.collector import (
+    CRITICAL,
+    INFO,
+    WARNING,
+    Client,
+    Collector,
+    Mode,
+    NoTarget,
+    Options,
+    Result,
+    SectionSettings,
+    Target,
+    item,
+    ok,
+)
+from exporter.config import ConfigError, Loaded, load, load_default
+from exporter.evidence import EvidenceRule
+from exporter.http import HttpSettings
+from exporter.options import Duration, Secret, Size
+from exporter.plan import Waiver
+from tests.exporter.bad_configurations import BAD, TARGET
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+CANARY = "c4n4ry-s3cr3t"
+
+CHECKLIST = """\
+# Ready
+
+## Search Engine
+- [ ] Index is fresh
+- [ ] Failover is tested
+
+## Papers
+- [ ] Papers are signed
+
+## Billing
+- [ ] Invoices are sent
+- [ ] Health check endpoint responds
+"""
+
+
+class Thresholds(Options):
+    max_age: Duration = Field(timedelta(hours=1), gt=timedelta(0))
+    min_free: Size = 1024
+    username: str | None = None
+    password: Secret | None = None
+
+
+class Disk(Options):
+    path: Path
+    share: float = Field(0.1, gt=0, le=1)
+
+
+class SearchTarget(Target, Thresholds):
+    dsn: Secret
+    disks: tuple[Disk, ...] = ()
+    ports: tuple[int, int] | int = 80
+    tokens: dict[str, Secret] = Field(default_factory=dict)
+    tls: HttpSettings | None = None
+
+    @model_validator(mode="after")
+    def _user(self) -> SearchTarget:
+        if self.password and not self.username:
+            raise ValueError(f"password {self.password.get_secret_value()} is for no username")
+        return self
+
+
+class SearchSettings(SectionSettings, Thresholds):
+    targets: tuple[SearchTarget, ...] = Field(min_length=1)
+
+
+class Search(Collector[SearchSettings, SearchTarget]):
+    Settings = SearchSettings
+    Target = SearchTarget
+
+    @item("Index is fresh", severity=CRITICAL)
+    async def index_fresh(self) -> Result:
+        return ok("It is.")
+
+    @item(
+        "Failover is tested", severity=WARNING, mode=Mode.EVIDENCE, evidence=EvidenceRule(valid_for=timedelta(days=30))
+    )
+    async def failover_tested(self) -> Result:
+        return await self.attested("failover_tested")
+
+
+class Papers(Collector[SectionSettings, NoTarget]):
+    @item("Papers are signed", severity=INFO)
+    async def papers_signed(self) -> Result:
+        return ok("They are.")
+
+
+class Engine(Client[HttpSettings]):
+    name = "engine"
+    Settings = HttpSettings
+
+
+def entries() -> Mapping[str, Entry]:
+    found = [
+        Entry("search", "index_fresh", "Search Engine", "Index is fresh", "stores", CRITICAL, Mode.PROBE),
+        Entry("search", "failover_tested", "Search Engine", "Failover is tested", "stores", WARNING, Mode.EVIDENCE),
+        Entry("papers", "papers_signed", "Papers", "Papers are signed", "papers", INFO, Mode.PROBE),
+        Entry("billing", "invoices_sent", "Billing", "Invoices are sent", "money", CRITICAL, Mode.PROBE),
+        Entry("billing", "health", "Billing", "Health check endpoint responds", "money", CRITICAL, Mode.PROBE),
+    ]
+    built: dict[str, type[Collector[Any, Any]]] = {"search": Search, "papers": Papers}
+    for index, entry in enumerate(found):
+        if collector := built.get(entry.section):
+            found[index] = Entry(
+                entry.section, entry.item, entry.heading, entry.line, entry.group, entry.severity, entry.mode,
+                collector, collector.items()[entry.item],
+            )  # fmt: skip
+    return {entry.id: entry for entry in found}
+
+
+CATALOGUE = Catalogue(
+    Checklist.parse(CHECKLIST, "checklist.md"), entries(), {"search": Search, "papers": Papers}, {"engine": Engine}
+)
+
+Read = Callable[..., Loaded]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Load a configuration text, with other files beside it, against a small catalogue."""
+
+    def read(text: str | bytes, *, files: Mapping[str, str | bytes] | None = None, **environ: str) -> Loaded:
+        for name, content in {"config.yaml": text, **(files or {})}.items():
+            data = content.encode() if isinstance(content, str) else content
+            (tmp_path / name).write_bytes(data)
+        return load(tmp_path / "config.yaml", environ=environ, now=lambda: NOW, catalogue=CATALOGUE)
+
+    return read
+
+
+def errors(read: Read, text: str | bytes, **more: Any) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text, **more)
+    folder = caught.value.errors[0].file.rpartition("/")[0]
+    assert str(caught.value) == "\n".join(map(str, caught.value.errors))
+    assert list(caught.value.errors) == sorted(caught.value.errors)
+    return str(caught.value).replace(f"{folder}/", "").replace("config.yaml:", "").split("\n")
+
+
+@pytest.mark.parametrize(("text", "expected"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_what_is_said_of_a_bad_file(read: Read, text: str | bytes, expected: list[str]) -> None:
+    assert errors(read, text) == expected
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(read: Read) -> None:
+    text = (
+        "sections:\n  search: {every: x}\n  serch: {}\nconcurrency: 0\nwaivers: [{item: a.b}]\nclients: {engin: {}}\n"
+    )
+    said = [error.partition(": ")[0] for error in errors(read, text)]
+    assert said == ["2:3", "2:12", "3:3", "4:1", "5:11", "5:11", "5:11", "6:11"]
+
+
+def test_nothing_configured_plans_every_line_and_what_needs_no_options() -> None:
+    loaded = load_default(now=lambda: NOW, catalogue=CATALOGUE)
+    assert [planned.id for planned in loaded.plan.items] == list(CATALOGUE.entries)
+    assert [(planned.id, planned.targets) for planned in loaded.plan.items if planned.targets] == [
+        ("papers.papers_signed", ("",))
+    ]
+    [job] = loaded.plan.jobs
+    assert (job.id, job.items, job.target_settings) == ("papers", ("papers_signed",), None)
+    assert (loaded.files, loaded.secrets, loaded.clients) == ((), frozenset(), {})
+
+
+def test_the_bundled_checklist_is_planned_without_a_configuration() -> None:
+    loaded = load_default()
+    assert len(loaded.plan.items) == len(loaded.bindings) == 205
+    assert {"documentation", "training", "signatories", "final_checklist"} <= {job.id for job in loaded.plan.jobs}
+
+
+def test_each_target_has_a_job_with_what_it_inherits(read: Read) -> None:
+    loaded = read("""
+environment: ${ENVIRONMENT:-staging}
+release: ${GIT_SHA}
+clients: {engine: {url: http://engine}}
+sections:
+  search:
+    every: 30s
+    team: search
+    runbook_url: https://example.com/search
+    objective: 0.5
+    username: reader
+    password: ${PASSWORD}
+    max_age: 2h
+    targets:
+      - {name: a, dsn: "postgresql://u:p%40w@h/db", ports: [1, 2], disks: [{path: data}]}
+      - {name: b, dsn: x, max_age: 5m, min_free: 1KiB, tokens: {X-Token: "Bearer t0ken"}}
+""", GIT_SHA="abc", PASSWORD="hunter22")  # fmt: skip
+    plan = loaded.plan
+    assert (plan.environment, plan.release, plan.objectives["search"], plan.objectives["papers"]) == (
+        "staging",
+        "abc",
+        0.5,
+        1,
+    )
+    a, b, papers = plan.jobs
+    assert [job.id for job in plan.jobs] == ["search/a", "search/b", "papers"]
+    assert (a.collector, a.items, papers.target) == (Search, ("index_fresh", "failover_tested"), "")
+    assert isinstance(a.target_settings, SearchTarget)
+    assert isinstance(b.target_settings, SearchTarget)
+    assert (a.target_settings.max_age, b.target_settings.max_age) == (timedelta(hours=2), timedelta(minutes=5))
+    assert a.target_settings.disks[0].path == loaded.files[0].parent / "data"
+    assert (a.target_settings.username, b.target_settings.username) == ("reader", "reader")
+    assert b.target_settings.min_free == 1024
+    fresh = plan.items[0]
+    assert (fresh.targets, fresh.every, fresh.stale_after) == (("a", "b"), timedelta(seconds=30), timedelta(seconds=90))
+    assert (fresh.team, fresh.runbook_url, fresh.group) == ("search", "https://example.com/search", "stores")
+    assert fresh.verified_by == f"{Search.__module__}.Search.index_fresh"
+    assert loaded.clients["engine"][0] is Engine
+    assert loaded.secrets == {"hunter22", "x", "postgresql://u:p%40w@h/db", "p%40w", "p@w", "Bearer t0ken", "t0ken"}
+    assert not any(secret in repr(loaded) for secret in loaded.secrets - {"x"})
+
+
+def test_stale_after_may_be_given(read: Read) -> None:
+    [*_, papers, _, _] = read("sections: {papers: {every: 1h, stale_after: 90m}}").plan.items
+    assert (papers.every, papers.stale_after) == (timedelta(hours=1), timedelta(minutes=90))
+
+
+def test_variables_are_filled_in(read: Read) -> None:
+    text = "environment: '${A}-${B:-b}-${C:-c}-${D:-}-$${E}-$F-{G}'"
+    assert read(text, A="a", C="").config.environment == "a-b-c--${E}-$F-{G}"
+    assert read("environment: ${A}", A="12").config.environment == "12"
+
+
+def test_a_variable_that_is_no_text_is_told(read: Read) -> None:
+    value = os.fsdecode(b"\xff")
+    assert errors(read, "environment: ${A}", A=value) == [
+        "1:1: environment: the environment variable A is not UTF-8 text"
+    ]
+
+
+def test_yaml_guesses_nothing(read: Read) -> None:
+    for text in ("2026-03-02", "yes", "12:30", "0o17", "1_000"):
+        assert read(f"release: {text}").config.release == text
+
+
+def test_secrets_are_read_from_files(read: Read, tmp_path: Path) -> None:
+    text = "release_file: version\nsections: {search: {targets: [{name: a, dsn_file: dsn}], username: u, password_file: pw}}"
+    loaded = read(text, files={"dsn": "postgresql://h/db\r\n", "pw": "one\ntwo\n\n", "version": "1.2.3\n"})
+    target = loaded.plan.jobs[0].target_settings
+    assert isinstance(target, SearchTarget)
+    assert target.dsn.get_secret_value() == "postgresql://h/db"
+    assert target.password
+    assert target.password.get_secret_value() == "one\ntwo\n", "only one newline is dropped"
+    assert loaded.plan.release == "1.2.3"
+    assert loaded.files == tuple(sorted(tmp_path / name for name in ("config.yaml", "dsn", "pw", "version")))
+    assert loaded.secrets == {"postgresql://h/db", "one\ntwo\n"}
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("dsn_file: empty", "dsn_file: empty is empty"),
+        ("dsn_file: huge", "dsn_file: huge is larger than 65536 bytes"),
+        ("dsn_file: binary", "dsn_file: binary is not UTF-8 text"),
+        ("dsn_file: absent", "dsn_file: absent cannot be read: No such file or directory"),
+        ("dsn_file: .", "dsn_file: . cannot be read: Is a directory"),
+        ('dsn_file: "a\\0b"', "dsn_file: found what is no path, expected the path of a file"),
+        ("dsn_file: 7", "dsn_file: found 7 of type integer, expected the path of a file"),
+        ("dsn_file: '${NONE}'", "dsn_file: the environment variable NONE is not set"),
+        ("dsn_file: good, dsn: x", "dsn_file: found beside dsn, expected only one of both"),
+        ("dsn_fil: good, dsn: x", "dsn_fil: unknown key; did you mean 'dsn_file'?"),
+        ("dsn: x, name_file: good", "name_file: unknown key; did you mean 'dsn_file'?"),
+    ],
+)
+def test_bad_secret_files_are_told(read: Read, tmp_path: Path, option: str, problem: str) -> None:
+    files = {"empty": "\n", "huge": "x" * 65537, "binary": b"\xff", "good": "x"}
+    found = errors(read, TARGET.replace("dsn: x", option), files=files)
+    assert [line.partition("targets[0].")[2].replace(f"{tmp_path}", ".") for line in found] == [problem]
+
+
+def test_what_is_not_applicable_is_not_verified(read: Read) -> None:
+    whole = read(
+        "sections: {search: {not_applicable: No search., every: 5m}, papers: {not_applicable: {papers_signed: No.}}}"
+    )
+    assert [planned.not_applicable for planned in whole.plan.items] == ["No search.", "No search.", "No.", None, None]
+    assert whole.plan.jobs == ()
+    partly = read(TARGET.replace("targets", "not_applicable: {index_fresh: No index.}, targets"))
+    assert partly.plan.jobs[0].items == ("failover_tested",)
+    unbuilt = read("sections: {billing: {not_applicable: Nothing is sold.}}")
+    assert unbuilt.plan.items[-1].not_applicable == "Nothing is sold."
+
+
+def test_a_section_that_does_not_apply_is_still_read_strictly(read: Read) -> None:
+    [error] = errors(read, "sections: {search: {not_applicable: No., targts: []}}")
+    assert error == "1:42: sections.search.targts: unknown key; did you mean 'targets'?"
+    [error] = errors(read, "sections: {search: {not_applicable: No., max_age: x, targets: [{name: a, dsn: b}]}}")
+    assert error.startswith("1:42: sections.search.max_age: found 'x'")
+
+
+def test_waivers_hold_to_the_end_of_their_last_day(read: Read) -> None:
+    loaded = read("waivers: [{item: papers.papers_signed, reason: Later., owner: office, until: 2026-03-02}]")
+    assert loaded.plan.items[2].waiver == Waiver("Later.", "office", date(2026, 3, 2))
+
+
+def test_evidence_is_a_folder_or_options(read: Read, tmp_path: Path) -> None:
+    assert read("evidence: records").evidence.folder == tmp_path / "records"
+    options = read("evidence: {folder: /r, allowed_signers: keys, hosts: [{url: https://wiki, password: pass-word}]}")
+    assert options.evidence.folder == Path("/r")
+    assert options.evidence.allowed_signers == tmp_path / "keys"
+    assert options.secrets == {"pass-word"}
+    assert load_default(catalogue=CATALOGUE).evidence.folder is None
+
+
+CUSTOM = """
+sections:
+  billing: {not_applicable: {health: No.}}
+  search: {every: 10m, timeout: 3s, team: s, targets: [{name: a, dsn: x}]}
+custom:
+  - {section: Search Engine, line: Replicas are in sync, promql: up, every: 5m}
+  - {section: billing, line: Invoices are sent, promql: up, evidence: {valid_for: 90d}, team: money}
+  - {section: Mail, line: "Open", evidence: {valid_for: 1d, signed_by_role: lead}, severity: critical, runbook_url: r}
+"""
+
+
+def test_custom_lines_take_their_place(read: Read) -> None:
+    loaded = read(CUSTOM)
+    assert [planned.id for planned in loaded.plan.items] == [
+        "search.index_fresh", "search.failover_tested", "search.replicas_are_in_sync",
+        "papers.papers_signed", "billing.invoices_sent", "billing.health", "mail.open",
+    ]  # fmt: skip
+    planned = {planned.id: planned for planned in loaded.plan.items}
+    sync, invoices, mail = (
+        planned[name] for name in ("search.replicas_are_in_sync", "billing.invoices_sent", "mail.open")
+    )
+    assert (sync.every, sync.team, sync.targets, sync.mode) == (timedelta(minutes=5), "s", ("",), Mode.PROBE)
+    assert (sync.severity, invoices.severity, mail.severity) == (WARNING, CRITICAL, CRITICAL)
+    assert (invoices.mode, mail.mode, invoices.team) == (Mode.PROBE_AND_EVIDENCE, Mode.EVIDENCE, "money")
+    assert (mail.heading, mail.group, mail.runbook_url) == ("Mail", "mail", "r")
+    assert mail.verified_by == "collectors.custom.Custom.open"
+    jobs = {job.id: job for job in loaded.plan.jobs}
+    assert list(jobs) == ["search/a", "papers", "search.replicas_are_in_sync", "billing.invoices_sent", "mail.open"]
+    job = jobs["search.replicas_are_in_sync"]
+    assert (job.section, job.target, job.items) == ("search", "", ("replicas_are_in_sync",))
+    assert (job.settings.timeout, type(job.settings)) == (timedelta(seconds=3), SectionSettings)
+    assert jobs["mail.open"].collector.items()["open"].evidence == EvidenceRule(timedelta(days=1), "lead")
+    assert loaded.bindings[-1].number == 0
+    assert [options.line for options in loaded.config.custom] == ["Replicas are in sync", "Invoices are sent", "Open"]
+    assert read(CUSTOM).plan.jobs == loaded.plan.jobs, "an unchanged configuration is an unchanged plan"
+
+
+OWN = "# Search Engine\n- [ ] Index is fresh\n# Office\n- [ ] Coffee is hot\n- [ ] Tea <!-- item: office.tea -->\n"
+
+
+def test_an_own_checklist_is_planned(read: Read, tmp_path: Path) -> None:
+    text = """
+checklist: own.md
+sections: {office: {team: facility, objective: 0.9}, search: {targets: [{name: a, dsn: x}]}}
+custom: [{section: Office, line: Tea is hot, item: tea, promql: up}]
+waivers: [{item: office.coffee_is_hot, reason: Machine is ordered., owner: facility, until: 2026-04-01}]
+"""
+    loaded = read(text, files={"own.md": OWN})
+    assert [(b.entry.id, b.line, b.number) for b in loaded.bindings] == [
+        ("search.index_fresh", "Index is fresh", 2),
+        ("office.coffee_is_hot", "Coffee is hot", 4),
+        ("office.tea", "Tea", 5),
+    ]
+    coffee = loaded.plan.items[1]
+    assert (coffee.mode, coffee.declared, coffee.targets, coffee.team) == (None, None, (), "facility")
+    assert coffee.waiver
+    assert [job.id for job in loaded.plan.jobs] == ["search/a", "office.tea"]
+    assert loaded.plan.objectives == {"search": 1.0, "office": 0.9}
+    assert tmp_path / "own.md" in loaded.files
+
+
+def test_problems_of_an_own_checklist_are_told_with_the_others(read: Read) -> None:
+    waiver = "{item: office.tea, reason: a, owner: b, until: 2027-01-01}"
+    text = f"checklist: own.md\nconcurrency: 0\nsections: {{office: {{}}}}\nwaivers: [{waiver}]\n"
+    assert errors(read, text, files={"own.md": b"# A\n- [ ] \xff\n"}) == [
+        "2:1: concurrency: found 0 of type integer, expected a value greater than or equal to 1",
+        "own.md:2:1: The checklist is not UTF-8 text.",
+    ]
+    [_, unknown] = errors(read, text, files={"own.md": "# A\n- [ ] a <!-- item: b.c -->\n"})
+    assert unknown == "own.md:2:1: The annotation names the unknown item 'b.c'."
+
+
+def test_a_section_without_lines_in_the_checklist_is_told(read: Read) -> None:
+    found = errors(read, f"checklist: own.md\n{TARGET}", files={"own.md": "# A\n- [ ] a\n"})
+    assert found == ["2:12: sections.search: the checklist has no line of this section"]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError) as caught:
+            load(path, catalogue=CATALOGUE)
+        assert str(caught.value) == f"{path}:1:1: the file cannot be read: {why}"
+
+
+def test_a_validators_message_shows_no_secret(read: Read) -> None:
+    found = errors(read, TARGET.replace("dsn: x", f"dsn: x, password: {CANARY}"))
+    assert found == ["1:31: sections.search.targets[0]: password *** is for no username"]
+
+
+MISPLACED = [
+    "dsn: [{0}]", "dsn: {{{0}: {0}}}", "dsn: x, pasword: {0}", "dsn: x, tokens: {0}", "dsn: x, tokens: [{0}]",
+    "dsn: x, tokens: {{A: [{0}]}}", "dsn: x, tls: {0}", "dsn: x, tls: {{url: 'http://u:{0}@h'}}",
+    "dsn: x, password: {0}, max_age: 1",
+    "dsn: {0}, min_free: x", "dsn_file: secret, max_age: y", "dsn: '${{S}}', max_age: y", "dsn: '${{S', max_age: y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", MISPLACED)
+def test_a_misplaced_secret_is_not_shown(read: Read, options: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(TARGET.replace("dsn: x", options.format(CANARY)), files={"secret": CANARY}, S=CANARY)
+    assert CANARY not in f"{caught.value} {caught.value!r} {caught.value.errors!r}"
+
+
+def credentials(model: type[Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The paths of every credential option in a model; `*` is an entry of a list, `?` of a mapping."""
+    found = []
+    for name, node in model.model_json_schema(mode="validation").get("properties", {}).items():
+        found += _credentials(
+            node, (*path, name), model.model_json_schema()["$defs"] if "$ref" in json.dumps(node) else {}
+        )
+    return found
+
+
+def _credentials(node: Any, path: tuple[str, ...], kinds: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    if node.get("format") == "password":
+        return [path]
+    found: list[tuple[str, ...]] = []
+    for one in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        found += _credentials(one, path, kinds)
+    if "$ref" in node:
+        for name, child in kinds[node["$ref"].rpartition("/")[2]].get("properties", {}).items():
+            found += _credentials(child, (*path, name), kinds)
+    if isinstance(items := node.get("items"), dict):
+        found += _credentials(items, (*path, "*"), kinds)
+    if isinstance(values := node.get("additionalProperties"), dict):
+        found += _credentials(values, (*path, "?"), kinds)
+    return found
+
+
+REAL = Catalogue.load()
+EVERY = [
+    *(("sections", name, *path) for name, kind in REAL.collectors.items() for path in credentials(kind.Settings)),
+    *(("clients", name, *path) for name, kind in REAL.clients.items() for path in credentials(kind.Settings)),
+]
+
+
+def nested(path: tuple[str, ...], value: Any) -> Any:
+    for part in reversed(path):
+        value = [value] if part == "*" else {"entry" if part == "?" else part: value}
+    return value
+
+
+@pytest.mark.parametrize("path", EVERY, ids=".".join)
+def test_no_credential_of_any_section_is_shown(tmp_path: Path, path: tuple[str, ...]) -> None:
+    """Each in its place beside an error, and where something else belongs."""
+    file = tmp_path / "config.yaml"
+    parent = [*path]
+    for value in (CANARY, [CANARY], {CANARY: CANARY}, {"a": [CANARY]}):
+        for depth in range(3, len(parent) + 1):
+            tree = nested(path[:depth], value)
+            file.write_text(json.dumps({"zzz": 1, **tree}))
+            with pytest.raises(ConfigError) as caught:
+                load(file, catalogue=REAL, environ={})
+            shown = f"{caught.value} {caught.value!r} {caught.value.errors!r}"
+            hidden = shown.replace(f".{CANARY}:", ".key:")  # an unknown key is told, a value never
+            assert (
+                CANARY not in hidden.replace(f"{CANARY}'", "key'") if isinstance(value, dict) else CANARY not in shown
+            )
+
+
+GOOD = (
+    CUSTOM
+    + """
+environment: "pro\\x64"
+clients: {engine: {url: "http://e", headers: {X-A: b}}}
+waivers: [{item: papers.papers_signed, reason: Later., owner: office, until: 2026-03-02}]
+state: {keep: 5d}
+"""
+)
+
+
+@given(cut=st.integers(0, len(GOOD)), junk=st.text(max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_torn_file_is_an_error_or_a_configuration(read: Read, cut: int, junk: str) -> None:
+    data = (GOOD[:cut] + junk).encode("utf-8", "surrogatepass")
+    try:
+        read(data)
+    except ConfigError:
+        return
+
+
+@given(st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_random_bytes_are_an_error(read: Read, data: bytes) -> None:
+    try:
+        read(data)
+    except ConfigError:
+        return
+
+
+KEYS = {
+    "environment", "release_file", "checklist", "evidence", "clients", "sections", "waivers", "custom", "state", "engine",
+    "url", "search", "papers", "billing", "targets", "name", "dsn", "dsn_file", "tokens", "tls", "disks", "path", "ports",
+    "not_applicable", "valid_for", "item", "index_fresh", "section", "line", "promql", "every",
+}  # fmt: skip
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["${A}", "1h", "a"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(sorted(KEYS)) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KEYS)), VALUES, max_size=6))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_any_tree_is_an_error_or_a_configuration(read: Read, tree: dict[str, Any]) -> None:
+    try:
+        read(json.dumps(tree))
+    except ConfigError:
+        return
+
+
+def test_custom_is_what_the_catalogue_takes_for_own_lines() -> None:
+    assert CATALOGUE.custom is Custom
