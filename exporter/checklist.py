@@ -85,7 +85,9 @@ class Checklist:
         except OSError as error:
             raise ChecklistError(str(path), (0, f"The checklist cannot be read: {error.strerror}.")) from None
         except ValueError:
-            raise ChecklistError(repr(path), (0, "The checklist cannot be read: this is no path.")) from None
+            raise ChecklistError(
+                repr(str(path)).strip("'"), (0, "The checklist cannot be read: this is no path.")
+            ) from None
         return cls.decode(data, str(path))
 
     @classmethod

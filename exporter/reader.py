@@ -8,6 +8,7 @@ import os
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
@@ -356,16 +357,10 @@ def _content(path: Path) -> tuple[str, str]:
     return text, "" if text else f"{path} is empty"
 
 
-def _secrets(text: str) -> Iterator[str]:
+def _secrets(text: str) -> set[str]:
     """A secret and the passwords inside it: a connection string's password may be told without the rest."""
-    if not text:
-        return
-    yield text
-    for match in _PASSWORD.finditer(text):
-        yield match[match.lastindex or 0]
-    try:
-        password = urlsplit(text).password
-    except ValueError:
-        return
-    if password:
-        yield from {password, unquote(password)}
+    found = {text, *(match[match.lastindex or 0] for match in _PASSWORD.finditer(text))}
+    with suppress(ValueError):  # it only looks like an address
+        password = urlsplit(text).password or ""
+        found |= {password, unquote(password)}
+    return found - {""}

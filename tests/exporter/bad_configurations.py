@@ -109,5 +109,7 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
     ("custom name", "custom: [{section: A, line: B, item: Not-A-Name, promql: up}]\n", ["1:32: custom[0].item: found 'Not-A-Name' of type string, expected the string to match pattern '^[a-z][a-z0-9]*(_[a-z0-9]+)*$'"]),
     ("custom severity", "custom: [{section: A, line: B, severity: high, promql: up}]\n", ["1:32: custom[0].severity: found 'high' of type string, expected 'critical', 'warning' or 'info'"]),
     ("no checklist", "checklist: own.md\n", ["own.md:1:1: The checklist cannot be read: No such file or directory."]),
+    ("checklist that is no path", 'checklist: "a\\0b"\n', ["a\\x00b:1:1: The checklist cannot be read: this is no path."]),
+    ("checklist as number", "checklist: 7\n", ["1:1: checklist: found 7 of type integer, expected a string (put it in quotes)"]),
     ("no secret file", TARGET.replace("dsn: x", "dsn_file: dsn"), ["1:41: sections.search.targets[0].dsn_file: dsn cannot be read: No such file or directory"]),
 ]  # fmt: skip

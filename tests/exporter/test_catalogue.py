@@ -333,68 +333,86 @@ class Search(Collector[SectionSettings, NoTarget]):
 '''
 
 SHOW = """
-import json, sys
-from exporter.catalogue import Catalogue, CatalogueError
+import sys
+from exporter.catalogue import Catalogue
 from exporter.checklist import Checklist
 
-try:
-    catalogue = Catalogue.load()
-except CatalogueError as error:
-    sys.exit("\\n".join(error.problems))
-bindings = catalogue.bind(Checklist.parse(sys.argv[1], "own.md"))
+bindings = Catalogue.load().bind(Checklist.parse(sys.argv[1], "own.md"))
 print(*((b.entry.id, str(b.entry.severity), b.entry.verified_by) for b in bindings))
 """
 
 
-def with_package(
-    tmp_path: Path, modules: Mapping[str, str], points: str, checklist: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the catalogue in a process that has a second distribution installed, with these entry points."""
+def distribution(folder: Path, modules: Mapping[str, str], point: str) -> None:
+    """Install another distribution into a folder: its modules, and the metadata with an entry point."""
     for name, content in modules.items():
-        (tmp_path / f"{name}.py").write_text(content)
-    metadata = tmp_path / "search_checks-1.0.dist-info"
+        (folder / f"{name}.py").write_text(content)
+    metadata = folder / "search_checks-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: search-checks\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[checklist_exporter.collectors]\n{points}\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", SHOW, checklist]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    (metadata / "entry_points.txt").write_text(f"[checklist_exporter.collectors]\n{point}\n")
 
 
 @pytest.mark.parametrize("point", ["search = search_checks:Search", "search = search_checks"])
 def test_another_package_brings_a_section(tmp_path: Path, point: str) -> None:
-    done = with_package(tmp_path, {"search_checks": FOREIGN}, point, "# Search\n- [ ] Index is fresh\n- [ ] other\n")
+    distribution(tmp_path, {"search_checks": FOREIGN}, point)
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW, "# Search\n- [ ] Index is fresh\n- [ ] other\n"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.stdout.strip() == (
         "('search_checks.index_fresh', 'critical', 'search_checks.Search.index_fresh') "
         "('search_checks.other', 'warning', None)"
-    ), done.stderr
+    )
 
 
 @pytest.mark.parametrize(
-    ("modules", "points", "problem"),
+    ("content", "point", "problem"),
     [
-        ({}, "x = absent", "Entry point 'x' (absent) cannot be loaded: No module named 'absent'."),
-        ({"m": "class (:\n"}, "x = m", "Entry point 'x' (m) cannot be loaded: invalid syntax (m.py, line 1)."),
-        ({"m": ""}, "x = m:X", "Entry point 'x' (m:X) cannot be loaded: module 'm' has no attribute 'X'."),
-        ({"m": ""}, "x = m", "Entry point 'x' (m) is not a collector, nor a module that defines one."),
-        ({"m": "X = 1"}, "x = m:X", "Entry point 'x' (m:X) is not a collector, nor a module that defines one."),
+        (None, "x = {m}", "Entry point 'x' ({m}) cannot be loaded: No module named '{m}'."),
+        ("class (:\n", "x = {m}", "Entry point 'x' ({m}) cannot be loaded: invalid syntax ({m}.py, line 1)."),
+        ("", "x = {m}:X", "Entry point 'x' ({m}:X) cannot be loaded: module '{m}' has no attribute 'X'."),
+        ("", "x = {m}", "Entry point 'x' ({m}) is not a collector, nor a module that defines one."),
+        ("X = 1", "x = {m}:X", "Entry point 'x' ({m}:X) is not a collector, nor a module that defines one."),
         (
-            {"m": FOREIGN.replace('"""Search"""\n', "")},
-            "x = m:Search",
-            "m has no docstring, which would be the heading of its section.",
+            FOREIGN.replace('"""Search"""\n', ""),
+            "x = {m}:Search",
+            "{m} has no docstring, which would be the heading of its section.",
         ),
-        ({"M": FOREIGN}, "x = M:Search", "Section name 'M' is not snake_case."),
         (
-            {
-                "redis_": FOREIGN,
-                "m": "from redis_ import Search as S\nclass Search(S):\n section = classmethod(lambda c: 'redis')",
-            },
-            "x = m:Search",
-            "collectors.infrastructure.redis.Redis and m.Search are both section redis.",
+            FOREIGN.replace("def index_fresh", "def indexFresh"),
+            "x = {m}:Search",
+            "Item name 'indexFresh' is not snake_case.",
+        ),
+        (
+            FOREIGN.replace("    @item", "    section = classmethod(lambda cls: 'My Search')\n\n    @item"),
+            "x = {m}:Search",
+            "Section name 'My Search' is not snake_case.",
+        ),
+        (
+            FOREIGN.replace("    @item", "    section = classmethod(lambda cls: 'search')\n\n    @item"),
+            "x = {m}:Search",
+            "{p}.stores.search.Search and {m}.Search are both section search.",
         ),
     ],
 )
-def test_bad_entry_points_are_refused(tmp_path: Path, modules: dict[str, str], points: str, problem: str) -> None:
-    done = with_package(tmp_path, modules, points, "# A\n- [ ] a\n")
-    assert done.returncode == 1
-    assert problem in done.stderr.splitlines()
+def test_bad_entry_points_are_refused(
+    install: Install, tmp_path: Path, content: str | None, point: str, problem: str
+) -> None:
+    package = install()
+    module = package.replace("collectors", "foreign")
+    distribution(tmp_path, {} if content is None else {module: content}, point.format(m=module))
+    with pytest.raises(CatalogueError) as caught:
+        Catalogue.load(package)
+    assert caught.value.problems == (problem.format(m=module, p=package),)
+
+
+def test_a_section_of_another_package_is_found(install: Install, tmp_path: Path) -> None:
+    package = install()
+    module = package.replace("collectors", "foreign")
+    distribution(tmp_path, {module: FOREIGN}, f"x = {module}")
+    entry = Catalogue.load(package).entries[f"{module}.index_fresh"]
+    assert (entry.heading, entry.group, entry.severity) == ("Search", "search", Severity.CRITICAL)

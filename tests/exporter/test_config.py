@@ -234,6 +234,22 @@ sections:
     assert not any(secret in repr(loaded) for secret in loaded.secrets - {"x"})
 
 
+@pytest.mark.parametrize(
+    ("dsn", "inside"),
+    [
+        ("host=h password='a b' user=u", {"a b"}),
+        ("host=h password = pw1 user=u", {"pw1"}),
+        ("postgresql://h/db?password=pw2&x=y", {"pw2"}),
+        ("http://[broken", set()),
+        ("host=h password=''", set()),
+        ("Bearer t0ken", {"t0ken"}),
+        ("redis://:p%2Fw@h", {"p%2Fw", "p/w"}),
+    ],
+)
+def test_passwords_inside_a_secret_are_secrets(read: Read, dsn: str, inside: set[str]) -> None:
+    assert read(TARGET.replace("dsn: x", "dsn: '${DSN}'"), DSN=dsn).secrets == {dsn} | inside
+
+
 def test_stale_after_may_be_given(read: Read) -> None:
     [*_, papers, _, _] = read("sections: {papers: {every: 1h, stale_after: 90m}}").plan.items
     assert (papers.every, papers.stale_after) == (timedelta(hours=1), timedelta(minutes=90))
