@@ -196,7 +196,7 @@ class _Reference:
             case "array" if "items" in option:
                 return f"list of {self._type(option['items'])}"
             case "array":
-                return f"list of {len(option.get('prefixItems', ()))}"
+                return f"list of {' and '.join(map(self._type, option['prefixItems']))}"
             case "object" if isinstance(option.get("additionalProperties"), dict):
                 return f"mapping to {self._type(option['additionalProperties'])}"
             case "object":
@@ -209,13 +209,10 @@ class _Reference:
     @staticmethod
     def _default(key: str, option: Schema, options: Schema) -> str:
         default = option.get("default")
-        if key in options.get("required", ()) or any(
-            key in one.get("required", ()) for one in options.get("anyOf", ())[:1]
-        ):
+        rules = (options, *options.get("anyOf", ())[:1], *(one["oneOf"][0] for one in options.get("allOf", ())))
+        if any(key in rule.get("required", ()) for rule in rules):
             return "**required**"
-        if any({"required": [key]} in one["oneOf"] for one in options.get("allOf", ())):
-            return "**required**"
-        if default is None or default in ("", [], {}) or isinstance(default, dict):
+        if default is None or default in ("", [], {}) or (isinstance(default, dict) and "$ref" in option):
             return ""
         if option.get("x-type") == "size":
             return f"`{_size(default)}`"

@@ -60,7 +60,11 @@ CLIENTS = '''\
 from exporter.collector import Client, Options
 
 
-class Engine(Client[Options]):
+class Base(Client[Options]):
+    """What connections have in common."""
+
+
+class Engine(Base):
     """A connection."""
 
     name = "engine"
