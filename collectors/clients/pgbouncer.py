@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ __all__ = ["Pooler", "read_poolers"]
 class Pooler:
     """What one PgBouncer may open to its servers at most, and how long clients wait for it.
 
-    `server_connections` counts the pools that exist (one per database and user seen since it started), at their full size.
+    `server_connections` counts every pool (one per database and user seen since it started) at its full size.
     """
 
     where: str
@@ -43,21 +43,22 @@ async def _read(host: Parameters, timeout: timedelta) -> Pooler:
     connection = await Connection.open({"dbname": "pgbouncer", **host}, timeout, console=True)
     try:
         pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != "pgbouncer"]
-        databases = {row["name"]: row for row in await connection.ask(dict, "SHOW DATABASES")}
+        databases = {
+            row["name"]: row for row in await connection.ask(dict, "SHOW DATABASES") if row["name"] != "pgbouncer"
+        }
     finally:
         await connection.close()
-    possible: defaultdict[str, int] = defaultdict(int)
-    for pool in pools:
-        database = databases[pool["database"]]
-        # `reserve_pool` is named `reserve_pool_size` from 1.24 on.
+    users = Counter(pool["database"] for pool in pools)
+    connections = 0
+    for name, database in databases.items():
+        # `reserve_pool` is named `reserve_pool_size` from 1.24 on. A database that nobody used yet will have a pool too.
         reserve = database.get("reserve_pool_size", database.get("reserve_pool", 0))
-        possible[pool["database"]] += int(database["pool_size"]) + int(reserve or 0)
-    for name in possible:
-        if (limit := int(databases[name]["max_connections"] or 0)) > 0:
-            possible[name] = min(possible[name], limit)
+        most = (int(database["pool_size"]) + int(reserve or 0)) * max(1, users[name])
+        limit = int(database["max_connections"] or 0)
+        connections += min(most, limit) if limit else most
     return Pooler(
         connection.where,
-        sum(possible.values()),
+        connections,
         sum(int(pool["cl_waiting"]) for pool in pools),
         max((int(pool["maxwait"]) + int(pool["maxwait_us"]) / 1e6 for pool in pools), default=0.0),
     )

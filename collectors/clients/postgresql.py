@@ -157,7 +157,7 @@ def _where(parameters: Parameters) -> str:
     return f"{host}:{parameters.get('port', '5432')}/{parameters.get('dbname') or parameters.get('user', '')}"
 
 
-_LIBPQ = re.compile(r"failed: ([^\n]+)")
+_LIBPQ = re.compile(r"connection to server (?:at|on socket) .*? failed: ([^\n]+)")
 
 
 def _reason(error: BaseException, password: str) -> str:

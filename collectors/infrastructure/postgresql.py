@@ -396,7 +396,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         To mend it: make the pools smaller before max_connections is raised; each connection costs PostgreSQL memory. Behind a
         pooler another max_connections may be right: give a range.
         """
-        return await worst_of(self._pools_fit(), *(self._connections_free(instance) for instance in await self.seen()))
+        seen = await self.seen()
+        return await worst_of(self._pools_fit(), *map(self._connections_free, seen))
 
     async def _connections_free(self, instance: Instance) -> Result:
         return judge_connections(instance.where, await self.connections(instance), self.target)
@@ -426,7 +427,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """
         if not self.target.volumes:
             raise Cannot("Option volumes is not set, so the free space of no volume was seen.")
-        return await worst_of(self._tablespaces_known(), *(self._space(volume) for volume in self.target.volumes))
+        return await worst_of(self._tablespaces_known(), *map(self._space, self.target.volumes))
 
     async def _space(self, volume: Volume) -> Result:
         return judge_space(volume, await measure_space(self, volume))

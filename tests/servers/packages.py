@@ -1,4 +1,4 @@
-"""Where the servers come from: Debian packages, Maven artefacts and Go modules, unpacked or built into a cache folder.
+"""Where the servers come from: packages of Debian, Maven, Python and Go, unpacked or built into a cache folder.
 
 Nothing is installed. The cache is /var/cache/checklist-exporter for root (readable by the users that servers run as), else
 ``$XDG_CACHE_HOME/checklist-exporter`` or ``~/.cache/checklist-exporter``; CHECKLIST_EXPORTER_CACHE overrides it.
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,17 @@ def maven_classpath(*artifacts: str) -> str:
     key = f"maven-{artifacts[0].split(':')[1]}-{_digest(*artifacts)}"
     folder = _kept(key, lambda folder: _resolve(folder, artifacts), costly=True)
     return ":".join(sorted(map(str, folder.glob("*.jar"))))
+
+
+def python_packages(*requirements: str) -> Path:
+    """Return a folder, for PYTHONPATH, with Python packages and all that they need, for this Python's minor version."""
+    key = f"python{sys.version_info.minor}-{requirements[0].split('[')[0]}-{_digest(*sorted(requirements))}"
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
+
+    def install(folder: Path) -> None:
+        _run(*pip, "--target", str(folder), *requirements, timeout=_DOWNLOAD_SECONDS)
+
+    return _kept(key, install)
 
 
 def go_binary(

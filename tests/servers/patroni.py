@@ -1,0 +1,129 @@
+"""Patroni from the package index: two members that keep their own consensus (Raft), over PostgreSQL 15."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.servers.packages import python_packages, skip_or_fail
+from tests.servers.postgresql import Postgres, Programs, create_monitor, postgresql_15, run_unprivileged
+from tests.servers.process import LOOPBACK, Server, call, free_port, scratch, unprivileged, wait_until
+
+
+class Member(Server):
+    """One member: Patroni, and the PostgreSQL that it runs as `instance`."""
+
+    def __init__(self, programs: Programs, directory: Path, name: str, raft: int, partner: int) -> None:
+        self.instance = Postgres(programs, directory, name)
+        self.port = free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        configuration = directory / f"{name}.yaml"
+        configuration.write_text(json.dumps(self._configuration(name, raft, partner)))
+        super().__init__(
+            f"patroni-{name}",
+            [_interpreter(), "-m", "patroni", configuration],
+            directory=directory,
+            env={**programs.env, "PYTHONPATH": str(python_packages("patroni[raft]>=4.1", "psycopg[binary]>=3.2"))},
+            ready=lambda: True,  # neither is, without the other: two make the quorum
+            user=unprivileged(),
+        )
+
+    def _configuration(self, name: str, raft: int, partner: int) -> dict[str, Any]:
+        instance = self.instance
+        return {
+            "scope": "orders",
+            "name": name,
+            "restapi": {"listen": f"{LOOPBACK}:{self.port}", "connect_address": f"{LOOPBACK}:{self.port}"},
+            "raft": {
+                "data_dir": f"{instance.directory}/raft-{name}",
+                "self_addr": f"{LOOPBACK}:{raft}",
+                "partner_addrs": [f"{LOOPBACK}:{partner}"],
+            },
+            "bootstrap": {
+                "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3},
+                "initdb": ["no-sync", {"auth": "trust"}, {"locale": "C.UTF-8"}],
+            },
+            "postgresql": {
+                "listen": f"{LOOPBACK}:{instance.port}",
+                "connect_address": f"{LOOPBACK}:{instance.port}",
+                "data_dir": str(instance.data),
+                "bin_dir": str(instance.programs.folder),
+                "pgpass": f"{instance.directory}/pgpass-{name}",
+                "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "postgres"}},
+                "parameters": {"unix_socket_directories": str(instance.directory), "shared_buffers": "16MB"},
+                "pg_hba": [
+                    "local all all trust",
+                    "host all,replication postgres 127.0.0.1/32 trust",
+                    "host all,replication all 127.0.0.1/32 scram-sha-256",
+                ],
+            },
+        }
+
+
+class Patroni:
+    """A cluster of two members. `url` is the REST API of one of them, `leader` the PostgreSQL that leads."""
+
+    def __init__(self, members: list[Member]) -> None:
+        self.url = members[0].url
+        self._members = members
+
+    @property
+    def leader(self) -> Postgres:
+        """The instance that is the primary now."""
+        leading = next(member["port"] for member in self.cluster()["members"] if member["role"] == "leader")
+        return next(member.instance for member in self._members if member.instance.port == leading)
+
+    def cluster(self) -> dict[str, Any]:
+        """What /cluster answers."""
+        return dict(call(f"{self.url}/cluster"))
+
+    def following(self) -> bool:
+        """Whether there are a leader and a standby that streams."""
+        found = {member["role"]: member["state"] for member in self.cluster()["members"]}
+        return found.get("leader") == "running" and found.get("replica") == "streaming"
+
+    def pause(self, on: bool) -> None:
+        """Stop, or resume, automatic failover."""
+        body = json.dumps({"pause": on or None}).encode()
+        urlopen(Request(f"{self.url}/config", body, method="PATCH"), timeout=10).close()
+        wait_until(lambda: bool(self.cluster().get("pause")) is on, "Patroni to be paused or resumed", 15)
+
+
+def _interpreter() -> str:
+    """Return a Python of this minor version that the servers' user may run: a virtual environment's may be root's alone."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin"))
+    found = next((candidate for candidate in candidates if candidate and _runs(candidate)), None)
+    if found is None:
+        skip_or_fail(f"Patroni cannot be run: {unprivileged() or 'this user'} may run no Python {version}.")
+    return found
+
+
+def _runs(interpreter: str) -> bool:
+    try:
+        run_unprivileged(interpreter, "-c", "")
+    except (OSError, RuntimeError):
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def patroni() -> Iterator[Patroni]:
+    """A leader and a standby under Patroni; the leader has the collector's role and database."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(scratch("patroni", unprivileged()))
+        ports = free_port(), free_port()
+        programs = postgresql_15()
+        members = [Member(programs, directory, "one", *ports), Member(programs, directory, "two", *reversed(ports))]
+        for member in members:
+            stack.enter_context(member)
+        cluster = Patroni(members)
+        wait_until(cluster.following, "the standby to stream under Patroni", 90)
+        create_monitor(cluster.leader)
+        yield cluster
