@@ -168,7 +168,6 @@ class _Loader:
         now: Callable[[], datetime],
         catalogue: Catalogue,
     ) -> None:
-        self._path = path
         self._root = root
         self._values = cast("dict[str, Node]", root.value)
         self._now = now

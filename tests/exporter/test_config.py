@@ -488,18 +488,12 @@ def nested(path: tuple[str, ...], value: Any) -> Any:
 def test_no_credential_of_any_section_is_shown(tmp_path: Path, path: tuple[str, ...]) -> None:
     """Each in its place beside an error, and where something else belongs."""
     file = tmp_path / "config.yaml"
-    parent = [*path]
-    for value in (CANARY, [CANARY], {CANARY: CANARY}, {"a": [CANARY]}):
-        for depth in range(3, len(parent) + 1):
-            tree = nested(path[:depth], value)
-            file.write_text(json.dumps({"zzz": 1, **tree}))
+    for value in (CANARY, [CANARY], {"a": CANARY}, {"a": [CANARY]}):
+        for depth in range(3, len(path) + 1):
+            file.write_text(json.dumps({"zzz": 1, **nested(path[:depth], value)}))
             with pytest.raises(ConfigError) as caught:
                 load(file, catalogue=REAL, environ={})
-            shown = f"{caught.value} {caught.value!r} {caught.value.errors!r}"
-            hidden = shown.replace(f".{CANARY}:", ".key:")  # an unknown key is told, a value never
-            assert (
-                CANARY not in hidden.replace(f"{CANARY}'", "key'") if isinstance(value, dict) else CANARY not in shown
-            )
+            assert CANARY not in f"{caught.value} {caught.value!r} {caught.value.errors!r}"
 
 
 GOOD = (
