@@ -168,7 +168,11 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
     except (RedisError, OSError) as error:
         if "max number of clients" in str(error):
             raise Full(f"{address} refuses more clients: maxclients is reached.") from None
-        raise Cannot(f"{address} ended the connection before it had answered.") from None
+        alert = next((cause for cause in (error, error.__context__) if isinstance(cause, ssl.SSLError)), None)
+        told = (
+            f": {_told(alert)}" if alert else ""
+        )  # with TLS 1.3 a missing client certificate is told after the handshake
+        raise Cannot(f"{address} ended the connection before it had answered{told}.") from None
     return Answers(address, version, dict(zip(commands, replies, strict=True)))
 
 

@@ -225,16 +225,16 @@ On every Sentinel:
     async def _cluster(self) -> tuple[Look, ...]:
         """The configured nodes, then those that they name: one hop, as every node of a cluster knows every other."""
         first = await self._look_at(self.target.nodes, self._login, self._commands)
+        views = [judge.view(node) for node in first]
+        if not any(views):
+            for silent in judge.seen(first):
+                judge.cluster_nodes(silent)  # raises why: without it there may be nodes that nobody looks at
         looked: dict[str, Look] = {}
         named: dict[str, Address] = {}
-        for node in first:
-            identity = str(node.address)
-            for other in judge.view(node):
-                if "myself" in other.flags:
-                    identity = other.id
-                elif other.address is not None and "handshake" not in other.flags:
-                    named[other.id] = other.address
-            looked.setdefault(identity, node)
+        for node, view in zip(first, views, strict=True):
+            own = next((other.id for other in view if "myself" in other.flags), str(node.address))
+            looked.setdefault(own, node)
+            named |= {other.id: other.address for other in view if other.address and "handshake" not in other.flags}
         asked = {node.address for node in first}
         rest = [address for identity, address in named.items() if identity not in looked and address not in asked]
         return (*looked.values(), *await self._look_at(rest, self._login, self._commands))
@@ -400,21 +400,15 @@ On every Sentinel:
         return failed(f"{target.name} is declared {target.mode}: nothing fails over when its master dies.")
 
     async def _sentinel(self, nodes: Sequence[Look]) -> Result:
-        target = self.target
-        watches, missing = await self._watches()
-        problems = [unknown(str(why)) for why in missing]
-        problems += judge.guarded(watches, target.master_name, target, target.wanted_replicas)
-        distinct = len({watch.run_id for watch in watches})
-        if not missing and distinct < target.min_sentinels:
-            problems.append(
-                unknown(
-                    f"`sentinels` leads to {distinct} distinct Sentinels (wanted {target.min_sentinels}): name each."
-                )
-            )
+        target, name, sentinels = self.target, self.target.master_name, await self.sentinels()
+        watches, _ = await self._watches()
         masters = {watch.master for watch in watches}
+        problems = judge.of_each(sentinels, lambda one: judge.guards(one, name, target, target.wanted_replicas))
+        problems += judge.collected(judge.distinct(sentinels, target))
+        problems += judge.agree(watches, name)
         problems += judge.of_each((node for node in nodes if node.address in masters), judge.leads)
         good = ok(
-            f"{distinct} Sentinels have a quorum for {target.master_name}, and {', '.join(map(str, masters))} is the master.",
+            f"{len(sentinels)} Sentinels have a quorum for {name}, and {', '.join(map(str, masters))} is its master.",
             sentinels_answering=len(watches),
         )
         return judge.verdict(problems, good)

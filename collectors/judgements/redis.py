@@ -440,15 +440,12 @@ def encrypts_peers(node: Answers, *, cluster: bool) -> Iterator[Result]:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What one Sentinel knows of the master. `quorum` is what it answers to CKQUORUM, `usable` how many Sentinels it reaches."""
+    """What one Sentinel knows of the master: its address and flags, how many Sentinels watch it, its replicas and theirs."""
 
     sentinel: Address
-    run_id: str
     master: Address
     flags: frozenset[str]
-    known: int
-    quorum: str
-    usable: int
+    sentinels: int
     replicas: Mapping[Address, frozenset[str]]
 
 
@@ -456,30 +453,21 @@ _DOWN = frozenset({"s_down", "o_down", "disconnected", "master_down"})
 
 
 def watch(sentinel: Look, name: str) -> Watch:
-    """Read a Sentinel's answers. Raises Cannot when it could not be asked or watches no such master."""
+    """Read what a Sentinel knows. Raises Cannot when it could not be asked or watches no such master."""
     if isinstance(sentinel, Unseen):
         raise sentinel.why
-    where = sentinel.address
     masters = [_fields(sentinel, entry) for entry in sentinel.reply("SENTINEL MASTERS", list)]
     master = next((fields for fields in masters if fields.get("name") == name), None)
     if master is None:
-        raise Cannot(f"Sentinel {where} watches no master named {name}.")
+        raise Cannot(f"Sentinel {sentinel.address} watches no master named {name}.")
+    if not (others := master.get("num-other-sentinels", "")).isdecimal():
+        raise Cannot(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
     replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
-    quorum = sentinel.error(f"SENTINEL CKQUORUM {name}") or ""
-    if not quorum.startswith("NOQUORUM"):
-        quorum = sentinel.reply(f"SENTINEL CKQUORUM {name}", str)
-    usable = quorum.split()[1] if len(quorum.split()) > 1 else ""
-    others = master.get("num-other-sentinels", "")
-    if not usable.isdecimal() or not others.isdecimal():
-        raise Cannot(f"Sentinel {where} answered with something else than a Sentinel does.")
     return Watch(
-        where,
-        sentinel.text("run_id"),
+        sentinel.address,
         _listens(sentinel, master),
         _flags(master),
         int(others) + 1,
-        quorum,
-        int(usable),
         {_listens(sentinel, replica): _flags(replica) for replica in replicas},
     )
 
@@ -502,22 +490,44 @@ def _flags(fields: Mapping[str, str]) -> frozenset[str]:
     return frozenset(fields.get("flags", "").split(","))
 
 
-def guarded(watches: Collection[Watch], name: str, limits: Thresholds, wanted_replicas: int) -> Iterator[Result]:
-    """Each Sentinel reaches enough others to decide and to act, all name one master, and a replica could take over."""
-    for one in watches:
-        where = one.sentinel
-        if not one.quorum.startswith("OK"):
-            yield failed(f"Sentinel {where} says {one.quorum.strip().rstrip('.')}: {name} would not fail over.")
-        if one.known < limits.min_sentinels:
-            yield failed(f"Sentinel {where} knows of {one.known} Sentinels (wanted {limits.min_sentinels}).")
-        elif one.usable < limits.min_sentinels:
-            yield failed(f"Sentinel {where} reaches {one.usable} Sentinels (wanted {limits.min_sentinels}).")
-        if one.flags & _DOWN:
-            yield failed(f"Sentinel {where} holds the master {one.master} for down.")
-        up = sum(1 for flags in one.replicas.values() if not flags & _DOWN)
-        if up < wanted_replicas:
-            yield failed(f"Sentinel {where} sees {up} replicas that could take over (wanted {wanted_replicas}).")
-    if len(masters := sorted({one.master for one in watches})) > 1:
+def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: int) -> Iterator[Result]:
+    """A Sentinel reaches enough others to decide and to act, holds the master for well, and has a replica to promote.
+
+    CKQUORUM counts the Sentinels that it reaches; those that it knows of may long be gone.
+    """
+    where, known = sentinel.address, watch(sentinel, name)
+    asked = f"SENTINEL CKQUORUM {name}"
+    quorum = sentinel.error(asked) or ""
+    if not quorum.startswith("NOQUORUM"):
+        quorum = sentinel.reply(asked, str)
+    match quorum.split():
+        case ["NOQUORUM", *_]:
+            yield failed(f"Sentinel {where} says {quorum.strip().rstrip('.')}: {name} would not fail over.")
+        case ["OK", usable, *_] if usable.isdecimal():
+            if int(usable) < limits.min_sentinels:
+                yield failed(
+                    f"Sentinel {where} reaches {usable} Sentinels of {known.sentinels} (wanted {limits.min_sentinels})."
+                )
+        case _:
+            raise Cannot(f"Sentinel {where} answered CKQUORUM with something else than a Sentinel does.")
+    if known.flags & _DOWN:
+        yield failed(f"Sentinel {where} holds the master {known.master} for down.")
+    up = sum(1 for flags in known.replicas.values() if not flags & _DOWN)
+    if up < wanted_replicas:
+        yield failed(f"Sentinel {where} sees {up} replicas that could take over (wanted {wanted_replicas}).")
+
+
+def distinct(sentinels: Collection[Look], limits: Thresholds) -> Iterator[Result]:
+    """As many Sentinels were asked as there shall be, each under one address."""
+    answered = seen(sentinels)
+    found = len({sentinel.text("run_id") for sentinel in answered})
+    if found < limits.min_sentinels and len(answered) == len(sentinels):
+        yield unknown(f"`sentinels` leads to {found} distinct Sentinels (wanted {limits.min_sentinels}): name each.")
+
+
+def agree(watches: Iterable[Watch], name: str) -> Iterator[Result]:
+    """All Sentinels name the same master."""
+    if len(masters := sorted({watch.master for watch in watches})) > 1:
         yield failed(f"The Sentinels disagree on the master of {name}: {' and '.join(map(str, masters))}.")
 
 
@@ -559,12 +569,14 @@ class ClusterNode:
 
 def cluster_nodes(node: Answers) -> tuple[ClusterNode, ...]:
     """All nodes of the cluster as this one sees them. Raises Cannot when CLUSTER NODES may not be asked or cannot be read."""
+    lines = node.reply("CLUSTER NODES", str).splitlines()
     try:
-        return tuple(
-            _cluster_node(line.split(), node.address) for line in node.reply("CLUSTER NODES", str).splitlines()
-        )
-    except (ValueError, IndexError):
-        raise Cannot(f"{node.address} answered CLUSTER NODES with something else than Redis does.") from None
+        found = tuple(_cluster_node(line.split(), node.address) for line in lines)
+    except ValueError:
+        found = ()
+    if not any("myself" in other.flags for other in found):
+        raise Cannot(f"{node.address} answered CLUSTER NODES with something else than Redis does.")
+    return found
 
 
 def _cluster_node(words: list[str], asked: Address) -> ClusterNode:

@@ -100,6 +100,13 @@ class Node(Server):
             return ["--port", str(self.port), *words]
         words += ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no", "--tls-replication", "yes"]
         words += ["--tls-cert-file", str(self.files.cert), "--tls-key-file", str(self.files.key)]
+        # Towards its peers a node is a client, which a server's certificate may not be for.
+        words += [
+            "--tls-client-cert-file",
+            str(self.files.client_cert),
+            "--tls-client-key-file",
+            str(self.files.client_key),
+        ]
         return [*words, "--tls-cluster", "yes", "--tls-ca-cert-file", str(self.files.ca)]
 
     @contextmanager
@@ -107,7 +114,7 @@ class Node(Server):
         """A client of the default user, without retries."""
         secure: dict[str, Any] = {}
         if self.files is not None:
-            secure = {"ssl": True, "ssl_ca_certs": str(self.files.ca), "ssl_check_hostname": False}
+            secure = {"ssl": True, "ssl_check_hostname": False, "ssl_cert_reqs": "none"}
             secure |= {"ssl_certfile": str(self.files.client_cert), "ssl_keyfile": str(self.files.client_key)}
         client = redis.Redis(
             LOOPBACK,
@@ -126,7 +133,7 @@ class Node(Server):
         with self.client() as client:
             try:
                 return client.execute_command(*words)  # type: ignore[no-untyped-call]
-            except (redis.ResponseError, redis.AuthenticationError):
+            except (redis.ResponseError, redis.AuthenticationError, redis.BusyLoadingError):
                 if ready:
                     return "an error, but an answer"
                 raise
@@ -139,13 +146,18 @@ class Node(Server):
     def cli(self, *words: str) -> str:
         """What redis-cli prints."""
         run = [str(self._cli), *words]
+        if self.files is not None:
+            run += ["--tls", "--cacert", str(self.files.ca)]
+            run += ["--cert", str(self.files.client_cert), "--key", str(self.files.client_key)]
         return subprocess.run(run, check=True, capture_output=True, text=True, env=self._env, timeout=60).stdout
 
     def write_and_save(self) -> None:
-        """Write a key, and the snapshot that a long-running Redis would have written."""
+        """Write a key (a master), and the snapshot that a Redis has written that runs for long."""
         with self.client() as client:
-            client.set("checklist:canary", "1")
-            client.save()
+            if client.role()[0] == "master":
+                client.set("checklist:canary", "1")
+            client.bgsave()
+            wait_until(lambda: client.info()["rdb_last_bgsave_time_sec"] >= 0, f"{self.name} to have saved")
 
     def wait_linked(self) -> None:
         """Wait until this replica has its master's data."""
@@ -281,7 +293,7 @@ def redis_replication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequ
     """A healthy master with a replica: for reading only."""
     with replication(tmp_path_factory.mktemp("replication"), *HEALTHY) as nodes:
         for node in nodes:
-            node.command("SAVE")
+            node.write_and_save()
         yield nodes
 
 
