@@ -793,8 +793,8 @@ async def test_a_cluster_that_is_whole(redis_cluster: Sequence[Node], no_leftove
 @pytest.mark.parametrize("release", [OLD, NEW])
 async def test_a_cluster_that_lost_slots_still_says_ok(tmp_path: Path, release: str) -> None:
     """A trap: with cluster-require-full-coverage no, cluster_state stays ok with a third of the slots failed."""
-    partial = ("--cluster-require-full-coverage", "no")
-    with cluster(tmp_path, *partial, replicas=0, release=release) as nodes:
+    coverage = ("--cluster-require-full-coverage", "no")
+    with cluster(tmp_path, *coverage, replicas=0, release=release) as nodes:
         whole = await see("sentinel_or_cluster_operational", nodes[0], mode="cluster", min_replicas=0)
         assert whole.status is Status.OK
         alone = await see("sentinel_or_cluster_operational", nodes[0], mode="cluster")
