@@ -13,21 +13,13 @@ from hypothesis import strategies as st
 
 from exporter import logs
 from exporter.logs import LogFormat, LogLevel
+from tests.exporter.logging_state import unchanged_logging
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Logging is one per process: leave it as it was found."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in ("exporter", "collectors")}
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:], level = before
-    root.setLevel(level)
-    for name, number in levels.items():
-        logging.getLogger(name).setLevel(number)
-    logs._hidden.clear()
+    with unchanged_logging():
+        yield
 
 
 def test_logfmt_quotes_what_needs_it(capsys: pytest.CaptureFixture[str]) -> None:

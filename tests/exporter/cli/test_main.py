@@ -1,0 +1,107 @@
+"""Tests of what every command has in common."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter import logs
+from exporter.cli import main, show
+from exporter.cli.shared import ExitCode
+from tests.exporter.cli.conftest import Ended
+
+Run = Callable[..., Ended]
+
+
+def test_without_a_command_it_shows_its_help(run: Run) -> None:
+    ended = run()
+    assert ended.code == ExitCode.CONFIGURATION
+    assert "healthcheck" in ended.out
+    assert ended.err == ""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("check", "-h"), ("config", "--help"), ("demo", "break", "--help")])
+def test_help_is_no_error(run: Run, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 0
+    assert "Usage: checklist-exporter" in ended.out
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out.startswith("checklist-exporter, version 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lisst",), "No such command 'lisst'. Did you mean 'list'?"),
+        (("check", "--fail-on", "fatal"), "critical"),
+        (("check", "--sektion", "redis"), "--sektion"),
+        (("--config.fil=x",), "--config.fil"),
+        (("check", "--section", "postgres"), "There is no section 'postgres'; did you mean 'postgresql'?"),
+        (("check", "--section", "zzz"), "There is no section 'zzz'."),
+    ],
+)
+def test_a_wrong_command_line_is_not_taken_for_an_unknown_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    ended = run(*arguments)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert said in ended.err
+    assert ended.out == ""
+
+
+def test_flags_alone_mean_serve(run: Run, evidence: Path) -> None:
+    ended = run(f"--config.file={evidence}", "--config.check")
+    assert ended.code == 0
+    assert "is valid" in ended.out
+
+
+def test_every_configuration_error_is_told_with_its_place(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("environment: production\nevidenc: ./evidence\nsections:\n  training:\n    every: soon\n")
+    for command in (("config", "check"), ("check",), ("report",), ("serve",), ("attest", "training.support_trained")):
+        ended = run(*command, "--config.file", config)
+        assert ended.code == ExitCode.CONFIGURATION
+        assert f"{config}:2:1: evidenc: " in ended.err
+        assert f"{config}:5:5: sections.training.every: " in ended.err
+
+
+def test_an_error_of_its_own_is_not_taken_for_a_failed_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> object:
+        raise RuntimeError("no route to hunter2-hunter2")
+
+    logs.hide(["hunter2-hunter2"])
+    monkeypatch.setattr(show, "load", broken)
+    ended = run("config", "check")
+    assert ended.code == ExitCode.INTERNAL
+    assert "RuntimeError: no route to <secret>" in ended.err
+    assert "hunter2" not in ended.err
+
+
+def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(show, "load", interrupted)
+    assert run("config", "check").code == ExitCode.INTERRUPTED
+
+
+def test_end_of_input_while_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(_: object) -> object:
+        raise EOFError
+
+    monkeypatch.setattr(show, "load", ended)
+    assert main(["config", "check"]) == ExitCode.INTERRUPTED
+
+
+def test_help_and_list_import_no_client_library() -> None:
+    heavy = {"psycopg", "redis", "nats", "neo4j", "kubernetes", "qdrant_client", "uvicorn", "starlette"}
+    program = (
+        "import sys; from exporter.cli import main; main(['list', '--format', 'json']); main(['--help']);"
+        "sys.stderr.write(' '.join(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert not heavy & set(ended.stderr.split())

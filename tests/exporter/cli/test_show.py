@@ -1,0 +1,74 @@
+"""Tests of `list` and `config check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter.catalogue import Catalogue
+from exporter.cli import show
+from tests.exporter.cli.conftest import Ended
+
+Run = Callable[..., Ended]
+
+
+def test_list_has_every_line_of_the_checklist(run: Run) -> None:
+    ended = run("list", "--format", "json")
+    rows = json.loads(ended.out)
+    assert ended.code == 0
+    assert len(rows) == len(Catalogue.load().checklist.lines) == 205
+    assert list(rows[0]) == ["section", "item", "line", "group", "severity", "mode", "verified_by", "needs"]
+
+
+def test_list_tells_what_verifies_a_line_and_what_that_needs(run: Run) -> None:
+    rows = {f"{row['section']}.{row['item']}": row for row in json.loads(run("list", "-f", "json").out)}
+    row = rows["postgresql.replication_operational"]
+    assert row["verified_by"].endswith("PostgreSQL.replication_operational")
+    assert row["line"] == "Primary-replica replication is operational"
+    assert row["severity"] == "critical"
+    assert row["mode"] == "probe"
+    assert "pg_monitor" in " ".join(row["needs"])
+
+
+def test_list_of_a_section_shows_the_rights_to_give(run: Run) -> None:
+    ended = run("list", "--section", "postgresql", "--section", "training")
+    lines = ended.out.splitlines()
+    assert [line.partition(".")[0] for line in lines[:12]] == ["postgresql"] * 8 + ["training"] * 4
+    assert "GRANT pg_monitor TO checklist_exporter;" in lines
+    assert "Rights for section training:" in lines
+
+
+def test_list_of_everything_shows_no_rights(run: Run) -> None:
+    assert "GRANT" not in run("list").out
+
+
+def test_list_on_a_terminal_is_a_table(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    out = run("list", "--section", "postgresql").out
+    assert "\x1b[" in out
+    assert "postgresql.slow_query_logging_enabled" in out
+
+
+def test_list_without_colour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in run("list", "--section", "postgresql").out  # no colours; weight and dimming may stay
+
+
+def test_config_check_says_what_is_verified(run: Run, evidence: Path) -> None:
+    ended = run("config", "check", "--config.file", evidence)
+    assert ended.code == 0
+    assert ended.out.startswith(f"{evidence} is valid: ")
+    assert ended.out.endswith("of 205 lines.\n")
+
+
+def test_config_check_of_nothing(run: Run) -> None:
+    assert run("config", "check").out.startswith("The default configuration is valid: ")
+
+
+def test_list_format_is_one_of_two() -> None:
+    assert [form.value for form in show.ListFormat] == ["table", "json"]

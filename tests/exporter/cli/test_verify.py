@@ -1,0 +1,134 @@
+"""Tests of `check` and `report`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+from exporter.checklist import Checklist
+from exporter.cli.shared import ExitCode
+from exporter.document import schema
+from tests.exporter.cli.conftest import Ended
+from tests.exporter.test_daemon import exporting
+from tests.servers.exporters import Exposition
+from tests.servers.process import free_port, wait_until
+
+Run = Callable[..., Ended]
+TODAY = datetime.now(UTC).date()
+
+
+def custom(folder: Path, *lines: tuple[str, str, str]) -> Path:
+    """A configuration of lines of its own, each with severity and evidence that is `passed`, `failed` or `unreadable`."""
+    folder.joinpath("evidence").mkdir()
+    config = [
+        "environment: staging",
+        f"evidence: {folder / 'evidence'}",
+        f"checklist: {folder / 'list.md'}",
+        "sections:",
+    ]
+    config += ["  drill: {every: 1m}", "custom:"]
+    boxes = []
+    for text, severity, result in lines:
+        name = text.lower().replace(" ", "_")
+        boxes.append(f"- [ ] {text}\n")
+        config.append(f"  - {{section: Drill, line: {text}, severity: {severity}, evidence: {{valid_for: 90d}}}}")
+        record = f"item: drill.{name}\nresult: {result}\nby: team@example.com\non: {TODAY - timedelta(days=1)}\n"
+        (folder / "evidence" / f"{name}.yaml").write_text(record if result != "unreadable" else f"item: drill.{name}\n")
+    folder.joinpath("list.md").write_text(f"# Drill\n\n{''.join(boxes)}")
+    file = folder / "config.yaml"
+    file.write_text("\n".join(config) + "\n")
+    return file
+
+
+LINES = (("Replica drilled", "critical", "passed"), ("Restore drilled", "warning", "failed"))
+
+
+def test_a_failed_line_ends_with_1_and_an_unknown_one_with_2(run: Run, tmp_path: Path) -> None:
+    lines = (("Replica drilled", "warning", "failed"), ("Failover drilled", "critical", "unreadable"))
+    config = custom(tmp_path, *lines)
+    assert run("check", "--config.file", config, "--section", "drill").code == ExitCode.FAILED
+    assert run("check", "--config.file", config, "--section", "drill", "--fail-on", "critical").code == ExitCode.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("lines", "fail_on", "code"),
+    [
+        ((("A drilled", "critical", "passed"),), "info", ExitCode.OK),
+        ((("A drilled", "critical", "passed"), ("B drilled", "info", "failed")), "info", ExitCode.FAILED),
+        ((("A drilled", "critical", "passed"), ("B drilled", "info", "failed")), "warning", ExitCode.OK),
+        ((("A drilled", "warning", "failed"),), "critical", ExitCode.OK),
+        ((("A drilled", "warning", "failed"),), "warning", ExitCode.FAILED),
+    ],
+)
+def test_fail_on_narrows_by_severity(
+    run: Run, tmp_path: Path, lines: tuple[tuple[str, str, str], ...], fail_on: str, code: ExitCode
+) -> None:
+    config = custom(tmp_path, *lines)
+    ended = run("check", "--config.file", config, "--section", "drill", "--fail-on", fail_on)
+    assert ended.code == code
+    assert "was verified." in ended.err
+
+
+def test_json_is_as_the_schema_says_and_of_the_sections_asked_for(run: Run, tmp_path: Path) -> None:
+    ended = run("check", "--config.file", custom(tmp_path, *LINES), "--section", "drill", "--format", "json")
+    document = json.loads(ended.out)
+    jsonschema.validate(document, schema())
+    seen = {item["item"]: item["status"] for item in document["items"]}
+    assert seen == {"replica_drilled": "ok", "restore_drilled": "failed"}
+
+
+def test_junit_counts_what_failed(run: Run, tmp_path: Path) -> None:
+    ended = run("check", "--config.file", custom(tmp_path, *LINES), "--section", "drill", "--format", "junit")
+    root = ET.fromstring(ended.out)
+    assert len(root.findall(".//testcase")) == 2
+    assert len(root.findall(".//failure")) == 1
+
+
+def test_markdown_is_the_checklist_ticked(run: Run, tmp_path: Path) -> None:
+    config = custom(tmp_path, *LINES)
+    ended = run("report", "--config.file", config)
+    assert ended.code == ExitCode.OK
+    ticked = {line.text: line.ticked for line in Checklist.parse(ended.out, "report").lines}
+    assert ticked == {"Replica drilled": True, "Restore drilled": False}
+
+
+@pytest.mark.parametrize("form", ["table", "sarif", "html"])
+def test_every_form_names_the_lines(run: Run, tmp_path: Path, form: str) -> None:
+    config = custom(tmp_path, *LINES)
+    ended = run("report", "--config.file", config, "--format", form)
+    assert ended.code == ExitCode.OK
+    assert "Restore drilled" in ended.out or "restore_drilled" in ended.out
+
+
+def test_an_exporter_that_does_not_answer_gives_no_report(run: Run, tmp_path: Path) -> None:
+    ended = run("report", "--config.file", custom(tmp_path, *LINES), "--url", f"http://127.0.0.1:{free_port()}")
+    assert ended.code == ExitCode.UNKNOWN
+    assert "the connection was refused" in ended.err
+
+
+def test_what_is_no_exporter_gives_no_report(run: Run, tmp_path: Path) -> None:
+    with Exposition("up 1") as page:
+        ended = run("report", "--config.file", custom(tmp_path, *LINES), "--url", f"http://127.0.0.1:{page.port}")
+    assert ended.code == ExitCode.UNKNOWN
+
+
+def test_a_report_of_what_an_exporter_knows(run: Run, tmp_path: Path) -> None:
+    with exporting(tmp_path) as exporter:
+        exporter.attest()
+        wait_until(lambda: exporter.item()["status"] == "ok", what="the record is seen")
+        url = f"http://127.0.0.1:{exporter.port}"
+        config = tmp_path / "config.yaml"
+        ended = run("report", "--config.file", config, "--url", url, "--section", "final_checklist", "--format", "json")
+        assert {item["section"] for item in json.loads(ended.out)["items"]} == {"final_checklist"}
+        address = f"127.0.0.1:{exporter.port}"
+        healthy = run("healthcheck", "--web.listen-address", address)
+        assert (healthy.code, "is healthy" in healthy.out) == (0, True)
+    gone = run("healthcheck", "--web.listen-address", address)
+    assert (gone.code, "does not answer" in gone.err) == (ExitCode.FAILED, True)
+    assert run("healthcheck", "--web.listen-address", "nonsense").code == ExitCode.CONFIGURATION

@@ -1,0 +1,93 @@
+"""The demo, started for real: every way to break it is noticed, mended again, and nothing outlives it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.servers.process import Server, free_port, scratch, wait_until
+
+#: Each way to break the demo, and the line that is no longer true then.
+FAULTS = {
+    "standby": "postgresql/replication_operational",
+    "slow-queries": "postgresql/slow_query_logging_enabled",
+    "redis-replica": "redis/pods_healthy",
+    "redis-aof": "redis/persistence_configured",
+    "nats-server": "nats/pods_healthy",
+    "certificate": "tls_certificates/certificates_valid",
+    "chain": "tls_certificates/chain_complete",
+    "hsts": "tls_certificates/hsts_configured",
+    "signature": "signatories/qa_lead",
+    "evidence": "training/operations_trained",
+}
+
+
+class Demo(Server):
+    """`checklist-exporter demo` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.folder = folder / "demo"
+        self.program = Path(sys.executable).with_name("checklist-exporter")
+        command: list[str | Path] = [self.program, "demo", "--directory", self.folder]
+        command += [f"--web.listen-address=127.0.0.1:{self.port}"]
+        super().__init__("demo", command, directory=folder, ready=lambda: self.status("nats/pods_healthy"), deadline=90)
+
+    def status(self, item: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/items/{item}", timeout=5) as reply:
+            return str(json.load(reply)["status"])
+
+    def summary(self, item: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/items/{item}", timeout=5) as reply:
+            return str(json.load(reply)["summary"])
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as reply:
+            return str(reply.read().decode())
+
+    def told(self, verb: str, name: str) -> str:
+        command: list[str | Path] = [self.program, "demo", verb, name, "--directory", self.folder]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    with scratch("demo") as folder, Demo(folder) as running:
+        yield running
+
+
+def healthy(demo: Demo, item: str) -> bool:
+    return demo.status(item) in ("ok", "warning")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_broken_is_noticed_and_told_in_one_sentence(demo: Demo, fault: str) -> None:
+    item = FAULTS[fault]
+    wait_until(lambda: healthy(demo, item), f"{item} is true", 60)
+    assert "no longer true" in demo.told("break", fault)
+    wait_until(lambda: not healthy(demo, item), f"{item} is no longer true", 60)
+    assert demo.summary(item).endswith(".")
+    section, _, line = item.partition("/")
+    sample = f'checklist_item_ok{{item="{line}",section="{section}"}} 0.0'
+    wait_until(lambda: sample in demo.metrics(), "the metric to follow")
+    assert demo.told("mend", fault) == f"{fault} is mended.\n"
+    wait_until(lambda: healthy(demo, item), f"{item} is true again", 60)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
+def test_nothing_outlives_it(how: signal.Signals) -> None:
+    with scratch("demo") as folder, Demo(folder) as running:
+        children = psutil.Process(running.pid).children(recursive=True)
+        assert len(children) >= 7  # two PostgreSQL, two Redis, three NATS
+        psutil.Process(running.pid).send_signal(how)
+        psutil.wait_procs(children, timeout=30)
+        assert [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
+        wait_until(lambda: not running.folder.exists(), "its folder is gone")
