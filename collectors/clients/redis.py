@@ -168,10 +168,9 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
     except (RedisError, OSError) as error:
         if "max number of clients" in str(error):
             raise Full(f"{address} refuses more clients: maxclients is reached.") from None
+        # With TLS 1.3 a missing client certificate is told only after the handshake.
         alert = next((cause for cause in (error, error.__context__) if isinstance(cause, ssl.SSLError)), None)
-        told = (
-            f": {_told(alert)}" if alert else ""
-        )  # with TLS 1.3 a missing client certificate is told after the handshake
+        told = f": {_told(alert)}" if alert else ""
         raise Cannot(f"{address} ended the connection before it had answered{told}.") from None
     return Answers(address, version, dict(zip(commands, replies, strict=True)))
 
@@ -274,7 +273,7 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
         raise Untrusted(f"The certificate of {address} is not accepted: {reason}.") from None
     except ssl.SSLError as error:
         raise Cannot(f"The TLS handshake with {address} failed: {_told(error)}.") from None
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS could have
         raise Cannot(f"The name {address.host} cannot be resolved: {_told(error)}.") from None
     except ConnectionRefusedError:
         raise Refused(f"{address} refuses the connection.") from None

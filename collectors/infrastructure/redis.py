@@ -170,7 +170,10 @@ On every Sentinel:
         """How each node's connection counters grew within the window; None until it was looked at twice since it started."""
         histories: dict[Address, deque[judge.Traffic]] = self.context.memory.setdefault("traffic", {})
         grown: dict[Address, judge.Growth | None] = {}
-        for node in judge.seen(await self.nodes()):
+        nodes = await self.nodes()
+        for gone in histories.keys() - {node.address for node in nodes}:
+            del histories[gone]
+        for node in judge.seen(nodes):
             try:
                 now = judge.traffic(node, self.context.now())
             except Cannot:
@@ -262,6 +265,8 @@ On every Sentinel:
         """
         target, nodes = self.target, await self.nodes()
         since: dict[Address, datetime] = self.context.memory.setdefault("link_down_since", {})
+        for gone in since.keys() - {node.address for node in nodes}:
+            del since[gone]
         problems = judge.of_each(nodes, judge.alive)
         problems += judge.of_each(judge.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
         if target.mode is not Deployment.CLUSTER:
