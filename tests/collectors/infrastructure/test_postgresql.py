@@ -698,7 +698,10 @@ def scraped(
             directory,
             release=request.param,
             # Without its database the exporter takes a second to say so.
-            scrapes=[scrape("postgres", exporter.port, scrape_interval="3s", scrape_timeout="3s"), scrape("node", node.port)],
+            scrapes=[
+                scrape("postgres", exporter.port, scrape_interval="3s", scrape_timeout="3s"),
+                scrape("node", node.port),
+            ],
         ) as server,
     ):
         server.wait_for("pg_stat_database_xact_commit and on() pg_up == 1 and on() node_filesystem_avail_bytes")
