@@ -1,0 +1,1 @@
+"""The sections of the bundled checklist: a folder for each of its parts, a module for each section."""

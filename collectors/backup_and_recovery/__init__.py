@@ -1,0 +1,1 @@
+"""The sections of the checklist's part Backup and recovery."""
