@@ -76,7 +76,8 @@ class Connection:
         data = json.dumps(body).encode() if body is not None else b""
         asking = asyncio.create_task(self._ask(subject, data))
         try:
-            await asyncio.wait({asking, self._violated}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {asking, self._violated}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
                 what = self._violated.result().replace(subject.lower(), subject)  # nats-py tells it in lower case
                 raise Cannot(f"NATS {self.address} does not let this user {what}.")
