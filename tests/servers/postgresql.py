@@ -94,7 +94,7 @@ class Postgres(Server):
             env=programs.env,
             ready=lambda: listening(self.port) and self.query("SELECT 1"),
             user=unprivileged(),
-            stop_signal=_FAST,
+            stop_signal=_AT_ONCE,
         )
 
     def initialize(self, **settings: str) -> "Postgres":
@@ -203,7 +203,7 @@ class Postgres(Server):
         return psycopg.conninfo.make_conninfo("", **parameters)
 
 
-_FAST = signal.SIGINT  # disconnects clients; SIGTERM would wait for them
+_AT_ONCE = signal.SIGQUIT  # at once: SIGINT waits for the archiver, SIGTERM for clients
 _HBA = """\
 local all all trust
 host all,replication postgres 127.0.0.1/32 trust

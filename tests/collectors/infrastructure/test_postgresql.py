@@ -684,6 +684,9 @@ async def test_settings_of_the_instance(pair: Cluster, values: dict[str, str], s
 # Metrics
 
 
+SLOW = {"scrape_interval": "2s", "scrape_timeout": "2s"}  # postgres_exporter tries for a second to reach its server
+
+
 @pytest.fixture(scope="module", params=[OLD, NEW], ids=["exporter-0.11", "exporter-0.19"])
 def scraped(
     request: pytest.FixtureRequest, pair: Cluster, tmp_path_factory: pytest.TempPathFactory
