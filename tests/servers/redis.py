@@ -53,6 +53,19 @@ class Files:
     client_cert: Path
     client_key: Path
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What Redis wants set. Towards its peers a node is a client, which a server's certificate may not be for."""
+        return {
+            "tls-ca-cert-file": str(self.ca),
+            "tls-cert-file": str(self.cert),
+            "tls-key-file": str(self.key),
+            "tls-client-cert-file": str(self.client_cert),
+            "tls-client-key-file": str(self.client_key),
+            "tls-auth-clients": "no",
+            "tls-replication": "yes",
+        }
+
 
 def tls_files(directory: Path, *names: str, **options: object) -> Files:
     """Certificates of the tests' authority, the server's for these names (127.0.0.1 by default); ``options`` spoil it."""
@@ -98,16 +111,8 @@ class Node(Server):
         words = ["--bind", LOOPBACK, "--dir", str(self.data), "--repl-diskless-sync-delay", "0"]
         if self.files is None:
             return ["--port", str(self.port), *words]
-        words += ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no", "--tls-replication", "yes"]
-        words += ["--tls-cert-file", str(self.files.cert), "--tls-key-file", str(self.files.key)]
-        # Towards its peers a node is a client, which a server's certificate may not be for.
-        words += [
-            "--tls-client-cert-file",
-            str(self.files.client_cert),
-            "--tls-client-key-file",
-            str(self.files.client_key),
-        ]
-        return [*words, "--tls-cluster", "yes", "--tls-ca-cert-file", str(self.files.ca)]
+        secure = {"port": "0", "tls-port": str(self.port), "tls-cluster": "yes"} | self.files.settings
+        return [*words, *(word for name, value in secure.items() for word in (f"--{name}", value))]
 
     @contextmanager
     def client(self) -> Iterator[redis.Redis]:
@@ -196,39 +201,35 @@ class Guarded:
 
 @contextmanager
 def guarded(
-    directory: Path, *options: str, release: str = NEW, quorum: int = 2, extra: str = "", **settings: Any
+    directory: Path, *options: str, release: str = NEW, files: Files | None = None, **settings: Any
 ) -> Iterator[Guarded]:
     """A master and a replica with three Sentinels that know each other and both."""
     with ExitStack() as stack:
-        nodes = stack.enter_context(replication(directory, *options, release=release, **settings))
-        sentinels: list[Node] = []
-        for number in range(3):
-            port = free_port()
-            file = directory / f"sentinel-{port}.conf"
-            lines = [
-                f"port {port}",
-                f"bind {LOOPBACK}",
-                f"dir {directory}",
-                f"sentinel monitor mymaster {LOOPBACK} {nodes[0].port} {quorum}",
-                "sentinel down-after-milliseconds mymaster 500",
-                "sentinel failover-timeout mymaster 5000",
-                *(extra.splitlines()),
-            ]
-            file.write_text("\n".join(lines) + "\n")
-            sentinels.append(stack.enter_context(_Sentinel(directory, file, port, release, number)))
+        nodes = stack.enter_context(replication(directory, *options, release=release, files=files, **settings))
+        sentinels: list[Node] = [
+            stack.enter_context(_Sentinel(directory, nodes[0], release=release, files=files)) for _ in range(3)
+        ]
         for sentinel in sentinels:
             wait_until(partial(_settled, sentinel), f"{sentinel.name} to know the others")
         yield Guarded(nodes, sentinels)
 
 
 class _Sentinel(Node):
-    def __init__(self, directory: Path, file: Path, port: int, release: str, number: int) -> None:
-        self._file = file
-        super().__init__(directory, release=release, port=port)
-        self.name = f"sentinel-{number}"
+    """A Sentinel that watches a master as `mymaster`, and calls it down after half a second."""
+
+    def __init__(self, directory: Path, master: Node, **settings: Any) -> None:
+        self._master = master
+        super().__init__(directory, **settings)
 
     def _listening(self) -> list[str]:
-        return [str(self._file), "--sentinel"]
+        secure = {"port": "0", "tls-port": self.port} | self.files.settings if self.files else {"port": self.port}
+        lines = [f"{name} {value}" for name, value in secure.items()]
+        lines += [f"bind {LOOPBACK}", f"dir {self.data}"]
+        lines += [f"sentinel monitor mymaster {LOOPBACK} {self._master.port} 2"]
+        lines += ["sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 5000"]
+        file = self.data / "sentinel.conf"
+        file.write_text("\n".join(lines) + "\n")
+        return [str(file), "--sentinel"]
 
 
 def _settled(sentinel: Node) -> bool:

@@ -718,6 +718,17 @@ async def test_a_master_that_died_is_replaced_and_missed(tmp_path: Path) -> None
         assert "sees 0 replicas that could take over (wanted 1)" in result.summary
 
 
+async def test_sentinels_in_tls(tmp_path: Path, files: Files) -> None:
+    with guarded(tmp_path, *HEALTHY, files=files) as found:
+        seen = await look(mode="sentinel", sentinels=found.addresses, **trusting(files))
+        assert {seen[name].status for name in ("pods_healthy", "tls_enabled", "sentinel_or_cluster_operational")} == {
+            Status.OK
+        }
+        plain = await look(mode="sentinel", sentinels=found.addresses)
+        assert {result.status for result in plain.values()} == {Status.UNKNOWN}
+        assert "ended the connection before it had answered" in plain["pods_healthy"].summary
+
+
 async def test_too_few_distinct_sentinels(redis_guarded: Guarded) -> None:
     first = redis_guarded.sentinels[0]
     twice = [first.address, f"localhost:{first.port}", first.address]
@@ -964,6 +975,11 @@ async def test_a_wrong_password_is_told_and_not_shown(start_redis: Start) -> Non
     assert f"{node.address} does not accept the password" in seen["eviction_policy_set"].summary
     nobody = await look(node)
     assert f"{node.address} wants a password, and none is configured." in nobody["eviction_policy_set"].summary
+
+
+def test_the_documentation_shows_the_rights_that_are_printed() -> None:
+    page = Path(__file__).parents[3] / "docs" / "sections" / "redis.md"
+    assert Redis.rights in page.read_text()
 
 
 async def test_config_get_never_asks_for_everything(start_redis: Start, files: Files) -> None:
