@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 
 from exporter.collector import Cannot, Result, unknown, worst
 
-__all__ = ["format_size", "worst_of"]
+__all__ = ["collected", "format_size", "verdict", "worst_of"]
 
 
 async def worst_of(*parts: Awaitable[Result]) -> Result:
@@ -29,6 +29,27 @@ async def _seen(part: Awaitable[Result]) -> Result:
         return await part
     except Cannot as error:
         return unknown(str(error))
+
+
+def collected(judged: Iterable[Result]) -> list[Result]:
+    """What a judge yields, and `unknown` where it raises Cannot."""
+    problems: list[Result] = []
+    try:
+        problems.extend(judged)
+    except Cannot as why:
+        problems.append(unknown(str(why)))
+    return problems
+
+
+def verdict(problems: Iterable[Result], good: Result, *, told: int = 4) -> Result:
+    """`good`, or the worst of the problems in at most `told` sentences. The measurements of `good` are kept."""
+    if not (found := list(problems)):
+        return good
+    status = worst(*found).status
+    sentences = list(dict.fromkeys(problem.summary for problem in found if problem.status is status))
+    if len(sentences) > told:
+        sentences[told:] = [f"Of {len(sentences) - told} more the like is true."]
+    return Result(status, " ".join(sentences), good.measurements)
 
 
 def format_size(size: float) -> str:

@@ -1,0 +1,261 @@
+"""Qdrant Vector Database"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from collectors.clients import qdrant as client
+from collectors.clients.prometheus import Prometheus
+from collectors.clients.qdrant import Peer
+from collectors.judgements import qdrant as judge
+from collectors.judgements.parts import verdict
+from collectors.judgements.qdrant import Thresholds
+from collectors.judgements.scrape import Scrape, judge_scrape
+from collectors.judgements.space import Volume, judge_space, measure_space
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    Context,
+    Options,
+    Result,
+    SectionSettings,
+    Target,
+    fetched,
+    item,
+    ok,
+    unknown,
+    worst,
+)
+from exporter.http import Http, HttpSettings, Trust
+from exporter.options import Duration, Secret, Size
+
+_MIN_FREE = 10 * 2**30
+_MIN_FREE_RATIO = 0.2
+
+
+def _address(url: str) -> str:
+    return HttpSettings(url=url).url
+
+
+class QdrantVolume(Volume):
+    """A volume of a peer."""
+
+    name: str = Field("storage", min_length=1, description="What is kept on it: storage or snapshots.")
+    min_free: Size = Field(_MIN_FREE, description="Space that must be free.")
+    min_free_ratio: float = Field(_MIN_FREE_RATIO, ge=0, le=1, description="Share of the volume that must be free.")
+
+
+class QdrantNode(Options):
+    """One peer."""
+
+    url: Annotated[str, AfterValidator(_address)] = Field(
+        description="Its own REST address, such as http://qdrant-0.qdrant-headless:6333; not that of a service."
+    )
+    volumes: tuple[QdrantVolume, ...] = Field((), description="Where it keeps collections and snapshots.")
+
+
+class QdrantScrape(Scrape):
+    """Where the metrics of the peers are found in Prometheus, which each of them serves itself."""
+
+    job: str = Field("qdrant", description="Job that scrapes the peers.")
+    health: str = Field("app_info", description="Metric that is 1 while the peer works.")
+    # Not rest_responses_total: a peer that got no request for points yet does not have it.
+    series: str = Field("collections_total", description="Metric that only a working peer gives.")
+
+
+class _Options(Thresholds):
+    """What may be set for the section and for one target."""
+
+    node_timeout: Duration = Field(
+        timedelta(seconds=3), gt=timedelta(0), description="How long a peer may take to answer one request."
+    )
+    scrape: QdrantScrape = Field(QdrantScrape(), description="Where the metrics are found in Prometheus.")
+
+
+class QdrantTarget(Target, _Options):
+    """A server, or a cluster of peers."""
+
+    nodes: tuple[QdrantNode, ...] = Field(min_length=1, description="All peers of the cluster.")
+    api_key: Secret | None = Field(None, description="Key that may read (`service.read_only_api_key`).")
+    tls: Trust = Field(Trust(), description="Whom to trust, and who we are, where addresses begin with https://.")
+
+
+class QdrantSettings(SectionSettings, _Options):
+    """Options of the section."""
+
+    targets: tuple[QdrantTarget, ...] = Field(min_length=1, description="The Qdrant servers and clusters to look at.")
+
+
+class Qdrant(Collector[QdrantSettings, QdrantTarget]):
+    """Asks every peer for what it says of itself, of its peers and of each collection."""
+
+    Settings = QdrantSettings
+    Target = QdrantTarget
+    rights = """\
+The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its configuration):
+  service: {read_only_api_key: KEY}
+"""
+
+    def __init__(self, settings: QdrantSettings, target: QdrantTarget, context: Context) -> None:
+        super().__init__(settings, target, context)
+        self._https: list[Http] = []
+
+    async def open(self) -> None:
+        """A few connections to each peer, made when they are used and closed when the run ends."""
+        target = self.target
+        for node in target.nodes:
+            http = Http(HttpSettings(url=node.url, tls=target.tls, timeout=target.node_timeout))
+            self.resources.push_async_callback(http.close)
+            self._https.append(http)
+
+    @fetched
+    async def peers(self) -> tuple[Peer | Cannot, ...]:
+        """What each peer tells, or why it does not."""
+
+        async def look(http: Http) -> Peer | Cannot:
+            try:
+                return await client.look(http, self.target.api_key)
+            except Cannot as why:
+                return why
+
+        return tuple(await asyncio.gather(*map(look, self._https)))
+
+    def _nodes(self) -> Iterable[tuple[QdrantNode, Http]]:
+        return zip(self.target.nodes, self._https, strict=True)
+
+    async def _seen(self) -> tuple[list[Peer], list[Result]]:
+        """The peers that could be looked at, and why the others could not."""
+        peers = await self.peers()
+        problems = [unknown(str(why)) for why in peers if isinstance(why, Cannot)]
+        return [peer for peer in peers if isinstance(peer, Peer)], problems
+
+    @item(
+        "Qdrant pods are running and healthy",
+        severity=CRITICAL,
+        needs=("service.read_only_api_key", "the REST address of every peer"),
+    )
+    async def pods_healthy(self) -> Result:
+        """A peer that has lost its whole cluster still calls itself leader, working and ready, while searches fail.
+
+        So every peer is asked for more than its health: it is ready, not in recovery mode, counts no dead copies, takes part in
+        the consensus, knows all peers, and reaches them (`message_send_failures`). All follow one leader. Every collection can be
+        read, is not red, its optimizer works, and each shard has its copies, Active. Yellow is a warning after
+        `optimizing_grace`, a copy that is being recovered a failure after `recovery_grace`. A request without a key is refused:
+        without that, a key proves nothing. Pods themselves are not looked at.
+
+        To mend it, see the log of the peer that is named. A peer that is gone for good is removed by DELETE /cluster/peer/ID, and
+        copies are made again by replicating its shards (POST /collections/NAME/cluster).
+        """
+        target, now = self.target, self.context.now()
+        peers, problems = await self._seen()
+        for peer in peers:
+            problems += judge.peer(peer, target, now)
+        problems += judge.members(peers, len(target.nodes))
+        problems += judge.missing(peers, target)
+        problems += judge.collections(peers)
+        problems += judge.settled(peers, target, self.context.memory.setdefault("since", {}), now)
+        count = len({name for peer in peers for name in peer.collections})
+        many = (
+            f"All {len(peers)} Qdrant peers work and reach each other" if len(peers) > 1 else "The Qdrant server works"
+        )
+        good = ok(
+            f"{many}, and {count} collections can be read, by protocol alone (pods were not looked at).",
+            peers_answering=len(peers),
+            collections=count,
+        )
+        return verdict(problems, good)
+
+    @item(
+        "Vector collection backups are enabled",
+        severity=CRITICAL,
+        needs=("service.read_only_api_key", "the REST address of every peer"),
+    )
+    async def collection_backups_enabled(self) -> Result:
+        """A snapshot holds the shards of the peer that took it, so a collection is saved when every peer has one of it.
+
+        On each peer, each collection that has shards there has a snapshot no older than `max_snapshot_age`, not empty, with a
+        checksum. Qdrant takes no snapshots by itself and by default keeps them on the disk that they shall replace; whether they
+        are copied elsewhere it does not tell. `without_snapshots` names collections that can be made anew, each with the reason.
+
+        To mend it, run a job every day that sends POST /collections/NAME/snapshots to every peer, and set
+        `storage.snapshots_config.snapshots_storage: s3` or copy the files away.
+        """
+        target, now = self.target, self.context.now()
+        peers, problems = await self._seen()
+        problems += judge.unwatched(peers, len(target.nodes))
+        problems += judge.missing(peers, target)
+        for peer in peers:
+            problems += judge.saved(peer, target, now)
+        names = {name for peer in peers for name in peer.collections}
+        kept = names - set(target.without_snapshots)
+        if peers and not kept:
+            problems.append(unknown(f"{target.name} has no collection that needs a snapshot, so none was seen."))
+        exempt = ", ".join(sorted(names - kept))
+        good = ok(
+            f"Every peer has a recent snapshot of all {len(kept)} collections"
+            f"{f', but for {exempt} by declaration' if exempt else ''}; whether they are copied off the node was not seen.",
+            snapshot_age_seconds=judge.snapshot_age(peers, target, now),
+        )
+        return verdict(problems, good)
+
+    @item(
+        "Storage has sufficient space",
+        severity=CRITICAL,
+        needs=(
+            "option volumes of every node",
+            "service.read_only_api_key",
+            "clients.prometheus, unless a volume is a local path",
+        ),
+    )
+    async def storage_sufficient(self) -> Result:
+        """A peer whose disk is full refuses writes, and may not start again.
+
+        Each volume of each peer has `min_free` and `min_free_ratio` left, and room for another copy of the largest collection
+        that the peer holds (vectors and payloads, by /telemetry): optimizing and taking a snapshot write one. Qdrant itself does
+        not tell what its disk has left, so kubelet, node_exporter or the local file system is asked.
+
+        To mend it, enlarge the volume, delete old snapshots, or move shards to another peer.
+        """
+        parts = [part for node, http in self._nodes() for part in await self._space(node, http)]
+        measured: dict[str, float] = {}
+        for part in parts:
+            for name, value in part.measurements.items():
+                tightest = max if name == "largest_collection_bytes" else min
+                measured[name] = tightest(value, measured.get(name, value))
+        return replace(worst(*parts), measurements=measured)
+
+    async def _space(self, node: QdrantNode, http: Http) -> list[Result]:
+        """What each volume of a peer has left."""
+        parts = [] if node.volumes else [unknown("option volumes is not set, so no free space was seen.")]
+        try:
+            sizes = await client.collection_sizes(http, self.target.api_key)
+        except Cannot as why:
+            sizes = {}
+            parts.append(unknown(f"how large its collections are was not seen. {why}"))
+        for volume in node.volumes:
+            try:
+                space = await measure_space(self, volume)
+            except Cannot as why:
+                parts.append(unknown(str(why)))
+                continue
+            parts += [judge_space(volume, space), judge.copy_fits(volume, space, sizes)]
+        return [replace(part, summary=f"{node.url}: {part.summary}") for part in parts]
+
+    @item("API metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
+    async def api_metrics_collected(self) -> Result:
+        """Without metrics nobody sees searches becoming slow or failing before users do.
+
+        Prometheus is asked for /metrics of every peer, which tells of that peer alone: each is scraped, works (`app_info`), and has
+        a fresh count of its collections. `scrape` names other series, where the server's `metrics_prefix` renames them.
+
+        To mend it, see Prometheus's targets page; the scrape needs the API key (`authorization: {credentials_file: …}`).
+        """
+        return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))

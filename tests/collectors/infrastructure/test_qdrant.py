@@ -1,0 +1,633 @@
+"""The Qdrant section on replies of a real Qdrant 1.18.3: alone and as a cluster of three, healthy and broken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.clients import qdrant as client
+from collectors.clients.prometheus import Prometheus as PrometheusClient
+from collectors.clients.prometheus import PrometheusSettings
+from collectors.infrastructure.qdrant import Qdrant as QdrantSection
+from collectors.infrastructure.qdrant import QdrantSettings, QdrantTarget, QdrantVolume
+from collectors.judgements import qdrant as judge
+from collectors.judgements.space import Space
+from exporter.collector import Cannot, Context, Result, Status
+from exporter.http import Http, HttpSettings, Reply
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.certificates import Issued
+from tests.servers.exporters import Exposition
+from tests.servers.faults import Address, Proxy
+from tests.servers.process import LOOPBACK, eventually
+from tests.servers.prometheus import Prometheus, scrape
+from tests.servers.qdrant import READER, Peer, Qdrant, replay
+from tests.support import make_context, verify
+
+HEALTH, BACKUPS, SPACE, METRICS = tuple(QdrantSection.items())
+CANARY = "canary-5d20"
+
+
+def target(*urls: str, **options: Any) -> QdrantTarget:
+    options = {"name": "vectors", "nodes": [{"url": url} for url in urls], "api_key": READER} | options
+    return QdrantTarget.model_validate_json(json.dumps(options))
+
+
+async def look(
+    configured: QdrantTarget, *items: str, now: datetime | None = None, context: Context | None = None
+) -> dict[str, Result]:
+    if context is None:
+        context = make_context(now=lambda: now or datetime.now(UTC))
+    settings = QdrantSettings(targets=(configured,))
+    observed = await verify(QdrantSection, settings, configured, items=items, context=context)
+    for seen in observed.values():
+        assert CANARY not in seen.result.summary
+        assert READER not in seen.result.summary
+        assert seen.result.summary.endswith(".")
+        assert "could not be seen:" not in seen.result.summary, "nothing is raised but what is foreseen"
+    return {name: seen.result for name, seen in observed.items()}
+
+
+async def see(item: str, qdrant: Qdrant, *more: str, later: timedelta = timedelta(0), **options: Any) -> Result:
+    """What is seen of an item when it is asked at the moment of the recording, or `later`; `more` are further addresses."""
+    context: Context | None = options.pop("context", None)
+    configured = target(*(peer.url for peer in qdrant.peers), *more, **options)
+    now = qdrant.now + later
+    if context is not None:
+        context.now = lambda: now
+    return (await look(configured, item, now=now, context=context))[item]
+
+
+# -- health
+
+
+@pytest.mark.verifies("qdrant.pods_healthy", "ok")
+async def test_a_healthy_server_is_ok(no_leftovers: None) -> None:
+    with replay("single_healthy") as qdrant:
+        result = await see(HEALTH, qdrant, collections=["documents", "images"])
+    assert result.status is Status.OK
+    assert result.summary == (
+        "The Qdrant server works, and 2 collections can be read, by protocol alone (pods were not looked at)."
+    )
+    assert result.measurements == {"peers_answering": 1, "collections": 2}
+
+
+async def test_a_healthy_cluster_is_ok() -> None:
+    with replay("cluster_healthy") as qdrant:
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.OK
+    assert result.summary.startswith("All 3 Qdrant peers work and reach each other, and 2 collections can be read")
+
+
+@pytest.mark.verifies("qdrant.pods_healthy", "failed")
+async def test_a_dead_peer_is_told_by_the_others() -> None:
+    with replay("cluster_peer_down", lacking=("partly_saved",)) as qdrant:
+        async with faults.refused() as (host, port):
+            result = await see(HEALTH, qdrant, f"http://{host}:{port}")
+        survivor = await see(HEALTH, qdrant)
+    assert result.status is Status.FAILED
+    assert "counts 2 copies of shards that are not active" in result.summary
+    assert "cannot reach its peer http://127.0.0.1:57613/ (60 failures, the last 0s ago)" in result.summary
+    assert survivor.status is Status.FAILED
+
+
+async def test_a_dead_peer_is_seen_in_each_of_the_ways_that_tell() -> None:
+    with replay("cluster_peer_down", lacking=("partly_saved",)) as qdrant:
+        http = Http(HttpSettings(url=qdrant.peers[0].url))
+        peer = await client.look(http, target("http://x").api_key)
+        await http.close()
+    told = [problem.summary for problem in judge.collections([peer])]
+    assert "Shard 1 of collection documents is Dead on peer 5459299829063873 (wanted Active)." in told
+    assert any(summary.startswith(f"Collection single_copy cannot be read on {peer.url}: ") for summary in told)
+
+
+async def test_a_survivor_without_quorum_is_not_believed() -> None:
+    with replay("cluster_quorum_lost", lacking=("partly_saved",)) as qdrant:
+        async with faults.refused() as (host, port), faults.refused() as (other_host, other_port):
+            dead = f"http://{host}:{port}", f"http://{other_host}:{other_port}"
+            result = await see(HEALTH, qdrant, *dead)
+            saved = await see(BACKUPS, qdrant, *dead)
+        reply = json.loads(qdrant.peers[0].replies["GET", "/cluster", "reader"]["body"])["result"]
+    assert (reply["raft_info"]["role"], reply["consensus_thread_status"]["consensus_thread_status"]) == (
+        "Leader",
+        "working",
+    )
+    assert result.status is Status.FAILED
+    assert "cannot reach its peer http://127.0.0.1:49565/ (40 failures" in result.summary
+    assert "cannot reach its peer http://127.0.0.1:57613/ (107 failures" in result.summary
+    # The snapshots that the survivor lists say nothing of those that the dead peers had.
+    assert saved.status is Status.UNKNOWN
+
+
+async def test_failures_that_are_long_over_do_not_count() -> None:
+    with replay("cluster_healthy") as qdrant:
+        failure = {"count": 3, "latest_error": "no", "latest_error_timestamp": "2026-11-24T18:30:00.123456789Z"}
+        qdrant.peers[0].change(
+            "/cluster", lambda cluster: cluster["message_send_failures"].update({"http://x": failure})
+        )
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+        result = await see(HEALTH, qdrant, failure_window="1h")
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"{qdrant.peers[0].url} cannot reach its peer http://x (3 failures, the last 9m18s ago).",
+    )
+
+
+async def test_a_peer_that_came_back_is_not_ready_yet() -> None:
+    with replay("cluster_recovered", lacking=("partly_saved", "single_copy")) as qdrant:
+        result = await see(HEALTH, qdrant)
+    url = qdrant.peers[2].url
+    assert result.status is Status.FAILED
+    assert result.summary == f"{url} is not ready: /readyz answers 503, as some shards are not ready."
+
+
+async def test_recovery_mode_is_told_though_it_is_ready() -> None:
+    with replay("single_recovery_mode", lacking=("bulk",)) as qdrant:
+        assert qdrant.peers[0].replies["GET", "/readyz", "none"]["status"] == 200
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.FAILED
+    assert "runs in recovery mode: collections are listed, but not loaded." in result.summary
+    assert "Failed to Get Info, out of memory at start." in result.summary
+
+
+@pytest.mark.verifies("qdrant.pods_healthy", "warning")
+async def test_optimizing_is_a_warning_when_it_takes_long() -> None:
+    context = make_context()
+    with replay("single_optimizing", "single_healthy") as qdrant:
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK
+        assert (await see(HEALTH, qdrant, context=context, later=timedelta(minutes=59))).status is Status.OK
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=61))
+        assert (late.status, late.summary) == (
+            Status.WARNING,
+            "Collection bulk is yellow, being optimized, for 1h1m (limit 1h).",
+        )
+        qdrant.peers[0].change("/collections/bulk", lambda info: info.update(status="green"))
+        assert (await see(HEALTH, qdrant, context=context, later=timedelta(minutes=62))).status is Status.OK
+        qdrant.peers[0].change("/collections/bulk", lambda info: info.update(status="grey"))
+        assert (await see(HEALTH, qdrant, context=context, later=timedelta(minutes=63))).status is Status.OK
+
+
+async def test_a_copy_may_be_recovering_for_a_while() -> None:
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+
+        def partial(shards: Any) -> None:
+            shards["local_shards"][0]["state"] = "Partial"
+
+        qdrant.peers[0].change("/collections/documents/cluster", partial)
+        first = await see(HEALTH, qdrant, context=context)
+        what = f"Shard 0 of collection documents is Partial on {qdrant.peers[0].url}"
+        assert (first.status, first.summary) == (Status.WARNING, f"{what}: it is being recovered.")
+        # While the collection cannot be read, the time goes on.
+        qdrant.peers[0].answer("/collections/documents", status=500, body='{"status": {"error": "no"}}')
+        assert (await see(HEALTH, qdrant, context=context, later=timedelta(minutes=5))).status is Status.FAILED
+        qdrant.peers[0].answer("/collections/documents", body=json.dumps({"result": {"status": "green"}}))
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=11))
+        assert (late.status, late.summary) == (Status.FAILED, f"{what} for 11m (limit 10m).")
+
+
+async def test_a_server_that_asks_for_no_key_is_told() -> None:
+    with replay("single_no_authentication") as qdrant:
+        assert qdrant.peers[0].replies["GET", "/collections", "wrong"]["status"] == 200
+        result = await see(HEALTH, qdrant)
+        told = f"{qdrant.peers[0].url} answers a request without an API key: whoever reaches it can read and delete"
+        assert (result.status, result.summary) == (Status.FAILED, f"{told} collections.")
+        declared = await see(HEALTH, qdrant, anonymous_access="Only the mesh reaches it.")
+        assert declared.status is Status.OK
+
+
+@pytest.mark.parametrize("item", [HEALTH, BACKUPS])
+async def test_a_server_that_lost_its_collections_is_told(item: str) -> None:
+    with replay("single_empty") as qdrant:
+        result = await see(item, qdrant, collections=["documents"])
+        expected = f"Collection documents does not exist on {qdrant.peers[0].url}."
+        assert (result.status, result.summary) == (Status.FAILED, expected)
+
+
+async def test_an_empty_server_works_but_shows_no_backup() -> None:
+    with replay("single_empty") as qdrant:
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+        result = await see(BACKUPS, qdrant)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "vectors has no collection that needs a snapshot, so none was seen.",
+    )
+
+
+def _no_leader(cluster: Any) -> None:
+    cluster["raft_info"]["leader"] = None
+
+
+def _stopped(cluster: Any) -> None:
+    cluster["consensus_thread_status"] = {"consensus_thread_status": "stopped_with_err", "err": "disk full"}
+
+
+def _forgotten(cluster: Any) -> None:
+    cluster["peers"].popitem()
+
+
+def _other_leader(cluster: Any) -> None:
+    cluster["raft_info"]["leader"] = 1
+
+
+def _alone(cluster: Any) -> None:
+    cluster.clear()
+    cluster["status"] = "disabled"
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (_no_leader, "knows no leader, so collections cannot be changed."),
+        (_stopped, "takes no part in the consensus: its thread is stopped_with_err (disk full)."),
+        (_forgotten, "knows 2 peers of its cluster (wanted 3)."),
+        (_other_leader, "The peers follow different leaders: 1, 8309684765085858."),
+        (_alone, "runs without cluster mode (wanted a cluster of 3 peers)."),
+    ],
+)
+async def test_a_peer_that_is_not_of_the_cluster_is_told(edit: Callable[[Any], None], told: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[1].change("/cluster", edit)
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.FAILED
+    assert told in result.summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"status": "red"}, "Collection documents is red on {url} (wanted green)."),
+        (
+            {"optimizer_status": {"error": "no space."}},
+            "The optimizer of collection documents failed on {url}: no space.",
+        ),
+        ({"optimizer_status": "stuck"}, "The optimizer of collection documents failed on {url}: stuck."),
+        (
+            {"config": {"params": {"replication_factor": 3}}},
+            "Shard 0 of collection documents has 2 copies (wanted 3).",
+        ),
+    ],
+)
+async def test_a_broken_collection_is_told(changes: dict[str, Any], told: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[0].change("/collections/documents", lambda info: info.update(changes))
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.FAILED
+    assert told.format(url=qdrant.peers[0].url) in result.summary
+
+
+@pytest.mark.parametrize("item", [HEALTH, BACKUPS])
+async def test_peers_that_nobody_looks_at_are_told(item: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+        one, two, three = (peer.url for peer in qdrant.peers)
+        few = (await look(target(one, two), item, now=qdrant.now))[item]
+        assert few.status is Status.UNKNOWN
+        assert few.summary == "The cluster has 3 peers, of which only the 2 in option nodes are looked at."
+        qdrant.peers[2].replies = qdrant.peers[0].replies  # as behind a service that balances
+        same = (await look(target(one, two, three), item, now=qdrant.now))[item]
+        assert same.status is Status.UNKNOWN
+        assert f"{one} and {three} are the same peer" in same.summary
+
+
+async def test_renamed_metrics_are_found_by_their_prefix() -> None:
+    with replay("single_healthy") as qdrant:
+        peer = qdrant.peers[0]
+        text = peer.replies["GET", "/metrics", "reader"]["body"]
+        peer.answer("/metrics", body=text.replace("\napp_", "\nqd_app_").replace("\ncollection_", "\nqd_collection_"))
+        result = await see(HEALTH, qdrant)
+        assert result.status is Status.UNKNOWN
+        assert "where metrics are renamed, set metrics_prefix" in result.summary
+        assert (await see(HEALTH, qdrant, metrics_prefix="qd_")).status is Status.OK
+        peer.answer("/metrics", body="app_status_recovery_mode many\n")
+        assert "a value that is no number" in (await see(HEALTH, qdrant)).summary
+
+
+async def test_a_gateway_in_between_proves_no_authentication() -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].answer("/collections", status=502, key="none")
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.UNKNOWN
+    assert "answers 502 to a request without an API key (wanted 401)." in result.summary
+
+
+# -- backups
+
+
+@pytest.mark.verifies("qdrant.collection_backups_enabled", "ok")
+@pytest.mark.parametrize("scenario", ["single_healthy", "cluster_healthy"])
+async def test_snapshots_on_every_peer_are_ok(scenario: str) -> None:
+    with replay(scenario) as qdrant:
+        result = await see(BACKUPS, qdrant, later=timedelta(hours=25))
+        assert result.status is Status.OK
+        assert result.summary == (
+            "Every peer has a recent snapshot of all 2 collections; whether they are copied off the node was not seen."
+        )
+        assert 25 * 3600 <= result.measurements["snapshot_age_seconds"] <= 25 * 3600 + 5
+        old = await see(BACKUPS, qdrant, later=timedelta(hours=27))
+    assert old.status is Status.FAILED
+    assert "old (limit 1d2h)." in old.summary
+
+
+@pytest.mark.verifies("qdrant.collection_backups_enabled", "failed")
+async def test_a_collection_without_a_snapshot_is_told() -> None:
+    with replay("single_no_snapshot") as qdrant:
+        url = qdrant.peers[0].url
+        result = await see(BACKUPS, qdrant)
+        assert result.status is Status.FAILED
+        assert result.summary == (
+            f"Collection documents has no snapshot on {url}, which holds shards of it. "
+            f"Collection images has no snapshot on {url}, which holds shards of it."
+        )
+        exempt = dict.fromkeys(("documents", "images"), "It is rebuilt every night.")
+        assert (await see(BACKUPS, qdrant, without_snapshots=exempt)).status is Status.UNKNOWN
+
+
+async def test_a_snapshot_on_one_peer_saves_only_its_shards() -> None:
+    with replay("cluster_snapshot_on_one_peer_only", "cluster_healthy") as qdrant:
+        result = await see(BACKUPS, qdrant)
+        assert result.status is Status.FAILED
+        without = [peer.url for peer in qdrant.peers[1:]]
+        assert result.summary == " ".join(
+            f"Collection partly_saved has no snapshot on {url}, which holds shards of it." for url in without
+        )
+        declared = await see(BACKUPS, qdrant, without_snapshots={"partly_saved": "It is rebuilt every night."})
+        assert declared.status is Status.OK
+        assert "all 2 collections, but for partly_saved by declaration" in declared.summary
+        for peer in qdrant.peers[1:]:  # a peer without shards of a collection has nothing of it to save
+            peer.change("/collections/partly_saved/cluster", lambda shards: shards.update(local_shards=[]))
+        assert (await see(BACKUPS, qdrant)).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "status", "told"),
+    [
+        ({"creation_time": None}, Status.UNKNOWN, "No snapshot of collection images on {url} tells when it was made."),
+        ({"size": 0}, Status.FAILED, "The newest snapshot of collection images on {url} is empty."),
+        ({"checksum": None}, Status.FAILED, "The newest snapshot of collection images on {url} has no checksum"),
+        (
+            {"creation_time": "2026-11-25T18:37:41"},
+            Status.UNKNOWN,
+            "is dated 2026-11-25 18:37 UTC, which is in the future.",
+        ),
+        ({"creation_time": "2026-11-23T10:37:41+02:00"}, Status.FAILED, "on {url} is 1d10h old (limit 1d2h)."),
+    ],
+)
+async def test_a_snapshot_that_is_none_is_told(snapshot: dict[str, Any], status: Status, told: str) -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].change("/collections/images/snapshots", lambda found: found[0].update(snapshot))
+        result = await see(BACKUPS, qdrant)
+    assert result.status is status
+    assert told.format(url=qdrant.peers[0].url) in result.summary
+
+
+# -- space
+
+
+def local(path: Path, **limits: Any) -> dict[str, Any]:
+    return {"path": str(path)} | {"min_free": 1, "min_free_ratio": 0} | limits
+
+
+@pytest.mark.verifies("qdrant.storage_sufficient", "ok")
+@pytest.mark.verifies("qdrant.storage_sufficient", "failed")
+@pytest.mark.verifies("qdrant.storage_sufficient", "unknown")
+async def test_space_is_judged_on_every_volume_of_every_peer(tmp_path: Path) -> None:
+    with replay("cluster_healthy") as qdrant:
+
+        async def space(*volumes: list[dict[str, Any]], **options: Any) -> Result:
+            urls = [peer.url for peer in qdrant.peers]
+            nodes = [{"url": url, "volumes": of} for url, of in zip(urls, volumes, strict=True)]
+            return (await look(target(nodes=nodes, **options), SPACE, now=qdrant.now))[SPACE]
+
+        good = await space(*([local(tmp_path), local(tmp_path, name="snapshots")] for _ in range(3)))
+        assert good.status is Status.OK
+        assert good.measurements["storage_free_bytes"] > 0
+        # Vectors of 16 floats and payloads of 128 bytes, as the peer that holds most of them tells.
+        assert good.measurements["largest_collection_bytes"] > 200 * 64
+        full = await space([local(tmp_path)], [local(tmp_path)], [local(tmp_path, min_free_ratio=1)])
+        assert full.status is Status.FAILED
+        assert full.summary.startswith(f"{qdrant.peers[2].url}: Volume storage has ")
+        unseen = await space([local(tmp_path)], [local(tmp_path)], [])
+        assert (unseen.status, unseen.summary) == (
+            Status.UNKNOWN,
+            f"{qdrant.peers[2].url}: option volumes is not set, so no free space was seen.",
+        )
+        assert (await space(*[[local(tmp_path / "none")]] * 3)).status is Status.UNKNOWN
+        qdrant.peers[0].answer("/telemetry?details_level=3", status=401)
+        refused = await space(*[[local(tmp_path)]] * 3)
+        assert refused.status is Status.UNKNOWN
+        assert "how large its collections are was not seen." in refused.summary
+
+
+def test_the_largest_collection_must_fit_once_more() -> None:
+    volume = QdrantVolume(path=Path("/data"))
+    assert (volume.min_free, volume.min_free_ratio) == (10 * 2**30, 0.2)
+    space = Space(free=3e9, size=10e9, free_inodes=1, inodes=1)
+    result = judge.copy_fits(volume, space, {"small": 10, "large": 5 * 10**9})
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "Volume storage has 3 GB free, but collection large takes 5 GB: optimizing it or taking its snapshot needs as much.",
+    )
+    assert judge.copy_fits(volume, space, {"large": 10**9}).status is Status.OK
+    assert judge.copy_fits(volume, space, {}).status is Status.OK
+
+
+# -- what cannot be seen
+
+FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]] = [
+    ("refused", faults.refused, "the connection was refused"),
+    ("unroutable", faults.unroutable, "did not answer within 300ms"),
+    ("mute", faults.mute, "did not answer within 300ms"),
+    ("hanging up", faults.hanging_up, "is not HTTP or ended too early"),
+    (
+        "half a reply",
+        lambda: faults.half_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall"),
+        "did not answer within",
+    ),
+    ("garbage", faults.garbage, "is not HTTP or ended too early"),
+    ("endless", lambda: faults.endless(b"HTTP/1.1 200 OK\r\n\r\n"), "answered more than 16777216 bytes"),
+]
+
+
+@pytest.mark.verifies("qdrant.pods_healthy", "unknown")
+@pytest.mark.verifies("qdrant.collection_backups_enabled", "unknown")
+@pytest.mark.parametrize(("fault", "told"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+async def test_a_faulty_server_is_unknown_in_one_sentence(
+    fault: Callable[[], AbstractAsyncContextManager[Address]],
+    told: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    no_leftovers: None,
+) -> None:
+    async with fault() as (host, port):
+        timeout = "300ms" if "300ms" in told else "2s"
+        nodes = [{"url": f"http://{host}:{port}", "volumes": [local(tmp_path)]}]
+        started = asyncio.get_running_loop().time()
+        seen = await look(target(nodes=nodes, api_key=CANARY, node_timeout=timeout), HEALTH, BACKUPS, SPACE)
+        assert asyncio.get_running_loop().time() - started < 8
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+    assert seen[HEALTH].summary.startswith(f"GET http://{host}:{port}/readyz ")
+    assert told in seen[HEALTH].summary
+    assert CANARY not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("item", [HEALTH, BACKUPS])
+async def test_a_wrong_key_is_unknown(item: str) -> None:
+    with replay("single_healthy") as qdrant:
+        result = await see(item, qdrant, api_key=CANARY)
+        none = await see(item, qdrant, api_key=None)
+    assert result.status is none.status is Status.UNKNOWN
+    assert result.summary == f"GET {qdrant.peers[0].url}/collections answered 401: the credentials were not accepted."
+
+
+@pytest.mark.parametrize("path", ["/cluster", "/metrics", "/collections/images", "/collections/images/cluster"])
+async def test_a_missing_right_is_unknown(path: str) -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].answer(path, status=403)
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"GET {qdrant.peers[0].url}{path} answered 403: the credentials have no right to it.",
+    )
+
+
+async def test_snapshots_that_may_not_be_listed_are_unknown() -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].answer("/collections/images/snapshots", status=403)
+        assert (await see(BACKUPS, qdrant)).status is Status.UNKNOWN
+
+
+async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(no_leftovers: None) -> None:
+    with replay("single_healthy") as qdrant:
+        async with Proxy(LOOPBACK, qdrant.peers[0].port) as proxy:
+            proxy.pause()
+            url = f"http://{LOOPBACK}:{proxy.address[1]}"
+            looking = asyncio.create_task(look(target(url), HEALTH, now=qdrant.now))
+            await eventually(lambda: proxy.open, what="the run is under way")
+            proxy.cut()
+            assert (await looking)[HEALTH].status is Status.UNKNOWN
+            proxy.resume()
+            assert (await look(target(url), HEALTH, now=qdrant.now))[HEALTH].status is Status.OK
+
+
+async def test_hundreds_of_runs_leave_nothing_behind(no_leftovers: None) -> None:
+    with replay("single_healthy") as qdrant:
+        for _ in range(100):
+            await see(HEALTH, qdrant)
+    async with faults.mute() as silent, faults.refused() as closed, faults.hanging_up() as flapping:
+        for host, port in [silent, closed, flapping] * 60:
+            await look(target(f"http://{host}:{port}", node_timeout="20ms"), HEALTH)
+
+
+async def test_tls_is_verified(tmp_path: Path) -> None:
+    authority = Issued.root()
+    ca, _ = authority.write(tmp_path, "ca")
+
+    def served(name: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*authority.issue(name).write(tmp_path, name))
+        return context
+
+    with replay("single_healthy", tls=served(LOOPBACK)) as qdrant:
+        assert (await see(HEALTH, qdrant, tls={"ca_file": str(ca)})).status is Status.OK
+        distrusted = await see(HEALTH, qdrant)
+        assert (distrusted.status, "certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)
+    with replay("single_healthy", tls=served("other.example.com")) as qdrant:
+        named = await see(HEALTH, qdrant, tls={"ca_file": str(ca)})
+        assert (named.status, "mismatch" in named.summary) == (Status.UNKNOWN, True)
+
+
+KINDS: list[Any] = [
+    client._Envelope[client.Cluster],
+    client._Envelope[client.Info],
+    client._Envelope[client.Shards],
+    client._Envelope[list[client.Snapshot]],
+    client._Envelope[client._Names],
+    client._Envelope[client._Telemetry],
+    client._Refusal,
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["result", "status", "peers", "name"]), inner),
+    max_leaves=10,
+)
+
+
+@given(body=st.binary() | JSON.map(lambda found: json.dumps(found).encode()), kind=st.sampled_from(KINDS))
+def test_a_reply_of_another_shape_is_told(body: bytes, kind: Any) -> None:
+    reply = Reply("GET http://x/cluster", 200, httpx.Headers(), body)
+    with suppress(Cannot):  # the only thing that may be raised
+        client._decode(reply, kind)
+
+
+def test_a_service_or_a_path_is_no_address_of_a_peer() -> None:
+    with pytest.raises(ValueError, match="expected an address that starts with http"):
+        target("qdrant-0:6333")
+
+
+# -- metrics
+
+
+def _metrics(peer: Peer) -> str:
+    text: str = peer.replies["GET", "/metrics", "reader"]["body"]
+    return text
+
+
+@pytest.mark.verifies("qdrant.api_metrics_collected", "ok")
+@pytest.mark.verifies("qdrant.api_metrics_collected", "failed")
+@pytest.mark.verifies("qdrant.api_metrics_collected", "unknown")
+async def test_metrics_are_collected_from_every_peer(tmp_path: Path) -> None:
+    with replay("cluster_healthy") as qdrant, Exposition("up 1\n") as empty:
+        configured = target(*(peer.url for peer in qdrant.peers))
+
+        async def collected(prometheus: PrometheusClient) -> Result:
+            context = make_context(clients={"prometheus": prometheus})
+            return (await look(configured, METRICS, context=context))[METRICS]
+
+        def job(*ports: int) -> dict[str, Any]:
+            return scrape("qdrant", *ports, authorization={"credentials": READER})
+
+        ports = [peer.port for peer in qdrant.peers]
+        # A peer that got no request for points yet has no rest_responses_total.
+        assert [_metrics(peer).count("rest_responses_total{") for peer in qdrant.peers] == [1, 0, 0]
+        with Prometheus(tmp_path, scrapes=[job(*ports)]) as server:
+            prometheus = PrometheusClient(PrometheusSettings(url=server.url), Threads())
+            try:
+
+                async def becomes(status: Status, told: str) -> bool:
+                    result = await collected(prometheus)
+                    return result.status is status and told in result.summary
+
+                await eventually(lambda: becomes(Status.OK, "app_info is 1"), what="all peers are scraped")
+                server.configure(scrapes=[job(*ports[:2])])
+                await eventually(
+                    lambda: becomes(Status.FAILED, "scrapes 2 exporters"), what="the missing peer is told", deadline=60
+                )
+                server.configure(scrapes=[job(*ports[:2], empty.port)])
+                await eventually(
+                    lambda: becomes(Status.FAILED, "app_info is not 1"), what="what is no peer is told", deadline=60
+                )
+                server.configure(scrapes=[scrape("qdrant", *ports)])
+                await eventually(
+                    lambda: becomes(Status.FAILED, 'up{job="qdrant"} is not 1'),
+                    what="the refused key is told",
+                    deadline=60,
+                )
+            finally:
+                await prometheus.close()
+            gone = PrometheusClient(PrometheusSettings(url=server.url, timeout=timedelta(seconds=1)), Threads())
+            server.kill()
+            assert (await collected(gone)).status is Status.UNKNOWN
+            await gone.close()
