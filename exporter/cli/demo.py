@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from exporter.cli.serve import run_server
 from exporter.cli.shared import ExitCode, Level, ListenAddress, Refused, say
@@ -55,6 +54,8 @@ def start(
 @contextmanager
 def _started(directory: Path) -> Iterator[Servers]:
     """The demo's servers, with word of what is starting."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     with ExitStack() as stack:
         with console.status("Starting") as status:

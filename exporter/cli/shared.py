@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from exporter.logs import LogFormat, LogLevel
 
@@ -87,6 +86,8 @@ class Refused(Exception):  # noqa: N818  # its text is what a user reads
 
 def say(text: str, *, error: bool = False) -> None:
     """Print a text as it is, to standard output or error."""
+    from rich.console import Console
+
     Console(stderr=error, soft_wrap=True).print(text, markup=False, highlight=False)
 
 

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from exporter.cli.shared import ConfigFile, ExitCode, Sections, configuration_errors, known, load, say
 
@@ -61,6 +60,8 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console
+
     console = Console()
     if not console.is_terminal:
         for row in rows:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, known, load, say
 from exporter.collector import Severity
@@ -84,6 +83,8 @@ def _verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[Job], None]]:
     """Tells on standard error how far the runs are: a bar on a terminal, else a line for each."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda job: say(f"{job.id} was verified.", error=True)
@@ -128,6 +129,8 @@ def _report(loaded: Loaded, document: Mapping[str, Any]) -> Report:
 
 def _write(report: Report, form: Format) -> None:
     if form is Format.TABLE:
+        from rich.console import Console
+
         print_table(report, Console())
     else:
         sys.stdout.write(render(report, form))
