@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from collectors.clients.prometheus import Prometheus
 from collectors.clients.redis import Address, Answers, Full, Login, Unseen, answers_plaintext, look
 from collectors.judgements import redis as judge
+from collectors.judgements.parts import collected, verdict
 from collectors.judgements.redis import Look, Thresholds
 from collectors.judgements.scrape import Scrape, judge_scrape
 from exporter.collector import (
@@ -270,7 +271,7 @@ On every Sentinel:
         problems = judge.of_each(nodes, judge.alive)
         problems += judge.of_each(judge.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
         if target.mode is not Deployment.CLUSTER:
-            problems += judge.collected(judge.led(nodes, target.wanted_replicas))
+            problems += collected(judge.led(nodes, target.wanted_replicas))
         dead = await self._dead(nodes)
         problems += [failed(f"{witness} holds {node} for dead.") for node, witness in dead.items()]
         many = f"All {len(nodes)} nodes of {target.name} answer" if len(nodes) > 1 else f"{nodes[0].address} answers"
@@ -279,7 +280,7 @@ On every Sentinel:
             nodes_answering=len(judge.seen(nodes)),
             replication_lag_bytes=judge.highest(nodes, judge.lag),
         )
-        return judge.verdict(problems, good)
+        return verdict(problems, good)
 
     @item("Redis persistence is configured (AOF + RDB)", severity=CRITICAL, needs=("+info", "+config|get"))
     async def persistence_configured(self) -> Result:
@@ -298,7 +299,7 @@ On every Sentinel:
             f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well.",
             changes_since_last_save=judge.highest(nodes, lambda node: node.number("rdb_changes_since_last_save")),
         )
-        return judge.verdict(problems, good)
+        return verdict(problems, good)
 
     @item("Memory eviction policy is set (allkeys-lru)", severity=WARNING, needs=("+info",))
     async def eviction_policy_set(self) -> Result:
@@ -316,7 +317,7 @@ On every Sentinel:
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
             memory_used_ratio=judge.highest(nodes, judge.memory_used),
         )
-        return judge.verdict(problems, good)
+        return verdict(problems, good)
 
     @item("Redis metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
     async def metrics_collected(self) -> Result:
@@ -347,7 +348,7 @@ On every Sentinel:
             f"No node of {self.target.name} rejected a connection, and their clients keep theirs.",
             clients_used_ratio=judge.highest(nodes, judge.clients_used),
         )
-        return judge.verdict(problems, good)
+        return verdict(problems, good)
 
     @item("TLS/SSL encryption is enabled", severity=CRITICAL, needs=("tls", "with replicas: +role, +config|get"))
     async def tls_enabled(self) -> Result:
@@ -370,7 +371,7 @@ On every Sentinel:
             problems += judge.of_each(judge.seen(nodes), lambda node: judge.encrypts_peers(node, cluster=cluster))
             if target.tls.insecure_skip_verify:
                 problems.append(unknown(f"insecure_skip_verify is set for {target.name}: no certificate was verified."))
-        return judge.verdict(problems, ok(f"All nodes of {target.name} speak verified TLS and refuse plaintext."))
+        return verdict(problems, ok(f"All nodes of {target.name} speak verified TLS and refuse plaintext."))
 
     @item(
         "Redis Sentinel/Cluster is operational",
@@ -399,7 +400,7 @@ On every Sentinel:
                 f"All {judge.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
                 nodes_answering=len(judge.seen(nodes)),
             )
-            return judge.verdict(problems, good)
+            return verdict(problems, good)
         if target.mode is Deployment.SENTINEL:
             return await self._sentinel(nodes)
         return failed(f"{target.name} is declared {target.mode}: nothing fails over when its master dies.")
@@ -409,11 +410,11 @@ On every Sentinel:
         watches, _ = await self._watches()
         masters = {watch.master for watch in watches}
         problems = judge.of_each(sentinels, lambda one: judge.guards(one, name, target, target.wanted_replicas))
-        problems += judge.collected(judge.distinct(sentinels, target))
+        problems += collected(judge.distinct(sentinels, target))
         problems += judge.agree(watches, name)
         problems += judge.of_each((node for node in nodes if node.address in masters), judge.leads)
         good = ok(
             f"{len(sentinels)} Sentinels have a quorum for {name}, and {', '.join(map(str, masters))} is its master.",
             sentinels_answering=len(watches),
         )
-        return judge.verdict(problems, good)
+        return verdict(problems, good)

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from pydantic import Field
 
 from collectors.clients.redis import Address, Answers, Unseen, Untrusted
-from collectors.judgements.parts import format_size
-from exporter.collector import Cannot, Options, Result, failed, unknown, warning, worst
+from collectors.judgements.parts import collected, format_size
+from exporter.collector import Cannot, Options, Result, failed, unknown, warning
 from exporter.options import Duration, Size, format_duration
 
 SLOTS = 16384
@@ -77,27 +77,6 @@ def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]])
         for node in looks
         for problem in ([unknown(str(node.why))] if isinstance(node, Unseen) else collected(judge(node)))
     ]
-
-
-def collected(judged: Iterable[Result]) -> list[Result]:
-    """What a judge yields, and `unknown` where it raises Cannot."""
-    problems: list[Result] = []
-    try:
-        problems.extend(judged)
-    except Cannot as why:
-        problems.append(unknown(str(why)))
-    return problems
-
-
-def verdict(problems: Collection[Result], good: Result, *, told: int = 3) -> Result:
-    """`good`, or the worst of the problems in at most `told` sentences. The measurements of `good` are kept."""
-    if not problems:
-        return good
-    status = worst(*problems).status
-    sentences = list(dict.fromkeys(problem.summary for problem in problems if problem.status is status))
-    if len(sentences) > told:
-        sentences[told:] = [f"Of {len(sentences) - told} more the like is true."]
-    return Result(status, " ".join(sentences), good.measurements)
 
 
 def seen(looks: Iterable[Look]) -> list[Answers]:

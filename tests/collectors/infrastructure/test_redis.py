@@ -454,12 +454,32 @@ async def test_connections_that_were_rejected(start_redis: Start, release: str) 
 
 
 def held(node: Node, *words: str) -> socket.socket:
-    """A connection that has sent these words, kept open."""
-    connection = socket.create_connection((LOOPBACK, node.port), timeout=5)
-    connection.sendall(" ".join(words or ("PING",)).encode() + b"\r\n")
-    if not words:
-        connection.recv(64)
+    """A connection that was let in, kept open; it has sent these words, if any."""
+
+    def let_in() -> socket.socket | None:
+        connection = socket.create_connection((LOOPBACK, node.port), timeout=5)
+        connection.sendall(b"PING\r\n")
+        if connection.recv(64).startswith(b"+PONG"):
+            return connection
+        connection.close()
+        return None
+
+    connection = wait_until(let_in, "a place")
+    assert connection is not None
+    if words:
+        connection.sendall(" ".join(words).encode() + b"\r\n")
     return connection
+
+
+async def test_nodes_that_are_gone_are_forgotten(redis_replication: Sequence[Node], tmp_path: Path) -> None:
+    context = make_context()
+    with Node(tmp_path, "--replicaof", LOOPBACK, str(free_port())) as lost:
+        for nodes in ([*redis_replication, lost], redis_replication[:1]):
+            await look(*nodes, mode="replication", context=context)
+            for name in ("traffic", "link_down_since"):
+                remembered = {str(address) for address in context.memory[name]}
+                assert remembered <= {node.address for node in nodes}
+                assert (lost.address in remembered) == (lost in nodes)
 
 
 async def test_connections_that_come_without_a_pool(start_redis: Start) -> None:
@@ -477,13 +497,13 @@ async def test_connections_that_come_without_a_pool(start_redis: Start) -> None:
 @pytest.mark.verifies("redis.connection_pool_optimized", "warning")
 @pytest.mark.parametrize("release", [OLD, NEW])
 async def test_clients_near_the_limit_or_blocked(start_redis: Start, release: str) -> None:
-    node = start_redis("--maxclients", "5", release=release)
-    with held(node), held(node), held(node), held(node, "BLPOP", "checklist:queue", "30"):
+    node = start_redis("--maxclients", "7", release=release)
+    with held(node), held(node), held(node), held(node), held(node, "BLPOP", "checklist:queue", "30"):
         wait_until(lambda: node.info("blocked_clients") == 1, "the client to be blocked")
         seen = await see_twice(node, items=["connection_pool_optimized"])
         result = seen["connection_pool_optimized"]
         assert result.status is Status.WARNING
-        assert f"{node.address} has 5 of 5 clients (limit 80%)." in result.summary
+        assert "of 7 clients (limit 80%)." in result.summary
         assert f"{node.address} has 1 clients in blocking commands (limit 0)." in result.summary
 
 

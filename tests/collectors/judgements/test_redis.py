@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 
 from collectors.clients.redis import Address, Answers
 from collectors.judgements import redis as judge
+from collectors.judgements.parts import collected
 from collectors.judgements.redis import Thresholds, Traffic
 from exporter.collector import Cannot, Status
 
@@ -147,6 +148,16 @@ def test_what_does_not_continue_starts_over(later: Traffic) -> None:
     assert list(history) == [later]
 
 
+# TLS
+
+
+@pytest.mark.parametrize(("version", "told"), [("TLSv1.1", "TLSv1.1"), (None, "no TLS")])
+def test_a_protocol_that_is_outdated(version: str | None, told: str) -> None:
+    found = Answers(WHERE, version, {"INFO": "tcp_port:6379", "CONFIG GET port": ["port", "0"]})
+    [problem] = judge.encrypted(found, {WHERE: False}, 6379)
+    assert problem.summary == f"cache-1:6379 speaks {told} (wanted TLS 1.2 or later)."
+
+
 # Cluster
 
 
@@ -269,12 +280,12 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
         judge.pooled(found, {}, Thresholds(pools={"orders": 1})),
         judge.whole(found, 1),
     ):
-        for problem in judge.collected(judged):
+        for problem in collected(judged):
             assert problem.status in (Status.FAILED, Status.UNKNOWN, Status.WARNING)
 
 
 @given(Json, Json, Json)
 def test_whatever_a_sentinel_answers_is_judged_or_refused(masters: object, replicas: object, quorum: object) -> None:
     found = answers(SENTINEL_MASTERS=masters, SENTINEL_REPLICAS_mymaster=replicas, SENTINEL_CKQUORUM_mymaster=quorum)
-    problems = judge.collected(judge.guards(found, "mymaster", Thresholds(), 1))
+    problems = collected(judge.guards(found, "mymaster", Thresholds(), 1))
     assert {problem.status for problem in problems} == {Status.UNKNOWN}
