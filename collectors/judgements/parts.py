@@ -16,7 +16,7 @@ async def worst_of(*parts: Awaitable[Result]) -> Result:
 
     Where parts measured the same thing, the highest value is kept.
     """
-    seen = await asyncio.gather(*map(_seen, parts))
+    seen = [_seen(part) for part in await asyncio.gather(*parts, return_exceptions=True)]
     measured: dict[str, float] = {}
     for result in seen:
         for name, value in result.measurements.items():
@@ -24,11 +24,12 @@ async def worst_of(*parts: Awaitable[Result]) -> Result:
     return replace(worst(*seen), measurements=measured)
 
 
-async def _seen(part: Awaitable[Result]) -> Result:
-    try:
-        return await part
-    except Cannot as error:
-        return unknown(str(error))
+def _seen(part: Result | BaseException) -> Result:
+    if isinstance(part, Cannot):
+        return unknown(str(part))
+    if isinstance(part, BaseException):
+        raise part
+    return part
 
 
 def collected(judged: Iterable[Result]) -> list[Result]:

@@ -32,7 +32,7 @@ class Thresholds(Options):
     """Limits, for the section or for one target."""
 
     query_timeout: Duration = Field(
-        timedelta(seconds=5), ge=timedelta(milliseconds=1), description="How long connecting, and each query, may take."
+        timedelta(seconds=3), ge=timedelta(milliseconds=1), description="How long connecting, and each query, may take."
     )
     max_latency: Duration = Field(timedelta(seconds=1), description="How long the first answer may take.")
     expected_replicas: int = Field(1, ge=1, description="How many standbys stream from the primary at the least.")
