@@ -1,0 +1,72 @@
+"""Verdicts made of parts: the worst counts, none hides another, and nothing is left unawaited."""
+
+import asyncio
+import gc
+
+import pytest
+
+from collectors.judgements.parts import format_size, worst_of
+from exporter.collector import Cannot, Result, Status, failed, ok, unknown
+
+
+async def part(result: Result | BaseException) -> Result:
+    await asyncio.sleep(0)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+async def test_the_worst_part_counts() -> None:
+    result = await worst_of(part(ok("Fine.")), part(failed("Broken.")), part(Cannot("Not seen.")))
+    assert (result.status, result.summary) == (Status.FAILED, "Broken.")
+    result = await worst_of(part(ok("Fine.")), part(Cannot("Not seen.")))
+    assert (result.status, result.summary) == (Status.UNKNOWN, "Not seen.")
+
+
+async def test_of_what_two_parts_measured_the_highest_is_kept() -> None:
+    result = await worst_of(part(ok("a", lag=2, free=1)), part(ok("b", lag=1)), part(unknown("c", lag=0)))
+    assert result.measurements == {"lag": 2, "free": 1}
+
+
+async def test_what_nobody_foresaw_is_raised_when_all_have_ended() -> None:
+    ended = []
+
+    async def slow() -> Result:
+        await asyncio.sleep(0.01)
+        ended.append(True)
+        return ok("Fine.")
+
+    with pytest.raises(ZeroDivisionError):
+        await worst_of(part(ZeroDivisionError()), slow())
+    assert ended
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+async def test_parts_of_a_cancelled_verdict_are_cancelled(steps: int, no_leftovers: None) -> None:
+    async def judge() -> Result:
+        return await worst_of(part(ok("Fine.")), asyncio.sleep(60, ok("Late.")))
+
+    judging = asyncio.create_task(judge())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    judging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await judging
+    gc.collect()  # a coroutine that was never awaited would say so here
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (999.6, "1 kB"),
+        (312e6, "312 MB"),
+        (31.2e9, "31.2 GB"),
+        (50e9, "50 GB"),
+        (1e15, "1e+03 TB"),
+        (-5e6, "-5 MB"),
+    ],
+)
+def test_sizes_in_sentences(size: float, text: str) -> None:
+    assert format_size(size) == text
