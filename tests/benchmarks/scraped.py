@@ -113,7 +113,7 @@ class Peer:
 
     async def hang(self) -> None:
         """Not asked of it."""
-        raise NotImplementedError
+        raise AssertionError("Nothing runs it.")
 
 
 def _commands() -> Iterator[str]:
