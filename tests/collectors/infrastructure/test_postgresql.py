@@ -213,6 +213,11 @@ async def test_the_printed_rights_suffice_and_only_read(pair: Cluster) -> None:
             connection.execute("CREATE TABLE t ()")
 
 
+def test_the_rights_are_documented_as_they_are_printed() -> None:
+    page = Path(__file__).parents[3] / "docs" / "sections" / "postgresql.md"
+    assert f"```sql\n{PostgreSQL.rights}```" in page.read_text()
+
+
 # Replication
 
 

@@ -1,0 +1,55 @@
+"""Patroni's REST API, and what answers in its place."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from collectors.clients.patroni import read_cluster
+from exporter.collector import Cannot
+from exporter.http import HttpSettings
+from tests.servers.faults import serving
+from tests.servers.patroni import Patroni
+
+
+@asynccontextmanager
+async def answering(cluster: object, member: object, status: int = 200) -> AsyncIterator[HttpSettings]:
+    """A server that gives `/cluster` and `/patroni` these answers."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = json.dumps(cluster if head.startswith(b"GET /cluster ") else member).encode()
+            code = 200 if head.startswith(b"GET /cluster ") else status
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (code, len(body), body))
+            await writer.drain()
+
+    async with serving(answer) as (host, port):
+        yield HttpSettings(url=f"http://{host}:{port}")
+
+
+async def test_a_real_cluster_is_read(patroni: Patroni, no_leftovers: None) -> None:
+    cluster = await read_cluster(HttpSettings(url=patroni.url))
+    ((identifier,),) = patroni.leader.query("SELECT system_identifier::text FROM pg_control_system()")
+    assert cluster.system_identifier == identifier
+    assert not cluster.pause
+    assert [member.leads for member in cluster.members].count(True) == 1
+    assert [member.could_lead(2**20) for member in cluster.members].count(True) == 1
+
+
+async def test_a_member_whose_postgresql_is_stopped_still_tells_of_the_cluster() -> None:
+    """It answers 503."""
+    member = {"state": "stopped", "role": "replica"}
+    async with answering({"members": []}, member, status=503) as settings:
+        assert (await read_cluster(settings)).system_identifier == ""
+
+
+@pytest.mark.parametrize(
+    ("cluster", "member"), [({}, {}), ([], {}), ({"members": [{"name": "one"}]}, {}), ({"members": []}, [])]
+)
+async def test_something_else_is_told(cluster: object, member: object, no_leftovers: None) -> None:
+    async with answering(cluster, member) as settings:
+        with pytest.raises(Cannot, match="does not answer as Patroni does"):
+            await read_cluster(settings)
