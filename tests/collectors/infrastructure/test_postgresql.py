@@ -184,8 +184,8 @@ async def test_a_role_without_pg_monitor_is_told_the_right_that_it_lacks(pair: C
     grants = () if inherits is None else ("ALTER ROLE plain NOINHERIT", "GRANT pg_monitor TO plain")
     with role(pair.primary, *grants) as dsn:
         with psycopg.connect(dsn) as connection:
-            (hidden,) = connection.execute("SELECT state FROM pg_stat_replication").fetchall()
-            assert hidden == (None,)
+            hidden = connection.execute("SELECT state FROM pg_stat_replication").fetchall()
+            assert set(hidden) == {(None,)}
         seen = await look(dsn, volumes=[{"path": "/"}], pools=[{"name": "api", "size": 1}])
     for item in (
         "replication_operational",
