@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from exporter.cli import main
 from tests.exporter.logging_state import unchanged_logging
+from tests.servers.process import wait_until
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,27 @@ def evidence(tmp_path: Path) -> Path:
     config = tmp_path / "config.yaml"
     config.write_text(f"environment: staging\nrelease: 1.4.2\nevidence: {folder}\nsections: {{training: {{}}}}\n")
     return config
+
+
+@pytest.fixture
+def until_done(run: Callable[..., Ended]) -> Iterator[Callable[..., Ended]]:
+    """Run a command that serves until SIGTERM; meanwhile, in a thread, `act` as soon as it is `ready`, then send that."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # should the command end by itself, the tests must not
+
+    def call(*arguments: str | Path, ready: Callable[[], object], act: Callable[[], object]) -> Ended:
+        def beside() -> None:
+            try:
+                wait_until(ready, "the command to serve", deadline=60)
+                act()
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with ThreadPoolExecutor(1) as threads:
+            acting = threads.submit(beside)
+            ended = run(*arguments)
+            if acting.exception() is not None:
+                raise AssertionError(f"While serving: {acting.exception()}\n{ended.err}") from acting.exception()
+        return ended
+
+    yield call
+    signal.signal(signal.SIGTERM, before)

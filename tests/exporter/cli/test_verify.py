@@ -17,6 +17,7 @@ from exporter.document import schema
 from tests.exporter.cli.conftest import Ended
 from tests.exporter.test_daemon import exporting
 from tests.servers.exporters import Exposition
+from tests.servers.pages import Pages
 from tests.servers.process import free_port, wait_until
 
 Run = Callable[..., Ended]
@@ -98,6 +99,34 @@ def test_markdown_is_the_checklist_ticked(run: Run, tmp_path: Path) -> None:
     assert ticked == {"Replica drilled": True, "Restore drilled": False}
 
 
+def test_when_piped_a_line_for_each_and_progress_beside(run: Run, tmp_path: Path) -> None:
+    ended = run("check", "--config.file", custom(tmp_path, *LINES))
+    assert ended.out.splitlines()[0].startswith("ok              critical  drill.replica_drilled: team@example.com")
+    assert ended.out.splitlines()[-1] == "staging: 1 ok, 1 failed."
+    assert sorted(ended.err.splitlines()) == [
+        "drill.replica_drilled was verified.",
+        "drill.restore_drilled was verified.",
+    ]
+
+
+def test_on_a_terminal_a_table_and_a_bar(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    config = custom(tmp_path, *LINES)
+    ended = run("check", "--config.file", config)
+    assert "✘ failed" in ended.out
+    assert "\x1b[31m" in ended.out
+    assert "Verifying" in ended.err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in run("check", "--config.file", config).out  # colours; weight and dimming may stay
+
+
+def test_nothing_configured_is_never_ok(run: Run) -> None:
+    ended = run("check", "--format", "junit")
+    assert ended.code in (ExitCode.FAILED, ExitCode.UNKNOWN)
+    assert ET.fromstring(ended.out).get("tests") == "205"
+
+
 @pytest.mark.parametrize("form", ["table", "sarif", "html"])
 def test_every_form_names_the_lines(run: Run, tmp_path: Path, form: str) -> None:
     config = custom(tmp_path, *LINES)
@@ -116,6 +145,14 @@ def test_what_is_no_exporter_gives_no_report(run: Run, tmp_path: Path) -> None:
     with Exposition("up 1") as page:
         ended = run("report", "--config.file", custom(tmp_path, *LINES), "--url", f"http://127.0.0.1:{page.port}")
     assert ended.code == ExitCode.UNKNOWN
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '{"items": 3}'])
+def test_what_answers_in_json_but_is_no_exporter(run: Run, pages: Pages, body: str) -> None:
+    pages.add("/api/v1/items", body, content_type="application/json")
+    ended = run("report", "--url", pages.url)
+    assert ended.code == ExitCode.UNKNOWN
+    assert ended.err == f"{pages.url} is no checklist-exporter: its /api/v1/items has no items.\n"
 
 
 def test_a_report_of_what_an_exporter_knows(run: Run, tmp_path: Path) -> None:
