@@ -1,6 +1,7 @@
 """The PostgreSQL section against real servers: PostgreSQL 15 and 18, PgBouncer, pgBackRest, Patroni, Prometheus."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
@@ -224,7 +225,7 @@ def test_the_rights_are_documented_as_they_are_printed() -> None:
 @pytest.mark.verifies("postgresql.replication_operational", "ok")
 async def test_replication_of_an_idle_primary_is_not_behind(pair: Cluster) -> None:
     """`now() - pg_last_xact_replay_timestamp()` grows while nothing is written: no limit in time is short enough to be kept."""
-    pair.primary.query("SELECT pg_current_xact_id()")  # a restarted standby has replayed no transaction yet
+    pair.primary.query("SELECT pg_logical_emit_message(true, 'test', 'x')")  # a restarted standby has replayed none yet
     pair.caught_up()
     naive = "SELECT extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float"
     assert pair.standby.query(naive)[0][0] > 0.001
@@ -337,7 +338,7 @@ async def test_a_standby_that_replays_no_more_is_behind(pair: Cluster) -> None:
     pair.caught_up()
     assert both.status is alone.status is Status.FAILED
     assert "replay is paused" in both.summary
-    assert alone.summary.startswith("Standby standby is 100 kB behind (limit 65.5 kB)")
+    assert re.match(r"Standby standby is 1\d\d kB behind \(limit 65\.5 kB\)", alone.summary)
     assert alone.measurements["replication_lag_bytes"] > 90_000
 
 
