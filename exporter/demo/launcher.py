@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -47,27 +47,27 @@ def default_directory() -> Path:
 def servers(directory: Path, on_step: Callable[[str], None]) -> Iterator[Servers]:
     """The demo's servers, in `directory`, which is made and removed. `on_step` is told what starts. Raises DemoError."""
     lock = _claim(directory)
+    log = (directory / _MARK).open("w+b")  # kept open, since the supervisor removes the folder at its end
     try:
-        with (directory / _MARK).open("wb") as log:
-            supervisor = subprocess.Popen(  # noqa: S603  # this program itself
-                [sys.executable, "-m", "exporter.demo.supervisor", str(directory)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is the exporter's to hear; the servers end after it
-                pass_fds=(lock,),  # the folder stays claimed until the last of both has ended
-            )
+        supervisor = subprocess.Popen(  # noqa: S603  # this program itself
+            [sys.executable, "-m", "exporter.demo.supervisor", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is the exporter's to hear; the servers end after it
+            pass_fds=(lock,),  # the folder stays claimed until the last of both has ended
+        )
     finally:
         os.close(lock)
-    try:
-        ready = _wait_until_ready(supervisor, directory, on_step)
-        yield Servers(_write_config(directory, ready["config"]), ready["faults"])
-    finally:
-        assert supervisor.stdin is not None
-        assert supervisor.stdout is not None
-        supervisor.stdin.close()
-        supervisor.stdout.close()
-        supervisor.wait(_STOP_SECONDS)
+    assert supervisor.stdin is not None
+    assert supervisor.stdout is not None
+    with log, supervisor.stdout:
+        try:
+            ready = _wait_until_ready(supervisor.stdout, log, on_step)
+            yield Servers(_write_config(directory, ready["config"]), ready["faults"])
+        finally:
+            supervisor.stdin.close()
+            supervisor.wait(_STOP_SECONDS)
 
 
 def ask(directory: Path, verb: str, name: str) -> str:
@@ -120,19 +120,16 @@ def _empty(directory: Path) -> None:
             leftover.unlink()
 
 
-def _wait_until_ready(
-    supervisor: subprocess.Popen[bytes], directory: Path, on_step: Callable[[str], None]
-) -> dict[str, Any]:
-    assert supervisor.stdout is not None
-    for line in supervisor.stdout:
+def _wait_until_ready(told: IO[bytes], log: IO[bytes], on_step: Callable[[str], None]) -> dict[str, Any]:
+    for line in told:
         message = json.loads(line)
         if "ready" in message:
             return dict(message["ready"])
         if "error" in message:
             raise DemoError(message["error"])
         on_step(message["starting"])
-    log = (directory / _MARK).read_text(errors="replace") if (directory / _MARK).exists() else ""
-    raise DemoError(f"The demo's servers ended before they were ready. {log}".strip())
+    log.seek(0)
+    raise DemoError(f"The demo's servers ended before they were ready. {log.read().decode(errors='replace')}".strip())
 
 
 def _write_config(directory: Path, config: Mapping[str, Any]) -> Path:

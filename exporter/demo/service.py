@@ -126,7 +126,9 @@ class Process:
         """Start it, its output appended to the log."""
         user, parent = self._place.user, os.getpid()
 
-        def die_with_parent() -> None:  # runs after the change of user, which would clear the setting
+        def die_with_parent() -> (
+            None
+        ):  # pragma: no cover  # in the child, after the change of user, which would clear the setting
             _libc.prctl(_PR_SET_PDEATHSIG, int(self._quit))
             if os.getppid() != parent:
                 os._exit(1)
