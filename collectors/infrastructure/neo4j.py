@@ -1,0 +1,429 @@
+"""Neo4j Graph Database"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from collectors.clients.neo4j import Connection, Entry, Login, connected, knock
+from collectors.clients.prometheus import Prometheus
+from collectors.judgements import neo4j as judge
+from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds
+from collectors.judgements.parts import verdict, worst_of
+from collectors.judgements.scrape import Scrape, judge_scrape
+from collectors.judgements.space import Volume, judge_space, measure_space
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    Mode,
+    Options,
+    Result,
+    SectionSettings,
+    Status,
+    Target,
+    failed,
+    fetched,
+    item,
+    ok,
+    unknown,
+    worst,
+)
+from exporter.evidence import EvidenceRule
+from exporter.http import Http, HttpSettings, Trust
+from exporter.options import Duration, Secret, Size
+
+T = TypeVar("T")
+
+_MIN_FREE = 20 * 2**30
+_MIN_FREE_RATIO = 0.2
+#: How long nobody tries the default password again after it was refused, and after the user was found locked.
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_MAX_FILES = 100_000
+
+_SETTINGS = (
+    "dbms.security.auth_enabled",
+    "dbms.security.auth_max_failed_attempts",
+    "server.http.enabled",
+    "server.https.enabled",
+)
+
+
+class MetricsBy(StrEnum):
+    """Who gives the metrics."""
+
+    ENDPOINT = "endpoint"
+    JMX = "jmx"
+
+
+def _host_port(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("expected host:port")
+    return text
+
+
+def _address(url: str) -> str:
+    return HttpSettings(url=url).url
+
+
+class Neo4jVolume(Volume):
+    """A volume of a server."""
+
+    name: str = Field("data", min_length=1, description="What is kept on it: data or transactions.")
+    min_free: Size = Field(_MIN_FREE, description="Space that must be free.")
+    min_free_ratio: float = Field(_MIN_FREE_RATIO, ge=0, le=1, description="Share of the volume that must be free.")
+
+
+class Neo4jServer(Options):
+    """One server."""
+
+    bolt: Annotated[str, AfterValidator(_host_port)] = Field(description="host:port of Bolt.")
+    http: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, description="Address of its HTTP API, such as http://neo4j-0:7474; none when HTTP is off."
+    )
+    volumes: tuple[Neo4jVolume, ...] = Field((), description="Where it keeps stores and transaction logs.")
+
+
+class Neo4jScrape(Scrape):
+    """Where the metrics are found in Prometheus. The defaults are those of Enterprise's own endpoint (port 2004)."""
+
+    job: str = Field("neo4j", description="Job that scrapes the servers, or the exporter that looks at them.")
+    health: str = Field(
+        "up", description="Metric that is 1 while the server works; of blackbox_exporter probe_success."
+    )
+    series: str = Field("neo4j_dbms_bolt_connections_running", description="Metric that only a working server gives.")
+
+
+class _Options(Thresholds):
+    """What may be set for the section and for one target."""
+
+    server_timeout: Duration = Field(
+        timedelta(seconds=3), gt=timedelta(0), description="How long a server may take to answer one request."
+    )
+    routing: bool = Field(
+        True, description="Whether applications connect by neo4j://, so that routes must lead somewhere."
+    )
+    neo4j_metrics: MetricsBy = Field(
+        MetricsBy.ENDPOINT,
+        description="`endpoint` for the server's own (Enterprise), `jmx` for the JMX exporter or blackbox_exporter.",
+    )
+    scrape: Neo4jScrape = Field(Neo4jScrape(), description="Where the metrics are found in Prometheus.")
+    backup_folder: Path | None = Field(
+        None, description="Folder with the dumps or backups of all databases, as this machine mounts it."
+    )
+
+
+class Neo4jTarget(Target, _Options):
+    """A server, or a cluster of servers."""
+
+    servers: tuple[Neo4jServer, ...] = Field(min_length=1, description="All servers of the cluster.")
+    username: str | None = Field(None, description="User; without one the servers are asked without credentials.")
+    password: Secret | None = Field(None, description="Password of the user.")
+    tls: Trust | None = Field(
+        None, description="Speak TLS by Bolt: whom to trust, and who we are. Also used for https://."
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        if self.tls is not None and self.tls.server_name is not None:
+            raise ValueError("expected no tls.server_name: the driver expects the host's name in the certificate")
+        return self
+
+
+class Neo4jSettings(SectionSettings, _Options):
+    """Options of the section."""
+
+    targets: tuple[Neo4jTarget, ...] = Field(min_length=1, description="The Neo4j servers and clusters to look at.")
+
+
+class Neo4j(Collector[Neo4jSettings, Neo4jTarget]):
+    """Asks every server by Bolt and HTTP for what it says of itself and its databases; each connection ends with the run."""
+
+    Settings = Neo4jSettings
+    Target = Neo4jTarget
+    rights = """\
+On Enterprise, by an administrator on the database system:
+  CREATE ROLE checklist;
+  GRANT ACCESS ON DATABASE * TO checklist;
+  GRANT SHOW SETTING dbms.security.*, server.* ON DBMS TO checklist;
+  GRANT SHOW SERVERS ON DBMS TO checklist;
+  CREATE USER checklist SET PASSWORD 'PASSWORD' CHANGE NOT REQUIRED;
+  GRANT ROLE checklist TO checklist;
+On Community, which has no roles (every user is an administrator there):
+  CREATE USER checklist SET PASSWORD 'PASSWORD' CHANGE NOT REQUIRED;
+"""
+
+    @fetched
+    async def looks(self) -> tuple[Look | Cannot, ...]:
+        """What each server tells, or why it does not."""
+        return await self._each(self._look(server) for server in self.target.servers)
+
+    @fetched
+    async def doors(self) -> tuple[Doors, ...]:
+        """Whether each server lets in who has no credentials, or the default ones."""
+        pairs = zip(self.target.servers, await self.looks(), strict=True)
+        return tuple(await asyncio.gather(*(self._doors(server, look) for server, look in pairs)))
+
+    @fetched
+    async def artefacts(self) -> tuple[Artefact, ...]:
+        """The files in the folder of backups."""
+        if self.target.backup_folder is None:
+            raise Cannot("Option backup_folder is not set, so no dump or backup was seen.")
+        return await self.blocking(_files, self.target.backup_folder)
+
+    def _login(self, username: str | None, password: Secret | None) -> Login:
+        return Login(username, password, self.target.tls, self.target.server_timeout)
+
+    async def _look(self, server: Neo4jServer) -> Look:
+        login = self._login(self.target.username, self.target.password)
+        async with connected(server.bolt, login) as connection:
+            components = await connection.rows("CALL dbms.components()", "system")
+            edition = str(next((row.get("edition") for row in components), "unknown"))
+            latency = await _told(self._timed(connection))
+            databases = await _told(connection.rows("SHOW DATABASES YIELD *", "system"))
+            servers = await _told(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
+            settings = await _told(self._settings_of(connection))
+        routed, http = await asyncio.gather(self._routed(server, login), self._http_version(server))
+        return Look(server.bolt, edition, latency, routed, databases, servers, settings, http)
+
+    @staticmethod
+    async def _timed(connection: Connection) -> float:
+        started = time.perf_counter()
+        await connection.rows("RETURN 1")
+        return time.perf_counter() - started
+
+    @staticmethod
+    async def _settings_of(connection: Connection) -> dict[str, str]:
+        names = ", ".join(f"'{name}'" for name in _SETTINGS)
+        rows = await connection.rows(f"SHOW SETTINGS {names} YIELD name, value", "system")
+        return {row["name"]: row["value"] for row in rows}
+
+    async def _routed(self, server: Neo4jServer, login: Login) -> float | Cannot | None:
+        """How long a statement takes by way of the server's routing table."""
+        if not self.target.routing:
+            return None
+        async with connected(server.bolt, login, routed=True) as connection:
+            return await _told(self._timed(connection))
+
+    async def _http_version(self, server: Neo4jServer) -> str | Cannot | None:
+        return None if server.http is None else await _told(self._version(self._http(server.http)))
+
+    @staticmethod
+    async def _version(http: Http) -> str:
+        reply = await http.get("/")
+        document = reply.json()
+        if not isinstance(document, dict) or "neo4j_version" not in document:
+            raise Cannot(f"{reply.where} is answered by something that is no Neo4j.")
+        return str(document["neo4j_version"])
+
+    def _http(self, url: str) -> Http:
+        http = Http(HttpSettings(url=url, tls=self.target.tls or Trust(), timeout=self.target.server_timeout))
+        self.resources.push_async_callback(http.close)
+        return http
+
+    async def _doors(self, server: Neo4jServer, look: Look | Cannot) -> Doors:
+        bolt, http = await asyncio.gather(
+            _told(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server)
+        )
+        default = await _told(self._default_password(server, look)) if bolt is Entry.REFUSED else None
+        return Doors(bolt, http, default)
+
+    async def _http_without_credentials(self, server: Neo4jServer) -> int | Cannot | None:
+        return None if server.http is None else await _told(self._status(self._http(server.http)))
+
+    @staticmethod
+    async def _status(http: Http) -> int:
+        statement = {"statement": "SHOW DATABASES"}
+        return (await http.request("POST", "/db/system/query/v2", json=statement, expect=None)).status
+
+    async def _default_password(self, server: Neo4jServer, look: Look | Cannot) -> Entry:
+        """Try neo4j/neo4j, unless it was refused within a day or might lock the user."""
+        tries: dict[str, tuple[datetime, Entry]] = self.context.memory.setdefault("default_password", {})
+        now = self.context.now()
+        if server.bolt in tries and now < tries[server.bolt][0]:
+            return tries[server.bolt][1]
+        settings = look if isinstance(look, Cannot) else look.settings
+        if (why := judge.lockable(server.bolt, settings)) is not None:
+            raise Cannot(why)
+        entry = await knock(server.bolt, self._login("neo4j", SecretStr("neo4j")))
+        if entry in (Entry.REFUSED, Entry.LOCKED):
+            tries[server.bolt] = now + (_DAY if entry is Entry.REFUSED else _HOUR), entry
+        return entry
+
+    @staticmethod
+    async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | Cannot, ...]:
+        return tuple(await asyncio.gather(*map(_told, questions)))
+
+    async def _seen(self) -> tuple[list[Look], list[Result]]:
+        """The servers that could be looked at, and why the others could not."""
+        looks = await self.looks()
+        problems = [unknown(str(why)) for why in looks if isinstance(why, Cannot)]
+        return [look for look in looks if isinstance(look, Look)], problems
+
+    @item(
+        "Neo4j pods are running and healthy",
+        severity=CRITICAL,
+        needs=("a user", "Bolt (and HTTP) of every server", "Enterprise: SHOW SERVERS ON DBMS"),
+    )
+    async def pods_healthy(self) -> Result:
+        """A server that accepts connections, which is all that the usual readiness check sees, may have its databases offline.
+
+        Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES tells each database online, as requested, with one
+        writer; on Enterprise SHOW SERVERS tells each server Enabled and Available. A client that asks for a route (neo4j://)
+        reaches a writer: addresses that are advertised wrongly are told here. HTTP answers where it is configured. Pods
+        themselves are not looked at.
+
+        To mend it, see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
+        """
+        looks, problems = await self._seen()
+        for look in looks:
+            problems += [*judge.server(look, self.target), *judge.databases(look)]
+        measured = [look.latency for look in looks if isinstance(look.latency, float)]
+        names = {row["name"] for look in looks if not isinstance(look.databases, Cannot) for row in look.databases}
+        many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"
+        good = ok(
+            f"{many} and {len(names)} databases are online, by protocol alone (pods were not looked at).",
+            servers_answering=len(looks),
+            latency_seconds=max(measured, default=float("nan")),
+        )
+        return verdict(problems, good)
+
+    @item(
+        "Neo4j authentication is enabled",
+        severity=CRITICAL,
+        needs=("Bolt (and HTTP) of every server", "Enterprise: SHOW SETTING dbms.security.*, server.* ON DBMS"),
+    )
+    async def authentication_enabled(self) -> Result:
+        """Whoever reaches a server without authentication reads, changes and deletes everything; scanners look for such servers.
+
+        Every server is asked by Bolt and by HTTP without credentials, and must refuse. The documented default ones (neo4j/neo4j)
+        are tried at most once a day, and never where one wrong password locks a user; that they must be changed at the first
+        login also means that nobody has done so. A server that serves HTTP needs its address configured here.
+
+        To mend it: `dbms.security.auth_enabled=true`, restart, and ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO a good one.
+        """
+        problems: list[Result] = []
+        for server, look, found in zip(self.target.servers, await self.looks(), await self.doors(), strict=True):
+            settings = look if isinstance(look, Cannot) else look.settings
+            problems += judge.doors(server.bolt, settings, found)
+        ways = "Bolt and HTTP" if any(server.http for server in self.target.servers) else "Bolt"
+        good = ok(f"Without credentials {ways} refuse, and the default password is refused (tried at most once a day).")
+        return verdict(problems, good)
+
+    @item(
+        "Graph data storage has sufficient space",
+        severity=CRITICAL,
+        needs=("option volumes of every server", "clients.prometheus, unless a volume is a local path"),
+    )
+    async def storage_sufficient(self) -> Result:
+        """A server whose disk is full stops writing, and its database goes offline.
+
+        Each volume of each server (the data, and the transaction logs where they have their own) has `min_free` and
+        `min_free_ratio` left. No statement and no metric tells what the disk has left, only what is used, so kubelet,
+        node_exporter or the local file system is asked.
+
+        To mend it, enlarge the volume, or keep fewer transaction logs (`db.tx_log.rotation.retention_policy`).
+        """
+        parts = [part for server in self.target.servers for part in await self._space(server)]
+        measured: dict[str, float] = {}
+        for part in parts:
+            for name, value in part.measurements.items():
+                measured[name] = min(value, measured.get(name, value))
+        return replace(worst(*parts), measurements=measured)
+
+    async def _space(self, server: Neo4jServer) -> list[Result]:
+        parts = [] if server.volumes else [unknown("option volumes is not set, so no free space was seen.")]
+        for volume in server.volumes:
+            space = await _told(measure_space(self, volume))
+            parts.append(unknown(str(space)) if isinstance(space, Cannot) else judge_space(volume, space))
+        return [replace(part, summary=f"{server.bolt}: {part.summary}") for part in parts]
+
+    @item("Neo4j metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
+    async def metrics_collected(self) -> Result:
+        """Without metrics nobody sees the page cache becoming too small and transactions piling up.
+
+        Prometheus is asked for one scraped, healthy instance for each server, with a fresh sample. The server's own endpoint
+        (`server.metrics.prometheus.enabled=true`, port 2004) is in Enterprise only; for Community set `neo4j_metrics: jmx` and
+        name in `scrape` what the JMX exporter or a probe of blackbox_exporter gives.
+
+        To mend it, see Prometheus's targets page; `server.metrics.filter` decides which metrics Enterprise gives.
+        """
+        result = await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.servers))
+        if result.status is Status.FAILED and self.target.neo4j_metrics is MetricsBy.ENDPOINT:
+            looks, _ = await self._seen()
+            if _community(looks):
+                return failed(
+                    "Neo4j Community has no metrics endpoint (Enterprise only): collect metrics with the JMX exporter or "
+                    f"blackbox_exporter and set neo4j_metrics to jmx. {result.summary}"
+                )
+        return result
+
+    @item(
+        "Backup procedures are tested",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("option backup_folder", "a user", "a record of a restore"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def backup_tested(self) -> Result:
+        """A dump that was never loaded may be none, and one without the database system lacks users and rights.
+
+        In `backup_folder` each database, system among them, has a DATABASE.dump or DATABASE-TIMESTAMP.backup (in any subfolder,
+        also compressed) no older than `max_backup_age` and not empty. Whether it can be restored is a matter of evidence: a
+        record of a restore with a consistency check, within 90 days. Community can only dump a database that is stopped.
+
+        To mend it, schedule `neo4j-admin database backup` (Enterprise) or `dump` (Community), restore one elsewhere, run
+        `neo4j-admin database check` on it, and record that.
+        """
+        return await worst_of(self._saved(), self.attested("backup_tested"))
+
+    async def _saved(self) -> Result:
+        artefacts = await self.artefacts()
+        looks, problems = await self._seen()
+        problems += judge.saved(looks, artefacts, self.target, self.context.now())
+        exempt = sorted(self.target.without_backup)
+        but = f", but for {', '.join(exempt)} by declaration" if exempt else ""
+        dump = " Community can only dump a database that is stopped." if _community(looks) else ""
+        good = ok(f"All databases have a recent dump or backup{but}.{dump}")
+        return verdict(problems, good)
+
+
+def _community(looks: Iterable[Look]) -> bool:
+    return any(look.edition == "community" for look in looks)
+
+
+async def _told(question: Coroutine[Any, Any, T]) -> T | Cannot:
+    try:
+        return await question
+    except Cannot as why:
+        return why
+
+
+def _files(folder: Path) -> tuple[Artefact, ...]:
+    """The files below a folder; raises Cannot when they cannot be listed, or are too many."""
+    found: list[Artefact] = []
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    try:
+        for place, _, names in os.walk(folder, onerror=refuse):
+            for name in names:
+                if len(found) >= _MAX_FILES:
+                    raise Cannot(f"{folder} has more than {_MAX_FILES} files, which were not looked at.")
+                stat = (Path(place) / name).stat()
+                found.append(Artefact(name, datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size))
+    except OSError as error:
+        raise Cannot(f"Backup folder {folder} cannot be listed: {error.strerror}.") from None
+    return tuple(found)

@@ -1,0 +1,230 @@
+"""What Neo4j's servers say of themselves, of their databases and doors, and what of them is saved: pure judgements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from collectors.clients.neo4j import Entry
+from collectors.judgements.parts import collected
+from exporter.collector import Cannot, Result, failed, unknown
+from exporter.options import Duration, Options, format_duration
+
+__all__ = [
+    "Artefact",
+    "Doors",
+    "Look",
+    "Thresholds",
+    "databases",
+    "doors",
+    "lockable",
+    "saved",
+    "server",
+]
+
+_SKEW = timedelta(minutes=5)
+_SUFFIX = r"(-\d{4}-\d{2}-\d{2}.*)?\.(dump|backup)(\.(gz|xz|zst|age|gpg))*"
+
+
+class Thresholds(Options):
+    """Limits of the section."""
+
+    max_latency: Duration = Field(
+        timedelta(seconds=1), gt=timedelta(0), description="How long `RETURN 1` may take, without connecting."
+    )
+    max_backup_age: Duration = Field(
+        timedelta(hours=26), gt=timedelta(0), description="How old the newest dump or backup of a database may be."
+    )
+    without_backup: dict[str, str] = Field(
+        default_factory=dict, description="Databases that need no backup, each with the reason."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one server tells; Cannot where it does not.
+
+    `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
+    at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `http` the version that
+    the HTTP API names (None when its address is not configured).
+    """
+
+    address: str
+    edition: str
+    latency: float | Cannot
+    routed: float | Cannot | None
+    databases: Sequence[Mapping[str, Any]] | Cannot
+    servers: Sequence[Mapping[str, Any]] | Cannot
+    settings: Mapping[str, str] | Cannot
+    http: str | Cannot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What became of who came without credentials, by Bolt and by HTTP, and with the default ones; None where nobody knocked."""
+
+    bolt: Entry | Cannot
+    http: int | Cannot | None
+    default: Entry | Cannot | None
+
+
+# -- servers and databases
+
+
+def server(look: Look, limits: Thresholds) -> Iterator[Result]:
+    """What is wrong with one server, as far as it answers itself."""
+    address = look.address
+    if isinstance(look.latency, Cannot):
+        yield unknown(str(look.latency))
+    elif look.latency > (limit := limits.max_latency.total_seconds()):
+        yield failed(f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).")
+    elif isinstance(look.routed, Cannot):
+        yield failed(f"Clients that ask {address} for a route (neo4j://) do not reach a writer. {look.routed}")
+    if isinstance(look.http, Cannot):
+        yield unknown(str(look.http))
+
+
+def databases(look: Look) -> Iterator[Result]:
+    """What is wrong with the databases and servers that one server knows of: all of its cluster's."""
+    yield from collected(_databases(look))
+    yield from collected(_servers(look))
+
+
+def _databases(look: Look) -> Iterator[Result]:
+    if isinstance(look.databases, Cannot):
+        raise look.databases
+    writers: dict[str, int] = {}
+    for row in look.databases:
+        name, where = row["name"], row.get("address") or look.address
+        status, requested = row.get("currentStatus"), row.get("requestedStatus")
+        if status != "online" or requested != "online":
+            why = f": {message}" if (message := str(row.get("statusMessage") or "").strip().rstrip(".")) else ""
+            yield failed(f"Database {name} is {status} on {where} (wanted online, requested {requested}){why}.")
+        if row.get("type") != "composite":  # it has no store of its own to write to
+            writers[name] = writers.get(name, 0) + bool(row.get("writer", row.get("role") == "leader"))
+    for name, count in writers.items():
+        if count != 1:
+            yield failed(f"Database {name} has {count} writers (wanted one).")
+
+
+def _servers(look: Look) -> Iterator[Result]:
+    """Enterprise alone has SHOW SERVERS."""
+    if isinstance(look.servers, Cannot):
+        raise look.servers
+    for row in look.servers:
+        if row.get("state") != "Enabled" or row.get("health") != "Available":
+            told = f"{row.get('state')} and {row.get('health')} (wanted Enabled and Available)"
+            yield failed(f"Server {row.get('address') or row.get('name')} of the cluster is {told}.")
+
+
+# -- authentication
+
+
+def lockable(address: str, settings: Mapping[str, str] | Cannot) -> str | None:
+    """Why a wrong password must not be tried: one would lock the user, or the server does not tell. None where it may be."""
+    if isinstance(settings, Cannot):
+        return str(settings)
+    told = settings.get("dbms.security.auth_max_failed_attempts")
+    if told is None:
+        return (
+            f"Neo4j {address} does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the default "
+            "password was not tried: that might lock the user."
+        )
+    if told == "1":
+        return f"Neo4j {address} locks a user after one wrong password, so the default one was not tried."
+    return None
+
+
+def doors(address: str, settings: Mapping[str, str] | Cannot, found: Doors) -> Iterator[Result]:
+    """What is wrong with the doors of a server: each has to be closed to who has no credentials, or default ones."""
+    if isinstance(found.bolt, Cannot):
+        yield unknown(str(found.bolt))
+    elif found.bolt is Entry.ACCEPTED:
+        yield failed(f"Neo4j {address} runs statements of anybody: Bolt without credentials is accepted.")
+    elif found.bolt is not Entry.REFUSED:
+        yield unknown(f"Neo4j {address} did not say whether it takes Bolt without credentials: they are {found.bolt}.")
+    yield from _http_door(address, settings, found.http)
+    yield from _default_password(address, found.default)
+    if isinstance(settings, Cannot):
+        yield unknown(str(settings))
+    elif settings.get("dbms.security.auth_enabled") == "false":
+        yield failed(f"Neo4j {address} has dbms.security.auth_enabled set to false.")
+
+
+def _http_door(address: str, settings: Mapping[str, str] | Cannot, status: int | Cannot | None) -> Iterator[Result]:
+    if isinstance(status, Cannot):
+        yield unknown(str(status))
+    elif status is None:
+        connectors = ("server.http.enabled", "server.https.enabled")
+        if not isinstance(settings, Cannot) and any(settings.get(name) == "true" for name in connectors):
+            yield unknown(f"Neo4j {address} serves HTTP, but its address is not configured, so nobody knocked there.")
+    elif status in (200, 201, 202, 400):
+        yield failed(f"Neo4j {address} runs statements of anybody: HTTP without credentials is answered {status}.")
+    elif status not in (401, 403):
+        yield unknown(f"Neo4j {address} answers {status} to HTTP without credentials (wanted 401).")
+
+
+def _default_password(address: str, entry: Entry | Cannot | None) -> Iterator[Result]:
+    if isinstance(entry, Cannot):
+        yield unknown(str(entry))
+    elif entry is Entry.EXPIRED:
+        yield failed(
+            f"Neo4j {address} still has the default password of the user neo4j, which the first login must change."
+        )
+    elif entry is Entry.ACCEPTED:
+        yield failed(f"Neo4j {address} lets in the user neo4j with the password neo4j.")
+    elif entry is Entry.LOCKED:
+        yield unknown(f"Neo4j {address} has locked the user neo4j for now, so the default password was not tried.")
+
+
+# -- backups
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file in the folder of backups: its name, when it was last written, and its size in bytes."""
+
+    name: str
+    written: datetime
+    size: int
+
+
+def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Thresholds, now: datetime) -> Iterator[Result]:
+    """The databases (system too: it holds users and rights) without a dump or backup that is recent and not empty."""
+    names: set[str] = set()
+    for look in looks:
+        if isinstance(look.databases, Cannot):
+            yield unknown(str(look.databases))
+            continue
+        names |= {row["name"] for row in look.databases if row.get("type") != "composite"}
+    for name in sorted(names - set(limits.without_backup)):
+        yield from _saved(name, artefacts, limits.max_backup_age, now)
+
+
+def _saved(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: datetime) -> Iterator[Result]:
+    pattern = re.compile(re.escape(name) + _SUFFIX)
+    newest = max(
+        (artefact for artefact in artefacts if pattern.fullmatch(artefact.name)),
+        key=lambda artefact: artefact.written,
+        default=None,
+    )
+    if newest is None:
+        yield failed(f"Database {name} has no dump or backup in the folder.")
+        return
+    age = now - newest.written
+    if age > max_age:
+        old = format_duration(timedelta(seconds=round(age.total_seconds())))
+        yield failed(
+            f"The newest backup of database {name} is {old} old (limit {format_duration(max_age)}): {newest.name}."
+        )
+    if age < -_SKEW:
+        yield unknown(
+            f"The newest backup of database {name} is dated {newest.written:%Y-%m-%d %H:%M} UTC, in the future."
+        )
+    if newest.size == 0:
+        yield failed(f"The newest backup of database {name} is empty: {newest.name}.")

@@ -1,0 +1,716 @@
+"""The Neo4j section against a real Neo4j 5.26 Community: authentication on and off, plain and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import random
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from collectors.clients.neo4j import Entry, Login, connected, knock
+from collectors.clients.prometheus import Prometheus as PrometheusClient
+from collectors.clients.prometheus import PrometheusSettings
+from collectors.infrastructure import neo4j as section
+from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
+from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
+from collectors.judgements import neo4j as judge
+from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds
+from exporter.collector import Cannot, Context, Result, Status
+from exporter.evidence import Evidence
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.certificates import Issued
+from tests.servers.exporters import Exposition, blackbox_exporter
+from tests.servers.faults import Address, Proxy
+from tests.servers.neo4j import PASSWORD, Neo4j
+from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
+from tests.servers.prometheus import Prometheus, scrape
+from tests.support import make_context, verify
+
+pytestmark = pytest.mark.xdist_group("neo4j")  # one worker starts the servers
+
+HEALTH, AUTHENTICATION, SPACE, METRICS, BACKUP = tuple(Neo4jSection.items())
+LIVE = (HEALTH, AUTHENTICATION)
+CANARY = "canary-77e1"
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+AUTHORITY = Issued.root()
+
+
+def target(server: Neo4j | None = None, **options: Any) -> Neo4jTarget:
+    own = {"bolt": server.address, "http": server.url} if server else {}
+    options = {"name": "graph", "servers": [own], "username": "checklist", "password": CANARY} | options
+    return Neo4jTarget.model_validate_json(json.dumps(options))
+
+
+async def look(configured: Neo4jTarget, *items: str, context: Context | None = None) -> dict[str, Result]:
+    observed = await verify(
+        Neo4jSection, Neo4jSettings(targets=(configured,)), configured, items=items, context=context
+    )
+    for seen in observed.values():
+        assert CANARY not in seen.result.summary
+        assert PASSWORD not in seen.result.summary
+        assert seen.result.summary.endswith(".")
+        assert "could not be seen:" not in seen.result.summary, "nothing is raised but what is foreseen"
+    return {name: seen.result for name, seen in observed.items()}
+
+
+async def see(item: str, server: Neo4j | None = None, *, context: Context | None = None, **options: Any) -> Result:
+    return (await look(target(server, **options), item, context=context))[item]
+
+
+@pytest.fixture(scope="module")
+def prepared(neo4j_server: Neo4j) -> Neo4j:
+    """A server with authentication and the user that the section shows how to make."""
+    create = Neo4jSection.rights.strip().splitlines()[-1].strip()
+    neo4j_server.run(create.replace("'PASSWORD'", f"'{CANARY}'").rstrip(";"))
+    return neo4j_server
+
+
+@pytest.fixture
+def server(prepared: Neo4j) -> Neo4j:
+    """The server, with the wrong passwords of earlier tests forgotten."""
+    wait_until(lambda: prepared.run("SHOW CURRENT USER"), "the user neo4j to be let in")
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4j]:
+    """A server without authentication, with TLS."""
+    settings = {"dbms.security.auth_enabled": "false"}
+    folder = tmp_path_factory.mktemp("open")
+    with Neo4j(folder / "neo4j", tls=AUTHORITY.issue(LOOPBACK), settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> str:
+    return str(AUTHORITY.write(tmp_path, "ca")[0])
+
+
+# -- health
+
+
+@pytest.mark.verifies("neo4j.pods_healthy", "ok")
+async def test_a_healthy_server_is_ok(server: Neo4j, no_leftovers: None) -> None:
+    result = await see(HEALTH, server)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "The Neo4j server answers and 2 databases are online, by protocol alone (pods were not looked at).",
+    )
+    assert 0 < result.measurements["latency_seconds"] < 1
+
+
+@pytest.mark.verifies("neo4j.pods_healthy", "failed")
+async def test_a_database_that_did_not_start_is_told_though_the_port_is_open(tmp_path: Path) -> None:
+    with Neo4j(tmp_path / "neo4j", settings={"dbms.security.auth_enabled": "false"}) as server:
+        server.kill()
+        (server.directory / "data/databases/neo4j/neostore").write_bytes(b"broken")
+        server.start()  # it listens, and its HTTP answers 200
+        result = await see(HEALTH, server, username=None, password=None)
+    assert result.status is Status.FAILED
+    assert f"Database neo4j is offline on {server.address} (wanted online, requested online): " in result.summary
+
+
+async def test_a_route_to_nowhere_is_told() -> None:
+    # A server alone routes clients back to the address that they asked, so only a cluster could do so live.
+    looked = _look(routed=Cannot("Neo4j n2:7687 cannot be used: the connection was refused."))
+    told = "Clients that ask n1:7687 for a route (neo4j://) do not reach a writer."
+    problems = list(judge.server(looked, Thresholds()))
+    assert [problem.summary for problem in problems] == [f"{told} {looked.routed}"]
+
+
+async def test_a_slow_server_is_told(server: Neo4j) -> None:
+    result = await see(HEALTH, server, max_latency="0.001ms")
+    assert (result.status, " s for RETURN 1 (limit 1e-06 s)." in result.summary) == (Status.FAILED, True)
+    slow = _look(latency=1.5)
+    assert [problem.summary for problem in judge.server(slow, Thresholds())] == [
+        "Neo4j n1:7687 took 1.5 s for RETURN 1 (limit 1 s)."
+    ]
+
+
+async def test_several_servers_are_looked_at_one_by_one(server: Neo4j) -> None:
+    twice = [{"bolt": server.address, "http": server.url}] * 2
+    assert (await see(HEALTH, servers=twice)).summary.startswith(
+        "All 2 Neo4j servers answer and 2 databases are online"
+    )
+    async with faults.refused() as (host, port):
+        result = await see(HEALTH, servers=[*twice, {"bolt": f"{host}:{port}"}])
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"Neo4j {host}:{port} cannot be used: the connection was refused.",
+    )
+
+
+async def test_http_that_is_not_answered_or_by_something_else_is_unknown(server: Neo4j) -> None:
+    async with faults.refused() as (host, port):
+        result = await see(HEALTH, servers=[{"bolt": server.address, "http": f"http://{host}:{port}"}])
+    assert result.status is Status.UNKNOWN
+    with Exposition('{"title": "something else"}') as page:
+        other = await see(HEALTH, servers=[{"bolt": server.address, "http": f"http://{LOOPBACK}:{page.port}"}])
+    assert (other.status, "is answered by something that is no Neo4j." in other.summary) == (Status.UNKNOWN, True)
+
+
+def _look(**told: Any) -> Look:
+    row = {"name": "neo4j", "type": "standard", "address": "n1:7687", "writer": True}
+    row |= {"currentStatus": "online", "requestedStatus": "online"}
+    found: dict[str, Any] = {
+        "address": "n1:7687",
+        "edition": "enterprise",
+        "latency": 0.01,
+        "routed": 0.01,
+        "databases": [row],
+        "servers": [{"name": "n1", "address": "n1:7687", "state": "Enabled", "health": "Available"}],
+        "settings": {},
+        "http": None,
+    }
+    return Look(**found | told)
+
+
+def _row(**told: Any) -> dict[str, Any]:
+    looked = _look().databases
+    assert not isinstance(looked, Cannot)
+    return dict(looked[0]) | told
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, []),
+        (
+            {"databases": [_row(currentStatus="offline", statusMessage="Store is broken.")]},
+            ["Database neo4j is offline on n1:7687 (wanted online, requested online): Store is broken."],
+        ),
+        (
+            {"databases": [_row(currentStatus="offline", requestedStatus="offline")]},
+            ["Database neo4j is offline on n1:7687 (wanted online, requested offline)."],
+        ),
+        ({"databases": [_row(writer=False)]}, ["Database neo4j has 0 writers (wanted one)."]),
+        (
+            {"databases": [_row(), _row(address="n2:7687"), _row(address="n3:7687", writer=False)]},
+            ["Database neo4j has 2 writers (wanted one)."],
+        ),
+        ({"databases": [_row(type="composite", writer=False)]}, []),
+        (
+            {"servers": [{"address": "n2:7687", "state": "Enabled", "health": "Unavailable"}]},
+            ["Server n2:7687 of the cluster is Enabled and Unavailable (wanted Enabled and Available)."],
+        ),
+        ({"databases": Cannot("No."), "servers": Cannot("Nor this.")}, ["No.", "Nor this."]),
+    ],
+)
+def test_databases_and_servers_of_a_cluster(told: dict[str, Any], expected: list[str]) -> None:
+    # Enterprise cannot be had: these are the columns that its documentation names.
+    assert [problem.summary for problem in judge.databases(_look(**told))] == expected
+
+
+# -- authentication
+
+
+@pytest.mark.verifies("neo4j.authentication_enabled", "ok")
+async def test_a_closed_server_is_ok(server: Neo4j) -> None:
+    result = await see(AUTHENTICATION, server)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Without credentials Bolt and HTTP refuse, and the default password is refused (tried at most once a day).",
+    )
+
+
+@pytest.mark.verifies("neo4j.authentication_enabled", "failed")
+async def test_an_open_server_is_told(open_server: Neo4j, ca: str) -> None:
+    result = await see(AUTHENTICATION, open_server, tls={"ca_file": ca})
+    assert result.status is Status.FAILED
+    where = f"Neo4j {open_server.address}"
+    assert f"{where} runs statements of anybody: Bolt without credentials is accepted." in result.summary
+    assert f"{where} runs statements of anybody: HTTP without credentials is answered" in result.summary
+    assert f"{where} has dbms.security.auth_enabled set to false." in result.summary
+    anonymous = await see(HEALTH, open_server, tls={"ca_file": ca}, username=None, password=None)
+    assert anonymous.status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("CHANGE REQUIRED", "still has the default password of the user neo4j, which the first login must change."),
+        ("CHANGE NOT REQUIRED", "lets in the user neo4j with the password neo4j."),
+    ],
+)
+async def test_the_default_password_is_told(server: Neo4j, change: str, told: str) -> None:
+    as_checklist = {"user": "checklist", "password": CANARY}
+    server.run(f"ALTER USER neo4j SET PASSWORD 'neo4j' {change}", **as_checklist)
+    try:
+        context = make_context()
+        for _ in range(2):  # it is no wrong password, so it is tried again until it is changed
+            result = await see(AUTHENTICATION, server, context=context)
+            assert (result.status, result.summary) == (Status.FAILED, f"Neo4j {server.address} {told}")
+    finally:
+        server.run(f"ALTER USER neo4j SET PASSWORD '{PASSWORD}' CHANGE NOT REQUIRED", **as_checklist)
+    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+
+
+async def test_a_user_whose_password_must_be_changed_sees_nothing(server: Neo4j) -> None:
+    server.run(f"CREATE OR REPLACE USER fresh SET PASSWORD '{CANARY}' CHANGE REQUIRED")
+    result = await see(HEALTH, server, username="fresh")
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"Neo4j {server.address} lets this user do nothing before its password is changed.",
+    )
+
+
+async def test_the_default_password_is_tried_once_a_day_and_locks_nobody(
+    server: Neo4j, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, tries = make_context(now=lambda: NOW), []
+
+    async def counted(address: str, login: Login) -> Entry:
+        tries.append(login.username)
+        return await knock(address, login)
+
+    monkeypatch.setattr(section, "knock", counted)
+    for _ in range(5):  # three would lock the user
+        assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+    assert tries.count("neo4j") == 1
+    assert server.run("SHOW CURRENT USER")[0]["user"] == "neo4j"
+    context.now = lambda: NOW + timedelta(hours=25)
+    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+    assert tries.count("neo4j") == 2
+
+
+async def test_a_locked_user_is_unknown_and_left_alone_for_an_hour(server: Neo4j) -> None:
+    wrong = Login("neo4j", SecretStr("wrong"), None, timedelta(seconds=5))
+    for _ in range(3):
+        assert await knock(server.address, wrong) is Entry.REFUSED
+    assert await knock(server.address, wrong) is Entry.LOCKED
+    context = make_context(now=lambda: NOW)
+    for _ in range(2):
+        result = await see(AUTHENTICATION, server, context=context)
+        assert (result.status, result.summary) == (
+            Status.UNKNOWN,
+            f"Neo4j {server.address} has locked the user neo4j for now, so the default password was not tried.",
+        )
+    locked = await see(HEALTH, server, username="neo4j", password=PASSWORD)
+    assert (locked.status, "has locked this user for some seconds" in locked.summary) == (Status.UNKNOWN, True)
+
+    async def unlocked() -> bool:
+        return (
+            await knock(server.address, Login("neo4j", SecretStr(PASSWORD), None, timedelta(seconds=5)))
+            is Entry.ACCEPTED
+        )
+
+    await eventually(unlocked, what="the user is let in again")
+    context.now = lambda: NOW + timedelta(minutes=61)
+    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+
+
+async def test_http_that_nobody_knocks_at_is_told(server: Neo4j) -> None:
+    result = await see(AUTHENTICATION, servers=[{"bolt": server.address}])
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"Neo4j {server.address} serves HTTP, but its address is not configured, so nobody knocked there.",
+    )
+
+
+SETTINGS = {"dbms.security.auth_enabled": "true", "dbms.security.auth_max_failed_attempts": "3"}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "told"),
+    [
+        (Doors(Cannot("No Bolt."), 401, None), Status.UNKNOWN, "No Bolt."),
+        (Doors(Entry.REFUSED, Cannot("No HTTP."), Entry.REFUSED), Status.UNKNOWN, "No HTTP."),
+        (Doors(Entry.REFUSED, 401, Cannot("Not tried.")), Status.UNKNOWN, "Not tried."),
+        (Doors(Entry.LOCKED, 401, None), Status.UNKNOWN, "did not say whether it takes Bolt without credentials"),
+        (
+            Doors(Entry.REFUSED, 404, Entry.REFUSED),
+            Status.UNKNOWN,
+            "answers 404 to HTTP without credentials (wanted 401).",
+        ),
+        (Doors(Entry.REFUSED, 400, Entry.REFUSED), Status.FAILED, "HTTP without credentials is answered 400."),
+    ],
+)
+def test_doors(found: Doors, status: Status, told: str) -> None:
+    problems = list(judge.doors("n1:7687", SETTINGS, found))
+    assert [problem.status for problem in problems] == [status]
+    assert told in problems[0].summary
+
+
+def test_closed_doors_are_no_problem() -> None:
+    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, 401, Entry.REFUSED))) == []
+    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, None, Entry.REFUSED))) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (SETTINGS, None),
+        ({"dbms.security.auth_max_failed_attempts": "0"}, None),
+        ({"dbms.security.auth_max_failed_attempts": "1"}, "locks a user after one wrong password"),
+        ({}, "does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
+        (Cannot("The server is silent."), "The server is silent."),
+    ],
+)
+def test_the_default_password_is_not_tried_where_that_might_lock(settings: Any, why: str | None) -> None:
+    told = judge.lockable("n1:7687", settings)
+    assert told == why if why is None else why in (told or "")
+
+
+async def test_where_one_wrong_password_locks_none_is_given(server: Neo4j, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def strict(_: Any) -> dict[str, str]:
+        return SETTINGS | {"dbms.security.auth_max_failed_attempts": "1"}
+
+    monkeypatch.setattr(Neo4jSection, "_settings_of", staticmethod(strict))
+    result = await see(AUTHENTICATION, server)
+    assert result.status is Status.UNKNOWN
+    assert "locks a user after one wrong password, so the default one was not tried." in result.summary
+
+
+# -- what cannot be seen
+
+BOLT = b"\x00\x00\x04\x05"  # the answer to the handshake: 5.4
+FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]] = [
+    ("refused", faults.refused, "the connection was refused"),
+    ("unroutable", faults.unroutable, "no connection was made in time"),
+    ("mute", faults.mute, "did not answer within 400ms"),
+    ("hanging up", faults.hanging_up, "closed with incomplete handshake response"),
+    ("half a handshake", lambda: faults.half_reply(b"\x00\x00"), "does not speak Bolt"),
+    ("half a reply", lambda: faults.half_reply(BOLT + b"\x00\x10\xb1"), "did not answer within 400ms"),
+    ("another protocol", lambda: faults.half_reply(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak Bolt"),
+    ("garbage", faults.garbage, "does not speak Bolt"),
+    (
+        "garbage after the handshake",
+        lambda: faults.half_reply(BOLT + b"\x00\x02\xb1\x70\x00\x00"),
+        "does not follow Bolt",
+    ),
+    ("endless", lambda: faults.endless(b""), "does not speak Bolt"),
+    (
+        "endless after the handshake",
+        lambda: faults.endless(BOLT, b"\xff\xff" + b"x" * 65_535),
+        "more than 16777216 bytes",
+    ),
+]
+
+
+@pytest.mark.verifies("neo4j.pods_healthy", "unknown")
+@pytest.mark.verifies("neo4j.authentication_enabled", "unknown")
+@pytest.mark.parametrize(("fault", "told"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
+async def test_a_faulty_server_is_unknown_in_one_sentence(
+    fault: Callable[[], AbstractAsyncContextManager[Address]],
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+    no_leftovers: None,
+) -> None:
+    async with fault() as (host, port):
+        timeout = "400ms" if "400ms" in told or "in time" in told else "3s"
+        started = asyncio.get_running_loop().time()
+        seen = await look(target(servers=[{"bolt": f"{host}:{port}"}], server_timeout=timeout), *LIVE)
+        assert asyncio.get_running_loop().time() - started < 8
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+    assert seen[HEALTH].summary.startswith(f"Neo4j {host}:{port} ")
+    assert told in seen[HEALTH].summary
+    assert CANARY not in caplog.text
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_an_endless_reply_takes_no_endless_memory() -> None:
+    login = Login("neo4j", SecretStr(CANARY), None, timedelta(seconds=3))
+    async with faults.endless(BOLT, b"\xff\xff" + b"x" * 65_535) as (host, port):
+        tracemalloc.start()
+        async with connected(f"{host}:{port}", login) as connection:
+            with pytest.raises(Cannot, match="more than 16777216 bytes, which were not read"):
+                await connection.rows("RETURN 1")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 80 * 2**20
+
+
+async def test_whatever_a_server_says_is_told_or_refused() -> None:
+    """Messages that begin as Bolt's do and go on as they like: the driver raises what it likes, and users read a sentence."""
+    markers = bytes.fromhex("b1 70 7f 71 a0 a1 81 61 90 91 c0 b0 b4 4e ff 00")
+    login = Login("neo4j", SecretStr(CANARY), None, timedelta(milliseconds=150))
+
+    async def one(seed: int) -> None:
+        dice = random.Random(seed)
+        message = bytes((0xB1, dice.choice((0x70, 0x7F, 0x71, 0x7E)))) + bytes(
+            dice.choices(markers, k=dice.randint(0, 9))
+        )
+        reply = BOLT + len(message).to_bytes(2, "big") + message + b"\x00\x00"
+        async with faults.half_reply(reply) as (host, port):
+            with pytest.raises(Cannot, match=f"Neo4j {host}:{port} "):
+                await knock(f"{host}:{port}", login)
+            async with connected(f"{host}:{port}", login) as connection:
+                with pytest.raises(Cannot, match=f"Neo4j {host}:{port} "):
+                    await connection.rows("RETURN 1")
+
+    for start in range(0, 200, 20):
+        await asyncio.gather(*map(one, range(start, start + 20)))
+
+
+async def test_a_wrong_password_and_no_credentials_are_unknown(server: Neo4j) -> None:
+    # The user checklist, as wrong passwords of neo4j would lock it for the other tests.
+    wrong = await see(HEALTH, server, password=f"{CANARY}-wrong")
+    assert (wrong.status, wrong.summary) == (
+        Status.UNKNOWN,
+        f"Neo4j {server.address} did not accept the credentials.",
+    )
+    assert (await see(HEALTH, server)).status is Status.OK
+    assert (await see(HEALTH, server, username=None, password=None)).status is Status.UNKNOWN
+    assert (await see(AUTHENTICATION, server, username=None, password=None)).status is Status.UNKNOWN
+
+
+async def test_a_statement_that_is_refused_is_told(server: Neo4j) -> None:
+    login = Login("checklist", SecretStr(CANARY), None, timedelta(seconds=5))
+    async with connected(server.address, login) as connection:
+        with pytest.raises(Cannot, match=r"refused the statement: Unsupported administration command: SHOW SERVERS\.$"):
+            await connection.rows("SHOW SERVERS", "system")
+
+
+async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(server: Neo4j, no_leftovers: None) -> None:
+    async with Proxy(LOOPBACK, server.port) as proxy:
+        through = [{"bolt": f"{LOOPBACK}:{proxy.address[1]}", "http": server.url}]
+        proxy.pause()
+        looking = asyncio.create_task(look(target(servers=through, routing=False), *LIVE))
+        await eventually(lambda: proxy.open, what="the run is under way")
+        proxy.cut()
+        assert {result.status for result in (await looking).values()} == {Status.UNKNOWN}
+        proxy.resume()
+        seen = await look(target(servers=through, routing=False), *LIVE)
+        assert {result.status for result in seen.values()} == {Status.OK}
+
+
+async def test_a_run_that_is_cancelled_leaves_nothing_behind(server: Neo4j, no_leftovers: None) -> None:
+    async with Proxy(LOOPBACK, server.port) as proxy:
+        through = [{"bolt": f"{LOOPBACK}:{proxy.address[1]}", "http": server.url}]
+        proxy.pause()
+        looking = asyncio.create_task(look(target(servers=through), *LIVE))
+        await eventually(lambda: proxy.open, what="the run is under way")
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+
+
+async def test_hundreds_of_runs_leave_nothing_behind(server: Neo4j, no_leftovers: None) -> None:
+    context = make_context()  # one, so that the default password is tried once
+    for _ in range(100):
+        await look(target(server), *LIVE, context=context)
+    async with faults.mute() as silent, faults.refused() as closed, faults.hanging_up() as flapping:
+        for host, port in [silent, closed, flapping] * 60:
+            await look(target(servers=[{"bolt": f"{host}:{port}"}], server_timeout="20ms"), *LIVE)
+
+
+async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path) -> None:
+    async def seen(**options: Any) -> Result:
+        return await see(HEALTH, open_server, **options)
+
+    assert (await seen(tls={"ca_file": ca})).status is Status.OK
+    distrusted = await seen(tls={})
+    assert (distrusted.status, "the certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)
+    assert (await seen(tls={"insecure_skip_verify": True})).status is Status.OK
+    assert (await seen()).status is Status.UNKNOWN
+    named = await see(HEALTH, servers=[{"bolt": f"localhost:{open_server.port}"}], routing=False, tls={"ca_file": ca})
+    assert (named.status, "Hostname mismatch" in named.summary) == (Status.UNKNOWN, True)
+    missing = await seen(tls={"ca_file": str(tmp_path / "none.pem")})
+    assert (missing.status, "cannot be read" in missing.summary) == (Status.UNKNOWN, True)
+
+
+async def test_no_tls_where_it_is_wanted_is_unknown(server: Neo4j, ca: str) -> None:
+    result = await see(HEALTH, server, tls={"ca_file": ca})
+    assert result.status is Status.UNKNOWN
+
+
+def test_another_name_in_the_certificate_cannot_be_asked_for() -> None:
+    with pytest.raises(ValidationError, match=r"expected no tls\.server_name"):
+        target(servers=[{"bolt": "neo4j-0:7687"}], tls={"server_name": "neo4j.example.com"})
+    with pytest.raises(ValidationError, match="expected host:port"):
+        target(servers=[{"bolt": "neo4j-0"}])
+
+
+# -- space
+
+
+@pytest.mark.verifies("neo4j.storage_sufficient", "ok")
+@pytest.mark.verifies("neo4j.storage_sufficient", "failed")
+@pytest.mark.verifies("neo4j.storage_sufficient", "unknown")
+async def test_space_is_judged_on_every_volume(tmp_path: Path) -> None:
+    data = {"path": str(tmp_path), "min_free": 1, "min_free_ratio": 0}
+
+    async def space(*volumes: dict[str, Any]) -> Result:
+        return await see(SPACE, servers=[{"bolt": "n1:7687", "volumes": [*volumes]}])
+
+    good = await space(data, data | {"name": "transactions"})
+    assert good.status is Status.OK
+    assert {"free_bytes", "transactions_free_bytes"} <= set(good.measurements)
+    full = await space(data, data | {"name": "transactions", "min_free_ratio": 1})
+    assert (full.status, full.summary.startswith("n1:7687: Volume transactions has ")) == (Status.FAILED, True)
+    assert (await space()).summary == "n1:7687: option volumes is not set, so no free space was seen."
+    assert (await space(data | {"path": str(tmp_path / "none")})).status is Status.UNKNOWN
+    defaults = Neo4jVolume(path=tmp_path)
+    assert (defaults.min_free, defaults.min_free_ratio) == (20 * 2**30, 0.2)
+
+
+# -- metrics
+
+
+async def collected(configured: Neo4jTarget, prometheus: PrometheusClient) -> Result:
+    return (await look(configured, METRICS, context=make_context(clients={"prometheus": prometheus})))[METRICS]
+
+
+@pytest.mark.verifies("neo4j.metrics_collected", "ok")
+@pytest.mark.verifies("neo4j.metrics_collected", "failed")
+@pytest.mark.verifies("neo4j.metrics_collected", "unknown")
+async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
+    own = target(server)
+    probed = target(
+        server,
+        neo4j_metrics="jmx",
+        scrape={"job": "probe", "health": "probe_success", "series": "probe_duration_seconds"},
+    )
+    # Enterprise cannot be had: its documented series comes from a page of the test.
+    enterprise = "neo4j_dbms_bolt_connections_running 3\n"
+    with Exposition(enterprise) as page, blackbox_exporter(tmp_path, {"http": {"prober": "http"}}) as exporter:
+
+        def probe(port: int) -> dict[str, Any]:
+            params = {"module": ["http"], "target": [f"http://{LOOPBACK}:{port}"]}
+            # blackbox_exporter takes half a second off the time that Prometheus leaves it.
+            patience = {"scrape_interval": "1s", "scrape_timeout": "1s"}
+            return scrape("probe", exporter.port, metrics_path="/probe", params=params, **patience)
+
+        folder = tmp_path / "prometheus"
+        folder.mkdir()
+        with Prometheus(folder, scrapes=[scrape("neo4j", page.port), probe(server.http_port)]) as scraping:
+            prometheus = PrometheusClient(PrometheusSettings(url=scraping.url), Threads())
+            try:
+
+                async def becomes(configured: Neo4jTarget, status: Status, told: str) -> bool:
+                    result = await collected(configured, prometheus)
+                    return result.status is status and told in result.summary
+
+                await eventually(lambda: becomes(own, Status.OK, "up is 1"), what="the endpoint is scraped")
+                await eventually(lambda: becomes(probed, Status.OK, "probe_success is 1"), what="the probe is scraped")
+                # The exporter is up while the server cannot be reached, and the endpoint is gone.
+                scraping.configure(scrapes=[scrape("neo4j", free_port()), probe(free_port())])
+                await eventually(
+                    lambda: becomes(probed, Status.FAILED, "probe_success is not 1"),
+                    what="the probe fails",
+                    deadline=60,
+                )
+                await eventually(
+                    lambda: becomes(own, Status.FAILED, "Neo4j Community has no metrics endpoint (Enterprise only)"),
+                    what="the endpoint that Community has not is told",
+                    deadline=60,
+                )
+                silent = target(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}])
+                assert (await collected(silent, prometheus)).summary.startswith("Prometheus cannot scrape")
+            finally:
+                await prometheus.close()
+            gone = PrometheusClient(PrometheusSettings(url=scraping.url, timeout=timedelta(seconds=1)), Threads())
+            scraping.kill()
+            assert (await collected(own, gone)).status is Status.UNKNOWN
+            await gone.close()
+
+
+# -- backups
+
+
+def attested(folder: Path, *, days_ago: int = 1) -> Evidence:
+    folder.mkdir()
+    on = (datetime.now(UTC) - timedelta(days=days_ago)).date()
+    record = {"item": "neo4j.backup_tested", "result": "passed", "by": "platform", "on": str(on)}
+    (folder / "restore.yaml").write_text(json.dumps([record]))
+    return Evidence(folder, environment="production", now=lambda: datetime.now(UTC))
+
+
+def dump(folder: Path, name: str, *, hours_ago: float = 1, size: int = 9) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    moment = datetime.now(UTC).timestamp() - hours_ago * 3600
+    os.utime(path, (moment, moment))
+
+
+@pytest.mark.verifies("neo4j.backup_tested", "ok")
+@pytest.mark.verifies("neo4j.backup_tested", "failed")
+@pytest.mark.verifies("neo4j.backup_tested", "unknown")
+async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps"
+    dump(folder, "neo4j.dump")
+    restored = make_context(evidence=attested(tmp_path / "evidence"))
+
+    async def seen(context: Context = restored, **options: Any) -> Result:
+        return await see(BACKUP, server, context=context, **{"backup_folder": str(folder)} | options)
+
+    half = await seen()
+    assert (half.status, half.summary) == (Status.FAILED, "Database system has no dump or backup in the folder.")
+    assert (await seen(without_backup={"system": "There is one user."})).status is Status.OK
+    dump(folder, "2026-11-24/system-2026-11-24T02-00-00.backup.gz")
+    good = await seen()
+    assert good.status is Status.OK
+    assert good.summary.startswith(
+        "All databases have a recent dump or backup. Community can only dump a database that is stopped."
+    )
+    (tmp_path / "nothing").mkdir()
+    untested = make_context(
+        evidence=Evidence(tmp_path / "nothing", environment="production", now=lambda: datetime.now(UTC))
+    )
+    assert (await seen(context=untested)).summary == "There is no evidence for neo4j.backup_tested."
+    expired = make_context(evidence=attested(tmp_path / "expired", days_ago=100))
+    assert "expired" in (await seen(context=expired)).summary
+    dump(folder, "neo4j.dump", hours_ago=30)
+    old = await seen()
+    assert (old.status, old.summary) == (
+        Status.FAILED,
+        "The newest backup of database neo4j is 1d6h old (limit 1d2h): neo4j.dump.",
+    )
+    assert (await seen(backup_folder=None)).summary == "Option backup_folder is not set, so no dump or backup was seen."
+    missing = await seen(backup_folder=str(tmp_path / "none"))
+    assert (missing.status, missing.summary) == (
+        Status.UNKNOWN,
+        f"Backup folder {tmp_path / 'none'} cannot be listed: No such file or directory.",
+    )
+    unseen = await seen(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}])
+    assert unseen.status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("orders.dump", True),
+        ("orders-2026-11-24T02-00-00.backup", True),
+        ("orders-2026-11-24.dump.zst.age", True),
+        ("orders-eu.dump", False),
+        ("orders-eu-2026-11-24T02-00-00.backup", False),
+        ("orders.dump.tmp", False),
+        ("my-orders.dump", False),
+        ("orders.txt", False),
+    ],
+)
+def test_files_are_known_by_their_names(name: str, counts: bool) -> None:
+    looked = _look(databases=[_row(name="orders")])
+    problems = list(judge.saved([looked], [Artefact(name, NOW, 1)], Thresholds(), NOW))
+    assert bool(problems) is not counts
+
+
+def test_artefacts_that_are_none_are_told() -> None:
+    looked = _look(databases=[_row(name="orders"), _row(name="view", type="composite")])
+    limits = Thresholds()
+    empty = list(judge.saved([looked], [Artefact("orders.dump", NOW, 0)], limits, NOW))
+    assert [problem.summary for problem in empty] == ["The newest backup of database orders is empty: orders.dump."]
+    late = [Artefact("orders.dump", NOW + timedelta(hours=1), 1)]
+    assert [problem.status for problem in judge.saved([looked], late, limits, NOW)] == [Status.UNKNOWN]
+    unseen = _look(databases=Cannot("No databases were seen."))
+    assert [problem.summary for problem in judge.saved([unseen], [], limits, NOW)] == ["No databases were seen."]
+
+
+def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(section, "_MAX_FILES", 2)
+    for number in range(3):
+        dump(tmp_path, f"{number}.dump")
+    with pytest.raises(Cannot, match="more than 2 files"):
+        section._files(tmp_path)
