@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from exporter.collector import Severity, Status
 from exporter.document import item_document
@@ -20,6 +22,9 @@ from exporter.plan import Plan
 from exporter.state import ItemView, Transition
 
 __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
+
+#: Paragraphs and `code` alone: a metric's name with `_*` in it is no emphasis.
+_MARKDOWN = MarkdownIt("zero").enable("backticks")
 
 #: How many regressions the first screen names.
 REGRESSIONS = 8
@@ -170,7 +175,7 @@ def item(view: ItemView, plan: Plan, history: Sequence[Transition], now: datetim
         "view": view,
         "planned": view.planned,
         "measured": sorted({name for target in view.targets for name in target.measurements}),
-        "description": _paragraphs(declared.description) if declared else [],
+        "description": _prose(declared.description) if declared else "",
         "needs": declared.needs if declared else (),
         "evidence": item_document(view)["evidence"],
         "history": history,
@@ -178,8 +183,14 @@ def item(view: ItemView, plan: Plan, history: Sequence[Transition], now: datetim
     }
 
 
-def _paragraphs(text: str) -> list[str]:
-    return [" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n") if paragraph.strip()]
+def _prose(text: str) -> Markup:
+    """A docstring as HTML: its paragraphs, and what stands in backticks as code. HTML in it is text."""
+    return Markup(_MARKDOWN.render(inspect.cleandoc(text)))  # noqa: S704  # escaped by markdown-it
+
+
+def _inline(text: str) -> Markup:
+    """The same of one line, without a paragraph."""
+    return Markup(_MARKDOWN.renderInline(text))  # noqa: S704  # as above
 
 
 def badge(views: Sequence[ItemView]) -> dict[str, Any]:
@@ -229,7 +240,7 @@ def environment(**shared: Any) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        age=_age, duration=format_duration, moment=_moment, number=_number, safe_url=_safe_url, title_of=_title
+        age=_age, duration=format_duration, inline=_inline, moment=_moment, number=_number, safe_url=_safe_url, title_of=_title
     )
     made.globals.update(shared, words=WORDS, shapes=SHAPES, Status=Status, Severity=Severity)
     return made

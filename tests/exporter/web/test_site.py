@@ -564,3 +564,13 @@ async def test_ending_is_quick_and_leaves_nothing(clock: Clock, no_leftovers: No
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+async def test_item_page_shows_code_as_code_and_nothing_else_as_markup(clock: Clock) -> None:
+    text = "Set `save <n>` and read redis_rdb_*, not *that*.\n\n    <b>Mend it.</b>"
+    one = planned(declared=declared("slow_query_logging_enabled", "x", text, ["`+config|get`"]))
+    async with running(state(one, clock=clock), clock) as site:
+        page = (await site.get(f"/items/{one.section}/{one.item}")).text
+    assert "<p>Set <code>save &lt;n&gt;</code> and read redis_rdb_*, not *that*.</p>" in page
+    assert "<p>&lt;b&gt;Mend it.&lt;/b&gt;</p>" in page
+    assert "<li><code>+config|get</code></li>" in page
