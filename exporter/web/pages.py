@@ -240,7 +240,13 @@ def environment(**shared: Any) -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        age=_age, duration=format_duration, inline=_inline, moment=_moment, number=_number, safe_url=_safe_url, title_of=_title
+        age=_age,
+        duration=format_duration,
+        inline=_inline,
+        moment=_moment,
+        number=_number,
+        safe_url=_safe_url,
+        title_of=_title,
     )
     made.globals.update(shared, words=WORDS, shapes=SHAPES, Status=Status, Severity=Severity)
     return made
