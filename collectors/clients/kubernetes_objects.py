@@ -1,0 +1,977 @@
+"""Objects of the Kubernetes API but pods, with only the fields that verdicts need.
+
+Fields follow the published API reference. A field that an API server leaves out has a default that makes nothing look healthy:
+a phase that is not told is `Unknown`, a count of ready replicas is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+from msgspec import field
+
+__all__ = [
+    "Address",
+    "Amounts",
+    "ApiService",
+    "Backend",
+    "BackendReference",
+    "Condition",
+    "ContainerPolicy",
+    "ContainerRecommendation",
+    "CrdNames",
+    "CrdVersion",
+    "CronJob",
+    "CronJobSpec",
+    "CronJobStatus",
+    "CustomResourceDefinition",
+    "CustomResourceDefinitionSpec",
+    "DaemonSet",
+    "DaemonSetStatus",
+    "Deployment",
+    "EgressRule",
+    "EndpointSlice",
+    "Gateway",
+    "GatewayAddress",
+    "GatewayClass",
+    "GatewaySpec",
+    "GatewayStatus",
+    "HorizontalPodAutoscaler",
+    "HorizontalPodAutoscalerSpec",
+    "HorizontalPodAutoscalerStatus",
+    "HttpRoute",
+    "HttpRouteSpec",
+    "HttpRouteStatus",
+    "Ingress",
+    "IngressClass",
+    "IngressHost",
+    "IngressRule",
+    "IngressSpec",
+    "IngressStatus",
+    "IpBlock",
+    "Job",
+    "JobStatus",
+    "Lease",
+    "LeaseSpec",
+    "LimitRange",
+    "LimitRangeItem",
+    "LimitRangeSpec",
+    "Listener",
+    "Metadata",
+    "Metric",
+    "MetricTarget",
+    "Named",
+    "Namespace",
+    "NetworkPolicy",
+    "NetworkPolicySpec",
+    "Node",
+    "NodeInfo",
+    "NodeSpec",
+    "NodeStatus",
+    "OwnerReference",
+    "ParentReference",
+    "Peer",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "PodDisruptionBudgetSpec",
+    "PodDisruptionBudgetStatus",
+    "PolicyPort",
+    "Recommendation",
+    "ReplicaSet",
+    "ReplicasSpec",
+    "ReplicasStatus",
+    "Requirement",
+    "ResourceMetric",
+    "ResourcePolicy",
+    "ResourceQuota",
+    "ResourceQuotaSpec",
+    "ResourceQuotaStatus",
+    "RouteParent",
+    "RouteRule",
+    "ScopeRequirement",
+    "ScopeSelector",
+    "Selector",
+    "Service",
+    "ServicePort",
+    "ServiceReference",
+    "ServiceSpec",
+    "ServiceStatus",
+    "StatefulSet",
+    "Struct",
+    "TargetReference",
+    "UpdatePolicy",
+    "VerticalPodAutoscaler",
+    "VerticalPodAutoscalerSpec",
+    "VerticalPodAutoscalerStatus",
+    "compact_endpoint_slices",
+    "condition",
+]
+
+
+class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Part of an object. Fields that no verdict needs are skipped while decoding."""
+
+
+# --- What all objects have ---
+
+
+class OwnerReference(Struct, frozen=True):
+    """Who made an object; `controller` marks the one that keeps it as it shall be."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
+class Metadata(Struct, frozen=True):
+    """Name, labels and owners of an object."""
+
+    name: str = ""
+    namespace: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class _Object(Struct, frozen=True):
+    metadata: Metadata = Metadata()
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace; empty when it belongs to none."""
+        return self.metadata.namespace
+
+    @property
+    def path(self) -> str:
+        """`namespace/name`, as sentences name an object."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Named(_Object, frozen=True):
+    """An object of which only its existence is looked at."""
+
+
+class Condition(Struct, frozen=True):
+    """One condition of an object. `status` is `True`, `False` or `Unknown`."""
+
+    type: str = ""
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+    observed_generation: int | None = None
+
+
+def condition(conditions: tuple[Condition, ...] | None, kind: str) -> Condition | None:
+    """The condition of this type, or None when the object has none."""
+    return next((found for found in conditions or () if found.type == kind), None)
+
+
+class Requirement(Struct, frozen=True):
+    """One of a selector's `matchExpressions`."""
+
+    key: str = ""
+    operator: str = ""
+    values: tuple[str, ...] = ()
+
+
+class Selector(Struct, frozen=True):
+    """A label selector. One without any requirement selects everything; a selector that is None selects nothing."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+# --- Namespaces and nodes ---
+
+
+class Namespace(_Object, frozen=True):
+    """A namespace; its labels say which Pod Security level is enforced."""
+
+
+class Amounts(Struct, frozen=True):
+    """CPU and memory as quantities (`250m`, `64Mi`); None where nothing is said."""
+
+    cpu: str | None = None
+    memory: str | None = None
+
+
+class NodeSpec(Struct, frozen=True):
+    """Whether new pods may be put on a node."""
+
+    unschedulable: bool = False
+
+
+class NodeInfo(Struct, frozen=True):
+    """What a kubelet says of itself."""
+
+    kubelet_version: str = ""
+
+
+class NodeStatus(Struct, frozen=True):
+    """State of a node, and what of it pods may use."""
+
+    allocatable: Amounts = Amounts()
+    conditions: tuple[Condition, ...] | None = ()
+    node_info: NodeInfo = NodeInfo()
+
+
+class Node(_Object, frozen=True):
+    """A node."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+# --- Workloads ---
+
+
+class _TemplateMetadata(Struct, frozen=True):
+    labels: dict[str, str] = {}
+
+
+class _Template(Struct, frozen=True):
+    metadata: _TemplateMetadata = _TemplateMetadata()
+
+
+class _Workload(_Object, frozen=True):
+    kind: ClassVar[str]
+
+
+class ReplicasSpec(Struct, frozen=True):
+    """What a Deployment, StatefulSet or ReplicaSet wants. `replicas` is None only where the API server did not tell."""
+
+    replicas: int | None = None
+    template: _Template = _Template()
+
+
+class ReplicasStatus(Struct, frozen=True):
+    """What a Deployment, StatefulSet or ReplicaSet has."""
+
+    observed_generation: int = 0
+    ready_replicas: int = 0
+    updated_replicas: int = 0
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class _Replicated(_Workload, frozen=True):
+    spec: ReplicasSpec = ReplicasSpec()
+    status: ReplicasStatus = ReplicasStatus()
+
+    @property
+    def wanted(self) -> int | None:
+        """How many replicas there shall be; None when nobody told."""
+        return self.spec.replicas
+
+    @property
+    def ready(self) -> int:
+        """How many replicas are ready."""
+        return self.status.ready_replicas
+
+    @property
+    def observed_generation(self) -> int:
+        """The generation that its controller has seen."""
+        return self.status.observed_generation
+
+
+class Deployment(_Replicated, frozen=True):
+    """A Deployment."""
+
+    kind: ClassVar[str] = "Deployment"
+
+
+class StatefulSet(_Replicated, frozen=True):
+    """A StatefulSet."""
+
+    kind: ClassVar[str] = "StatefulSet"
+
+
+class ReplicaSet(_Replicated, frozen=True):
+    """A ReplicaSet."""
+
+    kind: ClassVar[str] = "ReplicaSet"
+
+
+class _DaemonSetSpec(Struct, frozen=True):
+    template: _Template = _Template()
+
+
+class DaemonSetStatus(Struct, frozen=True):
+    """What a DaemonSet wants and has. `desired_number_scheduled` is None only where the API server did not tell."""
+
+    observed_generation: int = 0
+    desired_number_scheduled: int | None = None
+    number_ready: int = 0
+    updated_number_scheduled: int = 0
+
+
+class DaemonSet(_Workload, frozen=True):
+    """A DaemonSet."""
+
+    kind: ClassVar[str] = "DaemonSet"
+    spec: _DaemonSetSpec = _DaemonSetSpec()
+    status: DaemonSetStatus = DaemonSetStatus()
+
+    @property
+    def wanted(self) -> int | None:
+        """On how many nodes it shall run; None when nobody told."""
+        return self.status.desired_number_scheduled
+
+    @property
+    def ready(self) -> int:
+        """On how many nodes it is ready."""
+        return self.status.number_ready
+
+    @property
+    def observed_generation(self) -> int:
+        """The generation that its controller has seen."""
+        return self.status.observed_generation
+
+
+class JobStatus(Struct, frozen=True):
+    """How far a Job is."""
+
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class Job(_Object, frozen=True):
+    """A Job."""
+
+    status: JobStatus = JobStatus()
+
+
+class CronJobSpec(Struct, frozen=True):
+    """When a CronJob runs. Without `time_zone` the schedule is in the controller's zone, which is UTC in nearly all clusters."""
+
+    schedule: str = ""
+    time_zone: str | None = None
+    suspend: bool = False
+
+
+class CronJobStatus(Struct, frozen=True):
+    """When a CronJob last ran."""
+
+    last_schedule_time: datetime | None = None
+    last_successful_time: datetime | None = None
+
+
+class CronJob(_Object, frozen=True):
+    """A CronJob."""
+
+    spec: CronJobSpec = CronJobSpec()
+    status: CronJobStatus = CronJobStatus()
+
+
+class PodDisruptionBudgetSpec(Struct, frozen=True):
+    """Which pods may not all go at once."""
+
+    selector: Selector | None = None
+
+
+class PodDisruptionBudgetStatus(Struct, frozen=True):
+    """How many pods may go now."""
+
+    observed_generation: int = 0
+    disruptions_allowed: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    expected_pods: int = 0
+
+
+class PodDisruptionBudget(_Object, frozen=True):
+    """A PodDisruptionBudget."""
+
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+    status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
+
+
+# --- Network policies ---
+
+
+class IpBlock(Struct, frozen=True):
+    """A range of addresses."""
+
+    cidr: str = ""
+    except_: tuple[str, ...] = field(default=(), name="except")
+
+
+class Peer(Struct, frozen=True):
+    """From where or whereto traffic is allowed. A selector that is None is not set; an empty one selects all."""
+
+    pod_selector: Selector | None = None
+    namespace_selector: Selector | None = None
+    ip_block: IpBlock | None = None
+
+
+class PolicyPort(Struct, frozen=True):
+    """A port that is allowed; without `port` all of the protocol."""
+
+    protocol: str | None = None
+    port: int | str | None = None
+    end_port: int | None = None
+
+
+class IngressRule(Struct, frozen=True):
+    """Traffic that may come. Without peers it may come from everywhere, without ports to every port."""
+
+    from_: tuple[Peer, ...] | None = field(default=(), name="from")
+    ports: tuple[PolicyPort, ...] | None = ()
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """From where; empty is everywhere."""
+        return self.from_ or ()
+
+
+class EgressRule(Struct, frozen=True):
+    """Traffic that may leave. Without peers it may go everywhere, without ports to every port."""
+
+    to: tuple[Peer, ...] | None = ()
+    ports: tuple[PolicyPort, ...] | None = ()
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Whereto; empty is everywhere."""
+        return self.to or ()
+
+
+class NetworkPolicySpec(Struct, frozen=True):
+    """What a NetworkPolicy selects and allows. An empty `pod_selector` selects all pods of the namespace."""
+
+    pod_selector: Selector = Selector()
+    ingress: tuple[IngressRule, ...] | None = ()
+    egress: tuple[EgressRule, ...] | None = ()
+    policy_types: tuple[str, ...] | None = ()
+
+
+class NetworkPolicy(_Object, frozen=True):
+    """A NetworkPolicy."""
+
+    spec: NetworkPolicySpec = NetworkPolicySpec()
+
+
+# --- Quotas, limits, autoscalers ---
+
+Quantity = str | int | float
+
+
+class ScopeRequirement(Struct, frozen=True):
+    """One requirement of a quota's `scopeSelector`."""
+
+    scope_name: str = ""
+    operator: str = ""
+    values: tuple[str, ...] | None = ()
+
+
+class ScopeSelector(Struct, frozen=True):
+    """Which pods a quota counts."""
+
+    match_expressions: tuple[ScopeRequirement, ...] | None = ()
+
+
+class ResourceQuotaSpec(Struct, frozen=True):
+    """What a namespace may use, and which of its pods count."""
+
+    hard: dict[str, Quantity] = {}
+    scopes: tuple[str, ...] | None = ()
+    scope_selector: ScopeSelector | None = None
+
+
+class ResourceQuotaStatus(Struct, frozen=True):
+    """What a namespace uses, as its controller has counted."""
+
+    hard: dict[str, Quantity] = {}
+    used: dict[str, Quantity] = {}
+
+
+class ResourceQuota(_Object, frozen=True):
+    """A ResourceQuota."""
+
+    spec: ResourceQuotaSpec = ResourceQuotaSpec()
+    status: ResourceQuotaStatus = ResourceQuotaStatus()
+
+
+class LimitRangeItem(Struct, frozen=True):
+    """Limits and defaults for one type: `Container`, `Pod` or `PersistentVolumeClaim`."""
+
+    type: str = ""
+    default: dict[str, Quantity] = {}
+    default_request: dict[str, Quantity] = {}
+
+
+class LimitRangeSpec(Struct, frozen=True):
+    """Limits and defaults of a namespace."""
+
+    limits: tuple[LimitRangeItem, ...] | None = ()
+
+
+class LimitRange(_Object, frozen=True):
+    """A LimitRange."""
+
+    spec: LimitRangeSpec = LimitRangeSpec()
+
+
+class TargetReference(Struct, frozen=True):
+    """The workload that an autoscaler scales."""
+
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class MetricTarget(Struct, frozen=True):
+    """The value that an autoscaler aims at."""
+
+    type: str = ""
+    average_utilization: int | None = None
+
+
+class ResourceMetric(Struct, frozen=True):
+    """CPU or memory of the pods, or of one container of each."""
+
+    name: str = ""
+    container: str = ""
+    target: MetricTarget = MetricTarget()
+
+
+class Metric(Struct, frozen=True):
+    """One metric by which is scaled. Those that are not about resources have neither of the two."""
+
+    type: str = ""
+    resource: ResourceMetric | None = None
+    container_resource: ResourceMetric | None = None
+
+
+class HorizontalPodAutoscalerSpec(Struct, frozen=True):
+    """Between which limits, and by which metrics, is scaled."""
+
+    scale_target_ref: TargetReference = TargetReference()
+    min_replicas: int | None = None
+    max_replicas: int = 0
+    metrics: tuple[Metric, ...] | None = ()
+
+
+class HorizontalPodAutoscalerStatus(Struct, frozen=True):
+    """What the autoscaler sees and wants."""
+
+    observed_generation: int | None = None
+    current_replicas: int = 0
+    desired_replicas: int = 0
+    current_metrics: tuple[Metric, ...] | None = ()
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class HorizontalPodAutoscaler(_Object, frozen=True):
+    """A HorizontalPodAutoscaler of autoscaling/v2."""
+
+    spec: HorizontalPodAutoscalerSpec = HorizontalPodAutoscalerSpec()
+    status: HorizontalPodAutoscalerStatus = HorizontalPodAutoscalerStatus()
+
+
+class UpdatePolicy(Struct, frozen=True):
+    """What a VerticalPodAutoscaler does with its recommendations: `Off`, `Initial`, `Recreate`, `InPlaceOrRecreate`, `Auto`."""
+
+    update_mode: str | None = None
+
+
+class ContainerPolicy(Struct, frozen=True):
+    """Which resources of a container are controlled (cpu and memory when nothing is said), and whether (`mode` is not `Off`)."""
+
+    container_name: str = ""
+    mode: str | None = None
+    controlled_resources: tuple[str, ...] | None = None
+
+
+class ResourcePolicy(Struct, frozen=True):
+    """Policies by container."""
+
+    container_policies: tuple[ContainerPolicy, ...] | None = ()
+
+
+class VerticalPodAutoscalerSpec(Struct, frozen=True):
+    """Which workload is sized."""
+
+    target_ref: TargetReference | None = None
+    update_policy: UpdatePolicy | None = None
+    resource_policy: ResourcePolicy | None = None
+
+
+class ContainerRecommendation(Struct, frozen=True):
+    """Requests that are recommended for a container, and the bounds between which they are fine."""
+
+    container_name: str = ""
+    lower_bound: dict[str, Quantity] = {}
+    upper_bound: dict[str, Quantity] = {}
+    target: dict[str, Quantity] = {}
+
+
+class Recommendation(Struct, frozen=True):
+    """Recommendations by container."""
+
+    container_recommendations: tuple[ContainerRecommendation, ...] | None = ()
+
+
+class VerticalPodAutoscalerStatus(Struct, frozen=True):
+    """What the recommender says."""
+
+    recommendation: Recommendation | None = None
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class VerticalPodAutoscaler(_Object, frozen=True):
+    """A VerticalPodAutoscaler of autoscaling.k8s.io/v1."""
+
+    spec: VerticalPodAutoscalerSpec = VerticalPodAutoscalerSpec()
+    status: VerticalPodAutoscalerStatus = VerticalPodAutoscalerStatus()
+
+
+# --- Ingress ---
+
+
+class _AnnotatedMetadata(Metadata, frozen=True):
+    annotations: dict[str, str] = {}
+
+
+class ServicePort(Struct, frozen=True):
+    """A port of a Service, by number or by name."""
+
+    number: int | None = None
+    name: str = ""
+
+
+class ServiceReference(Struct, frozen=True):
+    """The Service behind a path."""
+
+    name: str = ""
+    port: ServicePort = ServicePort()
+
+
+class Backend(Struct, frozen=True):
+    """What is behind a path; a Backend without a Service is another resource."""
+
+    service: ServiceReference | None = None
+
+
+class _IngressPath(Struct, frozen=True):
+    path: str = ""
+    backend: Backend = Backend()
+
+
+class _IngressHttp(Struct, frozen=True):
+    paths: tuple[_IngressPath, ...] | None = ()
+
+
+class IngressHost(Struct, frozen=True):
+    """The paths of one host."""
+
+    host: str = ""
+    http: _IngressHttp | None = None
+
+
+class IngressSpec(Struct, frozen=True):
+    """Which controller serves an Ingress, and whereto it leads."""
+
+    ingress_class_name: str | None = None
+    default_backend: Backend | None = None
+    rules: tuple[IngressHost, ...] | None = ()
+
+
+class Address(Struct, frozen=True):
+    """An address of a load balancer."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class _LoadBalancer(Struct, frozen=True):
+    ingress: tuple[Address, ...] | None = ()
+
+
+class IngressStatus(Struct, frozen=True):
+    """Where an Ingress is reached."""
+
+    load_balancer: _LoadBalancer = _LoadBalancer()
+
+
+class Ingress(_Object, frozen=True):
+    """An Ingress."""
+
+    metadata: _AnnotatedMetadata = _AnnotatedMetadata()
+    spec: IngressSpec = IngressSpec()
+    status: IngressStatus = IngressStatus()
+
+    @property
+    def class_name(self) -> str | None:
+        """Its IngressClass, by the field or by the annotation from before there was one."""
+        return self.spec.ingress_class_name or self.metadata.annotations.get("kubernetes.io/ingress.class")
+
+    @property
+    def backends(self) -> Iterator[Backend]:
+        """Every backend, the default one first."""
+        if self.spec.default_backend:
+            yield self.spec.default_backend
+        for rule in self.spec.rules or ():
+            for path in (rule.http.paths if rule.http else ()) or ():
+                yield path.backend
+
+
+class _IngressClassSpec(Struct, frozen=True):
+    controller: str = ""
+
+
+class IngressClass(_Object, frozen=True):
+    """An IngressClass."""
+
+    metadata: _AnnotatedMetadata = _AnnotatedMetadata()
+    spec: _IngressClassSpec = _IngressClassSpec()
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it serves an Ingress that names no class."""
+        return self.metadata.annotations.get("ingressclass.kubernetes.io/is-default-class") == "true"
+
+
+class ServiceSpec(Struct, frozen=True):
+    """How a Service is reached, and which pods serve it."""
+
+    type: str = ""
+    selector: dict[str, str] | None = None
+    external_name: str = ""
+
+
+class ServiceStatus(Struct, frozen=True):
+    """Where a Service is reached from outside."""
+
+    load_balancer: _LoadBalancer = _LoadBalancer()
+
+
+class Service(_Object, frozen=True):
+    """A Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class EndpointSlice(Struct, frozen=True):
+    """How many endpoints of a Service are ready, by one of its slices, and the names of the ports that they have."""
+
+    namespace: str
+    service: str
+    ready: int
+    ports: tuple[str, ...]
+
+
+class _EndpointConditions(Struct, frozen=True):
+    # The API reference: without a value, ready is to be taken as true.
+    ready: bool | None = None
+
+
+class _Endpoint(Struct, frozen=True):
+    addresses: tuple[str, ...] | None = ()
+    conditions: _EndpointConditions = _EndpointConditions()
+
+
+class _EndpointPort(Struct, frozen=True):
+    name: str | None = None
+
+
+class EndpointSliceItem(_Object, frozen=True):
+    """An EndpointSlice as the API gives it."""
+
+    endpoints: tuple[_Endpoint, ...] | None = ()
+    ports: tuple[_EndpointPort, ...] | None = ()
+
+
+def compact_endpoint_slices() -> Callable[[Iterable[EndpointSliceItem]], Iterable[EndpointSlice]]:
+    """What a snapshot keeps of slices: the count of ready endpoints, not each of them."""
+    return lambda page: map(_slice, page)
+
+
+def _slice(wire: EndpointSliceItem) -> EndpointSlice:
+    ready = sum(
+        len(endpoint.addresses or ()) for endpoint in wire.endpoints or () if endpoint.conditions.ready is not False
+    )
+    service = wire.metadata.labels.get("kubernetes.io/service-name", "")
+    return EndpointSlice(wire.namespace, service, ready, tuple(port.name or "" for port in wire.ports or ()))
+
+
+# --- Gateway API ---
+
+
+class ParentReference(Struct, frozen=True):
+    """The Gateway (or another resource) that a route hangs on."""
+
+    group: str = "gateway.networking.k8s.io"
+    kind: str = "Gateway"
+    name: str = ""
+    namespace: str | None = None
+    section_name: str | None = None
+
+
+class BackendReference(Struct, frozen=True):
+    """What is behind a route: a Service unless `kind` says otherwise. `weight` 0 gets no traffic."""
+
+    group: str = ""
+    kind: str = "Service"
+    name: str = ""
+    namespace: str | None = None
+    weight: int = 1
+
+
+class RouteRule(Struct, frozen=True):
+    """Whereto requests of one kind go."""
+
+    backend_refs: tuple[BackendReference, ...] | None = ()
+
+
+class HttpRouteSpec(Struct, frozen=True):
+    """On which Gateways a route hangs, and whereto it leads."""
+
+    parent_refs: tuple[ParentReference, ...] | None = ()
+    rules: tuple[RouteRule, ...] | None = ()
+
+
+class RouteParent(Struct, frozen=True):
+    """What one Gateway made of a route."""
+
+    parent_ref: ParentReference = ParentReference()
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class HttpRouteStatus(Struct, frozen=True):
+    """What the Gateways made of a route."""
+
+    parents: tuple[RouteParent, ...] | None = ()
+
+
+class HttpRoute(_Object, frozen=True):
+    """An HTTPRoute."""
+
+    spec: HttpRouteSpec = HttpRouteSpec()
+    status: HttpRouteStatus = HttpRouteStatus()
+
+
+class GatewaySpec(Struct, frozen=True):
+    """Which class a Gateway has."""
+
+    gateway_class_name: str = ""
+
+
+class GatewayAddress(Struct, frozen=True):
+    """An address of a Gateway."""
+
+    value: str = ""
+
+
+class Listener(Struct, frozen=True):
+    """What became of one listener."""
+
+    name: str = ""
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class GatewayStatus(Struct, frozen=True):
+    """What the controller made of a Gateway."""
+
+    addresses: tuple[GatewayAddress, ...] | None = ()
+    conditions: tuple[Condition, ...] | None = ()
+    listeners: tuple[Listener, ...] | None = ()
+
+
+class Gateway(_Object, frozen=True):
+    """A Gateway."""
+
+    spec: GatewaySpec = GatewaySpec()
+    status: GatewayStatus = GatewayStatus()
+
+
+class _GatewayClassSpec(Struct, frozen=True):
+    controller_name: str = ""
+
+
+class _ConditionsStatus(Struct, frozen=True):
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class GatewayClass(_Object, frozen=True):
+    """A GatewayClass."""
+
+    spec: _GatewayClassSpec = _GatewayClassSpec()
+    status: _ConditionsStatus = _ConditionsStatus()
+
+
+# --- The control plane, and what extends it ---
+
+
+class LeaseSpec(Struct, frozen=True):
+    """Who holds a Lease, and when it was last renewed."""
+
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    renew_time: datetime | None = None
+
+
+class Lease(_Object, frozen=True):
+    """A Lease, such as the one by which schedulers agree on who works."""
+
+    spec: LeaseSpec = LeaseSpec()
+
+
+class ApiService(_Object, frozen=True):
+    """An APIService: a group and version of the API, served by the API server or by another server behind it."""
+
+    status: _ConditionsStatus = _ConditionsStatus()
+
+
+class CrdNames(Struct, frozen=True):
+    """By which names a custom resource is known."""
+
+    plural: str = ""
+    kind: str = ""
+
+
+class CrdVersion(Struct, frozen=True):
+    """One version of a custom resource."""
+
+    name: str = ""
+    served: bool = False
+
+
+class CustomResourceDefinitionSpec(Struct, frozen=True):
+    """What a custom resource is."""
+
+    group: str = ""
+    names: CrdNames = CrdNames()
+    versions: tuple[CrdVersion, ...] | None = ()
+
+
+class CustomResourceDefinition(_Object, frozen=True):
+    """A CustomResourceDefinition; its name is `plural.group`."""
+
+    spec: CustomResourceDefinitionSpec = CustomResourceDefinitionSpec()
+    status: _ConditionsStatus = _ConditionsStatus()
+
+
+class _ClaimStatus(Struct, frozen=True):
+    phase: str = "Unknown"
+
+
+class PersistentVolumeClaim(_Object, frozen=True):
+    """A PersistentVolumeClaim. `status.phase` is `Bound` when it has its volume."""
+
+    status: _ClaimStatus = _ClaimStatus()

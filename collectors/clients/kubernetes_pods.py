@@ -1,0 +1,454 @@
+"""Pods, and how a snapshot keeps tens of thousands of them: with what the replicas of a workload have in common kept once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import field
+
+from collectors.clients.kubernetes_objects import Amounts, Condition, OwnerReference, Struct
+
+__all__ = [
+    "Capabilities",
+    "Container",
+    "ContainerState",
+    "ContainerStatus",
+    "Handler",
+    "Lifecycle",
+    "Pod",
+    "PodCompactor",
+    "PodItem",
+    "PodSpec",
+    "PodState",
+    "PodTemplate",
+    "Port",
+    "Probe",
+    "Profile",
+    "Resources",
+    "SELinuxOptions",
+    "SecurityContext",
+    "Sysctl",
+    "Terminated",
+    "Waiting",
+    "WindowsOptions",
+]
+
+
+class Resources(Struct, frozen=True):
+    """Requests and limits of a container or of a whole pod."""
+
+    requests: Amounts = Amounts()
+    limits: Amounts = Amounts()
+
+
+class Profile(Struct, frozen=True):
+    """A seccomp or AppArmor profile."""
+
+    type: str = ""
+
+
+class SELinuxOptions(Struct, frozen=True):
+    """Labels for SELinux."""
+
+    type: str = ""
+    user: str = ""
+    role: str = ""
+
+
+class WindowsOptions(Struct, frozen=True):
+    """Options of a container on Windows."""
+
+    host_process: bool | None = None
+
+
+class Capabilities(Struct, frozen=True):
+    """Linux capabilities that a container gets besides the default ones, and that are taken from it."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class Sysctl(Struct, frozen=True):
+    """A kernel parameter that a pod sets."""
+
+    name: str = ""
+
+
+class SecurityContext(Struct, frozen=True):
+    """Security settings of a container, or of a pod (which has `sysctls`, and neither capabilities nor procMount)."""
+
+    privileged: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    run_as_non_root: bool | None = None
+    run_as_user: int | None = None
+    proc_mount: str | None = None
+    capabilities: Capabilities | None = None
+    seccomp_profile: Profile | None = None
+    app_armor_profile: Profile | None = None
+    se_linux_options: SELinuxOptions | None = None
+    windows_options: WindowsOptions | None = None
+    sysctls: tuple[Sysctl, ...] = ()
+
+
+class Handler(Struct, frozen=True):
+    """Where a probe or a hook goes; a host other than the pod itself is what Pod Security forbids."""
+
+    host: str = ""
+
+
+class Probe(Struct, frozen=True):
+    """A probe or a lifecycle hook."""
+
+    http_get: Handler | None = None
+    tcp_socket: Handler | None = None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that it names."""
+        return tuple(handler.host for handler in (self.http_get, self.tcp_socket) if handler and handler.host)
+
+
+class Lifecycle(Struct, frozen=True):
+    """Hooks of a container."""
+
+    post_start: Probe | None = None
+    pre_stop: Probe | None = None
+
+
+class Port(Struct, frozen=True):
+    """A port of a container. `host_port` is 0 when the node's own port is not taken."""
+
+    host_port: int = 0
+
+
+class Container(Struct, frozen=True):
+    """A container of a pod: a main, an init or an ephemeral one."""
+
+    name: str = ""
+    restart_policy: str = ""
+    resources: Resources = Resources()
+    security_context: SecurityContext | None = None
+    ports: tuple[Port, ...] = ()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether an init container keeps running beside the main ones."""
+        return self.restart_policy == "Always"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that its probes and hooks name."""
+        hooks = (self.lifecycle.post_start, self.lifecycle.pre_stop) if self.lifecycle else ()
+        probes = (self.liveness_probe, self.readiness_probe, self.startup_probe, *hooks)
+        return tuple(host for probe in probes if probe for host in probe.hosts)
+
+
+class PodSpec(Struct, frozen=True):
+    """What replicas of one workload have in common. `volume_sources` names the type of each volume (`configMap`, `hostPath`)."""
+
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[Container, ...] = ()
+    resources: Resources | None = None
+    security_context: SecurityContext | None = None
+    volume_sources: tuple[str, ...] = ()
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+    host_users: bool | None = None
+    os: str = ""
+    priority_class: str = ""
+    active_deadline_seconds: int | None = None
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """Every container, in the order in which they start."""
+        return self.init_containers + self.containers + self.ephemeral_containers
+
+
+class PodTemplate(Struct, frozen=True, eq=False):
+    """What replicas of one workload have in common, kept once. Equal templates are the same object within a snapshot.
+
+    A pod's name is `prefix` and something of its own. `own_labels` are those whose value is the pod's name (True) or what follows
+    the prefix (False), as StatefulSets set them.
+    """
+
+    namespace: str
+    prefix: str
+    labels: dict[str, str]
+    own_labels: tuple[tuple[str, bool], ...]
+    app_armor: tuple[tuple[str, str], ...]
+    owner: OwnerReference | None
+    mirror: bool
+    spec: PodSpec
+
+
+class Terminated(Struct, frozen=True):
+    """How a container ended."""
+
+    exit_code: int | None = None
+    reason: str = ""
+    finished_at: datetime | None = None
+
+
+class Waiting(Struct, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+
+
+class ContainerState(Struct, frozen=True):
+    """What a container does now, or did before it was started again."""
+
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True):
+    """State of one container."""
+
+    name: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+    @property
+    def is_remarkable(self) -> bool:
+        """Whether there is more to tell than that it runs, or ended, as it should."""
+        return not self.ready or self.restart_count > 0 or self.last_state.terminated is not None
+
+
+class PodState(Struct, frozen=True):
+    """State of a pod. `conditions` are those that are not `True`, `containers` those of which there is something to tell.
+
+    `created` is kept of pods that are not Ready; the healthy pods of a snapshot share one state.
+    """
+
+    phase: str = "Unknown"
+    ready: bool = False
+    reason: str = ""
+    qos_class: str = ""
+    created: datetime | None = None
+    deleted: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+    containers: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(Struct, frozen=True):
+    """A pod as a snapshot keeps it: what it shares with others, and the little that is its own."""
+
+    template: PodTemplate
+    suffix: str
+    node: str
+    state: PodState
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self.template.prefix + self.suffix
+
+    @property
+    def namespace(self) -> str:
+        """The pod's namespace."""
+        return self.template.namespace
+
+    @property
+    def path(self) -> str:
+        """`namespace/name`, as sentences name a pod."""
+        return f"{self.template.namespace}/{self.template.prefix}{self.suffix}"
+
+    @property
+    def spec(self) -> PodSpec:
+        """What the pod is made of."""
+        return self.template.spec
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """All labels of the pod."""
+        template = self.template
+        if not template.own_labels:
+            return template.labels
+        return template.labels | {key: self.name if whole else self.suffix for key, whole in template.own_labels}
+
+    @property
+    def owner(self) -> OwnerReference | None:
+        """The controller that made the pod, such as a ReplicaSet."""
+        return self.template.owner
+
+    @property
+    def workload(self) -> tuple[str, str]:
+        """Kind and name of the workload that people know the pod by: a ReplicaSet of a Deployment counts as that Deployment."""
+        owner = self.template.owner
+        if owner is None:
+            return "Pod", self.name
+        pod_hash = self.template.labels.get("pod-template-hash")
+        if owner.kind == "ReplicaSet" and pod_hash and owner.name.endswith(f"-{pod_hash}"):
+            return "Deployment", owner.name.removesuffix(f"-{pod_hash}")
+        return owner.kind, owner.name
+
+
+_APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
+_MIRROR = "kubernetes.io/config.mirror"
+
+
+class _PodMetadata(Struct, frozen=True):
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class _Os(Struct, frozen=True):
+    name: str = ""
+
+
+class _PodSpec(Struct, frozen=True):
+    node_name: str = ""
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[Container, ...] = ()
+    resources: Resources | None = None
+    security_context: SecurityContext | None = None
+    volumes: tuple[dict[str, msgspec.Raw], ...] = ()
+    host_network: bool = False
+    host_pid: bool = field(default=False, name="hostPID")
+    host_ipc: bool = field(default=False, name="hostIPC")
+    host_users: bool | None = None
+    os: _Os | None = None
+    priority_class_name: str = ""
+    active_deadline_seconds: int | None = None
+
+
+class _PodStatus(Struct, frozen=True):
+    phase: str = "Unknown"
+    reason: str = ""
+    qos_class: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class PodItem(Struct, frozen=True):
+    """A pod as the API gives it."""
+
+    metadata: _PodMetadata = _PodMetadata()
+    spec: _PodSpec = _PodSpec()
+    status: _PodStatus = _PodStatus()
+
+
+class PodCompactor:
+    """Keeps of each pod what is its own, and once what it has in common with others: a further replica costs some 130 bytes.
+
+    One compactor serves one snapshot, page by page. What it has seen it remembers, as long as it lives.
+    """
+
+    def __init__(self) -> None:
+        self._templates: dict[tuple[Any, ...], PodTemplate] = {}
+        self._shared: dict[Any, Any] = {}
+
+    def __call__(self, page: Iterable[PodItem]) -> Iterable[Pod]:
+        """The pods of a page as a snapshot keeps them."""
+        return map(self._keep, page)
+
+    def _keep(self, pod: PodItem) -> Pod:
+        shared = self._shared
+        metadata = pod.metadata
+        node = pod.spec.node_name
+        state = _state(pod)
+        return Pod(
+            self._template(metadata, _spec(pod.spec)),
+            metadata.name.removeprefix(_prefix(metadata)),
+            shared.setdefault(node, node),
+            shared.setdefault(state, state),
+        )
+
+    def _template(self, metadata: _PodMetadata, spec: PodSpec) -> PodTemplate:
+        prefix = _prefix(metadata)
+        suffix = metadata.name.removeprefix(prefix)
+        labels = tuple(
+            (key, value) for key, value in metadata.labels.items() if value != metadata.name and value != suffix
+        )
+        own: tuple[tuple[str, bool], ...] = ()
+        if len(labels) != len(metadata.labels):
+            own = tuple(
+                (key, value == metadata.name)
+                for key, value in metadata.labels.items()
+                if value in (metadata.name, suffix)
+            )
+        armor: tuple[tuple[str, str], ...] = ()
+        if metadata.annotations:
+            armor = tuple(entry for entry in metadata.annotations.items() if entry[0].startswith(_APP_ARMOR))
+        mirror = _MIRROR in metadata.annotations
+        owner = next((owner for owner in metadata.owner_references if owner.controller), None)
+        key = (metadata.namespace, prefix, labels, own, armor, owner, mirror, spec)
+        if (template := self._templates.get(key)) is None:
+            shared = self._shared.setdefault(spec, spec)
+            template = PodTemplate(metadata.namespace, prefix, dict(labels), own, armor, owner, mirror, shared)
+            self._templates[(*key[:-1], shared)] = template
+        return template
+
+
+def _prefix(metadata: _PodMetadata) -> str:
+    return metadata.generate_name if metadata.name.startswith(metadata.generate_name) else ""
+
+
+def _spec(spec: _PodSpec) -> PodSpec:
+    return PodSpec(
+        spec.containers,
+        spec.init_containers,
+        spec.ephemeral_containers,
+        spec.resources,
+        spec.security_context,
+        tuple(map(_source, spec.volumes)),
+        spec.host_network,
+        spec.host_pid,
+        spec.host_ipc,
+        spec.host_users,
+        spec.os.name if spec.os else "",
+        spec.priority_class_name,
+        spec.active_deadline_seconds,
+    )
+
+
+def _source(volume: dict[str, msgspec.Raw]) -> str:
+    """The type of a volume: the one key besides its name. Empty when there is none."""
+    for key, value in volume.items():
+        if key != "name" and bytes(value) != b"null":
+            return key
+    return ""
+
+
+def _state(pod: PodItem) -> PodState:
+    metadata, status = pod.metadata, pod.status
+    conditions = tuple(found for found in status.conditions if found.status != "True")
+    ready = any(found.type == "Ready" and found.status == "True" for found in status.conditions)
+    containers = tuple(found for found in status.container_statuses if found.is_remarkable)
+    if status.init_container_statuses:
+        containers = tuple(found for found in status.init_container_statuses if found.is_remarkable) + containers
+    if status.phase == "Succeeded":
+        # Its containers have ended and are not ready, as they should: only what made one start again is told.
+        conditions = ()
+        containers = tuple(found for found in containers if found.restart_count)
+    ended_well = status.phase == "Succeeded" or (status.phase == "Running" and ready)
+    return PodState(
+        status.phase,
+        ready,
+        status.reason,
+        status.qos_class,
+        None if ended_well else metadata.creation_timestamp,
+        metadata.deletion_timestamp,
+        conditions,
+        containers,
+    )
