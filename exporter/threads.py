@@ -22,7 +22,7 @@ class Threads:
     """Daemon threads, at most `places` at a time for each owner (a section). Abandoned calls keep their place until they return."""
 
     def __init__(self, places: int = 4) -> None:
-        self._places = places
+        self.places = places
         self._busy: Counter[str] = Counter()
 
     @property
@@ -35,9 +35,9 @@ class Threads:
 
         Cancelling stops the waiting, not the call; the thread is a daemon, so that a stuck one never holds up the process's end.
         """
-        if self._busy[owner] >= self._places:
+        if self._busy[owner] >= self.places:
             raise Stuck(
-                f"{owner} was not looked at: {self._busy[owner]} earlier calls have not returned (limit {self._places})."
+                f"{owner} was not looked at: {self._busy[owner]} earlier calls have not returned (limit {self.places})."
             )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

@@ -1,0 +1,283 @@
+"""A Kubernetes cluster, seen as one snapshot of each kind of object that sections judge."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from pydantic import Field
+
+from collectors.clients.kubernetes_api import Api, Forbidden, Gone, NotFound, Reply, TooLarge
+from collectors.clients.shared import Shared
+from exporter.collector import Cannot, Client
+from exporter.options import Duration, Options, Size
+
+if TYPE_CHECKING:
+    from exporter.threads import Threads
+
+__all__ = ["Kind", "Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Reply", "Snapshot"]
+
+T = TypeVar("T")
+
+_SENSITIVE = frozenset({"secrets"})
+"""What the core group has and the exporter never reads. Subresources (exec, proxy, …) are no kinds at all."""
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_RIGHT_AGE = timedelta(minutes=5)
+_ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
+
+
+class NotAllowed(Cannot):
+    """The account lacks a right, which the sentence names."""
+
+
+class NotServed(Cannot):
+    """The cluster does not have this kind of object: its CustomResourceDefinition is not installed, or not this version of it."""
+
+
+class KubernetesSettings(Options):
+    """How to reach a cluster, and how much of it to look at."""
+
+    kubeconfig: Path | None = Field(
+        None,
+        description="Kubeconfig file. Without it and `context`, the pod's service account is used where there is one, else the "
+        "default kubeconfig.",
+    )
+    context: str | None = Field(None, description="Context of the kubeconfig; its current one by default.")
+    namespaces: tuple[str, ...] = Field(
+        (), description="Namespaces to look at; all by default. With them, rights in these namespaces are enough."
+    )
+    selectors: dict[str, str] = Field(
+        default_factory=dict, description="Plural name of a kind to the label selector that narrows it."
+    )
+    max_age: Duration = Field(
+        timedelta(seconds=55), gt=timedelta(0), description="How long a snapshot is shared before it is taken again."
+    )
+    timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
+    page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")
+    max_bytes: Size = Field(
+        32 * 2**20, gt=0, description="Largest reply that is read; a larger page is asked for again in smaller ones."
+    )
+    requests_per_second: float = Field(50, gt=0, description="How often the API server is asked at most.")
+
+
+@dataclass(frozen=True, eq=False)
+class Kind(Generic[T]):
+    """A kind of object: where it is, and what of it is kept.
+
+    `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
+    for each listing, which returns what a snapshot holds of them: equal parts shared, what nobody judges dropped.
+    """
+
+    plural: str
+    item: type[Any]
+    group: str = ""
+    version: str = "v1"
+    namespaced: bool = True
+    compact: Callable[[], Callable[[Sequence[Any]], Iterable[T]]] | None = None
+    pages: msgspec.json.Decoder[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if "/" in self.plural or (self.group == "" and self.plural in _SENSITIVE):
+            raise ValueError(f"{self.plural} is never read")
+        object.__setattr__(self, "pages", msgspec.json.Decoder(_Page[self.item]))  # type: ignore[name-defined]
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Where the API server has the objects of a namespace (None: of all), or one of them."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        parts += ["namespaces", namespace] if namespace else []
+        parts += [self.plural, name] if name else [self.plural]
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T]):
+    """The objects of a kind at one moment, by the API server's clock (UTC): ages are counted from `taken`, not from our clock.
+
+    `namespaces` are those looked at; none means all.
+    """
+
+    items: Sequence[T]
+    taken: datetime
+    namespaces: tuple[str, ...] = ()
+
+
+class _Metadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    items: list[T] | None
+    metadata: _Metadata = _Metadata()
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True, gc=False):
+    allowed: bool
+    reason: str = ""
+
+
+class _Review(msgspec.Struct, frozen=True, gc=False):
+    status: _ReviewStatus
+
+
+class Kubernetes(Client[KubernetesSettings]):
+    """Asks the API server. Everything raises Cannot, with the reason, when it was not seen whole."""
+
+    name = "kubernetes"
+    Settings = KubernetesSettings
+
+    def __init__(self, settings: KubernetesSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._api = Api(settings.kubeconfig, settings.context, settings.timeout, settings.requests_per_second)
+        self._snapshots: dict[Kind[Any], Shared[Snapshot[Any]]] = {}
+        self._places = asyncio.Semaphore(threads.places)
+        self._rights: dict[tuple[str, str, str | None], tuple[bool, datetime]] = {}
+
+    async def list(self, kind: Kind[T]) -> Snapshot[T]:
+        """All objects of a kind in the configured namespaces, at most `max_age` old, shared by all that ask.
+
+        Raises NotAllowed when a right is missing, NotServed when the cluster has no such kind.
+        """
+        if kind not in self._snapshots:
+            self._snapshots[kind] = Shared(lambda: self._blocking(lambda: self._take(kind)), self.settings.max_age)
+        return await self._snapshots[kind].get()
+
+    async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
+        """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
+        return await self._blocking(lambda: self._read(kind, name, namespace))
+
+    async def get(self, path: str) -> Reply:
+        """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`."""
+        if not _ABOUT_ITSELF.fullmatch(path):
+            raise ValueError(f"{path} is not what an API server says of itself")
+        return await self._blocking(lambda: self._api.get(path, max_bytes=self.settings.max_bytes, any_status=True))
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        async with self._places:
+            return await self.threads.run("clients.kubernetes", call)
+
+    def _take(self, kind: Kind[T]) -> Snapshot[T]:
+        """The objects of a kind in each namespace; in a thread."""
+        namespaces = self.settings.namespaces if kind.namespaced else ()
+        items: list[T] = []
+        taken = datetime.max.replace(tzinfo=UTC)
+        for namespace in namespaces or (None,):
+            self._demand("list", kind, namespace)
+            at = self._list(kind, namespace, items)
+            taken = min(taken, at)
+        return Snapshot(tuple(items), taken, namespaces)
+
+    def _list(self, kind: Kind[T], namespace: str | None, items: MutableSequence[T]) -> datetime:
+        """Add the objects of one namespace (None: of all) to `items`; the moment of the first page.
+
+        A list whose continuation the server has forgotten (410) is started again, once.
+        """
+        already = len(items)
+        for _ in range(2):
+            compact = kind.compact() if kind.compact else None
+            moments: set[datetime] = set()
+            try:
+                for page, at in self._pages(kind, namespace):
+                    items.extend(compact(page) if compact else page)
+                    moments.add(at)
+            except Gone:
+                del items[already:]
+            else:
+                return min(moments)
+        raise Cannot(f"{kind} change faster than they can be listed: the API server twice forgot how far it had come.")
+
+    def _pages(self, kind: Kind[Any], namespace: str | None) -> Iterator[tuple[Sequence[Any], datetime]]:
+        """Page after page, with its moment. A page that is too large is asked for again in smaller ones."""
+        path, size = kind.path(namespace), self.settings.page_size
+        query: dict[str, Any] = {}
+        if selector := self.settings.selectors.get(kind.plural):
+            query["labelSelector"] = selector
+        while True:
+            try:
+                reply = self._api.get(path, query | {"limit": size}, max_bytes=self.settings.max_bytes)
+            except TooLarge:
+                if size == 1:
+                    raise
+                size = max(1, size // 4)
+                continue
+            except NotFound:
+                raise NotServed(f"The cluster serves no {kind} ({kind.version}).") from None
+            except Forbidden:
+                raise self._denied("list", kind, namespace) from None
+            page = _decode(reply, kind.pages)
+            yield page.items or [], reply.at
+            if not page.metadata.continue_:
+                return
+            query["continue"] = page.metadata.continue_
+
+    def _read(self, kind: Kind[T], name: str, namespace: str | None) -> tuple[T, datetime] | None:
+        self._demand("get", kind, namespace, name)
+        try:
+            reply = self._api.get(kind.path(namespace, name), max_bytes=self.settings.max_bytes)
+        except NotFound:
+            return None
+        except Forbidden:
+            raise self._denied("get", kind, namespace) from None
+        found = _decode(reply, msgspec.json.Decoder(kind.item))
+        (one,) = kind.compact()([found]) if kind.compact else (found,)
+        return one, reply.at
+
+    def _demand(self, verb: str, kind: Kind[Any], namespace: str | None, name: str = "") -> None:
+        """Raise NotAllowed when the account may not do this. The API server itself is asked, once in a while."""
+        key = verb, str(kind), namespace
+        allowed, until = self._rights.get(key, (False, datetime.min.replace(tzinfo=UTC)))
+        if until < datetime.now(UTC):
+            allowed = self._review(verb, kind, namespace, name)
+            age = _RIGHT_AGE if allowed else self.settings.max_age
+            self._rights[key] = allowed, datetime.now(UTC) + age
+        if not allowed:
+            raise self._denied(verb, kind, namespace)
+
+    def _review(self, verb: str, kind: Kind[Any], namespace: str | None, name: str) -> bool:
+        attributes = {"verb": verb, "group": kind.group, "version": kind.version, "resource": kind.plural}
+        attributes |= ({"namespace": namespace} if namespace else {}) | ({"name": name} if name else {})
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        try:
+            reply = self._api.post(_REVIEWS, msgspec.json.encode(body), max_bytes=self.settings.max_bytes)
+        except (Forbidden, NotFound):  # where even that is not allowed, the request itself will tell
+            return True
+        review: _Review = _decode(reply, _REVIEW)
+        return review.status.allowed
+
+    @staticmethod
+    def _denied(verb: str, kind: Kind[Any], namespace: str | None) -> NotAllowed:
+        where = f" in {namespace}" if namespace else " in all namespaces" if kind.namespaced else ""
+        return NotAllowed(f"The exporter cannot {verb} {kind}{where}: its account has no right to it.")
+
+    async def close(self) -> None:
+        """Stop what is being read and close the connections."""
+        self._api.close()
+        for snapshot in self._snapshots.values():
+            await snapshot.close()
+
+
+_REVIEW = msgspec.json.Decoder(_Review)
+
+
+def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return decoder.decode(reply.body)
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise Cannot(f"{reply.where} answered something that is no JSON, or not all of it: {error}.") from None

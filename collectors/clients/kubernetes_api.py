@@ -1,0 +1,362 @@
+"""Requests to a Kubernetes API server, blocking: bounded in time and size, as gentle as it asks for, refused in one sentence.
+
+The official client gives what is hard to get right (kubeconfig, contexts, exec plugins, tokens that rotate) and the transport. Its
+typed calls are not used: decoding a list into its models costs a hundred times what reading it costs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from exporter.collector import Cannot
+from exporter.options import format_duration
+
+__all__ = ["Api", "Forbidden", "Gone", "NotFound", "Reply", "TooLarge"]
+
+_CHUNK = 2**18
+_MAX_ERROR_BYTES = 2**16
+_USER_AGENT = "checklist-exporter"
+
+
+class Forbidden(Cannot):
+    """The account has no right to it (403)."""
+
+
+class NotFound(Cannot):
+    """There is no such object, or no such kind (404)."""
+
+
+class Gone(Cannot):
+    """The place to continue from has been forgotten by the server (410)."""
+
+
+class TooLarge(Cannot):
+    """The reply is larger than what is read."""
+
+
+class _Status(msgspec.Struct, frozen=True, gc=False):
+    """What an API server answers in place of an object."""
+
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply. `at` is the moment of it by the server's own clock (ours, when it does not tell)."""
+
+    where: str
+    status: int
+    body: bytes
+    at: datetime
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, with what is no UTF-8 replaced."""
+        return self.body.decode("utf-8", "replace")
+
+
+class Api:
+    """One API server. Every call blocks, and belongs in a thread; `close` ends those that are under way.
+
+    `kubeconfig` and `context` say where it is; with neither, the service account of the pod that this runs in does, or else the
+    default kubeconfig. `rate` is the most requests a second. Configuration and credentials are read when first needed, and anew
+    when they were not accepted: tokens expire, authorities rotate.
+    """
+
+    def __init__(
+        self, kubeconfig: os.PathLike[str] | None, context: str | None, timeout: timedelta, rate: float
+    ) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._timeout = timeout
+        self._pause = 1 / rate
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._not_before = 0.0
+        self._closed = threading.Event()
+        self._replies: set[Any] = set()
+
+    def get(
+        self, path: str, query: Mapping[str, Any] | None = None, *, max_bytes: int, any_status: bool = False
+    ) -> Reply:
+        """The reply to GET. Raises Cannot when there is none in time, none that is whole, or none with a status below 300.
+
+        With `any_status` everything but a refusal (401, 403) and haste (429) is a reply.
+        """
+        return self._request("GET", path, query, None, max_bytes, any_status)
+
+    def post(self, path: str, body: bytes, *, max_bytes: int) -> Reply:
+        """The reply to POST, for reviews alone: nothing is created. Raises as `get` does."""
+        return self._request("POST", path, None, body, max_bytes, any_status=False)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: bytes | None,
+        max_bytes: int,
+        any_status: bool,
+    ) -> Reply:
+        deadline = time.monotonic() + self._timeout.total_seconds()
+        with self._sent(method, path, query, body, self._timeout.total_seconds()) as (where, response):
+            limit = max_bytes if response.status < 300 else _MAX_ERROR_BYTES
+            reply = Reply(where, response.status, self._read(where, response, limit, deadline), _server_time(response))
+        if reply.status in (401, 403) or (reply.status >= 300 and not any_status):
+            raise _refusal(reply)
+        return reply
+
+    @contextmanager
+    def stream(self, path: str, query: Mapping[str, Any], silence: timedelta) -> Iterator[Iterator[bytes]]:
+        """The reply to GET in pieces, as they come. It ends when the server ends it, is silent for too long, or `close` is called.
+
+        Raises Cannot as `get` does.
+        """
+        with self._sent("GET", path, query, None, silence.total_seconds()) as (where, response):
+            if response.status >= 300:
+                raise _refusal(Reply(where, response.status, response.read(_MAX_ERROR_BYTES), _server_time(response)))
+            with self._explained(where, silence):
+                yield response.stream(_CHUNK)
+
+    @contextmanager
+    def _sent(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: bytes | None, seconds: float
+    ) -> Iterator[tuple[str, Any]]:
+        """The response to a request, unread. Where we are not accepted, credentials are read anew and it is asked once more."""
+        deadline = time.monotonic() + self._timeout.total_seconds()
+        for again in (True, False):
+            client = self._configured()
+            where = f"{method} {client.configuration.host}{path}"
+            try:
+                with self._explained(where, self._timeout):
+                    response = self._patiently(client, where, method, path, query, body, seconds, deadline)
+            except _Untrusted:
+                self._forget(client)
+                if again:
+                    continue
+                raise
+            if response.status == 401 and again:
+                response.release_conn()
+                self._forget(client)
+                continue
+            break
+        self._replies.add(response)
+        try:
+            yield where, response
+        finally:
+            self._replies.discard(response)
+            if response.status == 200 and not response.closed:  # what was not read to its end is not worth reading
+                response.close()
+            response.release_conn()
+
+    def _patiently(
+        self,
+        client: Any,
+        where: str,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: bytes | None,
+        seconds: float,
+        deadline: float,
+    ) -> Any:
+        """The response, asked for again while the server says "later" (429) and there is time."""
+        import urllib3
+
+        url = f"{client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        while True:
+            self._wait_for_turn(where, deadline)
+            headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            response = client.rest_client.pool_manager.request(
+                method,
+                url,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=self._timeout.total_seconds(), read=seconds),
+                retries=False,
+                preload_content=False,
+            )
+            if response.status != 429:
+                return response
+            response.drain_conn()
+            response.release_conn()
+            asked = response.headers.get("Retry-After", "")
+            later = float(asked) if asked.isdecimal() else 1.0
+            with self._lock:
+                self._not_before = max(self._not_before, time.monotonic() + later)
+            if time.monotonic() + later > deadline:
+                raise Cannot(
+                    f"{where} answered 429: the API server has too much to do, and asks to come back in {later:g} s."
+                )
+
+    def _wait_for_turn(self, where: str, deadline: float) -> None:
+        """Wait until the rate allows another request, and no 429 speaks against it."""
+        with self._lock:
+            turn = max(self._not_before, time.monotonic())
+            self._not_before = turn + self._pause
+        if turn > deadline:
+            raise Cannot(
+                f"{where} was not asked within {format_duration(self._timeout)}: the API server asks for patience."
+            )
+        if self._closed.wait(max(0.0, turn - time.monotonic())) or self._closed.is_set():
+            raise Cannot(f"{where} was not asked: the exporter is ending, or its configuration changed.")
+
+    def _configured(self) -> Any:
+        """The official client, configured."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._configure()
+            return self._client
+
+    def _configure(self) -> Any:
+        import yaml
+        from kubernetes import client
+        from kubernetes import config as untyped
+
+        config: Any = untyped
+        configuration = client.Configuration()
+        source = "the pod's service account"
+        try:
+            if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+                config.load_incluster_config(client_configuration=configuration)
+            else:
+                path = self._kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+                source = f"kubeconfig {path}"
+                config.load_kube_config(str(path), self._context, configuration, persist_config=False)
+        except yaml.YAMLError:  # its text may quote a credential
+            raise Cannot(f"The configuration from {source} cannot be used: it is no YAML.") from None
+        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+            raise Cannot(f"The configuration from {source} cannot be used: {_one_line(error)}.") from None
+        if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
+            # Else an exec plugin that failed would be told as a right that anonymous users lack.
+            raise Cannot(f"The configuration from {source} gives no credentials: neither a token nor a certificate.")
+        return client.ApiClient(configuration)
+
+    def _forget(self, client: Any) -> None:
+        with self._lock:
+            if self._client is client:
+                self._client = None
+                client.rest_client.pool_manager.clear()
+
+    def _read(self, where: str, response: Any, limit: int, deadline: float) -> bytes:
+        """The whole body, within the limits."""
+        pieces, size = [], 0
+        with self._explained(where, self._timeout):
+            for piece in response.stream(_CHUNK):
+                size += len(piece)
+                if size > limit:
+                    response.close()
+                    raise TooLarge(f"{where} answered more than {limit} bytes, which was not read.")
+                if time.monotonic() > deadline:
+                    response.close()
+                    raise Cannot(
+                        f"{where} had answered {size} bytes after {format_duration(self._timeout)}, and not all."
+                    )
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    @contextmanager
+    def _explained(self, where: str, silence: timedelta) -> Iterator[None]:
+        """Turn what the transport raises into a sentence."""
+        import urllib3.exceptions as transport
+
+        try:
+            yield
+        except transport.HTTPError as error:
+            if self._closed.is_set():
+                raise Cannot(f"{where} was broken off: the exporter is ending, or its configuration changed.") from None
+            raise _failure(where, error, silence) from None
+        except OSError as error:  # a file of the TLS configuration
+            raise Cannot(f"{where} failed: {_one_line(error)}.") from None
+
+    def close(self) -> None:
+        """End the requests that are under way, and close every connection."""
+        self._closed.set()
+        for response in tuple(self._replies):
+            connection = response.connection
+            if connection is not None and connection.sock is not None:
+                with suppress(OSError):  # below TLS: the thread that reads sees the end
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+        with self._lock:
+            if self._client is not None:
+                self._client.rest_client.pool_manager.clear()
+
+
+class _Untrusted(Cannot):
+    """The server's certificate was not accepted."""
+
+
+def _failure(where: str, error: Exception, silence: timedelta) -> Cannot:
+    """What went wrong, in one sentence, from the exceptions behind urllib3's."""
+    import urllib3.exceptions as transport
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _Untrusted(
+                f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason})."
+            )
+        if isinstance(cause, ssl.SSLError):
+            return _Untrusted(f"{where} failed: the TLS handshake failed ({cause.reason or cause}).")
+        if isinstance(cause, transport.NameResolutionError):
+            return Cannot(f"{where} failed: the name of the API server could not be resolved.")
+        if isinstance(cause, transport.TimeoutError | TimeoutError):
+            return Cannot(f"{where} did not answer within {format_duration(silence)}.")
+        if isinstance(cause, ConnectionRefusedError):
+            return Cannot(f"{where} failed: the connection was refused.")
+        if isinstance(cause, OSError) and cause.strerror:
+            return Cannot(f"{where} failed: {cause.strerror}.")
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, transport.ProtocolError):
+        return Cannot(f"{where} failed: the reply is not HTTP or ended too early.")
+    return Cannot(f"{where} failed: {_one_line(error)}.")
+
+
+def _refusal(reply: Reply) -> Cannot:
+    told = _message(reply.body)
+    where, status = reply.where, reply.status
+    match status:
+        case 401:
+            return Cannot(f"{where} answered 401: the token or certificate was not accepted, or has expired.")
+        case 403:
+            return Forbidden(f"{where} answered 403: {told or 'the account has no right to it'}.")
+        case 404:
+            return NotFound(f"{where} answered 404: {told or 'there is no such thing'}.")
+        case 410:
+            return Gone(f"{where} answered 410: {told or 'it is gone'}.")
+    return Cannot(f"{where} answered {status}: {told or 'an error that does not explain itself'}.")
+
+
+def _message(body: bytes) -> str:
+    """What an error says of itself, when it is one of an API server."""
+    try:
+        return _one_line(msgspec.json.decode(body, type=_Status).message)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _server_time(response: Any) -> datetime:
+    with suppress(ValueError):
+        at = parsedate_to_datetime(response.headers.get("Date", ""))
+        return at.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split()).rstrip(".")[:300]
