@@ -19,7 +19,7 @@ demo: .venv/demo ## Start real servers, verify them and serve the page
 	$(BIN)/checklist-exporter demo
 
 test: .venv/dev ## Run all tests
-	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 2 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/dev ## Check format, style, types and imports
 	$(BIN)/ruff format --check .
@@ -32,8 +32,7 @@ format: .venv/dev ## Format the code
 	$(BIN)/ruff check --fix .
 
 servers: .venv/dev ## Download and build every server that the tests can use (takes long)
-	CHECKLIST_EXPORTER_BUILD_SERVERS=1 CHECKLIST_EXPORTER_REQUIRE_SERVERS=1 $(BIN)/pytest tests/servers $(PYTEST_ARGS)
-	$(BIN)/python -c 'from tests.servers.packages import drop_build_caches; drop_build_caches()'
+	$(BIN)/python -m tests.servers
 
 benchmark: .venv/dev ## Print ratios of speed and memory
 	$(BIN)/pytest -m benchmark -p no:randomly -s tests/benchmarks $(PYTEST_ARGS)

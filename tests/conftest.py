@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -24,17 +25,27 @@ pytest_plugins = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one file that share a real server in one worker, so that it is started once for them."""
+    """Keep the tests of one file that share a real server in one worker, so that it is started once for them.
+
+    Files that need a server which takes minutes to build come last: it is built while the others run.
+    """
+    late = set()
     for item in items:
-        if isinstance(item, pytest.Function) and _uses_server(item) and not item.get_closest_marker("xdist_group"):
+        used = _servers(item)
+        if used and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        if any(hasattr(sys.modules[module], "build") for module in used):
+            late.add(item.path)
+    items.sort(key=lambda item: item.path in late)
 
 
-def _uses_server(test: pytest.Function) -> bool:
-    definitions = test._fixtureinfo.name2fixturedefs.values()
-    return any(known[-1].func.__module__.startswith(f"{SERVERS}.") for known in definitions)
+def _servers(item: pytest.Item) -> set[str]:
+    """The modules of the servers whose fixtures a test uses."""
+    if not isinstance(item, pytest.Function):
+        return set()
+    modules = {known[-1].func.__module__ for known in item._fixtureinfo.name2fixturedefs.values()}
+    return {module for module in modules if module.startswith(f"{SERVERS}.")}
 
 
 @pytest.fixture

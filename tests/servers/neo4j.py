@@ -47,6 +47,11 @@ def _archive() -> Path:
     return _kept(f"neo4j-classes-{VERSION}", make, costly=True) / "classes.jsa"
 
 
+def build() -> None:
+    """Fetch Neo4j and write its archive, so that tests find them."""
+    _archive()
+
+
 class Neo4j(Server):
     """One Neo4j: Bolt on ``port`` and HTTP (HTTPS with ``tls``) on ``http_port``, with the password neo4j/neo4j still to change.
 
