@@ -28,6 +28,7 @@ __all__ = [
     "Probe",
     "Profile",
     "Resources",
+    "Running",
     "SELinuxOptions",
     "SecurityContext",
     "Sysctl",
@@ -190,6 +191,12 @@ class PodTemplate(Struct, frozen=True, eq=False):
     spec: PodSpec
 
 
+class Running(Struct, frozen=True):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
 class Terminated(Struct, frozen=True):
     """How a container ended."""
 
@@ -208,6 +215,7 @@ class ContainerState(Struct, frozen=True):
     """What a container does now, or did before it was started again."""
 
     waiting: Waiting | None = None
+    running: Running | None = None
     terminated: Terminated | None = None
 
 

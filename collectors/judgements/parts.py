@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 from exporter.collector import Cannot, Result, unknown, worst
 
-__all__ = ["collected", "format_size", "verdict", "worst_of"]
+__all__ = ["collected", "counted", "format_length", "format_size", "listed", "verdict", "worst_of"]
 
 
 async def worst_of(*parts: Awaitable[Result]) -> Result:
@@ -60,3 +61,23 @@ def format_size(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def format_length(length: timedelta) -> str:
+    """A length of time in its largest whole unit: `20 days`, `5 hours`."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if length.total_seconds() >= size:
+            return counted(int(length.total_seconds() // size), unit)
+    return counted(max(0, int(length.total_seconds())), "second")
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """A number of things: `1 pod`, `3 pods`; `things` is the plural where it is not made with an s."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """The first names of many, and how many more there are: `a, b and c`, `a, b and 12 more`."""
+    all_names = list(names)
+    *first, last = all_names if len(all_names) <= most else [*all_names[:most], f"{len(all_names) - most} more"]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, Field
 from collectors.clients import cipher_suites, ocsp, tls
 from collectors.clients.client_hello import Accepted, Answer, Version
 from collectors.clients.tcp import Address, is_ip
+from collectors.judgements.parts import counted, format_length
 from exporter.collector import Cannot, Options, Result, Target, failed, ok, unknown, warning, worst
 from exporter.http import Reply
 from exporter.options import Duration, format_duration
@@ -239,7 +240,7 @@ def _judge_dates(subject: str, certificate: x509.Certificate, target: TlsTarget,
         yield failed(f"{subject} expired on {_date(end)}.")
     elif left < wanted:
         verdict, limit = (failed, critical) if left < critical else (warning, wanted)
-        yield verdict(f"{subject} expires on {_date(end)}, in {_length(left)} (limit {_length(limit)}).")
+        yield verdict(f"{subject} expires on {_date(end)}, in {format_length(left)} (limit {format_length(limit)}).")
 
 
 def _judge_strength(subject: str, certificate: x509.Certificate) -> Iterator[Result]:
@@ -273,7 +274,7 @@ def judge_chains(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls
 
 
 def _judge_chain(target: TlsTarget, served: tls.Served, roots: tls.Roots) -> Result:
-    count = _count(len(served.sent), "certificate")
+    count = counted(len(served.sent), "certificate")
     try:
         path = roots.path(served.sent)
     except tls.Untrusted as error:
@@ -339,13 +340,13 @@ def _judge_hsts_header(target: TlsTarget, reply: Reply, page: str) -> Result:
         )
     seconds = int(directives["max-age"])
     if seconds < target.hsts_min_age.total_seconds():
-        held = f"{_length(timedelta(seconds=seconds))} (limit {format_duration(target.hsts_min_age)})"
+        held = f"{format_length(timedelta(seconds=seconds))} (limit {format_duration(target.hsts_min_age)})"
         return failed(f"{target.endpoint} sends HSTS with {page} that holds for {held}.", hsts_max_age_seconds=seconds)
     if target.hsts_include_subdomains and "includesubdomains" not in directives:
         summary = f"{target.endpoint} sends HSTS with {page} without includeSubDomains."
         return failed(summary, hsts_max_age_seconds=seconds)
     return ok(
-        f"{target.endpoint} sends HSTS that holds for {_count(seconds // 86400, 'day')}.", hsts_max_age_seconds=seconds
+        f"{target.endpoint} sends HSTS that holds for {counted(seconds // 86400, 'day')}.", hsts_max_age_seconds=seconds
     )
 
 
@@ -435,18 +436,6 @@ def _names(certificate: x509.Certificate) -> str:
 
 def _date(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _length(length: timedelta) -> str:
-    """A length of time in its largest whole unit: `20 days`, `5 hours`."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if length.total_seconds() >= size:
-            return _count(int(length.total_seconds() // size), unit)
-    return _count(int(length.total_seconds()), "second")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 def _list(versions: Iterable[Version]) -> str:

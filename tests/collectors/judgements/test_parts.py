@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+from datetime import timedelta
 
 import pytest
 
-from collectors.judgements.parts import format_size, worst_of
+from collectors.judgements.parts import counted, format_length, format_size, listed, worst_of
 from exporter.collector import Cannot, Result, Status, failed, ok, unknown
 
 
@@ -70,3 +71,24 @@ async def test_parts_of_a_cancelled_verdict_are_cancelled(steps: int, no_leftove
 )
 def test_sizes_in_sentences(size: float, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 seconds"), (1, "1 second"), (59.9, "59 seconds"), (60, "1 minute"), (7199, "1 hour"), (200_000, "2 days")],
+)
+def test_lengths_in_sentences(seconds: float, text: str) -> None:
+    assert format_length(timedelta(seconds=seconds)) == text
+
+
+def test_things_are_counted() -> None:
+    assert [counted(1, "pod"), counted(2, "pod"), counted(0, "policy", "policies")] == ["1 pod", "2 pods", "0 policies"]
+
+
+def test_of_many_names_the_first_are_told() -> None:
+    assert [listed("a"), listed("ab"), listed("abc"), listed("abcd", 2)] == [
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b and 2 more",
+    ]
