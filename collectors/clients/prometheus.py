@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 from pydantic import Field
 
-from collectors.clients.shared import Shared
+from collectors.clients.shared import Shared, decode, one_line
 from exporter.collector import Cannot, Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
@@ -188,15 +188,11 @@ class Prometheus(Client[PrometheusSettings]):
         """The `data` of the reply to GET `path`, decoded into `answer`."""
         # A reply that is not 200 explains itself in the body: bad expression, timed out, too many samples.
         reply = await self._http.get(path, params=params, expect=(200, 400, 422, 503))
-        try:
-            decoded = msgspec.json.decode(reply.body, type=_Answer[answer])  # type: ignore[valid-type]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            reply.json()  # tells an HTML page or half a reply from JSON of another shape
-            raise Cannot(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
+        decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
-            raise Cannot(f"{reply.where} answered {reply.status}: {_one_line(decoded.error or decoded.error_type)}.")
+            raise Cannot(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
         if decoded.warnings:
-            raise Cannot(f"{reply.where} gave a partial answer: {_one_line(decoded.warnings[0])}.")
+            raise Cannot(f"{reply.where} gave a partial answer: {one_line(decoded.warnings[0])}.")
         if decoded.data is msgspec.UNSET:
             raise Cannot(f"{reply.where} answered {reply.status} without data.")
         return decoded.data
@@ -230,7 +226,3 @@ def _sample(series: _Series, expr: str) -> Sample:
     if series.value is None:
         raise Cannot(f"{expr} evaluates to a native histogram, where a number was wanted.")
     return Sample(series.metric, float(series.value[1]), series.value[0])
-
-
-def _one_line(text: Any) -> str:
-    return " ".join(str(text).split()).rstrip(".")[:300]

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from collectors.clients.shared import decode
 from exporter.collector import Cannot
 from exporter.http import Http, Reply
 from exporter.options import Secret
@@ -254,7 +255,7 @@ class _Asking:
         return (await self._get(path)).text
 
     async def result(self, path: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
-        return _decode(await self._get(path, params), _Envelope[kind]).result  # type: ignore[valid-type]
+        return decode(await self._get(path, params), _Envelope[kind]).result  # type: ignore[valid-type]
 
     async def collection(self, name: str) -> Collection:
         path = f"/collections/{quote(name, safe='')}"
@@ -269,8 +270,8 @@ class _Asking:
     async def _info(self, path: str) -> Info | Unreadable:
         reply = await self._get(path, expect=(200, 500))
         if reply.status == 500:
-            return Unreadable(" ".join(_decode(reply, _Refusal).status.error.split()).rstrip("."))
-        return _decode(reply, _Envelope[Info]).result
+            return Unreadable(" ".join(decode(reply, _Refusal).status.error.split()).rstrip("."))
+        return decode(reply, _Envelope[Info]).result
 
 
 async def _told(question: Any) -> Any:
@@ -278,11 +279,3 @@ async def _told(question: Any) -> Any:
         return await question
     except Cannot as why:
         return why
-
-
-def _decode(reply: Reply, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        reply.json()  # tells an HTML page or half a reply from JSON of another shape
-        raise Cannot(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None

@@ -1,4 +1,4 @@
-"""An answer that many sections need, asked once at a time and kept for a while."""
+"""What clients share: an answer that many sections need, asked once at a time and kept for a while; replies of a known shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Shared"]
+import msgspec
+
+from exporter.collector import Cannot
+from exporter.http import Reply
+
+__all__ = ["Shared", "decode", "one_line"]
 
 T = TypeVar("T")
 
@@ -53,3 +58,17 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Look at the exception, so that asyncio does not complain when everyone who asked has left."""
     if not task.cancelled():
         task.exception()
+
+
+def decode(reply: Reply, kind: type[T]) -> T:
+    """The body as JSON of this shape. Raises Cannot when it is something else: a login page, half a reply, another format."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reply.json()  # tells an HTML page or half a reply from JSON of another shape
+        raise Cannot(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """What a server says, as the end of a sentence: one line of at most `limit` characters, without its full stop."""
+    return " ".join(str(text).split()).rstrip(".")[:limit]
