@@ -4,13 +4,16 @@ Those that answer wrongly do so on the running event loop, so clients that block
 """
 
 import asyncio
+import json
 import random
+import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from tests.servers.process import LOOPBACK
 
@@ -135,6 +138,54 @@ async def endless(
 
     async with serving(talk, tls) as address:
         yield address
+
+
+@asynccontextmanager
+async def answering(
+    body: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Give every HTTP request this answer (bytes, or what becomes JSON); gives the URL and the list of requests that came."""
+    requests: list[bytes] = []
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"Content-Length": str(len(content)), **(headers or {})}
+    head = f"HTTP/1.1 {status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                if length := re.search(rb"(?i)\r\ncontent-length: (\d+)", request):
+                    request += await reader.readexactly(int(length[1]))
+                requests.append(request)
+                writer.write(head.encode() + b"\r\n" + content)
+                await writer.drain()
+
+    async with serving(answer) as (host, port):
+        yield f"http://{host}:{port}", requests
+
+
+@asynccontextmanager
+async def without_path(url: str, path: str, body: bytes, status: int = 200) -> AsyncIterator[str]:
+    """Stand before a real HTTP server as a proxy that answers paths which begin with ``path`` itself; gives its URL."""
+    upstream = urlsplit(url)
+    own = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.split(b" ")[1].startswith(path.encode()):
+            writer.write(own)
+        else:
+            real_reader, real_writer = await asyncio.open_connection(upstream.hostname, upstream.port)
+            real_writer.write(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+            while data := await real_reader.read(65_536):
+                writer.write(data)
+            real_writer.close()
+        writer.write_eof()
+        await writer.drain()
+        await _read_to_end(reader, writer)
+
+    async with serving(answer) as (host, port):
+        yield f"http://{host}:{port}"
 
 
 class Proxy:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,7 @@ from collectors.clients.prometheus import Prometheus, PrometheusSettings, select
 from collectors.clients.shared import Shared
 from exporter.collector import Cannot
 from exporter.threads import Threads
-from tests.servers import faults
-from tests.servers.faults import Address
+from tests.servers.faults import answering
 from tests.servers.prometheus import Prometheus as Server
 
 
@@ -33,26 +32,6 @@ async def asking(url: str, **options: Any) -> AsyncIterator[Prometheus]:
         yield client
     finally:
         await client.close()
-
-
-@asynccontextmanager
-async def answering(body: object, status: int = 200) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that gives every request this answer; the requests it got."""
-    requests: list[bytes] = []
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            requests.append(head)
-            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(content)) + content)
-            await writer.drain()
-
-    async def until_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            await serve(reader, writer)
-
-    async with faults.serving(until_end) as (host, port):
-        yield f"http://{host}:{port}", requests
 
 
 async def test_real_servers_are_understood(any_prometheus: Server, no_leftovers: None) -> None:
@@ -133,32 +112,6 @@ async def test_path_prefix_tenant_and_credentials_are_sent() -> None:
     assert requests[0].startswith(b"GET /prometheus/api/v1/query?query=up HTTP/1.1")
     assert b"x-scope-orgid: tenant-1" in requests[0].lower()
     assert b"authorization: basic" in requests[0].lower()
-
-
-FAULTS: list[Callable[[], AbstractAsyncContextManager[Address]]] = [
-    faults.refused,
-    faults.unroutable,
-    faults.mute,
-    faults.hanging_up,
-    faults.garbage,
-    lambda: faults.half_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
-    lambda: faults.endless(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n["),
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
-    fault: Callable[[], AbstractAsyncContextManager[Address]], no_leftovers: None
-) -> None:
-    async with fault() as (host, port):
-        started = asyncio.get_running_loop().time()
-        for _ in range(10):
-            async with asking(f"http://{host}:{port}", timeout="100ms", max_bytes=100_000) as client:
-                with pytest.raises(Cannot, match=f"{host}:{port}"):
-                    await client.query("up")
-                with pytest.raises(Cannot, match=f"{host}:{port}"):
-                    await client.targets()
-        assert asyncio.get_running_loop().time() - started < 10
 
 
 async def test_what_many_sections_need_is_fetched_once() -> None:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from collectors.clients import qdrant as client
 from collectors.clients.prometheus import Prometheus as PrometheusClient
 from collectors.clients.prometheus import PrometheusSettings
+from collectors.clients.shared import decode
 from collectors.infrastructure.qdrant import Qdrant as QdrantSection
 from collectors.infrastructure.qdrant import QdrantSettings, QdrantTarget, QdrantVolume
 from collectors.judgements import qdrant as judge
@@ -569,7 +570,7 @@ JSON = st.recursive(
 def test_a_reply_of_another_shape_is_told(body: bytes, kind: Any) -> None:
     reply = Reply("GET http://x/cluster", 200, httpx.Headers(), body)
     with suppress(Cannot):  # the only thing that may be raised
-        client._decode(reply, kind)
+        decode(reply, kind)
 
 
 def test_a_service_or_a_path_is_no_address_of_a_peer() -> None:
