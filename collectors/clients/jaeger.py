@@ -64,8 +64,8 @@ class Marker:
         return {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": [scope]}]}
 
 
-class _Services3(msgspec.Struct, frozen=True):
-    services: list[str]
+class _Services3(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    services: list[str] = []  # left out while there is none, so nothing else may stand in its place
 
 
 class _Services1(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ class _Services1(msgspec.Struct, frozen=True):
 
 
 class _Spans(msgspec.Struct, frozen=True, rename="camel"):
-    resource_spans: list[msgspec.Raw]
+    resource_spans: list[msgspec.Raw] = []
 
 
 class _Trace3(msgspec.Struct, frozen=True):
