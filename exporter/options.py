@@ -26,6 +26,7 @@ class Options(BaseModel):
         frozen=True,
         hide_input_in_errors=True,
         validate_default=False,
+        defer_build=True,
         protected_namespaces=(),
     )
 

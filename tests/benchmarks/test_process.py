@@ -157,9 +157,13 @@ def test_memory(sections: Sections, measured: Measured) -> None:
             assert all("ok" in exporter.statuses(section) for section in networked)
             resident, unique = exporter.memory()
         what = ", ".join(("evidence", *networked))
-        measured(f"resident MB: {what}", f"{resident:.0f} ({unique:.0f} its own)", f"<= {goal}" if goal else "")
-        assert before < resident < (goal or 75) * 1.2, "a margin for other builds of Python"
-        before = resident
+        measured(
+            f"MB of its own (resident with libraries): {what}",
+            f"{unique:.0f} ({resident:.0f})",
+            f"<= {goal}" if goal else "",
+        )
+        assert before < unique < (goal or 75)
+        before = unique
 
 
 @pytest.mark.parametrize("section", ["postgresql", "tls_certificates", "redis", "nats"])
