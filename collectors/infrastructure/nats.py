@@ -15,6 +15,7 @@ from collectors.clients.prometheus import Prometheus
 from collectors.judgements import nats as judge
 from collectors.judgements.nats import Account, Monitor, Thresholds
 from collectors.judgements.parts import worst_of
+from collectors.judgements.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.judgements.scrape import Scrape, judge_scrape
 from exporter.collector import (
     CRITICAL,
@@ -68,7 +69,7 @@ class _Limits(Thresholds):
     scrape: NatsScrape = Field(NatsScrape(), description="Where the metrics are found in Prometheus.")
 
 
-class NatsTarget(Target, _Limits):
+class NatsTarget(Target, PodOptions, _Limits):
     """A server, or a cluster of servers that all have JetStream, and an account on it."""
 
     nodes: tuple[NatsNode, ...] = Field(min_length=1, description="All servers of the cluster.")
@@ -189,16 +190,20 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
     @item(
         "NATS pods are running and healthy",
         severity=CRITICAL,
-        needs=("a user of the account", "the monitoring endpoint of every server"),
+        needs=("a user of the account", "the monitoring endpoint of every server", *POD_RIGHTS),
     )
     async def pods_healthy(self) -> Result:
         """A cluster that lost a server still serves, and its health check still says ok; the next loss then stops every stream.
 
         Every server is asked: it accepts a client and answers PING, /healthz is 200, /routez names all its peers (a dead peer does
-        not change /healthz), and it cut off no slow consumer since the last look. Pods themselves are not looked at.
+        not change /healthz), and it cut off no slow consumer since the last look. With `pods`, their pods are
+        Ready and do not keep restarting, and their workload has all its replicas; without it pods are not looked at.
 
         To mend it, see the log of the server that is named, or of the one that its peers do not see.
         """
+        return await with_pods(self, self.target.pods, self._healthy())
+
+    async def _healthy(self) -> Result:
         size, memory = len(self.target.nodes), self.context.memory
         seen, problems = await self._seen()
         latencies = await self.latencies()
@@ -212,7 +217,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         measured = [latency for latency in latencies if isinstance(latency, float)]
         many = f"All {size} NATS servers answer and see each other" if size > 1 else "The NATS server answers"
         good = ok(
-            f"{many}, by protocol alone (pods were not looked at).",
+            f"{many}, {how_seen(self.target.pods)}.",
             servers_answering=len(measured),
             latency_seconds=max(measured, default=float("nan")),
         )

@@ -19,6 +19,15 @@ from collectors.clients.prometheus import Prometheus
 from collectors.judgements import neo4j as judge
 from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds
 from collectors.judgements.parts import verdict, worst_of
+from collectors.judgements.pods import (
+    CRON_JOB_RIGHTS,
+    POD_RIGHTS,
+    CronJobOptions,
+    PodOptions,
+    how_seen,
+    with_cron_job,
+    with_pods,
+)
 from collectors.judgements.scrape import Scrape, judge_scrape
 from collectors.judgements.space import Volume, judge_space, measure_space
 from exporter.collector import (
@@ -124,7 +133,7 @@ class _Options(Thresholds):
     )
 
 
-class Neo4jTarget(Target, _Options):
+class Neo4jTarget(Target, PodOptions, CronJobOptions, _Options):
     """A server, or a cluster of servers."""
 
     servers: tuple[Neo4jServer, ...] = Field(min_length=1, description="All servers of the cluster.")
@@ -274,18 +283,21 @@ On Community, which has no roles (every user is an administrator there):
     @item(
         "Neo4j pods are running and healthy",
         severity=CRITICAL,
-        needs=("a user", "Bolt (and HTTP) of every server", "Enterprise: SHOW SERVERS ON DBMS"),
+        needs=("a user", "Bolt (and HTTP) of every server", "Enterprise: SHOW SERVERS ON DBMS", *POD_RIGHTS),
     )
     async def pods_healthy(self) -> Result:
         """A server that accepts connections, which is all that the usual readiness check sees, may have its databases offline.
 
         Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES tells each database online, as requested, with one
         writer; on Enterprise SHOW SERVERS tells each server Enabled and Available. A client that asks for a route (neo4j://)
-        reaches a writer: addresses that are advertised wrongly are told here. HTTP answers where it is configured. Pods
-        themselves are not looked at.
+        reaches a writer: addresses that are advertised wrongly are told here. HTTP answers where it is configured. With `pods`,
+        their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not looked at.
 
         To mend it, see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
         """
+        return await with_pods(self, self.target.pods, self._healthy())
+
+    async def _healthy(self) -> Result:
         looks, problems = await self._seen()
         for look in looks:
             problems += [*judge.server(look, self.target), *judge.databases(look)]
@@ -293,7 +305,7 @@ On Community, which has no roles (every user is an administrator there):
         names = {row["name"] for look in looks if not isinstance(look.databases, Cannot) for row in look.databases}
         many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"
         good = ok(
-            f"{many} and {len(names)} databases are online, by protocol alone (pods were not looked at).",
+            f"{many} and {len(names)} databases are online, {how_seen(self.target.pods)}.",
             servers_answering=len(looks),
             latency_seconds=max(measured, default=float("nan")),
         )
@@ -373,20 +385,22 @@ On Community, which has no roles (every user is an administrator there):
         "Backup procedures are tested",
         severity=CRITICAL,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=("option backup_folder", "a user", "a record of a restore"),
+        needs=("option backup_folder", "a user", "a record of a restore", *CRON_JOB_RIGHTS),
         evidence=EvidenceRule(valid_for=timedelta(days=90)),
     )
     async def backup_tested(self) -> Result:
         """A dump that was never loaded may be none, and one without the database system lacks users and rights.
 
         In `backup_folder` each database, system among them, has a DATABASE.dump or DATABASE-TIMESTAMP.backup (in any subfolder,
-        also compressed) no older than `max_backup_age` and not empty. Whether it can be restored is a matter of evidence: a
-        record of a restore with a consistency check, within 90 days. Community can only dump a database that is stopped.
+        also compressed) no older than `max_backup_age` and not empty. With `cronjob`, the CronJob that takes them is not suspended,
+        and its last success is recent. Whether a backup can be restored is a matter of evidence: a record of a restore with a
+        consistency check, within 90 days. Community can only dump a database that is stopped.
 
         To mend it, schedule `neo4j-admin database backup` (Enterprise) or `dump` (Community), restore one elsewhere, run
         `neo4j-admin database check` on it, and record that.
         """
-        return await worst_of(self._saved(), self.attested("backup_tested"))
+        seen = worst_of(self._saved(), self.attested("backup_tested"))
+        return await with_cron_job(self, self.target.cronjob, seen)
 
     async def _saved(self) -> Result:
         artefacts = await self.artefacts()

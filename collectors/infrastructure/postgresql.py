@@ -16,6 +16,15 @@ from collectors.clients.pgbouncer import Pooler, read_poolers
 from collectors.clients.postgresql import Connection, Parameters, parse_dsn
 from collectors.clients.prometheus import Prometheus
 from collectors.judgements.parts import worst_of
+from collectors.judgements.pods import (
+    CRON_JOB_RIGHTS,
+    POD_RIGHTS,
+    CronJobOptions,
+    PodOptions,
+    how_seen,
+    with_cron_job,
+    with_pods,
+)
 from collectors.judgements.postgresql import (
     Archiver,
     Connections,
@@ -75,7 +84,7 @@ class PostgresScrape(Scrape):
     series: str = Field("pg_stat_database_xact_commit", description="Metric that only a working server gives.")
 
 
-class PostgreSQLTarget(Target, Thresholds):
+class PostgreSQLTarget(Target, PodOptions, CronJobOptions, Thresholds):
     """One cluster: a primary and its standbys."""
 
     dsn: Secret = Field(
@@ -306,22 +315,26 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     # Items
 
-    @item("PostgreSQL pods are running and healthy", severity=CRITICAL, needs=("a role that may connect",))
+    @item("PostgreSQL pods are running and healthy", severity=CRITICAL, needs=("a role that may connect", *POD_RIGHTS))
     async def pods_healthy(self) -> Result:
         """Everything that stores data in this cluster stops when its primary does.
 
         Every instance that the connection string names is asked by itself: it has to answer within `max_latency`, exactly one of
         them has to be the primary, and all have to be of the same cluster (system identifier). Two primaries with one identifier
-        are a split brain: both take writes, and one of the two histories will be lost. What Kubernetes says of the pods is not
-        looked at.
+        are a split brain: both take writes, and one of the two histories will be lost. With `pods`, their pods are Ready and do not
+        keep restarting, and their workload has all its replicas; without it pods are not looked at.
 
         To mend it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
         was not meant to be promoted at once, and bring it back with pg_rewind.
         """
+        return await with_pods(self, self.target.pods, self._healthy())
+
+    async def _healthy(self) -> Result:
         found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
         verdicts = await self.unseen()
         if found:
-            verdicts.append(judge_instances(found, len(verdicts), self.target.max_latency))
+            how = how_seen(self.target.pods)
+            verdicts.append(judge_instances(found, len(verdicts), self.target.max_latency, how))
         return worst(*verdicts)
 
     @item("Primary-replica replication is operational", severity=CRITICAL, needs=(_MONITOR,))
@@ -352,7 +365,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         "Automated backups are enabled and tested",
         severity=CRITICAL,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=(_MONITOR, "option pgbackrest", "a record of a restore"),
+        needs=(_MONITOR, "option pgbackrest", "a record of a restore", *CRON_JOB_RIGHTS),
         evidence=EvidenceRule(valid_for=timedelta(days=30)),
     )
     async def backups_enabled_and_tested(self) -> Result:
@@ -361,12 +374,14 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         The pgBackRest repository has to hold a complete backup of this very cluster that is not older than `backup_max_age`, and
         every WAL segment that PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true, makes
         pg_stat_archiver perfectly green. WAL archiving has to be on, its last try a success, and not more than `max_ready`
-        segments may wait. A record of a restore, at most 30 days old, has to say that the backup was tested.
+        segments may wait. With `cronjob`, the CronJob that takes backups is not suspended, and its last success is recent. A record
+        of a restore, at most 30 days old, has to say that the backup was tested.
 
         To mend it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; restore into a scratch instance,
         count rows, and record that.
         """
-        return await worst_of(self._backup_fresh(), self._wal_archived(), self.attested("backups_enabled_and_tested"))
+        seen = worst_of(self._backup_fresh(), self._wal_archived(), self.attested("backups_enabled_and_tested"))
+        return await with_cron_job(self, self.target.cronjob, seen)
 
     async def _backup_fresh(self) -> Result:
         stanza = await self.stanza()

@@ -15,6 +15,15 @@ from collectors.clients.prometheus import Prometheus
 from collectors.clients.qdrant import Peer
 from collectors.judgements import qdrant as judge
 from collectors.judgements.parts import verdict
+from collectors.judgements.pods import (
+    CRON_JOB_RIGHTS,
+    POD_RIGHTS,
+    CronJobOptions,
+    PodOptions,
+    how_seen,
+    with_cron_job,
+    with_pods,
+)
 from collectors.judgements.qdrant import Thresholds
 from collectors.judgements.scrape import Scrape, judge_scrape
 from collectors.judgements.space import Volume, judge_space, measure_space
@@ -80,7 +89,7 @@ class _Options(Thresholds):
     scrape: QdrantScrape = Field(QdrantScrape(), description="Where the metrics are found in Prometheus.")
 
 
-class QdrantTarget(Target, _Options):
+class QdrantTarget(Target, PodOptions, CronJobOptions, _Options):
     """A server, or a cluster of peers."""
 
     nodes: tuple[QdrantNode, ...] = Field(min_length=1, description="All peers of the cluster.")
@@ -140,7 +149,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     @item(
         "Qdrant pods are running and healthy",
         severity=CRITICAL,
-        needs=("service.read_only_api_key", "the REST address of every peer"),
+        needs=("service.read_only_api_key", "the REST address of every peer", *POD_RIGHTS),
     )
     async def pods_healthy(self) -> Result:
         """A peer that has lost its whole cluster still calls itself leader, working and ready, while searches fail.
@@ -149,11 +158,15 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         the consensus, knows all peers, and reaches them (`message_send_failures`). All follow one leader. Every collection can be
         read, is not red, its optimizer works, and each shard has its copies, Active. Yellow is a warning after
         `optimizing_grace`, a copy that is being recovered a failure after `recovery_grace`. A request without a key is refused:
-        without that, a key proves nothing. Pods themselves are not looked at.
+        without that, a key proves nothing. With `pods`, their pods are Ready and do not keep restarting, and their workload has
+        all its replicas; without it pods are not looked at.
 
         To mend it, see the log of the peer that is named. A peer that is gone for good is removed by DELETE /cluster/peer/ID, and
         copies are made again by replicating its shards (POST /collections/NAME/cluster).
         """
+        return await with_pods(self, self.target.pods, self._healthy())
+
+    async def _healthy(self) -> Result:
         target, now = self.target, self.context.now()
         peers, problems = await self._seen()
         for peer in peers:
@@ -167,7 +180,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
             f"All {len(peers)} Qdrant peers work and reach each other" if len(peers) > 1 else "The Qdrant server works"
         )
         good = ok(
-            f"{many}, and {count} collections can be read, by protocol alone (pods were not looked at).",
+            f"{many}, and {count} collections can be read, {how_seen(target.pods)}.",
             peers_answering=len(peers),
             collections=count,
         )
@@ -176,7 +189,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     @item(
         "Vector collection backups are enabled",
         severity=CRITICAL,
-        needs=("service.read_only_api_key", "the REST address of every peer"),
+        needs=("service.read_only_api_key", "the REST address of every peer", *CRON_JOB_RIGHTS),
     )
     async def collection_backups_enabled(self) -> Result:
         """A snapshot holds the shards of the peer that took it, so a collection is saved when every peer has one of it.
@@ -184,10 +197,14 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         On each peer, each collection that has shards there has a snapshot no older than `max_snapshot_age`, not empty, with a
         checksum. Qdrant takes no snapshots by itself and by default keeps them on the disk that they shall replace; whether they
         are copied elsewhere it does not tell. `without_snapshots` names collections that can be made anew, each with the reason.
+        With `cronjob`, the CronJob that takes them is not suspended, and its last success is recent.
 
         To mend it, run a job every day that sends POST /collections/NAME/snapshots to every peer, and set
         `storage.snapshots_config.snapshots_storage: s3` or copy the files away.
         """
+        return await with_cron_job(self, self.target.cronjob, self._saved())
+
+    async def _saved(self) -> Result:
         target, now = self.target, self.context.now()
         peers, problems = await self._seen()
         problems += judge.unwatched(peers, len(target.nodes))

@@ -16,6 +16,7 @@ from collectors.clients.prometheus import Prometheus
 from collectors.clients.redis import Address, Answers, Full, Login, Unseen, answers_plaintext, look
 from collectors.judgements import redis as judge
 from collectors.judgements.parts import collected, verdict
+from collectors.judgements.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.judgements.redis import Look, Thresholds
 from collectors.judgements.scrape import Scrape, judge_scrape
 from exporter.collector import (
@@ -74,7 +75,7 @@ class _Options(Thresholds):
     scrape: RedisScrape = Field(RedisScrape(), description="Where the metrics are found in Prometheus.")
 
 
-class RedisTarget(Target, _Options):
+class RedisTarget(Target, PodOptions, _Options):
     """One Redis: a server, a master with its replicas, with Sentinels or not, or a cluster."""
 
     mode: Deployment = Field(Deployment.STANDALONE, description="standalone, replication, sentinel or cluster.")
@@ -252,7 +253,7 @@ On every Sentinel:
     @item(
         "Redis pods are running and healthy",
         severity=CRITICAL,
-        needs=("+ping", "+info", "+role", "Sentinels or Cluster: their rights"),
+        needs=("+ping", "+info", "+role", "Sentinels or Cluster: their rights", *POD_RIGHTS),
     )
     async def pods_healthy(self) -> Result:
         """A Redis that answers a health check may still be loading its data, be cut off from its master, or be one of two masters.
@@ -260,10 +261,14 @@ On every Sentinel:
         Every node is asked over its own protocol: it answers PING, has loaded its data, and takes part in replication. Without
         Cluster exactly one node answers ROLE as master, with the wanted replicas online; replicas have their link up and the
         master's replication id. With Cluster no node is held for dead by another. A replica may be without its master for
-        `replica_grace`, as it is during its first sync. Pods themselves are not looked at.
+        `replica_grace`, as it is during its first sync. With `pods`, their pods are Ready and do not keep
+        restarting, and their workload has all its replicas; without it pods are not looked at.
 
         To mend it, see the log of the node that is named; INFO replication tells why a link is down.
         """
+        return await with_pods(self, self.target.pods, self._healthy())
+
+    async def _healthy(self) -> Result:
         target, nodes = self.target, await self.nodes()
         since: dict[Address, datetime] = self.context.memory.setdefault("link_down_since", {})
         for gone in since.keys() - {node.address for node in nodes}:
@@ -276,7 +281,7 @@ On every Sentinel:
         problems += [failed(f"{witness} holds {node} for dead.") for node, witness in dead.items()]
         many = f"All {len(nodes)} nodes of {target.name} answer" if len(nodes) > 1 else f"{nodes[0].address} answers"
         good = ok(
-            f"{many} PING with the data loaded and replication up, by protocol alone (pods were not looked at).",
+            f"{many} PING with the data loaded and replication up, {how_seen(target.pods)}.",
             nodes_answering=len(judge.seen(nodes)),
             replication_lag_bytes=judge.highest(nodes, judge.lag),
         )

@@ -164,8 +164,11 @@ def names(instances: Iterable[Instance]) -> str:
     return ", ".join(instance.where for instance in instances)
 
 
-def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: timedelta) -> Result:
-    """Whether the instances that answered are one healthy cluster; `unseen` are those that did not answer."""
+def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: timedelta, how: str) -> Result:
+    """Whether the instances that answered are one healthy cluster.
+
+    `unseen` are those that did not answer, `how` says in a few words how much of them is seen.
+    """
     measured: dict[str, Any] = {"latency_seconds": max(instance.latency for instance in instances)}
     primaries = [instance for instance in instances if not instance.identity.in_recovery]
     clusters = {instance.identity.system_identifier for instance in instances}
@@ -186,7 +189,7 @@ def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: tim
     standbys = len(instances) - 1
     return ok(
         f"{primaries[0].where} is the primary, with {standbys} standby{'s' if standbys != 1 else ''} answering too, within "
-        f"{measured['latency_seconds'] * 1000:.0f} ms; verified by protocol alone, pods were not looked at.",
+        f"{measured['latency_seconds'] * 1000:.0f} ms, {how}.",
         **measured,
     )
 
