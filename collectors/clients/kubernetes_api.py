@@ -258,7 +258,7 @@ class Api:
         """The whole body, within the limits."""
         pieces, size = [], 0
         with self._explained(where, self._timeout):
-            for piece in response.stream(_CHUNK):
+            while piece := response.read1(_CHUNK):  # what there is: a server that trickles must not hold us up
                 size += len(piece)
                 if size > limit:
                     response.close()
