@@ -106,6 +106,18 @@ def go_binary(
     return _kept(key, build, costly=True) / name
 
 
+def go_program(source: Path, *, ldflags: str = "") -> Path:
+    """Return the program built from a Go module of our own: the folder has its go.mod, go.sum and main.go, and the name."""
+    files = sorted(path for path in source.iterdir() if path.suffix in {".go", ".mod", ".sum"})
+    key = f"go-{source.name}-{_digest(ldflags, *(path.read_text() for path in files))}"
+
+    def build(folder: Path) -> None:
+        flags = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {ldflags}")
+        _go(source, "build", *flags, "-o", str(folder / source.name), ".", CGO_ENABLED="0")
+
+    return _kept(key, build, costly=True) / source.name
+
+
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
@@ -264,10 +276,10 @@ def _go_module(requires: Sequence[str], replaces: Sequence[str]) -> Iterator[Pat
         yield module
 
 
-def _go(module: Path, *arguments: str) -> None:
+def _go(module: Path, *arguments: str, **extra: str) -> None:
     """Run go with the caches of ``make servers``, which are dropped when all is built."""
     go = cache_folder() / "go"
-    environment = {"GOMODCACHE": f"{go}/mod", "GOCACHE": f"{go}/build", "GOFLAGS": "-modcacherw"}
+    environment = {"GOMODCACHE": f"{go}/mod", "GOCACHE": f"{go}/build", "GOFLAGS": "-modcacherw", **extra}
     _run("go", *arguments, cwd=module, env=environment, timeout=_BUILD_SECONDS)
 
 

@@ -46,6 +46,8 @@ def test_costly_builds_are_left_to_make_servers(monkeypatch: pytest.MonkeyPatch,
         packages.go_binary("example.com/x/cmd/server", "v1.0.0")
     with pytest.raises(pytest.skip.Exception, match="only built by `make servers`"):
         packages.maven_classpath("org.example:thing:1.0")
+    with pytest.raises(pytest.skip.Exception, match="only built by `make servers`"):
+        packages.go_program(Path(__file__).parent / "control_plane")
     assert not list(tmp_path.iterdir())
 
 
