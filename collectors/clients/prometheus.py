@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alert",
+    "BuildInfo",
     "Metadata",
     "Prometheus",
     "PrometheusSettings",
     "Rule",
     "RuleGroup",
+    "RuntimeInfo",
     "Sample",
     "ScrapeTarget",
     "selector",
@@ -104,6 +106,37 @@ class ScrapeTarget(_Struct, frozen=True):
     scrape_timeout: str = ""
 
 
+class RuntimeInfo(_Struct, frozen=True):
+    """How one Prometheus server fares. What speaks its API otherwise does not say this."""
+
+    start_time: datetime
+    reload_config_success: bool
+    last_config_time: datetime | None = None
+
+
+class BuildInfo(_Struct, frozen=True):
+    """What answers: Prometheus's `version` (Debian adds a suffix), or that of another server."""
+
+    version: str = ""
+    application: str = ""
+
+
+class _Url(_Struct, frozen=True):
+    url: str
+
+
+class _Alertmanagers(_Struct, frozen=True):
+    active: list[_Url] = msgspec.field(name="activeAlertmanagers")
+
+
+class _Pools(_Struct, frozen=True):
+    scrape_pools: list[str]
+
+
+class _Yaml(_Struct, frozen=True):
+    yaml: str
+
+
 class Metadata(_Struct, frozen=True):
     """What a target says about one of its metrics."""
 
@@ -152,6 +185,7 @@ class Prometheus(Client[PrometheusSettings]):
         self._rules = Shared(self._fetch_rules, settings.max_age)
         self._targets = Shared(self._fetch_targets, settings.max_age)
         self._metadata = Shared(self._fetch_metadata, settings.max_age)
+        self._configuration = Shared(self._fetch_configuration, settings.max_age)
 
     async def query(self, expr: str, at: datetime | None = None) -> list[Sample]:
         """The instant vector (a scalar is one sample without labels) that `expr` evaluates to, now or `at` a moment.
@@ -184,10 +218,34 @@ class Prometheus(Client[PrometheusSettings]):
         """Type, help and unit of every metric that is being scraped, at most `max_age` old."""
         return await self._metadata.get()
 
+    async def configuration(self) -> str:
+        """Its configuration as YAML with the secrets masked, at most `max_age` old."""
+        return await self._configuration.get()
+
+    async def alertmanagers(self) -> list[str]:
+        """The addresses to which alerts are sent: those that were discovered, dead ones too."""
+        return [manager.url for manager in (await self.ask("/api/v1/alertmanagers", _Alertmanagers)).active]
+
+    async def scrape_pools(self) -> list[str]:
+        """The names of all scrape configurations, also of those in which nothing was discovered."""
+        return (await self.ask("/api/v1/scrape_pools", _Pools)).scrape_pools
+
+    async def runtime_info(self) -> RuntimeInfo:
+        """When it started, and whether its configuration could be loaded."""
+        return await self.ask("/api/v1/status/runtimeinfo", RuntimeInfo)
+
+    async def build_info(self) -> BuildInfo:
+        """What answers, and its version."""
+        return await self.ask("/api/v1/status/buildinfo", BuildInfo)
+
     async def ask(self, path: str, answer: type[T], params: Mapping[str, str] | None = None) -> T:
         """The `data` of the reply to GET `path`, decoded into `answer`."""
         # A reply that is not 200 explains itself in the body: bad expression, timed out, too many samples.
-        reply = await self._http.get(path, params=params, expect=(200, 400, 422, 503))
+        reply = await self._http.get(path, params=params, expect=(200, 400, 404, 422, 503))
+        if reply.status == 404:
+            raise Cannot(
+                f"{reply.where} answered 404: this server has no such API, or the address lacks a path prefix."
+            )
         decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
             raise Cannot(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
@@ -206,9 +264,12 @@ class Prometheus(Client[PrometheusSettings]):
     async def _fetch_metadata(self) -> dict[str, list[Metadata]]:
         return await self.ask("/api/v1/metadata", dict[str, list[Metadata]])
 
+    async def _fetch_configuration(self) -> str:
+        return (await self.ask("/api/v1/status/config", _Yaml)).yaml
+
     async def close(self) -> None:
         """Stop what is being fetched and close the connections."""
-        for shared in (self._rules, self._targets, self._metadata):
+        for shared in (self._rules, self._targets, self._metadata, self._configuration):
             await shared.close()
         await self._http.close()
 

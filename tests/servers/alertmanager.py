@@ -1,7 +1,7 @@
 """Alertmanager 0.25 and a newer one, from Debian."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.packages import debian
 from tests.servers.process import LOOPBACK, Server, answers, call, free_port
-from tests.servers.prometheus import OLD
+from tests.servers.prometheus import NEW, OLD
 
 Json = dict[str, Any]
 
@@ -39,13 +39,23 @@ def _program(directory: Path, release: str) -> Path:
 
 
 class Alertmanager(Server):
-    """One Alertmanager; without ``configuration`` it routes everything to a receiver that does nothing."""
+    """One Alertmanager; without ``configuration`` it routes everything to a receiver that does nothing.
+
+    ``prefix`` (such as ``/am``) is the path that it serves under. ``joins`` makes it a member of the cluster of these others.
+    """
 
     def __init__(
-        self, directory: Path, configuration: Mapping[str, object] | None = None, *, release: str = OLD
+        self,
+        directory: Path,
+        configuration: Mapping[str, object] | None = None,
+        *,
+        release: str = OLD,
+        prefix: str = "",
+        joins: Sequence["Alertmanager"] | None = None,
     ) -> None:
         self.port = free_port()
-        self.url = f"http://{LOOPBACK}:{self.port}"
+        self.cluster_port = free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}{prefix}"
         self.configuration = directory / "alertmanager.yaml"
         self.configuration.write_text(
             json.dumps(configuration or {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]})
@@ -55,9 +65,17 @@ class Alertmanager(Server):
             f"--config.file={self.configuration}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={LOOPBACK}:{self.port}",
-            "--cluster.listen-address=",
+            f"--web.route-prefix={prefix or '/'}",
+            *self._cluster(joins),
         ]
         super().__init__("alertmanager", argv, directory=directory, ready=lambda: answers(f"{self.url}/-/ready"))
+
+    def _cluster(self, others: Sequence["Alertmanager"] | None) -> list[str]:
+        if others is None:
+            return ["--cluster.listen-address="]
+        here = f"{LOOPBACK}:{self.cluster_port}"
+        peers = [f"--cluster.peer={LOOPBACK}:{other.cluster_port}" for other in others]
+        return [f"--cluster.listen-address={here}", f"--cluster.advertise-address={here}", *peers]
 
     def configure(self, configuration: Mapping[str, object]) -> None:
         """Replace the configuration and load it; raises HTTPError when it is refused."""
@@ -66,7 +84,13 @@ class Alertmanager(Server):
 
     def alert(self, **labels: str) -> None:
         """Send an alert with these labels."""
-        call(f"{self.url}/api/v2/alerts", [{"labels": labels, "startsAt": datetime.now(UTC).isoformat()}])
+        self.send(labels)
+
+    def send(self, labels: Mapping[str, str], *, started: timedelta = timedelta(0)) -> None:
+        """Send an alert that began some time ago, and holds for five minutes unless it is sent again."""
+        now = datetime.now(UTC)
+        ends = (now + timedelta(minutes=5)).isoformat()
+        call(f"{self.url}/api/v2/alerts", [{"labels": labels, "startsAt": (now - started).isoformat(), "endsAt": ends}])
 
     def alerts(self) -> list[Json]:
         """Return the alerts that it holds."""
@@ -85,6 +109,15 @@ class Alertmanager(Server):
         }
         made: Json = call(f"{self.url}/api/v2/silences", silence)
         return str(made["silenceID"])
+
+
+@pytest.fixture(scope="session", params=[OLD, NEW], ids=["alertmanager-0.25", "alertmanager-0.33"])
+def any_alertmanager(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Alertmanager]:
+    """The old and then the new Alertmanager, which notify nobody: a test gives them the configuration that it needs."""
+    with Alertmanager(tmp_path_factory.mktemp("alertmanager"), release=request.param) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,17 @@ async def test_real_servers_are_understood(any_prometheus: Server, no_leftovers:
         assert (await client.metadata())["prometheus_build_info"][0].type == "gauge"
 
 
+async def test_what_prometheus_says_of_itself(any_prometheus: Server) -> None:
+    async with asking(any_prometheus.url) as client:
+        assert await client.scrape_pools() == ["prometheus"]
+        assert await client.alertmanagers() == []
+        info = await client.runtime_info()
+        assert info.reload_config_success
+        assert info.start_time < datetime.now(UTC)
+        assert (await client.build_info()).version.startswith(("2.42.", "3."))
+        assert "scrape_configs:" in await client.configuration()
+
+
 @pytest.mark.parametrize(
     ("expr", "told"), [("up{", "parse error"), ("up[5m]", "evaluates to a matrix"), ("'a'", "evaluates to a string")]
 )
@@ -82,6 +93,7 @@ async def test_an_expression_that_gives_no_vector_is_told(prometheus: Server, ex
         ({"status": "success"}, 401, "the credentials were not accepted"),
         ({"status": "success"}, 403, "the credentials have no right to it"),
         ({"status": "success"}, 429, "too many requests"),
+        (b"404 page not found", 404, "this server has no such API, or the address lacks a path prefix."),
         (b"bad gateway", 502, "answered 502 with an error"),
     ],
 )
