@@ -79,6 +79,16 @@ class Job:
             return self.name
         return f"{self.section}/{self.target}" if self.target else self.section
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The rights and settings that its items need as it is configured, without those for options that are not set."""
+        declared = self.collector.items()
+        return tuple(need for name in self.items for need in declared[name].needs if self._applies(need))
+
+    def _applies(self, need: str) -> bool:
+        option = getattr(need, "option", "")
+        return not option or any(getattr(options, option, None) for options in (self.target_settings, self.settings))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -15,6 +15,7 @@ import msgspec
 from pydantic import Field
 
 from collectors.clients.kubernetes_api import Api, Forbidden, Gone, NotFound, Reply, TooLarge
+from collectors.clients.kubernetes_rights import Right, roles
 from collectors.clients.shared import Shared
 from exporter.collector import Cannot, Client
 from exporter.options import Duration, Options, Size
@@ -235,7 +236,7 @@ class Kubernetes(Client[KubernetesSettings]):
 
     def _demand(self, verb: str, kind: Kind[Any], namespace: str | None, name: str = "") -> None:
         """Raise NotAllowed when the account may not do this. The API server itself is asked, once in a while."""
-        key = verb, str(kind), namespace
+        key = verb, f"{kind}/{name}", namespace
         allowed, until = self._rights.get(key, (False, datetime.min.replace(tzinfo=UTC)))
         if until < datetime.now(UTC):
             allowed = self._review(verb, kind, namespace, name)
@@ -263,6 +264,11 @@ class Kubernetes(Client[KubernetesSettings]):
     def _denied(verb: str, kind: Kind[Any], namespace: str | None) -> NotAllowed:
         where = f" in {namespace}" if namespace else " in all namespaces" if kind.namespaced else ""
         return NotAllowed(f"The exporter cannot {verb} {kind}{where}: its account has no right to it.")
+
+    @classmethod
+    def roles(cls, settings: KubernetesSettings, needs: Iterable[str]) -> Sequence[dict[str, Any]]:
+        """The least roles for a configuration, as manifests: of what its items need, the rights in a cluster."""
+        return roles((need for need in needs if isinstance(need, Right)), settings.namespaces, watch=False)
 
     async def close(self) -> None:
         """Stop what is being read and close the connections."""

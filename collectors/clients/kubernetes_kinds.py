@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from collectors.clients import kubernetes_objects as objects
 from collectors.clients.kubernetes import Kind
 from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem
@@ -36,7 +34,6 @@ __all__ = [
     "SERVICES",
     "STATEFUL_SETS",
     "VERTICAL_POD_AUTOSCALERS",
-    "may_list",
 ]
 
 NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
@@ -97,12 +94,3 @@ OTHER_NETWORK_POLICIES: tuple[Kind[objects.Named], ...] = (
     Kind("baselineadminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
 )
 """Network policies of other makers, whose meaning is not judged: only whether there are any."""
-
-
-def may_list(*kinds: Kind[Any], option: str = "") -> str:
-    """The right to list these kinds, as items name it in `needs`; with `option`, where that option is set.
-
-    `list nodes`, ``with `pods`: list pods, deployments.apps``: the role that a configuration needs is made of these.
-    """
-    condition = f"with `{option}`: " if option else ""
-    return f"{condition}list {', '.join(map(str, kinds))}"

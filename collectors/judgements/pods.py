@@ -19,8 +19,8 @@ from collectors.clients.kubernetes_kinds import (
     PODS,
     REPLICA_SETS,
     STATEFUL_SETS,
-    may_list,
 )
+from collectors.clients.kubernetes_rights import may_list
 from collectors.judgements.parts import worst_of
 from collectors.judgements.workloads import (
     SCHEDULE_FACTOR,

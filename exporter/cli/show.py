@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Sections, configuration_errors, known, load, say
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say
 
 if TYPE_CHECKING:
     from exporter.catalogue import Entry
+    from exporter.config import Loaded
 
 __all__ = ["check_config", "list_items"]
 
@@ -28,10 +29,16 @@ class ListFormat(StrEnum):
 def list_items(
     section: Sections = None,
     form: Annotated[ListFormat, typer.Option("--format", "-f", help="How it is written.")] = ListFormat.TABLE,
+    rbac: Annotated[
+        bool, typer.Option("--rbac", help="Print the least Kubernetes roles for the configuration instead.")
+    ] = False,
+    config_file: ConfigFile = None,
 ) -> int:
     """Show every line that can be verified and what it needs; of sections that are named, also the rights to give."""
     from exporter.catalogue import Catalogue
 
+    if rbac:
+        return _print_roles(load(config_file), section)
     with configuration_errors():
         catalogue = Catalogue.load()
     chosen = known(section, catalogue.sections)
@@ -43,6 +50,22 @@ def list_items(
     for name in catalogue.sections:
         if name in chosen and (collector := catalogue.collectors.get(name)) and collector.rights:
             say(f"\nRights for section {name}:\n\n{collector.rights.strip()}")
+    return ExitCode.OK
+
+
+def _print_roles(loaded: Loaded, sections: Sequence[str] | None) -> int:
+    """Print the roles that the configured items of these sections need in a cluster, as YAML."""
+    import yaml
+
+    if "kubernetes" not in loaded.clients:
+        raise Refused("clients.kubernetes is not configured, so nothing is asked of a cluster.")
+    chosen = known(sections, loaded.catalogue.sections)
+    client, settings = loaded.clients["kubernetes"]
+    needs = [need for job in loaded.plan.jobs if not chosen or job.section in chosen for need in job.needs]
+    roles = cast("Any", client).roles(settings, needs)
+    if not roles:
+        raise Refused("Nothing that is configured needs a right in the cluster.")
+    sys.stdout.write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
     return ExitCode.OK
 
 

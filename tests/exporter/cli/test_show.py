@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporter.catalogue import Catalogue
 from exporter.cli import show
@@ -72,3 +73,40 @@ def test_config_check_of_nothing(run: Run) -> None:
 
 def test_list_format_is_one_of_two() -> None:
     assert [form.value for form in show.ListFormat] == ["table", "json"]
+
+
+CLUSTER = """\
+clients:
+  kubernetes: {namespaces: [shop]}
+sections:
+  redis:
+    targets:
+      - {name: plain, nodes: ["127.0.0.1:6379"], data_volume: /data}
+      - {name: cache, nodes: ["127.0.0.1:6379"], data_volume: /data, pods: {namespace: shop, selector: app=cache}}
+"""
+
+
+def test_the_roles_that_a_configuration_needs_are_printed(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "checklist.yaml"
+    file.write_text(CLUSTER)
+    (role,) = yaml.safe_load_all(run("list", "--rbac", "--config.file", str(file)).out)
+    assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "shop")
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["pods"], ["list"]),
+        (["daemonsets", "deployments", "replicasets", "statefulsets"], ["list"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (CLUSTER.replace(", pods: {namespace: shop, selector: app=cache}", ""), "needs a right in the cluster"),
+        ("sections: {}", "clients.kubernetes is not configured"),
+    ],
+)
+def test_there_may_be_no_roles_to_print(run: Run, tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "checklist.yaml"
+    file.write_text(text)
+    ended = run("list", "--rbac", "--config.file", str(file))
+    assert (ended.code, ended.out) == (3, "")
+    assert told in ended.err
