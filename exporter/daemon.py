@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,17 @@ class ServeOptions:
     web_config_file: Path | None = None
     web: Options = field(default_factory=Options)
 
+    def external_url(self, scheme: str = "http") -> str:
+        """Where people reach the pages, without a slash at its end: as configured, else by the first address listened on.
+
+        An address of every interface stands for this machine's name, as in Prometheus.
+        """
+        if self.web.external_url:
+            return self.web.external_url.rstrip("/")
+        host, _, port = self.listen_addresses[0].rpartition(":")
+        anywhere = host in ("", "0.0.0.0", "[::]")  # noqa: S104  # read, not listened on
+        return f"{scheme}://{socket.gethostname() if anywhere else host}:{port}{self.web.base}"
+
 
 async def serve(options: ServeOptions) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -70,6 +82,7 @@ async def serve(options: ServeOptions) -> None:
         access=access.current,
     )
     tls = (lambda: access.current().tls) if access.tls else None
+    health.external_url = options.external_url("https" if tls else "http")
     try:
         daemon.start()
         await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ class Health:
     """One instance per process. The daemon changes the fields, the others only read them.
 
     `lag` is how many seconds the scheduler ran behind when it last ticked. `stuck_runs` are the ids of jobs whose run
-    outlived its deadline. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
+    outlived its deadline. `external_url` is where people reach the pages. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
     once the first configuration is loaded.
     """
 
@@ -30,6 +30,7 @@ class Health:
     reload_success_at: datetime | None = None
     history_error: str | None = None
     render_error: str | None = None
+    external_url: str = ""
     python: str = field(default_factory=platform.python_version)
 
     def troubles(self, now: datetime, tick_limit: float = 30.0) -> list[str]:

@@ -220,6 +220,8 @@ def health_families(health: Health) -> Iterator[Metric]:
     )
     build = {"version": health.version, "revision": health.revision, "python_version": health.python}
     yield InfoMetricFamily("checklist_exporter_build", "Version of the exporter that is running.", value=build)
+    web = {"external_url": health.external_url}
+    yield InfoMetricFamily("checklist_exporter_web", "Where people reach the exporter's pages.", value=web)
 
 
 class ChecklistCollector(Collector):

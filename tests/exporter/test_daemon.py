@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import urllib.error
@@ -19,6 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
+from exporter.daemon import ServeOptions
+from exporter.web import Options
 from tests.servers.process import Server, free_port, wait_until
 
 CONFIG = """
@@ -91,10 +94,24 @@ def exporting(folder: Path, **options: Any) -> Iterator[Exporter]:
 LAUNCH = '{item="launch_window_confirmed",section="final_checklist"}'
 
 
+@pytest.mark.parametrize(
+    ("options", "scheme", "url"),
+    [
+        (ServeOptions(), "http", f"http://{socket.gethostname()}:9876"),
+        (ServeOptions(listen_addresses=("[::1]:80", ":90")), "https", "https://[::1]:80"),
+        (ServeOptions(listen_addresses=("sre:80",), web=Options(route_prefix="/p")), "http", "http://sre:80/p"),
+        (ServeOptions(web=Options(external_url="https://sre.example.com/p/")), "http", "https://sre.example.com/p"),
+    ],
+)
+def test_where_people_reach_the_pages(options: ServeOptions, scheme: str, url: str) -> None:
+    assert options.external_url(scheme) == url
+
+
 def test_every_line_has_its_series_from_the_first_scrape(tmp_path: Path) -> None:
     with exporting(tmp_path) as exporter:
         text = exporter.get("/metrics")
         assert len(re.findall(r"^checklist_item_ok\{", text, re.MULTILINE)) == 205
+        assert f'checklist_exporter_web_info{{external_url="http://127.0.0.1:{exporter.port}"}} 1.0' in text
         document = json.loads(exporter.get("/api/v1/items"))
         assert (document["environment"], len(document["items"])) == ("staging", 205)
 

@@ -207,6 +207,7 @@ async def test_health_is_what_the_daemon_filled_in() -> None:
         reload_successful=False,
         reload_success_at=NOON,
         history_error="The disk is full.",
+        external_url="https://checklist.example.com",
     )
     made = CollectorRegistry()
     made.register(HealthCollector(health))
@@ -221,9 +222,11 @@ async def test_health_is_what_the_daemon_filled_in() -> None:
         "checklist_exporter_config_last_reload_successful": 0.0,
         "checklist_exporter_config_last_reload_success_timestamp_seconds": NOON.timestamp(),
         "checklist_exporter_build_info": 1.0,
+        "checklist_exporter_web_info": 1.0,
     }
     assert 'revision="abc"' in text
     assert 'version="1.2.3"' in text
+    assert 'checklist_exporter_web_info{external_url="https://checklist.example.com"} 1.0' in text
 
 
 def test_what_has_not_happened_yet_has_no_sample() -> None:
