@@ -37,8 +37,9 @@ servers: .venv/dev ## Download and build every server that the tests can use (ta
 benchmark: .venv/dev ## Print ratios of speed and memory
 	$(BIN)/pytest -m benchmark -p no:randomly -s tests/benchmarks $(PYTEST_ARGS)
 
-docs: .venv/dev ## Generate the reference documentation
+docs: .venv/dev ## Generate the reference documentation and what is made of the rules
 	$(BIN)/python -m exporter.reference docs
+	$(BIN)/python -m alerts
 
 lock: ## Pin the requirements anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: install it, or give its path as UV=…" >&2; exit 1; }

@@ -14,8 +14,8 @@ class Health:
     """One instance per process. The daemon changes the fields, the others only read them.
 
     `lag` is how many seconds the scheduler ran behind when it last ticked. `stuck_runs` are the ids of jobs whose run
-    outlived its deadline. `external_url` is where people reach the pages. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
-    once the first configuration is loaded.
+    outlived its deadline. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
+    once the first configuration is loaded. `external_url` is where people reach the pages.
     """
 
     version: str

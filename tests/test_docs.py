@@ -26,7 +26,9 @@ def test_every_configuration_shown_can_be_loaded(page: Path, tmp_path: Path) -> 
         assert load(file, environ=VARIABLES).plan.jobs
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.stem
+)
 def test_every_file_linked_is_there(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name} links {link}"

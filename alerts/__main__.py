@@ -1,0 +1,5 @@
+"""`python -m alerts`."""
+
+from alerts import main
+
+main()

@@ -1,0 +1,547 @@
+"""The alerts fire when they should, not when they should not, and end: each on both generations of Prometheus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.alerts.scenarios import (
+    DAY,
+    POD_0,
+    POD_1,
+    URL,
+    Alert,
+    Scenario,
+    declared,
+    exporter,
+    line,
+    play,
+    series,
+    steps,
+    target,
+)
+from tests.servers.prometheus import NEW, OLD
+
+ITEM = f"{URL}/items/redis/pods_healthy"
+SECTION = f"{URL}/?section=redis#lines"
+LINE = {"section": "redis", "item": "pods_healthy", "title": "Pods are healthy", "team": "storage"}
+SWITCH = Alert({"job": "", "severity": "info"}, declared()["ChecklistDeadMansSwitch"]["annotations"]["description"])
+
+
+def down(where: str = "job checklist-exporter", **labels: str) -> Alert:
+    text = f"No target of {where} has answered Prometheus. What breaks now is not noticed."
+    return Alert({"severity": "critical", **labels}, text)
+
+
+def stalled(age: str) -> Alert:
+    text = f"The scheduler of checklist-exporter last looked for due runs {age} ago (limit 2m). "
+    return Alert({"severity": "critical"}, text + "What it exports is what it saw then.")
+
+
+MISSING = Alert(
+    {"severity": "warning"},
+    "checklist-exporter has 2 lines, and Prometheus knows fewer: look for relabelling or a sample limit that drops "
+    "checklist_item_info.",
+)
+RELOAD = Alert({"severity": "warning"}, declared()["ChecklistConfigReloadFailed"]["annotations"]["description"])
+RELOAD = Alert(RELOAD.labels, RELOAD.description.replace("{{ $labels.job }}", "checklist-exporter"))
+HISTORY = Alert({"severity": "warning"}, declared()["ChecklistHistoryNotKept"]["annotations"]["description"])
+HISTORY = Alert(HISTORY.labels, HISTORY.description.replace("{{ $labels.job }}", "checklist-exporter"))
+
+
+def regressed(
+    minute: int, seen: str = "failed", severity: str = "critical", more: str = "", page: str = ITEM, **labels: str
+) -> Alert:
+    when = f"1970-01-01 {minute // 60:02}:{minute % 60:02}:00 +0000 UTC"
+    text = f"“Pods are healthy” (redis/pods_healthy) is {seen}; it was last seen to be true on {when}.{more}"
+    return Alert({**LINE, "severity": severity, "item_severity": severity, "mode": "probe", **labels}, text, page)
+
+
+def unseen(count: int, severity: str, on: str = "", **labels: str) -> Alert:
+    text = (
+        f"{count} lines of redis that were true cannot be seen{on}: what is looked at is unreachable, or refuses the exporter. "
+        "They may be true or not."
+    )
+    return Alert({"section": "redis", "severity": severity, **labels}, text, SECTION)
+
+
+def in_section(severity: str, text: str) -> Alert:
+    return Alert({"section": "redis", "severity": severity}, text, SECTION)
+
+
+def not_evaluated(count: int) -> Alert:
+    return in_section(
+        "warning",
+        f"{count} lines of redis should have been verified since, and were not: runs hang, or take longer than their interval.",
+    )
+
+
+def below(share: str, objective: str) -> Alert:
+    return in_section(
+        "warning",
+        f"On the average of six hours {share} of the lines of redis were true (objective {objective}); "
+        "waived lines are not counted.",
+    )
+
+
+def evidence(text: str) -> Alert:
+    labels = {**LINE, "severity": "warning", "item_severity": "critical", "mode": "evidence"}
+    return Alert(labels, f"The evidence for “Pods are healthy” (redis/pods_healthy) {text}", ITEM)
+
+
+def of_item(severity: str, text: str) -> Alert:
+    return Alert({"section": "redis", "item": "pods_healthy", "severity": severity}, text, ITEM)
+
+
+def errors(share: str) -> Alert:
+    return in_section(
+        "warning",
+        f"{share} of the verifications of redis within half an hour ended in an error (limit 50%): "
+        "something is unreachable, refuses the exporter, or is configured wrongly.",
+    )
+
+
+OK_THEN_FAILED = line(("ok", 10), ("failed", 20), ("ok", 40))
+NAMES = {"section": "redis", "item": "pods_healthy"}
+
+
+def several(
+    *statuses: tuple[str, int], severity: str = "critical", count: int = 3, **options: object
+) -> dict[str, str]:
+    """Lines of one section that share their fate."""
+    found: dict[str, str] = {}
+    for number in range(count):
+        found |= line(*statuses, item=f"line_{number}", item_severity=severity, **options)  # type: ignore[arg-type]
+    return found
+
+
+SCENARIOS: dict[str, Scenario] = {
+    # The chain itself
+    "the switch is always on": Scenario([], "ChecklistDeadMansSwitch", {0: [SWITCH], 60: [SWITCH]}),
+    # The exporter
+    "the exporter goes down and comes back": Scenario(
+        [series("up", steps((1, 10), (0, 10), (1, 30)))],
+        "ChecklistExporterDown",
+        {9: [], 14: [], 16: [down()], 19: [down()], 27: []},
+    ),
+    "there is no exporter at all": Scenario([], "ChecklistExporterDown", {4: [], 5: [down()]}),
+    "the exporter vanishes from discovery": Scenario(
+        [series("up", "1+0x9 stale _x30")], "ChecklistExporterDown", {14: [], 16: [down()]}
+    ),
+    "one of two replicas is enough": Scenario(
+        [series("up", steps((1, 10), (0, 50)), POD_0), series("up", steps((1, 60)), POD_1)],
+        "ChecklistExporterDown",
+        {30: [], 59: []},
+    ),
+    "both replicas are down": Scenario(
+        [series("up", steps((1, 10), (0, 50)), pod) for pod in (POD_0, POD_1)],
+        "ChecklistExporterDown",
+        {30: [down("job checklist-exporter in namespace sre", namespace="sre")]},
+    ),
+    "a restart of the exporter is no outage": Scenario(
+        [series("up", steps((1, 10), (0, 3), (1, 30)))], "ChecklistExporterDown", {13: [], 20: []}
+    ),
+    "the scheduler stalls and goes on": Scenario(
+        [series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x10 1260+60x20")],
+        "ChecklistSchedulerStalled",
+        {10: [], 14: [], 17: [stalled("7m 0s")], 25: []},
+    ),
+    "the scheduler of one replica is enough": Scenario(
+        [
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+0x60", POD_0),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x60", POD_1),
+        ],
+        "ChecklistSchedulerStalled",
+        {30: []},
+    ),
+    "a line does not arrive": Scenario(
+        [series("checklist_items_configured", steps((2, 60))), line(("ok", 60)), line(("ok", 20), item="later"),
+         series("checklist_item_info", "1+0x19 stale _x20 1+0x20", section="redis", item="later")],
+        "ChecklistItemsMissing",
+        {19: [], 30: [], 37: [MISSING], 45: []},
+    ),
+    "no line arrives": Scenario(
+        [series("checklist_items_configured", steps((2, 60)))], "ChecklistItemsMissing", {9: [], 10: [MISSING]}
+    ),
+    "all lines of two replicas arrive": Scenario(
+        [
+            part
+            for pod in (POD_0, POD_1)
+            for part in (
+                series("checklist_items_configured", steps((2, 60)), pod),
+                several(("ok", 60), count=2, where=pod),
+            )
+        ],
+        "ChecklistItemsMissing",
+        {30: []},
+    ),
+    "replicas of two configurations": Scenario(
+        [
+            series("checklist_items_configured", steps((1, 60)), POD_0),
+            series("checklist_items_configured", steps((1, 60)), POD_1),
+            line(("ok", 60), where=POD_0),
+            line(("ok", 60), where=POD_1, title="Another title", item_severity="warning"),
+        ],
+        "ChecklistItemsMissing",
+        {30: []},
+    ),
+    "a reload fails and is mended": Scenario(
+        [series("checklist_exporter_config_last_reload_successful", steps((1, 10), (0, 20), (1, 20)))],
+        "ChecklistConfigReloadFailed",
+        {9: [], 14: [], 15: [RELOAD], 30: []},
+    ),
+    "history cannot be written and can again": Scenario(
+        [series("checklist_exporter_history_ok", steps((1, 10), (0, 30), (1, 20)))],
+        "ChecklistHistoryNotKept",
+        {9: [], 24: [], 25: [HISTORY], 40: []},
+    ),
+    # Lines that regress
+    "a line regresses and is mended": Scenario(
+        [exporter(70), OK_THEN_FAILED],
+        "ChecklistItemRegressed",
+        {9: [], 14: [], 15: [regressed(10)], 29: [regressed(10)], 38: [regressed(10)], 41: []},
+    ),
+    "a line that is close to its limit is true": Scenario(
+        [exporter(60), line(("ok", 10), ("warning", 50))], "ChecklistItemRegressed", {30: []}
+    ),
+    "a regression does not end by itself": Scenario(
+        [exporter(2 * DAY), line(("ok", 10), ("failed", 2 * DAY - 10))],
+        "ChecklistItemRegressed",
+        {2 * DAY - 1: [regressed(10)]},
+    ),
+    "a line of less weight has its severity": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50), item_severity="warning")],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, severity="warning")]},
+    ),
+    "a line of little weight has its severity": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50), item_severity="info")],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, severity="info")]},
+    ),
+    "what was seen is told": Scenario(
+        [
+            exporter(60),
+            line(("ok", 10), ("failed", 50)),
+            series("checklist_item_target_ok", steps((1, 60)), **NAMES, target="cache"),
+            series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="queue"),
+            series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="sessions"),
+            series("checklist_item_measurement", steps((312e6, 60)), **NAMES, measurement="lag_bytes"),
+        ],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, "failed on queue, sessions", more=" lag_bytes is 312M.")]},
+    ),
+    "without the exporter's address there is no link": Scenario(
+        [line(("ok", 10), ("failed", 50))], "ChecklistItemRegressed", {30: [regressed(10, page="")]}
+    ),
+    "a line that was never true is no regression": Scenario(
+        [exporter(60), line(("unknown", 30), ("failed", 30))], "ChecklistItemRegressed", {59: []}
+    ),
+    "a waived line is no regression, until the waiver ends": Scenario(
+        [exporter(60), line(("ok", 10), ("waived", 20), ("failed", 30))],
+        "ChecklistItemRegressed",
+        {29: [], 36: [regressed(10)]},
+    ),
+    "a restart that keeps its state is no regression": Scenario(
+        [
+            exporter(60),
+            {
+                name: " ".join(["1+0x9 stale _ _", steps((float("_ok{" in name or 'status="ok"' in name), 50))])
+                for name in line(("ok", 60))
+                if "timestamp" not in name and "info" not in name
+            },
+            series("checklist_item_info", "1+0x9 stale _ _ 1+0x50", title="T", item_severity="critical", **NAMES),
+            series("checklist_item_last_ok_timestamp_seconds", "600+0x9 stale _ _ 600+0x50", **NAMES),
+        ],
+        "ChecklistItemRegressed",
+        {11: [], 20: [], 59: []},
+    ),
+    "a restart that forgets is no regression": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 8), ("ok", 42), forgets=True)],
+        "ChecklistItemRegressed",
+        {15: [], 17: [], 30: []},
+    ),
+    "a restart of one replica is no regression": Scenario(
+        [exporter(60), line(("ok", 60), where=POD_0), line(("ok", 10), ("unknown", 3), ("ok", 47), where=POD_1)],
+        "ChecklistItemRegressed",
+        {12: [], 15: [], 59: []},
+    ),
+    "replicas are told of once, without their names": Scenario(
+        [
+            part
+            for pod in (POD_0, POD_1)
+            for part in (exporter(60, pod), line(("ok", 10), ("failed", 50), where=pod))
+        ],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, namespace="sre")]},
+    ),
+    "what one replica of two sees is told": Scenario(
+        [exporter(60, POD_0), line(("ok", 60), where=POD_0), line(("ok", 10), ("failed", 50), where=POD_1)],
+        "ChecklistItemRegressed",
+        {30: [regressed(60, namespace="sre")]},
+    ),
+    "lines that follow from others are no cause": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50), mode="derived")], "ChecklistItemRegressed", {30: []}
+    ),
+    # Sections that cannot be seen
+    "an unreachable section is one alert": Scenario(
+        [
+            exporter(70),
+            several(("ok", 10), ("unknown", 20), ("ok", 40)),
+            series("checklist_item_target_ok", steps((1, 10), (0, 20), (1, 40)), **NAMES, target="cache"),
+        ],
+        "ChecklistSectionUnseen",
+        {9: [], 14: [], 15: [unseen(3, "critical", " on cache")], 41: []},
+    ),
+    "lines of an unreachable section are not told one by one": Scenario(
+        [exporter(60), several(("ok", 10), ("unknown", 50))], "ChecklistItemRegressed", {16: [], 59: []}
+    ),
+    "a line that failed before stays told": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50)), several(("ok", 20), ("unknown", 40))],
+        "ChecklistItemRegressed",
+        {59: [regressed(10)]},
+    ),
+    "an unreachable section of less weight is a ticket": Scenario(
+        [exporter(60), several(("ok", 10), ("unknown", 50), severity="warning")],
+        "ChecklistSectionUnseen",
+        {24: [], 25: [unseen(3, "warning")], 59: [unseen(3, "warning")]},
+    ),
+    "a single line that cannot be seen is told by itself": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50))],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, "unknown")]},
+    ),
+    "a single line that cannot be seen is no section": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50))], "ChecklistSectionUnseen", {59: []}
+    ),
+    "a section that was never seen is a backlog": Scenario(
+        [exporter(60), several(("unknown", 60))], "ChecklistSectionUnseen", {59: []}
+    ),
+    # Runs
+    "a line is not verified any more, and is again": Scenario(
+        [
+            exporter(90),
+            series("checklist_item_last_run_timestamp_seconds", "0+60x10 600+0x29 2400+60x50", **NAMES),
+            series("checklist_item_interval_seconds", steps((60, 90)), **NAMES),
+        ],
+        "ChecklistItemsNotEvaluated",
+        {10: [], 28: [], 29: [not_evaluated(1)], 42: []},
+    ),
+    "a line that is verified once a day": Scenario(
+        [
+            exporter(DAY),
+            series("checklist_item_last_run_timestamp_seconds", steps((60, DAY)), **NAMES),
+            series("checklist_item_interval_seconds", steps((86400, DAY)), **NAMES),
+        ],
+        "ChecklistItemsNotEvaluated",
+        {DAY - 1: []},
+    ),
+    "one replica of two verifies": Scenario(
+        [
+            series("checklist_item_last_run_timestamp_seconds", "0+0x60", POD_0, **NAMES),
+            series("checklist_item_last_run_timestamp_seconds", "0+60x60", POD_1, **NAMES),
+            *(series("checklist_item_interval_seconds", steps((60, 60)), pod, **NAMES) for pod in (POD_0, POD_1)),
+        ],
+        "ChecklistItemsNotEvaluated",
+        {59: []},
+    ),
+    "runs end in errors, and no more": Scenario(
+        [
+            exporter(120),
+            series("checklist_item_runs_total", "0+1x120", **NAMES),
+            series("checklist_item_run_errors_total", "0+0x10 1+1x49 50+0x60", **NAMES),
+        ],
+        "ChecklistCollectorErrors",
+        {10: [], 30: [], 59: [errors("100%")], 119: []},
+    ),
+    "some runs end in errors": Scenario(
+        [
+            exporter(60),
+            series("checklist_item_runs_total", "0+10x60", **NAMES),
+            series("checklist_item_run_errors_total", "0+1x60", **NAMES),
+        ],
+        "ChecklistCollectorErrors",
+        {59: []},
+    ),
+    "counters that begin anew are no errors": Scenario(
+        [
+            exporter(60),
+            series("checklist_item_runs_total", "1000+1x30 0+1x30", **NAMES),
+            series("checklist_item_run_errors_total", "0+0x60", **NAMES),
+        ],
+        "ChecklistCollectorErrors",
+        {59: []},
+    ),
+    "a line keeps changing, and stops": Scenario(
+        [exporter(180), line(*[("ok", 5), ("failed", 5)] * 6, ("ok", 120))],
+        "ChecklistItemFlapping",
+        {
+            25: [],
+            45: [of_item("info", "redis/pods_healthy changed 9 times within an hour.")],
+            179: [],
+        },
+    ),
+    "one regression is no flapping": Scenario(
+        [exporter(70), OK_THEN_FAILED], "ChecklistItemFlapping", {15: [], 40: []}
+    ),
+    # The backlog
+    "lines that were never true": Scenario(
+        [exporter(2 * DAY), several(("unknown", DAY + 30), ("ok", DAY - 30))],
+        "ChecklistItemsNeverOk",
+        {
+            DAY - 1: [],
+            DAY + 1: [in_section("info", "3 lines of redis are still to be done, or to be configured.")],
+            DAY + 40: [],
+        },
+    ),
+    "a line that regressed is no backlog": Scenario(
+        [exporter(2 * DAY), line(("ok", 10), ("failed", 2 * DAY - 10))], "ChecklistItemsNeverOk", {2 * DAY - 1: []}
+    ),
+    "a section falls below its objective and recovers": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("ok", 60), ("failed", 180), ("ok", DAY - 240)),
+            series("checklist_section_objective_ratio", steps((0.95, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {
+            59: [],
+            90: [],
+            150: [below("84.93%", "95%")],
+            DAY - 1: [],
+        },
+    ),
+    "a section that reaches its objective": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("failed", DAY)),
+            series("checklist_section_objective_ratio", steps((0.75, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {DAY - 1: []},
+    ),
+    "waived lines do not count": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("waived", DAY)),
+            series("checklist_section_objective_ratio", steps((1, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {DAY - 1: []},
+    ),
+    "a section of which nothing was ever true is a backlog": Scenario(
+        [
+            exporter(DAY),
+            line(("unknown", DAY)),
+            series("checklist_section_objective_ratio", steps((1, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {DAY - 1: []},
+    ),
+    # What ends
+    "evidence is about to end, and is renewed": Scenario(
+        [
+            exporter(3 * DAY),
+            line(("ok", 3 * DAY), mode="evidence"),
+            series(
+                "checklist_item_evidence_expiry_timestamp_seconds",
+                steps((15 * 86400, 2 * DAY), (90 * 86400, DAY)),
+                **NAMES,
+            ),
+        ],
+        "ChecklistEvidenceExpiring",
+        {DAY - 1: [], DAY + 60: [], DAY + 61: [evidence("ends in 13d 22h 59m 0s; "
+            "without a new record the line is no longer true then.")],
+         3 * DAY - 1: []},
+    ),
+    "evidence ends, and is renewed": Scenario(
+        [
+            exporter(120),
+            line(("ok", 30), ("failed", 30), ("ok", 60), mode="evidence"),
+            series("checklist_item_evidence_expiry_timestamp_seconds", steps((1800, 60), (86400, 60)), **NAMES),
+        ],
+        "ChecklistEvidenceExpired",
+        {29: [], 34: [], 35: [evidence("ended 5m 0s ago, so the line is not true.")], 60: []},
+    ),
+    "evidence that ended is told once": Scenario(
+        [
+            exporter(120),
+            line(("ok", 30), ("failed", 90), mode="evidence"),
+            series("checklist_item_evidence_expiry_timestamp_seconds", steps((1800, 120)), **NAMES),
+        ],
+        "ChecklistItemRegressed",
+        {119: []},
+    ),
+    "evidence that is contradicted is a regression": Scenario(
+        [
+            exporter(120),
+            line(("ok", 30), ("failed", 90), mode="evidence"),
+            series("checklist_item_evidence_expiry_timestamp_seconds", steps((86400, 120)), **NAMES),
+        ],
+        "ChecklistItemRegressed",
+        {119: [regressed(30, mode="evidence")]},
+    ),
+    "evidence that ended, with a waiver": Scenario(
+        [
+            exporter(120),
+            line(("ok", 30), ("waived", 90), mode="evidence"),
+            series("checklist_item_evidence_expiry_timestamp_seconds", steps((1800, 120)), **NAMES),
+        ],
+        "ChecklistEvidenceExpired",
+        {119: []},
+    ),
+    "a waiver is about to end, and is prolonged": Scenario(
+        [
+            exporter(3 * DAY),
+            series("checklist_item_waiver_expiry_timestamp_seconds", steps((15 * 86400, 2 * DAY), (90 * 86400, DAY)), **NAMES),
+        ],
+        "ChecklistWaiverExpiring",
+        {
+            DAY - 1: [],
+            DAY + 61: [of_item("warning", "The waiver of redis/pods_healthy ends in 13d 22h 59m 0s; "
+            "then the line counts as what it is.")],
+            3 * DAY - 1: [],
+        },
+    ),
+    "a waiver ends, and is taken away": Scenario(
+        [
+            exporter(120),
+            series("checklist_item_waiver_expiry_timestamp_seconds", "1800+0x59 stale", **NAMES),
+        ],
+        "ChecklistWaiverExpired",
+        {
+            34: [],
+            35: [
+                of_item(
+                    "warning",
+                    "The waiver of redis/pods_healthy ended 5m 0s ago. The line counts as what it is, and the exporter does "
+                    "not start again with this configuration.",
+                )
+            ],
+            61: [],
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_alert(name: str, release: str, tmp_path: Path) -> None:
+    play(SCENARIOS[name], release, tmp_path)
+
+
+def test_every_alert_is_seen_to_fire_not_to_fire_and_to_end() -> None:
+    fires = {scenario.alert for scenario in SCENARIOS.values() if any(scenario.at.values())}
+    rests = {scenario.alert for scenario in SCENARIOS.values() if not all(scenario.at.values())}
+    ends = {s.alert for s in SCENARIOS.values() if any(s.at.values()) and not list(s.at.values())[-1]}
+    assert fires == declared().keys()
+    assert rests == ends == declared().keys() - {"ChecklistDeadMansSwitch"}
+
+
+def test_targets_of_the_scenarios_are_what_prometheus_adds() -> None:
+    assert target().keys() == {"job", "instance"}
+    assert POD_0.keys() == {"job", "instance", "namespace", "pod", "container", "endpoint", "service"}
