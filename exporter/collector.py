@@ -264,8 +264,9 @@ class Client(Generic[T]):
 class Context:
     """What a run may use besides its settings.
 
-    `memory` is the target's own and outlives the run (for deltas between two looks); `view` reads the present
-    state of every item (for derived items).
+    `memory` is the target's own and outlives the run (for deltas between two looks); `recall` gives what was last measured of
+    one of the section's items on the target, however long ago, and is None where nothing outlives the process; `view` reads
+    the present state of every item (for derived items).
     """
 
     environment: str
@@ -275,6 +276,7 @@ class Context:
     threads: Threads
     clients: Mapping[str, Client[Any]] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    recall: Callable[[str], Mapping[str, float]] | None = None
     view: Callable[[], Iterable[ItemView]] = tuple
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +77,10 @@ class Engine:
 
     def _context(self, job: Job) -> Context:
         _, memory = self._memories.setdefault(job.id, (job, {}))
+
+        def recall(item: str) -> Mapping[str, float]:
+            return self.state.measured(job.section, item, job.target)
+
         return Context(
             environment=self.loaded.plan.environment,
             release=self.loaded.plan.release,
@@ -85,6 +89,7 @@ class Engine:
             threads=self._threads,
             clients=self._clients,
             memory=memory,
+            recall=recall if self.history.lasts else None,
             view=self.state.views,
         )
 

@@ -63,6 +63,11 @@ class History:
         self._pruned_at: datetime | None = None
         self.trouble: str | None = None
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives the process."""
+        return self._path is not None
+
     # -- opening
 
     def _connect(self) -> sqlite3.Connection:

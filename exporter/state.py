@@ -370,6 +370,12 @@ class State:
         entry = self._entries.get((section, item))
         return self._view(entry, self._now()) if entry else None
 
+    def measured(self, section: str, item: str, target: str) -> Mapping[str, float]:
+        """What was last measured of an item on a target, however long ago; nothing where it never was."""
+        entry = self._entries.get((section, item))
+        seen = entry.observations.get(target) if entry else None
+        return seen.result.measurements if seen else {}
+
     def changed(self, known: int) -> list[ItemView]:
         """The items that changed since `version` was `known`, as of now. Costs what has changed, not what exists."""
         now = self._now()

@@ -22,6 +22,7 @@ def make_context(
     now: Callable[[], datetime] = utc_now,
     clients: Mapping[str, Client[Any]] | None = None,
     memory: dict[str, Any] | None = None,
+    recall: Callable[[str], Mapping[str, float]] | None = None,
     view: Callable[[], tuple[ItemView, ...]] = tuple,
 ) -> Context:
     """A context like the daemon's; without evidence unless given."""
@@ -33,6 +34,7 @@ def make_context(
         threads=Threads(),
         clients=clients or {},
         memory=memory if memory is not None else {},
+        recall=recall,
         view=view,
     )
 

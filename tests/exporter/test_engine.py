@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from exporter.collector import (
@@ -23,6 +25,7 @@ from exporter.collector import (
 )
 from exporter.config import Loaded, load_default
 from exporter.engine import Engine, check
+from exporter.history import History
 from exporter.plan import Job, PlannedItem
 
 order: list[str] = []
@@ -52,6 +55,17 @@ class Deriving(Collector[SectionSettings, NoTarget]):
         order.append("derives")
         seen = [view for view in self.context.view() if view.planned.item == "compares"]
         return ok("All ok.") if all(view.status.is_ok for view in seen) else unknown("Not all ok.")
+
+
+class Recalling(Collector[SectionSettings, NoTarget]):
+    """Recalling."""
+
+    @item("Counts", severity=CRITICAL)
+    async def counts(self) -> Result:
+        """Counts its looks, where something outlives the process."""
+        if self.context.recall is None:
+            return unknown("Nothing outlives the process.")
+        return ok("Seen.", looks=self.context.recall("counts").get("looks", 0) + 1)
 
 
 class Closing(Client[Options]):
@@ -113,3 +127,25 @@ async def test_a_new_configuration_closes_only_what_changed() -> None:
     assert engine.state.view("remembering", "compares") is None
     await engine.close()
     assert Closing.closed == 1
+
+
+async def test_what_was_measured_is_recalled_after_a_restart_however_late(tmp_path: Path) -> None:
+    configured = loaded(Recalling)
+    for looks in (1, 2):  # a day apart: a result that old counts for nothing else
+        now = partial(datetime, 2026, 11, looks, tzinfo=UTC)
+        engine = Engine(configured, history=History(tmp_path / "history.db", now=now), now=now)
+        await engine.run(configured.plan.jobs[0])
+        view = engine.state.view("recalling", "counts")
+        assert view is not None
+        assert view.measurements == {"looks": looks}
+        assert engine.state.measured("recalling", "nothing", "") == {}
+        await engine.close()
+
+
+async def test_without_a_file_nothing_is_recalled() -> None:
+    engine = Engine(loaded(Recalling))
+    await engine.run(engine.loaded.plan.jobs[0])
+    view = engine.state.view("recalling", "counts")
+    assert view is not None
+    assert view.summary == "Nothing outlives the process."
+    await engine.close()
