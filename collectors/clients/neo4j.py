@@ -55,7 +55,7 @@ _LET_IN = ("Neo.ClientError.Database.", "Neo.ClientError.Statement.", "Neo.Trans
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who asks, over which transport, and how long one request may take. Without a user the scheme is `none`."""
+    """Who asks, over which transport, and how long all requests of a connection may take. Without a user the scheme is `none`."""
 
     username: str | None
     password: Secret | None
@@ -72,12 +72,19 @@ class Login:
 
 
 class Connection:
-    """Requests to the server at `address`; the first one connects."""
+    """Requests to the server at `address`, which has `timeout` for all of them; the first one connects."""
 
     def __init__(self, driver: AsyncDriver, address: str, timeout: timedelta) -> None:
         self._driver = driver
         self.address = address
         self._timeout = timeout
+        self._deadline: float | None = None
+
+    def _ends(self) -> float:
+        """When the time is over, by the loop's clock; it began with the first request."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._timeout.total_seconds()
+        return self._deadline
 
     async def rows(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
         """What a statement gives on a database (the user's home one by default). Raises Cannot without an answer in time."""
@@ -95,11 +102,11 @@ class Connection:
 
         try:
             async with (
-                asyncio.timeout(self._timeout.total_seconds()),
+                asyncio.timeout_at(self._ends()),
                 self._driver.session(database=database) as session,
             ):
                 result = await session.run(statement)
-                return [record.data() async for record in result]
+                return [{name: _native(value) for name, value in record.data().items()} async for record in result]
         except TimeoutError:
             limit = format_duration(self._timeout)
             raise Cannot(f"Neo4j {self.address} did not answer within {limit}.") from None
@@ -113,6 +120,13 @@ class Connection:
             LookupError,
         ):  # what the driver makes of a malformed reply
             raise Cannot(f"Neo4j {self.address} cannot be used: its reply does not follow Bolt.") from None
+
+
+def _native(value: Any) -> Any:
+    """A value of a row, with moments as Python has them."""
+    from neo4j.time import DateTime
+
+    return value.to_native() if isinstance(value, DateTime) else value
 
 
 @asynccontextmanager
@@ -131,7 +145,6 @@ async def connected(address: str, login: Login, *, routed: bool = False) -> Asyn
         connection_timeout=0.9 * seconds,
         connection_acquisition_timeout=seconds,
         max_transaction_retry_time=0,
-        notifications_min_severity="OFF",
         telemetry_disabled=True,
         user_agent="checklist-exporter",
         **({"ssl_context": login.tls.context} if login.tls else {}),

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from collectors.clients.neo4j import Connection, Entry, Login, connected, knock
 from collectors.clients.prometheus import Prometheus
 from collectors.judgements import neo4j as judge
-from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds
+from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds, Tried
 from collectors.judgements.parts import verdict, worst_of
 from collectors.judgements.pods import (
     CRON_JOB_RIGHTS,
@@ -39,7 +40,6 @@ from exporter.collector import (
     Options,
     Result,
     SectionSettings,
-    Status,
     Target,
     failed,
     fetched,
@@ -56,13 +56,13 @@ T = TypeVar("T")
 
 _MIN_FREE = 20 * 2**30
 _MIN_FREE_RATIO = 0.2
-#: How long nobody tries the default password again after it was refused, and after the user was found locked.
-_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _MAX_FILES = 100_000
+_TRIED, _WRONG = "default_password_tried_timestamp_seconds", "default_password_wrong_tries"
 
 _SETTINGS = (
     "dbms.security.auth_enabled",
     "dbms.security.auth_max_failed_attempts",
+    "dbms.security.auth_minimum_password_length",
     "server.http.enabled",
     "server.https.enabled",
 )
@@ -118,7 +118,9 @@ class _Options(Thresholds):
     """What may be set for the section and for one target."""
 
     server_timeout: Duration = Field(
-        timedelta(seconds=3), gt=timedelta(0), description="How long a server may take to answer one request."
+        timedelta(seconds=2),
+        gt=timedelta(0),
+        description="How long a server may take to answer what it is asked at once.",
     )
     routing: bool = Field(
         True, description="Whether applications connect by neo4j://, so that routes must lead somewhere."
@@ -167,6 +169,7 @@ On Enterprise, by an administrator on the database system:
   GRANT ACCESS ON DATABASE * TO checklist;
   GRANT SHOW SETTING dbms.security.*, server.* ON DBMS TO checklist;
   GRANT SHOW SERVERS ON DBMS TO checklist;
+  GRANT SHOW USER ON DBMS TO checklist;
   CREATE USER checklist SET PASSWORD 'PASSWORD' CHANGE NOT REQUIRED;
   GRANT ROLE checklist TO checklist;
 On Community, which has no roles (every user is an administrator there):
@@ -203,8 +206,9 @@ On Community, which has no roles (every user is an administrator there):
             databases = await _told(connection.rows("SHOW DATABASES YIELD *", "system"))
             servers = await _told(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
             settings = await _told(self._settings_of(connection))
+            user = await _told(self._default_user(connection))
         routed, http = await asyncio.gather(self._routed(server, login), self._http_version(server))
-        return Look(server.bolt, edition, latency, routed, databases, servers, settings, http)
+        return Look(server.bolt, edition, latency, routed, databases, servers, settings, user, http)
 
     @staticmethod
     async def _timed(connection: Connection) -> float:
@@ -217,6 +221,11 @@ On Community, which has no roles (every user is an administrator there):
         names = ", ".join(f"'{name}'" for name in _SETTINGS)
         rows = await connection.rows(f"SHOW SETTINGS {names} YIELD name, value", "system")
         return {row["name"]: row["value"] for row in rows}
+
+    @staticmethod
+    async def _default_user(connection: Connection) -> dict[str, Any] | None:
+        rows = await connection.rows("SHOW USERS YIELD user, passwordChangeRequired WHERE user = 'neo4j'", "system")
+        return rows[0] if rows else None
 
     async def _routed(self, server: Neo4jServer, login: Login) -> float | Cannot | None:
         """How long a statement takes by way of the server's routing table."""
@@ -256,19 +265,51 @@ On Community, which has no roles (every user is an administrator there):
         statement = {"statement": "SHOW DATABASES"}
         return (await http.request("POST", "/db/system/query/v2", json=statement, expect=None)).status
 
-    async def _default_password(self, server: Neo4jServer, look: Look | Cannot) -> Entry:
-        """Try neo4j/neo4j, unless it was refused within a day or might lock the user."""
-        tries: dict[str, tuple[datetime, Entry]] = self.context.memory.setdefault("default_password", {})
-        now = self.context.now()
-        if server.bolt in tries and now < tries[server.bolt][0]:
-            return tries[server.bolt][1]
-        settings = look if isinstance(look, Cannot) else look.settings
-        if (why := judge.lockable(server.bolt, settings)) is not None:
-            raise Cannot(why)
-        entry = await knock(server.bolt, self._login("neo4j", SecretStr("neo4j")))
-        if entry in (Entry.REFUSED, Entry.LOCKED):
-            tries[server.bolt] = now + (_DAY if entry is Entry.REFUSED else _HOUR), entry
-        return entry
+    async def _default_password(self, server: Neo4jServer, look: Look | Cannot) -> Tried:
+        """What became of neo4j/neo4j: now, where nothing speaks against trying, or when it was last tried."""
+        if isinstance(look, Cannot):
+            raise look
+        now, tried = self.context.now(), self._tries.get(server.bolt)
+        known = tried if tried is not None and judge.holds(look, tried) else None
+        if known is not None and known.at is not None and now < known.at + judge.PAUSE:
+            return known
+        wrong = judge.counted(look, tried, self.target.username)
+        why = judge.unwise(look, tried, wrong, now, remembers=self.context.recall is not None)
+        if why is None:
+            entry = await knock(server.bolt, self._login(judge.DEFAULT_USER, SecretStr(judge.DEFAULT_PASSWORD)))
+            if entry is not Entry.LOCKED:
+                wrong = wrong + 1 if entry is Entry.REFUSED else 0
+                self._tries[server.bolt] = tried = Tried(entry, now, wrong, look.started)
+                return tried
+            # As many wrong ones as lock the user were given: from now on each one would do so again.
+            self._tries[server.bolt] = Tried(entry, now, sys.maxsize, look.started)
+            why = f"Neo4j {server.bolt} has locked the user neo4j for now, so the default password was not tried."
+        if known is not None:
+            return known
+        if judge.needless(look):
+            return Tried(Entry.REFUSED)
+        raise Cannot(why)
+
+    @property
+    def _tries(self) -> dict[str, Tried]:
+        """The last try on each server, also from before a restart of the exporter, when all servers had refused."""
+        if "default_password" not in self.context.memory:
+            recalled = self.context.recall("authentication_enabled") if self.context.recall else {}
+            tries = {}
+            if {_TRIED, _WRONG} <= recalled.keys():
+                tried = Tried(Entry.REFUSED, datetime.fromtimestamp(recalled[_TRIED], UTC), int(recalled[_WRONG]))
+                tries = dict.fromkeys((server.bolt for server in self.target.servers), tried)
+            self.context.memory["default_password"] = tries
+        return cast("dict[str, Tried]", self.context.memory["default_password"])
+
+    def _remembered(self) -> dict[str, float]:
+        """The tries, as measurements: these outlive the process."""
+        tries = [self._tries.get(server.bolt) for server in self.target.servers]
+        refused = [tried for tried in tries if tried is not None and tried.entry is Entry.REFUSED and tried.at]
+        if len(refused) < len(tries):
+            return {}
+        oldest = min(tried.at.timestamp() for tried in refused if tried.at)
+        return {_TRIED: oldest, _WRONG: max(tried.wrong for tried in refused)}
 
     @staticmethod
     async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | Cannot, ...]:
@@ -314,23 +355,30 @@ On Community, which has no roles (every user is an administrator there):
     @item(
         "Neo4j authentication is enabled",
         severity=CRITICAL,
-        needs=("Bolt (and HTTP) of every server", "Enterprise: SHOW SETTING dbms.security.*, server.* ON DBMS"),
+        needs=(
+            "Bolt (and HTTP) of every server",
+            "state.file",
+            "Enterprise: SHOW SETTING dbms.security.*, server.* and SHOW USER ON DBMS",
+        ),
     )
     async def authentication_enabled(self) -> Result:
         """Whoever reaches a server without authentication reads, changes and deletes everything; scanners look for such servers.
 
         Every server is asked by Bolt and by HTTP without credentials, and must refuse. The documented default ones (neo4j/neo4j)
-        are tried at most once a day, and never where one wrong password locks a user; that they must be changed at the first
-        login also means that nobody has done so. A server that serves HTTP needs its address configured here.
+        are tried at most once a day, and not where a wrong password might be the one that locks the user (they add up over days,
+        until the user is let in or the server starts); SHOW USERS then tells whether they were changed. That they must be changed
+        at the first login means that nobody has done so. A server that serves HTTP needs its address configured here.
 
         To mend it: `dbms.security.auth_enabled=true`, restart, and ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO a good one.
         """
         problems: list[Result] = []
-        for server, look, found in zip(self.target.servers, await self.looks(), await self.doors(), strict=True):
+        all_found = await self.doors()
+        for server, look, found in zip(self.target.servers, await self.looks(), all_found, strict=True):
             settings = look if isinstance(look, Cannot) else look.settings
             problems += judge.doors(server.bolt, settings, found)
-        ways = "Bolt and HTTP" if any(server.http for server in self.target.servers) else "Bolt"
-        good = ok(f"Without credentials {ways} refuse, and the default password is refused (tried at most once a day).")
+        ways = "Bolt and HTTP refuse" if any(server.http for server in self.target.servers) else "Bolt refuses"
+        good = ok(f"Without credentials {ways}, and {judge.default_refused(all_found)}.")
+        good = replace(good, measurements=self._remembered())
         return verdict(problems, good)
 
     @item(
@@ -372,13 +420,11 @@ On Community, which has no roles (every user is an administrator there):
         To mend it, see Prometheus's targets page; `server.metrics.filter` decides which metrics Enterprise gives.
         """
         result = await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.servers))
-        if result.status is Status.FAILED and self.target.neo4j_metrics is MetricsBy.ENDPOINT:
-            looks, _ = await self._seen()
-            if _community(looks):
-                return failed(
-                    "Neo4j Community has no metrics endpoint (Enterprise only): collect metrics with the JMX exporter or "
-                    f"blackbox_exporter and set neo4j_metrics to jmx. {result.summary}"
-                )
+        if self.target.neo4j_metrics is MetricsBy.ENDPOINT and _community((await self._seen())[0]):
+            return failed(
+                "Metrics of Neo4j's own endpoint are impossible on Community (it is Enterprise only): collect them with the JMX "
+                "exporter or blackbox_exporter and set neo4j_metrics to jmx."
+            )
         return result
 
     @item(
@@ -436,7 +482,10 @@ def _files(folder: Path) -> tuple[Artefact, ...]:
             for name in names:
                 if len(found) >= _MAX_FILES:
                     raise Cannot(f"{folder} has more than {_MAX_FILES} files, which were not looked at.")
-                stat = (Path(place) / name).stat()
+                try:
+                    stat = (Path(place) / name).stat()
+                except FileNotFoundError:
+                    continue  # it went away meanwhile
                 found.append(Artefact(name, datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size))
     except OSError as error:
         raise Cannot(f"Backup folder {folder} cannot be listed: {error.strerror}.") from None

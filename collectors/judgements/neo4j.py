@@ -20,12 +20,21 @@ __all__ = [
     "Doors",
     "Look",
     "Thresholds",
+    "Tried",
+    "counted",
     "databases",
+    "default_refused",
     "doors",
-    "lockable",
+    "holds",
+    "needless",
     "saved",
     "server",
+    "unwise",
 ]
+
+#: How long nobody tries the default password again after it was refused.
+PAUSE = timedelta(days=1)
+DEFAULT_USER = DEFAULT_PASSWORD = "neo4j"  # noqa: S105  # which the documentation names
 
 _SKEW = timedelta(minutes=5)
 _SUFFIX = r"(-\d{4}-\d{2}-\d{2}.*)?\.(dump|backup)(\.(gz|xz|zst|age|gpg))*"
@@ -50,8 +59,9 @@ class Look:
     """What one server tells; Cannot where it does not.
 
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
-    at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `http` the version that
-    the HTTP API names (None when its address is not configured).
+    at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
+    neo4j in SHOW USERS (None when there is none), `http` the version that the HTTP API names (None when its address is not
+    configured).
     """
 
     address: str
@@ -61,7 +71,30 @@ class Look:
     databases: Sequence[Mapping[str, Any]] | Cannot
     servers: Sequence[Mapping[str, Any]] | Cannot
     settings: Mapping[str, str] | Cannot
+    user: Mapping[str, Any] | Cannot | None
     http: str | Cannot | None
+
+    @property
+    def started(self) -> datetime | None:
+        """When the server started, by its own clock, as its database system tells; of a cluster the server that did so first."""
+        if isinstance(self.databases, Cannot):
+            return None
+        moments = [row.get("lastStartTime") for row in self.databases if row["name"] == "system"]
+        return min((moment for moment in moments if isinstance(moment, datetime)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The last try of the default password.
+
+    `at` is None where it was needless, as the server's own word rules that password out. `wrong` are the wrong ones that count
+    against the user since, `started` is when the server did (None when that is not known).
+    """
+
+    entry: Entry
+    at: datetime | None = None
+    wrong: int = 0
+    started: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +103,7 @@ class Doors:
 
     bolt: Entry | Cannot
     http: int | Cannot | None
-    default: Entry | Cannot | None
+    default: Tried | Cannot | None
 
 
 # -- servers and databases
@@ -125,19 +158,80 @@ def _servers(look: Look) -> Iterator[Result]:
 # -- authentication
 
 
-def lockable(address: str, settings: Mapping[str, str] | Cannot) -> str | None:
-    """Why a wrong password must not be tried: one would lock the user, or the server does not tell. None where it may be."""
-    if isinstance(settings, Cannot):
-        return str(settings)
-    told = settings.get("dbms.security.auth_max_failed_attempts")
+def _restarted(look: Look, tried: Tried) -> bool:
+    """Whether the server started again after the try, which makes it forget wrong passwords, and perhaps everything."""
+    if look.started is None or tried.at is None:
+        return False
+    return look.started != tried.started if tried.started else look.started > tried.at
+
+
+def _initial(look: Look) -> bool:
+    """Whether the server says that the password of the user neo4j must be changed, as it does of the default one."""
+    return not isinstance(look.user, Cannot) and look.user is not None and bool(look.user.get("passwordChangeRequired"))
+
+
+def holds(look: Look, tried: Tried) -> bool:
+    """Whether the default password that was refused still is: the server has not started anew, nor says that it must be changed."""
+    again = tried.started is None and _initial(look)  # told from before this process: it may be another server by now
+    return tried.entry is Entry.REFUSED and not _restarted(look, tried) and not again
+
+
+def counted(look: Look, tried: Tried | None, username: str | None) -> int:
+    """How many wrong passwords of ours count against the user neo4j.
+
+    They do not lapse with time: three in three days lock the user as three in a row do. The server forgets them when it starts,
+    and when the user is let in, as it just was when it is ours.
+    """
+    return 0 if tried is None or username == DEFAULT_USER or _restarted(look, tried) else tried.wrong
+
+
+def unwise(look: Look, tried: Tried | None, wrong: int, now: datetime, *, remembers: bool) -> str | None:
+    """Why the default password must not be tried now: a wrong one must never be the one that locks the user. None where it may be.
+
+    `remembers` says whether tries are known after a restart of the exporter.
+    """
+    if isinstance(look.settings, Cannot):
+        return str(look.settings)
+    told = look.settings.get("dbms.security.auth_max_failed_attempts")
     if told is None:
         return (
-            f"Neo4j {address} does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the default "
-            "password was not tried: that might lock the user."
+            f"Neo4j {look.address} does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the "
+            "default password was not tried: that might lock the user."
         )
-    if told == "1":
-        return f"Neo4j {address} locks a user after one wrong password, so the default one was not tried."
+    if 0 < (limit := int(told)) <= wrong + 1:
+        plural = "s" if limit > 1 else ""
+        given = f", of which {min(wrong, limit)} were given" if wrong else ""
+        return f"Neo4j {look.address} locks a user after {limit} wrong password{plural}{given}, so the default one was not tried."
+    if _initial(look):
+        return None  # it may well be the default one, and then it is not counted
+    if tried is not None and tried.entry is Entry.REFUSED and tried.at is not None and now < tried.at + PAUSE:
+        return f"Neo4j {look.address} was restarted after it had refused the default password, which is tried at most once a day."
+    if not remembers:
+        return (
+            f"The default password was not tried on Neo4j {look.address}: without state.file nobody remembers that, and "
+            "tries of several starts would lock the user. The privilege SHOW USER tells whether it was changed."
+        )
     return None
+
+
+def needless(look: Look) -> bool:
+    """Whether the server's own word rules the default password out.
+
+    There is no user neo4j, or its first password was changed, and none as short as the default one is allowed.
+    """
+    if isinstance(look.user, Cannot) or isinstance(look.settings, Cannot) or _initial(look):
+        return False
+    shortest = int(look.settings.get("dbms.security.auth_minimum_password_length", 0))
+    return look.user is None or shortest > len(DEFAULT_PASSWORD)
+
+
+def default_refused(found: Sequence[Doors]) -> str:
+    """How it is known that the default password opens no door."""
+    moments = [door.default.at for door in found if isinstance(door.default, Tried)]
+    tried = [moment for moment in moments if moment is not None]
+    if len(tried) < len(moments) or not tried:
+        return "by the server's own word the default password was changed"
+    return f"the default password is refused (last tried on {min(tried):%Y-%m-%d})"
 
 
 def doors(address: str, settings: Mapping[str, str] | Cannot, found: Doors) -> Iterator[Result]:
@@ -169,17 +263,17 @@ def _http_door(address: str, settings: Mapping[str, str] | Cannot, status: int |
         yield unknown(f"Neo4j {address} answers {status} to HTTP without credentials (wanted 401).")
 
 
-def _default_password(address: str, entry: Entry | Cannot | None) -> Iterator[Result]:
-    if isinstance(entry, Cannot):
-        yield unknown(str(entry))
-    elif entry is Entry.EXPIRED:
+def _default_password(address: str, tried: Tried | Cannot | None) -> Iterator[Result]:
+    if isinstance(tried, Cannot):
+        yield unknown(str(tried))
+    elif tried is None:
+        return
+    elif tried.entry is Entry.EXPIRED:
         yield failed(
             f"Neo4j {address} still has the default password of the user neo4j, which the first login must change."
         )
-    elif entry is Entry.ACCEPTED:
+    elif tried.entry is Entry.ACCEPTED:
         yield failed(f"Neo4j {address} lets in the user neo4j with the password neo4j.")
-    elif entry is Entry.LOCKED:
-        yield unknown(f"Neo4j {address} has locked the user neo4j for now, so the default password was not tried.")
 
 
 # -- backups

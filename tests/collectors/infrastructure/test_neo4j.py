@@ -8,9 +8,10 @@ import logging
 import os
 import random
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from collectors.infrastructure import neo4j as section
 from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
 from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
 from collectors.judgements import neo4j as judge
-from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds
+from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds, Tried
+from exporter import http
 from exporter.collector import Cannot, Context, Result, Status
 from exporter.evidence import Evidence
 from exporter.threads import Threads
@@ -48,14 +50,20 @@ AUTHORITY = Issued.root()
 
 def target(server: Neo4j | None = None, **options: Any) -> Neo4jTarget:
     own = {"bolt": server.address, "http": server.url} if server else {}
-    options = {"name": "graph", "servers": [own], "username": "checklist", "password": CANARY} | options
+    patient = {"server_timeout": "15s", "max_latency": "15s"}  # the machine may be busy
+    options = {"name": "graph", "servers": [own], "username": "checklist", "password": CANARY} | patient | options
     return Neo4jTarget.model_validate_json(json.dumps(options))
 
 
+def lasting(known: Mapping[str, float] | None = None, **options: Any) -> Context:
+    """A context of an exporter that has a state file, and knows these measurements from before its start."""
+    return make_context(recall=lambda _: known or {}, **options)
+
+
 async def look(configured: Neo4jTarget, *items: str, context: Context | None = None) -> dict[str, Result]:
-    observed = await verify(
-        Neo4jSection, Neo4jSettings(targets=(configured,)), configured, items=items, context=context
-    )
+    settings = Neo4jSettings(targets=(configured,), timeout=timedelta(minutes=1))
+    context = context or lasting()
+    observed = await verify(Neo4jSection, settings, configured, items=items, context=context)
     for seen in observed.values():
         assert CANARY not in seen.result.summary
         assert PASSWORD not in seen.result.summary
@@ -76,10 +84,15 @@ def prepared(neo4j_server: Neo4j) -> Neo4j:
     return neo4j_server
 
 
+def let_in(server: Neo4j) -> bool:
+    """Whether the user neo4j is let in; the server then forgets the wrong passwords that were given before."""
+    return bool(server.run("SHOW CURRENT USER"))
+
+
 @pytest.fixture
 def server(prepared: Neo4j) -> Neo4j:
     """The server, with the wrong passwords of earlier tests forgotten."""
-    wait_until(lambda: prepared.run("SHOW CURRENT USER"), "the user neo4j to be let in")
+    wait_until(lambda: let_in(prepared), "the user neo4j to be let in")
     return prepared
 
 
@@ -171,6 +184,7 @@ def _look(**told: Any) -> Look:
         "databases": [row],
         "servers": [{"name": "n1", "address": "n1:7687", "state": "Enabled", "health": "Available"}],
         "settings": {},
+        "user": {"user": "neo4j", "passwordChangeRequired": False},
         "http": None,
     }
     return Look(**found | told)
@@ -217,10 +231,11 @@ def test_databases_and_servers_of_a_cluster(told: dict[str, Any], expected: list
 
 @pytest.mark.verifies("neo4j.authentication_enabled", "ok")
 async def test_a_closed_server_is_ok(server: Neo4j) -> None:
-    result = await see(AUTHENTICATION, server)
+    now = datetime.now(UTC)
+    result = await see(AUTHENTICATION, server, context=lasting(now=lambda: now))
     assert (result.status, result.summary) == (
         Status.OK,
-        "Without credentials Bolt and HTTP refuse, and the default password is refused (tried at most once a day).",
+        f"Without credentials Bolt and HTTP refuse, and the default password is refused (last tried on {now:%Y-%m-%d}).",
     )
 
 
@@ -247,7 +262,7 @@ async def test_the_default_password_is_told(server: Neo4j, change: str, told: st
     as_checklist = {"user": "checklist", "password": CANARY}
     server.run(f"ALTER USER neo4j SET PASSWORD 'neo4j' {change}", **as_checklist)
     try:
-        context = make_context()
+        context = lasting()
         for _ in range(2):  # it is no wrong password, so it is tried again until it is changed
             result = await see(AUTHENTICATION, server, context=context)
             assert (result.status, result.summary) == (Status.FAILED, f"Neo4j {server.address} {told}")
@@ -265,49 +280,165 @@ async def test_a_user_whose_password_must_be_changed_sees_nothing(server: Neo4j)
     )
 
 
-async def test_the_default_password_is_tried_once_a_day_and_locks_nobody(
-    server: Neo4j, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context, tries = make_context(now=lambda: NOW), []
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """The users whose credentials were tried."""
+    tried: list[str | None] = []
 
     async def counted(address: str, login: Login) -> Entry:
-        tries.append(login.username)
+        tried.append(login.username)
         return await knock(address, login)
 
     monkeypatch.setattr(section, "knock", counted)
-    for _ in range(5):  # three would lock the user
-        assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
-    assert tries.count("neo4j") == 1
-    assert server.run("SHOW CURRENT USER")[0]["user"] == "neo4j"
-    context.now = lambda: NOW + timedelta(hours=25)
-    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
-    assert tries.count("neo4j") == 2
+    return tried
 
 
-async def test_a_locked_user_is_unknown_and_left_alone_for_an_hour(server: Neo4j) -> None:
-    wrong = Login("neo4j", SecretStr("wrong"), None, timedelta(seconds=5))
-    for _ in range(3):
-        assert await knock(server.address, wrong) is Entry.REFUSED
-    assert await knock(server.address, wrong) is Entry.LOCKED
-    context = make_context(now=lambda: NOW)
-    for _ in range(2):
+async def test_the_default_password_is_tried_once_a_day_and_locks_nobody(
+    server: Neo4j, tries: list[str | None]
+) -> None:
+    moment = datetime.now(UTC)
+    context = lasting(now=lambda: moment)
+    for days, tried in ((0, 1), (0, 1), (0.9, 1), (1.1, 2), (1.2, 2), (2.3, 2), (9, 2)):
+        moment = datetime.now(UTC) + timedelta(days=days)
         result = await see(AUTHENTICATION, server, context=context)
-        assert (result.status, result.summary) == (
-            Status.UNKNOWN,
-            f"Neo4j {server.address} has locked the user neo4j for now, so the default password was not tried.",
-        )
-    locked = await see(HEALTH, server, username="neo4j", password=PASSWORD)
-    assert (locked.status, "has locked this user for some seconds" in locked.summary) == (Status.UNKNOWN, True)
+        assert result.status is Status.OK
+        # The server counts wrong passwords up over days, and three lock the user: the third is never given.
+        assert tries.count("neo4j") == tried
+    assert result.summary.endswith(f"refused (last tried on {datetime.now(UTC) + timedelta(days=1.1):%Y-%m-%d}).")
+    assert let_in(server)
 
-    async def unlocked() -> bool:
-        return (
-            await knock(server.address, Login("neo4j", SecretStr(PASSWORD), None, timedelta(seconds=5)))
-            is Entry.ACCEPTED
+
+async def test_the_server_really_counts_wrong_passwords_until_the_user_is_let_in(server: Neo4j) -> None:
+    wrong = Login("neo4j", SecretStr("wrong"), None, timedelta(seconds=15))
+    while await knock(server.address, wrong) is not Entry.LOCKED:
+        pass
+    while await knock(server.address, wrong) is Entry.LOCKED:
+        pass  # until the time is over for which the user is locked, and one more was looked at
+    assert await knock(server.address, wrong) is Entry.LOCKED, "what was given before still counts"
+    wait_until(lambda: let_in(server), "the user neo4j to be let in")
+    for _ in range(2):
+        assert await knock(server.address, wrong) is Entry.REFUSED
+        assert let_in(server)
+
+
+async def test_the_user_itself_may_try_every_day(server: Neo4j, tries: list[str | None]) -> None:
+    moment = datetime.now(UTC)
+    context = lasting(now=lambda: moment)
+    for days in range(5):  # its own login, just before, makes the server forget the day before
+        moment = datetime.now(UTC) + timedelta(days=1.1 * days)
+        result = await see(AUTHENTICATION, server, username="neo4j", password=PASSWORD, context=context)
+        assert result.status is Status.OK
+    assert tries.count("neo4j") == 5
+
+
+async def test_restarts_of_the_exporter_do_not_add_tries(server: Neo4j, tries: list[str | None]) -> None:
+    known: Mapping[str, float] = {}
+    for days, tried in ((0, 1), (0.1, 1), (0.2, 1), (1.3, 2), (1.4, 2), (5, 2)):
+        then = (datetime.now(UTC) + timedelta(days=days)).timestamp(), UTC
+        result = await see(AUTHENTICATION, server, context=lasting(known, now=partial(datetime.fromtimestamp, *then)))
+        assert (result.status, tries.count("neo4j")) == (Status.OK, tried)
+        known = result.measurements
+    assert known["default_password_wrong_tries"] == 2
+    assert let_in(server)
+
+
+async def test_what_nobody_can_remember_is_not_tried(
+    server: Neo4j, tries: list[str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):  # as `check` does, each time as a process of its own
+        result = await see(AUTHENTICATION, server, context=make_context())
+        assert result.status is Status.UNKNOWN
+        assert "without state.file nobody remembers that" in result.summary
+    strict = SETTINGS | {"dbms.security.auth_minimum_password_length": "8"}
+
+    async def of(_: Any) -> dict[str, str]:
+        return strict
+
+    monkeypatch.setattr(Neo4jSection, "_settings_of", staticmethod(of))
+    result = await see(AUTHENTICATION, server, context=make_context())
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Without credentials Bolt and HTTP refuse, and by the server's own word the default password was changed.",
+    )
+    assert "neo4j" not in tries
+
+
+async def test_after_a_restart_of_the_server_an_earlier_refusal_counts_no_more(tries: list[str | None]) -> None:
+    before = Tried(Entry.REFUSED, NOW, 2, NOW - timedelta(days=9))
+    same = _look(databases=[_row(name="system", lastStartTime=NOW - timedelta(days=9))], settings=SETTINGS)
+    again = _look(databases=[_row(name="system", lastStartTime=NOW + timedelta(hours=1))], settings=SETTINGS)
+    assert (judge.holds(same, before), judge.counted(same, before, "checklist")) == (True, 2)
+    assert (judge.holds(again, before), judge.counted(again, before, "checklist")) == (False, 0)
+    soon, later = NOW + timedelta(hours=2), NOW + timedelta(hours=25)
+    assert "tried at most once a day" in (judge.unwise(again, before, 0, soon, remembers=True) or "")
+    assert judge.unwise(again, before, 0, later, remembers=True) is None
+    # It was emptied: the password must be changed again, so that it may well be the default one.
+    emptied = _look(databases=again.databases, settings=SETTINGS, user={"passwordChangeRequired": True})
+    assert judge.unwise(emptied, before, 0, soon, remembers=True) is None
+    assert judge.unwise(emptied, None, 0, soon, remembers=False) is None
+    # What is known from before a restart of the exporter does not hold for a server that says so.
+    recalled = Tried(Entry.REFUSED, NOW, 1)
+    assert judge.holds(same, recalled)
+    assert not judge.holds(again, recalled)
+    assert not judge.holds(_look(settings=SETTINGS, user={"passwordChangeRequired": True}), recalled)
+    assert judge.holds(_look(databases=Cannot("No databases were seen.")), before)
+
+
+@pytest.mark.parametrize(
+    ("told", "needless"),
+    [
+        ({}, True),
+        ({"user": None}, True),
+        ({"user": None, "settings": {}}, True),
+        ({"user": {"passwordChangeRequired": True}}, False),
+        ({"user": Cannot("No right.")}, False),
+        ({"settings": Cannot("No right.")}, False),
+        ({"settings": {}}, False),
+        ({"settings": {"dbms.security.auth_minimum_password_length": "5"}}, False),
+    ],
+)
+def test_the_servers_own_word_on_the_default_password(told: dict[str, Any], needless: bool) -> None:
+    settings = {"dbms.security.auth_minimum_password_length": "8"}
+    assert judge.needless(_look(**{"settings": settings} | told)) is needless
+
+
+async def test_a_locked_user_is_unknown_and_left_alone(server: Neo4j, tries: list[str | None]) -> None:
+    wrong = Login("neo4j", SecretStr("wrong"), None, timedelta(seconds=15))
+    moment = datetime.now(UTC)
+    context = lasting(now=lambda: moment)
+
+    async def locked() -> bool:
+        """Whether the exporter found the user locked; on a busy machine the five seconds may be over before."""
+        while await knock(server.address, wrong) is not Entry.LOCKED:
+            pass
+        context.memory.clear()
+        result = await see(AUTHENTICATION, server, context=context)
+        return result.summary == (
+            f"Neo4j {server.address} has locked the user neo4j for now, so the default password was not tried."
         )
 
-    await eventually(unlocked, what="the user is let in again")
-    context.now = lambda: NOW + timedelta(minutes=61)
-    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+    await eventually(locked, what="the user is found locked")
+    tries.clear()
+    for days in (0.0, 3.0):  # any further wrong password would lock it again
+        moment = datetime.now(UTC) + timedelta(days=days)
+        result = await see(AUTHENTICATION, server, context=context)
+        assert result.status is Status.UNKNOWN
+        assert result.summary.startswith(
+            f"Neo4j {server.address} locks a user after 3 wrong passwords, of which 3 were "
+        )
+    assert "neo4j" not in tries
+
+
+async def test_a_locked_user_of_ours_is_told(server: Neo4j) -> None:
+    wrong = Login("neo4j", SecretStr("wrong"), None, timedelta(seconds=15))
+
+    async def told() -> bool:
+        while await knock(server.address, wrong) is not Entry.LOCKED:
+            pass
+        result = await see(HEALTH, server, username="neo4j", password=PASSWORD)
+        return result.status is Status.UNKNOWN and "has locked this user for some seconds" in result.summary
+
+    await eventually(told, what="the lock is told")
 
 
 async def test_http_that_nobody_knocks_at_is_told(server: Neo4j) -> None:
@@ -325,15 +456,15 @@ SETTINGS = {"dbms.security.auth_enabled": "true", "dbms.security.auth_max_failed
     ("found", "status", "told"),
     [
         (Doors(Cannot("No Bolt."), 401, None), Status.UNKNOWN, "No Bolt."),
-        (Doors(Entry.REFUSED, Cannot("No HTTP."), Entry.REFUSED), Status.UNKNOWN, "No HTTP."),
+        (Doors(Entry.REFUSED, Cannot("No HTTP."), Tried(Entry.REFUSED)), Status.UNKNOWN, "No HTTP."),
         (Doors(Entry.REFUSED, 401, Cannot("Not tried.")), Status.UNKNOWN, "Not tried."),
         (Doors(Entry.LOCKED, 401, None), Status.UNKNOWN, "did not say whether it takes Bolt without credentials"),
         (
-            Doors(Entry.REFUSED, 404, Entry.REFUSED),
+            Doors(Entry.REFUSED, 404, Tried(Entry.REFUSED)),
             Status.UNKNOWN,
             "answers 404 to HTTP without credentials (wanted 401).",
         ),
-        (Doors(Entry.REFUSED, 400, Entry.REFUSED), Status.FAILED, "HTTP without credentials is answered 400."),
+        (Doors(Entry.REFUSED, 400, Tried(Entry.REFUSED)), Status.FAILED, "HTTP without credentials is answered 400."),
     ],
 )
 def test_doors(found: Doors, status: Status, told: str) -> None:
@@ -343,22 +474,24 @@ def test_doors(found: Doors, status: Status, told: str) -> None:
 
 
 def test_closed_doors_are_no_problem() -> None:
-    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, 401, Entry.REFUSED))) == []
-    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, None, Entry.REFUSED))) == []
+    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, 401, Tried(Entry.REFUSED)))) == []
+    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, None, Tried(Entry.REFUSED)))) == []
 
 
 @pytest.mark.parametrize(
-    ("settings", "why"),
+    ("settings", "wrong", "why"),
     [
-        (SETTINGS, None),
-        ({"dbms.security.auth_max_failed_attempts": "0"}, None),
-        ({"dbms.security.auth_max_failed_attempts": "1"}, "locks a user after one wrong password"),
-        ({}, "does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
-        (Cannot("The server is silent."), "The server is silent."),
+        (SETTINGS, 0, None),
+        (SETTINGS, 1, None),
+        (SETTINGS, 2, "locks a user after 3 wrong passwords, of which 2 were given, so the default one was not tried."),
+        ({"dbms.security.auth_max_failed_attempts": "0"}, 9, None),
+        ({"dbms.security.auth_max_failed_attempts": "1"}, 0, "locks a user after 1 wrong password, so"),
+        ({}, 0, "does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
+        (Cannot("The server is silent."), 0, "The server is silent."),
     ],
 )
-def test_the_default_password_is_not_tried_where_that_might_lock(settings: Any, why: str | None) -> None:
-    told = judge.lockable("n1:7687", settings)
+def test_the_default_password_is_not_tried_where_that_might_lock(settings: Any, wrong: int, why: str | None) -> None:
+    told = judge.unwise(_look(settings=settings), None, wrong, NOW, remembers=True)
     assert told == why if why is None else why in (told or "")
 
 
@@ -369,7 +502,7 @@ async def test_where_one_wrong_password_locks_none_is_given(server: Neo4j, monke
     monkeypatch.setattr(Neo4jSection, "_settings_of", staticmethod(strict))
     result = await see(AUTHENTICATION, server)
     assert result.status is Status.UNKNOWN
-    assert "locks a user after one wrong password, so the default one was not tried." in result.summary
+    assert "locks a user after 1 wrong password, so the default one was not tried." in result.summary
 
 
 # -- what cannot be seen
@@ -497,12 +630,50 @@ async def test_a_run_that_is_cancelled_leaves_nothing_behind(server: Neo4j, no_l
 
 
 async def test_hundreds_of_runs_leave_nothing_behind(server: Neo4j, no_leftovers: None) -> None:
-    context = make_context()  # one, so that the default password is tried once
+    context = lasting()  # one, so that the default password is tried once
     for _ in range(100):
         await look(target(server), *LIVE, context=context)
     async with faults.mute() as silent, faults.refused() as closed, faults.hanging_up() as flapping:
         for host, port in [silent, closed, flapping] * 60:
             await look(target(servers=[{"bolt": f"{host}:{port}"}], server_timeout="20ms"), *LIVE)
+
+
+async def test_a_server_that_flaps_leaves_nothing(
+    server: Neo4j, no_leftovers: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen = set()
+    async with Proxy(LOOPBACK, server.port) as proxy:
+        configured = target(servers=[{"bolt": f"{LOOPBACK}:{proxy.address[1]}"}], routing=False)
+        for number in range(1000):
+            proxy.cut() if number % 2 else proxy.resume()
+            seen.add((number % 2, (await look(configured, HEALTH))[HEALTH].status))
+        assert proxy.accepted == 1000  # nothing is tried again
+    assert seen == {(0, Status.OK), (1, Status.UNKNOWN)}
+    assert not [record for record in caplog.records if record.name != "asyncio"]
+
+
+async def test_the_driver_logs_nothing_whatever_happens(server: Neo4j, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    context = lasting()
+    assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
+    assert (await see(HEALTH, server, password=f"{CANARY}-wrong")).status is Status.UNKNOWN
+    async with faults.half_reply(BOLT + b"\x00\x02\xb1\x70\x00\x00") as (host, port), faults.mute() as silent:
+        for where in (f"{host}:{port}", f"{silent[0]}:{silent[1]}"):
+            await look(target(servers=[{"bolt": where}], server_timeout="300ms"), *LIVE)
+    assert CANARY not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("neo4j")]
+
+
+async def test_the_systems_authorities_are_trusted_where_none_is_given(
+    open_server: Neo4j, ca: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", ca)  # what OpenSSL takes for the system's
+    http._tls_context.cache_clear()
+    try:
+        assert (await see(HEALTH, open_server, tls={})).status is Status.OK
+    finally:
+        http._tls_context.cache_clear()
 
 
 async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path) -> None:
@@ -566,15 +737,12 @@ async def collected(configured: Neo4jTarget, prometheus: PrometheusClient) -> Re
 @pytest.mark.verifies("neo4j.metrics_collected", "failed")
 @pytest.mark.verifies("neo4j.metrics_collected", "unknown")
 async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
-    own = target(server)
-    probed = target(
-        server,
-        neo4j_metrics="jmx",
-        scrape={"job": "probe", "health": "probe_success", "series": "probe_duration_seconds"},
-    )
-    # Enterprise cannot be had: its documented series comes from a page of the test.
-    enterprise = "neo4j_dbms_bolt_connections_running 3\n"
-    with Exposition(enterprise) as page, blackbox_exporter(tmp_path, {"http": {"prober": "http"}}) as exporter:
+    # Enterprise cannot be had: its documented series comes from a page of the test, and nobody tells its edition.
+    enterprise = target(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}], server_timeout="1s")
+    by_probe = {"job": "probe", "health": "probe_success", "series": "probe_duration_seconds"}
+    probed = target(server, neo4j_metrics="jmx", scrape=by_probe)
+    page = Exposition("neo4j_dbms_bolt_connections_running 3\n")
+    with page, blackbox_exporter(tmp_path, {"http": {"prober": "http"}}) as exporter:
 
         def probe(port: int) -> dict[str, Any]:
             params = {"module": ["http"], "target": [f"http://{LOOPBACK}:{port}"]}
@@ -592,27 +760,38 @@ async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
                     result = await collected(configured, prometheus)
                     return result.status is status and told in result.summary
 
-                await eventually(lambda: becomes(own, Status.OK, "up is 1"), what="the endpoint is scraped")
+                await eventually(lambda: becomes(enterprise, Status.OK, "up is 1"), what="the endpoint is scraped")
                 await eventually(lambda: becomes(probed, Status.OK, "probe_success is 1"), what="the probe is scraped")
-                # The exporter is up while the server cannot be reached, and the endpoint is gone.
-                scraping.configure(scrapes=[scrape("neo4j", free_port()), probe(free_port())])
+                # Whatever is scraped there: Community has no endpoint.
+                assert await becomes(
+                    target(server), Status.FAILED, "are impossible on Community (it is Enterprise only)"
+                )
+                two = target(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}] * 2, server_timeout="1s")
+                assert await becomes(two, Status.FAILED, "Prometheus scrapes 1 exporters")
+                page.text = "up_to_date 1\n"
+                # The exporter is up while the server cannot be reached, and the endpoint tells nothing of a server.
+                scraping.configure(scrapes=[scrape("neo4j", page.port), probe(free_port())])
                 await eventually(
                     lambda: becomes(probed, Status.FAILED, "probe_success is not 1"),
                     what="the probe fails",
                     deadline=60,
                 )
                 await eventually(
-                    lambda: becomes(own, Status.FAILED, "Neo4j Community has no metrics endpoint (Enterprise only)"),
-                    what="the endpoint that Community has not is told",
+                    lambda: becomes(enterprise, Status.FAILED, "Prometheus has no neo4j_dbms_bolt_connections_running"),
+                    what="the series is missed",
                     deadline=60,
                 )
-                silent = target(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}])
-                assert (await collected(silent, prometheus)).summary.startswith("Prometheus cannot scrape")
+                scraping.configure(scrapes=[scrape("neo4j", free_port())])
+                await eventually(
+                    lambda: becomes(enterprise, Status.FAILED, "Prometheus cannot scrape"),
+                    what="the endpoint is gone",
+                    deadline=60,
+                )
             finally:
                 await prometheus.close()
             gone = PrometheusClient(PrometheusSettings(url=scraping.url, timeout=timedelta(seconds=1)), Threads())
             scraping.kill()
-            assert (await collected(own, gone)).status is Status.UNKNOWN
+            assert (await collected(probed, gone)).status is Status.UNKNOWN
             await gone.close()
 
 
