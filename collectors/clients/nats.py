@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Login", "connected"]
 
+#: What one connection may receive in all; a stream takes about 1.5 kB of an answer.
+_MAX_BYTES = 32 * 2**20
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]+)", re.IGNORECASE)
 
 
@@ -50,6 +54,10 @@ class Login:
         return {name: value for name, value in found.items() if value is not None}
 
 
+class TooMuchError(OSError):
+    """A server has sent more than is read."""
+
+
 class Connection:
     """An open connection to the server at `address`."""
 
@@ -57,30 +65,40 @@ class Connection:
         self._client = client
         self.address = address
         self._timeout = timeout
-        self._violated: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.last_error: Exception | None = None
 
     def heard(self, error: Exception) -> None:
         """Note what came beside the replies: that is where the server tells a missing right, and nats-py why it cannot connect."""
         self.last_error = error
-        if (found := _VIOLATION.search(str(error))) and not self._violated.done():
+        if found := _VIOLATION.search(str(error)):
             what = "publish to" if found[1] == "publish" else "subscribe to"
-            self._violated.set_result(f"{what} {found[2]}")
+            self._break(f"does not let this user {what} {found[2]}")
+        elif isinstance(error, TooMuchError):
+            self._break(str(error))
+
+    def lost(self) -> None:
+        """Note that the connection has ended."""
+        self._break("ended the connection before it had answered")
+
+    def _break(self, why: str) -> None:
+        if not self._broken.done():
+            self._broken.set_result(why)
 
     async def request(self, subject: str, body: object = None) -> dict[str, Any]:
         """The JSON reply to a request of JetStream's API.
 
-        Raises Cannot without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks, so
-        what the server says meanwhile counts.
+        Raises Cannot without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks, and
+        so does a connection that ended: what is heard meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
         asking = asyncio.create_task(self._ask(subject, data))
         try:
-            either: set[asyncio.Future[Any]] = {asking, self._violated}
+            either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                what = self._violated.result().replace(subject.lower(), subject)  # nats-py tells it in lower case
-                raise Cannot(f"NATS {self.address} does not let this user {what}.")
+                why = self._broken.result().replace(subject.lower(), subject)  # nats-py tells it in lower case
+                raise Cannot(f"NATS {self.address} {why}.")
             found = asking.result()
         finally:
             asking.cancel()
@@ -119,22 +137,59 @@ class Connection:
 @asynccontextmanager
 async def connected(address: str, login: Login) -> AsyncIterator[Connection]:
     """A connection to `host:port`, closed at the end whatever happens. Raises Cannot when there is none in time."""
-    from nats.aio.client import Client as Nats
-
-    client = Nats()
+    client = _client()()
     connection = Connection(client, address, login.timeout)
 
     async def error_cb(error: Exception) -> None:
         connection.heard(error)
 
-    async def silent() -> None:
-        """Say nothing: whoever uses the connection gets the exception."""
+    async def lost() -> None:
+        connection.lost()
 
     try:
-        await _connect(client, connection, login, error_cb=error_cb, disconnected_cb=silent, closed_cb=silent)
+        await _connect(client, connection, login, error_cb=error_cb, disconnected_cb=lost, closed_cb=lost)
         yield connection
     finally:
         await _close(client)
+
+
+@functools.cache
+def _client() -> type[Nats]:
+    """nats-py's client, silent (whoever asks gets the exception), and with two things that it has no public place for.
+
+    It reads without a limit: a server that never ends takes memory as fast as the network gives. And where the server offers no
+    TLS it sends the credentials in plain text, although TLS is wanted.
+    """
+    from nats import errors
+    from nats.aio.client import Client
+
+    logging.getLogger("nats").setLevel(logging.CRITICAL + 1)
+
+    class Bounded(Client):
+        async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+            if initial_connection:  # the server's first line, before anything is sent
+                if self.options.get("tls") and not info.get("tls_required"):
+                    raise errors.Error("it offers no TLS, so no credentials were sent")
+                self._limit_reading()
+            await super()._process_info(info, initial_connection)
+
+        def _limit_reading(self) -> None:
+            transport: Any = self._transport
+            read, received = transport.read, 0
+
+            async def limited(size: int) -> bytes:
+                nonlocal received
+                data: bytes = await read(size)
+                received += len(data)
+                if received > _MAX_BYTES:
+                    error = TooMuchError(f"answered more than {_MAX_BYTES} bytes, which were not read")
+                    await self._error_cb(error)
+                    raise error
+                return data
+
+            transport.read = limited
+
+    return Bounded
 
 
 async def _connect(client: Nats, connection: Connection, login: Login, **callbacks: Any) -> None:
@@ -157,6 +212,8 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
     except TimeoutError:
         limit = format_duration(login.timeout)
         raise Cannot(f"NATS {connection.address} did not answer within {limit}.") from None
+    except (AttributeError, TypeError):  # what nats-py makes of a first line that is no object
+        raise Cannot(f"NATS {connection.address} cannot be used: its reply does not follow the protocol.") from None
     except (errors.Error, OSError, ValueError, LookupError, EOFError) as error:
         why = connection.last_error if isinstance(error, errors.NoServersError) else None
         raise Cannot(f"NATS {connection.address} cannot be used: {_told(why or error)}.") from None

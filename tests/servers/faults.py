@@ -41,6 +41,8 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
         yield _address(server.sockets[0])
     finally:
         server.close()
+        for _ in range(9):  # turns of the loop, in which what was accepted last becomes a task
+            await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

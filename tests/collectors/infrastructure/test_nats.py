@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from exporter.threads import Threads
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
-from tests.servers.faults import Address, Proxy
+from tests.servers.faults import Proxy
 from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
 from tests.servers.process import LOOPBACK, eventually, wait_until
 from tests.servers.prometheus import Prometheus, scrape
@@ -301,36 +300,6 @@ def test_tiers_of_an_account_are_looked_at_one_by_one() -> None:
 
 
 # -- what cannot be seen
-
-
-FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]] = [
-    ("refused", faults.refused, "the connection was refused"),
-    ("unroutable", faults.unroutable, "did not answer within"),
-    ("mute", faults.mute, "did not answer within"),
-    ("hanging up", faults.hanging_up, "cannot be used"),
-    ("half a reply", lambda: faults.half_reply(b'INFO {"server_id":'), "did not answer within"),
-    ("garbage", faults.garbage, "cannot be used"),
-    ("endless", lambda: faults.endless(b"INFO "), "did not answer within"),
-]
-
-
-@pytest.mark.verifies("nats.pods_healthy", "unknown")
-@pytest.mark.verifies("nats.jetstream_persistence_enabled", "unknown")
-@pytest.mark.verifies("nats.message_replication_configured", "unknown")
-@pytest.mark.parametrize(("fault", "told"), [fault[1:] for fault in FAULTS], ids=[fault[0] for fault in FAULTS])
-async def test_a_faulty_server_is_unknown_in_one_sentence(
-    fault: Callable[[], AbstractAsyncContextManager[Address]], told: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with fault() as (host, port):
-        nodes = [{"server": f"{host}:{port}", "monitoring": {"url": f"http://{host}:{port}", "timeout": "300ms"}}]
-        started = asyncio.get_running_loop().time()
-        seen = await look(nodes=nodes, node_timeout="300ms", password=CANARY, username="app")
-        assert asyncio.get_running_loop().time() - started < 5
-    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
-    assert f"NATS {host}:{port}" in seen["pods_healthy"].summary
-    assert told in seen["pods_healthy"].summary
-    assert CANARY not in caplog.text
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(node: Nats, no_leftovers: None) -> None:
