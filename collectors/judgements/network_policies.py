@@ -1,0 +1,235 @@
+"""Which pods network policies cover, in which direction, and what the policies allow.
+
+A pod that no policy selects for a direction is open in it; one that some policy selects is closed but for what the policies that
+select it allow. https://kubernetes.io/docs/concepts/services-networking/network-policies/ says so. Whether the cluster's network
+enforces any of it cannot be seen in these objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import Field
+
+from collectors.clients.kubernetes_objects import EgressRule, IngressRule, Namespace, NetworkPolicy
+from collectors.clients.kubernetes_pods import Pod, PodTemplate
+from collectors.judgements.parts import counted, listed, verdict
+from collectors.judgements.selectors import matches, selects_all
+from exporter.collector import Result, Status, failed, ok, warning
+from exporter.options import Options
+
+__all__ = ["Direction", "NetworkPolicyOptions", "covered", "directions", "judge_network_policies"]
+
+
+class Direction(StrEnum):
+    """A direction of traffic, as seen from a pod."""
+
+    INGRESS = "Ingress"
+    EGRESS = "Egress"
+
+
+class NetworkPolicyOptions(Options):
+    """What is wanted of network policies."""
+
+    directions: tuple[Direction, ...] = Field(
+        tuple(Direction), min_length=1, description="Directions that policies have to cover: Ingress, Egress."
+    )
+    default_deny: bool = Field(
+        True, description="Whether every namespace needs a policy that selects all pods and allows nothing."
+    )
+    may_allow_all: dict[str, str] = Field(
+        default_factory=dict, description="Policies (namespace/name) that may allow everything, each with the reason."
+    )
+    other_policies_accepted: str | None = Field(
+        None,
+        description="Why policies of Cilium, Calico or AdminNetworkPolicy, which are not judged, do not matter; without it the "
+        "line is unknown where there are any.",
+    )
+
+
+def directions(policy: NetworkPolicy) -> frozenset[str]:
+    """The directions that a policy is about: `Ingress` when nothing is said, `Egress` too when it has rules for it."""
+    if policy.spec.policy_types:
+        return frozenset(policy.spec.policy_types)
+    return frozenset(Direction) if policy.spec.egress else frozenset({Direction.INGRESS})
+
+
+def _rules(policy: NetworkPolicy, direction: Direction) -> Sequence[IngressRule | EgressRule]:
+    return (policy.spec.ingress if direction is Direction.INGRESS else policy.spec.egress) or ()
+
+
+class _Coverage:
+    """The policies of one namespace. What they select depends on the labels that they mention alone, so pods alike in those are
+    looked at once."""
+
+    def __init__(self, policies: Sequence[NetworkPolicy]) -> None:
+        self._policies = [(policy, policy.spec.pod_selector, directions(policy)) for policy in policies]
+        mentioned = {label for _, selector, _ in self._policies for label in selector.match_labels}
+        mentioned |= {found.key for _, selector, _ in self._policies for found in selector.match_expressions}
+        self._mentioned = sorted(mentioned)
+        self._by_labels: dict[tuple[str | None, ...], frozenset[str]] = {}
+        self._by_template: dict[PodTemplate, frozenset[str]] = {}
+        self.selecting: set[str] = set()
+
+    def of(self, pod: Pod) -> frozenset[str]:
+        """The directions in which some policy selects the pod."""
+        template = pod.template
+        if (found := self._by_template.get(template)) is not None:
+            return found
+        labels = pod.labels
+        key = tuple(labels.get(label) for label in self._mentioned)
+        if (found := self._by_labels.get(key)) is None:
+            selected: set[str] = set()
+            for policy, selector, its_directions in self._policies:
+                if matches(selector, labels):
+                    selected |= its_directions
+                    self.selecting.add(policy.path)
+            found = self._by_labels[key] = frozenset(selected)
+        if not any(label in self._mentioned for label, _ in template.own_labels):
+            self._by_template[template] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was seen in one namespace: its pods, those that are open in each direction, and the policies that select none."""
+
+    pods: int
+    bare: Mapping[Direction, Sequence[Pod]]
+    idle: Sequence[NetworkPolicy]
+
+
+def covered(pods: Iterable[Pod], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[Pod, frozenset[str]]]:
+    """Each pod with the directions in which some policy of its namespace selects it."""
+    of_namespace = {name: _Coverage(found) for name, found in _by_namespace(policies).items()}
+    nothing: frozenset[str] = frozenset()
+    for pod in pods:
+        coverage = of_namespace.get(pod.namespace)
+        yield pod, coverage.of(pod) if coverage else nothing
+
+
+def _by_namespace(policies: Iterable[NetworkPolicy]) -> dict[str, list[NetworkPolicy]]:
+    found: dict[str, list[NetworkPolicy]] = {}
+    for policy in policies:
+        found.setdefault(policy.namespace, []).append(policy)
+    return found
+
+
+def judge_network_policies(
+    namespaces: Iterable[Namespace],
+    pods: Iterable[Pod],
+    policies: Iterable[NetworkPolicy],
+    options: NetworkPolicyOptions,
+    *,
+    others: Mapping[str, int] | None = None,
+    exempt: Callable[[Pod], bool] = lambda pod: False,
+) -> Result:
+    """Whether in every namespace that is given nothing is open that no policy opened.
+
+    Pods that use the host's network, that have ended, or that are `exempt` do not count. `others` are the kinds of policies that
+    are not judged, with how many there are: they may forbid or allow what these do not.
+    """
+    names = [namespace.name for namespace in namespaces]
+    of_namespace = _by_namespace(policies)
+    seen = _look(names, pods, of_namespace, exempt)
+    problems: list[Result] = []
+    for name in names:
+        problems += _judge_namespace(name, of_namespace.get(name, ()), seen[name], options)
+    bare = {pod.path for found in seen.values() for side in options.directions for pod in found.bare[side]}
+    total = sum(found.pods for found in seen.values())
+    sides = " and ".join(side.lower() for side in options.directions)
+    good = ok(
+        f"Network policies cover {sides} of all {counted(total, 'pod')} in {counted(len(names), 'namespace')}"
+        f"{' and deny by default' if options.default_deny else ''}.",
+        pods_judged=total,
+        pods_uncovered=len(bare),
+    )
+    result = verdict(problems, good)
+    there = {kind: number for kind, number in (others or {}).items() if number}
+    if not there:
+        return result
+    told = listed(f"{number} {kind}" for kind, number in there.items())
+    if options.other_policies_accepted is not None:
+        summary = f"{result.summary} Not judged: {told} ({options.other_policies_accepted.rstrip('.')})."
+        return Result(result.status, summary, result.measurements)
+    seen_so_far = "" if result.status is Status.OK else f" NetworkPolicies alone: {result.summary}"
+    return Result(
+        Status.UNKNOWN,
+        f"What is open depends also on {told}, whose meaning is not judged.{seen_so_far}",
+        result.measurements,
+    )
+
+
+def _look(
+    names: Sequence[str],
+    pods: Iterable[Pod],
+    of_namespace: Mapping[str, Sequence[NetworkPolicy]],
+    exempt: Callable[[Pod], bool],
+) -> dict[str, _Seen]:
+    bare: dict[str, dict[Direction, list[Pod]]] = {name: {side: [] for side in Direction} for name in names}
+    coverages = {name: _Coverage(of_namespace.get(name, ())) for name in names}
+    count = dict.fromkeys(names, 0)
+    for pod in pods:
+        namespace = pod.template.namespace
+        if namespace not in count or pod.template.spec.host_network:
+            continue
+        if pod.state.phase in ("Succeeded", "Failed") or pod.state.deleted is not None or exempt(pod):
+            continue
+        count[namespace] += 1
+        sides = coverages[namespace].of(pod)
+        if len(sides) < len(Direction):
+            for side in Direction:
+                if side not in sides:
+                    bare[namespace][side].append(pod)
+    return {
+        name: _Seen(
+            count[name],
+            bare[name],
+            [policy for policy in of_namespace.get(name, ()) if policy.path not in coverages[name].selecting],
+        )
+        for name in names
+    }
+
+
+def _judge_namespace(
+    name: str, policies: Sequence[NetworkPolicy], seen: _Seen, options: NetworkPolicyOptions
+) -> Iterator[Result]:
+    open_sides = [side.lower() for side in options.directions if not any(_denies(policy, side) for policy in policies)]
+    if options.default_deny and open_sides:
+        yield failed(f"Namespace {name} has no network policy that denies {' and '.join(open_sides)} by default.")
+    for side in options.directions:
+        if found := seen.bare[side]:
+            workloads = dict.fromkeys("{} {}".format(*pod.workload) for pod in found)
+            yield failed(
+                f"No network policy covers {side.lower()} of {len(found)} of {counted(seen.pods, 'pod')} in {name}: "
+                f"{listed(workloads, 3)}."
+            )
+        for policy in policies:
+            if side in directions(policy) and policy.path not in options.may_allow_all and _allows_all(policy, side):
+                yield failed(f"NetworkPolicy {policy.path} allows all {side.lower()}.")
+    if idle := [policy.path for policy in seen.idle if not selects_all(policy.spec.pod_selector)]:
+        yield warning(
+            f"{counted(len(idle), 'NetworkPolicy', 'NetworkPolicies')} in {name} select no pod: {listed(idle, 3)}."
+        )
+
+
+def _denies(policy: NetworkPolicy, side: Direction) -> bool:
+    """Whether a policy selects all pods and allows nothing in this direction."""
+    return side in directions(policy) and selects_all(policy.spec.pod_selector) and not _rules(policy, side)
+
+
+def _allows_all(policy: NetworkPolicy, side: Direction) -> bool:
+    """Whether some rule names neither peers (or names the whole address space) nor ports."""
+    return any(
+        not rule.ports
+        and (
+            not rule.peers
+            or any(
+                peer.ip_block is not None and peer.ip_block.cidr in ("0.0.0.0/0", "::/0") and not peer.ip_block.except_
+                for peer in rule.peers
+            )
+        )
+        for rule in _rules(policy, side)
+    )
