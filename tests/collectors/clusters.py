@@ -1,0 +1,135 @@
+"""Objects of Kubernetes that tests make on the real control plane, each one that every check likes until it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from collectors.clients.kubernetes import Kubernetes, KubernetesSettings
+from exporter.collector import Client
+from exporter.threads import Threads
+from tests.servers.kubernetes import ControlPlane, pod_spec
+
+Manifest = dict[str, Any]
+
+
+@asynccontextmanager
+async def asking(
+    cluster: ControlPlane, kubeconfig: Path | None = None, **settings: Any
+) -> AsyncIterator[Mapping[str, Client[Any]]]:
+    """The clients of a configuration that has this cluster; as its administrator unless a kubeconfig says otherwise."""
+    options = KubernetesSettings(kubeconfig=kubeconfig or cluster.kubeconfigs["admin"], **settings)
+    client = Kubernetes(options, Threads())
+    try:
+        yield {"kubernetes": client}
+    finally:
+        await client.close()
+
+
+def merged(document: Mapping[str, Any], changes: Mapping[str, Any]) -> Manifest:
+    """`document` with `changes` merged into it, as a JSON merge patch does: None removes, anything but an object replaces."""
+    result = dict(document)
+    for name, value in changes.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(name), Mapping):
+            result[name] = merged(result[name], value)
+        else:
+            result[name] = value
+    return result
+
+
+def manifest(version: str, kind: str, name: str, namespace: str | None = None, **fields: Any) -> Manifest:
+    """An object; `fields` are merged into it (`spec`, `metadata` for labels …)."""
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return merged({"apiVersion": version, "kind": kind, "metadata": metadata}, fields)
+
+
+def container(name: str = "main", **changes: Any) -> Manifest:
+    """A container with requests and limits that satisfies the level `restricted`, changed."""
+    sound: Manifest = pod_spec()["containers"][0]
+    return merged(sound | {"name": name}, changes)
+
+
+def pod(name: str, in_namespace: str, spec: Manifest | None = None, **labels: str) -> Manifest:
+    """A pod of its own."""
+    return manifest(
+        "v1", "Pod", name, in_namespace, metadata={"labels": {"app": name, **labels}}, spec=spec or pod_spec()
+    )
+
+
+def daemon_set(in_namespace: str, name: str) -> Manifest:
+    """A DaemonSet of pods labelled `app: name`."""
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": pod_spec()}
+    return manifest(
+        "apps/v1", "DaemonSet", name, in_namespace, spec={"selector": {"matchLabels": labels}, "template": template}
+    )
+
+
+def cron_job(in_namespace: str, name: str, schedule: str = "0 3 * * *", **spec: Any) -> Manifest:
+    """A CronJob."""
+    job = {"spec": {"template": {"spec": pod_spec(restartPolicy="Never")}}}
+    return manifest(
+        "batch/v1", "CronJob", name, in_namespace, spec=merged({"schedule": schedule, "jobTemplate": job}, spec)
+    )
+
+
+def default_deny(in_namespace: str) -> Manifest:
+    """The policy that allows nothing in either direction to any pod."""
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    return manifest("networking.k8s.io/v1", "NetworkPolicy", "default-deny", in_namespace, spec=spec)
+
+
+def network_policy(name: str, in_namespace: str, **spec: Any) -> Manifest:
+    """A network policy."""
+    return manifest("networking.k8s.io/v1", "NetworkPolicy", name, in_namespace, spec=spec)
+
+
+def quota(in_namespace: str, name: str = "compute", **spec: Any) -> Manifest:
+    """A quota of CPU and memory with much room; `spec` is merged into it."""
+    hard = {"requests.cpu": "20", "requests.memory": "20Gi", "limits.cpu": "20", "limits.memory": "20Gi"}
+    return manifest("v1", "ResourceQuota", name, in_namespace, spec=merged({"hard": hard}, spec))
+
+
+def limit_range(in_namespace: str, **limits: Any) -> Manifest:
+    """Defaults of a container; `limits` are merged into them."""
+    defaults = {
+        "type": "Container",
+        "default": {"cpu": "200m", "memory": "128Mi"},
+        "defaultRequest": {"cpu": "100m", "memory": "64Mi"},
+    }
+    return manifest("v1", "LimitRange", "defaults", in_namespace, spec={"limits": [merged(defaults, limits)]})
+
+
+def autoscaler(name: str, in_namespace: str, **spec: Any) -> Manifest:
+    """A HorizontalPodAutoscaler of the Deployment of that name, by its use of CPU."""
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    sound = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        "minReplicas": 2,
+        "maxReplicas": 6,
+        "metrics": [{"type": "Resource", "resource": cpu}],
+    }
+    return manifest("autoscaling/v2", "HorizontalPodAutoscaler", name, in_namespace, spec=merged(sound, spec))
+
+
+def service(name: str, in_namespace: str, port: int = 8080) -> Manifest:
+    """A service of the pods labelled `app: name`."""
+    spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": port}]}
+    return manifest("v1", "Service", name, in_namespace, spec=spec)
+
+
+def ingress(name: str, in_namespace: str, class_name: str | None, **spec: Any) -> Manifest:
+    """An Ingress that leads everything on example.com to the service of its name."""
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    rule = {"host": f"{name}.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    own = {"rules": [rule]} | ({"ingressClassName": class_name} if class_name else {})
+    return manifest("networking.k8s.io/v1", "Ingress", name, in_namespace, spec=merged(own, spec))
+
+
+def ingress_class(name: str, controller: str) -> Manifest:
+    """An IngressClass."""
+    return manifest("networking.k8s.io/v1", "IngressClass", name, spec={"controller": controller})
