@@ -35,14 +35,21 @@ def loki_program() -> Path:
 class Loki(Server):
     """One Loki, all of whose listeners are on loopback; ``extra`` replaces parts of its configuration.
 
-    With ``tenants`` every request must name one.
+    With ``tenants`` every request must name one. At the ``log_level`` info it logs each query.
     """
 
-    def __init__(self, directory: Path, *, tenants: bool = False, extra: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        tenants: bool = False,
+        log_level: str = "warn",
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.configuration = directory / "loki.yaml"
-        self.configuration.write_text(json.dumps(_basics(directory, self.port, tenants) | dict(extra or {})))
+        self.configuration.write_text(json.dumps(_basics(directory, self.port, tenants, log_level) | dict(extra or {})))
         argv: list[str | Path] = [loki_program(), f"-config.file={self.configuration}"]
         super().__init__("loki", argv, directory=directory, ready=lambda: answers(f"{self.url}/ready"))
 
@@ -55,7 +62,7 @@ class Loki(Server):
         urlopen(Request(f"{self.url}/loki/api/v1/push", body, headers), timeout=10).close()
 
 
-def _basics(directory: Path, port: int, tenants: bool) -> dict[str, object]:
+def _basics(directory: Path, port: int, tenants: bool, log_level: str) -> dict[str, object]:
     ring = {"kvstore": {"store": "inmemory"}}
     schema = {"from": "2020-01-01", "store": "boltdb", "object_store": "filesystem", "schema": "v11"}
     return {
@@ -65,7 +72,7 @@ def _basics(directory: Path, port: int, tenants: bool) -> dict[str, object]:
             "http_listen_port": port,
             "grpc_listen_address": LOOPBACK,
             "grpc_listen_port": free_port(),
-            "log_level": "warn",
+            "log_level": log_level,
         },
         "ingester": {
             "lifecycler": {
