@@ -436,7 +436,8 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _definition(group: str, kind: str, plural: str, *versions: str, namespaced: bool = True) -> Json:
+def definition(group: str, kind: str, plural: str, *versions: str, namespaced: bool = True) -> Json:
+    """A CustomResourceDefinition whose objects may have any field, with the subresource `status`."""
     schema = {
         "type": "object",
         "properties": {
@@ -469,34 +470,34 @@ def _definition(group: str, kind: str, plural: str, *versions: str, namespaced: 
 
 
 CRDS: Mapping[str, Sequence[Json]] = {
-    "vpa": (_definition("autoscaling.k8s.io", "VerticalPodAutoscaler", "verticalpodautoscalers", "v1"),),
+    "vpa": (definition("autoscaling.k8s.io", "VerticalPodAutoscaler", "verticalpodautoscalers", "v1"),),
     "gateway": (
-        _definition("gateway.networking.k8s.io", "GatewayClass", "gatewayclasses", "v1", namespaced=False),
-        _definition("gateway.networking.k8s.io", "Gateway", "gateways", "v1"),
-        _definition("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "v1"),
+        definition("gateway.networking.k8s.io", "GatewayClass", "gatewayclasses", "v1", namespaced=False),
+        definition("gateway.networking.k8s.io", "Gateway", "gateways", "v1"),
+        definition("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "v1"),
     ),
     "prometheus": (
-        _definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1"),
-        _definition("monitoring.coreos.com", "PodMonitor", "podmonitors", "v1"),
-        _definition("monitoring.coreos.com", "PrometheusRule", "prometheusrules", "v1"),
+        definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1"),
+        definition("monitoring.coreos.com", "PodMonitor", "podmonitors", "v1"),
+        definition("monitoring.coreos.com", "PrometheusRule", "prometheusrules", "v1"),
     ),
     "cnpg": (
-        _definition("postgresql.cnpg.io", "Cluster", "clusters", "v1"),
-        _definition("postgresql.cnpg.io", "Backup", "backups", "v1"),
-        _definition("postgresql.cnpg.io", "ScheduledBackup", "scheduledbackups", "v1"),
+        definition("postgresql.cnpg.io", "Cluster", "clusters", "v1"),
+        definition("postgresql.cnpg.io", "Backup", "backups", "v1"),
+        definition("postgresql.cnpg.io", "ScheduledBackup", "scheduledbackups", "v1"),
     ),
-    "istio": (_definition("security.istio.io", "PeerAuthentication", "peerauthentications", "v1"),),
+    "istio": (definition("security.istio.io", "PeerAuthentication", "peerauthentications", "v1"),),
     "kyverno": (
-        _definition("kyverno.io", "ClusterPolicy", "clusterpolicies", "v1", namespaced=False),
-        _definition("kyverno.io", "Policy", "policies", "v1"),
+        definition("kyverno.io", "ClusterPolicy", "clusterpolicies", "v1", namespaced=False),
+        definition("kyverno.io", "Policy", "policies", "v1"),
     ),
     "cert-manager": (
-        _definition("cert-manager.io", "Certificate", "certificates", "v1"),
-        _definition("cert-manager.io", "ClusterIssuer", "clusterissuers", "v1", namespaced=False),
+        definition("cert-manager.io", "Certificate", "certificates", "v1"),
+        definition("cert-manager.io", "ClusterIssuer", "clusterissuers", "v1", namespaced=False),
     ),
     "metrics": (
-        _definition("metrics.k8s.io", "PodMetrics", "pods", "v1beta1"),
-        _definition("metrics.k8s.io", "NodeMetrics", "nodes", "v1beta1", namespaced=False),
+        definition("metrics.k8s.io", "PodMetrics", "pods", "v1beta1"),
+        definition("metrics.k8s.io", "NodeMetrics", "nodes", "v1beta1", namespaced=False),
     ),
 }
 """Small definitions of our own, by what they are of: the names are real, and every field is taken."""

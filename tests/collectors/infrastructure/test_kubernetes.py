@@ -1,0 +1,347 @@
+"""The section Kubernetes Cluster on a real control plane, with the least role that it says it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
+from exporter.collector import Result, Status
+from exporter.evidence import Evidence
+from exporter.runner import utc_now
+from tests.collectors.clusters import (
+    asking,
+    container,
+    default_deny,
+    merged,
+    network_policy,
+    pod,
+)
+from tests.servers.kubernetes import CRDS, ControlPlane, definition, pod_spec, workload
+from tests.support import make_context, verify
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+async def see(
+    cluster: ControlPlane,
+    item: str,
+    *namespaces: str,
+    kubeconfig: Path | None = None,
+    client: Mapping[str, Any] | None = None,
+    evidence: Path | None = None,
+    **options: Any,
+) -> Result:
+    """What one run sees of an item in these namespaces, with these options of the target."""
+    return (
+        await look(
+            cluster,
+            *namespaces,
+            items=(item,),
+            kubeconfig=kubeconfig,
+            client=client,
+            evidence=evidence,
+            **options,
+        )
+    )[item]
+
+
+async def look(
+    cluster: ControlPlane,
+    *namespaces: str,
+    items: Sequence[str] = tuple(KubernetesCluster.items()),
+    kubeconfig: Path | None = None,
+    client: Mapping[str, Any] | None = None,
+    evidence: Path | None = None,
+    **options: Any,
+) -> dict[str, Result]:
+    """What one run sees of the items in these namespaces, with these options of the target."""
+    described = {"name": "shop", "namespaces": list(namespaces), **options}
+    target = KubernetesTarget.model_validate_json(json.dumps(described))
+    records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
+    async with asking(cluster, kubeconfig, **(client or {})) as clients:
+        context = make_context(clients=clients, evidence=records)
+        settings = KubernetesSettings(targets=(target,))
+        seen = await verify(KubernetesCluster, settings, target, items=tuple(items), context=context)
+    for observation in seen.values():
+        assert (
+            "could not be seen:" not in observation.result.summary
+        )  # which is how the runner tells what nobody foresaw
+    return {name: observation.result for name, observation in seen.items()}
+
+
+def shop(cluster: ControlPlane, level: str | None = "restricted", **labels: str) -> str:
+    """A namespace that enforces a level."""
+    enforced = {ENFORCE: level} if level else {}
+    return cluster.namespace("shop", **enforced, **labels)
+
+
+def running(cluster: ControlPlane, namespace: str, *names: str, replicas: int = 1, **spec: Any) -> None:
+    """Deployments of that name in a namespace, all ready."""
+    workloads = [workload(namespace, name, replicas=replicas, spec=pod_spec(**spec)) for name in names]
+    cluster.apply(*workloads)
+    cluster.wait_ready(*workloads)
+
+
+# What is judged
+
+
+async def test_a_namespace_that_is_named_and_not_there(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    control_plane.apply(default_deny(namespace))
+    result = await see(control_plane, "network_policies_configured", namespace, "shop-of-horrors")
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "There is no namespace shop-of-horrors, where applications were to run.",
+    )
+
+
+async def test_a_pattern_chooses_namespaces_and_an_exemption_is_shown(control_plane: ControlPlane) -> None:
+    name = control_plane.namespace("pattern")
+    control_plane.apply(default_deny(name))
+    exempt = control_plane.namespace(f"{name}-legacy")
+    running(control_plane, exempt, "web")
+    result = await see(
+        control_plane,
+        "network_policies_configured",
+        f"{name}*",
+        exempt_namespaces={exempt: "Goes away with the old shop."},
+    )
+    assert result.status is Status.OK
+    assert result.summary == (
+        "Network policies cover ingress and egress of all 0 pods in 1 namespace and deny by default. "
+        f"Exempt: {exempt} (Goes away with the old shop)."
+    )
+
+
+async def test_what_the_cluster_has_for_itself_is_judged_where_it_is_named(control_plane: ControlPlane) -> None:
+    every = await see(control_plane, "pod_security_enforced")
+    assert "kube-system" not in every.summary
+    own = await see(control_plane, "pod_security_enforced", "kube-system")
+    assert (
+        own.summary == f"Namespace kube-system enforces no Pod Security level (no label {ENFORCE}) (wanted baseline)."
+    )
+
+
+async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    narrowed = {"namespaces": ("default",)}
+    result = await see(control_plane, "pod_security_enforced", namespace, client=narrowed)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"{namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it.",
+    )
+
+
+async def test_a_cluster_without_a_namespace_to_judge_was_not_seen(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "pod_security_enforced", exempt_namespaces={"*": "All of it is a test."})
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The cluster has no namespace that is to be judged, so nothing was seen.",
+    )
+
+
+@pytest.mark.parametrize("exempt", [{"shop": " "}, {"shop/web": ""}])
+def test_an_exemption_has_a_reason(exempt: dict[str, str]) -> None:
+    option = "exempt_namespaces" if "shop" in exempt else "exempt_workloads"
+    with pytest.raises(ValueError, match="expected a reason why shop"):
+        KubernetesTarget.model_validate({"name": "shop", option: exempt})
+
+
+def test_an_exempt_workload_is_named_with_its_namespace() -> None:
+    with pytest.raises(ValueError, match="expected namespace/name of a workload, not web"):
+        KubernetesTarget.model_validate({"name": "shop", "exempt_workloads": {"web": "It is old."}})
+
+
+# Network policies
+
+DNS = {"to": [{"namespaceSelector": {}}], "ports": [{"protocol": "UDP", "port": 53}]}
+
+
+@pytest.mark.verifies("kubernetes.network_policies_configured", "ok")
+async def test_pods_that_a_default_deny_covers(control_plane: ControlPlane) -> None:
+    """A trap: a default-deny has no rules at all, and a check that wants some in both directions calls it missing."""
+    namespace = shop(control_plane)
+    control_plane.apply(
+        default_deny(namespace),
+        network_policy(
+            "web", namespace, podSelector={"matchLabels": {"app": "web"}}, egress=[DNS], policyTypes=["Egress"]
+        ),
+    )
+    running(control_plane, namespace, "web", replicas=2)
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Network policies cover ingress and egress of all 2 pods in 1 namespace and deny by default.",
+    )
+    assert result.measurements == {"pods_judged": 2, "pods_uncovered": 0}
+
+
+@pytest.mark.verifies("kubernetes.network_policies_configured", "failed")
+async def test_pods_that_no_policy_covers(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web", "api")
+    only_web = network_policy("web", namespace, podSelector={"matchLabels": {"app": "web"}}, policyTypes=["Ingress"])
+    control_plane.apply(only_web)
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert result.status is Status.FAILED
+    assert f"Namespace {namespace} has no network policy that denies ingress and egress by default." in result.summary
+    assert f"No network policy covers ingress of 1 of 2 pods in {namespace}: Deployment api." in result.summary
+    assert f"covers egress of 2 of 2 pods in {namespace}: Deployment api and Deployment web." in result.summary
+
+
+async def test_a_policy_that_allows_everything(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    open_door = network_policy("open", namespace, podSelector={}, ingress=[{}], policyTypes=["Ingress"])
+    control_plane.apply(default_deny(namespace), open_door)
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"NetworkPolicy {namespace}/open allows all ingress.",
+    )
+
+
+async def test_pods_on_the_network_of_their_host_and_exempt_ones_do_not_count(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane, level=None)
+    running(control_plane, namespace, "agent", hostNetwork=True)
+    running(control_plane, namespace, "old")
+    result = await see(
+        control_plane,
+        "network_policies_configured",
+        namespace,
+        default_deny=False,
+        exempt_workloads={f"{namespace}/old": "It talks to everyone."},
+    )
+    assert result.status is Status.OK
+    assert result.summary.endswith(f"Exempt: {namespace}/old (It talks to everyone).")
+
+
+async def test_policies_of_other_makers_are_not_understood(control_plane: ControlPlane) -> None:
+    control_plane.define(definition("cilium.io", "CiliumNetworkPolicy", "ciliumnetworkpolicies", "v2"))
+    namespace, other = shop(control_plane), shop(control_plane)
+    cilium = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "spec": {}}
+    control_plane.apply(
+        default_deny(namespace), default_deny(other), {**cilium, "metadata": {"name": "web", "namespace": namespace}}
+    )
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert result.status is Status.UNKNOWN
+    assert "depends also on 1 ciliumnetworkpolicies.cilium.io, whose meaning is not judged" in result.summary
+    elsewhere = await see(control_plane, "network_policies_configured", other)
+    assert elsewhere.status is Status.OK
+
+
+@pytest.mark.verifies("kubernetes.network_policies_configured", "unknown")
+async def test_network_policies_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]}]
+    result = await see(control_plane, "network_policies_configured", kubeconfig=control_plane.account(rules))
+    assert result.status is Status.UNKNOWN
+    assert result.summary == (
+        "The exporter cannot list networkpolicies.networking.k8s.io in all namespaces: its account has no right to it."
+    )
+
+
+# Pod security
+
+
+@pytest.mark.verifies("kubernetes.pod_security_enforced", "ok")
+async def test_a_namespace_that_enforces_and_pods_that_keep_it(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web", replicas=2)
+    result = await see(control_plane, "pod_security_enforced", namespace, psa_min_level="restricted")
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "All 1 namespace enforce at least restricted, and the 2 pods in them keep it.",
+    )
+
+
+@pytest.mark.verifies("kubernetes.pod_security_enforced", "failed")
+@pytest.mark.parametrize("label", ["audit", "warn"])
+async def test_labels_that_enforce_nothing(control_plane: ControlPlane, label: str) -> None:
+    """A trap: audit and warn let every pod in."""
+    namespace = shop(control_plane, None, **{f"pod-security.kubernetes.io/{label}": "restricted"})
+    result = await see(control_plane, "pod_security_enforced", namespace)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"Namespace {namespace} enforces no Pod Security level (no label {ENFORCE}) (wanted baseline).",
+    )
+
+
+async def test_a_pod_from_before_the_label(control_plane: ControlPlane) -> None:
+    """A trap: the label acts when a pod is made."""
+    namespace = control_plane.namespace("shop")
+    privileged = container(securityContext={"privileged": True, "allowPrivilegeEscalation": None})
+    running(control_plane, namespace, "old", containers=[privileged])
+    labelled = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {ENFORCE: "baseline"}},
+    }
+    control_plane.apply(labelled)
+    result = await see(control_plane, "pod_security_enforced", namespace)
+    assert result.status is Status.FAILED
+    assert f"Deployment {namespace}/old" in result.summary
+    assert "privileged" in result.summary
+    exempt = {f"{namespace}/old": "It is replaced in May."}
+    accepted = await see(control_plane, "pod_security_enforced", namespace, exempt_workloads=exempt)
+    assert accepted.status is Status.OK
+    assert f"Exempt: {namespace}/old (It is replaced in May)." in accepted.summary
+
+
+async def test_a_level_below_the_wanted_one(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane, "privileged")
+    result = await see(control_plane, "pod_security_enforced", namespace)
+    assert result.summary == f"Namespace {namespace} enforces only privileged (wanted baseline)."
+
+
+def record(folder: Path, item: str) -> Path:
+    """A folder of evidence with a record of this item."""
+    folder.mkdir()
+    today = datetime.now(UTC).date().isoformat()
+    (folder / "record.yaml").write_text(
+        f"item: {item}\nresult: passed\nby: Ada Example\nrole: platform\non: {today}\nenvironment: production\n"
+    )
+    return folder
+
+
+async def test_the_default_of_the_api_server_is_declared_with_a_record(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A trap: the API server's admission configuration cannot be seen through the API."""
+    namespace = shop(control_plane, None)
+    bare = await see(control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline")
+    assert not bare.status.is_ok
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    without = await see(
+        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=empty
+    )
+    assert (without.status, without.summary) == (
+        Status.FAILED,
+        "There is no evidence for kubernetes.pod_security_enforced.",
+    )
+    folder = record(tmp_path / "evidence", "kubernetes.pod_security_enforced")
+    attested = await see(
+        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=folder
+    )
+    assert attested.status is Status.OK
+    labelled = shop(control_plane, "baseline")
+    unneeded = await see(control_plane, "pod_security_enforced", labelled, psa_cluster_default="baseline")
+    assert unneeded.status is Status.OK
+
+
+@pytest.mark.verifies("kubernetes.pod_security_enforced", "unknown")
+async def test_pods_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
+    result = await see(control_plane, "pod_security_enforced", kubeconfig=control_plane.account(rules))
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot list pods in all namespaces: its account has no right to it.",
+    )
+
+
+_ = merged, pod, CRDS
