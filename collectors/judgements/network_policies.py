@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from pydantic import Field
 
-from collectors.clients.kubernetes_objects import EgressRule, IngressRule, Namespace, NetworkPolicy
+from collectors.clients.kubernetes_objects import EgressRule, IngressRule, Namespace, NetworkPolicy, Selector
 from collectors.clients.kubernetes_pods import Pod, PodTemplate
 from collectors.judgements.parts import counted, listed, verdict
 from collectors.judgements.selectors import matches, selects_all
@@ -61,13 +62,22 @@ def _rules(policy: NetworkPolicy, direction: Direction) -> Sequence[IngressRule 
 
 
 class _Coverage:
-    """The policies of one namespace. What they select depends on the labels that they mention alone, so pods alike in those are
-    looked at once."""
+    """The policies of one namespace, found by a label that they demand where there is one.
 
-    def __init__(self, policies: Sequence[NetworkPolicy]) -> None:
-        self._policies = [(policy, policy.spec.pod_selector, directions(policy)) for policy in policies]
-        mentioned = {label for _, selector, _ in self._policies for label in selector.match_labels}
-        mentioned |= {found.key for _, selector, _ in self._policies for found in selector.match_expressions}
+    What they select depends on the labels that they mention alone, so pods alike in those are looked at once.
+    """
+
+    def __init__(self, policies: Iterable[NetworkPolicy]) -> None:
+        self._demanding: dict[tuple[str, str], list[NetworkPolicy]] = {}
+        self._others: list[NetworkPolicy] = []
+        mentioned: set[str] = set()
+        for policy in policies:
+            selector = policy.spec.pod_selector
+            mentioned.update(selector.match_labels, (found.key for found in selector.match_expressions))
+            for pair in (demanded := _demanded(selector)):
+                self._demanding.setdefault(pair, []).append(policy)
+            if not demanded:
+                self._others.append(policy)
         self._mentioned = sorted(mentioned)
         self._by_labels: dict[tuple[str | None, ...], frozenset[str]] = {}
         self._by_template: dict[PodTemplate, frozenset[str]] = {}
@@ -81,15 +91,26 @@ class _Coverage:
         labels = pod.labels
         key = tuple(labels.get(label) for label in self._mentioned)
         if (found := self._by_labels.get(key)) is None:
-            selected: set[str] = set()
-            for policy, selector, its_directions in self._policies:
-                if matches(selector, labels):
-                    selected |= its_directions
-                    self.selecting.add(policy.path)
-            found = self._by_labels[key] = frozenset(selected)
+            found = self._by_labels[key] = self._selected(labels)
         if not any(label in self._mentioned for label, _ in template.own_labels):
             self._by_template[template] = found
         return found
+
+    def _selected(self, labels: Mapping[str, str]) -> frozenset[str]:
+        selected: set[str] = set()
+        for policy in chain(self._others, *(self._demanding.get(pair, ()) for pair in labels.items())):
+            if matches(policy.spec.pod_selector, labels):
+                selected |= directions(policy)
+                self.selecting.add(policy.path)
+        return frozenset(selected)
+
+
+def _demanded(selector: Selector) -> list[tuple[str, str]]:
+    """Labels of which every pod that is selected has one; empty when there are none such."""
+    if selector.match_labels:
+        return [next(iter(selector.match_labels.items()))]
+    among = next((found for found in selector.match_expressions if found.operator == "In"), None)
+    return [(among.key, value) for value in dict.fromkeys(among.values)] if among else []
 
 
 @dataclass(frozen=True, slots=True)
