@@ -18,7 +18,7 @@ from collectors.clients.kubernetes_objects import EgressRule, IngressRule, Names
 from collectors.clients.kubernetes_pods import Pod, PodTemplate
 from collectors.judgements.parts import counted, listed, verdict
 from collectors.judgements.selectors import matches, selects_all
-from exporter.collector import Result, Status, failed, ok, warning
+from exporter.collector import Cannot, Result, Status, failed, ok, warning
 from exporter.options import Options
 
 __all__ = ["Direction", "NetworkPolicyOptions", "covered", "directions", "judge_network_policies"]
@@ -150,9 +150,10 @@ def judge_network_policies(
     """Whether in every namespace that is given nothing is open that no policy opened.
 
     Pods that use the host's network, that have ended, or that are `exempt` do not count. `others` are the kinds of policies that
-    are not judged, with how many there are: they may forbid or allow what these do not.
+    are not judged, with how many there are: they may forbid or allow what these do not. Raises Cannot without any namespace.
     """
-    names = [namespace.name for namespace in namespaces]
+    if not (names := [namespace.name for namespace in namespaces]):
+        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
     of_namespace = _by_namespace(policies)
     seen = _look(names, pods, of_namespace, exempt)
     problems: list[Result] = []
@@ -162,7 +163,7 @@ def judge_network_policies(
     total = sum(found.pods for found in seen.values())
     sides = " and ".join(side.lower() for side in options.directions)
     good = ok(
-        f"Network policies cover {sides} of all {counted(total, 'pod')} in {counted(len(names), 'namespace')}"
+        f"Network policies cover {sides} of every pod ({total}) in {counted(len(names), 'namespace')}"
         f"{' and deny by default' if options.default_deny else ''}.",
         pods_judged=total,
         pods_uncovered=len(bare),

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from collectors.clients.kubernetes_objects import Namespace
 from collectors.clients.kubernetes_pods import Pod, PodTemplate, SecurityContext
 from collectors.judgements.parts import counted, verdict
-from exporter.collector import Result, failed, ok, warning
+from exporter.collector import Cannot, Result, failed, ok, warning
 from exporter.options import Options
 
 __all__ = ["Level", "PodSecurityOptions", "judge_pod_security", "violations"]
@@ -322,10 +322,11 @@ def judge_pod_security(
 
     A label acts when a pod is made, so pods from before it are looked at. `namespaces` and `pods` are those that are not exempt;
     `exempt` says of which pods it is accepted what they do. A pod that keeps the wanted level but not the stricter one that its
-    namespace enforces is a warning, as it cannot be made again.
+    namespace enforces is a warning, as it cannot be made again. Raises Cannot without any namespace.
     """
     wanted = options.psa_min_level
-    enforced = {namespace.name: _enforced(namespace, options) for namespace in namespaces}
+    if not (enforced := {namespace.name: _enforced(namespace, options) for namespace in namespaces}):
+        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
     problems = [
         failed(_unenforced(name, level, wanted))
         for name, level in enforced.items()
@@ -347,9 +348,8 @@ def judge_pod_security(
             offenders.setdefault((pod.namespace, *pod.workload), []).append((pod, (level, *(told[0] or told[1]))))
     for (namespace, kind, name), bad in sorted(offenders.items()):
         problems.append(_offence(f"{kind} {namespace}/{name}", bad, wanted))
-    many, of_them = counted(len(enforced), "namespace"), counted(len(running), "pod")
     good = ok(
-        f"All {many} enforce at least {wanted}, and the {of_them} in them keep it.",
+        f"Every namespace ({len(enforced)}) enforces at least {wanted}, and every pod in them ({len(running)}) keeps it.",
         pods_judged=len(running),
         pods_violating=sum(map(len, offenders.values())) - warnings,
     )

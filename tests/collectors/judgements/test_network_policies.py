@@ -43,7 +43,7 @@ def test_all_is_well() -> None:
     result = judge(WEB, policy(), allowing)
     assert (result.status, result.summary) == (
         Status.OK,
-        "Network policies cover ingress and egress of all 2 pods in 1 namespace and deny by default.",
+        "Network policies cover ingress and egress of every pod (2) in 1 namespace and deny by default.",
     )
     assert result.measurements == {"pods_judged": 2, "pods_uncovered": 0}
 
@@ -255,6 +255,11 @@ def test_why_policies_of_other_makers_do_not_matter_may_be_said() -> None:
     result = judge(WEB, policy(), others=OTHERS, other_policies_accepted="They only deny.")
     assert result.status is Status.OK
     assert result.summary.endswith("Not judged: 3 ciliumnetworkpolicies.cilium.io (They only deny).")
+
+
+def test_no_namespace_is_no_success() -> None:
+    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+        judge_network_policies([], WEB, [policy()], NetworkPolicyOptions())
 
 
 def test_thousands_of_bare_pods_are_told_in_a_few_sentences() -> None:

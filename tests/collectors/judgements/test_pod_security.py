@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from collectors.clients.kubernetes_objects import Namespace
 from collectors.clients.kubernetes_pods import Pod
 from collectors.judgements.pod_security import CONTROLS, Level, PodSecurityOptions, judge_pod_security, violations
-from exporter.collector import Result, Status
+from exporter.collector import Cannot, Result, Status
 from tests.collectors.judgements.objects import compacted, decoded, pod, pods
 from tests.collectors.judgements.pod_security_corpus import CASES, corpus, patched, restricted_pod
 
@@ -107,7 +107,7 @@ def test_all_is_well() -> None:
     result = judge([namespace("shop"), namespace("bank", "restricted")], [*pods("shop/a", "shop/b")])
     assert (result.status, result.summary) == (
         Status.OK,
-        "All 2 namespaces enforce at least baseline, and the 2 pods in them keep it.",
+        "Every namespace (2) enforces at least baseline, and every pod in them (2) keeps it.",
     )
     assert result.measurements == {"pods_judged": 2, "pods_violating": 0}
 
@@ -200,6 +200,11 @@ def test_ten_thousand_offenders_are_told_in_a_few_sentences() -> None:
     assert result.summary.endswith("Of 9996 more the like is true.")
     assert len(result.summary) < 500
     assert result.measurements["pods_violating"] == 10_000
+
+
+def test_no_namespace_is_no_success() -> None:
+    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+        judge([], [])
 
 
 def test_wanting_no_level_is_refused() -> None:

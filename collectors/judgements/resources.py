@@ -1,0 +1,241 @@
+"""Requests and limits of pods that run.
+
+LimitRanges and autoscalers change them when pods are made, so the templates of workloads are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fractions import Fraction
+
+from pydantic import Field
+
+from collectors.clients.kubernetes_objects import Node
+from collectors.clients.kubernetes_pods import Container, Pod, PodSpec, PodTemplate, Resources
+from collectors.judgements.parts import counted, format_length, listed, verdict
+from collectors.judgements.quantities import format_amount, parse_quantity
+from exporter.collector import Cannot, Result, failed, ok, warning
+from exporter.options import Options
+
+__all__ = [
+    "CpuLimitPolicy",
+    "ResourceOptions",
+    "judge_cpu_limits",
+    "judge_memory_limits",
+    "judge_requests",
+    "running",
+]
+
+OOM_WINDOW = timedelta(hours=24)
+_CPU, _MEMORY = "cpu", "memory"
+
+
+class CpuLimitPolicy(StrEnum):
+    """Whether containers without a CPU limit are wrong, or only told of: many leave it out on purpose, as it throttles."""
+
+    REQUIRED = "required"
+    ADVISORY = "advisory"
+
+
+class ResourceOptions(Options):
+    """What is wanted of requests and limits."""
+
+    cpu_limit_policy: CpuLimitPolicy = Field(
+        CpuLimitPolicy.REQUIRED, description="required, or advisory where CPU limits are left out on purpose."
+    )
+    count_job_pods: bool = Field(True, description="Whether pods of Jobs need requests and limits too.")
+    max_memory_overcommit: float = Field(
+        1.5,
+        gt=0,
+        description="Memory limits of a node's pods, as a multiple of what the node has, from which it is told.",
+    )
+
+
+def running(
+    pods: Iterable[Pod], options: ResourceOptions, exempt: Callable[[Pod], bool] = lambda pod: False
+) -> list[Pod]:
+    """The pods that count: those that have not ended, are not being deleted, and are not exempt."""
+    return [
+        pod
+        for pod in pods
+        if pod.state.phase not in ("Succeeded", "Failed")
+        and pod.state.deleted is None
+        and (options.count_job_pods or pod.owner is None or pod.owner.kind != "Job")
+        and not exempt(pod)
+    ]
+
+
+def _containers(spec: PodSpec) -> tuple[Container, ...]:
+    """The containers that take resources: ephemeral ones cannot have any of their own."""
+    return spec.init_containers + spec.containers
+
+
+def _has(spec: PodSpec, container: Container, read: Callable[[Resources], str | None]) -> bool:
+    """Whether a container has an amount of its own, or shares one of its pod."""
+    return read(container.resources) is not None or (spec.resources is not None and read(spec.resources) is not None)
+
+
+def _lacking(pods: Iterable[Pod], read: Callable[[Resources], str | None]) -> tuple[int, dict[str, int]]:
+    """How many containers there are, and how many of each workload's container lack an amount."""
+    total = 0
+    lacking: dict[str, int] = {}
+    of_template: dict[PodTemplate, tuple[int, tuple[str, ...]]] = {}
+    for pod in pods:
+        spec = pod.template.spec
+        if (found := of_template.get(pod.template)) is None:
+            containers = _containers(spec)
+            bare = tuple(container.name for container in containers if not _has(spec, container, read))
+            found = of_template[pod.template] = len(containers), bare
+        total += found[0]
+        for name in found[1]:
+            told = f"{name} of {_workload(pod)}"
+            lacking[told] = lacking.get(told, 0) + 1
+    return total, lacking
+
+
+def _workload(pod: Pod) -> str:
+    kind, name = pod.workload
+    return f"{kind} {pod.namespace}/{name}"
+
+
+def _judge_all_have(
+    pods: Iterable[Pod], what: str, read: Callable[[Resources], str | None], bad: Callable[..., Result] = failed
+) -> Result:
+    total, lacking = _lacking(pods, read)
+    number = sum(lacking.values())
+    if not total:
+        raise Cannot(f"No pod runs that counts, so nothing was seen of any {what}.")
+    if not number:
+        return ok(f"Every container ({total}) has a {what}.", containers_judged=total, containers_lacking=0)
+    return bad(
+        f"{number} of {counted(total, 'container')} {'has' if number == 1 else 'have'} no {what}: {listed(sorted(lacking), 10)}.",
+        containers_judged=total,
+        containers_lacking=number,
+    )
+
+
+def judge_cpu_limits(pods: Iterable[Pod], options: ResourceOptions) -> Result:
+    """Whether every container has a CPU limit, or its pod has one; a warning where that is advisory.
+
+    `pods` are those that count, here and below; Cannot is raised when there is none, as nothing was seen then.
+    """
+    bad = failed if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else warning
+    return _judge_all_have(pods, "CPU limit", lambda resources: resources.limits.cpu, bad)
+
+
+def judge_memory_limits(pods: Iterable[Pod], now: datetime) -> Result:
+    """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
+    found = list(pods)
+    result = _judge_all_have(found, "memory limit", lambda resources: resources.limits.memory)
+    problems = [] if result.status.is_ok else [result]
+    return verdict([*problems, *(warning(told) for pod in found for told in _killed(pod, now))], result)
+
+
+def _killed(pod: Pod, now: datetime) -> Iterator[str]:
+    for status in pod.state.containers:
+        for ended in (status.state.terminated, status.last_state.terminated):
+            if ended and ended.reason == "OOMKilled" and ended.finished_at and now - ended.finished_at <= OOM_WINDOW:
+                ago = format_length(now - ended.finished_at)
+                yield f"Container {status.name} of {pod.path} was killed {ago} ago for want of memory (OOMKilled)."
+
+
+def judge_requests(pods: Iterable[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Result:
+    """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
+
+    What the pods of a node request, or may take, beyond what it has is a warning.
+    """
+    found = list(pods)
+    parts = [
+        _judge_all_have(found, "CPU request", lambda resources: resources.requests.cpu),
+        _judge_all_have(found, "memory request", lambda resources: resources.requests.memory),
+    ]
+    problems = [part for part in parts if not part.status.is_ok]
+    problems += _best_effort(found)
+    problems += [failed(told) for told in _above_limit(found)]
+    problems += [warning(told) for told in _overcommitted(found, nodes, options)]
+    total = parts[0].measurements["containers_judged"]
+    good = ok(
+        f"Every container ({total:g}) requests CPU and memory.",
+        containers_judged=total,
+        containers_lacking=max(part.measurements["containers_lacking"] for part in parts),
+    )
+    return verdict(problems, good)
+
+
+def _best_effort(pods: Iterable[Pod]) -> Iterator[Result]:
+    found = [pod for pod in pods if pod.state.qos_class == "BestEffort"]
+    if found:
+        workloads = dict.fromkeys(map(_workload, found))
+        yield failed(
+            f"{counted(len(found), 'pod')} of QoS class BestEffort {'is' if len(found) == 1 else 'are'} evicted first: "
+            f"{listed(workloads, 5)}."
+        )
+
+
+def _above_limit(pods: Iterable[Pod]) -> Iterator[str]:
+    """Requests above limits: an API server takes none, but what was stored before may be."""
+    seen: set[PodTemplate] = set()
+    for pod in pods:
+        if pod.template in seen:
+            continue
+        seen.add(pod.template)
+        for container in _containers(pod.template.spec):
+            requests, limits = container.resources.requests, container.resources.limits
+            for resource, request, limit in (
+                (_CPU, requests.cpu, limits.cpu),
+                (_MEMORY, requests.memory, limits.memory),
+            ):
+                if request is not None and limit is not None and parse_quantity(request) > parse_quantity(limit):
+                    yield (
+                        f"Container {container.name} of {_workload(pod)} requests {request} of {resource}, more than its "
+                        f"limit {limit}."
+                    )
+
+
+def _overcommitted(pods: Iterable[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
+    requested: dict[tuple[str, str], Fraction] = {}
+    limits: dict[str, Fraction] = {}
+    of_template: dict[PodTemplate, tuple[Fraction, Fraction, Fraction]] = {}
+    for pod in pods:
+        if (amounts := of_template.get(pod.template)) is None:
+            spec = pod.template.spec
+            amounts = of_template[pod.template] = (
+                _of_pod(spec, lambda resources: resources.requests.cpu),
+                _of_pod(spec, lambda resources: resources.requests.memory),
+                _of_pod(spec, lambda resources: resources.limits.memory),
+            )
+        cpu, memory, limit = amounts
+        requested[pod.node, _CPU] = requested.get((pod.node, _CPU), Fraction()) + cpu
+        requested[pod.node, _MEMORY] = requested.get((pod.node, _MEMORY), Fraction()) + memory
+        limits[pod.node] = limits.get(pod.node, Fraction()) + limit
+    for node in nodes:
+        has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}
+        for resource, quantity in has.items():
+            wanted = requested.get((node.name, resource), Fraction())
+            if quantity is not None and wanted > parse_quantity(quantity):
+                told = f"{format_amount(resource, wanted)} of {format_amount(resource, parse_quantity(quantity))}"
+                yield f"Pods on node {node.name} request {told} {resource}."
+        allocatable = parse_quantity(has[_MEMORY] or "0")
+        may = limits.get(node.name, Fraction())
+        if allocatable and may > allocatable * Fraction(options.max_memory_overcommit):
+            share = f"{float(may / allocatable):.3g} times its memory (limit {options.max_memory_overcommit:g})"
+            yield f"Pods on node {node.name} may take {share}."
+
+
+def _of_pod(spec: PodSpec, read: Callable[[Resources], str | None]) -> Fraction:
+    """What a pod as a whole has of an amount: its own, or what its containers have that run together."""
+    if spec.resources is not None and (own := read(spec.resources)) is not None:
+        return parse_quantity(own)
+    sidecars, most = Fraction(), Fraction()
+    for container in spec.init_containers:
+        amount = parse_quantity(read(container.resources) or "0")
+        if container.is_sidecar:
+            sidecars += amount
+            most = max(most, sidecars)
+        else:
+            most = max(most, sidecars + amount)
+    return max(
+        most, sidecars + sum((parse_quantity(read(main.resources) or "0") for main in spec.containers), Fraction())
+    )
