@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from collectors.clients.kubernetes_api import Api, Forbidden, Gone, NotFound, Reply, TooLarge
 from collectors.clients.kubernetes_rights import Right, roles
+from collectors.clients.kubernetes_watch import Follower, Listing, Page
 from collectors.clients.shared import Shared
 from exporter.collector import Cannot, Client
 from exporter.options import Duration, Options, Size
@@ -61,6 +63,15 @@ class KubernetesSettings(Options):
     max_age: Duration = Field(
         timedelta(seconds=55), gt=timedelta(0), description="How long a snapshot is shared before it is taken again."
     )
+    watch: bool = Field(
+        False,
+        description="Follow what changes after the first list, instead of listing every `max_age`; for large clusters.",
+    )
+    stale_after: Duration = Field(
+        timedelta(minutes=2),
+        gt=timedelta(0),
+        description="How long a watch may be silent before nothing it told counts. API servers give a sign once a minute.",
+    )
     timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
     page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")
     max_bytes: Size = Field(
@@ -74,7 +85,7 @@ class Kind(Generic[T]):
     """A kind of object: where it is, and what of it is kept.
 
     `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
-    for each listing, which returns what a snapshot holds of them: equal parts shared, what nobody judges dropped.
+    for each listing, which returns what a snapshot holds of each, in their order: equal parts shared, what nobody judges dropped.
     """
 
     plural: str
@@ -88,7 +99,7 @@ class Kind(Generic[T]):
     def __post_init__(self) -> None:
         if "/" in self.plural or (self.group == "" and self.plural in _SENSITIVE):
             raise ValueError(f"{self.plural} is never read")
-        object.__setattr__(self, "pages", msgspec.json.Decoder(_Page[self.item]))  # type: ignore[name-defined]
+        object.__setattr__(self, "pages", msgspec.json.Decoder(Page[self.item]))  # type: ignore[name-defined]
 
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
@@ -113,16 +124,6 @@ class Snapshot(Generic[T]):
     namespaces: tuple[str, ...] = ()
 
 
-class _Metadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    items: list[T] | None
-    metadata: _Metadata = _Metadata()
-
-
 class _ReviewStatus(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
     reason: str = ""
@@ -142,6 +143,8 @@ class Kubernetes(Client[KubernetesSettings]):
         super().__init__(settings, threads)
         self._api = Api(settings.kubeconfig, settings.context, settings.timeout, settings.requests_per_second)
         self._snapshots: dict[Kind[Any], Shared[Snapshot[Any]]] = {}
+        self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
+        self._watches: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(threads.places)
         self._rights: dict[tuple[str, str, str | None], tuple[bool, datetime]] = {}
 
@@ -150,6 +153,8 @@ class Kubernetes(Client[KubernetesSettings]):
 
         Raises NotAllowed when a right is missing, NotServed when the cluster has no such kind.
         """
+        if self.settings.watch:
+            return await self._followed(kind)
         if kind not in self._snapshots:
             self._snapshots[kind] = Shared(lambda: self._blocking(lambda: self._take(kind)), self.settings.max_age)
         return await self._snapshots[kind].get()
@@ -168,59 +173,82 @@ class Kubernetes(Client[KubernetesSettings]):
         async with self._places:
             return await self.threads.run("clients.kubernetes", call)
 
+    async def _followed(self, kind: Kind[T]) -> Snapshot[T]:
+        """The objects of a kind as its watches last told; the first to ask starts them."""
+        if kind not in self._followers:
+            self._followers[kind] = Shared(lambda: self._follow(kind), timedelta.max)
+        followers = await self._followers[kind].get()
+        for task in self._watches:
+            if task.done():
+                await task  # raises what ended it: nothing that it told before is true any more
+        told = [follower.objects() for follower in followers]
+        items = tuple(item for objects, _ in told for item in objects)
+        return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
+
+    async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
+        followers = await self._blocking(lambda: [self._follower(kind, space) for space in self._spaces(kind)])
+        for number, follower in enumerate(followers):
+            watch = self.threads.run(f"watch {number} of {kind}", follower.run)
+            self._watches.add(asyncio.create_task(watch, name=f"watch {kind}"))
+        return followers
+
+    def _follower(self, kind: Kind[T], namespace: str | None) -> Follower[T]:
+        for verb in ("list", "watch"):
+            self._demand(verb, kind, namespace)
+        listing = functools.partial(self._list, kind, namespace, identified=True)
+        return Follower(self._api, kind, kind.path(namespace), self._query(kind), listing, self.settings.stale_after)
+
+    def _namespaces(self, kind: Kind[Any]) -> tuple[str, ...]:
+        return self.settings.namespaces if kind.namespaced else ()
+
+    def _spaces(self, kind: Kind[Any]) -> tuple[str | None, ...]:
+        """The namespaces to ask for one by one; None stands for all at once."""
+        return self._namespaces(kind) or (None,)
+
+    def _query(self, kind: Kind[Any]) -> dict[str, Any]:
+        selector = self.settings.selectors.get(kind.plural)
+        return {"labelSelector": selector} if selector else {}
+
     def _take(self, kind: Kind[T]) -> Snapshot[T]:
         """The objects of a kind in each namespace; in a thread."""
-        namespaces = self.settings.namespaces if kind.namespaced else ()
-        items: list[T] = []
-        taken = datetime.max.replace(tzinfo=UTC)
-        for namespace in namespaces or (None,):
+        listings = []
+        for namespace in self._spaces(kind):
             self._demand("list", kind, namespace)
-            at = self._list(kind, namespace, items)
-            taken = min(taken, at)
-        return Snapshot(tuple(items), taken, namespaces)
+            listings.append(self._list(kind, namespace))
+        items = tuple(item for listing in listings for item in listing.items)
+        return Snapshot(items, min(listing.at for listing in listings), self._namespaces(kind))
 
-    def _list(self, kind: Kind[T], namespace: str | None, items: MutableSequence[T]) -> datetime:
-        """Add the objects of one namespace (None: of all) to `items`; the moment of the first page.
+    def _list(self, kind: Kind[T], namespace: str | None, *, identified: bool = False) -> Listing[T]:
+        """The objects of one namespace (None: of all), page by page.
 
         A list whose continuation the server has forgotten (410) is started again, once.
         """
-        already = len(items)
         for _ in range(2):
-            compact = kind.compact() if kind.compact else None
-            moments: set[datetime] = set()
+            listing = Listing(kind, identified=identified)
+            limit = self.settings.page_size
             try:
-                for page, at in self._pages(kind, namespace):
-                    items.extend(compact(page) if compact else page)
-                    moments.add(at)
+                while listing.unfinished:
+                    limit = self._next_page(kind, namespace, listing, limit)
             except Gone:
-                del items[already:]
-            else:
-                return min(moments)
+                continue
+            return listing
         raise Cannot(f"{kind} change faster than they can be listed: the API server twice forgot how far it had come.")
 
-    def _pages(self, kind: Kind[Any], namespace: str | None) -> Iterator[tuple[Sequence[Any], datetime]]:
-        """Page after page, with its moment. A page that is too large is asked for again in smaller ones."""
-        path, size = kind.path(namespace), self.settings.page_size
-        query: dict[str, Any] = {}
-        if selector := self.settings.selectors.get(kind.plural):
-            query["labelSelector"] = selector
-        while True:
-            try:
-                reply = self._api.get(path, query | {"limit": size}, max_bytes=self.settings.max_bytes)
-            except TooLarge:
-                if size == 1:
-                    raise
-                size = max(1, size // 4)
-                continue
-            except NotFound:
-                raise NotServed(f"The cluster serves no {kind} ({kind.version}).") from None
-            except Forbidden:
-                raise self._denied("list", kind, namespace) from None
-            page = _decode(reply, kind.pages)
-            yield page.items or [], reply.at
-            if not page.metadata.continue_:
-                return
-            query["continue"] = page.metadata.continue_
+    def _next_page(self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int) -> int:
+        """Add the next page to a listing. Returns how many objects to ask for next: fewer after a page that was too large."""
+        query = self._query(kind) | {"limit": limit} | ({"continue": listing.more} if listing.more else {})
+        try:
+            reply = self._api.get(kind.path(namespace), query, max_bytes=self.settings.max_bytes)
+        except TooLarge:
+            if limit == 1:
+                raise
+            return max(1, limit // 4)
+        except NotFound:
+            raise NotServed(f"The cluster serves no {kind} ({kind.version}).") from None
+        except Forbidden:
+            raise self._denied("list", kind, namespace) from None
+        listing.add(_decode(reply, kind.pages), reply)
+        return limit
 
     def _read(self, kind: Kind[T], name: str, namespace: str | None) -> tuple[T, datetime] | None:
         self._demand("get", kind, namespace, name)
@@ -268,13 +296,16 @@ class Kubernetes(Client[KubernetesSettings]):
     @classmethod
     def roles(cls, settings: KubernetesSettings, needs: Iterable[str]) -> Sequence[dict[str, Any]]:
         """The least roles for a configuration, as manifests: of what its items need, the rights in a cluster."""
-        return roles((need for need in needs if isinstance(need, Right)), settings.namespaces, watch=False)
+        return roles((need for need in needs if isinstance(need, Right)), settings.namespaces, watch=settings.watch)
 
     async def close(self) -> None:
         """Stop what is being read and close the connections."""
         self._api.close()
-        for snapshot in self._snapshots.values():
-            await snapshot.close()
+        shared: tuple[Shared[Any], ...] = (*self._snapshots.values(), *self._followers.values())
+        for answer in shared:
+            await answer.close()
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=self.settings.timeout.total_seconds())
 
 
 _REVIEW = msgspec.json.Decoder(_Review)

@@ -89,6 +89,15 @@ class Api:
         self._closed = threading.Event()
         self._replies: set[Any] = set()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until `close` is called."""
+        self._closed.wait(seconds)
+
     def get(
         self, path: str, query: Mapping[str, Any] | None = None, *, max_bytes: int, any_status: bool = False
     ) -> Reply:
@@ -129,7 +138,7 @@ class Api:
             if response.status >= 300:
                 raise _refusal(Reply(where, response.status, response.read(_MAX_ERROR_BYTES), _server_time(response)))
             with self._explained(where, silence):
-                yield response.stream(_CHUNK)
+                yield iter(lambda: response.read1(_CHUNK), b"")
 
     @contextmanager
     def _sent(
@@ -155,6 +164,8 @@ class Api:
             break
         self._replies.add(response)
         try:
+            if self.closed:  # before `close` could know of it
+                raise self._ended(where)
             yield where, response
         finally:
             self._replies.discard(response)
@@ -215,7 +226,11 @@ class Api:
                 f"{where} was not asked within {format_duration(self._timeout)}: the API server asks for patience."
             )
         if self._closed.wait(max(0.0, turn - time.monotonic())) or self._closed.is_set():
-            raise Cannot(f"{where} was not asked: the exporter is ending, or its configuration changed.")
+            raise self._ended(where)
+
+    @staticmethod
+    def _ended(where: str) -> Cannot:
+        return Cannot(f"{where} was broken off: the exporter is ending, or its configuration changed.")
 
     def _configured(self) -> Any:
         """The official client, configured."""
@@ -280,7 +295,7 @@ class Api:
             yield
         except transport.HTTPError as error:
             if self._closed.is_set():
-                raise Cannot(f"{where} was broken off: the exporter is ending, or its configuration changed.") from None
+                raise self._ended(where) from None
             raise _failure(where, error, silence) from None
         except OSError as error:  # a file of the TLS configuration
             raise Cannot(f"{where} failed: {_one_line(error)}.") from None
