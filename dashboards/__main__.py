@@ -1,0 +1,5 @@
+"""`python -m dashboards`."""
+
+from dashboards import main
+
+main()
