@@ -37,9 +37,10 @@ servers: .venv/dev ## Download and build every server that the tests can use (ta
 benchmark: .venv/dev ## Print ratios of speed and memory
 	$(BIN)/pytest -m benchmark -p no:randomly -s tests/benchmarks $(PYTEST_ARGS)
 
-docs: .venv/dev ## Generate the reference documentation and what is made of the rules
+docs: .venv/dev ## Generate the reference documentation, the PrometheusRule and the dashboards
 	$(BIN)/python -m exporter.reference docs
 	$(BIN)/python -m alerts
+	$(BIN)/python -m dashboards
 
 lock: ## Pin the requirements anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: install it, or give its path as UV=…" >&2; exit 1; }
