@@ -1,0 +1,105 @@
+"""What PromQL expressions select: parsed, as a name in a comment, a label or an annotation selects nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from collectors.judgements.re2 import anchored
+from exporter.collector import Cannot
+
+__all__ = ["Condition", "Selection", "selections"]
+
+_ABSENT = frozenset({"absent", "absent_over_time"})
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One label matcher; `operator` is `=`, `!=`, `=~` or `!~`."""
+
+    name: str
+    operator: str
+    value: str
+
+    def allows(self, value: str) -> bool:
+        """Whether a series whose label has this value is selected. Raises ValueError for what is no regular expression."""
+        if self.operator in ("=~", "!~"):
+            return anchored(self.value, dot_all=True)(value) is (self.operator == "=~")
+        return (value == self.value) is (self.operator == "=")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """One vector selector. `metric` is None where the name is a pattern, or not given (then it is among `conditions`).
+
+    `functions` are the functions and aggregations around it, innermost first; `compared` tells that it is on a side of a
+    comparison, `absent` that it is looked for where it is missing.
+    """
+
+    metric: str | None
+    conditions: tuple[Condition, ...]
+    functions: tuple[str, ...] = ()
+    compared: bool = False
+
+    @property
+    def absent(self) -> bool:
+        """Whether the expression asks if there is no such series."""
+        return not _ABSENT.isdisjoint(self.functions)
+
+    def allows(self, label: str, value: str) -> bool:
+        """Whether series with this value of the label may be selected."""
+        return all(condition.allows(value) for condition in self.conditions if condition.name == label)
+
+
+@functools.lru_cache(maxsize=20_000)
+def selections(expr: str) -> tuple[Selection, ...]:
+    """What an expression selects, in the order of its text. Raises Cannot when it is not understood.
+
+    The parser knows the language of Prometheus 2.45 and some of what came later.
+    """
+    import promql_parser
+
+    try:
+        return tuple(_walk(promql_parser.parse(expr), (), compared=False))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise Cannot(f"The expression {expr} was not understood: {reason}.") from None
+
+
+def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:
+    kind = type(node).__name__
+    if kind == "VectorSelector":
+        yield from _selected(node, functions, compared=compared)
+    elif kind == "MatrixSelector":
+        yield from _walk(node.vector_selector, functions, compared=compared)
+    elif kind == "BinaryExpr":
+        compared = compared or str(node.op) in _COMPARISONS
+        yield from _walk(node.lhs, functions, compared=compared)
+        yield from _walk(node.rhs, functions, compared=compared)
+    elif kind == "Call":
+        for argument in node.args:
+            yield from _walk(argument, (node.func.name, *functions), compared=compared)
+    elif kind == "AggregateExpr":
+        if node.param is not None:
+            yield from _walk(node.param, functions, compared=compared)
+        yield from _walk(node.expr, (str(node.op), *functions), compared=compared)
+    elif kind in ("UnaryExpr", "ParenExpr", "SubqueryExpr"):
+        yield from _walk(node.expr, functions, compared=compared)
+
+
+def _selected(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:
+    """The selections of a selector: one for each alternative, where matchers are joined with `or`."""
+    for matchers in node.matchers.or_matchers or [node.matchers.matchers]:
+        metric = node.name
+        conditions = []
+        for matcher in matchers:
+            condition = Condition(matcher.name, _OPERATORS[str(matcher.op)], matcher.value)
+            if condition.name == "__name__" and condition.operator == "=":
+                metric = condition.value
+            else:
+                conditions.append(condition)
+        yield Selection(metric, tuple(conditions), functions, compared)

@@ -1,0 +1,133 @@
+"""Which alerts are recognised, by what they select."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collectors.clients.prometheus import Rule, RuleGroup
+from collectors.judgements.alert_rules import (
+    KINDS,
+    Evaluated,
+    evaluated,
+    evaluation_problem,
+    needed_metrics,
+    series_queries,
+    watched,
+)
+from exporter.collector import Status
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def alerting(expr: str, name: str = "A", severity: str = "critical", **more: object) -> Rule:
+    return Rule("alerting", name, expr, labels={"severity": severity}, **more)  # type: ignore[arg-type]
+
+
+def read(*rules: Rule) -> list[Evaluated]:
+    found, missing = evaluated([RuleGroup("g", "f", list(rules), 15)], "severity", ["critical"])
+    assert not missing
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expr", "kinds"),
+    [
+        ("up == 0", ["service_down_alert"]),
+        ("up", []),
+        ('absent(up{job="a"})', ["service_down_alert"]),
+        ("probe_success < 1", ["service_down_alert"]),
+        ('sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.01', ["high_error_rate_alert"]),
+        ('rate(http_server_requests_seconds_count{outcome="SERVER_ERROR"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(app_requests_total{status="5xx"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(grpc_server_handled_total{grpc_code=~"Unavailable|Internal"}[5m]) > 1', ["high_error_rate_alert"]),
+        ("rate(http_request_errors_total[5m]) > 1", ["high_error_rate_alert"]),
+        ('rate(http_requests_total{code!="200"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(http_requests_total{code="200"}[5m]) < 1', []),
+        ('rate(http_requests_total{path="/error"}[5m]) > 1', []),
+        ("rate(prometheus_notifications_errors_total[5m]) > 0", []),
+        ('rate(prometheus_http_requests_total{code=~"5.."}[5m]) > 1', []),
+        ("histogram_quantile(0.99, sum by (le) (rate(shop_basket_seconds_bucket[5m]))) > 1", ["high_latency_alert"]),
+        ("histogram_quantile(0.99, rate(http_server_request_duration_seconds[5m])) > 1", ["high_latency_alert"]),
+        ("rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 1", ["high_latency_alert"]),
+        ("histogram_quantile(0.9, rate(prometheus_tsdb_compaction_duration_seconds_bucket[5m])) > 1", []),
+        ("scrape_duration_seconds > 5", []),
+        ("pg_up == 0", ["database_connection_alert"]),
+        ("sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 0.9", ["database_connection_alert"]),
+        ("mysql_global_status_threads_connected > 100", ["database_connection_alert"]),
+        ("hikaricp_connections_pending > 0", ["database_connection_alert", "queue_depth_alert"]),
+        ("pg_replication_lag > 60", []),
+        ("redis_up == 0", ["cache_connection_alert"]),
+        ("increase(redis_rejected_connections_total[5m]) > 0", ["cache_connection_alert"]),
+        ("redis_connected_slaves < 1", []),
+        ("redis_memory_used_bytes > 1e9", []),
+        ("jetstream_consumer_num_pending > 1000", ["queue_depth_alert"]),
+        ("rabbitmq_queue_messages_ready > 1000", ["queue_depth_alert"]),
+        ("sum by (consumergroup) (kafka_consumergroup_lag) > 1000", ["queue_depth_alert"]),
+        ("prometheus_notifications_queue_length > 10", []),
+        ("node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.1", ["disk_space_alert"]),
+        ("kubelet_volume_stats_available_bytes < 1e9", ["disk_space_alert"]),
+        ("node_memory_MemAvailable_bytes < 1e9", ["memory_usage_alert"]),
+        ("container_memory_working_set_bytes > 1e9", ["memory_usage_alert"]),
+        ("rate(container_cpu_cfs_throttled_periods_total[5m]) > 1", ["cpu_usage_alert"]),
+        ('1 - avg(rate(node_cpu_seconds_total{mode="idle"}[5m])) > 0.9', ["cpu_usage_alert"]),
+        ("node_load5 > 8", ["cpu_usage_alert"]),
+        ('vector(1) and on() label_replace(x, "redis_up", "cpu_seconds", "", "")', []),
+    ],
+)  # fmt: skip
+def test_kinds(expr: str, kinds: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    assert [name for name, kind in KINDS.items() if watched(kind, rule, None)] == kinds
+
+
+def test_recording_rules_are_followed_and_do_not_turn_in_circles() -> None:
+    rules = [
+        Rule("recording", "a:cpu", "b:cpu * 2"),
+        Rule("recording", "b:cpu", "sum(rate(node_cpu_seconds_total[5m])) + 0 * a:cpu"),
+        alerting("a:cpu > 1"),
+    ]
+    (rule,) = read(*rules)
+    assert {selection.metric for selection in rule.underlying} == {"a:cpu", "b:cpu", "node_cpu_seconds_total"}
+    assert needed_metrics(rule, ()) == {"a:cpu"}
+
+
+def test_other_severities_are_left_out_and_what_is_not_understood_is_told() -> None:
+    groups = [RuleGroup("g", "f", [alerting("up == 0", severity="warning"), alerting("up smoothed", "New")], 15)]
+    found, missing = evaluated(groups, "severity", ["critical"])
+    assert found == []
+    assert str(missing[0]).startswith("Alerting rule New was not judged. The expression up smoothed was not")
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "told"),
+    [
+        (alerting("up", health="ok", last_evaluation=NOW - timedelta(seconds=15)), None, ""),
+        (alerting("up", health="err", last_error="no\nmatch."), Status.FAILED, "cannot be evaluated: no match."),
+        (alerting("up", health="unknown"), Status.UNKNOWN, "was not evaluated yet (its health is unknown)."),
+        (alerting("up", health="ok"), Status.UNKNOWN, "was not evaluated yet"),
+        (
+            alerting("up", health="ok", last_evaluation=NOW - timedelta(minutes=10)),
+            Status.FAILED,
+            "was last evaluated 600 s ago (its group shall be every 15 s).",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_that_are_not_evaluated(rule: Rule, status: Status | None, told: str) -> None:
+    problem = evaluation_problem(read(rule)[0], NOW)
+    assert (problem and problem.status) is status
+    assert told in (problem.summary if problem else "")
+
+
+def test_what_a_rule_needs() -> None:
+    (rule,) = read(alerting('a > 0 and on() absent(b) and c unless ALERTS or {__name__=~"d.*", x="y"} or {x="\\"y"}'))
+    assert needed_metrics(rule, ["c"]) == {"a", '{__name__=~"d.*"}', '{x="\\"y"}'}
+
+
+def test_series_are_asked_for_in_parts() -> None:
+    assert list(series_queries(["b", "a"])) == ['group by (__name__) ({__name__=~"a|b"})']
+    assert list(series_queries(["a.b"])) == ['group by (__name__) ({__name__=~"a\\\\x{2e}b"})']
+    many = list(series_queries(f"metric_{number:04}" for number in range(1000)))
+    assert len(many) == 3
+    assert all(len(query) < 6000 for query in many)
+    assert list(series_queries([])) == []

@@ -1,0 +1,555 @@
+"""The Alerting section against real Prometheus and Alertmanager of two generations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from collectors.clients.alertmanager import Alertmanager as AlertmanagerClient
+from collectors.clients.alertmanager import AlertmanagerSettings
+from collectors.clients.prometheus import Prometheus as PrometheusClient
+from collectors.clients.prometheus import PrometheusSettings
+from collectors.monitoring_and_observability.alerting import Alerting, AlertingSettings
+from exporter.collector import Result, Status
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.alertmanager import Alertmanager
+from tests.servers.exporters import Exposition
+from tests.servers.faults import Address
+from tests.servers.pages import Pages
+from tests.servers.process import call, eventually, wait_until
+from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+from tests.support import make_context, verify
+
+Json = dict[str, Any]
+
+PARENT = "critical_alerts_configured"
+KINDS = tuple(name for name in Alerting.items() if name != PARENT)
+CANARY = "canary-of-slack"
+
+METRICS = """\
+http_requests_total{code="200"} 100
+http_requests_total{code="500"} 1
+http_request_duration_seconds_bucket{le="0.5"} 90
+http_request_duration_seconds_bucket{le="+Inf"} 100
+pg_up 1
+redis_up 1
+jetstream_consumer_num_pending 3
+node_filesystem_avail_bytes 50
+node_filesystem_size_bytes 100
+node_memory_MemAvailable_bytes 50
+node_cpu_seconds_total{mode="idle"} 100
+"""
+
+
+def rule(name: str, expr: str, severity: str = "critical", **more: Any) -> Json:
+    return {"alert": name, "expr": expr, "labels": {"severity": severity}, **more}
+
+
+RULES = {
+    "service_down_alert": rule("ServiceDown", 'up == 0 or absent(up{job="app"})'),
+    "high_error_rate_alert": rule("HighErrors", 'rate(http_requests_total{code=~"5.."}[1m]) > 1'),
+    "high_latency_alert": rule(
+        "HighLatency", "histogram_quantile(0.99, rate(http_request_duration_seconds_bucket[1m])) > 10"
+    ),
+    "database_connection_alert": rule("DatabaseDown", "pg_up == 0"),
+    "cache_connection_alert": rule("CacheDown", "redis_up == 0"),
+    "queue_depth_alert": rule("QueueDeep", "jetstream_consumer_num_pending > 1000"),
+    "disk_space_alert": rule("DiskFull", "node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.1"),
+    "memory_usage_alert": rule("MemoryShort", "node_memory_MemAvailable_bytes < 10"),
+    "cpu_usage_alert": rule("CpuBusy", 'avg(rate(node_cpu_seconds_total{mode="idle"}[1m])) < -1'),
+}
+ROUTES: Json = {
+    "route": {"receiver": "nobody", "routes": [{"receiver": "chat", "matchers": ['severity="critical"']}]},
+    "receivers": [
+        {"name": "nobody"},
+        {"name": "chat", "slack_configs": [{"api_url": f"http://127.0.0.1:1/{CANARY}", "channel": "alerts"}]},
+        {"name": "hook", "webhook_configs": [{"url": "http://127.0.0.1:1/"}]},
+    ],
+}
+
+
+class World:
+    """A Prometheus that scrapes a page of metrics, and an Alertmanager."""
+
+    def __init__(self, prometheus: Prometheus, alertmanager: Alertmanager, page: Exposition) -> None:
+        self.prometheus = prometheus
+        self.alertmanager = alertmanager
+        self.page = page
+
+    def rules(self, *rules: Json, extra: Json | None = None) -> None:
+        """Load these rules and wait until each was evaluated."""
+        self.prometheus.configure(
+            scrapes=[scrape("app", self.page.port)], rules=[{"name": "rules", "rules": list(rules)}], extra=extra
+        )
+        wait_until(self._evaluated, "the rules to be evaluated")
+
+    def _evaluated(self) -> bool:
+        groups = call(f"{self.prometheus.url}/api/v1/rules")["data"]["groups"]
+        return all(one["health"] != "unknown" for group in groups for one in group["rules"])
+
+    async def look(self, *items: str, clients: Mapping[str, str] | None = None, **options: Any) -> dict[str, Result]:
+        """What one run sees; `clients` gives other addresses than those of the real servers."""
+        urls = {"prometheus": self.prometheus.url, "alertmanager": self.alertmanager.url} | dict(clients or {})
+        return await look(urls, *items, **options)
+
+    async def see(self, item: str, **options: Any) -> Result:
+        """What one run sees of one item."""
+        return (await self.look(item, **options))[item]
+
+
+async def look(urls: Mapping[str, str], *items: str, timeout: str = "5s", **options: Any) -> dict[str, Result]:
+    async with clients_of(urls, timeout=timeout) as clients:
+        settings = AlertingSettings.model_validate_json(json.dumps(options))
+        seen = await verify(Alerting, settings, items=items or None, context=make_context(clients=clients))
+    for observation in seen.values():
+        assert CANARY not in observation.result.summary
+        assert "could not be seen:" not in observation.result.summary
+        assert observation.result.summary.endswith(".")
+    return {name: observation.result for name, observation in seen.items()}
+
+
+@asynccontextmanager
+async def clients_of(urls: Mapping[str, str], **options: Any) -> AsyncIterator[dict[str, Any]]:
+    clients: dict[str, Any] = {}
+    if url := urls.get("prometheus"):
+        text = json.dumps({"url": url, "max_age": "0s"} | options)
+        clients["prometheus"] = PrometheusClient(PrometheusSettings.model_validate_json(text), Threads())
+    if url := urls.get("alertmanager"):
+        text = json.dumps({"url": url, "max_age": "0s"} | options)
+        clients["alertmanager"] = AlertmanagerClient(AlertmanagerSettings.model_validate_json(text), Threads())
+    try:
+        yield clients
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW], ids=["old", "new"])
+def scraping(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Prometheus, Exposition]]:
+    folder = tmp_path_factory.mktemp("alerting")
+    with Exposition(METRICS) as page, Prometheus(folder, release=request.param, scrapes=[]) as prometheus:
+        prometheus.configure(scrapes=[scrape("app", page.port)])
+        prometheus.wait_for("node_cpu_seconds_total")
+        yield request.param, prometheus, page
+
+
+@pytest.fixture
+def world(scraping: tuple[str, Prometheus, Exposition], tmp_path: Path) -> Iterator[World]:
+    """Everything is as it should be."""
+    release, prometheus, page = scraping
+    with Alertmanager(tmp_path, ROUTES, release=release) as alertmanager:
+        ready = World(prometheus, alertmanager, page)
+        ready.rules(*RULES.values())
+        yield ready
+
+
+@pytest.mark.verifies("alerting.critical_alerts_configured", "ok")
+@pytest.mark.verifies("alerting.service_down_alert", "ok")
+@pytest.mark.verifies("alerting.high_error_rate_alert", "ok")
+@pytest.mark.verifies("alerting.high_latency_alert", "ok")
+@pytest.mark.verifies("alerting.database_connection_alert", "ok")
+@pytest.mark.verifies("alerting.cache_connection_alert", "ok")
+@pytest.mark.verifies("alerting.queue_depth_alert", "ok")
+@pytest.mark.verifies("alerting.disk_space_alert", "ok")
+@pytest.mark.verifies("alerting.memory_usage_alert", "ok")
+@pytest.mark.verifies("alerting.cpu_usage_alert", "ok")
+async def test_all_kinds_are_seen(world: World, no_leftovers: None) -> None:
+    seen = await world.look()
+    assert {name: result.status for name, result in seen.items()} == dict.fromkeys([*KINDS, PARENT], Status.OK)
+    assert seen["high_latency_alert"].summary == "HighLatency can fire and would tell of how long requests take."
+    assert seen["high_latency_alert"].measurements == {"critical_rules": 1, "working_rules": 1}
+    assert seen[PARENT].summary == "All 9 kinds of critical alerts are configured."
+
+
+async def test_an_alert_that_fires_is_no_failure(world: World) -> None:
+    world.page.text = METRICS.replace("pg_up 1", "pg_up 0")
+    try:
+        world.prometheus.wait_for('ALERTS{alertname="DatabaseDown", alertstate="firing"}')
+        assert (await world.see("database_connection_alert")).status is Status.OK
+    finally:
+        world.page.text = METRICS
+        world.prometheus.wait_for("pg_up == 1")
+
+
+@pytest.mark.verifies("alerting.critical_alerts_configured", "failed")
+@pytest.mark.verifies("alerting.high_error_rate_alert", "failed")
+@pytest.mark.verifies("alerting.high_latency_alert", "failed")
+@pytest.mark.verifies("alerting.database_connection_alert", "failed")
+@pytest.mark.verifies("alerting.cache_connection_alert", "failed")
+@pytest.mark.verifies("alerting.queue_depth_alert", "failed")
+@pytest.mark.verifies("alerting.disk_space_alert", "failed")
+@pytest.mark.verifies("alerting.memory_usage_alert", "failed")
+@pytest.mark.verifies("alerting.cpu_usage_alert", "failed")
+@pytest.mark.verifies("alerting.service_down_alert", "failed")
+async def test_rules_that_are_missing_or_not_critical(world: World) -> None:
+    world.rules(rule("Mild", "pg_up == 0", "warning"), rule("Named", 'vector(1) unless on() up{job="redis_up"}'))
+    seen = await world.look()
+    assert {result.status for result in seen.values()} == {Status.FAILED}
+    told = "No working alerting rule of severity critical watches connections to databases."
+    assert seen["database_connection_alert"].summary == told
+    assert seen[PARENT].summary.startswith("9 of 9 kinds of critical alerts failed: service_down_alert, high_error")
+    warned = await world.see("database_connection_alert", critical_severities=["critical", "warning"])
+    assert "Alert Mild is routed to nobody" in warned.summary
+
+
+async def test_a_service_that_vanishes_never_equals_0(world: World) -> None:
+    """A trap: `up == 0` says nothing of a job that is not discovered any more."""
+    world.rules(rule("Down", "up == 0"))
+    result = await world.see("service_down_alert")
+    assert result.status is Status.FAILED
+    assert "watches services that are down (up is absent)." in result.summary
+    world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job="app"})'))
+    assert (await world.see("service_down_alert")).status is Status.OK
+    world.rules(rule("Both", 'absent(up{job="app"} == 1)'))
+    assert (await world.see("service_down_alert")).status is Status.OK
+
+
+async def test_each_service_has_to_be_watched(world: World) -> None:
+    world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job=~"app|db"})'))
+    assert (await world.see("service_down_alert", services=["app", "db"])).status is Status.OK
+    result = await world.see("service_down_alert", services=["app", "web"])
+    assert result.status is Status.FAILED
+    assert "(up is absent) of job web." in result.summary
+
+
+async def test_a_misspelt_metric_is_noticed(world: World) -> None:
+    """A trap: the rule stays `inactive` and its health `ok` for ever."""
+    world.rules(rule("DatabaseDown", "pgg_up == 0 or pg_up == 0"))
+    result = await world.see("database_connection_alert")
+    assert result.status is Status.FAILED
+    assert "Alerting rule DatabaseDown can never fire: there are no series of pgg_up." in result.summary
+    excused = await world.see("database_connection_alert", may_be_missing=["pgg_up"])
+    assert excused.status is Status.OK
+
+
+async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: World) -> None:
+    world.rules(rule("HighErrors", 'rate(http_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
+    assert (await world.see("high_error_rate_alert")).status is Status.OK
+
+
+async def test_names_that_are_patterns_are_looked_for(world: World) -> None:
+    world.rules(rule("Any", 'pg_up == 0 or {__name__=~"pg_.*"} > 7'))
+    assert (await world.see("database_connection_alert")).status is Status.OK
+    world.rules(rule("Any", 'pg_up == 0 or {__name__=~"pgg_.*"} > 7'))
+    result = await world.see("database_connection_alert")
+    assert 'there are no series of {__name__=~"pgg_.*"}.' in result.summary
+
+
+async def test_recording_rules_are_followed(world: World) -> None:
+    recorded = {"record": "instance:busy:avg", "expr": "avg(rate(node_cpu_seconds_total[1m]))"}
+    world.rules(recorded, rule("Busy", "instance:busy:avg > 100"))
+    assert (await world.see("cpu_usage_alert")).status in (Status.OK, Status.FAILED)
+
+    async def recorded_series() -> bool:
+        return (await world.see("cpu_usage_alert")).status is Status.OK
+
+    await eventually(recorded_series, "the recorded series")
+
+
+async def test_a_rule_beside_one_that_works_is_told_as_a_warning(world: World) -> None:
+    world.rules(RULES["cache_connection_alert"], rule("CacheFull", "redis_rejected_connections > 0"))
+    result = await world.see("cache_connection_alert")
+    assert result.status is Status.WARNING
+    assert result.summary == (
+        "CacheDown would tell of connections to caches. "
+        "Alerting rule CacheFull can never fire: there are no series of redis_rejected_connections."
+    )
+
+
+async def test_a_rule_that_cannot_be_evaluated(world: World) -> None:
+    world.rules(rule("DatabaseDown", "pg_up == on(code) http_requests_total or pg_up * on() http_requests_total"))
+    wait_until(lambda: "err" in json.dumps(call(f"{world.prometheus.url}/api/v1/rules")), "the rule to fail")
+    result = await world.see("database_connection_alert")
+    assert result.status is Status.FAILED
+    assert "Alerting rule DatabaseDown cannot be evaluated: " in result.summary
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"severity": "critical", "team": "{{ $labels.team }}"}, "can fire"),
+        ({"severity": "page"}, "No working alerting rule of severity critical"),
+    ],
+)
+async def test_labels_of_rules(world: World, labels: Json, told: str) -> None:
+    world.rules({"alert": "DatabaseDown", "expr": "pg_up == 0", "labels": labels})
+    assert told in (await world.see("database_connection_alert")).summary
+
+
+async def test_an_alert_map_names_what_is_not_recognised(world: World) -> None:
+    world.rules(rule("Odd", "jetstream_consumer_num_pending > 7"))
+    assert (await world.see("memory_usage_alert", alert_map={"memory_usage_alert": ["Odd"]})).status is Status.OK
+    mapped = await world.see("queue_depth_alert", alert_map={"queue_depth_alert": ["Other"]})
+    assert mapped.status is Status.FAILED
+    down = await world.see("service_down_alert", alert_map={"service_down_alert": ["Odd"]}, services=["app"])
+    assert down.status is Status.OK
+    with pytest.raises(ValidationError, match="alert_map names disk, expected items of this section"):
+        AlertingSettings(alert_map={"disk": ("Odd",)})
+
+
+# Delivery
+
+
+async def test_an_alert_that_reaches_nobody(world: World) -> None:
+    world.alertmanager.configure(ROUTES | {"route": {"receiver": "nobody"}})
+    result = await world.see("disk_space_alert")
+    assert result.status is Status.FAILED
+    assert "Alert DiskFull is routed to nobody, which is not notified by email or pagerduty or slack." in result.summary
+    world.alertmanager.configure(ROUTES | {"route": {"receiver": "hook"}})
+    assert (await world.see("disk_space_alert")).status is Status.FAILED
+    assert (await world.see("disk_space_alert", integrations=["webhook"])).status is Status.OK
+
+
+async def test_where_an_alert_goes_may_depend_on_labels_that_are_not_known(world: World) -> None:
+    route = {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": ['namespace=~"dev-.*"']}]}
+    world.alertmanager.configure(ROUTES | {"route": route})
+    result = await world.see("disk_space_alert")
+    assert result.status is Status.UNKNOWN
+    assert (
+        "Alert DiskFull may be routed to nobody, which is not notified by email or pagerduty or slack, "
+        in result.summary
+    )
+    assert (await world.see("disk_space_alert", alert_labels={"namespace": "shop"})).status is Status.OK
+    assert (await world.see("disk_space_alert", alert_labels={"namespace": "dev-1"})).status is Status.FAILED
+
+
+async def test_labels_that_prometheus_adds_are_known(world: World) -> None:
+    route = {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": ['cluster="lab"']}]}
+    world.alertmanager.configure(ROUTES | {"route": route})
+    world.rules(*RULES.values(), extra=_global(cluster="eu"))
+    assert (await world.see("disk_space_alert")).status is Status.OK
+    world.rules(*RULES.values(), extra=_global(cluster="lab"))
+    assert (await world.see("disk_space_alert")).status is Status.FAILED
+    assert (await world.see("disk_space_alert", external_labels={"cluster": "eu"})).status is Status.OK
+
+
+def _global(**labels: str) -> Json:
+    times = {"scrape_interval": "200ms", "evaluation_interval": "200ms"}
+    return {"global": {**times, "external_labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("relabelling", "status", "told"),
+    [
+        ({"action": "labeldrop", "regex": "replica"}, Status.OK, "can fire"),
+        (
+            {"action": "drop", "source_labels": ["severity"], "regex": "crit.*"},
+            Status.FAILED,
+            "is dropped by Prometheus's",
+        ),
+        ({"action": "keep", "source_labels": ["severity"], "regex": "critical"}, Status.OK, "can fire"),
+        ({"action": "drop", "source_labels": ["node"], "regex": "x"}, Status.UNKNOWN, "may drop alerts by node"),
+        ({"target_label": "severity", "replacement": "low"}, Status.FAILED, "is routed to nobody"),
+        (
+            {"target_label": "severity", "source_labels": ["team"]},
+            Status.UNKNOWN,
+            "depending on labels that are not known",
+        ),
+        ({"target_label": "severity", "source_labels": ["alertname"], "regex": "X"}, Status.OK, "can fire"),
+        ({"action": "labelmap", "regex": "a(.*)"}, Status.UNKNOWN, "changes the labels of alerts by labelmap"),
+    ],
+)
+async def test_relabelled_alerts(world: World, relabelling: Json, status: Status, told: str) -> None:
+    world.rules(*RULES.values(), extra={"alerting": {"alert_relabel_configs": [relabelling]}})
+    result = await world.see("disk_space_alert")
+    assert result.status is status
+    assert told in result.summary
+
+
+@pytest.mark.parametrize(
+    ("intervals", "status", "told"),
+    [
+        ([{}], Status.FAILED, "Alert DiskFull is routed to chat, but time intervals mute that route at all times."),
+        ([{"months": ["1:12"], "years": ["1990:2990"], "days_of_month": ["1:30"]}], None, "would not be notified now"),
+        ([{"years": ["1990"]}], Status.OK, "can fire"),
+    ],
+)
+async def test_muted_routes(world: World, intervals: Sequence[Json], status: Status | None, told: str) -> None:
+    muted = {"receiver": "chat", "mute_time_intervals": ["quiet"]}
+    configuration = {"route": {"receiver": "chat", "routes": [muted]}}
+    named = [{"name": "quiet", "time_intervals": list(intervals)}]
+    world.alertmanager.configure({**ROUTES, **configuration, "time_intervals": named})
+    result = await world.see("disk_space_alert")
+    if status is None:  # the 31st is not in it
+        assert result.status in (Status.WARNING, Status.OK)
+        return
+    assert result.status is status
+    assert told in result.summary
+
+
+async def test_a_silence_for_ever_is_told_from_planned_work(world: World) -> None:
+    world.alertmanager.silence(minutes=60, alertname="DiskFull")
+    assert (await world.see("disk_space_alert")).status is Status.OK
+    world.alertmanager.silence(minutes=60 * 24 * 90, alertname="DiskFull", instance="db-1")
+    assert (await world.see("disk_space_alert")).status is Status.OK
+    silence = world.alertmanager.silence(minutes=60 * 24 * 90 + 5, severity="critical", alertname="DiskFull")
+    result = await world.see("disk_space_alert")
+    assert result.status is Status.FAILED
+    assert f"Alert DiskFull is silenced for 90d more by silence {silence} (limit 7d)." in result.summary
+    assert (await world.see("cpu_usage_alert")).status is Status.OK
+
+
+async def test_an_alert_that_fires_always_may_inhibit_others_for_ever(world: World) -> None:
+    inhibits = {"source_matchers": ['alertname="Watchdog"'], "target_matchers": ['severity="critical"']}
+    world.alertmanager.configure({**ROUTES, "inhibit_rules": [inhibits]})
+    assert (await world.see("disk_space_alert")).status is Status.OK
+    world.alertmanager.send({"alertname": "Watchdog"}, started=timedelta(hours=2))
+    wait_until(world.alertmanager.alerts, "the alert")
+    assert (await world.see("disk_space_alert")).status is Status.OK  # two hours are no ever
+    result = await world.see("disk_space_alert", longest_inhibition="1h")
+    assert result.status is Status.FAILED
+    assert "Alert DiskFull would be inhibited by Watchdog, which fires for longer than 1h." in result.summary
+
+
+async def test_an_alert_is_seen_to_be_inhibited(world: World) -> None:
+    """A trap: labels that are missing on both sides count as equal."""
+    inhibits = {
+        "source_matchers": ['alertname="Root"'], "target_matchers": ['alertname="DiskFull"'], "equal": ["cluster"]
+    }  # fmt: skip
+    world.alertmanager.configure({**ROUTES, "inhibit_rules": [inhibits]})
+    world.alertmanager.send({"alertname": "Root"}, started=timedelta(days=3))
+    world.alertmanager.send({"alertname": "DiskFull", "severity": "critical"}, started=timedelta(days=2))
+
+    async def inhibited() -> bool:
+        result = await world.see("disk_space_alert")
+        return "and is inhibited by Root (limit 1d)." in result.summary and result.status is Status.FAILED
+
+    await eventually(inhibited, "the alert to be inhibited")
+
+
+# What cannot be seen
+
+
+@pytest.mark.verifies("alerting.critical_alerts_configured", "unknown")
+@pytest.mark.verifies("alerting.service_down_alert", "unknown")
+@pytest.mark.verifies("alerting.high_error_rate_alert", "unknown")
+@pytest.mark.verifies("alerting.high_latency_alert", "unknown")
+@pytest.mark.verifies("alerting.database_connection_alert", "unknown")
+@pytest.mark.verifies("alerting.cache_connection_alert", "unknown")
+@pytest.mark.verifies("alerting.queue_depth_alert", "unknown")
+@pytest.mark.verifies("alerting.disk_space_alert", "unknown")
+@pytest.mark.verifies("alerting.memory_usage_alert", "unknown")
+@pytest.mark.verifies("alerting.cpu_usage_alert", "unknown")
+@pytest.mark.parametrize("missing", ["prometheus", "alertmanager"])
+async def test_without_a_client_nothing_is_seen(world: World, missing: str) -> None:
+    seen = await world.look(clients={missing: ""})
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+    assert f"clients.{missing} is not configured" in seen["disk_space_alert"].summary
+    assert seen[PARENT].summary.startswith("9 of 9 kinds of critical alerts were not seen: ")
+
+
+FAULTS: dict[str, Callable[[], AbstractAsyncContextManager[Address]]] = {
+    "refused": faults.refused,
+    "mute": faults.mute,
+    "hanging up": faults.hanging_up,
+    "garbage": faults.garbage,
+    "half a reply": lambda: faults.half_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+    "100 MB": lambda: faults.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n["),
+    "slow": lambda: faults.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n[", b" ", every=0.05),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("server", ["prometheus", "alertmanager"])
+async def test_faulty_servers_are_unknown_in_time(world: World, server: str, fault: str, no_leftovers: None) -> None:
+    async with FAULTS[fault]() as (host, port):
+        started = asyncio.get_running_loop().time()
+        # Fast faults keep this process from serving the page that Prometheus scrapes.
+        options = {
+            "timeout": "500ms",
+            "may_be_missing": [line.partition("{")[0].split()[0] for line in METRICS.splitlines()],
+        }
+        seen = await world.look(clients={server: f"http://{host}:{port}"}, **options)
+        assert asyncio.get_running_loop().time() - started < 8
+    assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+    assert f"{host}:{port}" in seen["disk_space_alert"].summary
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, "", "the credentials were not accepted"),
+        (403, "", "the credentials have no right to it"),
+        (429, "", "too many requests"),
+        (502, "<h1>Bad gateway</h1>", "answered 502"),
+        (404, "", "answered 404"),
+        (200, "<html>log in</html>", "HTML page, where JSON was expected"),
+        (200, '{"status": "success", "data": {"gro', "where JSON was expected"),
+    ],
+)
+@pytest.mark.parametrize("server", ["prometheus", "alertmanager"])
+async def test_what_is_no_whole_answer_is_unknown(
+    world: World, pages: Pages, server: str, status: int, body: str, told: str
+) -> None:
+    for path in ("/api/v1/rules", "/api/v2/status"):
+        pages.add(path, body, status)
+    result = await world.see("disk_space_alert", clients={server: pages.url})
+    assert result.status is Status.UNKNOWN
+    assert told in result.summary
+
+
+async def test_a_partial_answer_and_another_host_are_unknown(world: World, pages: Pages) -> None:
+    answer = {"status": "success", "data": {"groups": []}, "warnings": ["one store was not reached"]}
+    pages.add("/api/v1/rules", json.dumps(answer))
+    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    assert (result.status, "one store was not reached" in result.summary) == (Status.UNKNOWN, True)
+    pages.redirect("/api/v1/rules", "http://127.0.0.2:1/api/v1/rules")
+    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    assert (result.status, "redirected to another host" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_server_that_tells_no_configuration_needs_the_labels(world: World, pages: Pages) -> None:
+    """As Mimir, Thanos and VictoriaMetrics, which answer the rest of the API."""
+    pages.add("/api/v1/rules", json.dumps(call(f"{world.prometheus.url}/api/v1/rules")))
+    metrics = ["node_filesystem_avail_bytes", "node_filesystem_size_bytes"]
+    vector = [{"metric": {"__name__": metric}, "value": [0, "1"]} for metric in metrics]
+    answer = {"status": "success", "data": {"resultType": "vector", "result": vector}}
+
+    class Querying(dict[str, Any]):
+        def get(self, path: str, default: Any = None) -> Any:
+            return super().get(path.partition("?")[0], default)
+
+    pages.pages = Querying(pages.pages)
+    pages.add("/api/v1/query", json.dumps(answer))
+    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    assert result.status is Status.UNKNOWN
+    assert "has no such API" in result.summary
+    assert "Give the labels that are added to alerts as external_labels." in result.summary
+    given = await world.see("disk_space_alert", clients={"prometheus": pages.url}, external_labels={})
+    assert given.status is Status.OK
+    assert sum(path.startswith("/api/v1/rules") for path in pages.seen) == 2
+
+
+async def test_members_that_disagree_are_unknown(world: World, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with Alertmanager(tmp_path / "other") as other:
+        settings = AlertmanagerSettings(url=world.alertmanager.url, peers=(other.url,))
+        client = AlertmanagerClient(settings, Threads())
+        prometheus = PrometheusClient(PrometheusSettings(url=world.prometheus.url), Threads())
+        context = make_context(clients={"alertmanager": client, "prometheus": prometheus})
+        seen = await verify(Alerting, AlertingSettings(), items=("disk_space_alert",), context=context)
+        await client.close()
+        await prometheus.close()
+    result = seen["disk_space_alert"].result
+    assert (result.status, "have different configurations" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_the_parent_leaves_out_what_does_not_apply(world: World) -> None:
+    world.rules(*(rule for name, rule in RULES.items() if name != "queue_depth_alert"))
+    assert (await world.see(PARENT)).status is Status.FAILED
+    without = await world.see(PARENT, not_applicable={"queue_depth_alert": "There are no queues."})
+    assert without.status is Status.OK
+    assert without.summary == "All 8 kinds of critical alerts are configured."
+    nothing = await world.see(PARENT, not_applicable=dict.fromkeys(KINDS, "Not here."))
+    assert nothing.status is Status.UNKNOWN
