@@ -1,0 +1,69 @@
+"""The Pod Security Standards as a real API server's admission controller takes them: no pod is judged otherwise."""
+
+import json
+import ssl
+from http.client import HTTPResponse, HTTPSConnection
+from typing import Any
+
+import pytest
+
+from collectors.judgements.pod_security import ENFORCE, Level, violations
+from tests.collectors.judgements.objects import compacted
+from tests.collectors.judgements.pod_security_corpus import CASES, corpus, patched, restricted_pod
+from tests.servers.kubernetes import ControlPlane
+
+WARN = ENFORCE.replace("enforce", "warn")
+CORPUS = 800
+
+
+class Admission:
+    """Asks whether pods would be admitted to a namespace; nothing is stored."""
+
+    def __init__(self, control_plane: ControlPlane, **labels: str) -> None:
+        trust = ssl.create_default_context(cadata=control_plane.authority.pem.decode())
+        self.namespace = control_plane.namespace("admission", **labels)
+        self._headers = {"Authorization": f"Bearer {control_plane.tokens['admin']}", "Content-Type": "application/json"}
+        self.connection = HTTPSConnection("127.0.0.1", control_plane.ports["api"], context=trust)
+
+    def ask(self, pod: dict[str, Any]) -> tuple[HTTPResponse, dict[str, Any]]:
+        """The reply and the object in it: the pod as it would be stored, or why it would not."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All"
+        body = json.dumps({"apiVersion": "v1", "kind": "Pod", **pod})
+        self.connection.request("POST", path, body, self._headers)
+        reply = self.connection.getresponse()
+        return reply, json.loads(reply.read())
+
+
+@pytest.mark.parametrize("level", [Level.BASELINE, Level.RESTRICTED], ids=str)
+def test_every_pod_is_judged_as_the_admission_controller_does(control_plane: ControlPlane, level: Level) -> None:
+    differences, kept, broken = [], 0, 0
+    admission = Admission(control_plane, **{WARN: level})
+    for what, pod in corpus(CORPUS):
+        reply, answered = admission.ask(pod)
+        if reply.status == 422:  # no pod at all, by the API's own rules
+            continue
+        assert reply.status == 201, answered
+        warnings = [told for told in reply.headers.get_all("Warning") or () if "PodSecurity" in told]
+        found = violations(compacted(answered)[0].template, level)
+        if bool(warnings) != bool(found):
+            differences.append((what, warnings, found))
+        kept, broken = kept + (not warnings), broken + bool(warnings)
+    admission.connection.close()
+    assert not differences
+    assert kept + broken >= 500
+    assert min(kept, broken) >= 50
+
+
+@pytest.mark.parametrize("level", [Level.BASELINE, Level.RESTRICTED], ids=str)
+def test_what_is_enforced_is_what_is_judged(control_plane: ControlPlane, level: Level) -> None:
+    admission = Admission(control_plane, **{ENFORCE: level})
+    for what, _, patch in CASES:
+        pod = patched(restricted_pod(), patch)
+        reply, answered = admission.ask(pod)
+        if reply.status == 422:
+            continue
+        found = violations(compacted(pod)[0].template, level)
+        assert reply.status == (403 if found else 201), (what, answered.get("message"), found)
+        if found:
+            assert "violates PodSecurity" in answered["message"]
+    admission.connection.close()
