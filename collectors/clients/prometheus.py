@@ -23,6 +23,7 @@ __all__ = [
     "Alert",
     "BuildInfo",
     "Metadata",
+    "NativeHistogram",
     "Prometheus",
     "PrometheusSettings",
     "Rule",
@@ -173,6 +174,10 @@ class _Targets(_Struct, frozen=True):
     active_targets: list[ScrapeTarget]
 
 
+class NativeHistogram(Cannot):
+    """An expression evaluates to native histograms, where numbers were wanted: `histogram_count(…)` makes numbers of them."""
+
+
 class Prometheus(Client[PrometheusSettings]):
     """Asks Prometheus. Everything raises Cannot when there is no complete answer: an error, a partial one, another format."""
 
@@ -285,5 +290,5 @@ def selector(metric: str, matchers: Mapping[str, str]) -> str:
 
 def _sample(series: _Series, expr: str) -> Sample:
     if series.value is None:
-        raise Cannot(f"{expr} evaluates to a native histogram, where a number was wanted.")
+        raise NativeHistogram(f"{expr} evaluates to a native histogram, where a number was wanted.")
     return Sample(series.metric, float(series.value[1]), series.value[0])

@@ -12,9 +12,13 @@ import msgspec
 from exporter.collector import Cannot
 from exporter.http import Reply
 
-__all__ = ["Shared", "decode", "one_line"]
+__all__ = ["SELECTOR", "Shared", "decode", "one_line"]
 
 T = TypeVar("T")
+
+_MATCHER = r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=|!=|=~|!~)\s*(?:"(?:[^"\\]|\\.)*"|`[^`]*`)\s*'
+SELECTOR = rf"^\{{{_MATCHER}(?:,{_MATCHER})*\}}$"
+"""A selector by labels alone, as Prometheus and Loki write it: `{namespace="shop", app=~"api|web"}`."""
 
 
 class Shared(Generic[T]):

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from pydantic import Field, model_validator
 
 from collectors.clients.loki import Loki, Stream
+from collectors.clients.shared import SELECTOR
 from collectors.judgements import log_lines as judge
 from collectors.judgements.log_lines import Levels, Thresholds
 from collectors.judgements.marker import WORD, Marker, MarkerWay, send
@@ -39,7 +40,6 @@ from exporter.yaml import YamlError, load_yaml, read_bounded
 
 T = TypeVar("T")
 
-_MATCHER = r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=|!=|=~|!~)\s*(?:"(?:[^"\\]|\\.)*"|`[^`]*`)\s*'
 _POLL_SECONDS = 0.5
 
 
@@ -48,7 +48,7 @@ class LoggedService(Options):
 
     name: str = Field(min_length=1, description="What sentences call it.")
     selector: str = Field(
-        pattern=rf"^\{{{_MATCHER}(?:,{_MATCHER})*\}}$",
+        pattern=SELECTOR,
         description='Stream selector of its logs, such as {namespace="shop", app="api"}.',
     )
     marker: MarkerWay | None = Field(

@@ -37,9 +37,10 @@ def redis_exporter(directory: Path, redis_url: str, *, password: str = "", relea
     return Exporter("prometheus-redis-exporter", directory, release=release, env=env)
 
 
-def postgres_exporter(directory: Path, dsn: str, *, release: str = OLD) -> Exporter:
+def postgres_exporter(directory: Path, dsn: str, *arguments: str, release: str = OLD) -> Exporter:
     """Give postgres_exporter for a data source such as ``postgresql://user:password@127.0.0.1:5432/postgres?sslmode=disable``."""
-    return Exporter("prometheus-postgres-exporter", directory, release=release, env={"DATA_SOURCE_NAME": dsn})
+    environment = {"DATA_SOURCE_NAME": dsn}
+    return Exporter("prometheus-postgres-exporter", directory, *arguments, release=release, env=environment)
 
 
 def blackbox_exporter(directory: Path, modules: Mapping[str, object], *, release: str = OLD) -> Exporter:

@@ -1,0 +1,190 @@
+"""Metrics Collection"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from collectors.clients.prometheus import Prometheus
+from collectors.judgements.parts import verdict
+from collectors.judgements.series import Limits, Looks, Names, Source, judge_series, look_at
+from exporter.collector import (
+    INFO,
+    WARNING,
+    Cannot,
+    Collector,
+    NoTarget,
+    Result,
+    SectionSettings,
+    Status,
+    item,
+    unknown,
+)
+
+_HTTP = (
+    "http_requests_total|http_request_duration_seconds_count|http_server_request_duration_seconds_count"
+    "|http_server_requests_seconds_count|http_request_duration_seconds|http_server_request_duration_seconds"
+    "|http.server.request.duration"
+)
+_QUERIES = (
+    "pg_stat_statements_calls_total|pg_stat_statements_calls|db_client_operation_duration_seconds_count"
+    "|db_query_duration_seconds_count|db_client_operation_duration_seconds|db_query_duration_seconds|db.client.operation.duration"
+)
+
+
+class HttpService(Source):
+    """A service that answers HTTP requests."""
+
+    counters: tuple[Names, ...] = Field((_HTTP,), description="Counters or histograms of requests, with their status.")
+
+
+class Database(Source):
+    """A database, or a service that asks one."""
+
+    counters: tuple[Names, ...] = Field((_QUERIES,), description="Counters or histograms of queries.")
+    health: Names | None = Field(
+        "pg_up", description="Metric that is 1 while the exporter reaches the database; judged where it exists."
+    )
+
+
+class Cache(Source):
+    """A cache, or a service that uses one."""
+
+    counters: tuple[Names, ...] = Field(
+        ("redis_keyspace_hits_total", "redis_keyspace_misses_total"),
+        description="Counters of hits and of misses; one of the two must grow.",
+    )
+    health: Names | None = Field(
+        "redis_up", description="Metric that is 1 while the exporter reaches the cache; judged where it exists."
+    )
+
+
+class Queue(Source):
+    """A queue, and what takes from it."""
+
+    gauges: tuple[Names, ...] = Field(
+        ("jetstream_consumer_num_pending|rabbitmq_queue_messages",), description="How much waits in the queue."
+    )
+    counters: tuple[Names, ...] = Field(
+        ("jetstream_consumer_delivered_consumer_seq|rabbitmq_queue_messages_acked_total",),
+        description="Counters of what was processed.",
+    )
+
+
+class BusinessMetrics(Source):
+    """Metrics of what the product does: leads, orders, AI calls."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.counters and not self.gauges:
+            raise ValueError("expected `counters` or `gauges`")
+        return self
+
+
+class MetricsCollectionSettings(SectionSettings, Limits):
+    """Options of the section."""
+
+    services: tuple[HttpService, ...] = Field((), description="Services whose requests are counted.")
+    databases: tuple[Database, ...] = Field((), description="Databases whose queries are counted.")
+    caches: tuple[Cache, ...] = Field((), description="Caches whose hits and misses are counted.")
+    queues: tuple[Queue, ...] = Field((), description="Queues whose depth and processing are measured.")
+    business_metrics: tuple[BusinessMetrics, ...] = Field((), description="What the product does.")
+
+
+class MetricsCollection(Collector[MetricsCollectionSettings, NoTarget]):
+    """Asks Prometheus for the series of each source: whether they are there, fresh, and growing while there is traffic."""
+
+    Settings = MetricsCollectionSettings
+    rights = """\
+Reading from Prometheus, or what speaks its HTTP API:
+  GET /api/v1/query
+"""
+
+    async def _judge(self, option: str, sources: Sequence[Source], *, responses: bool = False) -> Result:
+        """The verdict on all sources of one kind. Raises Cannot when none is configured."""
+        if not sources:
+            raise Cannot(f"Option {option} is empty, so no metrics were looked for.")
+        prometheus, limits, now = self.client(Prometheus), self.settings, self.context.now()
+        looks: Looks = self.context.memory.setdefault(option, {})
+
+        async def one(source: Source) -> Result:
+            try:
+                seen = await look_at(prometheus, source, limits, looks.setdefault(source.name, deque()), now)
+                return judge_series(source, seen, limits, responses=responses)
+            except Cannot as why:
+                return unknown(str(why))
+
+        results = await asyncio.gather(*map(one, sources))
+        ages = [age for result in results if (age := result.measurements.get("sample_age_seconds")) is not None]
+        measured = {"sample_age_seconds": max(ages)} if ages else {}
+        some = " ".join(result.summary for result in results[:3])
+        more = f" So do {len(results) - 3} more." if len(results) > 3 else ""
+        good = Result(Status.OK, f"Prometheus has them. {some}{more}", measured)
+        return verdict([result for result in results if not result.status.is_ok], good)
+
+    @item("HTTP request/response metrics", severity=WARNING, needs=("clients.prometheus", "option services"))
+    async def http_metrics(self) -> Result:
+        """Without request counters nobody can tell how much fails, how slow it is, or that nothing arrives any more.
+
+        Of each of `services`, a counter or histogram of requests (classic or native) is in Prometheus, its newest sample is
+        not older than `max_sample_age`, it has a status in one of `status_labels` (503, or 5xx where the library groups
+        them), and it grew within `window`. In quiet times `traffic` tells whether it had to: without it a counter that stands
+        still is `unknown`.
+
+        To mend it, add the instrumentation of the framework, and see Prometheus's targets page for what is not scraped.
+        """
+        return await self._judge("services", self.settings.services, responses=True)
+
+    @item("Database query metrics", severity=WARNING, needs=("clients.prometheus", "option databases"))
+    async def database_query_metrics(self) -> Result:
+        """When everything becomes slow, the first question is whether the database is: only metrics of its queries answer it.
+
+        Of each of `databases`, a counter or histogram of queries, from pg_stat_statements or the application, is in
+        Prometheus, fresh, and grew within `window`; `pg_up` is 1 where there is one, as an exporter is scraped well that
+        reaches no database.
+
+        To mend it, start postgres_exporter with --collector.stat_statements and create the extension pg_stat_statements.
+        """
+        return await self._judge("databases", self.settings.databases)
+
+    @item("Cache hit/miss metrics", severity=WARNING, needs=("clients.prometheus", "option caches"))
+    async def cache_metrics(self) -> Result:
+        """A cache that stopped hitting does no harm by itself: the database behind it breaks, and the reason stays unseen.
+
+        Of each of `caches`, counters of both hits and misses are in Prometheus and fresh, and one of them grew within
+        `window`; `redis_up` is 1 where there is one, as an exporter is scraped well that reaches no Redis.
+
+        To mend it, start redis_exporter beside the cache, or count hits and misses in the application and name the counters.
+        """
+        return await self._judge("caches", self.settings.caches)
+
+    @item("Queue depth and processing metrics", severity=WARNING, needs=("clients.prometheus", "option queues"))
+    async def queue_metrics(self) -> Result:
+        """A queue that grows, or that nobody takes from any more, is seen by its depth and by what is processed, by nothing
+        else.
+
+        Of each of `queues`, the depth and a counter of what was processed are in Prometheus, fresh, and the counter grew
+        within `window`. A queue that is empty and unused needs `traffic`, which tells that nothing had to be processed.
+
+        To mend it, start the queue's exporter (for NATS: with -jsz=all), or name the metrics of the application.
+        """
+        return await self._judge("queues", self.settings.queues)
+
+    @item(
+        "Custom business metrics (leads, AI calls, etc.)",
+        severity=INFO,
+        needs=("clients.prometheus", "option business_metrics"),
+    )
+    async def business_metrics(self) -> Result:
+        """Servers may all be well while no lead comes in: only what the product does tells whether it does it.
+
+        Each of `business_metrics` is in Prometheus and fresh. Its counters grew within `window`, where `traffic` does not
+        tell that nothing had to be counted; gauges need only be there, and be numbers.
+
+        To mend it, count in the code where the thing happens, once it has happened, and name the metric in the configuration.
+        """
+        return await self._judge("business_metrics", self.settings.business_metrics)

@@ -1,0 +1,495 @@
+"""The metrics section on two generations of Prometheus, which scrape an instrumented service, real exporters, and traps."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from collectors.clients.prometheus import Prometheus as Client
+from collectors.clients.prometheus import PrometheusSettings
+from collectors.monitoring_and_observability.metrics_collection import MetricsCollection, MetricsCollectionSettings
+from exporter.collector import Result, Status
+from exporter.threads import Threads
+from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
+from tests.servers.faults import answering
+from tests.servers.postgresql import Postgres, postgresql_15
+from tests.servers.process import LOOPBACK, scratch, unprivileged
+from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+from tests.servers.redis import Node
+from tests.support import verify
+
+pytestmark = pytest.mark.xdist_group("metrics_collection")  # all that is scraped is started once
+
+IDLE = 'http_requests_total{code="200"} 5\nhttp_requests_total{code="404"} 1\nleads_total 3\nleads_open 7\n'
+#: As FastAPI's usual instrumentation groups them.
+GROUPED = 'http_requests_total{handler="/",status="2xx"} %d\n'
+QUEUE = (
+    'jetstream_consumer_num_pending{stream="ORDERS"} 0\njetstream_consumer_delivered_consumer_seq{stream="ORDERS"} %d\n'
+)
+
+
+class Shop:
+    """A small instrumented service: it counts and times the requests that it answers, and the orders that come of them."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        requests = Counter("http_requests", "Requests.", ["method", "code"], registry=registry)
+        seconds = Histogram("http_request_duration_seconds", "Time.", ["code"], registry=registry, buckets=(0.1, 1))
+        self.orders = Counter("orders", "Orders.", registry=registry)
+        self.stock = Gauge("stock_items", "What is left.", registry=registry)
+        shop = self
+
+        class Page(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = b"ordered"
+                if self.path == "/metrics":
+                    body = generate_latest(registry)
+                else:
+                    shop.orders.inc()
+                    requests.labels("GET", "200").inc()
+                    seconds.labels("200").observe(0.05)
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), Page)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+    def order(self) -> None:
+        urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/order", timeout=5).close()
+
+
+@contextmanager
+def always(do: Any) -> Iterator[None]:
+    """Do something five times a second."""
+    end = threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not end.wait(0.2):
+            number += 1
+            do(number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A Prometheus that scrapes a shop that is in use, one that is idle, real exporters, and pages that a test may change."""
+
+    release: str
+    prometheus: Prometheus
+    page: Exposition
+    other_page: Exposition
+    postgres_counter: str
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW], ids=["prometheus-2", "prometheus-3"])
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    release: str = request.param
+    folder = tmp_path_factory.mktemp("scene")
+    with ExitStack() as stack:
+        shop = Shop()
+        stack.enter_context(shop.serving())
+        stack.enter_context(always(lambda _: shop.order()))
+        grouped, queue, page, other_page = (
+            stack.enter_context(Exposition(text)) for text in (GROUPED % 1, QUEUE % 1, "", "")
+        )
+        stack.enter_context(always(lambda number: setattr(grouped, "text", GROUPED % number)))
+        stack.enter_context(always(lambda number: setattr(queue, "text", QUEUE % number)))
+        idle = stack.enter_context(Exposition(IDLE))
+
+        redis = stack.enter_context(Node(folder, "--save", ""))
+        client = stack.enter_context(redis.client())
+        stack.enter_context(always(lambda number: client.get(f"key-{number}")))
+        redis_metrics = stack.enter_context(redis_exporter(folder, f"redis://{LOOPBACK}:{redis.port}", release=release))
+        data = stack.enter_context(scratch("postgresql", unprivileged()))
+        postgres = stack.enter_context(Postgres(postgresql_15(), data, "metrics").initialize())
+        postgres.query("CREATE EXTENSION pg_stat_statements")
+        stack.enter_context(always(lambda _: postgres.query("SELECT 1")))
+        dsn = f"postgresql://postgres@{LOOPBACK}:{postgres.port}/postgres?sslmode=disable"
+        collect = ("--collector.stat_statements",) if release == NEW else ()
+        postgres_metrics = stack.enter_context(postgres_exporter(folder, dsn, *collect, release=release))
+
+        nhcb = {"convert_classic_histograms_to_nhcb": True} if release == NEW else {}
+        prometheus = stack.enter_context(
+            Prometheus(
+                folder,
+                release=release,
+                scrapes=[
+                    scrape("shop", shop.port),
+                    scrape(
+                        "native", shop.port, metric_relabel_configs=[_only("http_request_duration_seconds")], **nhcb
+                    ),
+                    scrape("grouped", grouped.port),
+                    scrape("idle", idle.port),
+                    scrape("queue", queue.port),
+                    scrape("pages", page.port, other_page.port),
+                    scrape("redis", redis_metrics.port),
+                    scrape("postgres", postgres_metrics.port),
+                ],
+                # A scrape that takes longer than the interval makes its series vanish, which a busy machine must not do.
+                extra={"global": {"scrape_interval": "2s"}},
+                flags=["--enable-feature=native-histograms"] if release == NEW else [],
+            )
+        )
+        counter = "pg_stat_database_xact_commit" if release == OLD else "pg_stat_statements_calls_total"
+        for moving in (
+            "http_requests_total{job='shop'}",
+            "http_requests_total{job='grouped'}",
+            "jetstream_consumer_delivered_consumer_seq",
+            "redis_keyspace_misses_total",
+            counter,
+        ):
+            prometheus.wait_for(f"sum(increase({moving}[15m])) > 0", 60)
+        prometheus.wait_for("count(http_requests_total{job='idle'}) == 2")
+        yield Scene(release, prometheus, page, other_page, counter)
+
+
+def _only(name: str) -> dict[str, Any]:
+    return {"source_labels": ["__name__"], "regex": f"{name}.*|up", "action": "keep"}
+
+
+async def look(url: str, item: str, *, memory: dict[str, Any] | None = None, **options: Any) -> Result:
+    client = Client(PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"})), Threads())
+    settings = MetricsCollectionSettings.model_validate_json(json.dumps({"timeout": "60s"} | options))
+    try:
+        seen = await verify(MetricsCollection, settings, items=(item,), clients={"prometheus": client}, memory=memory)
+    finally:
+        await client.close()
+    return seen[item].result
+
+
+def source(job: str, **options: Any) -> dict[str, Any]:
+    return {"name": job, "selector": f'{{job="{job}"}}', **options}
+
+
+# -- http_metrics
+
+
+@pytest.mark.verifies("metrics_collection.http_metrics", "ok")
+async def test_a_service_that_counts_its_requests_is_ok(scene: Scene, no_leftovers: None) -> None:
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("shop"), source("grouped")])
+    assert result.status is Status.OK
+    assert re.match(r"Prometheus has them. shop: http_requests_total is \d+ s old and grew by ", result.summary)
+    assert 0 <= result.measurements["sample_age_seconds"] < 60
+
+
+async def test_a_classic_histogram_counts_requests(scene: Scene) -> None:
+    service = source("shop", counters=["http_request_duration_seconds_count"])
+    result = await look(scene.prometheus.url, "http_metrics", services=[service])
+    assert (result.status, result.summary.count("grew by")) == (Status.OK, 1)
+
+
+async def test_a_native_histogram_counts_requests(scene: Scene) -> None:
+    """Prometheus 3 makes a native histogram of the service's classic one; 2.42 cannot, so it is the classic one there."""
+    wanted = "http_request_duration_seconds" + ("_count" if scene.release == OLD else "")
+    scene.prometheus.wait_for(f"count({wanted}{{job='native'}})")
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("native")])
+    assert result.status is Status.OK
+    assert re.search(rf"native: {wanted} is \d+ s old and grew by", result.summary)
+
+
+@pytest.mark.verifies("metrics_collection.http_metrics", "failed")
+async def test_a_service_without_metrics_is_told(scene: Scene) -> None:
+    services = [source("shop"), source("queue"), source("nobody", counters=["requests_total"])]
+    result = await look(scene.prometheus.url, "http_metrics", services=services)
+    assert result.status is Status.FAILED
+    assert "Prometheus has no series http_requests_total|http_request_duration_seconds_count|" in result.summary
+    assert 'Prometheus has no series requests_total of nobody ({job="nobody"}).' in result.summary
+
+
+async def test_counters_that_stand_still_prove_nothing(scene: Scene) -> None:
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("idle")])
+    assert result.status is Status.UNKNOWN
+    assert result.summary == (
+        "http_requests_total of idle did not grow within 15m; whether there was anything to count was not seen, as option traffic "
+        "is not set."
+    )
+
+
+async def test_counters_that_stand_still_while_there_is_traffic_are_told(scene: Scene) -> None:
+    traffic = 'sum(rate(http_requests_total{job="shop"}[5m]))'
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("idle", traffic=traffic)])
+    assert result.status is Status.FAILED
+    assert result.summary == f"http_requests_total of idle did not grow within 15m, while {traffic} tells of traffic."
+
+
+async def test_counters_may_stand_still_without_traffic(scene: Scene) -> None:
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("idle", traffic="vector(0)")])
+    assert result.status is Status.OK
+    assert "there was no traffic within 15m" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("traffic", "told"), [("no_such_series", "Option traffic of idle gives nothing"), ("sum(", "parse error")]
+)
+async def test_traffic_that_cannot_be_seen_is_unknown(scene: Scene, traffic: str, told: str) -> None:
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("idle", traffic=traffic)])
+    assert result.status is Status.UNKNOWN
+    assert told in result.summary
+
+
+async def test_a_series_that_begins_between_two_looks_has_grown(scene: Scene) -> None:
+    """`increase` sees nothing in a series that begins at one and stays there, as the first error of a month does."""
+    memory: dict[str, Any] = {}
+    service = source("pages", selector='{job="pages", service="newborn"}')
+    scene.page.text = 'http_requests_total{service="newborn",code="200"} 5\n'
+    scene.prometheus.wait_for('http_requests_total{service="newborn"}')
+    first = await look(scene.prometheus.url, "http_metrics", services=[service], memory=memory)
+    assert first.status is Status.UNKNOWN
+    scene.page.text += 'http_requests_total{service="newborn",code="503"} 1\n'
+    scene.prometheus.wait_for('http_requests_total{service="newborn",code="503"}')
+    second = await look(scene.prometheus.url, "http_metrics", services=[service], memory=memory)
+    assert second.status is Status.OK
+    assert "grew by 1 within 15m" in second.summary
+
+
+async def test_an_instance_that_comes_back_has_not_grown(scene: Scene) -> None:
+    memory: dict[str, Any] = {}
+    service = source("pages", selector='{job="pages", service="back"}')
+    scene.page.text = 'http_requests_total{service="back",code="200"} 5\n'
+    scene.prometheus.wait_for('http_requests_total{service="back"}')
+    await look(scene.prometheus.url, "http_metrics", services=[service], memory=memory)
+    scene.other_page.text = 'http_requests_total{service="back",code="200"} 1000\n'
+    scene.prometheus.wait_for('http_requests_total{service="back"} == 1000')
+    result = await look(scene.prometheus.url, "http_metrics", services=[service], memory=memory)
+    assert result.status is Status.UNKNOWN
+
+
+async def test_looks_older_than_the_window_are_forgotten(scene: Scene) -> None:
+    memory: dict[str, Any] = {}
+    for _ in range(2):
+        await look(scene.prometheus.url, "http_metrics", services=[source("idle")], memory=memory, window="1ms")
+    assert len(memory["services"]["idle"]) == 1
+
+
+async def test_samples_that_are_old_are_told(scene: Scene) -> None:
+    """An exporter that gives its own timestamps may serve the same samples for ever."""
+    taken = int((time.time() - 120) * 1000)
+    scene.page.text = f'http_requests_total{{service="old",code="200"}} 5 {taken}\n'
+    scene.prometheus.wait_for('http_requests_total{service="old"}')
+    service = source("pages", selector='{service="old"}')
+    result = await look(scene.prometheus.url, "http_metrics", services=[service], max_sample_age="1m")
+    assert result.status is Status.FAILED
+    assert re.search(r'http_requests_total of pages \({service="old"}\) is \d{3} s old \(limit 1m\)', result.summary)
+
+
+async def test_requests_without_a_status_are_told(scene: Scene) -> None:
+    scene.page.text = 'http_requests_total{service="plain",status="success"} 5\n'
+    scene.prometheus.wait_for('http_requests_total{service="plain"}')
+    service = source("pages", selector='{service="plain"}', traffic="vector(0)")
+    result = await look(scene.prometheus.url, "http_metrics", services=[service])
+    assert result.status is Status.FAILED
+    assert "has no status in any of its labels (code, status, status_code," in result.summary
+
+
+async def test_a_status_of_another_metric_does_not_count(scene: Scene) -> None:
+    scene.page.text = (
+        'http_requests_total{service="two"} 5\nhttp_request_duration_seconds_count{service="two",code="200"} 5\n'
+    )
+    scene.prometheus.wait_for('http_requests_total{service="two"}')
+    service = source("pages", selector='{service="two"}', traffic="vector(0)")
+    result = await look(scene.prometheus.url, "http_metrics", services=[service])
+    assert result.status is Status.FAILED
+
+
+@pytest.mark.verifies("metrics_collection.http_metrics", "unknown")
+@pytest.mark.verifies("metrics_collection.database_query_metrics", "unknown")
+@pytest.mark.verifies("metrics_collection.cache_metrics", "unknown")
+@pytest.mark.verifies("metrics_collection.queue_metrics", "unknown")
+@pytest.mark.verifies("metrics_collection.business_metrics", "unknown")
+async def test_without_an_answer_of_prometheus_nothing_is_known(no_leftovers: None) -> None:
+    options: dict[str, dict[str, Any]] = {
+        "http_metrics": {"services": [source("a")]},
+        "database_query_metrics": {"databases": [source("a")]},
+        "cache_metrics": {"caches": [source("a")]},
+        "queue_metrics": {"queues": [source("a")]},
+        "business_metrics": {"business_metrics": [source("a", gauges=["leads"])]},
+    }
+    for item, option in options.items():
+        async with answering(b"<html>log in</html>") as (url, _):
+            result = await look(url, item, **option)
+            assert result.status is Status.UNKNOWN
+            assert "with an HTML page, where JSON was expected" in result.summary
+            (name,) = option
+            assert (await look(url, item)).summary == f"Option {name} is empty, so no metrics were looked for."
+
+
+async def test_a_prometheus_that_has_scraped_nothing_proves_nothing(tmp_path: Path) -> None:
+    with Prometheus(tmp_path, scrapes=[]) as server:
+        result = await look(server.url, "http_metrics", services=[source("shop")])
+    assert result.status is Status.UNKNOWN
+    assert result.summary == "Prometheus has no series up: it has scraped nothing yet, or keeps it elsewhere."
+
+
+# -- database_query_metrics
+
+
+@pytest.mark.verifies("metrics_collection.database_query_metrics", "ok")
+async def test_queries_that_an_exporter_counts_are_ok(scene: Scene) -> None:
+    """The exporter of Debian 12 cannot read pg_stat_statements by itself, so transactions are named there."""
+    options = {"counters": [scene.postgres_counter]} if scene.release == OLD else {}
+    result = await look(scene.prometheus.url, "database_query_metrics", databases=[source("postgres", **options)])
+    assert result.status is Status.OK
+    assert re.search(rf"postgres: {scene.postgres_counter} is \d+ s old and grew by", result.summary)
+
+
+@pytest.mark.verifies("metrics_collection.database_query_metrics", "failed")
+async def test_an_exporter_that_counts_no_queries_is_told(scene: Scene) -> None:
+    databases = [source("postgres", counters=["pg_stat_nothing_total"])]
+    result = await look(scene.prometheus.url, "database_query_metrics", databases=databases)
+    assert result.status is Status.FAILED
+
+
+async def test_an_exporter_that_reaches_no_database_is_told(scene: Scene) -> None:
+    scene.page.text = 'pg_up{service="cut"} 0\npg_stat_statements_calls_total{service="cut"} 5\n'
+    scene.prometheus.wait_for('pg_stat_statements_calls_total{service="cut"}')
+    databases = [source("pages", selector='{service="cut"}')]
+    result = await look(scene.prometheus.url, "database_query_metrics", databases=databases)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith('pg_up of pages ({service="cut"}) is not 1')
+
+
+# -- cache_metrics
+
+
+@pytest.mark.verifies("metrics_collection.cache_metrics", "ok")
+async def test_hits_and_misses_that_an_exporter_counts_are_ok(scene: Scene) -> None:
+    result = await look(scene.prometheus.url, "cache_metrics", caches=[source("redis")])
+    assert result.status is Status.OK
+    told = r"redis: redis_keyspace_hits_total, redis_keyspace_misses_total is \d+ s old and grew by"
+    assert re.search(told, result.summary)
+
+
+@pytest.mark.verifies("metrics_collection.cache_metrics", "failed")
+async def test_hits_without_misses_are_told(scene: Scene) -> None:
+    cache = source("redis", counters=["redis_keyspace_hits_total", "cache_misses_total"])
+    result = await look(scene.prometheus.url, "cache_metrics", caches=[cache])
+    assert result.status is Status.FAILED
+    assert result.summary == 'Prometheus has no series cache_misses_total of redis ({job="redis"}).'
+
+
+async def test_an_exporter_whose_redis_is_gone_is_told(tmp_path: Path, no_leftovers: None) -> None:
+    """It is scraped well, and `up` is 1."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(Node(tmp_path))
+        exporter = stack.enter_context(redis_exporter(tmp_path, f"redis://{LOOPBACK}:{redis.port}"))
+        server = stack.enter_context(Prometheus(tmp_path, scrapes=[scrape("redis", exporter.port)]))
+        server.wait_for("redis_up == 1")
+        redis.kill()
+        server.wait_for("redis_up == 0 and on (job) up == 1")
+        server.wait_for("absent(redis_keyspace_hits_total)")
+        result = await look(server.url, "cache_metrics", caches=[source("redis")])
+    assert result.status is Status.FAILED
+
+
+# -- queue_metrics
+
+
+@pytest.mark.verifies("metrics_collection.queue_metrics", "ok")
+async def test_a_queue_whose_depth_and_processing_are_seen_is_ok(scene: Scene) -> None:
+    result = await look(scene.prometheus.url, "queue_metrics", queues=[source("queue")])
+    assert result.status is Status.OK
+    assert "jetstream_consumer_delivered_consumer_seq, jetstream_consumer_num_pending" in result.summary
+
+
+@pytest.mark.verifies("metrics_collection.queue_metrics", "failed")
+async def test_a_depth_that_is_no_number_is_told(scene: Scene) -> None:
+    scene.page.text = 'depth{service="nan"} NaN\nprocessed_total{service="nan"} 5\n'
+    scene.prometheus.wait_for('processed_total{service="nan"}')
+    queue = source("pages", selector='{service="nan"}', gauges=["depth"], counters=["processed_total"])
+    result = await look(scene.prometheus.url, "queue_metrics", queues=[queue])
+    assert result.status is Status.FAILED
+    assert result.summary == 'depth of pages ({service="nan"}) is no number.'
+
+
+async def test_a_counter_that_is_no_number_has_not_grown(scene: Scene) -> None:
+    scene.page.text = 'depth{service="nan2"} 0\nprocessed_total{service="nan2"} NaN\n'
+    scene.prometheus.wait_for('processed_total{service="nan2"}')
+    queue = source("pages", selector='{service="nan2"}', gauges=["depth"], counters=["processed_total"])
+    result = await look(scene.prometheus.url, "queue_metrics", queues=[queue])
+    assert result.status is Status.UNKNOWN
+
+
+# -- business_metrics
+
+
+@pytest.mark.verifies("metrics_collection.business_metrics", "ok")
+async def test_what_the_product_does_is_seen(scene: Scene) -> None:
+    metrics = [source("shop", counters=["orders_total"]), source("idle", gauges=["leads_open"])]
+    result = await look(scene.prometheus.url, "business_metrics", business_metrics=metrics)
+    assert result.status is Status.OK
+    assert re.search(r"orders_total is \d+ s old and grew by .* idle: leads_open is \d+ s old\.", result.summary)
+
+
+@pytest.mark.verifies("metrics_collection.business_metrics", "failed")
+async def test_what_nobody_counts_is_told(scene: Scene) -> None:
+    metrics = [
+        source("shop", counters=["orders_total"], gauges=["leads_open"]),
+        source("idle", counters=["ai_calls_total"]),
+    ]
+    result = await look(scene.prometheus.url, "business_metrics", business_metrics=metrics)
+    assert result.status is Status.FAILED
+    assert 'Prometheus has no series leads_open of shop ({job="shop"}).' in result.summary
+    assert 'Prometheus has no series ai_calls_total of idle ({job="idle"}).' in result.summary
+
+
+async def test_many_sources_are_told_in_few_words(scene: Scene) -> None:
+    metrics = [source("idle", name=f"part {number}", gauges=["leads_open"]) for number in range(9)]
+    result = await look(scene.prometheus.url, "business_metrics", business_metrics=metrics)
+    assert result.status is Status.OK
+    assert result.summary.endswith("So do 6 more.")
+
+
+# -- options
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"services": [{"name": "a", "selector": "up"}]}, "should match pattern"),
+        ({"services": [source("a", counters=["a b"])]}, "should match pattern"),
+        ({"business_metrics": [source("a")]}, "expected `counters` or `gauges`"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        MetricsCollectionSettings.model_validate_json(json.dumps(options))
