@@ -59,7 +59,7 @@ class Reply:
 
     where: str
     status: int
-    body: bytes
+    body: bytes | bytearray
     at: datetime
 
     @property
@@ -269,22 +269,22 @@ class Api:
                 self._client = None
                 client.rest_client.pool_manager.clear()
 
-    def _read(self, where: str, response: Any, limit: int, deadline: float) -> bytes:
+    def _read(self, where: str, response: Any, limit: int, deadline: float) -> bytearray:
         """The whole body, within the limits."""
-        pieces, size = [], 0
+        body = bytearray()
         with self._explained(where, self._timeout):
             while piece := response.read1(_CHUNK):  # what there is: a server that trickles must not hold us up
-                size += len(piece)
-                if size > limit:
+                body += piece
+                if len(body) > limit:
                     response.close()
                     raise TooLarge(f"{where} answered more than {limit} bytes, which was not read.")
                 if time.monotonic() > deadline:
                     response.close()
-                    raise Cannot(
-                        f"{where} had answered {size} bytes after {format_duration(self._timeout)}, and not all."
+                    told = (
+                        f"{where} had answered {len(body)} bytes after {format_duration(self._timeout)}, and not all."
                     )
-                pieces.append(piece)
-        return b"".join(pieces)
+                    raise Cannot(told)
+        return body
 
     @contextmanager
     def _explained(self, where: str, silence: timedelta) -> Iterator[None]:
@@ -331,7 +331,8 @@ def _failure(where: str, error: Exception, silence: timedelta) -> Cannot:
             return _Untrusted(f"{where} failed: the TLS handshake failed ({cause.reason or cause}).")
         if isinstance(cause, transport.NameResolutionError):
             return Cannot(f"{where} failed: the name of the API server could not be resolved.")
-        if isinstance(cause, transport.TimeoutError | TimeoutError):
+        unconnected = isinstance(cause, transport.NewConnectionError)  # which counts as a timeout, whatever its cause
+        if isinstance(cause, transport.TimeoutError | TimeoutError) and not unconnected:
             return Cannot(f"{where} did not answer within {format_duration(silence)}.")
         if isinstance(cause, ConnectionRefusedError):
             return Cannot(f"{where} failed: the connection was refused.")
@@ -358,7 +359,7 @@ def _refusal(reply: Reply) -> Cannot:
     return Cannot(f"{where} answered {status}: {told or 'an error that does not explain itself'}.")
 
 
-def _message(body: bytes) -> str:
+def _message(body: bytes | bytearray) -> str:
     """What an error says of itself, when it is one of an API server."""
     try:
         return _one_line(msgspec.json.decode(body, type=_Status).message)

@@ -34,10 +34,10 @@ _ACCOUNTS = {
     "system:kube-scheduler": "",
 }
 _HURRY = ("--kube-api-qps=1000", "--kube-api-burst=2000", "--secure-port=0")
-# A part that is killed and started again has to wait until the lease of its old self has run out.
+# Long enough to outlive an API server that is started again; a part that is killed has to wait so long for its own old lease.
 _ELECTION = (
-    "--leader-elect-lease-duration=4s",
-    "--leader-elect-renew-deadline=3s",
+    "--leader-elect-lease-duration=30s",
+    "--leader-elect-renew-deadline=25s",
     "--leader-elect-retry-period=500ms",
 )
 
@@ -96,6 +96,15 @@ class ControlPlane:
         for part in (self.kwok, self.scheduler, self.controller_manager):
             part.kill()  # they have nothing to keep, and a graceful end takes seconds
         self._stack.close()
+
+    def restore(self) -> None:
+        """Start every part that has ended, and let go on those that are paused: the end of a test that broke something."""
+        for part in (self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok):
+            if part.running:
+                part.resume()
+            else:
+                part.start()
+        wait_until(lambda: self.get("/readyz") == "ok", "the API server to be ready", 120)
 
     # --- The parts ---
 

@@ -85,7 +85,8 @@ def test_its_parts_end_and_come_back(control_plane: ControlPlane) -> None:
     control_plane.api_server.kill()
     with pytest.raises(OSError, match="refused"):
         control_plane.get("/readyz")
-    control_plane.api_server.start()
+    control_plane.kwok.pause()
+    control_plane.restore()
     namespace = control_plane.namespace()
     app = workload(namespace, "after")
     control_plane.apply(app)

@@ -287,27 +287,29 @@ async def test_no_more_than_the_rate_is_asked(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - before >= 5 / 50
 
 
-FAULTS: list[Callable[[], AbstractAsyncContextManager[Address]]] = [
-    faults.refused,
-    faults.unroutable,
-    faults.mute,
-    faults.hanging_up,
-    faults.garbage,
-    lambda: faults.half_reply(b"HTTP/1.1 201 OK\r\nContent-Length: 100\r\n\r\n{"),
-    lambda: faults.endless(b"HTTP/1.1 201 OK\r\nConnection: close\r\n\r\n["),
-    lambda: faults.endless(b"HTTP/1.1 201 OK\r\nConnection: close\r\n\r\n[", b" ", every=0.02),
+CLOSED = b"HTTP/1.1 201 OK\r\nConnection: close\r\n\r\n["
+FAULTS: list[tuple[Callable[[], AbstractAsyncContextManager[Address]], str]] = [
+    (faults.refused, "failed: the connection was refused."),
+    (faults.unroutable, "did not answer within 200ms."),
+    (faults.mute, "did not answer within 200ms."),
+    (faults.hanging_up, "failed: "),
+    (faults.garbage, "failed: "),
+    (lambda: faults.half_reply(b"HTTP/1.1 201 OK\r\nContent-Length: 100\r\n\r\n{"), "did not answer within 200ms."),
+    (lambda: faults.endless(CLOSED), "answered more than 100000 bytes, which was not read."),
+    (lambda: faults.endless(CLOSED, b" ", every=0.02), "bytes after 200ms, and not all."),
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "told"), FAULTS)
 async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
-    tmp_path: Path, fault: Callable[[], AbstractAsyncContextManager[Address]], no_leftovers: None
+    tmp_path: Path, fault: Callable[[], AbstractAsyncContextManager[Address]], told: str, no_leftovers: None
 ) -> None:
     async with fault() as (host, port):
         for _ in range(3):
             async with asking(tmp_path, f"http://{host}:{port}", timeout="200ms", max_bytes=100_000) as client:
-                with pytest.raises(Cannot, match=f"{host}:{port}"):
+                with pytest.raises(Cannot, match=f"{host}:{port}") as raised:
                     await client.list(PODS)
+                assert told in str(raised.value)
 
 
 async def test_closing_ends_what_is_under_way(tmp_path: Path, no_leftovers: None) -> None:
