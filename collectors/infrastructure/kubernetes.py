@@ -9,13 +9,39 @@ from typing import TypeVar
 from pydantic import Field
 
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
-from collectors.clients.kubernetes_kinds import NAMESPACES, NETWORK_POLICIES, OTHER_NETWORK_POLICIES, PODS
+from collectors.clients.kubernetes_kinds import (
+    DEPLOYMENTS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NETWORK_POLICIES,
+    OTHER_NETWORK_POLICIES,
+    PODS,
+    RESOURCE_QUOTAS,
+    VERTICAL_POD_AUTOSCALERS,
+)
+from collectors.clients.kubernetes_objects import Deployment, HorizontalPodAutoscaler
 from collectors.clients.kubernetes_pods import Pod
 from collectors.clients.kubernetes_rights import may_list
+from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
 from collectors.judgements.network_policies import NetworkPolicyOptions, judge_network_policies
 from collectors.judgements.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
+from collectors.judgements.quotas import QuotaOptions, judge_quotas
 from collectors.judgements.scope import Part, Scope
-from exporter.collector import CRITICAL, WARNING, Collector, Result, SectionSettings, Target, fetched, item, worst
+from exporter.collector import (
+    CRITICAL,
+    INFO,
+    WARNING,
+    Cannot,
+    Collector,
+    Result,
+    SectionSettings,
+    Target,
+    failed,
+    fetched,
+    item,
+    worst,
+)
 from exporter.evidence import EvidenceRule
 
 T = TypeVar("T")
@@ -24,7 +50,7 @@ T = TypeVar("T")
 _DECLARED = EvidenceRule(valid_for=timedelta(days=180))
 
 
-class _Options(Scope, NetworkPolicyOptions, PodSecurityOptions):
+class _Options(Scope, NetworkPolicyOptions, PodSecurityOptions, QuotaOptions, HpaOptions, VpaOptions):
     """What may be set for the section and for one target."""
 
 
@@ -126,3 +152,86 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         if self.target.psa_cluster_default is None or not unlabelled:
             return result
         return worst(result, await self.context.evidence.judge(self.section(), "pod_security_enforced", _DECLARED))
+
+    @item(
+        "Validate resource quotas and limits are set",
+        severity=WARNING,
+        needs=(may_list(NAMESPACES, PODS, RESOURCE_QUOTAS, LIMIT_RANGES),),
+    )
+    async def quotas_and_limits_set(self) -> Result:
+        """Without quotas one namespace takes the whole cluster, by a mistake in one number of replicas.
+
+        Each namespace has ResourceQuotas for CPU and memory that count all its pods (one with scopes counts only some), and a
+        LimitRange that gives containers default requests and limits. A quota that is used to more than `quota_warn` is a warning:
+        when it is used up, the next rollout waits for ever.
+
+        To mend it: a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
+        defaultRequest.
+        """
+        part, pods = await self.part(), await self.pods()
+        quotas = part.within(await self._all(RESOURCE_QUOTAS))
+        ranges = part.within(await self._all(LIMIT_RANGES))
+        counted = [pod for pod in pods if not self.target.exempts(pod)]
+        return await self._told(judge_quotas(part.namespaces.values(), quotas, ranges, counted, self.target))
+
+    @item(
+        "Check horizontal pod autoscaler is configured",
+        severity=WARNING,
+        needs=(may_list(NAMESPACES, HORIZONTAL_POD_AUTOSCALERS),),
+    )
+    async def hpa_configured(self) -> Result:
+        """A workload that does not scale answers slowly at noon and costs money at night.
+
+        Each workload of `hpa_required` is the target of one HorizontalPodAutoscaler, and all that there are work: AbleToScale and
+        ScalingActive are True, the minimum is at least `hpa_min_replicas`, the maximum is above it. One that wants more than its
+        maximum for long is a warning, as is one whose workload is scaled to zero, which stops it. There has to be at least one.
+
+        To mend it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is not
+        there, or that a container has no CPU request.
+        """
+        hpas = await self._all_scaling()
+        taken = (await self.client(Kubernetes).list(HORIZONTAL_POD_AUTOSCALERS)).taken
+        return await self._told(judge_hpas(hpas, self.target, taken))
+
+    async def _all_scaling(self) -> Sequence[HorizontalPodAutoscaler]:
+        """The horizontal autoscalers of workloads that are judged."""
+        found = (await self.part()).within(await self._all(HORIZONTAL_POD_AUTOSCALERS))
+        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+
+    @item(
+        "Verify vertical pod autoscaler is configured",
+        severity=INFO,
+        needs=(may_list(NAMESPACES, VERTICAL_POD_AUTOSCALERS, HORIZONTAL_POD_AUTOSCALERS, DEPLOYMENTS),),
+    )
+    async def vpa_configured(self) -> Result:
+        """Requests that were guessed once are wrong for most of the time; a VerticalPodAutoscaler measures what is used.
+
+        The cluster knows VerticalPodAutoscalers, the recommender (`vpa_recommender`) runs, each workload of `vpa_required` is the
+        target of one, and all that there are recommend: RecommendationProvided is True, and they match pods. Update mode Off, which
+        only recommends, is enough with `vpa_allow_off`. Warnings are the mode Auto, which is deprecated, and a workload that is
+        scaled horizontally by the same metric. Where the product does without, declare the line not applicable.
+
+        To mend it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
+        """
+        part, served = await self.part(), await self._if_served(VERTICAL_POD_AUTOSCALERS)
+        if served is None:
+            return failed(
+                "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed."
+            )
+        vpas = [vpa for vpa in part.within(served) if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
+        hpas = await self._all_scaling()
+        return await self._told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
+
+    async def _recommender(self) -> Deployment | None:
+        """The Deployment that recommends; None when it is not there, or somewhere out of sight."""
+        if self.target.vpa_recommender is None:
+            return None
+        return await self._deployment(self.target.vpa_recommender)
+
+    async def _deployment(self, path: str) -> Deployment | None:
+        """A Deployment by `namespace/name`; None when it is not there. Raises Cannot when the client does not look there."""
+        deployments = await self.client(Kubernetes).list(DEPLOYMENTS)
+        namespace = path.partition("/")[0]
+        if deployments.namespaces and namespace not in deployments.namespaces:
+            raise Cannot(f"{namespace} is not among clients.kubernetes.namespaces, so {path} was not seen.")
+        return next((deployment for deployment in deployments.items if deployment.path == path), None)

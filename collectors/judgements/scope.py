@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from collectors.clients.kubernetes_objects import Namespace
+from collectors.clients.kubernetes_objects import Namespace, TargetReference
 from collectors.clients.kubernetes_pods import Pod
 from collectors.judgements.parts import listed
 from exporter.collector import Cannot, Options, Result, failed
@@ -86,11 +86,11 @@ class Scope(Options):
 
     def exempts(self, pod: Pod) -> bool:
         """Whether it is accepted what a pod does, as its workload is exempt."""
-        return self.exempts_workload(pod.namespace, pod.workload[1])
+        return f"{pod.namespace}/{pod.workload[1]}" in self.exempt_workloads
 
-    def exempts_workload(self, namespace: str, name: str) -> bool:
-        """Whether a workload is exempt."""
-        return f"{namespace}/{name}" in self.exempt_workloads
+    def judges(self, namespace: str, reference: TargetReference | None) -> bool:
+        """Whether an autoscaler is judged: that of an exempt workload is not."""
+        return reference is None or f"{namespace}/{reference.name}" not in self.exempt_workloads
 
     def of(self, namespaces: Iterable[Namespace], looked_at: Sequence[str] = ()) -> Part:
         """The namespaces that are judged, of all that there are.

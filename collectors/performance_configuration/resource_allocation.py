@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import Field
 
 from collectors.clients.kubernetes import Kind, Kubernetes
-from collectors.clients.kubernetes_kinds import NAMESPACES, NODES, PODS
+from collectors.clients.kubernetes_kinds import (
+    HORIZONTAL_POD_AUTOSCALERS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    VERTICAL_POD_AUTOSCALERS,
+)
+from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler
 from collectors.clients.kubernetes_pods import Pod
 from collectors.clients.kubernetes_rights import may_list
+from collectors.judgements.autoscalers import HpaOptions, judge_hpa_thresholds, judge_hpas, judge_vpa_bounds
 from collectors.judgements.resources import (
     ResourceOptions,
     judge_cpu_limits,
@@ -21,21 +31,25 @@ from collectors.judgements.resources import (
 from collectors.judgements.scope import Part, Scope
 from exporter.collector import (
     CRITICAL,
+    INFO,
     WARNING,
     Cannot,
     Collector,
+    Mode,
     Result,
     SectionSettings,
+    Status,
     Target,
     fetched,
     item,
     worst,
 )
+from exporter.evidence import EvidenceRule
 
 T = TypeVar("T")
 
 
-class _Options(Scope, ResourceOptions):
+class _Options(Scope, ResourceOptions, HpaOptions):
     """What may be set for the section and for one target."""
 
 
@@ -118,3 +132,55 @@ Bind them to the account of clients.kubernetes.
         To mend it: `resources.requests` in the workload's template, or a LimitRange with a defaultRequest; then roll it out.
         """
         return await self._told(judge_requests(await self.pods(), await self._all(NODES), self.target))
+
+    async def _all_scaling(self) -> Sequence[HorizontalPodAutoscaler]:
+        """The horizontal autoscalers of workloads that are judged."""
+        found = (await self.part()).within(await self._all(HORIZONTAL_POD_AUTOSCALERS))
+        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+
+    @item(
+        "HPA thresholds are configured",
+        severity=WARNING,
+        needs=(may_list(NAMESPACES, HORIZONTAL_POD_AUTOSCALERS),),
+    )
+    async def hpa_thresholds_configured(self) -> Result:
+        """An autoscaler that aims at 95 % scales when it is too late, one that aims at 20 % keeps four nodes for the work of one.
+
+        Each HorizontalPodAutoscaler works, as the line on autoscalers of the section Kubernetes says; it has metrics, sees all of
+        them, and aims at a utilization of CPU or memory within `hpa_range`. Metrics of other kinds have no range. There has to be
+        at least one.
+
+        To mend it: `averageUtilization` of the metric; when metrics are not seen, the conditions that `kubectl describe hpa` shows.
+        """
+        hpas = await self._all_scaling()
+        taken = (await self.client(Kubernetes).list(HORIZONTAL_POD_AUTOSCALERS)).taken
+        works, aims = judge_hpas(hpas, self.target, taken), judge_hpa_thresholds(hpas, self.target)
+        return await self._told(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
+
+    @item(
+        "VPA recommendations are reviewed",
+        severity=INFO,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(
+            may_list(NAMESPACES, PODS, VERTICAL_POD_AUTOSCALERS),
+            "a record of a review, where requests are outside",
+        ),
+        evidence=EvidenceRule(valid_for=timedelta(days=30)),
+    )
+    async def vpa_recommendations_reviewed(self) -> Result:
+        """Recommendations that nobody reads change nothing: requests stay as they were guessed.
+
+        For each VerticalPodAutoscaler the requests of the containers that run are within the bounds that it recommends. Outside
+        is a warning while a record says that somebody looked at it within 30 days, and failed without one. A recommendation of low
+        confidence is unknown, as is a cluster without VerticalPodAutoscalers.
+
+        To mend it: change the requests, or record why they are right (`checklist-exporter attest`).
+        """
+        found = (await self.part()).within(await self._all(VERTICAL_POD_AUTOSCALERS))
+        vpas = [vpa for vpa in found if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
+        bounds = judge_vpa_bounds(vpas, await self.pods())
+        if bounds.status is not Status.WARNING:
+            return await self._told(bounds)
+        reviewed = await self.attested("vpa_recommendations_reviewed")
+        summary = f"{bounds.summary} {reviewed.summary}"
+        return await self._told(replace(worst(bounds, reviewed), summary=summary))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,18 @@ from exporter.collector import Result, Status
 from exporter.evidence import Evidence
 from exporter.runner import utc_now
 from tests.collectors.clusters import (
+    Manifest,
     asking,
+    autoscaler,
     container,
     default_deny,
-    merged,
+    limit_range,
+    metered,
     network_policy,
-    pod,
+    quota,
+    recommend,
+    record,
+    vertical,
 )
 from tests.servers.kubernetes import CRDS, ControlPlane, definition, pod_spec, workload
 from tests.support import make_context, verify
@@ -114,7 +119,7 @@ async def test_a_pattern_chooses_namespaces_and_an_exemption_is_shown(control_pl
     )
     assert result.status is Status.OK
     assert result.summary == (
-        "Network policies cover ingress and egress of all 0 pods in 1 namespace and deny by default. "
+        "Network policies cover ingress and egress of every pod (0) in 1 namespace and deny by default. "
         f"Exempt: {exempt} (Goes away with the old shop)."
     )
 
@@ -177,7 +182,7 @@ async def test_pods_that_a_default_deny_covers(control_plane: ControlPlane) -> N
     result = await see(control_plane, "network_policies_configured", namespace)
     assert (result.status, result.summary) == (
         Status.OK,
-        "Network policies cover ingress and egress of all 2 pods in 1 namespace and deny by default.",
+        "Network policies cover ingress and egress of every pod (2) in 1 namespace and deny by default.",
     )
     assert result.measurements == {"pods_judged": 2, "pods_uncovered": 0}
 
@@ -255,7 +260,7 @@ async def test_a_namespace_that_enforces_and_pods_that_keep_it(control_plane: Co
     result = await see(control_plane, "pod_security_enforced", namespace, psa_min_level="restricted")
     assert (result.status, result.summary) == (
         Status.OK,
-        "All 1 namespace enforce at least restricted, and the 2 pods in them keep it.",
+        "Every namespace (1) enforces at least restricted, and every pod in them (2) keeps it.",
     )
 
 
@@ -298,16 +303,6 @@ async def test_a_level_below_the_wanted_one(control_plane: ControlPlane) -> None
     assert result.summary == f"Namespace {namespace} enforces only privileged (wanted baseline)."
 
 
-def record(folder: Path, item: str) -> Path:
-    """A folder of evidence with a record of this item."""
-    folder.mkdir()
-    today = datetime.now(UTC).date().isoformat()
-    (folder / "record.yaml").write_text(
-        f"item: {item}\nresult: passed\nby: Ada Example\nrole: platform\non: {today}\nenvironment: production\n"
-    )
-    return folder
-
-
 async def test_the_default_of_the_api_server_is_declared_with_a_record(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
@@ -315,18 +310,16 @@ async def test_the_default_of_the_api_server_is_declared_with_a_record(
     namespace = shop(control_plane, None)
     bare = await see(control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline")
     assert not bare.status.is_ok
-    empty = tmp_path / "empty"
-    empty.mkdir()
     without = await see(
-        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=empty
+        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=tmp_path
     )
     assert (without.status, without.summary) == (
         Status.FAILED,
         "There is no evidence for kubernetes.pod_security_enforced.",
     )
-    folder = record(tmp_path / "evidence", "kubernetes.pod_security_enforced")
+    record(tmp_path, "kubernetes.pod_security_enforced")
     attested = await see(
-        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=folder
+        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=tmp_path
     )
     assert attested.status is Status.OK
     labelled = shop(control_plane, "baseline")
@@ -344,4 +337,213 @@ async def test_pods_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     )
 
 
-_ = merged, pod, CRDS
+# Quotas and limits
+
+
+@pytest.mark.verifies("kubernetes.quotas_and_limits_set", "ok")
+async def test_a_namespace_with_quota_and_defaults(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    guard(control_plane, namespace)
+    running(control_plane, namespace, "web")
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Every namespace (1) has quotas for CPU and memory of all its pods, and defaults for both.",
+    )
+    assert 0 < result.measurements["quota_used_ratio"] < 0.1
+
+
+def guard(cluster: ControlPlane, namespace: str, **spec: Any) -> None:
+    """A quota, which has been counted, and defaults."""
+    wanted = quota(namespace, **spec)
+    cluster.apply(wanted, limit_range(namespace))
+    cluster.wait(cluster.path(wanted), lambda found: found.get("status", {}).get("used"), "the quota to be counted")
+
+
+@pytest.mark.verifies("kubernetes.quotas_and_limits_set", "failed")
+async def test_a_namespace_without_quota(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert result.status is Status.FAILED
+    for told in ("has no ResourceQuota for CPU.", "has no ResourceQuota for memory.", "has no LimitRange"):
+        assert f"Namespace {namespace} {told}" in result.summary
+
+
+async def test_a_quota_whose_scope_leaves_pods_out(control_plane: ControlPlane) -> None:
+    """A trap: it is there, and counts nothing that runs here."""
+    namespace = shop(control_plane)
+    guard(control_plane, namespace, scopes=["Terminating"])
+    running(control_plane, namespace, "web", replicas=2)
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert result.status is Status.FAILED
+    assert f"The scopes of the quotas for CPU in {namespace} leave out 2 pods of 2: Deployment web." in result.summary
+
+
+async def test_a_quota_that_is_nearly_used_up(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    guard(control_plane, namespace, hard={"requests.cpu": "21m"})
+    running(control_plane, namespace, "web", replicas=2)
+    path = control_plane.path(quota(namespace))
+    control_plane.wait(path, lambda found: found["status"]["used"]["requests.cpu"] == "20m", "the pods to be counted")
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert result.status is Status.WARNING
+    assert f"ResourceQuota {namespace}/compute is used to 95%" in result.summary
+
+
+@pytest.mark.verifies("kubernetes.quotas_and_limits_set", "unknown")
+async def test_quotas_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods", "limitranges"], "verbs": ["list"]}]
+    result = await see(control_plane, "quotas_and_limits_set", kubeconfig=control_plane.account(rules))
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot list resourcequotas in all namespaces: its account has no right to it.",
+    )
+
+
+# Autoscalers
+
+
+def scaled(cluster: ControlPlane, namespace: str, cpu: str = "7m", **spec: Any) -> Manifest:
+    """A running Deployment `web` with a HorizontalPodAutoscaler that sees its use of CPU."""
+    cluster.define(*CRDS["metrics"])
+    running(cluster, namespace, "web", replicas=2)
+    metered(cluster, namespace, cpu=cpu, memory="8Mi")
+    hpa = autoscaler("web", namespace, **spec)
+    cluster.apply(hpa)
+    judged(cluster, hpa, "ScalingActive")
+    return hpa
+
+
+def judged(cluster: ControlPlane, hpa: Manifest, condition: str) -> None:
+    """Wait until an autoscaler's controller has set a condition."""
+
+    def is_set(found: Manifest) -> bool:
+        return any(one["type"] == condition for one in found.get("status", {}).get("conditions", ()))
+
+    cluster.wait(cluster.path(hpa), is_set, f"{condition} of the autoscaler")
+
+
+@pytest.mark.verifies("kubernetes.hpa_configured", "ok")
+async def test_an_autoscaler_that_scales(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    scaled(control_plane, namespace)
+    result = await see(control_plane, "hpa_configured", namespace, hpa_required=[f"{namespace}/web"])
+    assert (result.status, result.summary) == (Status.OK, "Every HorizontalPodAutoscaler (1) scales.")
+
+
+@pytest.mark.verifies("kubernetes.hpa_configured", "failed")
+async def test_workloads_without_the_autoscaler_that_they_need(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    result = await see(control_plane, "hpa_configured", namespace, hpa_required=[f"{namespace}/web"])
+    assert result.status is Status.FAILED
+    assert result.summary == f"Deployment {namespace}/web has no HorizontalPodAutoscaler."
+    none = await see(control_plane, "hpa_configured", namespace)
+    assert none.summary == "No HorizontalPodAutoscaler is there (wanted at least 1)."
+
+
+async def test_an_autoscaler_that_cannot_measure(control_plane: ControlPlane) -> None:
+    """A trap: the object is there, and its workload has no CPU request."""
+    control_plane.define(*CRDS["metrics"])
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web", replicas=2, containers=[container() | {"resources": {}}])
+    metered(control_plane, namespace, cpu="7m")
+    hpa = autoscaler("web", namespace)
+    control_plane.apply(hpa)
+    judged(control_plane, hpa, "ScalingActive")
+    result = await see(control_plane, "hpa_configured", namespace)
+    assert result.status is Status.FAILED
+    assert f"HorizontalPodAutoscaler {namespace}/web does not scale: FailedGetResourceMetric" in result.summary
+    exempt = {f"{namespace}/web": "It is scaled by hand."}
+    other = await see(control_plane, "hpa_configured", namespace, exempt_workloads=exempt)
+    assert "No HorizontalPodAutoscaler is there" in other.summary
+
+
+async def test_an_autoscaler_of_a_workload_that_is_scaled_to_zero(control_plane: ControlPlane) -> None:
+    """A trap: ScalingActive is False, and nothing is broken."""
+    namespace = shop(control_plane)
+    control_plane.apply(workload(namespace, "web", replicas=0))
+    hpa = autoscaler("web", namespace)
+    control_plane.apply(hpa)
+    judged(control_plane, hpa, "ScalingActive")
+    result = await see(control_plane, "hpa_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        f"HorizontalPodAutoscaler {namespace}/web scales nothing, as its workload is scaled to zero.",
+    )
+
+
+async def test_an_autoscaler_between_limits_that_leave_nothing_to_scale(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    scaled(control_plane, namespace, minReplicas=2, maxReplicas=2)
+    result = await see(control_plane, "hpa_configured", namespace)
+    assert result.status is Status.FAILED
+    assert "cannot scale: its maximum is 2 and its minimum 2" in result.summary
+
+
+@pytest.mark.verifies("kubernetes.hpa_configured", "unknown")
+async def test_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
+    result = await see(control_plane, "hpa_configured", kubeconfig=control_plane.account(rules))
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot list horizontalpodautoscalers.autoscaling in all namespaces: its account has no right to it.",
+    )
+
+
+@pytest.mark.verifies("kubernetes.vpa_configured", "ok")
+async def test_an_autoscaler_that_recommends(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web", "vpa-recommender")
+    vpa = vertical("web", namespace)
+    control_plane.apply(vpa)
+    recommend(control_plane, vpa)
+    options = {"vpa_required": [f"{namespace}/web"], "vpa_recommender": f"{namespace}/vpa-recommender"}
+    result = await see(control_plane, "vpa_configured", namespace, **options)
+    assert (result.status, result.summary) == (Status.OK, "Every VerticalPodAutoscaler (1) recommends.")
+
+
+@pytest.mark.verifies("kubernetes.vpa_configured", "failed")
+async def test_a_recommender_and_recommendations_that_are_not_there(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    namespace = shop(control_plane)
+    vpa = vertical("web", namespace)
+    control_plane.apply(vpa)
+    recommend(control_plane, vpa, RecommendationProvided="False", NoPodsMatched="True")
+    required = {"vpa_required": [f"{namespace}/api"]}
+    result = await see(control_plane, "vpa_configured", namespace, **required)
+    assert result.status is Status.FAILED
+    assert "Deployment kube-system/vpa-recommender, which recommends, is not there." in result.summary
+    assert f"Deployment {namespace}/api has no VerticalPodAutoscaler." in result.summary
+    assert f"VerticalPodAutoscaler {namespace}/web matches no pods." in result.summary
+    off = await see(control_plane, "vpa_configured", namespace, vpa_recommender=None, vpa_allow_off=False)
+    assert f"VerticalPodAutoscaler {namespace}/web only recommends (update mode Off)." in off.summary
+
+
+async def test_one_metric_that_scales_in_both_ways(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    namespace = shop(control_plane)
+    vpa = vertical("web", namespace, updatePolicy={"updateMode": "Recreate"})
+    control_plane.apply(vpa, autoscaler("web", namespace))
+    recommend(control_plane, vpa)
+    result = await see(control_plane, "vpa_configured", namespace, vpa_recommender=None)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        f"Deployment {namespace}/web is scaled by VerticalPodAutoscaler web and horizontally by the same cpu.",
+    )
+
+
+async def test_a_recommender_where_the_client_does_not_look(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    namespace = shop(control_plane)
+    result = await see(control_plane, "vpa_configured", namespace, client={"namespaces": (namespace,)})
+    assert result.status is Status.UNKNOWN
+    assert "kube-system is not among clients.kubernetes.namespaces" in result.summary
+
+
+@pytest.mark.verifies("kubernetes.vpa_configured", "unknown")
+async def test_vertical_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
+    result = await see(control_plane, "vpa_configured", kubeconfig=control_plane.account(rules))
+    assert result.status is Status.UNKNOWN
+    assert "cannot list verticalpodautoscalers.autoscaling.k8s.io in all namespaces" in result.summary

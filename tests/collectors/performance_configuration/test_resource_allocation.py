@@ -15,8 +15,20 @@ from collectors.performance_configuration.resource_allocation import (
     ResourceTarget,
 )
 from exporter.collector import Result, Status
-from tests.collectors.clusters import asking, container, limit_range, pod
-from tests.servers.kubernetes import ControlPlane, is_ready, pod_spec, workload
+from exporter.evidence import Evidence
+from exporter.runner import utc_now
+from tests.collectors.clusters import (
+    asking,
+    autoscaler,
+    container,
+    limit_range,
+    metered,
+    pod,
+    recommend,
+    record,
+    vertical,
+)
+from tests.servers.kubernetes import CRDS, ControlPlane, is_ready, pod_spec, workload
 from tests.support import make_context, verify
 
 LIMITS = {"cpu": "200m", "memory": "64Mi"}
@@ -28,14 +40,15 @@ async def see(
     item: str,
     *namespaces: str,
     kubeconfig: Path | None = None,
-    client: Mapping[str, Any] | None = None,
+    evidence: Path | None = None,
     **options: Any,
 ) -> Result:
     """What one run sees of an item in these namespaces, with these options of the target."""
     described = {"name": "shop", "namespaces": list(namespaces), **options}
     target = ResourceTarget.model_validate_json(json.dumps(described))
-    async with asking(cluster, kubeconfig, **(client or {})) as clients:
-        context = make_context(clients=clients)
+    records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
+    async with asking(cluster, kubeconfig) as clients:
+        context = make_context(clients=clients, evidence=records)
         settings = ResourceSettings(targets=(target,))
         seen = await verify(ResourceAllocation, settings, target, items=(item,), context=context)
     assert "could not be seen:" not in seen[item].result.summary
@@ -244,3 +257,113 @@ async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane) -> None
     )
     other = await see(control_plane, "cpu_limits_set", namespace, kubeconfig=account)
     assert other.status is Status.OK  # it needs no nodes
+
+
+# Thresholds of autoscalers
+
+
+def scaled(cluster: ControlPlane, aim: int = 70, *, seen: bool = True) -> str:
+    """A namespace with a Deployment and a HorizontalPodAutoscaler that aims at this utilization of CPU."""
+    cluster.define(*CRDS["metrics"])
+    namespace = shop(cluster)
+    if seen:
+        metered(cluster, namespace, cpu="7m")
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": aim}}
+    hpa = autoscaler("web", namespace, metrics=[{"type": "Resource", "resource": cpu}])
+    cluster.apply(hpa)
+    cluster.wait(
+        cluster.path(hpa),
+        lambda found: any(one["type"] == "ScalingActive" for one in found.get("status", {}).get("conditions", ())),
+        "the autoscaler to be judged",
+    )
+    return namespace
+
+
+@pytest.mark.verifies("resource_allocation.hpa_thresholds_configured", "ok")
+async def test_an_autoscaler_that_aims_at_something_sensible(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "hpa_thresholds_configured", scaled(control_plane))
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Every HorizontalPodAutoscaler (1) sees its metrics, and aims at 40 to 85 % where it is of use.",
+    )
+
+
+@pytest.mark.verifies("resource_allocation.hpa_thresholds_configured", "failed")
+async def test_an_autoscaler_that_aims_too_high(control_plane: ControlPlane) -> None:
+    namespace = scaled(control_plane, aim=95)
+    result = await see(control_plane, "hpa_thresholds_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"HorizontalPodAutoscaler {namespace}/web aims at 95 % cpu (wanted 40 to 85 %).",
+    )
+    wider = await see(control_plane, "hpa_thresholds_configured", namespace, hpa_range=[40, 95])
+    assert wider.status is Status.OK
+
+
+async def test_an_autoscaler_that_sees_no_metrics(control_plane: ControlPlane) -> None:
+    """A trap: its threshold is fine, and nothing is ever compared with it."""
+    namespace = scaled(control_plane, seen=False)
+    result = await see(control_plane, "hpa_thresholds_configured", namespace)
+    assert result.status is Status.FAILED
+    assert f"HorizontalPodAutoscaler {namespace}/web sees 0 of its 1 metric." in result.summary
+    assert "does not scale: FailedGetResourceMetric" in result.summary
+
+
+@pytest.mark.verifies("resource_allocation.hpa_thresholds_configured", "unknown")
+async def test_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]}]
+    result = await see(control_plane, "hpa_thresholds_configured", kubeconfig=control_plane.account(rules))
+    assert result.status is Status.UNKNOWN
+    assert "cannot list horizontalpodautoscalers.autoscaling in all namespaces" in result.summary
+
+
+# Recommendations
+
+
+def sized(cluster: ControlPlane, **recommended: str) -> str:
+    """A namespace with a Deployment and what a VerticalPodAutoscaler recommends for it."""
+    cluster.define(*CRDS["vpa"])
+    namespace = shop(cluster)
+    vpa = vertical("web", namespace)
+    cluster.apply(vpa)
+    recommend(cluster, vpa, **recommended)
+    return namespace
+
+
+@pytest.mark.verifies("resource_allocation.vpa_recommendations_reviewed", "ok")
+async def test_requests_within_what_is_recommended(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "vpa_recommendations_reviewed", sized(control_plane))
+    assert (result.status, result.summary) == (Status.OK, "Requests of 1 pod are within what is recommended.")
+
+
+@pytest.mark.verifies("resource_allocation.vpa_recommendations_reviewed", "failed")
+@pytest.mark.verifies("resource_allocation.vpa_recommendations_reviewed", "warning")
+async def test_requests_outside_are_a_warning_once_somebody_looked(control_plane: ControlPlane, tmp_path: Path) -> None:
+    namespace = sized(control_plane, low="100m", high="1")
+    item = "vpa_recommendations_reviewed"
+    told = f"10m cpu is requested (recommended 100m to 1) for container main of Deployment {namespace}/web."
+    nobody = await see(control_plane, item, namespace, evidence=tmp_path)
+    assert (nobody.status, nobody.summary) == (
+        Status.FAILED,
+        f"{told} There is no evidence for resource_allocation.vpa_recommendations_reviewed.",
+    )
+    record(tmp_path, "resource_allocation.vpa_recommendations_reviewed")
+    somebody = await see(control_plane, item, namespace, evidence=tmp_path)
+    assert somebody.status is Status.WARNING
+    assert somebody.summary.startswith(told)
+    assert somebody.valid_until is not None
+
+
+async def test_a_recommendation_of_low_confidence_says_nothing(control_plane: ControlPlane) -> None:
+    namespace = sized(control_plane, LowConfidence="True")
+    result = await see(control_plane, "vpa_recommendations_reviewed", namespace)
+    assert result.status is Status.UNKNOWN
+    assert "has seen too little to be relied on" in result.summary
+
+
+@pytest.mark.verifies("resource_allocation.vpa_recommendations_reviewed", "unknown")
+async def test_without_recommendations_there_is_nothing_to_compare(control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["vpa"])
+    result = await see(control_plane, "vpa_recommendations_reviewed", shop(control_plane))
+    assert result.status is Status.UNKNOWN
+    assert "No VerticalPodAutoscaler is there" in result.summary
