@@ -6,25 +6,42 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+import msgspec
 from pydantic import Field
 
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
 from collectors.clients.kubernetes_kinds import (
+    API_SERVICES,
     DEPLOYMENTS,
     HORIZONTAL_POD_AUTOSCALERS,
+    LEASES,
     LIMIT_RANGES,
     NAMESPACES,
     NETWORK_POLICIES,
+    NODES,
     OTHER_NETWORK_POLICIES,
     PODS,
     RESOURCE_QUOTAS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_objects import Deployment, HorizontalPodAutoscaler
+from collectors.clients.kubernetes_objects import Deployment, HorizontalPodAutoscaler, Lease
 from collectors.clients.kubernetes_pods import Pod
-from collectors.clients.kubernetes_rights import may_list
+from collectors.clients.kubernetes_rights import may_ask, may_get, may_list
 from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
+from collectors.judgements.cluster import (
+    ControlPlaneOptions,
+    NodeOptions,
+    VersionOptions,
+    judge_api_services,
+    judge_clock,
+    judge_health,
+    judge_leases,
+    judge_nodes,
+    judge_static_pods,
+    judge_version,
+)
 from collectors.judgements.network_policies import NetworkPolicyOptions, judge_network_policies
+from collectors.judgements.parts import listed, verdict
 from collectors.judgements.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
 from collectors.judgements.quotas import QuotaOptions, judge_quotas
 from collectors.judgements.scope import Part, Scope
@@ -40,17 +57,33 @@ from exporter.collector import (
     failed,
     fetched,
     item,
+    ok,
     worst,
 )
 from exporter.evidence import EvidenceRule
 
 T = TypeVar("T")
 
+
+class _Version(msgspec.Struct, frozen=True, rename="camel"):
+    git_version: str
+
+
 #: How long a declaration about the API server's own configuration holds, which nobody can see through the API.
 _DECLARED = EvidenceRule(valid_for=timedelta(days=180))
 
 
-class _Options(Scope, NetworkPolicyOptions, PodSecurityOptions, QuotaOptions, HpaOptions, VpaOptions):
+class _Options(
+    Scope,
+    NodeOptions,
+    VersionOptions,
+    ControlPlaneOptions,
+    NetworkPolicyOptions,
+    PodSecurityOptions,
+    QuotaOptions,
+    HpaOptions,
+    VpaOptions,
+):
     """What may be set for the section and for one target."""
 
 
@@ -101,6 +134,88 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     async def _told(self, result: Result) -> Result:
         """The verdict on the namespaces that are there, with those that are not, and what is exempt."""
         return self.target.told(worst(result, *(await self.part()).missing))
+
+    @item(
+        "Cluster is healthy and all nodes are in Ready state",
+        severity=CRITICAL,
+        needs=(may_list(NODES), may_ask("/readyz")),
+    )
+    async def nodes_ready(self) -> Result:
+        """Pods of a node that is not Ready are started elsewhere, if there is room; without room they are gone.
+
+        The API server answers /readyz with 200, and every node is Ready, without pressure on memory, disk or process ids, and with
+        its network set up. A node may be in trouble for `node_grace`, as those that start or are drained are. More than
+        `max_cordoned` nodes that are closed to new pods are a warning: a drain that was never ended.
+
+        To mend it: `kubectl describe node` says why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
+        """
+        nodes = await self.client(Kubernetes).list(NODES)
+        reply = await self.client(Kubernetes).get("/readyz")
+        health = judge_health("/readyz", reply.status, reply.text)
+        return worst(judge_nodes(nodes.items, self.target, nodes.taken), health)
+
+    @item(
+        "Verify cluster version meets minimum requirements (≥ 1.25)",
+        severity=WARNING,
+        needs=(may_list(NODES), may_ask("/version")),
+    )
+    async def version_supported(self) -> Result:
+        """A version that gets no more patches keeps every hole that is found in it.
+
+        The API server's gitVersion is at least `min_version`, and each kubelet is no newer and at most three minor versions older,
+        as the skew policy allows. Older than `supported_minor` is a warning: 1.25 itself has had no patches since 2023.
+
+        To mend it: upgrade one minor version at a time, the control plane first, then the nodes.
+        """
+        nodes = await self._all(NODES)
+        return judge_version(await self._git_version(), nodes, self.target)
+
+    async def _git_version(self) -> str:
+        """The API server's version. Raises Cannot when it does not tell."""
+        reply = await self.client(Kubernetes).get("/version")
+        try:
+            if reply.status == 200:
+                return msgspec.json.decode(reply.body, type=_Version).git_version
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
+        raise Cannot(f"{reply.where} answered {reply.status}, so the version was not seen.")
+
+    @item(
+        "Check Kubernetes control plane components are running",
+        severity=CRITICAL,
+        needs=(
+            may_list(API_SERVICES, PODS),
+            may_get(LEASES, "kube-controller-manager", "kube-scheduler", namespace="kube-system"),
+            may_ask("/livez", "/readyz"),
+        ),
+    )
+    async def control_plane_running(self) -> Result:
+        """With the scheduler or the controllers gone everything goes on, until the first pod dies and nobody replaces it.
+
+        The API server answers /readyz and /livez with 200; kube-controller-manager and kube-scheduler have renewed their Leases
+        within `lease_max_age`, which they do every few seconds; every APIService is available; the control plane's own pods are
+        Ready where kubelets show them. Providers that hide the Leases are declared by an empty `control_plane_leases`. The old
+        componentstatuses are not asked: they have been wrong for years. A clock that is off is a warning.
+
+        To mend it: the log of the part that is named; an APIService that is not available names the service that should answer.
+        """
+        client, target = self.client(Kubernetes), self.target
+        leases: dict[str, Lease | None] = {}
+        for name in target.control_plane_leases:
+            read = await client.read(LEASES, name, "kube-system")
+            leases[name] = read[0] if read else None
+        replies = {path: await client.get(path) for path in ("/readyz", "/livez")}
+        now = replies["/livez"].at
+        pods, services = await client.list(PODS), await self._all(API_SERVICES)
+        health = [judge_health(path, reply.status, reply.text) for path, reply in replies.items()]
+        problems = [seen for seen in health if not seen.status.is_ok]
+        problems += judge_leases(leases, target, now)
+        problems += judge_api_services(services)
+        problems += judge_static_pods(pods.items, pods.taken)
+        problems += judge_clock(now, self.context.now(), target)
+        renewed = f", {listed(leases)} renew their Leases," if leases else ""
+        good = ok(f"The API server is ready and alive{renewed} and every APIService ({len(services)}) is available.")
+        return verdict(problems, good)
 
     @item(
         "Verify network policies are properly configured",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,26 @@ from tests.collectors.clusters import (
     container,
     default_deny,
     limit_range,
+    manifest,
     metered,
     network_policy,
+    pod,
     quota,
     recommend,
     record,
     vertical,
 )
-from tests.servers.kubernetes import CRDS, ControlPlane, definition, pod_spec, workload
+from tests.servers.kubernetes import (
+    CRDS,
+    VERSION,
+    ControlPlane,
+    definition,
+    is_ready,
+    node,
+    pod_spec,
+    workload,
+)
+from tests.servers.process import eventually
 from tests.support import make_context, verify
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
@@ -40,6 +54,7 @@ async def see(
     kubeconfig: Path | None = None,
     client: Mapping[str, Any] | None = None,
     evidence: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
     **options: Any,
 ) -> Result:
     """What one run sees of an item in these namespaces, with these options of the target."""
@@ -51,6 +66,7 @@ async def see(
             kubeconfig=kubeconfig,
             client=client,
             evidence=evidence,
+            now=now,
             **options,
         )
     )[item]
@@ -63,6 +79,7 @@ async def look(
     kubeconfig: Path | None = None,
     client: Mapping[str, Any] | None = None,
     evidence: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
     **options: Any,
 ) -> dict[str, Result]:
     """What one run sees of the items in these namespaces, with these options of the target."""
@@ -70,7 +87,7 @@ async def look(
     target = KubernetesTarget.model_validate_json(json.dumps(described))
     records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
     async with asking(cluster, kubeconfig, **(client or {})) as clients:
-        context = make_context(clients=clients, evidence=records)
+        context = make_context(clients=clients, evidence=records, now=now)
         settings = KubernetesSettings(targets=(target,))
         seen = await verify(KubernetesCluster, settings, target, items=tuple(items), context=context)
     for observation in seen.values():
@@ -161,6 +178,212 @@ def test_an_exemption_has_a_reason(exempt: dict[str, str]) -> None:
 def test_an_exempt_workload_is_named_with_its_namespace() -> None:
     with pytest.raises(ValueError, match="expected namespace/name of a workload, not web"):
         KubernetesTarget.model_validate({"name": "shop", "exempt_workloads": {"web": "It is old."}})
+
+
+# Nodes
+
+
+@pytest.mark.verifies("kubernetes.nodes_ready", "ok")
+async def test_nodes_that_are_ready(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "nodes_ready")
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Every node (3) is Ready. The API server answers /readyz with 200.",
+    )
+    assert result.measurements == {"nodes": 3, "nodes_ready": 3, "nodes_cordoned": 0}
+
+
+@contextmanager
+def another_node(cluster: ControlPlane, age: timedelta, *, version: str = VERSION, **conditions: str) -> Iterator[None]:
+    """A fourth node, whose conditions have been so for some time; all is well but for those that are given."""
+    told = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True", **conditions}
+    added = node("node-3", kwok=False, version=version)
+    since = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    cluster.apply(added)
+    try:
+        cluster.patch_status(
+            added,
+            conditions=[
+                {"type": kind, "status": status, "reason": "ForTests", "lastTransitionTime": since}
+                | {"lastHeartbeatTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+                for kind, status in told.items()
+            ],
+        )
+        yield
+    finally:
+        cluster.delete(added)
+
+
+@pytest.mark.verifies("kubernetes.nodes_ready", "failed")
+@pytest.mark.parametrize("kind", ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable"])
+async def test_a_node_in_trouble_for_long(control_plane: ControlPlane, kind: str) -> None:
+    status = "False" if kind == "Ready" else "True"
+    with another_node(control_plane, timedelta(minutes=14), **{kind: status}):
+        result = await see(control_plane, "nodes_ready")
+    assert result.status is Status.FAILED
+    said = "is not Ready" if kind == "Ready" else f"has {kind}"
+    assert result.summary == f"Node node-3 {said} since 14 minutes (grace 5m): ForTests."
+
+
+async def test_a_node_that_has_just_started(control_plane: ControlPlane) -> None:
+    """A trap: nodes that start or are drained are not ready for a while."""
+    with another_node(control_plane, timedelta(minutes=1), Ready="False"):
+        result = await see(control_plane, "nodes_ready")
+    assert result.status is Status.WARNING
+    assert "Node node-3 is not Ready since" in result.summary
+    assert "(grace 5m)" in result.summary
+
+
+async def test_a_node_that_is_closed_to_new_pods(control_plane: ControlPlane) -> None:
+    named = "/api/v1/nodes/node-0"
+    patch = "application/merge-patch+json"
+    control_plane.call("PATCH", named, {"spec": {"unschedulable": True}}, content=patch)
+    try:
+        result = await see(control_plane, "nodes_ready")
+        allowed = await see(control_plane, "nodes_ready", max_cordoned=1)
+    finally:
+        control_plane.call("PATCH", named, {"spec": {"unschedulable": None}}, content=patch)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "1 node is closed to new pods (limit 0): node-0.",
+    )
+    assert allowed.status is Status.OK
+
+
+@pytest.mark.verifies("kubernetes.nodes_ready", "unknown")
+@pytest.mark.verifies("kubernetes.version_supported", "unknown")
+@pytest.mark.parametrize("item", ["nodes_ready", "version_supported"])
+async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane, item: str) -> None:
+    result = await see(control_plane, item, kubeconfig=control_plane.account())
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot list nodes: its account has no right to it.",
+    )
+
+
+# Versions
+
+
+@pytest.mark.verifies("kubernetes.version_supported", "ok")
+async def test_a_version_that_is_supported(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "version_supported")
+    assert (result.status, result.summary) == (
+        Status.OK,
+        f"The cluster runs {VERSION}, and its kubelets fit (at most 3 minors older).",
+    )
+
+
+@pytest.mark.verifies("kubernetes.version_supported", "failed")
+async def test_a_version_that_is_too_old(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "version_supported", min_version="1.38")
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"The cluster runs {VERSION} (wanted at least 1.38).",
+    )
+    unsupported = await see(control_plane, "version_supported", supported_minor="1.38")
+    assert unsupported.status is Status.WARNING
+
+
+@pytest.mark.parametrize(("version", "said"), [("v1.33.9", "too old for"), ("v1.38.0", "newer than")])
+async def test_a_kubelet_that_does_not_fit(control_plane: ControlPlane, version: str, said: str) -> None:
+    with another_node(control_plane, timedelta(hours=1), version=version):
+        result = await see(control_plane, "version_supported")
+    assert result.status is Status.FAILED
+    assert f"The kubelet {version} on 1 node (node-3) is {said} the API server" in result.summary
+
+
+# Control plane
+
+
+@pytest.mark.verifies("kubernetes.control_plane_running", "ok")
+async def test_a_control_plane_that_works(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "control_plane_running")
+    assert result.status is Status.OK, result.summary
+    assert result.summary.startswith(
+        "The API server is ready and alive, kube-controller-manager and kube-scheduler renew their Leases, and every APIService ("
+    )
+
+
+@pytest.mark.verifies("kubernetes.control_plane_running", "failed")
+async def test_a_scheduler_that_stopped(control_plane: ControlPlane) -> None:
+    """A trap: nothing else tells, while no new pod finds a node."""
+    control_plane.scheduler.pause()
+    try:
+        path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler"
+        renewed = datetime.fromisoformat(control_plane.get(path)["spec"]["renewTime"])
+        await eventually(lambda: datetime.now(UTC) - renewed > timedelta(seconds=3), "its Lease to be old")
+        result = await see(control_plane, "control_plane_running", lease_max_age="2s")
+    finally:
+        control_plane.scheduler.resume()
+    assert result.status is Status.FAILED
+    assert "Lease kube-system/kube-scheduler was renewed " in result.summary
+    assert "so no kube-scheduler works." in result.summary
+
+
+async def test_a_lease_that_is_not_there(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "control_plane_running", control_plane_leases=["cloud-controller-manager"])
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "There is no Lease kube-system/cloud-controller-manager, so no cloud-controller-manager has started.",
+    )
+
+
+async def test_leases_that_a_provider_hides_are_declared(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "control_plane_running", control_plane_leases=[])
+    assert result.status is Status.OK
+    assert result.summary.startswith("The API server is ready and alive and every APIService (")
+
+
+async def test_an_api_service_that_is_not_available(control_plane: ControlPlane) -> None:
+    spec = {"group": "metrics.example.com", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 100}
+    behind = {"service": {"namespace": "kube-system", "name": "metrics-server"}}
+    broken = manifest("apiregistration.k8s.io/v1", "APIService", "v1.metrics.example.com", spec=spec | behind)
+    control_plane.apply(broken)
+    try:
+        control_plane.wait(control_plane.path(broken), lambda found: found["status"].get("conditions"), "its condition")
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(broken)
+    assert result.status is Status.FAILED
+    assert "APIService v1.metrics.example.com is not available: ServiceNotFound" in result.summary
+
+
+async def test_a_pod_of_the_control_plane_that_is_not_ready(control_plane: ControlPlane) -> None:
+    static = pod("kube-apiserver-node-0", "kube-system", component="kube-apiserver")
+    static["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "of a file"}
+    static["metadata"]["ownerReferences"] = [
+        {"apiVersion": "v1", "kind": "Node", "name": "node-0", "controller": True}
+        | {"uid": control_plane.get("/api/v1/nodes/node-0")["metadata"]["uid"]}
+    ]
+    static["spec"] |= {"nodeName": "node-0"}
+    control_plane.apply(static)
+    try:
+        control_plane.wait(control_plane.path(static), is_ready, "the pod to run")
+        control_plane.crash(control_plane.get(control_plane.path(static)), exit_code=1, reason="Error")
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(static)
+    assert result.status is Status.FAILED
+    assert "Pod kube-system/kube-apiserver-node-0 is not Ready" in result.summary
+
+
+async def test_a_clock_that_is_off(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "control_plane_running", now=lambda: utc_now() - timedelta(minutes=5, seconds=30))
+    assert result.status is Status.WARNING
+    assert "The API server's clock is 5 minutes ahead of ours (limit 30s)." in result.summary
+
+
+@pytest.mark.verifies("kubernetes.control_plane_running", "unknown")
+async def test_leases_that_may_not_be_read(control_plane: ControlPlane) -> None:
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": ["list"]},
+    ]
+    result = await see(control_plane, "control_plane_running", kubeconfig=control_plane.account(rules))
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot get leases.coordination.k8s.io in kube-system: its account has no right to it.",
+    )
 
 
 # Network policies
@@ -498,7 +721,7 @@ async def test_an_autoscaler_that_recommends(control_plane: ControlPlane) -> Non
     vpa = vertical("web", namespace)
     control_plane.apply(vpa)
     recommend(control_plane, vpa)
-    options = {"vpa_required": [f"{namespace}/web"], "vpa_recommender": f"{namespace}/vpa-recommender"}
+    options: dict[str, Any] = {"vpa_required": [f"{namespace}/web"], "vpa_recommender": f"{namespace}/vpa-recommender"}
     result = await see(control_plane, "vpa_configured", namespace, **options)
     assert (result.status, result.summary) == (Status.OK, "Every VerticalPodAutoscaler (1) recommends.")
 
@@ -510,7 +733,7 @@ async def test_a_recommender_and_recommendations_that_are_not_there(control_plan
     vpa = vertical("web", namespace)
     control_plane.apply(vpa)
     recommend(control_plane, vpa, RecommendationProvided="False", NoPodsMatched="True")
-    required = {"vpa_required": [f"{namespace}/api"]}
+    required: dict[str, Any] = {"vpa_required": [f"{namespace}/api"]}
     result = await see(control_plane, "vpa_configured", namespace, **required)
     assert result.status is Status.FAILED
     assert "Deployment kube-system/vpa-recommender, which recommends, is not there." in result.summary
