@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from collectors.clients.kubernetes_objects import (
     ContainerRecommendation,
@@ -21,7 +20,7 @@ from collectors.clients.kubernetes_objects import (
 from collectors.clients.kubernetes_pods import Pod
 from collectors.judgements.parts import counted, format_length, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
-from collectors.judgements.workloads import Workload, judge_workload
+from collectors.judgements.workloads import Reference, Workload, judge_workload, workload_key
 from exporter.collector import Cannot, Result, failed, ok, unknown, warning
 from exporter.options import Duration, Options, format_duration
 
@@ -36,21 +35,6 @@ __all__ = [
 ]
 
 _KINDS = ("cpu", "memory")
-
-
-def _reference(text: str) -> str:
-    if len(text.split("/")) not in (2, 3) or not all(text.split("/")):
-        raise ValueError("expected namespace/name of a Deployment, or namespace/Kind/name")
-    return text
-
-
-Reference = Annotated[str, AfterValidator(_reference)]
-"""A workload: `namespace/name` of a Deployment, or `namespace/Kind/name`."""
-
-
-def _key(reference: str) -> tuple[str, str, str]:
-    parts = reference.split("/")
-    return (parts[0], "Deployment", parts[1]) if len(parts) == 2 else (parts[0], parts[1], parts[2])
 
 
 def _target(namespace: str, reference: TargetReference | None) -> tuple[str, str, str]:
@@ -107,8 +91,8 @@ def _missing(hpas: Sequence[HorizontalPodAutoscaler], options: HpaOptions) -> It
         target = _target(hpa.namespace, hpa.spec.scale_target_ref)
         number[target] = number.get(target, 0) + 1
     for reference in options.hpa_required:
-        if not number.get(_key(reference)):
-            yield failed(f"{_name(_key(reference))} has no HorizontalPodAutoscaler.")
+        if not number.get(workload_key(reference)):
+            yield failed(f"{_name(workload_key(reference))} has no HorizontalPodAutoscaler.")
     for target, count in number.items():
         if count > 1:
             yield failed(f"{_name(target)} is scaled by {count} HorizontalPodAutoscalers (wanted 1).")
@@ -188,14 +172,14 @@ def judge_vpas(
     problems = []
     if options.vpa_recommender is not None:
         if recommender is None:
-            problems.append(failed(f"{_name(_key(options.vpa_recommender))}, which recommends, is not there."))
+            problems.append(failed(f"{_name(workload_key(options.vpa_recommender))}, which recommends, is not there."))
         else:
             problems += judge_workload(recommender)
     targets = {_target(vpa.namespace, vpa.spec.target_ref) for vpa in found}
     problems += [
-        failed(f"{_name(_key(reference))} has no VerticalPodAutoscaler.")
+        failed(f"{_name(workload_key(reference))} has no VerticalPodAutoscaler.")
         for reference in options.vpa_required
-        if _key(reference) not in targets
+        if workload_key(reference) not in targets
     ]
     if not found and not options.vpa_required:
         problems.append(failed("No VerticalPodAutoscaler is there (wanted at least 1)."))

@@ -28,12 +28,14 @@ from exporter.options import Duration, Options, format_duration, parse_duration
 __all__ = [
     "PodLimits",
     "PodSelection",
+    "Reference",
     "Workload",
     "judge_pods",
     "judge_schedule",
     "judge_workload",
     "pods_of",
     "unready",
+    "workload_key",
     "workloads_of",
 ]
 
@@ -67,6 +69,22 @@ SCHEDULE_FACTOR = 1.5
 def _selector(text: str) -> str:
     parse_selector(text)
     return text
+
+
+def _reference(text: str) -> str:
+    if len(text.split("/")) not in (2, 3) or not all(text.split("/")):
+        raise ValueError("expected namespace/name of a Deployment, or namespace/Kind/name")
+    return text
+
+
+Reference = Annotated[str, AfterValidator(_reference)]
+"""A workload: `namespace/name` of a Deployment, or `namespace/Kind/name`."""
+
+
+def workload_key(reference: str) -> tuple[str, str, str]:
+    """Namespace, kind and name of the workload that is meant."""
+    parts = reference.split("/")
+    return (parts[0], "Deployment", parts[1]) if len(parts) == 2 else (parts[0], parts[1], parts[2])
 
 
 class PodSelection(Options):
