@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -253,15 +253,15 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             else judge.judge_levels(name, levels, self.settings, self.settings.level_window)
             for name, levels in seen.items()
         ]
-        shares = [result.measurements["debug_ratio"] for result in results if "debug_ratio" in result.measurements]
-        highest = max(shares, default=0.0)
-        good = Result(
-            Status.OK,
-            f"At most {highest:.1%} of the lines of each of {len(results)} services are of level debug or trace "
-            f"(limit {self.settings.max_debug_ratio:.1%}).",
-            {"debug_ratio": highest} if shares else {},
+        return _overall(
+            results,
+            "debug_ratio",
+            max,
+            lambda share: (
+                f"At most {share:.1%} of the lines of each of {len(results)} services are of level debug or trace "
+                f"(limit {self.settings.max_debug_ratio:.1%})."
+            ),
         )
-        return verdict(_problems(results), good)
 
     async def _levels(self, service: LoggedService) -> Levels:
         window = _seconds(self.settings.level_window)
@@ -304,17 +304,15 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             unknown(str(seen)) if isinstance(seen, Cannot) else judge.judge_structure(name, seen, self.settings)
             for name, seen in structures.items()
         ]
-        shares = [
-            result.measurements["structured_ratio"] for result in results if "structured_ratio" in result.measurements
-        ]
-        lowest = min(shares, default=0.0)
-        good = Result(
-            Status.OK,
-            f"At least {lowest:.0%} of the sampled lines of each of {len(results)} services are structured, with timestamp, level "
-            f"and message (limit {self.settings.min_structured_ratio:.0%}).",
-            {"structured_ratio": lowest} if shares else {},
+        return _overall(
+            results,
+            "structured_ratio",
+            min,
+            lambda share: (
+                f"At least {share:.0%} of the sampled lines of each of {len(results)} services are structured, with timestamp, "
+                f"level and message (limit {self.settings.min_structured_ratio:.0%})."
+            ),
         )
-        return verdict(_problems(results), good)
 
     @item(
         "Sensitive data is redacted from logs",
@@ -388,8 +386,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         return worst(*judge.judge_retention(config, self.settings, source))
 
 
-def _problems(results: Iterable[Result]) -> list[Result]:
-    return [result for result in results if not result.status.is_ok]
+def _overall(
+    results: list[Result], measurement: str, worse: Callable[[list[float]], float], good: Callable[[float], str]
+) -> Result:
+    """The verdict on all services by a share that was measured of each; `good` says it of the worst share."""
+    shares = [result.measurements[measurement] for result in results if measurement in result.measurements]
+    share = worse(shares or [0.0])
+    problems = [result for result in results if not result.status.is_ok]
+    return verdict(problems, Result(Status.OK, good(share), {measurement: share} if shares else {}))
 
 
 def _seconds(window: timedelta) -> str:

@@ -17,6 +17,11 @@ def jaeger_program() -> Path:
     return go_binary("github.com/jaegertracing/jaeger/cmd/jaeger", f"v{VERSION}")
 
 
+def build() -> None:
+    """Build Jaeger, so that tests find it."""
+    jaeger_program()
+
+
 class Jaeger(Server):
     """One Jaeger that keeps traces in memory: queried at ``url``, fed by OTLP/HTTP at ``otlp``."""
 

@@ -32,6 +32,11 @@ def loki_program() -> Path:
     return go_binary("github.com/grafana/loki/cmd/loki", f"v{VERSION}", requires=_NEWER, replaces=_REPLACED)
 
 
+def build() -> None:
+    """Build Loki, so that tests find it."""
+    loki_program()
+
+
 class Loki(Server):
     """One Loki, all of whose listeners are on loopback; ``extra`` replaces parts of its configuration.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from collectors.clients.loki import Loki, LokiSettings
 from collectors.monitoring_and_observability.logging import Logging, LoggingSettings
 from exporter.collector import Result, Status
 from exporter.threads import Threads
-from tests.servers.faults import answering, mute
+from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute
 from tests.servers.loki import Loki as Server
 from tests.servers.process import LOOPBACK
 from tests.support import verify
@@ -182,6 +184,24 @@ async def test_without_an_answer_of_loki_nothing_is_known(no_leftovers: None) ->
         seen = await look(url, services=[service("api")])
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
     assert "with an HTML page, where JSON was expected" in seen["services_logging_to_loki"].summary
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [mute, hanging_up, partial(half_reply, b"HTTP/1.1 200 OK\r\n"), partial(endless, b"HTTP/1.1 200 OK\r\nX: ")],
+    ids=["mute", "hanging up", "half a reply", "endless"],
+)
+async def test_a_faulty_loki_is_unknown_in_time(
+    fault: Callable[[], AbstractAsyncContextManager[Address]], no_leftovers: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = LoggingSettings.model_validate_json(json.dumps({"services": [service(f"s{n}") for n in range(20)]}))
+    async with fault() as (host, port), clients(f"http://{host}:{port}", timeout="100ms") as shared:
+        started = asyncio.get_running_loop().time()
+        seen = await verify(Logging, settings, clients=shared)
+        assert asyncio.get_running_loop().time() - started < settings.timeout.total_seconds()
+    assert {observation.result.status for observation in seen.values()} == {Status.UNKNOWN}
+    assert all("http://127.0.0.1:" in observation.result.summary for observation in seen.values())
+    assert not caplog.records
 
 
 async def test_without_services_or_client_nothing_is_known(loki: Server) -> None:
