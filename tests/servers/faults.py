@@ -144,7 +144,7 @@ async def endless(
 
 @asynccontextmanager
 async def answering(
-    body: object, status: int = 200, headers: Mapping[str, str] | None = None
+    body: object, status: int = 200, headers: Mapping[str, str] | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[str, list[bytes]]]:
     """Give every HTTP request this answer (bytes, or what becomes JSON); gives the URL and the list of requests that came."""
     requests: list[bytes] = []
@@ -162,8 +162,8 @@ async def answering(
                 writer.write(head.encode() + b"\r\n" + content)
                 await writer.drain()
 
-    async with serving(answer) as (host, port):
-        yield f"http://{host}:{port}", requests
+    async with serving(answer, tls) as (host, port):
+        yield f"{'https' if tls else 'http'}://{host}:{port}", requests
 
 
 @asynccontextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from collectors.clients.prometheus import Prometheus
 from exporter.collector import Cannot, Client
 from exporter.threads import Threads
 from tests.servers import faults
+from tests.servers.certificates import Issued, authority
 from tests.servers.faults import Address, answering
 
 Ask = Callable[[Any], Awaitable[object]]
@@ -148,3 +151,23 @@ async def test_path_prefix_tenant_and_credentials_are_sent(call: str) -> None:
     assert b"x-scope-orgid: tenant-1" in basic
     assert b"authorization: basic" in basic
     assert b"authorization: bearer canary" in bearer
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_certificates_are_verified(call: str, tmp_path: Path) -> None:
+    kind, ask = CALLS[call]
+    certificate, key = authority().issue("127.0.0.1").write(tmp_path, "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    ca, other_ca = tmp_path / "ca.pem", tmp_path / "other.pem"
+    ca.write_bytes(authority().pem)
+    other_ca.write_bytes(Issued.root("Another Root").pem)
+    async with answering({}, tls=context) as (url, requests):
+        async with connected(kind, url, tls={"ca_file": str(other_ca)}) as client:
+            with pytest.raises(Cannot, match="the certificate was not accepted"):
+                await ask(client)
+        assert not requests
+        async with connected(kind, url, tls={"ca_file": str(ca)}) as client:
+            with suppress(Cannot):  # {} is an answer to some
+                await ask(client)
+        assert requests
