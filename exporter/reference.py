@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import yaml
 from pydantic import Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -17,9 +18,14 @@ from exporter.collector import SectionSettings
 from exporter.config import Config, client_kinds, section_kinds
 from exporter.options import Options, format_duration
 
-__all__ = ["configuration", "items", "json_schema", "main", "pages"]
+__all__ = ["configuration", "items", "json_schema", "main", "pages", "roles"]
 
 Schema = dict[str, Any]
+
+_ROLES = """\
+# Generated from the program: the rights in a cluster that are enough for every line. Those that a configuration needs, which may be
+# fewer, are printed by `checklist-exporter list --rbac --config.file config.yaml`.
+"""
 
 _INTRODUCTION = """\
 # Configuration
@@ -282,7 +288,17 @@ def pages(catalogue: Catalogue) -> dict[str, str]:
         "configuration.md": configuration(catalogue).rstrip() + "\n",
         "configuration.schema.json": schema + "\n",
         "items.md": items(catalogue).rstrip() + "\n",
+        "kubernetes-roles.yaml": roles(catalogue),
     }
+
+
+def roles(catalogue: Catalogue) -> str:
+    """The Kubernetes roles that are enough for every item, however it is configured."""
+    if (client := catalogue.clients.get("kubernetes")) is None:
+        return ""
+    needs = [need for entry in catalogue.entries.values() if entry.declared for need in entry.declared.needs]
+    manifests = cast("Any", client).roles(client.Settings(), needs)
+    return _ROLES + yaml.safe_dump_all(manifests, sort_keys=False)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,166 @@
+"""The chart renders, refuses what is wrong, and gives what runs on a real cluster with the rights that it needs and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.catalogue import Catalogue
+from exporter.reference import roles
+from tests.servers.helm import Helm, Json, manifests
+from tests.servers.kubernetes import CRDS, ControlPlane
+
+ROOT = Path(__file__).parent.parent
+CHART = ROOT / "deploy" / "chart"
+EVERYTHING: Json = {
+    "config": {"environment": "staging", "clients": {"kubernetes": {"namespaces": ["shop"]}}},
+    "args": ["--log.format=json"],
+    "env": [{"name": "GIT_SHA", "value": "abc"}],
+    "envFrom": [{"secretRef": {"name": "credentials"}}],
+    "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "volumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    "imagePullSecrets": [{"name": "pull"}],
+    "serviceAccount": {"annotations": {"example.com/role": "reader"}},
+    "persistence": {"enabled": True, "storageClass": "fast"},
+    "service": {"annotations": {"example.com/a": "b"}},
+    "serviceMonitor": {
+        "enabled": True,
+        "additionalLabels": {"release": "kube-prometheus-stack"},
+        "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+        "metricRelabelings": [{"action": "labeldrop", "regex": "team"}],
+    },
+    "prometheusRule": {"enabled": True, "additionalLabels": {"release": "kube-prometheus-stack"}},
+    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Checklist"}},
+    "networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]},
+    "podDisruptionBudget": {"enabled": True},
+    "podAnnotations": {"example.com/c": "d"},
+    "podLabels": {"example.com/e": "f"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "system-cluster-critical",
+    "extraManifests": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "{{ .Release.Name }}-extra", "namespace": "monitoring"},
+        }
+    ],
+}
+
+
+def render(helm: Helm, values: Mapping[str, Any] | None = None, namespace: str = "monitoring") -> dict[str, Json]:
+    """The rendered objects, by kind (the first of each kind)."""
+    done = helm("template", "checks", CHART, "--namespace", namespace, "--kube-version", "v1.37.2", values=values)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Json] = {}
+    for manifest in manifests(done.stdout):
+        found.setdefault(manifest["kind"], manifest)
+    return found
+
+
+def test_the_links_of_the_chart_lead_somewhere() -> None:
+    links = [path for path in (CHART / "files").rglob("*") if path.is_symlink()]
+    assert len(links) >= 5
+    assert all(link.exists() and link.resolve().is_relative_to(ROOT) for link in links)
+    boards = {path.name for path in (ROOT / "dashboards").glob("*.json")}
+    assert {path.name for path in (CHART / "files" / "dashboards").iterdir()} == boards
+
+
+def test_the_schema_knows_every_value() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert set(schema["properties"]) - {"global"} == set(values)
+    for name, known in values.items():
+        if (properties := schema["properties"][name].get("properties")) is not None:
+            assert set(properties) == set(known), name
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_it_has_no_fault_that_helm_finds(helm: Helm, values: Json) -> None:
+    done = helm("lint", "--strict", "--kube-version", "v1.37.2", CHART, values=values)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"servicemonitor": {}},
+        {"service": {"port": "many"}},
+        {"persistence": {"size": "a lot"}},
+        {"image": {"pullPolicy": "Sometimes"}},
+        {"serviceMonitor": {"interval": "30"}},
+    ],
+)
+def test_values_that_are_wrong_are_refused(helm: Helm, wrong: Json) -> None:
+    done = helm("template", "checks", CHART, values=wrong)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
+
+
+def test_by_default_it_is_a_pod_that_reads_and_nothing_else(helm: Helm) -> None:
+    found = render(helm)
+    kinds = {"ConfigMap", "Deployment", "Service", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"}
+    assert set(found) - {"Role", "RoleBinding"} == kinds
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["image"] == "checklist-exporter:0.1.0"
+    assert found["ClusterRole"]["rules"] == next(yaml.safe_load_all(roles(Catalogue.load())))["rules"]
+    for role in (found["ClusterRole"], found.get("Role", {"rules": []})):
+        for rule in role["rules"]:
+            assert set(rule["verbs"]) <= {"get", "list", "watch"}
+            assert not [name for name in rule.get("resources", ()) if name == "secrets" or "/" in name or name == "*"]
+
+
+def test_the_roles_of_a_configuration_take_the_place_of_those_for_everything(helm: Helm) -> None:
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+    role = {"kind": "Role", "metadata": {"name": "checklist-exporter", "namespace": "shop"}, "rules": [rule]}
+    cluster_role = {"kind": "ClusterRole", "metadata": {"name": "checklist-exporter"}, "rules": [rule]}
+    found = render(helm, {"rbac": {"roles": yaml.safe_dump_all([role, cluster_role])}})
+    assert found["Role"]["rules"] == found["ClusterRole"]["rules"] == [rule]
+    assert found["RoleBinding"]["metadata"]["namespace"] == "shop"
+    assert found["RoleBinding"]["subjects"][0]["namespace"] == "monitoring"
+    only = render(helm, {"rbac": {"roles": yaml.safe_dump(role)}})
+    assert "ClusterRole" not in only
+    assert "ClusterRole" not in render(helm, {"rbac": {"create": False}})
+    done = helm("template", "checks", CHART, "--kube-version", "v1.37.2", values={"rbac": {"roles": "{"}})
+    assert "rbac.roles cannot be read" in done.stderr
+
+
+def test_names_can_be_chosen(helm: Helm) -> None:
+    assert render(helm)["Service"]["metadata"]["name"] == "checks-checklist-exporter"
+    assert render(helm, {"nameOverride": "checks"})["Service"]["metadata"]["name"] == "checks"
+    assert render(helm, {"fullnameOverride": "ready"})["Service"]["metadata"]["name"] == "ready"
+    account = {"serviceAccount": {"create": False, "name": "given"}}
+    assert render(helm, account)["ClusterRoleBinding"]["subjects"][0]["name"] == "given"
+
+
+def test_rules_and_dashboards_are_those_of_the_project(helm: Helm) -> None:
+    done = helm("template", "checks", CHART, "--kube-version", "v1.37.2", values=EVERYTHING)
+    found = manifests(done.stdout)
+    (rule,) = [manifest for manifest in found if manifest["kind"] == "PrometheusRule"]
+    assert rule["spec"] == yaml.safe_load((ROOT / "alerts" / "prometheusrule.yaml").read_text())["spec"]
+    boards = [manifest["data"] for manifest in found if "grafana_dashboard" in manifest["metadata"].get("labels", {})]
+    shown = {name: json.loads(text) for data in boards for name, text in data.items()}
+    files = (ROOT / "dashboards").glob("*.json")
+    assert shown == {f"checklist-{path.name}": json.loads(path.read_text()) for path in files}
+
+
+def test_everything_is_accepted_and_runs_where_pods_are_restricted(helm: Helm, control_plane: ControlPlane) -> None:
+    control_plane.define(*CRDS["prometheus"])
+    namespace = control_plane.namespace(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    values = EVERYTHING | {"persistence": {"enabled": False}, "extraManifests": []}
+    done = helm("template", "checks", CHART, "--namespace", namespace, "--kube-version", "v1.37.2", values=values)
+    found = manifests(done.stdout)
+    control_plane.apply(*found)
+    (deployment,) = [manifest for manifest in found if manifest["kind"] == "Deployment"]
+    control_plane.wait_ready(deployment)
+    (pod,) = control_plane.pods(namespace)
+    assert pod["spec"]["serviceAccountName"] == "checks-checklist-exporter"
