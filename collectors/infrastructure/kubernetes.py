@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import Field
@@ -12,8 +14,15 @@ from pydantic import Field
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
 from collectors.clients.kubernetes_kinds import (
     API_SERVICES,
+    DAEMON_SETS,
     DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    GATEWAY_CLASSES,
+    GATEWAYS,
     HORIZONTAL_POD_AUTOSCALERS,
+    HTTP_ROUTES,
+    INGRESS_CLASSES,
+    INGRESSES,
     LEASES,
     LIMIT_RANGES,
     NAMESPACES,
@@ -22,9 +31,11 @@ from collectors.clients.kubernetes_kinds import (
     OTHER_NETWORK_POLICIES,
     PODS,
     RESOURCE_QUOTAS,
+    SERVICES,
+    STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_objects import Deployment, HorizontalPodAutoscaler, Lease
+from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler, Lease
 from collectors.clients.kubernetes_pods import Pod
 from collectors.clients.kubernetes_rights import may_ask, may_get, may_list
 from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
@@ -40,11 +51,13 @@ from collectors.judgements.cluster import (
     judge_static_pods,
     judge_version,
 )
+from collectors.judgements.ingress import IngressOptions, Routing, judge_ingress
 from collectors.judgements.network_policies import NetworkPolicyOptions, judge_network_policies
 from collectors.judgements.parts import listed, verdict
 from collectors.judgements.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
 from collectors.judgements.quotas import QuotaOptions, judge_quotas
 from collectors.judgements.scope import Part, Scope
+from collectors.judgements.workloads import Reference, Workload, workload_key
 from exporter.collector import (
     CRITICAL,
     INFO,
@@ -58,11 +71,20 @@ from exporter.collector import (
     fetched,
     item,
     ok,
+    unknown,
     worst,
 )
 from exporter.evidence import EvidenceRule
+from exporter.http import Http, HttpSettings
 
 T = TypeVar("T")
+
+
+_WORKLOADS: Mapping[str, Kind[Any]] = {
+    "Deployment": DEPLOYMENTS,
+    "StatefulSet": STATEFUL_SETS,
+    "DaemonSet": DAEMON_SETS,
+}
 
 
 class _Version(msgspec.Struct, frozen=True, rename="camel"):
@@ -83,8 +105,15 @@ class _Options(
     QuotaOptions,
     HpaOptions,
     VpaOptions,
+    IngressOptions,
 ):
     """What may be set for the section and for one target."""
+
+    ingress_requests: tuple[HttpSettings, ...] = Field(
+        (),
+        description="Requests (GET) that are sent through the ingress, such as `{url: https://shop.example.com}`; any answer "
+        "below 500 is one.",
+    )
 
 
 class KubernetesTarget(Target, _Options):
@@ -337,16 +366,77 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         hpas = await self._all_scaling()
         return await self._told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
 
-    async def _recommender(self) -> Deployment | None:
-        """The Deployment that recommends; None when it is not there, or somewhere out of sight."""
-        if self.target.vpa_recommender is None:
-            return None
-        return await self._deployment(self.target.vpa_recommender)
+    async def _recommender(self) -> Workload | None:
+        """The workload that recommends; None when it is not there, or somewhere out of sight."""
+        reference = self.target.vpa_recommender
+        return await self._workload(reference) if reference is not None else None
 
-    async def _deployment(self, path: str) -> Deployment | None:
-        """A Deployment by `namespace/name`; None when it is not there. Raises Cannot when the client does not look there."""
-        deployments = await self.client(Kubernetes).list(DEPLOYMENTS)
-        namespace = path.partition("/")[0]
-        if deployments.namespaces and namespace not in deployments.namespaces:
-            raise Cannot(f"{namespace} is not among clients.kubernetes.namespaces, so {path} was not seen.")
-        return next((deployment for deployment in deployments.items if deployment.path == path), None)
+    async def _workload(self, reference: Reference) -> Workload | None:
+        """The workload that an option names; None when it is not there. Raises Cannot when the client does not look there."""
+        namespace, kind, name = workload_key(reference)
+        if kind not in _WORKLOADS:
+            raise Cannot(
+                f"{reference} is a {kind}, of which it is not known when it works (known: {listed(_WORKLOADS)})."
+            )
+        found = await self.client(Kubernetes).list(_WORKLOADS[kind])
+        if found.namespaces and namespace not in found.namespaces:
+            raise Cannot(f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not seen.")
+        return next((workload for workload in found.items if workload.path == f"{namespace}/{name}"), None)
+
+    @item(
+        "Confirm ingress controllers are operational",
+        severity=CRITICAL,
+        needs=(
+            "option ingress_controllers",
+            may_list(NAMESPACES, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, SERVICES, ENDPOINT_SLICES),
+            may_list(INGRESSES, INGRESS_CLASSES, GATEWAYS, GATEWAY_CLASSES, HTTP_ROUTES),
+            "with `ingress_requests`: to reach these addresses",
+        ),
+    )
+    async def ingress_operational(self) -> Result:
+        """Nobody reaches a product whose ingress is down, however healthy everything behind it is.
+
+        The workloads of `ingress_controllers` have all their replicas. Each Ingress has a class that is there and an address; each
+        Gateway is Accepted and Programmed, each HTTPRoute Accepted with its references resolved, by a controller that has seen its
+        present form; and each of them leads to a Service with ready endpoints. Each address of `ingress_requests` is asked with
+        GET, and has to answer with less than 500. The retired ingress-nginx is a warning.
+
+        To mend it: the controller's log; `kubectl get endpointslices` for a Service without ready endpoints. Controllers on ports
+        of the host give no address: set `ingress_addresses: false`.
+        """
+        part, target = await self.part(), self.target
+        snapshot = await self.client(Kubernetes).list(INGRESSES)
+        routes = part.within(await self._if_served(HTTP_ROUTES) or ())
+        gateways = await self._if_served(GATEWAYS) or ()
+        named = {
+            f"{parent.namespace or route.namespace}/{parent.name}"
+            for route in routes
+            for parent in route.spec.parent_refs or ()
+        }
+        seen = Routing(
+            {reference: await self._workload(reference) for reference in target.ingress_controllers},
+            ingress_classes=await self._all(INGRESS_CLASSES),
+            ingresses=part.within(snapshot.items),
+            gateway_classes=await self._if_served(GATEWAY_CLASSES) or (),
+            gateways=[found for found in gateways if found.namespace in part.namespaces or found.path in named],
+            http_routes=routes,
+            services=await self._all(SERVICES),
+            endpoint_slices=await self._all(ENDPOINT_SLICES),
+        )
+        judged = await self._told(judge_ingress(seen, target, snapshot.taken))
+        through = [bad for bad in await asyncio.gather(*map(self._through, target.ingress_requests)) if bad]
+        if judged.status.is_ok and not through:
+            names = listed(request.url for request in target.ingress_requests) if target.ingress_requests else ""
+            asked = f"Through it, {names} answers." if names else "No request was sent through it."
+            return replace(judged, summary=f"{judged.summary} {asked}")
+        return worst(judged, *through)
+
+    async def _through(self, request: HttpSettings) -> Result | None:
+        """What is wrong with the answer to a request; nothing when it is one."""
+        http = Http(request, connections=1)
+        self.resources.push_async_callback(http.close)
+        try:
+            reply = await http.get(expect=None)
+        except Cannot as why:
+            return unknown(str(why))
+        return failed(f"{reply.where} answered {reply.status} (limit 499).") if reply.status >= 500 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,21 @@ from tests.collectors.clusters import (
     autoscaler,
     container,
     default_deny,
+    ingress,
+    ingress_class,
     limit_range,
     manifest,
+    merged,
     metered,
     network_policy,
     pod,
     quota,
     recommend,
     record,
+    service,
     vertical,
 )
+from tests.servers.faults import answering, refused
 from tests.servers.kubernetes import (
     CRDS,
     VERSION,
@@ -770,3 +776,226 @@ async def test_vertical_autoscalers_that_may_not_be_listed(control_plane: Contro
     result = await see(control_plane, "vpa_configured", kubeconfig=control_plane.account(rules))
     assert result.status is Status.UNKNOWN
     assert "cannot list verticalpodautoscalers.autoscaling.k8s.io in all namespaces" in result.summary
+
+
+# Ingress
+
+CONTROLLER = "example.com/ingress"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A namespace with a controller, its class, and an Ingress that leads to the running Deployment `web`."""
+
+    namespace: str
+    ingress: Manifest
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a target that say what the controller is."""
+        return {"ingress_controllers": [f"{self.namespace}/controller"]}
+
+
+@pytest.fixture
+def entry(control_plane: ControlPlane) -> Iterator[Entry]:
+    """All that is needed for traffic to come in, and working."""
+    namespace = shop(control_plane)
+    name = f"class-{namespace}"
+    class_ = ingress_class(name, CONTROLLER)
+    route = ingress("web", namespace, name)
+    control_plane.apply(class_, service("web", namespace), route)
+    running(control_plane, namespace, "controller", "web")
+    address(control_plane, route)
+    endpoints(control_plane, namespace)
+    yield Entry(namespace, route)
+    control_plane.delete(class_)
+
+
+def address(cluster: ControlPlane, route: Manifest) -> None:
+    """Give an Ingress the status that its controller gives it."""
+    cluster.patch_status(route, loadBalancer={"ingress": [{"ip": "192.0.2.80"}]})
+
+
+def endpoints(cluster: ControlPlane, namespace: str, ready: int = 1) -> None:
+    """Wait until so many endpoints of the Service `web` are ready."""
+
+    def counted(slices: Mapping[str, Any]) -> bool:
+        found = [one for item in slices["items"] for one in item.get("endpoints") or ()]
+        return sum(bool(one["conditions"]["ready"]) for one in found) == ready
+
+    cluster.wait(
+        f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices", counted, f"{ready} ready endpoints"
+    )
+
+
+@pytest.mark.verifies("kubernetes.ingress_operational", "ok")
+async def test_an_ingress_that_leads_somewhere(control_plane: ControlPlane, entry: Entry) -> None:
+    result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "1 Ingress, 0 Gateways and 0 HTTPRoutes are served, and lead to ready endpoints. No request was sent through it.",
+    )
+
+
+async def test_a_request_through_the_ingress(control_plane: ControlPlane, entry: Entry) -> None:
+    async def seen(status: int) -> Result:
+        async with answering({}, status) as (url, _):
+            options = {**entry.options, "ingress_requests": [{"url": url}]}
+            return await see(control_plane, "ingress_operational", entry.namespace, **options)
+
+    good, missing, bad = await seen(200), await seen(404), await seen(502)
+    assert good.status is missing.status is Status.OK
+    assert "Through it, http://127.0.0.1:" in good.summary
+    assert bad.status is Status.FAILED
+    assert bad.summary.endswith(" answered 502 (limit 499).")
+    async with refused() as (host, port):
+        options = {**entry.options, "ingress_requests": [{"url": f"http://{host}:{port}"}]}
+        silent = await see(control_plane, "ingress_operational", entry.namespace, **options)
+    assert silent.status is Status.UNKNOWN
+    assert "the connection was refused" in silent.summary
+
+
+@pytest.mark.verifies("kubernetes.ingress_operational", "failed")
+async def test_an_ingress_whose_service_has_no_endpoint(control_plane: ControlPlane, entry: Entry) -> None:
+    """A trap: class, address and service are all there."""
+    control_plane.apply(workload(entry.namespace, "web", replicas=0))
+    endpoints(control_plane, entry.namespace, ready=0)
+    result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"Ingress {entry.namespace}/web leads to Service {entry.namespace}/web, which has no ready endpoint.",
+    )
+
+
+async def test_an_ingress_without_class_address_or_service(control_plane: ControlPlane, entry: Entry) -> None:
+    lost = ingress("lost", entry.namespace, "no-such-class")
+    control_plane.apply(lost)
+    young = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert f"Ingress {entry.namespace}/lost names IngressClass no-such-class, which is not there." in young.summary
+    options = {**entry.options, "ingress_grace": "0s"}
+    await a_second_after(lost, control_plane)
+    result = await see(control_plane, "ingress_operational", entry.namespace, **options)
+    assert f"Ingress {entry.namespace}/lost has no address, so no controller serves it." in result.summary
+    assert f"leads to Service {entry.namespace}/lost, which is not there." in result.summary
+
+
+async def test_a_controller_on_ports_of_the_host_gives_no_address(control_plane: ControlPlane, entry: Entry) -> None:
+    control_plane.patch_status(entry.ingress, loadBalancer=None)
+    options = {**entry.options, "ingress_grace": "0s"}
+    await a_second_after(entry.ingress, control_plane)
+    wanted = await see(control_plane, "ingress_operational", entry.namespace, **options)
+    assert wanted.status is Status.FAILED
+    declared = await see(
+        control_plane, "ingress_operational", entry.namespace, ingress_addresses=False, **entry.options
+    )
+    assert declared.status is Status.OK
+
+
+async def a_second_after(made: Manifest, cluster: ControlPlane) -> None:
+    """Wait until an object is a second old, as the API server counts in whole seconds."""
+    at = datetime.fromisoformat(cluster.get(cluster.path(made))["metadata"]["creationTimestamp"])
+    await eventually(lambda: datetime.now(UTC) - at >= timedelta(seconds=2), "a second to pass")
+
+
+async def test_a_controller_that_does_not_run(control_plane: ControlPlane, entry: Entry) -> None:
+    control_plane.apply(workload(entry.namespace, "controller", replicas=0))
+    control_plane.wait(
+        control_plane.path(workload(entry.namespace, "controller")),
+        lambda found: found["status"].get("observedGeneration") == 2,
+        "it to be scaled",
+    )
+    named = [f"{entry.namespace}/controller", f"{entry.namespace}/DaemonSet/other"]
+    result = await see(control_plane, "ingress_operational", entry.namespace, ingress_controllers=named)
+    assert result.status is Status.FAILED
+    assert f"Deployment {entry.namespace}/controller is scaled to 0 replicas" in result.summary
+    assert f"The ingress controller {entry.namespace}/DaemonSet/other is not there." in result.summary
+
+
+@pytest.mark.verifies("kubernetes.ingress_operational", "unknown")
+async def test_a_controller_that_nobody_names_was_not_seen(control_plane: ControlPlane, entry: Entry) -> None:
+    result = await see(control_plane, "ingress_operational", entry.namespace)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The option ingress_controllers names no workload, so whether a controller runs was not seen.",
+    )
+
+
+async def test_a_controller_of_a_kind_that_is_not_known(control_plane: ControlPlane, entry: Entry) -> None:
+    named = [f"{entry.namespace}/Rollout/controller"]
+    result = await see(control_plane, "ingress_operational", entry.namespace, ingress_controllers=named)
+    assert result.status is Status.UNKNOWN
+    assert "is a Rollout, of which it is not known when it works" in result.summary
+
+
+async def test_the_retired_ingress_nginx_is_a_warning(control_plane: ControlPlane, entry: Entry) -> None:
+    retired = ingress_class("nginx", "k8s.io/ingress-nginx")
+    control_plane.apply(retired)
+    try:
+        result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    finally:
+        control_plane.delete(retired)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        (
+            "IngressClass nginx is of k8s.io/ingress-nginx, which gets no more fixes since March 2026. "
+            "No request was sent through it."
+        ),
+    )
+
+
+def stated(**conditions: str) -> list[Manifest]:
+    """Conditions of the Gateway API, as its controller states them about the first form of an object."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    common = {"observedGeneration": 1, "lastTransitionTime": at, "reason": "ForTests", "message": ""}
+    return [{"type": kind, "status": status, **common} for kind, status in conditions.items()]
+
+
+def gateway(cluster: ControlPlane, entry: Entry, programmed: str = "True", resolved: str = "True") -> None:
+    """A Gateway and an HTTPRoute to the Service `web`, as a controller took them."""
+    cluster.define(*CRDS["gateway"])
+    api, namespace = "gateway.networking.k8s.io/v1", entry.namespace
+    class_ = manifest(api, "GatewayClass", f"class-{namespace}", spec={"controllerName": CONTROLLER})
+    door = manifest(api, "Gateway", "door", namespace, spec={"gatewayClassName": f"class-{namespace}"})
+    rules = [{"backendRefs": [{"name": "web", "port": 80}]}]
+    route = manifest(api, "HTTPRoute", "web", namespace, spec={"parentRefs": [{"name": "door"}], "rules": rules})
+    cluster.apply(class_, door, route)
+    cluster.patch_status(class_, conditions=stated(Accepted="True"))
+    cluster.patch_status(door, conditions=stated(Accepted="True", Programmed=programmed))
+    taken = stated(Accepted="True", ResolvedRefs=resolved)
+    cluster.patch_status(
+        route, parents=[{"parentRef": {"name": "door"}, "controllerName": CONTROLLER, "conditions": taken}]
+    )
+
+
+async def test_a_gateway_and_its_routes(control_plane: ControlPlane, entry: Entry) -> None:
+    gateway(control_plane, entry)
+    result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert result.status is Status.OK
+    assert result.summary.startswith("1 Ingress, 1 Gateway and 1 HTTPRoute are served")
+
+
+async def test_a_gateway_that_is_not_programmed(control_plane: ControlPlane, entry: Entry) -> None:
+    gateway(control_plane, entry, programmed="False", resolved="False")
+    result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert result.status is Status.FAILED
+    assert f"Gateway {entry.namespace}/door is not Programmed: ForTests." in result.summary
+    assert f"HTTPRoute {entry.namespace}/web on {entry.namespace}/door is not ResolvedRefs: ForTests." in result.summary
+
+
+async def test_a_gateway_that_was_changed_since(control_plane: ControlPlane, entry: Entry) -> None:
+    gateway(control_plane, entry)
+    api = "gateway.networking.k8s.io/v1"
+    changed = manifest(api, "Gateway", "door", entry.namespace, spec={"gatewayClassName": f"class-{entry.namespace}"})
+    control_plane.apply(merged(changed, {"spec": {"listeners": []}}))
+    result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
+    assert result.status is Status.UNKNOWN
+    assert "was changed, and its controller has not said since whether it is Accepted" in result.summary
+
+
+async def test_ingresses_that_may_not_be_listed(control_plane: ControlPlane) -> None:
+    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
+    result = await see(control_plane, "ingress_operational", kubeconfig=control_plane.account(rules))
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The exporter cannot list ingresses.networking.k8s.io in all namespaces: its account has no right to it.",
+    )
