@@ -5,7 +5,8 @@ LimitRanges and autoscalers change them when pods are made, so the templates of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
@@ -13,7 +14,7 @@ from fractions import Fraction
 from pydantic import Field
 
 from collectors.clients.kubernetes_objects import Node
-from collectors.clients.kubernetes_pods import Container, Pod, PodSpec, PodTemplate, Resources
+from collectors.clients.kubernetes_pods import Container, Pod, PodSpec, Resources
 from collectors.judgements.parts import counted, format_length, listed, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from exporter.collector import Cannot, Result, failed, ok, warning
@@ -77,22 +78,24 @@ def _has(spec: PodSpec, container: Container, read: Callable[[Resources], str | 
     return read(container.resources) is not None or (spec.resources is not None and read(spec.resources) is not None)
 
 
-def _lacking(pods: Iterable[Pod], read: Callable[[Resources], str | None]) -> tuple[int, dict[str, int]]:
+def _lacking(pods: Sequence[Pod], read: Callable[[Resources], str | None]) -> tuple[int, Counter[str]]:
     """How many containers there are, and how many of each workload's container lack an amount."""
-    total = 0
-    lacking: dict[str, int] = {}
-    of_template: dict[PodTemplate, tuple[int, tuple[str, ...]]] = {}
-    for pod in pods:
-        spec = pod.template.spec
-        if (found := of_template.get(pod.template)) is None:
-            containers = _containers(spec)
-            bare = tuple(container.name for container in containers if not _has(spec, container, read))
-            found = of_template[pod.template] = len(containers), bare
-        total += found[0]
-        for name in found[1]:
-            told = f"{name} of {_workload(pod)}"
-            lacking[told] = lacking.get(told, 0) + 1
+    total, lacking = 0, Counter[str]()
+    for pod, number in _alike(pods):
+        containers = _containers(pod.spec)
+        total += number * len(containers)
+        for container in containers:
+            if not _has(pod.spec, container, read):
+                lacking[f"{container.name} of {_workload(pod)}"] += number
     return total, lacking
+
+
+def _alike(pods: Sequence[Pod]) -> Iterator[tuple[Pod, int]]:
+    """One pod of each workload and template, with how many there are. A pod that belongs to no workload is one by itself."""
+    keys = [(pod.template, pod.suffix if pod.template.owner is None else "") for pod in pods]
+    one = dict(zip(keys, pods, strict=True))
+    for key, number in Counter(keys).items():
+        yield one[key], number
 
 
 def _workload(pod: Pod) -> str:
@@ -101,10 +104,10 @@ def _workload(pod: Pod) -> str:
 
 
 def _judge_all_have(
-    pods: Iterable[Pod], what: str, read: Callable[[Resources], str | None], bad: Callable[..., Result] = failed
+    pods: Sequence[Pod], what: str, read: Callable[[Resources], str | None], bad: Callable[..., Result] = failed
 ) -> Result:
     total, lacking = _lacking(pods, read)
-    number = sum(lacking.values())
+    number = lacking.total()
     if not total:
         raise Cannot(f"No pod runs that counts, so nothing was seen of any {what}.")
     if not number:
@@ -116,7 +119,7 @@ def _judge_all_have(
     )
 
 
-def judge_cpu_limits(pods: Iterable[Pod], options: ResourceOptions) -> Result:
+def judge_cpu_limits(pods: Sequence[Pod], options: ResourceOptions) -> Result:
     """Whether every container has a CPU limit, or its pod has one; a warning where that is advisory.
 
     `pods` are those that count, here and below; Cannot is raised when there is none, as nothing was seen then.
@@ -125,12 +128,11 @@ def judge_cpu_limits(pods: Iterable[Pod], options: ResourceOptions) -> Result:
     return _judge_all_have(pods, "CPU limit", lambda resources: resources.limits.cpu, bad)
 
 
-def judge_memory_limits(pods: Iterable[Pod], now: datetime) -> Result:
+def judge_memory_limits(pods: Sequence[Pod], now: datetime) -> Result:
     """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
-    found = list(pods)
-    result = _judge_all_have(found, "memory limit", lambda resources: resources.limits.memory)
+    result = _judge_all_have(pods, "memory limit", lambda resources: resources.limits.memory)
     problems = [] if result.status.is_ok else [result]
-    return verdict([*problems, *(warning(told) for pod in found for told in _killed(pod, now))], result)
+    return verdict([*problems, *(warning(told) for pod in pods for told in _killed(pod, now))], result)
 
 
 def _killed(pod: Pod, now: datetime) -> Iterator[str]:
@@ -141,20 +143,19 @@ def _killed(pod: Pod, now: datetime) -> Iterator[str]:
                 yield f"Container {status.name} of {pod.path} was killed {ago} ago for want of memory (OOMKilled)."
 
 
-def judge_requests(pods: Iterable[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Result:
+def judge_requests(pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
     What the pods of a node request, or may take, beyond what it has is a warning.
     """
-    found = list(pods)
     parts = [
-        _judge_all_have(found, "CPU request", lambda resources: resources.requests.cpu),
-        _judge_all_have(found, "memory request", lambda resources: resources.requests.memory),
+        _judge_all_have(pods, "CPU request", lambda resources: resources.requests.cpu),
+        _judge_all_have(pods, "memory request", lambda resources: resources.requests.memory),
     ]
     problems = [part for part in parts if not part.status.is_ok]
-    problems += _best_effort(found)
-    problems += [failed(told) for told in _above_limit(found)]
-    problems += [warning(told) for told in _overcommitted(found, nodes, options)]
+    problems += _best_effort(pods)
+    problems += [failed(told) for told in _above_limit(pods)]
+    problems += [warning(told) for told in _overcommitted(pods, nodes, options)]
     total = parts[0].measurements["containers_judged"]
     good = ok(
         f"Every container ({total:g}) requests CPU and memory.",
@@ -164,7 +165,7 @@ def judge_requests(pods: Iterable[Pod], nodes: Iterable[Node], options: Resource
     return verdict(problems, good)
 
 
-def _best_effort(pods: Iterable[Pod]) -> Iterator[Result]:
+def _best_effort(pods: Sequence[Pod]) -> Iterator[Result]:
     found = [pod for pod in pods if pod.state.qos_class == "BestEffort"]
     if found:
         workloads = dict.fromkeys(map(_workload, found))
@@ -174,14 +175,10 @@ def _best_effort(pods: Iterable[Pod]) -> Iterator[Result]:
         )
 
 
-def _above_limit(pods: Iterable[Pod]) -> Iterator[str]:
+def _above_limit(pods: Sequence[Pod]) -> Iterator[str]:
     """Requests above limits: an API server takes none, but what was stored before may be."""
-    seen: set[PodTemplate] = set()
-    for pod in pods:
-        if pod.template in seen:
-            continue
-        seen.add(pod.template)
-        for container in _containers(pod.template.spec):
+    for pod, _ in _alike(pods):
+        for container in _containers(pod.spec):
             requests, limits = container.resources.requests, container.resources.limits
             for resource, request, limit in (
                 (_CPU, requests.cpu, limits.cpu),
@@ -194,22 +191,22 @@ def _above_limit(pods: Iterable[Pod]) -> Iterator[str]:
                     )
 
 
-def _overcommitted(pods: Iterable[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
+def _overcommitted(pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
     requested: dict[tuple[str, str], Fraction] = {}
     limits: dict[str, Fraction] = {}
-    of_template: dict[PodTemplate, tuple[Fraction, Fraction, Fraction]] = {}
-    for pod in pods:
-        if (amounts := of_template.get(pod.template)) is None:
-            spec = pod.template.spec
-            amounts = of_template[pod.template] = (
-                _of_pod(spec, lambda resources: resources.requests.cpu),
-                _of_pod(spec, lambda resources: resources.requests.memory),
-                _of_pod(spec, lambda resources: resources.limits.memory),
-            )
-        cpu, memory, limit = amounts
-        requested[pod.node, _CPU] = requested.get((pod.node, _CPU), Fraction()) + cpu
-        requested[pod.node, _MEMORY] = requested.get((pod.node, _MEMORY), Fraction()) + memory
-        limits[pod.node] = limits.get(pod.node, Fraction()) + limit
+    of_template = {
+        template: (
+            _of_pod(template.spec, lambda resources: resources.requests.cpu),
+            _of_pod(template.spec, lambda resources: resources.requests.memory),
+            _of_pod(template.spec, lambda resources: resources.limits.memory),
+        )
+        for template in {pod.template for pod in pods}
+    }
+    for (node_name, template), number in Counter((pod.node, pod.template) for pod in pods).items():
+        cpu, memory, limit = of_template[template]
+        requested[node_name, _CPU] = requested.get((node_name, _CPU), Fraction()) + number * cpu
+        requested[node_name, _MEMORY] = requested.get((node_name, _MEMORY), Fraction()) + number * memory
+        limits[node_name] = limits.get(node_name, Fraction()) + number * limit
     for node in nodes:
         has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}
         for resource, quantity in has.items():
