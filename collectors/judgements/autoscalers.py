@@ -17,7 +17,7 @@ from collectors.clients.kubernetes_objects import (
     VerticalPodAutoscaler,
     condition,
 )
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Container, Pod
 from collectors.judgements.parts import counted, format_length, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from collectors.judgements.workloads import Reference, Workload, judge_workload, workload_key
@@ -278,6 +278,10 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod])
             problems.append(
                 unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no running pod.")
             )
+        elif not any(container.name in by_name for pod in its_pods for container in _sized(pod)):
+            problems.append(
+                unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing for the containers that run.")
+            )
         compared += len(its_pods)
         outside = {told: None for pod in its_pods for told in _outside(pod, by_name)}
         problems += [warning(f"{told} of {_name(target)}.") for told in outside]
@@ -286,8 +290,12 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod])
     )
 
 
+def _sized(pod: Pod) -> tuple[Container, ...]:
+    return pod.spec.init_containers + pod.spec.containers
+
+
 def _outside(pod: Pod, recommended: Mapping[str, ContainerRecommendation]) -> Iterator[str]:
-    for container in pod.spec.init_containers + pod.spec.containers:
+    for container in _sized(pod):
         if (recommendation := recommended.get(container.name)) is None:
             continue
         for resource, request in (

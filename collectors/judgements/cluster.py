@@ -136,7 +136,8 @@ def _for_long(what: str, since: datetime | None, reason: str, options: NodeOptio
     if since is None:
         return failed(f"{what}{because}.")
     grace = f"(grace {format_duration(options.node_grace)})"
-    bad = failed if now - since > options.node_grace else warning
+    # A moment in the future is no sign that it has just begun.
+    bad = failed if abs(now - since) > options.node_grace else warning
     return bad(f"{what} since {format_length(now - since)} {grace}{because}.")
 
 
@@ -159,6 +160,8 @@ def judge_version(git_version: str, nodes: Iterable[Node], options: VersionOptio
     of_version: dict[str, list[str]] = {}
     for node in nodes:
         of_version.setdefault(node.status.node_info.kubelet_version, []).append(node.name)
+    if not of_version:
+        problems.append(unknown("The cluster has no node, so no kubelet's version was seen."))
     for kubelet, names in of_version.items():
         problems += collected(_judge_kubelet(kubelet, names, version, git_version, most))
     return verdict(problems, ok(f"The cluster runs {git_version}, and its kubelets fit (at most {most} minors older)."))
@@ -213,9 +216,11 @@ def judge_leases(leases: Mapping[str, Lease | None], options: ControlPlaneOption
 
 
 def judge_api_services(services: Iterable[ApiService]) -> list[Result]:
-    """The groups of the API that are not available, or of which it is not told."""
+    """The groups of the API that are not available, or of which it is not told. Every API server has some."""
     problems = []
-    for service in services:
+    if not (found := list(services)):
+        problems.append(unknown("No APIService was seen, so whether all of the API is available is not known."))
+    for service in found:
         available = condition(service.status.conditions, "Available")
         if available is None or available.status not in ("True", "False"):
             problems.append(unknown(f"APIService {service.name} does not tell whether it is available."))

@@ -64,6 +64,7 @@ _NICKNAMES = {
 }
 _EVERY = "@every "
 SCHEDULE_FACTOR = 1.5
+_SKEW = timedelta(minutes=5)
 
 
 def _selector(text: str) -> str:
@@ -266,6 +267,8 @@ def judge_schedule(cron_job: CronJob, jobs: Iterable[Job], now: datetime, factor
             return unknown(f"{name} has not succeeded yet; it was made {format_length(now - created)} ago {at_most}.")
         return failed(f"{name} has never succeeded {at_most}.")
     age = now - succeeded
+    if -age > _SKEW:
+        return unknown(f"{name} last succeeded {format_length(-age)} in the future, so clocks differ {at_most}.")
     seconds = max(0.0, age.total_seconds())
     if age > limit:
         return failed(f"{name} last succeeded {format_length(age)} ago {at_most}.", success_age_seconds=seconds)

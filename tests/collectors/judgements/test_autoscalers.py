@@ -380,4 +380,9 @@ def test_what_cannot_be_compared_is_unknown() -> None:
 
 
 def test_a_container_that_nothing_is_recommended_for_is_left_alone() -> None:
-    assert judge_vpa_bounds([recommending("sidecar")], [running(None, None)]).status is Status.OK
+    result = judge_vpa_bounds([recommending("sidecar")], [running(None, None)])
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "VerticalPodAutoscaler shop/api recommends nothing for the containers that run.",
+    )
+    assert judge_vpa_bounds([recommending("main")], [running("1", "1Gi")]).status is Status.OK  # `other` is there too

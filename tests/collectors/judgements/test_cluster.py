@@ -72,6 +72,11 @@ def test_all_nodes_are_ready() -> None:
             "Node node-1 is not Ready since 4 minutes (grace 5m): KubeletNotReady.",
         ),
         (
+            node(minutes=-60, reason="KubeletNotReady", Ready="False"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 0 seconds (grace 5m): KubeletNotReady.",
+        ),
+        (
             node(minutes=7, Ready=None),
             Status.FAILED,
             "Node node-1 is not Ready since 7 minutes (grace 5m): it has not reported yet.",
@@ -169,6 +174,7 @@ def kubelets(*versions: str) -> list[Node]:
             Status.FAILED,
             "The kubelet v1.37.0 on 1 node (node-0) is newer than the API server (v1.36.2).",
         ),
+        ("v1.37.0", [], Status.UNKNOWN, "The cluster has no node, so no kubelet's version was seen."),
         ("v1.37.0", [""], Status.UNKNOWN, "The kubelet's version is not told by 1 node (node-0)."),
         ("v1.37.0", ["devel"], Status.UNKNOWN, "'devel' is no version of Kubernetes, such as v1.29.3."),
         (
@@ -264,6 +270,11 @@ def api_service(status: str | None, message: str = "") -> ApiService:
 def test_a_part_of_the_api_that_is_away(found: ApiService, status: Status, sentence: str) -> None:
     (result,) = judge_api_services([api_service("True"), found])
     assert (result.status, result.summary) == (status, f"APIService v1beta1.metrics.k8s.io {sentence}")
+
+
+def test_an_api_without_any_part_was_not_seen() -> None:
+    (result,) = judge_api_services([])
+    assert result.status is Status.UNKNOWN
 
 
 def test_the_control_planes_own_pods() -> None:

@@ -153,6 +153,11 @@ def test_what_else_enforces_is_declared(options: dict[str, Any]) -> None:
     )
 
 
+def test_labels_that_only_warn_or_audit_enforce_nothing() -> None:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("warn", "audit", "enforce-version")}
+    assert judge([decoded(Namespace, "shop", labels=labels)], []).status is Status.FAILED
+
+
 def test_pods_from_before_the_label_are_found_and_told_by_their_workload() -> None:
     bad = pods(
         *(f"shop/api-5d4-{n}" for n in range(3)),

@@ -324,6 +324,15 @@ def test_a_schedule_that_is_not_understood_is_not_guessed(schedule: str, zone: s
         judge_schedule(cron_job(schedule, ago(hours=1), timeZone=zone), [], NOW)
 
 
+def test_a_success_in_the_future_proves_nothing() -> None:
+    result = judge_schedule(cron_job(success=ago(days=-3)), [], NOW)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "CronJob backup/orders last succeeded 3 days in the future, so clocks differ (limit 1d12h, schedule 0 2 * * *).",
+    )
+    assert judge_schedule(cron_job(success=ago(minutes=-1)), [], NOW).status is Status.OK
+
+
 def test_a_suspended_cron_job_runs_no_more() -> None:
     result = judge_schedule(cron_job(success=ago(hours=1), suspend=True), [], NOW)
     assert (result.status, result.summary) == (
