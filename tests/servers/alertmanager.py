@@ -110,6 +110,10 @@ class Alertmanager(Server):
         made: Json = call(f"{self.url}/api/v2/silences", silence)
         return str(made["silenceID"])
 
+    def unsilence(self, silence: str) -> None:
+        """End a silence."""
+        urlopen(Request(f"{self.url}/api/v2/silence/{silence}", method="DELETE"), timeout=10).close()
+
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["alertmanager-0.25", "alertmanager-0.33"])
 def any_alertmanager(

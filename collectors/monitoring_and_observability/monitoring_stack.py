@@ -1,0 +1,397 @@
+"""Monitoring Stack"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from collectors.clients.alertmanager import Alertmanager, Member
+from collectors.clients.grafana import Grafana
+from collectors.clients.jaeger import Jaeger, Marker
+from collectors.clients.loki import Loki
+from collectors.clients.prometheus import Prometheus, RuntimeInfo, Sample, ScrapeTarget
+from collectors.judgements import monitoring as judge
+from collectors.judgements.alert_routes import parse_configuration
+from collectors.judgements.parts import verdict, worst_of
+from exporter.collector import (
+    CRITICAL,
+    WARNING,
+    Cannot,
+    Collector,
+    NoTarget,
+    Result,
+    SectionSettings,
+    failed,
+    fetched,
+    item,
+    ok,
+    unknown,
+)
+from exporter.options import Duration, format_duration
+
+_POLL_SECONDS = 0.5
+
+
+class MonitoringStackSettings(SectionSettings):
+    """Options of the section."""
+
+    timeout: Duration = Field(
+        timedelta(seconds=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
+    expected_jobs: tuple[str, ...] = Field(
+        (), description="Jobs (or scrape configurations) of which each has to have a target."
+    )
+    empty_pools: tuple[str, ...] = Field((), description="Scrape configurations that may have no target.")
+    ignore_targets: tuple[str, ...] = Field(
+        (), description="Jobs, scrape configurations or instances whose targets may be down."
+    )
+    warm_up: Duration = Field(
+        timedelta(minutes=1),
+        description="Time after Prometheus started or took a new configuration in which nothing found says nothing.",
+    )
+    min_alertmanagers: int | None = Field(
+        None,
+        ge=1,
+        description="Alertmanagers that Prometheus has to send to; by default as many as clients.alertmanager has.",
+    )
+    watchdog: str = Field("Watchdog", min_length=1, description="Alert that fires all the time and has to arrive.")
+    watchdog_max_age: Duration = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="Age from which the last arrival of that alert is too old."
+    )
+    window: Duration = Field(
+        timedelta(minutes=15),
+        gt=timedelta(0),
+        description="Time in which Prometheus may not have failed to send alerts.",
+    )
+    required_integrations: tuple[str, ...] = Field(
+        ("email", "slack", "pagerduty"),
+        min_length=1,
+        description="Integrations that a critical alert has to reach, each of them.",
+    )
+    severity_label: str = Field("severity", min_length=1, description="Label of alerts that tells their severity.")
+    critical_severities: tuple[str, ...] = Field(
+        ("critical",), min_length=1, description="Values of that label that mark an alert as critical."
+    )
+    alert_labels: dict[str, str] = Field(
+        default_factory=dict, description="Further labels of the alert that is followed, such as namespace."
+    )
+    notification_window: Duration = Field(
+        timedelta(hours=1), gt=timedelta(0), description="Time of which failed notifications are counted."
+    )
+    max_failed_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of notifications through one integration that may fail."
+    )
+    dashboards: tuple[str, ...] = Field(
+        (), description="Uids of dashboards that Grafana has to have; by default at least one, whichever."
+    )
+    datasources: tuple[str, ...] = Field((), description="Uids of data sources whose health check Grafana has to pass.")
+    loki_selectors: tuple[str, ...] = Field(
+        (), description='Log streams of which Loki has to have new lines, such as {namespace="shop"}.'
+    )
+    loki_window: Duration = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="Age from which lines are no longer new."
+    )
+    loki_ready: bool = Field(True, description="Whether Loki is asked for /ready, which many gateways do not pass on.")
+    trace_services: tuple[str, ...] = Field((), description="Services of which Jaeger has to have recent traces.")
+    trace_window: Duration = Field(
+        timedelta(minutes=15), gt=timedelta(0), description="Age from which a trace is no longer recent."
+    )
+    marker_wait: Duration = Field(
+        timedelta(seconds=20),
+        gt=timedelta(0),
+        description="How long a marker trace may take from the collector to Jaeger.",
+    )
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.marker_wait >= self.timeout:
+            raise ValueError("expected `marker_wait` to be shorter than `timeout`")
+        return self
+
+
+class MonitoringStack(Collector[MonitoringStackSettings, NoTarget]):
+    """Asks Prometheus, Alertmanager, Grafana, Loki and Jaeger, each for what shows that it does its work."""
+
+    Settings = MonitoringStackSettings
+    rights = """\
+Prometheus: GET /api/v1/targets, /api/v1/scrape_pools, /api/v1/status/runtimeinfo, /api/v1/alertmanagers, /api/v1/query.
+Alertmanager: GET /-/ready, /api/v2/status, /api/v2/alerts.
+Grafana: a service account with the role Viewer. Loki: reading, as the tenant that has the logs. Jaeger: its query API; OTLP
+where a marker trace is wanted.
+"""
+
+    @fetched
+    async def targets(self) -> list[ScrapeTarget]:
+        """The active scrape targets."""
+        return await self.client(Prometheus).targets()
+
+    @fetched
+    async def runtime(self) -> RuntimeInfo:
+        """How Prometheus fares."""
+        return await self.client(Prometheus).runtime_info()
+
+    @fetched
+    async def pools(self) -> list[str]:
+        """Every scrape configuration."""
+        return await self.client(Prometheus).scrape_pools()
+
+    async def _settled(self) -> bool:
+        """Whether discovery had its time: targets appear some seconds after the start and after each new configuration."""
+        info = await self.runtime()
+        last = max(info.start_time, info.last_config_time or info.start_time)
+        return self.context.now() - last > self.settings.warm_up
+
+    async def _query(self, expr: str) -> list[Sample]:
+        return await self.client(Prometheus).query(expr)
+
+    @item("Prometheus is collecting metrics from all services", severity=CRITICAL, needs=("clients.prometheus",))
+    async def prometheus_collecting(self) -> Result:
+        """A service that discovery does not find has no target that could be down: nothing is red, and nothing is watched.
+
+        Verified in Prometheus's API: it runs with its present configuration, every scrape configuration has a target (one whose
+        discovery found nothing is missing among the targets), each of `expected_jobs` has one, and all were scraped within
+        three intervals. Shortly after a start or a new configuration, what is missing is `unknown`.
+
+        To mend it, see the page Service Discovery of Prometheus for the job that is named; relabelling may drop all.
+        """
+        targets, pools, info = await self.targets(), await self.pools(), await self.runtime()
+        if not targets and not await self._settled():
+            return unknown(
+                f"Prometheus has no targets yet: it started or was configured at {info.start_time:%H:%M:%S} UTC."
+            )
+        wanted = set(pools) - set(self.settings.empty_pools)
+        problems = [
+            *judge.reloaded(info),
+            *judge.collecting(
+                targets, wanted, self.settings.expected_jobs, self.context.now(), settled=await self._settled()
+            ),
+        ]
+        if not targets:
+            problems.append(failed("Prometheus has no targets."))
+        good = ok(
+            f"Prometheus scrapes {len(targets)} targets of {len(pools)} scrape configurations.",
+            scrape_targets=len(targets),
+            scrape_pools=len(pools),
+        )
+        return verdict(problems, good)
+
+    @item("Prometheus targets are all healthy", severity=CRITICAL, needs=("clients.prometheus",))
+    async def prometheus_targets_healthy(self) -> Result:
+        """A target that is down is a service without alerts, whatever its rules say: their expressions have no samples.
+
+        Verified in Prometheus's API: every target is up, but for `ignore_targets`; one that was not scraped yet has its interval's
+        time. The error is Prometheus's own.
+
+        To mend it, open the target's address from where Prometheus runs: a refused connection is the service, 401 or 403 the
+        scrape configuration, a deadline exceeded the network or a slow exporter.
+        """
+        targets = await self.targets()
+        if not targets:
+            settled = await self._settled()
+            return failed("Prometheus has no targets.") if settled else unknown("Prometheus has no targets yet.")
+        unscraped: dict[str, datetime] = self.context.memory.setdefault("unscraped", {})
+        problems = list(judge.unhealthy(targets, self.settings.ignore_targets, unscraped, self.context.now()))
+        up = sum(target.health == "up" for target in targets)
+        return verdict(
+            problems, ok(f"All {len(targets)} targets are up.", healthy_targets=up, scrape_targets=len(targets))
+        )
+
+    @item("AlertManager is routing alerts", severity=CRITICAL, needs=("clients.prometheus", "clients.alertmanager"))
+    async def alertmanager_routing(self) -> Result:
+        """Between a rule that fires and a person who is told stands Alertmanager; when it is gone, all is quiet.
+
+        Verified on both sides. Prometheus sends to enough Alertmanagers, and its counters show neither errors nor dropped alerts
+        within `window` (an Alertmanager that was killed stays in its list, only the errors tell). Each member of the cluster is
+        ready, and has the alert `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
+
+        To mend it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
+        """
+        members = self.client(Alertmanager).members
+        seen = [self._sending(len(members)), *map(self._receiving, members)]
+        return await worst_of(*seen)
+
+    async def _sending(self, members: int) -> Result:
+        """Whether Prometheus gets its alerts rid."""
+        window, wanted = self.settings.window, self.settings.min_alertmanagers or members
+        active = await self.client(Prometheus).alertmanagers()
+        if len(active) < wanted:
+            lacking = f"Prometheus sends alerts to {len(active)} Alertmanagers (wanted {wanted})."
+            return failed(lacking) if await self._settled() else unknown(lacking)
+        if not await self._query("prometheus_notifications_sent_total"):
+            raise Cannot("Prometheus has no series of prometheus_notifications_sent_total: it does not scrape itself.")
+        seconds = f"{window.total_seconds():.0f}s"
+        errors, dropped = await asyncio.gather(
+            self._query(f"sum by (alertmanager) (increase(prometheus_notifications_errors_total[{seconds}]))"),
+            self._query(f"sum(increase(prometheus_notifications_dropped_total[{seconds}]))"),
+        )
+        good = ok(f"Prometheus sends alerts to {len(active)} Alertmanagers without errors.", alertmanagers=len(active))
+        return verdict(judge.dead(errors, dropped, window), good)
+
+    async def _receiving(self, member: Member) -> Result:
+        """Whether one Alertmanager is ready and routes the alert that always fires."""
+        await member.ready()
+        settings = self.settings
+        problem = judge.watchdog_problem(
+            member.url, settings.watchdog, await member.alerts(), settings.watchdog_max_age, self.context.now()
+        )
+        return problem or ok(f"Alertmanager {member.url} routes {settings.watchdog}.")
+
+    @item(
+        "Alert notifications are configured (email, Slack, PagerDuty)",
+        severity=CRITICAL,
+        needs=("clients.prometheus", "clients.alertmanager"),
+    )
+    async def alert_notifications_configured(self) -> Result:
+        """A receiver that exists and is not routed to, or whose key has expired, tells nobody; each looks fine in a list.
+
+        Verified by following an alert with a critical severity (and `alert_labels`) through Alertmanager's running configuration:
+        it reaches each of `required_integrations`. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
+        notifications, and of the requests that they took, failed: a notification that is retried has not failed yet.
+
+        To mend it, route the severity that is named, with `continue: true` where several receivers shall be told; a failing
+        integration is told in Alertmanager's log.
+        """
+        return await worst_of(self._routed(), self._notified())
+
+    async def _routed(self) -> Result:
+        settings = self.settings
+        configuration = parse_configuration(await self.client(Alertmanager).configuration())
+        problems = [
+            problem
+            for severity in settings.critical_severities
+            for problem in judge.unnotified(
+                configuration,
+                {settings.severity_label: severity} | settings.alert_labels,
+                settings.required_integrations,
+                self.context.now(),
+            )
+        ]
+        return verdict(problems, ok(f"Critical alerts reach {', '.join(settings.required_integrations)}."))
+
+    async def _notified(self) -> Result:
+        settings, window = self.settings, self.settings.notification_window
+        if not await self._query("alertmanager_notifications_total"):
+            raise Cannot(
+                "Prometheus has no series of alertmanager_notifications_total: it does not scrape Alertmanager."
+            )
+
+        def grown(metric: str) -> str:
+            return f"sum by (integration) (increase({metric}[{window.total_seconds():.0f}s]))"
+
+        metrics = [
+            f"alertmanager_notification{name}_total" for name in ("s", "s_failed", "_requests", "_requests_failed")
+        ]
+        total, lost, requests, requests_lost = await asyncio.gather(*(self._query(grown(name)) for name in metrics))
+        wanted, limit = settings.required_integrations, settings.max_failed_ratio
+        problems = [
+            *judge.failing_notifications(total, lost, wanted, limit, "notifications", window),
+            *judge.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
+        ]
+        sent = sum(sample.value for sample in total if sample.labels.get("integration") in wanted)
+        told = f"Of {sent:.0f} notifications in the last {format_duration(window)} no more failed than may."
+        return verdict(problems, ok(told, notifications=sent))
+
+    @item("Grafana dashboards are configured", severity=WARNING, needs=("clients.grafana",))
+    async def grafana_dashboards_configured(self) -> Result:
+        """Whoever is woken opens a dashboard first; one that was renamed, or whose data source is gone, costs the first minutes.
+
+        Verified in Grafana's API: its own database is well, each of `dashboards` is there (or any at all), and each of
+        `datasources` passes its health check. A plugin without such a check is `unknown`.
+
+        To mend it, provision dashboards from files, with fixed uids; the page of a data source says why its check fails.
+        """
+        return await worst_of(self._dashboards(), *map(self._datasource, self.settings.datasources))
+
+    async def _dashboards(self) -> Result:
+        grafana = self.client(Grafana)
+        health = await grafana.health()
+        if health.database != "ok":
+            return failed(f"Grafana's own database is {health.database}.")
+        found = {dashboard.uid for dashboard in await grafana.dashboards()}
+        if missing := [uid for uid in self.settings.dashboards if uid not in found]:
+            return failed(
+                f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).", dashboards=len(found)
+            )
+        if not found:
+            return failed("Grafana shows no dashboards.", dashboards=0)
+        return ok(f"Grafana has {len(found)} dashboards, all that are wanted among them.", dashboards=len(found))
+
+    async def _datasource(self, uid: str) -> Result:
+        if problem := await self.client(Grafana).datasource_problem(uid):
+            return failed(f"Grafana's data source {uid} does not work: {problem}.")
+        return ok(f"Grafana's data source {uid} works.")
+
+    @item("Loki is aggregating logs", severity=WARNING, needs=("clients.loki",))
+    async def loki_aggregating(self) -> Result:
+        """Logs that are not collected are missed on the day when they are wanted, which is too late.
+
+        Verified in Loki's API: it is ready, and for each of `loki_selectors` it counts lines of the last `loki_window`, so they
+        came all the way.
+
+        To mend it, see the log of the agent on the nodes (rejected batches, rate limits), and Loki's for its ring and storage.
+        """
+        if not self.settings.loki_selectors:
+            raise Cannot("Option loki_selectors is empty, so no log streams were looked at.")
+        parts = [*map(self._lines, self.settings.loki_selectors)]
+        return await worst_of(*([self._ready()] if self.settings.loki_ready else []), *parts)
+
+    async def _ready(self) -> Result:
+        if why := await self.client(Loki).not_ready():
+            return failed(f"Loki is not ready: {why}.")
+        return ok("Loki is ready.")
+
+    async def _lines(self, selector: str) -> Result:
+        window = self.settings.loki_window
+        expr = f"sum(count_over_time({selector}[{window.total_seconds():.0f}s]))"
+        lines = sum(sample.value for sample in await self.client(Loki).query(expr))
+        if not lines:
+            return failed(f"Loki has no lines of {selector} from the last {format_duration(window)}.", log_lines=0)
+        return ok(f"Loki has {lines:.0f} lines of {selector} from the last {format_duration(window)}.", log_lines=lines)
+
+    @item(
+        "Jaeger is collecting traces",
+        severity=WARNING,
+        needs=("clients.jaeger", "clients.jaeger.otlp for the marker trace"),
+    )
+    async def jaeger_collecting(self) -> Result:
+        """Without traces, which of ten services is slow is a matter of opinion.
+
+        Verified in Jaeger: each of `trace_services` has a trace that began within `trace_window` (the list of services alone may
+        be days old). Where `clients.jaeger.otlp` is configured, a marker trace is sent to the collector and has to be found
+        within `marker_wait`: that shows the way, even while there is no traffic.
+
+        To mend it, see the collector's log (refused spans, full queue), and the sampler of the service that is named.
+        """
+        jaeger = self.client(Jaeger)
+        parts = [*map(self._traces, self.settings.trace_services)]
+        if jaeger.sends:
+            parts.append(self._marker())
+        if not parts:
+            raise Cannot("Neither trace_services nor clients.jaeger.otlp is configured, so no traces were looked for.")
+        return await worst_of(*parts)
+
+    async def _traces(self, service: str) -> Result:
+        jaeger, window = self.client(Jaeger), format_duration(self.settings.trace_window)
+        if service not in await jaeger.services():
+            return failed(f"Jaeger has no traces of {service}.")
+        if not await jaeger.has_recent(service, self.settings.trace_window):
+            return failed(f"Jaeger has no trace of {service} from the last {window}.")
+        return ok(f"Jaeger has traces of {service} from the last {window}.")
+
+    async def _marker(self) -> Result:
+        """Whether a trace that is sent to the collector is found."""
+        jaeger, marker = self.client(Jaeger), Marker()
+        await jaeger.send(marker)
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        while not await jaeger.has_trace(marker.trace_id):
+            if loop.time() - sent > self.settings.marker_wait.total_seconds():
+                return failed(
+                    f"The collector took a marker trace, but Jaeger did not have it within "
+                    f"{format_duration(self.settings.marker_wait)}."
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+        return ok("A marker trace went from the collector to Jaeger.", marker_seconds=loop.time() - sent)

@@ -1,0 +1,613 @@
+"""The Monitoring Stack section against real Prometheus, Alertmanager (two generations), Loki and Jaeger; Grafana as documented."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from pydantic import ValidationError
+
+from collectors.clients.alertmanager import Alertmanager as AlertmanagerClient
+from collectors.clients.grafana import Grafana as GrafanaClient
+from collectors.clients.jaeger import Jaeger as JaegerClient
+from collectors.clients.jaeger import Marker
+from collectors.clients.loki import Loki as LokiClient
+from collectors.clients.prometheus import Prometheus as PrometheusClient
+from collectors.monitoring_and_observability.monitoring_stack import MonitoringStack, MonitoringStackSettings
+from exporter.collector import Client, Context, Result, Status
+from exporter.threads import Threads
+from tests.servers import faults
+from tests.servers.alertmanager import Alertmanager
+from tests.servers.faults import Address
+from tests.servers.grafana import HEALTH, TOKEN, Grafana, datasource_health
+from tests.servers.jaeger import Jaeger
+from tests.servers.loki import Loki
+from tests.servers.pages import Pages
+from tests.servers.process import call, eventually, free_port, wait_until
+from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+from tests.support import make_context, verify
+
+Json = dict[str, Any]
+
+PROMETHEUS = ("prometheus_collecting", "prometheus_targets_healthy")
+ALERTMANAGER = ("alertmanager_routing", "alert_notifications_configured")
+CANARY = "canary-of-slack"
+WATCHDOG = {"alert": "Watchdog", "expr": "vector(1)", "labels": {"severity": "none"}}
+KINDS: tuple[type[Client[Any]], ...] = (PrometheusClient, AlertmanagerClient, GrafanaClient, LokiClient, JaegerClient)
+
+
+def routes(slack: str = f"http://127.0.0.1:1/{CANARY}", **more: Any) -> Json:
+    """A configuration that tells of critical alerts by email, Slack and PagerDuty."""
+    everything = {
+        "name": "everybody",
+        "email_configs": [{"to": "a@example.com", "from": "b@example.com", "smarthost": "127.0.0.1:1"}],
+        "slack_configs": [{"api_url": slack, "channel": "alerts"}],
+        "pagerduty_configs": [{"routing_key": CANARY, "url": "http://127.0.0.1:1/"}],
+    }
+    slow = {"group_wait": "1h", "group_interval": "1h", "group_by": ["alertname"]}
+    route = {"receiver": "nobody", **slow, "routes": [{"receiver": "everybody", "matchers": ['severity="critical"']}]}
+    return {"route": route, "receivers": [{"name": "nobody"}, everything], **more}
+
+
+class World:
+    """A Prometheus that scrapes itself and an Alertmanager, to which it sends an alert that fires always."""
+
+    def __init__(self, prometheus: Prometheus, alertmanager: Alertmanager) -> None:
+        self.prometheus = prometheus
+        self.alertmanager = alertmanager
+        self.urls = {"prometheus": prometheus.url, "alertmanager": alertmanager.url}
+
+    def scrapes(self) -> list[Json]:
+        return [scrape("prometheus", self.prometheus.port), scrape("alertmanager", self.alertmanager.port)]
+
+    def configure(self, *more: Json) -> None:
+        """Scrape these too."""
+        self.prometheus.configure(
+            scrapes=[*self.scrapes(), *more],
+            rules=[{"name": "watchdog", "rules": [WATCHDOG]}],
+            alertmanagers=[self.alertmanager.port],
+        )
+
+    def wait(self) -> None:
+        """Wait until both are scraped and the alert arrives: after a new configuration Prometheus discovers all anew."""
+        wait_until(lambda: _targets(self.prometheus) == 2, "both targets", 60)
+        wait_until(lambda: [held for held in self.alertmanager.alerts() if held["receivers"]], "Watchdog to arrive", 60)
+        for metric in ("alertmanager_notifications_total", "prometheus_notifications_sent_total"):
+            self.prometheus.wait_for(metric)
+
+    async def look(self, *items: str, clients: Mapping[str, str] | None = None, **options: Any) -> dict[str, Result]:
+        return await look(self.urls | dict(clients or {}), *items, **options)
+
+    async def see(self, item: str, **options: Any) -> Result:
+        return (await self.look(item, **options))[item]
+
+
+async def look(
+    urls: Mapping[str, Any], *items: str, timeout: str = "5s", context: Context | None = None, **options: Any
+) -> dict[str, Result]:
+    """What one run sees; `urls` are addresses of the clients, or all of their options."""
+    options = {"warm_up": "0s"} | options
+    async with clients_of(urls, timeout=timeout) as clients:
+        context = context or make_context()
+        context.clients = clients
+        settings = MonitoringStackSettings.model_validate_json(json.dumps(options))
+        seen = await verify(MonitoringStack, settings, items=items or None, context=context)
+    for observation in seen.values():
+        assert CANARY not in observation.result.summary
+        assert "could not be seen:" not in observation.result.summary
+        assert observation.result.summary.endswith(".")
+    return {name: observation.result for name, observation in seen.items()}
+
+
+@asynccontextmanager
+async def clients_of(urls: Mapping[str, Any], **options: Any) -> AsyncIterator[dict[str, Client[Any]]]:
+    clients: dict[str, Client[Any]] = {}
+    for kind in KINDS:
+        if given := urls.get(kind.name):
+            chosen = {"url": given} if isinstance(given, str) else given
+            sharing = {"max_age": "0s"} if "max_age" in kind.Settings.model_fields else {}
+            settings = kind.Settings.model_validate_json(json.dumps({**sharing, **options, **chosen}))
+            clients[kind.name] = kind(settings, Threads())
+    try:
+        yield clients
+    finally:
+        for client in clients.values():
+            await client.close()
+
+
+@contextmanager
+def running(folder: Path, release: str) -> Iterator[World]:
+    """A world in which everything is as it should be."""
+    (folder / "alertmanager").mkdir()
+    flags = ["--rules.alert.resend-delay=1s"]
+    with (
+        Alertmanager(folder / "alertmanager", routes(), release=release) as alertmanager,
+        Prometheus(folder, release=release, scrapes=[], flags=flags) as prometheus,
+    ):
+        world = World(prometheus, alertmanager)
+        world.configure()
+        world.wait()
+        yield world
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW], ids=["old", "new"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running(tmp_path_factory.mktemp("stack"), request.param) as world:
+        yield world
+
+
+def _targets(prometheus: Prometheus) -> int:
+    active = call(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
+    return sum(target["health"] == "up" for target in active)
+
+
+@pytest.fixture
+def world(started: World) -> World:
+    """Everything is as it should be, whatever the test before has changed."""
+    started.alertmanager.configure(routes())
+    started.wait()
+    return started
+
+
+@pytest.mark.verifies("monitoring_stack.prometheus_collecting", "ok")
+@pytest.mark.verifies("monitoring_stack.prometheus_targets_healthy", "ok")
+@pytest.mark.verifies("monitoring_stack.alertmanager_routing", "ok")
+@pytest.mark.verifies("monitoring_stack.alert_notifications_configured", "ok")
+async def test_all_is_well(world: World, no_leftovers: None) -> None:
+    async def well() -> bool:
+        seen = await world.look(*PROMETHEUS, *ALERTMANAGER, expected_jobs=["prometheus", "alertmanager"])
+        return {result.status for result in seen.values()} == {Status.OK}
+
+    await eventually(well, "all to be well")
+    seen = await world.look(*PROMETHEUS, *ALERTMANAGER)
+    assert seen["prometheus_collecting"].summary == "Prometheus scrapes 2 targets of 2 scrape configurations."
+    assert seen["prometheus_targets_healthy"].summary == "All 2 targets are up."
+    assert "sends alerts to 1 Alertmanagers without errors" in seen["alertmanager_routing"].summary
+    assert f"Alertmanager {world.alertmanager.url} routes Watchdog." in seen["alertmanager_routing"].summary
+    assert "Critical alerts reach email, slack, pagerduty." in seen["alert_notifications_configured"].summary
+
+
+# Prometheus
+
+
+@pytest.mark.verifies("monitoring_stack.prometheus_collecting", "unknown")
+@pytest.mark.verifies("monitoring_stack.prometheus_targets_healthy", "unknown")
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_prometheus_that_just_started_is_not_called_healthy(tmp_path: Path, release: str) -> None:
+    """A trap: its list of targets is empty for some seconds after it is ready."""
+    with Prometheus(tmp_path, release=release) as prometheus:
+        seen = await look({"prometheus": prometheus.url}, *PROMETHEUS, warm_up="1m")
+        assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+        assert seen["prometheus_collecting"].summary.startswith(
+            "Prometheus has no targets yet: it started or was configured"
+        )
+        assert seen["prometheus_targets_healthy"].summary == "Prometheus has no targets yet."
+        later = await look({"prometheus": prometheus.url}, *PROMETHEUS, warm_up="0s")
+        assert {result.status for result in later.values()} <= {Status.FAILED, Status.WARNING, Status.OK}
+
+
+async def test_no_targets_at_all(tmp_path: Path) -> None:
+    with Prometheus(tmp_path, scrapes=[]) as prometheus:
+        seen = await look({"prometheus": prometheus.url}, *PROMETHEUS)
+        assert {result.status for result in seen.values()} == {Status.FAILED}
+        assert {result.summary for result in seen.values()} == {"Prometheus has no targets."}
+
+
+@pytest.mark.verifies("monitoring_stack.prometheus_collecting", "failed")
+async def test_a_discovery_that_finds_nothing_vanishes_from_the_targets(world: World) -> None:
+    """A trap: its scrape configuration is missing among the targets, and only there."""
+    world.configure({"job_name": "shop", "static_configs": []})
+    try:
+        wait_until(
+            lambda: "shop" in str(call(f"{world.prometheus.url}/api/v1/scrape_pools")), "the scrape configuration"
+        )
+        result = await world.see("prometheus_collecting")
+        assert result.status is Status.FAILED
+        assert result.summary == "Scrape configuration shop has no target: its discovery found nothing."
+        early = await world.see("prometheus_collecting", warm_up="1h")
+        assert early.status is Status.UNKNOWN
+        excused = await world.see("prometheus_collecting", empty_pools=["shop"])
+        assert excused.status is Status.OK
+    finally:
+        world.configure()
+
+
+async def test_a_job_that_is_expected_and_missing(world: World) -> None:
+    result = await world.see("prometheus_collecting", expected_jobs=["prometheus", "payments"])
+    assert (result.status, result.summary) == (Status.FAILED, "Prometheus has no target of job payments.")
+
+
+async def test_a_configuration_that_was_refused(tmp_path: Path) -> None:
+    with Prometheus(tmp_path) as prometheus:
+        wait_until(lambda: _targets(prometheus) == 1, "the target")
+        with suppress(HTTPError):
+            prometheus.configure(scrapes=[{"nonsense": True}])
+        result = (await look({"prometheus": prometheus.url}, "prometheus_collecting"))["prometheus_collecting"]
+        assert result.status is Status.FAILED
+        assert "Prometheus refused its last configuration and runs with an older one" in result.summary
+
+
+@pytest.mark.verifies("monitoring_stack.prometheus_targets_healthy", "failed")
+async def test_a_target_that_is_down(world: World) -> None:
+    port = free_port()
+    world.configure(scrape("shop", port, params={"token": [CANARY]}))
+    try:
+
+        async def down() -> bool:
+            result = await world.see("prometheus_targets_healthy")
+            told = f"Target 127.0.0.1:{port} of job shop is down: "
+            return result.status is Status.FAILED and told in result.summary and "refused" in result.summary
+
+        await eventually(down, "the target to be down")
+        for ignored in ("shop", f"127.0.0.1:{port}"):
+            assert (await world.see("prometheus_targets_healthy", ignore_targets=[ignored])).status is Status.OK
+    finally:
+        world.configure()
+
+
+async def test_targets_are_fetched_once_for_all_items(pages: Pages) -> None:
+    target = {
+        "labels": {"job": "a", "instance": "a:1"}, "scrapePool": "a", "scrapeUrl": "http://a:1/metrics", "health": "up",
+        "lastScrape": datetime.now(UTC).isoformat(), "scrapeInterval": "15s",
+    }  # fmt: skip
+    pages.add("/api/v1/targets?state=active", _success({"activeTargets": [target]}))
+    pages.add("/api/v1/scrape_pools", _success({"scrapePools": ["a"]}))
+    runtime = {"startTime": "2026-01-01T00:00:00Z", "reloadConfigSuccess": True}
+    pages.add("/api/v1/status/runtimeinfo", _success(runtime))
+    seen = await look({"prometheus": pages.url}, *PROMETHEUS)
+    assert {result.status for result in seen.values()} == {Status.OK}
+    assert sorted(pages.seen) == ["/api/v1/scrape_pools", "/api/v1/status/runtimeinfo", "/api/v1/targets?state=active"]
+    del pages.pages["/api/v1/scrape_pools"]  # as Mimir, Thanos and VictoriaMetrics
+    seen = await look({"prometheus": pages.url}, *PROMETHEUS)
+    assert seen["prometheus_collecting"].status is Status.UNKNOWN
+    assert "has no such API" in seen["prometheus_collecting"].summary
+    assert seen["prometheus_targets_healthy"].status is Status.OK
+
+
+def _success(data: Any) -> str:
+    return json.dumps({"status": "success", "data": data})
+
+
+# Alertmanager
+
+
+@pytest.mark.verifies("monitoring_stack.alertmanager_routing", "failed")
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_killed_alertmanager_stays_in_prometheus_list(tmp_path: Path, release: str) -> None:
+    """A trap: only the counter of errors tells."""
+    with running(tmp_path, release) as world:
+
+        async def told(status: Status, sentence: str) -> bool:
+            result = await world.see("alertmanager_routing")
+            return result.status is status and sentence in result.summary
+
+        await eventually(lambda: told(Status.OK, "without errors"), "the routing to be seen")
+        world.alertmanager.kill()
+        await eventually(lambda: told(Status.FAILED, "Prometheus failed to send "), "the errors to be counted")
+        active = call(f"{world.prometheus.url}/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
+        assert len(active) == 1
+
+
+async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> None:
+    missing = await world.see("alertmanager_routing", watchdog="DeadMan")
+    assert missing.status is Status.FAILED
+    assert "has no alert DeadMan, which shall fire all the time." in missing.summary
+    silence = world.alertmanager.silence(alertname="Watchdog")
+
+    async def silenced() -> bool:
+        result = await world.see("alertmanager_routing")
+        return result.status is Status.FAILED and "Watchdog is suppressed on Alertmanager" in result.summary
+
+    await eventually(silenced, "the silence to hold")
+    world.alertmanager.unsilence(silence)
+
+
+async def test_too_few_alertmanagers(world: World) -> None:
+    few = await world.see("alertmanager_routing", min_alertmanagers=2)
+    assert few.status is Status.FAILED
+    assert few.summary == "Prometheus sends alerts to 1 Alertmanagers (wanted 2)."
+    early = await world.see("alertmanager_routing", min_alertmanagers=2, warm_up="1h")
+    assert early.status is Status.UNKNOWN
+
+
+@pytest.mark.verifies("monitoring_stack.alertmanager_routing", "unknown")
+@pytest.mark.verifies("monitoring_stack.alert_notifications_configured", "unknown")
+async def test_without_figures_of_prometheus_and_alertmanager_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / "alertmanager").mkdir()
+    with (
+        Alertmanager(tmp_path / "alertmanager", routes()) as alertmanager,
+        Prometheus(tmp_path, scrapes=[]) as prometheus,
+    ):
+        world = World(prometheus, alertmanager)
+        alertmanager.send({"alertname": "Watchdog"})
+        prometheus.configure(scrapes=[], alertmanagers=[alertmanager.port])
+        wait_until(
+            lambda: call(f"{prometheus.url}/api/v1/alertmanagers")["data"]["activeAlertmanagers"], "the discovery"
+        )
+        seen = await world.look(*ALERTMANAGER)
+        assert {result.status for result in seen.values()} == {Status.UNKNOWN}
+        assert seen["alertmanager_routing"].summary.endswith("it does not scrape itself.")
+        assert seen["alert_notifications_configured"].summary.endswith("it does not scrape Alertmanager.")
+
+
+@pytest.mark.verifies("monitoring_stack.alert_notifications_configured", "failed")
+async def test_critical_alerts_that_reach_nobody(world: World) -> None:
+    unrouted = routes()
+    del unrouted["route"]["routes"]
+    world.alertmanager.configure(unrouted)
+    result = await world.see("alert_notifications_configured")
+    assert result.status is Status.FAILED
+    assert result.summary == (
+        "An alert with severity=critical goes to receiver nobody, which does not notify through email and pagerduty and slack."
+    )
+    partly = await world.see("alert_notifications_configured", required_integrations=["webhook", "slack"])
+    assert partly.summary.endswith("which does not notify through slack and webhook.")
+
+
+async def test_a_route_that_is_muted_at_all_times(world: World) -> None:
+    muted = routes(time_intervals=[{"name": "always", "time_intervals": [{}]}])
+    muted["route"]["routes"][0]["mute_time_intervals"] = ["always"]
+    world.alertmanager.configure(muted)
+    result = await world.see("alert_notifications_configured")
+    assert result.status is Status.FAILED
+    assert "receiver everybody (muted at all times by time intervals), which does not notify through" in result.summary
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_notifications_that_are_retried_are_noticed(tmp_path: Path, release: str) -> None:
+    """A trap: while Alertmanager retries, alertmanager_notifications_failed_total stays 0; the requests fail."""
+    with running(tmp_path, release) as world:
+        at_once = routes()
+        at_once["route"] |= {"group_wait": "1ms", "group_interval": "1h"}
+        world.alertmanager.configure(at_once)
+        world.alertmanager.alert(alertname="Shop", severity="critical")
+
+        async def noticed() -> bool:
+            result = await world.see("alert_notifications_configured", required_integrations=["slack"])
+            return (
+                result.status is Status.FAILED
+                and " requests to slack failed in the last 1h (limit 1%)." in result.summary
+            )
+
+        await eventually(noticed, "the failing requests")
+        lost = world.prometheus.query('alertmanager_notifications_failed_total{integration="slack"} > 0')
+        assert lost == []
+
+
+async def test_notifications_that_arrive(tmp_path: Path) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+
+    (tmp_path / "alertmanager").mkdir()
+    async with faults.serving(take) as (host, port):
+        at_once = routes(f"http://{host}:{port}/")
+        at_once["route"] |= {"group_wait": "1ms", "group_interval": "1s"}
+        with (
+            Alertmanager(tmp_path / "alertmanager", at_once) as manager,
+            Prometheus(tmp_path, scrapes=[]) as prometheus,
+        ):
+            prometheus.configure(scrapes=[scrape("alertmanager", manager.port)])
+            await asyncio.to_thread(prometheus.wait_for, "alertmanager_notifications_total")
+            await asyncio.to_thread(manager.alert, alertname="Shop", severity="critical")
+            urls = {"prometheus": prometheus.url, "alertmanager": manager.url}
+
+            async def arrived() -> bool:
+                seen = await look(urls, "alert_notifications_configured", required_integrations=["slack"])
+                result = seen["alert_notifications_configured"]
+                return result.status is Status.OK and result.measurements["notifications"] > 0
+
+            await eventually(arrived, "the notification")
+
+
+# Faults
+
+FAULTS: dict[str, Callable[[], AbstractAsyncContextManager[Address]]] = {
+    "refused": faults.refused,
+    "mute": faults.mute,
+    "hanging up": faults.hanging_up,
+    "garbage": faults.garbage,
+    "half a reply": lambda: faults.half_reply(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+    "100 MB": lambda: faults.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n["),
+    "slow": lambda: faults.endless(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n[", b" ", every=0.05),
+}
+#: What needs only the one server, with options that let each item ask.
+ASKING: Json = {"loki_selectors": ['{app="a"}'], "trace_services": ["a"], "dashboards": ["a"], "datasources": ["b"]}
+ALL = tuple(MonitoringStack.items())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_faulty_servers_are_unknown_in_time(fault: str, no_leftovers: None) -> None:
+    async with FAULTS[fault]() as (host, port):
+        url = f"http://{host}:{port}"
+        urls = {kind.name: url for kind in KINDS} | {"jaeger": {"url": url, "otlp": {"url": url, "timeout": "500ms"}}}
+        started = asyncio.get_running_loop().time()
+        seen = await look(urls, timeout="500ms", **ASKING)
+        assert asyncio.get_running_loop().time() - started < 12
+    assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.UNKNOWN)
+    assert all(f"{host}:{port}" in result.summary for result in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, "", "the credentials were not accepted"),
+        (403, "", "the credentials have no right to it"),
+        (429, "", "too many requests"),
+        (502, "<h1>Bad gateway</h1>", "answered 502"),
+        (200, "<html>log in</html>", "HTML page"),
+        (200, '{"status": "succ', "where JSON was expected"),
+        (302, "", "redirected to another host"),
+    ],
+)
+async def test_what_is_no_whole_answer_is_unknown(pages: Pages, status: int, body: str, told: str) -> None:
+    class Everything(dict[str, Any]):
+        def get(self, path: str, default: Any = None) -> Any:
+            return status, {"Content-Type": "text/plain", "Location": "http://127.0.0.2:1/"}, body.encode()
+
+    pages.pages = Everything()
+    seen = await look({kind.name: pages.url for kind in KINDS}, **ASKING, loki_ready=False)
+    assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.UNKNOWN)
+    assert all(told in result.summary for result in seen.values())
+
+
+async def test_without_clients_nothing_is_seen() -> None:
+    seen = await look({}, **ASKING)
+    assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.UNKNOWN)
+    assert all("is not configured, so nothing was asked of it" in result.summary for result in seen.values())
+
+
+def test_a_marker_has_to_fit_into_the_deadline() -> None:
+    with pytest.raises(ValidationError, match="expected `marker_wait` to be shorter than `timeout`"):
+        MonitoringStackSettings(marker_wait=timedelta(minutes=1))
+
+
+# Grafana, as documented
+
+
+@pytest.mark.verifies("monitoring_stack.grafana_dashboards_configured", "ok")
+async def test_dashboards_are_there(grafana: Grafana, no_leftovers: None) -> None:
+    result = await _grafana(grafana, dashboards=["readiness"], datasources=["metrics", "logs"])
+    assert result.status is Status.OK
+    assert "Grafana has 2 dashboards, all that are wanted among them." in result.summary
+    assert (await _grafana(grafana)).status is Status.OK
+
+
+@pytest.mark.verifies("monitoring_stack.grafana_dashboards_configured", "failed")
+async def test_dashboards_that_are_missing(grafana: Grafana) -> None:
+    result = await _grafana(grafana, dashboards=["readiness", "section", "exporter"])
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "Grafana has no dashboard section, exporter (it shows 2).",
+    )
+    grafana.replies["/api/search"] = (200, [])
+    assert (await _grafana(grafana)).summary == "Grafana shows no dashboards."
+    grafana.replies[HEALTH] = (503, {"database": "failing"})
+    assert (await _grafana(grafana)).summary == "Grafana's own database is failing."
+
+
+@pytest.mark.verifies("monitoring_stack.grafana_dashboards_configured", "unknown")
+async def test_data_sources(grafana: Grafana) -> None:
+    grafana.replies[datasource_health("metrics")] = (400, {"status": "ERROR", "message": "connection refused"})
+    broken = await _grafana(grafana, datasources=["metrics", "logs"])
+    assert (broken.status, broken.summary) == (
+        Status.FAILED, "Grafana's data source metrics does not work: connection refused.",
+    )  # fmt: skip
+    grafana.replies[datasource_health("metrics")] = (404, {"message": "plugin has no health check"})
+    assert (await _grafana(grafana, datasources=["metrics"])).status is Status.UNKNOWN
+    refused = await _grafana(grafana, token="wrong")
+    assert (refused.status, "answered 401" in refused.summary) == (Status.UNKNOWN, True)
+
+
+async def _grafana(server: Grafana, token: str = TOKEN, **options: Any) -> Result:
+    name = "grafana_dashboards_configured"
+    return (await look({"grafana": {"url": server.url, "bearer_token": token}}, name, **options))[name]
+
+
+# Loki
+
+
+@pytest.mark.verifies("monitoring_stack.loki_aggregating", "ok")
+@pytest.mark.verifies("monitoring_stack.loki_aggregating", "failed")
+@pytest.mark.verifies("monitoring_stack.loki_aggregating", "unknown")
+async def test_lines_arrive_in_loki(loki: Loki, no_leftovers: None) -> None:
+    loki.push({"app": "stack"}, "one", "two")
+    loki.push({"app": "stack-old"}, "one", ago=600)
+    urls = {"loki": loki.url}
+
+    async def arrived() -> bool:
+        return (await _loki(urls, '{app="stack"}')).status is Status.OK
+
+    await eventually(arrived, "the lines")
+    result = await _loki(urls, '{app="stack"}')
+    assert result.summary == 'Loki is ready. Loki has 2 lines of {app="stack"} from the last 5m.'
+    silent = await _loki(urls, '{app="stack"}', '{app="stack-old"}')
+    assert (silent.status, silent.summary) == (
+        Status.FAILED, 'Loki has no lines of {app="stack-old"} from the last 5m.',
+    )  # fmt: skip
+    nothing = await _loki(urls)
+    assert (nothing.status, "Option loki_selectors is empty" in nothing.summary) == (Status.UNKNOWN, True)
+    odd = await _loki(urls, "{app=}")
+    assert odd.status is Status.UNKNOWN
+
+
+async def test_a_loki_that_is_not_ready(pages: Pages) -> None:
+    class Answers(dict[str, Any]):
+        def get(self, path: str, default: Any = None) -> Any:
+            return super().get(path.partition("?")[0], default)
+
+    pages.pages = Answers()
+    pages.add("/ready", "Ingester not ready: waiting for 15s", 503)
+    vector = {"resultType": "vector", "result": [{"metric": {}, "value": [0, "7"]}]}
+    pages.add("/loki/api/v1/query", _success(vector))
+    result = await _loki({"loki": pages.url}, '{app="a"}')
+    assert (result.status, result.summary) == (Status.FAILED, "Loki is not ready: Ingester not ready: waiting for 15s.")
+    assert (await _loki({"loki": pages.url}, '{app="a"}', loki_ready=False)).status is Status.OK
+
+
+async def _loki(urls: Mapping[str, str], *selectors: str, **options: Any) -> Result:
+    return (await look(urls, "loki_aggregating", loki_selectors=selectors, **options))["loki_aggregating"]
+
+
+# Jaeger
+
+
+@pytest.mark.verifies("monitoring_stack.jaeger_collecting", "ok")
+@pytest.mark.verifies("monitoring_stack.jaeger_collecting", "unknown")
+async def test_traces_arrive_in_jaeger(jaeger: Jaeger, no_leftovers: None) -> None:
+    urls = {"jaeger": {"url": jaeger.url, "otlp": {"url": jaeger.otlp}}}
+    marked = await _jaeger(urls)
+    assert (marked.status, marked.summary) == (Status.OK, "A marker trace went from the collector to Jaeger.")
+    async with clients_of(urls) as clients:
+        client = clients["jaeger"]
+        assert isinstance(client, JaegerClient)
+        await client.send(Marker(service="stack-shop"))
+
+    async def seen() -> bool:
+        result = await _jaeger({"jaeger": jaeger.url}, trace_services=["stack-shop"])
+        return result.status is Status.OK and result.summary == "Jaeger has traces of stack-shop from the last 15m."
+
+    await eventually(seen, "the trace")
+    nothing = await _jaeger({"jaeger": jaeger.url})
+    assert (nothing.status, "Neither trace_services nor" in nothing.summary) == (Status.UNKNOWN, True)
+
+
+@pytest.mark.verifies("monitoring_stack.jaeger_collecting", "failed")
+async def test_traces_that_are_missing(jaeger: Jaeger) -> None:
+    result = await _jaeger({"jaeger": jaeger.url}, trace_services=["stack-never"])
+    assert (result.status, result.summary) == (Status.FAILED, "Jaeger has no traces of stack-never.")
+    async with clients_of({"jaeger": {"url": jaeger.url, "otlp": {"url": jaeger.otlp}}}) as clients:
+        client = clients["jaeger"]
+        assert isinstance(client, JaegerClient)
+        await client.send(Marker(service="stack-once"))
+
+    async def aged() -> bool:
+        late = await _jaeger({"jaeger": jaeger.url}, trace_services=["stack-once"], trace_window="500ms")
+        return late.summary == "Jaeger has no trace of stack-once from the last 500ms."
+
+    await eventually(aged, "the trace to be no longer recent")
+
+
+async def test_a_marker_that_is_lost_on_its_way(jaeger: Jaeger) -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+
+    async with faults.serving(swallow) as (host, port):
+        urls = {"jaeger": {"url": jaeger.url, "otlp": {"url": f"http://{host}:{port}"}}}
+        result = await _jaeger(urls, marker_wait="1s")
+    assert result.status is Status.FAILED
+    assert result.summary == "The collector took a marker trace, but Jaeger did not have it within 1s."
+
+
+async def _jaeger(urls: Mapping[str, Any], **options: Any) -> Result:
+    return (await look(urls, "jaeger_collecting", **options))["jaeger_collecting"]
