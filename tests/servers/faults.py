@@ -24,7 +24,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 @asynccontextmanager
 async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
     """Serve connections with ``handler``; on exit those that are open are aborted."""
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
@@ -33,8 +33,8 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(one(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks[task] = writer.transport
+        task.add_done_callback(tasks.pop)
 
     server = await asyncio.start_server(connected, LOOPBACK, ssl=tls)
     try:
@@ -43,9 +43,11 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
         server.close()
         for _ in range(9):  # turns of the loop, in which what was accepted last becomes a task
             await asyncio.sleep(0)
-        for task in tasks:
+        for task, transport in tasks.items():
             task.cancel()
+            transport.abort()  # a task that never began does not
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # a turn in which sockets are closed
 
 
 @asynccontextmanager
