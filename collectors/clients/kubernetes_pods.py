@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import field
@@ -151,7 +152,7 @@ class Container(Struct, frozen=True):
         return tuple(host for probe in probes if probe for host in probe.hosts)
 
 
-class PodSpec(Struct, frozen=True):
+class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     """What replicas of one workload have in common. `volume_sources` names the type of each volume (`configMap`, `hostPath`)."""
 
     containers: tuple[Container, ...] = ()
@@ -174,7 +175,7 @@ class PodSpec(Struct, frozen=True):
         return self.init_containers + self.containers + self.ephemeral_containers
 
 
-class PodTemplate(Struct, frozen=True, eq=False):
+class PodTemplate(Struct, frozen=True, eq=False, gc=True, weakref=True):
     """What replicas of one workload have in common, kept once. Equal templates are the same object within a snapshot.
 
     A pod's name is `prefix` and something of its own. `own_labels` are those whose value is the pod's name (True) or what follows
@@ -248,6 +249,11 @@ class PodState(Struct, frozen=True):
     deleted: datetime | None = None
     conditions: tuple[Condition, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing to tell, and no moment in it, so that many pods have the same state."""
+        return not (self.conditions or self.containers or self.created or self.deleted)
 
 
 class Pod(Struct, frozen=True):
@@ -359,27 +365,31 @@ class PodItem(Struct, frozen=True):
 class PodCompactor:
     """Keeps of each pod what is its own, and once what it has in common with others: a further replica costs some 130 bytes.
 
-    One compactor serves one snapshot, page by page. What it has seen it remembers, as long as it lives.
+    One compactor serves one snapshot, page by page, or as long as that is kept up to date: it holds on to nothing that no pod has
+    any more.
     """
 
     def __init__(self) -> None:
-        self._templates: dict[tuple[Any, ...], PodTemplate] = {}
-        self._shared: dict[Any, Any] = {}
+        self._templates: WeakValueDictionary[tuple[Any, ...], PodTemplate] = WeakValueDictionary()
+        self._specs: WeakValueDictionary[int, PodSpec] = WeakValueDictionary()
+        self._states: dict[PodState, PodState] = {}
+        self._nodes: dict[str, str] = {}
 
     def __call__(self, page: Iterable[PodItem]) -> Iterable[Pod]:
         """The pods of a page as a snapshot keeps them."""
         return map(self._keep, page)
 
     def _keep(self, pod: PodItem) -> Pod:
-        shared = self._shared
         metadata = pod.metadata
         node = pod.spec.node_name
         state = _state(pod)
+        if state.is_plain:
+            state = self._states.setdefault(state, state)
         return Pod(
             self._template(metadata, _spec(pod.spec)),
             metadata.name.removeprefix(_prefix(metadata)),
-            shared.setdefault(node, node),
-            shared.setdefault(state, state),
+            self._nodes.setdefault(node, node),
+            state,
         )
 
     def _template(self, metadata: _PodMetadata, spec: PodSpec) -> PodTemplate:
@@ -402,9 +412,11 @@ class PodCompactor:
         owner = next((owner for owner in metadata.owner_references if owner.controller), None)
         key = (metadata.namespace, prefix, labels, own, armor, owner, mirror, spec)
         if (template := self._templates.get(key)) is None:
-            shared = self._shared.setdefault(spec, spec)
+            shared = self._specs.get(hash(spec))
+            if shared != spec:
+                shared = self._specs[hash(spec)] = spec
             template = PodTemplate(metadata.namespace, prefix, dict(labels), own, armor, owner, mirror, shared)
-            self._templates[(*key[:-1], shared)] = template
+            self._templates[*key[:-1], shared] = template
         return template
 
 

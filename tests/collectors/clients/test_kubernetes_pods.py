@@ -1,6 +1,8 @@
 """Pods as a snapshot keeps them: nothing that a verdict needs is lost, and replicas share what they have in common."""
 
+import gc
 import sys
+import weakref
 from typing import Any
 
 import msgspec
@@ -80,6 +82,22 @@ def test_a_further_replica_costs_little() -> None:
     assert len({id(pod.template) for pod in pods}) == 1
     own = sys.getsizeof(pods[0]) + sys.getsizeof(pods[0].suffix) + 8  # and its place in a list
     assert own <= 136
+
+
+def test_what_no_pod_has_any_more_is_let_go() -> None:
+    compactor = PodCompactor()
+
+    def kept(*pods: dict[str, Any]) -> list[Pod]:
+        return list(compactor(msgspec.json.decode(msgspec.json.encode(pods), type=list[PodItem])))
+
+    stays = kept(replica("aaaaa"))
+    broken = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    goes = kept(replica("bbbbb", status=broken, spec={"hostNetwork": True}))
+    template, spec = weakref.ref(goes[0].template), weakref.ref(goes[0].spec)
+    del goes
+    gc.collect()
+    assert (template(), spec()) == (None, None)
+    assert kept(replica("ccccc"))[0].template is stays[0].template
 
 
 def test_labels_of_a_stateful_set_are_exact_though_shared() -> None:
