@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from collectors.clients.kubernetes import Kubernetes, KubernetesSettings
 from exporter.collector import Client
 from exporter.threads import Threads
 from tests.servers.kubernetes import ControlPlane, pod_spec
+from tests.servers.process import wait_until
 
 Manifest = dict[str, Any]
 
@@ -183,3 +186,28 @@ def record(folder: Path, item: str) -> None:
     (folder / "record.yaml").write_text(
         f"item: {item}\nresult: passed\nby: Ada Example\nrole: platform\non: {today}\nenvironment: production\n"
     )
+
+
+def reader(cluster: ControlPlane, roles: Sequence[Manifest]) -> Path:
+    """The kubeconfig of a new account with these roles, once the API server knows of them."""
+    granted = {role["metadata"].get("namespace", ""): role["rules"] for role in roles}
+    kubeconfig = cluster.account(
+        granted.get("", ()), namespaced={name: rules for name, rules in granted.items() if name}
+    )
+    name = json.loads(kubeconfig.read_text())["users"][0]["name"]
+    for namespace, rules in granted.items():
+        for rule in rules:
+            for plural in rule.get("resources", ()):
+                wanted = {"verb": rule["verbs"][0], "group": rule["apiGroups"][0], "resource": plural}
+                wanted |= {"namespace": namespace} if namespace else {}
+                wanted |= {"name": rule["resourceNames"][0]} if "resourceNames" in rule else {}
+                wait_until(partial(_may, cluster, name, wanted), f"{name} to have its rights")
+    return kubeconfig
+
+
+def _may(cluster: ControlPlane, account: str, wanted: Manifest) -> bool:
+    """Whether a service account may do something."""
+    spec = {"user": f"system:serviceaccount:default:{account}", "resourceAttributes": wanted}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+    answer = cluster.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
