@@ -16,10 +16,13 @@ from exporter.collector import Cannot
 from exporter.http import Http, HttpSettings
 from exporter.options import Options
 
-__all__ = ["WORD", "Marker", "MarkerWay", "send"]
+__all__ = ["WORD", "Marker", "MarkerWay", "request", "send"]
 
 WORD = "checklist-marker"
 """What every marker begins with."""
+
+
+_OF_PROXIES = (502, 503, 504)
 
 
 class Push(HttpSettings):
@@ -72,22 +75,30 @@ class Marker:
 async def send(marker: Marker, way: MarkerWay, now_ns: int) -> None:
     """Send a marker. Raises Cannot when the service, or the pipeline, does not answer."""
     if way.request is not None:
-        await _request(marker, way.request)
+        await request(marker, way.request)
     elif way.push is not None:
         await _push(marker, way.push, now_ns)
 
 
-async def _request(marker: Marker, settings: HttpSettings) -> None:
+async def request(marker: Marker, settings: HttpSettings, *, harmless: bool = False) -> None:
+    """Send a marker as a request, whatever the service answers; a `harmless` one has none of the secrets.
+
+    Raises Cannot without an answer, or with that of a proxy which does not reach the service.
+    """
     headers = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
-    own = {name.lower() for name in settings.headers}
-    if settings.bearer_token is None and settings.username is None and "authorization" not in own:
-        headers["Authorization"] = f"Bearer {marker.token}"
+    params = {"marker": marker.id}
+    if not harmless:
+        params |= {"password": marker.password, "card": marker.card}
+        own = {name.lower() for name in settings.headers}
+        if settings.bearer_token is None and settings.username is None and "authorization" not in own:
+            headers["Authorization"] = f"Bearer {marker.token}"
     http = Http(settings)
     try:
-        params = {"marker": marker.id, "password": marker.password, "card": marker.card}
-        await http.get(params=params, headers=headers, expect=None)
+        reply = await http.get(params=params, headers=headers, expect=None)
     finally:
         await http.close()
+    if reply.status in _OF_PROXIES:
+        raise Cannot(f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.")
 
 
 async def _push(marker: Marker, settings: Push, now_ns: int) -> None:

@@ -63,7 +63,7 @@ class Limits(Options):
 class Seen:
     """What Prometheus has of a source. `found` has the name of each wanted metric that exists, by what was wanted.
 
-    `growth` is that of all counters within the window; None where it was not asked for. `age` is the oldest of the newest samples'.
+    `ages` are those of the newest samples, in seconds. `growth` is that of all counters within the window, None without any.
     """
 
     found: Mapping[str, str]
@@ -73,6 +73,8 @@ class Seen:
     healthy: bool | None = None
     growth: float | None = None
     traffic: bool | None = None
+    marked: bool = False
+    """Whether a marker was sent, which had to be counted."""
 
 
 Counted = tuple[datetime, Mapping[str, float]]
@@ -224,6 +226,8 @@ def _counting(source: Source, seen: Seen, limits: Limits) -> Result:
         grown = f"grew by {seen.growth:.0f} within {window}"
         return ok(f"{source.name}: {told} is {age:.0f} s old and {grown}.", sample_age_seconds=age)
     still = f"{told} of {source.name} did not grow within {window}"
+    if seen.marked:
+        return failed(f"{still}, nor by a marker request that was answered.", sample_age_seconds=age)
     if seen.traffic is None:
         return unknown(
             f"{still}; whether there was anything to count was not seen, as option traffic is not set.",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from collectors.clients.prometheus import Prometheus
+from collectors.judgements.marker import Marker, request
 from collectors.judgements.parts import verdict
-from collectors.judgements.series import Limits, Looks, Names, Source, judge_series, look_at
+from collectors.judgements.series import Counted, Limits, Looks, Names, Seen, Source, judge_series, look_at
 from exporter.collector import (
     INFO,
     WARNING,
@@ -24,7 +28,10 @@ from exporter.collector import (
     item,
     unknown,
 )
+from exporter.http import HttpSettings
+from exporter.options import Duration
 
+_POLL_SECONDS = 1.0
 _HTTP = (
     "http_requests_total|http_request_duration_seconds_count|http_server_request_duration_seconds_count"
     "|http_server_requests_seconds_count|http_request_duration_seconds|http_server_request_duration_seconds"
@@ -40,6 +47,11 @@ class HttpService(Source):
     """A service that answers HTTP requests."""
 
     counters: tuple[Names, ...] = Field((_HTTP,), description="Counters or histograms of requests, with their status.")
+    marker: HttpSettings | None = Field(
+        None,
+        description="Address of the service that answers and counts a GET: one is sent while its counters stand still, and must be "
+        "counted within `marker_wait`. Nothing is sent where it is not set.",
+    )
 
 
 class Database(Source):
@@ -88,11 +100,25 @@ class BusinessMetrics(Source):
 class MetricsCollectionSettings(SectionSettings, Limits):
     """Options of the section."""
 
+    timeout: Duration = Field(
+        timedelta(minutes=2), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
+    marker_wait: Duration = Field(
+        timedelta(seconds=90),
+        gt=timedelta(0),
+        description="How long Prometheus may take until it has counted a marker.",
+    )
     services: tuple[HttpService, ...] = Field((), description="Services whose requests are counted.")
     databases: tuple[Database, ...] = Field((), description="Databases whose queries are counted.")
     caches: tuple[Cache, ...] = Field((), description="Caches whose hits and misses are counted.")
     queues: tuple[Queue, ...] = Field((), description="Queues whose depth and processing are measured.")
     business_metrics: tuple[BusinessMetrics, ...] = Field((), description="What the product does.")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        if self.marker_wait >= self.timeout:
+            raise ValueError("expected `marker_wait` to be less than `timeout`")
+        return self
 
 
 class MetricsCollection(Collector[MetricsCollectionSettings, NoTarget]):
@@ -108,13 +134,13 @@ Reading from Prometheus, or what speaks its HTTP API:
         """The verdict on all sources of one kind. Raises Cannot when none is configured."""
         if not sources:
             raise Cannot(f"Option {option} is empty, so no metrics were looked for.")
-        prometheus, limits, now = self.client(Prometheus), self.settings, self.context.now()
+        self.client(Prometheus)
         looks: Looks = self.context.memory.setdefault(option, {})
 
         async def one(source: Source) -> Result:
             try:
-                seen = await look_at(prometheus, source, limits, looks.setdefault(source.name, deque()), now)
-                return judge_series(source, seen, limits, responses=responses)
+                seen = await self._look(source, looks.setdefault(source.name, deque()))
+                return judge_series(source, seen, self.settings, responses=responses)
             except Cannot as why:
                 return unknown(str(why))
 
@@ -126,14 +152,28 @@ Reading from Prometheus, or what speaks its HTTP API:
         good = Result(Status.OK, f"Prometheus has them. {some}{more}", measured)
         return verdict([result for result in results if not result.status.is_ok], good)
 
+    async def _look(self, source: Source, looks: deque[Counted]) -> Seen:
+        """What Prometheus has of a source; where its counters stand still and there is a way, after a marker was sent to it."""
+        look = partial(look_at, self.client(Prometheus), source, self.settings, looks)
+        seen = await look(self.context.now())
+        if seen.growth != 0 or not isinstance(source, HttpService) or source.marker is None:
+            return seen
+        await request(Marker(), source.marker, harmless=True)
+        end = time.monotonic() + self.settings.marker_wait.total_seconds()
+        while not seen.growth and time.monotonic() < end:
+            await asyncio.sleep(_POLL_SECONDS)
+            seen = await look(self.context.now())
+        seen.marked = True
+        return seen
+
     @item("HTTP request/response metrics", severity=WARNING, needs=("clients.prometheus", "option services"))
     async def http_metrics(self) -> Result:
         """Without request counters nobody can tell how much fails, how slow it is, or that nothing arrives any more.
 
         Of each of `services`, a counter or histogram of requests (classic or native) is in Prometheus, its newest sample is
         not older than `max_sample_age`, it has a status in one of `status_labels` (503, or 5xx where the library groups
-        them), and it grew within `window`. In quiet times `traffic` tells whether it had to: without it a counter that stands
-        still is `unknown`.
+        them), and it grew within `window`. In quiet times `traffic` tells whether it had to, or `marker` makes it: without them a
+        counter that stands still is `unknown`.
 
         To mend it, add the instrumentation of the framework, and see Prometheus's targets page for what is not scraped.
         """

@@ -174,6 +174,14 @@ async def test_a_silent_service_that_cannot_be_asked_is_unknown(loki: Server, ap
     assert "and no marker could be sent. GET http://127.0.0.1:" in result.summary
 
 
+async def test_a_silent_service_behind_a_proxy_that_does_not_reach_it_is_unknown(loki: Server, app: str) -> None:
+    async with answering(b"bad gateway", 502) as (url, _):
+        quiet = service(app, marker={"request": {"url": url}})
+        seen = await look(loki.url, "services_logging_to_loki", services=[quiet])
+    assert seen["services_logging_to_loki"].status is Status.UNKNOWN
+    assert "answered 502, as a proxy does that does not reach the service" in seen["services_logging_to_loki"].summary
+
+
 @pytest.mark.verifies("logging.services_logging_to_loki", "unknown")
 @pytest.mark.verifies("logging.log_levels_appropriate", "unknown")
 @pytest.mark.verifies("logging.structured_logging_enabled", "unknown")

@@ -7,9 +7,10 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from collectors.monitoring_and_observability.metrics_collection import MetricsCo
 from exporter.collector import Result, Status
 from exporter.threads import Threads
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
-from tests.servers.faults import answering
+from tests.servers.faults import Address, answering, half_reply, hanging_up, mute
 from tests.servers.postgresql import Postgres, postgresql_15
 from tests.servers.process import LOOPBACK, scratch, unprivileged
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
@@ -116,6 +117,8 @@ class Scene:
 
     release: str
     prometheus: Prometheus
+    idle: Exposition
+    quiet: Shop
     page: Exposition
     other_page: Exposition
     postgres_counter: str
@@ -126,8 +129,10 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     release: str = request.param
     folder = tmp_path_factory.mktemp("scene")
     with ExitStack() as stack:
-        shop = Shop()
+        shop, quiet = Shop(), Shop()
         stack.enter_context(shop.serving())
+        stack.enter_context(quiet.serving())
+        quiet.order()
         stack.enter_context(always(lambda _: shop.order()))
         grouped, queue, page, other_page = (
             stack.enter_context(Exposition(text)) for text in (GROUPED % 1, QUEUE % 1, "", "")
@@ -160,6 +165,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                     ),
                     scrape("grouped", grouped.port),
                     scrape("idle", idle.port),
+                    scrape("quiet", quiet.port),
                     scrape("queue", queue.port),
                     scrape("pages", page.port, other_page.port),
                     scrape("redis", redis_metrics.port),
@@ -180,16 +186,20 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ):
             prometheus.wait_for(f"sum(increase({moving}[15m])) > 0", 60)
         prometheus.wait_for("count(http_requests_total{job='idle'}) == 2")
-        yield Scene(release, prometheus, page, other_page, counter)
+        yield Scene(release, prometheus, idle, quiet, page, other_page, counter)
 
 
 def _only(name: str) -> dict[str, Any]:
     return {"source_labels": ["__name__"], "regex": f"{name}.*|up", "action": "keep"}
 
 
-async def look(url: str, item: str, *, memory: dict[str, Any] | None = None, **options: Any) -> Result:
-    client = Client(PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"})), Threads())
-    settings = MetricsCollectionSettings.model_validate_json(json.dumps({"timeout": "60s"} | options))
+async def look(
+    url: str, item: str, *, memory: dict[str, Any] | None = None, patience: str = "20s", **options: Any
+) -> Result:
+    client = Client(PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": patience})), Threads())
+    settings = MetricsCollectionSettings.model_validate_json(
+        json.dumps({"timeout": "60s", "marker_wait": "40s"} | options)
+    )
     try:
         seen = await verify(MetricsCollection, settings, items=(item,), clients={"prometheus": client}, memory=memory)
     finally:
@@ -265,6 +275,32 @@ async def test_traffic_that_cannot_be_seen_is_unknown(scene: Scene, traffic: str
     result = await look(scene.prometheus.url, "http_metrics", services=[source("idle", traffic=traffic)])
     assert result.status is Status.UNKNOWN
     assert told in result.summary
+
+
+async def test_a_marker_is_counted_by_a_quiet_service(scene: Scene, no_leftovers: None) -> None:
+    marker = {"url": f"http://{LOOPBACK}:{scene.quiet.port}/order"}
+    result = await look(scene.prometheus.url, "http_metrics", services=[source("quiet", marker=marker)])
+    assert result.status is Status.OK
+    assert re.search(r"quiet: http_requests_total is \d+ s old and grew by \d+ within 15m", result.summary)
+
+
+async def test_a_service_that_does_not_count_a_marker_is_told(scene: Scene) -> None:
+    service = source("idle", marker={"url": f"http://{LOOPBACK}:{scene.idle.port}"})
+    result = await look(scene.prometheus.url, "http_metrics", services=[service], marker_wait="3s")
+    assert result.status is Status.FAILED
+    assert result.summary == (
+        "http_requests_total of idle did not grow within 15m, nor by a marker request that was answered."
+    )
+
+
+async def test_a_marker_that_does_not_reach_the_service_proves_nothing(scene: Scene) -> None:
+    async with answering(b"bad gateway", 502) as (url, requests):
+        service = source("idle", marker={"url": url})
+        result = await look(scene.prometheus.url, "http_metrics", services=[service])
+    assert result.status is Status.UNKNOWN
+    assert "answered 502, as a proxy does that does not reach the service" in result.summary
+    assert re.match(rb"GET /\?marker=checklist-marker-[0-9a-f]{24} ", requests[0])
+    assert b"fake-" not in requests[0]
 
 
 async def test_a_series_that_begins_between_two_looks_has_grown(scene: Scene) -> None:
@@ -351,6 +387,18 @@ async def test_without_an_answer_of_prometheus_nothing_is_known(no_leftovers: No
             assert "with an HTML page, where JSON was expected" in result.summary
             (name,) = option
             assert (await look(url, item)).summary == f"Option {name} is empty, so no metrics were looked for."
+
+
+@pytest.mark.parametrize("fault", [mute, hanging_up, partial(half_reply, b"HTTP/1.1 200 OK\r\n")])
+async def test_a_faulty_prometheus_is_unknown_in_time(
+    fault: Callable[[], AbstractAsyncContextManager[Address]], no_leftovers: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fault() as (host, port):
+        services = [source(f"s{number}") for number in range(20)]
+        result = await look(f"http://{host}:{port}", "http_metrics", patience="100ms", services=services)
+    assert result.status is Status.UNKNOWN
+    assert result.summary.startswith(f"GET http://{host}:{port}/api/v1/query ")
+    assert not caplog.records
 
 
 async def test_a_prometheus_that_has_scraped_nothing_proves_nothing(tmp_path: Path) -> None:
@@ -488,6 +536,7 @@ async def test_many_sources_are_told_in_few_words(scene: Scene) -> None:
         ({"services": [{"name": "a", "selector": "up"}]}, "should match pattern"),
         ({"services": [source("a", counters=["a b"])]}, "should match pattern"),
         ({"business_metrics": [source("a")]}, "expected `counters` or `gauges`"),
+        ({"marker_wait": "2m"}, "expected `marker_wait` to be less than `timeout`"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], told: str) -> None:
