@@ -121,13 +121,13 @@ SCENARIOS: dict[str, Scenario] = {
     "the switch is always on": Scenario([], "ChecklistDeadMansSwitch", {0: [SWITCH], 60: [SWITCH]}),
     # The exporter
     "the exporter goes down and comes back": Scenario(
-        [series("up", steps((1, 10), (0, 10), (1, 30)))],
+        [series("up", steps((1, 10), (0, 20), (1, 30)))],
         "ChecklistExporterDown",
-        {9: [], 14: [], 16: [down()], 19: [down()], 27: []},
+        {9: [], 19: [], 21: [down()], 29: [down()], 37: []},
     ),
-    "there is no exporter at all": Scenario([], "ChecklistExporterDown", {4: [], 5: [down()]}),
+    "there is no exporter at all": Scenario([], "ChecklistExporterDown", {9: [], 10: [down()]}),
     "the exporter vanishes from discovery": Scenario(
-        [series("up", "1+0x9 stale _x30")], "ChecklistExporterDown", {14: [], 16: [down()]}
+        [series("up", "1+0x9 stale _x30")], "ChecklistExporterDown", {19: [], 21: [down()]}
     ),
     "one of two replicas is enough": Scenario(
         [series("up", steps((1, 10), (0, 50)), POD_0), series("up", steps((1, 60)), POD_1)],
@@ -143,9 +143,9 @@ SCENARIOS: dict[str, Scenario] = {
         [series("up", steps((1, 10), (0, 3), (1, 30)))], "ChecklistExporterDown", {13: [], 20: []}
     ),
     "the scheduler stalls and goes on": Scenario(
-        [series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x10 1260+60x20")],
+        [series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x20 1860+60x20")],
         "ChecklistSchedulerStalled",
-        {10: [], 14: [], 17: [stalled("7m 0s")], 25: []},
+        {10: [], 22: [], 25: [stalled("15m 0s")], 36: []},
     ),
     "the scheduler of one replica is enough": Scenario(
         [
@@ -189,7 +189,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a reload fails and is mended": Scenario(
         [series("checklist_exporter_config_last_reload_successful", steps((1, 10), (0, 20), (1, 20)))],
         "ChecklistConfigReloadFailed",
-        {9: [], 14: [], 15: [RELOAD], 30: []},
+        {9: [], 19: [], 20: [RELOAD], 30: []},
     ),
     "history cannot be written and can again": Scenario(
         [series("checklist_exporter_history_ok", steps((1, 10), (0, 30), (1, 20)))],
@@ -200,7 +200,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a line regresses and is mended": Scenario(
         [exporter(70), OK_THEN_FAILED],
         "ChecklistItemRegressed",
-        {9: [], 14: [], 15: [regressed(10)], 29: [regressed(10)], 38: [regressed(10)], 41: []},
+        {9: [], 19: [], 20: [regressed(10)], 29: [regressed(10)], 38: [regressed(10)], 41: []},
     ),
     "a line that is close to its limit is true": Scenario(
         [exporter(60), line(("ok", 10), ("warning", 50))], "ChecklistItemRegressed", {30: []}
@@ -241,7 +241,7 @@ SCENARIOS: dict[str, Scenario] = {
     "a waived line is no regression, until the waiver ends": Scenario(
         [exporter(60), line(("ok", 10), ("waived", 20), ("failed", 30))],
         "ChecklistItemRegressed",
-        {29: [], 36: [regressed(10)]},
+        {39: [], 45: [regressed(10)]},
     ),
     "a restart that keeps its state is no regression": Scenario(
         [
@@ -292,7 +292,7 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_target_ok", steps((1, 10), (0, 20), (1, 40)), **NAMES, target="cache"),
         ],
         "ChecklistSectionUnseen",
-        {9: [], 14: [], 15: [unseen(3, "critical", " on cache")], 41: []},
+        {9: [], 19: [], 20: [unseen(3, "critical", " on cache")], 41: []},
     ),
     "lines of an unreachable section are not told one by one": Scenario(
         [exporter(60), several(("ok", 10), ("unknown", 50))], "ChecklistItemRegressed", {16: [], 59: []}
@@ -336,6 +336,21 @@ SCENARIOS: dict[str, Scenario] = {
         ],
         "ChecklistItemsNotEvaluated",
         {DAY - 1: []},
+    ),
+    "a line that has not been verified yet": Scenario(
+        [
+            exporter(90),
+            series("checklist_item_last_run_timestamp_seconds", steps((0, 90)), **NAMES),
+            series("checklist_item_status_since_timestamp_seconds", steps((600, 90)), **NAMES),
+            series("checklist_item_interval_seconds", steps((300, 90)), **NAMES),
+        ],
+        "ChecklistItemsNotEvaluated",
+        {39: [], 41: [not_evaluated(1)]},
+    ),
+    "a line that nothing verifies": Scenario(
+        [exporter(90), series("checklist_item_status_since_timestamp_seconds", steps((60, 90)), **NAMES)],
+        "ChecklistItemsNotEvaluated",
+        {89: []},
     ),
     "one replica of two verifies": Scenario(
         [
@@ -383,7 +398,7 @@ SCENARIOS: dict[str, Scenario] = {
         },
     ),
     "one regression is no flapping": Scenario(
-        [exporter(70), OK_THEN_FAILED], "ChecklistItemFlapping", {15: [], 40: []}
+        [exporter(70), OK_THEN_FAILED], "ChecklistItemFlapping", {20: [], 40: []}
     ),
     # The backlog
     "lines that were never true": Scenario(
@@ -465,7 +480,7 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_evidence_expiry_timestamp_seconds", steps((1800, 60), (86400, 60)), **NAMES),
         ],
         "ChecklistEvidenceExpired",
-        {29: [], 34: [], 35: [evidence("ended 5m 0s ago, so the line is not true.")], 60: []},
+        {29: [], 39: [], 40: [evidence("ended 10m 0s ago, so the line is not true.")], 60: []},
     ),
     "evidence that ended is told once": Scenario(
         [
@@ -514,11 +529,11 @@ SCENARIOS: dict[str, Scenario] = {
         ],
         "ChecklistWaiverExpired",
         {
-            34: [],
-            35: [
+            39: [],
+            40: [
                 of_item(
                     "warning",
-                    "The waiver of redis/pods_healthy ended 5m 0s ago. The line counts as what it is, and the exporter does "
+                    "The waiver of redis/pods_healthy ended 10m 0s ago. The line counts as what it is, and the exporter does "
                     "not start again with this configuration.",
                 )
             ],

@@ -1,0 +1,217 @@
+"""From a real Redis that breaks to the people who are told: exporter, Prometheus, Alertmanager, and back when it is mended."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from alerts import rules
+from tests.alerts.receivers import Received, configuration, receiving
+from tests.servers import redis
+from tests.servers.alertmanager import Alertmanager
+from tests.servers.checklist import JOB, Checklist
+from tests.servers.process import Server, scratch, wait_until
+from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+
+Json = dict[str, Any]
+
+SHORTER = 30
+"""What takes ten minutes takes twenty seconds here."""
+LINE = ("redis", "persistence_configured")
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def shortened() -> list[Json]:
+    """The rules that ship, with all that they wait for so many times shorter."""
+    groups: list[Json] = deepcopy(rules()["groups"])
+    for group in groups:
+        group["interval"] = "1s"
+        for rule in group["rules"]:
+            for key in rule.keys() & {"for", "keep_firing_for"}:
+                amount, unit = int(rule[key][:-1]), rule[key][-1]
+                rule[key] = f"{1000 * amount * SECONDS[unit] // SHORTER}ms"
+    return groups
+
+
+@dataclass
+class Chain:
+    """All parts, and who is told at its end."""
+
+    redis: redis.Node
+    exporter: Checklist
+    prometheus: Prometheus
+    alertmanager: Alertmanager
+    received: Received
+
+    def told(self, alert: str) -> list[Json]:
+        """The notifications to the webhook in which an alert is, in the order of arrival."""
+        return [
+            document
+            for document in self.received.at("/webhook")
+            if any(one["labels"]["alertname"] == alert for one in document["alerts"])
+        ]
+
+    def firing(self, alert: str) -> list[Json]:
+        """An alert as Prometheus has it."""
+        return self.prometheus.query(f'ALERTS{{alertname="{alert}", alertstate="firing", section="redis"}}')
+
+    def calm(self) -> bool:
+        """Whether nothing about Redis is told, and all of its lines that can be true are."""
+        quiet = not self.prometheus.query('ALERTS{section="redis", severity!="info"}')
+        held = [one for one in self.alertmanager.alerts() if one["labels"].get("section") == "redis"]
+        return (
+            quiet
+            and all(one["labels"]["severity"] == "info" for one in held)
+            and self.line()["status"] in ("ok", "warning")
+        )
+
+    def line(self) -> Json:
+        """The line that is broken, as the exporter tells it."""
+        return self.exporter.item(*LINE)
+
+    def flush(self) -> None:
+        """Wait until Alertmanager has told somebody of something new: whatever it held before it has told by then."""
+        marker = f"marker-{time.monotonic_ns()}"
+        self.alertmanager.alert(alertname="Marker", severity="warning", section=marker)
+        wait_until(lambda: marker in json.dumps(self.received.at("/webhook")), "a marker to pass", 60)
+
+
+@pytest.fixture(scope="module", params=[OLD, NEW], ids=["prometheus-2", "prometheus-3"])
+def chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
+    """Everything, calm; the old Prometheus with the old Alertmanager, the new with the new."""
+    with ExitStack() as started:
+        folder = started.enter_context(scratch("chain"))
+        for name in ("exporter", "prometheus", "alertmanager"):
+            (folder / name).mkdir()
+        node = started.enter_context(redis.Node(folder, *redis.HEALTHY))
+        section: Json = {"every": "1s", "stale_after": "5m", "team": "storage", "objective": 0}
+        section |= {"data_volume": str(folder)}  # which a throw-away folder is not otherwise
+        targets = [{"name": "cache", "nodes": [node.address]}]
+        exporter = started.enter_context(
+            Checklist(folder / "exporter", {"sections": {"redis": {**section, "targets": targets}}})
+        )
+        received = started.enter_context(receiving())
+        shipped = configuration(folder / "alertmanager", received, group_wait="1s", group_interval="1s")
+        (slack,) = [one for one in shipped["receivers"] if one["name"] == "slack"]
+        slack["webhook_configs"] = [{"url": f"http://127.0.0.1:{received.port}/webhook"}]
+        alertmanager = started.enter_context(Alertmanager(folder / "alertmanager", shipped, release=request.param))
+        prometheus = started.enter_context(
+            Prometheus(
+                folder / "prometheus",
+                release=request.param,
+                scrapes=[scrape(JOB, exporter.port)],
+                rules=shortened(),
+                alertmanagers=[alertmanager.port],
+                flags=["--rules.alert.for-grace-period=20s", "--rules.alert.resend-delay=5s"],
+            )
+        )
+        chain = Chain(node, exporter, prometheus, alertmanager, received)
+        wait_until(chain.calm, "the chain to be calm", 60)
+        prometheus.wait_for(f'section_item:checklist_item_ok:min{{item="{LINE[1]}"}} == 1')
+        yield chain
+
+
+def restart(part: Server) -> None:
+    part.stop()
+    part.start()
+
+
+def test_a_line_that_regresses_is_told_once_and_resolves_whatever_restarts_in_between(chain: Chain) -> None:
+    wait_until(chain.calm, "the chain to be calm", 120)
+    before = len(chain.told("ChecklistItemRegressed")), len(chain.received.mails), len(chain.received.slack)
+    chain.redis.command("CONFIG", "SET", "appendonly", "no")
+    wait_until(lambda: chain.line()["status"] == "failed", "the exporter to see it")
+    wait_until(lambda: len(chain.told("ChecklistItemRegressed")) > before[0], "the webhook to be told", 90)
+
+    (notification,) = chain.told("ChecklistItemRegressed")[before[0] :]
+    (alert,) = notification["alerts"]
+    assert (notification["status"], alert["labels"]["section"], alert["labels"]["item"]) == ("firing", *LINE)
+    assert alert["labels"]["team"] == "storage"
+    title = chain.line()["line"]
+    sentence = alert["annotations"]["description"]
+    assert sentence.startswith(f"“{title}” ({'/'.join(LINE)}) is failed on cache; it was last seen to be true on ")
+    page = alert["annotations"]["page"]
+    assert page == f"{chain.exporter.url}/items/{'/'.join(LINE)}"
+    with urlopen(page, timeout=10) as reply:
+        assert chain.line()["summary"] in reply.read().decode(), "what was seen is where the link leads"
+    assert re.search(r"/ChecklistItemRegressed\.md$", alert["annotations"]["runbook_url"])
+
+    wait_until(lambda: len(chain.received.mails) > before[1], "the mail")
+    wait_until(lambda: len(chain.received.slack) > before[2], "the Slack message")
+    mail, message = chain.received.mails[before[1]], chain.received.slack[before[2]]
+    assert "redis: A line of the production checklist was true and is no longer." in mail["Subject"]
+    body = mail.get_body(("plain",))
+    assert body
+    for told in (body.get_content(), message["text"]):
+        assert sentence in " ".join(told.split()) or sentence in told
+        assert page in told
+    assert message["title_link"] == page
+    assert mail["To"] == "oncall@example.com"
+
+    for part in (chain.prometheus, chain.exporter, chain.alertmanager):
+        restart(part)
+        wait_until(lambda: chain.firing("ChecklistItemRegressed"), f"{part.name} to go on", 90)
+        wait_until(
+            lambda: any(one["labels"].get("item") == LINE[1] for one in chain.alertmanager.alerts()),
+            f"Alertmanager to know it after the restart of {part.name}",
+            60,
+        )
+        chain.flush()
+        assert len(chain.told("ChecklistItemRegressed")) == before[0] + 1, f"told again after a restart of {part.name}"
+
+    chain.redis.command("CONFIG", "SET", "appendonly", "yes")
+    wait_until(lambda: len(chain.told("ChecklistItemRegressed")) > before[0] + 1, "the end to be told", 120)
+    chain.flush()
+    _, end = chain.told("ChecklistItemRegressed")[before[0] :]
+    assert (end["status"], end["alerts"][0]["status"]) == ("resolved", "resolved")
+    assert [mail["Subject"][:10] for mail in chain.received.mails[before[1] :] if "redis" in mail["Subject"]] == [
+        "[FIRING: 1",
+        "[RESOLVED]",
+    ]
+
+
+def test_a_server_that_dies_is_one_alert_for_its_section(chain: Chain) -> None:
+    wait_until(chain.calm, "the chain to be calm", 120)
+    before = len(chain.received.at("/webhook")), len(chain.received.at("/v2/enqueue"))
+    chain.redis.stop()
+    wait_until(lambda: chain.told("ChecklistSectionUnseen"), "the webhook to be told", 90)
+    chain.flush()
+    about = [d for d in chain.received.at("/webhook")[before[0] :] if d["commonLabels"].get("section") == "redis"]
+    # What was over before is told once more beside what is new: Prometheus keeps sending it for a quarter of an hour.
+    firing = [[one for one in notification["alerts"] if one["status"] == "firing"] for notification in about]
+    assert [[one["labels"]["alertname"] for one in alerts] for alerts in firing] == [["ChecklistSectionUnseen"]]
+    ((alert,),) = firing
+    assert re.fullmatch(
+        r"\d+ lines of redis that were true cannot be seen on cache: what is looked at is unreachable, or refuses the exporter\. "
+        r"They may be true or not\.",
+        alert["annotations"]["description"],
+    )
+    assert alert["annotations"]["page"] == f"{chain.exporter.url}/?section=redis#lines"
+    wait_until(lambda: len(chain.received.at("/v2/enqueue")) > before[1], "the page")
+    page = chain.received.at("/v2/enqueue")[before[1]]
+    assert (page["event_action"], page["payload"]["severity"], page["payload"]["group"]) == (
+        "trigger",
+        "critical",
+        "redis",
+    )
+    assert alert["annotations"]["description"] in page["payload"]["custom_details"]["text"]
+
+    chain.redis.start()
+    wait_until(lambda: chain.told("ChecklistSectionUnseen")[-1]["status"] == "resolved", "the end to be told", 120)
+    wait_until(lambda: chain.received.at("/v2/enqueue")[-1]["event_action"] == "resolve", "the page's end", 60)
+    assert len(chain.received.at("/v2/enqueue")) == before[1] + 2
+
+
+def test_the_switch_is_told_all_the_time(chain: Chain) -> None:
+    wait_until(lambda: chain.received.at("/dead-mans-switch"), "the switch", 60)
+    (alert,) = chain.received.at("/dead-mans-switch")[0]["alerts"]
+    assert (alert["labels"]["alertname"], alert["status"]) == ("ChecklistDeadMansSwitch", "firing")
