@@ -194,6 +194,7 @@ def _client() -> type[Nats]:
 
 async def _connect(client: Nats, connection: Connection, login: Login, **callbacks: Any) -> None:
     from nats import errors
+    from nkeys import NkeysError
 
     timeout = login.timeout.total_seconds()
     try:
@@ -212,6 +213,8 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
     except TimeoutError:
         limit = format_duration(login.timeout)
         raise Cannot(f"NATS {connection.address} did not answer within {limit}.") from None
+    except NkeysError as error:
+        raise Cannot(f"NATS {connection.address} cannot be used: the key is none ({_told(error)}).") from None
     except (AttributeError, TypeError):  # what nats-py makes of a first line that is no object
         raise Cannot(f"NATS {connection.address} cannot be used: its reply does not follow the protocol.") from None
     except (errors.Error, OSError, ValueError, LookupError, EOFError) as error:
@@ -224,7 +227,7 @@ async def _close(client: Nats) -> None:
     for name in ("_io_writer", "_bare_io_writer"):
         if (writer := getattr(client._transport, name, None)) is not None:
             writer.transport.abort()
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, AssertionError):  # nats-py asserts that it had begun to connect
         async with asyncio.timeout(1):
             await client.close()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -106,6 +108,10 @@ async def test_a_healthy_cluster_is_ok(three: list[Nats], no_leftovers: None) ->
 
     await eventually(all_ok, what="the cluster is ok")
     seen = await look(*three, streams=["orders"])
+    # Routes are pooled, and followers hold their healthy fellows for not current.
+    assert all(node.monitor("routez")["num_routes"] >= 2 for node in three)
+    groups = [node.monitor("jsz")["meta_cluster"] for node in three if node is not leading(three)]
+    assert not all(group.get("replicas") and all(other["current"] for other in group["replicas"]) for group in groups)
     assert seen["pods_healthy"].summary.startswith("All 3 NATS servers answer and see each other")
     assert seen["pods_healthy"].measurements["servers_answering"] == 3
     assert seen["message_replication_configured"].summary.startswith("JetStream's servers agree on their leader.")
@@ -123,8 +129,9 @@ async def test_one_server_may_be_all_there_is(node: Nats) -> None:
 
 @pytest.mark.verifies("nats.pods_healthy", "failed")
 @pytest.mark.verifies("nats.message_replication_configured", "failed")
-async def test_a_dead_peer_is_noticed_though_health_is_200(tmp_path: Path) -> None:
-    with cluster(tmp_path) as nodes:
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_dead_peer_is_noticed_though_health_is_200(tmp_path: Path, release: str) -> None:
+    with cluster(tmp_path, release=release) as nodes:
         leader = leading(nodes)
         await add(leader, "orders", num_replicas=3)
         dead = next(node for node in nodes if node is not leader)
@@ -143,22 +150,50 @@ async def test_a_dead_peer_is_noticed_though_health_is_200(tmp_path: Path) -> No
         assert seen["jetstream_persistence_enabled"].status is Status.UNKNOWN
 
 
-async def test_without_quorum_nothing_is_ok(tmp_path: Path) -> None:
-    with cluster(tmp_path) as nodes:
+@pytest.mark.parametrize("release", [NEW, OLD])
+@pytest.mark.parametrize("part", ["leader", "follower"])
+async def test_without_quorum_nothing_is_ok(tmp_path: Path, release: str, part: str) -> None:
+    with cluster(tmp_path, release=release) as nodes:
         leader = leading(nodes)
         await add(leader, "orders", num_replicas=3)
-        survivor = next(node for node in nodes if node is not leader)
-        for node in nodes:
-            if node is not survivor:
-                node.kill()
+        survivor = leader if part == "leader" else next(node for node in nodes if node is not leader)
+        dead = [node for node in nodes if node is not survivor]
+        for node in dead:
+            node.kill()
 
-        async def failed() -> bool:
-            result = await see("message_replication_configured", survivor, *(n for n in nodes if n is not survivor))
-            return result.status is Status.FAILED
+        async def both_failed() -> bool:
+            seen = await look(survivor, *dead)
+            return seen["pods_healthy"].status is seen["message_replication_configured"].status is Status.FAILED
 
-        await eventually(failed, what="the lost quorum is noticed", deadline=40)
-        result = await see("message_replication_configured", survivor)
-        assert result.status is not Status.OK
+        await eventually(both_failed, what="the lost quorum is noticed", deadline=60)
+        # What a simple check asks for: JetStream is enabled, and who led it still calls itself leader, and healthy.
+        assert survivor.monitor("healthz?js-enabled-only=true")["status"] == "ok"
+        if (part, release) == ("leader", NEW):
+            assert survivor.monitor("healthz")["status"] == "ok"
+            assert survivor.monitor("jsz")["meta_cluster"]["leader"] == survivor.name
+        seen = await look(survivor, *dead)
+        assert f"NATS server {survivor.name} has routes to no peer (wanted 2)." in seen["pods_healthy"].summary
+        assert (await see("message_replication_configured", survivor)).status is not Status.OK
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_stream_with_one_copy_acknowledges_without_quorum_and_is_told(tmp_path: Path, release: str) -> None:
+    with cluster(tmp_path, release=release) as nodes:
+        await add(nodes[0], "single", num_replicas=1)
+        async with client(nodes[0]) as jetstream:
+            home = (await jetstream.stream_info("single")).cluster.leader
+        survivor = next(node for node in nodes if node.name == home)
+        dead = [node for node in nodes if node is not survivor]
+        for node in dead:
+            node.kill()
+
+        async def both() -> bool:
+            async with client(survivor) as jetstream:
+                acknowledged = (await jetstream.publish("single.a", b"", timeout=5)).seq
+            result = await see("message_replication_configured", survivor, *dead)
+            return acknowledged > 0 and result.status is Status.FAILED
+
+        await eventually(both, what="it acknowledges, and that is no reason to call it replicated", deadline=60)
 
 
 async def test_a_stream_with_one_copy_is_told_although_it_acknowledges(three: list[Nats]) -> None:
@@ -371,17 +406,83 @@ async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, re
         assert "Authorization Violation" in wrong["pods_healthy"].summary
 
 
-async def test_a_token_and_an_nkey_are_taken(tmp_path: Path) -> None:
-    with Nats(tmp_path, authorization={"token": CANARY}) as node:
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_token_and_an_nkey_are_taken(tmp_path: Path, release: str) -> None:
+    with Nats(tmp_path, release=release, authorization={"token": CANARY}) as node:
         assert (await see("pods_healthy", node, token=CANARY)).status is Status.OK
+        wrong = await see("pods_healthy", node, token=f"{CANARY}-wrong")
+        assert (wrong.status, "Authorization Violation" in wrong.summary) == (Status.UNKNOWN, True)
         assert (await see("pods_healthy", node)).status is Status.UNKNOWN
-    seed = nkeys.encode_seed(b"checklist-exporter-nkey-for-test"[:32], nkeys.PREFIX_BYTE_USER)
-    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    seed, public = key(nkeys.PREFIX_BYTE_USER)
+    other, _ = key(nkeys.PREFIX_BYTE_USER)
     folder = tmp_path / "nkey"
     folder.mkdir()
-    with Nats(folder, authorization={"users": [{"nkey": public}]}) as node:
+    with Nats(folder, release=release, authorization={"users": [{"nkey": public}]}) as node:
         assert (await see("pods_healthy", node, nkey_seed=seed.decode())).status is Status.OK
+        assert (await see("pods_healthy", node, nkey_seed=other.decode())).status is Status.UNKNOWN
         assert (await see("pods_healthy", node)).status is Status.UNKNOWN
+        none = await see("pods_healthy", node, nkey_seed=CANARY)
+        where = f"NATS {LOOPBACK}:{node.port}"
+        assert (none.status, none.summary) == (
+            Status.UNKNOWN,
+            f"{where} cannot be used: the key is none (nkeys: invalid seed).",
+        )
+
+
+def key(kind: int) -> tuple[bytes, str]:
+    """A new key of this kind: its seed, and its public part."""
+    seed: bytes = nkeys.encode_seed(os.urandom(32), kind)
+    return seed, nkeys.from_seed(bytearray(seed)).public_key.decode()
+
+
+def token(issuer: bytes, subject: str, kind: str, **claims: Any) -> str:
+    """A JSON web token as NATS has them: what `issuer` (its seed) says of `subject`."""
+    signer = nkeys.from_seed(bytearray(issuer))
+    body = {"iss": signer.public_key.decode(), "sub": subject, "name": kind, "iat": 1_700_000_000, "jti": subject}
+    parts = [{"typ": "JWT", "alg": "ed25519-nkey"}, body | {"nats": {"type": kind, "version": 2} | claims}]
+    told = ".".join(_base64(json.dumps(part).encode()) for part in parts)
+    return f"{told}.{_base64(signer.sign(told.encode()))}"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_credentials_file_is_taken(tmp_path: Path, release: str) -> None:
+    (operator, _), (account, app), (_, system), (user, checklist) = map(
+        key, (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER)
+    )
+    free = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf", "streams", "consumer"), -1)
+    limits = free | {"wildcards": True, "mem_storage": 1 << 20, "disk_storage": 1 << 20}
+    allowed = {"pub": {"allow": [*RIGHTS]}, "sub": {"allow": ["_INBOX_checklist.>"]}}
+    resolved = {
+        app: token(operator, app, "account", limits=limits),
+        system: token(operator, system, "account", limits=free),
+    }
+    settings: dict[str, Any] = {
+        "operator": token(operator, nkeys.from_seed(bytearray(operator)).public_key.decode(), "operator"),
+        "system_account": system,
+        "resolver": "MEMORY",
+        "resolver_preload": resolved,
+    }
+    file = tmp_path / "checklist.creds"
+    proof = token(account, checklist, "user", subs=-1, data=-1, payload=-1, **allowed)
+    file.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{proof}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.decode()}\n------END USER NKEY SEED------\n"
+    )
+    with Nats(tmp_path, release=release, **settings) as node:
+        seen = await look(node, credentials_file=str(file), min_replicas=1)
+        assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.OK)
+        assert (await see("pods_healthy", node)).status is Status.UNKNOWN
+        file.write_text(file.read_text().replace(user.decode(), key(nkeys.PREFIX_BYTE_USER)[0].decode()))
+        forged = await see("pods_healthy", node, credentials_file=str(file))
+        assert (forged.status, "Authorization Violation" in forged.summary) == (Status.UNKNOWN, True)
+        file.write_text("No credentials at all.")
+        assert (await see("pods_healthy", node, credentials_file=str(file))).status is Status.UNKNOWN
+        missing = await see("pods_healthy", node, credentials_file=str(tmp_path / "none.creds"))
+        assert (missing.status, "No such file or directory" in missing.summary) == (Status.UNKNOWN, True)
 
 
 async def test_tls_is_verified_and_shown_a_client_certificate(tmp_path: Path) -> None:

@@ -532,6 +532,40 @@ async def test_hundreds_of_runs_leave_nothing_behind(no_leftovers: None) -> None
             await look(target(f"http://{host}:{port}", node_timeout="20ms"), HEALTH)
 
 
+async def test_a_run_that_is_cancelled_leaves_nothing(no_leftovers: None, caplog: pytest.LogCaptureFixture) -> None:
+    async with faults.mute() as (host, port):
+        for _ in range(50):
+            looking = asyncio.create_task(look(target(f"http://{host}:{port}", node_timeout="30s"), HEALTH))
+            await asyncio.sleep(0.005)
+            looking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await looking
+    assert not caplog.records
+
+
+async def test_a_server_that_flaps_leaves_nothing(no_leftovers: None, caplog: pytest.LogCaptureFixture) -> None:
+    seen = set()
+    with replay("single_empty") as qdrant:
+        async with Proxy(LOOPBACK, qdrant.peers[0].port) as proxy:
+            configured = target(f"http://{LOOPBACK}:{proxy.address[1]}", node_timeout="10s")
+            for number in range(1000):
+                proxy.cut() if number % 2 else proxy.resume()
+                result = (await look(configured, HEALTH, now=qdrant.now))[HEALTH]
+                seen.add((number % 2, result.status))
+            assert proxy.accepted <= 500 * 4 + 500  # four connections at most, and nothing is tried again
+    assert seen == {(0, Status.OK), (1, Status.UNKNOWN)}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_the_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with replay("single_healthy") as qdrant:
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+        assert (await see(HEALTH, qdrant, api_key=CANARY)).status is Status.UNKNOWN
+    assert CANARY not in caplog.text
+    assert READER not in caplog.text
+
+
 async def test_tls_is_verified(tmp_path: Path) -> None:
     authority = Issued.root()
     ca, _ = authority.write(tmp_path, "ca")

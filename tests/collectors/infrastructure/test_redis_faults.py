@@ -187,6 +187,18 @@ async def test_a_server_that_flaps_leaves_nothing(
     assert not [record for record in caplog.records if record.name != "asyncio"]
 
 
+async def test_redis_py_logs_nothing_whatever_happens(start_redis: Start, caplog: pytest.LogCaptureFixture) -> None:
+    node = start_redis("--requirepass", PASSWORD, password=PASSWORD)
+    caplog.set_level(logging.DEBUG)
+    for password in (PASSWORD, f"{PASSWORD}-wrong"):
+        await look(node.address, password=password)
+    for serve in (garbage, hanging_up, mute):
+        async with serve() as (host, port):
+            await look(f"{host}:{port}", password=PASSWORD)
+    assert PASSWORD not in caplog.text
+    assert not [record for record in caplog.records if record.name.startswith("redis")]
+
+
 async def test_hundreds_of_healthy_runs_leave_no_connection(any_redis: Node, no_leftovers: None) -> None:
     for _ in range(300):
         await look(any_redis.address)
