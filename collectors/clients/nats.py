@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from collectors.clients.shared import without
 from exporter.collector import Cannot
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
@@ -160,8 +161,9 @@ def _client() -> type[Nats]:
     It reads without a limit: a server that never ends takes memory as fast as the network gives. And where the server offers no
     TLS it sends the credentials in plain text, although TLS is wanted.
     """
-    from nats import errors
-    from nats.aio.client import Client
+    with without("aiohttp"):  # for websockets; 9 MB
+        from nats import errors
+        from nats.aio.client import Client
 
     logging.getLogger("nats").setLevel(logging.CRITICAL + 1)
 

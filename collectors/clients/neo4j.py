@@ -7,7 +7,8 @@ import functools
 import importlib
 import logging
 import ssl
-from collections.abc import AsyncIterator
+import struct
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ from enum import StrEnum
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from collectors.clients.shared import without
 from exporter.collector import Cannot
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
@@ -160,10 +162,12 @@ async def connected(address: str, login: Login, *, routed: bool = False) -> Asyn
 @functools.cache
 def _library() -> ModuleType:
     """The driver's library, silent: whoever asks gets the exception."""
-    import neo4j
+    with without("numpy", "pandas", "pyarrow"):  # for vectors and data frames; numpy takes 13 MB
+        import neo4j
 
     logging.getLogger("neo4j").setLevel(logging.CRITICAL + 1)
     _limit_reading()
+    _compute_tables()
     return neo4j
 
 
@@ -185,6 +189,28 @@ def _limit_reading() -> None:
         return count
 
     kind.recv_into = recv_into
+
+
+class _Computed(dict[Any, Any]):
+    """A table whose entries are computed when they are looked up."""
+
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._compute = compute
+
+    def __missing__(self, key: Any) -> Any:
+        return self._compute(key)
+
+
+def _compute_tables() -> None:
+    """Replace the driver's largest tables, 28 MB in all: every 16-bit number packed and unpacked, and the months of 9999 years."""
+    short = struct.Struct(">H")
+    for version in ("v1", "v2"):
+        codec: Any = importlib.import_module(f"neo4j._codec.packstream.{version}")
+        codec.PACKED_UINT_16 = _Computed(short.pack)
+        codec.UNPACKED_UINT_16 = _Computed(lambda packed: short.unpack(packed)[0])
+    time: Any = importlib.import_module("neo4j.time")
+    time._DAYS_IN_MONTH = _Computed(lambda month: time._days_in_month(*month))
 
 
 async def knock(address: str, login: Login) -> Entry:

@@ -1,9 +1,11 @@
-"""What clients share: an answer that many sections need, asked once at a time and kept for a while; replies of a known shape."""
+"""What clients share: an answer that many sections need, asked once at a time and kept; replies of a known shape; lean imports."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +14,7 @@ import msgspec
 from exporter.collector import Cannot
 from exporter.http import Reply
 
-__all__ = ["SELECTOR", "Shared", "decode", "one_line"]
+__all__ = ["SELECTOR", "Shared", "decode", "one_line", "without"]
 
 T = TypeVar("T")
 
@@ -76,3 +78,15 @@ def decode(reply: Reply, kind: type[T]) -> T:
 def one_line(text: object, limit: int = 300) -> str:
     """What a server says, as the end of a sentence: one line of at most `limit` characters, without its full stop."""
     return " ".join(str(text).split()).rstrip(".")[:limit]
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """Hide modules from a library that is imported inside, and would import them too if it could: they only cost memory."""
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is what makes an import fail
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]

@@ -163,10 +163,10 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         healthz, varz, jsz, routez = await asyncio.gather(
             http.get("/healthz", expect=(200, 503)), *(http.get(path) for path in ("/varz", "/jsz", "/routez"))
         )
-        ill = None if healthz.status == 200 else str(healthz.json().get("error", "no reason given")).rstrip(".")
-        documents = [reply.json() for reply in (varz, jsz, routez)]
+        documents = [reply.json() for reply in (varz, jsz, routez, healthz)]
         if not all(isinstance(document, dict) for document in documents) or "server_id" not in documents[0]:
             raise Cannot(f"{node.monitoring.url} is no monitoring endpoint of NATS.")
+        ill = None if healthz.status == 200 else str(documents[3].get("error", "no reason given")).rstrip(".")
         return Monitor(documents[0], documents[1], documents[2], ill)
 
     @staticmethod
@@ -207,12 +207,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         size, memory = len(self.target.nodes), self.context.memory
         seen, problems = await self._seen()
         latencies = await self.latencies()
-        problems += [unknown(str(why)) for why in latencies if isinstance(why, Cannot)]
+        silent = [str(why) for why in latencies if isinstance(why, Cannot)]
+        problems += map(unknown, silent)
+        problems += judge.peers(seen, size, silent)
         looks: dict[str, tuple[str, int]] = memory.setdefault("slow_consumers", {})
         for monitor in seen:
             if monitor.ill:
                 problems.append(failed(f"NATS server {monitor.name} is not healthy: {monitor.ill}."))
-            problems += [judge.peers(monitor, size), judge.slow(monitor, looks.get(monitor.name))]
+            problems.append(judge.slow(monitor, looks.get(monitor.name)))
             looks[monitor.name] = str(monitor.varz.get("start")), int(monitor.varz.get("slow_consumers", 0))
         measured = [latency for latency in latencies if isinstance(latency, float)]
         many = f"All {size} NATS servers answer and see each other" if size > 1 else "The NATS server answers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -90,16 +90,22 @@ def verdict(problems: Iterable[Result], good: Result, most: int = 5) -> Result:
     return good
 
 
-def peers(monitor: Monitor, size: int) -> Result:
-    """Whether a server has routes to all others. `num_routes` counts pooled connections, so the servers behind them are counted."""
-    routes = monitor.routez.get("routes") or ()
-    names = {
-        route["remote_id"]: route.get("remote_name") or route["remote_id"] for route in routes if route.get("remote_id")
-    }
-    if len(names) != size - 1:
-        seen = f"{len(names)} peers ({', '.join(sorted(names.values()))})" if names else "no peer"
-        return failed(f"NATS server {monitor.name} has routes to {seen} (wanted {size - 1}).")
-    return ok(f"NATS server {monitor.name} sees all its peers.")
+def peers(monitors: Sequence[Monitor], size: int, silent: Sequence[str] = ()) -> Iterator[Result]:
+    """Whether each server has routes to all others; `silent` are the sentences that say why some could not be asked.
+
+    `num_routes` counts pooled connections, so the servers behind them are counted.
+    """
+    lacking: dict[int, list[str]] = {}
+    for monitor in monitors:
+        known = {route.get("remote_id") for route in monitor.routez.get("routes") or ()} - {None}
+        if len(known) != size - 1:
+            lacking.setdefault(len(known), []).append(monitor.name)
+    because = f", and {' '.join(silent).rstrip('.')}" if silent else ""
+    for count, names in sorted(lacking.items()):
+        who = f"{', '.join(names[:-1])} and {names[-1]} see" if len(names) > 1 else f"{names[0]} sees"
+        only = "only " if 0 < count < size - 1 else ""
+        noun = f"NATS server{'s' if len(names) > 1 else ''}"
+        yield failed(f"{noun} {who} {only}{count or 'none'} of the other servers (wanted {size - 1}){because}.")
 
 
 def slow(monitor: Monitor, before: tuple[str, int] | None) -> Result:

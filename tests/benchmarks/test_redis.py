@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +13,7 @@ from redis.asyncio import Redis as BareClient
 
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
 from exporter.collector import Status
+from tests.benchmarks.compared import compared
 from tests.servers.faults import serving
 from tests.servers.redis import Node
 from tests.support import make_context, verify
@@ -23,16 +23,7 @@ pytestmark = pytest.mark.benchmark
 Measured = Callable[[str, str, str], None]
 ASKED = ("INFO", "ROLE", "CONFIG GET save", "CONFIG GET dir", "PING")
 ITEMS = ("pods_healthy", "persistence_configured", "eviction_policy_set", "connection_pool_optimized")
-ROUNDS, RUNS = 7, 100
 SLOTS = 16384
-
-
-async def cpu(run: Callable[[], Awaitable[object]]) -> float:
-    """Seconds of CPU of one run."""
-    before = time.process_time()
-    for _ in range(RUNS):
-        await run()
-    return (time.process_time() - before) / RUNS
 
 
 async def test_a_healthy_run_costs_what_the_bare_client_costs(any_redis: Node, measured: Measured) -> None:
@@ -50,11 +41,7 @@ async def test_a_healthy_run_costs_what_the_bare_client_costs(any_redis: Node, m
                 pipeline.execute_command(*command.split())
             assert len(await pipeline.execute()) == len(ASKED)
 
-    for warm in (ours, bare):
-        await cpu(warm)
-    rounds = [(await cpu(ours), await cpu(bare)) for _ in range(ROUNDS)]
-    ratio = statistics.median(one / other for one, other in rounds)
-    seconds = statistics.median(one for one, _ in rounds)
+    ratio, seconds = await compared(ours, bare)
     measured(
         "Redis: CPU of a healthy run, to redis-py's of the same", f"{ratio:.2f}x ({seconds * 1000:.2f} ms)", "<= 2x"
     )

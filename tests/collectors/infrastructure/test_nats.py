@@ -145,7 +145,11 @@ async def test_a_dead_peer_is_noticed_though_health_is_200(tmp_path: Path, relea
 
         await eventually(both_failed, what="the dead peer is noticed", deadline=40)
         seen = await look(*alive, dead, max_silence="2s")
-        assert f"NATS server {leader.name} has routes to 1 peers" in seen["pods_healthy"].summary
+        one, other = alive
+        assert seen["pods_healthy"].summary == (
+            f"NATS servers {one.name} and {other.name} see only 1 of the other servers (wanted 2), "
+            f"and NATS {LOOPBACK}:{dead.port} cannot be used: the connection was refused."
+        )
         assert f"replica on {dead.name}" in seen["message_replication_configured"].summary
         assert seen["jetstream_persistence_enabled"].status is Status.UNKNOWN
 
@@ -172,8 +176,15 @@ async def test_without_quorum_nothing_is_ok(tmp_path: Path, release: str, part: 
             assert survivor.monitor("healthz")["status"] == "ok"
             assert survivor.monitor("jsz")["meta_cluster"]["leader"] == survivor.name
         seen = await look(survivor, *dead)
-        assert f"NATS server {survivor.name} has routes to no peer (wanted 2)." in seen["pods_healthy"].summary
-        assert (await see("message_replication_configured", survivor)).status is not Status.OK
+        assert (
+            f"NATS server {survivor.name} sees none of the other servers (wanted 2), and NATS "
+            in seen["pods_healthy"].summary
+        )
+
+        async def noticed_alone() -> bool:
+            return (await see("message_replication_configured", survivor)).status is not Status.OK
+
+        await eventually(noticed_alone, what="it is noticed where the others are not even known", deadline=60)
 
 
 @pytest.mark.parametrize("release", [NEW, OLD])
@@ -278,6 +289,16 @@ async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
     assert judge.slow(grown, ("before a restart", 9)).status is Status.UNKNOWN
     context.memory["slow_consumers"]["n1"] = (start, -1)
     assert (await see("pods_healthy", node, context=context)).status is Status.FAILED
+
+
+def test_more_servers_than_are_configured_are_told() -> None:
+    routes = {"routes": [{"remote_id": name} for name in ("b", "b", "c")]}
+    (problem,) = judge.peers([judge.Monitor({"server_name": "a"}, {}, routes, None)], 2)
+    assert (problem.status, problem.summary) == (
+        Status.FAILED,
+        "NATS server a sees 2 of the other servers (wanted 1).",
+    )
+    assert list(judge.peers([judge.Monitor({"server_name": "a"}, {}, routes, None)], 3)) == []
 
 
 def test_followers_are_not_believed() -> None:

@@ -605,6 +605,15 @@ async def test_a_statement_that_is_refused_is_told(server: Neo4j) -> None:
             await connection.rows("SHOW SERVERS", "system")
 
 
+async def test_long_statements_and_moments_survive_the_journey(server: Neo4j) -> None:
+    login = Login("checklist", SecretStr(CANARY), None, timedelta(seconds=15))
+    async with connected(server.address, login) as connection:
+        for length in (255, 256, 40_000, 65_535, 70_000):
+            text = "x" * length
+            (row,) = await connection.rows(f"RETURN '{text}' AS text, datetime('2024-02-29T12:00:00Z') AS moment")
+            assert row == {"text": text, "moment": datetime(2024, 2, 29, 12, tzinfo=UTC)}
+
+
 async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(server: Neo4j, no_leftovers: None) -> None:
     async with Proxy(LOOPBACK, server.port) as proxy:
         through = [{"bolt": f"{LOOPBACK}:{proxy.address[1]}", "http": server.url}]
