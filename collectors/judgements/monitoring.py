@@ -17,6 +17,7 @@ from exporter.options import format_duration, parse_duration
 __all__ = ["collecting", "dead", "failing_notifications", "reloaded", "unhealthy", "unnotified", "watchdog_problem"]
 
 _SCRAPES_LATE = 3
+_LEAST_LATE = timedelta(seconds=5)  # a busy Prometheus is late by seconds
 _DEFAULT_INTERVAL = timedelta(minutes=1)
 _QUERY = re.compile(r"\?[^\s\"']*")
 
@@ -25,6 +26,12 @@ _QUERY = re.compile(r"\?[^\s\"']*")
 def interval_of(text: str) -> timedelta:
     """A scrape interval as Prometheus writes it; a minute, its default, where a server does not tell."""
     return parse_duration(text) if text else _DEFAULT_INTERVAL
+
+
+@functools.lru_cache(maxsize=256)
+def _latest(interval: str) -> timedelta:
+    """How old a target's last scrape may be."""
+    return max(_SCRAPES_LATE * interval_of(interval), _LEAST_LATE)
 
 
 def reloaded(info: RuntimeInfo) -> Iterator[Result]:
@@ -55,15 +62,12 @@ def collecting(
             yield missing(f"Prometheus has no target of job {job}.")
     for pool in sorted(set(pools) - found_pools.keys()):
         yield missing(f"Scrape configuration {pool} has no target: its discovery found nothing.")
+    bounds = {text: now - _latest(text) for text in {target.scrape_interval for target in targets}}
     for target in targets:
-        limit = _SCRAPES_LATE * interval_of(target.scrape_interval)
-        if (
-            target.health != "unknown"
-            and target.last_scrape
-            and now - target.last_scrape > max(limit, timedelta(seconds=5))
-        ):
-            age = format_duration(timedelta(seconds=int((now - target.last_scrape).total_seconds())))
-            yield failed(f"Target {_name(target)} was last scraped {age} ago (every {target.scrape_interval} wanted).")
+        scraped = target.last_scrape
+        if scraped is not None and scraped < bounds[target.scrape_interval] and target.health != "unknown":
+            age = format_duration(timedelta(seconds=int((now - scraped).total_seconds())))
+            yield failed(f"Target {_name(target)} was last scraped {age} ago (every {_interval(target)} wanted).")
 
 
 def unhealthy(
@@ -83,7 +87,7 @@ def unhealthy(
             continue
         since = waiting[target.scrape_url] = unscraped.get(target.scrape_url, now)
         if now - since > interval_of(target.scrape_interval):
-            yield failed(f"Target {_name(target)} is not scraped (every {target.scrape_interval} wanted).")
+            yield failed(f"Target {_name(target)} is not scraped (every {_interval(target)} wanted).")
         else:
             yield warning(f"Target {_name(target)} is not scraped yet.")
     unscraped.clear()
@@ -93,6 +97,10 @@ def unhealthy(
 def _ignored(target: ScrapeTarget, ignored: Collection[str]) -> bool:
     labels = target.labels
     return not {target.scrape_pool, labels.get("job", ""), labels.get("instance", "")}.isdisjoint(ignored)
+
+
+def _interval(target: ScrapeTarget) -> str:
+    return format_duration(interval_of(target.scrape_interval))
 
 
 def _name(target: ScrapeTarget) -> str:
