@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -36,7 +39,7 @@ from tests.collectors.clusters import (
     service,
     vertical,
 )
-from tests.servers.faults import answering, refused
+from tests.servers.faults import answering, refused, serving
 from tests.servers.kubernetes import (
     CRDS,
     VERSION,
@@ -114,6 +117,30 @@ def running(cluster: ControlPlane, namespace: str, *names: str, replicas: int = 
     workloads = [workload(namespace, name, replicas=replicas, spec=pod_spec(**spec)) for name in names]
     cluster.apply(*workloads)
     cluster.wait_ready(*workloads)
+
+
+@asynccontextmanager
+async def behind(cluster: ControlPlane, answers: Mapping[str, tuple[int, bytes]]) -> AsyncIterator[Path]:
+    """A kubeconfig of the administrator by way of something that answers these paths itself, and passes on all others."""
+
+    def answer(path: str) -> tuple[int, bytes]:
+        return answers[path] if path in answers else (200, json.dumps(cluster.get(path)).encode())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                method, target, _ = request.decode().splitlines()[0].split()
+                if length := re.search(rb"(?i)\r\ncontent-length: (\d+)", request):
+                    await reader.readexactly(int(length[1]))
+                allowed = json.dumps({"status": {"allowed": True}}).encode()
+                status, body = (
+                    (201, allowed) if method == "POST" else await asyncio.to_thread(answer, urlsplit(target).path)
+                )
+                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+                await writer.drain()
+
+    async with serving(serve) as (host, port):
+        yield cluster.write_kubeconfig("admin", "a-token", url=f"http://{host}:{port}")
 
 
 # What is judged
@@ -298,6 +325,27 @@ async def test_a_kubelet_that_does_not_fit(control_plane: ControlPlane, version:
     assert f"The kubelet {version} on 1 node (node-3) is {said} the API server" in result.summary
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (
+            {"major": "1", "minor": "29+"},
+            200,
+            "answered in an unexpected format: Object missing required field `gitVersion`.",
+        ),
+        (b"<html>", 200, "answered in an unexpected format"),
+        ({}, 503, "answered 503, so the version was not seen."),
+        ({"gitVersion": "a new one"}, 200, "'a new one' is no version of Kubernetes, such as v1.29.3."),
+    ],
+)
+async def test_a_version_that_is_not_told(control_plane: ControlPlane, body: object, status: int, told: str) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with behind(control_plane, {"/version": (status, content)}) as kubeconfig:
+        result = await see(control_plane, "version_supported", kubeconfig=kubeconfig)
+    assert result.status is Status.UNKNOWN
+    assert told in result.summary
+
+
 # Control plane
 
 
@@ -352,6 +400,19 @@ async def test_an_api_service_that_is_not_available(control_plane: ControlPlane)
         control_plane.delete(broken)
     assert result.status is Status.FAILED
     assert "APIService v1.metrics.example.com is not available: ServiceNotFound" in result.summary
+
+
+async def test_an_api_server_that_is_not_ready_while_it_answers(control_plane: ControlPlane) -> None:
+    """A trap: lists are answered from its cache when etcd is gone."""
+    told = (
+        b"[+]ping ok\n[-]etcd failed: reason withheld\n[-]etcd-readiness failed: reason withheld\nreadyz check failed\n"
+    )
+    async with behind(control_plane, {"/readyz": (500, told)}) as kubeconfig:
+        plane = await see(control_plane, "control_plane_running", kubeconfig=kubeconfig)
+        nodes = await see(control_plane, "nodes_ready", kubeconfig=kubeconfig)
+    for result in (plane, nodes):
+        assert result.status is Status.FAILED
+        assert "The API server answers /readyz with 500 (wanted 200): etcd and etcd-readiness failed." in result.summary
 
 
 async def test_a_pod_of_the_control_plane_that_is_not_ready(control_plane: ControlPlane) -> None:
@@ -747,6 +808,17 @@ async def test_a_recommender_and_recommendations_that_are_not_there(control_plan
     assert f"VerticalPodAutoscaler {namespace}/web matches no pods." in result.summary
     off = await see(control_plane, "vpa_configured", namespace, vpa_recommender=None, vpa_allow_off=False)
     assert f"VerticalPodAutoscaler {namespace}/web only recommends (update mode Off)." in off.summary
+
+
+async def test_a_cluster_that_knows_no_vertical_autoscalers(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    missing = {"/apis/autoscaling.k8s.io/v1/verticalpodautoscalers": (404, b"404 page not found")}
+    async with behind(control_plane, missing) as kubeconfig:
+        result = await see(control_plane, "vpa_configured", namespace, kubeconfig=kubeconfig)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed.",
+    )
 
 
 async def test_one_metric_that_scales_in_both_ways(control_plane: ControlPlane) -> None:

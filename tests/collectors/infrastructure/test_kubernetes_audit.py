@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -249,3 +250,11 @@ async def test_without_any_one_right_just_the_items_that_need_it_are_unknown(clu
         assert all(status is Status.OK for item, (status, _) in seen.items() if item not in unknown)
         for item in unknown:
             assert f"cannot {left_out.verb} {left_out.kinds[0]}" in seen[item][1]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_roles_in_the_documentation_are_those_that_are_printed(section: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sections" / f"{section}.md").read_text()
+    (shown,) = re.findall(r"## Rights\n.*?```\n(.*?)```", page, re.DOTALL)
+    rights = [right for item in ITEMS if item.startswith(f"{section}.") for right in needed(item)]
+    assert list(yaml.safe_load_all(shown)) == roles(rights, (), watch=False)
