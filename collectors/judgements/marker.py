@@ -31,13 +31,32 @@ class Push(HttpSettings):
     labels: dict[str, str] = Field(min_length=1, description="Labels of the stream to push to.")
 
 
+class Request(HttpSettings):
+    """A request that the service answers, and logs with its User-Agent or query."""
+
+    query_secrets: bool = Field(
+        True, description="Whether the query has a fake password and card number, which most gateways log with it."
+    )
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it has credentials of its own, in whose place no fake ones can be sent."""
+        named = any(name.lower() == "authorization" for name in self.headers)
+        return named or self.bearer_token is not None or self.username is not None
+
+    @model_validator(mode="after")
+    def _some_secret(self) -> Self:
+        if not self.query_secrets and self.has_credentials:
+            raise ValueError("expected `query_secrets`, or no credentials: there would be no fake secret to look for")
+        return self
+
+
 class MarkerWay(Options):
     """How a marker is sent: exactly one of `request` and `push`."""
 
-    request: HttpSettings | None = Field(
+    request: Request | None = Field(
         None,
-        description="Address that the service answers and logs, with User-Agent or query. A GET is sent, with a fake password "
-        "and card number in the query, and a fake bearer token unless credentials are given; any answer will do.",
+        description="Address of the service where a GET is sent, with a fake bearer token unless credentials are given.",
     )
     push: Push | None = Field(None, description="Where the log pipeline takes lines, for what logs no requests.")
 
@@ -66,35 +85,40 @@ class Marker:
     token: str = field(default_factory=lambda: f"fake-{secrets.token_hex(20)}", repr=False)
     card: str = field(default_factory=_card, repr=False)
 
-    @property
-    def secrets(self) -> Mapping[str, str]:
-        """The fake secrets, by what they stand for."""
-        return {"password": self.password, "bearer token": self.token, "card number": self.card}
 
+async def send(marker: Marker, way: MarkerWay, now_ns: int) -> Mapping[str, str]:
+    """Send a marker, and return the fake secrets that went with it, by what they stand for.
 
-async def send(marker: Marker, way: MarkerWay, now_ns: int) -> None:
-    """Send a marker. Raises Cannot when the service, or the pipeline, does not answer."""
-    if way.request is not None:
-        await request(marker, way.request)
-    elif way.push is not None:
+    Raises Cannot when the service, or the pipeline, does not answer.
+    """
+    sent = {"password": marker.password, "card number": marker.card, "bearer token": marker.token}
+    if way.push is not None:
         await _push(marker, way.push, now_ns)
+        return sent
+    assert way.request is not None
+    query = {"password": marker.password, "card": marker.card} if way.request.query_secrets else {}
+    headers = {} if way.request.has_credentials else {"Authorization": f"Bearer {marker.token}"}
+    await request(marker, way.request, query, headers)
+    told = "\n".join((*query.values(), *headers.values()))
+    return {kind: secret for kind, secret in sent.items() if secret in told}
 
 
-async def request(marker: Marker, settings: HttpSettings, *, harmless: bool = False) -> None:
-    """Send a marker as a request, whatever the service answers; a `harmless` one has none of the secrets.
+async def request(
+    marker: Marker,
+    settings: HttpSettings,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Send a marker as a request, whatever the service answers, with no secrets but those in `query` and `headers`.
 
     Raises Cannot without an answer, or with that of a proxy which does not reach the service.
     """
-    headers = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
-    params = {"marker": marker.id}
-    if not harmless:
-        params |= {"password": marker.password, "card": marker.card}
-        own = {name.lower() for name in settings.headers}
-        if settings.bearer_token is None and settings.username is None and "authorization" not in own:
-            headers["Authorization"] = f"Bearer {marker.token}"
+    own = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
     http = Http(settings)
     try:
-        reply = await http.get(params=params, headers=headers, expect=None)
+        reply = await http.get(
+            params={"marker": marker.id, **(query or {})}, headers={**own, **(headers or {})}, expect=None
+        )
     finally:
         await http.close()
     if reply.status in _OF_PROXIES:

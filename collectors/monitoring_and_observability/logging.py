@@ -162,27 +162,27 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         if service.marker is None:
             raise Cannot(f"Option marker of {service.name} is not set, so no marker was sent.")
         marker, started = Marker(), time.monotonic()
-        await send(marker, service.marker, int(self.context.now().timestamp() * 1e9))
+        secrets = await send(marker, service.marker, int(self.context.now().timestamp() * 1e9))
         found = f"{service.selector} |~ `{judge.literally(marker.id)}`"
         while not await self._count(found, self.settings.timeout):
             if time.monotonic() - started > self.settings.marker_wait.total_seconds():
-                return Marked(None, await self._leaked(marker))
+                return Marked(None, await self._leaked(secrets))
             await asyncio.sleep(_POLL_SECONDS)
         after = time.monotonic() - started
-        if not (leaked := await self._leaked(marker)):
+        if not (leaked := await self._leaked(secrets)):
             await asyncio.sleep(self.settings.marker_settle.total_seconds())
-            leaked = await self._leaked(marker)
+            leaked = await self._leaked(secrets)
         return Marked(after, leaked)
 
-    async def _leaked(self, marker: Marker) -> tuple[str, ...]:
-        """Which secrets of the marker are in any service's logs: whoever passes a request on may log it too."""
+    async def _leaked(self, secrets: Mapping[str, str]) -> tuple[str, ...]:
+        """Which of a marker's secrets are in any service's logs: whoever passes a request on may log it too."""
         window = self.settings.timeout
-        any_of = "|".join(map(judge.literally, marker.secrets.values()))
+        any_of = "|".join(map(judge.literally, secrets.values()))
         leaked = []
         for service in self.settings.services:
             if not await self._count(f"{service.selector} |~ `{any_of}`", window):
                 continue
-            for kind, secret in marker.secrets.items():
+            for kind, secret in secrets.items():
                 if await self._count(f"{service.selector} |~ `{judge.literally(secret)}`", window):
                     leaked.append(f"the {kind} in the logs of {service.name}")
         return tuple(leaked)

@@ -158,7 +158,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         seen = await look(self.context.now())
         if seen.growth != 0 or not isinstance(source, HttpService) or source.marker is None:
             return seen
-        await request(Marker(), source.marker, harmless=True)
+        await request(Marker(), source.marker)
         end = time.monotonic() + self.settings.marker_wait.total_seconds()
         while not seen.growth and time.monotonic() < end:
             await asyncio.sleep(_POLL_SECONDS)

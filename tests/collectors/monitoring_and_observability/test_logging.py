@@ -370,7 +370,7 @@ async def test_a_service_that_leaks_is_told_without_showing_what(loki: Server, a
         assert result.status is Status.FAILED
         logs = f"in the logs of {app}"
         assert result.summary == (
-            f"The marker sent to {app} left the password {logs} and the bearer token {logs} and the card number {logs}."
+            f"The marker sent to {app} left the password {logs} and the card number {logs} and the bearer token {logs}."
         )
         again = (await look(loki.url, "sensitive_data_redacted", services=[marked]))["sensitive_data_redacted"]
     assert (
@@ -463,6 +463,13 @@ async def test_sampled_lines_are_scanned(loki: Server, app: str) -> None:
     assert f"1 of the sampled lines of {app} hold what looks like an account number." in result.summary
     assert "hunter22" not in result.summary
     assert "INT-" not in result.summary
+
+
+async def test_the_query_may_be_left_without_secrets(loki: Server, app: str) -> None:
+    with web_service(loki, {"app": app}, redacts=False) as url:
+        marked = service(app, marker={"request": {"url": url, "query_secrets": False}})
+        result = (await look(loki.url, "sensitive_data_redacted", services=[marked]))["sensitive_data_redacted"]
+    assert result.summary == f"The marker sent to {app} left the bearer token in the logs of {app}."
 
 
 async def test_own_credentials_of_a_request_are_kept(app: str) -> None:
@@ -638,6 +645,14 @@ def test_matchers_of_all_kinds_are_taken(selector: str) -> None:
         ({"marker_wait": "2m"}, "to take less than `timeout` together"),
         ({"services": [service("a"), service("a")]}, "expected a name of its own for each service"),
         ({"services": [service("a", marker={})]}, "expected exactly one of request and push"),
+        (
+            {
+                "services": [
+                    service("a", marker={"request": {"url": "http://a", "username": "a", "query_secrets": False}})
+                ]
+            },
+            "there would be no fake secret to look for",
+        ),
         ({"secret_patterns": {"x": "("}}, "expected a regular expression for x"),
     ],
 )
