@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
+from operator import attrgetter
+from typing import TypeAlias
 
 from pydantic import Field
 
@@ -31,6 +33,14 @@ __all__ = [
 
 OOM_WINDOW = timedelta(hours=24)
 _CPU, _MEMORY = "cpu", "memory"
+_NANO = 10**9
+"""Amounts are added up in whole billionths, as the API has nothing finer."""
+
+Read: TypeAlias = Callable[[Resources], str | None]
+_CPU_REQUEST: Read = attrgetter("requests.cpu")
+_MEMORY_REQUEST: Read = attrgetter("requests.memory")
+_CPU_LIMIT: Read = attrgetter("limits.cpu")
+_MEMORY_LIMIT: Read = attrgetter("limits.memory")
 
 
 class CpuLimitPolicy(StrEnum):
@@ -73,12 +83,12 @@ def _containers(spec: PodSpec) -> tuple[Container, ...]:
     return spec.init_containers + spec.containers
 
 
-def _has(spec: PodSpec, container: Container, read: Callable[[Resources], str | None]) -> bool:
+def _has(spec: PodSpec, container: Container, read: Read) -> bool:
     """Whether a container has an amount of its own, or shares one of its pod."""
     return read(container.resources) is not None or (spec.resources is not None and read(spec.resources) is not None)
 
 
-def _lacking(pods: Sequence[Pod], read: Callable[[Resources], str | None]) -> tuple[int, Counter[str]]:
+def _lacking(pods: Sequence[Pod], read: Read) -> tuple[int, Counter[str]]:
     """How many containers there are, and how many of each workload's container lack an amount."""
     total, lacking = 0, Counter[str]()
     for pod, number in _alike(pods):
@@ -92,10 +102,10 @@ def _lacking(pods: Sequence[Pod], read: Callable[[Resources], str | None]) -> tu
 
 def _alike(pods: Sequence[Pod]) -> Iterator[tuple[Pod, int]]:
     """One pod of each workload and template, with how many there are. A pod that belongs to no workload is one by itself."""
-    keys = [(pod.template, pod.suffix if pod.template.owner is None else "") for pod in pods]
-    one = dict(zip(keys, pods, strict=True))
-    for key, number in Counter(keys).items():
-        yield one[key], number
+    some = {pod.template: pod for pod in pods}
+    for template, number in Counter(pod.template for pod in pods if pod.template.owner is not None).items():
+        yield some[template], number
+    yield from ((pod, 1) for pod in pods if pod.template.owner is None)
 
 
 def _workload(pod: Pod) -> str:
@@ -103,9 +113,7 @@ def _workload(pod: Pod) -> str:
     return f"{kind} {pod.namespace}/{name}"
 
 
-def _judge_all_have(
-    pods: Sequence[Pod], what: str, read: Callable[[Resources], str | None], bad: Callable[..., Result] = failed
-) -> Result:
+def _judge_all_have(pods: Sequence[Pod], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
     total, lacking = _lacking(pods, read)
     number = lacking.total()
     if not total:
@@ -125,12 +133,12 @@ def judge_cpu_limits(pods: Sequence[Pod], options: ResourceOptions) -> Result:
     `pods` are those that count, here and below; Cannot is raised when there is none, as nothing was seen then.
     """
     bad = failed if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else warning
-    return _judge_all_have(pods, "CPU limit", lambda resources: resources.limits.cpu, bad)
+    return _judge_all_have(pods, "CPU limit", _CPU_LIMIT, bad)
 
 
 def judge_memory_limits(pods: Sequence[Pod], now: datetime) -> Result:
     """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
-    result = _judge_all_have(pods, "memory limit", lambda resources: resources.limits.memory)
+    result = _judge_all_have(pods, "memory limit", _MEMORY_LIMIT)
     problems = [] if result.status.is_ok else [result]
     return verdict([*problems, *(warning(told) for pod in pods for told in _killed(pod, now))], result)
 
@@ -149,8 +157,8 @@ def judge_requests(pods: Sequence[Pod], nodes: Iterable[Node], options: Resource
     What the pods of a node request, or may take, beyond what it has is a warning.
     """
     parts = [
-        _judge_all_have(pods, "CPU request", lambda resources: resources.requests.cpu),
-        _judge_all_have(pods, "memory request", lambda resources: resources.requests.memory),
+        _judge_all_have(pods, "CPU request", _CPU_REQUEST),
+        _judge_all_have(pods, "memory request", _MEMORY_REQUEST),
     ]
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort(pods)
@@ -192,36 +200,31 @@ def _above_limit(pods: Sequence[Pod]) -> Iterator[str]:
 
 
 def _overcommitted(pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
-    requested: dict[tuple[str, str], Fraction] = {}
-    limits: dict[str, Fraction] = {}
-    of_template = {
-        template: (
-            _of_pod(template.spec, lambda resources: resources.requests.cpu),
-            _of_pod(template.spec, lambda resources: resources.requests.memory),
-            _of_pod(template.spec, lambda resources: resources.limits.memory),
-        )
+    amounts = {
+        template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {pod.template for pod in pods}
     }
-    for (node_name, template), number in Counter((pod.node, pod.template) for pod in pods).items():
-        cpu, memory, limit = of_template[template]
-        requested[node_name, _CPU] = requested.get((node_name, _CPU), Fraction()) + number * cpu
-        requested[node_name, _MEMORY] = requested.get((node_name, _MEMORY), Fraction()) + number * memory
-        limits[node_name] = limits.get(node_name, Fraction()) + number * limit
+    total: dict[str, list[int]] = {}
+    for pod in pods:
+        own = amounts[pod.template]
+        of_node = total.setdefault(pod.node, [0, 0, 0])
+        for index, amount in enumerate(own):
+            of_node[index] += amount
     for node in nodes:
+        cpu, memory, may = (Fraction(amount, _NANO) for amount in total.get(node.name, (0, 0, 0)))
         has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}
-        for resource, quantity in has.items():
-            wanted = requested.get((node.name, resource), Fraction())
+        for resource, wanted in ((_CPU, cpu), (_MEMORY, memory)):
+            quantity = has[resource]
             if quantity is not None and wanted > parse_quantity(quantity):
                 told = f"{format_amount(resource, wanted)} of {format_amount(resource, parse_quantity(quantity))}"
                 yield f"Pods on node {node.name} request {told} {resource}."
         allocatable = parse_quantity(has[_MEMORY] or "0")
-        may = limits.get(node.name, Fraction())
         if allocatable and may > allocatable * Fraction(options.max_memory_overcommit):
             share = f"{float(may / allocatable):.3g} times its memory (limit {options.max_memory_overcommit:g})"
             yield f"Pods on node {node.name} may take {share}."
 
 
-def _of_pod(spec: PodSpec, read: Callable[[Resources], str | None]) -> Fraction:
+def _of_pod(spec: PodSpec, read: Read) -> Fraction:
     """What a pod as a whole has of an amount: its own, or what its containers have that run together."""
     if spec.resources is not None and (own := read(spec.resources)) is not None:
         return parse_quantity(own)

@@ -58,6 +58,13 @@ def test_a_container_without_a_cpu_limit() -> None:
     assert judge_memory_limits([bare], NOW).status is Status.OK
 
 
+def test_replicas_are_told_by_their_workload() -> None:
+    found = pods("shop/db-0", "shop/db-1", owner="StatefulSet/db", metadata={"generateName": "db-"})
+    result = judge_cpu_limits([GOOD, *found], REQUIRED)
+    assert result.summary == "2 of 3 containers have no CPU limit: main of StatefulSet shop/db."
+    assert result.measurements == {"containers_judged": 3, "containers_lacking": 2}
+
+
 @pytest.mark.parametrize(
     ("spec", "status"),
     [
