@@ -43,7 +43,7 @@ from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged
 from tests.support import make_context, verify
 
 ALL = tuple(PostgreSQL.items())
-DEADLINE = 3.0
+DEADLINE = 10.0
 
 Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
@@ -62,8 +62,8 @@ def dsn(address: Address, **more: str) -> str:
 
 
 async def look(connection_string: str, *items: str, **options: object) -> dict[str, Result]:
-    """What a run sees that gives each question 300 ms."""
-    given = {"name": "orders", "dsn": connection_string, "query_timeout": "300ms", **options}
+    """What a run sees that gives each question a second."""
+    given = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", **options}
     target = PostgreSQLTarget.model_validate_json(json.dumps(given))
     seen = await verify(PostgreSQL, PostgreSQLSettings(targets=(target,)), target, items=items or ALL)
     assert not any(PASSWORD in observation.result.summary for observation in seen.values())
@@ -98,19 +98,19 @@ async def endless_rows() -> AsyncIterator[Address]:
 
 FAULTS: dict[str, tuple[Fault, str]] = {
     "refused": (refused, "cannot be reached: Connection refused."),
-    "unroutable": (unroutable, "let nobody in within 300ms."),
-    "mute": (mute, "let nobody in within 300ms."),
+    "unroutable": (unroutable, "let nobody in within 1s."),
+    "mute": (mute, "let nobody in within 1s."),
     "hanging up": (hanging_up, "cannot be reached: server closed the connection unexpectedly."),
-    "half a reply": (lambda: half_reply(WELCOME[:7]), "let nobody in within 300ms."),
-    "in, and then mute": (lambda: half_reply(WELCOME), "did not answer within 300ms."),
+    "half a reply": (lambda: half_reply(WELCOME[:7]), "let nobody in within 1s."),
+    "in, and then mute": (lambda: half_reply(WELCOME), "did not answer within 1s."),
     "garbage": (garbage, "cannot be reached: "),
     "HTTP": (lambda: half_reply(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "cannot be reached: "),
     "endless letters": (lambda: endless(b""), "cannot be reached: "),
     "endless notices": (
         lambda: endless(WELCOME[:9], message(b"N", b"SNOTICE\0Mon\0\0") * 500),
-        "let nobody in within 300ms.",
+        "let nobody in within 1s.",
     ),
-    "endless rows": (endless_rows, "did not answer within 300ms."),
+    "endless rows": (endless_rows, "did not answer within 1s."),
 }
 
 
@@ -143,7 +143,7 @@ async def test_a_faulty_pooler_or_patroni_is_unknown_in_time(pair: Cluster, faul
     async with serve() as (host, port):
         options = {
             "pgbouncer": dsn((host, port), dbname="pgbouncer"),
-            "patroni": {"url": f"http://{host}:{port}", "timeout": "300ms"},
+            "patroni": {"url": f"http://{host}:{port}", "timeout": "1s"},
         }
         started = time.monotonic()
         seen = await look(pair.dsn, "connection_pool_sized", "failover_tested", **options)
@@ -274,7 +274,7 @@ async def test_a_server_that_freezes_is_told_in_time(pair: Cluster, no_leftovers
     finally:
         pair.primary.resume()
     assert seen["pods_healthy"].status is Status.UNKNOWN
-    assert f":{pair.primary.port}/orders let nobody in within 300ms." in seen["pods_healthy"].summary
+    assert f":{pair.primary.port}/orders let nobody in within 1s." in seen["pods_healthy"].summary
 
 
 async def test_a_locked_catalogue_is_waited_for_no_longer_than_allowed(pair: Cluster, no_leftovers: None) -> None:
@@ -286,7 +286,7 @@ async def test_a_locked_catalogue_is_waited_for_no_longer_than_allowed(pair: Clu
         seen = await look(pair.primary.dsn(), "slow_query_logging_enabled")
         assert time.monotonic() - started < DEADLINE
     assert seen["slow_query_logging_enabled"].status is Status.UNKNOWN
-    assert "within 300ms" in seen["slow_query_logging_enabled"].summary
+    assert "within 1s" in seen["slow_query_logging_enabled"].summary
 
 
 async def test_a_run_that_is_cancelled_leaves_nothing(
