@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.clients.alertmanager import HeldAlert, Silence, SilenceMatcher
-from collectors.judgements.alert_routes import Configuration, InhibitRule, Route, ends
+from collectors.judgements.alert_routes import Configuration, InhibitRule, Route, ends, reachable
 from collectors.judgements.matchers import Matcher, all_match
 from collectors.judgements.re2 import anchored
 from exporter.collector import Cannot, Result, failed, unknown, warning
@@ -94,9 +94,8 @@ def parse_sending(configuration: str) -> Sending:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What one route is worth: who is told, and whether it is quiet."""
+    """What one route is worth: whether somebody is told, and when."""
 
-    receiver: str
     notifies: bool
     quiet_for_ever: bool
     quiet_now: bool
@@ -117,7 +116,6 @@ def routing_problem(
     @functools.cache
     def tell(route: Route) -> _End:
         return _End(
-            route.receiver,
             not configuration.integrations(route).isdisjoint(integrations),
             configuration.muted_for_a_year(route, now),
             configuration.muted(route, now),
@@ -125,24 +123,27 @@ def routing_problem(
 
     ways = ends(configuration.route, labels, tell)
     bad = [way for way in ways if not any(end.good for end in way)]
-    wanted = " or ".join(sorted(integrations))
-    if bad and len(bad) < len(ways):
-        lost = sorted({end.receiver for way in bad for end in way})
-        return unknown(
-            f"Alert {name} may be routed to {', '.join(lost)}, which is not notified by {wanted}, depending on labels that are "
-            "not known: give them in alert_labels."
-        )
     if bad:
-        muted = sorted({end.receiver for way in bad for end in way if end.notifies})
-        if muted:
-            return failed(
-                f"Alert {name} is routed to {', '.join(muted)}, but time intervals mute that route at all times."
+        wanted = " or ".join(sorted(integrations))
+        lost = [route for route in reachable(configuration.route, labels) if not tell(route).good]
+        muted = _receivers(route for route in lost if tell(route).notifies)
+        if len(bad) < len(ways):
+            return unknown(
+                f"Alert {name} may be routed to {_receivers(lost)}, which is not notified by {wanted}, depending on labels that "
+                "are not known: give them in alert_labels."
             )
-        lost = sorted({end.receiver for way in bad for end in way})
-        return failed(f"Alert {name} is routed to {', '.join(lost)}, which is not notified by {wanted}.")
+        if muted:
+            return failed(f"Alert {name} is routed to {muted}, but time intervals mute that route at all times.")
+        return failed(f"Alert {name} is routed to {_receivers(lost)}, which is not notified by {wanted}.")
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
         return warning(f"Alert {name} would not be notified now: time intervals mute its route.")
     return None
+
+
+def _receivers(routes: Iterable[Route]) -> str:
+    names = sorted({route.receiver for route in routes})
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def silence_problem(
@@ -179,16 +180,16 @@ def inhibition_problem(
 
     Seen where the alert fires and is inhibited; foreseen where alerts that fire all the time (a Watchdog) would inhibit it.
     """
+    held = list(held)
     lasting = {alert.fingerprint: alert for alert in held if now - alert.starts_at > longest}
-    for alert in lasting.values():
-        if alert.labels.get("alertname") == name:
-            for other in alert.status.inhibited_by:
-                if other in lasting:
-                    since = format_duration(timedelta(seconds=int((now - alert.starts_at).total_seconds())))
-                    source = lasting[other].labels.get("alertname", other)
-                    return failed(
-                        f"Alert {name} fires since {since} and is inhibited by {source} (limit {format_duration(longest)})."
-                    )
+    own = [alert for alert in held if alert.labels.get("alertname") == name]
+    if own and all(
+        alert.fingerprint in lasting and not lasting.keys().isdisjoint(alert.status.inhibited_by) for alert in own
+    ):
+        since = format_duration(timedelta(seconds=int((now - own[0].starts_at).total_seconds())))
+        source = next(lasting[other] for other in own[0].status.inhibited_by if other in lasting)
+        by = source.labels.get("alertname", source.fingerprint)
+        return failed(f"Alert {name} fires since {since} and is inhibited by {by} (limit {format_duration(longest)}).")
     for rule in rules:
         certain = {matcher.name for matcher in rule.target} | {name for source in rule.sources for name in source.equal}
         if certain <= labels.keys() and rule.inhibits(labels, [alert.labels for alert in lasting.values()]):

@@ -16,7 +16,17 @@ from collectors.judgements.matchers import Matcher, all_match, parse_matchers
 from exporter.collector import Cannot
 from exporter.yaml import YamlError, load_yaml
 
-__all__ = ["Configuration", "InhibitRule", "Interval", "Route", "Source", "ends", "parse_configuration", "walk"]
+__all__ = [
+    "Configuration",
+    "InhibitRule",
+    "Interval",
+    "Route",
+    "Source",
+    "ends",
+    "parse_configuration",
+    "reachable",
+    "walk",
+]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -169,6 +179,27 @@ def walk(route: Route, labels: Mapping[str, str]) -> list[Route]:
     return found or [route]
 
 
+def reachable(route: Route, labels: Mapping[str, str]) -> list[Route]:
+    """The routes that an alert may end in that has these labels, and others that are not known."""
+    if not all_match(_known(route, labels), labels):
+        return []
+    found: list[Route] = []
+    certain = False
+    for child in route.routes:
+        below = reachable(child, labels)
+        found += below
+        if below and len(_known(child, labels)) == len(child.matchers):
+            certain = True
+            if not child.goes_on:
+                break
+    return found if certain else [*found, route]
+
+
+def _known(route: Route, labels: Mapping[str, str]) -> list[Matcher]:
+    """The matchers of which it is known whether they are fulfilled."""
+    return [matcher for matcher in route.matchers if matcher.name in labels]
+
+
 def ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) -> frozenset[frozenset[T]]:
     """Where an alert may end that has these labels, and others that are not known: each way as what `tell` says of its routes.
 
@@ -179,7 +210,7 @@ def ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) ->
 
 def _ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) -> set[frozenset[T]]:
     """The ways through a route; the empty one is that it does not match."""
-    known = [matcher for matcher in route.matchers if matcher.name in labels]
+    known = _known(route, labels)
     if not all_match(known, labels):
         return {frozenset()}
     done: set[frozenset[T]] = set() if len(known) == len(route.matchers) else {frozenset()}

@@ -116,12 +116,12 @@ def dead(errors: Iterable[Sample], dropped: Iterable[Sample], window: timedelta)
         if sample.value > 0:
             to = sample.labels.get("alertmanager", "Alertmanager")
             yield failed(
-                f"Prometheus failed to send {sample.value:.0f} alerts to {to} in the last {format_duration(window)}.",
+                f"Prometheus failed to send {_count(sample.value)} alerts to {to} in the last {format_duration(window)}.",
                 notification_errors=sample.value,
             )
     if (lost := sum(sample.value for sample in dropped)) > 0:
         yield failed(
-            f"Prometheus dropped {lost:.0f} alerts in the last {format_duration(window)}: its queue was full, or no "
+            f"Prometheus dropped {_count(lost)} alerts in the last {format_duration(window)}: its queue was full, or no "
             "Alertmanager took them."
         )
 
@@ -177,6 +177,11 @@ def failing_notifications(
         name = sample.labels.get("integration", "")
         if name in wanted and sample.value > 0 and sample.value > limit * tried.get(name, 0):
             yield failed(
-                f"{sample.value:.0f} of {max(tried.get(name, 0), sample.value):.0f} {what} to {name} failed in the last "
+                f"{_count(sample.value)} of {_count(max(tried.get(name, 0), sample.value))} {what} to {name} failed in the last "
                 f"{format_duration(window)} (limit {limit:.0%})."
             )
+
+
+def _count(increase: float) -> int:
+    """A number for a sentence: an increase is extrapolated, so one event may be 0.4."""
+    return max(1, round(increase))

@@ -155,7 +155,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
     @fetched
     async def configuration(self) -> Configuration:
         """The routing tree, receivers, inhibition rules and time intervals of Alertmanager."""
-        return parse_configuration(await self.client(Alertmanager).configuration())
+        return await self.blocking(parse_configuration, await self.client(Alertmanager).configuration())
 
     @fetched
     async def held(self) -> tuple[list[HeldAlert], list[Silence]]:

@@ -258,7 +258,7 @@ where a marker trace is wanted.
 
     async def _routed(self) -> Result:
         settings = self.settings
-        configuration = parse_configuration(await self.client(Alertmanager).configuration())
+        configuration = await self.blocking(parse_configuration, await self.client(Alertmanager).configuration())
         problems = [
             problem
             for severity in settings.critical_severities

@@ -116,6 +116,7 @@ def test_inhibition_by_what_lasts() -> None:
     seen = inhibition_problem("A", {}, [], [hidden, old], day, NOW)
     assert seen is not None
     assert seen.summary == "Alert A fires since 2d and is inhibited by Root (limit 1d)."
+    assert inhibition_problem("A", {}, [], [hidden, old, held("A", 2)], day, NOW) is None  # another one is told
     rule = InhibitRule(
         (Matcher.of("alertname", "=", "A"),), (Source((Matcher.of("alertname", "=", "Root"),), ("cluster",)),)
     )
@@ -136,3 +137,21 @@ def test_a_route_that_sleeps_now_is_a_warning() -> None:
     assert now.status is Status.WARNING
     assert now.summary == "Alert A would not be notified now: time intervals mute its route."
     assert routing_problem("A", {}, configuration, ["slack"], NOW + timedelta(hours=2)) is None
+
+
+def test_many_teams_that_go_on_are_followed() -> None:
+    names = [f"team-{number}" for number in range(300)]
+    routes = [f"{{receiver: {name}, continue: true, matchers: ['team=\"{name}\"']}}" for name in names]
+    receivers = [f"{{name: {name}, slack_configs: [{{}}]}}" for name in names]
+    text = "{{route: {{receiver: {0}, routes: [{1}]}}, receivers: [{{name: nobody}}, {2}]}}"
+    told = parse_configuration(text.format("team-0", ", ".join(routes), ", ".join(receivers)))
+    assert routing_problem("A", {}, told, ["slack"], NOW) is None
+    missed = parse_configuration(text.format("nobody", ", ".join(routes), ", ".join(receivers)))
+    problem = routing_problem("A", {}, missed, ["slack"], NOW)
+    assert problem is not None
+    assert problem.status is Status.UNKNOWN
+    assert "Alert A may be routed to nobody, which is not notified by slack, depending on labels" in problem.summary
+    problem = routing_problem("A", {}, missed, ["email"], NOW)
+    assert problem is not None
+    assert problem.status is Status.FAILED
+    assert "is routed to nobody, team-0, team-1, team-10, team-100 and 296 more, which is not" in problem.summary

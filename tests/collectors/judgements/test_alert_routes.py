@@ -24,6 +24,7 @@ from collectors.judgements.alert_routes import (
     Route,
     ends,
     parse_configuration,
+    reachable,
     walk,
 )
 from collectors.judgements.matchers import Matcher, all_match, parse_matchers
@@ -159,7 +160,10 @@ def test_routes_are_walked_as_amtool_walks_them(tmp_path: Path, release: str) ->
         (only,) = ends(configuration.route, everything, lambda route: route.receiver)
         assert only == frozenset(receivers)
         hidden = dict(list(labels.items())[1:])
-        assert frozenset(receivers) in ends(configuration.route, hidden, lambda route: route.receiver)
+        ways = ends(configuration.route, hidden, lambda route: route.receiver)
+        assert frozenset(receivers) in ways
+        assert {route.receiver for route in reachable(configuration.route, hidden)} >= frozenset().union(*ways)
+        assert reachable(configuration.route, everything) == walk(configuration.route, labels)
     assert len({tuple(receivers) for receivers in wanted}) > 50
 
 

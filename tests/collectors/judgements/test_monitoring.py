@@ -162,6 +162,7 @@ def sample(integration: str, value: float) -> Sample:
         (100, 1, ""),
         (100, 2, "2 of 100 notifications to slack failed in the last 1h (limit 1%)."),
         (0, 0, ""),
+        (0, 0.3, "1 of 1 notifications to slack failed in the last 1h (limit 1%)."),
         (0, 3, "3 of 3 notifications to slack failed in the last 1h (limit 1%)."),
     ],
 )
