@@ -66,11 +66,13 @@ def dashboard() -> builders.Dashboard:
 
 def _now() -> tuple[stat.Panel, ...]:
     bad = steps((None, GREEN), (1, RED))
+    known = f"count({q.per_line('checklist_item_info')})"
+    configured = f"sum(max by (job) ({q.select('checklist_items_configured')}))"
     return (
         number(
             "Launch",
-            "GO when every critical line is true, or accepted by a waiver that has not ended.",
-            f"(({_count(_blocking())}) == bool 0)",
+            "GO when every critical line is true, or accepted by a waiver that has not ended. No data while lines are missing.",
+            f"(({_count(_blocking())}) == bool 0) and on () ({known} == {configured})",
             texts={"1": ("GO", GREEN), "0": ("NO-GO", RED)},
         ),
         number(

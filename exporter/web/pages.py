@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -26,8 +26,9 @@ __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
 #: Paragraphs and `code` alone: a metric's name with `_*` in it is no emphasis.
 _MARKDOWN = MarkdownIt("zero").enable("backticks")
 
-#: How many regressions the first screen names.
+#: How many regressions the first screen names, and how many lines whose evidence or waiver ends.
 REGRESSIONS = 8
+ENDINGS = 5
 
 WORDS = {
     Status.OK: "ok",
@@ -117,6 +118,27 @@ class Section:
         return all(view.status in (Status.OK, Status.NOT_APPLICABLE) for view in self.all)
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Evidence or a waiver that has ended or soon does, and whose line that changes."""
+
+    view: ItemView
+    what: str
+    at: datetime
+
+
+def _endings(views: Iterable[ItemView], soon: datetime) -> Iterator[Ending]:
+    for view in views:
+        if view.valid_until and view.valid_until <= soon and view.status not in (Status.WAIVED, Status.NOT_APPLICABLE):
+            yield Ending(view, "evidence", view.valid_until)
+        if view.waiver and view.waiver.ends_at <= soon:
+            yield Ending(view, "waiver", view.waiver.ends_at)
+
+
+def _blocks_launch(view: ItemView) -> bool:
+    return view.planned.severity is Severity.CRITICAL and view.status in (Status.FAILED, Status.UNKNOWN)
+
+
 def _sections(views: Sequence[ItemView], chosen: Filter) -> list[Section]:
     by_section: dict[str, list[ItemView]] = {}
     for view in views:
@@ -133,6 +155,7 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
     counts = Counter(view.status for view in views)
     regressed = [view for view in views if view.last_ok and view.status in (Status.FAILED, Status.UNKNOWN)]
     regressed.sort(key=lambda view: (_WEIGHT[view.planned.severity], -view.since.timestamp()))
+    endings = sorted(_endings(views, now + plan.evidence_expiring_within), key=lambda ending: ending.at)
     return {
         "plan": plan,
         "now": now,
@@ -145,6 +168,9 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
         "bar": _bar(counts),
         "regressed": regressed[:REGRESSIONS],
         "regressed_more": len(regressed) - REGRESSIONS,
+        "blocking": sum(map(_blocks_launch, views)),
+        "endings": endings[:ENDINGS],
+        "endings_more": len(endings) - ENDINGS,
         "overview": _by_group(sections),
         "groups": _by_group([section for section in sections if section.views]),
         "shown": sum(len(section.views) for section in sections),

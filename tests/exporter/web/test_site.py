@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -292,6 +293,50 @@ async def test_many_regressions_are_counted(clock: Clock) -> None:
         assert "And 4 more." in (await site.get("/")).text
 
 
+def words(page: str) -> str:
+    """The text of a page, in one line."""
+    return " ".join(Page(page).text.split())
+
+
+async def test_whether_to_launch_is_said_first(clock: Clock) -> None:
+    one, other, minor = planned(), planned(item="storage_sufficient"), planned(item="minor", severity=Severity.WARNING)
+    accepted = planned(item="accepted", waiver=WAIVER)
+    found = state(one, other, minor, accepted, clock=clock)
+    async with running(found, clock) as site:
+        assert "Not ready to launch 2 critical lines are not true" in words((await site.get("/")).text)
+        verdicts = {accepted.item: failed("Not so."), minor.item: failed("Not so."), one.item: ok("Seen.")}
+        await see(found, clock, one.section, verdicts)
+        assert "Not ready to launch 1 critical line is not true" in words((await site.get("/")).text)
+        await see(found, clock, one.section, {other.item: ok("Seen.")})
+        assert "Ready to launch every critical line is true or waived" in words((await site.get("/")).text)
+
+
+async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
+    items = [planned(item=f"line_{number}", line=f"Line {number}") for number in range(8)]
+    days = (20, 13, 5, -1, 3, 4, 2)
+    waiver = replace(WAIVER, until=(clock() + timedelta(days=9)).date())
+    items[7] = replace(items[7], waiver=waiver)
+    found = state(*items, clock=clock)
+    verdicts = {
+        one.item: ok("Attested.", valid_until=clock() + timedelta(days=left))
+        for one, left in zip(items, days, strict=False)
+    }
+    await see(found, clock, items[0].section, {**verdicts, items[7].item: failed("Not so.")})
+    async with running(found, clock) as site:
+        text = words((await site.get("/")).text)
+    told = text[text.index("Ended, or ends soon") : text.index("Status any")]
+    assert told.startswith(
+        "Ended, or ends soon Line 3 evidence ended 1 d ago Line 6 evidence ends in 2 d Line 4 evidence ends in 3 d "
+        "Line 5 evidence ends in 4 d Line 2 evidence ends in 5 d And 2 more."
+    )
+    async with running(state(items[7], clock=clock), clock) as site:
+        assert re.search(r"Line 7 waiver ends in \d+ d", words((await site.get("/")).text))
+
+
+async def test_nothing_that_ends_is_nothing_said(site: Site) -> None:
+    assert "ends soon" not in (await site.get("/")).text
+
+
 @pytest.mark.parametrize(
     ("query", "takes"),
     [
@@ -426,7 +471,9 @@ async def test_badge_is_green_when_all_is_true(clock: Clock) -> None:
 
 async def test_an_empty_checklist_is_a_page_too(clock: Clock) -> None:
     async with running(state(clock=clock), clock) as site:
-        assert "No line matches." in (await site.get("/")).text
+        text = (await site.get("/")).text
+        assert "No line matches." in text
+        assert "to launch" not in text
         assert (await site.get("/badge.svg")).status_code == 200
         assert b"checklist_items_configured 0.0\n" in (await site.get("/metrics")).content
 
