@@ -6,10 +6,10 @@ import asyncio
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,16 +43,16 @@ def start(
 
     logs.configure(log_level)
     try:
-        with _started(directory or default_directory()) as running:
+        with _started(directory or default_directory(), listen_address[0]) as running:
             options = ServeOptions(running.config_file, tuple(listen_address))
-            run_server(options, lambda: _announce(listen_address[0], running.faults, directory))
+            run_server(options, lambda: _announce(listen_address[0], running, directory))
     except DemoError as error:
         raise Refused(error) from None
     return ExitCode.OK
 
 
 @contextmanager
-def _started(directory: Path) -> Iterator[Servers]:
+def _started(directory: Path, address: str) -> Iterator[Servers]:
     """The demo's servers, with word of what is starting."""
     from rich.console import Console
 
@@ -65,12 +65,12 @@ def _started(directory: Path) -> Iterator[Servers]:
                 if not console.is_terminal:
                     say(f"Starting {name}.", error=True)
 
-            running = stack.enter_context(servers(directory, tell))
+            running = stack.enter_context(servers(directory, address, tell))
         yield running
 
 
-async def _announce(address: str, faults: Mapping[str, str], directory: Path | None) -> None:
-    """When the page answers, say where it is and how to break what it shows."""
+async def _announce(address: str, running: Servers, directory: Path | None) -> None:
+    """When the page answers, say where it is and how to break what it shows; then tell which alerts fire."""
     host, _, port = address.rpartition(":")
     while True:
         with suppress(OSError):
@@ -80,13 +80,46 @@ async def _announce(address: str, faults: Mapping[str, str], directory: Path | N
         await asyncio.sleep(0.05)
     command = shlex.join([_program(), "demo"])
     where = f" --directory {shlex.quote(str(directory))}" if directory else ""
-    width = max(map(len, faults))
+    width = max(map(len, running.faults))
     url = f"http://{host or '127.0.0.1'}:{port}"
     say(f"\nThe checklist: {url}/   its metrics: {url}/metrics   as a report: {_program()} report --url {url}\n")
     say("Break something, and within seconds its line says so:\n")
-    for name, effect in faults.items():
+    for name, effect in running.faults.items():
         say(f"  {command} break {name:<{width}}{where}   # {effect}")
     say(f"\nMend it again with {command} mend NAME{where}. Ctrl-C ends everything.\n")
+    if running.trouble:
+        say(f"{running.trouble}\n")
+    if running.prometheus:
+        say(f"Prometheus evaluates the alerting rules, sixty times faster: {running.prometheus}/alerts\n")
+        await _tell_alerts(running.prometheus)
+
+
+async def _tell_alerts(prometheus: str) -> None:
+    """Say which alerts begin to fire and which are over, for ever; those that notify nobody are left out."""
+    import httpx
+
+    known: dict[str, str] = {}
+    async with httpx.AsyncClient(base_url=prometheus, verify=False, trust_env=False) as client:  # noqa: S501  # no TLS on loopback
+        while True:
+            with suppress(httpx.HTTPError):  # it is asked again
+                firing = _firing((await client.get("/api/v1/alerts", timeout=5)).json()["data"]["alerts"])
+                for name in firing.keys() - known.keys():
+                    say(f"{name} fires: {firing[name]}")
+                for name in known.keys() - firing.keys():
+                    say(f"{name} is over.")
+                known = firing
+            await asyncio.sleep(1)
+
+
+def _firing(alerts: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What each alert that notifies somebody says, by its name and what it is about."""
+    firing = {}
+    for alert in alerts:
+        labels, texts = alert["labels"], alert["annotations"]
+        if alert["state"] == "firing" and labels["severity"] != "info":
+            about = "/".join(labels[label] for label in ("section", "item") if label in labels)
+            firing[f"{labels['alertname']}{f' ({about})' if about else ''}"] = texts["description"]
+    return firing
 
 
 def _program() -> str:

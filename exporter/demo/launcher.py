@@ -32,10 +32,16 @@ class DemoError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """What runs: the configuration that verifies it, and the names of the ways to break it, each with its effect."""
+    """What runs: the configuration that verifies it, and the names of the ways to break it, each with its effect.
+
+    `prometheus` is the address of the one that evaluates the rules, empty when there is none; `trouble` says why one that is
+    installed did not start.
+    """
 
     config_file: Path
     faults: Mapping[str, str]
+    prometheus: str = ""
+    trouble: str = ""
 
 
 def default_directory() -> Path:
@@ -44,13 +50,16 @@ def default_directory() -> Path:
 
 
 @contextmanager
-def servers(directory: Path, on_step: Callable[[str], None]) -> Iterator[Servers]:
-    """The demo's servers, in `directory`, which is made and removed. `on_step` is told what starts. Raises DemoError."""
+def servers(directory: Path, exporter: str, on_step: Callable[[str], None]) -> Iterator[Servers]:
+    """The demo's servers, in `directory`, which is made and removed. Raises DemoError.
+
+    `exporter` is the address that the exporter will listen on. `on_step` is told what starts.
+    """
     lock = _claim(directory)
     log = (directory / _MARK).open("w+b")  # kept open, since the supervisor removes the folder at its end
     try:
         supervisor = subprocess.Popen(  # noqa: S603  # this program itself
-            [sys.executable, "-m", "exporter.demo.supervisor", str(directory)],
+            [sys.executable, "-m", "exporter.demo.supervisor", str(directory), exporter],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -64,7 +73,7 @@ def servers(directory: Path, on_step: Callable[[str], None]) -> Iterator[Servers
     with log, supervisor.stdout:
         try:
             ready = _wait_until_ready(supervisor.stdout, log, on_step)
-            yield Servers(_write_config(directory, ready["config"]), ready["faults"])
+            yield Servers(_write_config(directory, ready["config"]), ready["faults"], **_prometheus(ready))
         finally:
             supervisor.stdin.close()
             supervisor.wait(_STOP_SECONDS)
@@ -83,6 +92,10 @@ def ask(directory: Path, verb: str, name: str) -> str:
     if not reply["ok"]:
         raise DemoError(reply["text"])
     return str(reply["text"])
+
+
+def _prometheus(ready: Mapping[str, Any]) -> dict[str, str]:
+    return {"prometheus": ready["prometheus"]["url"], "trouble": ready["prometheus"]["trouble"]}
 
 
 def _claim(directory: Path) -> int:

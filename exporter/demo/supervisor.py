@@ -2,7 +2,7 @@
 
 It is a process of its own so that the exporter may be killed: when its standard input ends, whoever started it is gone, and it
 stops every server and removes the folder. On standard output it tells, one JSON object a line, what it starts (`starting`),
-that all is up (`ready`, with the configuration for the exporter and the faults), or why it gives up (`error`).
+that all is up (`ready`, with the configuration for the exporter, the faults, and Prometheus), or why it gives up (`error`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from exporter.demo.nats import Nats
 from exporter.demo.postgresql import PostgreSQL
+from exporter.demo.prometheus import Prometheus
 from exporter.demo.records import Records
 from exporter.demo.redis import Redis
 from exporter.demo.service import Fault, Place, Service, ServiceError
@@ -27,25 +28,26 @@ from exporter.demo.website import Website
 __all__ = ["main"]
 
 
-def services_in(place: Place) -> list[Service]:
-    """What the demo is made of, in the order of starting."""
+def services_in(place: Place, exporter: str) -> list[Service]:
+    """What the demo is made of, in the order of starting. `exporter` is the address that the exporter will listen on."""
     website = Website(place)
-    return [PostgreSQL(place), Redis(place), Nats(place), website, Records(place, website)]
+    watching = [Prometheus(place, exporter)] if Prometheus.available() else []
+    return [PostgreSQL(place), Redis(place), Nats(place), website, Records(place, website), *watching]
 
 
 def main() -> None:
-    """`python -m exporter.demo.supervisor FOLDER`."""
-    directory = Path(sys.argv[1])
+    """`python -m exporter.demo.supervisor FOLDER ADDRESS`."""
+    directory, exporter = Path(sys.argv[1]), sys.argv[2]
     try:
-        asyncio.run(_supervise(Place(directory)))
+        asyncio.run(_supervise(Place(directory), exporter))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _supervise(place: Place) -> None:
+async def _supervise(place: Place, exporter: str) -> None:
     orphaned = asyncio.ensure_future(_end_of_input())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, orphaned.cancel)
-    services = services_in(place)
+    services = services_in(place, exporter)
     working = asyncio.ensure_future(_serve(place, services))
     try:
         await asyncio.wait({orphaned, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,7 +71,10 @@ async def _serve(place: Place, services: Sequence[Service]) -> None:
         return
     faults = {fault.name: fault for service in services for fault in service.faults()}
     server = await asyncio.start_unix_server(_Requests(faults).answer, place.directory / "control.sock")
-    _tell(ready={"config": config, "faults": {name: fault.effect for name, fault in faults.items()}})
+    effects = {name: fault.effect for name, fault in faults.items()}
+    prometheus = next((service for service in services if isinstance(service, Prometheus)), None)
+    told = {"url": prometheus.url, "trouble": prometheus.trouble} if prometheus else {"url": "", "trouble": ""}
+    _tell(ready={"config": config, "faults": effects, "prometheus": told})
     async with server:
         await server.serve_forever()
 

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import urlopen
@@ -15,6 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 from alerts import rules
+from exporter.demo.prometheus import hurried
 from tests.alerts.receivers import Received, configuration, receiving
 from tests.servers import redis
 from tests.servers.alertmanager import Alertmanager
@@ -27,19 +27,6 @@ Json = dict[str, Any]
 SHORTER = 30
 """What takes ten minutes takes twenty seconds here."""
 LINE = ("redis", "persistence_configured")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def shortened() -> list[Json]:
-    """The rules that ship, with all that they wait for so many times shorter."""
-    groups: list[Json] = deepcopy(rules()["groups"])
-    for group in groups:
-        group["interval"] = "1s"
-        for rule in group["rules"]:
-            for key in rule.keys() & {"for", "keep_firing_for"}:
-                amount, unit = int(rule[key][:-1]), rule[key][-1]
-                rule[key] = f"{1000 * amount * SECONDS[unit] // SHORTER}ms"
-    return groups
 
 
 @dataclass
@@ -109,7 +96,7 @@ def chain(request: pytest.FixtureRequest) -> Iterator[Chain]:
                 folder / "prometheus",
                 release=request.param,
                 scrapes=[scrape(JOB, exporter.port)],
-                rules=shortened(),
+                rules=hurried(rules(), SHORTER)["groups"],
                 alertmanagers=[alertmanager.port],
                 flags=["--rules.alert.for-grace-period=20s", "--rules.alert.resend-delay=5s"],
             )

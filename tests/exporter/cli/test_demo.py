@@ -108,7 +108,7 @@ def test_killed_with_its_supervisor_it_leaves_no_process_and_the_next_one_tidies
         exporter.kill()
         exporter.wait()
     assert folder.exists()
-    with servers(folder, lambda name: None) as running:
+    with servers(folder, "127.0.0.1:9", lambda name: None) as running:
         assert running.config_file.exists()
     assert not folder.exists()
 
@@ -126,5 +126,8 @@ def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
 
 def test_servers_that_cannot_start_end_it_with_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
-    with pytest.raises(DemoError, match="ended before they were ready"), servers(folder, lambda name: None):
+    with (
+        pytest.raises(DemoError, match="ended before they were ready"),
+        servers(folder, "127.0.0.1:9", lambda name: None),
+    ):
         pass
