@@ -17,6 +17,7 @@ from collectors.clients.prometheus import Sample
 from collectors.clients.shared import decode, one_line
 from exporter.collector import Cannot, Client
 from exporter.http import Http, HttpSettings, Reply
+from exporter.yaml import YamlError, load_yaml
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -163,8 +164,6 @@ def _nanoseconds(moment: datetime) -> str:
 
 
 def _mapping(body: bytes) -> Mapping[str, Any] | None:
-    from exporter.yaml import YamlError, load_yaml  # only where a configuration is read
-
     try:
         found = load_yaml(body, "configuration").plain()
     except YamlError:  # its text might quote a secret

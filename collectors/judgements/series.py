@@ -146,8 +146,7 @@ async def _growth(
     sums: dict[str, float] = {}
     for selected in counters:
         for sample in await _numbers(prometheus, "sum by (instance) ({0})", selected):
-            if not math.isnan(sample.value):
-                instance = sample.labels.get("instance", "")
+            if (instance := sample.labels.get("instance")) and not math.isnan(sample.value):
                 sums[instance] = sums.get(instance, 0.0) + sample.value
     while looks and now - looks[0][0] > limits.window:
         looks.popleft()
