@@ -23,7 +23,8 @@ import psutil
 LOOPBACK = "127.0.0.1"
 
 _PORTS = range(10_240, 32_768)  # below the ports that the kernel hands to outgoing connections
-_WATCHER = 'read group; read end; kill -s KILL -- "-$group"'  # the second read returns when the tests' process is gone
+# The second read returns when the tests' process is gone. Asked first: Patroni's PostgreSQL is in a group of its own.
+_WATCHER = 'read group; read end; kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group" 2>/dev/null'
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 
