@@ -95,14 +95,16 @@ class Scope(Options):
     def of(self, namespaces: Iterable[Namespace], looked_at: Sequence[str] = ()) -> Part:
         """The namespaces that are judged, of all that there are.
 
-        `looked_at` are those that the client is narrowed to, if it is. Raises Cannot when it leaves out one that is named, and when
-        no namespace is left.
+        One that is being deleted is not. `looked_at` are those that the client is narrowed to, if it is. Raises Cannot when it
+        leaves out one that is named, and when no namespace is left.
         """
         found = list(namespaces)
         chosen = [
             namespace
             for namespace in found
-            if self.includes(namespace.name) and (not looked_at or namespace.name in looked_at)
+            if self.includes(namespace.name)
+            and (not looked_at or namespace.name in looked_at)
+            and namespace.metadata.deletion_timestamp is None
         ]
         if looked_at and (unseen := [name for name in self.namespaces if "*" not in name and name not in looked_at]):
             raise Cannot(f"{listed(unseen)} is not among clients.kubernetes.namespaces, so nothing was seen in it.")

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from collectors.clients.kubernetes import Kubernetes, KubernetesSettings
+from collectors.clients.kubernetes import Kind, Kubernetes, KubernetesSettings
+from collectors.clients.kubernetes_rights import may_list, roles
 from exporter.collector import Client
 from exporter.threads import Threads
 from tests.servers.kubernetes import ControlPlane, pod_spec
@@ -188,9 +189,9 @@ def record(folder: Path, item: str) -> None:
     )
 
 
-def reader(cluster: ControlPlane, roles: Sequence[Manifest]) -> Path:
+def reader(cluster: ControlPlane, given: Sequence[Manifest]) -> Path:
     """The kubeconfig of a new account with these roles, once the API server knows of them."""
-    granted = {role["metadata"].get("namespace", ""): role["rules"] for role in roles}
+    granted = {role["metadata"].get("namespace", ""): role["rules"] for role in given}
     kubeconfig = cluster.account(
         granted.get("", ()), namespaced={name: rules for name, rules in granted.items() if name}
     )
@@ -203,6 +204,11 @@ def reader(cluster: ControlPlane, roles: Sequence[Manifest]) -> Path:
                 wanted |= {"name": rule["resourceNames"][0]} if "resourceNames" in rule else {}
                 wait_until(partial(_may, cluster, name, wanted), f"{name} to have its rights")
     return kubeconfig
+
+
+def listing(cluster: ControlPlane, *kinds: Kind[Any]) -> Path:
+    """The kubeconfig of a new account that may list these kinds, and do nothing else."""
+    return reader(cluster, roles([may_list(*kinds)], (), watch=False))
 
 
 def _may(cluster: ControlPlane, account: str, wanted: Manifest) -> bool:

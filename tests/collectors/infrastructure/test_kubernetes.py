@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from collectors.clients.kubernetes_kinds import API_SERVICES, LIMIT_RANGES, NAMESPACES, PODS
 from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
 from exporter.collector import Result, Status
 from exporter.evidence import Evidence
@@ -28,6 +29,7 @@ from tests.collectors.clusters import (
     ingress,
     ingress_class,
     limit_range,
+    listing,
     manifest,
     merged,
     metered,
@@ -190,6 +192,22 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         f"{namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it.",
+    )
+
+
+async def test_a_namespace_that_is_being_deleted_is_not_judged(control_plane: ControlPlane) -> None:
+    leaving, name = shop(control_plane, None), {"name": "held", "finalizers": ["example.com/held"]}
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**name, "namespace": leaving}}
+    control_plane.apply(held)
+    control_plane.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": leaving}})
+    try:
+        result = await see(control_plane, "pod_security_enforced", leaving)
+    finally:
+        patch = "application/merge-patch+json"
+        control_plane.call("PATCH", control_plane.path(held), {"metadata": {"finalizers": None}}, content=patch)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The cluster has no namespace that is to be judged, so nothing was seen.",
     )
 
 
@@ -442,11 +460,7 @@ async def test_a_clock_that_is_off(control_plane: ControlPlane) -> None:
 
 @pytest.mark.verifies("kubernetes.control_plane_running", "unknown")
 async def test_leases_that_may_not_be_read(control_plane: ControlPlane) -> None:
-    rules = [
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-        {"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": ["list"]},
-    ]
-    result = await see(control_plane, "control_plane_running", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "control_plane_running", kubeconfig=listing(control_plane, PODS, API_SERVICES))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot get leases.coordination.k8s.io in kube-system: its account has no right to it.",
@@ -532,8 +546,9 @@ async def test_policies_of_other_makers_are_not_understood(control_plane: Contro
 
 @pytest.mark.verifies("kubernetes.network_policies_configured", "unknown")
 async def test_network_policies_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]}]
-    result = await see(control_plane, "network_policies_configured", kubeconfig=control_plane.account(rules))
+    result = await see(
+        control_plane, "network_policies_configured", kubeconfig=listing(control_plane, NAMESPACES, PODS)
+    )
     assert result.status is Status.UNKNOWN
     assert result.summary == (
         "The exporter cannot list networkpolicies.networking.k8s.io in all namespaces: its account has no right to it."
@@ -619,8 +634,7 @@ async def test_the_default_of_the_api_server_is_declared_with_a_record(
 
 @pytest.mark.verifies("kubernetes.pod_security_enforced", "unknown")
 async def test_pods_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
-    result = await see(control_plane, "pod_security_enforced", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "pod_security_enforced", kubeconfig=listing(control_plane, NAMESPACES))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot list pods in all namespaces: its account has no right to it.",
@@ -682,8 +696,9 @@ async def test_a_quota_that_is_nearly_used_up(control_plane: ControlPlane) -> No
 
 @pytest.mark.verifies("kubernetes.quotas_and_limits_set", "unknown")
 async def test_quotas_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods", "limitranges"], "verbs": ["list"]}]
-    result = await see(control_plane, "quotas_and_limits_set", kubeconfig=control_plane.account(rules))
+    result = await see(
+        control_plane, "quotas_and_limits_set", kubeconfig=listing(control_plane, NAMESPACES, PODS, LIMIT_RANGES)
+    )
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot list resourcequotas in all namespaces: its account has no right to it.",
@@ -772,8 +787,7 @@ async def test_an_autoscaler_between_limits_that_leave_nothing_to_scale(control_
 
 @pytest.mark.verifies("kubernetes.hpa_configured", "unknown")
 async def test_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
-    result = await see(control_plane, "hpa_configured", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "hpa_configured", kubeconfig=listing(control_plane, NAMESPACES))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot list horizontalpodautoscalers.autoscaling in all namespaces: its account has no right to it.",
@@ -844,8 +858,7 @@ async def test_a_recommender_where_the_client_does_not_look(control_plane: Contr
 
 @pytest.mark.verifies("kubernetes.vpa_configured", "unknown")
 async def test_vertical_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
-    result = await see(control_plane, "vpa_configured", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "vpa_configured", kubeconfig=listing(control_plane, NAMESPACES))
     assert result.status is Status.UNKNOWN
     assert "cannot list verticalpodautoscalers.autoscaling.k8s.io in all namespaces" in result.summary
 
@@ -1065,8 +1078,7 @@ async def test_a_gateway_that_was_changed_since(control_plane: ControlPlane, ent
 
 
 async def test_ingresses_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}]
-    result = await see(control_plane, "ingress_operational", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "ingress_operational", kubeconfig=listing(control_plane, NAMESPACES))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot list ingresses.networking.k8s.io in all namespaces: its account has no right to it.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collectors.clients.kubernetes_kinds import DAEMON_SETS, DEPLOYMENTS, PODS, STATEFUL_SETS
 from collectors.judgements.pods import CronJobOptions, PodOptions, with_cron_job, with_pods
 from exporter.collector import (
     CRITICAL,
@@ -20,7 +21,7 @@ from exporter.collector import (
     item,
     ok,
 )
-from tests.collectors.clusters import asking, cron_job, daemon_set, manifest
+from tests.collectors.clusters import asking, cron_job, daemon_set, listing, manifest
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.support import make_context, verify
 
@@ -179,13 +180,8 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
 
 @pytest.mark.parametrize("missing", ["pods", "deployments", "statefulsets", "daemonsets"])
 async def test_each_missing_right_is_named(control_plane: ControlPlane, missing: str) -> None:
-    groups = {"pods": "", "deployments": "apps", "statefulsets": "apps", "daemonsets": "apps"}
-    rules = [
-        {"apiGroups": [group], "resources": [plural], "verbs": ["list"]}
-        for plural, group in groups.items()
-        if plural != missing
-    ]
-    config = control_plane.account(rules)
+    kinds = (PODS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS)
+    config = listing(control_plane, *(kind for kind in kinds if kind.plural != missing))
     result = await see(control_plane, "pods_healthy", client={"kubeconfig": config}, pods={"namespace": "default"})
     assert result.status is Status.UNKNOWN
     assert f"The exporter cannot list {missing}" in result.summary

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from collectors.clients.kubernetes_kinds import NAMESPACES, NODES, PODS
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
     ResourceSettings,
@@ -22,6 +23,7 @@ from tests.collectors.clusters import (
     autoscaler,
     container,
     limit_range,
+    listing,
     metered,
     pod,
     recommend,
@@ -152,8 +154,7 @@ async def test_pods_that_have_ended_do_not_count(control_plane: ControlPlane) ->
 @pytest.mark.verifies("resource_allocation.memory_limits_set", "unknown")
 @pytest.mark.parametrize("item", ["cpu_limits_set", "memory_limits_set", "resource_requests_configured"])
 async def test_pods_that_may_not_be_listed(control_plane: ControlPlane, item: str) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": ["list"]}]
-    result = await see(control_plane, item, kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, item, kubeconfig=listing(control_plane, NAMESPACES, NODES))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         "The exporter cannot list pods in all namespaces: its account has no right to it.",
@@ -248,8 +249,7 @@ async def test_a_node_whose_pods_may_take_more_memory_than_it_has(control_plane:
 @pytest.mark.verifies("resource_allocation.resource_requests_configured", "unknown")
 async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
-    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]}]
-    account = control_plane.account(rules)
+    account = listing(control_plane, NAMESPACES, PODS)
     result = await see(control_plane, "resource_requests_configured", namespace, kubeconfig=account)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
@@ -311,8 +311,7 @@ async def test_an_autoscaler_that_sees_no_metrics(control_plane: ControlPlane) -
 
 @pytest.mark.verifies("resource_allocation.hpa_thresholds_configured", "unknown")
 async def test_autoscalers_that_may_not_be_listed(control_plane: ControlPlane) -> None:
-    rules = [{"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": ["list"]}]
-    result = await see(control_plane, "hpa_thresholds_configured", kubeconfig=control_plane.account(rules))
+    result = await see(control_plane, "hpa_thresholds_configured", kubeconfig=listing(control_plane, NAMESPACES, PODS))
     assert result.status is Status.UNKNOWN
     assert "cannot list horizontalpodautoscalers.autoscaling in all namespaces" in result.summary
 
