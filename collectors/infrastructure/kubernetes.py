@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from pydantic import Field
 
-from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
+from collectors.clients.kubernetes import Kind, Kubernetes
 from collectors.clients.kubernetes_kinds import (
     API_SERVICES,
     DAEMON_SETS,
@@ -35,9 +35,9 @@ from collectors.clients.kubernetes_kinds import (
     STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler, Lease
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_objects import Lease
 from collectors.clients.kubernetes_rights import may_ask, may_get, may_list
+from collectors.clusters import OfCluster, ScopedTarget
 from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
 from collectors.judgements.cluster import (
     ControlPlaneOptions,
@@ -56,19 +56,16 @@ from collectors.judgements.network_policies import NetworkPolicyOptions, judge_n
 from collectors.judgements.parts import listed, verdict
 from collectors.judgements.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
 from collectors.judgements.quotas import QuotaOptions, judge_quotas
-from collectors.judgements.scope import Part, Scope
+from collectors.judgements.scope import Scope
 from collectors.judgements.workloads import Reference, Workload, workload_key
 from exporter.collector import (
     CRITICAL,
     INFO,
     WARNING,
     Cannot,
-    Collector,
     Result,
     SectionSettings,
-    Target,
     failed,
-    fetched,
     item,
     ok,
     unknown,
@@ -76,9 +73,6 @@ from exporter.collector import (
 )
 from exporter.evidence import EvidenceRule
 from exporter.http import Http, HttpSettings
-
-T = TypeVar("T")
-
 
 _WORKLOADS: Mapping[str, Kind[Any]] = {
     "Deployment": DEPLOYMENTS,
@@ -116,7 +110,7 @@ class _Options(
     )
 
 
-class KubernetesTarget(Target, _Options):
+class KubernetesTarget(ScopedTarget, _Options):
     """A part of the cluster: namespaces that are judged by the same limits."""
 
 
@@ -128,41 +122,11 @@ class KubernetesSettings(SectionSettings, _Options):
     )
 
 
-class KubernetesCluster(Collector[KubernetesSettings, KubernetesTarget]):
-    """Judges one snapshot of each kind of object, which the client takes and shares with other sections."""
+class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
+    """Asks what the cluster is, how it is guarded, and what leads into it."""
 
     Settings = KubernetesSettings
     Target = KubernetesTarget
-    rights = """\
-The roles that a configuration needs, and no more, are printed by
-  checklist-exporter list --rbac --config.file config.yaml
-Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, runs commands in pods, or reaches kubelets.
-"""
-
-    @fetched
-    async def part(self) -> Part:
-        """The namespaces that are judged. Raises Cannot when there is none, or the client does not look at one that is named."""
-        client = self.client(Kubernetes)
-        return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
-
-    @fetched
-    async def pods(self) -> Sequence[Pod]:
-        """The pods in them."""
-        return (await self.part()).within(await self._all(PODS))
-
-    async def _all(self, kind: Kind[T]) -> Sequence[T]:
-        return (await self.client(Kubernetes).list(kind)).items
-
-    async def _if_served(self, kind: Kind[T]) -> Sequence[T] | None:
-        """All objects of a kind; None when the cluster has no such kind."""
-        try:
-            return await self._all(kind)
-        except NotServed:
-            return None
-
-    async def _told(self, result: Result) -> Result:
-        """The verdict on the namespaces that are there, with those that are not, and what is exempt."""
-        return self.target.told(worst(result, *(await self.part()).missing))
 
     @item(
         "Cluster is healthy and all nodes are in Ready state",
@@ -178,7 +142,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
         To mend it: `kubectl describe node` says why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """
-        nodes = await self.client(Kubernetes).list(NODES)
+        nodes = await self.snapshot(NODES)
         reply = await self.client(Kubernetes).get("/readyz")
         health = judge_health("/readyz", reply.status, reply.text)
         return worst(judge_nodes(nodes.items, self.target, nodes.taken), health)
@@ -196,7 +160,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
         To mend it: upgrade one minor version at a time, the control plane first, then the nodes.
         """
-        nodes = await self._all(NODES)
+        nodes = await self.everything(NODES)
         return judge_version(await self._git_version(), nodes, self.target)
 
     async def _git_version(self) -> str:
@@ -235,7 +199,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
             leases[name] = read[0] if read else None
         replies = {path: await client.get(path) for path in ("/readyz", "/livez")}
         now = replies["/livez"].at
-        pods, services = await client.list(PODS), await self._all(API_SERVICES)
+        pods, services = await client.list(PODS), await self.everything(API_SERVICES)
         health = [judge_health(path, reply.status, reply.text) for path, reply in replies.items()]
         problems = [seen for seen in health if not seen.status.is_ok]
         problems += judge_leases(leases, target, now)
@@ -262,12 +226,12 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         To mend it: a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is wanted.
         """
         part, pods = await self.part(), await self.pods()
-        policies = part.within(await self._all(NETWORK_POLICIES))
+        policies = part.within(await self.everything(NETWORK_POLICIES))
         others: dict[str, int] = {}
         for kind in OTHER_NETWORK_POLICIES:
-            found = await self._if_served(kind) or ()
+            found = await self.if_served(kind) or ()
             others[str(kind)] = sum(not kind.namespaced or one.namespace in part.namespaces for one in found)
-        return await self._told(
+        return await self.told(
             judge_network_policies(
                 part.namespaces.values(), pods, policies, self.target, others=others, exempt=self.target.exempts
             )
@@ -291,7 +255,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         """
         part = await self.part()
         judged = judge_pod_security(part.namespaces.values(), await self.pods(), self.target, self.target.exempts)
-        result = await self._told(judged)
+        result = await self.told(judged)
         unlabelled = [name for name, found in part.namespaces.items() if ENFORCE not in found.metadata.labels]
         if self.target.psa_cluster_default is None or not unlabelled:
             return result
@@ -313,10 +277,10 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         defaultRequest.
         """
         part, pods = await self.part(), await self.pods()
-        quotas = part.within(await self._all(RESOURCE_QUOTAS))
-        ranges = part.within(await self._all(LIMIT_RANGES))
+        quotas = part.within(await self.everything(RESOURCE_QUOTAS))
+        ranges = part.within(await self.everything(LIMIT_RANGES))
         counted = [pod for pod in pods if not self.target.exempts(pod)]
-        return await self._told(judge_quotas(part.namespaces.values(), quotas, ranges, counted, self.target))
+        return await self.told(judge_quotas(part.namespaces.values(), quotas, ranges, counted, self.target))
 
     @item(
         "Check horizontal pod autoscaler is configured",
@@ -333,14 +297,9 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         To mend it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is not
         there, or that a container has no CPU request.
         """
-        hpas = await self._all_scaling()
-        taken = (await self.client(Kubernetes).list(HORIZONTAL_POD_AUTOSCALERS)).taken
-        return await self._told(judge_hpas(hpas, self.target, taken))
-
-    async def _all_scaling(self) -> Sequence[HorizontalPodAutoscaler]:
-        """The horizontal autoscalers of workloads that are judged."""
-        found = (await self.part()).within(await self._all(HORIZONTAL_POD_AUTOSCALERS))
-        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+        hpas = await self.horizontal()
+        taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
+        return await self.told(judge_hpas(hpas, self.target, taken))
 
     @item(
         "Verify vertical pod autoscaler is configured",
@@ -357,14 +316,14 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
         To mend it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
         """
-        part, served = await self.part(), await self._if_served(VERTICAL_POD_AUTOSCALERS)
+        part, served = await self.part(), await self.if_served(VERTICAL_POD_AUTOSCALERS)
         if served is None:
             return failed(
                 "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed."
             )
         vpas = [vpa for vpa in part.within(served) if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
-        hpas = await self._all_scaling()
-        return await self._told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
+        hpas = await self.horizontal()
+        return await self.told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
 
     async def _recommender(self) -> Workload | None:
         """The workload that recommends; None when it is not there, or somewhere out of sight."""
@@ -378,7 +337,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
             raise Cannot(
                 f"{reference} is a {kind}, of which it is not known when it works (known: {listed(_WORKLOADS)})."
             )
-        found = await self.client(Kubernetes).list(_WORKLOADS[kind])
+        found = await self.snapshot(_WORKLOADS[kind])
         if found.namespaces and namespace not in found.namespaces:
             raise Cannot(f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not seen.")
         return next((workload for workload in found.items if workload.path == f"{namespace}/{name}"), None)
@@ -405,9 +364,9 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         of the host give no address: set `ingress_addresses: false`.
         """
         part, target = await self.part(), self.target
-        snapshot = await self.client(Kubernetes).list(INGRESSES)
-        routes = part.within(await self._if_served(HTTP_ROUTES) or ())
-        gateways = await self._if_served(GATEWAYS) or ()
+        snapshot = await self.snapshot(INGRESSES)
+        routes = part.within(await self.if_served(HTTP_ROUTES) or ())
+        gateways = await self.if_served(GATEWAYS) or ()
         named = {
             f"{parent.namespace or route.namespace}/{parent.name}"
             for route in routes
@@ -415,15 +374,15 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         }
         seen = Routing(
             {reference: await self._workload(reference) for reference in target.ingress_controllers},
-            ingress_classes=await self._all(INGRESS_CLASSES),
+            ingress_classes=await self.everything(INGRESS_CLASSES),
             ingresses=part.within(snapshot.items),
-            gateway_classes=await self._if_served(GATEWAY_CLASSES) or (),
+            gateway_classes=await self.if_served(GATEWAY_CLASSES) or (),
             gateways=[found for found in gateways if found.namespace in part.namespaces or found.path in named],
             http_routes=routes,
-            services=await self._all(SERVICES),
-            endpoint_slices=await self._all(ENDPOINT_SLICES),
+            services=await self.everything(SERVICES),
+            endpoint_slices=await self.everything(ENDPOINT_SLICES),
         )
-        judged = await self._told(judge_ingress(seen, target, snapshot.taken))
+        judged = await self.told(judge_ingress(seen, target, snapshot.taken))
         through = [bad for bad in await asyncio.gather(*map(self._through, target.ingress_requests)) if bad]
         if judged.status.is_ok and not through:
             names = listed(request.url for request in target.ingress_requests) if target.ingress_requests else ""

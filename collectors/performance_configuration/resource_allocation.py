@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
 
 from pydantic import Field
 
-from collectors.clients.kubernetes import Kind, Kubernetes
 from collectors.clients.kubernetes_kinds import (
     HORIZONTAL_POD_AUTOSCALERS,
     NAMESPACES,
@@ -17,9 +15,9 @@ from collectors.clients.kubernetes_kinds import (
     PODS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler
 from collectors.clients.kubernetes_pods import Pod
 from collectors.clients.kubernetes_rights import may_list
+from collectors.clusters import OfCluster, ScopedTarget
 from collectors.judgements.autoscalers import HpaOptions, judge_hpa_thresholds, judge_hpas, judge_vpa_bounds
 from collectors.judgements.resources import (
     ResourceOptions,
@@ -28,32 +26,28 @@ from collectors.judgements.resources import (
     judge_requests,
     running,
 )
-from collectors.judgements.scope import Part, Scope
+from collectors.judgements.scope import Scope
 from exporter.collector import (
     CRITICAL,
     INFO,
     WARNING,
     Cannot,
-    Collector,
     Mode,
     Result,
     SectionSettings,
     Status,
-    Target,
     fetched,
     item,
     worst,
 )
 from exporter.evidence import EvidenceRule
 
-T = TypeVar("T")
-
 
 class _Options(Scope, ResourceOptions, HpaOptions):
     """What may be set for the section and for one target."""
 
 
-class ResourceTarget(Target, _Options):
+class ResourceTarget(ScopedTarget, _Options):
     """A part of the cluster: namespaces that are judged by the same limits."""
 
 
@@ -65,37 +59,19 @@ class ResourceSettings(SectionSettings, _Options):
     )
 
 
-class ResourceAllocation(Collector[ResourceSettings, ResourceTarget]):
+class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
     """Judges the pods that run, not the templates that they were made of: defaults and autoscalers act in between."""
 
     Settings = ResourceSettings
     Target = ResourceTarget
-    rights = """\
-The roles that a configuration needs, and no more, are printed by
-  checklist-exporter list --rbac --config.file config.yaml
-Bind them to the account of clients.kubernetes.
-"""
 
     @fetched
-    async def part(self) -> Part:
-        """The namespaces that are judged. Raises Cannot when there is none, or the client does not look at one that is named."""
-        client = self.client(Kubernetes)
-        return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
-
-    @fetched
-    async def pods(self) -> Sequence[Pod]:
-        """The pods in them that run. Raises Cannot when there is none."""
-        found = running((await self.part()).within(await self._all(PODS)), self.target, self.target.exempts)
+    async def live(self) -> Sequence[Pod]:
+        """The pods that run and are judged. Raises Cannot when there is none."""
+        found = running(await self.pods(), self.target, self.target.exempts)
         if not found:
             raise Cannot(f"No pod runs in the namespaces of {self.target.name}, so nothing was seen.")
         return found
-
-    async def _all(self, kind: Kind[T]) -> Sequence[T]:
-        return (await self.client(Kubernetes).list(kind)).items
-
-    async def _told(self, result: Result) -> Result:
-        """The verdict on the namespaces that are there, with those that are not, and what is exempt."""
-        return self.target.told(worst(result, *(await self.part()).missing))
 
     @item("CPU limits are set for all pods", severity=WARNING, needs=(may_list(NAMESPACES, PODS),))
     async def cpu_limits_set(self) -> Result:
@@ -107,7 +83,7 @@ Bind them to the account of clients.kubernetes.
 
         To mend it: `resources.limits.cpu` in the workload's template, or a LimitRange with a default; then roll it out.
         """
-        return await self._told(judge_cpu_limits(await self.pods(), self.target))
+        return await self.told(judge_cpu_limits(await self.live(), self.target))
 
     @item("Memory limits are set for all pods", severity=CRITICAL, needs=(may_list(NAMESPACES, PODS),))
     async def memory_limits_set(self) -> Result:
@@ -118,8 +94,8 @@ Bind them to the account of clients.kubernetes.
 
         To mend it: `resources.limits.memory` in the workload's template, by what it uses at its busiest; then roll it out.
         """
-        taken = (await self.client(Kubernetes).list(PODS)).taken
-        return await self._told(judge_memory_limits(await self.pods(), taken))
+        taken = (await self.snapshot(PODS)).taken
+        return await self.told(judge_memory_limits(await self.live(), taken))
 
     @item("Resource requests are configured", severity=CRITICAL, needs=(may_list(NAMESPACES, PODS, NODES),))
     async def resource_requests_configured(self) -> Result:
@@ -131,12 +107,7 @@ Bind them to the account of clients.kubernetes.
 
         To mend it: `resources.requests` in the workload's template, or a LimitRange with a defaultRequest; then roll it out.
         """
-        return await self._told(judge_requests(await self.pods(), await self._all(NODES), self.target))
-
-    async def _all_scaling(self) -> Sequence[HorizontalPodAutoscaler]:
-        """The horizontal autoscalers of workloads that are judged."""
-        found = (await self.part()).within(await self._all(HORIZONTAL_POD_AUTOSCALERS))
-        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+        return await self.told(judge_requests(await self.live(), await self.everything(NODES), self.target))
 
     @item(
         "HPA thresholds are configured",
@@ -152,10 +123,10 @@ Bind them to the account of clients.kubernetes.
 
         To mend it: `averageUtilization` of the metric; when metrics are not seen, the conditions that `kubectl describe hpa` shows.
         """
-        hpas = await self._all_scaling()
-        taken = (await self.client(Kubernetes).list(HORIZONTAL_POD_AUTOSCALERS)).taken
+        hpas = await self.horizontal()
+        taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
         works, aims = judge_hpas(hpas, self.target, taken), judge_hpa_thresholds(hpas, self.target)
-        return await self._told(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
+        return await self.told(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
 
     @item(
         "VPA recommendations are reviewed",
@@ -176,11 +147,11 @@ Bind them to the account of clients.kubernetes.
 
         To mend it: change the requests, or record why they are right (`checklist-exporter attest`).
         """
-        found = (await self.part()).within(await self._all(VERTICAL_POD_AUTOSCALERS))
+        found = (await self.part()).within(await self.everything(VERTICAL_POD_AUTOSCALERS))
         vpas = [vpa for vpa in found if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
-        bounds = judge_vpa_bounds(vpas, await self.pods())
+        bounds = judge_vpa_bounds(vpas, await self.live())
         if bounds.status is not Status.WARNING:
-            return await self._told(bounds)
+            return await self.told(bounds)
         reviewed = await self.attested("vpa_recommendations_reviewed")
         summary = f"{bounds.summary} {reviewed.summary}"
-        return await self._told(replace(worst(bounds, reviewed), summary=summary))
+        return await self.told(replace(worst(bounds, reviewed), summary=summary))

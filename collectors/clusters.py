@@ -1,0 +1,70 @@
+"""What sections that judge a cluster have in common: its snapshots, narrowed to the part that each target is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from collectors.clients.kubernetes import Kind, Kubernetes, NotServed, Snapshot
+from collectors.clients.kubernetes_kinds import HORIZONTAL_POD_AUTOSCALERS, NAMESPACES, PODS
+from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler
+from collectors.clients.kubernetes_pods import Pod
+from collectors.judgements.scope import Part, Scope
+from exporter.collector import Collector, Result, SectionSettings, Target, fetched, worst
+
+__all__ = ["OfCluster", "ScopedTarget"]
+
+T = TypeVar("T")
+
+
+class ScopedTarget(Target, Scope):
+    """A part of the cluster: namespaces that are judged by the same limits."""
+
+
+SettingsT = TypeVar("SettingsT", bound=SectionSettings)
+TargetT = TypeVar("TargetT", bound=ScopedTarget)
+
+
+class OfCluster(Collector[SettingsT, TargetT], Generic[SettingsT, TargetT]):
+    """Judges one snapshot of each kind of object, which the client takes and shares with all sections."""
+
+    rights: ClassVar[str] = """\
+The roles that a configuration needs, and no more, are printed by
+  checklist-exporter list --rbac --config.file config.yaml
+Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, runs commands in pods, or reaches kubelets.
+"""
+
+    @fetched
+    async def part(self) -> Part:
+        """The namespaces that are judged. Raises Cannot when there is none, or the client does not look at one that is named."""
+        client = self.client(Kubernetes)
+        return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
+
+    @fetched
+    async def pods(self) -> Sequence[Pod]:
+        """The pods in them."""
+        return (await self.part()).within(await self.everything(PODS))
+
+    async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:
+        """All objects of a kind in the cluster, and the moment. Raises Cannot, with the right that is missing."""
+        return await self.client(Kubernetes).list(kind)
+
+    async def everything(self, kind: Kind[T]) -> Sequence[T]:
+        """All objects of a kind in the cluster. Raises Cannot, with the right that is missing."""
+        return (await self.snapshot(kind)).items
+
+    async def if_served(self, kind: Kind[T]) -> Sequence[T] | None:
+        """All objects of a kind in the cluster; None when it has no such kind."""
+        try:
+            return await self.everything(kind)
+        except NotServed:
+            return None
+
+    async def horizontal(self) -> Sequence[HorizontalPodAutoscaler]:
+        """The HorizontalPodAutoscalers of workloads that are judged."""
+        found = (await self.part()).within(await self.everything(HORIZONTAL_POD_AUTOSCALERS))
+        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+
+    async def told(self, result: Result) -> Result:
+        """A verdict on the namespaces that are there, with those that are not, and what is exempt."""
+        return self.target.told(worst(result, *(await self.part()).missing))
