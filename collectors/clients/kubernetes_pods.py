@@ -250,11 +250,6 @@ class PodState(Struct, frozen=True):
     conditions: tuple[Condition, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is nothing to tell, and no moment in it, so that many pods have the same state."""
-        return not (self.conditions or self.containers or self.created or self.deleted)
-
 
 class Pod(Struct, frozen=True):
     """A pod as a snapshot keeps it: what it shares with others, and the little that is its own."""
@@ -372,7 +367,7 @@ class PodCompactor:
     def __init__(self) -> None:
         self._templates: WeakValueDictionary[tuple[Any, ...], PodTemplate] = WeakValueDictionary()
         self._specs: WeakValueDictionary[int, PodSpec] = WeakValueDictionary()
-        self._states: dict[PodState, PodState] = {}
+        self._plain: dict[tuple[str, bool, str, str], PodState] = {}
         self._nodes: dict[str, str] = {}
 
     def __call__(self, page: Iterable[PodItem]) -> Iterable[Pod]:
@@ -380,48 +375,63 @@ class PodCompactor:
         return map(self._keep, page)
 
     def _keep(self, pod: PodItem) -> Pod:
-        metadata = pod.metadata
-        node = pod.spec.node_name
-        state = _state(pod)
-        if state.is_plain:
-            state = self._states.setdefault(state, state)
-        return Pod(
-            self._template(metadata, _spec(pod.spec)),
-            metadata.name.removeprefix(_prefix(metadata)),
-            self._nodes.setdefault(node, node),
-            state,
-        )
+        metadata, node = pod.metadata, pod.spec.node_name
+        name, prefix = metadata.name, metadata.generate_name
+        if not name.startswith(prefix):
+            prefix = ""
+        suffix = name[len(prefix) :]
+        template = self._template(metadata, prefix, suffix, _spec(pod.spec))
+        return Pod(template, suffix, self._nodes.setdefault(node, node), self._state(pod))
 
-    def _template(self, metadata: _PodMetadata, spec: PodSpec) -> PodTemplate:
-        prefix = _prefix(metadata)
-        suffix = metadata.name.removeprefix(prefix)
-        labels = tuple(
-            (key, value) for key, value in metadata.labels.items() if value != metadata.name and value != suffix
-        )
+    def _template(self, metadata: _PodMetadata, prefix: str, suffix: str, spec: PodSpec) -> PodTemplate:
+        name, labels = metadata.name, metadata.labels
+        values = labels.values()
+        shared = tuple(labels.items())
         own: tuple[tuple[str, bool], ...] = ()
-        if len(labels) != len(metadata.labels):
-            own = tuple(
-                (key, value == metadata.name)
-                for key, value in metadata.labels.items()
-                if value in (metadata.name, suffix)
-            )
+        if name in values or suffix in values:
+            shared = tuple((key, value) for key, value in shared if value not in (name, suffix))
+            own = tuple((key, value == name) for key, value in labels.items() if value in (name, suffix))
         armor: tuple[tuple[str, str], ...] = ()
         if metadata.annotations:
             armor = tuple(entry for entry in metadata.annotations.items() if entry[0].startswith(_APP_ARMOR))
         mirror = _MIRROR in metadata.annotations
-        owner = next((owner for owner in metadata.owner_references if owner.controller), None)
-        key = (metadata.namespace, prefix, labels, own, armor, owner, mirror, spec)
+        owner = None
+        for found in metadata.owner_references:
+            if found.controller:
+                owner = found
+                break
+        key = (metadata.namespace, prefix, shared, own, armor, owner, mirror, spec)
         if (template := self._templates.get(key)) is None:
-            shared = self._specs.get(hash(spec))
-            if shared != spec:
-                shared = self._specs[hash(spec)] = spec
-            template = PodTemplate(metadata.namespace, prefix, dict(labels), own, armor, owner, mirror, shared)
-            self._templates[*key[:-1], shared] = template
+            same = self._specs.get(hash(spec))
+            if same != spec:
+                same = self._specs[hash(spec)] = spec
+            template = PodTemplate(metadata.namespace, prefix, dict(shared), own, armor, owner, mirror, same)
+            self._templates[*key[:-1], same] = template
         return template
 
-
-def _prefix(metadata: _PodMetadata) -> str:
-    return metadata.generate_name if metadata.name.startswith(metadata.generate_name) else ""
+    def _state(self, pod: PodItem) -> PodState:
+        """The state of a pod. Pods of which there is nothing to tell, and no moment to keep, share it."""
+        metadata, status = pod.metadata, pod.status
+        ready = False
+        untrue = []
+        for found in status.conditions:
+            if found.status != "True":
+                untrue.append(found)
+            elif found.type == "Ready":
+                ready = True
+        containers = [one for one in status.init_container_statuses + status.container_statuses if one.is_remarkable]
+        if status.phase == "Succeeded":
+            # Its containers have ended and are not ready, as they should: only what made one start again is told.
+            untrue = []
+            containers = [one for one in containers if one.restart_count]
+        well = status.phase == "Succeeded" or (status.phase == "Running" and ready)
+        created = None if well else metadata.creation_timestamp
+        words = status.phase, ready, status.reason, status.qos_class
+        if untrue or containers or created or metadata.deletion_timestamp:
+            return PodState(*words, created, metadata.deletion_timestamp, tuple(untrue), tuple(containers))
+        if (state := self._plain.get(words)) is None:
+            state = self._plain[words] = PodState(*words)
+        return state
 
 
 def _spec(spec: _PodSpec) -> PodSpec:
@@ -431,7 +441,7 @@ def _spec(spec: _PodSpec) -> PodSpec:
         spec.ephemeral_containers,
         spec.resources,
         spec.security_context,
-        tuple(map(_source, spec.volumes)),
+        tuple([_source(volume) for volume in spec.volumes]),
         spec.host_network,
         spec.host_pid,
         spec.host_ipc,
@@ -448,27 +458,3 @@ def _source(volume: dict[str, msgspec.Raw]) -> str:
         if key != "name" and bytes(value) != b"null":
             return key
     return ""
-
-
-def _state(pod: PodItem) -> PodState:
-    metadata, status = pod.metadata, pod.status
-    conditions = tuple(found for found in status.conditions if found.status != "True")
-    ready = any(found.type == "Ready" and found.status == "True" for found in status.conditions)
-    containers = tuple(found for found in status.container_statuses if found.is_remarkable)
-    if status.init_container_statuses:
-        containers = tuple(found for found in status.init_container_statuses if found.is_remarkable) + containers
-    if status.phase == "Succeeded":
-        # Its containers have ended and are not ready, as they should: only what made one start again is told.
-        conditions = ()
-        containers = tuple(found for found in containers if found.restart_count)
-    ended_well = status.phase == "Succeeded" or (status.phase == "Running" and ready)
-    return PodState(
-        status.phase,
-        ready,
-        status.reason,
-        status.qos_class,
-        None if ended_well else metadata.creation_timestamp,
-        metadata.deletion_timestamp,
-        conditions,
-        containers,
-    )
