@@ -194,13 +194,14 @@ def _look(
     coverages = {name: _Coverage(of_namespace.get(name, ())) for name in names}
     count = dict.fromkeys(names, 0)
     for pod in pods:
-        namespace = pod.template.namespace
-        if namespace not in count or pod.template.spec.host_network:
+        template, state = pod.template, pod.state
+        namespace = template.namespace
+        if (coverage := coverages.get(namespace)) is None or template.spec.host_network:
             continue
-        if pod.state.phase in ("Succeeded", "Failed") or pod.state.deleted is not None or exempt(pod):
+        if state.phase in ("Succeeded", "Failed") or state.deleted is not None or exempt(pod):
             continue
         count[namespace] += 1
-        sides = coverages[namespace].of(pod)
+        sides = coverage.of(pod)
         if len(sides) < len(Direction):
             for side in Direction:
                 if side not in sides:
