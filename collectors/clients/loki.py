@@ -126,7 +126,14 @@ class Loki(Client[LokiSettings]):
 
     async def config(self) -> Mapping[str, Any] | None:
         """The running configuration; None when Loki does not show it (before 2.0, and behind most gateways)."""
-        reply = await self._get("/config", expect=(200, 404))
+        return await self._yaml("/config")
+
+    async def runtime_config(self) -> Mapping[str, Any] | None:
+        """What is set for single tenants while Loki runs, under `overrides`; None when Loki does not show it."""
+        return await self._yaml("/runtime_config")
+
+    async def _yaml(self, path: str) -> Mapping[str, Any] | None:
+        reply = await self._get(path, expect=(200, 404))
         if reply.status == 404:
             return None
         found = await self.threads.run(self.name, lambda: _mapping(reply.body))

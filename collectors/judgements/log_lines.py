@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "judge_structure",
     "levels",
     "literally",
+    "overrides_file",
     "secrets_in",
     "structure",
     "unlevelled",
@@ -346,10 +347,27 @@ _DELETING_STORES = ("tsdb", "boltdb-shipper")
 _YEARS = re.compile(r"^(\d+)y")
 
 
-def judge_retention(config: Mapping[str, Any], limits: Thresholds, source: str) -> list[Result]:
-    """What is wrong with how long logs are kept; one ok when nothing is. `source` says where the configuration was read.
+def overrides_file(config: Mapping[str, Any]) -> str:
+    """The file from which Loki takes what is set for single tenants, retention among it; empty without one.
 
-    Raises Cannot when it holds something else than Loki's does.
+    The table manager deletes the logs of all tenants alike.
+    """
+    if _section(config, "compactor").get("retention_enabled") is not True:
+        return ""
+    return str(
+        _section(config, "runtime_config").get("file")
+        or _section(config, "limits_config").get("per_tenant_override_config")
+        or ""
+    )
+
+
+def judge_retention(
+    config: Mapping[str, Any], overrides: Mapping[str, Any], limits: Thresholds, source: str
+) -> list[Result]:
+    """What is wrong with how long logs are kept; one ok when nothing is.
+
+    `overrides` is the runtime configuration, `source` says where the configuration was read. Raises Cannot when one of them holds
+    something else than Loki's does.
     """
     own = _duration(_section(config, "limits_config").get("retention_period"), "limits_config.retention_period")
     if _section(config, "compactor").get("retention_enabled") is True:
@@ -366,8 +384,14 @@ def judge_retention(config: Mapping[str, Any], limits: Thresholds, source: str) 
         ignored = f": limits_config.retention_period ({format_duration(own)}) is ignored" if own else ""
         return [failed(f"Loki deletes no logs, as compactor.retention_enabled is not true{ignored} ({source}).")]
     problems = [*_outside(f"{who} keeps logs", period, limits, source)]
-    for selector, streams_period in _stream_periods(config):
-        problems += _outside(f"limits_config.retention_stream keeps {selector}", streams_period, limits, source)
+    problems += _streams(_section(config, "limits_config"), "limits_config.retention_stream", limits, source)
+    tenants = _section(overrides, "overrides")
+    for tenant in tenants:
+        granted = _section(tenants, tenant)
+        if "retention_period" in granted:
+            its_period = _duration(granted["retention_period"], f"retention_period of tenant {tenant}")
+            problems += _outside(f"The override for tenant {tenant} keeps logs", its_period, limits, source)
+        problems += _streams(granted, f"retention_stream of tenant {tenant}", limits, source)
     wanted = f"{format_duration(limits.min_retention)} to {format_duration(limits.max_retention)}"
     good = ok(
         f"{who} deletes logs after {format_duration(period)} (wanted {wanted}; {source}).",
@@ -387,12 +411,13 @@ def _outside(what: str, period: timedelta, limits: Thresholds, source: str) -> I
         yield failed(f"{what} for {format_duration(period)} (limit {format_duration(limits.max_retention)}; {source}).")
 
 
-def _stream_periods(config: Mapping[str, Any]) -> Iterator[tuple[str, timedelta]]:
-    entries: Sequence[Any] = _section(config, "limits_config").get("retention_stream") or ()
-    for entry in entries:
+def _streams(own: Mapping[str, Any], name: str, limits: Thresholds, source: str) -> Iterator[Result]:
+    """What is wrong with streams that are kept for a time of their own."""
+    for entry in own.get("retention_stream") or ():
         if not isinstance(entry, dict):
-            raise Cannot("limits_config.retention_stream of Loki's configuration is no list of streams.")
-        yield str(entry.get("selector", "")), _duration(entry.get("period"), "limits_config.retention_stream.period")
+            raise Cannot(f"{name} of Loki's configuration is no list of streams.")
+        period = _duration(entry.get("period"), f"{name}.period")
+        yield from _outside(f"{name} keeps {entry.get('selector', '')}", period, limits, source)
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

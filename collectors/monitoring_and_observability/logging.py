@@ -33,7 +33,6 @@ from exporter.collector import (
     item,
     ok,
     unknown,
-    worst,
 )
 from exporter.options import Duration, format_duration
 from exporter.yaml import YamlError, load_yaml, read_bounded
@@ -105,7 +104,7 @@ class Logging(Collector[LoggingSettings, NoTarget]):
     Settings = LoggingSettings
     rights = """\
 Reading from Loki, or the gateway in front of it, as the tenant that has the logs (header X-Scope-OrgID):
-  GET /loki/api/v1/query, /loki/api/v1/query_range, and /config for the retention
+  GET /loki/api/v1/query, /loki/api/v1/query_range, and for the retention /config and /runtime_config
 """
 
     @property
@@ -371,9 +370,9 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         law.
 
         Loki's running configuration (/config) has retention enabled in the compactor, without which `retention_period` is
-        ignored, and a period within `min_retention` and `max_retention`, also for each of `retention_stream`; 0 is for ever.
-        With an older index it is the table manager that deletes. A Loki before 2.0 does not show its configuration: declare
-        `config_file`. What single tenants are granted in the runtime configuration is not looked at.
+        ignored, and a period within `min_retention` and `max_retention`, also for each of `retention_stream` and for
+        each tenant that is granted another (/runtime_config); 0 is for ever. With an older index it is the table manager that
+        deletes. A Loki before 2.0 does not show its configuration: declare `config_file`.
 
         To mend it: `compactor: {retention_enabled: true, delete_request_store: …}`, `limits_config: {retention_period: 31d}`.
         """
@@ -383,7 +382,16 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
                 raise Cannot("Loki does not show its configuration at /config, and option config_file is not set.")
             config = await self.blocking(_read_config, self.settings.config_file)
             source = f"by {self.settings.config_file}, as Loki itself does not show it"
-        return worst(*judge.judge_retention(config, self.settings, source))
+        overrides: Mapping[str, Any] = {}
+        if file := judge.overrides_file(config):
+            told = await self._loki.runtime_config()
+            if told is None:
+                raise Cannot(
+                    f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config."
+                )
+            overrides = told
+        found = judge.judge_retention(config, overrides, self.settings, source)
+        return verdict([result for result in found if not result.status.is_ok], found[0])
 
 
 def _overall(

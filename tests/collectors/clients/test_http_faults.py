@@ -37,6 +37,7 @@ CALLS: dict[str, tuple[type[Client[Any]], Ask]] = {
     "loki-label-values": (Loki, lambda client: client.label_values("app")),
     "loki-version": (Loki, lambda client: client.version()),
     "loki-config": (Loki, lambda client: client.config()),
+    "loki-runtime-config": (Loki, lambda client: client.runtime_config()),
     "jaeger-services": (Jaeger, lambda client: client.services()),
     "jaeger-trace": (Jaeger, lambda client: client.has_trace("a" * 32)),
     "jaeger-recent": (Jaeger, lambda client: client.has_recent("api", timedelta(hours=1))),

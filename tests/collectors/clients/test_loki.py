@@ -49,6 +49,7 @@ async def test_a_real_loki_is_understood(loki: Server, no_leftovers: None) -> No
         assert await client.label_values("nope") == []
         assert await client.version() is None
         assert await client.config() is None
+        assert await client.runtime_config() is None
 
 
 @pytest.mark.parametrize(
