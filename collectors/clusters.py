@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed, Snapshot
 from collectors.clients.kubernetes_kinds import HORIZONTAL_POD_AUTOSCALERS, NAMESPACES, PODS
 from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler
 from collectors.clients.kubernetes_pods import Pod
+from collectors.judgements.parts import listed
 from collectors.judgements.scope import Part, Scope
 from exporter.collector import Collector, Result, SectionSettings, Target, fetched, worst
 
@@ -66,5 +68,9 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
 
     async def told(self, result: Result) -> Result:
-        """A verdict on the namespaces that are there, with those that are not, and what is exempt."""
-        return self.target.told(worst(result, *(await self.part()).missing))
+        """A verdict on the namespaces that are there, with those that are not, what is exempt, and what the client leaves out."""
+        told = self.target.told(worst(result, *(await self.part()).missing))
+        if not (selectors := self.client(Kubernetes).settings.selectors):
+            return told
+        narrowed = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
+        return replace(told, summary=f"{told.summary} Looked at only: {narrowed}.")

@@ -195,6 +195,13 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
     )
 
 
+async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    narrowed = {"selectors": {"pods": "app=web"}}
+    result = await see(control_plane, "pod_security_enforced", namespace, client=narrowed)
+    assert result.summary.endswith("Looked at only: pods (app=web).")
+
+
 async def test_a_namespace_that_is_being_deleted_is_not_judged(control_plane: ControlPlane) -> None:
     leaving, name = shop(control_plane, None), {"name": "held", "finalizers": ["example.com/held"]}
     held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**name, "namespace": leaving}}

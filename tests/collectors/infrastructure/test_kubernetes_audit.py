@@ -149,13 +149,16 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def check(cluster: ControlPlane, folder: Path) -> Told:
-    """Verify the cluster by command line, as an account with the roles that are printed for the configuration."""
+def check(cluster: ControlPlane, folder: Path, **client: Any) -> Told:
+    """Verify the cluster by command line, as an account with the roles that are printed for the configuration.
+
+    `client` are further options of clients.kubernetes.
+    """
     config, evidence = folder / "config.yaml", folder / "evidence"
     evidence.mkdir(exist_ok=True)
     document: dict[str, Any] = {
         "evidence": str(evidence),
-        "clients": {"kubernetes": {"kubeconfig": str(cluster.kubeconfigs["admin"])}},
+        "clients": {"kubernetes": {"kubeconfig": str(cluster.kubeconfigs["admin"]), **client}},
         "sections": {"kubernetes": dict(KUBERNETES), "resource_allocation": dict(RESOURCES)},
     }
     config.write_text(yaml.safe_dump(document))
@@ -182,6 +185,9 @@ def test_a_healthy_cluster_and_then_a_broken_one(cluster: ControlPlane, tmp_path
     told = check(cluster, tmp_path)
     assert {item: status for item, (status, _) in told.seen.items()} == dict.fromkeys(ITEMS, "ok"), told.table
     assert told.code == 0
+    for client in ({"watch": True}, {"namespaces": ["shop", "ingress", "kube-system"]}):
+        same = check(cluster, tmp_path, **client)
+        assert {item: status for item, (status, _) in same.seen.items()} == dict.fromkeys(ITEMS, "ok"), same.table
     broken(cluster)
     told = check(cluster, tmp_path)
     assert {item: status for item, (status, _) in told.seen.items()} == dict.fromkeys(ITEMS, "failed"), told.table
