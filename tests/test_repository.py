@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 
 from exporter.config import load
 from exporter.daemon import ServeOptions
+from tests.servers.alertmanager import amtool
 from tests.servers.packages import skip_or_fail
 from tests.servers.prometheus import promtool
 
@@ -110,11 +111,39 @@ def test_compose_configures_the_exporter_rightly(compose: dict[str, Any], tmp_pa
     assert load(file).config.environment == "compose"
 
 
+def mounted(compose: dict[str, Any], service: str, root: Path) -> None:
+    """Write the configs of a service below a folder that stands for its root."""
+    for config in compose["services"][service]["configs"]:
+        declared = compose["configs"][config["source"]]
+        text = declared.get("content") or (ROOT / "deploy" / declared["file"]).read_text()
+        file = root / config["target"].lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.replace("/etc/", f"{root}/etc/"))
+
+
 def test_compose_configures_prometheus_rightly(compose: dict[str, Any], tmp_path: Path) -> None:
-    file = tmp_path / "prometheus.yaml"
-    file.write_text(compose["configs"]["prometheus"]["content"])
-    done = subprocess.run([promtool(), "check", "config", file], capture_output=True, text=True, check=False)
+    mounted(compose, "prometheus", tmp_path)
+    check: list[str | Path] = [promtool(), "check", "config", tmp_path / "etc/prometheus/prometheus.yml"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"SUCCESS: [1-9]\d* rules found", done.stdout), "the rules are loaded"
+
+
+def test_compose_configures_alertmanager_rightly(compose: dict[str, Any], tmp_path: Path) -> None:
+    mounted(compose, "alertmanager", tmp_path)
+    check: list[str | Path] = [amtool(), "check-config", tmp_path / "etc/alertmanager/alertmanager.yml"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_gives_grafana_every_dashboard(compose: dict[str, Any], tmp_path: Path) -> None:
+    mounted(compose, "grafana", tmp_path)
+    folder = tmp_path / "etc/grafana"
+    (provider,) = yaml.safe_load((folder / "provisioning/dashboards/checklist.yaml").read_text())["providers"]
+    given = {file.name: json.loads(file.read_text()) for file in Path(provider["options"]["path"]).iterdir()}
+    assert given == {file.name: json.loads(file.read_text()) for file in (ROOT / "dashboards").glob("*.json")}
+    (source,) = yaml.safe_load((folder / "provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
 
 
 def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
