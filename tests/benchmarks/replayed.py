@@ -1,4 +1,4 @@
-"""A Kubernetes API server of generated objects, as a process of its own: ``python -m tests.benchmarks.replayed PODS POLICIES``.
+"""A Kubernetes API server of generated objects, a process of its own: ``python -m tests.benchmarks.replayed FOLDER PODS POLICIES``.
 
 It prints its port. Pods are 8 KB of JSON each, as an API server with managed fields sends them; lists are paged, pods can be
 watched (the label selector ``changes=N`` says how many changes a second there are), and every access review is granted.
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.servers.certificates import authority
 from tests.servers.process import LOOPBACK
 
 REPLICAS = 100
@@ -28,92 +32,145 @@ Json = dict[str, Any]
 
 
 def labels(workload: int) -> Json:
+    """The labels of a workload's pods."""
     return {"app": f"app-{workload}", "tier": f"tier-{workload % 5}", "pod-template-hash": f"{workload:08x}aa"}
 
 
 def namespace(workload: int) -> str:
+    """The namespace of a workload."""
     return f"team-{workload % NAMESPACES}"
 
 
-def pod(number: int) -> Json:
-    """One healthy replica; the padding makes it 8 KB, as managed fields and environments do."""
-    workload = number // REPLICAS
-    name = f"app-{workload}-{workload:08x}aa-{number:05x}"
-    container = {
-        "name": "main",
-        "image": f"registry.example.com/app-{workload}:1.4.2",
+def container(name: str, image: str, token: str) -> Json:
+    """A container as charts write them."""
+    probe = {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10, "failureThreshold": 3}
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTP"}, "periodSeconds": 10},
-        "env": [{"name": f"SETTING_{index}", "value": f"value-{index}"} for index in range(12)],
-        "volumeMounts": [{"name": f"kube-api-access-{number:05x}", "mountPath": "/var/run/secrets", "readOnly": True}],
+        "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+        "livenessProbe": probe,
+        "readinessProbe": probe,
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}},
+            {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "database", "key": "url"}}},
+            *({"name": f"SETTING_{index}", "value": f"value-{index}"} for index in range(8)),
+        ],
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/app", "readOnly": True},
+            {"name": token, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True},
+        ],
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
     }
+
+
+def running(name: str, image: str, number: int) -> Json:
+    """The status of a container that runs."""
+    return {
+        "name": name,
+        "state": {"running": {"startedAt": _AT}},
+        "lastState": {},
+        "ready": True,
+        "restartCount": 0,
+        "image": image,
+        "imageID": f"{image}@sha256:{number:064x}",
+        "containerID": f"containerd://{number:064x}",
+        "started": True,
+    }
+
+
+def pod(number: int) -> Json:
+    """One healthy replica, with a sidecar; managed fields fill it up to 8 KB."""
+    owner = number // REPLICAS
+    prefix = f"app-{owner}-{owner:08x}aa"
+    token = f"kube-api-access-{number:05x}"
+    images = {"main": f"registry.example.com/app-{owner}:1.4.2", "proxy": "registry.example.com/proxy:2.0.1"}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {
+            "downwardAPI": {
+                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+            }
+        },
+    ]
+    tolerations = [
+        {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+        for key in ("not-ready", "unreachable")
+    ]
     conditions = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+    managed: Json = {
+        "manager": "kubelet",
+        "operation": "Update",
+        "apiVersion": "v1",
+        "time": _AT,
+        "fieldsType": "FieldsV1",
+    }
     whole: Json = {
         "metadata": {
-            "name": name,
-            "generateName": f"app-{workload}-{workload:08x}aa-",
-            "namespace": namespace(workload),
+            "name": f"{prefix}-{number:05x}",
+            "generateName": f"{prefix}-",
+            "namespace": namespace(owner),
             "uid": f"{number:08x}-0000-4000-8000-{number:012x}",
             "resourceVersion": str(1000 + number),
             "creationTimestamp": _AT,
-            "labels": labels(workload),
+            "labels": labels(owner),
+            "annotations": {"checksum/config": f"{owner:064x}", "prometheus.io/scrape": "true"},
             "ownerReferences": [
                 {
                     "apiVersion": "apps/v1",
                     "kind": "ReplicaSet",
-                    "name": f"app-{workload}-{workload:08x}aa",
-                    "uid": f"{workload:08x}-1111-4000-8000-000000000000",
+                    "name": prefix,
+                    "uid": f"{owner:08x}-1111-4000-8000-000000000000",
                     "controller": True,
                     "blockOwnerDeletion": True,
                 }
             ],
-            "managedFields": [
-                {"manager": "kubelet", "operation": "Update", "apiVersion": "v1", "time": _AT, "fieldsType": "FieldsV1"}
-            ],
+            "managedFields": [managed],
         },
         "spec": {
-            "containers": [container],
-            "volumes": [{"name": f"kube-api-access-{number:05x}", "projected": {"sources": [], "defaultMode": 420}}],
+            "containers": [container(name, image, token) for name, image in images.items()],
+            "volumes": [
+                {"name": "config", "configMap": {"name": "app", "defaultMode": 420}},
+                {"name": token, "projected": {"sources": sources, "defaultMode": 420}},
+            ],
+            "restartPolicy": "Always",
+            "terminationGracePeriodSeconds": 30,
+            "dnsPolicy": "ClusterFirst",
             "nodeName": f"node-{number % 500}",
             "serviceAccountName": "default",
-            "securityContext": {},
-            "tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute"}],
+            "serviceAccount": "default",
+            "schedulerName": "default-scheduler",
+            "securityContext": {"fsGroup": 1000},
+            "tolerations": tolerations,
+            "priority": 0,
+            "enableServiceLinks": True,
+            "preemptionPolicy": "PreemptLowerPriority",
         },
         "status": {
             "phase": "Running",
-            "conditions": [{"type": name, "status": "True", "lastTransitionTime": _AT} for name in conditions],
+            "conditions": [
+                {"type": name, "status": "True", "lastProbeTime": None, "lastTransitionTime": _AT}
+                for name in conditions
+            ],
             "hostIP": "192.0.2.1",
             "podIP": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
             "startTime": _AT,
-            "containerStatuses": [
-                {
-                    "name": "main",
-                    "state": {"running": {"startedAt": _AT}},
-                    "lastState": {},
-                    "ready": True,
-                    "restartCount": 0,
-                    "image": f"registry.example.com/app-{workload}:1.4.2",
-                    "imageID": f"registry.example.com/app@sha256:{number:064x}",
-                    "containerID": f"containerd://{number:064x}",
-                    "started": True,
-                }
-            ],
+            "containerStatuses": [running(name, image, number) for name, image in images.items()],
             "qosClass": "Burstable",
         },
     }
-    fields: Json = {f"f:field-{index}": {} for index in range(2)}
-    whole["metadata"]["managedFields"][0]["fieldsV1"] = fields
     missing = _SIZE - len(json.dumps(whole, separators=(",", ":")))
-    whole["metadata"]["managedFields"][0]["fieldsV1"] = fields | {
-        f"f:x{index:04}": {} for index in range(missing // 13)
-    }
+    managed["fieldsV1"] = {"f:spec": {f"f:x{index:04}": {} for index in range(missing // 13 - 2)}}
     return whole
 
 
@@ -152,7 +209,7 @@ def policies(count: int) -> list[Json]:
                 "podSelector": {
                     "matchLabels": {"tier": f"tier-{number % 5}"},
                     "matchExpressions": [
-                        {"key": "app", "operator": "In", "values": [f"app-{number}", f"app-{number + 25}"]}
+                        {"key": "app", "operator": "In", "values": [f"app-{number % NAMESPACES}", "app-0"]}
                     ],
                 },
                 "policyTypes": ["Ingress"],
@@ -163,29 +220,92 @@ def policies(count: int) -> list[Json]:
     ]
 
 
+def node(number: int) -> Json:
+    """A node that is Ready."""
+    conditions = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True"}
+    return {
+        "metadata": {"name": f"node-{number}"},
+        "status": {
+            "allocatable": {"cpu": "64", "memory": "256Gi"},
+            "conditions": [
+                {"type": name, "status": status, "lastTransitionTime": _AT} for name, status in conditions.items()
+            ],
+            "nodeInfo": {"kubeletVersion": "v1.37.2"},
+        },
+    }
+
+
+def autoscaler(number: int) -> Json:
+    """The HorizontalPodAutoscaler of a Deployment."""
+    conditions = ("AbleToScale", "ScalingActive")
+    utilization = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    current = {"name": "cpu", "current": {"averageUtilization": 50, "averageValue": "125m"}}
+    return {
+        "metadata": {"name": f"app-{number}", "namespace": namespace(number)},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"app-{number}"},
+            "minReplicas": 2,
+            "maxReplicas": 2 * REPLICAS,
+            "metrics": [{"type": "Resource", "resource": utilization}],
+        },
+        "status": {
+            "currentReplicas": REPLICAS,
+            "desiredReplicas": REPLICAS,
+            "currentMetrics": [{"type": "Resource", "resource": current}],
+            "conditions": [{"type": name, "status": "True", "lastTransitionTime": _AT} for name in conditions],
+        },
+    }
+
+
+def in_each_namespace(name: str, **parts: Json) -> list[Json]:
+    """The same object in every namespace."""
+    return [{"metadata": {"name": name, "namespace": f"team-{number}"}, **parts} for number in range(NAMESPACES)]
+
+
 class Cluster:
-    """What the lists answer."""
+    """What the API server answers."""
 
     def __init__(self, pods: int, policy_count: int) -> None:
         self.pods = pods
         self._pages: dict[tuple[str, int, int], bytes] = {}
         workloads = range(pods // REPLICAS)
-        spaces = [
-            {"metadata": {"name": f"team-{number}", "labels": {"kubernetes.io/metadata.name": f"team-{number}"}}}
-            for number in range(NAMESPACES)
-        ]
-        for space in spaces:
-            space["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] = "restricted"  # type: ignore[index]
-        replica_sets = [
-            one | {"metadata": one["metadata"] | {"name": f"app-{n}-{n:08x}aa"}}
-            for n, one in ((n, workload(n)) for n in workloads)
-        ]
+        level = {"pod-security.kubernetes.io/enforce": "restricted"}
+        hard = {"requests.cpu": "10k", "requests.memory": "100Ti", "limits.cpu": "10k", "limits.memory": "100Ti"}
+        amounts = {"cpu": "1", "memory": "512Mi"}
         self.lists: dict[str, list[Json]] = {
-            "namespaces": spaces,
+            "namespaces": [{"metadata": {"name": f"team-{number}", "labels": level}} for number in range(NAMESPACES)],
+            "nodes": [node(number) for number in range(500)],
             "deployments": [workload(number) for number in workloads],
-            "replicasets": replica_sets,
+            "replicasets": [
+                {**found, "metadata": {**found["metadata"], "name": f"app-{number}-{number:08x}aa"}}
+                for number, found in enumerate(map(workload, workloads))
+            ],
+            "horizontalpodautoscalers": [autoscaler(number) for number in workloads],
             "networkpolicies": policies(policy_count),
+            "resourcequotas": in_each_namespace(
+                "quota", spec={"hard": hard}, status={"hard": hard, "used": dict.fromkeys(hard, "1")}
+            ),
+            "limitranges": in_each_namespace(
+                "limits", spec={"limits": [{"type": "Container", "default": amounts, "defaultRequest": amounts}]}
+            ),
+            "apiservices": [
+                {"metadata": {"name": "v1.apps"}, "status": {"conditions": [{"type": "Available", "status": "True"}]}}
+            ],
         }
+
+    def single(self, path: str) -> bytes | None:
+        """What is no list."""
+        if path in ("/readyz", "/livez"):
+            return b"ok"
+        if path == "/version":
+            return b'{"gitVersion":"v1.37.2"}'
+        if "/leases/" in path:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            name = path.rpartition("/")[2]
+            return json.dumps(
+                {"metadata": {"name": name}, "spec": {"renewTime": now, "holderIdentity": "one"}}
+            ).encode()
+        return None
 
     def page(self, plural: str, start: int, limit: int) -> bytes:
         """One page of a list, serialised as an API server does."""
@@ -197,30 +317,34 @@ class Cluster:
         metadata = {"resourceVersion": "1000"} | ({"continue": str(end)} if end < total else {})
         return json.dumps({"kind": "List", "metadata": metadata, "items": chosen}, separators=(",", ":")).encode()
 
+    def reply(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        """Status and body for GET."""
+        if (one := self.single(path)) is not None:
+            return 200, one
+        plural = path.rpartition("/")[2]
+        if any(group in path for group in ("cilium", "calico", "/policy.networking")):
+            return 404, b"{}"
+        key = plural, int(query.get("continue", 0)), int(query.get("limit", 10**9))
+        if key not in self._pages:
+            self._pages[key] = self.page(*key)
+        return 200, self._pages[key]
+
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                 method, target, _ = head.split("\r\n")[0].split()
-                length = next(
-                    (int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length:")), 0
-                )
-                await reader.readexactly(length)
+                length = re.search(r"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
                 url = urlsplit(target)
                 query = dict(parse_qsl(url.query))
                 if query.get("watch"):
-                    await self.watch(writer, int(query.get("labelSelector", "changes=100").rpartition("=")[2]))
+                    await self.watch(writer, int(query.get("labelSelector", "changes=0").rpartition("=")[2]))
                     return
-                if method == "POST":
-                    body, status = b'{"status":{"allowed":true}}', 201
-                else:
-                    key = url.path.rpartition("/")[2], int(query.get("continue", 0)), int(query.get("limit", 10**9))
-                    if key not in self._pages:
-                        self._pages[key] = self.page(*key)
-                    body, status = self._pages[key], 200
-                writer.write(
-                    b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                    % (status, len(body))
-                )
+                granted = 201, b'{"status":{"allowed":true}}'
+                status, body = granted if method == "POST" else self.reply(url.path, query)
+                head_of_reply = "HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                writer.write((head_of_reply % (status, len(body))).encode())
                 writer.write(body)
                 await writer.drain()
 
@@ -242,29 +366,37 @@ class Cluster:
             await asyncio.sleep(0.005)
 
 
-async def serve(pods: int, policy_count: int) -> None:
-    server = await asyncio.start_server(Cluster(pods, policy_count).answer, LOOPBACK, limit=2**20)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
+async def serve(folder: Path, pods: int, policy_count: int) -> None:
+    """Serve until the process ends."""
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(folder / "replayed.pem", folder / "replayed.key")
+    server = await asyncio.start_server(Cluster(pods, policy_count).answer, LOOPBACK, limit=2**20, ssl=tls)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 
 @contextmanager
 def replaying(folder: Path, pods: int, policy_count: int = 0) -> Iterator[Path]:
-    """Run such a server; the kubeconfig for it."""
-    argv = [sys.executable, "-m", "tests.benchmarks.replayed", str(pods), str(policy_count)]
+    """Run such a server, over TLS as all are; the kubeconfig for it."""
+    authority().issue(LOOPBACK).write(folder, "replayed")
+    (folder / "ca.pem").write_bytes(authority().pem)
+    argv = [sys.executable, "-m", "tests.benchmarks.replayed", str(folder), str(pods), str(policy_count)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            url = f"http://{LOOPBACK}:{int(process.stdout.readline())}"
-            file = folder / f"replayed-{pods}"
+            server = f"https://{LOOPBACK}:{int(process.stdout.readline())}"
             configuration = {
                 "apiVersion": "v1",
                 "kind": "Config",
-                "current-context": "c",
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-                "clusters": [{"name": "c", "cluster": {"server": url}}],
-                "users": [{"name": "c", "user": {"token": "t"}}],
+                "current-context": "replayed",
+                "contexts": [{"name": "replayed", "context": {"cluster": "replayed", "user": "replayed"}}],
+                "clusters": [
+                    {"name": "replayed", "cluster": {"server": server, "certificate-authority": str(folder / "ca.pem")}}
+                ],
+                "users": [{"name": "replayed", "user": {"token": "replayed"}}],
             }
+            file = folder / f"replayed-{pods}"
             file.write_text(json.dumps(configuration))
             yield file
         finally:
@@ -273,4 +405,4 @@ def replaying(folder: Path, pods: int, policy_count: int = 0) -> Iterator[Path]:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+        asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
