@@ -282,6 +282,9 @@ class Cluster:
             ],
             "horizontalpodautoscalers": [autoscaler(number) for number in workloads],
             "networkpolicies": policies(policy_count),
+            "configmaps": [
+                {"metadata": {"name": f"large-{number}"}, "data": {"blob": "x" * 10**6}} for number in range(100)
+            ],
             "resourcequotas": in_each_namespace(
                 "quota", spec={"hard": hard}, status={"hard": hard, "used": dict.fromkeys(hard, "1")}
             ),
