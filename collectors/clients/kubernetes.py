@@ -215,7 +215,7 @@ class Kubernetes(Client[KubernetesSettings]):
         for namespace in self._spaces(kind):
             self._demand("list", kind, namespace)
             listings.append(self._list(kind, namespace))
-        items = tuple(item for listing in listings for item in listing.items)
+        items = listings[0].items if len(listings) == 1 else [item for listing in listings for item in listing.items]
         return Snapshot(items, min(listing.at for listing in listings), self._namespaces(kind))
 
     def _list(self, kind: Kind[T], namespace: str | None, *, identified: bool = False) -> Listing[T]:

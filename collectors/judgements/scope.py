@@ -86,7 +86,7 @@ class Scope(Options):
 
     def exempts(self, pod: Pod) -> bool:
         """Whether it is accepted what a pod does, as its workload is exempt."""
-        return f"{pod.namespace}/{pod.workload[1]}" in self.exempt_workloads
+        return bool(self.exempt_workloads) and f"{pod.namespace}/{pod.workload[1]}" in self.exempt_workloads
 
     def judges(self, namespace: str, reference: TargetReference | None) -> bool:
         """Whether an autoscaler is judged: that of an exempt workload is not."""
