@@ -22,6 +22,7 @@ from exporter.collector import Result, Status
 from exporter.threads import Threads
 from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute
 from tests.servers.loki import Loki as Server
+from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK
 from tests.support import verify
 
@@ -559,6 +560,50 @@ async def test_retention_that_does_not_work_is_told(change: dict[str, Any], told
         result = (await look(url, "retention_configured"))["retention_configured"]
     assert result.status is Status.FAILED
     assert result.summary.startswith(told)
+
+
+OVERRIDDEN = RETAINED | {"runtime_config": {"file": "/etc/loki/overrides.yaml"}}
+OLDER = RETAINED | {
+    "limits_config": {"retention_period": "31d", "per_tenant_override_config": "/etc/loki/overrides.yaml"}
+}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status", "told"),
+    [
+        ("overrides:\n", Status.OK, "Loki's compactor deletes logs after 31d"),
+        ("overrides: {shop: {ingestion_rate_mb: 7}}\n", Status.OK, "Loki's compactor deletes logs after 31d"),
+        (
+            "overrides: {shop: {retention_period: 0s}}",
+            Status.FAILED,
+            "The override for tenant shop keeps logs for ever",
+        ),
+        ("overrides: {shop: {retention_period: 1d}}", Status.FAILED, "for tenant shop keeps logs for 1d (wanted 14d"),
+        (
+            "overrides: {shop: {retention_stream: [{selector: '{a=\"b\"}', period: 2y}]}}",
+            Status.FAILED,
+            'retention_stream of tenant shop keeps {a="b"} for 730d (limit 365d',
+        ),
+        ("overrides: {shop: {retention_period: long}}", Status.UNKNOWN, "retention_period of tenant shop of Loki's"),
+        ("overrides: {shop: 7}", Status.UNKNOWN, "shop of Loki's configuration is no group of settings."),
+        ("runtime config file doesn't exist", Status.UNKNOWN, "where Loki's configuration was expected."),
+        (
+            None,
+            Status.UNKNOWN,
+            "Loki takes overrides for single tenants from /etc/loki/overrides.yaml, and does not show",
+        ),
+    ],
+)
+async def test_overrides_for_single_tenants_count(
+    pages: Pages, overrides: str | None, status: Status, told: str
+) -> None:
+    for config in (OVERRIDDEN, OLDER):
+        pages.add("/config", json.dumps(config))
+        if overrides is not None:
+            pages.add("/runtime_config", overrides)
+        result = (await look(pages.url, "retention_configured"))["retention_configured"]
+        assert result.status is status
+        assert told in result.summary
 
 
 @pytest.mark.parametrize(
