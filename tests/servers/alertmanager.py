@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.servers.packages import debian
-from tests.servers.process import LOOPBACK, Server, answers, call, free_port
+from tests.servers.process import LOOPBACK, Server, answers, call, free_port, listening
 from tests.servers.prometheus import NEW, OLD
 
 Json = dict[str, Any]
@@ -42,6 +42,7 @@ class Alertmanager(Server):
     """One Alertmanager; without ``configuration`` it routes everything to a receiver that does nothing.
 
     ``prefix`` (such as ``/am``) is the path that it serves under. ``joins`` makes it a member of the cluster of these others.
+    ``web`` is a web configuration: TLS, and users without whom the methods below do nothing.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Alertmanager(Server):
         release: str = OLD,
         prefix: str = "",
         joins: Sequence["Alertmanager"] | None = None,
+        web: Mapping[str, object] | None = None,
     ) -> None:
         self.port = free_port()
         self.cluster_port = free_port()
@@ -68,7 +70,16 @@ class Alertmanager(Server):
             f"--web.route-prefix={prefix or '/'}",
             *self._cluster(joins),
         ]
-        super().__init__("alertmanager", argv, directory=directory, ready=lambda: answers(f"{self.url}/-/ready"))
+        if web is not None:
+            (directory / "web.yaml").write_text(json.dumps(web))
+            argv.append(f"--web.config.file={directory / 'web.yaml'}")
+            self.url = self.url.replace("http:", "https:") if "tls_server_config" in web else self.url
+        super().__init__("alertmanager", argv, directory=directory, ready=self._answers)
+
+    def _answers(self) -> bool:
+        if "--web.config.file" in " ".join(self.argv):
+            return listening(self.port)
+        return answers(f"{self.url}/-/ready")
 
     def _cluster(self, others: Sequence["Alertmanager"] | None) -> list[str]:
         if others is None:

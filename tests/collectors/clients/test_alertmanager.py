@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 from pydantic import ValidationError
 
@@ -19,9 +20,11 @@ from exporter.collector import Cannot
 from exporter.threads import Threads
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager as Server
+from tests.servers.certificates import Issued
 from tests.servers.faults import Address
 from tests.servers.pages import Pages
 from tests.servers.process import eventually
+from tests.servers.prometheus import NEW, OLD
 
 CANARY = "canary-of-slack"
 ROUTED: dict[str, Any] = {
@@ -85,6 +88,28 @@ async def test_a_path_prefix(tmp_path: Path) -> None:
             assert "receiver: nobody" in await client.configuration()
         async with asking(server.url.removesuffix("/am")) as client:
             with pytest.raises(Cannot, match="answered 404"):
+                await client.configuration()
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_tls_and_basic_authentication(tmp_path: Path, release: str, no_leftovers: None) -> None:
+    authority = Issued.root()
+    certificate, key = authority.issue("127.0.0.1").write(tmp_path, "server")
+    trusted, _ = authority.write(tmp_path, "authority")
+    web = {
+        "tls_server_config": {"cert_file": str(certificate), "key_file": str(key)},
+        "basic_auth_users": {"reader": bcrypt.hashpw(b"canary", bcrypt.gensalt(4)).decode()},
+    }
+    with Server(tmp_path, release=release, web=web) as server:
+        known: dict[str, Any] = {"username": "reader", "password": "canary"}
+        async with asking(server.url, tls={"ca_file": str(trusted)}, **known) as client:
+            await client.members[0].ready()
+            assert "receiver: nobody" in await client.configuration()
+        async with asking(server.url, tls={"ca_file": str(trusted)}) as client:
+            with pytest.raises(Cannot, match="answered 401: the credentials were not accepted"):
+                await client.configuration()
+        async with asking(server.url, **known) as client:
+            with pytest.raises(Cannot, match="the certificate was not accepted"):
                 await client.configuration()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,6 @@ async def test_names_that_are_patterns_are_looked_for(world: World) -> None:
 async def test_recording_rules_are_followed(world: World) -> None:
     recorded = {"record": "instance:busy:avg", "expr": "avg(rate(node_cpu_seconds_total[1m]))"}
     world.rules(recorded, rule("Busy", "instance:busy:avg > 100"))
-    assert (await world.see("cpu_usage_alert")).status in (Status.OK, Status.FAILED)
 
     async def recorded_series() -> bool:
         return (await world.see("cpu_usage_alert")).status is Status.OK
@@ -371,19 +370,16 @@ async def test_relabelled_alerts(world: World, relabelling: Json, status: Status
     ("intervals", "status", "told"),
     [
         ([{}], Status.FAILED, "Alert DiskFull is routed to chat, but time intervals mute that route at all times."),
-        ([{"months": ["1:12"], "years": ["1990:2990"], "days_of_month": ["1:30"]}], None, "would not be notified now"),
+        ([{"years": [str(datetime.now(UTC).year)]}], Status.WARNING, "would not be notified now: time intervals mute"),
         ([{"years": ["1990"]}], Status.OK, "can fire"),
     ],
 )
-async def test_muted_routes(world: World, intervals: Sequence[Json], status: Status | None, told: str) -> None:
+async def test_muted_routes(world: World, intervals: Sequence[Json], status: Status, told: str) -> None:
     muted = {"receiver": "chat", "mute_time_intervals": ["quiet"]}
     configuration = {"route": {"receiver": "chat", "routes": [muted]}}
     named = [{"name": "quiet", "time_intervals": list(intervals)}]
     world.alertmanager.configure({**ROUTES, **configuration, "time_intervals": named})
     result = await world.see("disk_space_alert")
-    if status is None:  # the 31st is not in it
-        assert result.status in (Status.WARNING, Status.OK)
-        return
     assert result.status is status
     assert told in result.summary
 
