@@ -35,6 +35,8 @@ PARENT = "critical_alerts_configured"
 KINDS = tuple(name for name in Alerting.items() if name != PARENT)
 CANARY = "canary-of-slack"
 
+PATIENT = {"scrape_interval": "1s", "scrape_timeout": "1s"}  # as a busy machine may take more than 200 ms
+
 METRICS = """\
 http_requests_total{code="200"} 100
 http_requests_total{code="500"} 1
@@ -88,7 +90,9 @@ class World:
     def rules(self, *rules: Json, extra: Json | None = None) -> None:
         """Load these rules and wait until each was evaluated."""
         self.prometheus.configure(
-            scrapes=[scrape("app", self.page.port)], rules=[{"name": "rules", "rules": list(rules)}], extra=extra
+            scrapes=[scrape("app", self.page.port, **PATIENT)],
+            rules=[{"name": "rules", "rules": list(rules)}],
+            extra=extra,
         )
         wait_until(self._evaluated, "the rules to be evaluated")
 
@@ -139,7 +143,7 @@ def scraping(
 ) -> Iterator[tuple[str, Prometheus, Exposition]]:
     folder = tmp_path_factory.mktemp("alerting")
     with Exposition(METRICS) as page, Prometheus(folder, release=request.param, scrapes=[]) as prometheus:
-        prometheus.configure(scrapes=[scrape("app", page.port)])
+        prometheus.configure(scrapes=[scrape("app", page.port, **PATIENT)])
         prometheus.wait_for("node_cpu_seconds_total")
         yield request.param, prometheus, page
 

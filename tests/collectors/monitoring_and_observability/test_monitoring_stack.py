@@ -65,7 +65,9 @@ class World:
         self.urls = {"prometheus": prometheus.url, "alertmanager": alertmanager.url}
 
     def scrapes(self) -> list[Json]:
-        return [scrape("prometheus", self.prometheus.port), scrape("alertmanager", self.alertmanager.port)]
+        patient = {"scrape_interval": "1s", "scrape_timeout": "1s"}  # as a busy machine may take more than 200 ms
+        ports = {"prometheus": self.prometheus.port, "alertmanager": self.alertmanager.port}
+        return [scrape(job, port, **patient) for job, port in ports.items()]
 
     def configure(self, *more: Json) -> None:
         """Scrape these too."""
@@ -161,17 +163,26 @@ def world(started: World) -> World:
 @pytest.mark.verifies("monitoring_stack.alertmanager_routing", "ok")
 @pytest.mark.verifies("monitoring_stack.alert_notifications_configured", "ok")
 async def test_all_is_well(world: World, no_leftovers: None) -> None:
-    async def well() -> bool:
-        seen = await world.look(*PROMETHEUS, *ALERTMANAGER, expected_jobs=["prometheus", "alertmanager"])
-        return {result.status for result in seen.values()} == {Status.OK}
+    # A busy machine may lose a scrape or a sent alert: what counts is that all is well once it has caught its breath.
+    options: Json = {"expected_jobs": ["prometheus", "alertmanager"], "window": "10s"}
+    told: dict[str, str] = {}
+    for name in (*PROMETHEUS, *ALERTMANAGER):
+        results: list[Result] = []
 
-    await eventually(well, "all to be well")
-    seen = await world.look(*PROMETHEUS, *ALERTMANAGER)
-    assert seen["prometheus_collecting"].summary == "Prometheus scrapes 2 targets of 2 scrape configurations."
-    assert seen["prometheus_targets_healthy"].summary == "All 2 targets are up."
-    assert "sends alerts to 1 Alertmanagers without errors" in seen["alertmanager_routing"].summary
-    assert f"Alertmanager {world.alertmanager.url} routes Watchdog." in seen["alertmanager_routing"].summary
-    assert "Critical alerts reach email, slack, pagerduty." in seen["alert_notifications_configured"].summary
+        async def well(name: str = name, results: list[Result] = results) -> bool:
+            results.append(await world.see(name, **options))
+            return results[-1].status is Status.OK
+
+        try:
+            await eventually(well, f"{name} to be well", 60)
+        except TimeoutError:
+            pytest.fail(f"{name} is not well: {results[-1].summary}")
+        told[name] = results[-1].summary
+    assert told["prometheus_collecting"] == "Prometheus scrapes 2 targets of 2 scrape configurations."
+    assert told["prometheus_targets_healthy"] == "All 2 targets are up."
+    assert "sends alerts to 1 Alertmanagers without errors" in told["alertmanager_routing"]
+    assert f"Alertmanager {world.alertmanager.url} routes Watchdog." in told["alertmanager_routing"]
+    assert "Critical alerts reach email, slack, pagerduty." in told["alert_notifications_configured"]
 
 
 # Prometheus
@@ -311,7 +322,7 @@ async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> N
 async def test_too_few_alertmanagers(world: World) -> None:
     few = await world.see("alertmanager_routing", min_alertmanagers=2)
     assert few.status is Status.FAILED
-    assert few.summary == "Prometheus sends alerts to 1 Alertmanagers (wanted 2)."
+    assert "Prometheus sends alerts to 1 Alertmanagers (wanted 2)." in few.summary
     early = await world.see("alertmanager_routing", min_alertmanagers=2, warm_up="1h")
     assert early.status is Status.UNKNOWN
 
