@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from collectors.clients.kubernetes import Kind, Kubernetes, KubernetesSettings
 from collectors.clients.kubernetes_rights import may_list, roles
 from exporter.collector import Client
 from exporter.threads import Threads
+from tests.servers.faults import serving
 from tests.servers.kubernetes import ControlPlane, pod_spec
 from tests.servers.process import wait_until
 
@@ -217,3 +222,43 @@ def _may(cluster: ControlPlane, account: str, wanted: Manifest) -> bool:
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
     answer = cluster.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
     return bool(answer["status"]["allowed"])
+
+
+@asynccontextmanager
+async def behind(cluster: ControlPlane, answers: Mapping[str, tuple[int, bytes]]) -> AsyncIterator[Path]:
+    """A kubeconfig of the administrator by way of something that answers these paths itself, and passes on all others."""
+
+    def answer(path: str) -> tuple[int, bytes]:
+        if path in answers:
+            return answers[path]
+        try:
+            return 200, json.dumps(cluster.get(path)).encode()
+        except HTTPError as error:  # what it does not serve, for one
+            return error.code, b"{}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                method, target, _ = request.decode().splitlines()[0].split()
+                if length := re.search(rb"(?i)\r\ncontent-length: (\d+)", request):
+                    await reader.readexactly(int(length[1]))
+                allowed = json.dumps({"status": {"allowed": True}}).encode()
+                status, body = (
+                    (201, allowed) if method == "POST" else await asyncio.to_thread(answer, urlsplit(target).path)
+                )
+                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+                await writer.drain()
+
+    async with serving(serve) as (host, port):
+        yield cluster.write_kubeconfig("admin", "a-token", url=f"http://{host}:{port}")
+
+
+def many_pods(in_namespace: str, number: int) -> bytes:
+    """A list of running pods as an API server gives it, each of a workload of its own that has nothing it should have."""
+    spec = {"containers": [{"name": "main", "securityContext": {"privileged": True}}]}
+    status = {"phase": "Running", "qosClass": "BestEffort", "conditions": [{"type": "Ready", "status": "True"}]}
+    items = [
+        {"metadata": {"name": f"bare-{one}", "namespace": in_namespace}, "spec": spec, "status": status}
+        for one in range(number)
+    ]
+    return json.dumps({"metadata": {}, "items": items}).encode()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,6 +21,7 @@ from tests.collectors.clusters import (
     Manifest,
     asking,
     autoscaler,
+    behind,
     container,
     default_deny,
     ingress,
@@ -31,6 +29,7 @@ from tests.collectors.clusters import (
     limit_range,
     listing,
     manifest,
+    many_pods,
     merged,
     metered,
     network_policy,
@@ -41,7 +40,7 @@ from tests.collectors.clusters import (
     service,
     vertical,
 )
-from tests.servers.faults import answering, refused, serving
+from tests.servers.faults import answering, refused
 from tests.servers.kubernetes import (
     CRDS,
     VERSION,
@@ -119,30 +118,6 @@ def running(cluster: ControlPlane, namespace: str, *names: str, replicas: int = 
     workloads = [workload(namespace, name, replicas=replicas, spec=pod_spec(**spec)) for name in names]
     cluster.apply(*workloads)
     cluster.wait_ready(*workloads)
-
-
-@asynccontextmanager
-async def behind(cluster: ControlPlane, answers: Mapping[str, tuple[int, bytes]]) -> AsyncIterator[Path]:
-    """A kubeconfig of the administrator by way of something that answers these paths itself, and passes on all others."""
-
-    def answer(path: str) -> tuple[int, bytes]:
-        return answers[path] if path in answers else (200, json.dumps(cluster.get(path)).encode())
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
-            while request := await reader.readuntil(b"\r\n\r\n"):
-                method, target, _ = request.decode().splitlines()[0].split()
-                if length := re.search(rb"(?i)\r\ncontent-length: (\d+)", request):
-                    await reader.readexactly(int(length[1]))
-                allowed = json.dumps({"status": {"allowed": True}}).encode()
-                status, body = (
-                    (201, allowed) if method == "POST" else await asyncio.to_thread(answer, urlsplit(target).path)
-                )
-                writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
-                await writer.drain()
-
-    async with serving(serve) as (host, port):
-        yield cluster.write_kubeconfig("admin", "a-token", url=f"http://{host}:{port}")
 
 
 # What is judged
@@ -236,6 +211,26 @@ def test_an_exemption_has_a_reason(exempt: dict[str, str]) -> None:
 def test_an_exempt_workload_is_named_with_its_namespace() -> None:
     with pytest.raises(ValueError, match="expected namespace/name of a workload, not web"):
         KubernetesTarget.model_validate({"name": "shop", "exempt_workloads": {"web": "It is old."}})
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("network_policies_configured", "No network policy covers ingress of 10000 of 10000 pods in {namespace}:"),
+        ("pod_security_enforced", "Of 9997 more the like is true."),
+        ("quotas_and_limits_set", "leave out 10000 pods of 10000:"),
+    ],
+)
+async def test_ten_thousand_offenders_are_counted_and_some_are_named(
+    control_plane: ControlPlane, item: str, told: str
+) -> None:
+    namespace = shop(control_plane, None)
+    guard(control_plane, namespace, scopes=["Terminating"])
+    async with behind(control_plane, {"/api/v1/pods": (200, many_pods(namespace, 10_000))}) as kubeconfig:
+        result = await see(control_plane, item, namespace, kubeconfig=kubeconfig)
+    assert result.status is Status.FAILED
+    assert told.format(namespace=namespace) in result.summary
+    assert len(result.summary) < 1000
 
 
 # Nodes

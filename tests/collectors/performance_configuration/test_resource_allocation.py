@@ -21,11 +21,12 @@ from exporter.runner import utc_now
 from tests.collectors.clusters import (
     asking,
     autoscaler,
+    behind,
     container,
     limit_range,
     listing,
+    many_pods,
     metered,
-    pod,
     recommend,
     record,
     vertical,
@@ -179,14 +180,24 @@ async def test_a_namespace_that_is_not_there(control_plane: ControlPlane) -> Non
     )
 
 
-async def test_a_thousand_offenders_are_counted_and_ten_are_named(control_plane: ControlPlane) -> None:
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("cpu_limits_set", "10000 of 10000 containers have no CPU limit: main of Pod "),
+        ("memory_limits_set", "10000 of 10000 containers have no memory limit: main of Pod "),
+        ("resource_requests_configured", "10000 pods of QoS class BestEffort are evicted first: Pod "),
+    ],
+)
+async def test_ten_thousand_offenders_are_counted_and_some_are_named(
+    control_plane: ControlPlane, item: str, told: str
+) -> None:
     namespace = control_plane.namespace("shop")
-    pods = [pod(f"bare-{number:02}", namespace, pod_spec(containers=[having()])) for number in range(40)]
-    control_plane.apply(*pods)
-    result = await see(control_plane, "memory_limits_set", namespace)
+    async with behind(control_plane, {"/api/v1/pods": (200, many_pods(namespace, 10_000))}) as kubeconfig:
+        result = await see(control_plane, item, namespace, kubeconfig=kubeconfig)
     assert result.status is Status.FAILED
-    assert result.summary.startswith("40 of 40 containers have no memory limit: main of Pod ")
-    assert result.summary.endswith(" and 30 more.")
+    assert told in result.summary
+    assert " and 999" in result.summary  # so many more
+    assert result.measurements["containers_lacking"] == 10_000
 
 
 # Memory limits
