@@ -768,12 +768,11 @@ class Service(_Object, frozen=True):
 
 
 class EndpointSlice(Struct, frozen=True):
-    """How many endpoints of a Service are ready, by one of its slices, and the names of the ports that they have."""
+    """How many endpoints of a Service are ready, by one of its slices."""
 
     namespace: str
     service: str
     ready: int
-    ports: tuple[str, ...]
 
 
 class _EndpointConditions(Struct, frozen=True):
@@ -786,15 +785,10 @@ class _Endpoint(Struct, frozen=True):
     conditions: _EndpointConditions = _EndpointConditions()
 
 
-class _EndpointPort(Struct, frozen=True):
-    name: str | None = None
-
-
 class EndpointSliceItem(_Object, frozen=True):
     """An EndpointSlice as the API gives it."""
 
     endpoints: tuple[_Endpoint, ...] | None = ()
-    ports: tuple[_EndpointPort, ...] | None = ()
 
 
 def compact_endpoint_slices() -> Callable[[Iterable[EndpointSliceItem]], Iterable[EndpointSlice]]:
@@ -807,7 +801,7 @@ def _slice(wire: EndpointSliceItem) -> EndpointSlice:
         len(endpoint.addresses or ()) for endpoint in wire.endpoints or () if endpoint.conditions.ready is not False
     )
     service = wire.metadata.labels.get("kubernetes.io/service-name", "")
-    return EndpointSlice(wire.namespace, service, ready, tuple(port.name or "" for port in wire.ports or ()))
+    return EndpointSlice(wire.namespace, service, ready)
 
 
 # --- Gateway API ---

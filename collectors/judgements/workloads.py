@@ -255,11 +255,12 @@ def judge_schedule(cron_job: CronJob, jobs: Iterable[Job], now: datetime, factor
     limit = factor * _period(cron_job, now)
     ended = [job for job in jobs if _is_of(job, cron_job) and _outcome(job)]
     last = max(ended, key=_begin, default=None)
-    if last is not None and _outcome(last) == "Failed":
+    succeeded = cron_job.status.last_successful_time
+    # The Job that succeeded since may have been deleted already.
+    if last is not None and _outcome(last) == "Failed" and (succeeded is None or _begin(last) > succeeded):
         found = condition(last.status.conditions, "Failed")
         reason = f": {found.reason}" if found and found.reason else ""
         return failed(f"The last Job of {name}, {last.name}, has failed{reason} (schedule {schedule}).")
-    succeeded = cron_job.status.last_successful_time
     at_most = f"(limit {format_duration(limit)}, schedule {schedule})"
     if succeeded is None:
         created = cron_job.metadata.creation_timestamp

@@ -54,7 +54,6 @@ def slices(*ready: bool | None, service: str = "web") -> Any:
         "shop/web-x",
         labels={"kubernetes.io/service-name": service},
         endpoints=endpoints or None,
-        ports=None,
     )
     return list(compact_endpoint_slices()([wire]))
 
