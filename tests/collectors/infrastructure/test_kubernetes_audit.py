@@ -36,6 +36,7 @@ from tests.collectors.clusters import (
     service,
     vertical,
 )
+from tests.servers.faults import refused
 from tests.servers.kubernetes import CRDS, ControlPlane, node, pod_spec, workload
 from tests.servers.process import scratch
 from tests.support import make_context, verify
@@ -256,6 +257,15 @@ async def test_without_any_one_right_just_the_items_that_need_it_are_unknown(clu
         assert all(status is Status.OK for item, (status, _) in seen.items() if item not in unknown)
         for item in unknown:
             assert f"cannot {left_out.verb} {left_out.kinds[0]}" in seen[item][1]
+
+
+async def test_of_a_cluster_that_does_not_answer_nothing_is_known(control_plane: ControlPlane) -> None:
+    async with refused() as (host, port):
+        seen = await look(
+            control_plane, control_plane.write_kubeconfig("admin", "a-token", url=f"https://{host}:{port}")
+        )
+    assert {item: status for item, (status, _) in seen.items()} == dict.fromkeys(ITEMS, Status.UNKNOWN)
+    assert all("the connection was refused" in summary for _, summary in seen.values())
 
 
 @pytest.mark.parametrize("section", SECTIONS)
