@@ -88,11 +88,15 @@ class Alert:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is told over time, and the alerts of one name that fire at each of some minutes."""
+    """What is told over time, and the alerts of one name that fire at each of some minutes.
+
+    Rules are evaluated every `pace` minutes: long stories are told in larger steps.
+    """
 
     told: Sequence[Series]
     alert: str
     at: Mapping[int, Sequence[Alert]]
+    pace: int = 1
 
     def document(self) -> dict[str, Any]:
         """One test of `promtool test rules`."""
@@ -132,7 +136,7 @@ def play(scenario: Scenario, release: str, folder: Path) -> None:
     file = folder / "test.yaml"
     document = {
         "rule_files": [str(RULES)],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{scenario.pace}m",
         "group_eval_order": shipped()[0],
         "tests": [scenario.document()],
     }
