@@ -5,7 +5,7 @@ LimitRanges and autoscalers change them when pods are made, so the templates of 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -204,12 +204,13 @@ def _overcommitted(pods: Sequence[Pod], nodes: Iterable[Node], options: Resource
         template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {pod.template for pod in pods}
     }
-    total: dict[str, list[int]] = {}
+    total: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for pod in pods:
-        own = amounts[pod.template]
-        of_node = total.setdefault(pod.node, [0, 0, 0])
-        for index, amount in enumerate(own):
-            of_node[index] += amount
+        requested_cpu, requested_memory, memory_limit = amounts[pod.template]
+        of_node = total[pod.node]
+        of_node[0] += requested_cpu
+        of_node[1] += requested_memory
+        of_node[2] += memory_limit
     for node in nodes:
         cpu, memory, may = (Fraction(amount, _NANO) for amount in total.get(node.name, (0, 0, 0)))
         has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}
