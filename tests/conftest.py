@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import logging
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,6 +61,18 @@ async def no_leftovers() -> AsyncIterator[None]:
         return  # looking again would find what comes and goes, such as a server's thread for one request
     left = held() - before
     assert not left, f"The test left behind: {left}"
+
+
+@pytest.fixture
+def no_noise(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which a library logs what a user would read: the exporter shows what is a warning or worse."""
+    yield
+    told = [
+        f"{record.name}: {record.getMessage()}"
+        for record in caplog.get_records("call")
+        if record.levelno >= logging.WARNING and not record.name.startswith(("exporter", "collectors"))
+    ]
+    assert not told
 
 
 def held() -> set[object]:

@@ -26,6 +26,7 @@ __all__ = ["Connection", "Login", "connected"]
 
 #: What one connection may receive in all; a stream takes about 1.5 kB of an answer.
 _MAX_BYTES = 32 * 2**20
+_INBOX = "_INBOX_checklist"
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]+)", re.IGNORECASE)
 
 
@@ -98,7 +99,9 @@ class Connection:
             either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                why = self._broken.result().replace(subject.lower(), subject)  # nats-py tells it in lower case
+                why = self._broken.result()
+                for name in (subject, _INBOX):  # nats-py tells them in lower case
+                    why = why.replace(name.lower(), name)
                 raise Cannot(f"NATS {self.address} {why}.")
             found = asking.result()
         finally:
@@ -204,7 +207,7 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
             await client.connect(
                 servers=[f"{'tls' if login.tls else 'nats'}://{connection.address}"],
                 name="checklist-exporter",
-                inbox_prefix="_INBOX_checklist",
+                inbox_prefix=_INBOX,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,  # fewer would mean for ever
                 reconnect_time_wait=0,

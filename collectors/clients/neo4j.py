@@ -6,10 +6,12 @@ import asyncio
 import functools
 import importlib
 import logging
+import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -166,20 +168,27 @@ def _library() -> ModuleType:
         import neo4j
 
     logging.getLogger("neo4j").setLevel(logging.CRITICAL + 1)
-    _limit_reading()
+    _own_sockets()
     _compute_tables()
     return neo4j
 
 
-def _limit_reading() -> None:
-    """Give the driver's sockets a limit to what they receive.
+def _own_sockets() -> None:
+    """Give the driver's sockets what they lack and there is no public place for; the names are those that it has had since 5.26.
 
-    It has none: a server that speaks the beginning of Bolt and then never ends takes memory as fast as the network gives. There
-    is no public place for one, so the class is found by the names that it has had since 5.26.
+    A limit to what they receive: a server that speaks the beginning of Bolt and then never ends takes memory as fast as the network
+    gives. And an end where connecting is cancelled, which leaves them to the garbage collector.
     """
-    network = importlib.import_module("neo4j._async_compat.network")
+    network: Any = importlib.import_module("neo4j._async_compat.network._bolt_socket")
     kind: Any = getattr(network, "AsyncBoltSocketBase", None) or network.AsyncBoltSocket
-    receive = kind.recv_into
+    receive, connect = kind.recv_into, kind._connect_secure.__func__
+    opened: ContextVar[list[socket.socket] | None] = ContextVar("opened", default=None)
+
+    class Noted(socket.socket):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if (sockets := opened.get()) is not None:
+                sockets.append(self)
 
     async def recv_into(self: Any, buffer: Any, nbytes: int) -> int:
         count: int = await receive(self, buffer, nbytes)
@@ -188,7 +197,19 @@ def _limit_reading() -> None:
             raise TooMuchError(f"it answered more than {_MAX_BYTES} bytes, which were not read")
         return count
 
-    kind.recv_into = recv_into
+    async def connect_secure(cls: Any, *arguments: Any, **options: Any) -> Any:
+        sockets: list[socket.socket] = []
+        opened.set(sockets)
+        try:
+            return await connect(cls, *arguments, **options)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # the loop lets go of them first
+            for one in sockets:
+                one.close()
+            raise
+
+    network.socket = Noted
+    kind.recv_into, kind._connect_secure = recv_into, classmethod(connect_secure)
 
 
 class _Computed(dict[Any, Any]):

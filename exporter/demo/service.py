@@ -6,11 +6,13 @@ import asyncio
 import ctypes
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -189,9 +191,17 @@ def write_private(path: Path, text: str) -> Path:
     return path
 
 
+#: Below those that the kernel gives to outgoing connections: such a one would be gone before the server listens.
+_PORTS = range(10_240, 32_768)
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on now, and that was not given before."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port

@@ -40,9 +40,11 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
     try:
         yield _address(server.sockets[0])
     finally:
-        server.close()
-        for _ in range(9):  # turns of the loop, in which what was accepted last becomes a task
+        for _ in range(
+            9
+        ):  # turns of the loop, in which what was accepted last becomes a task; a closed server would lose it
             await asyncio.sleep(0)
+        server.close()
         for task, transport in tasks.items():
             task.cancel()
             transport.abort()  # a task that never began does not

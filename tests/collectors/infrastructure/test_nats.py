@@ -37,11 +37,14 @@ from tests.support import make_context, verify
 ALL = ("pods_healthy", "jetstream_persistence_enabled", "message_replication_configured")
 CANARY = "canary-8a7f"
 
+pytestmark = pytest.mark.usefixtures("no_noise")
+
 
 def target(*nodes: Nats, **options: Any) -> NatsTarget:
-    where = [{"server": f"{LOOPBACK}:{node.port}", "monitoring": {"url": node.monitoring}} for node in nodes]
+    patience = {"timeout": "15s"}  # the machine may be busy
+    where = [{"server": f"{LOOPBACK}:{node.port}", "monitoring": {"url": node.monitoring} | patience} for node in nodes]
     # The stores of these tests are in a temporary folder, which is a failure of its own.
-    options = {"name": "broker", "nodes": where, "store_volume": "/"} | options
+    options = {"name": "broker", "nodes": where, "store_volume": "/", "node_timeout": "15s"} | options
     return NatsTarget.model_validate_json(json.dumps(options))
 
 
@@ -49,7 +52,8 @@ async def look(
     *nodes: Nats, items: tuple[str, ...] = ALL, context: Context | None = None, **options: Any
 ) -> dict[str, Result]:
     configured = target(*nodes, **options)
-    observed = await verify(NatsSection, NatsSettings(targets=(configured,)), configured, items=items, context=context)
+    settings = NatsSettings(targets=(configured,), timeout=timedelta(minutes=1))
+    observed = await verify(NatsSection, settings, configured, items=items, context=context)
     for seen in observed.values():
         assert CANARY not in seen.result.summary
         assert seen.result.summary.endswith(".")
@@ -411,7 +415,7 @@ def test_the_rights_shown_are_those_that_are_tested() -> None:
 
 
 @pytest.mark.parametrize("release", [NEW, OLD])
-async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, release: str) -> None:
+async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, release: str, no_leftovers: None) -> None:
     login: dict[str, Any] = {"username": "checklist", "password": CANARY, "min_replicas": 1, "node_timeout": "2s"}
     with Nats(tmp_path, release=release, **users(*RIGHTS)) as node:
         assert {result.status for result in (await look(node, **login)).values()} == {Status.OK}
@@ -428,7 +432,7 @@ async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, re
 
 
 @pytest.mark.parametrize("release", [NEW, OLD])
-async def test_a_token_and_an_nkey_are_taken(tmp_path: Path, release: str) -> None:
+async def test_a_token_and_an_nkey_are_taken(tmp_path: Path, release: str, no_leftovers: None) -> None:
     with Nats(tmp_path, release=release, authorization={"token": CANARY}) as node:
         assert (await see("pods_healthy", node, token=CANARY)).status is Status.OK
         wrong = await see("pods_healthy", node, token=f"{CANARY}-wrong")
@@ -448,6 +452,15 @@ async def test_a_token_and_an_nkey_are_taken(tmp_path: Path, release: str) -> No
             Status.UNKNOWN,
             f"{where} cannot be used: the key is none (nkeys: invalid seed).",
         )
+
+
+async def test_an_inbox_that_may_not_be_listened_to_is_told(tmp_path: Path, no_leftovers: None) -> None:
+    settings = users(*RIGHTS)
+    settings["authorization"]["users"][0]["permissions"]["subscribe"] = ["_INBOX.>"]
+    with Nats(tmp_path, **settings) as node:
+        result = await see("message_replication_configured", node, username="checklist", password=CANARY)
+    assert result.status is Status.UNKNOWN
+    assert "does not let this user subscribe to _INBOX_checklist." in result.summary
 
 
 def key(kind: int) -> tuple[bytes, str]:
@@ -470,7 +483,7 @@ def _base64(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("release", [NEW, OLD])
-async def test_a_credentials_file_is_taken(tmp_path: Path, release: str) -> None:
+async def test_a_credentials_file_is_taken(tmp_path: Path, release: str, no_leftovers: None) -> None:
     (operator, _), (account, app), (_, system), (user, checklist) = map(
         key, (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER)
     )
@@ -506,7 +519,8 @@ async def test_a_credentials_file_is_taken(tmp_path: Path, release: str) -> None
         assert (missing.status, "No such file or directory" in missing.summary) == (Status.UNKNOWN, True)
 
 
-async def test_tls_is_verified_and_shown_a_client_certificate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_tls_is_verified_and_shown_a_client_certificate(tmp_path: Path, release: str, no_leftovers: None) -> None:
     authority = Issued.root()
     right = authority.issue(LOOPBACK).write(tmp_path, "right")
     wrong = authority.issue("other.example.com").write(tmp_path, "wrong")
@@ -523,7 +537,7 @@ async def test_tls_is_verified_and_shown_a_client_certificate(tmp_path: Path) ->
             }
         }
 
-    with Nats(tmp_path, **served(right)) as node:
+    with Nats(tmp_path, release=release, **served(right)) as node:
         assert (await see("pods_healthy", node, tls={"ca_file": str(ca)})).status is Status.OK
         distrusted = await see("pods_healthy", node, tls={})
         assert (distrusted.status, "certificate was not accepted" in distrusted.summary) == (Status.UNKNOWN, True)

@@ -31,14 +31,21 @@ LOOKED = (HEALTH, STORE, REPLICATION)
 CANARY = "canary-41d2"
 DEADLINE = 5.0
 
+pytestmark = pytest.mark.usefixtures("no_noise")
+
 Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
 
 async def look(
-    server: str, monitoring: str, *items: str, context: Context | None = None, **options: Any
+    server: str,
+    monitoring: str,
+    *items: str,
+    context: Context | None = None,
+    patience: str = "300ms",
+    **options: Any,
 ) -> dict[str, Result]:
-    """What a run sees that gives each request 300 ms."""
-    node = {"server": server, "monitoring": {"url": monitoring, "timeout": "300ms"}}
+    """What a run sees that gives each request 300 ms, and the monitoring endpoint its `patience`."""
+    node = {"server": server, "monitoring": {"url": monitoring, "timeout": patience}}
     options = {
         "name": "broker",
         "nodes": [node],
@@ -47,7 +54,8 @@ async def look(
         "min_replicas": 1,
     } | options
     target = NatsTarget.model_validate_json(json.dumps(options))
-    seen = await verify(NatsSection, NatsSettings(targets=(target,)), target, items=items or LOOKED, context=context)
+    section = NatsSettings(targets=(target,), timeout=timedelta(minutes=1))
+    seen = await verify(NatsSection, section, target, items=items or LOOKED, context=context)
     for observed in seen.values():
         assert CANARY not in observed.result.summary
         assert "could not be seen" not in observed.result.summary, "nothing is raised but what is foreseen"
@@ -148,7 +156,7 @@ async def test_a_server_that_fails_once_it_let_us_in_is_unknown_in_time(
     then, more, told = LATER[fault]
     async with greeting(then, more) as (host, port):
         started = time.monotonic()
-        seen = await look(f"{host}:{port}", nats_server.monitoring, REPLICATION)
+        seen = await look(f"{host}:{port}", nats_server.monitoring, REPLICATION, patience="15s")
         assert time.monotonic() - started < DEADLINE
     assert (seen[REPLICATION].status, seen[REPLICATION].summary) == (Status.UNKNOWN, f"NATS {host}:{port} {told}")
     assert not caplog.records
@@ -188,13 +196,15 @@ async def test_no_credentials_are_sent_in_plain_text_where_tls_is_wanted(
             sent.extend(data)
 
     async with serving(listen) as (host, port):
-        seen = await look(f"{host}:{port}", nats_server.monitoring, HEALTH, tls={}, username="app", password=CANARY)
+        login: dict[str, Any] = {"tls": {}, "username": "app", "password": CANARY, "node_timeout": "15s"}
+        seen = await look(f"{host}:{port}", nats_server.monitoring, HEALTH, patience="15s", **login)
     assert (seen[HEALTH].status, seen[HEALTH].summary) == (
         Status.UNKNOWN,
         f"NATS {host}:{port} cannot be used: it offers no TLS, so no credentials were sent.",
     )
     assert sent == b""
-    plain = await look(f"{LOOPBACK}:{nats_server.port}", nats_server.monitoring, HEALTH, tls={})
+    where = f"{LOOPBACK}:{nats_server.port}"
+    plain = await look(where, nats_server.monitoring, HEALTH, patience="15s", tls={}, node_timeout="15s")
     assert (plain[HEALTH].status, "it offers no TLS" in plain[HEALTH].summary) == (Status.UNKNOWN, True)
 
 
@@ -239,12 +249,7 @@ async def test_a_server_that_flaps_leaves_nothing(
         for number in range(1000):
             proxy.cut() if number % 2 else proxy.resume()
             result = await look(
-                where,
-                nats_server.monitoring,
-                HEALTH,
-                context=context,
-                node_timeout="10s",
-                nodes=[{"server": where, "monitoring": {"url": nats_server.monitoring, "timeout": "10s"}}],
+                where, nats_server.monitoring, HEALTH, patience="15s", context=context, node_timeout="15s"
             )
             seen.add((number % 2, result[HEALTH].status))
         assert proxy.accepted == 1000  # nothing is tried again

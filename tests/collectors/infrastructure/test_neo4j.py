@@ -39,7 +39,10 @@ from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
 from tests.servers.prometheus import Prometheus, scrape
 from tests.support import make_context, verify
 
-pytestmark = pytest.mark.xdist_group("neo4j")  # one worker starts the servers
+pytestmark = [
+    pytest.mark.xdist_group("neo4j"),  # one worker starts the servers
+    pytest.mark.usefixtures("no_noise"),
+]
 
 HEALTH, AUTHENTICATION, SPACE, METRICS, BACKUP = tuple(Neo4jSection.items())
 LIVE = (HEALTH, AUTHENTICATION)
@@ -271,7 +274,7 @@ async def test_the_default_password_is_told(server: Neo4j, change: str, told: st
     assert (await see(AUTHENTICATION, server, context=context)).status is Status.OK
 
 
-async def test_a_user_whose_password_must_be_changed_sees_nothing(server: Neo4j) -> None:
+async def test_a_user_whose_password_must_be_changed_sees_nothing(server: Neo4j, no_leftovers: None) -> None:
     server.run(f"CREATE OR REPLACE USER fresh SET PASSWORD '{CANARY}' CHANGE REQUIRED")
     result = await see(HEALTH, server, username="fresh")
     assert (result.status, result.summary) == (
@@ -586,7 +589,7 @@ async def test_whatever_a_server_says_is_told_or_refused() -> None:
         await asyncio.gather(*map(one, range(start, start + 20)))
 
 
-async def test_a_wrong_password_and_no_credentials_are_unknown(server: Neo4j) -> None:
+async def test_a_wrong_password_and_no_credentials_are_unknown(server: Neo4j, no_leftovers: None) -> None:
     # The user checklist, as wrong passwords of neo4j would lock it for the other tests.
     wrong = await see(HEALTH, server, password=f"{CANARY}-wrong")
     assert (wrong.status, wrong.summary) == (
@@ -598,7 +601,7 @@ async def test_a_wrong_password_and_no_credentials_are_unknown(server: Neo4j) ->
     assert (await see(AUTHENTICATION, server, username=None, password=None)).status is Status.UNKNOWN
 
 
-async def test_a_statement_that_is_refused_is_told(server: Neo4j) -> None:
+async def test_a_statement_that_is_refused_is_told(server: Neo4j, no_leftovers: None) -> None:
     login = Login("checklist", SecretStr(CANARY), None, timedelta(seconds=5))
     async with connected(server.address, login) as connection:
         with pytest.raises(Cannot, match=r"refused the statement: Unsupported administration command: SHOW SERVERS\.$"):
@@ -627,15 +630,15 @@ async def test_a_server_killed_in_the_middle_of_a_run_is_unknown(server: Neo4j, 
         assert {result.status for result in seen.values()} == {Status.OK}
 
 
-async def test_a_run_that_is_cancelled_leaves_nothing_behind(server: Neo4j, no_leftovers: None) -> None:
-    async with Proxy(LOOPBACK, server.port) as proxy:
-        through = [{"bolt": f"{LOOPBACK}:{proxy.address[1]}", "http": server.url}]
-        proxy.pause()
-        looking = asyncio.create_task(look(target(servers=through), *LIVE))
-        await eventually(lambda: proxy.open, what="the run is under way")
-        looking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await looking
+async def test_a_run_that_is_cancelled_leaves_nothing_behind(no_leftovers: None) -> None:
+    async with faults.mute() as mute, faults.unroutable() as unroutable, faults.half_reply(BOLT) as greeting:
+        for number in range(60):  # cut off at every moment of connecting
+            host, port = (mute, unroutable, greeting)[number % 3]
+            looking = asyncio.create_task(look(target(servers=[{"bolt": f"{host}:{port}"}]), *LIVE))
+            await asyncio.sleep(0.0005 * (number % 20))
+            looking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await looking
 
 
 async def test_hundreds_of_runs_leave_nothing_behind(server: Neo4j, no_leftovers: None) -> None:
@@ -685,7 +688,7 @@ async def test_the_systems_authorities_are_trusted_where_none_is_given(
         http._tls_context.cache_clear()
 
 
-async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path) -> None:
+async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path, no_leftovers: None) -> None:
     async def seen(**options: Any) -> Result:
         return await see(HEALTH, open_server, **options)
 
@@ -700,7 +703,7 @@ async def test_tls_is_verified(open_server: Neo4j, ca: str, tmp_path: Path) -> N
     assert (missing.status, "cannot be read" in missing.summary) == (Status.UNKNOWN, True)
 
 
-async def test_no_tls_where_it_is_wanted_is_unknown(server: Neo4j, ca: str) -> None:
+async def test_no_tls_where_it_is_wanted_is_unknown(server: Neo4j, ca: str, no_leftovers: None) -> None:
     result = await see(HEALTH, server, tls={"ca_file": ca})
     assert result.status is Status.UNKNOWN
 

@@ -40,6 +40,8 @@ from tests.support import make_context, verify
 HEALTH, BACKUPS, SPACE, METRICS = tuple(QdrantSection.items())
 CANARY = "canary-5d20"
 
+pytestmark = pytest.mark.usefixtures("no_noise")
+
 
 def target(*urls: str, **options: Any) -> QdrantTarget:
     options = {"name": "vectors", "nodes": [{"url": url} for url in urls], "api_key": READER} | options
@@ -485,7 +487,7 @@ async def test_a_faulty_server_is_unknown_in_one_sentence(
 
 
 @pytest.mark.parametrize("item", [HEALTH, BACKUPS])
-async def test_a_wrong_key_is_unknown(item: str) -> None:
+async def test_a_wrong_key_is_unknown(item: str, no_leftovers: None) -> None:
     with replay("single_healthy") as qdrant:
         result = await see(item, qdrant, api_key=CANARY)
         none = await see(item, qdrant, api_key=None)
@@ -494,7 +496,7 @@ async def test_a_wrong_key_is_unknown(item: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/cluster", "/metrics", "/collections/images", "/collections/images/cluster"])
-async def test_a_missing_right_is_unknown(path: str) -> None:
+async def test_a_missing_right_is_unknown(path: str, no_leftovers: None) -> None:
     with replay("single_healthy") as qdrant:
         qdrant.peers[0].answer(path, status=403)
         result = await see(HEALTH, qdrant)
@@ -566,7 +568,7 @@ async def test_the_key_is_never_logged(caplog: pytest.LogCaptureFixture) -> None
     assert READER not in caplog.text
 
 
-async def test_tls_is_verified(tmp_path: Path) -> None:
+async def test_tls_is_verified(tmp_path: Path, no_leftovers: None) -> None:
     authority = Issued.root()
     ca, _ = authority.write(tmp_path, "ca")
 

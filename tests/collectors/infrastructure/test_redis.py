@@ -38,6 +38,8 @@ from tests.servers.redis import (
 )
 from tests.support import make_context, verify
 
+pytestmark = pytest.mark.usefixtures("no_noise")
+
 ALL = tuple(Redis.items())
 #: Of one look at a healthy standalone Redis in plaintext.
 BY_INFO = {"pods_healthy", "persistence_configured", "eviction_policy_set", "connection_pool_optimized"}

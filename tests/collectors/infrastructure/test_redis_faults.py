@@ -31,6 +31,8 @@ from tests.servers.process import LOOPBACK, free_port
 from tests.servers.redis import PASSWORD, Guarded, Node, Start
 from tests.support import make_context, verify
 
+pytestmark = pytest.mark.usefixtures("no_noise")
+
 ALL = tuple(Redis.items())
 #: What an unreachable node leaves unknown, whatever else is configured (nothing fails over in mode standalone: that is seen).
 LOOKED = {"pods_healthy", "persistence_configured", "eviction_policy_set", "connection_pool_optimized", "tls_enabled"}

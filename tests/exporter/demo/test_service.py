@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from exporter.demo import nats, postgresql, redis, supervisor
-from exporter.demo.service import Fault, Place, Process, Service, ServiceError
+from exporter.demo.service import Fault, Place, Process, Service, ServiceError, free_port
 from tests.servers.process import eventually, scratch
 
 
@@ -50,6 +50,12 @@ async def test_a_program_that_does_not_listen_is_killed(place: Place) -> None:
     await deaf.stop(deadline=0.2)
     assert not deaf.running
     await deaf.stop()  # harmless
+
+
+def test_ports_are_given_once_and_are_none_of_the_kernels() -> None:
+    ports = [free_port() for _ in range(300)]
+    assert len(set(ports)) == 300
+    assert max(ports) < 32_768
 
 
 async def test_a_program_that_is_missing(place: Place) -> None:
