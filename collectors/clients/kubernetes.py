@@ -70,7 +70,7 @@ class KubernetesSettings(Options):
     stale_after: Duration = Field(
         timedelta(minutes=2),
         gt=timedelta(0),
-        description="How long a watch may be silent before nothing it told counts. API servers give a sign once a minute.",
+        description="How long a watch may be silent before nothing it told counts; a sign is asked for every 45 seconds.",
     )
     timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
     page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")

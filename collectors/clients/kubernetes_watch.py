@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -21,9 +22,10 @@ __all__ = ["Follower", "Listing", "Page"]
 
 T = TypeVar("T")
 
-_BOOKMARKS = timedelta(minutes=1)
-"""How often an API server says where a watch is when nothing changes."""
-_SILENCE = 1.5 * _BOOKMARKS
+_ROUND = timedelta(seconds=45)
+"""How long one watch is asked for. An API server that ends it when it shall has told all there was, even where that is nothing:
+bookmarks alone do not show it, since it sends none for a kind of which nothing has changed since it started."""
+_SILENCE = 1.5 * _ROUND
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MANY_CHANGES = 100_000
 """After so many, it is listed anew: what is shared between objects is never forgotten otherwise."""
@@ -172,19 +174,27 @@ class Follower(Generic[T]):
         self._heard_at = time.monotonic()
 
     def _follow(self) -> bool:
-        """One watch, until the server ends it, as it does every few minutes. Returns whether it told anything."""
+        """One watch, until the server ends it. Returns whether that showed that it tells what there is to tell."""
         query = self._query | {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
-            "timeoutSeconds": 300,
+            "timeoutSeconds": ceil(_ROUND.total_seconds()),
         }
+        heard = False
         with self._api.stream(self._path, query, _SILENCE) as pieces:
-            heard = False
+            started = time.monotonic()
             for lines in _lines(pieces):
                 self._apply(lines)
                 heard = True
+        if time.monotonic() - started >= 0.9 * _ROUND.total_seconds():
+            self._hear()
+            heard = True
         return heard
+
+    def _hear(self) -> None:
+        self._trouble = ""
+        self._heard_at = time.monotonic()
 
     def _apply(self, lines: Sequence[bytes]) -> None:
         """Take in the changes that came together."""
@@ -212,8 +222,7 @@ class Follower(Generic[T]):
                     self._objects.pop(uid, None)
         self._version = version
         self._changes += len(lines)
-        self._trouble = ""
-        self._heard_at = time.monotonic()  # that a watch was accepted is no sign yet that it tells anything
+        self._hear()  # that a watch was accepted is no sign yet that it tells anything
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,25 @@ async def test_a_broken_watch_ages_and_is_not_frozen(
 
         if session is not silent and session is not talking_nonsense:
             await eventually(recovered, "it to recover", 20)
+
+
+async def test_a_kind_of_which_nothing_changes_stays_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.clients.kubernetes_watch._ROUND", timedelta(seconds=0.2))
+
+    async def quiet(_server: Watched, writer: asyncio.StreamWriter, target: str) -> None:
+        assert "timeoutSeconds=1" in target
+        begin(writer)
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        end(writer)
+        await writer.drain()
+
+    server = Watched(quiet)
+    async with server.serving() as url, asking(tmp_path, url, watch=True, stale_after="5s") as client:
+        first = await client.list(THINGS)
+        await eventually(lambda: len(server.watches) > 4, "some rounds")
+        assert (await client.list(THINGS)).taken > first.taken
+        assert server.lists == 1
 
 
 async def test_an_object_without_end_is_not_kept(tmp_path: Path, no_leftovers: None) -> None:
