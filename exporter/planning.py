@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from exporter.catalogue import Binding, Catalogue, Entry
-from exporter.collector import Collector, SectionSettings, Target
+from exporter.collector import Collector, Mode, SectionSettings, Target
 from exporter.plan import Job, PlannedItem, Waiver
 
 __all__ = ["OwnLine", "Planner", "targets_of"]
@@ -117,10 +117,10 @@ def _reason(reasons: str | dict[str, str] | None, item: str) -> str | None:
 
 
 def _unasked(catalogue: Catalogue) -> dict[str, SectionSettings]:
-    """The sections that run without being configured: those that look at no targets and take no required options."""
+    """The sections that run without being configured: those with lines that evidence alone verifies, and no required options."""
     found = {}
     for name, collector in catalogue.collectors.items():
-        if collector.Target is None:
+        if collector.Target is None and any(item.mode is Mode.EVIDENCE for item in collector.items().values()):
             with suppress(ValidationError):
                 found[name] = collector.Settings()
     return found

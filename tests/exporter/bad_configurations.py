@@ -80,7 +80,7 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
     ("reason as number", "sections: {papers: {not_applicable: 3}}\n", ["1:21: sections.papers.not_applicable: found 3 of type integer, expected a string or a mapping"]),
     ("item of no section", "sections: {papers: {not_applicable: {paper_signed: x}}}\n", ["1:38: sections.papers.not_applicable.paper_signed: unknown item; did you mean 'papers_signed'?"]),
     ("validity of no item", "sections: {papers: {valid_for: {x: 3d}}}\n", ["1:33: sections.papers.valid_for.x: unknown item"]),
-    ("validity without evidence", "sections: {papers: {valid_for: {papers_signed: 3d}}}\n", ["1:33: sections.papers.valid_for.papers_signed: the item takes no evidence"]),
+    ("validity without evidence", "sections: {search: {valid_for: {index_fresh: 3d}, targets: [{name: a, dsn: b}]}}\n", ["1:33: sections.search.valid_for.index_fresh: the item takes no evidence"]),
     ("variable", "environment: ${ENV}\n", ["1:1: environment: the environment variable ENV is not set"]),
     ("variable torn", "environment: ${ENV\n", ["1:1: environment: found '${' without a variable's name and '}', expected ${NAME} (write $${ for the characters themselves)"]),
     ("variable in a duration", "state: {keep: '${KEEP}'}\n", ["1:9: state.keep: the environment variable KEEP is not set"]),

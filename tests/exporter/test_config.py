@@ -104,7 +104,7 @@ class Search(Collector[SearchSettings, SearchTarget]):
 
 
 class Papers(Collector[SectionSettings, NoTarget]):
-    @item("Papers are signed", severity=INFO)
+    @item("Papers are signed", severity=INFO, mode=Mode.EVIDENCE, evidence=EvidenceRule(valid_for=timedelta(days=30)))
     async def papers_signed(self) -> Result:
         return ok("They are.")
 
@@ -118,7 +118,7 @@ def entries() -> Mapping[str, Entry]:
     found = [
         Entry("search", "index_fresh", "Search Engine", "Index is fresh", "stores", CRITICAL, Mode.PROBE),
         Entry("search", "failover_tested", "Search Engine", "Failover is tested", "stores", WARNING, Mode.EVIDENCE),
-        Entry("papers", "papers_signed", "Papers", "Papers are signed", "papers", INFO, Mode.PROBE),
+        Entry("papers", "papers_signed", "Papers", "Papers are signed", "papers", INFO, Mode.EVIDENCE),
         Entry("billing", "invoices_sent", "Billing", "Invoices are sent", "money", CRITICAL, Mode.PROBE),
         Entry("billing", "health", "Billing", "Health check endpoint responds", "money", CRITICAL, Mode.PROBE),
     ]
@@ -172,6 +172,12 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(read: Read) -> N
     )
     said = [error.partition(": ")[0] for error in errors(read, text)]
     assert said == ["2:3", "2:12", "3:3", "4:1", "5:11", "5:11", "5:11", "6:11"]
+
+
+def test_of_the_real_sections_only_those_of_evidence_are_looked_at_unasked() -> None:
+    plan = load_default(now=lambda: NOW).plan
+    looked_at = {planned.section for planned in plan.items if planned.targets}
+    assert looked_at == {"documentation", "training", "signatories", "final_checklist"}
 
 
 def test_nothing_configured_plans_every_line_and_what_needs_no_options() -> None:
