@@ -105,7 +105,7 @@ def _panels() -> Iterator[Any]:
         "Share of the verifications of each line that ended in an error instead of a verdict.",
         Query(
             f"sum by ({q.LINE}) (rate({q.select('checklist_item_run_errors_total', _CHOSEN)}[$__rate_interval])) "
-            f"/ sum by ({q.LINE}) (rate({q.select('checklist_item_runs_total', _CHOSEN)}[$__rate_interval]))",
+            f"/ (sum by ({q.LINE}) (rate({q.select('checklist_item_runs_total', _CHOSEN)}[$__rate_interval])) > 0)",
             "{{item}}",
         ),
         unit="percentunit",

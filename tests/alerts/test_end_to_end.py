@@ -136,7 +136,7 @@ def test_a_line_that_regresses_is_told_once_and_resolves_whatever_restarts_in_be
 
     wait_until(lambda: chain.received.mails, "the mail")
     wait_until(lambda: chain.received.slack, "the Slack message")
-    mail, message = chain.received.mails[0], chain.received.slack[0]
+    (mail,), (message,) = chain.received.mails, chain.received.slack
     assert "redis: A line of the production checklist was true and is no longer." in mail["Subject"]
     body = mail.get_body(("plain",))
     assert body

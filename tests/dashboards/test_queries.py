@@ -49,8 +49,7 @@ def checklist() -> Iterator[Checklist]:
                     "targets": [{"name": "cache", "nodes": [master.address]}],
                 },
                 "tls_certificates": {"every": "1s", "targets": [{"name": "shop", **endpoint}]},
-                "signatories": {"every": "1s"},
-                "final_checklist": {"every": "1s"},
+                **{name: {"every": "1s"} for name in ("documentation", "training", "signatories", "final_checklist")},
                 "neo4j": {"not_applicable": "No graph is stored."},
             },
             "waivers": [{"item": "nats.pods_healthy", "reason": "Not bought yet.", "owner": "platform", "until": soon}],
@@ -76,6 +75,7 @@ def scraping(
     scrapes = [scrape(JOB, checklist.port)]
     with Prometheus(tmp_path_factory.mktemp("prometheus"), release=request.param, scrapes=scrapes) as server:
         server.wait_for(f'count_over_time(up{{job="{JOB}"}}[1m]) > 30')
+        server.wait_for("min(min_over_time(checklist_item_last_run_timestamp_seconds[8s])) > 0")  # of every line
         yield server
 
 
