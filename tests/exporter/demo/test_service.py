@@ -85,7 +85,7 @@ def test_without_another_user_it_says_so(place: Place, monkeypatch: pytest.Monke
 def test_everybody_else_runs_servers_as_themselves(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert place.user is None
-    assert place.readable(Path("/root/programs")) == Path("/root")
+    assert place.readable(Path("/opt/programs")) == Path("/opt")
     folder = place.folder("servers")
     assert place.give(folder / "secret", "x").read_text() == "x"
     assert nats.Nats(place)._program(folder).parent.name == "bin"
