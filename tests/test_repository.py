@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -54,6 +55,20 @@ def test_requirements_are_hashed_and_name_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text
     assert not re.search(r"^[\w.\[\]-]+==[^\\]*$", text, re.MULTILINE), "a requirement without a hash"
+
+
+def test_what_is_asked_for_with_extras_is_pinned_with_them() -> None:
+    """An older pip ignores the pin of ``coverage`` where a package asks for ``coverage[toml]``, and takes the newest."""
+    pinned = map(
+        Requirement, re.findall(r"^([^\s#][^\s;]+==[^\s;]+)", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
+    )
+    extras = {canonicalize_name(pin.name): pin.extras for pin in pinned}
+    for distribution in distributions():
+        for wanted in map(Requirement, distribution.requires or ()):
+            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                assert wanted.extras <= extras.get(canonicalize_name(wanted.name), wanted.extras), (
+                    f"pin {wanted}: run `make lock`"
+                )
 
 
 def test_what_runs_is_pinned_alike_everywhere() -> None:
