@@ -80,6 +80,7 @@ class World:
     def wait(self) -> None:
         """Wait until both are scraped and the alert arrives: after a new configuration Prometheus discovers all anew."""
         wait_until(lambda: _targets(self.prometheus) == 2, "both targets", 60)
+        wait_until(lambda: _alertmanagers(self.prometheus) == 1, "Alertmanager to be discovered", 60)
         wait_until(lambda: [held for held in self.alertmanager.alerts() if held["receivers"]], "Watchdog to arrive", 60)
         for metric in ("alertmanager_notifications_total", "prometheus_notifications_sent_total"):
             self.prometheus.wait_for(metric)
@@ -143,6 +144,10 @@ def running(folder: Path, release: str) -> Iterator[World]:
 def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with running(tmp_path_factory.mktemp("stack"), request.param) as world:
         yield world
+
+
+def _alertmanagers(prometheus: Prometheus) -> int:
+    return len(call(f"{prometheus.url}/api/v1/alertmanagers")["data"]["activeAlertmanagers"])
 
 
 def _targets(prometheus: Prometheus) -> int:
@@ -301,8 +306,7 @@ async def test_a_killed_alertmanager_stays_in_prometheus_list(tmp_path: Path, re
         await eventually(lambda: told(Status.OK, "without errors"), "the routing to be seen")
         world.alertmanager.kill()
         await eventually(lambda: told(Status.FAILED, "Prometheus failed to send "), "the errors to be counted")
-        active = call(f"{world.prometheus.url}/api/v1/alertmanagers")["data"]["activeAlertmanagers"]
-        assert len(active) == 1
+        assert _alertmanagers(world.prometheus) == 1
 
 
 async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> None:
