@@ -131,8 +131,7 @@ def _kept(key: str, make: Callable[[Path], None], *, costly: bool = False) -> Pa
     try:
         with _locked(key):
             if not folder.exists():
-                with _whole(folder) as unfinished:
-                    make(unfinished)
+                _make(folder, make, tries=2 if costly else 1)
     except (Unavailable, OSError) as error:
         skip_or_fail(f"{key} cannot be had: {error}")
     return folder
@@ -145,6 +144,17 @@ def _locked(name: str) -> Iterator[None]:
     with (cache_folder() / f".{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _make(folder: Path, make: Callable[[Path], None], *, tries: int) -> None:
+    """Make what a folder keeps; what takes minutes is worth a second try, for which Go keeps what it has compiled."""
+    try:
+        with _whole(folder) as unfinished:
+            make(unfinished)
+    except Unavailable:
+        if tries == 1:
+            raise
+        _make(folder, make, tries=tries - 1)
 
 
 @contextmanager

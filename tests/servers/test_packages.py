@@ -63,6 +63,21 @@ def test_what_fails_half_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     assert [path.name for path in tmp_path.iterdir()] == [".thing.lock"]
 
 
+def test_what_takes_minutes_is_tried_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(packages.CACHE, str(tmp_path))
+    monkeypatch.setenv(packages.BUILD, "1")
+    tries = []
+
+    def flaky(folder: Path) -> None:
+        tries.append(folder)
+        if len(tries) == 1:
+            raise packages.Unavailable("the line went dead.")
+        (folder / "whole").touch()
+
+    assert [path.name for path in packages._kept("thing", flaky, costly=True).iterdir()] == ["whole"]
+    assert len(tries) == 2
+
+
 DEB822 = """\
 # a comment
 Types: deb
