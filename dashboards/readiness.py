@@ -68,11 +68,13 @@ def _now() -> tuple[stat.Panel, ...]:
     bad = steps((None, GREEN), (1, RED))
     known = f"count({q.per_line('checklist_item_info')})"
     configured = f"sum(max by (job) ({q.select('checklist_items_configured')}))"
+    critical = f"count({_of_severity(q.ok(), 'critical')})"
     return (
         number(
             "Launch",
-            "GO when every critical line is true, or accepted by a waiver that has not ended. No data while lines are missing.",
-            f"(({_count(_blocking())}) == bool 0) and on () ({known} == {configured})",
+            "GO when every critical line is true, or accepted by a waiver that has not ended. No data while lines are missing, or "
+            "when no line that applies is critical.",
+            f"(({_count(_blocking())}) == bool 0) and on () ({known} == {configured}) and on () {critical}",
             texts={"1": ("GO", GREEN), "0": ("NO-GO", RED)},
         ),
         number(
