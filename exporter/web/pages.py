@@ -26,7 +26,7 @@ __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
 #: Paragraphs and `code` alone: a metric's name with `_*` in it is no emphasis.
 _MARKDOWN = MarkdownIt("zero").enable("backticks")
 
-#: How many regressions the first screen names, and how many lines whose evidence or waiver ends.
+#: How many regressions the first screen names, and how many lines whose evidence or waiver ends; the others unfold.
 REGRESSIONS = 8
 ENDINGS = 5
 
@@ -166,11 +166,10 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
         ],
         "counts": [(status, counts[status]) for status in ORDER],
         "bar": _bar(counts),
-        "regressed": regressed[:REGRESSIONS],
-        "regressed_more": len(regressed) - REGRESSIONS,
+        "regressed": {"first": regressed[:REGRESSIONS], "more": regressed[REGRESSIONS:]},
         "blocking": sum(map(_blocks_launch, views)),
-        "endings": endings[:ENDINGS],
-        "endings_more": len(endings) - ENDINGS,
+        "critical": Score.of(view for view in views if view.planned.severity is Severity.CRITICAL),
+        "endings": {"first": endings[:ENDINGS], "more": endings[ENDINGS:]},
         "overview": _by_group(sections),
         "groups": _by_group([section for section in sections if section.views]),
         "shown": sum(len(section.views) for section in sections),

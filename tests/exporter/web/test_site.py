@@ -290,7 +290,10 @@ async def test_many_regressions_are_counted(clock: Clock) -> None:
         for one in items:
             await see(found, clock, one.section, {one.item: verdict})
     async with running(found, clock) as site:
-        assert "And 4 more." in (await site.get("/")).text
+        text = words((await site.get("/")).text)
+    told = text[text.index("Was true, is not now") : text.index("Status any")]
+    first, more = told.split("And 4 more")
+    assert [first.count("failed for"), more.count("failed for")] == [8, 4]
 
 
 def words(page: str) -> str:
@@ -311,6 +314,15 @@ async def test_whether_to_launch_is_said_first(clock: Clock) -> None:
         assert "Ready to launch every critical line is true or waived" in words((await site.get("/")).text)
 
 
+async def test_without_a_critical_line_nothing_is_ready(clock: Clock) -> None:
+    minor = planned(item="minor", severity=Severity.WARNING)
+    apart = planned(item="apart", not_applicable="There is none.")
+    async with running(state(minor, apart, clock=clock), clock) as site:
+        text = words((await site.get("/")).text)
+    assert "Nothing decides whether to launch no line that applies is critical" in text
+    assert "Ready to launch" not in text
+
+
 async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
     items = [planned(item=f"line_{number}", line=f"Line {number}") for number in range(8)]
     days = (20, 13, 5, -1, 3, 4, 2)
@@ -327,7 +339,7 @@ async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
     told = text[text.index("Ended, or ends soon") : text.index("Status any")]
     assert told.startswith(
         "Ended, or ends soon Line 3 evidence ended 1 d ago Line 6 evidence ends in 2 d Line 4 evidence ends in 3 d "
-        "Line 5 evidence ends in 4 d Line 2 evidence ends in 5 d And 2 more."
+        "Line 5 evidence ends in 4 d Line 2 evidence ends in 5 d And 2 more Line 7 waiver ends in "
     )
     async with running(state(items[7], clock=clock), clock) as site:
         assert re.search(r"Line 7 waiver ends in \d+ d", words((await site.get("/")).text))
