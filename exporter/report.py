@@ -10,8 +10,9 @@ import json
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import files
 from itertools import groupby
@@ -83,6 +84,9 @@ MARKS: Mapping[Status, tuple[str, str]] = {
     Status.WAIVED: ("~", "cyan"),
     Status.NOT_APPLICABLE: ("-", "dim"),
 }
+_NOT_TRUE = (Status.FAILED, Status.UNKNOWN)
+#: What ends within this time is told at the head of the HTML.
+SOON = timedelta(days=14)
 _LEVELS = {"critical": "error", "warning": "warning", "info": "note"}
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -274,10 +278,40 @@ def _html(report: Report) -> str:
         document=report.document,
         sections=list(report.sections()),
         counts=counts(report.items),
+        launch=_launch(report.items),
+        regressed=_regressed(report.items),
+        endings=list(_endings(report)),
         marks={status.value: mark for status, (mark, _) in MARKS.items()},
         style=Markup(style),  # noqa: S704  # our own file
         style_hash=b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )
+
+
+def _launch(items: Sequence[Mapping[str, Any]]) -> tuple[Status, str]:
+    """Whether to launch, as the page says it: a status to show it by, and a sentence."""
+    critical = [item for item in items if item["severity"] == "critical" and item["status"] != Status.NOT_APPLICABLE]
+    blocking = sum(item["status"] in _NOT_TRUE for item in critical)
+    if blocking:
+        return Status.FAILED, f"Not ready to launch: {blocking} critical line{' is' if blocking == 1 else 's are'} not true."
+    if critical:
+        return Status.OK, "Ready to launch: every critical line is true or waived."
+    return Status.UNKNOWN, "Nothing decides whether to launch: no line that applies is critical."
+
+
+def _regressed(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The lines that were true once, are not now, and have no waiver: the most severe first."""
+    found = [item for item in items if item["last_ok"] and item["status"] in _NOT_TRUE]
+    return sorted(found, key=lambda item: list(_LEVELS).index(item["severity"]))
+
+
+def _endings(report: Report) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The lines whose evidence has ended, or ends within `SOON`, and those whose waiver does; each with what ends when."""
+    soon = (datetime.fromisoformat(report.document["generated_at"]) + SOON).isoformat()
+    for item in report.items:
+        if item["valid_until"] and item["valid_until"] <= soon and item["status"] not in ("waived", "not_applicable"):
+            yield item, f"evidence valid until {_day(item['valid_until'])}"
+        if item["waiver"] and item["waiver"]["until"] <= soon:
+            yield item, f"waived until {item['waiver']['until']}"
 
 
 def _id(item: Mapping[str, Any]) -> str:

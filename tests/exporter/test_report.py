@@ -243,11 +243,54 @@ def test_html_is_self_contained_and_escapes(report: Report) -> None:
     page = _Page()
     page.feed(render(report, Format.HTML))
     assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in page.tags}
-    assert not any(name in attrs for _, attrs in page.tags for name in ("href", "src", "style", "onclick"))
+    assert not any(name in attrs for _, attrs in page.tags for name in ("src", "style", "onclick"))
+    places = {f"#{attrs['id']}" for _, attrs in page.tags if "id" in attrs}
+    assert {attrs["href"] for _, attrs in page.tags if "href" in attrs} <= places, "it leads nowhere but to its own lines"
     assert EVIL in "".join(page.text)
     assert {attrs["id"] for tag, attrs in page.tags if tag == "tr" and "id" in attrs} == {
         f"{item['section']}.{item['item']}" for item in report.items
     }
+
+
+def _text(html: str) -> str:
+    page = _Page()
+    page.feed(html[html.index("<body>") :])
+    return " ".join(" ".join(page.text).split())
+
+
+def test_html_says_first_whether_to_launch_what_broke_and_what_ends(report: Report) -> None:
+    for item in report.items:
+        if item["item"] == "results_found":
+            item["last_ok"] = "2026-11-23T08:00:00Z"  # type: ignore[index]
+    head = _text(render(report, Format.HTML)).partition("Status Line What was seen")[0]
+    assert "✘ Not ready to launch: 1 critical line is not true." in head
+    was_true, ends = head.split("Was true, is not now")[1].split("Ended, or ends within 14 days")
+    assert "Results are found ? unknown since" in was_true
+    assert was_true.endswith(": Search was not reachable. ")
+    assert "Replication works" not in was_true, "which never was"
+    assert f"Backups are tested : evidence valid until {NOW + timedelta(days=9):%Y-%m-%d %H:%M} UTC" in ends
+    assert "Logging is on" not in ends, "whose waiver goes on"
+
+
+@pytest.mark.parametrize(
+    ("severity", "status", "said"),
+    [
+        ("critical", "ok", "✔ Ready to launch: every critical line is true or waived."),
+        ("critical", "waived", "✔ Ready to launch: every critical line is true or waived."),
+        ("critical", "unknown", "✘ Not ready to launch: 7 critical lines are not true."),
+        ("critical", "not_applicable", "? Nothing decides whether to launch: no line that applies is critical."),
+        ("warning", "failed", "? Nothing decides whether to launch: no line that applies is critical."),
+    ],
+)
+def test_html_says_whether_to_launch(report: Report, severity: str, status: str, said: str) -> None:
+    for item in report.items:
+        item |= {"severity": severity, "status": status}  # type: ignore[operator]
+    assert said in _text(render(report, Format.HTML))
+
+
+def test_html_tells_of_a_waiver_that_ends(report: Report) -> None:
+    report.document["generated_at"] = "2027-03-20T00:00:00Z"  # type: ignore[index]
+    assert "Logging is on : waived until 2027-03-31" in _text(render(report, Format.HTML))
 
 
 def test_html_policy_allows_its_own_style_alone(report: Report) -> None:
