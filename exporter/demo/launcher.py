@@ -56,6 +56,12 @@ def servers(directory: Path, exporter: str, on_step: Callable[[str], None]) -> I
     `exporter` is the address that the exporter will listen on. `on_step` is told what starts.
     """
     lock = _claim(directory)
+    try:
+        _check(exporter)
+    except DemoError:
+        directory.rmdir()
+        os.close(lock)
+        raise
     log = (directory / _MARK).open("w+b")  # kept open, since the supervisor removes the folder at its end
     try:
         supervisor = subprocess.Popen(  # noqa: S603  # this program itself
@@ -96,6 +102,17 @@ def ask(directory: Path, verb: str, name: str) -> str:
 
 def _prometheus(ready: Mapping[str, Any]) -> dict[str, str]:
     return {"prometheus": ready["prometheus"]["url"], "trouble": ready["prometheus"]["trouble"]}
+
+
+def _check(address: str) -> None:
+    """Raise DemoError if the exporter could not listen there: half a minute before it would try."""
+    from exporter.web.server import ListenError, bind
+
+    try:
+        for opened in bind([address]):
+            opened.close()
+    except ListenError as error:
+        raise DemoError(f"{error} Choose another address with --web.listen-address.") from None
 
 
 def _claim(directory: Path) -> int:

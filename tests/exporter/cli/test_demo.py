@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -60,6 +61,17 @@ def test_what_is_said_while_it_runs(until_done: Run, folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_an_address_that_is_taken_is_told_before_anything_is_started(run: Run, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = run("demo", "--directory", folder, "--web.listen-address", address)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert "Starting" not in ended.err
+    assert ended.err.startswith(f"{address} cannot be listened on: ")
+    assert ended.err.endswith("Choose another address with --web.listen-address.\n")
+    assert not folder.exists()
+
+
 def test_nothing_to_break(run: Run, folder: Path) -> None:
     ended = run("demo", "break", "standby", "--directory", folder)
     assert ended.code == ExitCode.CONFIGURATION
@@ -108,13 +120,14 @@ def test_killed_with_its_supervisor_it_leaves_no_process_and_the_next_one_tidies
         exporter.kill()
         exporter.wait()
     assert folder.exists()
-    with servers(folder, "127.0.0.1:9", lambda name: None) as running:
+    with servers(folder, f"127.0.0.1:{free_port()}", lambda name: None) as running:
         assert running.config_file.exists()
     assert not folder.exists()
 
 
 def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
-    with subprocess.Popen([PROGRAM, "demo", "--directory", folder], stderr=subprocess.PIPE, text=True) as exporter:
+    command = [PROGRAM, "demo", "--directory", folder, f"--web.listen-address=127.0.0.1:{free_port()}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as exporter:
         assert exporter.stderr is not None
         assert "PostgreSQL" in exporter.stderr.readline()
         processes = psutil.Process(exporter.pid).children(recursive=True)
@@ -128,6 +141,6 @@ def test_servers_that_cannot_start_end_it_with_the_reason(folder: Path, monkeypa
     monkeypatch.setattr("sys.executable", "/bin/false")
     with (
         pytest.raises(DemoError, match="ended before they were ready"),
-        servers(folder, "127.0.0.1:9", lambda name: None),
+        servers(folder, f"127.0.0.1:{free_port()}", lambda name: None),
     ):
         pass
