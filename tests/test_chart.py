@@ -95,6 +95,7 @@ def test_it_has_no_fault_that_helm_finds(helm: Helm, values: Json) -> None:
         {"persistence": {"size": "a lot"}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"serviceMonitor": {"interval": "30"}},
+        {"prometheusRule": {"runbooks": "wiki"}},
     ],
 )
 def test_values_that_are_wrong_are_refused(helm: Helm, wrong: Json) -> None:
@@ -151,6 +152,22 @@ def test_rules_and_dashboards_are_those_of_the_project(helm: Helm) -> None:
     shown = {name: json.loads(text) for data in boards for name, text in data.items()}
     files = (ROOT / "dashboards").glob("*.json")
     assert shown == {f"checklist-{path.name}": json.loads(path.read_text()) for path in files}
+
+
+def test_rules_know_the_job_and_where_the_runbooks_are(helm: Helm) -> None:
+    values = {
+        "nameOverride": "readiness",
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "runbooks": "https://wiki.example.org/runbooks/"},
+    }
+    found = render(helm, values)
+    monitor, rule = found["ServiceMonitor"], found["PrometheusRule"]
+    job = found["Service"]["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    assert job == "readiness"
+    shipped = yaml.safe_load((ROOT / "alerts" / "prometheusrule.yaml").read_text())["spec"]
+    text = json.dumps(shipped).replace('job=\\"checklist-exporter\\"', f'job=\\"{job}\\"')
+    text = text.replace("https://runbooks.example.com/checklist-exporter/", "https://wiki.example.org/runbooks/")
+    assert rule["spec"] == json.loads(text) != shipped
 
 
 def test_everything_is_accepted_and_runs_where_pods_are_restricted(helm: Helm, control_plane: ControlPlane) -> None:
