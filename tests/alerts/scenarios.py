@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,10 +41,30 @@ def series(metric: str, values: str, where: Mapping[str, str] | None = None, /, 
     return {f"{metric}{{{','.join(f'{name}={json.dumps(all_labels[name])}' for name in sorted(all_labels))}}}": values}
 
 
+def without(told: Series, *gaps: tuple[int, int]) -> dict[str, str]:
+    """The same series with gaps, from one minute until another, as scrapes that fail leave them."""
+    return {name: " ".join(_with_gaps(_minutes(values), gaps)) for name, values in told.items()}
+
+
+def _minutes(values: str) -> Iterator[str]:
+    """The value of each minute of a series as `steps` writes it."""
+    for token in values.split():
+        value, _, more = token.partition("+0x")
+        yield from [value] * (int(more or 0) + 1)
+
+
+def _with_gaps(values: Iterator[str], gaps: Sequence[tuple[int, int]]) -> Iterator[str]:
+    starts = {start for start, _ in gaps}
+    missing = {minute for start, end in gaps for minute in range(start, end)}
+    for minute, value in enumerate(values):
+        yield "stale" if minute in starts else "_" if minute in missing else value
+
+
 def exporter(minutes: int, where: Mapping[str, str] | None = None) -> dict[str, str]:
     """What an exporter tells of itself while all is well."""
     return {
         **series("up", steps((1, minutes)), where),
+        **series("checklist_items_configured", steps((1, minutes)), where),
         **series("checklist_exporter_web_info", steps((1, minutes)), where, external_url=URL),
     }
 

@@ -110,6 +110,17 @@ TICKET = alert("ChecklistEvidenceExpired", "warning", section="redis", item="pod
         (DOWN, SWITCH, False),
         (DOWN, alert("NodeDown", "critical"), False),
         (DOWN, PAGED | {"namespace": "other"}, False),
+        # Two Prometheus servers with one Alertmanager: the outage of one exporter says nothing of the other.
+        (DOWN | {"cluster": "eu"}, PAGED | {"cluster": "eu"}, True),
+        (DOWN | {"cluster": "eu"}, PAGED | {"cluster": "us"}, False),
+        (DOWN | {"environment": "staging"}, PAGED | {"environment": "production"}, False),
+        (STALLED | {"cluster": "eu"}, PAGED | {"cluster": "us"}, False),
+        (
+            UNSEEN | {"cluster": "eu"},
+            alert("ChecklistCollectorErrors", "warning", section="redis", cluster="us"),
+            False,
+        ),
+        (PAGED | {"cluster": "eu"}, TICKET | {"cluster": "us"}, False),
         (STALLED, PAGED, True),
         (STALLED, alert("ChecklistItemsNotEvaluated", "warning", section="redis"), True),
         (STALLED, TICKET, False),

@@ -168,6 +168,32 @@ def test_a_line_that_regresses_is_told_once_and_resolves_whatever_restarts_in_be
     ]
 
 
+def test_what_is_mended_while_the_exporter_is_away_is_told_when_it_is_back(chain: Chain) -> None:
+    chain.redis.command("CONFIG", "SET", "appendonly", "no")
+    wait_until(lambda: chain.told("ChecklistItemRegressed"), "the webhook to be told", 90)
+    chain.exporter.stop()
+    wait_until(lambda: chain.told("ChecklistExporterDown"), "the outage to be told", 120)
+    chain.redis.command("CONFIG", "SET", "appendonly", "yes")
+    chain.flush()
+    (alert,) = chain.firing("ChecklistItemRegressed")
+    assert alert["metric"]["item"] == LINE[1]
+    assert [one["status"] for one in chain.told("ChecklistItemRegressed")] == ["firing"], (
+        "nobody has seen that it is over"
+    )
+
+    chain.exporter.start()
+    wait_until(lambda: len(chain.told("ChecklistItemRegressed")) > 1, "the end to be told", 120)
+    assert [one["status"] for one in chain.told("ChecklistItemRegressed")] == ["firing", "resolved"]
+    wait_until(
+        lambda: (
+            [p["event_action"] for p in chain.received.at("/v2/enqueue") if p["payload"].get("group") == "redis"]
+            == ["trigger", "resolve"]
+        ),
+        "the page's end",
+        60,
+    )
+
+
 def test_a_server_that_dies_is_one_alert_for_its_section(chain: Chain) -> None:
     chain.redis.stop()
     wait_until(lambda: chain.told("ChecklistSectionUnseen"), "the webhook to be told", 90)

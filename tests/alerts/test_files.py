@@ -68,7 +68,7 @@ def test_a_runbook_tells_what_it_means_how_to_look_and_how_to_mend_it(page: Path
 
 @pytest.mark.parametrize("rule", RECORDS, ids=names)
 def test_records_are_named_by_level_metric_and_operation(rule: dict[str, Any]) -> None:
-    assert re.fullmatch(r"(section|section_item):checklist_[a-z_]+:[a-z0-9_]+", rule["record"])
+    assert re.fullmatch(r"(job|section|section_item):checklist_[a-z_]+:[a-z0-9_]+", rule["record"])
     assert " by (" not in rule["expr"], "what a target carries besides is kept"
 
 

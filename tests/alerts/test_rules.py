@@ -20,6 +20,7 @@ from tests.alerts.scenarios import (
     series,
     steps,
     target,
+    without,
 )
 from tests.servers.prometheus import NEW, OLD
 
@@ -54,7 +55,8 @@ def regressed(
     minute: int, seen: str = "failed", severity: str = "critical", more: str = "", page: str = ITEM, **labels: str
 ) -> Alert:
     when = f"1970-01-01 {minute // 60:02}:{minute % 60:02}:00 +0000 UTC"
-    text = f"“Pods are healthy” (redis/pods_healthy) is {seen}; it was last seen to be true on {when}.{more}"
+    status = f"is {seen}" if seen else "was not true when the exporter last told"
+    text = f"“Pods are healthy” (redis/pods_healthy) {status}; it was last seen to be true on {when}.{more}"
     return Alert({**LINE, "severity": severity, "item_severity": severity, "mode": "probe", **labels}, text, page)
 
 
@@ -138,6 +140,36 @@ SCENARIOS: dict[str, Scenario] = {
         [series("up", steps((1, 10), (0, 50)), pod) for pod in (POD_0, POD_1)],
         "ChecklistExporterDown",
         {30: [down("job checklist-exporter in namespace sre", namespace="sre")]},
+    ),
+    "one exporter of several vanishes, and comes back": Scenario(
+        [
+            exporter(120, POD_0 | {"namespace": "other"}),
+            without(exporter(120, POD_0), (10, 60)),
+        ],
+        "ChecklistExporterDown",
+        {
+            19: [],
+            21: [down("job checklist-exporter in namespace sre", namespace="sre")],
+            59: [down("job checklist-exporter in namespace sre", namespace="sre")],
+            70: [],
+        },
+    ),
+    "the only exporter vanishes, and is told once": Scenario(
+        [without(exporter(120, POD_0), (10, 120))],
+        "ChecklistExporterDown",
+        {
+            19: [],
+            21: [down("job checklist-exporter in namespace sre", namespace="sre")],
+            119: [down("job checklist-exporter in namespace sre", namespace="sre")],
+        },
+    ),
+    "a rollout that changes what the pods carry is no outage": Scenario(
+        [
+            without(exporter(120, POD_0 | {"pod_template_hash": "1"}), (10, 120)),
+            without(exporter(120, POD_1 | {"pod_template_hash": "2"}), (0, 9)),
+        ],
+        "ChecklistExporterDown",
+        {30: [], 119: []},
     ),
     "a restart of the exporter is no outage": Scenario(
         [series("up", steps((1, 10), (0, 3), (1, 30)))], "ChecklistExporterDown", {13: [], 20: []}
@@ -263,6 +295,18 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistItemRegressed",
         {15: [], 17: [], 30: []},
     ),
+    "a restart that forgets ends no regression": Scenario(
+        [
+            without(
+                {**exporter(90), **line(("ok", 10), ("failed", 20), ("unknown", 2), ("failed", 58), forgets=True)}, (28, 30)
+            )
+        ],
+        "ChecklistItemRegressed",
+        {19: [], 25: [regressed(10)], 31: [regressed(10, "unknown")], 60: [regressed(10)], 89: [regressed(10)]},
+    ),
+    "a restart that forgets leaves a backlog what it is": Scenario(
+        [without({**exporter(90), **line(("failed", 90))}, (28, 30))], "ChecklistItemRegressed", {60: [], 89: []}
+    ),
     "a restart of one replica is no regression": Scenario(
         [exporter(60), line(("ok", 60), where=POD_0), line(("ok", 10), ("unknown", 3), ("ok", 47), where=POD_1)],
         "ChecklistItemRegressed",
@@ -284,6 +328,51 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "lines that follow from others are no cause": Scenario(
         [exporter(60), line(("ok", 10), ("failed", 50), mode="derived")], "ChecklistItemRegressed", {30: []}
+    ),
+    # An exporter that tells nothing for a while: what is wrong is not over because nobody looks
+    "scrapes that fail now and then do not make a line wait anew": Scenario(
+        [without({**exporter(60), **line(("ok", 10), ("failed", 50))}, *[(m, m + 1) for m in range(12, 60, 5)])],
+        "ChecklistItemRegressed",
+        {19: [], 20: [regressed(10)], 57: [regressed(10, "")], 58: [regressed(10)]},
+    ),
+    "a regression lasts while the exporter is away, and ends when it is mended": Scenario(
+        [without({**exporter(180), **line(("ok", 10), ("failed", 20), ("ok", 150))}, (25, 120))],
+        "ChecklistItemRegressed",
+        {24: [regressed(10)], 80: [regressed(10, "")], 129: [regressed(10, "")], 131: []},
+    ),
+    "a regression that was over does not come back while the exporter is away": Scenario(
+        [without({**exporter(180), **line(("ok", 10), ("failed", 20), ("ok", 150))}, (60, 180))],
+        "ChecklistItemRegressed",
+        {29: [regressed(10)], 59: [], 65: [], 179: []},
+    ),
+    "an exporter that is away for ever is the alert, not what it told": Scenario(
+        [without({**exporter(DAY), **line(("ok", 10), ("failed", DAY - 10))}, (30, DAY))],
+        "ChecklistItemRegressed",
+        {29: [regressed(10)], 360: [regressed(10, "")], 420: []},
+    ),
+    "one of two replicas goes away while a line is failed, and it is mended": Scenario(
+        [
+            without({**exporter(120, POD_0), **line(("ok", 10), ("failed", 110), where=POD_0)}, (30, 120)),
+            exporter(120, POD_1),
+            line(("ok", 10), ("failed", 50), ("ok", 60), where=POD_1),
+        ],
+        "ChecklistItemRegressed",
+        {29: [regressed(10, namespace="sre")], 59: [regressed(10, namespace="sre")], 75: []},
+    ),
+    "a section that is taken out of the configuration is told no more": Scenario(
+        [exporter(60), without(line(("ok", 10), ("failed", 50)), (30, 60))],
+        "ChecklistItemRegressed",
+        {29: [regressed(10)], 39: [regressed(10)], 41: []},
+    ),
+    "lines of an unreachable section are not told one by one while the exporter is away": Scenario(
+        [without({**exporter(120), **several(("ok", 10), ("unknown", 110))}, (30, 90))],
+        "ChecklistItemRegressed",
+        {29: [], 60: [], 89: [], 119: []},
+    ),
+    "an unreachable section lasts while the exporter is away": Scenario(
+        [without({**exporter(180), **several(("ok", 10), ("unknown", 20), ("ok", 150))}, (25, 120))],
+        "ChecklistSectionUnseen",
+        {24: [unseen(3, "critical")], 80: [unseen(3, "critical")], 129: [unseen(3, "critical")], 131: []},
     ),
     # Sections that cannot be seen
     "an unreachable section is one alert": Scenario(
