@@ -292,7 +292,10 @@ def _launch(items: Sequence[Mapping[str, Any]]) -> tuple[Status, str]:
     critical = [item for item in items if item["severity"] == "critical" and item["status"] != Status.NOT_APPLICABLE]
     blocking = sum(item["status"] in _NOT_TRUE for item in critical)
     if blocking:
-        return Status.FAILED, f"Not ready to launch: {blocking} critical line{' is' if blocking == 1 else 's are'} not true."
+        return (
+            Status.FAILED,
+            f"Not ready to launch: {blocking} critical line{' is' if blocking == 1 else 's are'} not true.",
+        )
     if critical:
         return Status.OK, "Ready to launch: every critical line is true or waived."
     return Status.UNKNOWN, "Nothing decides whether to launch: no line that applies is critical."

@@ -53,7 +53,9 @@ def attest(
     loaded = load(config_file)
     plan, evidence = loaded.plan, loaded.evidence
     if evidence.folder is None:
-        raise Refused("The configuration names no evidence folder.")
+        raise Refused(
+            "The configuration names no evidence folder: set `evidence` in the file that --config.file gives."
+        )
     given = {
         "result": result,
         "by": by,

@@ -245,7 +245,9 @@ def test_html_is_self_contained_and_escapes(report: Report) -> None:
     assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in page.tags}
     assert not any(name in attrs for _, attrs in page.tags for name in ("src", "style", "onclick"))
     places = {f"#{attrs['id']}" for _, attrs in page.tags if "id" in attrs}
-    assert {attrs["href"] for _, attrs in page.tags if "href" in attrs} <= places, "it leads nowhere but to its own lines"
+    assert {attrs["href"] for _, attrs in page.tags if "href" in attrs} <= places, (
+        "it leads nowhere but to its own lines"
+    )
     assert EVIL in "".join(page.text)
     assert {attrs["id"] for tag, attrs in page.tags if tag == "tr" and "id" in attrs} == {
         f"{item['section']}.{item['item']}" for item in report.items
