@@ -56,7 +56,7 @@ async def test_one_that_does_not_start_is_told_and_hinders_nothing(
 ) -> None:
     monkeypatch.setenv("PATH", f"{install(place.directory / 'bin', script)}:/bin:/usr/bin")
     service = Prometheus(place, ":9876")
-    await service.start(deadline=2)
+    await service.start(deadline=5)
     assert service.url == ""
     assert service.trouble == f"{place.directory}/bin/prometheus did not start, so no rules are shown: no disk"
     assert service.config() == {}
