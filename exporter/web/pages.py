@@ -167,6 +167,7 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
         "counts": [(status, counts[status]) for status in ORDER],
         "bar": _bar(counts),
         "regressed": {"first": regressed[:REGRESSIONS], "more": regressed[REGRESSIONS:]},
+        "seen": any(view.status not in (Status.UNKNOWN, Status.NOT_APPLICABLE) for view in views),
         "blocking": sum(map(_blocks_launch, views)),
         "critical": Score.of(view for view in views if view.planned.severity is Severity.CRITICAL),
         "endings": {"first": endings[:ENDINGS], "more": endings[ENDINGS:]},

@@ -283,6 +283,17 @@ async def test_what_was_true_and_is_not_now_comes_first(clock: Clock) -> None:
     assert "Never so." not in regressed
 
 
+async def test_while_nothing_was_seen_it_says_what_to_do(clock: Clock) -> None:
+    one, other = planned(), planned(item="storage_sufficient")
+    found = state(one, other, clock=clock)
+    async with running(found, clock) as site:
+        text = words((await site.get("/")).text)
+        assert "Nothing has been seen yet. A section is verified once the file that --config.file names configures it;" in text
+        assert "Nothing has regressed." not in text
+        await see(found, clock, one.section, {one.item: failed("Not so.")})
+        assert "Nothing has regressed." in words((await site.get("/")).text)
+
+
 async def test_many_regressions_are_counted(clock: Clock) -> None:
     items = catalogue()[:12]
     found = state(*items, clock=clock)
