@@ -470,6 +470,16 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistCollectorErrors",
         {59: []},
     ),
+    "a section that runs every hour is not told anew after each run": Scenario(
+        [
+            exporter(360),
+            series("checklist_item_interval_seconds", steps((3600, 360)), **NAMES),
+            series("checklist_item_runs_total", steps(*((hour, 60) for hour in range(6))), **NAMES),
+            series("checklist_item_run_errors_total", steps(*((hour, 60) for hour in range(6))), **NAMES),
+        ],
+        "ChecklistCollectorErrors",
+        {80: [], 100: [], 140: [], 260: []},
+    ),
     "counters that begin anew are no errors": Scenario(
         [
             exporter(60),
