@@ -95,7 +95,7 @@ def frame(uid: str, title: str, description: str, *variables: builders.QueryVari
             .tag_keys("severity,section")
             .step("60s")
         )
-        .with_variable(builders.DatasourceVariable("datasource").label("Data Source").type("prometheus"))
+        .with_variable(builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
         .with_variable(_several("job", "label_values(checklist_exporter_build_info, job)"))
         .with_variable(_several("instance", 'label_values(checklist_exporter_build_info{job=~"$job"}, instance)'))
     )
@@ -118,7 +118,7 @@ def variable(name: str, metric: str, label: str, *matchers: str) -> builders.Que
 
 
 def _several(name: str, query: str) -> builders.QueryVariable:
-    return variable(name, "", name).query(query).multi(True).include_all(True).all_value(".+")
+    return variable(name, "", name).label(name.capitalize()).query(query).multi(True).include_all(True).all_value(".+")
 
 
 def _panel(panel: Panel, title: str, description: str, unit: str, size: tuple[int, int]) -> Panel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -77,14 +78,14 @@ def test_alerts_are_shown_as_annotations(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_template_datasource_rule(name: str) -> None:
     (source,) = [found for found in variables(name).values() if found["type"] == "datasource"]
-    assert (source["name"], source["label"], source["query"]) == ("datasource", "Data Source", "prometheus")
+    assert (source["name"], source["label"], source["query"]) == ("datasource", "Data source", "prometheus")
 
 
 @pytest.mark.parametrize("which", ["job", "instance"])
 @pytest.mark.parametrize("name", NAMES)
 def test_template_job_rule_and_template_instance_rule(name: str, which: str) -> None:
     found = variables(name)[which]
-    assert (found["type"], found["label"], found["datasource"]) == ("query", which, SOURCE)
+    assert (found["type"], found["label"], found["datasource"]) == ("query", which.capitalize(), SOURCE)
     assert found["multi"] is found["includeAll"] is True
     assert found["allValue"] == ".+"
 
@@ -146,6 +147,19 @@ def test_target_rules(query: str) -> None:
         assert {("job", "MatchOp.Re", "a"), ("instance", "MatchOp.Re", "b")} <= matchers
     for function in ("rate(", "irate(", "increase("):
         assert query.count(function) <= query.count("[$__rate_interval]")
+    assert not list(bare_counters(filled(query, VALUES)))
+
+
+def bare_counters(query: str) -> Iterator[str]:
+    """The counters of a query that no rate() or increase() makes of use: what target-counter-agg-rule demands."""
+    ranged = re.findall(r"(?:rate|increase)\((\w+_total)\{", query)
+    counters = [selector.name for selector in selectors(query) if selector.name and selector.name.endswith("_total")]
+    return (name for name in counters if counters.count(name) > ranged.count(name))
+
+
+def test_a_bare_counter_is_noticed() -> None:
+    assert list(bare_counters('sum(a_total{b="c"}) / sum(rate(a_total{b="c"}[5m]))')) == ["a_total"] * 2
+    assert not list(bare_counters('sum(rate(a_total{b="c"}[5m])) / sum(d)'))
 
 
 @pytest.mark.parametrize("query", QUERIES)

@@ -126,7 +126,8 @@ def test_killed_with_its_supervisor_it_leaves_no_process_and_the_next_one_tidies
 
 
 def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
-    command = [PROGRAM, "demo", "--directory", folder, f"--web.listen-address=127.0.0.1:{free_port()}"]
+    command: list[str | Path] = [PROGRAM, "demo", "--directory", folder]
+    command += [f"--web.listen-address=127.0.0.1:{free_port()}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as exporter:
         assert exporter.stderr is not None
         assert "PostgreSQL" in exporter.stderr.readline()

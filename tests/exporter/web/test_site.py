@@ -288,7 +288,10 @@ async def test_while_nothing_was_seen_it_says_what_to_do(clock: Clock) -> None:
     found = state(one, other, clock=clock)
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
-        assert "Nothing has been seen yet. A section is verified once the file that --config.file names configures it;" in text
+        assert (
+            "Nothing has been seen yet. A section is verified once the file that --config.file names configures it;"
+            in text
+        )
         assert "Nothing has regressed." not in text
         await see(found, clock, one.section, {one.item: failed("Not so.")})
         assert "Nothing has regressed." in words((await site.get("/")).text)
