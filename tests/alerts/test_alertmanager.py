@@ -149,5 +149,5 @@ def test_what_is_kept_quiet(quiet: Alertmanager, cause: Labels, other: Labels, q
 
     wait_until(marked, "both alerts to be taken in")
     if quieted:
-        wait_until(lambda: held()[other["alertname"]] == "suppressed", "the other to be quiet", 10)
+        wait_until(lambda: held()[other["alertname"]] == "suppressed", "the other to be quiet")
     assert held() == {cause["alertname"]: "active", other["alertname"]: "suppressed" if quieted else "active"}

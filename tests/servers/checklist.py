@@ -29,7 +29,13 @@ class Checklist(Server):
         self.configuration.write_text(json.dumps({**own, **configuration}))
         command: list[str | Path] = [Path(sys.executable).with_name("checklist-exporter"), "serve"]
         command += [f"--config.file={self.configuration}", f"--web.listen-address={LOOPBACK}:{self.port}", *flags]
-        super().__init__("checklist", command, directory=directory, ready=lambda: answers(f"{self.url}/-/ready"))
+        super().__init__(
+            "checklist",
+            command,
+            directory=directory,
+            ready=lambda: answers(f"{self.url}/-/ready"),
+            deadline=90,  # a second or two of computing, of which a busy machine makes many
+        )
 
     def attest(self, item: str, age: int = 1, **more: object) -> Path:
         """Write a record, ``age`` days old, that an item passed, and return its file."""
