@@ -36,6 +36,7 @@ __all__ = [
 
 T = TypeVar("T")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_HINT = "PromQL info:"  # how versions 2.48 to 2.53, and what is built on them, begin what newer ones tell under `infos`
 
 
 class PrometheusSettings(HttpSettings):
@@ -147,13 +148,23 @@ class Metadata(_Struct, frozen=True):
 
 
 class _Answer(_Struct, Generic[T], frozen=True):
-    """The envelope of every reply. `infos` are hints about the expression and change nothing."""
+    """The envelope of every reply. `infos` are hints about the expression and change nothing.
+
+    An answer in which a store is missing has `warnings`, or is marked as `is_partial` (by VictoriaMetrics's cluster).
+    """
 
     status: str
     data: T | msgspec.UnsetType = msgspec.UNSET
     error: str = ""
     error_type: str = ""
     warnings: list[str] = []
+    is_partial: bool = False
+
+    @property
+    def lacking(self) -> str | None:
+        """What the server says of what is missing; None when the answer is whole."""
+        warnings = (warning for warning in self.warnings if not warning.startswith(_HINT))
+        return next(warnings, "it is marked as partial" if self.is_partial else None)
 
 
 class _Query(_Struct, frozen=True):
@@ -254,8 +265,8 @@ class Prometheus(Client[PrometheusSettings]):
         decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
             raise Cannot(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
-        if decoded.warnings:
-            raise Cannot(f"{reply.where} gave a partial answer: {one_line(decoded.warnings[0])}.")
+        if decoded.lacking is not None:
+            raise Cannot(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.")
         if decoded.data is msgspec.UNSET:
             raise Cannot(f"{reply.where} answered {reply.status} without data.")
         return decoded.data
