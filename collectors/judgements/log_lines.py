@@ -37,6 +37,7 @@ __all__ = [
     "secrets_in",
     "structure",
     "unlevelled",
+    "without_secrets",
 ]
 
 
@@ -287,6 +288,13 @@ def literally(text: str) -> str:
     """
     middle = len(text) // 2
     return f"{text[:middle]}[{text[middle]}]{text[middle + 1 :]}"
+
+
+def without_secrets(told: str, secrets: Iterable[str]) -> str:
+    """What a server said; something else where it repeats what it was asked, with one of these secrets or a part of one in it."""
+    if any(part in told for secret in secrets for part in (secret[:8], secret[-8:])):
+        return "What was answered instead has the marker's secrets in it, and is not shown."
+    return told
 
 
 _REDACTED = re.compile(

@@ -179,11 +179,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         any_of = "|".join(map(judge.literally, secrets.values()))
         leaked = []
         for service in self.settings.services:
-            if not await self._count(f"{service.selector} |~ `{any_of}`", window):
-                continue
-            for kind, secret in secrets.items():
-                if await self._count(f"{service.selector} |~ `{judge.literally(secret)}`", window):
-                    leaked.append(f"the {kind} in the logs of {service.name}")
+            try:
+                if not await self._count(f"{service.selector} |~ `{any_of}`", window):
+                    continue
+                for kind, secret in secrets.items():
+                    if await self._count(f"{service.selector} |~ `{judge.literally(secret)}`", window):
+                        leaked.append(f"the {kind} in the logs of {service.name}")
+            except Cannot as why:
+                raise Cannot(judge.without_secrets(str(why), secrets.values())) from None
         return tuple(leaked)
 
     @item("All services are logging to Loki", severity=WARNING, needs=("clients.loki", "option services"))

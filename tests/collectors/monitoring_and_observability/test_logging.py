@@ -12,6 +12,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -27,13 +28,14 @@ from tests.servers.process import LOOPBACK
 from tests.support import verify
 
 SECTION = "logging"
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 JSON_LINE = '{"time":"2026-01-02T03:04:05Z","level":"info","msg":"GET /orders 200"}'
 
 
 @pytest.fixture
 def app() -> str:
-    """A label that no other test uses."""
-    return f"app-{uuid4().hex}"
+    """A label that no other test uses, without digits, which might look like a card's."""
+    return f"app-{uuid4().hex.translate(_LETTERS)}"
 
 
 @asynccontextmanager
@@ -502,6 +504,35 @@ async def test_a_loki_that_logs_its_queries_does_not_find_them(tmp_path: Path, a
     sent = re.findall(r"fake-[0-9a-f]+|checklist-marker-[0-9a-f]{24}|\b4\d{15}\b", requests[0].decode())
     assert len(set(sent)) == 4
     assert not [text for text in sent if text in log]
+
+
+async def test_a_loki_that_repeats_what_it_is_asked_does_not_make_us_show_the_secrets(app: str) -> None:
+    """A trap: a query that is refused is often repeated in the error, up to some length."""
+
+    class Repeats(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            query = parse_qs(urlsplit(self.path).query)["query"][0]
+            found = {
+                "status": "success",
+                "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "1"]}]},
+            }
+            refused = "fake-" in query
+            self.send_response(400 if refused else 200)
+            self.end_headers()
+            self.wfile.write(f"parse error in {query[:-9]}".encode() if refused else json.dumps(found).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    async with answering(b"") as (url, requests):
+        marked = service(app, marker={"request": {"url": url}})
+        with serving(Repeats) as loki:
+            result = (await look(loki, "sensitive_data_redacted", services=[marked]))["sensitive_data_redacted"]
+    assert b"fake-" in requests[0]
+    assert result.status is Status.UNKNOWN
+    assert "fake-" not in result.summary
+    assert not re.search(r"\d{8}", result.summary)
+    assert f"Whether {app} redacts secrets was not seen. What was answered instead has the marker's" in result.summary
 
 
 # -- retention_configured
