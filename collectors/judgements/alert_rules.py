@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.clients.prometheus import Rule, RuleGroup
-from collectors.judgements.promql import Selection, selections
+from collectors.judgements.promql import Condition, Selection, selections
 from exporter.collector import Cannot, Result, failed, unknown
 
 __all__ = [
     "KINDS",
     "Evaluated",
     "Kind",
+    "Needed",
     "evaluated",
     "evaluation_problem",
-    "needed_metrics",
+    "needed_series",
     "series_queries",
     "watched",
 ]
@@ -182,7 +183,8 @@ def _underlying(
         metric = selection.metric or ""
         if metric not in within:
             for query in recorded.get(metric, ()):
-                yield from _underlying(selections(query), recorded, within | {metric})
+                parts = (part.within(selection) for part in selections(query))
+                yield from _underlying(parts, recorded, within | {metric})
 
 
 def watched(kind: Kind, rule: Evaluated, names: Iterable[str] | None, jobs: Iterable[str] = ()) -> set[tuple[str, str]]:
@@ -197,7 +199,7 @@ def watched(kind: Kind, rule: Evaluated, names: Iterable[str] | None, jobs: Iter
         (part, job)
         for part, recognises in kind.wanted.items()
         for selection in rule.underlying
-        if recognises(selection)
+        if not selection.excluding and recognises(selection)
         for job in jobs
         if not job or selection.allows("job", job)
     }
@@ -221,25 +223,44 @@ def evaluation_problem(rule: Evaluated, now: datetime) -> Result | None:
     return None
 
 
-def needed_metrics(rule: Evaluated, may_be_missing: Iterable[str]) -> set[str]:
-    """The metrics that must have series for the rule to be able to fire: not those that it wants to be absent.
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Series without which a rule cannot fire: of a metric, and where the rule says of which job, of that.
 
-    What is selected without a name is given as the selector: `{__name__=~"a|b"}`.
+    `metric` is None for what is selected without a name: then `conditions` select it.
+    """
+
+    metric: str | None
+    conditions: tuple[Condition, ...] = ()
+
+    def allows(self, job: str) -> bool:
+        """Whether series of this job will do."""
+        return all(condition.allows(job) for condition in self.conditions if condition.name == "job")
+
+    def __str__(self) -> str:
+        """As a selector."""
+        conditions = (f"{one.name}{one.operator}{json.dumps(one.value, ensure_ascii=False)}" for one in self.conditions)
+        return f"{self.metric or ''}{{{', '.join(conditions)}}}" if self.conditions else self.metric or ""
+
+
+def needed_series(rule: Evaluated, may_be_missing: Iterable[str]) -> set[Needed]:
+    """The series that must exist for the rule to be able to fire: not those that it wants to be absent.
+
+    Filters by other labels than the job's are left out: what they select (an error, a full disk) may come only when it happens.
     """
     kept_out = {"ALERTS", "ALERTS_FOR_STATE", *may_be_missing}  # these two are there only while something fires
-    return {selection.metric or _selector(selection) for selection in rule.selected if not selection.absent} - kept_out
+    wanted = (selection for selection in rule.selected if not selection.absent and not selection.excluding)
+    return {needed for needed in map(_needed, wanted) if kept_out.isdisjoint({needed.metric, str(needed)})}
 
 
-def _selector(selection: Selection) -> str:
-    named = [condition for condition in selection.conditions if condition.name == "__name__"]
-    conditions = named or selection.conditions
-    return (
-        f"{{{', '.join(f'{one.name}{one.operator}{json.dumps(one.value, ensure_ascii=False)}' for one in conditions)}}}"
-    )
+def _needed(selection: Selection) -> Needed:
+    names = ("job",) if selection.metric else ("__name__", "job")
+    conditions = tuple(condition for condition in selection.conditions if condition.name in names)
+    return Needed(selection.metric, conditions if selection.metric or conditions else selection.conditions)
 
 
 def series_queries(metrics: Iterable[str]) -> Iterator[str]:
-    """Expressions that give one sample for each of these metrics that has series now; each of bounded length."""
+    """Expressions that give one sample for each job that has series of one of these metrics now; each of bounded length."""
     part: list[str] = []
     for metric in sorted(metrics):
         if part and sum(map(len, part)) + len(metric) > _QUERY_LENGTH:
@@ -252,4 +273,4 @@ def series_queries(metrics: Iterable[str]) -> Iterator[str]:
 
 def _series_query(metrics: Iterable[str]) -> str:
     pattern = "|".join(re.sub(r"[^\w:]", lambda found: f"\\x{{{ord(found[0]):x}}}", metric) for metric in metrics)
-    return f"group by (__name__) ({{__name__=~{json.dumps(pattern, ensure_ascii=False)}}})"
+    return f"group by (__name__, job) ({{__name__=~{json.dumps(pattern, ensure_ascii=False)}}})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from collectors.judgements.re2 import anchored
@@ -37,13 +37,14 @@ class Selection:
     """One vector selector. `metric` is None where the name is a pattern, or not given (then it is among `conditions`).
 
     `functions` are the functions and aggregations around it, innermost first; `compared` tells that it is on a side of a
-    comparison, `absent` that it is looked for where it is missing.
+    comparison, `absent` that it is looked for where it is missing, `excluding` that it only takes away (the right of `unless`).
     """
 
     metric: str | None
     conditions: tuple[Condition, ...]
     functions: tuple[str, ...] = ()
     compared: bool = False
+    excluding: bool = False
 
     @property
     def absent(self) -> bool:
@@ -53,6 +54,16 @@ class Selection:
     def allows(self, label: str, value: str) -> bool:
         """Whether series with this value of the label may be selected."""
         return all(condition.allows(value) for condition in self.conditions if condition.name == label)
+
+    def within(self, outer: Selection) -> Selection:
+        """This selection as a part of the recording rule whose series `outer` selects."""
+        return Selection(
+            self.metric,
+            self.conditions + tuple(condition for condition in outer.conditions if condition.name != "__name__"),
+            self.functions + outer.functions,
+            self.compared or outer.compared,
+            self.excluding or outer.excluding,
+        )
 
 
 @functools.lru_cache(maxsize=20_000)
@@ -78,8 +89,15 @@ def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[
         yield from _walk(node.vector_selector, functions, compared=compared)
     elif kind == "BinaryExpr":
         compared = compared or str(node.op) in _COMPARISONS
-        yield from _walk(node.lhs, functions, compared=compared)
-        yield from _walk(node.rhs, functions, compared=compared)
+        left = list(_walk(node.lhs, functions, compared=compared))
+        yield from left
+        if str(node.op) != "unless":
+            yield from _walk(node.rhs, functions, compared=compared)
+        elif left:
+            for selection in _walk(node.rhs, functions, compared=compared):
+                yield replace(selection, excluding=True)
+        else:  # `vector(1) unless up`, which is what absent() is
+            yield from _walk(node.rhs, ("absent", *functions), compared=compared)
     elif kind == "Call":
         for argument in node.args:
             yield from _walk(argument, (node.func.name, *functions), compared=compared)
@@ -98,6 +116,7 @@ def _selected(node: Any, functions: tuple[str, ...], *, compared: bool) -> Itera
         conditions = []
         for matcher in matchers:
             condition = Condition(matcher.name, _OPERATORS[str(matcher.op)], matcher.value)
+            condition.allows("")  # what is no regular expression is told here
             if condition.name == "__name__" and condition.operator == "=":
                 metric = condition.value
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Self
@@ -24,9 +25,10 @@ from collectors.judgements.alert_rules import (
     KINDS,
     Evaluated,
     Kind,
+    Needed,
     evaluated,
     evaluation_problem,
-    needed_metrics,
+    needed_series,
     series_queries,
     watched,
 )
@@ -128,19 +130,21 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         }
 
     @fetched
-    async def metrics(self) -> set[str]:
-        """Of the metrics that the rules of all kinds need: those that have series now."""
+    async def present(self) -> set[Needed]:
+        """Of what the rules of all kinds need: that of which there are series now."""
         needed = {
-            metric
+            series
             for rules in (await self.candidates()).values()
             for rule in rules
-            for metric in needed_metrics(rule, self.settings.may_be_missing)
+            for series in needed_series(rule, self.settings.may_be_missing)
         }
-        selectors = {metric for metric in needed if metric.startswith("{")}
         query = self.client(Prometheus).query
-        answers = await asyncio.gather(*map(query, series_queries(needed - selectors)))
-        found = {sample.labels.get("__name__", "") for samples in answers for sample in samples}
-        return found | {selector for selector in selectors if await query(f"group({selector})")}
+        answers = await asyncio.gather(*map(query, series_queries({one.metric for one in needed if one.metric})))
+        jobs: dict[str, set[str]] = {}
+        for sample in itertools.chain(*answers):
+            jobs.setdefault(sample.labels.get("__name__", ""), set()).add(sample.labels.get("job", ""))
+        found = {one for one in needed if one.metric and any(map(one.allows, jobs.get(one.metric, ())))}
+        return found | {one for one in needed if not one.metric and await query(f"group({one})")}
 
     @fetched
     async def sending(self) -> Sending:
@@ -169,8 +173,9 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         name, now = rule.rule.name, self.context.now()
         if problem := evaluation_problem(rule, now):
             return problem
-        if missing := sorted(needed_metrics(rule, self.settings.may_be_missing) - await self.metrics()):
-            return failed(f"Alerting rule {name} can never fire: there are no series of {', '.join(missing)}.")
+        if missing := needed_series(rule, self.settings.may_be_missing) - await self.present():
+            told = ", ".join(sorted(map(str, missing)))
+            return failed(f"Alerting rule {name} can never fire: there are no series of {told}.")
         own = {label: value for label, value in rule.rule.labels.items() if "{{" not in value}
         labels = (await self.sending()).labels({**self.settings.alert_labels, **own, "alertname": name})
         if labels is None:

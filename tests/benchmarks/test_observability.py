@@ -38,14 +38,14 @@ ASKED = (
 )  # fmt: skip
 TARGETS, RULE_COUNT, POOLS, ROUNDS = 5000, 2000, 50, 9
 #: Rules as large installations have them: half of them record, a tenth of the others is critical.
-FAILED = 'sum by (namespace, job) (rate(http_requests_total{{code=~"5..", job="job-{0}"}}[5m]))'
+FAILED = 'sum by (namespace, job) (rate(http_requests_total{{code=~"5..", job="job-{job}"}}[5m]))'
 EXPRESSIONS = (
     FAILED
-    + ' / ignoring(code) group_left sum by (namespace, job) (rate(http_requests_total{{job="job-{0}"}}[5m])) > 0.05',
-    'histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{{job="job-{0}"}}[5m]))) > 1',
+    + ' / ignoring(code) group_left sum by (namespace, job) (rate(http_requests_total{{job="job-{job}"}}[5m])) > 0.05',
+    'histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{{job="job-{job}"}}[5m]))) > 1',
     '(1 - avg(rate(node_cpu_seconds_total{{mode="idle", instance=~"node-{0}.*"}}[5m]))) * 100 > 90',
     'node_memory_MemAvailable_bytes{{instance="node-{0}"}} / node_filesystem_size_bytes{{instance="node-{0}"}} < 0.1',
-    'max_over_time(jetstream_consumer_num_pending{{stream="stream-{0}"}}[10m]) > 1000 and on() up{{job="job-{0}"}} == 1',
+    'max_over_time(jetstream_consumer_num_pending{{stream="stream-{0}"}}[10m]) > 1000 and on() up{{job="job-{job}"}} == 1',
 )
 
 
@@ -87,7 +87,7 @@ def rules() -> dict[str, Any]:
         for rule in RULES.values()
     ]
     for number in range(RULE_COUNT - len(found)):
-        query = EXPRESSIONS[number % len(EXPRESSIONS)].format(number)
+        query = EXPRESSIONS[number % len(EXPRESSIONS)].format(number, job=number % POOLS)
         if number % 2:
             found.append({"type": "recording", "name": f"job:recorded_{number}:rate5m", "query": query} | times)
             continue
@@ -115,7 +115,11 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pa
     metrics = ["http_requests_total", "http_request_duration_seconds_bucket", "node_cpu_seconds_total", "pg_up", "redis_up", "up",
                "node_memory_MemAvailable_bytes", "node_filesystem_size_bytes", "node_filesystem_avail_bytes",
                "jetstream_consumer_num_pending"]  # fmt: skip
-    vector = [{"metric": {"__name__": metric}, "value": [0, "1"]} for metric in metrics]
+    vector = [
+        {"metric": {"__name__": metric, "job": f"job-{number}"}, "value": [0, "1"]}
+        for metric in metrics
+        for number in range(POOLS)
+    ]
     runtime = {
         "startTime": "2026-01-01T00:00:00Z",
         "reloadConfigSuccess": True,

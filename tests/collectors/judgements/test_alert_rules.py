@@ -12,7 +12,7 @@ from collectors.judgements.alert_rules import (
     Evaluated,
     evaluated,
     evaluation_problem,
-    needed_metrics,
+    needed_series,
     series_queries,
     watched,
 )
@@ -74,6 +74,9 @@ def read(*rules: Rule) -> list[Evaluated]:
         ('1 - avg(rate(node_cpu_seconds_total{mode="idle"}[5m])) > 0.9', ["cpu_usage_alert"]),
         ("node_load5 > 8", ["cpu_usage_alert"]),
         ('vector(1) and on() label_replace(x, "redis_up", "cpu_seconds", "", "")', []),
+        ("shop_orders_late > 5 unless on() (pg_up == 0 or redis_up == 0)", []),
+        ("vector(1) unless on() redis_up == 1", ["cache_connection_alert"]),
+        ("redis_up == 0 unless on() maintenance_mode == 1", ["cache_connection_alert"]),
     ],
 )  # fmt: skip
 def test_kinds(expr: str, kinds: list[str]) -> None:
@@ -89,7 +92,23 @@ def test_recording_rules_are_followed_and_do_not_turn_in_circles() -> None:
     ]
     (rule,) = read(*rules)
     assert {selection.metric for selection in rule.underlying} == {"a:cpu", "b:cpu", "node_cpu_seconds_total"}
-    assert needed_metrics(rule, ()) == {"a:cpu"}
+    assert set(map(str, needed_series(rule, ()))) == {"a:cpu"}
+
+
+def test_what_is_asked_of_a_recording_rule_is_asked_of_what_it_selects() -> None:
+    recorded = [
+        Rule("recording", "job:up:avg", "avg by (job) (up)"),
+        Rule("recording", "job:requests:rate5m", "sum by (job, code) (rate(requests_total[5m]))"),
+    ]
+    down = KINDS["service_down_alert"]
+    (rule,) = read(*recorded, alerting('job:up:avg{job="api"} < 0.5'))
+    assert watched(down, rule, None, ["api", "web"]) == {("up is 0", "api")}
+    (rule,) = read(*recorded, alerting('absent(job:up:avg{job="api"})'))
+    assert watched(down, rule, None) == {("up is absent", "")}
+    (rule,) = read(*recorded, alerting('job:requests:rate5m{code=~"5.."} > 1'))
+    assert watched(KINDS["high_error_rate_alert"], rule, None)
+    (rule,) = read(*recorded, alerting("shop_orders_late > 1 unless on() job:up:avg == 0"))
+    assert not watched(down, rule, None)
 
 
 def test_other_severities_are_left_out_and_what_is_not_understood_is_told() -> None:
@@ -121,12 +140,31 @@ def test_rules_that_are_not_evaluated(rule: Rule, status: Status | None, told: s
 
 def test_what_a_rule_needs() -> None:
     (rule,) = read(alerting('a > 0 and on() absent(b) and c unless ALERTS or {__name__=~"d.*", x="y"} or {x="\\"y"}'))
-    assert needed_metrics(rule, ["c"]) == {"a", '{__name__=~"d.*"}', '{x="\\"y"}'}
+    assert set(map(str, needed_series(rule, ["c"]))) == {"a", '{__name__=~"d.*"}', '{x="\\"y"}'}
+
+
+@pytest.mark.parametrize(
+    ("expr", "series"),
+    [
+        ('up{job="api", instance="a"} == 0', ['up{job="api"}']),
+        ('up{job=~"a|b", job!="b"} == 0 or up{job="c"} == 0', ['up{job=~"a|b", job!="b"}', 'up{job="c"}']),
+        ('{__name__=~"d.*", job="e", x="y"}', ['{__name__=~"d.*", job="e"}']),
+        ("a unless b", ["a"]),
+        ("a unless on() (b or c) or d", ["a", "d"]),
+        ("vector(1) unless on() a", []),
+        ("(sum(rate(a[5m])) or vector(0)) / sum(rate(b[5m] offset 5m))", ["a", "b"]),
+        ("max_over_time((a - b)[1h:5m] @ end())", ["a", "b"]),
+    ],
+)
+def test_series_that_a_rule_needs(expr: str, series: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    assert sorted(map(str, needed_series(rule, ()))) == sorted(series)
+    assert needed_series(rule, series) == set()
 
 
 def test_series_are_asked_for_in_parts() -> None:
-    assert list(series_queries(["b", "a"])) == ['group by (__name__) ({__name__=~"a|b"})']
-    assert list(series_queries(["a.b"])) == ['group by (__name__) ({__name__=~"a\\\\x{2e}b"})']
+    assert list(series_queries(["b", "a"])) == ['group by (__name__, job) ({__name__=~"a|b"})']
+    assert list(series_queries(["a.b"])) == ['group by (__name__, job) ({__name__=~"a\\\\x{2e}b"})']
     many = list(series_queries(f"metric_{number:04}" for number in range(1000)))
     assert len(many) == 3
     assert all(len(query) < 6000 for query in many)

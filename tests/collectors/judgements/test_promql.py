@@ -49,7 +49,14 @@ def test_what_a_selection_allows() -> None:
     assert not selection.allows("path", "")
 
 
-@pytest.mark.parametrize("expr", ["up{", "rate(up[$__rate_interval])", "", "sum(", "up =~ 1"])
+def test_what_only_takes_away_is_told() -> None:
+    first, second, third = selections("a == 1 unless on() (b or sum(c))")
+    assert [first.excluding, second.excluding, third.excluding] == [False, True, True]
+    (gone,) = selections("vector(1) unless on() up == 1")
+    assert gone == Selection("up", (), ("absent",), compared=True)
+
+
+@pytest.mark.parametrize("expr", ['a{b=~"(.{900}){900}"}', "up{", "rate(up[$__rate_interval])", "", "sum(", "up =~ 1"])
 def test_what_is_not_understood_is_told(expr: str) -> None:
     with pytest.raises(Cannot, match="was not understood: "):
         selections(expr)

@@ -242,6 +242,17 @@ async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: Worl
     assert (await world.see("high_error_rate_alert")).status is Status.OK
 
 
+async def test_a_job_that_has_no_such_series_is_noticed(world: World) -> None:
+    """A trap: the metric is there, but of another job than the rule asks for, as in rules that came from elsewhere."""
+    world.rules(rule("DatabaseDown", 'pg_up{job="postgres-exporter"} == 0'))
+    result = await world.see("database_connection_alert")
+    assert result.status is Status.FAILED
+    told = 'Alerting rule DatabaseDown can never fire: there are no series of pg_up{job="postgres-exporter"}.'
+    assert told in result.summary
+    world.rules(rule("DatabaseDown", 'pg_up{job=~"postgres-exporter|app"} == 0 unless on() maintenance == 1'))
+    assert (await world.see("database_connection_alert")).status is Status.OK
+
+
 async def test_names_that_are_patterns_are_looked_for(world: World) -> None:
     world.rules(rule("Any", 'pg_up == 0 or {__name__=~"pg_.*"} > 7'))
     assert (await world.see("database_connection_alert")).status is Status.OK
