@@ -12,6 +12,7 @@ from typing import Any
 from collectors.clients.alertmanager import HeldAlert, Silence, SilenceMatcher
 from collectors.judgements.alert_routes import Configuration, InhibitRule, Route, ends, reachable
 from collectors.judgements.matchers import Matcher, all_match
+from collectors.judgements.parts import format_length
 from collectors.judgements.re2 import anchored
 from exporter.collector import Cannot, Result, failed, unknown, warning
 from exporter.options import format_duration
@@ -149,16 +150,20 @@ def _receivers(routes: Iterable[Route]) -> str:
 def silence_problem(
     name: str, labels: Mapping[str, str], silences: Iterable[Silence], longest: timedelta, now: datetime
 ) -> Result | None:
-    """The silence that hides an alert with these labels for longer than a planned work takes, if there is one."""
+    """The silence that hides an alert with these labels for longer than a planned work takes, if there is one.
+
+    One that is extended day by day keeps its beginning.
+    """
     for silence in silences:
-        if silence.state != "active" or silence.ends_at - now <= longest:
+        if silence.state != "active" or silence.ends_at - silence.starts_at <= longest:
             continue
         if all(matcher.name in labels for matcher in silence.matchers) and all_match(
             map(_matcher, silence.matchers), labels
         ):
-            left = format_duration(timedelta(days=(silence.ends_at - now).days))
+            whole, left = (format_length(silence.ends_at - since) for since in (silence.starts_at, now))
             return failed(
-                f"Alert {name} is silenced for {left} more by silence {silence.id} (limit {format_duration(longest)})."
+                f"Alert {name} is silenced for {whole} by silence {silence.id}, which ends in {left} (limit "
+                f"{format_duration(longest)})."
             )
     return None
 

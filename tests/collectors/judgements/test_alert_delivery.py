@@ -79,8 +79,8 @@ def test_relabelling(rule: dict[str, Any], labels: dict[str, str] | None) -> Non
     assert Sending(relabelling=(rule,)).labels({"a": "1", "b": "2", "c": "3"}) == labels
 
 
-def silence(*matchers: SilenceMatcher, state: str = "active", days: float = 30) -> Silence:
-    return Silence("s1", list(matchers), NOW, NOW + timedelta(days=days), State(state))
+def silence(*matchers: SilenceMatcher, state: str = "active", days: float = 30, since: float = 0) -> Silence:
+    return Silence("s1", list(matchers), NOW - timedelta(days=since), NOW + timedelta(days=days), State(state))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,8 @@ def silence(*matchers: SilenceMatcher, state: str = "active", days: float = 30) 
         ),
         (silence(SilenceMatcher("alertname", "A", is_regex=False), state="expired"), False),
         (silence(SilenceMatcher("alertname", "A", is_regex=False), days=6), False),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), days=1, since=5), False),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), days=1, since=60), True),
     ],
 )
 def test_silences(silenced: Silence, hides: bool) -> None:

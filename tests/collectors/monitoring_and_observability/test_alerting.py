@@ -407,8 +407,22 @@ async def test_a_silence_for_ever_is_told_from_planned_work(world: World) -> Non
     silence = world.alertmanager.silence(minutes=60 * 24 * 90 + 5, severity="critical", alertname="DiskFull")
     result = await world.see("disk_space_alert")
     assert result.status is Status.FAILED
-    assert f"Alert DiskFull is silenced for 90d more by silence {silence} (limit 7d)." in result.summary
+    told = f"Alert DiskFull is silenced for 90 days by silence {silence}, which ends in 90 days (limit 7d)."
+    assert told in result.summary
     assert (await world.see("cpu_usage_alert")).status is Status.OK
+
+
+async def test_a_silence_that_is_extended_again_and_again_is_one_for_ever(world: World) -> None:
+    """A trap: it ends soon, as it did yesterday."""
+    silence = world.alertmanager.silence(minutes=30, alertname="DiskFull")
+    assert (await world.see("disk_space_alert", longest_silence="1h")).status is Status.OK
+    assert world.alertmanager.extend(silence, minutes=90) == silence
+    result = await world.see("disk_space_alert", longest_silence="1h")
+    assert result.status is Status.FAILED
+    assert (
+        f"Alert DiskFull is silenced for 1 hour by silence {silence}, which ends in 1 hour (limit 1h)."
+        in result.summary
+    )
 
 
 async def test_an_alert_that_fires_always_may_inhibit_others_for_ever(world: World) -> None:
