@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from collectors.clients.prometheus import NativeHistogram, Prometheus, Sample
 from collectors.clients.shared import SELECTOR
@@ -42,6 +42,12 @@ class Source(Options):
         description="PromQL whose value is above 0 while there is something to count, for quiet times: "
         "without it counters that stand still are `unknown`.",
     )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.counters and not self.gauges:
+            raise ValueError("expected `counters` or `gauges`")
+        return self
 
 
 class Limits(Options):

@@ -90,12 +90,6 @@ class Queue(Source):
 class BusinessMetrics(Source):
     """Metrics of what the product does: leads, orders, AI calls."""
 
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if not self.counters and not self.gauges:
-            raise ValueError("expected `counters` or `gauges`")
-        return self
-
 
 class MetricsCollectionSettings(SectionSettings, Limits):
     """Options of the section."""

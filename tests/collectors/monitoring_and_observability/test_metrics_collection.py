@@ -536,6 +536,7 @@ async def test_many_sources_are_told_in_few_words(scene: Scene) -> None:
         ({"services": [{"name": "a", "selector": "up"}]}, "should match pattern"),
         ({"services": [source("a", counters=["a b"])]}, "should match pattern"),
         ({"business_metrics": [source("a")]}, "expected `counters` or `gauges`"),
+        ({"services": [source("a", counters=[])]}, "expected `counters` or `gauges`"),
         ({"marker_wait": "2m"}, "expected `marker_wait` to be less than `timeout`"),
     ],
 )
