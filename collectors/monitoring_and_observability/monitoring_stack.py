@@ -24,6 +24,7 @@ from exporter.collector import (
     NoTarget,
     Result,
     SectionSettings,
+    Status,
     failed,
     fetched,
     item,
@@ -33,6 +34,11 @@ from exporter.collector import (
 from exporter.options import Duration, format_duration
 
 _POLL_SECONDS = 0.5
+
+
+def _growth(metric: str, by: str, window: timedelta) -> str:
+    """PromQL for how much a counter grew within the last time, by a label."""
+    return f"sum by ({by}) (increase({metric}[{max(1, round(window.total_seconds()))}s]))"
 
 
 class MonitoringStackSettings(SectionSettings):
@@ -195,9 +201,16 @@ where a marker trace is wanted.
         unscraped: dict[str, datetime] = self.context.memory.setdefault("unscraped", {})
         problems = list(judge.unhealthy(targets, self.settings.ignore_targets, unscraped, self.context.now()))
         up = sum(target.health == "up" for target in targets)
-        return verdict(
-            problems, ok(f"All {len(targets)} targets are up.", healthy_targets=up, scrape_targets=len(targets))
+        if not up and all(problem.status is Status.WARNING for problem in problems):
+            return unknown(
+                f"None of the {len(targets)} targets is up: they were not scraped yet, or are among those that may be down."
+            )
+        told = (
+            f"All {up} targets are up."
+            if up == len(targets)
+            else f"{up} of {len(targets)} targets are up, the others may be down."
         )
+        return verdict(problems, ok(told, healthy_targets=up, scrape_targets=len(targets)))
 
     @item("AlertManager is routing alerts", severity=CRITICAL, needs=("clients.prometheus", "clients.alertmanager"))
     async def alertmanager_routing(self) -> Result:
@@ -220,15 +233,27 @@ where a marker trace is wanted.
         if len(active) < wanted:
             lacking = f"Prometheus sends alerts to {len(active)} Alertmanagers (wanted {wanted})."
             return failed(lacking) if await self._settled() else unknown(lacking)
-        if not await self._query("prometheus_notifications_sent_total"):
-            raise Cannot("Prometheus has no series of prometheus_notifications_sent_total: it does not scrape itself.")
-        seconds = f"{window.total_seconds():.0f}s"
+        await self._grown("prometheus_notifications_sent_total", "alertmanager", window, "itself")
         errors, dropped = await asyncio.gather(
-            self._query(f"sum by (alertmanager) (increase(prometheus_notifications_errors_total[{seconds}]))"),
-            self._query(f"sum(increase(prometheus_notifications_dropped_total[{seconds}]))"),
+            self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)),
+            self._query(_growth("prometheus_notifications_dropped_total", "", window)),
         )
         good = ok(f"Prometheus sends alerts to {len(active)} Alertmanagers without errors.", alertmanagers=len(active))
         return verdict(judge.dead(errors, dropped, window), good)
+
+    async def _grown(self, metric: str, by: str, window: timedelta, scraped: str) -> list[Sample]:
+        """By how much a counter of what Prometheus has to scrape grew, which it has even where nothing happens.
+
+        Raises Cannot where nothing could be seen to grow: without the series now, or without two samples of it in the window.
+        """
+        if not await self._query(metric):
+            raise Cannot(f"Prometheus has no series of {metric}: it does not scrape {scraped}.")
+        if grown := await self._query(_growth(metric, by, window)):
+            return grown
+        raise Cannot(
+            f"Prometheus has fewer than two samples of {metric} from the last {format_duration(window)}, so what failed in that "
+            "time was not seen."
+        )
 
     async def _receiving(self, member: Member) -> Result:
         """Whether one Alertmanager is ready and routes the alert that always fires."""
@@ -273,18 +298,13 @@ where a marker trace is wanted.
 
     async def _notified(self) -> Result:
         settings, window = self.settings, self.settings.notification_window
-        if not await self._query("alertmanager_notifications_total"):
-            raise Cannot(
-                "Prometheus has no series of alertmanager_notifications_total: it does not scrape Alertmanager."
+        total = await self._grown("alertmanager_notifications_total", "integration", window, "Alertmanager")
+        lost, requests, requests_lost = await asyncio.gather(
+            *(
+                self._query(_growth(f"alertmanager_notification{name}_total", "integration", window))
+                for name in ("s_failed", "_requests", "_requests_failed")
             )
-
-        def grown(metric: str) -> str:
-            return f"sum by (integration) (increase({metric}[{window.total_seconds():.0f}s]))"
-
-        metrics = [
-            f"alertmanager_notification{name}_total" for name in ("s", "s_failed", "_requests", "_requests_failed")
-        ]
-        total, lost, requests, requests_lost = await asyncio.gather(*(self._query(grown(name)) for name in metrics))
+        )
         wanted, limit = settings.required_integrations, settings.max_failed_ratio
         problems = [
             *judge.failing_notifications(total, lost, wanted, limit, "notifications", window),

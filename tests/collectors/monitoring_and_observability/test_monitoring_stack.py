@@ -267,6 +267,34 @@ async def test_a_target_that_is_down(world: World) -> None:
         world.configure()
 
 
+@pytest.mark.parametrize(
+    ("healths", "status", "told"),
+    [
+        (["up", "unknown"], Status.WARNING, "Target a:1 of job a is not scraped yet."),
+        (["unknown", "unknown"], Status.UNKNOWN, "None of the 2 targets is up: they were not scraped yet"),
+        (["up", "down"], Status.OK, "1 of 2 targets are up, the others may be down."),
+        (["down", "down"], Status.UNKNOWN, "None of the 2 targets is up: "),
+    ],
+)
+async def test_targets_of_which_none_was_seen_up(pages: Pages, healths: list[str], status: Status, told: str) -> None:
+    """A trap: where nothing is red, nothing need be green."""
+    active = [
+        {
+            "labels": {"job": "a", "instance": f"a:{port}"},
+            "scrapePool": "a",
+            "scrapeUrl": f"http://a:{port}/",
+            "health": health,
+        }
+        for port, health in enumerate(healths)
+    ]
+    pages.add("/api/v1/targets?state=active", _success({"activeTargets": active}))
+    name = "prometheus_targets_healthy"
+    ignored = ["a"] if "down" in healths else []
+    result = (await look({"prometheus": pages.url}, name, ignore_targets=ignored))[name]
+    assert result.status is status
+    assert told in result.summary
+
+
 async def test_targets_are_fetched_once_for_all_items(pages: Pages) -> None:
     target = {
         "labels": {"job": "a", "instance": "a:1"}, "scrapePool": "a", "scrapeUrl": "http://a:1/metrics", "health": "up",
@@ -349,6 +377,22 @@ async def test_without_figures_of_prometheus_and_alertmanager_nothing_is_known(t
         assert {result.status for result in seen.values()} == {Status.UNKNOWN}
         assert seen["alertmanager_routing"].summary.endswith("it does not scrape itself.")
         assert seen["alert_notifications_configured"].summary.endswith("it does not scrape Alertmanager.")
+
+
+@pytest.mark.parametrize(
+    ("item", "window"), [("alertmanager_routing", "window"), ("alert_notifications_configured", "notification_window")]
+)
+async def test_one_sample_shows_no_errors(world: World, item: str, window: str) -> None:
+    """A trap: between two scrapes no counter grows, that of the errors neither."""
+
+    async def seen() -> bool:
+        result = await world.see(item, **{window: "1s"})
+        return (
+            result.status is Status.UNKNOWN
+            and "from the last 1s, so what failed in that time was not" in result.summary
+        )
+
+    await eventually(seen, "less than two samples")
 
 
 @pytest.mark.verifies("monitoring_stack.alert_notifications_configured", "failed")
