@@ -127,15 +127,16 @@ def routing_problem(
     if bad:
         wanted = " or ".join(sorted(integrations))
         lost = [route for route in reachable(configuration.route, labels) if not tell(route).good]
-        muted = _receivers(route for route in lost if tell(route).notifies)
+        silent = [route for route in lost if not tell(route).notifies]
+        unheard = f"{_receivers(silent)}, which is not notified by {wanted}"
+        if muted := _receivers(route for route in lost if tell(route).notifies):
+            muted += ", but time intervals mute that route at all times"
         if len(bad) < len(ways):
             return unknown(
-                f"Alert {name} may be routed to {_receivers(lost)}, which is not notified by {wanted}, depending on labels that "
-                "are not known: give them in alert_labels."
+                f"Alert {name} may be routed to {unheard if silent else muted}, depending on labels that are not known: give them "
+                "in alert_labels."
             )
-        if muted:
-            return failed(f"Alert {name} is routed to {muted}, but time intervals mute that route at all times.")
-        return failed(f"Alert {name} is routed to {_receivers(lost)}, which is not notified by {wanted}.")
+        return failed(f"Alert {name} is routed to {muted or unheard}.")
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
         return warning(f"Alert {name} would not be notified now: time intervals mute its route.")
     return None

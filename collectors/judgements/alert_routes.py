@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TypeVar
@@ -138,28 +138,39 @@ class Configuration:
 
     def muted(self, route: Route, now: datetime) -> bool:
         """Whether nothing is notified through the route at this moment."""
-        if any(self._holds(name, now) for name in route.mute):
-            return True
-        return bool(route.active) and not any(self._holds(name, now) for name in route.active)
+        return _muted(*self._intervals(route), now)
 
     def muted_for_a_year(self, route: Route, now: datetime) -> bool:
         """Whether the route's time intervals leave no minute of the coming year in which it notifies."""
-        named = (*route.mute, *route.active)
-        if not named or not self.muted(route, now):
-            return False
-        return all(self.muted(route, moment) for moment in self._changes(named, now))
+        return self.muted(route, now) and _always_muted(*self._intervals(route), now.replace(second=0, microsecond=0))
 
-    def _holds(self, name: str, now: datetime) -> bool:
-        return any(interval.contains(now) for interval in self.intervals[name])
+    def _intervals(self, route: Route) -> tuple[tuple[Interval, ...], tuple[Interval, ...] | None]:
+        """The intervals in which the route is muted, and those in which alone it is active, if there are such."""
+        mute, active = (
+            tuple(one for name in names for one in self.intervals[name]) for names in (route.mute, route.active)
+        )
+        return mute, active if route.active else None
 
-    def _changes(self, names: Iterable[str], now: datetime) -> Iterator[datetime]:
-        """Every moment of the coming year at which one of the intervals may begin or end."""
-        intervals = [interval for name in names for interval in self.intervals[name]]
-        minutes = {0} | {minute % 1440 for interval in intervals for pair in interval.minutes for minute in pair}
-        for day in range(367):
-            for zone in {interval.zone for interval in intervals}:
-                midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day)
-                yield from (midnight.replace(hour=minute // 60, minute=minute % 60) for minute in minutes)
+
+def _muted(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> bool:
+    if any(interval.contains(now) for interval in mute):
+        return True
+    return active is not None and not any(interval.contains(now) for interval in active)
+
+
+@functools.lru_cache(maxsize=64)  # many routes name the same intervals, and each alert may come to all of them
+def _always_muted(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> bool:
+    return all(_muted(mute, active, moment) for moment in _changes((*mute, *(active or ())), now))
+
+
+def _changes(intervals: Sequence[Interval], now: datetime) -> Iterator[datetime]:
+    """Every moment of the coming year at which one of the intervals may begin or end."""
+    minutes = {0} | {minute % 1440 for interval in intervals for pair in interval.minutes for minute in pair}
+    for day in range(367):
+        for zone in {interval.zone for interval in intervals}:
+            midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day)
+            moments = (midnight.replace(hour=minute // 60, minute=minute % 60) for minute in minutes)
+            yield from (moment for moment in moments if moment >= now)
 
 
 def _within(ranges: tuple[tuple[int, int], ...], value: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -139,6 +140,27 @@ def test_a_route_that_sleeps_now_is_a_warning() -> None:
     assert now.status is Status.WARNING
     assert now.summary == "Alert A would not be notified now: time intervals mute its route."
     assert routing_problem("A", {}, configuration, ["slack"], NOW + timedelta(hours=2)) is None
+
+
+def test_many_routes_that_are_muted_are_looked_at_once() -> None:
+    """A year is long: what each alert asks about each route would take minutes, in which nothing else is done."""
+    names = [f"team-{number}" for number in range(60)]
+    routes = ", ".join(f"{{matchers: ['team=\"{name}\"'], mute_time_intervals: [always]}}" for name in names)
+    intervals = "[{times: [{start_time: '00:00', end_time: '24:00'}]}, {months: ['1:12'], location: Europe/Berlin}]"
+    configuration = parse_configuration(
+        f"{{route: {{receiver: a, routes: [{routes}]}}, receivers: [{{name: a, slack_configs: [{{}}]}}],"
+        f" time_intervals: [{{name: always, time_intervals: {intervals}}}]}}"
+    )
+    before = time.process_time()
+    for number in range(100):
+        problem = routing_problem(f"A{number}", {}, configuration, ["slack"], NOW + timedelta(milliseconds=number))
+        assert problem is not None
+        assert problem.status is Status.UNKNOWN
+        told = (
+            f"Alert A{number} may be routed to a, but time intervals mute that route at all times, depending on labels"
+        )
+        assert problem.summary.startswith(told)
+    assert time.process_time() - before < 3
 
 
 def test_many_teams_that_go_on_are_followed() -> None:

@@ -337,6 +337,14 @@ def test_a_route_that_is_muted_for_ever_is_told_from_one_that_sleeps(
     assert not configuration.muted_for_a_year(configuration.route, _moment("2026-11-25T20:00"))
 
 
+def test_an_hour_that_is_over_does_not_count() -> None:
+    hour = {"years": ["2026"], "times": [{"start_time": "08:00", "end_time": "09:00"}]}
+    configuration = muting(hour, key="active_time_intervals")
+    (quiet,) = walk(configuration.route, {})
+    assert not configuration.muted_for_a_year(quiet, _moment("2026-12-31T07:59"))
+    assert configuration.muted_for_a_year(quiet, _moment("2026-12-31T09:00"))
+
+
 # What is not understood
 
 ONE = "route: {receiver: a}, receivers: [{name: a}]"
