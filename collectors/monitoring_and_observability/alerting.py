@@ -106,14 +106,24 @@ class Alerting(Collector[AlertingSettings, NoTarget]):
 
     Settings = AlertingSettings
     rights = """\
-Prometheus: GET /api/v1/rules, /api/v1/query, /api/v1/status/config.
+Prometheus: GET /api/v1/rules, /api/v1/query, /api/v1/status/config, /api/v1/status/runtimeinfo.
 Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is posted.
 """
 
     @fetched
     async def rules(self) -> list[RuleGroup]:
-        """Every rule group."""
-        return await self.client(Prometheus).rules()
+        """Every rule group. Raises Cannot where there is none, and what answers may not be what evaluates the rules."""
+        prometheus = self.client(Prometheus)
+        groups = await prometheus.rules()
+        if not any(group.rules for group in groups):
+            try:
+                await prometheus.runtime_info()
+            except Cannot as why:
+                raise Cannot(
+                    f"{prometheus.settings.url} tells of no rules, as servers do that only keep series (Thanos, VictoriaMetrics), "
+                    f"and not that it is a Prometheus. {why} Let clients.prometheus be what tells of the rules too."
+                ) from None
+        return groups
 
     @fetched
     async def critical(self) -> tuple[list[Evaluated], list[Cannot]]:

@@ -556,6 +556,25 @@ async def test_a_server_that_tells_no_configuration_needs_the_labels(world: Worl
     assert sum(path.startswith("/api/v1/rules") for path in pages.seen) == 2
 
 
+@pytest.mark.parametrize("groups", [[], [{"name": "empty", "file": "a", "rules": []}]])
+async def test_no_rules_are_believed_of_a_prometheus_alone(world: World, pages: Pages, groups: list[Json]) -> None:
+    """A trap: what keeps series for others (Thanos, VictoriaMetrics) answers that there are no rules, wherever they are."""
+    pages.add("/api/v1/rules", json.dumps({"status": "success", "data": {"groups": groups}}))
+    pages.add(
+        "/api/v1/status/runtimeinfo", json.dumps({"status": "success", "data": {"startTime": "2026-01-01T00:00:00Z"}})
+    )
+    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    assert result.status is Status.UNKNOWN
+    assert f"{pages.url} tells of no rules, as servers do that only keep series" in result.summary
+    runtime = {"startTime": "2026-01-01T00:00:00Z", "reloadConfigSuccess": True}
+    pages.add("/api/v1/status/runtimeinfo", json.dumps({"status": "success", "data": runtime}))
+    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "No working alerting rule of severity critical watches free disk space.",
+    )
+
+
 async def test_members_that_disagree_are_unknown(world: World, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with Alertmanager(tmp_path / "other") as other:
