@@ -38,7 +38,7 @@ def test_rules_fire_from_prometheus_to_alertmanager(tmp_path: Path, release: str
         held = wait_until(alertmanager.alerts, "the alert to arrive", 60)
         assert held[0]["labels"]["alertname"] == "LampOff"
         alertmanager.silence(alertname="LampOff")
-        wait_until(lambda: alertmanager.alerts()[0]["status"]["state"] == "suppressed", "the silence", 10)
+        wait_until(lambda: alertmanager.alerts()[0]["status"]["state"] == "suppressed", "the silence")
 
 
 def test_prometheus_takes_a_new_configuration_and_refuses_a_wrong_one(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_alertmanager_takes_a_new_configuration(alertmanager: Alertmanager) -> N
     alertmanager.configure({"route": {"receiver": "b"}, "receivers": [{"name": "b"}]})
     assert call(f"{alertmanager.url}/api/v2/receivers") == [{"name": "b"}]
     alertmanager.alert(alertname="Sent")
-    assert wait_until(alertmanager.alerts, "the alert", 5)[0]["labels"] == {"alertname": "Sent"}
+    assert wait_until(alertmanager.alerts, "the alert")[0]["labels"] == {"alertname": "Sent"}
 
 
 @pytest.mark.parametrize("release", [OLD, NEW])

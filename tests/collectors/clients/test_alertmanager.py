@@ -40,7 +40,7 @@ ROUTED: dict[str, Any] = {
 @asynccontextmanager
 async def asking(url: str, **options: Any) -> AsyncIterator[Alertmanager]:
     settings = AlertmanagerSettings.model_validate_json(
-        json.dumps({"url": url, "timeout": "2s", "max_age": "0s"} | options)
+        json.dumps({"url": url, "timeout": "20s", "max_age": "0s"} | options)
     )
     client = Alertmanager(settings, Threads())
     try:

@@ -21,7 +21,7 @@ from tests.servers.prometheus import Prometheus as Server
 
 
 def client_of(url: str, **options: Any) -> Prometheus:
-    settings = PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "2s"} | options))
+    settings = PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"} | options))
     return Prometheus(settings, Threads())
 
 

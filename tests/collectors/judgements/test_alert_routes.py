@@ -238,7 +238,7 @@ def test_inhibition_is_what_alertmanager_makes_of_it(tmp_path: Path, release: st
                 held = {alert["labels"]["alertname"] for alert in server.alerts() if alert["status"]["inhibitedBy"]}
                 return sure - doubtful <= held <= sure
 
-            wait_until(agrees, f"{sure} to be inhibited by {text} among {alerts}", 10)
+            wait_until(agrees, f"{sure} to be inhibited by {text} among {alerts}")
             seen.add(frozenset(sure - doubtful))
         assert len(seen) > 3
 

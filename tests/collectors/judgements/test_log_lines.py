@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.clients.loki import Stream
-from collectors.judgements.log_lines import Thresholds, literally, secrets_in, structure
+from collectors.judgements.log_lines import Thresholds, literally, secrets_in, structure, without_secrets
 from collectors.judgements.marker import Marker
 
 NAMES = Thresholds()
@@ -181,3 +181,12 @@ def test_a_marker_is_fresh_and_looks_like_what_it_is() -> None:
     assert not parts[0] & parts[1]
     assert dict(secrets_in(stream(one.card), {})) == {"a payment card": 1}
     assert not any(secret in repr(one) for secret in (one.password, one.token, one.card))
+
+
+def test_what_repeats_a_secret_or_a_part_of_one_is_not_told() -> None:
+    secrets = ["fake-0123456789abcdef", "4111111111111111"]
+    assert (
+        without_secrets("GET http://loki answered 500: an error.", secrets) == "GET http://loki answered 500: an error."
+    )
+    for repeated in (literally(secrets[0]), literally(secrets[1]), "fake-0123…", "…11111111"):
+        assert "not shown" in without_secrets(f"parse error in {repeated}.", secrets)

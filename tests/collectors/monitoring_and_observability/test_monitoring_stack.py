@@ -65,7 +65,7 @@ class World:
         self.urls = {"prometheus": prometheus.url, "alertmanager": alertmanager.url}
 
     def scrapes(self) -> list[Json]:
-        patient = {"scrape_interval": "1s", "scrape_timeout": "1s"}  # as a busy machine may take more than 200 ms
+        patient = {"scrape_interval": "2s", "scrape_timeout": "2s"}  # as a busy machine may take more than 200 ms
         ports = {"prometheus": self.prometheus.port, "alertmanager": self.alertmanager.port}
         return [scrape(job, port, **patient) for job, port in ports.items()]
 
@@ -93,7 +93,7 @@ class World:
 
 
 async def look(
-    urls: Mapping[str, Any], *items: str, timeout: str = "5s", context: Context | None = None, **options: Any
+    urls: Mapping[str, Any], *items: str, timeout: str = "20s", context: Context | None = None, **options: Any
 ) -> dict[str, Result]:
     """What one run sees; `urls` are addresses of the clients, or all of their options."""
     options = {"warm_up": "0s"} | options
@@ -489,7 +489,7 @@ async def test_faulty_servers_are_unknown_in_time(fault: str, no_leftovers: None
         urls = {kind.name: url for kind in KINDS} | {"jaeger": {"url": url, "otlp": {"url": url, "timeout": "500ms"}}}
         started = asyncio.get_running_loop().time()
         seen = await look(urls, timeout="500ms", **ASKING)
-        assert asyncio.get_running_loop().time() - started < 12
+        assert asyncio.get_running_loop().time() - started < 25
     assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.UNKNOWN)
     assert all(f"{host}:{port}" in result.summary for result in seen.values())
 
