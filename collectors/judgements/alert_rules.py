@@ -34,6 +34,7 @@ _STORES = (
     r"(?:pg|postgres\w*|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql|redis|valkey|memcached|etcd|qdrant)_"
 )
 _UP = frozenset({"up", "probe_success"})
+_ANY_JOB = "\N{REPLACEMENT CHARACTER}"  # a name that no job has, so that only what selects every job selects it
 _STATUS = frozenset(
     {"code", "status", "status_code", "http_code", "http_status", "http_status_code", "http_response_status_code",
      "response_code", "grpc_code", "grpc_status", "rpc_grpc_status_code", "outcome", "result", "error"}
@@ -96,7 +97,8 @@ def _down(selection: Selection) -> bool:
 
 
 def _vanished(selection: Selection) -> bool:
-    return selection.metric in _UP and selection.absent
+    # Whatever has vanished, Prometheus itself has `up`.
+    return selection.metric in _UP and selection.absent and (selection.metric != "up" or bool(selection.conditions))
 
 
 def _fails(selection: Selection) -> bool:
@@ -187,10 +189,17 @@ def _underlying(
                 yield from _underlying(parts, recorded, within | {metric})
 
 
-def watched(kind: Kind, rule: Evaluated, names: Iterable[str] | None, jobs: Iterable[str] = ()) -> set[tuple[str, str]]:
+def watched(
+    kind: Kind,
+    rule: Evaluated,
+    names: Iterable[str] | None,
+    jobs: Iterable[str] = (),
+    scraped: Iterable[str] = (),
+) -> set[tuple[str, str]]:
     """The parts of a kind that a rule watches, with the job of each (or `""` for any).
 
-    `names` are the alerts that the configuration gives for the kind, if it does: each of them counts for all parts.
+    `names` are the alerts that the configuration gives for the kind, if it does: each of them counts for all parts. `scraped` are
+    the jobs that there are.
     """
     jobs = list(jobs) or [""]
     if names is not None:
@@ -201,8 +210,15 @@ def watched(kind: Kind, rule: Evaluated, names: Iterable[str] | None, jobs: Iter
         for selection in rule.underlying
         if not selection.excluding and recognises(selection)
         for job in jobs
-        if not job or selection.allows("job", job)
+        if not job or _watches(selection, job, (*jobs, *scraped, _ANY_JOB))
     }
+
+
+def _watches(selection: Selection, job: str, jobs: Iterable[str]) -> bool:
+    """Whether a selection tells of one of these jobs: absent() is silent while any other job that it selects is there."""
+    if not selection.allows("job", job):
+        return False
+    return not selection.absent or not any(selection.allows("job", other) for other in jobs if other != job)
 
 
 def evaluation_problem(rule: Evaluated, now: datetime) -> Result | None:

@@ -157,6 +157,12 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         return found | {one for one in needed if not one.metric and await query(f"group({one})")}
 
     @fetched
+    async def scraped(self) -> frozenset[str]:
+        """The jobs that Prometheus scrapes now."""
+        found = await self.client(Prometheus).query("group by (job) (up)")
+        return frozenset(sample.labels.get("job", "") for sample in found)
+
+    @fetched
     async def sending(self) -> Sending:
         """What Prometheus does to the labels of alerts."""
         if self.settings.external_labels is not None:
@@ -208,6 +214,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         candidates = (await self.candidates())[kind.item]
         names = self.settings.alert_map.get(kind.item)
         jobs = self.settings.services if kind.item == "service_down_alert" else ()
+        scraped = await self.scraped() if jobs else frozenset()
         parts = {(part, job) for part in kind.wanted for job in jobs or [""]}
         problems, sound = [], []
         for rule in candidates:
@@ -219,7 +226,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
                 sound.append(rule)
             if problem is not None:
                 problems.append(problem)
-        watching = [(rule.rule.name, watched(kind, rule, names, jobs)) for rule in sound]
+        watching = [(rule.rule.name, watched(kind, rule, names, jobs, scraped)) for rule in sound]
         lacking = parts - {part for _, seen in watching for part in seen}
         told = ", ".join(dict.fromkeys(name for name, _ in watching))
         counts = {"critical_rules": len(candidates), "working_rules": len(sound)}

@@ -37,6 +37,8 @@ def read(*rules: Rule) -> list[Evaluated]:
         ("up == 0", ["service_down_alert"]),
         ("up", []),
         ('absent(up{job="a"})', ["service_down_alert"]),
+        ("absent(up)", []),
+        ("absent(probe_success)", ["service_down_alert"]),
         ("probe_success < 1", ["service_down_alert"]),
         ('sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.01', ["high_error_rate_alert"]),
         ('rate(http_server_requests_seconds_count{outcome="SERVER_ERROR"}[5m]) > 1', ["high_error_rate_alert"]),
@@ -109,6 +111,26 @@ def test_what_is_asked_of_a_recording_rule_is_asked_of_what_it_selects() -> None
     assert watched(KINDS["high_error_rate_alert"], rule, None)
     (rule,) = read(*recorded, alerting("shop_orders_late > 1 unless on() job:up:avg == 0"))
     assert not watched(down, rule, None)
+
+
+@pytest.mark.parametrize(
+    ("expr", "jobs"),
+    [
+        ("absent(up)", []),
+        ('absent(up{job=~".+"})', []),
+        ('absent(up{job!="a"})', []),
+        ('absent(up{job=~"a|b"})', []),
+        ('absent(up{job=~"a"} == 1)', ["a"]),
+        ('absent(up{job="a"}) or absent(up{job="b"})', ["a", "b"]),
+        ("absent(probe_success)", []),
+        ('absent_over_time(up{job="c"}[5m])', []),
+        ('vector(1) unless on() up{job="b"}', ["b"]),
+    ],
+)
+def test_jobs_of_which_it_is_noticed_that_they_are_absent(expr: str, jobs: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    seen = watched(KINDS["service_down_alert"], rule, None, ["a", "b"])
+    assert sorted(job for part, job in seen if part == "up is absent") == jobs
 
 
 def test_other_severities_are_left_out_and_what_is_not_understood_is_told() -> None:

@@ -223,11 +223,25 @@ async def test_a_service_that_vanishes_never_equals_0(world: World) -> None:
 
 
 async def test_each_service_has_to_be_watched(world: World) -> None:
-    world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job=~"app|db"})'))
+    gone = [rule("Gone", f'absent(up{{job="{job}"}})') for job in ("app", "db")]
+    world.rules(rule("Down", "up == 0"), *gone)
     assert (await world.see("service_down_alert", services=["app", "db"])).status is Status.OK
     result = await world.see("service_down_alert", services=["app", "web"])
     assert result.status is Status.FAILED
     assert "(up is absent) of job web." in result.summary
+
+
+async def test_absent_is_silent_while_one_of_several_services_is_there(world: World) -> None:
+    """A trap: `app` is there, `db` has never been, and the rule that names both is inactive."""
+    world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job=~"app|db"})'))
+    (told,) = call(f"{world.prometheus.url}/api/v1/rules")["data"]["groups"]
+    assert [one["state"] for one in told["rules"] if one["name"] == "Gone"] == ["inactive"]
+    result = await world.see("service_down_alert", services=["app", "db"])
+    assert result.status is Status.FAILED
+    assert "(up is absent) of job app." in result.summary
+    other = await world.see("service_down_alert", services=["db"])
+    assert (other.status, "(up is absent) of job db." in other.summary) == (Status.FAILED, True)
+    assert (await world.see("service_down_alert", services=["app"])).status is Status.OK
 
 
 async def test_a_misspelt_metric_is_noticed(world: World) -> None:
