@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,25 @@ from exporter.collector import Cannot
 __all__ = ["Condition", "Selection", "selections"]
 
 _ABSENT = frozenset({"absent", "absent_over_time"})
-_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+}  # fmt: skip
+_MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+#: Summaries that are small where something is down.
+_SUMMARIES = frozenset(
+    {
+        "sum",
+        "min",
+        "max",
+        "avg",
+        "count",
+        "sum_over_time",
+        "min_over_time",
+        "max_over_time",
+        "avg_over_time",
+        "last_over_time",
+    }
+)
 _OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 
 
@@ -37,7 +56,8 @@ class Selection:
     """One vector selector. `metric` is None where the name is a pattern, or not given (then it is among `conditions`).
 
     `functions` are the functions and aggregations around it, innermost first; `compared` tells that it is on a side of a
-    comparison, `absent` that it is looked for where it is missing, `excluding` that it only takes away (the right of `unless`).
+    comparison (but not of one that is false of 0, as `up == 1` is), `absent` that it is looked for where it is missing,
+    `excluding` that it only takes away (the right of `unless`).
     """
 
     metric: str | None
@@ -88,7 +108,9 @@ def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[
     elif kind == "MatrixSelector":
         yield from _walk(node.vector_selector, functions, compared=compared)
     elif kind == "BinaryExpr":
-        compared = compared or str(node.op) in _COMPARISONS
+        compared = compared or (
+            str(node.op) in _COMPARISONS and (not _ABSENT.isdisjoint(functions) or not _false_of_zero(node))
+        )
         left = list(_walk(node.lhs, functions, compared=compared))
         yield from left
         if str(node.op) != "unless":
@@ -107,6 +129,26 @@ def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[
         yield from _walk(node.expr, (str(node.op), *functions), compared=compared)
     elif kind in ("UnaryExpr", "ParenExpr", "SubqueryExpr"):
         yield from _walk(node.expr, functions, compared=compared)
+
+
+def _false_of_zero(comparison: Any) -> bool:
+    """Whether a comparison of series with a number does not hold while they are 0."""
+    sign, series, number = str(comparison.op), comparison.lhs, comparison.rhs
+    if type(series).__name__ == "NumberLiteral":
+        sign, series, number = _MIRRORED.get(sign, sign), number, series
+    return type(number).__name__ == "NumberLiteral" and _summary(series) and not _COMPARISONS[sign](0, number.val)
+
+
+def _summary(node: Any) -> bool:
+    """Whether an expression is a selector, or a summary of one, and not calculated with."""
+    kind = type(node).__name__
+    if kind == "Call":
+        return node.func.name in _SUMMARIES and _summary(node.args[-1])
+    if kind == "AggregateExpr":
+        return str(node.op) in _SUMMARIES and _summary(node.expr)
+    if kind in ("ParenExpr", "SubqueryExpr"):
+        return _summary(node.expr)
+    return kind in ("VectorSelector", "MatrixSelector")
 
 
 def _selected(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:
