@@ -87,7 +87,8 @@ class Kind:
 def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
     def selects(selection: Selection) -> bool:
         metric = selection.metric or ""
-        return bool(pattern.fullmatch(metric)) and not _MONITORING.fullmatch(metric)
+        asked = not metric.endswith("_up") or selection.compared or selection.absent
+        return asked and bool(pattern.fullmatch(metric)) and not _MONITORING.fullmatch(metric)
 
     return selects
 

@@ -70,6 +70,8 @@ def read(*rules: Rule) -> list[Evaluated]:
         ("histogram_quantile(0.9, rate(prometheus_tsdb_compaction_duration_seconds_bucket[5m])) > 1", []),
         ("scrape_duration_seconds > 5", []),
         ("pg_up == 0", ["database_connection_alert"]),
+        ("absent(pg_up)", ["database_connection_alert"]),
+        ("shop_orders_late > 5 and on() pg_up == 1 and on() redis_up > 0", []),
         ("sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 0.9", ["database_connection_alert"]),
         ("mysql_global_status_threads_connected > 100", ["database_connection_alert"]),
         ("hikaricp_connections_pending > 0", ["database_connection_alert", "queue_depth_alert"]),
