@@ -83,9 +83,14 @@ class Seen:
     """Whether a marker was sent, which had to be counted."""
 
 
+_MOST_LOOKS = 60
+
 Counted = tuple[datetime, Mapping[str, float]]
 Looks = MutableMapping[str, deque[Counted]]
-"""The sums of a source's counters at earlier looks, by instance. `increase` does not see a series begin; two looks do."""
+"""The sums of a source's counters at earlier looks, by instance. `increase` does not see a series begin; two looks do.
+
+Of a long window only some are kept.
+"""
 
 
 async def look_at(prometheus: Prometheus, source: Source, limits: Limits, looks: deque[Counted], now: datetime) -> Seen:
@@ -161,7 +166,8 @@ async def _growth(
         (value - earlier[instance] for _, earlier in looks for instance, value in sums.items() if instance in earlier),
         default=0.0,
     )
-    looks.append((now, sums))
+    if not looks or now - looks[-1][0] >= limits.window / _MOST_LOOKS:
+        looks.append((now, sums))
     return max(math.fsum(grown), since, 0.0)
 
 

@@ -7,9 +7,11 @@ import re
 import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from collectors.clients.prometheus import Prometheus as Client
 from collectors.clients.prometheus import PrometheusSettings
+from collectors.judgements.series import Counted, Limits, Source, look_at
 from collectors.monitoring_and_observability.metrics_collection import MetricsCollection, MetricsCollectionSettings
 from exporter.collector import Result, Status
 from exporter.threads import Threads
@@ -339,6 +342,27 @@ async def test_looks_older_than_the_window_are_forgotten(scene: Scene) -> None:
     for _ in range(2):
         await look(scene.prometheus.url, "http_metrics", services=[source("idle")], memory=memory, window="1ms")
     assert len(memory["services"]["idle"]) == 1
+
+
+async def test_of_a_long_window_few_looks_are_kept() -> None:
+    answer = {
+        "resultType": "vector",
+        "result": [{"metric": {"__name__": "a_total", "instance": "a:1"}, "value": [0, "5"]}],
+    }
+    limits, looks = Limits(window=timedelta(days=1)), deque[Counted]()
+    start = datetime(2026, 11, 26, tzinfo=UTC)
+    async with answering({"status": "success", "data": answer}) as (url, _):
+        client = Client(PrometheusSettings(url=url), Threads())
+        for minute in range(0, 26 * 60, 10):
+            now = start + timedelta(minutes=minute)
+            seen = await look_at(
+                client, Source(name="a", selector='{job="a"}', counters=("a_total",)), limits, looks, now
+            )
+        await client.close()
+    assert seen.found == {"a_total": "a_total"}
+    assert 40 < len(looks) <= 61
+    assert now - looks[0][0] <= limits.window
+    assert now - looks[-1][0] < limits.window / 50
 
 
 async def test_samples_that_are_old_are_told(scene: Scene) -> None:
