@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +25,12 @@ pytest_plugins = [
         if path.stem[:5] != "test_"
     ),
 ]
+
+
+def pytest_configure() -> None:
+    """Let programs under test hear Ctrl-C also where the tests run in the background, which ignores it for all below."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -133,7 +133,10 @@ def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
         assert "PostgreSQL" in exporter.stderr.readline()
         processes = psutil.Process(exporter.pid).children(recursive=True)
         exporter.send_signal(signal.SIGINT)
-        assert exporter.wait(30) == ExitCode.INTERRUPTED
+        try:
+            assert exporter.wait(60) == ExitCode.INTERRUPTED
+        finally:
+            exporter.kill()  # or leaving the context waits for it, however long
     assert psutil.wait_procs(processes, timeout=15)[1] == []
     assert not folder.exists()
 
