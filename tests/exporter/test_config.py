@@ -514,7 +514,7 @@ state: {keep: 5d}
 
 
 @given(cut=st.integers(0, len(GOOD)), junk=st.text(max_size=5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_torn_file_is_an_error_or_a_configuration(read: Read, cut: int, junk: str) -> None:
     data = (GOOD[:cut] + junk).encode("utf-8", "surrogatepass")
     try:
@@ -524,7 +524,7 @@ def test_a_torn_file_is_an_error_or_a_configuration(read: Read, cut: int, junk: 
 
 
 @given(st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_random_bytes_are_an_error(read: Read, data: bytes) -> None:
     try:
         read(data)

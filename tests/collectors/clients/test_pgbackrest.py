@@ -62,7 +62,7 @@ async def test_something_else_is_told(tmp_path: Path, text: str, told: str) -> N
         await read(tmp_path, text)
 
 
-@settings(max_examples=25, deadline=None)  # each runs a program
+@settings(max_examples=25)  # each runs a program
 @given(
     st.text()
     | st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))

@@ -271,7 +271,7 @@ async def test_nats_py_logs_nothing_whatever_happens(nats_server: Nats, caplog: 
     assert not [record for record in caplog.records if record.name.startswith("nats")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=100)
     | st.lists(

@@ -226,7 +226,7 @@ async def test_no_more_nodes_are_asked_at_once_than_wanted(no_leftovers: None) -
         assert most == 4
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=200)
     | st.lists(
