@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from exporter.collector import Cannot, Result, failed, ok, unknown, warning, worst
 from exporter.http import Http, HttpSettings, Reply
@@ -40,8 +40,9 @@ log = logging.getLogger(__name__)
 _ZONES = timedelta(hours=14)  # a date is over that much earlier in the first time zone
 _SKEW = timedelta(minutes=5)  # clocks of those who attest may be off by that much
 _REDIRECTS = (301, 302, 303, 307, 308)
-_LOGIN = re.compile(r"/(?:login|log-in|signin|sign-in|sso|saml2?|oauth2?|auth|authorize)(?:[/.]|$)", re.IGNORECASE)
+_LOGIN = re.compile(r"/(?:log[-_]?[io]n|sign[-_]?[io]n|sso|saml2?|oauth2?|auth|authorize)(?:[/.]|$)", re.IGNORECASE)
 _PASSWORD = re.compile(rb"<input\b[^<>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 _CONNECTIONS = 4
 _MAX_PAGE = 4 * 2**20
 _MAX_ARTIFACT = 16 * 2**20
@@ -204,22 +205,24 @@ class Evidence:
     def _newest(self, records: Iterable[Record], rule: EvidenceRule) -> Record | None:
         """The newest record that applies here; of one day's, one that says failed. Where none applies, the newest of all."""
 
-        def rank(record: Record) -> tuple[bool, datetime]:
+        def rank(record: Record) -> tuple[bool, datetime, bool]:
             applies = record.environment in (None, self.environment)
             if rule.bound_to_release and self.release is not None:
                 applies = applies and record.release == self.release
             denies = record.result == "failed"
-            return applies, end_of(record.on) - timedelta(microseconds=1) if denies else start_of(record.on)
+            if denies and not isinstance(record.on, datetime):
+                return applies, end_of(record.on) - timedelta(microseconds=1), denies
+            return applies, start_of(record.on), denies
 
         return max(records, key=rank, default=None)
 
     async def _signed(self, record: Record, rule: EvidenceRule, content: bytes) -> Record:
         """The record, with the key that signed its file, byte for byte as it was read.
 
-        A signature that nobody asked for must be right as well.
+        A signature that nobody asked for, but which is there or is named, must be right as well.
         """
         signature = self._beside(record, record.signature or f"{Path(record.file).name}.sig")
-        if rule.signed_by_role is None and not signature.exists():
+        if rule.signed_by_role is None and record.signature is None and not signature.exists():
             return record
         if self.allowed_signers is None:
             raise Cannot("evidence.allowed_signers is not configured, so its signature was not verified.")
@@ -252,7 +255,7 @@ class Evidence:
 
     async def links(self, links: Iterable[Link]) -> list[Result]:
         """Whether each page answers with the document; a page that wants a login was not seen."""
-        pages = {(urldefrag(link.url).url, link.must_contain): None for link in links}
+        pages = {(link.page, link.must_contain): None for link in links}
         return list(await asyncio.gather(*(self._link(url, text) for url, text in pages)))
 
     async def _link(self, url: str, must_contain: str | None) -> Result:
@@ -262,9 +265,11 @@ class Evidence:
             return failed(str(refuted))
         except Cannot as cannot:
             return unknown(str(cannot))
-        if must_contain is not None and must_contain in page.text:
+        login = asks_for_password(page)
+        # A login page repeats in its fields which page was asked for: there only what can be read on it counts.
+        if must_contain is not None and must_contain in (_TAG.sub("", page.text) if login else page.text):
             return ok(f"{url} answers and contains {must_contain!r}.")
-        if asks_for_password(page):
+        if login:
             return unknown(f"{url} answers with a login page, so the document was not seen.")
         if must_contain is not None:
             return failed(f"{url} does not contain {must_contain!r}.")
@@ -314,7 +319,7 @@ class Evidence:
         """The connections for an address, and the path below their base."""
         for http in self._hosts:
             path = url.removeprefix(http.settings.url)
-            if path != url and PRINTABLE.fullmatch(path) and path[:1] in ("", "/", "?") and "/../" not in f"{path}/":
+            if path != url and PRINTABLE.fullmatch(path) and path[:1] in ("", "/", "?") and not _climbs(path):
                 return http, path
         raise Cannot(f"{url} is not below any of evidence.hosts, so it was not opened.")
 
@@ -336,7 +341,7 @@ def standing(
         )
     if record.environment not in (None, environment):
         return failed(f"{about} is about the environment {record.environment}, this is {environment or 'unnamed'}.")
-    if rule.bound_to_release and record.release != release:
+    if rule.bound_to_release and (record.release is None or record.release != release):
         return _for_another_release(record, rule, release)
     if (lacking := _lacking(record, rule)) is not None:
         return failed(f"{about} {lacking}.")
@@ -371,7 +376,7 @@ def _lacking(record: Record, rule: EvidenceRule) -> str | None:
     """What the rule wants and the record does not have."""
     if rule.signed_by_role not in (None, record.role):
         return f"is signed {f'as {record.role}' if record.role else 'without a role'} (wanted {rule.signed_by_role})"
-    if (links := len({link.url for link in record.links})) < rule.links:
+    if (links := len({link.page for link in record.links})) < rule.links:
         return f"has {links} links (at least {rule.links} wanted)"
     if missing := [name for name in rule.measured if name not in record.measured]:
         return f"does not measure {' and '.join(missing)}"
@@ -396,6 +401,11 @@ def age(length: timedelta) -> str:
 
 
 _AGES = (("day", 86_400), ("hour", 3600), ("minute", 60))
+
+
+def _climbs(path: str) -> bool:
+    """Whether a server may take a path for one above it: encoded dots and backslashes count to some."""
+    return ".." in re.split(r"[/\\]", unquote(re.split(r"[?#]", path, maxsplit=1)[0]))
 
 
 def _redirected(url: str, location: str) -> str:

@@ -99,6 +99,11 @@ class Link(Options):
         None, min_length=1, description="Text that the page must have, so that no other page is taken for it."
     )
 
+    @property
+    def page(self) -> str:
+        """The address that is asked for; what stands behind # is a place on the same page."""
+        return self.url.partition("#")[0]
+
 
 class Artifact(Options):
     """The document itself, pinned by its hash."""

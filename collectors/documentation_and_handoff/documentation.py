@@ -190,7 +190,7 @@ def escalation(record: Record, wanted: int) -> Result:
 
 def articles(record: Record, wanted: int) -> Result:
     """Whether the record links enough different articles."""
-    found = len({link.url for link in record.links})
+    found = len({link.page for link in record.links})
     if found < wanted:
         return failed(f"The record links {found} articles (at least {wanted} wanted).", articles=found)
     return ok(f"{found} articles are linked.", articles=found)

@@ -45,7 +45,9 @@ class Folder:
     @property
     def context(self) -> dict[str, Any]:
         """Options for `verify`: this evidence, in this environment, at this time."""
-        hosts = tuple(HttpSettings.model_validate_json(json.dumps({"url": url, "timeout": "2s"})) for url in self.hosts)
+        hosts = tuple(
+            HttpSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"})) for url in self.hosts
+        )
         evidence = Evidence(
             self.path,
             now=self.clock,

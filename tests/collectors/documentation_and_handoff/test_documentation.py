@@ -94,7 +94,7 @@ async def test_an_escalation_path_takes_two_levels(
 
 
 async def test_a_knowledge_base_takes_several_different_articles(evidence: Folder, pages: Pages) -> None:
-    attest(evidence, pages, "knowledge_base_created", links=[pages.add("/page-0")] * 5)
+    attest(evidence, pages, "knowledge_base_created", links=[pages.add("/page-0") + f"#{part}" for part in range(5)])
     result = await seen(evidence, "knowledge_base_created")
     assert (result.status, result.summary) == (Status.FAILED, "The record links 1 articles (at least 5 wanted).")
     assert (await seen(evidence, "knowledge_base_created", min_articles=1)).status is Status.OK
