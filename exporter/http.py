@@ -147,6 +147,7 @@ class Http:
         self._connections = connections
         self._client: httpx.AsyncClient | None = None
         self._context: ssl.SSLContext | None = None
+        self._retiring: dict[asyncio.Task[None], httpx.AsyncClient] = {}
 
     def _open(self) -> httpx.AsyncClient:
         settings = self.settings
@@ -161,6 +162,10 @@ class Http:
             if settings.username is not None:
                 password = settings.password.get_secret_value() if settings.password else ""
                 auth = httpx.BasicAuth(settings.username, password)
+            if self._client is not None:
+                retiring = asyncio.create_task(self._retire(self._client))
+                self._retiring[retiring] = self._client
+                retiring.add_done_callback(self._retiring.pop)
             self._context = context
             self._client = httpx.AsyncClient(
                 auth=auth,
@@ -175,6 +180,11 @@ class Http:
                 ),
             )
         return self._client
+
+    async def _retire(self, client: httpx.AsyncClient) -> None:
+        """Close a client under a certificate that was replaced, once its last request must have ended."""
+        await asyncio.sleep(self.settings.timeout.total_seconds())
+        await client.aclose()
 
     async def get(
         self,
@@ -264,6 +274,12 @@ class Http:
 
     async def close(self) -> None:
         """Close every connection."""
+        retiring = dict(self._retiring)
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for client in retiring.values():
+            await client.aclose()
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()

@@ -25,6 +25,7 @@ from exporter.collector import Cannot
 from exporter.http import Http, HttpSettings, Reply, Trust
 from tests.servers import faults
 from tests.servers.faults import Address
+from tests.servers.process import eventually
 
 
 def settings(address: Address | str, **options: object) -> HttpSettings:
@@ -294,6 +295,27 @@ async def test_a_client_certificate_is_shown_and_its_rotation_noticed(tmp_path: 
         assert settings(url, tls=trust).tls.context is first
         certificate(tmp_path, "client.example.com")
         assert settings(url, tls=trust).tls.context is not first
+
+
+async def test_connections_under_a_certificate_that_was_replaced_are_closed(tmp_path: Path, no_leftovers: None) -> None:
+    server, client = certificate(tmp_path, "127.0.0.1"), certificate(tmp_path, "client.example.com")
+    trust = {"ca_file": str(server[0]), "cert_file": str(client[0]), "key_file": str(client[1])}
+    async with (
+        answering(lambda line, _: (200, {}, b"{}"), server_context(server)) as (host, port),
+        faults.Proxy(host, port) as proxy,
+    ):
+        http = Http(settings(f"https://127.0.0.1:{proxy.address[1]}", tls=trust, timeout="5s"))
+        await http.get("/a")
+        certificate(tmp_path, "client.example.com")
+        await http.get("/a")
+        assert proxy.accepted == 2
+        await eventually(lambda: proxy.open == 1, "the first connection to be closed", deadline=15)
+        await http.get("/a")
+        assert proxy.accepted == 2, "the second one is kept"
+        certificate(tmp_path, "client.example.com")
+        await http.get("/a")
+        await http.close()
+        await eventually(lambda: proxy.open == 0, "every connection to be closed", deadline=4)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no PEM"])
