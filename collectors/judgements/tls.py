@@ -145,8 +145,8 @@ class TlsTarget(Target, Thresholds):
 
     @property
     def expected_name(self) -> str:
-        """The name that the certificate must be for."""
-        return self.server_name or self.host
+        """The name that the certificate must be for; a dot at its end is for the resolver alone (RFC 6066 §3)."""
+        return (self.server_name or self.host).rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)

