@@ -10,7 +10,8 @@ from exporter.http import Http, HttpSettings
 __all__ = ["Member", "PatroniCluster", "read_cluster"]
 
 LEADERS = ("leader", "master", "primary")
-STANDBYS = ("replica", "sync_standby", "quorum_standby")
+SYNCHRONOUS = ("sync_standby", "quorum_standby")
+STANDBYS = ("replica", *SYNCHRONOUS)
 FOLLOWING = ("running", "streaming")
 
 
@@ -29,10 +30,10 @@ class Member(msgspec.Struct, frozen=True):
         """Whether it is a running leader."""
         return self.role in LEADERS and self.state == "running"
 
-    def could_lead(self, max_lag: int) -> bool:
-        """Whether it follows closely enough to take over, and is not kept from it by a tag."""
+    def could_lead(self, max_lag: int, *, synchronous: bool) -> bool:
+        """Whether it follows closely enough to take over, and is not kept from it by a tag, or by not being synchronous."""
         return (
-            self.role in STANDBYS
+            self.role in (SYNCHRONOUS if synchronous else STANDBYS)
             and self.state in FOLLOWING
             and isinstance(self.lag, int)
             and self.lag <= max_lag
@@ -41,15 +42,28 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class PatroniCluster(msgspec.Struct, frozen=True):
-    """The cluster as the asked member sees it. While `pause` is true, nobody takes over by itself."""
+    """The cluster as the asked member sees it. While `pause` is true, nobody takes over by itself.
+
+    `synchronous` is true in synchronous mode, in which Patroni lets synchronous standbys alone take over.
+    """
 
     members: list[Member]
     pause: bool = False
     system_identifier: str = ""
+    synchronous: bool = False
 
 
 class _Self(msgspec.Struct, frozen=True):
     database_system_identifier: str = ""
+
+
+class _Configuration(msgspec.Struct, frozen=True):
+    synchronous_mode: bool | str | None = None
+
+    @property
+    def synchronous(self) -> bool:
+        """Whether the mode is on, in any of the words that Patroni takes for it."""
+        return str(self.synchronous_mode or "off").lower() not in ("off", "false", "no", "n", "f", "0")
 
 
 async def read_cluster(settings: HttpSettings) -> PatroniCluster:
@@ -58,11 +72,13 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
     try:
         cluster = await http.get("/cluster")
         member = await http.get("/patroni", expect=(200, 503))  # 503 while its PostgreSQL does not run
+        configuration = await http.get("/config")
     finally:
         await http.close()
     try:
         found = msgspec.json.decode(cluster.body, type=PatroniCluster)
         identifier = msgspec.json.decode(member.body, type=_Self).database_system_identifier
+        mode = msgspec.json.decode(configuration.body, type=_Configuration).synchronous
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Cannot(f"{settings.url} does not answer as Patroni does: {error}.") from None
-    return msgspec.structs.replace(found, system_identifier=identifier)
+    return msgspec.structs.replace(found, system_identifier=identifier, synchronous=mode)

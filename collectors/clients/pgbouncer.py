@@ -10,6 +10,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from collectors.clients.postgresql import Connection, Parameters, parse_dsn
+from exporter.collector import Cannot
 
 __all__ = ["Pooler", "read_poolers"]
 
@@ -48,6 +49,8 @@ async def _read(host: Parameters, timeout: timedelta) -> Pooler:
         }
     finally:
         await connection.close()
+    if not databases:  # a `*` in its configuration is not listed before somebody used it
+        raise Cannot(f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen.")
     users = Counter(pool["database"] for pool in pools)
     connections = 0
     for name, database in databases.items():

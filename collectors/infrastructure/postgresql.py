@@ -73,7 +73,11 @@ from exporter.http import HttpSettings
 from exporter.options import Secret
 
 _MONITOR = "a role that is a member of pg_monitor"
-_LOGGING = ["log_min_duration_statement", "log_min_messages", "auto_explain.log_min_duration"]
+_LOGGING = [
+    "log_min_duration_statement",
+    "log_min_messages",
+    *(f"auto_explain.{name}" for name in ("log_min_duration", "log_level", "sample_rate")),
+]
 
 
 class PostgresScrape(Scrape):
@@ -168,6 +172,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
                 Identity,
                 """SELECT pg_is_in_recovery() AS in_recovery,
                           (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+                          pg_postmaster_start_time() AS started,
                           pg_has_role(current_user, 'pg_monitor', 'USAGE') AS may_monitor""",
             )
         except Cannot as error:
@@ -344,16 +349,16 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
         count), none is more than `max_lag_bytes` of WAL behind, and every slot is active and keeps its WAL. On each standby named
         in the connection string: it streams, replays, and is not more than `max_lag` behind; a standby that has replayed all it
-        received is not behind, however long ago the last transaction was.
+        received is not behind, however long ago the last transaction was. Where no primary was seen, its half is unknown.
 
         To mend it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
         uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
         """
-        seen = await self.seen()
+        seen, unseen = await self.seen(), await self.unseen()
         parts = [self._standby_follows(instance) for instance in seen if instance.identity.in_recovery]
-        if any(not instance.identity.in_recovery for instance in seen):
+        if not unseen or len(parts) < len(seen):  # else the primary is among those that were not seen
             parts.append(self._primary_sends())
-        return worst(await worst_of(*parts), *await self.unseen())
+        return worst(await worst_of(*parts), *unseen)
 
     async def _primary_sends(self) -> Result:
         return judge_senders(await self.senders(), await self.slots(), self.target)
@@ -473,7 +478,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """Dashboards and alerts of the database are blind without them.
 
         Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot) and gives fresh figures.
-        pg_stat_statements is preloaded, installed in the database of the connection string, and can be queried.
+        pg_stat_statements is preloaded, installed in the database of the connection string, counts there, and can be queried.
 
         To mend it: the exporter's log and its own role; `CREATE EXTENSION pg_stat_statements` and shared_preload_libraries.
         """
@@ -499,6 +504,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             _Count,
             f"SELECT count(*) FROM {schemas[0].name}.pg_stat_statements(false)",  # noqa: S608  # quoted by the server
         )
+        for setting, silent in (("pg_stat_statements.track", "none"), ("compute_query_id", "off")):
+            current = await primary.connection.one(_Name, "SELECT current_setting(%s) AS name", [setting])
+            if current.name == silent:
+                return failed(f"{setting} is {silent} on {primary.where}: pg_stat_statements counts nothing.")
         return ok(f"pg_stat_statements knows {counted.count} statements.")
 
     @item(

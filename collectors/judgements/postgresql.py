@@ -57,6 +57,7 @@ class Identity:
 
     in_recovery: bool
     system_identifier: str
+    started: datetime
     may_monitor: bool
 
 
@@ -174,6 +175,11 @@ def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: tim
     clusters = {instance.identity.system_identifier for instance in instances}
     if len(clusters) > 1:
         return failed(f"{names(instances)} are of {len(clusters)} different clusters (system identifiers).", **measured)
+    if same := _named_twice(instances):
+        return unknown(
+            f"{names(same)} are one server, so the other instances may not have been seen: name each instance once.",
+            **measured,
+        )
     if len(primaries) > 1:
         return failed(f"Split brain: {names(primaries)} are all primaries of cluster {clusters.pop()}.", **measured)
     for instance in instances:
@@ -192,6 +198,12 @@ def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: tim
         f"{measured['latency_seconds'] * 1000:.0f} ms, {how}.",
         **measured,
     )
+
+
+def _named_twice(instances: Sequence[Instance]) -> list[Instance]:
+    """Those of one cluster that started in the same microsecond: one server, by several names."""
+    starts = [instance.identity.started for instance in instances]
+    return [instance for instance in instances if starts.count(instance.identity.started) > 1]
 
 
 def judge_senders(senders: Sequence[Sender], slots: Sequence[Slot], limits: Thresholds) -> Result:
@@ -380,8 +392,19 @@ def judge_logging(logging: Logging, slow_query: timedelta) -> Result:
     verdict = _judge_duration(logging.settings, "log_min_duration_statement", slow_query)
     if not verdict.status.is_ok and logging.auto_explain:
         explained = _judge_duration(logging.settings, "auto_explain.log_min_duration", slow_query)
-        return explained if explained.status.is_ok else verdict
+        return explained if explained.status.is_ok and _explains_all(logging.settings) else verdict
     return verdict
+
+
+def _explains_all(settings: Iterable[Setting]) -> bool:
+    """Whether auto_explain logs every statement that is slow, not a sample, and at a level that reaches the log."""
+    values = {
+        name: {setting.value for setting in settings if setting.name == f"auto_explain.{name}"} for name in _SAMPLED
+    }
+    return values["log_level"] <= {"log", "warning"} and values["sample_rate"] <= {"1"}
+
+
+_SAMPLED = ("log_level", "sample_rate")
 
 
 def _judge_duration(settings: Iterable[Setting], name: str, slow_query: timedelta) -> Result:
@@ -398,13 +421,16 @@ def _judge_duration(settings: Iterable[Setting], name: str, slow_query: timedelt
     for setting, value in values:
         if value == 0:
             return warning(f"{name} is 0 for {setting.scope}: every statement is logged.")
-    return ok(f"Queries slower than {max(value for _, value in values):g} ms are logged ({name}).")
+    # Where the database asked sets it, what the instance gives other databases cannot be seen.
+    databases = {setting.database for setting, _ in values if not setting.role}
+    where = "" if None in databases else f" in database {', '.join(sorted(filter(None, databases)))}"
+    return ok(f"Queries slower than {max(value for _, value in values):g} ms are logged{where} ({name}).")
 
 
 def judge_patroni(cluster: PatroniCluster, system_identifier: str, max_lag: int) -> Result:
     """Whether Patroni would fail this cluster over by itself."""
     leaders = [member for member in cluster.members if member.leads]
-    candidates = [member for member in cluster.members if member.could_lead(max_lag)]
+    candidates = [member for member in cluster.members if member.could_lead(max_lag, synchronous=cluster.synchronous)]
     measured: dict[str, Any] = {"failover_candidates": float(len(candidates))}
     if cluster.system_identifier != system_identifier:
         return failed(
@@ -416,7 +442,8 @@ def judge_patroni(cluster: PatroniCluster, system_identifier: str, max_lag: int)
     if len(leaders) != 1:
         return failed(f"Patroni shows {len(leaders)} running leaders (wanted 1).", **measured)
     if not candidates:
-        return failed("Patroni shows no standby that could take over.", **measured)
+        needed = "synchronous standby" if cluster.synchronous else "standby"
+        return failed(f"Patroni shows no {needed} that could take over.", **measured)
     return ok(
         f"Patroni shows leader {leaders[0].name} and {len(candidates)} standbys that could take over.", **measured
     )

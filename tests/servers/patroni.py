@@ -90,9 +90,18 @@ class Patroni:
 
     def pause(self, on: bool) -> None:
         """Stop, or resume, automatic failover."""
-        body = json.dumps({"pause": on or None}).encode()
+        self._configure(pause=on or None)
+        wait_until(lambda: bool(self.cluster().get("pause")) is on, "Patroni to be paused or resumed")
+
+    def synchronous(self, on: bool) -> None:
+        """Let synchronous standbys alone take over, or any."""
+        self._configure(synchronous_mode=on or None)
+        role = "sync_standby" if on else "replica"
+        wait_until(lambda: role in {member["role"] for member in self.cluster()["members"]}, f"a {role}")
+
+    def _configure(self, **values: object) -> None:
+        body = json.dumps(values).encode()
         urlopen(Request(f"{self.url}/config", body, method="PATCH"), timeout=10).close()
-        wait_until(lambda: bool(self.cluster().get("pause")) is on, "Patroni to be paused or resumed", 15)
 
 
 def _interpreter() -> str:

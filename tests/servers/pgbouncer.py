@@ -13,18 +13,20 @@ APPLICATION = "application"
 
 
 class PgBouncer(Server):
-    """Pools connections to database `orders`; the collector's role is in `stats_users`."""
+    """Pools connections to database `orders`, which it calls `name` (`*` is any); the collector's role is in `stats_users`."""
 
-    def __init__(self, behind: Postgres, directory: Path, *, pool_size: int = 20, **database: int) -> None:
+    def __init__(
+        self, behind: Postgres, directory: Path, *, name: str = "orders", pool_size: int = 20, **database: int
+    ) -> None:
         root = debian("pgbouncer", "libevent-2.1-7", "libc-ares2")
         self.port = free_port()
-        options = "".join(f" {name}={value}" for name, value in {"pool_size": pool_size, **database}.items())
+        options = "".join(f" {key}={value}" for key, value in {"pool_size": pool_size, **database}.items())
         users = directory / "users.txt"
         escaped = PASSWORD.replace('"', '""')
         users.write_text(f'"{MONITOR}" "{escaped}"\n"{APPLICATION}" "{APPLICATION}"\n"nobody" "nobody"\n')
         configuration = directory / "pgbouncer.ini"
         configuration.write_text(
-            f"[databases]\norders = host={LOOPBACK} port={behind.port} dbname=orders{options}\n"
+            f"[databases]\n{name} = host={LOOPBACK} port={behind.port} dbname=orders{options}\n"
             f"[pgbouncer]\nlisten_addr = {LOOPBACK}\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = scram-sha-256\nauth_file = {users}\nstats_users = {MONITOR}\npool_mode = transaction\n"
         )

@@ -15,14 +15,17 @@ from tests.servers.patroni import Patroni
 
 
 @asynccontextmanager
-async def answering(cluster: object, member: object, status: int = 200) -> AsyncIterator[HttpSettings]:
-    """A server that gives `/cluster` and `/patroni` these answers."""
+async def answering(
+    cluster: object, member: object, status: int = 200, configuration: object = None
+) -> AsyncIterator[HttpSettings]:
+    """A server that gives `/cluster`, `/patroni` (with this status) and `/config` these answers."""
+    answers = {b"/cluster": (200, cluster), b"/patroni": (status, member), b"/config": (200, configuration or {})}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(2):
+        for _ in answers:
             head = await reader.readuntil(b"\r\n\r\n")
-            body = json.dumps(cluster if head.startswith(b"GET /cluster ") else member).encode()
-            code = 200 if head.startswith(b"GET /cluster ") else status
+            code, content = answers[head.split()[1]]
+            body = json.dumps(content).encode()
             writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (code, len(body), body))
             await writer.drain()
 
@@ -36,7 +39,8 @@ async def test_a_real_cluster_is_read(patroni: Patroni, no_leftovers: None) -> N
     assert cluster.system_identifier == identifier
     assert not cluster.pause
     assert [member.leads for member in cluster.members].count(True) == 1
-    assert [member.could_lead(2**20) for member in cluster.members].count(True) == 1
+    assert not cluster.synchronous
+    assert [member.could_lead(2**20, synchronous=False) for member in cluster.members].count(True) == 1
 
 
 async def test_a_member_whose_postgresql_is_stopped_still_tells_of_the_cluster() -> None:
@@ -44,6 +48,15 @@ async def test_a_member_whose_postgresql_is_stopped_still_tells_of_the_cluster()
     member = {"state": "stopped", "role": "replica"}
     async with answering({"members": []}, member, status=503) as settings:
         assert (await read_cluster(settings)).system_identifier == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "synchronous"),
+    [(True, True), ("on", True), ("quorum", True), (False, False), (None, False), ("off", False), ("False", False)],
+)
+async def test_synchronous_mode_has_many_words(mode: object, synchronous: bool) -> None:
+    async with answering({"members": []}, {}, configuration={"synchronous_mode": mode}) as settings:
+        assert (await read_cluster(settings)).synchronous is synchronous
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def dsn(address: Address, **more: str) -> str:
 
 
 async def look(connection_string: str, *items: str, **options: object) -> dict[str, Result]:
-    """What a run sees that gives each question a second."""
-    given = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", **options}
+    """What a run sees that gives each question a second, however late it is answered within that."""
+    given = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", "max_latency": "20s", **options}
     target = PostgreSQLTarget.model_validate_json(json.dumps(given))
     seen = await verify(PostgreSQL, PostgreSQLSettings(targets=(target,)), target, items=items or ALL)
     assert not any(PASSWORD in observation.result.summary for observation in seen.values())
@@ -202,7 +203,7 @@ async def test_the_name_in_the_certificate_counts(secured: tuple[Postgres, Path]
     instance, trusted = secured
     tls = {"sslmode": "verify-full", "sslrootcert": str(trusted)}
     right = dsn(("db.example.com", instance.port), hostaddr=LOOPBACK, **tls)
-    assert (await look(right, "pods_healthy"))["pods_healthy"].status is Status.OK
+    assert (await look(right, "pods_healthy", query_timeout="20s"))["pods_healthy"].status is Status.OK
     wrong = dsn(("other.example.com", instance.port), hostaddr=LOOPBACK, **tls)
     seen = (await look(wrong, "pods_healthy"))["pods_healthy"]
     assert seen.status is Status.UNKNOWN
@@ -323,8 +324,9 @@ async def test_hundreds_of_runs_leave_nothing(
     context = make_context()
     seen = set()
     async with Proxy(LOOPBACK, pair.primary.port) as proxy:
-        target = PostgreSQLTarget.model_validate_json(json.dumps({"name": "orders", "dsn": dsn(proxy.address)}))
-        settings = PostgreSQLSettings(targets=(target,))
+        given = {"name": "orders", "dsn": dsn(proxy.address), "query_timeout": "20s", "max_latency": "20s"}
+        target = PostgreSQLTarget.model_validate_json(json.dumps(given))
+        settings = PostgreSQLSettings(targets=(target,), timeout=timedelta(seconds=60))
         for number in range(400):
             proxy.cut() if number % 2 else proxy.resume()
             observed = await verify(PostgreSQL, settings, target, items=("pods_healthy",), context=context)

@@ -284,6 +284,15 @@ def test_patroni(members: list[dict[str, Any]], status: str, told: str) -> None:
     assert (result.status, told in result.summary) == (status, True), result
 
 
+@pytest.mark.parametrize(("role", "status"), [("replica", "failed"), ("sync_standby", "ok"), ("quorum_standby", "ok")])
+def test_patroni_in_synchronous_mode(role: str, status: str) -> None:
+    members = [LEADER, {**FOLLOWER, "role": role}]
+    given = {"members": members, "system_identifier": CLUSTER, "synchronous": True}
+    result = judge_patroni(msgspec.convert(given, PatroniCluster), CLUSTER, 64 * 2**20)
+    assert result.status == status
+    assert status == "ok" or "no synchronous standby that could take over" in result.summary
+
+
 def test_patroni_of_no_cluster() -> None:
     result = judge_patroni(PatroniCluster([]), CLUSTER, 0)
     assert result.summary == f"Patroni speaks of cluster without an identifier, not of {CLUSTER}."
