@@ -45,11 +45,18 @@ def parse_dsn(dsn: SecretStr) -> list[Parameters]:
         given.pop(choice, None)
     lists = {name: given[name].split(",") for name in ("host", "hostaddr", "port") if name in given}
     hosts = lists.get("host") or lists.get("hostaddr") or [""]
-    if any("@" in host for host in hosts):
+    # What libpq takes for the host, the port and the database is then the rest of a password.
+    if any("@" in host for host in hosts) or "@" in _path(dsn.get_secret_value()):
         raise ValueError("expected @, / and : in a password to be percent-encoded (%40, %2F, %3A)")
     if any(len(values) not in (1, len(hosts)) for values in lists.values()):
         raise ValueError("expected as many ports and addresses as hosts")
     return [given | {name: values[i % len(values)] for name, values in lists.items()} for i in range(len(hosts))]
+
+
+def _path(dsn: str) -> str:
+    """What follows the hosts in a URI, up to its parameters; empty for a connection string of another form."""
+    scheme, _, rest = dsn.strip().partition("://")
+    return rest.partition("?")[0].partition("/")[2] if scheme in ("postgresql", "postgres") else ""
 
 
 class Connection:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
+from collectors.clients.postgresql import parse_dsn
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
 from exporter.collector import Result, Status
 from tests.servers.certificates import authority
@@ -351,6 +352,9 @@ async def test_one_connection_per_instance_and_run(pair: Cluster) -> None:
         (f"postgres//user:{PASSWORD}", "expected a PostgreSQL connection string"),
         (f"postgresql://user:{PASSWORD}@db", "expected a PostgreSQL connection string"),
         ("postgresql://user:secret@word@db/orders", "percent-encoded"),
+        ("postgresql://user:pass/secret@db/orders", "percent-encoded"),
+        ("postgresql://user:/secret@db:5432/orders?sslmode=require", "percent-encoded"),
+        ("postgres://user:secret@a/b@db/orders", "percent-encoded"),
         ("host=a,b,c port=1,2", "as many ports and addresses as hosts"),
     ],
 )
@@ -366,3 +370,13 @@ def test_secrets_do_not_print() -> None:
     given: dict[str, Any] = {"name": "orders", "dsn": dsn((LOOPBACK, 1)), "pgbouncer": dsn((LOOPBACK, 2))}
     target = PostgreSQLTarget.model_validate_json(json.dumps(given))
     assert "canary" not in f"{target} {target!r} {target.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["postgresql://a%40b:c%2Fd@db/or%40ders?application_name=x@y", "host=db user=a@b dbname=or@ders password=c/d"],
+)
+def test_signs_that_are_encoded_or_need_not_be_are_understood(given: str) -> None:
+    target = PostgreSQLTarget.model_validate_json(json.dumps({"name": "orders", "dsn": given}))
+    (parameters,) = parse_dsn(target.dsn)
+    assert [parameters[key] for key in ("host", "user", "dbname", "password")] == ["db", "a@b", "or@ders", "c/d"]
