@@ -33,6 +33,9 @@ _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, to which pyOpenSSL gives
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
+_ABOUT_THE_OFFER = ("handshake failure", "protocol version", "insufficient security")
+
+
 class Keys(StrEnum):
     """Which certificate to ask a server for: it may have one per kind of key, and shows each only to clients that take no other."""
 
@@ -61,7 +64,12 @@ class Served:
 
 
 class NotServed(Cannot):
-    """The server was there and did not agree to a handshake: it sent an alert, or closed the connection."""
+    """The server was there and did not agree to a handshake: it sent an alert, or closed the connection.
+
+    `explicit` says that the alert was about what it was offered: a server in trouble, too, closes connections.
+    """
+
+    explicit = False
 
 
 @functools.cache
@@ -151,7 +159,9 @@ def _handshake_error(address: Address, error: SSL.Error) -> Cannot:
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = str(reasons[0][-1]) if reasons else "no reason given"
     if "alert" in reason:  # it is the peer's
-        return NotServed(f"{address} refused the TLS handshake: {reason}.")
+        refused = NotServed(f"{address} refused the TLS handshake: {reason}.")
+        refused.explicit = reason.endswith(_ABOUT_THE_OFFER)
+        return refused
     return Cannot(f"{address} did not complete a TLS handshake: {reason}.")
 
 

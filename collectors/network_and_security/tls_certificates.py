@@ -88,7 +88,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         first = await self._handshake(address)
         try:
             second = await self._handshake(address, first.other_keys)
-        except tls.NotServed:
+        except tls.NotServed as refusal:
+            if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
+                await self._handshake(address)
             return (first,)
         return first, second
 
