@@ -202,7 +202,7 @@ def test_a_damaged_acceptance_is_never_a_refusal(data: st.DataObject) -> None:
 
 async def ask(port: int) -> Accepted | Refused:
     address = Address(socket.AF_INET, ("127.0.0.1", port))
-    return await offer(address, Version.TLS_1_2, (SUITE,), server_name=NAME, timeout=0.5)
+    return await offer(address, Version.TLS_1_2, (SUITE,), server_name=NAME, timeout=20)
 
 
 async def test_a_connection_that_is_closed_or_reset_at_once(no_leftovers: None) -> None:

@@ -36,7 +36,8 @@ def server(
     request: pytest.FixtureRequest, pages: tuple[Exposition, Exposition], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
     """Prometheus with two exporters of job `db` and one, that is down, of job `gone`."""
-    scrapes = [scrape("db", *(page.port for page in pages)), scrape("gone", free_port())]
+    patience = {"scrape_interval": "1s", "scrape_timeout": "1s"}  # as a busy machine may take more than 200 ms
+    scrapes = [scrape("db", *(page.port for page in pages), **patience), scrape("gone", free_port())]
     flags = ["--query.lookback-delta=1h"]
     with Prometheus(tmp_path_factory.mktemp("scrape"), release=request.param, scrapes=scrapes, flags=flags) as started:
         started.wait_for("count(db_commits_total) == 4 and on() up{job='gone'} == 0")
@@ -58,7 +59,7 @@ async def until(client: PrometheusClient, told: str, scrape: Scrape, instances: 
         results.append(await judge_scrape(client, scrape, instances))
         return told in results[-1].summary
 
-    await eventually(said, f"the verdict to say {told!r}", 15)
+    await eventually(said, f"the verdict to say {told!r}")
     return results[-1]
 
 
@@ -67,7 +68,7 @@ async def test_metrics_that_arrive(client: PrometheusClient, pages: tuple[Exposi
     assert result.status is Status.OK
     assert all(f"127.0.0.1:{page.port}" in result.summary for page in pages)
     assert result.measurements["scraped_instances"] == 2
-    assert 0 <= result.measurements["sample_age_seconds"] < 10
+    assert 0 <= result.measurements["sample_age_seconds"] < 60
 
 
 @pytest.mark.parametrize(
