@@ -161,7 +161,7 @@ class Connection:
 
 def _where(parameters: Parameters) -> str:
     host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
-    return f"{host}:{parameters.get('port', '5432')}/{parameters.get('dbname') or parameters.get('user', '')}"
+    return f"{host}:{parameters.get('port') or '5432'}/{parameters.get('dbname') or parameters.get('user', '')}"
 
 
 _LIBPQ = re.compile(r"connection to server (?:at|on socket) .*? failed: ([^\n]+)")

@@ -63,6 +63,18 @@ def dsn(address: Address, **more: str) -> str:
     return psycopg.conninfo.make_conninfo("", **given)
 
 
+async def test_hosts_without_a_port_are_named_with_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch, no_leftovers: None
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail)
+    seen = await look("postgresql://u@db-0,db-1/orders", "pods_healthy")
+    for host in ("db-0", "db-1"):
+        assert f"PostgreSQL at {host}:5432/orders cannot be reached: " in seen["pods_healthy"].summary
+
+
 async def look(connection_string: str, *items: str, **options: object) -> dict[str, Result]:
     """What a run sees that gives each question a second, however late it is answered within that."""
     given = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", "max_latency": "20s", **options}
