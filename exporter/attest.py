@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from exporter.collector import Cannot, Result
-from exporter.evidence import EvidenceRule, standing
+from exporter.evidence import EvidenceRule, Refuted, read_artifact, standing
 from exporter.records import Record, parse_records
 from exporter.signatures import BadSignature, sign, verify
 from exporter.yaml import YamlError, load_yaml
@@ -148,9 +148,9 @@ def _inside(path: Path, folder: Path) -> bool:
 
 def _pinned(folder: Path, path: str) -> dict[str, str]:
     try:
-        content = (folder / path).read_bytes()
-    except OSError as error:
-        raise NotAttested(f"Artifact {path} cannot be read: {error.strerror}.") from None
+        content = read_artifact(folder / path, path)
+    except (Refuted, Cannot) as error:
+        raise NotAttested(f"Artifact {error}") from None
     return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
 
 

@@ -33,7 +33,7 @@ from exporter.records import (
 from exporter.signatures import BadSignature, verify
 from exporter.yaml import YamlError, read_bounded
 
-__all__ = ["Evidence", "EvidenceRule", "Record", "Refuted"]
+__all__ = ["Evidence", "EvidenceRule", "Record", "Refuted", "read_artifact", "standing"]
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ class Evidence:
         else:
             assert artifact.path is not None
             place, page = artifact.path, None
-            content = _content(self._beside(record, artifact.path), artifact.path)
+            content = read_artifact(self._beside(record, artifact.path), artifact.path)
         if (found := hashlib.sha256(content).hexdigest()) != artifact.sha256:
             if page is not None and asks_for_password(page):
                 raise Cannot(f"{place} answers with a login page, so the artifact was not seen.")
@@ -423,7 +423,8 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _content(path: Path, name: str) -> bytes:
+def read_artifact(path: Path, name: str) -> bytes:
+    """The bytes of a file that is called `name`. Raises Refuted when there is none, Cannot when they cannot be read."""
     if path.exists() and not path.is_file():
         raise Refuted(f"{name} is no regular file.")
     try:

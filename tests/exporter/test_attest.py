@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +117,7 @@ async def test_what_is_missing_is_asked_for(situation: Situation) -> None:
         (EvidenceRule(timedelta(1), measured=("levels",)), GIVEN, "measured.levels is missing: a number."),
         (EvidenceRule(timedelta(1), window=True), GIVEN, "window.start is missing: when the period begins"),
         (PLAIN, GIVEN | {"artifact": "/etc/passwd"}, "Artifact /etc/passwd is not in the evidence folder."),
-        (PLAIN, GIVEN | {"artifact": "missing"}, "Artifact missing cannot be read: No such file or directory."),
+        (PLAIN, GIVEN | {"artifact": "missing"}, "Artifact missing does not exist."),
         (
             PLAIN,
             GIVEN | {"on": "yesterday"},
@@ -136,6 +137,19 @@ async def test_without_what_it_takes_nothing_is_written(
     assert files(situation) == []
     with pytest.raises(NotAttested):
         await attest(situation, "a.b", rule, given, ask=lambda key, wanted: " ")
+
+
+async def test_an_artefact_that_could_not_be_seen_later_is_not_attested(
+    situation: Situation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.evidence._MAX_ARTIFACT", 10)
+    situation.folder.mkdir()
+    (situation.folder / "large").write_bytes(bytes(11))
+    os.mkfifo(situation.folder / "pipe")
+    for name, message in (("large", "Artifact large: "), ("pipe", "Artifact pipe is no regular file.")):
+        with pytest.raises(NotAttested, match=message):
+            await attest(situation, "a.b", PLAIN, GIVEN | {"artifact": name})
+    assert files(situation) == ["large", "pipe"]
 
 
 async def test_an_answer_that_is_no_number_is_refused(situation: Situation) -> None:
