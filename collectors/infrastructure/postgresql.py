@@ -96,7 +96,9 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, Thresholds):
         "(postgresql://checklist_exporter@db-0,db-1/orders): each is asked by itself."
     )
     volumes: tuple[Volume, ...] = Field(
-        (), description="The volumes of the primary: data, wal where it has its own, and each tablespace by its name."
+        (),
+        description="The volumes of every instance that may be primary: data, wal where it has its own, and each tablespace by its "
+        "name.",
     )
     pools: tuple[Pool, ...] = Field((), description="The pools that connect to PostgreSQL directly.")
     pgbouncer: Secret | None = Field(
@@ -440,26 +442,31 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """PostgreSQL stops when its disk is full, and may need more disk to start again.
 
         Each volume (data, WAL, tablespaces) is asked for by kubelet's or node_exporter's series in Prometheus or by a local path,
-        as no SQL function knows; it must have `min_free` and `min_free_ratio` free, and 5 % of its inodes. A tablespace without a
-        volume in the configuration was not seen.
+        as no SQL function knows; it must have `min_free` and `min_free_ratio` free, and 5 % of its inodes. Data, or a tablespace,
+        without a volume in the configuration was not seen. Name the volumes of all instances (several may be called data): after a
+        failover another one fills up.
 
         To mend it: an inactive replication slot or a failing archive_command keeps WAL (`du pg_wal`); otherwise grow the volume.
         """
         if not self.target.volumes:
             raise Cannot("Option volumes is not set, so the free space of no volume was seen.")
-        return await worst_of(self._tablespaces_known(), *map(self._space, self.target.volumes))
+        return await worst_of(self._volumes_known(), *map(self._space, self.target.volumes), keep=min)
 
     async def _space(self, volume: Volume) -> Result:
         return judge_space(volume, await measure_space(self, volume))
 
-    async def _tablespaces_known(self) -> Result:
+    async def _volumes_known(self) -> Result:
         tablespaces = await (await self.seen())[0].connection.ask(
             _Name, "SELECT spcname::text AS name FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
         )
         known = {volume.name for volume in self.target.volumes}
+        if "data" not in known:
+            return unknown(
+                "Option volumes names no volume data, so the space of what PostgreSQL cannot do without was not seen."
+            )
         if missing := sorted(tablespace.name for tablespace in tablespaces if tablespace.name not in known):
             return unknown(f"Option volumes names no volume for tablespace {missing[0]}, so its space was not seen.")
-        return ok("Every tablespace has a volume in the configuration.")
+        return ok("Data and every tablespace have a volume in the configuration.")
 
     @item("Slow query logging is enabled", severity=WARNING, needs=(_MONITOR,))
     async def slow_query_logging_enabled(self) -> Result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,16 +12,16 @@ from exporter.collector import Cannot, Result, unknown, worst
 __all__ = ["collected", "counted", "format_length", "format_size", "listed", "verdict", "worst_of"]
 
 
-async def worst_of(*parts: Awaitable[Result]) -> Result:
+async def worst_of(*parts: Awaitable[Result], keep: Callable[[float, float], float] = max) -> Result:
     """The worst of several verdicts on one line. A part that cannot be seen is `unknown` and does not hide the others.
 
-    Where parts measured the same thing, the highest value is kept.
+    Where parts measured the same thing, the value that `keep` chooses of two is kept: the highest by default.
     """
     seen = [_seen(part) for part in await asyncio.gather(*parts, return_exceptions=True)]
     measured: dict[str, float] = {}
     for result in seen:
         for name, value in result.measurements.items():
-            measured[name] = max(value, measured.get(name, value))
+            measured[name] = keep(value, measured.get(name, value))
     return replace(worst(*seen), measurements=measured)
 
 

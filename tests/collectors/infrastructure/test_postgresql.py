@@ -1,6 +1,7 @@
 """The PostgreSQL section against real servers: PostgreSQL 15 and 18, PgBouncer, pgBackRest, Patroni, Prometheus."""
 
 import json
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -664,6 +665,20 @@ async def test_a_tablespace_without_a_volume_was_not_seen(pair: Cluster) -> None
     assert hidden.status is Status.UNKNOWN
     assert "names no volume for tablespace archive" in hidden.summary
     assert named.status is Status.OK
+
+
+async def test_a_volume_for_wal_alone_does_not_show_the_space_of_data(pair: Cluster) -> None:
+    result = await see(pair.dsn, "storage_sufficient", volumes=[_volume(name="wal", path="/")])
+    assert (result.status, "names no volume data" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_of_the_volumes_of_several_instances_the_least_is_measured(pair: Cluster, tmp_path: Path) -> None:
+    spaces = [os.statvfs(path) for path in ("/", "/dev/shm")]
+    least = min(space.f_blocks * space.f_frsize for space in spaces)
+    for paths in (("/", "/dev/shm"), ("/dev/shm", "/")):
+        result = await see(pair.dsn, "storage_sufficient", volumes=[_volume(path=path) for path in paths])
+        assert result.status is Status.OK
+        assert result.measurements["free_bytes"] <= least
 
 
 async def test_no_volume_is_no_space(pair: Cluster) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -79,6 +80,16 @@ def test_sizes_in_sentences(size: float, text: str) -> None:
 )
 def test_lengths_in_sentences(seconds: float, text: str) -> None:
     assert format_length(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(("keep", "free"), [(max, 7), (min, 3)])
+async def test_of_two_measurements_the_one_that_matters_is_kept(
+    keep: Callable[[float, float], float], free: int
+) -> None:
+    async def part(value: int) -> Result:
+        return ok("Seen.", free_bytes=value)
+
+    assert (await worst_of(part(7), part(3), keep=keep)).measurements == {"free_bytes": free}
 
 
 def test_things_are_counted() -> None:
