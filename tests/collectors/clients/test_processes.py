@@ -48,13 +48,16 @@ async def test_a_program_that_does_not_end(script: str, no_leftovers: None) -> N
     started = time.monotonic()
     with pytest.raises(Cannot, match="/bin/sh did not end within 300ms"):
         await run(script, SHORT)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 async def test_a_grandchild_that_holds_the_output_is_not_waited_for(tmp_path: Path, no_leftovers: None) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(Cannot, match="did not end within 300ms"):
-        await run(f"setsid sh -c 'echo $$ >{pid}; exec sleep 60' & sleep 0", SHORT)
+    with pytest.raises(Cannot, match="did not end within 3s"):
+        await run(
+            f"setsid sh -c 'echo $$ >{pid}; exec sleep 60' & until [ -s {pid} ]; do sleep 0.01; done",
+            timedelta(seconds=3),
+        )
     os.kill(int(pid.read_text()), 9)  # it left the session, so nobody else does
 
 
