@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from exporter.collector import Cannot
-from exporter.http import Http, HttpSettings
+from exporter.http import Http, HttpSettings, Reply
 
 __all__ = ["Member", "PatroniCluster", "read_cluster"]
 
@@ -70,11 +72,18 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
     """The cluster, with PostgreSQL's identifier of it. Raises Cannot when the member does not tell."""
     http = Http(settings)
     try:
-        cluster = await http.get("/cluster")
-        member = await http.get("/patroni", expect=(200, 503))  # 503 while its PostgreSQL does not run
-        configuration = await http.get("/config")
+        replies = await asyncio.gather(
+            http.get("/cluster"),
+            http.get("/patroni", expect=(200, 503)),  # 503 while its PostgreSQL does not run
+            http.get("/config"),
+            return_exceptions=True,
+        )
     finally:
         await http.close()
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    cluster, member, configuration = (reply for reply in replies if isinstance(reply, Reply))
     try:
         found = msgspec.json.decode(cluster.body, type=PatroniCluster)
         identifier = msgspec.json.decode(member.body, type=_Self).database_system_identifier

@@ -22,9 +22,10 @@ async def answering(
     answers = {b"/cluster": (200, cluster), b"/patroni": (status, member), b"/config": (200, configuration or {})}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in answers:
-            head = await reader.readuntil(b"\r\n\r\n")
-            code, content = answers[head.split()[1]]
+        while request := await reader.readline():
+            while await reader.readline() != b"\r\n":
+                pass
+            code, content = answers[request.split()[1]]
             body = json.dumps(content).encode()
             writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (code, len(body), body))
             await writer.drain()
