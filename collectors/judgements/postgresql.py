@@ -398,13 +398,10 @@ def judge_logging(logging: Logging, slow_query: timedelta) -> Result:
 
 def _explains_all(settings: Iterable[Setting]) -> bool:
     """Whether auto_explain logs every statement that is slow, not a sample, and at a level that reaches the log."""
-    values = {
-        name: {setting.value for setting in settings if setting.name == f"auto_explain.{name}"} for name in _SAMPLED
-    }
-    return values["log_level"] <= {"log", "warning"} and values["sample_rate"] <= {"1"}
-
-
-_SAMPLED = ("log_level", "sample_rate")
+    whole = {"auto_explain.log_level": r"log|warning", "auto_explain.sample_rate": r"1(\.0*)?"}
+    return all(
+        re.fullmatch(whole[setting.name], setting.value.lower()) for setting in settings if setting.name in whole
+    )
 
 
 def _judge_duration(settings: Iterable[Setting], name: str, slow_query: timedelta) -> Result:

@@ -258,6 +258,23 @@ def test_auto_explain_stands_in_only_where_it_logs() -> None:
     assert judge_logging(logging(off, slow), timedelta(minutes=5)).status == "failed"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("sample_rate", "1", "ok"),
+        ("sample_rate", "1.0", "ok"),
+        ("sample_rate", "0.1", "failed"),
+        ("log_level", "LOG", "ok"),
+        ("log_level", "warning", "ok"),
+        ("log_level", "info", "failed"),
+    ],
+)
+def test_auto_explain_stands_in_only_where_it_logs_everything(name: str, value: str, status: str) -> None:
+    off, explain = ("log_min_duration_statement", "-1"), ("auto_explain.log_min_duration", "500")
+    given = logging(off, explain, (f"auto_explain.{name}", value), auto_explain=True)
+    assert judge_logging(given, timedelta(seconds=1)).status == status
+
+
 LEADER = {"name": "one", "role": "leader", "state": "running", "timeline": 3}
 FOLLOWER = {"name": "two", "role": "sync_standby", "state": "streaming", "lag": 0}
 
