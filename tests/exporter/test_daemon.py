@@ -153,7 +153,8 @@ def test_a_reload_takes_over_a_good_configuration_and_refuses_a_bad_one(tmp_path
             lambda: exporter.item("neo4j/pods_healthy")["status"] == "not_applicable", what="the new plan is in force"
         )
         assert exporter.item()["since"] == since
-        assert 'checklist_item_ok{item="pods_healthy",section="neo4j"}' not in exporter.get("/metrics")
+        gone = 'checklist_item_ok{item="pods_healthy",section="neo4j"}'
+        wait_until(lambda: gone not in exporter.get("/metrics"), what="the metrics are rendered anew")
 
 
 def test_a_restart_shows_the_last_truth_and_adds_no_transition(tmp_path: Path) -> None:
