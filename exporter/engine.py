@@ -11,8 +11,8 @@ from exporter import logs
 from exporter.collector import Client, Context, Mode
 from exporter.config import Loaded
 from exporter.evidence import Evidence
+from exporter.executor import block_apart
 from exporter.history import History
-from exporter.names import resolve_apart
 from exporter.plan import Job
 from exporter.runner import Runner, utc_now
 from exporter.state import State
@@ -35,7 +35,7 @@ class Engine:
         self.history = history or History(None, now=now)
         self.state = State(loaded.plan, now, self.history)
         self._threads = Threads()
-        resolve_apart()
+        block_apart()
         self._memories: dict[str, tuple[Job, dict[str, Any]]] = {}
         self._clients: dict[str, Client[Any]] = {}
         self._start(loaded)

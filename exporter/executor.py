@@ -1,4 +1,4 @@
-"""How names are resolved: the system's resolver blocks, for a minute where its servers do not answer, and nobody waits for it."""
+"""What the event loop does in threads: resolving names, reading files. Where the system hangs in it, nobody waits for it."""
 
 from __future__ import annotations
 
@@ -7,50 +7,51 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-__all__ = ["resolve_apart"]
+__all__ = ["block_apart"]
 
 
-def resolve_apart() -> None:
-    """Have the running event loop, and every library that resolves names by it, ask in threads of `Resolver`."""
-    asyncio.get_running_loop().set_default_executor(Resolver())
+def block_apart() -> None:
+    """Have the running event loop, and every library that resolves names by it, make calls that block in an `Executor`."""
+    asyncio.get_running_loop().set_default_executor(Executor())
 
 
-class Resolver(ThreadPoolExecutor):
-    """The executor of an event loop, in which a question for a name that hangs holds up nothing: no other, nor the process's end.
+class Executor(ThreadPoolExecutor):
+    """The executor of an event loop, in which a call that hangs holds up nothing: no other call, nor the process's end.
 
-    Each question has a daemon thread of its own, and whoever asks the same meanwhile shares its answer: they do not pile up.
-    All other calls run as in any executor.
+    Each call has a daemon thread of its own. Whoever asks for a name that is being asked for already shares the answer, so that
+    questions to a resolver that hangs do not pile up; makers of other calls wait for one before they make the next.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._asked: dict[tuple[Any, ...], Future[Any]] = {}
-        self._lock = threading.Lock()
 
     def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Begin a call, or join the same question for a name."""
+        """Begin a call, or join the same question for a name. Called in the loop's thread alone."""
         if call is not socket.getaddrinfo:
-            return super().submit(call, *args, **kwargs)
-        with self._lock:
-            if (asked := self._asked.get(args)) is not None:
-                return asked
-            question = Future[Any]()
-            question.set_running_or_notify_cancel()  # who no longer waits does not cancel it for the others
-            threading.Thread(target=self._ask, args=(question, args), name="checklist-name", daemon=True).start()
-            self._asked[args] = question
-            return question
+            return _begin(Future(), partial(call, *args, **kwargs))
+        if (asked := self._asked.get(args)) is None:
+            asked = self._asked[args] = Future()
+            asked.add_done_callback(lambda _: self._asked.pop(args))
+            _begin(asked, partial(call, *args))
+        return asked
 
-    def _ask(self, question: Future[Any], args: tuple[Any, ...]) -> None:
-        found, error = None, None
+
+def _begin(future: Future[Any], call: Callable[[], Any]) -> Future[Any]:
+    def work() -> None:
         try:
-            found = socket.getaddrinfo(*args)
-        except Exception as raised:  # noqa: BLE001  # handed to those who asked as it is
-            error = raised
-        with self._lock:
-            del self._asked[args]
-        if error is None:
-            question.set_result(found)
+            result = call()
+        except BaseException as error:  # noqa: BLE001  # handed to those who wait as it is
+            future.set_exception(error)
         else:
-            question.set_exception(error)
+            future.set_result(result)
+
+    future.set_running_or_notify_cancel()  # who no longer waits does not cancel it for the others
+    try:
+        threading.Thread(target=work, name="checklist-call", daemon=True).start()
+    except RuntimeError as error:  # the system has no thread left
+        future.set_exception(error)
+    return future

@@ -1,4 +1,4 @@
-"""Resolving names: a resolver that hangs holds up nobody else, does not pile up, and is not waited for at the end."""
+"""Calls that block: one that hangs holds up nobody else, names do not pile up, and nothing is waited for at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exporter.names import resolve_apart
+from exporter.executor import block_apart
 from tests.servers.process import eventually
 
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
@@ -47,14 +47,14 @@ async def resolve(host: str) -> list[Any]:
 
 
 async def test_names_that_hang_hold_up_no_other_and_are_asked_once(system: System, no_leftovers: None) -> None:
-    resolve_apart()
+    block_apart()
     hosts = [f"{number}.hang.example.com" for number in range(50)]
     waiting = [asyncio.create_task(resolve(host)) for host in hosts for _ in range(20)]
     await eventually(lambda: len(system.asked) == 50, "every name to be asked for")
     assert await resolve("shop.example.com") == ANSWER
     assert await asyncio.to_thread(lambda: 7) == 7
     assert sorted(system.asked[:50]) == sorted(hosts)
-    assert sum(thread.name == "checklist-name" for thread in threading.enumerate()) == 50
+    assert sum(thread.name == "checklist-call" for thread in threading.enumerate()) == 50
     waiting[0].cancel()
     system.release.set()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
@@ -65,29 +65,49 @@ async def test_names_that_hang_hold_up_no_other_and_are_asked_once(system: Syste
 
 
 async def test_a_name_that_does_not_exist_is_told_to_all_who_asked(system: System, no_leftovers: None) -> None:
-    resolve_apart()
+    block_apart()
     for _ in range(2):
         answers = await asyncio.gather(*(resolve("no.example.com") for _ in range(3)), return_exceptions=True)
         assert all(isinstance(answer, socket.gaierror) for answer in answers)
 
 
-def test_a_name_that_hangs_is_not_waited_for_at_the_end() -> None:
+async def test_what_a_call_raises_reaches_its_caller(monkeypatch: pytest.MonkeyPatch, no_leftovers: None) -> None:
+    block_apart()
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(lambda: 1 // 0)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for call in (asyncio.to_thread(int), resolve("127.0.0.1"), resolve("127.0.0.1")):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await call
+    assert await resolve("127.0.0.1")
+
+
+@pytest.mark.parametrize("call", ["loop.getaddrinfo('a.example.com', 80)", "asyncio.to_thread(time.sleep, 600)"])
+def test_a_call_that_hangs_is_not_waited_for_at_the_end(call: str) -> None:
     program = """
 import asyncio, socket, time
 
-from exporter.names import resolve_apart
+from exporter.executor import block_apart
 
 socket.getaddrinfo = lambda *_: time.sleep(600)
 
 async def main():
-    resolve_apart()
+    block_apart()
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(0.1):
-            await asyncio.get_running_loop().getaddrinfo("a.example.com", 80)
+            await CALL
     except TimeoutError:
         print("not waited for")
 
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("CALL", call)], capture_output=True, text=True, timeout=120, check=True
+    )
     assert (done.stdout, done.stderr) == ("not waited for\n", "")
