@@ -175,13 +175,13 @@ def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: tim
     clusters = {instance.identity.system_identifier for instance in instances}
     if len(clusters) > 1:
         return failed(f"{names(instances)} are of {len(clusters)} different clusters (system identifiers).", **measured)
+    if len({instance.identity.started for instance in primaries}) > 1:
+        return failed(f"Split brain: {names(primaries)} are all primaries of cluster {clusters.pop()}.", **measured)
     if same := _named_twice(instances):
         return unknown(
             f"{names(same)} are one server, so the other instances may not have been seen: name each instance once.",
             **measured,
         )
-    if len(primaries) > 1:
-        return failed(f"Split brain: {names(primaries)} are all primaries of cluster {clusters.pop()}.", **measured)
     for instance in instances:
         if instance.latency > max_latency.total_seconds():
             return failed(

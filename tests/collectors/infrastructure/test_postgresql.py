@@ -126,6 +126,8 @@ async def test_two_primaries_of_one_cluster_are_a_split_brain(pair: Cluster, riv
     assert seen["pods_healthy"].summary.startswith("Split brain: ")
     assert seen["slow_query_logging_enabled"].status is Status.UNKNOWN
     assert "are all primaries" in seen["slow_query_logging_enabled"].summary
+    named_twice = await see(pair.primary.dsn(pair.primary, rival), "pods_healthy")
+    assert (named_twice.status, named_twice.summary.startswith("Split brain: ")) == (Status.FAILED, True)
 
 
 async def test_instances_of_different_clusters_are_not_one(
