@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from exporter.collector import Cannot, Result, failed, ok, unknown, warning, worst
@@ -34,6 +35,8 @@ from exporter.signatures import BadSignature, verify
 from exporter.yaml import YamlError, read_bounded
 
 __all__ = ["Evidence", "EvidenceRule", "Record", "Refuted", "read_artifact", "standing"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -123,12 +126,16 @@ class Evidence:
         self._expiring_within = expiring_within
         self._hosts = [Http(host, connections=_CONNECTIONS) for host in hosts]
         self._places = asyncio.Semaphore(_CONNECTIONS)  # a request's time must not pass while it waits for a connection
+        self._calls: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._known = _Known("No evidence folder is configured.", {})
         self.refresh()
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await asyncio.gather(*(http.close() for http in self._hosts))
+        calls = list(self._calls.values())
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, *(http.close() for http in self._hosts), return_exceptions=True)
 
     # Reading
 
@@ -221,8 +228,9 @@ class Evidence:
 
         A signature that nobody asked for, but which is there or is named, must be right as well.
         """
-        signature = self._beside(record, record.signature or f"{Path(record.file).name}.sig")
-        if rule.signed_by_role is None and record.signature is None and not signature.exists():
+        name = record.signature or f"{Path(record.file).name}.sig"
+        signature, exists = await self._apart(self._beside, record.file, name)
+        if rule.signed_by_role is None and record.signature is None and not exists:
             return record
         if self.allowed_signers is None:
             raise Cannot("evidence.allowed_signers is not configured, so its signature was not verified.")
@@ -231,17 +239,38 @@ class Evidence:
             await verify(content, signature, self.allowed_signers, rule.signed_by_role)
         return record.model_copy(update={"key": key})
 
-    def _beside(self, record: Record, path: str) -> Path:
-        """A file that a record names, relative to its own; raises Refuted for one outside the evidence folder."""
-        assert self.folder is not None
-        found = (self.folder / record.file).parent / path
+    async def _apart(self, call: Callable[..., T], *args: Any) -> T:
+        """Look at files in a thread. Where the file system hangs, whoever wants the same waits for the same call."""
+        key = (call, *args)
+        if (task := self._calls.get(key)) is None:
+
+            def done(task: asyncio.Task[T]) -> None:
+                del self._calls[key]
+                task.cancelled() or task.exception()  # seen, also where nobody waits any more
+
+            task = self._calls[key] = asyncio.create_task(asyncio.to_thread(call, *args))
+            task.add_done_callback(done)
         try:
-            inside = found.resolve().is_relative_to(self.folder.resolve())
-        except (OSError, RuntimeError):  # a loop of symbolic links
+            return cast("T", await asyncio.shield(task))
+        except asyncio.CancelledError:
+            if task.cancelled() and not cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+                raise Cannot("The evidence was closed while it was read.") from None
+            raise
+
+    def _beside(self, file: str, path: str) -> tuple[Path, bool]:
+        """A file that the record in `file` names, relative to it, and whether it exists.
+
+        Raises Refuted for one outside the evidence folder.
+        """
+        assert self.folder is not None
+        found = (self.folder / file).parent / path
+        try:
+            inside, exists = found.resolve().is_relative_to(self.folder.resolve()), found.exists()
+        except (OSError, RuntimeError):  # a loop of symbolic links, a folder that may not be looked into
             raise Cannot(f"{path} cannot be followed.") from None
         if not inside:
             raise Refuted(f"{path} is outside the evidence folder.")
-        return found
+        return found, exists
 
     async def _shown(self, record: Record) -> list[Result]:
         """What the record's links and artefact show; links that answer share one sentence."""
@@ -288,12 +317,16 @@ class Evidence:
         else:
             assert artifact.path is not None
             place, page = artifact.path, None
-            content = read_artifact(self._beside(record, artifact.path), artifact.path)
+            content = await self._apart(self._read_artifact, record.file, artifact.path)
         if (found := hashlib.sha256(content).hexdigest()) != artifact.sha256:
             if page is not None and asks_for_password(page):
                 raise Cannot(f"{place} answers with a login page, so the artifact was not seen.")
             raise Refuted(f"{place} has the SHA-256 {found[:12]}…, the record says {artifact.sha256[:12]}….")
         return content
+
+    def _read_artifact(self, file: str, path: str) -> bytes:
+        found, _ = self._beside(file, path)
+        return read_artifact(found, path)
 
     async def _open(self, url: str, limit: int) -> Reply:
         """GET a page below one of the hosts, following redirects there alone; raises Refuted when it does not exist."""

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from exporter.records import parse_records
 from tests.exporter.samples import Clock
 from tests.servers import faults
 from tests.servers.pages import Pages
+from tests.servers.process import eventually
 from tests.servers.signing import Keys
 
 NOON = datetime(2026, 10, 13, 12, tzinfo=UTC)
@@ -698,6 +700,54 @@ async def test_an_artefact_is_compared_with_its_hash(folder: Folder) -> None:
     assert (result.status, result.summary) == (
         Status.FAILED,
         "Evidence for a.b does not hold: reports/a.xml does not exist.",
+    )
+
+
+async def test_a_file_system_that_hangs_holds_up_nothing_else(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, no_leftovers: None
+) -> None:
+    asked, release = [], threading.Event()
+
+    def hang(path: Path, _name: str) -> bytes:
+        asked.append(path)
+        release.wait(60)
+        return b"x"
+
+    monkeypatch.setattr("exporter.evidence.read_artifact", hang)
+    folder.write(artifact=artifact(b"x", path="a.xml"))
+    evidence = folder.evidence()
+    waiting = [asyncio.create_task(evidence.judge("a", "b", RULE)) for _ in range(20)]
+    await eventually(lambda: asked, "the file to be read")
+    waiting[0].cancel()
+    assert (await evidence.judge("a", "c", RULE)).status is Status.FAILED, "what needs no file is judged meanwhile"
+    release.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert {result.status for result in results[1:] if isinstance(result, Result)} == {Status.OK}
+    assert len(asked) == 1
+
+
+async def test_evidence_that_is_closed_while_it_is_read_was_not_seen(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, no_leftovers: None
+) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> bytes:
+        asked.set()
+        release.wait(60)
+        return b"x"
+
+    monkeypatch.setattr("exporter.evidence.read_artifact", hang)
+    folder.write(artifact=artifact(b"x", path="a.xml"))
+    evidence = folder.evidence()
+    judging = asyncio.create_task(evidence.judge("a", "b", RULE))
+    await eventually(asked.is_set, "the artefact to be read")
+    await evidence.close()
+    release.set()
+    result = await judging
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "Evidence for a.b was not seen: The evidence was closed while it was read.",
     )
 
 
