@@ -60,6 +60,7 @@ class Schedule:
         )
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, tuple[Job, datetime, asyncio.Task[Any] | None]] = {}
+        self._again: set[str] = set()  # jobs under way for which something changed since they began
         self.ticking: asyncio.Task[None] | None = None
         """Runs until `stop`; ends before that only by what `tick` raised."""
         self._beat = time.monotonic()
@@ -73,19 +74,20 @@ class Schedule:
         self.ticking = asyncio.create_task(self._keep_ticking(), name="tick")
         threading.Thread(target=self._watch, args=(threading.get_ident(),), name="watchdog", daemon=True).start()
 
-    def replace(self, jobs: tuple[Job, ...], last_runs: Mapping[str, datetime]) -> None:
-        """Take over new jobs: those that did not change keep their schedule.
+    def replace(self, jobs: tuple[Job, ...], last_runs: Mapping[str, datetime], *, afresh: bool = False) -> None:
+        """Take over new jobs: those that did not change keep their schedule, unless what all look at changed (`afresh`).
 
         `last_runs` (by job id) spares a job that ran shortly before a restart from running again at once.
         """
         wanted = {job.id: job for job in jobs}
-        for gone in [known for known, job in self._jobs.items() if wanted.get(known) != job]:
+        for gone in [known for known, job in self._jobs.items() if afresh or wanted.get(known) != job]:
             with suppress(LookupError):
                 self._scheduler.remove_job(gone)
             del self._jobs[gone]
         fresh = [job for name, job in wanted.items() if name not in self._jobs]
         for index, job in enumerate(fresh):
             self._add(job, (index + 0.5) / len(fresh), last_runs.get(job.id))
+        self._run_again(fresh)
 
     def _add(self, job: Job, place: float, last_run: datetime | None) -> None:
         every = job.settings.every
@@ -105,14 +107,23 @@ class Schedule:
 
     def hurry(self, jobs: Iterable[Job]) -> None:
         """Run these jobs now, because what they look at changed; their later runs follow from there."""
-        for job in jobs:
-            if job.id in self._jobs:
-                self._scheduler.modify_job(job.id, next_run_time=self._now())
+        known = [job for job in jobs if job.id in self._jobs]
+        for job in known:
+            self._scheduler.modify_job(job.id, next_run_time=self._now())
+        self._run_again(known)
+
+    def _run_again(self, jobs: Iterable[Job]) -> None:
+        """Let those that are under way run once more: they may have looked before the change, and never overlap."""
+        self._again |= {job.id for job in jobs} & self._running.keys()
 
     async def _run_once(self, job: Job) -> None:
-        self._running[job.id] = (job, self._now(), asyncio.current_task())
+        due: Job | None = job
         try:
-            await self._run(job)
+            while due is not None:
+                self._again.discard(job.id)
+                self._running[job.id] = (due, self._now(), asyncio.current_task())
+                await self._run(due)
+                due = self._jobs.get(job.id) if job.id in self._again else None
         finally:
             del self._running[job.id]
 
@@ -124,10 +135,23 @@ class Schedule:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self._beat = time.monotonic()
             self._health.lag = self._beat - due
-            self._health.last_tick = self._now()
+            before, now = self._health.last_tick, self._now()
+            self._health.last_tick = now
+            if before is not None and now < before:
+                self._pull_forward(now)
             self._health.stuck_runs = self._stuck()
             await self._tick()
             due = self._beat + TICK_SECONDS
+
+    def _pull_forward(self, now: datetime) -> None:
+        """After the clock was set back: no job waits for the clock to come up again, during which nothing would be verified."""
+        log.warning(
+            "The clock was set back: what was to be verified by the time that it told is verified by the new one."
+        )
+        for job in self._jobs.values():
+            planned = self._scheduler.get_job(job.id)
+            if planned is not None and planned.next_run_time - now > (1 + JITTER) * job.settings.every:
+                self._scheduler.modify_job(job.id, next_run_time=now + job.settings.every)
 
     def _stuck(self) -> tuple[str, ...]:
         now = self._now()

@@ -166,6 +166,81 @@ async def test_a_job_that_ran_just_before_a_restart_waits_for_its_turn() -> None
     assert first["b"] - utc_now() < timedelta(seconds=31)
 
 
+async def test_a_change_noticed_during_a_run_brings_another_one() -> None:
+    begun: list[float] = []
+    release = asyncio.Event()
+
+    async def run(job: Job) -> None:
+        begun.append(job.settings.timeout.total_seconds())
+        await release.wait()
+
+    async with scheduled(run, job("a", every=3600, timeout=1)) as (schedule, _):
+        schedule.hurry([job("a", every=3600, timeout=1)])
+        await eventually(lambda: begun == [1], what="it runs")
+        schedule.hurry([job("a", every=3600, timeout=1)])
+        release.set()
+        await eventually(lambda: begun == [1, 1], what="it runs again")
+        await eventually(lambda: not schedule._running, what="it ends")
+        release.clear()
+        schedule.hurry([job("a", every=3600, timeout=1)])
+        await eventually(lambda: begun == [1, 1, 1], what="it runs")
+        schedule.replace((job("a", every=3600, timeout=2),), {})
+        release.set()
+        await eventually(lambda: begun == [1, 1, 1, 2], what="it runs as configured anew")
+
+
+async def test_a_job_that_is_gone_does_not_run_again() -> None:
+    begun: list[str] = []
+    release = asyncio.Event()
+
+    async def run(job: Job) -> None:
+        begun.append(job.target)
+        await release.wait()
+
+    async with scheduled(run, job("a", every=3600)) as (schedule, _):
+        schedule.hurry([job("a", every=3600)])
+        await eventually(lambda: begun == ["a"], what="it runs")
+        schedule.hurry([job("a", every=3600)])
+        schedule.replace((), {})
+        release.set()
+        await eventually(lambda: not schedule._running, what="it ends")
+        assert begun == ["a"]
+
+
+async def test_when_what_all_look_at_changed_every_job_runs_anew() -> None:
+    async with scheduled(lambda _: no_tick()) as (schedule, _):
+        jobs = (job("a", every=3600), job("b", every=3600))
+        schedule.replace(jobs, {name: utc_now() for name in ("section/a", "section/b")})
+        planned = [schedule._scheduler.get_job(f"section/{name}").next_run_time for name in "ab"]
+        assert min(planned) - utc_now() > timedelta(minutes=50)
+        schedule.replace(jobs, {}, afresh=True)
+        planned = [schedule._scheduler.get_job(f"section/{name}").next_run_time for name in "ab"]
+        assert max(planned) - utc_now() < timedelta(seconds=31)
+
+
+async def test_a_clock_that_is_set_back_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("exporter.schedule.TICK_SECONDS", 0.05)
+    back, runs = timedelta(0), 0
+    health = Health("test")
+
+    async def run(_: Job) -> None:
+        nonlocal runs
+        runs += 1
+
+    schedule = Schedule(run, no_tick, health=health, now=lambda: utc_now() - back)
+    schedule.start()
+    try:
+        schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
+        await eventually(lambda: health.last_tick is not None, what="it ticks")
+        back = timedelta(days=1)  # an hour from then is long past by APScheduler's clock, which is the machine's
+        await eventually(lambda: runs == 1, what="it runs by the new clock")
+    finally:
+        await schedule.stop()
+    assert caplog.text.count("The clock was set back") == 1
+
+
 async def test_what_tick_raises_ends_ticking_for_all_to_see() -> None:
     async def tick() -> None:
         raise ZeroDivisionError
