@@ -16,7 +16,7 @@ from typing import Any
 
 from exporter.catalogue import CatalogueError
 from exporter.config import ConfigError, Loaded, load, load_default
-from exporter.engine import Engine
+from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.history import History
@@ -147,14 +147,23 @@ class _Daemon:
         self._health.history_error = self.history.trouble
 
     def _last_runs(self) -> dict[str, datetime]:
-        """When each job last ran, as far as the state knows."""
+        """When each job last ran before the restart, for those whose last run still speaks of what is configured now.
+
+        That is not so when one of its items is new or a file of the configuration was written since, nor of evidence, which
+        may be bound to a release that the environment names.
+        """
+        runs = {
+            (view.planned.section, view.planned.item, target.target): target.last_run
+            for view in self.engine.state.views()
+            for target in view.targets
+        }
+        written = max((_written(file) for file in self.engine.loaded.files), default=0.0)
         last: dict[str, datetime] = {}
-        for view in self.engine.state.views():
-            section = view.planned.section
-            for target in view.targets:
-                if target.last_run is not None:
-                    name = f"{section}/{target.target}" if target.target else section
-                    last[name] = min(last.get(name, target.last_run), target.last_run)
+        for job in self.engine.loaded.plan.jobs:
+            seen = [runs[job.section, item, job.target] for item in job.items]
+            known = [moment for moment in seen if moment is not None and moment.timestamp() > written]
+            if len(known) == len(seen) and not _takes_evidence(job):
+                last[job.id] = min(known)
         return last
 
     # -- what changes while it runs
@@ -189,13 +198,26 @@ class _Daemon:
                 self._health.reload_successful = False
                 log.error("The configuration was not reloaded, the last good one stays: %s", error)  # noqa: TRY400
                 return str(error)
+            except Exception as error:  # a mistake of ours must not end what verifies well
+                self._health.reload_successful = False
+                log.exception("The configuration was not reloaded, the last good one stays.")
+                return f"The configuration was not reloaded ({type(error).__name__}, see the log); the last good one stays."
+            before = self.engine.loaded
             await self.engine.replace(loaded)
-            self._schedule.replace(loaded.plan.jobs, self._last_runs())
+            self._schedule.replace(loaded.plan.jobs, {}, afresh=shared(loaded) != shared(before))
             self._secrets = _stamps(self._secret_files(loaded))
             self._health.reload_successful = True
             self._health.reload_success_at = utc_now()
             log.info("The configuration was reloaded.")
             return None
+
+
+def _written(file: Path) -> float:
+    """When a file was last written; for one that is gone, the end of time."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def _takes_evidence(job: Job) -> bool:

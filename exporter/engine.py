@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,9 @@ from exporter.runner import Runner, utc_now
 from exporter.state import State
 from exporter.threads import Threads
 
-__all__ = ["Engine", "check"]
+__all__ = ["Engine", "check", "shared"]
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -38,10 +41,10 @@ class Engine:
         block_apart()
         self._memories: dict[str, tuple[Job, dict[str, Any]]] = {}
         self._clients: dict[str, Client[Any]] = {}
-        self._start(loaded)
-
-    def _start(self, loaded: Loaded) -> None:
         logs.hide(loaded.secrets)
+        self._start(loaded, self._read(loaded))
+
+    def _start(self, loaded: Loaded, evidence: Evidence) -> None:
         kept = {
             name: self._clients[name]
             for name, (_, settings) in loaded.clients.items()
@@ -51,7 +54,11 @@ class Engine:
             name: kept.get(name) or kind(settings, self._threads) for name, (kind, settings) in loaded.clients.items()
         }
         self._runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact)
-        self.evidence = Evidence(
+        self.evidence = evidence
+
+    def _read(self, loaded: Loaded) -> Evidence:
+        """The evidence as configured, read now."""
+        return Evidence(
             loaded.evidence.folder,
             now=self._now,
             environment=loaded.plan.environment,
@@ -62,20 +69,28 @@ class Engine:
         )
 
     async def replace(self, loaded: Loaded) -> None:
-        """Take over another configuration: clients and items that did not change keep their connections and their state."""
+        """Take over another configuration: clients and items that did not change keep their connections and their state.
+
+        Runs under way end, but those that began with other settings than hold now change nothing.
+        """
         before, evidence = self._clients, self.evidence
-        self._start(loaded)
+        logs.hide(loaded.secrets)
+        # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
+        same = _judged_by(loaded) == _judged_by(self.loaded)
+        self._start(loaded, evidence if same else await asyncio.to_thread(self._read, loaded))
         self.loaded = loaded
         await self.state.replace_plan(loaded.plan)
         jobs = {job.id: job for job in loaded.plan.jobs}
         self._memories = {name: kept for name, kept in self._memories.items() if jobs.get(name) == kept[0]}
         gone = [client for name, client in before.items() if self._clients.get(name) is not client]
-        await asyncio.gather(evidence.close(), *(client.close() for client in gone))
+        await _all(*(client.close() for client in gone), *([] if same else [evidence.close()]))
 
     async def run(self, job: Job) -> None:
         """One run, whose observations become the state."""
+        began = self.loaded
         observed = await self._runner.run(job, self._context(job))
-        await self.state.record(job.section, job.target, observed)
+        if job in self.loaded.plan.jobs and shared(began) == shared(self.loaded):
+            await self.state.record(job.section, job.target, observed)
 
     def _context(self, job: Job) -> Context:
         _, memory = self._memories.setdefault(job.id, (job, {}))
@@ -98,8 +113,25 @@ class Engine:
     async def close(self) -> None:
         """Let go of every connection, and write down what is left to write."""
         clients, self._clients = self._clients, {}
-        await asyncio.gather(self.evidence.close(), *(client.close() for client in clients.values()))
-        await self.history.close()
+        await _all(self.history.close(), self.evidence.close(), *(client.close() for client in clients.values()))
+
+
+async def _all(*closing: Awaitable[None]) -> None:
+    """Wait until all is closed. What cannot be closed keeps nothing else open, and is logged."""
+    for ended in await asyncio.gather(*closing, return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("A connection could not be closed.", exc_info=ended)
+
+
+def _judged_by(loaded: Loaded) -> tuple[object, ...]:
+    """What evidence is judged by."""
+    plan = loaded.plan
+    return loaded.evidence, plan.environment, plan.release, plan.evidence_expiring_within
+
+
+def shared(loaded: Loaded) -> tuple[object, ...]:
+    """What every run uses besides its own settings: what it sees may change with any of these."""
+    return loaded.clients, *_judged_by(loaded)
 
 
 def _derives(job: Job) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from exporter.collector import (
     CRITICAL,
@@ -23,7 +26,7 @@ from exporter.collector import (
     ok,
     unknown,
 )
-from exporter.config import Loaded, load_default
+from exporter.config import EvidenceOptions, Loaded, load_default
 from exporter.engine import Engine, check
 from exporter.history import History
 from exporter.plan import Job, PlannedItem
@@ -127,6 +130,69 @@ async def test_a_new_configuration_closes_only_what_changed() -> None:
     assert engine.state.view("remembering", "compares") is None
     await engine.close()
     assert Closing.closed == 1
+
+
+class Waiting(Collector[SectionSettings, NoTarget]):
+    """Waiting."""
+
+    begun = asyncio.Event()
+    release = asyncio.Event()
+
+    @item("Waits", severity=CRITICAL)
+    async def waits(self) -> Result:
+        """Waits until it is let go."""
+        type(self).begun.set()
+        await type(self).release.wait()
+        return ok("Seen.")
+
+
+@pytest.mark.parametrize("changed", ["nothing", "settings", "release"])
+async def test_a_run_that_began_with_other_settings_changes_nothing(changed: str) -> None:
+    Waiting.begun, Waiting.release = asyncio.Event(), asyncio.Event()
+    before = loaded(Waiting)
+    engine = Engine(before)
+    running = asyncio.create_task(engine.run(before.plan.jobs[0]))
+    await Waiting.begun.wait()
+    after = loaded(Waiting)
+    if changed == "settings":
+        (job,) = after.plan.jobs
+        job = replace(job, settings=SectionSettings(timeout=timedelta(seconds=7)))
+        after = replace(after, plan=replace(after.plan, jobs=(job,)))
+    if changed == "release":
+        after = replace(after, plan=replace(after.plan, release="2.0"))
+    await engine.replace(after)
+    Waiting.release.set()
+    await running
+    view = engine.state.view("waiting", "waits")
+    assert view is not None
+    assert view.status is (Status.OK if changed == "nothing" else Status.UNKNOWN)
+    await engine.close()
+
+
+async def test_evidence_is_read_anew_only_where_it_is_judged_otherwise(tmp_path: Path) -> None:
+    before = replace(loaded(Remembering), evidence=EvidenceOptions(folder=tmp_path))
+    engine = Engine(before)
+    kept = engine.evidence
+    await engine.replace(replace(loaded(Deriving), evidence=EvidenceOptions(folder=tmp_path)))
+    assert engine.evidence is kept
+    await engine.replace(replace(before, plan=replace(before.plan, release="2.0")))
+    assert (engine.evidence is kept, engine.evidence.release) == (False, "2.0")
+    await engine.close()
+
+
+async def test_what_cannot_be_closed_keeps_nothing_else_open(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    class Stubborn(Closing):
+        async def close(self) -> None:
+            raise ConnectionResetError
+
+    history = History(tmp_path / "history.db", now=lambda: datetime.now(UTC))
+    engine = Engine(loaded(Remembering, clients={"closing": (Stubborn, Options())}), history=history)
+    await engine.replace(loaded(Deriving, clients={}))
+    assert engine.state.view("deriving", "derives") is not None
+    await engine.replace(loaded(Deriving, clients={"closing": (Stubborn, Options())}))
+    await engine.close()
+    assert history._database is None
+    assert caplog.text.count("A connection could not be closed.") == 2
 
 
 async def test_what_was_measured_is_recalled_after_a_restart_however_late(tmp_path: Path) -> None:
