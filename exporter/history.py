@@ -7,7 +7,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,13 +83,17 @@ class History:
         except sqlite3.DatabaseError as error:
             if self._path is None:
                 raise
-            aside = self._path.with_name(f"{self._path.name}.corrupt-{self._now():%Y%m%dT%H%M%S}")
-            self._path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            log.error("History file %s is damaged (%s): it was set aside as %s.", self._path, error, aside.name)  # noqa: TRY400
+            self._set_aside(self._path, error)
             self._database = self._open()
         return self._database
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        """Keep a damaged file under another name, for somebody to look at."""
+        aside = path.with_name(f"{path.name}.corrupt-{self._now():%Y%m%dT%H%M%S}")
+        path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        log.error("History file %s is damaged (%s): it was set aside as %s.", path, error, aside.name)
 
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path or ":memory:", timeout=1, isolation_level=None, check_same_thread=False)
@@ -140,7 +144,13 @@ class History:
     def load(self) -> Mapping[tuple[str, str], Remembered]:
         """What was known of every item when the file was last written; nothing when it cannot be read."""
         try:
-            return _load(self._connect())
+            try:
+                return _load(self._connect())
+            except ValueError as error:  # sound as a database, but what stands in it was never written by us
+                self._close()
+                if self._path is not None:
+                    self._set_aside(self._path, error)
+                return _load(self._connect())
         except (sqlite3.Error, OSError) as error:
             self._report("read", error)
             return {}
@@ -159,7 +169,7 @@ class History:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     found = await self._threads.run("history", lambda: _newest(self._connect(), section, item, limit))
-            except (sqlite3.Error, OSError, Stuck) as error:  # TimeoutError is an OSError
+            except (sqlite3.Error, OSError, ValueError, Stuck) as error:  # TimeoutError is an OSError
                 self._report("read", error)
         return (pending + found)[:limit]
 
@@ -172,20 +182,29 @@ class History:
         if not self._pending and not self._unsaved:
             return
         async with self._lock:
-            pending, unsaved = list(self._pending), dict(self._unsaved)
+            pending, unsaved, loop = list(self._pending), dict(self._unsaved), asyncio.get_running_loop()
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await self._threads.run("history", lambda: self._save(pending, unsaved))
+                    await self._threads.run("history", lambda: self._saved(pending, unsaved, loop))
             except (sqlite3.Error, OSError, Stuck) as error:
                 self._report("written", error)
                 self._reopen_if_damaged(error)
                 del self._pending[:-_PENDING_LIMIT]
                 return
-            del self._pending[: len(pending)]
-            for key, remembered in unsaved.items():
-                if self._unsaved.get(key) is remembered:
-                    del self._unsaved[key]
             self._recovered()
+
+    def _saved(self, pending: list[Transition], unsaved: Seen, loop: asyncio.AbstractEventLoop) -> None:
+        """Save these, and have them forgotten here also when nobody waits for it any more: they are not to be saved twice."""
+        self._save(pending, unsaved)
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._forget, pending, unsaved)
+
+    def _forget(self, pending: list[Transition], unsaved: Seen) -> None:
+        saved = set(map(id, pending))
+        self._pending = [transition for transition in self._pending if id(transition) not in saved]
+        for key, remembered in unsaved.items():
+            if self._unsaved.get(key) is remembered:
+                del self._unsaved[key]
 
     def _save(self, pending: list[Transition], unsaved: Seen) -> None:
         database = self._connect()
@@ -220,8 +239,13 @@ class History:
         )
 
     async def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file; a disk that does not answer is left to the end of the process."""
         await self.write((), ())
+        with suppress(sqlite3.Error, OSError, Stuck):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._threads.run("history", self._close)
+
+    def _close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None

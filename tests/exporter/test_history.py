@@ -9,15 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter.collector import Result, Status
 from exporter.history import History
 from exporter.state import Observation, Remembered, Transition
-from tests.servers.process import wait_until
+from tests.servers.process import eventually, wait_until
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -82,6 +84,85 @@ async def test_a_damaged_file_is_set_aside_and_said(
     aside = list(tmp_path.glob("history.db.corrupt-*"))
     assert [file.read_bytes() for file in aside] == [content]
     assert "was set aside as history.db.corrupt-20261124T120000" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["items set status = 'perfect'", "observations set at = 'then'", "observations set measurements = '{'"],
+)
+async def test_a_sound_database_with_senseless_content_is_set_aside(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "history.db"
+    history = make(path)
+    await history.write([transition()], [("section", "a", remembered())])
+    await history.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(f"update {damage}")
+    history = make(path)
+    assert history.load() == {}
+    await history.write([transition("b")], [])
+    assert await history.transitions() == [transition("b")]
+    await history.close()
+    assert "was set aside as history.db.corrupt-20261124T120000" in caplog.text
+
+
+async def test_a_transition_that_makes_no_sense_is_trouble_and_no_end(tmp_path: Path) -> None:
+    history = make(tmp_path / "history.db")
+    await history.write([transition()], [])
+    assert history._database is not None
+    history._database.execute("update transitions set at = 'then'")
+    assert await history.transitions() == []
+    assert history.trouble is not None
+    assert "cannot be read" in history.trouble
+    await history.close()
+
+
+async def test_what_a_slow_disk_wrote_late_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = make(tmp_path / "history.db")
+    history.load()
+    release = threading.Event()
+    save = history._save
+
+    def slow(*what: Any) -> None:
+        save(*what)
+        release.wait(30)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("exporter.history._PATIENCE_SECONDS", 0.1)
+        patch.setattr(history, "_save", slow)
+        await history.write([transition()], [("section", "a", remembered())])
+        assert history.trouble is not None
+        release.set()
+    await eventually(lambda: not history._threads.busy, what="the disk answers")
+    await history.write([transition("b")], [])
+    assert await history.transitions() == [transition("b"), transition()]
+    await history.close()
+    assert make(tmp_path / "history.db").load() == {("section", "a"): remembered()}
+
+
+async def test_a_disk_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = make(tmp_path / "history.db")
+    history.load()
+    release, entered = threading.Event(), threading.Event()
+    assert history._database is not None
+
+    def hang() -> int:  # called by SQLite, which holds on to the connection meanwhile, as it does in a write
+        entered.set()
+        return int(not release.wait(30))
+
+    history._database.create_function("hang", 0, hang)
+    monkeypatch.setattr("exporter.history._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(history, "_save", lambda *_: history._connect().execute("select hang()").fetchone())
+    await history.write([transition()], [])
+    await eventually(entered.is_set, what="the disk is asked")
+    await asyncio.wait_for(history.close(), 10)
+    assert not release.is_set()
+    release.set()
+    await eventually(lambda: not history._threads.busy, what="the disk answers")
+    history._close()
 
 
 async def test_damage_found_while_writing_is_set_aside_and_nothing_is_lost(tmp_path: Path) -> None:
