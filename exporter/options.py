@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Se
 __all__ = ["Duration", "Options", "Secret", "Size", "format_duration", "parse_duration"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LONGEST = timedelta(days=365_000)
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -32,15 +34,18 @@ class Options(BaseModel):
 
 
 def parse_duration(text: object) -> timedelta:
-    """`90s`, `1h30m`, `26h`, `30d` → timedelta. A day is 24 hours. Raises ValueError for anything else."""
+    """`90s`, `1h30m`, `26h`, `30d` → timedelta. A day is 24 hours. Raises ValueError for anything else.
+
+    None is longer than a thousand years: what is added to today or taken from it must be a date.
+    """
     if isinstance(text, timedelta):
         return text
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError("expected a duration such as 30s, 5m, 26h or 30d")
-    try:
-        return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
-    except OverflowError:
-        raise ValueError("expected a duration of less than a million years") from None
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST.total_seconds():
+        raise ValueError("expected a duration of at most a thousand years (365000d)")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:
@@ -57,7 +62,9 @@ def _parse_size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        return int(float(match[1]) * _SIZES[match[2]])
+        size = float(match[1]) * _SIZES[match[2]]
+        if math.isfinite(size):
+            return int(size)
     raise ValueError("expected a number of bytes such as 1048576, 64MiB or 50GB")
 
 

@@ -22,6 +22,8 @@ class Waiver:
     @property
     def ends_at(self) -> datetime:
         """The moment from which the waiver no longer holds: the end of its last day, UTC."""
+        if self.until == date.max:  # after which there is no day
+            return datetime.max.replace(tzinfo=UTC)
         return datetime.combine(self.until + timedelta(days=1), time.min, tzinfo=UTC)
 
 

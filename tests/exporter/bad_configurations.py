@@ -41,6 +41,7 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
     ("fraction", "concurrency: 1.5\n", ["1:1: concurrency: found 1.5 of type number, expected an integer"]),
     ("too small", "concurrency: 0\n", ["1:1: concurrency: found 0 of type integer, expected a value greater than or equal to 1"]),
     ("duration", "state: {keep: 90}\n", ["1:9: state.keep: found 90 of type integer, expected a duration such as 30s, 5m, 26h or 30d"]),
+    ("endless duration", "state: {keep: 1000000d}\n", ["1:9: state.keep: found '1000000d' of type string, expected a duration of at most a thousand years (365000d)"]),
     ("negative duration", "state: {keep: 0s}\n", ["1:9: state.keep: found '0s' of type string, expected a value greater than 0 seconds"]),
     ("long text", f"concurrency: {'x' * 200}\n", [f"1:1: concurrency: found '{'x' * 77}...' of type string, expected an integer"]),
     ("empty path", "state: {file: ''}\n", ["1:9: state.file: found nothing, expected a path"]),

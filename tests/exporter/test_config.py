@@ -338,6 +338,16 @@ def test_waivers_hold_to_the_end_of_their_last_day(read: Read) -> None:
     assert loaded.plan.items[2].waiver == Waiver("Later.", "office", date(2026, 3, 2))
 
 
+def test_the_longest_times_can_be_reckoned_with(read: Read) -> None:
+    loaded = read(
+        "waivers: [{item: papers.papers_signed, reason: Later., owner: office, until: 9999-12-31}]\n"
+        "sections: {papers: {every: 365000d}}\n"
+    )
+    planned = loaded.plan.items[2]
+    assert planned.waiver
+    assert planned.waiver.ends_at > NOW + planned.stale_after > NOW
+
+
 def test_evidence_is_a_folder_or_options(read: Read, tmp_path: Path) -> None:
     assert read("evidence: records").evidence.folder == tmp_path / "records"
     options = read("evidence: {folder: /r, allowed_signers: keys, hosts: [{url: https://wiki, password: pass-word}]}")

@@ -23,7 +23,9 @@ def test_a_duration_is_read_in_its_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "1y", 60, None, True, "9" * 30 + "d"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "m", "-5m", "5 m", "1y", 60, None, True, "9" * 30 + "d", "365001d", "9" * 400 + "d"]
+)
 def test_anything_else_is_no_duration(text: object) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(text)
@@ -42,7 +44,7 @@ def test_a_size_is_read_in_its_unit(text: str, size: int) -> None:
     assert Sample.model_validate_json(f'{{"room": {text}}}').room == size
 
 
-@pytest.mark.parametrize("text", ['"64 bits"', "-1", "true", '"MB"', "1.5"])
+@pytest.mark.parametrize("text", ['"64 bits"', "-1", "true", '"MB"', "1.5", f'"{"9" * 400}"'])
 def test_anything_else_is_no_size(text: str) -> None:
     with pytest.raises(ValidationError, match="expected a number of bytes"):
         Sample.model_validate_json(f'{{"room": {text}}}')
