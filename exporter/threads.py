@@ -62,5 +62,9 @@ class Threads:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(settle, result, error)
 
-        threading.Thread(target=work, name=f"checklist-{owner}", daemon=True).start()
+        try:
+            threading.Thread(target=work, name=f"checklist-{owner}", daemon=True).start()
+        except RuntimeError:  # the system has no thread left: that must not cost the place for ever
+            self._busy[owner] -= 1
+            raise
         return await future

@@ -31,6 +31,18 @@ async def test_calls_that_never_return_cost_their_owner_its_places_and_no_more()
     assert await threads.run("stuck", lambda: "again") == "again"
 
 
+async def test_a_thread_that_cannot_be_had_costs_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    threads = Threads(places=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await threads.run("a", lambda: 7)
+    assert await threads.run("a", lambda: 7) == 7
+
+
 def test_a_call_that_outlives_the_loop_disturbs_nobody() -> None:
     threads = Threads()
     release, done = threading.Event(), threading.Event()
