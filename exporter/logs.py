@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 __all__ = ["LogFormat", "LogLevel", "configure", "hide", "redact"]
 
@@ -49,9 +49,14 @@ def configure(level: LogLevel = LogLevel.INFO, log_format: LogFormat = LogFormat
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Take these out of everything logged from now on, plain and percent-encoded. What was hidden once stays hidden."""
+    """Take these out of everything logged from now on, plain, percent-encoded, and as Python and JSON quote them.
+
+    What was hidden once stays hidden.
+    """
     for secret in secrets:
-        _hidden.update(form for form in (secret, quote(secret), quote(secret, safe="")) if form)
+        encoded = (quote(secret), quote(secret, safe=""), quote_plus(secret))
+        quoted = (repr(secret)[1:-1], json.dumps(secret)[1:-1])
+        _hidden.update(form for form in (secret, *encoded, *quoted) if form)
 
 
 def redact(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from urllib.parse import quote_plus
 
 import pytest
 from hypothesis import given
@@ -76,6 +77,15 @@ def test_secrets_never_get_through(capsys: pytest.CaptureFixture[str]) -> None:
     assert "s3cr3t" not in written
     assert 'msg="Could not use <secret>."' in written
     assert "postgres://app:<secret>@db" in written
+
+
+@pytest.mark.parametrize("secret", ["two\nlines", 'back\\slash "quoted"', "two words", "caf\u00e9's"])
+def test_a_secret_is_known_however_a_message_quotes_it(secret: str) -> None:
+    logs.hide([secret])
+    assert logs.redact(secret) == "<secret>"
+    assert logs.redact(str(KeyError(secret))).strip("'\"") == "<secret>"
+    assert logs.redact(json.dumps({"password": secret})) == '{"password": "<secret>"}'
+    assert logs.redact(f"?password={quote_plus(secret)}") == "?password=<secret>"
 
 
 @given(st.text())
