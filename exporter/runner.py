@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from exporter.collector import Cannot, Collector, Context, Item, Result, unknown
 from exporter.options import format_duration
@@ -43,12 +43,11 @@ class Runner:
     async def run(self, job: Job, context: Context) -> dict[str, Observation]:
         """What was seen of each of the job's items, by name. Every item gets an observation."""
         async with self._places:
-            collector = job.collector(job.settings, job.target_settings, context)
             declared = job.collector.items()
             items = [declared[name] for name in job.items]
             observed: dict[str, Observation] = {}
             timeout = job.settings.timeout.total_seconds()
-            run = asyncio.create_task(self._run(collector, items, timeout, context, observed), name=f"run {job.id}")
+            run = asyncio.create_task(self._run(job, items, timeout, context, observed), name=f"run {job.id}")
             try:
                 await self._finish(run, RUN_FACTOR * timeout)
             finally:
@@ -74,12 +73,13 @@ class Runner:
 
     async def _run(
         self,
-        collector: Collector[Any, Any],
+        job: Job,
         items: list[Item],
         timeout: float,
         context: Context,
         observed: dict[str, Observation],
     ) -> None:
+        collector = job.collector(job.settings, job.target_settings, context)
         async with collector.running(timeout), asyncio.TaskGroup() as group:
             for item in items:
                 group.create_task(self._verify(collector, item, timeout, context, observed), name=item.name)
@@ -99,6 +99,13 @@ class Runner:
                 result = await item.verify(collector)
             if not isinstance(result, Result):
                 raise TypeError(f"{name} returned {type(result).__name__}, not a Result.")
+        except asyncio.CancelledError:
+            if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
+                raise
+            # Not the run was cancelled, but something in a library that the item waited for.
+            error = Cannot(f"{name} could not be seen: what was waited for was cancelled half-way.")
+            observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
+            return
         except Exception as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
@@ -122,7 +129,7 @@ class Runner:
         elif isinstance(error, TimeoutError):
             summary = f"{name} was not seen within {timeout:g} s."
         else:
-            told = " ".join(str(error).split())
+            told = " ".join(self._redact(str(error)).split())  # before a secret of several lines becomes another text
             kind = type(error).__name__
             summary = f"{name} could not be seen: {kind}: {told}" if told else f"{name} could not be seen: {kind}."
             log.error("%s raised %s", name, kind, exc_info=error)
@@ -131,8 +138,9 @@ class Runner:
 
 
 def _bounded(text: str, limit: int = 1000) -> str:
-    """One line of at most `limit` characters, all of which UTF-8 has."""
-    text = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    """One line of at most `limit` characters, all of which UTF-8 has and none of which a terminal obeys."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -117,10 +117,10 @@ async def test_a_sentence_is_one_line_that_can_be_written_anywhere() -> None:
         @item("Line", severity=CRITICAL)
         async def line(self) -> Result:
             """Line."""
-            return ok("Half \ud800 a\ncharacter." + "x" * 2000)
+            return ok("Half \ud800 a\ncharacter.\x1b[2J" + "x" * 2000)
 
     summary = (await verify(Odd, QUICK))["line"].result.summary
-    assert summary.startswith("Half \\ud800 a character.xxx")
+    assert summary.startswith("Half \\ud800 a character. [2Jxxx")
     assert summary.encode()
     assert len(summary) == 1000
 
@@ -166,6 +166,30 @@ async def test_secrets_are_redacted_from_sentences() -> None:
     finally:
         logging.getLogger("exporter.runner").disabled = False
     assert told(observed, "raises")[1] == "test_runner.raises could not be seen: KeyError: '***'"
+
+
+async def test_a_secret_of_several_lines_is_redacted_as_a_whole() -> None:
+    class Telling(Collector[SectionSettings, NoTarget]):
+        """Telling."""
+
+        @item("Line", severity=CRITICAL)
+        async def line(self) -> Result:
+            """Line."""
+            raise ConnectionError("Key BEGIN\nsecret  canary\nEND was refused.")
+
+    runner = Runner(redact=lambda text: text.replace("BEGIN\nsecret  canary\nEND", "***"))
+    observed = await runner.run(Job("telling", "", Telling, QUICK, None, ("line",)), make_context())
+    assert told(observed, "line")[1].endswith("ConnectionError: Key *** was refused.")
+
+
+async def test_a_collector_that_cannot_be_made_is_unknown_with_the_reason() -> None:
+    class Unmade(Sample):
+        def __init__(self, *_: Any) -> None:
+            raise ImportError("No module named 'heavy'")
+
+    observed = await verify(Unmade, QUICK, items=("one", "two"))
+    assert told(observed, "one")[1] == "test_runner could not be seen: ImportError: No module named 'heavy'"
+    assert told(observed, "two")[0] is Status.UNKNOWN
 
 
 async def test_a_section_that_cannot_be_opened_is_unknown_as_a_whole() -> None:
@@ -247,6 +271,22 @@ async def test_a_cancelled_run_leaves_nothing_behind() -> None:
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == before
     gc.collect()
+
+
+async def test_an_item_that_something_else_cancelled_says_so() -> None:
+    class Cancelled(Collector[SectionSettings, NoTarget]):
+        """Cancelled."""
+
+        @item("Line", severity=CRITICAL)
+        async def line(self) -> Result:
+            """Line."""
+            raise asyncio.CancelledError
+
+    observed = await verify(Cancelled, QUICK)
+    assert told(observed, "line") == (
+        Status.UNKNOWN,
+        "test_runner.line could not be seen: what was waited for was cancelled half-way.",
+    )
 
 
 async def test_a_fact_cancelled_from_elsewhere_is_a_reason_not_a_crash() -> None:
