@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from exporter import logs
@@ -22,6 +23,9 @@ from exporter.threads import Threads
 __all__ = ["Engine", "check", "shared"]
 
 log = logging.getLogger(__name__)
+
+#: Longer than any check takes.
+_ONCE = timedelta(days=365)
 
 
 class Engine:
@@ -152,7 +156,9 @@ async def check(
     Items that compare two looks get both, `Collector.second_look` apart. `progress` is called for each job that ended.
     """
     chosen = frozenset(sections)
-    engine = Engine(loaded, now=now)
+    # There is one look: a result does not get old while others are waited for.
+    items = tuple(replace(planned, stale_after=_ONCE) for planned in loaded.plan.items)
+    engine = Engine(replace(loaded, plan=replace(loaded.plan, items=items)), now=now)
 
     async def run(job: Job) -> None:
         await engine.run(job)

@@ -106,6 +106,16 @@ async def test_a_check_looks_twice_where_needed_and_derives_last() -> None:
     assert {view.status for view in state.views()} == {Status.OK}
 
 
+async def test_a_result_does_not_get_old_while_a_check_waits_for_others() -> None:
+    checked = loaded(Remembering, Deriving)
+    quick = SectionSettings(every=timedelta(milliseconds=1))
+    jobs = tuple(replace(job, settings=quick) for job in checked.plan.jobs)
+    items = tuple(replace(item, every=quick.every, stale_after=3 * quick.every) for item in checked.plan.items)
+    state = await check(replace(checked, plan=replace(checked.plan, items=items, jobs=jobs)))
+    await asyncio.sleep(0.01)
+    assert {view.status for view in state.views()} == {Status.OK}
+
+
 async def test_a_check_of_one_section_leaves_the_others_unseen() -> None:
     state = await check(loaded(Deriving, Remembering), sections=["remembering"])
     seen = {view.planned.item: view.status for view in state.views()}
