@@ -1,11 +1,13 @@
 """The command line: `serve`, `check`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`.
 
 Exit codes: 0 ok, 1 a line is failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an error of the
-program's own. What takes long to import is imported by the commands that need it.
+program's own, 130 interrupted, 141 nobody reads what it prints (`| head`). What takes long to import is imported by the commands
+that need it.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import traceback
@@ -58,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "serve")
     try:
-        return int(app(arguments, prog_name="checklist-exporter", standalone_mode=False) or ExitCode.OK)
+        code = int(app(arguments, prog_name="checklist-exporter", standalone_mode=False) or ExitCode.OK)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is what typer and rich make of it, with 1: a line is failed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be said at the end
+        return ExitCode.UNREAD
     except Refused as refused:
         say(str(refused), error=True)
         return refused.code
@@ -71,3 +77,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001  # left to itself, Python would end with 1: a line is failed
         say(redact(traceback.format_exc()), error=True)
         return ExitCode.INTERNAL
+    return code

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -31,6 +33,7 @@ __all__ = [
     "known",
     "load",
     "say",
+    "write",
 ]
 
 DEFAULT_ADDRESS = ":9876"
@@ -74,6 +77,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 3
     INTERNAL = 4
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 class Refused(Exception):  # noqa: N818  # its text is what a user reads
@@ -88,7 +92,13 @@ def say(text: str, *, error: bool = False) -> None:
     """Print a text as it is, to standard output or error."""
     from rich.console import Console
 
-    Console(stderr=error, soft_wrap=True).print(text, markup=False, highlight=False)
+    Console(stderr=error, soft_wrap=True).print(text, markup=False, highlight=False, emoji=False)
+
+
+def write(text: str) -> None:
+    """Print a document, as UTF-8 whatever the terminal speaks: that is what documents say of themselves."""
+    cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.write(text)
 
 
 @contextmanager

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say, write
 
 if TYPE_CHECKING:
     from exporter.catalogue import Entry
@@ -44,7 +43,7 @@ def list_items(
     chosen = known(section, catalogue.sections)
     rows = [_row(entry) for entry in catalogue.entries.values() if not chosen or entry.section in chosen]
     if form is ListFormat.JSON:
-        sys.stdout.write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return ExitCode.OK
     _print_rows(rows)
     for name in catalogue.sections:
@@ -65,7 +64,7 @@ def _print_roles(loaded: Loaded, sections: Sequence[str] | None) -> int:
     roles = cast("Any", client).roles(settings, needs)
     if not roles:
         raise Refused("Nothing that is configured needs a right in the cluster.")
-    sys.stdout.write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
+    write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
     return ExitCode.OK
 
 

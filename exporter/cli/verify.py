@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, known, load, say
-from exporter.collector import Severity
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, known, load, say, write
+from exporter.collector import Severity, Status
 from exporter.logs import LogLevel
 from exporter.report import Format, Place, Report, print_table, render
 
@@ -91,7 +90,7 @@ def _progress(total: int) -> Iterator[Callable[[Job], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+    columns = TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda job: bar.update(task, advance=1, description=job.id)
@@ -102,8 +101,15 @@ def _fetch(url: str) -> dict[str, Any]:
     from exporter.collector import Cannot
     from exporter.http import Http, HttpSettings
 
+    try:
+        settings = HttpSettings(url=url.rstrip("/"))
+    except ValueError:
+        raise Refused(
+            "--url takes the address of an exporter such as http://127.0.0.1:9876, without credentials and query."
+        ) from None
+
     async def get() -> Any:
-        http = Http(HttpSettings(url=url.rstrip("/")))
+        http = Http(settings)
         try:
             return (await http.get("/api/v1/items")).json()
         finally:
@@ -113,9 +119,27 @@ def _fetch(url: str) -> dict[str, Any]:
         found = asyncio.run(get())
     except Cannot as cannot:
         raise Refused(cannot, ExitCode.UNKNOWN) from None
-    if not isinstance(found, dict) or not isinstance(found.get("items"), list):
+    if not _is_document(found):
         raise Refused(f"{url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
-    return found
+    return cast("dict[str, Any]", found)
+
+
+def _is_document(found: object) -> bool:
+    """Whether this has what reports are made of: the keys of the schema, with texts and known words where they must be."""
+    from exporter.document import schema
+
+    described = schema()
+    needed = described["$defs"]["item"]["required"]
+    if not isinstance(found, dict) or not set(described["required"]) <= found.keys():
+        return False
+    return isinstance(found["items"], list) and all(
+        isinstance(item, dict)
+        and set(needed) <= item.keys()
+        and all(isinstance(item[key], str) for key in ("section", "item", "line", "group", "summary"))
+        and item["status"] in list(Status)
+        and item["severity"] in list(Severity)
+        for item in found["items"]
+    )
 
 
 def _report(loaded: Loaded, document: Mapping[str, Any]) -> Report:
@@ -133,4 +157,4 @@ def _write(report: Report, form: Format) -> None:
 
         print_table(report, Console())
     else:
-        sys.stdout.write(render(report, form))
+        write(render(report, form))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,6 +68,38 @@ def test_every_configuration_error_is_told_with_its_place(run: Run, tmp_path: Pa
         assert ended.code == ExitCode.CONFIGURATION
         assert f"{config}:2:1: evidenc: " in ended.err
         assert f"{config}:5:5: sections.training.every: " in ended.err
+
+
+def test_a_line_number_is_no_emoji(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("#\n" * 99 + "bogus: 1\n")
+    assert run("config", "check", "--config.file", config).err == f"{config}:100:1: bogus: unknown key\n"
+
+
+PROGRAM = Path(sys.executable).with_name("checklist-exporter")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list",), ("list", "--format=json"), ("check",), ("report", "--format=html"), ("--version",)]
+)
+def test_what_nobody_reads_is_not_taken_for_a_failed_line(arguments: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        ended = subprocess.run(
+            [PROGRAM, *arguments], stdout=closed, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    assert ended.returncode == ExitCode.UNREAD
+    assert "Error" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("list", "--format=json"), ("check", "--format=markdown")])
+def test_documents_are_utf_8_whatever_the_locale(arguments: tuple[str, ...]) -> None:
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run([PROGRAM, *arguments], capture_output=True, env=environ, check=False, timeout=120)
+    assert "≥" in ended.stdout.decode()
+    assert b"Traceback" not in ended.stderr
 
 
 def test_an_error_of_its_own_is_not_taken_for_a_failed_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,12 +147,30 @@ def test_what_is_no_exporter_gives_no_report(run: Run, tmp_path: Path) -> None:
     assert ended.code == ExitCode.UNKNOWN
 
 
-@pytest.mark.parametrize("body", ["[]", "{}", '{"items": 3}'])
+WHOLE = {"environment": "", "release": None, "generated_at": "2026-11-24T12:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("[]", "{}", '{"items": 3}', '{"items": []}'),
+        *(json.dumps({**WHOLE, "items": items}) for items in (3, [3], [{}])),
+        json.dumps({**WHOLE, "items": [dict.fromkeys(schema()["$defs"]["item"]["required"], "odd")]}),
+    ],
+)
 def test_what_answers_in_json_but_is_no_exporter(run: Run, pages: Pages, body: str) -> None:
     pages.add("/api/v1/items", body, content_type="application/json")
     ended = run("report", "--url", pages.url)
     assert ended.code == ExitCode.UNKNOWN
     assert ended.err == f"{pages.url} is no checklist-exporter: its /api/v1/items has no items.\n"
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9876", "http://", "http://sre:canary@127.0.0.1:9876"])
+def test_what_is_no_address_gives_no_report(run: Run, url: str) -> None:
+    ended = run("report", "--url", url)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert ended.err.startswith("--url takes the address of an exporter such as http://127.0.0.1:9876")
+    assert "canary" not in ended.err
 
 
 def test_a_report_of_what_an_exporter_knows(run: Run, tmp_path: Path) -> None:
