@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from exporter.collector import Severity, Status
 from exporter.document import document, item_document, transition_document
 from exporter.exposition import Exposition
 from exporter.health import Health
@@ -195,9 +196,12 @@ class _Site:
         """The checklist as it is now."""
         plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
         refresh = "30" if request.query_params.get("refresh") else ""
-        query = request.url.query
+        toggled = (
+            request.url.remove_query_params("refresh") if refresh else request.url.include_query_params(refresh=30)
+        )
         return await self._rendered(
-            "index.html", lambda: {**pages.index(views, plan, chosen, now), "refresh": refresh, "query": query}
+            "index.html",
+            lambda: {**pages.index(views, plan, chosen, now), "refresh": refresh, "toggled": toggled.query},
         )
 
     async def item(self, request: Request) -> Response:
@@ -213,6 +217,9 @@ class _Site:
     async def api_items(self, request: Request) -> Response:
         """The document that `check --format json` prints, of the items that the filter takes."""
         plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
+        for name, given, known in (("status", chosen.status, Status), ("severity", chosen.severity, Severity)):
+            if unknown := given - set(known):  # who asks for `FAILED` and gets nothing would believe that nothing is
+                raise HTTPException(400, f"{name} takes {', '.join(known)}, not {', '.join(sorted(unknown))}.")
         return await self._json(lambda: document(filter(chosen.takes, views), plan, now))
 
     async def api_item(self, request: Request) -> Response:

@@ -374,7 +374,7 @@ async def test_nothing_that_ends_is_nothing_said(site: Site) -> None:
         ("team=search", lambda view: view.planned.team == "search"),
         ("q=BACKUP", lambda view: "backup" in (view.planned.line + view.planned.id + view.planned.heading).casefold()),
         ("q=redis.&status=", lambda view: view.planned.section == "redis"),
-        ("status=nonsense", lambda view: False),
+        ("team=nobody", lambda view: False),
     ],
 )
 async def test_filters_choose_the_same_in_page_and_data(clock: Clock, query: str, takes: Any) -> None:
@@ -386,6 +386,18 @@ async def test_filters_choose_the_same_in_page_and_data(clock: Clock, query: str
     after_filter = page.links[page.links.index("/#lines") :]
     assert {link for link in after_filter if link.startswith("/items/")} == wanted
     assert {f"/items/{one['section']}/{one['item']}" for one in data["items"]} == wanted
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("status=failed,FAILED", "status takes ok, warning, failed, unknown, waived, not_applicable, not FAILED."),
+        ("severity=<b>", "severity takes critical, warning, info, not <b>."),
+    ],
+)
+async def test_data_of_a_status_that_there_is_not_is_refused(site: Site, query: str, told: str) -> None:
+    answer = await site.get(f"/api/v1/items?{query}")
+    assert (answer.status_code, answer.json()) == (400, {"error": told})
 
 
 async def test_calm_sections_are_folded(clock: Clock) -> None:
@@ -404,6 +416,10 @@ async def test_page_refreshes_only_when_asked(site: Site) -> None:
         return [attributes.get("content") for tag, attributes in page.tags if attributes.get("http-equiv") == "refresh"]
 
     assert refreshing(Page((await site.get("/")).text)) == []
+    assert "/?refresh=30" in Page((await site.get("/")).text).links
+    filtered = "/?q=a+%26+b&status=failed%2Cunknown"
+    assert f"{filtered}&refresh=30" in Page((await site.get(filtered)).text).links
+    assert filtered in Page((await site.get(f"{filtered}&refresh=30")).text).links
     assert refreshing(Page((await site.get("/?refresh=5;url=https://example.com")).text)) == ["30"]
 
 
