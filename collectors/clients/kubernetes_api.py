@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.collector import Cannot
+from exporter.logs import hide
 from exporter.options import format_duration
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "Reply", "TooLarge"]
@@ -194,6 +195,7 @@ class Api:
             if body is not None:
                 headers["Content-Type"] = "application/json"
             client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
             response = client.rest_client.pool_manager.request(
                 method,
                 url,

@@ -1,0 +1,224 @@
+"""A secret in every option that takes one, and servers that send back whatever they are sent: none of it is shown anywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from exporter.catalogue import Catalogue
+from exporter.config import Config, client_kinds, section_kinds
+from exporter.reader import shapes
+from tests.exporter.test_daemon import Exporter
+from tests.servers.process import wait_until
+
+HTTP = {"username": "sre", "password": "canary", "bearer_token": "canary", "headers": {"X-Scope-OrgID": "canary"}}
+
+
+def configuration(port: int) -> dict[str, Any]:
+    """Every section and client that takes secrets, all of one server; each `canary` stands for a secret of its own."""
+    address = f"127.0.0.1:{port}"
+    http = {"url": f"http://{address}", "timeout": "1s", **HTTP}
+    often = {"every": "2s", "timeout": "2s"}
+    service = {"name": "shop", "selector": '{app="shop"}'}
+    return {
+        "clients": {
+            **dict.fromkeys(("alertmanager", "grafana", "loki", "prometheus"), http),
+            "jaeger": {**http, "otlp": http},
+            "kubernetes": {"kubeconfig": "kubeconfig.yaml"},
+        },
+        "sections": {
+            "kubernetes": {
+                **often,
+                "targets": [{"name": "a", "ingress_requests": [http]}],
+                "ingress_requests": [http],
+            },
+            "postgresql": {
+                **often,
+                "targets": [
+                    {
+                        "name": "a",
+                        "dsn": f"postgresql://sre:canary@{address}/",
+                        "pgbouncer": f"postgresql://sre:canary@{address}/pgbouncer",
+                        "patroni": http,
+                    }
+                ],
+            },
+            "redis": {
+                **often,
+                "targets": [
+                    {
+                        "name": "a",
+                        "mode": "sentinel",
+                        "nodes": [address],
+                        "sentinels": [address],
+                        "password": "canary",
+                        "sentinel_password": "canary",
+                        "data_volume": "/data",
+                    }
+                ],
+            },
+            "neo4j": {
+                **often,
+                "targets": [{"name": "a", "servers": [{"bolt": address}], "username": "sre", "password": "canary"}],
+            },
+            "qdrant": {**often, "targets": [{"name": "a", "nodes": [{"url": http["url"]}], "api_key": "canary"}]},
+            "nats": {
+                **often,
+                "targets": [
+                    {"name": name, "nodes": [{"server": address, "monitoring": http}], **credentials}
+                    for name, credentials in {
+                        "a": {"username": "sre", "password": "canary"},
+                        "b": {"token": "canary"},
+                        "c": {"nkey_seed": "canary"},
+                    }.items()
+                ],
+            },
+            "metrics_collection": {**often, "marker_wait": "1s", "services": [{**service, "marker": http}]},
+            "logging": {
+                **often,
+                "marker_wait": "1s",
+                "marker_settle": "500ms",
+                "services": [
+                    {**service, "marker": {"request": http}},
+                    {**service, "name": "till", "marker": {"push": {**http, "labels": {"app": "till"}}}},
+                ],
+            },
+            "monitoring_stack": {**often, "marker_wait": "1s", "trace_services": ["shop"]},
+            "alerting": often,
+            "final_checklist": {**often, "status_page": http},
+        },
+        "evidence": {"folder": "evidence", "hosts": [http]},
+    }
+
+
+def numbered(value: Any, found: list[str]) -> Any:
+    """The value with a number behind each `canary`, all of which are `found`."""
+    if isinstance(value, Mapping):
+        return {key: numbered(inner, found) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [numbered(inner, found) for inner in value]
+    if isinstance(value, str) and "canary" in value:
+        found.append(f"canary{len(found)}canary")
+        return value.replace("canary", found[-1])
+    return value
+
+
+def places(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to each canary, without the indexes of lists."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from places(inner, (*where, key))
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for inner in value:
+            yield from places(inner, where)
+    elif isinstance(value, str) and "canary" in value:
+        yield where[:-1] if where[-2:-1] == ("headers",) else where
+
+
+def secrets(model: type[BaseModel], where: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to each option that takes a secret."""
+    for name, option in model.model_fields.items():
+        kinds = list(shapes(option.annotation))
+        for kind in kinds:
+            if kind is SecretStr:
+                yield (*where, name)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from secrets(kind, (*where, name))
+            elif get_origin(kind):
+                kinds += [shape for inner in get_args(kind) for shape in shapes(inner)]
+
+
+def test_every_option_that_takes_a_secret_is_tried() -> None:
+    catalogue = Catalogue.load()
+    wanted = set(secrets(Config, ())) | set(secrets(catalogue.custom.Line, ("custom",)))
+    for group, kinds in (("clients", client_kinds(catalogue)), ("sections", section_kinds(catalogue))):
+        for name, kind in kinds.items():
+            wanted |= set(secrets(kind, (group, name)))
+    assert set(places(configuration(1))) == wanted
+
+
+class _Mirror(socketserver.BaseRequestHandler):
+    """Sends back what it gets: of HTTP requests as the error that it answers, of all else as it is."""
+
+    received = b""
+
+    def handle(self) -> None:
+        self.request.settimeout(10)
+        with suppress(OSError):
+            while data := self.request.recv(65536):
+                _Mirror.received += data
+                self.request.sendall(self._answer(data.decode("latin-1")) if re.match(rb"[A-Z]+ /", data) else data)
+
+    @staticmethod
+    def _answer(said: str) -> bytes:
+        body = json.dumps(dict.fromkeys(("status", "errorType", "error", "message", "data"), said))
+        status = 200 if len(said) % 2 and "of-kubernetes" not in said else 400
+        head = f"HTTP/1.1 {status} {said.splitlines()[0]}\r\nX-Said: {said.splitlines()[-3]}\r\n"
+        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+@pytest.fixture
+def mirror() -> Iterator[int]:
+    """The port of a server that sends back whatever it is sent."""
+    with _Server(("127.0.0.1", 0), _Mirror) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: a
+contexts: [{name: a, context: {cluster: a, user: a}}]
+clusters: [{name: a, cluster: {server: "http://127.0.0.1:PORT"}}]
+users: [{name: a, user: {token: canary-of-kubernetes}}]
+"""
+
+
+class _Configured(Exporter):
+    """An exporter whose configuration is all of `more`."""
+
+    def configure(self, more: str = "") -> None:
+        (self.folder / "config.yaml").write_text(more)
+
+
+def test_no_secret_is_shown_whatever_servers_say(tmp_path: Path, mirror: int) -> None:
+    hidden: list[str] = []
+    written = numbered(configuration(mirror), hidden)
+    (tmp_path / "kubeconfig.yaml").write_text(KUBECONFIG.replace("PORT", str(mirror)))
+    with _Configured(tmp_path, more=json.dumps(written), flags=("--log.level=debug",)) as exporter:
+
+        def all_ran() -> bool:
+            items = json.loads(exporter.get("/api/v1/items"))["items"]
+            return all(item["last_run"] for item in items if item["section"] in written["sections"] and item["targets"])
+
+        wait_until(all_ran, what="everything was looked at", deadline=120)
+        items = json.loads(exporter.get("/api/v1/items"))["items"]
+        pages = [exporter.get(f"/items/{item['section']}/{item['item']}") for item in items if item["targets"]]
+        shown = "\n".join(
+            [*pages, *map(exporter.get, ("/", "/metrics", "/api/v1/items", "/api/v1/transitions")), exporter.logged()]
+        )
+    sent = [secret for secret in hidden if secret.encode() in _Mirror.received]
+    assert len(sent) > 10
+    assert "<secret>" in shown  # some of what the servers said was told
+    assert not re.findall(r".{0,80}canary.{0,80}", shown)
+    for secret in hidden:
+        assert base64.b64encode(f"sre:{secret}".encode()).decode().rstrip("=") not in shown
