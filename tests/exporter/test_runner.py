@@ -1,7 +1,6 @@
 """One run: deadlines, shared facts, and what becomes of exceptions."""
 
 import asyncio
-import gc
 import logging
 from contextlib import suppress
 from datetime import timedelta
@@ -25,6 +24,7 @@ from exporter.collector import (
 from exporter.plan import Job
 from exporter.runner import Runner
 from exporter.state import Observation
+from tests.servers.process import eventually
 from tests.support import make_context, verify
 
 QUICK = SectionSettings(timeout=timedelta(seconds=0.2))
@@ -254,23 +254,22 @@ async def test_no_more_runs_than_places_at_a_time() -> None:
 
 
 async def test_a_cancelled_run_leaves_nothing_behind() -> None:
-    closed = asyncio.Event()
+    opened, closed = asyncio.Event(), asyncio.Event()
 
     class Watched(Sample):
         async def open(self) -> None:
             self.resources.callback(closed.set)
+            opened.set()
 
     job = Job("test_runner", "", Watched, SectionSettings(), None, ("hangs",))
     before = asyncio.all_tasks()
     run = asyncio.create_task(Runner().run(job, make_context()))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(opened.wait(), 5)
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
     await asyncio.wait_for(closed.wait(), 5)
-    await asyncio.sleep(0.05)
-    assert asyncio.all_tasks() == before
-    gc.collect()
+    await eventually(lambda: asyncio.all_tasks() == before, what="its tasks to end")
 
 
 async def test_an_item_that_something_else_cancelled_says_so() -> None:
