@@ -124,16 +124,6 @@ class History:
             log.error("%s Verification goes on, history is kept in memory.", message)
         self.trouble = message
 
-    def _reopen_if_damaged(self, error: Exception) -> None:
-        """A file that turned out to be damaged is closed: opening it again checks it and sets it aside."""
-        if (
-            isinstance(error, sqlite3.DatabaseError)
-            and not isinstance(error, sqlite3.OperationalError)
-            and self._database
-        ):
-            self._database.close()
-            self._database = None
-
     def _recovered(self) -> None:
         if self.trouble is not None:
             log.info("History file %s can be used again.", self._path)
@@ -188,14 +178,18 @@ class History:
                     await self._threads.run("history", lambda: self._saved(pending, unsaved, loop))
             except (sqlite3.Error, OSError, Stuck) as error:
                 self._report("written", error)
-                self._reopen_if_damaged(error)
                 del self._pending[:-_PENDING_LIMIT]
                 return
             self._recovered()
 
     def _saved(self, pending: list[Transition], unsaved: Seen, loop: asyncio.AbstractEventLoop) -> None:
         """Save these, and have them forgotten here also when nobody waits for it any more: they are not to be saved twice."""
-        self._save(pending, unsaved)
+        try:
+            self._save(pending, unsaved)
+        except sqlite3.Error as error:
+            if _outlives_its_cause(error):
+                self._close()
+            raise
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(self._forget, pending, unsaved)
 
@@ -249,6 +243,20 @@ class History:
         if self._database is not None:
             self._database.close()
             self._database = None
+
+
+def _outlives_its_cause(error: Exception) -> bool:
+    """Whether the file has to be opened again: to check it and set it aside when it is damaged, to write when it was read-only.
+
+    SQLite opens a file for reading alone where it cannot write it, and never tries again.
+    """
+    if not isinstance(error, sqlite3.OperationalError):
+        return isinstance(error, sqlite3.DatabaseError)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+    )
 
 
 @contextmanager

@@ -193,6 +193,8 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert history.load() == {}
     assert history.trouble is not None
     assert "was written by a newer version (format 99, known 1)" in history.trouble
+    await history.write([transition()], [])
+    assert "was written by a newer version" in history.trouble
     await history.close()
     assert [file.name for file in tmp_path.iterdir()] == ["history.db"]
 
@@ -214,6 +216,25 @@ async def test_a_locked_file_is_trouble_that_ends(tmp_path: Path, caplog: pytest
     assert history.trouble is None
     assert "can be used again" in caplog.text
     assert await history.transitions() == [transition("b"), transition()]
+    await history.close()
+    assert make(path).load() == {("section", "a"): remembered()}
+
+
+async def test_a_file_that_is_read_only_is_trouble_that_ends(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    history = make(path)
+    await history.write([transition()], [])
+    await history.close()
+    history = make(path)
+    history._database = sqlite3.connect(  # as SQLite opens a file that it must not write, which root always may
+        f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
+    await history.write([transition("b")], [("section", "a", remembered())])
+    assert history.trouble is not None
+    assert "readonly" in history.trouble
+    assert await history.transitions() == [transition("b"), transition()]
+    await history.write([], [])
+    assert history.trouble is None
     await history.close()
     assert make(path).load() == {("section", "a"): remembered()}
 
