@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["ListenError", "bind", "serve"]
 
@@ -20,6 +21,9 @@ GRACE = 2
 #: Seconds that an idle connection is kept: longer than usual scrape intervals, so that a scraper connects once.
 KEEP_ALIVE = 75
 BACKLOG = 2048
+#: Bytes that address and headers of a request may have, and seconds until they are complete: nobody has proved yet who asks.
+MAX_HEAD = 64 * 1024
+HEAD_SECONDS = 30.0
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})")
 
@@ -73,6 +77,47 @@ class _CurrentTls(ssl.SSLContext):
         return self.current().wrap_bio(*args, **kwargs)
 
 
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, for which the head of a request could otherwise be endless, in size and in time."""
+
+    _head: int | None = 0  # bytes of a head that is not complete; None while there is none
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as there
+        super().connection_made(transport)
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._head = 0
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _enough(self) -> None:
+        self._head = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        self._enough()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._enough()
+        super().connection_lost(exc)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without hands of its own on the process's signals."""
 
@@ -90,7 +135,7 @@ async def serve(
     """
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         loop="asyncio",
         ws="none",
         lifespan="on",

@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -634,6 +635,49 @@ async def test_half_characters_break_nothing(clock: Clock, caplog: pytest.LogCap
 
 async def test_unescaped_text_is_shown_as_it_is(hostile: Site) -> None:
     assert " ".join(EVIL.split()) in " ".join(Page((await hostile.get(PAGES[1])).text).text.split())
+
+
+# Hostile requests
+
+
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nX-A: ", b"GET / HTTP/1.1\r\n" + b"X-A: a\r\n" * 100])
+async def test_an_endless_head_is_not_read(site: Site, begin: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(begin)
+    with suppress(ConnectionError):
+        for _ in range(1000):
+            writer.write(b"X-A: aaaaaaaa\r\n" * 1000 if begin.endswith(b"\n") else b"a" * 16_000)
+            await writer.drain()
+    assert writer.transport.is_closing()
+    with suppress(ConnectionError):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 Bad Request")
+    writer.close()
+    assert (await site.get("/-/healthy")).status_code == 200
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nX-A: "])
+async def test_a_head_that_never_ends_is_not_waited_for(
+    site: Site, begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.web.server.HEAD_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(begin)
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+    writer.close()
+
+
+async def test_a_connection_that_is_kept_may_rest_longer_than_a_head_takes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    for _ in range(3):
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"healthy.\n")
+        monkeypatch.setattr("exporter.web.server.HEAD_SECONDS", 0.2)
+        await asyncio.sleep(0.5)
+    assert not reader.at_eof()
+    writer.close()
 
 
 # At its end
