@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import socket
 import ssl
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -74,6 +77,44 @@ async def test_a_reply_is_read_whole() -> None:
         reply = await ask(settings(address))
         assert (reply.status, reply.json(), reply.text) == (200, {"a": 1}, '{"a": 1}')
         assert reply.where == f"GET http://127.0.0.1:{address[1]}/api"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("gzip", gzip.compress(b"{}" * 40_000)), ("deflate", zlib.compress(b"{}" * 40_000)), ("identity", b"{}" * 40_000)],
+)
+async def test_a_packed_reply_is_unpacked(encoding: str, body: bytes) -> None:
+    seen: list[str] = []
+
+    def answer(_line: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        seen.append(headers["accept-encoding"])
+        return 200, {"Content-Encoding": encoding}, body
+
+    async with answering(answer) as address:
+        assert (await ask(settings(address))).body == b"{}" * 40_000
+    assert seen == ["gzip"]
+
+
+BOMB = gzip.compress(bytes(100_000_000))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "told"),
+    [
+        ("gzip", BOMB, "answered more than 100000 bytes (limit 100000), which was not read."),
+        ("gzip, gzip", gzip.compress(BOMB), "answered in the encoding 'gzip, gzip', which was not asked for."),
+        ("br", b"abc", "answered in the encoding 'br', which was not asked for."),
+        ("gzip", b"abc", "answered in the encoding gzip, but that cannot be unpacked."),
+    ],
+)
+async def test_a_reply_that_swells_is_not_unpacked(encoding: str, body: bytes, told: str) -> None:
+    async with answering(lambda line, _: (200, {"Content-Encoding": encoding}, body)) as address:
+        tracemalloc.start()
+        try:
+            assert (await refusal(settings(address, max_bytes=100_000))).endswith(told)
+            assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        finally:
+            tracemalloc.stop()
 
 
 async def test_credentials_and_headers_are_sent_and_appear_nowhere_else() -> None:

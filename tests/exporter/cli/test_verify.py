@@ -147,6 +147,7 @@ def test_what_is_no_exporter_gives_no_report(run: Run, tmp_path: Path) -> None:
     assert ended.code == ExitCode.UNKNOWN
 
 
+NO_ITEMS: tuple[object, ...] = (3, [3], [{}])
 WHOLE = {"environment": "", "release": None, "generated_at": "2026-11-24T12:00:00Z"}
 
 
@@ -154,7 +155,7 @@ WHOLE = {"environment": "", "release": None, "generated_at": "2026-11-24T12:00:0
     "body",
     [
         *("[]", "{}", '{"items": 3}', '{"items": []}'),
-        *(json.dumps({**WHOLE, "items": items}) for items in (3, [3], [{}])),
+        *(json.dumps({**WHOLE, "items": items}) for items in NO_ITEMS),
         json.dumps({**WHOLE, "items": [dict.fromkeys(schema()["$defs"]["item"]["required"], "odd")]}),
     ],
 )
