@@ -23,6 +23,7 @@ from exporter.yaml import Node, YamlError, read_bounded
 __all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
 
 MAX_SECRET_BYTES = 64 * 1024
+_SUGGESTED = 200
 _TELLING = 4  # a shorter secret would be found in any sentence
 
 T = TypeVar("T")
@@ -103,6 +104,7 @@ class Reader:
 
     def __init__(self, file: Path, root: Node, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self._told: set[Problem] = set()
         self.files: set[Path] = set()
         self.secrets: set[str] = set()
         self._file = file
@@ -119,7 +121,8 @@ class Reader:
         for secret in self.secrets:
             message = message.replace(secret, "***") if len(secret) >= _TELLING else message
         problem = Problem(str(self._file), position.line, position.column, key(where), message)
-        if problem not in self.problems:  # an option that targets inherit is wrong once
+        if problem not in self._told:  # an option that targets inherit is wrong once
+            self._told.add(problem)
             self.problems.append(problem)
 
     def read(self, annotation: Any, where: Where = (), node: Node | None = None) -> Any:
@@ -190,7 +193,9 @@ class Reader:
                     self.inherit((*where, base), (*where, name))
                     plain[base] = self._from_file(options[base], child, (*where, name))
             else:
-                self.complain((*where, name), f"unknown key{nearest(name, option_names(options))}")
+                # Who has hundreds of them took another file for this one, and waits for no suggestions.
+                hint = nearest(name, option_names(options)) if len(self.problems) < _SUGGESTED else ""
+                self.complain((*where, name), f"unknown key{hint}")
         return plain
 
     def _from_file(self, option: FieldInfo, node: Node, where: Where) -> str:
@@ -218,11 +223,13 @@ class Reader:
             if match[0] == "$${":
                 return "${"
             value = self._environ.get(name) if name else None
-            if default is not None and not value:
+            if default is not None and "${" not in default and not value:
                 return default
             problem = None
             if not name:
                 problem = "found '${' without a variable's name and '}', expected ${NAME} (write $${ for the characters themselves)"
+            elif "${" in (default or ""):
+                problem = f"the default of ${{{name}}} holds a variable, expected a text without"
             elif value is None:
                 problem = f"the environment variable {name} is not set"
             elif not _is_text(value):

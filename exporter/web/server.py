@@ -80,38 +80,34 @@ class _CurrentTls(ssl.SSLContext):
 class _Protocol(HttpToolsProtocol):
     """uvicorn's, for which the head of a request could otherwise be endless, in size and in time."""
 
-    _head: int | None = 0  # bytes of a head that is not complete; None while there is none
+    _head = 0  # bytes of a head that is not complete
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as there
         super().connection_made(transport)
-        self._expect_head()
+        self._patience = self._limited()
 
-    def _expect_head(self) -> None:
-        self._head = 0
-        if self._patience is None:
-            self._patience = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.abort)
-
-    def _enough(self) -> None:
-        self._head = None
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+    def _limited(self) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head is not None:
-            self._head += len(data)
-            if self._head > MAX_HEAD and not self.transport.is_closing():
-                self.send_400_response("The head of the request is too large.")
+        # The cycle, None at first, is made of the head as soon as that is complete.
+        if self.cycle is not None and self.cycle.scope is self.scope:  # type: ignore[redundant-expr]
+            if self._patience is not None:
+                self._enough()
+            return
+        self._head += len(data)
+        if self._patience is None:
+            self._patience = self._limited()
+        if self._head > MAX_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too large.")
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._expect_head()
-
-    def on_headers_complete(self) -> None:
-        self._enough()
-        super().on_headers_complete()
+    def _enough(self) -> None:
+        self._head = 0
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._enough()

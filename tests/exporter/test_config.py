@@ -174,6 +174,15 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(read: Read) -> N
     assert said == ["2:3", "2:12", "3:3", "4:1", "5:11", "5:11", "5:11", "6:11"]
 
 
+def test_another_kind_of_file_is_refused_in_good_time(read: Read) -> None:
+    told = errors(read, "".join(f"environmen{number}: 1\n" for number in range(20_000)))
+    assert len(told) == 20_000
+    assert (told[0], told[-1]) == (
+        "1:1: environmen0: unknown key; did you mean 'environment'?",
+        "20000:1: environmen19999: unknown key",
+    )
+
+
 def test_of_the_real_sections_only_those_of_evidence_are_looked_at_unasked() -> None:
     plan = load_default(now=lambda: NOW).plan
     looked_at = {planned.section for planned in plan.items if planned.targets}
