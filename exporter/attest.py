@@ -73,8 +73,8 @@ async def attest(
     given = {name: value for name, value in given.items() if value is not None}
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
     path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
-    if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml"):
-        raise NotAttested(f"{path.name} is no .yaml file in the evidence folder.")
+    if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml") or _hidden(path, situation.folder):
+        raise NotAttested(f"{path.name} is no .yaml file in the evidence folder, or a hidden one.")
     if path.exists():
         raise NotAttested(f"{path} exists already and was left as it is; choose another file.")
     if isinstance(artifact := written.get("artifact"), str):
@@ -144,6 +144,11 @@ def _number(name: str, answer: str) -> float:
 
 def _inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a file inside the folder is one of those that are not read there."""
+    return any(part.startswith(".") for part in path.resolve().relative_to(folder.resolve()).parts)
 
 
 def _pinned(folder: Path, path: str) -> dict[str, str]:

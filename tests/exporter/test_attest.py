@@ -158,7 +158,7 @@ async def test_an_answer_that_is_no_number_is_refused(situation: Situation) -> N
         await attest(situation, "a.b", rule, GIVEN, ask=lambda key, wanted: "two")
 
 
-@pytest.mark.parametrize("file", ["../a.yaml", "/tmp/a.yaml", "a.txt"])
+@pytest.mark.parametrize("file", ["../a.yaml", "/tmp/a.yaml", "a.txt", ".a.yaml", ".drafts/a.yaml"])
 async def test_records_are_written_into_the_folder_alone(situation: Situation, file: str) -> None:
     with pytest.raises(NotAttested, match=r"is no \.yaml file in the evidence folder"):
         await attest(situation, "a.b", PLAIN, GIVEN, file=file)
