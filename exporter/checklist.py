@@ -13,7 +13,7 @@ from typing import Self
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section"]
+__all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section", "annotation"]
 
 MAX_BYTES = 1 << 20
 """A checklist larger than this is refused; the bundled one has 10 kB."""
@@ -131,14 +131,19 @@ class Checklist:
             row, column = rows[box.row], box.column + 1
             if (row[column] != " ") != ticked:
                 rows[box.row] = row[:column] + ("x" if ticked else " ") + row[column + 1 :]
-        for number, annotation in (annotations or {}).items():
+        for number, told in (annotations or {}).items():
             row_number = self._boxes[number].annotated_row
             content = rows[row_number].rstrip("\r\n")
             end = rows[row_number][len(content) :]
-            printable = "".join(character if character.isprintable() else " " for character in annotation)
-            shown = _MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
-            rows[row_number] = content.partition(_ANNOTATION)[0] + (_ANNOTATION + shown if shown else "") + end
+            rows[row_number] = content.partition(_ANNOTATION)[0] + annotation(told) + end
         return "".join(rows)
+
+
+def annotation(text: str) -> str:
+    """What stands behind a box that is annotated with this text; nothing for an empty one."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    shown = _MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
+    return _ANNOTATION + shown if shown else ""
 
 
 def _rows(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from exporter.checklist import Checklist
+from exporter.checklist import Checklist, annotation
 from exporter.collector import Status
 
 if TYPE_CHECKING:
@@ -174,18 +174,22 @@ def _xml(text: str) -> str:
 
 def _markdown(report: Report) -> str:
     """The checklist's own file, ticked where the line is true, each line with status, dates and sentence."""
-    items, source = report.items, report.checklist
-    added = [item for item in items if not report.place(item).number]
-    for heading, group in groupby(added, key=lambda item: report.place(item).heading):
-        boxes = "".join(f"- [ ] {item['line']}\n" for item in group)
-        source = Checklist.parse(f"{source.text.rstrip()}\n\n## {heading}\n{boxes}", source.name)
-    numbers = {_id(item): report.place(item).number for item in items}
-    fresh = [line.number for line in source.lines[len(report.checklist.lines) :]]
-    numbers |= dict(zip(map(_id, added), fresh, strict=True))
-    return source.render(
-        {numbers[_id(item)]: Status(item["status"]).is_ok for item in items},
-        {numbers[_id(item)]: _annotation(item) for item in items},
+    placed = {number: item for item in report.items if (number := report.place(item).number)}
+    text = report.checklist.render(
+        {number: Status(item["status"]).is_ok for number, item in placed.items()},
+        {number: _annotation(item) for number, item in placed.items()},
     )
+    added = [item for item in report.items if not report.place(item).number]
+    for heading, group in groupby(added, key=lambda item: report.place(item).heading):
+        boxes = "".join(f"{_box(item)}\n" for item in group)
+        text = f"{text.rstrip()}\n\n## {' '.join(heading.split())}\n{boxes}"
+    return text
+
+
+def _box(item: Mapping[str, Any]) -> str:
+    """The line of an item that stands in no file."""
+    tick = "x" if Status(item["status"]).is_ok else " "
+    return f"- [{tick}] {' '.join(item['line'].split())}{annotation(_annotation(item))}"
 
 
 def _annotation(item: Mapping[str, Any]) -> str:

@@ -177,6 +177,18 @@ def test_markdown_can_be_rendered_again(report: Report) -> None:
     assert render(Report(report.document, again, places), Format.MARKDOWN) == once
 
 
+@pytest.mark.parametrize("line", ["Results are\nfound", "<!-- item: none -->", "```", "[ ]"])
+@pytest.mark.parametrize("end", ["", "\n```\nA block that nobody ends"])
+def test_markdown_has_added_lines_however_odd(report: Report, line: str, end: str) -> None:
+    report.items[-1]["line"] = line  # type: ignore[index]
+    checklist = Checklist.parse(CHECKLIST.text + end, CHECKLIST.name)
+    written = render(Report(report.document, checklist, report.places), Format.MARKDOWN)
+    heading, box = written.splitlines()[-2:]
+    assert heading == "## Search"
+    assert box.startswith(f"- [ ] {' '.join(line.split())} <!-- verified --> unknown (since 2026-11-24 20:43 UTC, ")
+    assert box.endswith("): Search was not reachable.")
+
+
 def test_markdown_without_added_lines_changes_only_boxes_and_annotations(report: Report) -> None:
     items = [item for item in report.items if item["section"] != "search"]
     written = render(Report({**report.document, "items": items}, CHECKLIST, report.places), Format.MARKDOWN)
