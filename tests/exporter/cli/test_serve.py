@@ -65,6 +65,26 @@ def test_healthcheck_over_tls(until_done: Run, tmp_path: Path) -> None:
     assert codes == [0, ExitCode.FAILED]
 
 
+@pytest.mark.parametrize("version", ["TLS12", "TLS13"])
+def test_healthcheck_where_clients_need_a_certificate(until_done: Run, tmp_path: Path, version: str) -> None:
+    authority = Issued.root()
+    certificate, key = authority.issue("checklist.example.com").write(tmp_path, "server")
+    root, _ = authority.write(tmp_path, "root")
+    web = tmp_path / "web.yaml"
+    web.write_text(
+        f"tls_server_config: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {root},"
+        f" client_auth_type: RequireAndVerifyClientCert, max_version: {version}}}\n"
+    )
+    port, codes = free_port(), []
+    flags = (f"--web.listen-address=127.0.0.1:{port}", "--web.config.file", str(web))
+    ended = until_done(
+        "serve", *flags, ready=lambda: listening(port), act=lambda: codes.append(main(["healthcheck", *flags]))
+    )
+    assert (ended.code, codes) == (0, [0])
+    assert "it tells only to those who have a certificate" in ended.out
+    assert main(["healthcheck", *flags]) == ExitCode.FAILED
+
+
 def test_an_address_that_is_taken(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
