@@ -163,6 +163,9 @@ class State:
             known.planned = planned
             known.observations = {t: seen for t, seen in known.observations.items() if t in planned.targets}
             entries[key] = known
+        for key, gone in self._entries.items():
+            if key not in entries and gone.status is not None:  # a mistake in the checklist may bring it back
+                self._remembered[key] = Remembered(gone.status, gone.since, gone.last_ok, gone.observations)
         self._entries = entries
         self.plan = plan
         self._reset_deadlines(now)

@@ -221,6 +221,18 @@ async def test_a_new_plan_keeps_what_stays_and_drops_the_rest_at_once() -> None:
     assert (memory.transitions[-1].item, memory.transitions[-1].to_status) == ("one", Status.UNKNOWN)
 
 
+async def test_an_item_that_comes_back_is_known() -> None:
+    state, clock, memory = make_state(planned())
+    await see(state, clock, ok("Seen."))
+    await state.replace_plan(plan_of(planned("other")))
+    clock.forward(minutes=10)
+    await state.replace_plan(plan_of(planned()))
+    assert (view(state).status, view(state).last_ok, view(state).runs) == (Status.UNKNOWN, START, 0)
+    await see(state, clock, ok("Seen again."))
+    assert view(state).status is Status.OK
+    assert [t.to_status for t in memory.transitions] == [Status.OK, Status.UNKNOWN, Status.OK]
+
+
 async def test_a_result_for_what_is_no_longer_planned_is_dropped() -> None:
     state, clock, _ = make_state(planned())
     await see(state, clock, ok("Seen."), target="gone")
