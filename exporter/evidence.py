@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,7 @@ _LOGIN = re.compile(r"/(?:log[-_]?[io]n|sign[-_]?[io]n|sso|saml2?|oauth2?|auth|a
 _PASSWORD = re.compile(rb"<input\b[^<>]*\btype\s*=\s*[\"']?password\b", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
 _CONNECTIONS = 4
+_MOST_PATIENCE = 60.0  # seconds that reading the folder may take before what was known of it counts no more
 _MAX_PAGE = 4 * 2**20
 _MAX_ARTIFACT = 16 * 2**20
 
@@ -128,6 +130,7 @@ class Evidence:
         self._places = asyncio.Semaphore(_CONNECTIONS)  # a request's time must not pass while it waits for a connection
         self._calls: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._known = _Known("No evidence folder is configured.", {})
+        self._reading_since: float | None = None
         self.refresh()
 
     async def close(self) -> None:
@@ -147,11 +150,14 @@ class Evidence:
         if self.folder is None:
             return False
         before = self._known
+        self._reading_since = time.monotonic()
         try:
             known = _Known(None, self._read(self.folder))
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             known = _Known(f"Evidence folder {self.folder} cannot be read: {why}.", before.files)
+        finally:
+            self._reading_since = None
         if (known.trouble, known.files) == (before.trouble, before.files):
             return False
         self._known = known
@@ -191,6 +197,9 @@ class Evidence:
         name, known = f"{section}.{item}", self._known
         if known.trouble:
             return unknown(known.trouble)
+        since = self._reading_since
+        if since is not None and (seconds := time.monotonic() - since) > _MOST_PATIENCE:
+            return unknown(f"Evidence folder {self.folder} does not answer: it is being read for {seconds:.0f} s.")
         if unreadable := next((bad for bad in known.unreadable if bad.may_concern(name)), None):
             return unknown(f"Evidence for {name} cannot be read: {unreadable.problem}.")
         record = self._newest(known.records.get(name, ()), rule)

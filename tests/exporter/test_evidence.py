@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import logging
@@ -660,6 +661,37 @@ async def test_an_endless_page_is_not_read(folder: Folder, no_leftovers: None) -
         assert result.status is Status.UNKNOWN
         assert "answered more than 4194304 bytes" in result.summary
         await evidence.close()
+
+
+async def test_what_was_known_of_a_folder_that_does_not_answer_counts_no_more(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write()
+    evidence = folder.evidence()
+    assert (await evidence.judge("a", "b", RULE)).status is Status.OK
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: Path) -> dict[str, Any]:
+        asked.set()
+        release.wait(60)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "_read", hang)
+        reading = threading.Thread(target=evidence.refresh)
+        reading.start()
+        await eventually(asked.is_set, what="the folder is read")
+        assert (await evidence.judge("a", "b", RULE)).status is Status.OK
+        patch.setattr("exporter.evidence._MOST_PATIENCE", -1.0)
+        result = await evidence.judge("a", "b", RULE)
+        assert result.status is Status.UNKNOWN
+        assert " does not answer: it is being read for " in result.summary
+        release.set()
+        reading.join()
+    assert (await evidence.judge("a", "b", RULE)).summary.endswith("cannot be read: Input/output error.")
+    assert evidence.refresh()
+    assert (await evidence.judge("a", "b", RULE)).status is Status.OK
+    await evidence.close()
 
 
 async def test_many_links_do_not_spend_each_others_time(folder: Folder, pages: Pages) -> None:
