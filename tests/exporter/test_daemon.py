@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,7 +26,7 @@ from exporter.config import Loaded, load, load_default
 from exporter.daemon import ServeOptions, _Daemon
 from exporter.health import Health
 from exporter.web import Options
-from tests.servers.process import Server, free_port, wait_until
+from tests.servers.process import Server, eventually, free_port, wait_until
 
 CONFIG = """
 environment: staging
@@ -194,6 +196,26 @@ async def test_only_runs_that_speak_of_what_is_configured_now_are_spared_at_a_re
     assert daemon._last_runs() == {}
     config.unlink()
     assert daemon._last_runs() == {}
+    await daemon.engine.close()
+
+
+async def test_a_folder_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.daemon.WATCH_SECONDS", 0)
+    daemon = _Daemon(None, load_default(), Health("test"))
+    asked, release = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        asked.set()
+        return release.wait(60)
+
+    monkeypatch.setattr(daemon.engine.evidence, "refresh", hang)
+    watching = asyncio.create_task(daemon._watch())
+    await eventually(asked.is_set, what="the folder is read")
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 10)  # as asyncio.run does at its end
+    release.set()
     await daemon.engine.close()
 
 
