@@ -208,6 +208,10 @@ class _Daemon:
                 return f"The configuration was not reloaded ({type(error).__name__}, see the log); the last good one stays."
             before = self.engine.loaded
             await self.engine.replace(loaded)
+            if loaded.config.state != before.config.state:
+                log.warning(
+                    "The options of `state` changed, which takes a restart; history is kept as before until then."
+                )
             self._schedule.replace(loaded.plan.jobs, {}, afresh=shared(loaded) != shared(before))
             self._secrets = _stamps(self._secret_files(loaded))
             self._health.reload_successful = True

@@ -34,8 +34,8 @@ Generated from the program; `configuration.schema.json` says the same to editors
 
 - Unknown keys, wrong types and unknown names are errors. All of them are reported at once, each with file, line, column
   and key, and nothing starts; a reload keeps the last good configuration.
-- `${NAME}` in a text stands for an environment variable, which must be set; `${NAME:-default}` for the default when it is
-  not set or empty; `$${` for the characters `${`.
+- `${NAME}` in a text stands for an environment variable, which must be set; `${NAME:-default}` for the default (a text without
+  variables) when it is not set or empty; `$${` for the characters `${`.
 - A secret may be read from a file: `<key>_file` instead of `<key>`. A newline at its end is dropped.
 - Relative paths are relative to the file's folder.
 - A duration is written `30s`, `5m`, `26h` or `30d`, a size in bytes `1048576`, `64MiB` or `50GB`.

@@ -219,6 +219,19 @@ async def test_a_folder_that_does_not_answer_holds_up_no_end(monkeypatch: pytest
     await daemon.engine.close()
 
 
+async def test_what_a_reload_cannot_take_over_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("state: {file: history.db}\n")
+    daemon = _Daemon(config, load(config), Health("test"))
+    daemon._schedule.start()
+    assert await daemon.reload() is None
+    assert "takes a restart" not in caplog.text
+    config.write_text("state: {file: other.db}\n")
+    assert await daemon.reload() is None
+    assert "The options of `state` changed, which takes a restart" in caplog.text
+    await daemon.close()
+
+
 async def test_whatever_goes_wrong_in_a_reload_the_last_good_configuration_stays(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
