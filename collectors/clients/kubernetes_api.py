@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from exporter.collector import Cannot
-from exporter.logs import hide
+from exporter.logs import hide, redact
 from exporter.options import format_duration
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "Reply", "TooLarge"]
@@ -377,4 +377,4 @@ def _server_time(response: Any) -> datetime:
 
 
 def _one_line(text: object) -> str:
-    return " ".join(str(text).split()).rstrip(".")[:300]
+    return " ".join(redact(str(text)).split()).rstrip(".")[:300]  # redacted first: half a secret is known by nobody

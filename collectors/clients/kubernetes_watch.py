@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from collectors.clients.kubernetes_api import Api, Gone, Reply
+from collectors.clients.shared import one_line
 from exporter.collector import Cannot
 from exporter.options import format_duration
 
@@ -238,7 +239,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 def _error(kind: Kind[Any], raw: msgspec.Raw) -> Cannot:
     trouble = _TROUBLE.decode(raw)
-    told = f"The watch of {kind} was ended: {' '.join(trouble.message.split())[:300] or f'error {trouble.code}'}."
+    told = f"The watch of {kind} was ended: {one_line(trouble.message) or f'error {trouble.code}'}."
     return Gone(told) if trouble.code == 410 else Cannot(told)
 
 

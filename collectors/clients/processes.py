@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from collectors.clients.shared import one_line
 from exporter.collector import Cannot
 from exporter.options import format_duration
 
@@ -53,7 +54,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
     if code != 0:
         lines = complaint.decode("utf-8", "replace").split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
-        raise Cannot(f"{name} ended with status {code}: {reason[:300].rstrip('.')}.")
+        raise Cannot(f"{name} ended with status {code}: {one_line(reason)}.")
     return output
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from exporter.collector import Cannot
 from exporter.http import Reply
+from exporter.logs import redact
 
 __all__ = ["SELECTOR", "Shared", "decode", "one_line", "without"]
 
@@ -77,7 +78,7 @@ def decode(reply: Reply, kind: type[T]) -> T:
 
 def one_line(text: object, limit: int = 300) -> str:
     """What a server says, as the end of a sentence: one line of at most `limit` characters, without its full stop."""
-    return " ".join(str(text).split()).rstrip(".")[:limit]
+    return " ".join(redact(str(text)).split()).rstrip(".")[:limit]  # redacted first: half a secret is known by nobody
 
 
 @contextmanager

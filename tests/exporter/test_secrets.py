@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 import socketserver
@@ -108,7 +109,7 @@ def numbered(value: Any, found: list[str]) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [numbered(inner, found) for inner in value]
     if isinstance(value, str) and "canary" in value:
-        found.append(f"canary{len(found)}canary")
+        found.append(f"canary{len(found)}" * 20)  # long, so that a text that is cut is cut inside
         return value.replace("canary", found[-1])
     return value
 
@@ -151,6 +152,7 @@ class _Mirror(socketserver.BaseRequestHandler):
     """Sends back what it gets: of HTTP requests as the error that it answers, of all else as it is."""
 
     received = b""
+    count = itertools.count()
 
     def handle(self) -> None:
         self.request.settimeout(10)
@@ -161,7 +163,8 @@ class _Mirror(socketserver.BaseRequestHandler):
 
     @staticmethod
     def _answer(said: str) -> bytes:
-        body = json.dumps(dict.fromkeys(("status", "errorType", "error", "message", "data"), said))
+        said = "-" * (next(_Mirror.count) * 17 % 60) + said  # texts that are cut are cut in several places
+        body = json.dumps(dict.fromkeys(("status", "errorType", "error", "message"), said))
         status = 200 if len(said) % 2 and "of-kubernetes" not in said else 400
         head = f"HTTP/1.1 {status} {said.splitlines()[0]}\r\nX-Said: {said.splitlines()[-3]}\r\n"
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
