@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 20
 _BOX = re.compile(r"\[([ xX])\](?:\s+|$)")
 _ITEM = re.compile(r"<!--\s*item:\s*(\S+)\s*-->")
 _ANNOTATION = " <!-- verified --> "  # invisible where Markdown is shown; from here to the end of its line it is ours
-_MARKUP = re.compile(r"[\\`*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
+_MARKUP = re.compile(r"[\\*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 class ChecklistError(Exception):
@@ -142,6 +142,7 @@ class Checklist:
 def annotation(text: str) -> str:
     """What stands behind a box that is annotated with this text; nothing for an empty one."""
     printable = "".join(character if character.isprintable() else " " for character in text)
+    printable = printable.replace("`", "'")  # which no backslash keeps from ending what a single one before it began
     shown = _MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
     return _ANNOTATION + shown if shown else ""
 

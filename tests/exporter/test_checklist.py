@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.checklist import MAX_BYTES, Checklist, ChecklistError
@@ -199,6 +199,7 @@ def parsed(text: str) -> Checklist | None:
 
 
 @given(DOCUMENTS, st.text(max_size=30))
+@example("# T\n- [ ] `\na <!-- item: x.y -->\n", "`")
 def test_writing_back_changes_boxes_and_annotations_alone(text: str, annotation: str) -> None:
     if (checklist := parsed(text)) is None:
         return
