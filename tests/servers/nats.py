@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.servers.packages import debian, skip_or_fail
-from tests.servers.process import LOOPBACK, Server, answers, call, free_port, wait_until
+from tests.servers.process import LOOPBACK, Server, answers, call, free_port, listening, wait_until
 
 OLD, NEW = "2.9", "2.15"
 
@@ -50,8 +50,12 @@ class Nats(Server):
             },
         }
         argv: list[str | Path] = [nats_program(release), "-c", self.configuration]
-        super().__init__(name, argv, directory=directory, ready=lambda: answers(f"{self.monitoring}/varz"))
+        super().__init__(name, argv, directory=directory, ready=self._listens)
         self._write(settings)
+
+    def _listens(self) -> bool:
+        """Whether both of its ports are there: monitoring answers first, and says until then that the server is unwell."""
+        return answers(f"{self.monitoring}/varz") and listening(self.port)
 
     def configure(self, **settings: Any) -> None:
         """Replace the settings and load them; raises TimeoutError when they were refused (see the log)."""

@@ -12,6 +12,7 @@ from exporter.collector import Cannot
 from exporter.http import HttpSettings
 from tests.servers.faults import serving
 from tests.servers.patroni import Patroni
+from tests.servers.process import eventually
 
 
 @asynccontextmanager
@@ -41,7 +42,12 @@ async def test_a_real_cluster_is_read(patroni: Patroni, no_leftovers: None) -> N
     assert not cluster.pause
     assert [member.leads for member in cluster.members].count(True) == 1
     assert not cluster.synchronous
-    assert [member.could_lead(2**20, synchronous=False) for member in cluster.members].count(True) == 1
+
+    async def one_could_lead() -> bool:
+        members = (await read_cluster(HttpSettings(url=patroni.url))).members
+        return [member.could_lead(2**20, synchronous=False) for member in members].count(True) == 1
+
+    await eventually(one_could_lead, "the standby to follow")  # on a busy machine it is behind for a while
 
 
 async def test_a_member_whose_postgresql_is_stopped_still_tells_of_the_cluster() -> None:
