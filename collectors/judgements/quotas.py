@@ -136,7 +136,7 @@ def _judge_defaults(name: str, ranges: Sequence[LimitRange]) -> Iterator[Result]
             ("defaultRequest", [item.default_request for item in items]),
         )
         for resource in ("cpu", "memory")
-        if not any(resource in amounts for amounts in given)
+        if not any(parse_quantity(amounts.get(resource, 0)) > 0 for amounts in given)  # a limit of 0 is none
     ]
     if missing:
         yield failed(f"The LimitRange of namespace {name} gives containers no {listed(missing)}.")

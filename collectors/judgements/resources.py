@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 OOM_WINDOW = timedelta(hours=24)
+_ENDED = ("Succeeded", "Failed")
 _CPU, _MEMORY = "cpu", "memory"
 _NANO = 10**9
 """Amounts are added up in whole billionths, as the API has nothing finer."""
@@ -71,7 +72,7 @@ def running(
     return [
         pod
         for pod in pods
-        if pod.state.phase not in ("Succeeded", "Failed")
+        if pod.state.phase not in _ENDED
         and pod.state.deleted is None
         and (options.count_job_pods or pod.owner is None or pod.owner.kind != "Job")
         and not exempt(pod)
@@ -84,8 +85,9 @@ def _containers(spec: PodSpec) -> tuple[Container, ...]:
 
 
 def _has(spec: PodSpec, container: Container, read: Read) -> bool:
-    """Whether a container has an amount of its own, or shares one of its pod."""
-    return read(container.resources) is not None or (spec.resources is not None and read(spec.resources) is not None)
+    """Whether a container has an amount of its own, or shares one of its pod. A limit of 0 is none, as is a request of 0."""
+    shared = read(spec.resources) if spec.resources is not None else None
+    return any(amount is not None and parse_quantity(amount) > 0 for amount in (read(container.resources), shared))
 
 
 def _lacking(pods: Sequence[Pod], read: Read) -> tuple[int, Counter[str]]:
@@ -151,10 +153,13 @@ def _killed(pod: Pod, now: datetime) -> Iterator[str]:
                 yield f"Container {status.name} of {pod.path} was killed {ago} ago for want of memory (OOMKilled)."
 
 
-def judge_requests(pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Result:
+def judge_requests(
+    pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions, everywhere: Iterable[Pod] | None = None
+) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
-    What the pods of a node request, or may take, beyond what it has is a warning.
+    What the pods of a node request, or may take, beyond what it has is a warning. `everywhere` are all pods that there are, as those
+    that do not count share the nodes.
     """
     parts = [
         _judge_all_have(pods, "CPU request", _CPU_REQUEST),
@@ -163,7 +168,8 @@ def judge_requests(pods: Sequence[Pod], nodes: Iterable[Node], options: Resource
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort(pods)
     problems += [failed(told) for told in _above_limit(pods)]
-    problems += [warning(told) for told in _overcommitted(pods, nodes, options)]
+    present = [pod for pod in (pods if everywhere is None else everywhere) if pod.state.phase not in _ENDED]
+    problems += [warning(told) for told in _overcommitted(present, nodes, options)]
     total = parts[0].measurements["containers_judged"]
     good = ok(
         f"Every container ({total:g}) requests CPU and memory.",

@@ -102,12 +102,13 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         """The scheduler places pods by their requests alone: without them nodes fill up until the kernel kills what it likes.
 
         Every container of every running pod requests CPU and memory, or its pod does for all of them; none requests more than its
-        limit; no pod is of QoS class BestEffort, which is evicted first. What the pods of a node request beyond what it has, or may
-        take of its memory beyond `max_memory_overcommit`, is a warning.
+        limit; no pod is of QoS class BestEffort, which is evicted first. What all pods of a node, those that are not judged too,
+        request beyond what it has, or may take of its memory beyond `max_memory_overcommit`, is a warning.
 
         To mend it: `resources.requests` in the workload's template, or a LimitRange with a defaultRequest; then roll it out.
         """
-        return await self.told(judge_requests(await self.live(), await self.everything(NODES), self.target))
+        nodes, everywhere = await self.everything(NODES), await self.everything(PODS)
+        return await self.told(judge_requests(await self.live(), nodes, self.target, everywhere))
 
     @item(
         "HPA thresholds are configured",

@@ -145,6 +145,10 @@ NO_DEFAULTS = (
             "The LimitRange of namespace shop gives containers no default cpu.",
         ),
         (
+            [limits(default=BOTH | {"memory": "0"}, defaultRequest=BOTH)],
+            "The LimitRange of namespace shop gives containers no default memory.",
+        ),
+        (
             [limits(kind="Pod"), decoded(LimitRange, "shop/none", spec={"limits": None})],
             NO_DEFAULTS,
         ),

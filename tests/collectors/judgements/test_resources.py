@@ -58,6 +58,17 @@ def test_a_container_without_a_cpu_limit() -> None:
     assert judge_memory_limits([bare], NOW).status is Status.OK
 
 
+@pytest.mark.parametrize("nothing", ["0", "0Mi"])
+def test_an_amount_of_nothing_is_none(nothing: str) -> None:
+    empty = {"cpu": nothing, "memory": nothing}
+    bare = with_containers(container(resources={"requests": empty, "limits": empty}))
+    assert judge_cpu_limits([bare], REQUIRED).summary == "1 of 1 container has no CPU limit: main of Pod shop/api."
+    assert judge_memory_limits([bare], NOW).summary == "1 of 1 container has no memory limit: main of Pod shop/api."
+    assert "has no memory request" in judge_requests([bare], [], REQUIRED).summary
+    of_pod = with_containers(container(resources={}), resources={"limits": empty})
+    assert judge_memory_limits([of_pod], NOW).status is Status.FAILED
+
+
 def test_replicas_are_told_by_their_workload() -> None:
     found = pods("shop/db-0", "shop/db-1", owner="StatefulSet/db", metadata={"generateName": "db-"})
     result = judge_cpu_limits([GOOD, *found], REQUIRED)
@@ -188,6 +199,16 @@ def test_a_node_that_promises_more_than_it_has(found: list[Pod], sentence: str |
     assert result.status is (Status.WARNING if sentence else Status.OK), result.summary
     if sentence:
         assert result.summary == f"Pods on node node-1 {sentence}"
+
+
+def test_pods_that_do_not_count_share_the_nodes() -> None:
+    judged = placed({"cpu": "500m", "memory": "512Mi"}, {"memory": "1Gi"})
+    there = {"containers": [container()], "nodeName": "node-1", "resources": {"limits": {"memory": "1Gi"}}}
+    system = pod("kube-system/agent", spec=there)
+    ended = pod("jobs/done", spec=there, status={"phase": "Succeeded"})
+    assert judge_requests([judged], [node()], REQUIRED, [judged]).status is Status.OK
+    result = judge_requests([judged], [node()], REQUIRED, [judged, system, ended])
+    assert result.summary == "Pods on node node-1 may take 2 times its memory (limit 1.5)."
 
 
 def test_a_node_that_does_not_tell_what_it_has_is_not_reckoned_with() -> None:
