@@ -219,9 +219,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """Without a policy every pod may talk to every other one: one that is taken over reaches the databases.
 
         Each namespace has a policy that selects all pods and allows nothing, in both directions, and every running pod is selected
-        in both; none allows everything. Pods on the host's network are not judged, as policies do not hold for them. Policies of
-        Cilium, Calico and AdminNetworkPolicy are found but not understood: the line is then unknown, unless
-        `other_policies_accepted` says why they do not matter. Whether the network enforces policies is another line's matter.
+        in both; none allows everything: all traffic, or all of a protocol, of everywhere or of every pod of the cluster. Pods on
+        the host's network are not judged, as policies do not hold for them. Policies of Cilium, Calico, AdminNetworkPolicy and
+        ClusterNetworkPolicy are found but not understood: the line is then unknown, unless `other_policies_accepted` says why they
+        do not matter. Whether the network enforces policies is another line's matter.
 
         To mend it: a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is wanted.
         """

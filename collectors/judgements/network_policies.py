@@ -10,11 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import collapse_addresses, ip_network
 from itertools import chain
+from typing import Any
 
 from pydantic import Field
 
-from collectors.clients.kubernetes_objects import EgressRule, IngressRule, Namespace, NetworkPolicy, Selector
+from collectors.clients.kubernetes_objects import (
+    EgressRule,
+    IngressRule,
+    Namespace,
+    NetworkPolicy,
+    Peer,
+    PolicyPort,
+    Selector,
+)
 from collectors.clients.kubernetes_pods import Pod, PodTemplate
 from collectors.judgements.parts import counted, listed, verdict
 from collectors.judgements.selectors import matches, selects_all
@@ -22,6 +32,9 @@ from exporter.collector import Cannot, Result, Status, failed, ok, warning
 from exporter.options import Options
 
 __all__ = ["Direction", "NetworkPolicyOptions", "covered", "directions", "judge_network_policies"]
+
+
+_PORTS = 1, 65535
 
 
 class Direction(StrEnum):
@@ -41,7 +54,8 @@ class NetworkPolicyOptions(Options):
         True, description="Whether every namespace needs a policy that selects all pods and allows nothing."
     )
     may_allow_all: dict[str, str] = Field(
-        default_factory=dict, description="Policies (namespace/name) that may allow everything, each with the reason."
+        default_factory=dict,
+        description="Policies (namespace/name) that may allow everything, or every pod of the cluster, each with the reason.",
     )
     other_policies_accepted: str | None = Field(
         None,
@@ -150,7 +164,8 @@ def judge_network_policies(
     """Whether in every namespace that is given nothing is open that no policy opened.
 
     Pods that use the host's network, that have ended, or that are `exempt` do not count. `others` are the kinds of policies that
-    are not judged, with how many there are: they may forbid or allow what these do not. Raises Cannot without any namespace.
+    are not judged, with how many there are: they may forbid or allow what these do not. Raises Cannot without any namespace, and
+    where there is no pod and none needs a default.
     """
     if not (names := [namespace.name for namespace in namespaces]):
         raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
@@ -159,6 +174,8 @@ def judge_network_policies(
     problems: list[Result] = []
     for name in names:
         problems += _judge_namespace(name, of_namespace.get(name, ()), seen[name], options)
+    if not problems and not options.default_deny and not any(found.pods for found in seen.values()):
+        raise Cannot("No pod runs that counts, so nothing was seen of what network policies cover.")
     bare = {pod.path for found in seen.values() for side in options.directions for pod in found.bare[side]}
     total = sum(found.pods for found in seen.values())
     sides = " and ".join(side.lower() for side in options.directions)
@@ -198,14 +215,13 @@ def _look(
         namespace = template.namespace
         if (coverage := coverages.get(namespace)) is None or template.spec.host_network:
             continue
+        sides = coverage.of(pod)  # of those that do not count too: a policy for them is not idle
         if state.phase in ("Succeeded", "Failed") or state.deleted is not None or exempt(pod):
             continue
         count[namespace] += 1
-        sides = coverage.of(pod)
-        if len(sides) < len(Direction):
-            for side in Direction:
-                if side not in sides:
-                    bare[namespace][side].append(pod)
+        for side in Direction:
+            if side not in sides:
+                bare[namespace][side].append(pod)
     return {
         name: _Seen(
             count[name],
@@ -230,8 +246,8 @@ def _judge_namespace(
                 f"{listed(workloads, 3)}."
             )
         for policy in policies:
-            if side in directions(policy) and policy.path not in options.may_allow_all and _allows_all(policy, side):
-                yield failed(f"NetworkPolicy {policy.path} allows all {side.lower()}.")
+            if side in directions(policy) and policy.path not in options.may_allow_all:
+                yield from (failed(f"NetworkPolicy {policy.path} allows {what}.") for what in _opened(policy, side))
     if idle := [policy.path for policy in seen.idle if not selects_all(policy.spec.pod_selector)]:
         yield warning(
             f"{counted(len(idle), 'NetworkPolicy', 'NetworkPolicies')} in {name} select no pod: {listed(idle, 3)}."
@@ -243,16 +259,42 @@ def _denies(policy: NetworkPolicy, side: Direction) -> bool:
     return side in directions(policy) and selects_all(policy.spec.pod_selector) and not _rules(policy, side)
 
 
-def _allows_all(policy: NetworkPolicy, side: Direction) -> bool:
-    """Whether some rule names neither peers (or names the whole address space) nor ports."""
-    return any(
-        not rule.ports
-        and (
-            not rule.peers
-            or any(
-                peer.ip_block is not None and peer.ip_block.cidr in ("0.0.0.0/0", "::/0") and not peer.ip_block.except_
-                for peer in rule.peers
-            )
-        )
-        for rule in _rules(policy, side)
+def _opened(policy: NetworkPolicy, side: Direction) -> Iterator[str]:
+    """What the rules of a policy leave open: where one names neither whom nor which ports, or all of them."""
+    for rule in _rules(policy, side):
+        for traffic in _all_traffic(rule.ports or ()):
+            what = f"all {traffic}{side.lower()}"
+            if not rule.peers or _everywhere(policy, rule.peers):
+                yield what
+            elif any(map(_is_every_pod, rule.peers)):
+                yield f"{what} {'from' if side is Direction.INGRESS else 'to'} every pod of the cluster"
+
+
+def _all_traffic(ports: Sequence[PolicyPort]) -> Iterator[str]:
+    """Nothing where all traffic is meant, and the protocols of which every port is."""
+    if not ports:
+        yield ""
+    for port in ports:
+        if port.port is None or (port.port == _PORTS[0] and port.end_port == _PORTS[1]):
+            yield f"{port.protocol or 'TCP'} "
+
+
+def _everywhere(policy: NetworkPolicy, peers: Iterable[Peer]) -> bool:
+    """Whether ranges of addresses together are all that there are, of IPv4 or of IPv6."""
+    ranges: dict[int, list[Any]] = {4: [], 6: []}
+    for block in (peer.ip_block for peer in peers if peer.ip_block and not peer.ip_block.except_):
+        try:
+            network = ip_network(block.cidr, strict=False)
+        except ValueError:
+            raise Cannot(f"NetworkPolicy {policy.path} names {block.cidr}, which is no range of addresses.") from None
+        ranges[network.version].append(network)
+    return any(network.prefixlen == 0 for found in ranges.values() for network in collapse_addresses(found))
+
+
+def _is_every_pod(peer: Peer) -> bool:
+    """Whether a peer is all pods of all namespaces. A selector that is not set selects all pods of those, or this namespace."""
+    return (
+        peer.namespace_selector is not None
+        and selects_all(peer.namespace_selector)
+        and (peer.pod_selector is None or selects_all(peer.pod_selector))
     )

@@ -158,7 +158,7 @@ def judge_requests(
 ) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
-    What the pods of a node request, or may take, beyond what it has is a warning. `everywhere` are all pods that there are, as those
+    What the pods of a node request, or may take, beyond what it has is a warning. `everywhere` are all pods that there are: those
     that do not count share the nodes.
     """
     parts = [

@@ -99,23 +99,24 @@ class Scope(Options):
         leaves out one that is named, and when no namespace is left.
         """
         found = list(namespaces)
-        chosen = [
-            namespace
-            for namespace in found
-            if self.includes(namespace.name)
-            and (not looked_at or namespace.name in looked_at)
-            and namespace.metadata.deletion_timestamp is None
-        ]
+        living = {namespace.name: namespace for namespace in found if namespace.metadata.deletion_timestamp is None}
+        chosen = {
+            name: namespace
+            for name, namespace in living.items()
+            if self.includes(name) and (not looked_at or name in looked_at)
+        }
         if looked_at and (unseen := [name for name in self.namespaces if "*" not in name and name not in looked_at]):
             raise Cannot(f"{listed(unseen)} is not among clients.kubernetes.namespaces, so nothing was seen in it.")
+        absent = [pattern for pattern in self.namespaces if not any(fnmatchcase(name, pattern) for name in living)]
+        unmet = [name for name in looked_at if name not in living and name not in absent and self.includes(name)]
         missing = [
-            failed(f"There is no namespace {pattern}, where applications were to run.")
-            for pattern in self.namespaces
-            if not any(fnmatchcase(namespace.name, pattern) for namespace in found)
+            *(_missing(pattern, found, "where applications were to run") for pattern in absent),
+            *(_missing(name, found, "which clients.kubernetes.namespaces names") for name in unmet),
         ]
-        if not chosen and not missing:
-            raise Cannot("The cluster has no namespace that is to be judged, so nothing was seen.")
-        return Part({namespace.name: namespace for namespace in chosen}, missing)
+        if not chosen:
+            why = missing[0].summary if missing else "The cluster has no namespace that is to be judged."
+            raise Cannot(f"{why.removesuffix('.')}, so nothing was seen.")
+        return Part(chosen, missing)
 
     def told(self, result: Result) -> Result:
         """The verdict, with what is exempt from it and why."""
@@ -124,3 +125,11 @@ class Scope(Options):
             return result
         reasons = (f"{name} ({reason.strip().rstrip('.')})" for name, reason in sorted(exempt.items()))
         return replace(result, summary=f"{result.summary} Exempt: {listed(reasons)}.")
+
+
+def _missing(pattern: str, found: Iterable[Namespace], why: str) -> Result:
+    """That a namespace is not there, or leaves."""
+    leaves = any(fnmatchcase(namespace.name, pattern) for namespace in found)
+    return failed(
+        f"Namespace {pattern} is being deleted, {why}." if leaves else f"There is no namespace {pattern}, {why}."
+    )

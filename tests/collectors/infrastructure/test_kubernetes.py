@@ -170,6 +170,15 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
     )
 
 
+async def test_a_namespace_that_the_client_is_narrowed_to_and_that_is_not_there(control_plane: ControlPlane) -> None:
+    narrowed = {"namespaces": (shop(control_plane), "shop-of-horrors")}
+    result = await see(control_plane, "pod_security_enforced", client=narrowed)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "There is no namespace shop-of-horrors, which clients.kubernetes.namespaces names.",
+    )
+
+
 async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
     narrowed = {"selectors": {"pods": "app=web"}}
@@ -177,19 +186,19 @@ async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPla
     assert result.summary.endswith("Looked at only: pods (app=web).")
 
 
-async def test_a_namespace_that_is_being_deleted_is_not_judged(control_plane: ControlPlane) -> None:
+async def test_a_namespace_that_is_being_deleted_is_told_where_it_is_named(control_plane: ControlPlane) -> None:
     leaving, name = shop(control_plane, None), {"name": "held", "finalizers": ["example.com/held"]}
     held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**name, "namespace": leaving}}
     control_plane.apply(held)
     control_plane.delete({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": leaving}})
     try:
-        result = await see(control_plane, "pod_security_enforced", leaving)
+        result = await see(control_plane, "pod_security_enforced", leaving, shop(control_plane))
     finally:
         patch = "application/merge-patch+json"
         control_plane.call("PATCH", control_plane.path(held), {"metadata": {"finalizers": None}}, content=patch)
     assert (result.status, result.summary) == (
-        Status.UNKNOWN,
-        "The cluster has no namespace that is to be judged, so nothing was seen.",
+        Status.FAILED,
+        f"Namespace {leaving} is being deleted, where applications were to run.",
     )
 
 
@@ -521,6 +530,9 @@ async def test_pods_on_the_network_of_their_host_and_exempt_ones_do_not_count(co
     namespace = shop(control_plane, level=None)
     running(control_plane, namespace, "agent", hostNetwork=True)
     running(control_plane, namespace, "old")
+    running(control_plane, namespace, "web")
+    web = {"matchLabels": {"app": "web"}}
+    control_plane.apply(network_policy("web", namespace, podSelector=web, policyTypes=["Ingress", "Egress"]))
     result = await see(
         control_plane,
         "network_policies_configured",

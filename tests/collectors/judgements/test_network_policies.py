@@ -94,7 +94,8 @@ def test_an_empty_namespace_needs_a_default_deny_too() -> None:
         Status.FAILED,
         "Namespace shop has no network policy that denies ingress and egress by default.",
     )
-    assert judge([], default_deny=False).status is Status.OK
+    with pytest.raises(Cannot, match="No pod runs that counts"):
+        judge([], default_deny=False)
 
 
 def test_two_policies_may_deny_one_direction_each() -> None:
@@ -183,15 +184,38 @@ def test_coverage_is_that_of_looking_at_every_pod_and_policy() -> None:
     ],
 )
 def test_pods_that_count(pod_parts: dict[str, Any], counts: bool) -> None:
-    result = judge([pod("shop/a", **pod_parts)], default_deny=False)
+    web = policy("shop/web", labelled(app="web"))
+    result = judge([pod("shop/a", **pod_parts), *WEB], web, default_deny=False)
     assert result.status is (Status.FAILED if counts else Status.OK)
 
 
 def test_exempt_pods_do_not_count() -> None:
     result = judge_network_policies(
-        [decoded(Namespace, "shop")], WEB, [], NetworkPolicyOptions(default_deny=False), exempt=lambda pod: True
+        [decoded(Namespace, "shop")],
+        [pod("shop/db"), *WEB],
+        [policy("shop/web", labelled(app="web"))],
+        NetworkPolicyOptions(default_deny=False),
+        exempt=lambda pod: pod.name == "db",
     )
     assert result.status is Status.OK
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Running"])
+def test_a_policy_for_pods_that_do_not_count_is_not_idle(phase: str) -> None:
+    nightly = pod("shop/nightly", labels={"app": "nightly"}, status={"phase": phase})
+    result = judge_network_policies(
+        [decoded(Namespace, "shop")],
+        [nightly, *WEB],
+        [policy(), policy("shop/nightly", labelled(app="nightly"))],
+        NetworkPolicyOptions(),
+        exempt=lambda pod: pod.name == "nightly",
+    )
+    assert result.status is Status.OK, result.summary
+
+
+def test_a_direction_that_is_not_known_covers_no_other() -> None:
+    odd = policy(policyTypes=["Ingress", "Sideways"])
+    assert "No network policy covers egress of 2 of 2 pods" in judge(WEB, odd, default_deny=False).summary
 
 
 @pytest.mark.parametrize(
@@ -205,7 +229,22 @@ def test_exempt_pods_do_not_count() -> None:
         ({"ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]}, None),
         ({"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]}]}, None),
         ({"ingress": [{"from": [{"podSelector": {}}]}]}, None),
-        ({"ingress": [{"from": [{"namespaceSelector": {}}]}]}, None),
+        ({"ingress": [{"from": [{"podSelector": {}, "namespaceSelector": None}]}]}, None),
+        ({"ingress": [{"from": [{"namespaceSelector": {}}]}]}, "ingress from every pod of the cluster"),
+        ({"egress": [{"to": [{"namespaceSelector": {}, "podSelector": {}}]}]}, "egress to every pod of the cluster"),
+        ({"ingress": [{"from": [{"namespaceSelector": {}, "podSelector": labelled(app="web")}]}]}, None),
+        ({"ingress": [{"from": [{"namespaceSelector": labelled(team="shop")}]}]}, None),
+        ({"ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 443}]}]}, None),
+        # Two halves are a whole, and an address in a range is as good as its first one.
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/1"}}, {"ipBlock": {"cidr": "128.0.0.0/1"}}]}]}, "egress"),
+        ({"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/1"}}, {"ipBlock": {"cidr": "8000::/1"}}]}]}, None),
+        ({"ingress": [{"from": [{"ipBlock": {"cidr": "10.1.2.3/0"}}]}]}, "ingress"),
+        # A port that is not named is every port of its protocol, which is TCP where that is not named either.
+        ({"ingress": [{"ports": [{"protocol": "UDP"}, {"protocol": "UDP", "port": 53}]}]}, "UDP ingress"),
+        ({"egress": [{"ports": [{}]}]}, "TCP egress"),
+        ({"egress": [{"ports": [{"protocol": "TCP", "port": 1, "endPort": 65535}]}]}, "TCP egress"),
+        ({"egress": [{"ports": [{"protocol": "TCP", "port": 1024, "endPort": 65535}]}]}, None),
+        ({"egress": [{"ports": [{"port": "https"}]}]}, None),
         # The rules of a direction that the policy is not about do nothing.
         ({"egress": [{}], "policyTypes": ["Ingress"]}, None),
     ],
@@ -221,6 +260,12 @@ def test_a_policy_that_allows_everything(rules: dict[str, Any], everything: str 
             judge(WEB, policy(), policy("shop/open", labelled(app="web"), **rules), may_allow_all=accepted).status
             is Status.OK
         )
+
+
+def test_a_range_that_is_none_is_not_guessed() -> None:
+    odd = policy("shop/odd", egress=[{"to": [{"ipBlock": {"cidr": "everywhere"}}]}])
+    with pytest.raises(Cannot, match="NetworkPolicy shop/odd names everywhere, which is no range of addresses"):
+        judge(WEB, policy(), odd)
 
 
 def test_a_default_that_allows_is_no_default_that_denies() -> None:
