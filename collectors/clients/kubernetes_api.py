@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,9 @@ __all__ = ["Api", "Forbidden", "Gone", "NotFound", "Reply", "TooLarge"]
 _CHUNK = 2**18
 _MAX_ERROR_BYTES = 2**16
 _USER_AGENT = "checklist-exporter"
+_CONFIGURED_WITHIN = timedelta(seconds=20)
+_MOST_PATIENCE = 60.0
+"""Longest that a 429 is heeded: what asks for more is a mistake, which is not to keep us away for ever."""
 
 
 class Forbidden(Cannot):
@@ -86,6 +90,7 @@ class Api:
         self._pause = 1 / rate
         self._lock = threading.Lock()
         self._client: Any = None
+        self._configuring: Future[Any] | None = None
         self._not_before = 0.0
         self._closed = threading.Event()
         self._replies: set[Any] = set()
@@ -130,16 +135,21 @@ class Api:
         return reply
 
     @contextmanager
-    def stream(self, path: str, query: Mapping[str, Any], silence: timedelta) -> Iterator[Iterator[bytes]]:
-        """The reply to GET in pieces, as they come. It ends when the server ends it, is silent for too long, or `close` is called.
+    def stream(
+        self, path: str, query: Mapping[str, Any], silence: timedelta
+    ) -> Iterator[tuple[Iterator[bytes], datetime]]:
+        """The reply to GET in pieces, as they come, and the moment of its begin by the server's clock.
 
-        Raises Cannot as `get` does.
+        It ends when the server ends it, is silent for too long, or `close` is called. Raises Cannot as `get` does.
         """
         with self._sent("GET", path, query, None, silence.total_seconds()) as (where, response):
+            at = _server_time(response)
             if response.status >= 300:
-                raise _refusal(Reply(where, response.status, response.read(_MAX_ERROR_BYTES), _server_time(response)))
+                deadline = time.monotonic() + self._timeout.total_seconds()
+                told = self._read(where, response, _MAX_ERROR_BYTES, deadline)
+                raise _refusal(Reply(where, response.status, told, at))
             with self._explained(where, silence):
-                yield iter(lambda: response.read1(_CHUNK), b"")
+                yield iter(lambda: response.read1(_CHUNK), b""), at
 
     @contextmanager
     def _sent(
@@ -159,7 +169,7 @@ class Api:
                     continue
                 raise
             if response.status == 401 and again:
-                response.release_conn()
+                _let_go(response)
                 self._forget(client)
                 continue
             break
@@ -170,9 +180,7 @@ class Api:
             yield where, response
         finally:
             self._replies.discard(response)
-            if response.status == 200 and not response.closed:  # what was not read to its end is not worth reading
-                response.close()
-            response.release_conn()
+            _let_go(response)
 
     def _patiently(
         self,
@@ -191,26 +199,21 @@ class Api:
         url = f"{client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
         while True:
             self._wait_for_turn(where, deadline)
-            headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
             response = client.rest_client.pool_manager.request(
                 method,
                 url,
                 body=body,
-                headers=headers,
+                headers=self._headers(client, body),
                 timeout=urllib3.Timeout(connect=self._timeout.total_seconds(), read=seconds),
                 retries=False,
                 preload_content=False,
             )
             if response.status != 429:
                 return response
-            response.drain_conn()
-            response.release_conn()
+            response.read(_MAX_ERROR_BYTES)
+            _let_go(response)
             asked = response.headers.get("Retry-After", "")
-            later = float(asked) if asked.isdecimal() else 1.0
+            later = min(float(asked), _MOST_PATIENCE) if asked.isdecimal() else 1.0
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + later)
             if time.monotonic() + later > deadline:
@@ -218,11 +221,33 @@ class Api:
                     f"{where} answered 429: the API server has too much to do, and asks to come back in {later:g} s."
                 )
 
+    def _headers(self, client: Any, body: bytes | None) -> dict[str, str]:
+        """The headers of a request, with the credentials as they are now: those that expire are read anew by the client."""
+        from kubernetes.config import ConfigException
+
+        headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+        except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+            raise Cannot(
+                f"The credentials from {self._source()[0]} could not be renewed: {_one_line(error)}."
+            ) from None
+        # A file with a token often ends with a line break.
+        headers = {name: value.strip() for name, value in headers.items()}
+        hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
+        if not all(value.isascii() and value.isprintable() for value in headers.values()):
+            # Else what the transport raises would quote it.
+            raise Cannot(f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.")
+        return headers
+
     def _wait_for_turn(self, where: str, deadline: float) -> None:
         """Wait until the rate allows another request, and no 429 speaks against it."""
         with self._lock:
             turn = max(self._not_before, time.monotonic())
-            self._not_before = turn + self._pause
+            if turn <= deadline:
+                self._not_before = turn + self._pause
         if turn > deadline:
             raise Cannot(
                 f"{where} was not asked within {format_duration(self._timeout)}: the API server asks for patience."
@@ -235,11 +260,44 @@ class Api:
         return Cannot(f"{where} was broken off: the exporter is ending, or its configuration changed.")
 
     def _configured(self) -> Any:
-        """The official client, configured."""
+        """The official client, configured: in a thread of its own, as the exec plugin of a kubeconfig may never end."""
         with self._lock:
-            if self._client is None:
-                self._client = self._configure()
-            return self._client
+            if self._client is not None:
+                return self._client
+            if self._configuring is None:
+                self._configuring = Future()
+                threading.Thread(target=self._settle, args=(self._configuring,), daemon=True).start()
+            configuring = self._configuring
+        try:
+            return configuring.result(_CONFIGURED_WITHIN.total_seconds())
+        except TimeoutError:
+            told = (
+                f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}"
+            )
+            raise Cannot(f"{told}: an exec plugin that it names does not end.") from None
+
+    def _settle(self, configuring: Future[Any]) -> None:
+        """Configure the client, for all that wait for it."""
+        client, error = None, None
+        try:
+            client = self._configure()
+        except BaseException as raised:  # noqa: BLE001  # handed to those that wait, as it is
+            error = raised
+        with self._lock:
+            self._client, self._configuring = client, None
+        if error is None:
+            configuring.set_result(client)
+        else:
+            configuring.set_exception(error)
+
+    def _source(self) -> tuple[str, os.PathLike[str] | str]:
+        """From where the configuration is read, in words, and the file; none for that of a pod."""
+        if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            return "the pod's service account", ""
+        from kubernetes import config
+
+        path = self._kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+        return f"kubeconfig {path}", path
 
     def _configure(self) -> Any:
         import yaml
@@ -248,14 +306,12 @@ class Api:
 
         config: Any = untyped
         configuration = client.Configuration()
-        source = "the pod's service account"
+        source, path = self._source()
         try:
-            if self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config(client_configuration=configuration)
-            else:
-                path = self._kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
-                source = f"kubeconfig {path}"
+            if path:
                 config.load_kube_config(str(path), self._context, configuration, persist_config=False)
+            else:
+                config.load_incluster_config(client_configuration=configuration)
         except yaml.YAMLError:  # its text may quote a credential
             raise Cannot(f"The configuration from {source} cannot be used: it is no YAML.") from None
         except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
@@ -313,6 +369,13 @@ class Api:
         with self._lock:
             if self._client is not None:
                 self._client.rest_client.pool_manager.clear()
+
+
+def _let_go(response: Any) -> None:
+    """Give the connection back, or close it when not all was read: what is left is not worth reading."""
+    if not response.closed:
+        response.close()
+    response.release_conn()
 
 
 class _Untrusted(Cannot):

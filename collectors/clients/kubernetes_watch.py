@@ -183,8 +183,9 @@ class Follower(Generic[T]):
             "timeoutSeconds": ceil(_ROUND.total_seconds()),
         }
         heard = False
-        with self._api.stream(self._path, query, _SILENCE) as pieces:
+        with self._api.stream(self._path, query, _SILENCE) as (pieces, at):
             started = time.monotonic()
+            self._ahead = at - datetime.now(UTC)  # one of the clocks may have been set since
             for lines in _lines(pieces):
                 self._apply(lines)
                 heard = True

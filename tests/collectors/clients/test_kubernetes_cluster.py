@@ -21,6 +21,7 @@ from collectors.clients.kubernetes import Kind, Kubernetes, KubernetesSettings, 
 from collectors.clients.kubernetes_kinds import DEPLOYMENTS, LEASES, NAMESPACES, NODES, PODS, VERTICAL_POD_AUTOSCALERS
 from collectors.clients.kubernetes_objects import Named
 from collectors.clients.kubernetes_rights import may_ask, may_get, may_list, roles
+from collectors.clients.kubernetes_watch import Listing
 from exporter.collector import Cannot
 from exporter.threads import Threads
 from tests.servers.certificates import Issued
@@ -253,11 +254,15 @@ def mortal(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.restore()
 
 
-async def test_an_api_server_that_dies_in_the_middle_of_a_list_is_told(mortal: ControlPlane) -> None:
-    kubeconfig = mortal.kubeconfigs["admin"]
-    async with asking(kubeconfig, page_size=1, requests_per_second=4, max_age="1ms") as slow:
+async def test_an_api_server_that_dies_in_the_middle_of_a_list_is_told(
+    mortal: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig, pages = mortal.kubeconfigs["admin"], []
+    add = Listing.add
+    monkeypatch.setattr(Listing, "add", lambda listing, page, reply: pages.append(page) or add(listing, page, reply))
+    async with asking(kubeconfig, page_size=1, requests_per_second=1, max_age="1ms") as slow:
         listing = asyncio.create_task(complaint(slow, NAMESPACES))
-        await asyncio.sleep(0.6)  # a quarter second a page: it is past the first, and before the last
+        await eventually(lambda: pages, "the first of at least four pages, which come each second")
         mortal.api_server.kill()
         told = await listing
         assert "/api/v1/namespaces failed: " in told
