@@ -42,7 +42,7 @@ class NotAllowed(Cannot):
 
 
 class NotServed(Cannot):
-    """The cluster does not have this kind of object: its CustomResourceDefinition is not installed, or not this version of it."""
+    """The cluster does not have this kind of object, in any version: its CustomResourceDefinition is not installed."""
 
 
 class KubernetesSettings(Options):
@@ -131,6 +131,26 @@ class _ReviewStatus(msgspec.Struct, frozen=True, gc=False):
 
 class _Review(msgspec.Struct, frozen=True, gc=False):
     status: _ReviewStatus
+
+
+class _Version(msgspec.Struct, frozen=True, gc=False):
+    version: str
+
+
+class _Group(msgspec.Struct, frozen=True, gc=False):
+    """The versions of a group of the API."""
+
+    versions: list[_Version]
+
+
+class _Resource(msgspec.Struct, frozen=True, gc=False):
+    name: str
+
+
+class _Resources(msgspec.Struct, frozen=True, gc=False):
+    """The kinds of one version."""
+
+    resources: list[_Resource]
 
 
 class Kubernetes(Client[KubernetesSettings]):
@@ -244,11 +264,34 @@ class Kubernetes(Client[KubernetesSettings]):
                 raise
             return max(1, limit // 4)
         except NotFound:
-            raise NotServed(f"The cluster serves no {kind} ({kind.version}).") from None
+            raise self._not_served(kind) from None
         except Forbidden:
             raise self._denied("list", kind, namespace) from None
         listing.add(_decode(reply, kind.pages), reply)
         return limit
+
+    def _not_served(self, kind: Kind[Any]) -> Cannot:
+        """Why a kind is not there: it is not served at all, or only in other versions, so that nothing of it was seen."""
+        group = self._discover(f"/apis/{kind.group}", _GROUP) if kind.group else None
+        others = [found.version for found in group.versions if found.version != kind.version] if group else []
+        served = [
+            version
+            for version in others
+            if (found := self._discover(f"/apis/{kind.group}/{version}", _RESOURCES))
+            and any(resource.name == kind.plural for resource in found.resources)
+        ]
+        if served:
+            return Cannot(
+                f"The cluster serves {kind} as {' and '.join(served)} alone, and only {kind.version} is known."
+            )
+        return NotServed(f"The cluster serves no {kind} ({kind.version}).")
+
+    def _discover(self, path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
+        """What the API server says of a group or version of its API; None when there is none."""
+        try:
+            return _decode(self._api.get(path, max_bytes=self.settings.max_bytes), decoder)
+        except NotFound:
+            return None
 
     def _read(self, kind: Kind[T], name: str, namespace: str | None) -> tuple[T, datetime] | None:
         self._demand("get", kind, namespace, name)
@@ -309,6 +352,8 @@ class Kubernetes(Client[KubernetesSettings]):
 
 
 _REVIEW = msgspec.json.Decoder(_Review)
+_GROUP = msgspec.json.Decoder(_Group)
+_RESOURCES = msgspec.json.Decoder(_Resources)
 
 
 def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:

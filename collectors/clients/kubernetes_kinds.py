@@ -92,5 +92,12 @@ OTHER_NETWORK_POLICIES: tuple[Kind[objects.Named], ...] = (
     Kind("globalnetworkpolicies", objects.Named, "crd.projectcalico.org", namespaced=False),
     Kind("adminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
     Kind("baselineadminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
+    Kind("clusternetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha2", namespaced=False),
+    Kind("networkpolicies", objects.Named, "projectcalico.org", "v3"),
+    Kind("globalnetworkpolicies", objects.Named, "projectcalico.org", "v3", namespaced=False),
 )
-"""Network policies of other makers, whose meaning is not judged: only whether there are any."""
+"""Network policies of other makers, whose meaning is not judged: only whether there are any.
+
+Calico has them in the group projectcalico.org: of its own server, behind which are those of crd.projectcalico.org, or since 3.32 as
+custom resources themselves.
+"""

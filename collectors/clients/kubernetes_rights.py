@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collectors.clients.kubernetes import Kind
 
-__all__ = ["ROLE", "Right", "may_ask", "may_get", "may_list", "roles"]
+__all__ = ["DISCOVERY", "ROLE", "Right", "may_ask", "may_get", "may_list", "roles"]
 
 ROLE = "checklist-exporter"
 """The name of the roles."""
@@ -65,6 +65,10 @@ def may_get(kind: Kind[Any], *names: str, namespace: str, option: str = "") -> R
 def may_ask(*urls: str) -> Right:
     """The right to ask the API server about itself, which by default everybody has."""
     return Right("get", urls=urls)
+
+
+DISCOVERY = may_ask("/apis/*")
+"""What an item needs that looks at kinds which not every cluster has: whether one is there in another version."""
 
 
 def roles(rights: Iterable[Right], namespaces: Sequence[str], *, watch: bool) -> list[dict[str, Any]]:

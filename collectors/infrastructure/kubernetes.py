@@ -36,7 +36,7 @@ from collectors.clients.kubernetes_kinds import (
     VERTICAL_POD_AUTOSCALERS,
 )
 from collectors.clients.kubernetes_objects import Lease
-from collectors.clients.kubernetes_rights import may_ask, may_get, may_list
+from collectors.clients.kubernetes_rights import DISCOVERY, may_ask, may_get, may_list
 from collectors.clusters import OfCluster, ScopedTarget
 from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
 from collectors.judgements.cluster import (
@@ -79,6 +79,9 @@ _WORKLOADS: Mapping[str, Kind[Any]] = {
     "StatefulSet": STATEFUL_SETS,
     "DaemonSet": DAEMON_SETS,
 }
+
+
+_CALICO = "projectcalico.org"
 
 
 class _Version(msgspec.Struct, frozen=True, rename="camel"):
@@ -213,7 +216,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     @item(
         "Verify network policies are properly configured",
         severity=WARNING,
-        needs=(may_list(NAMESPACES, PODS, NETWORK_POLICIES, *OTHER_NETWORK_POLICIES),),
+        needs=(may_list(NAMESPACES, PODS, NETWORK_POLICIES, *OTHER_NETWORK_POLICIES), DISCOVERY),
     )
     async def network_policies_configured(self) -> Result:
         """Without a policy every pod may talk to every other one: one that is taken over reaches the databases.
@@ -230,8 +233,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         policies = part.within(await self.everything(NETWORK_POLICIES))
         others: dict[str, int] = {}
         for kind in OTHER_NETWORK_POLICIES:
-            found = await self.if_served(kind) or ()
-            others[str(kind)] = sum(not kind.namespaced or one.namespace in part.namespaces for one in found)
+            if kind.group == _CALICO and f"{kind.plural}.crd.{_CALICO}" in others:
+                continue  # they are the same
+            if (found := await self.if_served(kind)) is not None:
+                others[str(kind)] = sum(not kind.namespaced or one.namespace in part.namespaces for one in found)
         return await self.told(
             judge_network_policies(
                 part.namespaces.values(), pods, policies, self.target, others=others, exempt=self.target.exempts
@@ -305,7 +310,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     @item(
         "Verify vertical pod autoscaler is configured",
         severity=INFO,
-        needs=(may_list(NAMESPACES, VERTICAL_POD_AUTOSCALERS, HORIZONTAL_POD_AUTOSCALERS, DEPLOYMENTS),),
+        needs=(may_list(NAMESPACES, VERTICAL_POD_AUTOSCALERS, HORIZONTAL_POD_AUTOSCALERS, DEPLOYMENTS), DISCOVERY),
     )
     async def vpa_configured(self) -> Result:
         """Requests that were guessed once are wrong for most of the time; a VerticalPodAutoscaler measures what is used.
@@ -350,6 +355,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
             "option ingress_controllers",
             may_list(NAMESPACES, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, SERVICES, ENDPOINT_SLICES),
             may_list(INGRESSES, INGRESS_CLASSES, GATEWAYS, GATEWAY_CLASSES, HTTP_ROUTES),
+            DISCOVERY,
             "with `ingress_requests`: to reach these addresses",
         ),
     )

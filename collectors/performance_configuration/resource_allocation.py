@@ -16,7 +16,7 @@ from collectors.clients.kubernetes_kinds import (
     VERTICAL_POD_AUTOSCALERS,
 )
 from collectors.clients.kubernetes_pods import Pod
-from collectors.clients.kubernetes_rights import may_list
+from collectors.clients.kubernetes_rights import DISCOVERY, may_list
 from collectors.clusters import OfCluster, ScopedTarget
 from collectors.judgements.autoscalers import HpaOptions, judge_hpa_thresholds, judge_hpas, judge_vpa_bounds
 from collectors.judgements.resources import (
@@ -135,6 +135,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         mode=Mode.PROBE_AND_EVIDENCE,
         needs=(
             may_list(NAMESPACES, PODS, VERTICAL_POD_AUTOSCALERS),
+            DISCOVERY,
             "a record of a review, where requests are outside",
         ),
         evidence=EvidenceRule(valid_for=timedelta(days=30)),

@@ -6,8 +6,9 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
@@ -368,6 +369,27 @@ class ControlPlane:
             for version in spec["versions"]:
                 path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
                 self.wait(path, bool, f"{definition['metadata']['name']} to be served")
+
+    @contextmanager
+    def defining(self, *definitions: Mapping[str, Any]) -> Iterator[None]:
+        """Have CustomResourceDefinitions for a while; afterwards the API server knows nothing of them any more."""
+        self.define(*definitions)
+        try:
+            yield
+        finally:
+            self.delete(*definitions)
+            for definition in definitions:
+                wait_until(partial(self._knows_nothing_of, definition), f"{definition['metadata']['name']} to be gone")
+
+    def _knows_nothing_of(self, definition: Mapping[str, Any]) -> bool:
+        spec = definition["spec"]
+        plural, served = spec["names"]["plural"], []
+        for version in spec["versions"]:
+            for path in ("", f"/{plural}"):
+                with suppress(HTTPError):
+                    found = self.get(f"/apis/{spec['group']}/{version['name']}{path}")
+                    served += [one["name"] for one in found["resources"]] if "resources" in found else [plural]
+        return plural not in served
 
 
 def node(name: str, *, kwok: bool = True, version: str = VERSION, **labels: str) -> Json:

@@ -252,6 +252,26 @@ async def test_a_kind_that_is_not_served_and_a_right_that_is_lacking_are_told_ap
             await client.get("/version")
 
 
+async def test_a_kind_that_is_served_in_another_version_alone_is_not_called_absent(tmp_path: Path) -> None:
+    group, served = "gateway.networking.k8s.io", {"versions": [{"version": "v1"}, {"version": "v1beta1"}]}
+    plurals = {"v1": ["things"], "v1beta1": ["gateways", "gateways/status"]}
+    answers = {f"/apis/{group}": answer(served)} | {
+        f"/apis/{group}/{version}": answer({"resources": [{"name": name} for name in found]})
+        for version, found in plurals.items()
+    }
+    script = lambda _method, path, _query: answers.get(path, status(404, "not found"))  # noqa: E731
+    async with scripted(script) as (url, _), asking(tmp_path, url) as client:
+        with pytest.raises(Cannot, match=rf"serves gateways.{group} as v1beta1 alone, and only v1 is known") as raised:
+            await client.list(Kind("gateways", Thing, group))
+        assert not isinstance(raised.value, NotServed)
+        with pytest.raises(NotServed):
+            await client.list(Kind("httproutes", Thing, group))
+        answers[f"/apis/{group}"] = status(403, "forbidden")
+        with pytest.raises(Cannot, match="answered 403") as raised:
+            await client.list(Kind("gatewayclasses", Thing, group))
+        assert not isinstance(raised.value, NotServed)
+
+
 async def test_a_server_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
     refusals = 2
 

@@ -558,6 +558,40 @@ async def test_policies_of_other_makers_are_not_understood(control_plane: Contro
     assert elsewhere.status is Status.OK
 
 
+async def test_policies_of_a_version_that_is_not_known_are_not_called_absent(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    control_plane.apply(default_deny(namespace))
+    clusterwide = "CiliumClusterwideNetworkPolicy", "ciliumclusterwidenetworkpolicies"
+    with control_plane.defining(definition("cilium.io", *clusterwide, "v3", namespaced=False)):
+
+        async def told() -> Result | None:
+            seen = await see(control_plane, "network_policies_configured", namespace)
+            return seen if seen.status is Status.UNKNOWN else None
+
+        result = await eventually(told, "the version to be listed among those that are served")
+    assert result is not None
+    assert (
+        result.summary
+        == "The cluster serves ciliumclusterwidenetworkpolicies.cilium.io as v3 alone, and only v2 is known."
+    )
+
+
+@pytest.mark.parametrize("behind_a_server", [True, False])
+async def test_policies_of_calico_are_told_of_once(control_plane: ControlPlane, behind_a_server: bool) -> None:
+    namespace = shop(control_plane)
+    control_plane.apply(default_deny(namespace))
+    groups = [("crd.projectcalico.org", "v1")] if behind_a_server else []
+    groups.append(("projectcalico.org", "v3"))
+    kind = "GlobalNetworkPolicy", "globalnetworkpolicies"
+    with control_plane.defining(*(definition(group, *kind, version, namespaced=False) for group, version in groups)):
+        control_plane.apply(*(manifest("/".join(found), kind[0], "open", spec={}) for found in groups))
+        result = await see(control_plane, "network_policies_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"What is open depends also on 1 globalnetworkpolicies.{groups[0][0]}, whose meaning is not judged.",
+    )
+
+
 @pytest.mark.verifies("kubernetes.network_policies_configured", "unknown")
 async def test_network_policies_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     result = await see(
