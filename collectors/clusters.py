@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed, Snapshot
-from collectors.clients.kubernetes_kinds import HORIZONTAL_POD_AUTOSCALERS, NAMESPACES, PODS
-from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler
+from collectors.clients.kubernetes_kinds import NAMESPACES, PODS
+from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
 from collectors.clients.kubernetes_pods import Pod
 from collectors.judgements.parts import listed
 from collectors.judgements.scope import Part, Scope
-from exporter.collector import Collector, Result, SectionSettings, Target, fetched, worst
+from collectors.judgements.workloads import workload_key
+from exporter.collector import Cannot, Collector, Result, SectionSettings, Target, fetched, worst
 
 __all__ = ["OfCluster", "ScopedTarget"]
 
@@ -25,6 +26,7 @@ class ScopedTarget(Target, Scope):
 
 SettingsT = TypeVar("SettingsT", bound=SectionSettings)
 TargetT = TypeVar("TargetT", bound=ScopedTarget)
+ScalerT = TypeVar("ScalerT", HorizontalPodAutoscaler, VerticalPodAutoscaler)
 
 
 class OfCluster(Collector[SettingsT, TargetT], Generic[SettingsT, TargetT]):
@@ -62,10 +64,22 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         except NotServed:
             return None
 
-    async def horizontal(self) -> Sequence[HorizontalPodAutoscaler]:
-        """The HorizontalPodAutoscalers of workloads that are judged."""
-        found = (await self.part()).within(await self.everything(HORIZONTAL_POD_AUTOSCALERS))
-        return [hpa for hpa in found if self.target.judges(hpa.namespace, hpa.spec.scale_target_ref)]
+    async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
+        """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.
+
+        Raises NotServed when the cluster has no such kind, Cannot when the client does not look where one is required.
+        """
+        part, found = await self.part(), await self.snapshot(kind)
+        wanted = {workload_key(reference): reference for reference in required}
+        for (namespace, *_), reference in wanted.items():
+            if found.namespaces and namespace not in found.namespaces:
+                told = f"{namespace} is not among clients.kubernetes.namespaces"
+                raise Cannot(f"{told}, so it was not seen what scales {reference}.")
+        return [
+            scaler
+            for scaler in found.items
+            if scaler.target in wanted or (scaler.namespace in part.namespaces and self.target.judges(scaler.target))
+        ]
 
     async def told(self, result: Result) -> Result:
         """A verdict on the namespaces that are there, with those that are not, what is exempt, and what the client leaves out."""

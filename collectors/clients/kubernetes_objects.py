@@ -582,6 +582,11 @@ class HorizontalPodAutoscaler(_Object, frozen=True):
     spec: HorizontalPodAutoscalerSpec = HorizontalPodAutoscalerSpec()
     status: HorizontalPodAutoscalerStatus = HorizontalPodAutoscalerStatus()
 
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Namespace, kind and name of the workload that is scaled."""
+        return self.namespace, self.spec.scale_target_ref.kind, self.spec.scale_target_ref.name
+
 
 class UpdatePolicy(Struct, frozen=True):
     """What a VerticalPodAutoscaler does with its recommendations: `Off`, `Initial`, `Recreate`, `InPlaceOrRecreate`, `Auto`."""
@@ -638,6 +643,12 @@ class VerticalPodAutoscaler(_Object, frozen=True):
 
     spec: VerticalPodAutoscalerSpec = VerticalPodAutoscalerSpec()
     status: VerticalPodAutoscalerStatus = VerticalPodAutoscalerStatus()
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Namespace, kind and name of the workload that is sized; empty where it does not say which."""
+        reference = self.spec.target_ref or TargetReference()
+        return self.namespace, reference.kind, reference.name
 
 
 # --- Ingress ---
@@ -815,6 +826,7 @@ class ParentReference(Struct, frozen=True):
     name: str = ""
     namespace: str | None = None
     section_name: str | None = None
+    port: int | None = None
 
 
 class BackendReference(Struct, frozen=True):

@@ -90,7 +90,9 @@ class Listing(Generic[T]):
         self.at = datetime.max.replace(tzinfo=UTC)
 
     def add(self, page: Page[Any], reply: Reply) -> None:
-        """Add one page."""
+        """Add one page. Raises Cannot for one that goes on where it began: something in between keeps answering with the same."""
+        if self.more and page.metadata.more == self.more:
+            raise Cannot(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
         self.items.extend(self.compact(page.items or []))
         if self.uids is not None:
             self.uids += [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from collectors.clients.kubernetes import Kind, Kubernetes
+from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
 from collectors.clients.kubernetes_kinds import (
     API_SERVICES,
     DAEMON_SETS,
@@ -303,7 +303,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is not
         there, or that a container has no CPU request.
         """
-        hpas = await self.horizontal()
+        hpas = await self.scaling(HORIZONTAL_POD_AUTOSCALERS, self.target.hpa_required)
         taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
         return await self.told(judge_hpas(hpas, self.target, taken))
 
@@ -322,13 +322,13 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
 
         To mend it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
         """
-        part, served = await self.part(), await self.if_served(VERTICAL_POD_AUTOSCALERS)
-        if served is None:
+        try:
+            vpas = await self.scaling(VERTICAL_POD_AUTOSCALERS, self.target.vpa_required)
+        except NotServed:
             return failed(
                 "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed."
             )
-        vpas = [vpa for vpa in part.within(served) if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
-        hpas = await self.horizontal()
+        hpas = await self.everything(HORIZONTAL_POD_AUTOSCALERS)
         return await self.told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
 
     async def _recommender(self) -> Workload | None:

@@ -13,7 +13,6 @@ from collectors.clients.kubernetes_objects import (
     HorizontalPodAutoscaler,
     Metric,
     ResourceMetric,
-    TargetReference,
     VerticalPodAutoscaler,
     condition,
 )
@@ -35,10 +34,6 @@ __all__ = [
 ]
 
 _KINDS = ("cpu", "memory")
-
-
-def _target(namespace: str, reference: TargetReference | None) -> tuple[str, str, str]:
-    return namespace, reference.kind if reference else "", reference.name if reference else ""
 
 
 def _name(key: tuple[str, str, str]) -> str:
@@ -88,7 +83,7 @@ def judge_hpas(hpas: Iterable[HorizontalPodAutoscaler], options: HpaOptions, now
 def _missing(hpas: Sequence[HorizontalPodAutoscaler], options: HpaOptions) -> Iterator[Result]:
     number: dict[tuple[str, str, str], int] = {}
     for hpa in hpas:
-        target = _target(hpa.namespace, hpa.spec.scale_target_ref)
+        target = hpa.target
         number[target] = number.get(target, 0) + 1
     for reference in options.hpa_required:
         if not number.get(workload_key(reference)):
@@ -175,7 +170,7 @@ def judge_vpas(
             problems.append(failed(f"{_name(workload_key(options.vpa_recommender))}, which recommends, is not there."))
         else:
             problems += judge_workload(recommender)
-    targets = {_target(vpa.namespace, vpa.spec.target_ref) for vpa in found}
+    targets = {vpa.target for vpa in found}
     problems += [
         failed(f"{_name(workload_key(reference))} has no VerticalPodAutoscaler.")
         for reference in options.vpa_required
@@ -222,9 +217,9 @@ def conflicts(vpas: Iterable[VerticalPodAutoscaler], hpas: Iterable[HorizontalPo
     scaled: dict[tuple[str, str, str], set[str]] = {}
     for hpa in hpas:
         used = {source.name for metric in hpa.spec.metrics or () if (source := _source(metric))}
-        scaled.setdefault(_target(hpa.namespace, hpa.spec.scale_target_ref), set()).update(used)
+        scaled.setdefault(hpa.target, set()).update(used)
     for vpa in vpas:
-        target = _target(vpa.namespace, vpa.spec.target_ref)
+        target = vpa.target
         if _mode(vpa) != "Off" and (both := sorted(_controlled(vpa) & scaled.get(target, set()))):
             same = " and ".join(both)
             yield f"{_name(target)} is scaled by VerticalPodAutoscaler {vpa.name} and horizontally by the same {same}."
@@ -271,8 +266,8 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod])
         if not recommended:
             problems.append(unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing."))
             continue
-        target = _target(vpa.namespace, vpa.spec.target_ref)
-        by_name = {recommendation.container_name: recommendation for recommendation in recommended}
+        target = vpa.target
+        by_name = {bound.container_name: bound for bound in recommended if bound.lower_bound or bound.upper_bound}
         its_pods = of_workload.get(target, [])
         if not its_pods:
             problems.append(

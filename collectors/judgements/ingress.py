@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import msgspec
 from pydantic import Field
 
 from collectors.clients.kubernetes_objects import (
@@ -30,6 +31,7 @@ __all__ = ["IngressOptions", "Routing", "judge_ingress"]
 
 RETIRED = {"k8s.io/ingress-nginx": "which gets no more fixes since March 2026"}
 _GATEWAYS = "gateway.networking.k8s.io"
+_LISTENER = ("Accepted", "Programmed", "ResolvedRefs")
 
 
 class IngressOptions(Options):
@@ -104,6 +106,12 @@ def judge_ingress(seen: Routing, options: IngressOptions, now: datetime) -> Resu
         what = f"Gateway {gateway.path}"
         conditions, generation = gateway.status.conditions, gateway.metadata.generation
         problems += _stated(what, conditions, generation, "Accepted", "Programmed")
+        for listener in gateway.status.listeners or ():
+            # One of many that is refused leaves the Gateway itself Programmed.
+            refused = [
+                found for found in listener.conditions or () if found.status == "False" and found.type in _LISTENER
+            ]
+            problems += [failed(f"Listener {listener.name} of {what} is not {_denied(found)}.") for found in refused]
     gateways = {gateway.path for gateway in seen.gateways}
     for route in seen.http_routes:
         problems += _judge_route(route, gateways, backends)
@@ -176,12 +184,10 @@ def _judge_route(route: HttpRoute, gateways: set[str], backends: _Backends) -> I
 
 
 def _same(found: RouteParent, parent: ParentReference, namespace: str) -> bool:
+    """Whether a controller tells of this parent: of its listener and port, where the route names them."""
     seen = found.parent_ref
-    return (seen.kind, seen.name, seen.namespace or namespace, seen.section_name) == (
-        parent.kind,
-        parent.name,
-        parent.namespace or namespace,
-        parent.section_name,
+    return msgspec.structs.replace(seen, namespace=seen.namespace or namespace) == msgspec.structs.replace(
+        parent, namespace=parent.namespace or namespace
     )
 
 
@@ -192,7 +198,12 @@ def _stated(what: str, conditions: tuple[Condition, ...] | None, generation: int
         if seen is None or seen.status not in ("True", "False"):
             yield failed(f"{what} is not {kind}: no controller has said so.")
         elif seen.status == "False":
-            message = " ".join(seen.message.split()).rstrip(".")[:200]
-            yield failed(f"{what} is not {kind}: {seen.reason}{f' ({message})' if message else ''}.")
+            yield failed(f"{what} is not {_denied(seen)}.")
         elif seen.observed_generation is not None and seen.observed_generation < generation:
             yield unknown(f"{what} was changed, and its controller has not said since whether it is {kind}.")
+
+
+def _denied(seen: Condition) -> str:
+    """A condition that is False, and why."""
+    message = " ".join(seen.message.split()).rstrip(".")[:200]
+    return f"{seen.type}: {seen.reason}{f' ({message})' if message else ''}"

@@ -9,7 +9,7 @@ from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from collectors.clients.kubernetes_objects import Namespace, TargetReference
+from collectors.clients.kubernetes_objects import Namespace
 from collectors.clients.kubernetes_pods import Pod
 from collectors.judgements.parts import listed
 from exporter.collector import Cannot, Options, Result, failed
@@ -88,9 +88,10 @@ class Scope(Options):
         """Whether it is accepted what a pod does, as its workload is exempt."""
         return bool(self.exempt_workloads) and f"{pod.namespace}/{pod.workload[1]}" in self.exempt_workloads
 
-    def judges(self, namespace: str, reference: TargetReference | None) -> bool:
-        """Whether an autoscaler is judged: that of an exempt workload is not."""
-        return reference is None or f"{namespace}/{reference.name}" not in self.exempt_workloads
+    def judges(self, workload: tuple[str, str, str]) -> bool:
+        """Whether what scales a workload (namespace, kind, name) is judged: not where the workload is exempt."""
+        namespace, _, name = workload
+        return f"{namespace}/{name}" not in self.exempt_workloads
 
     def of(self, namespaces: Iterable[Namespace], looked_at: Sequence[str] = ()) -> Part:
         """The namespaces that are judged, of all that there are.

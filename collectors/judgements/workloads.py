@@ -173,7 +173,22 @@ def judge_workload(workload: Workload) -> Iterator[Result]:
     elif wanted <= 0:
         yield failed(f"{name} is scaled to {wanted} replicas (wanted at least 1).")
     elif ready < wanted:
-        yield failed(f"{name} has {ready} of {counted(wanted, 'replica')} ready.")
+        yield failed(
+            f"{name} has {ready} of {counted(wanted, 'replica')} ready{_why_not(workload, 'ReplicaFailure', 'True')}."
+        )
+    elif why := _why_not(
+        workload, "Progressing", "False"
+    ):  # the old ones serve, and no new one could be made or became ready
+        yield failed(f"{name} has all of its replicas ready, but they could not be replaced by its present form{why}.")
+
+
+def _why_not(workload: Workload, kind: str, status: str) -> str:
+    """What a condition says that is not as it shall be, as the end of a sentence; nothing when it is, or is not told."""
+    seen = None if isinstance(workload, DaemonSet) else condition(workload.status.conditions, kind)
+    if seen is None or seen.status != status:
+        return ""
+    message = " ".join(seen.message.split()).rstrip(".")[:200]
+    return f": {seen.reason}{f' ({message})' if message else ''}"
 
 
 def _judge_pod(pod: Pod, limits: PodLimits, now: datetime) -> Iterator[Result]:
@@ -313,7 +328,7 @@ def _period(cron_job: CronJob, now: datetime) -> timedelta:
         before = CronSim(expression, here, reverse=True)
         due, earlier = next(before), next(before)
         later = next(CronSim(expression, due))
-    except (CronSimError, StopIteration, ZoneInfoNotFoundError, ValueError):
+    except (CronSimError, StopIteration, ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a part of the world
         raise Cannot(
             f"The schedule {cron_job.spec.schedule} ({zone}) of CronJob {cron_job.path} is not understood."
         ) from None

@@ -124,7 +124,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
 
         To mend it: `averageUtilization` of the metric; when metrics are not seen, the conditions that `kubectl describe hpa` shows.
         """
-        hpas = await self.horizontal()
+        hpas = await self.scaling(HORIZONTAL_POD_AUTOSCALERS, self.target.hpa_required)
         taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
         works, aims = judge_hpas(hpas, self.target, taken), judge_hpa_thresholds(hpas, self.target)
         return await self.told(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
@@ -149,9 +149,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
 
         To mend it: change the requests, or record why they are right (`checklist-exporter attest`).
         """
-        found = (await self.part()).within(await self.everything(VERTICAL_POD_AUTOSCALERS))
-        vpas = [vpa for vpa in found if self.target.judges(vpa.namespace, vpa.spec.target_ref)]
-        bounds = judge_vpa_bounds(vpas, await self.live())
+        bounds = judge_vpa_bounds(await self.scaling(VERTICAL_POD_AUTOSCALERS, ()), await self.live())
         if bounds.status is not Status.WARNING:
             return await self.told(bounds)
         reviewed = await self.attested("vpa_recommendations_reviewed")

@@ -173,6 +173,13 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(tmp_path: P
             await client.list(PODS)
 
 
+async def test_a_page_that_comes_again_and_again_is_not_read_for_ever(tmp_path: Path) -> None:
+    async with scripted(lambda *_: answer(things("a", more="two"))) as (url, asked), asking(tmp_path, url) as client:
+        with pytest.raises(Cannot, match="answered the same page of a list twice, so its end was not seen"):
+            await client.list(PODS)
+    assert len(asked) == 2
+
+
 async def test_one_object_is_read_or_is_not_there(tmp_path: Path) -> None:
     def script(_method: str, path: str, _query: dict[str, str]) -> Answer:
         known = path == "/api/v1/namespaces/shop/pods/a%2Fb"

@@ -794,6 +794,22 @@ async def test_workloads_without_the_autoscaler_that_they_need(control_plane: Co
     assert none.summary == "No HorizontalPodAutoscaler is there (wanted at least 1)."
 
 
+async def test_an_autoscaler_that_is_required_elsewhere(control_plane: ControlPlane) -> None:
+    """Options of the section hold for all its targets: one that another target's workload needs is looked for there."""
+    there, here = shop(control_plane), shop(control_plane)
+    for namespace in (there, here):
+        scaled(control_plane, namespace)
+    required = [f"{there}/web", f"{here}/web"]
+    result = await see(control_plane, "hpa_configured", here, hpa_required=required)
+    assert (result.status, result.measurements) == (Status.OK, {"autoscalers": 2})
+    narrowed = {"namespaces": (here,)}
+    unseen = await see(control_plane, "hpa_configured", here, client=narrowed, hpa_required=required)
+    assert (unseen.status, unseen.summary) == (
+        Status.UNKNOWN,
+        f"{there} is not among clients.kubernetes.namespaces, so it was not seen what scales {there}/web.",
+    )
+
+
 async def test_an_autoscaler_that_cannot_measure(control_plane: ControlPlane) -> None:
     """A trap: the object is there, and its workload has no CPU request."""
     control_plane.define(*CRDS["metrics"])

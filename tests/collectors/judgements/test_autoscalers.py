@@ -386,3 +386,4 @@ def test_a_container_that_nothing_is_recommended_for_is_left_alone() -> None:
         "VerticalPodAutoscaler shop/api recommends nothing for the containers that run.",
     )
     assert judge_vpa_bounds([recommending("main")], [running("1", "1Gi")]).status is Status.OK  # `other` is there too
+    assert judge_vpa_bounds([recommending(lowerBound={}, upperBound={})], [running("1", "1Gi")]) == result

@@ -285,6 +285,28 @@ def test_what_does_not_work(changes: dict[str, Any], status: Status, sentence: s
         assert result.summary == sentence
 
 
+def test_a_listener_that_is_refused_is_noticed_on_a_gateway_that_is_programmed() -> None:
+    listeners = [
+        {"name": "http", "conditions": conditions(Accepted="True", Programmed="True", ResolvedRefs="True")},
+        {"name": "https", "conditions": conditions("InvalidCertificateRef", Accepted="True", ResolvedRefs="False")},
+        {"name": "new"},
+    ]
+    found = {"conditions": conditions(Accepted="True", Programmed="True"), "listeners": listeners}
+    result = judge(gateways=[decoded(Gateway, "ingress/public", spec={"gatewayClassName": "traefik"}, status=found)])
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "Listener https of Gateway ingress/public is not ResolvedRefs: InvalidCertificateRef.",
+    )
+
+
+def test_a_route_that_hangs_on_two_ports_has_to_be_taken_on_both() -> None:
+    parents = [PARENT | {"port": 443}, PARENT | {"port": 8443}]
+    taken = [{"parentRef": parent, "conditions": conditions(**TAKEN)} for parent in parents]
+    assert judge(http_routes=[route(taken, parentRefs=parents)]).status is Status.OK
+    result = judge(http_routes=[route(taken[:1], parentRefs=parents)])
+    assert result.summary == "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it."
+
+
 def test_without_its_workload_a_controller_was_not_seen() -> None:
     result = judge(IngressOptions())
     assert (result.status, result.summary) == (

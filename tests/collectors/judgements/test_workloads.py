@@ -198,6 +198,35 @@ def test_a_workload_that_lacks_replicas(workload: Workload, status: Status, sent
     assert (result.status, result.summary) == (status, sentence)
 
 
+def rollout(ready: int, **condition: str) -> Deployment:
+    return decoded(
+        Deployment, "cache/redis", spec={"replicas": 3}, status={"readyReplicas": ready, "conditions": [condition]}
+    )
+
+
+def test_a_rollout_that_is_stuck_is_noticed_while_the_old_replicas_serve() -> None:
+    stuck = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "It timed out."}
+    result = judge(pods(*THREE), rollout(3, **stuck))
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        (
+            "Deployment cache/redis has all of its replicas ready, but they could not be replaced by its present form: "
+            "ProgressDeadlineExceeded (It timed out)."
+        ),
+    )
+    assert judge(pods(*THREE), rollout(3, **stuck | {"status": "True"})).status is Status.OK
+    refused = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "exceeded quota: compute",
+    }
+    result = judge(pods(*THREE), rollout(2, **refused))
+    assert result.summary == (
+        "Deployment cache/redis has 2 of 3 replicas ready: FailedCreate (exceeded quota: compute)."
+    )
+
+
 def test_pods_that_have_ended_or_are_being_deleted_do_not_count() -> None:
     gone = [
         pod("cache/job", status={"phase": "Succeeded", "conditions": [not_ready()]}),
@@ -318,7 +347,10 @@ def test_the_time_zone_decides_when_a_run_is_due() -> None:
     assert judge_schedule(weekly, [], NOW).status is Status.OK
 
 
-@pytest.mark.parametrize(("schedule", "zone"), [("every day", None), ("0 2 * * *", "Mars/Olympus"), ("@every x", None)])
+@pytest.mark.parametrize(
+    ("schedule", "zone"),
+    [("every day", None), ("0 2 * * *", "Mars/Olympus"), ("0 2 * * *", "Europe"), ("@every x", None)],
+)
 def test_a_schedule_that_is_not_understood_is_not_guessed(schedule: str, zone: str | None) -> None:
     with pytest.raises(Cannot, match=r"of CronJob backup/orders is not understood"):
         judge_schedule(cron_job(schedule, ago(hours=1), timeZone=zone), [], NOW)
