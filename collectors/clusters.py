@@ -83,8 +83,11 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
     async def told(self, result: Result) -> Result:
         """A verdict on the namespaces that are there, with those that are not, what is exempt, and what the client leaves out."""
-        told = self.target.told(worst(result, *(await self.part()).missing))
+        return self.narrowed(self.target.told(worst(result, *(await self.part()).missing)))
+
+    def narrowed(self, result: Result) -> Result:
+        """A verdict with what the client leaves out."""
         if not (selectors := self.client(Kubernetes).settings.selectors):
-            return told
-        narrowed = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
-        return replace(told, summary=f"{told.summary} Looked at only: {narrowed}.")
+            return result
+        looked_at = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
+        return replace(result, summary=f"{result.summary} Looked at only: {looked_at}.")

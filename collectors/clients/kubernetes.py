@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
@@ -166,7 +167,7 @@ class Kubernetes(Client[KubernetesSettings]):
         self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(threads.places)
-        self._rights: dict[tuple[str, str, str | None], tuple[bool, datetime]] = {}
+        self._rights: dict[tuple[str, str, str | None], tuple[bool, float]] = {}
 
     async def list(self, kind: Kind[T]) -> Snapshot[T]:
         """All objects of a kind in the configured namespaces, at most `max_age` old, shared by all that ask.
@@ -308,11 +309,11 @@ class Kubernetes(Client[KubernetesSettings]):
     def _demand(self, verb: str, kind: Kind[Any], namespace: str | None, name: str = "") -> None:
         """Raise NotAllowed when the account may not do this. The API server itself is asked, once in a while."""
         key = verb, f"{kind}/{name}", namespace
-        allowed, until = self._rights.get(key, (False, datetime.min.replace(tzinfo=UTC)))
-        if until < datetime.now(UTC):
+        allowed, until = self._rights.get(key, (False, 0.0))
+        if until <= time.monotonic():
             allowed = self._review(verb, kind, namespace, name)
             age = _RIGHT_AGE if allowed else self.settings.max_age
-            self._rights[key] = allowed, datetime.now(UTC) + age
+            self._rights[key] = allowed, time.monotonic() + age.total_seconds()
         if not allowed:
             raise self._denied(verb, kind, namespace)
 

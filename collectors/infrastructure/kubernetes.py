@@ -148,7 +148,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         nodes = await self.snapshot(NODES)
         reply = await self.client(Kubernetes).get("/readyz")
         health = judge_health("/readyz", reply.status, reply.text)
-        return worst(judge_nodes(nodes.items, self.target, nodes.taken), health)
+        return self.narrowed(worst(judge_nodes(nodes.items, self.target, nodes.taken), health))
 
     @item(
         "Verify cluster version meets minimum requirements (≥ 1.25)",
@@ -164,7 +164,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: upgrade one minor version at a time, the control plane first, then the nodes.
         """
         nodes = await self.everything(NODES)
-        return judge_version(await self._git_version(), nodes, self.target)
+        return self.narrowed(judge_version(await self._git_version(), nodes, self.target))
 
     async def _git_version(self) -> str:
         """The API server's version. Raises Cannot when it does not tell."""
@@ -211,7 +211,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         problems += judge_clock(now, self.context.now(), target)
         renewed = f", {listed(leases)} renew their Leases," if leases else ""
         good = ok(f"The API server is ready and alive{renewed} and every APIService ({len(services)}) is available.")
-        return verdict(problems, good)
+        return self.narrowed(verdict(problems, good))
 
     @item(
         "Verify network policies are properly configured",

@@ -179,10 +179,11 @@ async def test_a_namespace_that_the_client_is_narrowed_to_and_that_is_not_there(
     )
 
 
-async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPlane) -> None:
+@pytest.mark.parametrize("item", ["pod_security_enforced", "nodes_ready", "version_supported", "control_plane_running"])
+async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPlane, item: str) -> None:
     namespace = shop(control_plane)
     narrowed = {"selectors": {"pods": "app=web"}}
-    result = await see(control_plane, "pod_security_enforced", namespace, client=narrowed)
+    result = await see(control_plane, item, namespace, client=narrowed)
     assert result.summary.endswith("Looked at only: pods (app=web).")
 
 
