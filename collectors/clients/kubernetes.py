@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import Field
 
-from collectors.clients.kubernetes_api import Api, Forbidden, Gone, NotFound, Reply, TooLarge
+from collectors.clients.kubernetes_api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.clients.kubernetes_rights import Right, roles
 from collectors.clients.kubernetes_watch import Follower, Listing, Page
 from collectors.clients.shared import Shared
@@ -40,10 +40,6 @@ _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
 
 class NotAllowed(Cannot):
     """The account lacks a right, which the sentence names."""
-
-
-class NotServed(Cannot):
-    """The cluster does not have this kind of object, in any version: its CustomResourceDefinition is not installed."""
 
 
 class KubernetesSettings(Options):

@@ -26,7 +26,7 @@ from exporter.collector import Cannot
 from exporter.logs import hide, redact
 from exporter.options import format_duration
 
-__all__ = ["Api", "Forbidden", "Gone", "NotFound", "Reply", "TooLarge"]
+__all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
 
 _CHUNK = 2**18
 _MAX_ERROR_BYTES = 2**16
@@ -46,6 +46,10 @@ class NotFound(Cannot):
 
 class Gone(Cannot):
     """The place to continue from has been forgotten by the server (410)."""
+
+
+class NotServed(Cannot):
+    """The cluster does not have this kind of object, in any version: its CustomResourceDefinition is not installed."""
 
 
 class TooLarge(Cannot):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from collectors.clients.kubernetes_api import Api, Gone, Reply
+from collectors.clients.kubernetes_api import Api, Gone, NotFound, NotServed, Reply
 from collectors.clients.shared import one_line
 from exporter.collector import Cannot
 from exporter.options import format_duration
@@ -105,7 +105,8 @@ class Follower(Generic[T]):
     """One kind in one namespace, as `relist` found it and as it changed since.
 
     `run` blocks, in a thread of its own, until the API is closed. A watch that breaks is taken up where it was; one that the server
-    no longer remembers (410) starts with a list. Nothing that was last heard of `stale_after` ago or more is told as true.
+    no longer remembers (410), or whose kind is gone (404), starts with a list. Nothing that was last heard of `stale_after` ago or
+    more is told as true.
     """
 
     def __init__(
@@ -126,14 +127,17 @@ class Follower(Generic[T]):
         self._one = msgspec.json.Decoder(kind.item)
         self._lock = threading.Lock()
         self._trouble = ""
+        self._absent: NotServed | None = None
         self._start_again()
 
     def objects(self) -> tuple[list[T], datetime]:
         """The objects as they were last heard of, with the moment of that by the API server's clock.
 
-        Raises Cannot when that was too long ago.
+        Raises Cannot when that was too long ago, and NotServed when the cluster does not have the kind any more.
         """
         with self._lock:
+            if self._absent is not None:
+                raise NotServed(str(self._absent))
             silence = timedelta(seconds=time.monotonic() - self._heard_at)
             if silence >= self._stale_after:
                 why = f" ({self._trouble})" if self._trouble else ""
@@ -156,13 +160,15 @@ class Follower(Generic[T]):
                     failures = 0
                     continue
                 self._trouble = "the API server ended it without a word"
-            except Gone:
+            except (Gone, NotFound):
                 listed = False
                 if failures == 0:
                     failures = 1
                     continue
+            except NotServed as why:
+                self._absent, listed = why, False
             except Cannot as why:
-                self._trouble = str(why).rstrip(".")
+                self._trouble, self._absent = str(why).rstrip("."), None
             self._api.wait(_PATIENCE[min(failures, len(_PATIENCE) - 1)])
             failures += 1
 
@@ -171,6 +177,7 @@ class Follower(Generic[T]):
         assert listing.uids is not None
         with self._lock:
             self._objects = dict(zip(listing.uids, listing.items, strict=True))
+            self._absent = None
         self._compact, self._version = listing.compact, listing.version
         self._ahead = listing.at - datetime.now(UTC)  # the server's clock, compared with ours
         self._changes = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.clients.kubernetes import Kind, Kubernetes
+from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
 from exporter.collector import Cannot
 from tests.collectors.clients.test_kubernetes import Thing, asking, names
 from tests.servers import faults
@@ -34,6 +34,7 @@ class Watched:
         self.things = {"a": 1, "b": 2}
         self.sessions = list(sessions)
         self.lists = 0
+        self.defined = True
         self.watches: list[str] = []
 
     @asynccontextmanager
@@ -51,6 +52,8 @@ class Watched:
                 )
                 await reader.readexactly(length)
                 reply(writer, {"status": {"allowed": True}}, 201)
+            elif not self.defined:
+                reply(writer, {"message": "the server could not find the requested resource"}, 404)
             elif "watch=1" in target:
                 self.watches.append(target)
                 session = self.sessions.pop(0) if len(self.sessions) > 1 else self.sessions[0]
@@ -153,6 +156,33 @@ async def test_a_version_that_is_forgotten_starts_with_a_list(tmp_path: Path, wa
             return await seen(client) == ["z"]
 
         await eventually(new, "what the new list told")
+
+
+async def test_a_kind_that_is_removed_and_comes_back_is_told(tmp_path: Path, no_leftovers: None) -> None:
+    async def removed(server: Watched, writer: asyncio.StreamWriter, _target: str) -> None:
+        server.defined = False
+        begin(writer)
+        end(writer)
+        await writer.drain()
+
+    server = Watched(removed, forever)
+    async with server.serving() as url, asking(tmp_path, url, watch=True) as client:
+        await client.list(THINGS)
+
+        async def absent() -> bool:
+            try:
+                await client.list(THINGS)
+            except NotServed:
+                return True
+            return False
+
+        await eventually(absent, "the kind to be called absent")
+        server.defined = True
+
+        async def back() -> bool:
+            return await seen(client) == ["a", "b"]
+
+        await eventually(back, "the kind to be back")
 
 
 async def refusing(_server: Watched, writer: asyncio.StreamWriter, _target: str) -> None:
