@@ -95,6 +95,7 @@ class Api:
         self._lock = threading.Lock()
         self._client: Any = None
         self._configuring: Future[Any] | None = None
+        self._configured_by = 0.0
         self._not_before = 0.0
         self._closed = threading.Event()
         self._replies: set[Any] = set()
@@ -270,10 +271,11 @@ class Api:
                 return self._client
             if self._configuring is None:
                 self._configuring = Future()
+                self._configured_by = time.monotonic() + _CONFIGURED_WITHIN.total_seconds()
                 threading.Thread(target=self._settle, args=(self._configuring,), daemon=True).start()
-            configuring = self._configuring
+            configuring, seconds = self._configuring, self._configured_by - time.monotonic()
         try:
-            return configuring.result(_CONFIGURED_WITHIN.total_seconds())
+            return configuring.result(max(0.0, seconds))
         except TimeoutError:
             told = (
                 f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}"
