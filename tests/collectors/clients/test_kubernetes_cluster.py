@@ -257,9 +257,15 @@ def mortal(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 async def test_an_api_server_that_dies_in_the_middle_of_a_list_is_told(
     mortal: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kubeconfig, pages = mortal.kubeconfigs["admin"], []
+    kubeconfig, pages = mortal.kubeconfigs["admin"], 0
     add = Listing.add
-    monkeypatch.setattr(Listing, "add", lambda listing, page, reply: pages.append(page) or add(listing, page, reply))
+
+    def counted(listing: Listing[Any], page: Any, reply: Any) -> None:
+        nonlocal pages
+        pages += 1
+        add(listing, page, reply)
+
+    monkeypatch.setattr(Listing, "add", counted)
     async with asking(kubeconfig, page_size=1, requests_per_second=1, max_age="1ms") as slow:
         listing = asyncio.create_task(complaint(slow, NAMESPACES))
         await eventually(lambda: pages, "the first of at least four pages, which come each second")
