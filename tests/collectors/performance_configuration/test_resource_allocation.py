@@ -31,7 +31,8 @@ from tests.collectors.clusters import (
     record,
     vertical,
 )
-from tests.servers.kubernetes import CRDS, ControlPlane, is_ready, pod_spec, workload
+from tests.servers.kubernetes import CRDS, ControlPlane, pod_spec, workload
+from tests.servers.process import eventually
 from tests.support import make_context, verify
 
 LIMITS = {"cpu": "200m", "memory": "64Mi"}
@@ -102,6 +103,21 @@ async def test_a_container_without_a_cpu_limit(control_plane: ControlPlane) -> N
     other = await see(control_plane, "cpu_limits_set", namespace, exempt_workloads=exempt)
     assert other.status is Status.UNKNOWN
     assert other.summary == "No pod runs in the namespaces of shop, so nothing was seen."
+
+
+async def test_an_amount_of_nothing_is_none(control_plane: ControlPlane) -> None:
+    """A trap: the API server takes a limit of 0, by which nothing is limited, and calls the pod BestEffort all the same."""
+    nothing = {"cpu": "0", "memory": "0"}
+    namespace = shop(control_plane, having(requests=nothing, limits=nothing))
+    for item, lacking in (("cpu_limits_set", "CPU limit"), ("memory_limits_set", "memory limit")):
+        result = await see(control_plane, item, namespace)
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            f"1 of 1 container has no {lacking}: main of Deployment {namespace}/web.",
+        )
+    requests = await see(control_plane, "resource_requests_configured", namespace)
+    assert "has no CPU request" in requests.summary
+    assert "1 pod of QoS class BestEffort is evicted first" in requests.summary
 
 
 async def test_limits_that_a_limit_range_adds_are_seen(control_plane: ControlPlane) -> None:
@@ -249,12 +265,17 @@ async def test_a_pod_without_requests_is_evicted_first(control_plane: ControlPla
 
 
 async def test_a_node_whose_pods_may_take_more_memory_than_it_has(control_plane: ControlPlane) -> None:
-    namespace = shop(control_plane, having(requests=REQUESTS, limits={"cpu": "1", "memory": "500Gi"}))
-    wait = control_plane.pods(namespace)
-    assert all(map(is_ready, wait))
-    result = await see(control_plane, "resource_requests_configured", namespace)
-    assert result.status is Status.WARNING
-    assert "times its memory (limit 1.5)" in result.summary
+    """A trap: they need not be among the pods that are judged."""
+    greedy = shop(control_plane, having(requests=REQUESTS, limits={"cpu": "1", "memory": "500Gi"}))
+    other = shop(control_plane)
+    try:
+        for namespace in (greedy, other):
+            result = await see(control_plane, "resource_requests_configured", namespace)
+            assert result.status is Status.WARNING
+            assert "times its memory (limit 1.5)" in result.summary
+    finally:  # the nodes are those of all tests
+        control_plane.delete(workload(greedy, "web"))
+        await eventually(lambda: not control_plane.pods(greedy), "its pods to be gone")
 
 
 @pytest.mark.verifies("resource_allocation.resource_requests_configured", "unknown")
