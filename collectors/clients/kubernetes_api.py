@@ -7,6 +7,7 @@ typed calls are not used: decoding a list into its models costs a hundred times 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import threading
@@ -31,6 +32,8 @@ __all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLar
 _CHUNK = 2**18
 _MAX_ERROR_BYTES = 2**16
 _USER_AGENT = "checklist-exporter"
+_SECRETS = re.compile(r"//[^/]*@")
+"""What an address may have in front of its host, and is told to nobody."""
 _CONFIGURED_WITHIN = timedelta(seconds=20)
 _MOST_PATIENCE = 60.0
 """Longest that a 429 is heeded: what asks for more is a mistake, which is not to keep us away for ever."""
@@ -164,7 +167,7 @@ class Api:
         deadline = time.monotonic() + self._timeout.total_seconds()
         for again in (True, False):
             client = self._configured()
-            where = f"{method} {client.configuration.host}{path}"
+            where = f"{method} {_SECRETS.sub('//', client.configuration.host)}{path}"
             try:
                 with self._explained(where, self._timeout):
                     response = self._patiently(client, where, method, path, query, body, seconds, deadline)

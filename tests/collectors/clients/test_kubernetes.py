@@ -433,6 +433,13 @@ async def test_a_token_that_ends_with_a_line_break_is_taken_and_never_told(tmp_p
                 assert "canary" not in str(raised.value)
 
 
+async def test_a_password_in_the_address_is_never_told(tmp_path: Path) -> None:
+    async with faults.refused() as (host, port), asking(tmp_path, f"http://user:canary@{host}:{port}") as client:
+        with pytest.raises(Cannot, match=rf"http://{host}:{port}/.* failed: the connection was refused") as raised:
+            await client.list(PODS)
+        assert "canary" not in str(raised.value)
+
+
 async def test_credentials_that_cannot_be_renewed_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: object) -> None:
         raise ConfigException("Token file exists but empty.")
