@@ -22,14 +22,24 @@ class Admission:
     def __init__(self, control_plane: ControlPlane, **labels: str) -> None:
         trust = ssl.create_default_context(cadata=control_plane.authority.pem.decode())
         self.namespace = control_plane.namespace("admission", **labels)
-        self._headers = {"Authorization": f"Bearer {control_plane.tokens['admin']}", "Content-Type": "application/json"}
+        self._headers = {"Authorization": f"Bearer {control_plane.tokens['admin']}"}
         self.connection = HTTPSConnection("127.0.0.1", control_plane.ports["api"], context=trust)
 
     def ask(self, pod: dict[str, Any]) -> tuple[HTTPResponse, dict[str, Any]]:
         """The reply and the object in it: the pod as it would be stored, or why it would not."""
         path = f"/api/v1/namespaces/{self.namespace}/pods?dryRun=All"
-        body = json.dumps({"apiVersion": "v1", "kind": "Pod", **pod})
-        self.connection.request("POST", path, body, self._headers)
+        return self._send("POST", path, {"apiVersion": "v1", "kind": "Pod", **pod})
+
+    def ask_to_debug(self, pod: str, container: dict[str, Any]) -> tuple[HTTPResponse, dict[str, Any]]:
+        """The reply and the pod that is there, as it would be with an ephemeral container."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/ephemeralcontainers?dryRun=All"
+        change = {"spec": {"ephemeralContainers": [container]}}
+        return self._send("PATCH", path, change, content="application/strategic-merge-patch+json")
+
+    def _send(
+        self, method: str, path: str, body: object, *, content: str = "application/json"
+    ) -> tuple[HTTPResponse, dict[str, Any]]:
+        self.connection.request(method, path, json.dumps(body), self._headers | {"Content-Type": content})
         reply = self.connection.getresponse()
         return reply, json.loads(reply.read())
 
@@ -67,3 +77,35 @@ def test_what_is_enforced_is_what_is_judged(control_plane: ControlPlane, level: 
         if found:
             assert "violates PodSecurity" in answered["message"]
     admission.connection.close()
+
+
+@pytest.mark.parametrize("level", [Level.BASELINE, Level.RESTRICTED], ids=str)
+def test_ephemeral_containers_are_judged_as_the_admission_controller_does(
+    control_plane: ControlPlane, level: Level
+) -> None:
+    """They are added to pods that run, which no pod that is made anew shows."""
+    admission = Admission(control_plane, **{WARN: level})
+    running = restricted_pod("running")
+    control_plane.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            **running,
+            "metadata": {"name": "running", "namespace": admission.namespace},
+        }
+    )
+    kept, broken = 0, 0
+    for what, _, patch in CASES:
+        if set(patch) == {"container"}:
+            (debug,) = patched(running, patch)["spec"]["containers"]
+            reply, answered = admission.ask_to_debug("running", debug | {"name": "debug"})
+            if reply.status == 422:  # it may have no ports, probes and hooks
+                continue
+            assert reply.status == 200, answered
+            warnings = [told for told in reply.headers.get_all("Warning") or () if "PodSecurity" in told]
+            found = violations(compacted(answered)[0].template, level)
+            assert bool(warnings) == bool(found), (what, warnings, found)
+            kept, broken = kept + (not warnings), broken + bool(warnings)
+    admission.connection.close()
+    assert kept >= 5
+    assert broken >= 5
