@@ -14,9 +14,10 @@ from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings,
 from collectors.infrastructure.qdrant import Qdrant, QdrantSettings, QdrantTarget
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
 from exporter.collector import Result, Status
-from tests.collectors.clusters import asking
+from tests.collectors.clusters import asking, merged, quota
 from tests.servers.faults import refused
-from tests.servers.kubernetes import ControlPlane, workload
+from tests.servers.kubernetes import ControlPlane, is_ready, workload
+from tests.servers.process import eventually
 from tests.servers.redis import Node
 from tests.support import make_context, verify
 
@@ -99,6 +100,32 @@ async def test_a_cron_job_that_is_not_there(control_plane: ControlPlane, store: 
         )
     assert result.status is Status.FAILED
     assert f"There is no CronJob {namespace}/backup, which was to take backups." in result.summary
+
+
+async def test_a_rollout_that_a_quota_keeps_from_its_pods(control_plane: ControlPlane, any_redis: Node) -> None:
+    """A trap: all replicas are ready, of the form that was to be replaced, and no pod of the new one is there to be red."""
+    namespace = control_plane.namespace()
+    careful = {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    cache = merged(
+        workload(namespace, "cache", replicas=2), {"spec": {"progressDeadlineSeconds": 1, "strategy": careful}}
+    )
+    control_plane.apply(cache)
+    control_plane.wait_ready(cache)
+    changed = {"spec": {"template": {"metadata": {"annotations": {"release": "2"}}}}}
+    control_plane.apply(quota(namespace, hard={"pods": "2"}), merged(cache, changed))
+
+    async def told() -> Result | None:
+        pods = {"namespace": namespace, "selector": "app=cache"}
+        seen = await see(control_plane, "redis", "pods_healthy", any_redis.address, pods=pods)
+        return seen if "could not be replaced" in seen.summary else None
+
+    result = await eventually(told, "the rollout to be given up")
+    assert result is not None
+    assert result.status is Status.FAILED
+    assert (
+        f"Deployment {namespace}/cache has all of its replicas ready, but they could not be replaced" in result.summary
+    )
+    assert all(map(is_ready, control_plane.pods(namespace)))
 
 
 async def test_redis_and_its_pods_are_told_together(control_plane: ControlPlane, any_redis: Node) -> None:
