@@ -238,12 +238,16 @@ class Follower(Generic[T]):
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
     """The whole lines that each piece of a reply completes."""
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n") if rest else piece.split(b"\n")
-        if lines:
-            yield lines
-        if len(rest) > _MAX_BYTES:
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if others:
+            yield [b"".join(begun), *others[:-1]]
+            begun, size = [others[-1]], len(others[-1])
+        if size > _MAX_BYTES:
             raise Cannot(f"A watch told more than {_MAX_BYTES} bytes of one object, which were not read.")
 
 
