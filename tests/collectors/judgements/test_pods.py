@@ -160,12 +160,15 @@ async def test_replicas_of_a_bare_replica_set_that_cannot_be_made_are_missed(con
     control_plane.wait(control_plane.path(few), lambda found: "hard" in found.get("status", {}), "the quota to hold")
     bare = workload(namespace, "redis", replicas=2) | {"kind": "ReplicaSet"}
     control_plane.apply(bare)
-    control_plane.wait(control_plane.path(bare), lambda found: found["status"].get("readyReplicas") == 1, "one pod")
-    result = await see(control_plane, "pods_healthy", pods={"namespace": namespace, "selector": "app=redis"})
-    assert (result.status, result.summary) == (
-        Status.FAILED,
-        f"ReplicaSet {namespace}/redis has 1 of 2 replicas ready.",
+    control_plane.wait(
+        control_plane.path(bare),
+        lambda found: found["status"].get("readyReplicas") == 1 and found["status"].get("conditions"),
+        "one pod, and why there is no other",
     )
+    result = await see(control_plane, "pods_healthy", pods={"namespace": namespace, "selector": "app=redis"})
+    assert result.status is Status.FAILED
+    assert result.summary.startswith(f"ReplicaSet {namespace}/redis has 1 of 2 replicas ready: FailedCreate (pods ")
+    assert "exceeded quota: few" in result.summary
 
 
 @pytest.mark.parametrize("option", ["pods", "cronjob"])
