@@ -99,13 +99,20 @@ class ControlPlane:
         self._stack.close()
 
     def restore(self) -> None:
-        """Start every part that has ended, and let go on those that are paused: the end of a test that broke something."""
+        """Start every part that has ended, and let go on those that are paused: the end of a test that broke something.
+
+        Waits until a Deployment comes to run: parts that were started again first wait for their own old Leases to run out, and
+        the others look again more and more seldom at an API server that was gone.
+        """
         for part in (self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok):
             if part.running:
                 part.resume()
             else:
                 part.start()
         wait_until(lambda: self.get("/readyz") == "ok", "the API server to be ready", 120)
+        probe = workload(self.namespace("restored"), "probe")
+        self.apply(probe)
+        self.wait_ready(probe)
 
     # --- The parts ---
 
@@ -270,7 +277,7 @@ class ControlPlane:
         for manifest in manifests:
             self.call("DELETE", self.path(manifest), {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
-    def wait(self, path: str, condition: Any, what: str, deadline: float = 60.0) -> Any:
+    def wait(self, path: str, condition: Any, what: str, deadline: float = 120.0) -> Any:
         """Wait until what is at a path fulfils a condition; return it."""
         found: list[Any] = []
 
