@@ -23,8 +23,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from collectors.clients.shared import one_line
 from exporter.collector import Cannot
-from exporter.logs import hide, redact
+from exporter.logs import hide
 from exporter.options import format_duration
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
@@ -240,7 +241,7 @@ class Api:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
             raise Cannot(
-                f"The credentials from {self._source()[0]} could not be renewed: {_one_line(error)}."
+                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}."
             ) from None
         # A file with a token often ends with a line break.
         headers = {name: value.strip() for name, value in headers.items()}
@@ -324,7 +325,7 @@ class Api:
         except yaml.YAMLError:  # its text may quote a credential
             raise Cannot(f"The configuration from {source} cannot be used: it is no YAML.") from None
         except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise Cannot(f"The configuration from {source} cannot be used: {_one_line(error)}.") from None
+            raise Cannot(f"The configuration from {source} cannot be used: {one_line(error)}.") from None
         if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
             # Else an exec plugin that failed would be told as a right that anonymous users lack.
             raise Cannot(f"The configuration from {source} gives no credentials: neither a token nor a certificate.")
@@ -365,7 +366,7 @@ class Api:
                 raise self._ended(where) from None
             raise _failure(where, error, silence) from None
         except OSError as error:  # a file of the TLS configuration
-            raise Cannot(f"{where} failed: {_one_line(error)}.") from None
+            raise Cannot(f"{where} failed: {one_line(error)}.") from None
 
     def close(self) -> None:
         """End the requests that are under way, and close every connection."""
@@ -415,7 +416,7 @@ def _failure(where: str, error: Exception, silence: timedelta) -> Cannot:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, transport.ProtocolError):
         return Cannot(f"{where} failed: the reply is not HTTP or ended too early.")
-    return Cannot(f"{where} failed: {_one_line(error)}.")
+    return Cannot(f"{where} failed: {one_line(error)}.")
 
 
 def _refusal(reply: Reply) -> Cannot:
@@ -436,7 +437,7 @@ def _refusal(reply: Reply) -> Cannot:
 def _message(body: bytes | bytearray) -> str:
     """What an error says of itself, when it is one of an API server."""
     try:
-        return _one_line(msgspec.json.decode(body, type=_Status).message)
+        return one_line(msgspec.json.decode(body, type=_Status).message)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
 
@@ -446,7 +447,3 @@ def _server_time(response: Any) -> datetime:
         at = parsedate_to_datetime(response.headers.get("Date", ""))
         return at.astimezone(UTC)
     return datetime.now(UTC)
-
-
-def _one_line(text: object) -> str:
-    return " ".join(redact(str(text)).split()).rstrip(".")[:300]  # redacted first: half a secret is known by nobody
