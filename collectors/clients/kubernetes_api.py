@@ -240,9 +240,7 @@ class Api:
         try:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise Cannot(
-                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}."
-            ) from None
+            raise Cannot(f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}.") from None
         # A file with a token often ends with a line break.
         headers = {name: value.strip() for name, value in headers.items()}
         hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
