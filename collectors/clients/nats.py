@@ -87,6 +87,11 @@ class Connection:
         if not self._broken.done():
             self._broken.set_result(why)
 
+    @property
+    def server_id(self) -> str:
+        """Which server let us in: behind a service's address it may be any."""
+        return str(self._client._server_info.get("server_id", ""))
+
     async def request(self, subject: str, body: object = None) -> dict[str, Any]:
         """The JSON reply to a request of JetStream's API.
 
@@ -134,7 +139,10 @@ class Connection:
 
         try:
             return await self._client.rtt(timeout=self._timeout.total_seconds())  # type: ignore[arg-type]  # seconds, whole or not
-        except (errors.Error, TimeoutError, OSError) as error:
+        except (errors.TimeoutError, TimeoutError):
+            limit = format_duration(self._timeout)
+            raise Cannot(f"NATS {self.address} did not answer PING within {limit}.") from None
+        except (errors.Error, OSError) as error:
             raise Cannot(f"NATS {self.address} did not answer PING: {_told(error)}.") from None
 
 

@@ -14,7 +14,7 @@ from collectors.clients.nats import Connection, Login, connected
 from collectors.clients.prometheus import Prometheus
 from collectors.judgements import nats as judge
 from collectors.judgements.nats import Account, Monitor, Thresholds
-from collectors.judgements.parts import worst_of
+from collectors.judgements.parts import counted, worst_of
 from collectors.judgements.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.judgements.scrape import Scrape, judge_scrape
 from exporter.collector import (
@@ -166,6 +166,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         documents = [reply.json() for reply in (varz, jsz, routez, healthz)]
         if not all(isinstance(document, dict) for document in documents) or "server_id" not in documents[0]:
             raise Cannot(f"{node.monitoring.url} is no monitoring endpoint of NATS.")
+        if len({document.get("server_id") for document in documents[:3]}) > 1:
+            raise Cannot(f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.")
         ill = None if healthz.status == 200 else str(documents[3].get("error", "no reason given")).rstrip(".")
         return Monitor(documents[0], documents[1], documents[2], ill)
 
@@ -185,7 +187,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """The servers that could be looked at, and why the others could not."""
         monitors = await self.monitors()
         seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
-        return seen, [unknown(str(why)) for why in monitors if isinstance(why, Cannot)]
+        return seen, [*(unknown(str(why)) for why in monitors if isinstance(why, Cannot)), *judge.distinct(seen)]
 
     @item(
         "NATS pods are running and healthy",
@@ -210,6 +212,11 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         silent = [str(why) for why in latencies if isinstance(why, Cannot)]
         problems += map(unknown, silent)
         problems += judge.peers(seen, size, silent)
+        for node, connection, monitor in zip(
+            self.target.nodes, await self.connections(), await self.monitors(), strict=True
+        ):
+            if isinstance(connection, Connection) and isinstance(monitor, Monitor):
+                problems += judge.same(node.server, connection.server_id, node.monitoring.url, monitor)
         looks: dict[str, tuple[str, int]] = memory.setdefault("slow_consumers", {})
         for monitor in seen:
             if monitor.ill:
@@ -259,7 +266,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         ]
         memory = sorted(self.target.in_memory)
         told = f", but for {', '.join(memory)} by declaration" if memory else ""
-        return judge.verdict(problems, ok(f"All {len(account.streams)} streams are kept in files{told}."))
+        kept = f"Every stream ({len(account.streams)}) is kept in files{told}."
+        return judge.verdict(problems, ok(kept if account.streams else "The account has no streams."))
 
     @item(
         "Message replication is configured",
@@ -296,11 +304,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         problems += [failed(f"Stream {name} does not exist.") for name in self.target.streams if name not in names]
         for stream in account.streams:
             problems += judge.stream(stream, self.target)
+        if not names:
+            problems.append(
+                unknown(f"The account on {self.target.name} has no streams, so no copies of any were seen.")
+            )
         exempt = sorted(names & set(self.target.single_copy))
         told = f", but for {', '.join(exempt)} by declaration" if exempt else ""
-        good = ok(
-            f"All {len(names)} streams have {self.target.min_replicas} copies that keep up{told}.", streams=len(names)
-        )
+        copies = counted(self.target.min_replicas, "copy", "copies")
+        good = ok(f"Every stream ({len(names)}) has {copies} that keep up{told}.", streams=len(names))
         return judge.verdict(problems, good)
 
     @item("NATS metrics are being collected", severity=WARNING, needs=("clients.prometheus",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,8 +11,9 @@ from typing import Any
 
 from pydantic import Field
 
-from collectors.judgements.parts import format_size
-from exporter.collector import Cannot, Result, failed, ok, unknown
+from collectors.judgements.parts import counted, format_size
+from collectors.judgements.space import is_temporary
+from exporter.collector import Result, failed, ok, unknown
 from exporter.options import Duration, Options, format_duration
 
 __all__ = [
@@ -19,17 +21,16 @@ __all__ = [
     "Monitor",
     "Thresholds",
     "account_usage",
+    "distinct",
     "group",
     "meta",
     "peers",
+    "same",
     "slow",
     "store",
     "stream",
     "verdict",
 ]
-
-#: Folders that are emptied when a machine or a container starts again.
-_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108  # they are looked for, not used
 
 
 class Thresholds(Options):
@@ -108,15 +109,32 @@ def peers(monitors: Sequence[Monitor], size: int, silent: Sequence[str] = ()) ->
         yield failed(f"{noun} {who} {only}{count or 'none'} of the other servers (wanted {size - 1}){because}.")
 
 
+def distinct(monitors: Sequence[Monitor]) -> Iterator[Result]:
+    """Whether each monitoring endpoint is that of another server; those that nobody asked may be in any state."""
+    found = Counter((monitor.varz.get("server_id"), monitor.name) for monitor in monitors)
+    for (_, name), count in found.items():
+        if count > 1:
+            yield unknown(
+                f"{count} monitoring endpoints lead to the same NATS server {name}: name each server's own address."
+            )
+
+
+def same(server: str, server_id: str, monitoring: str, monitor: Monitor) -> Iterator[Result]:
+    """Whether the server that let a client in at `server` is the one whose monitoring endpoint was asked."""
+    if server_id != monitor.varz.get("server_id"):
+        yield unknown(f"{server} and {monitoring} lead to different NATS servers: name each server's own address.")
+
+
 def slow(monitor: Monitor, before: tuple[str, int] | None) -> Result:
     """Whether consumers were cut off because they were too slow, since the look `before` (the server's start, their number)."""
     start, count = str(monitor.varz.get("start")), int(monitor.varz.get("slow_consumers", 0))
     if before is not None and before[0] == start:
         if (new := count - before[1]) > 0:
-            return failed(f"NATS server {monitor.name} cut off {new} slow consumers since the last look (wanted none).")
+            cut = counted(new, "slow consumer")
+            return failed(f"NATS server {monitor.name} cut off {cut} since the last look (wanted none).")
     elif count:
         return unknown(
-            f"NATS server {monitor.name} cut off {count} slow consumers since it started; "
+            f"NATS server {monitor.name} cut off {counted(count, 'slow consumer')} since it started; "
             "whether there are new ones shows the second look."
         )
     return ok(f"NATS server {monitor.name} cut off no slow consumer.")
@@ -131,7 +149,7 @@ def store(monitor: Monitor, limits: Thresholds) -> Result:
     folder, room, used = str(config.get("store_dir", "")), config.get("max_storage", 0), monitor.jsz.get("storage", 0)
     if limits.store_volume is not None and not PurePosixPath(folder).is_relative_to(limits.store_volume):
         return failed(f"NATS server {name} stores in {folder}, which is not below {limits.store_volume}.")
-    if limits.store_volume is None and any(PurePosixPath(folder).is_relative_to(place) for place in _TEMPORARY):
+    if limits.store_volume is None and is_temporary(folder):
         return failed(f"NATS server {name} stores in {folder}, a temporary folder (wanted a persistent volume).")
     if room <= 0:
         return failed(f"NATS server {name} may store nothing: max_storage is {room}.")
@@ -167,7 +185,8 @@ def stream(stream_info: Mapping[str, Any], limits: Thresholds) -> list[Result]:
     name, copies = stream_info["config"]["name"], stream_info["config"].get("num_replicas", 1)
     problems = []
     if copies < limits.min_replicas and name not in limits.single_copy:
-        problems.append(failed(f"Stream {name} has {copies} copies (wanted {limits.min_replicas})."))
+        has = counted(copies, "copy", "copies")
+        problems.append(failed(f"Stream {name} has {has} (wanted {limits.min_replicas})."))
     cluster = stream_info.get("cluster")
     if cluster is None:
         return problems  # a server alone: there is nobody who could lead or follow
@@ -181,7 +200,8 @@ def group(what: str, cluster: Mapping[str, Any], size: int, limits: Thresholds) 
     replicas = cluster.get("replicas") or ()
     problems = []
     if len(replicas) != size - 1:
-        problems.append(failed(f"{what} has {len(replicas) + 1} replicas in its group (wanted {size})."))
+        has = counted(len(replicas) + 1, "replica")
+        problems.append(failed(f"{what} has {has} in its group (wanted {size})."))
     for replica in replicas:
         silent = timedelta(microseconds=replica.get("active", 0) / 1000)
         lag = replica.get("lag", 0)
@@ -219,8 +239,8 @@ def meta(monitors: Sequence[Monitor], size: int, limits: Thresholds) -> list[Res
         if leaders[monitor.name] == monitor.name:
             found = monitor.jsz["meta_cluster"]
             if (known := found.get("cluster_size")) != size:
-                problems.append(failed(f"JetStream's group has {known} servers (wanted {size})."))
+                problems.append(failed(f"JetStream's group has {counted(known or 0, 'server')} (wanted {size})."))
             problems += group("JetStream's group", found, known or size, limits)
     if not problems and not named & set(leaders):
-        raise Cannot(f"{', '.join(named)} leads JetStream and could not be asked who keeps up.")
+        problems.append(unknown(f"{', '.join(named)} leads JetStream and could not be asked who keeps up."))
     return problems

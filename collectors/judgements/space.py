@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -18,12 +18,15 @@ from collectors.judgements.parts import format_size
 from exporter.collector import Cannot, Collector, Result, failed, ok
 from exporter.options import Options, Size, format_duration
 
-__all__ = ["Space", "Volume", "judge_space", "measure_space"]
+__all__ = ["Space", "Volume", "is_temporary", "judge_space", "measure_space"]
 
 MIN_FREE = 50 * 10**9
 MIN_FREE_RATIO = 0.15
 MIN_FREE_INODES_RATIO = 0.05
 STALE_AFTER = timedelta(minutes=5)
+
+#: Folders that a restart of the machine or the container empties.
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")  # noqa: S108  # compared with, never written to
 
 _KUBELET = (
     ("kubelet_volume_stats_{}_bytes", "available", "capacity"),
@@ -140,3 +143,8 @@ async def _reported_space(
     if not free <= size:  # also when one of them is no number
         raise Cannot(f"{what} is {free:g} on a volume of {size:g} bytes, which cannot be.")
     return Space(free, size, free_inodes, inodes)
+
+
+def is_temporary(folder: str) -> bool:
+    """Whether a folder, as a server names it, does not outlive the machine or container."""
+    return any(PurePosixPath(folder).is_relative_to(place) for place in _TEMPORARY)

@@ -62,7 +62,7 @@ class Nats(Server):
         self._write(settings)
         before = self.monitor("varz")["config_load_time"]
         self.signal(signal.SIGHUP)
-        wait_until(lambda: self.monitor("varz")["config_load_time"] != before, f"{self.name} to load its settings", 5)
+        wait_until(lambda: self.monitor("varz")["config_load_time"] != before, f"{self.name} to load its settings")
 
     def monitor(self, path: str) -> Any:
         """Return what the monitoring endpoint answers, such as to ``jsz?streams=1``."""

@@ -40,9 +40,13 @@ CANARY = "canary-8a7f"
 pytestmark = pytest.mark.usefixtures("no_noise")
 
 
+def address(port: int, monitoring: str) -> dict[str, Any]:
+    """A node, as configured."""
+    return {"server": f"{LOOPBACK}:{port}", "monitoring": {"url": monitoring, "timeout": "15s"}}  # of a busy machine
+
+
 def target(*nodes: Nats, **options: Any) -> NatsTarget:
-    patience = {"timeout": "15s"}  # the machine may be busy
-    where = [{"server": f"{LOOPBACK}:{node.port}", "monitoring": {"url": node.monitoring} | patience} for node in nodes]
+    where = [address(node.port, node.monitoring) for node in nodes]
     # The stores of these tests are in a temporary folder, which is a failure of its own.
     options = {"name": "broker", "nodes": where, "store_volume": "/", "node_timeout": "15s"} | options
     return NatsTarget.model_validate_json(json.dumps(options))
@@ -125,7 +129,39 @@ async def test_one_server_may_be_all_there_is(node: Nats) -> None:
     await add(node, "orders")
     seen = await look(node, min_replicas=1)
     assert {result.status for result in seen.values()} == {Status.OK}
-    assert (await see("message_replication_configured", node)).summary == "Stream orders has 1 copies (wanted 3)."
+    assert (await see("message_replication_configured", node)).summary == "Stream orders has 1 copy (wanted 3)."
+
+
+async def test_without_streams_no_replication_was_seen(node: Nats) -> None:
+    """A user of another account sees none as well: that is no reason to call them replicated."""
+    seen = await look(node, items=ALL[1:])
+    assert seen["jetstream_persistence_enabled"].summary.endswith(" The account has no streams.")
+    result = seen["message_replication_configured"]
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The account on broker has no streams, so no copies of any were seen.",
+    )
+
+
+async def test_addresses_that_lead_to_the_same_server_are_told(three: list[Nats]) -> None:
+    """As those of a service do: what nobody looked at is not ok."""
+    one, two, other = three
+    where = [(node.port, node.monitoring) for node in three]
+    alike = await look(nodes=[address(port, one.monitoring) for port, _ in where])
+    for result in alike.values():
+        assert result.status is Status.UNKNOWN
+        assert f"3 monitoring endpoints lead to the same NATS server {one.name}: " in result.summary
+    crossed = [address(one.port, two.monitoring), address(two.port, one.monitoring), address(*where[2])]
+    result = await see("pods_healthy", nodes=crossed)
+    assert result.status is Status.UNKNOWN
+    assert f"{LOOPBACK}:{one.port} and {two.monitoring} lead to different NATS servers: " in result.summary
+    assert f"{LOOPBACK}:{other.port}" not in result.summary
+    body = json.dumps(two.monitor("jsz")).encode()
+    async with faults.without_path(one.monitoring, "/jsz", body) as url:
+        any_of_them = await look(nodes=[address(one.port, url), *(address(*place) for place in where[1:])])
+    for result in any_of_them.values():
+        assert result.status is Status.UNKNOWN
+        assert f"Several NATS servers answer at {url}: name each server's own address." in result.summary
 
 
 # -- what is broken
@@ -216,7 +252,7 @@ async def test_a_stream_with_one_copy_is_told_although_it_acknowledges(three: li
     async with client(three[0]) as jetstream:
         assert (await jetstream.publish("single.a", b"")).seq
         result = await see("message_replication_configured", *three)
-        assert (result.status, "Stream single has 1 copies (wanted 3)." in result.summary) == (Status.FAILED, True)
+        assert (result.status, "Stream single has 1 copy (wanted 3)." in result.summary) == (Status.FAILED, True)
         exempt = await see("message_replication_configured", *three, single_copy={"single": "It is a cache."})
         assert exempt.status is Status.OK
         assert "but for single by declaration" in exempt.summary
@@ -338,14 +374,14 @@ def test_a_replica_that_does_not_keep_up_is_told(replica: dict[str, Any], told: 
 def test_groups_that_are_not_whole_are_told() -> None:
     limits = judge.Thresholds()
     assert judge.group("Stream a", {}, 3, limits)[0].summary.startswith("Stream a has no leader")
-    assert "has 1 replicas in its group (wanted 3)" in judge.group("Stream a", {"leader": "n1"}, 3, limits)[0].summary
+    assert "has 1 replica in its group (wanted 3)" in judge.group("Stream a", {"leader": "n1"}, 3, limits)[0].summary
     apart = [
         judge.Monitor({"server_name": name}, {"meta_cluster": {"leader": name, "cluster_size": 1}}, {}, None)
         for name in ("n1", "n2")
     ]
     summaries = " ".join(problem.summary for problem in judge.meta(apart, 2, limits))
     assert "name different leaders of JetStream: n1, n2." in summaries
-    assert "JetStream's group has 1 servers (wanted 2)." in summaries
+    assert "JetStream's group has 1 server (wanted 2)." in summaries
 
 
 def test_tiers_of_an_account_are_looked_at_one_by_one() -> None:
@@ -416,8 +452,10 @@ def test_the_rights_shown_are_those_that_are_tested() -> None:
 
 @pytest.mark.parametrize("release", [NEW, OLD])
 async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, release: str, no_leftovers: None) -> None:
-    login: dict[str, Any] = {"username": "checklist", "password": CANARY, "min_replicas": 1, "node_timeout": "2s"}
-    with Nats(tmp_path, release=release, **users(*RIGHTS)) as node:
+    login: dict[str, Any] = {"username": "checklist", "password": CANARY, "min_replicas": 1}
+    with Nats(tmp_path, release=release) as node:
+        await add(node, "orders")
+        node.configure(**users(*RIGHTS))
         assert {result.status for result in (await look(node, **login)).values()} == {Status.OK}
         for right in RIGHTS:
             node.configure(**users(*(other for other in RIGHTS if other != right)))
@@ -507,8 +545,9 @@ async def test_a_credentials_file_is_taken(tmp_path: Path, release: str, no_left
         f"-----BEGIN USER NKEY SEED-----\n{user.decode()}\n------END USER NKEY SEED------\n"
     )
     with Nats(tmp_path, release=release, **settings) as node:
-        seen = await look(node, credentials_file=str(file), min_replicas=1)
-        assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.OK)
+        *others, replicated = (await look(node, credentials_file=str(file))).values()
+        assert {result.status for result in others} == {Status.OK}
+        assert "has no streams" in replicated.summary, "JetStream was asked for them, and answered"
         assert (await see("pods_healthy", node)).status is Status.UNKNOWN
         file.write_text(file.read_text().replace(user.decode(), key(nkeys.PREFIX_BYTE_USER)[0].decode()))
         forged = await see("pods_healthy", node, credentials_file=str(file))
