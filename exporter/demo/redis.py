@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,10 +52,8 @@ class Redis(Service):
             settings_file = self.place.give(folder / f"{name}.conf", settings)
             self._servers[name] = Process(self.place, [program, settings_file], folder / f"{name}.log", signal.SIGINT)
             await self._serve(name)
-        await self._until("replica", "the replica to follow", lambda info: info.get("master_link_status") == "up")
-        for name in self._ports:  # else both say that their last snapshot, of which there is none, went well
-            async with self._client(name) as client:
-                await client.bgsave()
+        await self._follow()
+        await self._ask("master", lambda client: client.bgsave())
 
     async def stop(self) -> None:
         """Stop both at once."""
@@ -91,13 +89,13 @@ class Redis(Service):
                 "redis-replica",
                 "Redis's replica is stopped: “Redis pods are running and healthy” is no longer true.",
                 lambda: self._servers["replica"].stop(),
-                lambda: self._serve("replica"),
+                self._follow,
             ),
             Fault(
                 "redis-aof",
                 "Redis's append-only file is off: “Redis persistence is configured (AOF + RDB)” is no longer true.",
-                lambda: self._configure("appendonly", "no"),
-                lambda: self._configure("appendonly", "yes"),
+                lambda: self._ask("master", lambda client: client.config_set("appendonly", "no")),
+                lambda: self._ask("master", lambda client: client.config_set("appendonly", "yes")),
             ),
         )
 
@@ -106,6 +104,13 @@ class Redis(Service):
         if not self._servers[name].running:
             await self._servers[name].start()
         await self._until(name, f"Redis {name} to answer", bool)
+
+    async def _follow(self) -> None:
+        """Start the replica, and wait until it follows."""
+        await self._serve("replica")
+        await self._until("replica", "the replica to follow", lambda info: info.get("master_link_status") == "up")
+        # Until then it says that its last snapshot, of which there is none since its start, went well.
+        await self._ask("replica", lambda client: client.bgsave())
 
     async def _until(self, name: str, what: str, true: Any, deadline: float = 15.0) -> None:
         from redis.exceptions import RedisError
@@ -123,14 +128,14 @@ class Redis(Service):
                 raise ServiceError(f"After {deadline:.0f} s still waiting for {what}.")
             await asyncio.sleep(0.05)
 
-    async def _configure(self, key: str, value: str) -> None:
+    async def _ask(self, name: str, command: Callable[[Any], Awaitable[object]]) -> None:
         from redis.exceptions import RedisError
 
         try:
-            async with self._client("master") as client:
-                await client.config_set(key, value)
+            async with self._client(name) as client:
+                await command(client)
         except (RedisError, OSError) as error:
-            raise ServiceError(f"Redis does not take the demo's setting: {error}") from None
+            raise ServiceError(f"Redis {name} does not do what the demo asks: {error}") from None
 
     def _client(self, name: str) -> Any:
         from redis.asyncio import Redis as Client

@@ -148,10 +148,25 @@ async def test_a_redis_that_ends_is_told(place: Place) -> None:
         await service._servers["master"].stop(signal.SIGKILL)
         with pytest.raises(ServiceError, match=r"^Redis master ended: "):
             await service._until("master", "an answer", lambda info: True)
-        with pytest.raises(ServiceError, match="does not take the demo's setting"):
-            await service._configure("appendonly", "no")
+        (aof,) = (fault for fault in service.faults() if fault.name == "redis-aof")
+        with pytest.raises(ServiceError, match=r"^Redis master does not do what the demo asks: "):
+            await aof.inflict()
         with pytest.raises(ServiceError, match=r"^After 0 s still waiting for the moon\.$"):
             await service._until("replica", "the moon", lambda info: False, deadline=0)
+    finally:
+        await service.stop()
+
+
+async def test_a_replica_that_is_mended_is_as_it_was_before(place: Place) -> None:
+    service = redis.Redis(place)
+    await service.start()
+    try:
+        (replica,) = (fault for fault in service.faults() if fault.name == "redis-replica")
+        await replica.inflict()
+        await replica.mend()
+        # It follows, and its snapshot is not that of an earlier life: of a new one Redis says that it went well.
+        await service._until("replica", "the replica to follow", lambda info: info["master_link_status"] == "up")
+        await service._until("replica", "a snapshot", lambda info: info["rdb_last_bgsave_time_sec"] >= 0)
     finally:
         await service.stop()
 
