@@ -15,13 +15,12 @@ from pathlib import PurePosixPath
 from pydantic import Field
 
 from collectors.clients.redis import Address, Answers, Unseen, Untrusted
-from collectors.judgements.parts import collected, format_size
+from collectors.judgements.parts import collected, counted, format_size, listed
+from collectors.judgements.space import is_temporary
 from exporter.collector import Cannot, Options, Result, failed, unknown, warning
 from exporter.options import Duration, Size, format_duration
 
 SLOTS = 16384
-#: Folders that a restart of the machine or the container empties.
-_PASSING = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")  # noqa: S108  # compared with, never written to
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
 _SNAPSHOT_GRACE = timedelta(minutes=1)
 
@@ -156,7 +155,10 @@ def led(nodes: Collection[Look], wanted_replicas: int) -> Iterator[Result]:
         return
     [(master, its)] = masters
     if its.replicas < wanted_replicas:
-        yield failed(f"Master {master.address} has {its.replicas} replicas online (wanted {wanted_replicas}).")
+        online = counted(its.replicas, "replica")
+        silent = [str(node.why).rstrip(".") for node in nodes if isinstance(node, Unseen)]
+        because = f", and {listed(silent, most=3)}" if silent else ""
+        yield failed(f"Master {master.address} has {online} online (wanted {wanted_replicas}){because}.")
     history = master.text("master_replid")
     for node, other in roles.values():
         if not other.master and node.text("master_link_status") == "up" and node.text("master_replid") != history:
@@ -192,7 +194,7 @@ def persisted(node: Answers, limits: Thresholds, now: datetime) -> Iterator[Resu
     folder = node.setting("dir") or ""
     if limits.data_volume and not PurePosixPath(folder).is_relative_to(limits.data_volume):
         yield failed(f"{where} writes to {folder}, which is not on the volume {limits.data_volume}.")
-    elif not limits.data_volume and any(PurePosixPath(folder).is_relative_to(passing) for passing in _PASSING):
+    elif not limits.data_volume and is_temporary(folder):
         yield failed(f"{where} writes to {folder}, which does not outlive the machine or container.")
 
 
@@ -343,7 +345,8 @@ def pooled(node: Answers, grown: Mapping[Address, Growth | None], limits: Thresh
     if connected > most * limits.clients_warn:
         yield warning(f"{where} has {connected} of {most} clients (limit {limits.clients_warn:.0%}).")
     if blocked > limits.max_blocked_clients:
-        yield warning(f"{where} has {blocked} clients in blocking commands (limit {limits.max_blocked_clients}).")
+        waiting = counted(blocked, "client")
+        yield warning(f"{where} has {waiting} in blocking commands (limit {limits.max_blocked_clients}).")
     if limits.pools:
         yield from _pools(node, limits.pools)
 
@@ -485,7 +488,7 @@ def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: in
         case ["OK", usable, *_] if usable.isdecimal():
             if int(usable) < limits.min_sentinels:
                 yield failed(
-                    f"Sentinel {where} reaches {usable} Sentinels of {known.sentinels} (wanted {limits.min_sentinels})."
+                    f"Sentinel {where} reaches {usable} of {counted(known.sentinels, 'Sentinel')} (wanted {limits.min_sentinels})."
                 )
         case _:
             raise Cannot(f"Sentinel {where} answered CKQUORUM with something else than a Sentinel does.")
@@ -493,7 +496,8 @@ def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: in
         yield failed(f"Sentinel {where} holds the master {known.master} for down.")
     up = sum(1 for flags in known.replicas.values() if not flags & _DOWN)
     if up < wanted_replicas:
-        yield failed(f"Sentinel {where} sees {up} replicas that could take over (wanted {wanted_replicas}).")
+        could = counted(up, "replica")
+        yield failed(f"Sentinel {where} sees {could} that could take over (wanted {wanted_replicas}).")
 
 
 def distinct(sentinels: Collection[Look], limits: Thresholds) -> Iterator[Result]:
@@ -594,9 +598,8 @@ def whole(node: Answers, wanted_replicas: int) -> Iterator[Result]:
     view = cluster_nodes(node)
     replicas = Counter(other.master for other in view if other.master and not other.dead)
     for master in (other for other in view if other.slots and replicas[other.id] < wanted_replicas):
-        yield failed(
-            f"Master {master.address} of the cluster has {replicas[master.id]} replicas (wanted {wanted_replicas})."
-        )
+        has = counted(replicas[master.id], "replica")
+        yield failed(f"Master {master.address} of the cluster has {has} (wanted {wanted_replicas}).")
 
 
 def view(node: Look) -> tuple[ClusterNode, ...]:

@@ -80,7 +80,8 @@ def healthy(demo: Demo, item: str) -> bool:
 TOLD = {
     "primary": r"No primary was seen among the instances of the connection string\. "
     r"PostgreSQL at 127\.0\.0\.1:\d+/orders cannot be reached: Connection refused\.",
-    "redis-replica": r"Master 127\.0\.0\.1:\d+ has 0 replicas online \(wanted 1\)\.",
+    "redis-replica": r"Master 127\.0\.0\.1:\d+ has 0 replicas online \(wanted 1\), "
+    r"and 127\.0\.0\.1:\d+ refuses the connection\.",
     "redis-aof": r"127\.0\.0\.1:\d+ writes no append-only file: appendonly is no\.",
     "nats-server": r"NATS servers nats-0 and nats-1 see only 1 of the other servers \(wanted 2\), "
     r"and NATS 127\.0\.0\.1:\d+ cannot be used: the connection was refused\.",
