@@ -27,6 +27,10 @@ BUS = 10_000
 #: What makes a node pass every item of one look, besides TLS.
 HEALTHY = ("--appendonly", "yes", "--save", "3600", "1", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 
+#: After how many milliseconds of silence a peer is held for dead: soon where a test kills one, never where it only reads, as a
+#: server of a busy machine may be silent for seconds.
+SOON, NEVER = 2000, 600_000
+
 _names = itertools.count(1)
 
 
@@ -201,13 +205,19 @@ class Guarded:
 
 @contextmanager
 def guarded(
-    directory: Path, *options: str, release: str = NEW, files: Files | None = None, **settings: Any
+    directory: Path,
+    *options: str,
+    release: str = NEW,
+    files: Files | None = None,
+    down_after: int = SOON,
+    **settings: Any,
 ) -> Iterator[Guarded]:
     """A master and a replica with three Sentinels that know each other and both."""
     with ExitStack() as stack:
         nodes = stack.enter_context(replication(directory, *options, release=release, files=files, **settings))
         sentinels: list[Node] = [
-            stack.enter_context(_Sentinel(directory, nodes[0], release=release, files=files)) for _ in range(3)
+            stack.enter_context(_Sentinel(directory, nodes[0], down_after, release=release, files=files))
+            for _ in range(3)
         ]
         for sentinel in sentinels:
             wait_until(partial(_settled, sentinel), f"{sentinel.name} to know the others")
@@ -215,10 +225,11 @@ def guarded(
 
 
 class _Sentinel(Node):
-    """A Sentinel that watches a master as `mymaster`, and calls it down after half a second."""
+    """A Sentinel that watches a master as `mymaster`, and calls it down after so many milliseconds of silence."""
 
-    def __init__(self, directory: Path, master: Node, **settings: Any) -> None:
+    def __init__(self, directory: Path, master: Node, down_after: int, **settings: Any) -> None:
         self._master = master
+        self._down_after = down_after
         super().__init__(directory, **settings)
 
     def _listening(self) -> list[str]:
@@ -226,7 +237,8 @@ class _Sentinel(Node):
         lines = [f"{name} {value}" for name, value in secure.items()]
         lines += [f"bind {LOOPBACK}", f"dir {self.data}"]
         lines += [f"sentinel monitor mymaster {LOOPBACK} {self._master.port} 2"]
-        lines += ["sentinel down-after-milliseconds mymaster 500", "sentinel failover-timeout mymaster 5000"]
+        lines += [f"sentinel down-after-milliseconds mymaster {self._down_after}"]
+        lines += ["sentinel failover-timeout mymaster 5000"]
         file = self.data / "sentinel.conf"
         file.write_text("\n".join(lines) + "\n")
         return [str(file), "--sentinel"]
@@ -245,12 +257,18 @@ def _settled(sentinel: Node) -> bool:
 
 @contextmanager
 def cluster(
-    directory: Path, *options: str, masters: int = 3, replicas: int = 1, release: str = NEW, **settings: Any
+    directory: Path,
+    *options: str,
+    masters: int = 3,
+    replicas: int = 1,
+    release: str = NEW,
+    node_timeout: int = SOON,
+    **settings: Any,
 ) -> Iterator[list[Node]]:
     """A cluster in which every node knows that all is well: its masters first."""
     size = masters * (1 + replicas)
     with ExitStack() as stack:
-        more = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        more = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(SOON))
         nodes = [
             stack.enter_context(Node(directory, *options, *more, release=release, port=free_port(also=BUS), **settings))
             for _ in range(size)
@@ -259,6 +277,8 @@ def cluster(
         nodes[0].cli(*create, "--cluster-replicas", str(replicas))
         for node in nodes:
             wait_until(partial(_joined, node, size, replicas), f"{node.name} to have joined the cluster")
+        for node in nodes:  # not before: they would be as patient in getting to know each other
+            node.command("CONFIG", "SET", "cluster-node-timeout", node_timeout)
         yield sorted(nodes, key=lambda node: str(node.command("ROLE")[0]))
 
 
@@ -301,12 +321,12 @@ def redis_replication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequ
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
 def redis_guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A healthy master with a replica and three Sentinels: for reading only."""
-    with guarded(tmp_path_factory.mktemp("sentinel"), *HEALTHY, release=request.param) as found:
+    with guarded(tmp_path_factory.mktemp("sentinel"), *HEALTHY, release=request.param, down_after=NEVER) as found:
         yield found
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
 def redis_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Node]]:
     """A healthy cluster of three masters with a replica each: for reading only."""
-    with cluster(tmp_path_factory.mktemp("cluster"), *HEALTHY, release=request.param) as nodes:
+    with cluster(tmp_path_factory.mktemp("cluster"), *HEALTHY, release=request.param, node_timeout=NEVER) as nodes:
         yield nodes

@@ -29,7 +29,7 @@ from tests.support import make_context, verify
 HEALTH, STORE, REPLICATION = "pods_healthy", "jetstream_persistence_enabled", "message_replication_configured"
 LOOKED = (HEALTH, STORE, REPLICATION)
 CANARY = "canary-41d2"
-DEADLINE = 5.0
+DEADLINE = 10.0
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -44,7 +44,10 @@ async def look(
     patience: str = "300ms",
     **options: Any,
 ) -> dict[str, Result]:
-    """What a run sees that gives each request 300 ms, and the monitoring endpoint its `patience`."""
+    """What a run sees that gives each request 300 ms, and the monitoring endpoint its `patience`.
+
+    That is for those that stay silent: others may be slow on a busy machine.
+    """
     node = {"server": server, "monitoring": {"url": monitoring, "timeout": patience}}
     options = {
         "name": "broker",
@@ -131,6 +134,11 @@ LATER: dict[str, tuple[bytes, bytes, str]] = {
 }
 
 
+def patience(told: str) -> str:
+    """How long to wait for a server of which this is told."""
+    return "300ms" if "within 300ms" in told else "15s"
+
+
 @pytest.mark.verifies("nats.pods_healthy", "unknown")
 @pytest.mark.verifies("nats.jetstream_persistence_enabled", "unknown")
 @pytest.mark.verifies("nats.message_replication_configured", "unknown")
@@ -141,7 +149,8 @@ async def test_a_faulty_server_is_unknown_in_time(
     serve, told = FAULTS[fault]
     async with serve() as (host, port):
         started = time.monotonic()
-        seen = await look(f"{host}:{port}", f"http://{host}:{port}", username="app", password=CANARY)
+        login: dict[str, Any] = {"username": "app", "password": CANARY}
+        seen = await look(f"{host}:{port}", f"http://{host}:{port}", **login, node_timeout=patience(told))
         assert time.monotonic() - started < DEADLINE
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
     assert f"NATS {host}:{port} " in seen[HEALTH].summary
@@ -156,14 +165,22 @@ async def test_a_server_that_fails_once_it_let_us_in_is_unknown_in_time(
     then, more, told = LATER[fault]
     async with greeting(then, more) as (host, port):
         started = time.monotonic()
-        seen = await look(f"{host}:{port}", nats_server.monitoring, REPLICATION, patience="15s")
+        where = f"{host}:{port}", nats_server.monitoring
+        seen = await look(*where, REPLICATION, patience="15s", node_timeout=patience(told))
         assert time.monotonic() - started < DEADLINE
     assert (seen[REPLICATION].status, seen[REPLICATION].summary) == (Status.UNKNOWN, f"NATS {host}:{port} {told}")
     assert not caplog.records
 
 
+async def test_a_server_that_falls_silent_is_told(nats_server: Nats, no_leftovers: None) -> None:
+    async with greeting(b"") as (host, port):
+        seen = await look(f"{host}:{port}", nats_server.monitoring, HEALTH, patience="15s")
+    assert seen[HEALTH].status is Status.UNKNOWN
+    assert f"NATS {host}:{port} did not answer PING within 300ms." in seen[HEALTH].summary
+
+
 async def test_an_endless_message_takes_no_endless_memory() -> None:
-    login = Login(None, None, None, None, None, None, timedelta(seconds=5))
+    login = Login(None, None, None, None, None, None, timedelta(seconds=30))
     async with greeting(b"MSG _INBOX_checklist.a 1 99999999999\r\n", b"x" * 65_536) as (host, port):
         tracemalloc.start()
         async with connected(f"{host}:{port}", login) as connection:

@@ -49,9 +49,11 @@ async def look(
     *nodes: Node, context: Context | None = None, items: Sequence[str] = ALL, **options: Any
 ) -> dict[str, Result]:
     """What one run sees of the items on these nodes, with these options of the target."""
-    options = {"name": "cache", "data_volume": "/tmp", "nodes": [node.address for node in nodes], **options}
+    patient = {"node_timeout": "15s"}  # the machine may be busy
+    options = {"name": "cache", "data_volume": "/tmp", "nodes": [node.address for node in nodes], **patient, **options}
     target = RedisTarget.model_validate_json(json.dumps(options))
-    seen = await verify(Redis, RedisSettings(targets=(target,)), target, items=tuple(items), context=context)
+    settings = RedisSettings(targets=(target,), timeout=timedelta(minutes=1))
+    seen = await verify(Redis, settings, target, items=tuple(items), context=context)
     for observation in seen.values():
         assert PASSWORD not in observation.result.summary
         assert not observation.error or "could not be seen" not in observation.result.summary
@@ -196,8 +198,7 @@ async def test_a_redis_that_loads_its_data_is_not_healthy(start_redis: Start) ->
     assert seen["pods_healthy"].summary == f"{node.address} is still loading its data from disk."
 
 
-@pytest.mark.parametrize("release", [OLD, NEW])
-async def test_a_cluster_is_healthy_on_every_node(redis_cluster: Sequence[Node], release: str) -> None:
+async def test_a_cluster_is_healthy_on_every_node(redis_cluster: Sequence[Node]) -> None:
     result = await see("pods_healthy", redis_cluster[0], mode="cluster")
     assert result.status is Status.OK
     assert "All 6 nodes of cache answer PING" in result.summary
@@ -547,12 +548,12 @@ async def test_plaintext_alone(any_redis: Node, files: Files) -> None:
     unasked = await see("tls_enabled", any_redis)
     assert unasked.status is Status.FAILED
     assert unasked.summary == f"{any_redis.address} is spoken to in plaintext: no `tls`."
-    asked = await look(any_redis, **trusting(files))
+    asked = await look(any_redis, **trusting(files), node_timeout="1s")
     assert asked["tls_enabled"].status is Status.FAILED
     assert asked["tls_enabled"].summary == f"{any_redis.address} still answers in plaintext."
     assert asked["pods_healthy"].status is Status.UNKNOWN
     # A Redis without TLS takes a ClientHello for the beginning of a command, and waits for its end.
-    assert asked["pods_healthy"].summary == f"{any_redis.address} did not answer within 2s."
+    assert asked["pods_healthy"].summary == f"{any_redis.address} did not answer within 1s."
 
 
 @pytest.mark.parametrize("config", [True, False], ids=["told by CONFIG", "told by INFO"])
@@ -631,12 +632,12 @@ async def test_a_door_that_neither_opens_nor_closes_is_unknown_unless_redis_says
     start_redis: Start, files: Files, unanswering: int
 ) -> None:
     node = start_redis(files=files)
-    options = trusting(files) | {"plaintext_port": unanswering, "node_timeout": "300ms"}
+    options = trusting(files) | {"plaintext_port": unanswering, "node_timeout": "2s"}
     assert (await see("tls_enabled", node, **options)).status is Status.OK  # CONFIG: port is 0
     blind = start_redis("--rename-command", "CONFIG", "", files=files)
     result = await see("tls_enabled", blind, **options)
     assert result.status is Status.UNKNOWN
-    assert f"127.0.0.1:{unanswering} neither answered a plaintext PING nor refused it within 300ms." in result.summary
+    assert f"127.0.0.1:{unanswering} neither answered a plaintext PING nor refused it within 2s." in result.summary
 
 
 @pytest.fixture

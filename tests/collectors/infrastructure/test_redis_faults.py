@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from tests.servers.faults import (
     serving,
     unroutable,
 )
-from tests.servers.process import LOOPBACK, free_port
+from tests.servers.process import LOOPBACK, eventually, free_port
 from tests.servers.redis import PASSWORD, Guarded, Node, Start
 from tests.support import make_context, verify
 
@@ -36,16 +37,17 @@ pytestmark = pytest.mark.usefixtures("no_noise")
 ALL = tuple(Redis.items())
 #: What an unreachable node leaves unknown, whatever else is configured (nothing fails over in mode standalone: that is seen).
 LOOKED = {"pods_healthy", "persistence_configured", "eviction_policy_set", "connection_pool_optimized", "tls_enabled"}
-DEADLINE = 2.0
+DEADLINE = 10.0
+PATIENT = "15s"
 
 Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
 
 async def look(*nodes: str, **options: Any) -> dict[str, Result]:
-    """What a run sees that gives each node 300 ms."""
+    """What a run sees that gives each node 300 ms, which is for those that stay silent: others may be slow on a busy machine."""
     options = {"name": "cache", "nodes": nodes, "node_timeout": "300ms", **options}
     target = RedisTarget.model_validate_json(json.dumps(options))
-    seen = await verify(Redis, RedisSettings(targets=(target,)), target)
+    seen = await verify(Redis, RedisSettings(targets=(target,), timeout=timedelta(minutes=1)), target)
     assert not any(PASSWORD in observation.result.summary for observation in seen.values())
     return {name: observation.result for name, observation in seen.items()}
 
@@ -74,6 +76,7 @@ async def test_a_faulty_node_is_unknown_in_time(
 ) -> None:
     serve, told = FAULTS[fault]
     options: dict[str, Any] = {"tls": {}, "plaintext_port": free_port()} if tls else {}
+    options["node_timeout"] = "300ms" if "within 300ms" in told else PATIENT
     async with serve() as (host, port):
         started = time.monotonic()
         seen = await look(f"{host}:{port}", password=PASSWORD, **options)
@@ -94,7 +97,8 @@ async def test_a_faulty_node_of_many_is_unknown_in_time(mode: str, fault: str, n
     serve, told = FAULTS[fault]
     async with serve() as (host, port):
         where = {"sentinels": [f"{host}:{port}"]} if mode == "sentinel" else {}
-        seen = await look(*([] if where else [f"{host}:{port}"]), mode=mode, **where)
+        patience = "300ms" if "within 300ms" in told else PATIENT
+        seen = await look(*([] if where else [f"{host}:{port}"]), mode=mode, node_timeout=patience, **where)
     assert {result.status for name, result in seen.items() if name in LOOKED} == {Status.UNKNOWN}
     assert told in seen["pods_healthy"].summary
 
@@ -102,21 +106,19 @@ async def test_a_faulty_node_of_many_is_unknown_in_time(mode: str, fault: str, n
 async def test_a_faulty_node_does_not_hide_the_others(any_redis: Node, start_redis: Start) -> None:
     other = start_redis("--maxmemory-policy", "noeviction")
     async with mute() as (host, port):
-        seen = await look(any_redis.address, f"{host}:{port}", mode="replication")
+        seen = await look(any_redis.address, f"{host}:{port}", mode="replication", node_timeout="2s")
         assert seen["eviction_policy_set"].status is Status.UNKNOWN
-        assert f"127.0.0.1:{port} did not answer within 300ms." in seen["eviction_policy_set"].summary
-        seen = await look(other.address, f"{host}:{port}", mode="replication")
+        assert seen["eviction_policy_set"].summary == f"127.0.0.1:{port} did not answer within 2s."
+        seen = await look(other.address, f"{host}:{port}", mode="replication", node_timeout="2s")
         assert seen["eviction_policy_set"].status is Status.FAILED
 
 
 async def test_a_silent_sentinel_does_not_hide_the_master(redis_guarded: Guarded, no_leftovers: None) -> None:
-    redis_guarded.sentinels[0].pause()
-    try:
-        seen = await look(mode="sentinel", sentinels=redis_guarded.addresses)
-    finally:
-        redis_guarded.sentinels[0].resume()
+    async with mute() as (host, port):
+        sentinels = [f"{host}:{port}", *redis_guarded.addresses]
+        seen = await look(mode="sentinel", sentinels=sentinels, node_timeout="2s")
     assert seen["sentinel_or_cluster_operational"].status is Status.UNKNOWN
-    assert "did not answer within 300ms" in seen["sentinel_or_cluster_operational"].summary
+    assert seen["sentinel_or_cluster_operational"].summary == f"127.0.0.1:{port} did not answer within 2s."
     assert seen["eviction_policy_set"].status is Status.OK
 
 
@@ -149,7 +151,7 @@ async def test_a_server_killed_in_mid_run(
     async with Proxy(LOOPBACK, any_redis.port) as proxy:
         proxy.pause()
         host, port = proxy.address
-        run = asyncio.create_task(look(f"{host}:{port}", node_timeout="5s"))
+        run = asyncio.create_task(look(f"{host}:{port}", node_timeout=PATIENT))
         while not proxy.open:
             await asyncio.sleep(0.01)
         proxy.cut()
@@ -178,8 +180,9 @@ async def test_a_server_that_flaps_leaves_nothing(
     seen = set()
     async with Proxy(LOOPBACK, any_redis.port) as proxy:
         host, port = proxy.address
-        target = RedisTarget(name="cache", nodes=(f"{host}:{port}",), data_volume="/tmp")
-        section = RedisSettings(targets=(target,))
+        patience = timedelta(seconds=15)
+        target = RedisTarget(name="cache", nodes=(f"{host}:{port}",), data_volume="/tmp", node_timeout=patience)
+        section = RedisSettings(targets=(target,), timeout=2 * patience)
         for number in range(1000):
             proxy.cut() if number % 2 else proxy.resume()
             observed = await verify(Redis, section, target, items=("pods_healthy",), context=context)
@@ -203,9 +206,8 @@ async def test_redis_py_logs_nothing_whatever_happens(start_redis: Start, caplog
 
 async def test_hundreds_of_healthy_runs_leave_no_connection(any_redis: Node, no_leftovers: None) -> None:
     for _ in range(300):
-        await look(any_redis.address)
-    with any_redis.client() as client:
-        assert client.info()["connected_clients"] == 1
+        await look(any_redis.address, node_timeout=PATIENT)
+    await eventually(lambda: any_redis.info("connected_clients") == 1, "all clients to be gone")
 
 
 async def test_no_more_nodes_are_asked_at_once_than_wanted(no_leftovers: None) -> None:
