@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -36,6 +36,9 @@ from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
 
 T = TypeVar("T")
+
+#: What JetStream answers while it has no leader. Its streams may well be kept in files: nobody can tell.
+_UNAVAILABLE = 10008
 
 
 def _host_port(text: str) -> str:
@@ -257,7 +260,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
 
     async def _kept(self) -> Result:
         account = await self.account()
-        if refused := _refused(account):
+        if refused := _refused(account, unavailable=unknown):
             return refused
         problems = [judge.kept(stream, self.target) for stream in account.streams]
         problems += judge.account_usage(account, self.target)
@@ -327,10 +330,11 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
 
 
-def _refused(account: Account) -> Result | None:
-    """Why JetStream tells the account nothing, when the server says so itself."""
+def _refused(account: Account, unavailable: Callable[[str], Result] = failed) -> Result | None:
+    """Why JetStream tells the account nothing, when the server says so itself; `unavailable` judges that it has no leader."""
     if error := account.info.get("error"):
-        return failed(
+        judged = unavailable if error.get("err_code") == _UNAVAILABLE else failed
+        return judged(
             f"JetStream refuses the account: {error.get('description', error)} (code {error.get('err_code')})."
         )
     return None

@@ -229,6 +229,13 @@ async def test_without_quorum_nothing_is_ok(tmp_path: Path, release: str, part: 
 
         await eventually(noticed_alone, what="it is noticed where the others are not even known", deadline=60)
 
+        async def unavailable() -> bool:
+            result = await see("jetstream_persistence_enabled", survivor)
+            assert result.status in (Status.OK, Status.UNKNOWN), "the streams are in files as ever"
+            return "temporarily unavailable" in result.summary
+
+        await eventually(unavailable, what="JetStream to have given up its leader", deadline=60)
+
 
 @pytest.mark.parametrize("release", [NEW, OLD])
 async def test_a_stream_with_one_copy_acknowledges_without_quorum_and_is_told(tmp_path: Path, release: str) -> None:
