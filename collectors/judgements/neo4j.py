@@ -129,10 +129,8 @@ def databases(look: Look) -> Iterator[Result]:
 
 
 def _databases(look: Look) -> Iterator[Result]:
-    if isinstance(look.databases, Cannot):
-        raise look.databases
     writers: dict[str, int] = {}
-    for row in look.databases:
+    for row in _shown(look):
         name, where = row["name"], row.get("address") or look.address
         status, requested = row.get("currentStatus"), row.get("requestedStatus")
         if status != "online" or requested != "online":
@@ -143,6 +141,15 @@ def _databases(look: Look) -> Iterator[Result]:
     for name, count in writers.items():
         if count != 1:
             yield failed(f"Database {name} has {count} writers (wanted one).")
+
+
+def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
+    """The rows of SHOW DATABASES. Raises Cannot without any: Enterprise hides the databases that a user has no access to."""
+    if isinstance(look.databases, Cannot):
+        raise look.databases
+    if not look.databases:
+        raise Cannot(f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).")
+    return look.databases
 
 
 def _servers(look: Look) -> Iterator[Result]:
@@ -292,10 +299,10 @@ def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Threshol
     """The databases (system too: it holds users and rights) without a dump or backup that is recent and not empty."""
     names: set[str] = set()
     for look in looks:
-        if isinstance(look.databases, Cannot):
-            yield unknown(str(look.databases))
-            continue
-        names |= {row["name"] for row in look.databases if row.get("type") != "composite"}
+        try:
+            names |= {row["name"] for row in _shown(look) if row.get("type") != "composite"}
+        except Cannot as why:
+            yield unknown(str(why))
     for name in sorted(names - set(limits.without_backup)):
         yield from _saved(name, artefacts, limits.max_backup_age, now)
 

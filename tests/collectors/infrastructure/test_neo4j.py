@@ -222,6 +222,7 @@ def _row(**told: Any) -> dict[str, Any]:
             ["Server n2:7687 of the cluster is Enabled and Unavailable (wanted Enabled and Available)."],
         ),
         ({"databases": Cannot("No."), "servers": Cannot("Nor this.")}, ["No.", "Nor this."]),
+        ({"databases": []}, ["Neo4j n1:7687 shows this user no database (privilege ACCESS ON DATABASE *)."]),
     ],
 )
 def test_databases_and_servers_of_a_cluster(told: dict[str, Any], expected: list[str]) -> None:
@@ -897,6 +898,7 @@ def test_artefacts_that_are_none_are_told() -> None:
     assert [problem.status for problem in judge.saved([looked], late, limits, NOW)] == [Status.UNKNOWN]
     unseen = _look(databases=Cannot("No databases were seen."))
     assert [problem.summary for problem in judge.saved([unseen], [], limits, NOW)] == ["No databases were seen."]
+    assert [problem.status for problem in judge.saved([_look(databases=[])], [], limits, NOW)] == [Status.UNKNOWN]
 
 
 def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
