@@ -82,7 +82,11 @@ def servers(directory: Path, exporter: str, on_step: Callable[[str], None]) -> I
             yield Servers(_write_config(directory, ready["config"]), ready["faults"], **_prometheus(ready))
         finally:
             supervisor.stdin.close()
-            supervisor.wait(_STOP_SECONDS)
+            try:
+                supervisor.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:  # its servers die with it, and the next demo tidies up
+                supervisor.kill()
+                supervisor.wait()
 
 
 def ask(directory: Path, verb: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from exporter.cli import main
 from exporter.cli.shared import ExitCode
+from exporter.demo import launcher
 from exporter.demo.launcher import DemoError, servers
 from tests.exporter.cli.conftest import Ended
 from tests.servers.process import answers, free_port, scratch, wait_until
@@ -139,6 +141,19 @@ def test_interrupted_while_starting_it_leaves_nothing(folder: Path) -> None:
             exporter.kill()  # or leaving the context waits for it, however long
     assert psutil.wait_procs(processes, timeout=15)[1] == []
     assert not folder.exists()
+
+
+def test_a_supervisor_that_does_not_end_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = json.dumps({"ready": {"config": {}, "faults": {}, "prometheus": {"url": "", "trouble": ""}}})
+    deaf = folder.with_name("deaf")
+    deaf.write_text(f"#!/bin/sh\necho '{ready}'\nexec sleep 1000\n")
+    deaf.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(deaf))
+    monkeypatch.setattr(launcher, "_STOP_SECONDS", 0.1)
+    others = set(psutil.Process().children())
+    with servers(folder, "127.0.0.1:9", lambda name: None):
+        (supervisor,) = set(psutil.Process().children()) - others
+    assert not supervisor.is_running()
 
 
 def test_servers_that_cannot_start_end_it_with_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
