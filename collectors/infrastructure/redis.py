@@ -149,8 +149,10 @@ On every Sentinel:
         """Every node that is configured, or named by the Sentinels or the cluster. Raises Cannot when no Sentinel names any."""
         if self.target.mode is Deployment.CLUSTER:
             return await self._cluster()
-        named = await self._named() if self.target.mode is Deployment.SENTINEL else []
-        return await self._look_at([*self.target.nodes, *named], self._login, self._commands)
+        if self.target.mode is Deployment.SENTINEL:
+            named = await self._named()  # they come first, as the Sentinels know them by these addresses
+            return judge.each_once(await self._look_at([*named, *self.target.nodes], self._login, self._commands))
+        return await self._look_at(self.target.nodes, self._login, self._commands)
 
     @fetched
     async def plaintext(self) -> Mapping[Address, bool | Cannot]:

@@ -83,6 +83,15 @@ def seen(looks: Iterable[Look]) -> list[Answers]:
     return [node for node in looks if isinstance(node, Answers)]
 
 
+def each_once(looks: Iterable[Look]) -> tuple[Look, ...]:
+    """The nodes without those that are an earlier one under another address, such as its name or a service's."""
+    found: dict[str, Look] = {}
+    for node in looks:
+        identity = node.info.get("run_id") if isinstance(node, Answers) else None
+        found.setdefault(identity or str(node.address), node)
+    return tuple(found.values())
+
+
 def highest(nodes: Iterable[Look], measure: Callable[[Answers], float]) -> float:
     """The highest measure of any node that tells it; NaN (which is no measurement) when none does."""
     found = []
@@ -143,6 +152,10 @@ def linked(node: Answers, limits: Thresholds, since: dict[Address, datetime], no
 
 def led(nodes: Collection[Look], wanted_replicas: int) -> Iterator[Result]:
     """Exactly one node is master, has its replicas online, and they have its data, not another's."""
+    once = each_once(nodes)
+    if twice := [str(node.address) for node in nodes if node not in once]:
+        yield unknown(f"{listed(twice)} and another node lead to the same Redis: name each node's own address.")
+        return
     roles = {node.address: (node, role(node)) for node in seen(nodes) if not node.error("ROLE")}
     masters = [(node, its) for node, its in roles.values() if its.master]
     if len(masters) > 1:

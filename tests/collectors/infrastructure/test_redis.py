@@ -179,6 +179,16 @@ async def test_two_masters_are_a_split_brain(tmp_path: Path) -> None:
         assert f"{one.address} and {other.address} all are masters, where one was wanted" in result.summary
 
 
+async def test_two_addresses_of_one_redis_are_no_split_brain(redis_replication: Sequence[Node]) -> None:
+    master, _ = redis_replication
+    again = f"localhost:{master.port}"
+    result = await see("pods_healthy", nodes=[node.address for node in redis_replication] + [again], mode="replication")
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        f"{again} and another node lead to the same Redis: name each node's own address.",
+    )
+
+
 async def test_a_replica_of_another_master_is_no_replica_of_ours(tmp_path: Path) -> None:
     with Node(tmp_path) as ours, replication(tmp_path) as (_, stray):
         result = await see("pods_healthy", ours, stray, mode="replication", min_replicas=0)
@@ -755,6 +765,14 @@ async def test_sentinels_in_tls(tmp_path: Path, files: Files) -> None:
         plain = await look(mode="sentinel", sentinels=found.addresses)
         assert {result.status for result in plain.values()} == {Status.UNKNOWN}
         assert "ended the connection before it had answered" in plain["pods_healthy"].summary
+
+
+async def test_a_node_may_be_named_in_another_way_than_the_sentinels_do(redis_guarded: Guarded) -> None:
+    nodes = [f"localhost:{node.port}" for node in redis_guarded.nodes]
+    seen = await look(mode="sentinel", sentinels=redis_guarded.addresses, nodes=nodes)
+    assert seen["pods_healthy"].status is Status.OK
+    assert "All 2 nodes of cache answer PING" in seen["pods_healthy"].summary
+    assert seen["sentinel_or_cluster_operational"].status is Status.OK
 
 
 async def test_too_few_distinct_sentinels(redis_guarded: Guarded) -> None:
