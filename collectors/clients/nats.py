@@ -92,14 +92,14 @@ class Connection:
         """Which server let us in: behind a service's address it may be any."""
         return str(self._client._server_info.get("server_id", ""))
 
-    async def request(self, subject: str, body: object = None) -> dict[str, Any]:
-        """The JSON reply to a request of JetStream's API.
+    async def request(self, subject: str, body: object = None, *, patience: timedelta = timedelta(0)) -> dict[str, Any]:
+        """The JSON reply to a request of JetStream's API; `patience` is how long the server itself may wait for others.
 
         Raises Cannot without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks, and
         so does a connection that ended: what is heard meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
-        asking = asyncio.create_task(self._ask(subject, data))
+        asking = asyncio.create_task(self._ask(subject, data, self._timeout + patience))
         try:
             either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -119,15 +119,15 @@ class Connection:
             raise Cannot(f"NATS {self.address} answered {subject} with what is no JSON object.")
         return reply
 
-    async def _ask(self, subject: str, data: bytes) -> bytes:
+    async def _ask(self, subject: str, data: bytes, timeout: timedelta) -> bytes:
         from nats import errors
 
         try:
-            message = await self._client.request(subject, data, timeout=self._timeout.total_seconds())
+            message = await self._client.request(subject, data, timeout=timeout.total_seconds())
         except errors.NoRespondersError:
             raise Cannot(f"NATS {self.address} has nobody to answer {subject}: JetStream is not enabled.") from None
         except (errors.TimeoutError, TimeoutError):
-            limit = format_duration(self._timeout)
+            limit = format_duration(timeout)
             raise Cannot(f"NATS {self.address} did not answer {subject} within {limit}.") from None
         except errors.Error as error:
             raise Cannot(f"NATS {self.address} did not answer {subject}: {_told(error)}.") from None

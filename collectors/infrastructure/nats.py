@@ -37,6 +37,8 @@ from exporter.options import Duration, Secret
 
 T = TypeVar("T")
 
+#: How long JetStream waits for the leaders of streams before it calls those missing that it has not heard of.
+_PATIENCE = timedelta(seconds=4)
 #: What JetStream answers while it has no leader. Its streams may well be kept in files: nobody can tell.
 _UNAVAILABLE = 10008
 
@@ -149,14 +151,15 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         info = await usable[0].request("$JS.API.INFO")
         streams: list[dict[str, Any]] = []
         missing: set[str] = set()
+        offset = 0
         while not info.get("error"):
-            page = await usable[0].request("$JS.API.STREAM.LIST", {"offset": len(streams)})
+            page = await usable[0].request("$JS.API.STREAM.LIST", {"offset": offset}, patience=_PATIENCE)
             if page.get("error"):
                 return Account(page, (), ())
-            found = page.get("streams") or []
+            streams += page.get("streams") or ()
             missing.update(page.get("missing") or ())
-            streams += found
-            if not found or len(streams) >= page.get("total", 0):
+            offset += page.get("limit", 0)  # not by what was found: a page leaves out what is missing
+            if not page.get("limit") or offset >= page.get("total", 0):
                 break
         return Account(info, tuple(streams), tuple(sorted(missing)))
 
@@ -264,9 +267,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             return refused
         problems = [judge.kept(stream, self.target) for stream in account.streams]
         problems += judge.account_usage(account, self.target)
-        problems += [
-            unknown(f"Stream {name} could not be seen: its leader does not answer.") for name in account.missing
-        ]
+        problems += [unknown(f"Stream {name} was not seen: its leader does not answer.") for name in account.missing]
         memory = sorted(self.target.in_memory)
         told = f", but for {', '.join(memory)} by declaration" if memory else ""
         kept = f"Every stream ({len(account.streams)}) is kept in files{told}."

@@ -257,6 +257,43 @@ async def test_a_stream_with_one_copy_acknowledges_without_quorum_and_is_told(tm
         await eventually(both, what="it acknowledges, and that is no reason to call it replicated", deadline=60)
 
 
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_streams_that_went_with_their_server_are_told(tmp_path: Path, release: str) -> None:
+    with cluster(tmp_path, release=release) as nodes:
+        leader = leading(nodes)
+        for number in range(50):  # JetStream chooses a server for each
+            await add(leader, f"single{number}", num_replicas=1)
+            async with client(leader) as jetstream:
+                home = (await jetstream.stream_info(f"single{number}")).cluster.leader
+            if home != leader.name:
+                break
+        dead = next(node for node in nodes if node.name == home)
+        dead.kill()
+        alive = [node for node in nodes if node is not dead]
+
+        async def told() -> (
+            bool
+        ):  # JetStream itself waits four seconds for the leader, which is longer than a request may take
+            seen = await look(*alive, dead, node_timeout="3s")
+            return (
+                f"Stream single{number} has no leader that answers." in seen["message_replication_configured"].summary
+                and f"Stream single{number} was not seen" in seen["jetstream_persistence_enabled"].summary
+            )
+
+        await eventually(told, what="the lost stream is told", deadline=60)
+
+
+async def test_more_streams_than_a_page_of_the_answer_has_are_all_seen(node: Nats) -> None:
+    async with client(node) as jetstream:
+        for number in range(300):
+            storage = StorageType.FILE if number == 299 else StorageType.MEMORY
+            await jetstream.add_stream(StreamConfig(name=f"s{number:03}", subjects=[f"s{number}"], storage=storage))
+    in_memory = {f"s{number:03}": "It is a cache." for number in range(298)}
+    result = await see("jetstream_persistence_enabled", node, in_memory=in_memory)
+    assert result.summary == "Stream s298 is kept in memory (wanted file)."
+    assert (await see("message_replication_configured", node, min_replicas=1)).measurements["streams"] == 300
+
+
 async def test_a_stream_with_one_copy_is_told_although_it_acknowledges(three: list[Nats]) -> None:
     await add(three[0], "single", num_replicas=1)
     async with client(three[0]) as jetstream:
