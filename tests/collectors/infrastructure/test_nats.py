@@ -660,19 +660,24 @@ async def test_metrics_are_collected_from_every_server(tmp_path: Path) -> None:
             client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
             try:
 
-                async def becomes(status: Status) -> bool:
-                    return (await collected(client)).status is status
+                async def becomes(status: Status, told: str = "") -> bool:
+                    result = await collected(client)
+                    return result.status is status and told in result.summary
 
                 await eventually(lambda: becomes(Status.OK), what="both exporters are scraped")
                 two.text = 'gnatsd_up{server_id="n"} 0\n'
                 await eventually(
-                    lambda: becomes(Status.FAILED), what="the exporter that cannot reach its server is told"
+                    lambda: becomes(Status.FAILED, "gnatsd_up is not 1"),
+                    what="the exporter that cannot reach its server is told",
                 )
-                assert "gnatsd_up is not 1" in (await collected(client)).summary
                 two.text = good
                 await eventually(lambda: becomes(Status.OK), what="it is well again")
                 server.configure(scrapes=[scrape("nats", one.port)])
-                await eventually(lambda: becomes(Status.FAILED), what="the missing instance is told", deadline=60)
+                await eventually(
+                    lambda: becomes(Status.FAILED, "scrapes 1 exporters"),
+                    what="the missing instance is told",
+                    deadline=60,
+                )
             finally:
                 await client.close()
             gone = PrometheusClient(PrometheusSettings(url=server.url, timeout=timedelta(seconds=1)), Threads())
