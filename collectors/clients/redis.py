@@ -152,7 +152,7 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
     Error replies are part of the answer. Raises Cannot when there is no connection, login or whole answer within
     `login.timeout`: Untrusted when its certificate is not accepted, Full when it takes no more clients.
     """
-    from redis.exceptions import AuthenticationError, InvalidResponse, RedisError
+    from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 
     try:
         async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, version):
@@ -162,7 +162,11 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
     except AuthenticationError as error:
         if login.password is None:
             raise Cannot(f"{address} wants a password, and none is configured.") from None
-        raise Cannot(f"{address} does not accept the password: {str(error).rstrip('.')}.") from None
+        raise Cannot(f"{address} does not accept the password: {str(error).rstrip('.?')}.") from None
+    except ResponseError:  # its text may repeat what was sent, and the password with it
+        raise Cannot(
+            f"{address} refuses AUTH (the command is renamed there, or forbidden), so nothing was asked."
+        ) from None
     except (InvalidResponse, ValueError, RecursionError):  # what redis-py makes of bytes that are not its protocol
         raise Cannot(f"{address} answered with something else than Redis does.") from None
     except (RedisError, OSError) as error:

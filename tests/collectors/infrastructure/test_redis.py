@@ -1023,6 +1023,18 @@ async def test_a_wrong_password_is_told_and_not_shown(start_redis: Start) -> Non
     assert f"{node.address} wants a password, and none is configured." in nobody["eviction_policy_set"].summary
 
 
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_an_auth_that_is_refused_is_told_without_what_was_sent(start_redis: Start, release: str) -> None:
+    """A trap: Redis repeats the arguments of a command that it does not know."""
+    node = start_redis("--rename-command", "AUTH", "", release=release)
+    for username in (None, "checklist"):
+        seen = await look(node, password=PASSWORD, username=username)
+        assert {seen[name].status for name in BY_INFO} == {Status.UNKNOWN}
+        assert seen["pods_healthy"].summary == (
+            f"{node.address} refuses AUTH (the command is renamed there, or forbidden), so nothing was asked."
+        )
+
+
 def test_the_documentation_shows_the_rights_that_are_printed() -> None:
     page = Path(__file__).parents[3] / "docs" / "sections" / "redis.md"
     assert Redis.rights in page.read_text()
