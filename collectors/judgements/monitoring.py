@@ -14,7 +14,16 @@ from collectors.judgements.alert_routes import Configuration, walk
 from exporter.collector import Result, failed, unknown, warning
 from exporter.options import format_duration, parse_duration
 
-__all__ = ["collecting", "dead", "failing_notifications", "reloaded", "unhealthy", "unnotified", "watchdog_problem"]
+__all__ = [
+    "collecting",
+    "dead",
+    "dropped",
+    "failing_notifications",
+    "reloaded",
+    "unhealthy",
+    "unnotified",
+    "watchdog_problem",
+]
 
 _SCRAPES_LATE = 3
 _LEAST_LATE = timedelta(seconds=5)  # a busy Prometheus is late by seconds
@@ -107,8 +116,8 @@ def _name(target: ScrapeTarget) -> str:
     return f"{target.labels.get('instance', '?')} of job {target.labels.get('job', target.scrape_pool)}"
 
 
-def dead(errors: Iterable[Sample], dropped: Iterable[Sample], window: timedelta) -> Iterator[Result]:
-    """What Prometheus could not send within the window, by its own counters.
+def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
+    """Where Prometheus could not send alerts to within the window, by its own counters.
 
     An Alertmanager that was killed stays in the list of those that are active: only the errors tell.
     """
@@ -119,11 +128,20 @@ def dead(errors: Iterable[Sample], dropped: Iterable[Sample], window: timedelta)
                 f"Prometheus failed to send {_count(sample.value)} alerts to {to} in the last {format_duration(window)}.",
                 notification_errors=sample.value,
             )
-    if (lost := sum(sample.value for sample in dropped)) > 0:
-        yield failed(
-            f"Prometheus dropped {_count(lost)} alerts in the last {format_duration(window)}: its queue was full, or no "
-            "Alertmanager took them."
-        )
+
+
+def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result | None:
+    """What Prometheus had nobody to send to within the window, by its own counter.
+
+    While it takes over a new configuration (`configured_anew`, and none was dropped since), a Prometheus before 3.1 knows no
+    Alertmanager for some seconds: what it drops then, it sends again a minute later.
+    """
+    if lost <= 0:
+        return None
+    told = f"Prometheus dropped {_count(lost)} alerts in the last {format_duration(window)}"
+    if configured_anew:
+        return warning(f"{told}, while it took over a new configuration: they come late.")
+    return failed(f"{told}: its queue was full, or no Alertmanager took them.")
 
 
 def watchdog_problem(

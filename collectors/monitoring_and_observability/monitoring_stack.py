@@ -217,8 +217,9 @@ where a marker trace is wanted.
         """Between a rule that fires and a person who is told stands Alertmanager; when it is gone, all is quiet.
 
         Verified on both sides. Prometheus sends to enough Alertmanagers, and its counters show neither errors nor dropped alerts
-        within `window` (an Alertmanager that was killed stays in its list, only the errors tell). Each member of the cluster is
-        ready, and has the alert `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
+        within `window` (an Alertmanager that was killed stays in its list, only the errors tell); what was dropped within `warm_up`
+        of a new configuration is a warning, as it is sent again. Each member of the cluster is ready, and has the alert
+        `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
 
         To mend it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
         """
@@ -234,12 +235,30 @@ where a marker trace is wanted.
             lacking = f"Prometheus sends alerts to {len(active)} Alertmanagers (wanted {wanted})."
             return failed(lacking) if await self._settled() else unknown(lacking)
         await self._grown("prometheus_notifications_sent_total", "alertmanager", window, "itself")
-        errors, dropped = await asyncio.gather(
-            self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)),
-            self._query(_growth("prometheus_notifications_dropped_total", "", window)),
+        errors, lost = await asyncio.gather(
+            self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)), self._dropped(window)
         )
+        problems = list(judge.dead(errors, window))
+        if drop := judge.dropped(lost, window, configured_anew=lost > 0 and await self._configured_anew(window)):
+            problems.append(drop)
         good = ok(f"Prometheus sends alerts to {len(active)} Alertmanagers without errors.", alertmanagers=len(active))
-        return verdict(judge.dead(errors, dropped, window), good)
+        return verdict(problems, good)
+
+    async def _dropped(self, window: timedelta) -> float:
+        """How many alerts Prometheus dropped within the last time."""
+        return sum(
+            sample.value for sample in await self._query(_growth("prometheus_notifications_dropped_total", "", window))
+        )
+
+    async def _configured_anew(self, window: timedelta) -> bool:
+        """Whether Prometheus took over a configuration within the last time, and has dropped nothing since that was done."""
+        try:
+            info = await self.runtime()
+        except Cannot:
+            return False  # what excuses was not seen
+        done = (info.last_config_time or info.start_time) + self.settings.warm_up
+        since = self.context.now() - done
+        return since < window and (since <= timedelta(0) or await self._dropped(since) <= 0)
 
     async def _grown(self, metric: str, by: str, window: timedelta, scraped: str) -> list[Sample]:
         """By how much a counter of what Prometheus has to scrape grew, which it has even where nothing happens.

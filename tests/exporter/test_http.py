@@ -105,6 +105,7 @@ BOMB = gzip.compress(bytes(100_000_000))
         ("gzip, gzip", gzip.compress(BOMB), "answered in the encoding 'gzip, gzip', which was not asked for."),
         ("br", b"abc", "answered in the encoding 'br', which was not asked for."),
         ("gzip", b"abc", "answered in the encoding gzip, but that cannot be unpacked."),
+        ("gzip", gzip.compress(b"up 1\n" * 1000)[:-9], "answered in the encoding gzip, but broke off in the middle."),
     ],
 )
 async def test_a_reply_that_swells_is_not_unpacked(encoding: str, body: bytes, told: str) -> None:

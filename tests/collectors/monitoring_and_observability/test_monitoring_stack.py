@@ -337,6 +337,20 @@ async def test_a_killed_alertmanager_stays_in_prometheus_list(tmp_path: Path, re
         assert _alertmanagers(world.prometheus) == 1
 
 
+async def test_alerts_that_a_new_configuration_drops_are_a_warning(tmp_path: Path) -> None:
+    """An older Prometheus knows no Alertmanager for some seconds whenever it is configured; what it drops comes again."""
+    with running(tmp_path, OLD) as world:
+        world.configure()
+        world.wait()
+
+        async def told(status: Status, warm_up: str) -> bool:
+            result = await world.see("alertmanager_routing", warm_up=warm_up)
+            return result.status is status and "Prometheus dropped " in result.summary
+
+        await eventually(lambda: told(Status.WARNING, "1m"), "what was dropped to be excused")
+        await eventually(lambda: told(Status.FAILED, "0s"), "what was dropped to count after the time for it")
+
+
 async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> None:
     missing = await world.see("alertmanager_routing", watchdog="DeadMan")
     assert missing.status is Status.FAILED
