@@ -7,7 +7,7 @@ import functools
 import json
 import ssl
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -258,11 +258,12 @@ class Http:
         response = await client.send(request, stream=True)
         try:
             body = bytearray()
-            unpack = _unpacking(response.headers.get("content-encoding", ""), where)
+            unpacking = _Unpacking(response.headers.get("content-encoding", ""), where)
             async for chunk in response.aiter_raw():
-                body += unpack(chunk, limit + 1 - len(body))
+                body += unpacking.more(chunk, limit + 1 - len(body))
                 if len(body) > limit:
                     raise Cannot(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
+            unpacking.end()
         finally:
             await response.aclose()
         return Reply(where, response.status_code, response.headers, bytes(body))
@@ -293,24 +294,37 @@ def _no_tls() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def _unpacking(encoding: str, where: str) -> Callable[[bytes, int], bytes]:
-    """What makes of the next bytes of a reply, as they were sent, those that were meant, at most so many.
+class _Unpacking:
+    """Makes of a reply's bytes, as they were sent, those that were meant. Raises Cannot for what cannot be unpacked.
 
-    httpx would unpack a few hundred bytes to gigabytes before it gives them away.
+    httpx would unpack a few hundred bytes to gigabytes before it gives them away, and take half of them for all.
     """
-    if encoding.strip().lower() in ("", "identity"):
-        return lambda chunk, _room: chunk
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        raise Cannot(f"{where} answered in the encoding {encoding[:40]!r}, which was not asked for.")
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, as it begins
 
-    def unpack(chunk: bytes, room: int) -> bytes:
+    def __init__(self, encoding: str, where: str) -> None:
+        self._encoding = encoding.strip().lower()
+        self._where = where
+        if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise Cannot(f"{where} answered in the encoding {encoding[:40]!r}, which was not asked for.")
+        packed = self._encoding not in ("", "identity")
+        self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None  # gzip or zlib, as it begins
+        self._begun = False
+
+    def more(self, chunk: bytes, room: int) -> bytes:
+        """What the next bytes are, at most `room` of them."""
+        if self._stream is None:
+            return chunk
+        self._begun = True
         try:
-            return stream.decompress(chunk, room)
+            return self._stream.decompress(chunk, room)
         except zlib.error:
-            raise Cannot(f"{where} answered in the encoding {encoding}, but that cannot be unpacked.") from None
+            raise Cannot(
+                f"{self._where} answered in the encoding {self._encoding}, but that cannot be unpacked."
+            ) from None
 
-    return unpack
+    def end(self) -> None:
+        """Be told that there are no more bytes."""
+        if self._stream is not None and self._begun and not self._stream.eof:
+            raise Cannot(f"{self._where} answered in the encoding {self._encoding}, but broke off in the middle.")
 
 
 def _plain_url(url: str) -> str:
