@@ -13,6 +13,7 @@ from collectors.judgements.alert_routes import parse_configuration
 from collectors.judgements.monitoring import (
     collecting,
     dead,
+    dropped,
     failing_notifications,
     reloaded,
     unhealthy,
@@ -90,12 +91,23 @@ def test_targets_that_are_down_or_not_scraped_yet() -> None:
 
 
 def test_alerts_that_are_not_sent() -> None:
-    assert list(dead([Sample({}, 0, 0)], [Sample({}, 0, 0)], HOUR)) == []
-    assert told(dead([Sample({"alertmanager": "http://a/api/v2/alerts"}, 2.6, 0)], [Sample({}, 5, 0)], HOUR)) == [
-        (Status.FAILED, "Prometheus failed to send 3 alerts to http://a/api/v2/alerts in the last 1h."),
+    assert list(dead([Sample({}, 0, 0)], HOUR)) == []
+    assert told(dead([Sample({"alertmanager": "http://a/api/v2/alerts"}, 2.6, 0)], HOUR)) == [
+        (Status.FAILED, "Prometheus failed to send 3 alerts to http://a/api/v2/alerts in the last 1h.")
+    ]
+
+
+def test_alerts_that_nobody_took() -> None:
+    assert dropped(0, HOUR, configured_anew=False) is None
+    seen = [dropped(0.4, HOUR, configured_anew=anew) for anew in (False, True)]
+    assert told(filter(None, seen)) == [
         (
             Status.FAILED,
-            "Prometheus dropped 5 alerts in the last 1h: its queue was full, or no Alertmanager took them.",
+            "Prometheus dropped 1 alerts in the last 1h: its queue was full, or no Alertmanager took them.",
+        ),
+        (
+            Status.WARNING,
+            "Prometheus dropped 1 alerts in the last 1h, while it took over a new configuration: they come late.",
         ),
     ]
 
