@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from collectors.clients.alertmanager import HeldAlert
 from collectors.clients.prometheus import RuntimeInfo, Sample, ScrapeTarget
 from collectors.judgements.alert_routes import Configuration, walk
+from collectors.judgements.parts import counted
 from exporter.collector import Result, failed, unknown, warning
 from exporter.options import format_duration, parse_duration
 
@@ -124,8 +125,9 @@ def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
     for sample in errors:
         if sample.value > 0:
             to = sample.labels.get("alertmanager", "Alertmanager")
+            unsent = counted(_count(sample.value), "alert")
             yield failed(
-                f"Prometheus failed to send {_count(sample.value)} alerts to {to} in the last {format_duration(window)}.",
+                f"Prometheus failed to send {unsent} to {to} in the last {format_duration(window)}.",
                 notification_errors=sample.value,
             )
 
@@ -138,7 +140,7 @@ def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result 
     """
     if lost <= 0:
         return None
-    told = f"Prometheus dropped {_count(lost)} alerts in the last {format_duration(window)}"
+    told = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
     if configured_anew:
         return warning(f"{told}, while it took over a new configuration: they come late.")
     return failed(f"{told}: its queue was full, or no Alertmanager took them.")

@@ -103,11 +103,11 @@ def test_alerts_that_nobody_took() -> None:
     assert told(filter(None, seen)) == [
         (
             Status.FAILED,
-            "Prometheus dropped 1 alerts in the last 1h: its queue was full, or no Alertmanager took them.",
+            "Prometheus dropped 1 alert in the last 1h: its queue was full, or no Alertmanager took them.",
         ),
         (
             Status.WARNING,
-            "Prometheus dropped 1 alerts in the last 1h, while it took over a new configuration: they come late.",
+            "Prometheus dropped 1 alert in the last 1h, while it took over a new configuration: they come late.",
         ),
     ]
 
