@@ -79,8 +79,8 @@ class Engine:
         """
         before, evidence = self._clients, self.evidence
         logs.hide(loaded.secrets)
-        # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
         same = _judged_by(loaded) == _judged_by(self.loaded)
+        # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
         self._start(loaded, evidence if same else await self._threads.run("evidence", lambda: self._read(loaded)))
         self.loaded = loaded
         await self.state.replace_plan(loaded.plan)
