@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from collectors.clients.shared import without
 from exporter.collector import Cannot
@@ -105,10 +105,7 @@ class Connection:
         from neo4j.exceptions import DriverError
 
         try:
-            async with (
-                asyncio.timeout_at(self._ends()),
-                self._driver.session(database=database) as session,
-            ):
+            async with within(self._ends()), self._driver.session(database=database) as session:
                 result = await session.run(statement)
                 return [{name: _native(value) for name, value in record.data().items()} async for record in result]
         except TimeoutError:
@@ -157,8 +154,30 @@ async def connected(address: str, login: Login, *, routed: bool = False) -> Asyn
         yield Connection(driver, address, login.timeout)
     finally:
         with suppress(TimeoutError):
-            async with asyncio.timeout(1):  # a server that is mute must not hold up the end
+            async with within(asyncio.get_running_loop().time() + 1):  # a server that is mute must not hold up the end
                 await driver.close()
+
+
+@asynccontextmanager
+async def within(end: float) -> AsyncIterator[None]:
+    """Raise TimeoutError at `end`, by the loop's clock, whatever the driver does until then.
+
+    `asyncio.timeout_at` alone does not: where its cancellation comes while the driver gives a socket a last chance, the driver
+    cancels the task once more, to pass it on, and that second one is nobody's.
+    """
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    cancelled = task.cancelling()
+    limit = asyncio.timeout_at(end)
+    try:
+        async with limit:
+            yield
+    finally:
+        if limit.expired() and task.cancelling() > cancelled:
+            with suppress(asyncio.CancelledError):  # which may not have arrived yet
+                await asyncio.sleep(0)
+            while task.cancelling() > cancelled:
+                task.uncancel()
+            raise TimeoutError
 
 
 @functools.cache

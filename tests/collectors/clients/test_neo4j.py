@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
-from collectors.clients.neo4j import _library
+from collectors.clients.neo4j import _library, within
 from collectors.clients.shared import without
 
 
@@ -44,3 +46,40 @@ def test_computed_tables_give_what_the_drivers_own_gave() -> None:
             assert (codec.PACKED_UINT_16[number], codec.UNPACKED_UINT_16[packed]) == (packed, number)
     assert [time.Date.days_in_month(year, 2) for year in (1900, 2000, 2023, 2024)] == [28, 29, 28, 29]
     assert time.Date(2024, 2, 29).to_native().isoformat() == "2024-02-29"
+
+
+async def _cancels_itself_once_more(then: BaseException | None) -> None:
+    """As the driver does where it is cancelled between two looks at a socket; afterwards it waits on, or raises."""
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        if then is not None:
+            raise then from None
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("then", [None, OSError("The socket is closed.")], ids=["waits on", "raises"])
+async def test_time_is_over_also_where_the_driver_cancels_its_own_task(then: BaseException | None) -> None:
+    with pytest.raises(TimeoutError):
+        async with within(asyncio.get_running_loop().time() + 0.01):
+            await _cancels_itself_once_more(then)
+    task = asyncio.current_task()
+    assert task
+    assert task.cancelling() == 0
+    await asyncio.sleep(0)  # nothing is left to be cancelled by
+
+
+async def test_who_cancels_in_time_is_heard() -> None:
+    async def wait() -> None:
+        async with within(asyncio.get_running_loop().time() + 60):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
