@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from exporter.history import History
 from exporter.plan import Job
 from exporter.runner import utc_now
 from exporter.schedule import Schedule
-from exporter.threads import Threads
 from exporter.web import Options, bind, create_app
 from exporter.web import serve as serve_web
 from exporter.web.access import AccessFile
@@ -107,7 +105,6 @@ class _Daemon:
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[Any]] = set()
-        self._threads = Threads()  # whose end nobody waits for: a folder in the network may never answer
         state = loaded.config.state
         self.history = History(state.file, keep=state.keep, now=utc_now)
         self.engine = Engine(loaded, history=self.history)
@@ -175,10 +172,9 @@ class _Daemon:
         """Follow evidence and secret files. Configuration and checklist wait for a reload, as everywhere in this field."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if await self._threads.run("evidence", self.engine.evidence.refresh):
+            if await asyncio.to_thread(self.engine.evidence.refresh):
                 self._schedule.hurry(job for job in self.engine.loaded.plan.jobs if _takes_evidence(job))
-            look = partial(_stamps, self._secret_files(self.engine.loaded))
-            secrets = await self._threads.run("secrets", look)
+            secrets = await asyncio.to_thread(_stamps, self._secret_files(self.engine.loaded))
             if secrets != self._secrets:
                 self._secrets = secrets
                 log.info("A secret file changed: the configuration is loaded anew.")
@@ -197,7 +193,7 @@ class _Daemon:
         """Load the configuration anew and take it over; returns why not when it cannot be used: then the last good one stays."""
         async with self._reloading:
             try:
-                loaded = await self._threads.run("configuration", lambda: _load(self._config_file))
+                loaded = await asyncio.to_thread(_load, self._config_file)
             except (ConfigError, CatalogueError) as error:
                 self._health.reload_successful = False
                 log.error("The configuration was not reloaded, the last good one stays: %s", error)  # noqa: TRY400

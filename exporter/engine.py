@@ -81,7 +81,7 @@ class Engine:
         logs.hide(loaded.secrets)
         same = _judged_by(loaded) == _judged_by(self.loaded)
         # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
-        self._start(loaded, evidence if same else await self._threads.run("evidence", lambda: self._read(loaded)))
+        self._start(loaded, evidence if same else await asyncio.to_thread(self._read, loaded))
         self.loaded = loaded
         await self.state.replace_plan(loaded.plan)
         jobs = {job.id: job for job in loaded.plan.jobs}
