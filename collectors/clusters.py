@@ -9,7 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed, Snapshot
 from collectors.clients.kubernetes_kinds import NAMESPACES, PODS
 from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.parts import listed
 from collectors.judgements.scope import Part, Scope
 from collectors.judgements.workloads import workload_key
@@ -45,7 +45,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
 
     @fetched
-    async def pods(self) -> Sequence[Pod]:
+    async def pods(self) -> Sequence[Replicas]:
         """The pods in them."""
         return (await self.part()).within(await self.everything(PODS))
 

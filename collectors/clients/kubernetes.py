@@ -6,7 +6,8 @@ import asyncio
 import functools
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -82,7 +83,8 @@ class Kind(Generic[T]):
     """A kind of object: where it is, and what of it is kept.
 
     `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
-    for each listing, which returns what a snapshot holds of each, in their order: equal parts shared, what nobody judges dropped.
+    for each listing, which returns what is kept of each, in their order: equal parts shared, what nobody judges dropped. A snapshot
+    holds what `gathered` makes of them: those together that are alike.
     """
 
     plural: str
@@ -90,7 +92,8 @@ class Kind(Generic[T]):
     group: str = ""
     version: str = "v1"
     namespaced: bool = True
-    compact: Callable[[], Callable[[Sequence[Any]], Iterable[T]]] | None = None
+    compact: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]] | None = None
+    gathered: Callable[[Iterable[Any]], list[T]] = list
     pages: msgspec.json.Decoder[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -199,7 +202,7 @@ class Kubernetes(Client[KubernetesSettings]):
             if task.done():
                 await task  # raises what ended it: nothing that it told before is true any more
         told = [follower.objects() for follower in followers]
-        items = tuple(item for objects, _ in told for item in objects)
+        items = [item for objects, _ in told for item in objects]
         return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
 
     async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
@@ -264,7 +267,8 @@ class Kubernetes(Client[KubernetesSettings]):
             raise self._not_served(kind) from None
         except Forbidden:
             raise self._denied("list", kind, namespace) from None
-        listing.add(_decode(reply, kind.pages), reply)
+        with _understood(reply):
+            listing.add(kind.pages.decode(reply.body), reply)
         return limit
 
     def _not_served(self, kind: Kind[Any]) -> Cannot:
@@ -298,8 +302,9 @@ class Kubernetes(Client[KubernetesSettings]):
             return None
         except Forbidden:
             raise self._denied("get", kind, namespace) from None
-        found = _decode(reply, msgspec.json.Decoder(kind.item))
-        (one,) = kind.compact()([found]) if kind.compact else (found,)
+        with _understood(reply):
+            found = [msgspec.json.decode(reply.body, type=kind.item)]
+            (one,) = kind.gathered(kind.compact()(found) if kind.compact else found)
         return one, reply.at
 
     def _demand(self, verb: str, kind: Kind[Any], namespace: str | None, name: str = "") -> None:
@@ -354,8 +359,15 @@ _RESOURCES = msgspec.json.Decoder(_Resources)
 
 
 def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
-    try:
+    with _understood(reply):
         return decoder.decode(reply.body)
+
+
+@contextmanager
+def _understood(reply: Reply) -> Iterator[None]:
+    """Raise Cannot for a reply that is not what it should be."""
+    try:
+        yield
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
     except msgspec.DecodeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.clients import kubernetes_objects as objects
 from collectors.clients.kubernetes import Kind
-from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem
+from collectors.clients.kubernetes_pods import PodCompactor, PodItem, Replicas, replicas_of
 
 __all__ = [
     "API_SERVICES",
@@ -38,7 +38,7 @@ __all__ = [
 
 NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
 NODES: Kind[objects.Node] = Kind("nodes", objects.Node, namespaced=False)
-PODS: Kind[Pod] = Kind("pods", PodItem, compact=PodCompactor)
+PODS: Kind[Replicas] = Kind("pods", PodItem, compact=PodCompactor, gathered=replicas_of)
 SERVICES: Kind[objects.Service] = Kind("services", objects.Service)
 PERSISTENT_VOLUME_CLAIMS: Kind[objects.PersistentVolumeClaim] = Kind(
     "persistentvolumeclaims", objects.PersistentVolumeClaim

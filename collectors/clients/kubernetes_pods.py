@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -28,6 +29,7 @@ __all__ = [
     "Port",
     "Probe",
     "Profile",
+    "Replicas",
     "Resources",
     "Running",
     "SELinuxOptions",
@@ -36,6 +38,8 @@ __all__ = [
     "Terminated",
     "Waiting",
     "WindowsOptions",
+    "pods_in",
+    "replicas_of",
 ]
 
 
@@ -158,9 +162,9 @@ class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     ephemeral_containers: tuple[Container, ...] = ()
+    volume_sources: tuple[str, ...] = ()
     resources: Resources | None = None
     security_context: SecurityContext | None = None
-    volume_sources: tuple[str, ...] = ()
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False
@@ -251,13 +255,31 @@ class PodState(Struct, frozen=True):
     containers: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(Struct, frozen=True):
-    """A pod as a snapshot keeps it: what it shares with others, and the little that is its own."""
-
+class _OfTemplate(Struct, frozen=True):
     template: PodTemplate
+    state: PodState
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        return self.template.namespace
+
+    @property
+    def spec(self) -> PodSpec:
+        """What it is made of."""
+        return self.template.spec
+
+    @property
+    def owner(self) -> OwnerReference | None:
+        """The controller that made it, such as a ReplicaSet."""
+        return self.template.owner
+
+
+class Pod(_OfTemplate, frozen=True):
+    """A pod: what it shares with others, and the little that is its own."""
+
     suffix: str
     node: str
-    state: PodState
 
     @property
     def name(self) -> str:
@@ -265,19 +287,9 @@ class Pod(Struct, frozen=True):
         return self.template.prefix + self.suffix
 
     @property
-    def namespace(self) -> str:
-        """The pod's namespace."""
-        return self.template.namespace
-
-    @property
     def path(self) -> str:
         """`namespace/name`, as sentences name a pod."""
         return f"{self.template.namespace}/{self.template.prefix}{self.suffix}"
-
-    @property
-    def spec(self) -> PodSpec:
-        """What the pod is made of."""
-        return self.template.spec
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -286,11 +298,6 @@ class Pod(Struct, frozen=True):
         if not template.own_labels:
             return template.labels
         return template.labels | {key: self.name if whole else self.suffix for key, whole in template.own_labels}
-
-    @property
-    def owner(self) -> OwnerReference | None:
-        """The controller that made the pod, such as a ReplicaSet."""
-        return self.template.owner
 
     @property
     def workload(self) -> tuple[str, str]:
@@ -304,8 +311,62 @@ class Pod(Struct, frozen=True):
         return owner.kind, owner.name
 
 
+class Replicas(_OfTemplate, frozen=True):
+    """Pods that are alike in all but their names and nodes: of one workload, with the same labels, in the same state.
+
+    `suffixes` has a word for each. Those of a workload need not all be together.
+    """
+
+    suffixes: str
+    nodes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Pod]:
+        for suffix, node in zip(self.suffixes.split(" "), self.nodes, strict=True):
+            yield Pod(self.template, self.state, suffix, node)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """All labels of each pod."""
+        return next(iter(self)).labels
+
+    @property
+    def workload(self) -> tuple[str, str]:
+        """Kind and name of their workload, see `Pod.workload`."""
+        return next(iter(self)).workload
+
+
+def replicas_of(pods: Iterable[Pod]) -> list[Replicas]:
+    """The pods, those together that are alike: so tens of thousands cost little memory, and are judged at once."""
+    alike: dict[tuple[PodTemplate, int], list[Pod]] = {}
+    alone: list[Pod] = []
+    for pod in pods:
+        template = pod.template
+        if template.own_labels or template.owner is None:
+            alone.append(pod)
+        else:
+            alike.setdefault((template, id(pod.state)), []).append(pod)
+    return [
+        Replicas(
+            found[0].template,
+            found[0].state,
+            " ".join([pod.suffix for pod in found]),
+            tuple([pod.node for pod in found]),
+        )
+        for found in chain(alike.values(), ([pod] for pod in alone))
+    ]
+
+
+def pods_in(found: Iterable[Replicas]) -> int:
+    """How many pods there are."""
+    return sum(map(len, found))
+
+
 _APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _MIRROR = "kubernetes.io/config.mirror"
+_NONE = msgspec.Raw(b"[]")
 
 
 class _PodMetadata(Struct, frozen=True):
@@ -325,12 +386,12 @@ class _Os(Struct, frozen=True):
 
 class _PodSpec(Struct, frozen=True):
     node_name: str = ""
-    containers: tuple[Container, ...] = ()
-    init_containers: tuple[Container, ...] = ()
-    ephemeral_containers: tuple[Container, ...] = ()
+    containers: msgspec.Raw = _NONE
+    init_containers: msgspec.Raw = _NONE
+    ephemeral_containers: msgspec.Raw = _NONE
+    volumes: msgspec.Raw = _NONE
     resources: Resources | None = None
     security_context: SecurityContext | None = None
-    volumes: tuple[dict[str, msgspec.Raw], ...] = ()
     host_network: bool = False
     host_pid: bool = field(default=False, name="hostPID")
     host_ipc: bool = field(default=False, name="hostIPC")
@@ -357,18 +418,40 @@ class PodItem(Struct, frozen=True):
     status: _PodStatus = _PodStatus()
 
 
+class _Last(NamedTuple):
+    """A pod, and what it is kept with: the next one is mostly another replica of the same workload."""
+
+    metadata: _PodMetadata
+    prefix: str
+    spec: PodSpec
+    template: PodTemplate
+
+    def has(self, metadata: _PodMetadata, prefix: str, spec: PodSpec) -> bool:
+        """Whether another pod has all of it in common."""
+        mine = self.metadata
+        return (
+            spec is self.spec
+            and prefix == self.prefix
+            and metadata.namespace == mine.namespace
+            and metadata.labels == mine.labels
+            and metadata.annotations == mine.annotations
+            and metadata.owner_references == mine.owner_references
+        )
+
+
 class PodCompactor:
-    """Keeps of each pod what is its own, and once what it has in common with others: a further replica costs some 130 bytes.
+    """Keeps of each pod what is its own, and once what it has in common with others.
 
     One compactor serves one snapshot, page by page, or as long as that is kept up to date: it holds on to nothing that no pod has
-    any more.
+    any more, but for the last pod that it saw. Raises msgspec.ValidationError for a pod whose parts are not what they should be.
     """
 
     def __init__(self) -> None:
+        self._specs = _Specs()
         self._templates: WeakValueDictionary[tuple[Any, ...], PodTemplate] = WeakValueDictionary()
-        self._specs: WeakValueDictionary[int, PodSpec] = WeakValueDictionary()
         self._plain: dict[tuple[str, bool, str, str], PodState] = {}
         self._nodes: dict[str, str] = {}
+        self._last: _Last | None = None
 
     def __call__(self, page: Iterable[PodItem]) -> Iterable[Pod]:
         """The pods of a page as a snapshot keeps them."""
@@ -380,33 +463,27 @@ class PodCompactor:
         if not name.startswith(prefix):
             prefix = ""
         suffix = name[len(prefix) :]
-        template = self._template(metadata, prefix, suffix, _spec(pod.spec))
-        return Pod(template, suffix, self._nodes.setdefault(node, node), self._state(pod))
+        try:
+            spec = self._specs(pod.spec)
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(f"{error} of pod {metadata.namespace}/{name}") from None
+        if self._last is not None and self._last.has(metadata, prefix, spec):
+            template = self._last.template
+        else:
+            template = self._template(metadata, prefix, suffix, spec)
+            self._last = None if template.own_labels else _Last(metadata, prefix, spec, template)
+        return Pod(template, self._state(pod), suffix, self._nodes.setdefault(node, node))
 
     def _template(self, metadata: _PodMetadata, prefix: str, suffix: str, spec: PodSpec) -> PodTemplate:
-        name, labels = metadata.name, metadata.labels
-        values = labels.values()
-        shared = tuple(labels.items())
-        own: tuple[tuple[str, bool], ...] = ()
-        if name in values or suffix in values:
-            shared = tuple((key, value) for key, value in shared if value not in (name, suffix))
-            own = tuple((key, value == name) for key, value in labels.items() if value in (name, suffix))
-        armor: tuple[tuple[str, str], ...] = ()
-        if metadata.annotations:
-            armor = tuple(entry for entry in metadata.annotations.items() if entry[0].startswith(_APP_ARMOR))
-        mirror = _MIRROR in metadata.annotations
-        owner = None
-        for found in metadata.owner_references:
-            if found.controller:
-                owner = found
-                break
-        key = (metadata.namespace, prefix, shared, own, armor, owner, mirror, spec)
+        name, labels, annotations = metadata.name, metadata.labels, metadata.annotations
+        shared = tuple((key, value) for key, value in labels.items() if value not in (name, suffix))
+        own = tuple((key, value == name) for key, value in labels.items() if value in (name, suffix))
+        armor = tuple(entry for entry in annotations.items() if entry[0].startswith(_APP_ARMOR))
+        owner = next((found for found in metadata.owner_references if found.controller), None)
+        key = (metadata.namespace, prefix, shared, own, armor, owner, _MIRROR in annotations, spec)
         if (template := self._templates.get(key)) is None:
-            same = self._specs.get(hash(spec))
-            if same != spec:
-                same = self._specs[hash(spec)] = spec
-            template = PodTemplate(metadata.namespace, prefix, dict(shared), own, armor, owner, mirror, same)
-            self._templates[*key[:-1], same] = template
+            template = PodTemplate(metadata.namespace, prefix, dict(shared), *key[3:])
+            self._templates[key] = template
         return template
 
     def _state(self, pod: PodItem) -> PodState:
@@ -434,22 +511,54 @@ class PodCompactor:
         return state
 
 
-def _spec(spec: _PodSpec) -> PodSpec:
-    return PodSpec(
-        spec.containers,
-        spec.init_containers,
-        spec.ephemeral_containers,
-        spec.resources,
-        spec.security_context,
-        tuple([_source(volume) for volume in spec.volumes]),
-        spec.host_network,
-        spec.host_pid,
-        spec.host_ipc,
-        spec.host_users,
-        spec.os.name if spec.os else "",
-        spec.priority_class_name,
-        spec.active_deadline_seconds,
-    )
+_CONTAINERS = msgspec.json.Decoder(tuple[Container, ...])
+_VOLUMES = msgspec.json.Decoder(tuple[dict[str, msgspec.Raw], ...])
+_TOKEN = b'"kube-api-access-'
+_TOKEN_LENGTH = len(_TOKEN) + 5
+"""The API server gives each pod a volume for its token, whose name it makes up: the prefix and five letters."""
+
+
+class _Specs:
+    """Decodes what pods are made of, and of a pod that is made of the same as the one before nothing.
+
+    Equal specs are the same object. The name of a pod's own token volume does not count: nothing that is kept tells it.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakValueDictionary[int, PodSpec] = WeakValueDictionary()
+        self._last: tuple[tuple[object, ...], list[bytes], PodSpec] | None = None
+
+    def __call__(self, wire: _PodSpec) -> PodSpec:
+        text = b"\n".join((wire.containers, wire.init_containers, wire.ephemeral_containers, wire.volumes))
+        at = text.rfind(_TOKEN)
+        own_name = text[at : at + _TOKEN_LENGTH] if at >= 0 else b""
+        others = (
+            wire.resources,
+            wire.security_context,
+            wire.host_network,
+            wire.host_pid,
+            wire.host_ipc,
+            wire.host_users,
+            wire.os.name if wire.os else "",
+            wire.priority_class_name,
+            wire.active_deadline_seconds,
+        )
+        if self._last is not None:
+            last_others, last_texts, last = self._last
+            if others == last_others and own_name.join(last_texts) == text:
+                return last
+        spec = PodSpec(
+            _CONTAINERS.decode(wire.containers),
+            _CONTAINERS.decode(wire.init_containers),
+            _CONTAINERS.decode(wire.ephemeral_containers),
+            tuple(_source(volume) for volume in _VOLUMES.decode(wire.volumes)),
+            *others,
+        )
+        known = self._known.get(hash(spec))
+        if known != spec:
+            known = self._known[hash(spec)] = spec
+        self._last = others, text.split(own_name) if own_name else [text], known
+        return known
 
 
 def _source(volume: dict[str, msgspec.Raw]) -> str:

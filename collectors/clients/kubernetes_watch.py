@@ -75,15 +75,18 @@ _TROUBLE = msgspec.json.Decoder(_Trouble)
 
 
 class Listing(Generic[T]):
-    """A list that is being read: what is kept of the objects, in their order, and where to go on from (`more`, `version`).
+    """A list that is being read: what a snapshot holds of the objects, and where to go on from (`more`, `version`).
 
-    `at` is the moment of its first page by the API server's clock. With `identified`, the objects' uids are kept beside them.
+    `at` is the moment of its first page by the API server's clock. With `identified`, what is kept of each object is in `by_uid`
+    instead.
     """
 
     def __init__(self, kind: Kind[T], *, identified: bool = False) -> None:
-        self.compact: Callable[[Sequence[Any]], Iterable[T]] = kind.compact() if kind.compact else list
+        self.compact: Callable[[Sequence[Any]], Iterable[Any]] = kind.compact() if kind.compact else list
         self.items: list[T] = []
-        self.uids: list[str] | None = [] if identified else None
+        self.by_uid: dict[str, Any] = {}
+        self._gathered = kind.gathered
+        self._identified = identified
         self.unfinished = True
         self.more = ""
         self.version = ""
@@ -93,9 +96,12 @@ class Listing(Generic[T]):
         """Add one page. Raises Cannot for one that goes on where it began: something in between keeps answering with the same."""
         if self.more and page.metadata.more == self.more:
             raise Cannot(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
-        self.items.extend(self.compact(page.items or []))
-        if self.uids is not None:
-            self.uids += [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
+        kept = self.compact(page.items or [])
+        if self._identified:
+            uids = [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
+            self.by_uid.update(zip(uids, kept, strict=True))
+        else:
+            self.items += self._gathered(kept)
         self.version, self.more = page.metadata.version, page.metadata.more
         self.unfinished = bool(self.more)
         self.at = min(self.at, reply.at)
@@ -128,10 +134,11 @@ class Follower(Generic[T]):
         self._lock = threading.Lock()
         self._trouble = ""
         self._absent: NotServed | None = None
+        self._gathered: list[T] | None = None
         self._start_again()
 
     def objects(self) -> tuple[list[T], datetime]:
-        """The objects as they were last heard of, with the moment of that by the API server's clock.
+        """What a snapshot holds of the objects as they were last heard of, with the moment of that by the API server's clock.
 
         Raises Cannot when that was too long ago, and NotServed when the cluster does not have the kind any more.
         """
@@ -145,7 +152,9 @@ class Follower(Generic[T]):
                     f"The watch of {self._kind} has been silent for {format_duration(_whole(silence))}"
                     f" (limit {format_duration(self._stale_after)}), so what it last told is too old{why}."
                 )
-            return list(self._objects.values()), datetime.now(UTC) + self._ahead - silence
+            if self._gathered is None:
+                self._gathered = self._kind.gathered(self._objects.values())
+            return self._gathered, datetime.now(UTC) + self._ahead - silence
 
     def run(self) -> None:
         """Follow the changes until the API is closed."""
@@ -174,9 +183,9 @@ class Follower(Generic[T]):
 
     def _start_again(self) -> None:
         listing = self._relist()
-        assert listing.uids is not None
         with self._lock:
-            self._objects = dict(zip(listing.uids, listing.items, strict=True))
+            self._objects = listing.by_uid
+            self._gathered = None
             self._absent = None
         self._compact, self._version = listing.compact, listing.version
         self._ahead = listing.at - datetime.now(UTC)  # the server's clock, compared with ours
@@ -223,11 +232,12 @@ class Follower(Generic[T]):
                 elif event.type == "DELETED":
                     changed[identity.uid] = None
             present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
+            kept = dict(zip(present, self._compact(list(present.values())), strict=True))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Cannot(f"The watch of {self._kind} told something in an unexpected format: {error}.") from None
-        kept = zip(present, self._compact(list(present.values())), strict=True)
         with self._lock:
             self._objects.update(kept)
+            self._gathered = None
             for uid, raw in changed.items():
                 if raw is None:
                     self._objects.pop(uid, None)

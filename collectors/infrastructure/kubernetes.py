@@ -285,7 +285,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         part, pods = await self.part(), await self.pods()
         quotas = part.within(await self.everything(RESOURCE_QUOTAS))
         ranges = part.within(await self.everything(LIMIT_RANGES))
-        counted = [pod for pod in pods if not self.target.exempts(pod)]
+        counted = [found for found in pods if not self.target.exempts(found)]
         return await self.told(judge_quotas(part.namespaces.values(), quotas, ranges, counted, self.target))
 
     @item(

@@ -16,7 +16,7 @@ from collectors.clients.kubernetes_objects import (
     VerticalPodAutoscaler,
     condition,
 )
-from collectors.clients.kubernetes_pods import Container, Pod
+from collectors.clients.kubernetes_pods import Container, PodSpec, Replicas, pods_in
 from collectors.judgements.parts import counted, format_length, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from collectors.judgements.workloads import Reference, Workload, judge_workload, workload_key
@@ -241,7 +241,7 @@ def _controlled(vpa: VerticalPodAutoscaler) -> set[str]:
     return controlled
 
 
-def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod]) -> Result:
+def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Replicas]) -> Result:
     """Whether the requests of running containers are within the bounds that are recommended for them. Outside is a warning.
 
     Raises Cannot when there is no recommendation to compare with; one of low confidence is `unknown`.
@@ -249,10 +249,10 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod])
     found = list(vpas)
     if not found:
         raise Cannot("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
-    of_workload: dict[tuple[str, str, str], list[Pod]] = {}
-    for pod in pods:
-        if pod.state.phase not in ("Succeeded", "Failed") and pod.state.deleted is None:
-            of_workload.setdefault((pod.namespace, *pod.workload), []).append(pod)
+    of_workload: dict[tuple[str, str, str], list[Replicas]] = {}
+    for alike in pods:
+        if alike.state.phase not in ("Succeeded", "Failed") and alike.state.deleted is None:
+            of_workload.setdefault((alike.namespace, *alike.workload), []).append(alike)
     problems: list[Result] = []
     compared = 0
     for vpa in found:
@@ -273,24 +273,24 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Pod])
             problems.append(
                 unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no running pod.")
             )
-        elif not any(container.name in by_name for pod in its_pods for container in _sized(pod)):
+        elif not any(container.name in by_name for alike in its_pods for container in _sized(alike.spec)):
             problems.append(
                 unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing for the containers that run.")
             )
-        compared += len(its_pods)
-        outside = {told: None for pod in its_pods for told in _outside(pod, by_name)}
+        compared += pods_in(its_pods)
+        outside = {told: None for alike in its_pods for told in _outside(alike.spec, by_name)}
         problems += [warning(f"{told} of {_name(target)}.") for told in outside]
     return verdict(
         problems, ok(f"Requests of {counted(compared, 'pod')} are within what is recommended.", pods_judged=compared)
     )
 
 
-def _sized(pod: Pod) -> tuple[Container, ...]:
-    return pod.spec.init_containers + pod.spec.containers
+def _sized(spec: PodSpec) -> tuple[Container, ...]:
+    return spec.init_containers + spec.containers
 
 
-def _outside(pod: Pod, recommended: Mapping[str, ContainerRecommendation]) -> Iterator[str]:
-    for container in _sized(pod):
+def _outside(spec: PodSpec, recommended: Mapping[str, ContainerRecommendation]) -> Iterator[str]:
+    for container in _sized(spec):
         if (recommendation := recommended.get(container.name)) is None:
             continue
         for resource, request in (

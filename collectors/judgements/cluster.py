@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from collectors.clients.kubernetes_objects import ApiService, Condition, Lease, Node, condition
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.parts import collected, counted, format_length, listed, verdict
 from collectors.judgements.workloads import unready
 from exporter.collector import Cannot, Result, failed, ok, unknown, warning
@@ -234,15 +234,16 @@ def _why(seen: Condition) -> str:
     return f"{seen.reason} ({message})" if message else seen.reason
 
 
-def judge_static_pods(pods: Iterable[Pod], now: datetime) -> list[Result]:
+def judge_static_pods(pods: Iterable[Replicas], now: datetime) -> list[Result]:
     """The control plane's own pods that are not Ready, where kubelets run them and show them."""
     return [
         failed(unready(pod, now))
-        for pod in pods
-        if pod.template.mirror
-        and pod.namespace == "kube-system"
-        and pod.labels.get("component") in _COMPONENTS
-        and not pod.state.ready
+        for found in pods
+        if found.template.mirror
+        and found.namespace == "kube-system"
+        and found.labels.get("component") in _COMPONENTS
+        and not found.state.ready
+        for pod in found
     ]
 
 

@@ -25,7 +25,7 @@ from collectors.clients.kubernetes_objects import (
     PolicyPort,
     Selector,
 )
-from collectors.clients.kubernetes_pods import Pod, PodTemplate
+from collectors.clients.kubernetes_pods import PodTemplate, Replicas, pods_in
 from collectors.judgements.parts import counted, listed, verdict
 from collectors.judgements.selectors import matches, selects_all
 from exporter.collector import Cannot, Result, Status, failed, ok, warning
@@ -97,12 +97,12 @@ class _Coverage:
         self._by_template: dict[PodTemplate, frozenset[str]] = {}
         self.selecting: set[str] = set()
 
-    def of(self, pod: Pod) -> frozenset[str]:
-        """The directions in which some policy selects the pod."""
-        template = pod.template
+    def of(self, pods: Replicas) -> frozenset[str]:
+        """The directions in which some policy selects the pods."""
+        template = pods.template
         if (found := self._by_template.get(template)) is not None:
             return found
-        labels = pod.labels
+        labels = pods.labels
         key = tuple(labels.get(label) for label in self._mentioned)
         if (found := self._by_labels.get(key)) is None:
             found = self._by_labels[key] = self._selected(labels)
@@ -132,17 +132,17 @@ class _Seen:
     """What was seen in one namespace: its pods, those that are open in each direction, and the policies that select none."""
 
     pods: int
-    bare: Mapping[Direction, Sequence[Pod]]
+    bare: Mapping[Direction, Sequence[Replicas]]
     idle: Sequence[NetworkPolicy]
 
 
-def covered(pods: Iterable[Pod], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[Pod, frozenset[str]]]:
-    """Each pod with the directions in which some policy of its namespace selects it."""
+def covered(pods: Iterable[Replicas], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[Replicas, frozenset[str]]]:
+    """The pods with the directions in which some policy of their namespace selects them."""
     of_namespace = {name: _Coverage(found) for name, found in _by_namespace(policies).items()}
     nothing: frozenset[str] = frozenset()
-    for pod in pods:
-        coverage = of_namespace.get(pod.namespace)
-        yield pod, coverage.of(pod) if coverage else nothing
+    for found in pods:
+        coverage = of_namespace.get(found.namespace)
+        yield found, coverage.of(found) if coverage else nothing
 
 
 def _by_namespace(policies: Iterable[NetworkPolicy]) -> dict[str, list[NetworkPolicy]]:
@@ -154,12 +154,12 @@ def _by_namespace(policies: Iterable[NetworkPolicy]) -> dict[str, list[NetworkPo
 
 def judge_network_policies(
     namespaces: Iterable[Namespace],
-    pods: Iterable[Pod],
+    pods: Iterable[Replicas],
     policies: Iterable[NetworkPolicy],
     options: NetworkPolicyOptions,
     *,
     others: Mapping[str, int] | None = None,
-    exempt: Callable[[Pod], bool] = lambda pod: False,
+    exempt: Callable[[Replicas], bool] = lambda pods: False,
 ) -> Result:
     """Whether in every namespace that is given nothing is open that no policy opened.
 
@@ -176,14 +176,14 @@ def judge_network_policies(
         problems += _judge_namespace(name, of_namespace.get(name, ()), seen[name], options)
     if not problems and not options.default_deny and not any(found.pods for found in seen.values()):
         raise Cannot("No pod runs that counts, so nothing was seen of what network policies cover.")
-    bare = {pod.path for found in seen.values() for side in options.directions for pod in found.bare[side]}
+    bare = {alike for found in seen.values() for side in options.directions for alike in found.bare[side]}
     total = sum(found.pods for found in seen.values())
     sides = " and ".join(side.lower() for side in options.directions)
     good = ok(
         f"Network policies cover {sides} of every pod ({total}) in {counted(len(names), 'namespace')}"
         f"{' and deny by default' if options.default_deny else ''}.",
         pods_judged=total,
-        pods_uncovered=len(bare),
+        pods_uncovered=pods_in(bare),
     )
     result = verdict(problems, good)
     there = {kind: number for kind, number in (others or {}).items() if number}
@@ -203,25 +203,25 @@ def judge_network_policies(
 
 def _look(
     names: Sequence[str],
-    pods: Iterable[Pod],
+    pods: Iterable[Replicas],
     of_namespace: Mapping[str, Sequence[NetworkPolicy]],
-    exempt: Callable[[Pod], bool],
+    exempt: Callable[[Replicas], bool],
 ) -> dict[str, _Seen]:
-    bare: dict[str, dict[Direction, list[Pod]]] = {name: {side: [] for side in Direction} for name in names}
+    bare: dict[str, dict[Direction, list[Replicas]]] = {name: {side: [] for side in Direction} for name in names}
     coverages = {name: _Coverage(of_namespace.get(name, ())) for name in names}
     count = dict.fromkeys(names, 0)
-    for pod in pods:
-        template, state = pod.template, pod.state
+    for found in pods:
+        template, state = found.template, found.state
         namespace = template.namespace
         if (coverage := coverages.get(namespace)) is None or template.spec.host_network:
             continue
-        sides = coverage.of(pod)  # of those that do not count too: a policy for them is not idle
-        if state.phase in ("Succeeded", "Failed") or state.deleted is not None or exempt(pod):
+        sides = coverage.of(found)  # of those that do not count too: a policy for them is not idle
+        if state.phase in ("Succeeded", "Failed") or state.deleted is not None or exempt(found):
             continue
-        count[namespace] += 1
+        count[namespace] += len(found)
         for side in Direction:
             if side not in sides:
-                bare[namespace][side].append(pod)
+                bare[namespace][side].append(found)
     return {
         name: _Seen(
             count[name],
@@ -240,9 +240,9 @@ def _judge_namespace(
         yield failed(f"Namespace {name} has no network policy that denies {' and '.join(open_sides)} by default.")
     for side in options.directions:
         if found := seen.bare[side]:
-            workloads = dict.fromkeys("{} {}".format(*pod.workload) for pod in found)
+            workloads = dict.fromkeys("{} {}".format(*alike.workload) for alike in found)
             yield failed(
-                f"No network policy covers {side.lower()} of {len(found)} of {counted(seen.pods, 'pod')} in {name}: "
+                f"No network policy covers {side.lower()} of {pods_in(found)} of {counted(seen.pods, 'pod')} in {name}: "
                 f"{listed(workloads, 3)}."
             )
         for policy in policies:

@@ -6,7 +6,7 @@ Kubernetes 1.37. They tighten with the versions, but for pods in a user namespac
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ from enum import StrEnum
 from pydantic import Field, field_validator
 
 from collectors.clients.kubernetes_objects import Namespace
-from collectors.clients.kubernetes_pods import Pod, PodTemplate, SecurityContext
+from collectors.clients.kubernetes_pods import PodTemplate, Replicas, SecurityContext, pods_in
 from collectors.judgements.parts import counted, verdict
 from exporter.collector import Cannot, Result, failed, ok, warning
 from exporter.options import Options
@@ -314,9 +314,9 @@ def violations(template: PodTemplate, level: Level) -> tuple[str, ...]:
 
 def judge_pod_security(
     namespaces: Iterable[Namespace],
-    pods: Iterable[Pod],
+    pods: Iterable[Replicas],
     options: PodSecurityOptions,
-    exempt: Callable[[Pod], bool] = lambda pod: False,
+    exempt: Callable[[Replicas], bool] = lambda pods: False,
 ) -> Result:
     """Whether every namespace enforces the least level that is wanted, and the pods that run in them keep it.
 
@@ -332,26 +332,29 @@ def judge_pod_security(
         for name, level in enforced.items()
         if (level is None or level.strictness < wanted.strictness) and name not in options.psa_enforced_by
     ]
-    running = [pod for pod in pods if pod.state.phase not in ("Succeeded", "Failed") and pod.state.deleted is None]
-    offenders: dict[tuple[str, str, str], list[tuple[Pod, Sequence[str]]]] = {}
-    warnings = 0
-    found: dict[PodTemplate, tuple[Sequence[str], Sequence[str]]] = {}
-    for pod in running:
-        own_level = enforced.get(pod.namespace) or Level.PRIVILEGED
-        if (told := found.get(pod.template)) is None:
+    running = [
+        found for found in pods if found.state.phase not in ("Succeeded", "Failed") and found.state.deleted is None
+    ]
+    offenders: defaultdict[tuple[str, str, str], Counter[Sequence[str]]] = defaultdict(Counter)
+    violating = 0
+    seen: dict[PodTemplate, tuple[Sequence[str], Sequence[str]]] = {}
+    for found in running:
+        own_level = enforced.get(found.namespace) or Level.PRIVILEGED
+        if (told := seen.get(found.template)) is None:
             stricter = own_level.strictness > wanted.strictness
-            own = violations(pod.template, own_level) if stricter else ()
-            told = found[pod.template] = violations(pod.template, wanted), own
-        if (told[0] or told[1]) and not exempt(pod):
-            warnings += not told[0]
+            own = violations(found.template, own_level) if stricter else ()
+            told = seen[found.template] = violations(found.template, wanted), own
+        if (told[0] or told[1]) and not exempt(found):
+            violating += len(found) if told[0] else 0
             level = wanted if told[0] else own_level
-            offenders.setdefault((pod.namespace, *pod.workload), []).append((pod, (level, *(told[0] or told[1]))))
+            offenders[found.namespace, *found.workload][level, *(told[0] or told[1])] += len(found)
     for (namespace, kind, name), bad in sorted(offenders.items()):
         problems.append(_offence(f"{kind} {namespace}/{name}", bad, wanted))
+    number = pods_in(running)
     good = ok(
-        f"Every namespace ({len(enforced)}) enforces at least {wanted}, and every pod in them ({len(running)}) keeps it.",
-        pods_judged=len(running),
-        pods_violating=sum(map(len, offenders.values())) - warnings,
+        f"Every namespace ({len(enforced)}) enforces at least {wanted}, and every pod in them ({number}) keeps it.",
+        pods_judged=number,
+        pods_violating=violating,
     )
     return verdict(problems, good)
 
@@ -369,12 +372,11 @@ def _unenforced(namespace: str, level: Level | None, wanted: Level) -> str:
     return f"Namespace {namespace} {seen} (wanted {wanted})."
 
 
-def _offence(workload: str, bad: Sequence[tuple[Pod, Sequence[str]]], wanted: Level) -> Result:
+def _offence(workload: str, bad: Counter[Sequence[str]], wanted: Level) -> Result:
     """What is wrong with the pods of one workload, by the first of the most frequent violations."""
-    count = Counter(told for _, told in bad)
-    (level, first, *others), _ = count.most_common(1)[0]
+    (level, first, *others), _ = bad.most_common(1)[0]
     more = f" and {len(others)} more" if others else ""
-    pods = f" ({counted(len(bad), 'pod')})" if len(bad) > 1 else ""
+    pods = f" ({counted(bad.total(), 'pod')})" if bad.total() > 1 else ""
     if level == wanted:
         return failed(f"{workload}{pods} violates {wanted}: {first}{more}.")
     return warning(f"{workload}{pods} could not be made again, as its namespace enforces {level}: {first}{more}.")

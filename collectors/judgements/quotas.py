@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import Field
 
 from collectors.clients.kubernetes_objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas, pods_in
 from collectors.judgements.parts import collected, counted, listed, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from exporter.collector import Cannot, Result, failed, ok, unknown, warning
@@ -25,8 +25,8 @@ class QuotaOptions(Options):
     quota_warn: float = Field(0.9, gt=0, le=1, description="Share of a quota (0 to 1) from which its use is told.")
 
 
-def counts(quota: ResourceQuota, pod: Pod | None) -> bool:
-    """Whether a quota counts a pod; None stands for one without anything special.
+def counts(quota: ResourceQuota, pods: Replicas | None) -> bool:
+    """Whether a quota counts pods that are alike; None stands for one without anything special.
 
     Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises Cannot for a scope that is not
     known.
@@ -34,12 +34,12 @@ def counts(quota: ResourceQuota, pod: Pod | None) -> bool:
     scopes = [ScopeRequirement(scope, "Exists") for scope in quota.spec.scopes or ()]
     if quota.spec.scope_selector:
         scopes += quota.spec.scope_selector.match_expressions or ()
-    return all(_is_in(scope, pod, quota) for scope in scopes)
+    return all(_is_in(scope, pods, quota) for scope in scopes)
 
 
-def _is_in(scope: ScopeRequirement, pod: Pod | None, quota: ResourceQuota) -> bool:
-    best_effort = pod is not None and pod.state.qos_class == "BestEffort"
-    ends = pod is not None and pod.spec.active_deadline_seconds is not None
+def _is_in(scope: ScopeRequirement, pods: Replicas | None, quota: ResourceQuota) -> bool:
+    best_effort = pods is not None and pods.state.qos_class == "BestEffort"
+    ends = pods is not None and pods.spec.active_deadline_seconds is not None
     match scope.scope_name:
         case "Terminating":
             return ends
@@ -50,7 +50,7 @@ def _is_in(scope: ScopeRequirement, pod: Pod | None, quota: ResourceQuota) -> bo
         case "NotBestEffort":
             return not best_effort
         case "PriorityClass":
-            return _has_priority(scope, pod.spec.priority_class if pod else "")
+            return _has_priority(scope, pods.spec.priority_class if pods else "")
         case "CrossNamespacePodAffinity":
             return False  # it counts pods that few namespaces have
     raise Cannot(f"Which pods ResourceQuota {quota.path} counts by its scope {scope.scope_name} is not known.")
@@ -70,7 +70,7 @@ def judge_quotas(
     namespaces: Iterable[Namespace],
     quotas: Iterable[ResourceQuota],
     limit_ranges: Iterable[LimitRange],
-    pods: Iterable[Pod],
+    pods: Iterable[Replicas],
     options: QuotaOptions,
 ) -> Result:
     """Whether every namespace given has quotas that count CPU and memory of all its pods, and defaults for both.
@@ -81,14 +81,14 @@ def judge_quotas(
         raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
     its_quotas: dict[str, list[ResourceQuota]] = {name: [] for name in names}
     its_ranges: dict[str, list[LimitRange]] = {name: [] for name in names}
-    its_pods: dict[str, list[Pod]] = {name: [] for name in names}
+    its_pods: dict[str, list[Replicas]] = {name: [] for name in names}
     for quota in quotas:
         its_quotas.get(quota.namespace, []).append(quota)
     for limit_range in limit_ranges:
         its_ranges.get(limit_range.namespace, []).append(limit_range)
-    for pod in pods:
-        if pod.state.phase not in ("Succeeded", "Failed"):
-            its_pods.get(pod.namespace, []).append(pod)
+    for found in pods:
+        if found.state.phase not in ("Succeeded", "Failed"):
+            its_pods.get(found.namespace, []).append(found)
     problems: list[Result] = []
     used = 0.0
     for name in names:
@@ -102,7 +102,7 @@ def judge_quotas(
     return verdict(problems, ok(summary, quota_used_ratio=used))
 
 
-def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Pod]) -> Iterator[Result]:
+def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Replicas]) -> Iterator[Result]:
     for resource, keys in (("CPU", _CPU), ("memory", _MEMORY)):
         of_resource = [quota for quota in quotas if any(key in quota.spec.hard for key in keys)]
         if not of_resource:
@@ -110,12 +110,12 @@ def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Po
             continue
         if any(not quota.spec.scopes and not quota.spec.scope_selector for quota in of_resource):
             continue
-        free = [pod for pod in pods if not any(counts(quota, pod) for quota in of_resource)]
+        free = [found for found in pods if not any(counts(quota, found) for quota in of_resource)]
         if free:
-            workloads = dict.fromkeys("{} {}".format(*pod.workload) for pod in free)
+            workloads = dict.fromkeys("{} {}".format(*found.workload) for found in free)
             yield failed(
-                f"The scopes of the quotas for {resource} in {name} leave out {counted(len(free), 'pod')} of {len(pods)}: "
-                f"{listed(workloads, 3)}."
+                f"The scopes of the quotas for {resource} in {name} leave out {counted(pods_in(free), 'pod')} of "
+                f"{pods_in(pods)}: {listed(workloads, 3)}."
             )
         elif not any(counts(quota, None) for quota in of_resource):
             scoped = listed((quota.name for quota in of_resource), 3)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from pydantic import Field
 
 from collectors.clients.kubernetes_objects import Node
-from collectors.clients.kubernetes_pods import Container, Pod, PodSpec, Resources
+from collectors.clients.kubernetes_pods import Container, Pod, PodSpec, PodTemplate, Replicas, Resources, pods_in
 from collectors.judgements.parts import counted, format_length, listed, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from exporter.collector import Cannot, Result, failed, ok, warning
@@ -66,16 +66,16 @@ class ResourceOptions(Options):
 
 
 def running(
-    pods: Iterable[Pod], options: ResourceOptions, exempt: Callable[[Pod], bool] = lambda pod: False
-) -> list[Pod]:
+    pods: Iterable[Replicas], options: ResourceOptions, exempt: Callable[[Replicas], bool] = lambda pods: False
+) -> list[Replicas]:
     """The pods that count: those that have not ended, are not being deleted, and are not exempt."""
     return [
-        pod
-        for pod in pods
-        if pod.state.phase not in _ENDED
-        and pod.state.deleted is None
-        and (options.count_job_pods or pod.owner is None or pod.owner.kind != "Job")
-        and not exempt(pod)
+        found
+        for found in pods
+        if found.state.phase not in _ENDED
+        and found.state.deleted is None
+        and (options.count_job_pods or found.owner is None or found.owner.kind != "Job")
+        and not exempt(found)
     ]
 
 
@@ -90,32 +90,38 @@ def _has(spec: PodSpec, container: Container, read: Read) -> bool:
     return any(amount is not None and parse_quantity(amount) > 0 for amount in (read(container.resources), shared))
 
 
-def _lacking(pods: Sequence[Pod], read: Read) -> tuple[int, Counter[str]]:
+def _lacking(pods: Sequence[Replicas], read: Read) -> tuple[int, Counter[str]]:
     """How many containers there are, and how many of each workload's container lack an amount."""
     total, lacking = 0, Counter[str]()
-    for pod, number in _alike(pods):
-        containers = _containers(pod.spec)
+    for found, number in _alike(pods):
+        containers = _containers(found.spec)
         total += number * len(containers)
         for container in containers:
-            if not _has(pod.spec, container, read):
-                lacking[f"{container.name} of {_workload(pod)}"] += number
+            if not _has(found.spec, container, read):
+                lacking[f"{container.name} of {_workload(found)}"] += number
     return total, lacking
 
 
-def _alike(pods: Sequence[Pod]) -> Iterator[tuple[Pod, int]]:
-    """One pod of each workload and template, with how many there are. A pod that belongs to no workload is one by itself."""
-    some = {pod.template: pod for pod in pods}
-    for template, number in Counter(pod.template for pod in pods if pod.template.owner is not None).items():
-        yield some[template], number
-    yield from ((pod, 1) for pod in pods if pod.template.owner is None)
+def _alike(pods: Sequence[Replicas]) -> Iterator[tuple[Replicas, int]]:
+    """Some pods of each workload and template, with how many there are. A pod that belongs to no workload is one by itself."""
+    number = Counter[PodTemplate]()
+    some: dict[PodTemplate, Replicas] = {}
+    for found in pods:
+        if found.owner is None:
+            yield found, len(found)
+        else:
+            number[found.template] += len(found)
+            some[found.template] = found
+    for template, found in some.items():
+        yield found, number[template]
 
 
-def _workload(pod: Pod) -> str:
-    kind, name = pod.workload
-    return f"{kind} {pod.namespace}/{name}"
+def _workload(pods: Replicas) -> str:
+    kind, name = pods.workload
+    return f"{kind} {pods.namespace}/{name}"
 
 
-def _judge_all_have(pods: Sequence[Pod], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
+def _judge_all_have(pods: Sequence[Replicas], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
     total, lacking = _lacking(pods, read)
     number = lacking.total()
     if not total:
@@ -129,7 +135,7 @@ def _judge_all_have(pods: Sequence[Pod], what: str, read: Read, bad: Callable[..
     )
 
 
-def judge_cpu_limits(pods: Sequence[Pod], options: ResourceOptions) -> Result:
+def judge_cpu_limits(pods: Sequence[Replicas], options: ResourceOptions) -> Result:
     """Whether every container has a CPU limit, or its pod has one; a warning where that is advisory.
 
     `pods` are those that count, here and below; Cannot is raised when there is none, as nothing was seen then.
@@ -138,11 +144,12 @@ def judge_cpu_limits(pods: Sequence[Pod], options: ResourceOptions) -> Result:
     return _judge_all_have(pods, "CPU limit", _CPU_LIMIT, bad)
 
 
-def judge_memory_limits(pods: Sequence[Pod], now: datetime) -> Result:
+def judge_memory_limits(pods: Sequence[Replicas], now: datetime) -> Result:
     """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
     result = _judge_all_have(pods, "memory limit", _MEMORY_LIMIT)
     problems = [] if result.status.is_ok else [result]
-    return verdict([*problems, *(warning(told) for pod in pods for told in _killed(pod, now))], result)
+    remarkable = [pod for found in pods if found.state.containers for pod in found]
+    return verdict([*problems, *(warning(told) for pod in remarkable for told in _killed(pod, now))], result)
 
 
 def _killed(pod: Pod, now: datetime) -> Iterator[str]:
@@ -154,7 +161,10 @@ def _killed(pod: Pod, now: datetime) -> Iterator[str]:
 
 
 def judge_requests(
-    pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions, everywhere: Iterable[Pod] | None = None
+    pods: Sequence[Replicas],
+    nodes: Iterable[Node],
+    options: ResourceOptions,
+    everywhere: Iterable[Replicas] | None = None,
 ) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
@@ -168,7 +178,7 @@ def judge_requests(
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort(pods)
     problems += [failed(told) for told in _above_limit(pods)]
-    present = [pod for pod in (pods if everywhere is None else everywhere) if pod.state.phase not in _ENDED]
+    present = [found for found in (pods if everywhere is None else everywhere) if found.state.phase not in _ENDED]
     problems += [warning(told) for told in _overcommitted(present, nodes, options)]
     total = parts[0].measurements["containers_judged"]
     good = ok(
@@ -179,20 +189,20 @@ def judge_requests(
     return verdict(problems, good)
 
 
-def _best_effort(pods: Sequence[Pod]) -> Iterator[Result]:
-    found = [pod for pod in pods if pod.state.qos_class == "BestEffort"]
-    if found:
+def _best_effort(pods: Sequence[Replicas]) -> Iterator[Result]:
+    found = [alike for alike in pods if alike.state.qos_class == "BestEffort"]
+    if number := pods_in(found):
         workloads = dict.fromkeys(map(_workload, found))
         yield failed(
-            f"{counted(len(found), 'pod')} of QoS class BestEffort {'is' if len(found) == 1 else 'are'} evicted first: "
+            f"{counted(number, 'pod')} of QoS class BestEffort {'is' if number == 1 else 'are'} evicted first: "
             f"{listed(workloads, 5)}."
         )
 
 
-def _above_limit(pods: Sequence[Pod]) -> Iterator[str]:
+def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
     """Requests above limits: an API server takes none, but what was stored before may be."""
-    for pod, _ in _alike(pods):
-        for container in _containers(pod.spec):
+    for found, _ in _alike(pods):
+        for container in _containers(found.spec):
             requests, limits = container.resources.requests, container.resources.limits
             for resource, request, limit in (
                 (_CPU, requests.cpu, limits.cpu),
@@ -200,23 +210,24 @@ def _above_limit(pods: Sequence[Pod]) -> Iterator[str]:
             ):
                 if request is not None and limit is not None and parse_quantity(request) > parse_quantity(limit):
                     yield (
-                        f"Container {container.name} of {_workload(pod)} requests {request} of {resource}, more than its "
+                        f"Container {container.name} of {_workload(found)} requests {request} of {resource}, more than its "
                         f"limit {limit}."
                     )
 
 
-def _overcommitted(pods: Sequence[Pod], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
+def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
     amounts = {
         template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
-        for template in {pod.template for pod in pods}
+        for template in {found.template for found in pods}
     }
     total: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for pod in pods:
-        requested_cpu, requested_memory, memory_limit = amounts[pod.template]
-        of_node = total[pod.node]
-        of_node[0] += requested_cpu
-        of_node[1] += requested_memory
-        of_node[2] += memory_limit
+    for found in pods:
+        requested_cpu, requested_memory, memory_limit = amounts[found.template]
+        for name in found.nodes:
+            of_node = total[name]
+            of_node[0] += requested_cpu
+            of_node[1] += requested_memory
+            of_node[2] += memory_limit
     for node in nodes:
         cpu, memory, may = (Fraction(amount, _NANO) for amount in total.get(node.name, (0, 0, 0)))
         has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}

@@ -10,7 +10,7 @@ from typing import Annotated, Protocol, TypeVar
 from pydantic import AfterValidator, Field
 
 from collectors.clients.kubernetes_objects import Namespace
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.parts import listed
 from exporter.collector import Cannot, Options, Result, failed
 
@@ -84,9 +84,9 @@ class Scope(Options):
             for pattern in self.namespaces
         )
 
-    def exempts(self, pod: Pod) -> bool:
-        """Whether it is accepted what a pod does, as its workload is exempt."""
-        return bool(self.exempt_workloads) and f"{pod.namespace}/{pod.workload[1]}" in self.exempt_workloads
+    def exempts(self, pods: Replicas) -> bool:
+        """Whether it is accepted what these pods do, as their workload is exempt."""
+        return bool(self.exempt_workloads) and f"{pods.namespace}/{pods.workload[1]}" in self.exempt_workloads
 
     def judges(self, workload: tuple[str, str, str]) -> bool:
         """Whether what scales a workload (namespace, kind, name) is judged: not where the workload is exempt."""

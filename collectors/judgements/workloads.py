@@ -19,7 +19,7 @@ from collectors.clients.kubernetes_objects import (
     StatefulSet,
     condition,
 )
-from collectors.clients.kubernetes_pods import ContainerStatus, Pod
+from collectors.clients.kubernetes_pods import ContainerStatus, Pod, Replicas, pods_in
 from collectors.judgements.parts import collected, counted, format_length, verdict
 from collectors.judgements.selectors import matches, parse_selector
 from exporter.collector import Cannot, Result, failed, ok, unknown
@@ -112,19 +112,21 @@ class PodLimits(Options):
     )
 
 
-def pods_of(selection: PodSelection, pods: Iterable[Pod]) -> list[Pod]:
+def pods_of(selection: PodSelection, pods: Iterable[Replicas]) -> list[Replicas]:
     """The pods that are meant."""
     selector = parse_selector(selection.selector)
-    return [pod for pod in pods if pod.namespace == selection.namespace and matches(selector, pod.labels)]
+    return [found for found in pods if found.namespace == selection.namespace and matches(selector, found.labels)]
 
 
-def workloads_of(selection: PodSelection, workloads: Iterable[Workload], pods: Iterable[Pod] = ()) -> list[Workload]:
+def workloads_of(
+    selection: PodSelection, workloads: Iterable[Workload], pods: Iterable[Replicas] = ()
+) -> list[Workload]:
     """The workloads whose pods are meant, whether they have any or not, and those that own one of the `pods` given.
 
     A ReplicaSet that belongs to a Deployment is left out, as the Deployment is judged.
     """
     selector = parse_selector(selection.selector)
-    owners = {pod.workload for pod in pods}
+    owners = {found.workload for found in pods}
     return [
         workload
         for workload in workloads
@@ -135,7 +137,7 @@ def workloads_of(selection: PodSelection, workloads: Iterable[Workload], pods: I
 
 
 def judge_pods(
-    what: str, pods: Sequence[Pod], workloads: Sequence[Workload], limits: PodLimits, now: datetime
+    what: str, pods: Sequence[Replicas], workloads: Sequence[Workload], limits: PodLimits, now: datetime
 ) -> Result:
     """Whether all pods are Ready and do not keep restarting, and every workload has all its replicas.
 
@@ -144,19 +146,19 @@ def judge_pods(
     """
     judged = {(workload.kind, workload.name) for workload in workloads}
     living = [
-        pod
-        for pod in pods
-        if pod.state.phase != "Succeeded"
-        and pod.state.deleted is None
-        and not (pod.state.phase == "Failed" and (pod.workload in judged or pod.workload[0] == "Job"))
+        found
+        for found in pods
+        if found.state.phase != "Succeeded"
+        and found.state.deleted is None
+        and not (found.state.phase == "Failed" and (found.workload in judged or found.workload[0] == "Job"))
     ]
     problems = [problem for workload in workloads for problem in judge_workload(workload)]
-    problems += [problem for pod in living for problem in collected(_judge_pod(pod, limits, now))]
+    problems += [problem for found in living for pod in found for problem in collected(_judge_pod(pod, limits, now))]
     if not living and not problems:
         problems.append(failed(f"No pod is there that {what} selects (wanted at least 1)."))
-    ready = sum(pod.state.ready for pod in living)
-    many = f"All {len(living)} pods" if len(living) != 1 else "The pod"
-    return verdict(problems, ok(f"{many} of {what} {'are' if len(living) != 1 else 'is'} Ready.", pods_ready=ready))
+    number, ready = pods_in(living), pods_in(found for found in living if found.state.ready)
+    many = f"All {number} pods" if number != 1 else "The pod"
+    return verdict(problems, ok(f"{many} of {what} {'are' if number != 1 else 'is'} Ready.", pods_ready=ready))
 
 
 def judge_workload(workload: Workload) -> Iterator[Result]:

@@ -15,7 +15,7 @@ from collectors.clients.kubernetes_kinds import (
     PODS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.clients.kubernetes_rights import DISCOVERY, may_list
 from collectors.clusters import OfCluster, ScopedTarget
 from collectors.judgements.autoscalers import HpaOptions, judge_hpa_thresholds, judge_hpas, judge_vpa_bounds
@@ -66,7 +66,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
     Target = ResourceTarget
 
     @fetched
-    async def live(self) -> Sequence[Pod]:
+    async def live(self) -> Sequence[Replicas]:
         """The pods that run and are judged. Raises Cannot when there is none."""
         found = running(await self.pods(), self.target, self.target.exempts)
         if not found:

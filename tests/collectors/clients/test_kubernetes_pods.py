@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem
+from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem, Replicas, pods_in, replicas_of
 
 
 def replica(name: str, **changes: Any) -> dict[str, Any]:
@@ -78,10 +78,41 @@ def test_replicas_share_all_but_their_names() -> None:
 
 
 def test_a_further_replica_costs_little() -> None:
-    pods = compacted(*(replica(f"{number:05}") for number in range(100)))
-    assert len({id(pod.template) for pod in pods}) == 1
-    own = sys.getsizeof(pods[0]) + sys.getsizeof(pods[0].suffix) + 8  # and its place in a list
-    assert own <= 136
+    (few,) = replicas_of(compacted(*(replica(f"{number:05}") for number in range(100))))
+    (many,) = replicas_of(compacted(*(replica(f"{number:05}") for number in range(200))))
+
+    def size(found: Replicas) -> int:
+        return sys.getsizeof(found) + sys.getsizeof(found.suffixes) + sys.getsizeof(found.nodes)
+
+    assert (len(few), len(many)) == (100, 200)
+    assert size(many) - size(few) <= 100 * 16
+
+
+def test_pods_that_are_alike_are_kept_together_whatever_their_order() -> None:
+    broken = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}
+    others = {"generateName": "other-", "labels": {"app": "other"}}
+    wire = [
+        replica("aaaaa"),
+        replica("b", metadata={"name": "other-b"} | others),
+        replica("ccccc", spec={"nodeName": "node-2"}),
+        replica("ddddd", status=broken),
+        replica("eeeee", status=broken),
+        replica("f", metadata={"name": "other-f"} | others),
+        replica("g", metadata={"name": "bare-g", "ownerReferences": []}),
+        replica("h", metadata={"name": "bare-h", "ownerReferences": []}),
+    ]
+    pods = compacted(*wire)
+    found = replicas_of(pods)
+    assert [len(alike) for alike in found] == [2, 2, 1, 1, 1, 1]
+    assert pods_in(found) == len(wire)
+    assert sorted((pod for alike in found for pod in alike), key=lambda pod: pod.path) == sorted(
+        pods, key=lambda pod: pod.path
+    )
+    for alike in found:
+        for pod in alike:
+            assert (pod.labels, pod.workload) == (alike.labels, alike.workload)
+            assert (pod.namespace, pod.spec, pod.owner) == (alike.namespace, alike.spec, alike.owner)
+    assert {alike.workload for alike in found if alike.owner is None} == {("Pod", "bare-g"), ("Pod", "bare-h")}
 
 
 def test_what_no_pod_has_any_more_is_let_go() -> None:
@@ -95,9 +126,46 @@ def test_what_no_pod_has_any_more_is_let_go() -> None:
     goes = kept(replica("bbbbb", status=broken, spec={"hostNetwork": True}))
     template, spec = weakref.ref(goes[0].template), weakref.ref(goes[0].spec)
     del goes
+    assert kept(replica("ccccc"))[0].template is stays[0].template
     gc.collect()
     assert (template(), spec()) == (None, None)
-    assert kept(replica("ccccc"))[0].template is stays[0].template
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"spec": {"hostPID": True}}, "host_pid"),
+        ({"spec": {"os": {"name": "windows"}}}, "os"),
+        ({"spec": {"containers": [{"name": "api"}]}}, "containers"),
+        ({"spec": {"initContainers": [{"name": "api"}]}}, "init_containers"),
+        ({"spec": {"ephemeralContainers": [{"name": "api"}]}}, "ephemeral_containers"),
+        ({"spec": {"volumes": [{"name": "host", "hostPath": {}}]}}, "volume_sources"),
+        ({"spec": {"resources": {"limits": {"cpu": "1"}}}}, "resources"),
+        ({"spec": {"securityContext": {"runAsNonRoot": True}}}, "security_context"),
+        ({"metadata": {"namespace": "other"}}, "namespace"),
+        ({"metadata": {"generateName": "orders-"}}, "prefix"),
+        ({"metadata": {"labels": {"app": "other"}}}, "labels"),
+        ({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}, "mirror"),
+        ({"metadata": {"ownerReferences": []}}, "owner"),
+    ],
+)
+def test_a_pod_that_differs_in_one_thing_from_the_one_before_is_not_taken_for_its_replica(
+    changes: dict[str, Any], field: str
+) -> None:
+    first, second, third = compacted(replica("aaaaa"), replica("bbbbb", **changes), replica("ccccc"))
+    assert first.template is third.template
+    assert second.template is not first.template
+    (alone,) = compacted(replica("bbbbb", **changes))
+
+    def value(pod: Pod) -> object:
+        return getattr(pod.spec if hasattr(pod.spec, field) else pod.template, field)
+
+    assert value(second) == value(alone) != value(first)
+
+
+def test_what_is_no_pod_is_named() -> None:
+    with pytest.raises(msgspec.ValidationError, match="of pod orders/orders-api-7c9d8f6b5-bbbbb"):
+        compacted(replica("aaaaa"), replica("bbbbb", spec={"containers": [{"name": 1}]}))
 
 
 def test_labels_of_a_stateful_set_are_exact_though_shared() -> None:
@@ -119,8 +187,8 @@ def test_labels_of_a_stateful_set_are_exact_though_shared() -> None:
     ]
     found = compacted(*pods)
     assert len({id(pod.template) for pod in found}) == 1
-    for pod, wire in zip(found, pods, strict=True):
-        assert dict(pod.labels) == wire["metadata"]["labels"]
+    for pod, alone, wire in zip(found, replicas_of(found), pods, strict=True):
+        assert dict(pod.labels) == dict(alone.labels) == wire["metadata"]["labels"]
         assert pod.workload == ("StatefulSet", "redis")
 
 

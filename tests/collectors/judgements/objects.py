@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem
+from collectors.clients.kubernetes_pods import PodCompactor, PodItem, Replicas, replicas_of
 
 __all__ = ["NOW", "ago", "compacted", "decoded", "pod", "pods", "wire_pod"]
 
@@ -42,16 +42,16 @@ def wire_pod(path: str, *, labels: Mapping[str, str] | None = None, owner: str =
     return {"metadata": metadata | parts.get("metadata", {}), "spec": spec, "status": status}
 
 
-def compacted(*wire: Mapping[str, Any]) -> list[Pod]:
-    """Pods as a snapshot keeps them."""
-    return list(PodCompactor()(msgspec.json.decode(msgspec.json.encode(wire), type=list[PodItem])))
+def compacted(*wire: Mapping[str, Any]) -> list[Replicas]:
+    """Pods as a snapshot holds them."""
+    return replicas_of(PodCompactor()(msgspec.json.decode(msgspec.json.encode(wire), type=list[PodItem])))
 
 
-def pod(path: str, **parts: Any) -> Pod:
+def pod(path: str, **parts: Any) -> Replicas:
     """One pod, see `wire_pod`."""
     return compacted(wire_pod(path, **parts))[0]
 
 
-def pods(*paths: str, **parts: Any) -> list[Pod]:
+def pods(*paths: str, **parts: Any) -> list[Replicas]:
     """Several pods that differ in nothing but their names."""
     return compacted(*(wire_pod(path, **parts) for path in paths))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collectors.clients.kubernetes_objects import Namespace, NetworkPolicy
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.network_policies import (
     Direction,
     NetworkPolicyOptions,
@@ -29,7 +29,9 @@ def labelled(**labels: str) -> dict[str, Any]:
     return {"matchLabels": labels}
 
 
-def judge(found: list[Pod], *policies: NetworkPolicy, others: dict[str, int] | None = None, **options: Any) -> Result:
+def judge(
+    found: list[Replicas], *policies: NetworkPolicy, others: dict[str, int] | None = None, **options: Any
+) -> Result:
     return judge_network_policies(
         [decoded(Namespace, "shop")], found, policies, NetworkPolicyOptions(**options), others=others
     )
@@ -123,7 +125,7 @@ def test_a_policy_of_another_namespace_covers_nothing() -> None:
 )
 def test_selectors_mean_what_they_mean_to_kubernetes(selector: dict[str, Any], selected: set[str]) -> None:
     found = [pod("shop/web", labels={"app": "web"}), pod("shop/db", labels={"app": "db"}), pod("shop/plain")]
-    seen = {one.name for one, sides in covered(found, [policy("shop/a", selector)]) if sides}
+    seen = {one.name for alike, sides in covered(found, [policy("shop/a", selector)]) if sides for one in alike}
     assert seen == selected
 
 
@@ -195,7 +197,7 @@ def test_exempt_pods_do_not_count() -> None:
         [pod("shop/db"), *WEB],
         [policy("shop/web", labelled(app="web"))],
         NetworkPolicyOptions(default_deny=False),
-        exempt=lambda pod: pod.name == "db",
+        exempt=lambda found: found.workload == ("Pod", "db"),
     )
     assert result.status is Status.OK
 
@@ -208,7 +210,7 @@ def test_a_policy_for_pods_that_do_not_count_is_not_idle(phase: str) -> None:
         [nightly, *WEB],
         [policy(), policy("shop/nightly", labelled(app="nightly"))],
         NetworkPolicyOptions(),
-        exempt=lambda pod: pod.name == "nightly",
+        exempt=lambda found: found.workload == ("Pod", "nightly"),
     )
     assert result.status is Status.OK, result.summary
 

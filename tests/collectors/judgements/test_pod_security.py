@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.clients.kubernetes_objects import Namespace
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.pod_security import CONTROLS, Level, PodSecurityOptions, judge_pod_security, violations
 from exporter.collector import Cannot, Result, Status
 from tests.collectors.judgements.objects import compacted, decoded, pod, pods
@@ -99,7 +99,7 @@ def namespace(name: str, level: str | None = "baseline") -> Namespace:
 PRIVILEGED = {"containers": [{"name": "main", "securityContext": {"privileged": True}}]}
 
 
-def judge(namespaces: list[Namespace], found: list[Pod], **options: Any) -> Result:
+def judge(namespaces: list[Namespace], found: list[Replicas], **options: Any) -> Result:
     return judge_pod_security(namespaces, found, PodSecurityOptions(**options))
 
 
@@ -195,7 +195,7 @@ def test_exempt_pods_do_not_count() -> None:
         [namespace("shop")],
         [pod("shop/agent", spec=PRIVILEGED)],
         PodSecurityOptions(),
-        exempt=lambda pod: pod.name == "agent",
+        exempt=lambda found: found.workload == ("Pod", "agent"),
     )
     assert result.status is Status.OK
 

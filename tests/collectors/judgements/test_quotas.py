@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from collectors.clients.kubernetes_objects import LimitRange, Namespace, ResourceQuota
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.quotas import QuotaOptions, counts, judge_quotas
 from exporter.collector import Cannot, Result, Status
 from tests.collectors.judgements.objects import decoded, pod, pods
@@ -27,7 +27,10 @@ def limits(path: str = "shop/defaults", kind: str = "Container", **item: Any) ->
 
 
 def judge(
-    quotas: list[ResourceQuota], ranges: list[LimitRange] | None = None, found: list[Pod] | None = None, **options: Any
+    quotas: list[ResourceQuota],
+    ranges: list[LimitRange] | None = None,
+    found: list[Replicas] | None = None,
+    **options: Any,
 ) -> Result:
     shop = [decoded(Namespace, "shop")]
     return judge_quotas(shop, quotas, [limits()] if ranges is None else ranges, found or [], QuotaOptions(**options))
@@ -95,7 +98,7 @@ HIGH = pod("shop/high", spec={"priorityClassName": "high"})
     ],
 )
 def test_which_pods_a_quota_counts(spec: dict[str, Any], counted: set[str | None]) -> None:
-    found = {one.name for one in (PLAIN, BEST_EFFORT, ENDING, HIGH) if counts(quota(**spec), one)}
+    found = {one.workload[1] for one in (PLAIN, BEST_EFFORT, ENDING, HIGH) if counts(quota(**spec), one)}
     assert found | ({None} if counts(quota(**spec), None) else set()) == counted
 
 

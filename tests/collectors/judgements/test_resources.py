@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from collectors.clients.kubernetes_objects import Node
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.resources import (
     CpuLimitPolicy,
     ResourceOptions,
@@ -24,7 +24,7 @@ def container(name: str = "main", resources: Any = None, **more: Any) -> dict[st
     return {"name": name, "resources": FULL if resources is None else resources, **more}
 
 
-def with_containers(*containers: dict[str, Any], path: str = "shop/api", **spec: Any) -> Pod:
+def with_containers(*containers: dict[str, Any], path: str = "shop/api", **spec: Any) -> Replicas:
     return pod(path, spec={"containers": list(containers)} | spec)
 
 
@@ -149,7 +149,7 @@ def node(cpu: str | None = "1", memory: str | None = "1Gi") -> Node:
     return decoded(Node, "node-1", status={"allocatable": {"cpu": cpu, "memory": memory}})
 
 
-def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> Pod:
+def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> Replicas:
     resources = {"requests": requests, "limits": limits}
     return with_containers(container(resources=resources), nodeName="node-1", **spec)
 
@@ -194,7 +194,7 @@ def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> Pod
         ),
     ],
 )
-def test_a_node_that_promises_more_than_it_has(found: list[Pod], sentence: str | None) -> None:
+def test_a_node_that_promises_more_than_it_has(found: list[Replicas], sentence: str | None) -> None:
     result = judge_requests(found, [node()], REQUIRED)
     assert result.status is (Status.WARNING if sentence else Status.OK), result.summary
     if sentence:
@@ -225,9 +225,13 @@ def test_which_pods_count() -> None:
         pod("shop/set", owner="StatefulSet/set"),
         pod("shop/exempt"),
     ]
-    counts = running(found, ResourceOptions(count_job_pods=False), lambda pod: pod.name == "exempt")
-    assert [one.name for one in counts] == ["runs", "set"]
-    assert [one.name for one in running(found, REQUIRED)] == ["runs", "load", "set", "exempt"]
+
+    def names(alike: list[Replicas]) -> list[str]:
+        return [one.name for found in alike for one in found]
+
+    counts = running(found, ResourceOptions(count_job_pods=False), lambda alike: alike.workload == ("Pod", "exempt"))
+    assert names(counts) == ["runs", "set"]
+    assert names(running(found, REQUIRED)) == ["runs", "load", "set", "exempt"]
 
 
 def test_no_pod_is_no_success() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collectors.clients.kubernetes_objects import CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet
-from collectors.clients.kubernetes_pods import Pod
+from collectors.clients.kubernetes_pods import Replicas
 from collectors.judgements.workloads import (
     PodLimits,
     PodSelection,
@@ -46,7 +46,7 @@ def stateful_set(wanted: int = 3, ready: int = 3, seen: int = 1) -> StatefulSet:
     )
 
 
-def judge(found: list[Pod], *workloads: Workload, **limits: Any) -> Result:
+def judge(found: list[Replicas], *workloads: Workload, **limits: Any) -> Result:
     return judge_pods("app=redis in cache", found, workloads, PodLimits(**limits), NOW)
 
 
@@ -267,7 +267,7 @@ def test_pods_and_workloads_are_selected() -> None:
         pod("other/redis-0", labels={"app": "redis"}),
     ]
     selected = pods_of(selection, found)
-    assert [one.path for one in selected] == list(THREE)
+    assert [one.path for alike in selected for one in alike] == list(THREE)
     # Selected by its template, though none of its pods are there.
     assert workloads_of(selection, [stateful_set()]) == [stateful_set()]
     other = decoded(StatefulSet, "cache/redis", spec={"replicas": 3})
