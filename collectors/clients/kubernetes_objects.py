@@ -174,7 +174,10 @@ class Condition(Struct, frozen=True):
 
 def condition(conditions: tuple[Condition, ...] | None, kind: str) -> Condition | None:
     """The condition of this type, or None when the object has none."""
-    return next((found for found in conditions or () if found.type == kind), None)
+    for found in conditions or ():
+        if found.type == kind:
+            return found
+    return None
 
 
 class Requirement(Struct, frozen=True):

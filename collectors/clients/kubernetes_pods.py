@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ __all__ = [
     "ContainerStatus",
     "Handler",
     "Lifecycle",
+    "Os",
     "Pod",
     "PodCompactor",
     "PodItem",
@@ -156,6 +158,12 @@ class Container(Struct, frozen=True):
         return tuple(host for probe in probes if probe for host in probe.hosts)
 
 
+class Os(Struct, frozen=True):
+    """The operating system that a pod is for."""
+
+    name: str = ""
+
+
 class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     """What replicas of one workload have in common. `volume_sources` names the type of each volume (`configMap`, `hostPath`)."""
 
@@ -169,9 +177,9 @@ class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     host_pid: bool = False
     host_ipc: bool = False
     host_users: bool | None = None
-    os: str = ""
     priority_class: str = ""
     active_deadline_seconds: int | None = None
+    os: Os | None = None
 
     @property
     def all_containers(self) -> tuple[Container, ...]:
@@ -232,11 +240,6 @@ class ContainerStatus(Struct, frozen=True):
     restart_count: int = 0
     state: ContainerState = ContainerState()
     last_state: ContainerState = ContainerState()
-
-    @property
-    def is_remarkable(self) -> bool:
-        """Whether there is more to tell than that it runs, or ended, as it should."""
-        return not self.ready or self.restart_count > 0 or self.last_state.terminated is not None
 
 
 class PodState(Struct, frozen=True):
@@ -380,10 +383,6 @@ class _PodMetadata(Struct, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class _Os(Struct, frozen=True):
-    name: str = ""
-
-
 class _PodSpec(Struct, frozen=True):
     node_name: str = ""
     containers: msgspec.Raw = _NONE
@@ -396,7 +395,7 @@ class _PodSpec(Struct, frozen=True):
     host_pid: bool = field(default=False, name="hostPID")
     host_ipc: bool = field(default=False, name="hostIPC")
     host_users: bool | None = None
-    os: _Os | None = None
+    os: Os | None = None
     priority_class_name: str = ""
     active_deadline_seconds: int | None = None
 
@@ -487,7 +486,10 @@ class PodCompactor:
         return template
 
     def _state(self, pod: PodItem) -> PodState:
-        """The state of a pod. Pods of which there is nothing to tell, and no moment to keep, share it."""
+        """The state of a pod. Pods of which there is nothing to tell, and no moment to keep, share it.
+
+        Of a container there is something to tell when it does not run, or ended, as it should, or did so before.
+        """
         metadata, status = pod.metadata, pod.status
         ready = False
         untrue = []
@@ -496,7 +498,11 @@ class PodCompactor:
                 untrue.append(found)
             elif found.type == "Ready":
                 ready = True
-        containers = [one for one in status.init_container_statuses + status.container_statuses if one.is_remarkable]
+        containers = [
+            one
+            for one in status.init_container_statuses + status.container_statuses
+            if not one.ready or one.restart_count or one.last_state.terminated
+        ]
         if status.phase == "Succeeded":
             # Its containers have ended and are not ready, as they should: only what made one start again is told.
             untrue = []
@@ -513,6 +519,17 @@ class PodCompactor:
 
 _CONTAINERS = msgspec.json.Decoder(tuple[Container, ...])
 _VOLUMES = msgspec.json.Decoder(tuple[dict[str, msgspec.Raw], ...])
+_OTHERS = attrgetter(
+    "resources",
+    "security_context",
+    "host_network",
+    "host_pid",
+    "host_ipc",
+    "host_users",
+    "priority_class_name",
+    "active_deadline_seconds",
+    "os",
+)
 _TOKEN = b'"kube-api-access-'
 _TOKEN_LENGTH = len(_TOKEN) + 5
 """The API server gives each pod a volume for its token, whose name it makes up: the prefix and five letters."""
@@ -532,17 +549,7 @@ class _Specs:
         text = b"\n".join((wire.containers, wire.init_containers, wire.ephemeral_containers, wire.volumes))
         at = text.rfind(_TOKEN)
         own_name = text[at : at + _TOKEN_LENGTH] if at >= 0 else b""
-        others = (
-            wire.resources,
-            wire.security_context,
-            wire.host_network,
-            wire.host_pid,
-            wire.host_ipc,
-            wire.host_users,
-            wire.os.name if wire.os else "",
-            wire.priority_class_name,
-            wire.active_deadline_seconds,
-        )
+        others = _OTHERS(wire)
         if self._last is not None:
             last_others, last_texts, last = self._last
             if others == last_others and own_name.join(last_texts) == text:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pydantic import Field, field_validator
 
 from collectors.clients.kubernetes_objects import Namespace
-from collectors.clients.kubernetes_pods import PodTemplate, Replicas, SecurityContext, pods_in
+from collectors.clients.kubernetes_pods import Os, PodTemplate, Replicas, SecurityContext, pods_in
 from collectors.judgements.parts import counted, verdict
 from exporter.collector import Cannot, Result, failed, ok, warning
 from exporter.options import Options
@@ -273,7 +273,7 @@ def _capabilities_dropped(template: PodTemplate) -> Iterator[str]:
 
 def _on_linux(control: Callable[[PodTemplate], Iterable[str]]) -> Callable[[PodTemplate], Iterable[str]]:
     """A control that does not apply to pods that say they are for Windows."""
-    return lambda template: () if template.spec.os == "windows" else control(template)
+    return lambda template: () if template.spec.os == Os("windows") else control(template)
 
 
 CONTROLS = (

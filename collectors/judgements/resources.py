@@ -217,7 +217,7 @@ def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
 
 def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
     amounts = {
-        template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
+        template: [_nano(_of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {found.template for found in pods}
     }
     total: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
@@ -229,17 +229,20 @@ def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: Res
             of_node[1] += requested_memory
             of_node[2] += memory_limit
     for node in nodes:
-        cpu, memory, may = (Fraction(amount, _NANO) for amount in total.get(node.name, (0, 0, 0)))
-        has = {_CPU: node.status.allocatable.cpu, _MEMORY: node.status.allocatable.memory}
-        for resource, wanted in ((_CPU, cpu), (_MEMORY, memory)):
-            quantity = has[resource]
-            if quantity is not None and wanted > parse_quantity(quantity):
-                told = f"{format_amount(resource, wanted)} of {format_amount(resource, parse_quantity(quantity))}"
+        cpu, memory, may = total.get(node.name, (0, 0, 0))
+        allocatable = node.status.allocatable
+        for resource, wanted, quantity in ((_CPU, cpu, allocatable.cpu), (_MEMORY, memory, allocatable.memory)):
+            if quantity is not None and wanted > (has := _nano(parse_quantity(quantity))):
+                told = " of ".join(format_amount(resource, Fraction(amount, _NANO)) for amount in (wanted, has))
                 yield f"Pods on node {node.name} request {told} {resource}."
-        allocatable = parse_quantity(has[_MEMORY] or "0")
-        if allocatable and may > allocatable * Fraction(options.max_memory_overcommit):
-            share = f"{float(may / allocatable):.3g} times its memory (limit {options.max_memory_overcommit:g})"
+        has = _nano(parse_quantity(allocatable.memory or "0"))
+        if has and may > has * options.max_memory_overcommit:
+            share = f"{may / has:.3g} times its memory (limit {options.max_memory_overcommit:g})"
             yield f"Pods on node {node.name} may take {share}."
+
+
+def _nano(amount: Fraction) -> int:
+    return int(_NANO * amount)
 
 
 def _of_pod(spec: PodSpec, read: Read) -> Fraction:

@@ -24,9 +24,10 @@ def matches(selector: Selector | None, labels: Mapping[str, str]) -> bool:
     """
     if selector is None:
         return False
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _meets(requirement, labels) for requirement in selector.match_expressions
-    )
+    for key, value in selector.match_labels.items():
+        if labels.get(key) != value:
+            return False
+    return all(_meets(requirement, labels) for requirement in selector.match_expressions)
 
 
 def _meets(requirement: Requirement, labels: Mapping[str, str]) -> bool:

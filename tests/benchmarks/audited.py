@@ -1,9 +1,9 @@
-"""What it costs to look at a cluster, in a process of its own: ``python -m tests.benchmarks.audited HOW KUBECONFIG [WARM]``.
+"""What it costs to look at a cluster, in a process of its own: ``python -m tests.benchmarks.audited HOW KUBECONFIG [TIMES]``.
 
 HOW is ``audit`` (judge every item of both sections), ``read`` (only read the bytes of the pods), ``typed`` (the official
-client's typed list of the pods), ``watch`` (follow the pods for five seconds) or ``large`` (list 100 objects of 1 MB). WARM is the
-kubeconfig of a small cluster to look at first, so that what is needed once does not count; without it, a client is connected first.
-Prints seconds of CPU, bytes of memory and what was seen, as JSON.
+client's typed lists of the kinds that are judged), ``watch`` (follow the pods for five seconds) or ``large`` (list 100 objects of
+1 MB). With TIMES it is done so often, and the last time counts, as that is what a daemon does every minute; by default the first
+time counts. Prints seconds of CPU, bytes of memory and what was seen, as JSON.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ def connect(kubeconfig: Path, **options: Any) -> Kubernetes:
     return Kubernetes(ClientSettings(kubeconfig=kubeconfig, **settings), Threads())
 
 
-async def audit(kubeconfig: Path) -> tuple[object, Kubernetes]:
-    """Judge everything; the statuses, and the client, which keeps the snapshots."""
-    client = connect(kubeconfig)
+async def audit(client: Kubernetes) -> object:
+    """Judge everything; the statuses."""
+    for snapshot in client._snapshots.values():
+        await snapshot.close()  # what was seen before is too old
     context = make_context(clients={"kubernetes": client})
     minutes = timedelta(minutes=5)
     seen = await asyncio.gather(
@@ -65,20 +66,17 @@ async def audit(kubeconfig: Path) -> tuple[object, Kubernetes]:
             context=context,
         ),
     )
-    told = {name: f"{one.result.status}: {one.result.summary}"[:150] for found in seen for name, one in found.items()}
-    return told, client
+    return {name: f"{one.result.status}: {one.result.summary}"[:150] for found in seen for name, one in found.items()}
 
 
-async def large(kubeconfig: Path) -> tuple[object, Kubernetes]:
+async def large(client: Kubernetes) -> object:
     """List objects that do not fit into one page."""
-    client = connect(kubeconfig)
     kind: Kind[Named] = Kind("configmaps", Named)
-    return len((await client.list(kind)).items), client
+    return len((await client.list(kind)).items)
 
 
-async def read(kubeconfig: Path) -> tuple[object, Kubernetes]:
+async def read(client: Kubernetes) -> object:
     """Read the bytes of the pods, and look at nothing but where to go on."""
-    client = connect(kubeconfig)
 
     def pages() -> int:
         size, more = 0, ""
@@ -91,38 +89,55 @@ async def read(kubeconfig: Path) -> tuple[object, Kubernetes]:
                 return size
             more = rest.partition(b'"')[0].decode()
 
-    return await client.threads.run("read", pages), client
+    return await client.threads.run("read", pages)
 
 
-async def typed(kubeconfig: Path) -> tuple[object, object]:
-    """List the pods with the official client, page by page, each pod a typed object; only the last page is kept."""
+async def typed(client: Kubernetes) -> object:
+    """List with the official client what is judged, page by page, each object typed; only the last page is kept."""
     import kubernetes
 
-    official: Any = kubernetes
-    official.config.load_kube_config(str(kubeconfig))
-    api = official.client.CoreV1Api()
-    count, more = 0, None
-    while True:
-        page = api.list_pod_for_all_namespaces(limit=PAGE, _continue=more)
-        count += len(page.items)
-        more = page.metadata._continue
-        if not more:
-            return count, page
+    official: Any = kubernetes.client
+    connected = client._api._configured()
+    core, apps = official.CoreV1Api(connected), official.AppsV1Api(connected)
+    networking = official.NetworkingV1Api(connected)
+    count = 0
+    for pages in (
+        core.list_namespace,
+        core.list_node,
+        core.list_pod_for_all_namespaces,
+        core.list_service_for_all_namespaces,
+        core.list_resource_quota_for_all_namespaces,
+        core.list_limit_range_for_all_namespaces,
+        apps.list_deployment_for_all_namespaces,
+        apps.list_stateful_set_for_all_namespaces,
+        apps.list_daemon_set_for_all_namespaces,
+        official.AutoscalingV2Api(connected).list_horizontal_pod_autoscaler_for_all_namespaces,
+        networking.list_network_policy_for_all_namespaces,
+        networking.list_ingress_for_all_namespaces,
+        networking.list_ingress_class,
+        official.DiscoveryV1Api(connected).list_endpoint_slice_for_all_namespaces,
+        official.ApiregistrationV1Api(connected).list_api_service,
+    ):
+        more = None
+        while more != "":
+            page = pages(limit=PAGE, _continue=more)
+            count += len(page.items)
+            more = page.metadata._continue or ""
+    return count
 
 
-async def watch(kubeconfig: Path) -> tuple[object, Kubernetes]:
+async def watch(client: Kubernetes) -> object:
     """Follow the pods for some seconds, after the first list; the changes that were seen."""
-    client = connect(kubeconfig, watch=True, selectors={"pods": "changes=1000"})
     await client.list(PODS)
     (follower,) = await client._followers[PODS].get()
     before, changes = time.process_time(), follower._changes
     await asyncio.sleep(WATCHED_SECONDS)
     told = {"cpu": time.process_time() - before, "changes": follower._changes - changes}
     await client.list(PODS)
-    return told, client
+    return told
 
 
-WAYS: dict[str, Callable[[Path], Awaitable[tuple[object, Any]]]] = {
+WAYS: dict[str, Callable[[Kubernetes], Awaitable[object]]] = {
     "audit": audit,
     "large": large,
     "read": read,
@@ -142,22 +157,21 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-async def main(how: str, kubeconfig: Path, warm: Path | None) -> None:
+async def main(how: str, kubeconfig: Path, times: int = 1) -> None:
     """Measure, and print."""
-    if warm:
-        await WAYS[how](warm)
-    else:
-        await connect(kubeconfig).get("/version")
+    client = connect(kubeconfig, **({"watch": True, "selectors": {"pods": "changes=1000"}} if how == "watch" else {}))
+    await client.get("/version")
+    for _ in range(times - 1):
+        await WAYS[how](client)
     forget_peak()
     resident = psutil.Process().memory_info().rss
     before = time.process_time()
-    told, kept = await WAYS[how](kubeconfig)
+    told = await WAYS[how](client)
     cpu = time.process_time() - before
     extra = psutil.Process().memory_info().rss - resident
     sys.stdout.write(json.dumps({"cpu": cpu, "extra": extra, "peak": peak() - resident, "told": told}) + "\n")
-    if isinstance(kept, Kubernetes):
-        await kept.close()
+    await client.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -183,7 +183,11 @@ def workload(number: int) -> Json:
             "generation": 1,
             "labels": {"app": f"app-{number}"},
         },
-        "spec": {"replicas": REPLICAS, "template": {"metadata": {"labels": labels(number)}}},
+        "spec": {
+            "replicas": REPLICAS,
+            "selector": {"matchLabels": {"app": f"app-{number}"}},
+            "template": {"metadata": {"labels": labels(number)}},
+        },
         "status": {
             "observedGeneration": 1,
             "readyReplicas": REPLICAS,
@@ -230,7 +234,18 @@ def node(number: int) -> Json:
             "conditions": [
                 {"type": name, "status": status, "lastTransitionTime": _AT} for name, status in conditions.items()
             ],
-            "nodeInfo": {"kubeletVersion": "v1.37.2"},
+            "nodeInfo": {
+                "architecture": "amd64",
+                "bootID": f"{number:08x}-2222-4000-8000-000000000000",
+                "containerRuntimeVersion": "containerd://2.1.4",
+                "kernelVersion": "6.12.48",
+                "kubeProxyVersion": "v1.37.2",
+                "kubeletVersion": "v1.37.2",
+                "machineID": f"{number:032x}",
+                "operatingSystem": "linux",
+                "osImage": "Debian GNU/Linux 13 (trixie)",
+                "systemUUID": f"{number:08x}-3333-4000-8000-000000000000",
+            },
         },
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.clients.kubernetes_pods import Pod, PodCompactor, PodItem, Replicas, pods_in, replicas_of
+from collectors.clients.kubernetes_pods import Os, Pod, PodCompactor, PodItem, Replicas, pods_in, replicas_of
 
 
 def replica(name: str, **changes: Any) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def test_what_is_not_as_it_should_be_is_kept() -> None:
         ({"hostIPC": True}, "host_ipc", True),
         ({"hostNetwork": True}, "host_network", True),
         ({"hostUsers": False}, "host_users", False),
-        ({"os": {"name": "windows"}}, "os", "windows"),
+        ({"os": {"name": "windows"}}, "os", Os("windows")),
         ({"priorityClassName": "high"}, "priority_class", "high"),
         ({"activeDeadlineSeconds": 60}, "active_deadline_seconds", 60),
         ({"volumes": [{"name": "odd"}]}, "volume_sources", ("",)),
