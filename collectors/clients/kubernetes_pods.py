@@ -369,7 +369,7 @@ def pods_in(found: Iterable[Replicas]) -> int:
 
 _APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _MIRROR = "kubernetes.io/config.mirror"
-_NONE = msgspec.Raw(b"[]")
+_NONE, _NOTHING = msgspec.Raw(b"[]"), msgspec.Raw(b"{}")
 
 
 class _PodMetadata(Struct, frozen=True):
@@ -377,7 +377,7 @@ class _PodMetadata(Struct, frozen=True):
     generate_name: str = ""
     namespace: str = ""
     labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: msgspec.Raw = _NOTHING
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
     owner_references: tuple[OwnerReference, ...] = ()
@@ -418,24 +418,31 @@ class PodItem(Struct, frozen=True):
 
 
 class _Last(NamedTuple):
-    """A pod, and what it is kept with: the next one is mostly another replica of the same workload."""
+    """A pod whose annotations nobody judges, and what it is kept with: the next one is mostly another replica."""
 
-    metadata: _PodMetadata
+    namespace: str
     prefix: str
+    labels: dict[str, str]
+    owner_references: tuple[OwnerReference, ...]
     spec: PodSpec
     template: PodTemplate
 
     def has(self, metadata: _PodMetadata, prefix: str, spec: PodSpec) -> bool:
         """Whether another pod has all of it in common."""
-        mine = self.metadata
         return (
             spec is self.spec
             and prefix == self.prefix
-            and metadata.namespace == mine.namespace
-            and metadata.labels == mine.labels
-            and metadata.annotations == mine.annotations
-            and metadata.owner_references == mine.owner_references
+            and metadata.namespace == self.namespace
+            and metadata.labels == self.labels
+            and metadata.owner_references == self.owner_references
+            and not _is_marked(metadata)
         )
+
+
+def _is_marked(metadata: _PodMetadata) -> bool:
+    """Whether there may be annotations that are judged. There are often others, which no two replicas have in common."""
+    annotations = bytes(metadata.annotations)
+    return b"apparmor" in annotations or b"mirror" in annotations
 
 
 class PodCompactor:
@@ -470,11 +477,13 @@ class PodCompactor:
             template = self._last.template
         else:
             template = self._template(metadata, prefix, suffix, spec)
-            self._last = None if template.own_labels else _Last(metadata, prefix, spec, template)
+            replicated = not (template.own_labels or _is_marked(metadata))
+            mine = metadata.namespace, prefix, metadata.labels, metadata.owner_references, spec, template
+            self._last = _Last(*mine) if replicated else None
         return Pod(template, self._state(pod), suffix, self._nodes.setdefault(node, node))
 
     def _template(self, metadata: _PodMetadata, prefix: str, suffix: str, spec: PodSpec) -> PodTemplate:
-        name, labels, annotations = metadata.name, metadata.labels, metadata.annotations
+        name, labels, annotations = metadata.name, metadata.labels, _ANNOTATIONS.decode(metadata.annotations)
         shared = tuple((key, value) for key, value in labels.items() if value not in (name, suffix))
         own = tuple((key, value == name) for key, value in labels.items() if value in (name, suffix))
         armor = tuple(entry for entry in annotations.items() if entry[0].startswith(_APP_ARMOR))
@@ -517,6 +526,7 @@ class PodCompactor:
         return state
 
 
+_ANNOTATIONS = msgspec.json.Decoder(dict[str, str])
 _CONTAINERS = msgspec.json.Decoder(tuple[Container, ...])
 _VOLUMES = msgspec.json.Decoder(tuple[dict[str, msgspec.Raw], ...])
 _OTHERS = attrgetter(

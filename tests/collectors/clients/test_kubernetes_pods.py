@@ -20,7 +20,7 @@ def replica(name: str, **changes: Any) -> dict[str, Any]:
             "namespace": "orders",
             "uid": f"uid-{name}",
             "labels": {"app": "orders-api", "pod-template-hash": "7c9d8f6b5"},
-            "annotations": {"cni.example.com/ip": f"10.0.0.{len(name)}"},
+            "annotations": {"cni.example.com/ip": f"10.0.0.{name}"},
             "creationTimestamp": "2026-11-25T10:00:00Z",
             "ownerReferences": [
                 {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "orders-api-7c9d8f6b5", "controller": True}
@@ -166,6 +166,15 @@ def test_a_pod_that_differs_in_one_thing_from_the_one_before_is_not_taken_for_it
 def test_what_is_no_pod_is_named() -> None:
     with pytest.raises(msgspec.ValidationError, match="of pod orders/orders-api-7c9d8f6b5-bbbbb"):
         compacted(replica("aaaaa"), replica("bbbbb", spec={"containers": [{"name": 1}]}))
+
+
+def test_what_is_kept_does_not_keep_the_page() -> None:
+    page = bytearray(msgspec.json.encode([replica("aaaaa"), replica("bbbbb"), replica("c", spec={"hostPID": True})]))
+    references = sys.getrefcount(page)
+    compactor = PodCompactor()
+    pods = list(compactor(msgspec.json.decode(page, type=list[PodItem])))
+    assert len(pods) == 3
+    assert sys.getrefcount(page) == references
 
 
 def test_labels_of_a_stateful_set_are_exact_though_shared() -> None:
