@@ -138,9 +138,14 @@ class _Version(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Group(msgspec.Struct, frozen=True, gc=False):
-    """The versions of a group of the API."""
+    """A group of the API, and its versions."""
 
     versions: list[_Version]
+    name: str = ""
+
+
+class _Groups(msgspec.Struct, frozen=True, gc=False):
+    groups: list[_Group]
 
 
 class _Resource(msgspec.Struct, frozen=True, gc=False):
@@ -164,6 +169,7 @@ class Kubernetes(Client[KubernetesSettings]):
         self._api = Api(settings.kubeconfig, settings.context, settings.timeout, settings.requests_per_second)
         self._snapshots: dict[Kind[Any], Shared[Snapshot[Any]]] = {}
         self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
+        self._groups = Shared(lambda: self._blocking(self._served), settings.max_age)
         self._watches: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(threads.places)
         self._rights: dict[tuple[str, str, str | None], tuple[bool, float]] = {}
@@ -176,7 +182,7 @@ class Kubernetes(Client[KubernetesSettings]):
         if self.settings.watch:
             return await self._followed(kind)
         if kind not in self._snapshots:
-            self._snapshots[kind] = Shared(lambda: self._blocking(lambda: self._take(kind)), self.settings.max_age)
+            self._snapshots[kind] = Shared(lambda: self._fresh(kind), self.settings.max_age)
         return await self._snapshots[kind].get()
 
     async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
@@ -188,6 +194,10 @@ class Kubernetes(Client[KubernetesSettings]):
         if not _ABOUT_ITSELF.fullmatch(path):
             raise ValueError(f"{path} is not what an API server says of itself")
         return await self._blocking(lambda: self._api.get(path, max_bytes=self.settings.max_bytes, any_status=True))
+
+    async def _fresh(self, kind: Kind[T]) -> Snapshot[T]:
+        groups = await self._groups.get() if kind.group else frozenset()
+        return await self._blocking(lambda: self._take(kind, groups))
 
     async def _blocking(self, call: Callable[[], T]) -> T:
         async with self._places:
@@ -206,15 +216,17 @@ class Kubernetes(Client[KubernetesSettings]):
         return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
 
     async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
-        followers = await self._blocking(lambda: [self._follower(kind, space) for space in self._spaces(kind)])
+        groups = await self._groups.get() if kind.group else frozenset()
+        followers = await self._blocking(lambda: [self._follower(kind, space, groups) for space in self._spaces(kind)])
         for number, follower in enumerate(followers):
             watch = self.threads.run(f"watch {number} of {kind}", follower.run)
             self._watches.add(asyncio.create_task(watch, name=f"watch {kind}"))
         return followers
 
-    def _follower(self, kind: Kind[T], namespace: str | None) -> Follower[T]:
+    def _follower(self, kind: Kind[T], namespace: str | None, groups: frozenset[str]) -> Follower[T]:
         for verb in ("list", "watch"):
             self._demand(verb, kind, namespace)
+        _demand_group(kind, groups)
         listing = functools.partial(self._list, kind, namespace, identified=True)
         return Follower(self._api, kind, kind.path(namespace), self._query(kind), listing, self.settings.stale_after)
 
@@ -229,11 +241,12 @@ class Kubernetes(Client[KubernetesSettings]):
         selector = self.settings.selectors.get(kind.plural)
         return {"labelSelector": selector} if selector else {}
 
-    def _take(self, kind: Kind[T]) -> Snapshot[T]:
+    def _take(self, kind: Kind[T], groups: frozenset[str]) -> Snapshot[T]:
         """The objects of a kind in each namespace; in a thread."""
         listings = []
         for namespace in self._spaces(kind):
             self._demand("list", kind, namespace)
+            _demand_group(kind, groups)
             listings.append(self._list(kind, namespace))
         items = listings[0].items if len(listings) == 1 else [item for listing in listings for item in listing.items]
         return Snapshot(items, min(listing.at for listing in listings), self._namespaces(kind))
@@ -285,7 +298,15 @@ class Kubernetes(Client[KubernetesSettings]):
             return Cannot(
                 f"The cluster serves {kind} as {' and '.join(served)} alone, and only {kind.version} is known."
             )
-        return NotServed(f"The cluster serves no {kind} ({kind.version}).")
+        return _absent(kind)
+
+    def _served(self) -> frozenset[str]:
+        """The groups of the API that the cluster serves, whether what serves them works or not; none when it does not tell."""
+        try:
+            reply = self._api.get("/apis", max_bytes=self.settings.max_bytes)
+        except (Forbidden, NotFound):
+            return frozenset()
+        return frozenset(group.name for group in _decode(reply, _GROUPS).groups)
 
     def _discover(self, path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
         """What the API server says of a group or version of its API; None when there is none."""
@@ -346,7 +367,7 @@ class Kubernetes(Client[KubernetesSettings]):
     async def close(self) -> None:
         """Stop what is being read and close the connections."""
         self._api.close()
-        shared: tuple[Shared[Any], ...] = (*self._snapshots.values(), *self._followers.values())
+        shared: tuple[Shared[Any], ...] = (self._groups, *self._snapshots.values(), *self._followers.values())
         for answer in shared:
             await answer.close()
         if self._watches:
@@ -355,7 +376,18 @@ class Kubernetes(Client[KubernetesSettings]):
 
 _REVIEW = msgspec.json.Decoder(_Review)
 _GROUP = msgspec.json.Decoder(_Group)
+_GROUPS = msgspec.json.Decoder(_Groups)
 _RESOURCES = msgspec.json.Decoder(_Resources)
+
+
+def _absent(kind: Kind[Any]) -> NotServed:
+    return NotServed(f"The cluster serves no {kind} ({kind.version}).")
+
+
+def _demand_group(kind: Kind[Any], groups: frozenset[str]) -> None:
+    """Raise NotServed when the cluster, of which `groups` are all groups that it serves (if it tells), has not that of a kind."""
+    if groups and kind.group and kind.group not in groups:
+        raise _absent(kind)
 
 
 def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:

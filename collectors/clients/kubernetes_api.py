@@ -36,6 +36,7 @@ _USER_AGENT = "checklist-exporter"
 _SECRETS = re.compile(r"//[^/]*@")
 """What an address may have in front of its host, and is told to nobody."""
 _CONFIGURED_WITHIN = timedelta(seconds=20)
+_AUTHORIZED_FOR = 1.0
 _MOST_PATIENCE = 60.0
 """Longest that a 429 is heeded: what asks for more is a mistake, which is not to keep us away for ever."""
 
@@ -98,6 +99,7 @@ class Api:
         self._pause = 1 / rate
         self._lock = threading.Lock()
         self._client: Any = None
+        self._authorized: tuple[Any, dict[str, str], float] = (None, {}, 0.0)
         self._configuring: Future[Any] | None = None
         self._configured_by = 0.0
         self._not_before = 0.0
@@ -231,12 +233,20 @@ class Api:
                 )
 
     def _headers(self, client: Any, body: bytes | None) -> dict[str, str]:
-        """The headers of a request, with the credentials as they are now: those that expire are read anew by the client."""
-        from kubernetes.config import ConfigException
-
+        """The headers of a request, with credentials: those that expire are read anew by the client."""
         headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
         if body is not None:
             headers["Content-Type"] = "application/json"
+        return headers | self._authorization(client)
+
+    def _authorization(self, client: Any) -> dict[str, str]:
+        """The credentials as they are now, or were a moment ago: one look at a cluster asks dozens of times."""
+        from kubernetes.config import ConfigException
+
+        known, headers, until = self._authorized
+        if known is client and time.monotonic() < until:
+            return headers
+        headers = {}
         try:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
@@ -247,6 +257,7 @@ class Api:
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             # Else what the transport raises would quote it.
             raise Cannot(f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.")
+        self._authorized = client, headers, time.monotonic() + _AUTHORIZED_FOR
         return headers
 
     def _wait_for_turn(self, where: str, deadline: float) -> None:

@@ -67,8 +67,8 @@ def may_ask(*urls: str) -> Right:
     return Right("get", urls=urls)
 
 
-DISCOVERY = may_ask("/apis/*")
-"""What an item needs that looks at kinds which not every cluster has: whether one is there in another version."""
+DISCOVERY = may_ask("/apis", "/apis/*")
+"""What an item needs that looks at kinds which not every cluster has: whether one is there, or in another version."""
 
 
 def roles(rights: Iterable[Right], namespaces: Sequence[str], *, watch: bool) -> list[dict[str, Any]]:

@@ -279,6 +279,34 @@ async def test_a_kind_that_is_served_in_another_version_alone_is_not_called_abse
         assert not isinstance(raised.value, NotServed)
 
 
+async def test_kinds_of_groups_that_are_not_there_are_not_asked_for(tmp_path: Path) -> None:
+    groups = {"groups": [{"name": "apps", "versions": [{"version": "v1"}]}]}
+    answers = {"/apis": answer(groups), "/apis/apps/v1/things": answer(things("a"))}
+    script = lambda _method, path, _query: answers.get(path, status(404, "not found"))  # noqa: E731
+    async with scripted(script) as (url, asked), asking(tmp_path, url) as client:
+        for plural in ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies"):
+            with pytest.raises(NotServed, match=rf"The cluster serves no {plural}.cilium.io \(v1\)"):
+                await client.list(Kind(plural, Thing, "cilium.io"))
+        assert asked == ["/apis"]
+        assert names((await client.list(Kind("things", Thing, "apps"))).items) == ["a"]
+        with pytest.raises(NotServed):
+            await client.list(Kind("others", Thing, "apps"))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (status(500, "etcdserver: no leader"), "/apis answered 500: etcdserver: no leader."),
+        (answer({"groups": None}), "/apis answered in an unexpected format"),
+    ],
+)
+async def test_groups_that_cannot_be_seen_make_no_kind_absent(tmp_path: Path, given: Answer, told: str) -> None:
+    async with scripted(lambda *_: given) as (url, _), asking(tmp_path, url) as client:
+        with pytest.raises(Cannot, match=told) as raised:
+            await client.list(Kind("things", Thing, "example.com"))
+        assert not isinstance(raised.value, NotServed)
+
+
 async def test_a_server_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
     refusals = 2
 
@@ -444,6 +472,7 @@ async def test_credentials_that_cannot_be_renewed_are_told(tmp_path: Path, monke
     def gone(*_: object) -> None:
         raise ConfigException("Token file exists but empty.")
 
+    monkeypatch.setattr("collectors.clients.kubernetes_api._AUTHORIZED_FOR", 0.0)
     async with scripted(lambda *_: answer(things("a"))) as (url, _), asking(tmp_path, url, max_age="1ms") as client:
         await client.list(PODS)
         monkeypatch.setattr("kubernetes.client.ApiClient.update_params_for_auth", gone)

@@ -20,6 +20,7 @@ from collectors.clients import kubernetes_kinds
 from collectors.clients.kubernetes import Kind, Kubernetes, KubernetesSettings, NotAllowed, NotServed
 from collectors.clients.kubernetes_kinds import DEPLOYMENTS, LEASES, NAMESPACES, NODES, PODS, VERTICAL_POD_AUTOSCALERS
 from collectors.clients.kubernetes_objects import Named
+from collectors.clients.kubernetes_pods import pods_in
 from collectors.clients.kubernetes_rights import may_ask, may_get, may_list, roles
 from collectors.clients.kubernetes_watch import Listing
 from exporter.collector import Cannot
@@ -90,10 +91,10 @@ async def test_a_cluster_is_seen_with_the_rights_that_are_printed(
     async with asking(account, page_size=2, max_age="1ms") as client:
         await eventually(lambda: listed(client, NODES), "the role to be known")
         pods = await client.list(PODS)
-        mine = [pod for pod in pods.items if pod.namespace == namespace]
-        assert len(mine) == 3
-        assert {pod.workload for pod in mine} == {("Deployment", "app")}
-        assert all(pod.state.ready for pod in mine)
+        mine = [found for found in pods.items if found.namespace == namespace]
+        assert pods_in(mine) == 3
+        assert {found.workload for found in mine} == {("Deployment", "app")}
+        assert all(found.state.ready for found in mine)
         assert abs((pods.taken - datetime.now(UTC)).total_seconds()) < 60
         assert (await client.get("/readyz")).text == "ok"
         assert json.loads((await client.get("/version")).body)["gitVersion"].startswith("v1.")

@@ -52,7 +52,7 @@ class Watched:
                 )
                 await reader.readexactly(length)
                 reply(writer, {"status": {"allowed": True}}, 201)
-            elif not self.defined:
+            elif not self.defined or target == "/apis":
                 reply(writer, {"message": "the server could not find the requested resource"}, 404)
             elif "watch=1" in target:
                 self.watches.append(target)
