@@ -23,6 +23,7 @@ from collectors.clients.kubernetes import Kind, Kubernetes
 from collectors.clients.kubernetes import KubernetesSettings as ClientSettings
 from collectors.clients.kubernetes_kinds import PODS
 from collectors.clients.kubernetes_objects import Named
+from collectors.clients.shared import Shared
 from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
@@ -48,8 +49,9 @@ def connect(kubeconfig: Path, **options: Any) -> Kubernetes:
 
 async def audit(client: Kubernetes) -> object:
     """Judge everything; the statuses."""
-    for snapshot in client._snapshots.values():
-        await snapshot.close()  # what was seen before is too old
+    kept: list[Shared[Any]] = [client._groups, *client._snapshots.values()]
+    for one in kept:
+        await one.close()  # what was seen before is too old
     context = make_context(clients={"kubernetes": client})
     minutes = timedelta(minutes=5)
     seen = await asyncio.gather(

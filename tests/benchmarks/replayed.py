@@ -26,6 +26,16 @@ from tests.servers.process import LOOPBACK
 REPLICAS = 100
 NAMESPACES = 25
 _SIZE = 8192
+GROUPS = (
+    "apps",
+    "autoscaling",
+    "networking.k8s.io",
+    "discovery.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "autoscaling.k8s.io",
+    "gateway.networking.k8s.io",
+)
 _AT = "2026-01-01T00:00:00Z"
 
 Json = dict[str, Any]
@@ -315,6 +325,8 @@ class Cluster:
         """What is no list."""
         if path in ("/readyz", "/livez"):
             return b"ok"
+        if path == "/apis":
+            return json.dumps({"groups": [{"name": name, "versions": [{"version": "v1"}]} for name in GROUPS]}).encode()
         if path == "/version":
             return b'{"gitVersion":"v1.37.2"}'
         if "/leases/" in path:
@@ -340,8 +352,6 @@ class Cluster:
         if (one := self.single(path)) is not None:
             return 200, one
         plural = path.rpartition("/")[2]
-        if any(group in path for group in ("cilium", "calico", "/policy.networking")):
-            return 404, b"{}"
         key = plural, int(query.get("continue", 0)), int(query.get("limit", 10**9))
         if key not in self._pages:
             self._pages[key] = self.page(*key)

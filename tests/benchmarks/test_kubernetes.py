@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from collectors.clients.kubernetes_kinds import NAMESPACES, NETWORK_POLICIES, PODS
+from collectors.clients.kubernetes_pods import pods_in
 from collectors.judgements.network_policies import NetworkPolicyOptions, judge_network_policies
 from exporter.collector import Status
 from tests.benchmarks.audited import WATCHED_SECONDS, connect
@@ -32,23 +33,18 @@ ROUNDS = 3
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clusters]:
-    """The kubeconfigs of a small cluster, of one with a few thousand pods, and of one with ten times as many."""
-    folders = [tmp_path_factory.mktemp("cluster") for _ in range(3)]
-    with (
-        replaying(folders[0], 100, 30) as small,
-        replaying(folders[1], FEW, POLICIES) as few,
-        replaying(folders[2], MANY, POLICIES) as many,
-    ):
-        found = {100: small, FEW: few, MANY: many}
+    """The kubeconfigs of a cluster with a few thousand pods, and of one with ten times as many."""
+    folders = [tmp_path_factory.mktemp("cluster") for _ in range(2)]
+    with replaying(folders[0], FEW, POLICIES) as few, replaying(folders[1], MANY, POLICIES) as many:
+        found = {FEW: few, MANY: many}
         for pods in (FEW, MANY):
             spend("read", found, pods)  # makes the pages, which are then at hand
         yield found
 
 
-def spend(how: str, clusters: Clusters, pods: int, *, warm: bool = True) -> dict[str, Any]:
-    """What one look costs: `cpu` in seconds, `extra` and `peak` in bytes, and what was `told`."""
-    argv = [sys.executable, "-m", "tests.benchmarks.audited", how, str(clusters[pods])]
-    argv += [str(clusters[100])] if warm else []
+def spend(how: str, clusters: Clusters, pods: int, times: int = 1) -> dict[str, Any]:
+    """What the last of some looks costs: `cpu` in seconds, `extra` and `peak` in bytes, and what was `told`."""
+    argv = [sys.executable, "-m", "tests.benchmarks.audited", how, str(clusters[pods]), str(times)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     spent: dict[str, Any] = json.loads(done.stdout)
@@ -56,7 +52,7 @@ def spend(how: str, clusters: Clusters, pods: int, *, warm: bool = True) -> dict
 
 
 def test_judging_everything_is_cheap(clusters: Clusters, measured: Measured) -> None:
-    rounds = [{how: spend(how, clusters, FEW) for how in ("audit", "read", "typed")} for _ in range(ROUNDS)]
+    rounds = [{how: spend(how, clusters, FEW, 2) for how in ("audit", "read", "typed")} for _ in range(ROUNDS)]
     told = rounds[0]["audit"]["told"]
     assert not [sentence for name, sentence in told.items() if "vpa" not in name and sentence.startswith("unknown")]
 
@@ -67,25 +63,24 @@ def test_judging_everything_is_cheap(clusters: Clusters, measured: Measured) -> 
     typed = median(lambda spent: spent["typed"]["cpu"] / spent["audit"]["cpu"])
     read = median(lambda spent: spent["audit"]["cpu"] / spent["read"]["cpu"])
     what = f"Kubernetes: CPU of judging {len(told)} lines over {FEW} pods"
-    measured(
-        f"{what}, of which the typed client's list of the pods alone is", f"{typed:.0f}x ({seconds:.3f} s)", ">= 50x"
-    )
+    measured(f"{what}, of which the typed client's lists alone are", f"{typed:.0f}x ({seconds:.3f} s)", ">= 50x")
     measured(f"{what}, to only reading the bytes of the pods", f"{read:.1f}x", "<= 4x")
-    assert read <= 6
-    assert typed >= 20
+    assert read <= 4
+    # Most of it is TLS and what msgspec does to find its way through the bytes: the goal would leave nothing for the rest.
+    assert typed >= 25
 
 
 def test_ten_times_the_pods_cost_ten_times_the_time_and_hardly_more_memory(
     clusters: Clusters, measured: Measured
 ) -> None:
-    rounds = [[spend("audit", clusters, pods, warm=False) for pods in (FEW, MANY)] for _ in range(ROUNDS)]
+    rounds = [[spend("audit", clusters, pods) for pods in (FEW, MANY)] for _ in range(ROUNDS)]
     cpu = statistics.median(many["cpu"] / few["cpu"] for few, many in rounds)
     peaks = [statistics.median(pair[index]["peak"] for pair in rounds) / 1e6 for index in (0, 1)]
     measured(f"Kubernetes: CPU of judging {MANY} pods, to {FEW}", f"{cpu:.1f}x", "<= 11x")
     outcome = f"{peaks[1] / peaks[0]:.2f}x ({peaks[1]:.1f} MB, {peaks[0]:.1f} MB)"
     measured(f"Kubernetes: extra resident memory of judging {MANY} pods, to {FEW}, at its peak", outcome, "<= 1.5x")
     assert cpu <= 11
-    assert peaks[1] / peaks[0] <= 3
+    assert peaks[1] / peaks[0] <= 1.5
 
 
 async def test_network_policies_are_judged_at_once(clusters: Clusters, measured: Measured) -> None:
@@ -97,7 +92,7 @@ async def test_network_policies_are_judged_at_once(clusters: Clusters, measured:
     result = judge_network_policies(namespaces, pods, policies, NetworkPolicyOptions())
     seconds = time.process_time() - before
     assert result.status is not Status.UNKNOWN
-    measured(f"Kubernetes: coverage of {len(pods)} pods by {len(policies)} policies", f"{seconds:.3f} s", "< 1 s")
+    measured(f"Kubernetes: coverage of {pods_in(pods)} pods by {len(policies)} policies", f"{seconds:.3f} s", "< 1 s")
     assert seconds < 1
 
 
