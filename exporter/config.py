@@ -22,10 +22,20 @@ from exporter.reader import Problem, Reader, Where, nearest, shapes
 from exporter.runner import utc_now
 from exporter.yaml import Node, Position, YamlError, load_yaml, read_bounded
 
-__all__ = ["Config", "ConfigError", "Loaded", "client_kinds", "load", "load_default", "section_kinds"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Loaded",
+    "client_kinds",
+    "load",
+    "load_default",
+    "load_options",
+    "section_kinds",
+]
 
 BUILTIN = "builtin"
 T = TypeVar("T", dict[str, Node], list[Node])
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 class ConfigError(Exception):
@@ -127,6 +137,19 @@ def load(
     Raises ConfigError with everything that is wrong in the file, its checklist or its secret files, CatalogueError when the
     installed collectors contradict each other.
     """
+    return _Loader(path, _mapping(path), environ, now, catalogue or Catalogue.load()).load()
+
+
+def load_options(path: Path, kind: type[OptionsT]) -> tuple[OptionsT, frozenset[str]]:
+    """The options in a file that has nothing else, and the secrets among them. Raises ConfigError as `load` does."""
+    reader = Reader(path, _mapping(path), os.environ)
+    options: OptionsT | None = reader.read(kind)
+    if options is None or reader.problems:
+        raise ConfigError(tuple(reader.problems))
+    return options, frozenset(reader.secrets)
+
+
+def _mapping(path: Path) -> Node:
     try:
         root = load_yaml(read_bounded(path), str(path))
     except OSError as error:
@@ -138,7 +161,7 @@ def load(
     if not isinstance(root.value, dict):
         wrong = "the file is empty" if root.value is None else "found something else, expected a mapping"
         raise ConfigError((Problem(str(path), root.position.line, root.position.column, "", wrong),))
-    return _Loader(path, root, environ, now, catalogue or Catalogue.load()).load()
+    return root
 
 
 def load_default(*, now: Callable[[], datetime] = utc_now, catalogue: Catalogue | None = None) -> Loaded:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, known, load, say, write
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say, write
 from exporter.collector import Severity, Status
 from exporter.logs import LogLevel
 from exporter.report import Format, Place, Report, print_table, render
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
+    from exporter.http import HttpSettings
     from exporter.plan import Job
 
 __all__ = ["check", "report"]
@@ -51,13 +53,22 @@ def report(
         str | None,
         typer.Option(metavar="URL", help="Write what the exporter that runs there knows, instead of verifying now."),
     ] = None,
+    http_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--http.config.file",
+            metavar="FILE",
+            help="The same, where it takes a password or a certificate: a YAML file with `url` and the options of HTTP APIs.",
+        ),
+    ] = None,
 ) -> int:
     """Write the checklist, ticked, with dates and what was seen. Ends with 0 when it was written."""
     loaded = load(config_file)
-    if url is None:
+    exporter = _exporter(url, http_config_file)
+    if exporter is None:
         document = _verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
     else:
-        document = _fetch(url)
+        document = _fetch(exporter)
         chosen = known(section, (item["section"] for item in document["items"]))
         document["items"] = [item for item in document["items"] if not chosen or item["section"] in chosen]
     _write(_report(loaded, document), form)
@@ -96,17 +107,34 @@ def _progress(total: int) -> Iterator[Callable[[Job], None]]:
         yield lambda job: bar.update(task, advance=1, description=job.id)
 
 
-def _fetch(url: str) -> dict[str, Any]:
-    """The items document of a running exporter."""
-    from exporter.collector import Cannot
-    from exporter.http import Http, HttpSettings
+def _exporter(url: str | None, file: Path | None) -> HttpSettings | None:
+    """How to reach the running exporter that is asked for, if one is."""
+    from exporter import logs
+    from exporter.config import load_options
+    from exporter.http import HttpSettings
 
+    if file is not None:
+        if url is not None:
+            raise Refused("Either --url or --http.config.file: the file has the address in it.")
+        with configuration_errors():
+            settings, secrets = load_options(file, HttpSettings)
+        logs.hide(secrets)
+        return settings
+    if url is None:
+        return None
     try:
-        settings = HttpSettings(url=url.rstrip("/"))
+        return HttpSettings(url=url)
     except ValueError:
         raise Refused(
-            "--url takes the address of an exporter such as http://127.0.0.1:9876, without credentials and query."
+            "--url takes the address of an exporter such as http://127.0.0.1:9876, without query; where it takes credentials, "
+            "see --http.config.file."
         ) from None
+
+
+def _fetch(settings: HttpSettings) -> dict[str, Any]:
+    """The items document of a running exporter."""
+    from exporter.collector import Cannot
+    from exporter.http import Http
 
     async def get() -> Any:
         http = Http(settings)
@@ -120,7 +148,7 @@ def _fetch(url: str) -> dict[str, Any]:
     except Cannot as cannot:
         raise Refused(cannot, ExitCode.UNKNOWN) from None
     if not _is_document(found):
-        raise Refused(f"{url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
+        raise Refused(f"{settings.url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
     return cast("dict[str, Any]", found)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import bcrypt
 import jsonschema
 import pytest
 
@@ -172,6 +173,52 @@ def test_what_is_no_address_gives_no_report(run: Run, url: str) -> None:
     assert ended.code == ExitCode.CONFIGURATION
     assert ended.err.startswith("--url takes the address of an exporter such as http://127.0.0.1:9876")
     assert "canary" not in ended.err
+
+
+def test_a_report_of_what_an_exporter_tells_only_to_its_users(run: Run, tmp_path: Path) -> None:
+    web, access = tmp_path / "web.yaml", tmp_path / "access.yaml"
+    web.write_text(f"basic_auth_users: {{sre: {bcrypt.hashpw(b'canary', bcrypt.gensalt(4)).decode()}}}\n")
+    (tmp_path / "password").write_text("canary\n")
+    with exporting(tmp_path, flags=(f"--web.config.file={web}",)) as exporter:
+        access.write_text(f"url: http://127.0.0.1:{exporter.port}\nusername: sre\npassword_file: password\n")
+        ended = run("report", "--http.config.file", access, "--format", "json")
+        assert (ended.code, len(json.loads(ended.out)["items"])) == (ExitCode.OK, 205)
+        (tmp_path / "password").write_text("canary-of-old\n")
+        refused = run("report", "--http.config.file", access)
+        assert (refused.code, refused.out) == (ExitCode.UNKNOWN, "")
+        assert "/api/v1/items answered 401" in refused.err
+        assert "canary" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            "url: sre.example.com\n",
+            "access.yaml:1:1: url: found 'sre.example.com' of type string, expected an address that starts",
+        ),
+        ("url: http://127.0.0.1\nuser: sre\n", "access.yaml:2:1: user: unknown key; did you mean 'username'?"),
+        ("", "access.yaml:1:1: the file is empty"),
+        (None, "access.yaml:1:1: the file cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_does_not_say_where_the_exporter_is(
+    run: Run, tmp_path: Path, content: str | None, told: str
+) -> None:
+    access = tmp_path / "access.yaml"
+    if content is not None:
+        access.write_text(content)
+    ended = run("report", "--http.config.file", access)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert told in ended.err
+
+
+def test_an_exporter_has_one_address(run: Run, tmp_path: Path) -> None:
+    ended = run("report", "--url", "http://127.0.0.1:9876", "--http.config.file", tmp_path / "access.yaml")
+    assert (ended.code, ended.err) == (
+        ExitCode.CONFIGURATION,
+        "Either --url or --http.config.file: the file has the address in it.\n",
+    )
 
 
 def test_a_report_of_what_an_exporter_knows(run: Run, tmp_path: Path) -> None:
