@@ -20,6 +20,7 @@ CHART = ROOT / "deploy" / "chart"
 EVERYTHING: Json = {
     "config": {"environment": "staging", "clients": {"kubernetes": {"namespaces": ["shop"]}}},
     "args": ["--log.format=json"],
+    "scheme": "HTTPS",
     "env": [{"name": "GIT_SHA", "value": "abc"}],
     "envFrom": [{"secretRef": {"name": "credentials"}}],
     "volumes": [{"name": "ca", "configMap": {"name": "ca"}}],
@@ -33,6 +34,11 @@ EVERYTHING: Json = {
         "additionalLabels": {"release": "kube-prometheus-stack"},
         "relabelings": [{"action": "labeldrop", "regex": "pod"}],
         "metricRelabelings": [{"action": "labeldrop", "regex": "team"}],
+        "tlsConfig": {"ca": {"configMap": {"name": "ca", "key": "ca.crt"}}, "serverName": "checklist.example.com"},
+        "basicAuth": {
+            "username": {"name": "scraping", "key": "username"},
+            "password": {"name": "scraping", "key": "password"},
+        },
     },
     "prometheusRule": {"enabled": True, "additionalLabels": {"release": "kube-prometheus-stack"}},
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Checklist"}},
@@ -92,6 +98,7 @@ def test_it_has_no_fault_that_helm_finds(helm: Helm, values: Json) -> None:
     [
         {"servicemonitor": {}},
         {"service": {"port": "many"}},
+        {"scheme": "https"},
         {"persistence": {"size": "a lot"}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"serviceMonitor": {"interval": "30"}},
@@ -118,6 +125,18 @@ def test_by_default_it_is_a_pod_that_reads_and_nothing_else(helm: Helm) -> None:
         for rule in role["rules"]:
             assert set(rule["verbs"]) <= {"get", "list", "watch"}
             assert not [name for name in rule.get("resources", ()) if name == "secrets" or "/" in name or name == "*"]
+
+
+@pytest.mark.parametrize(("values", "scheme"), [({}, "HTTP"), (EVERYTHING, "HTTPS")], ids=["defaults", "everything"])
+def test_kubelets_and_prometheus_ask_as_the_exporter_is_served(helm: Helm, values: Json, scheme: str) -> None:
+    found = render(helm, {**values, "serviceMonitor": {"enabled": True} | values.get("serviceMonitor", {})})
+    (container,) = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    (endpoint,) = found["ServiceMonitor"]["spec"]["endpoints"]
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == scheme
+    assert endpoint["scheme"] == scheme.lower()
+    for option in ("tlsConfig", "basicAuth"):
+        assert endpoint.get(option) == values.get("serviceMonitor", {}).get(option)
 
 
 def test_the_roles_of_a_configuration_take_the_place_of_those_for_everything(helm: Helm) -> None:
