@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import ClassVar, Generic, TypeVar
 
 from collectors.clients.kubernetes import Kind, Kubernetes, NotServed, Snapshot
 from collectors.clients.kubernetes_kinds import NAMESPACES, PODS
 from collectors.clients.kubernetes_objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
 from collectors.clients.kubernetes_pods import Replicas
-from collectors.judgements.parts import listed
+from collectors.judgements.parts import narrowed
 from collectors.judgements.scope import Part, Scope
 from collectors.judgements.workloads import workload_key
 from exporter.collector import Cannot, Collector, Result, SectionSettings, Target, fetched, worst
@@ -87,7 +86,4 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
     def narrowed(self, result: Result) -> Result:
         """A verdict with what the client leaves out."""
-        if not (selectors := self.client(Kubernetes).settings.selectors):
-            return result
-        looked_at = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
-        return replace(result, summary=f"{result.summary} Looked at only: {looked_at}.")
+        return narrowed(result, self.client(Kubernetes).settings.selectors)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
 from exporter.collector import Cannot, Result, unknown, worst
 
-__all__ = ["collected", "counted", "format_length", "format_size", "listed", "verdict", "worst_of"]
+__all__ = ["collected", "counted", "format_length", "format_size", "listed", "narrowed", "verdict", "worst_of"]
 
 
 async def worst_of(*parts: Awaitable[Result], keep: Callable[[float, float], float] = max) -> Result:
@@ -52,6 +52,14 @@ def verdict(problems: Iterable[Result], good: Result, *, told: int = 4) -> Resul
     if len(sentences) > told:
         sentences[told:] = [f"Of {len(sentences) - told} more the like is true."]
     return Result(status, " ".join(sentences), good.measurements)
+
+
+def narrowed(result: Result, selectors: Mapping[str, str]) -> Result:
+    """A verdict on objects of Kubernetes, with the label selectors (by plural names of kinds) that left some of them out."""
+    if not selectors:
+        return result
+    looked_at = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
+    return replace(result, summary=f"{result.summary} Looked at only: {looked_at}.")
 
 
 def format_size(size: float) -> str:

@@ -21,7 +21,7 @@ from collectors.clients.kubernetes_kinds import (
     STATEFUL_SETS,
 )
 from collectors.clients.kubernetes_rights import may_list
-from collectors.judgements.parts import worst_of
+from collectors.judgements.parts import narrowed, worst_of
 from collectors.judgements.workloads import (
     SCHEDULE_FACTOR,
     PodLimits,
@@ -120,7 +120,8 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
     # There are many of them, one for each past revision of a Deployment: listed where some pod has no other owner.
     if any(pod.workload[0] == "ReplicaSet" for pod in chosen):
         workloads += (await client.list(REPLICA_SETS)).items
-    return judge_pods(str(pods), chosen, workloads_of(pods, workloads, chosen), pods, snapshot.taken)
+    judged = judge_pods(str(pods), chosen, workloads_of(pods, workloads, chosen), pods, snapshot.taken)
+    return narrowed(judged, client.settings.selectors)
 
 
 async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Result:

@@ -101,6 +101,19 @@ async def test_ready_pods_are_healthy(control_plane: ControlPlane, kind: str) ->
     assert result.measurements["pods_ready"] == 2
 
 
+async def test_what_the_client_leaves_out_is_told(control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace()
+    seen, hidden = workload(namespace, "redis"), workload(namespace, "other", replicas=2)
+    control_plane.apply(seen, hidden)
+    control_plane.wait_ready(seen, hidden)
+    client = {"selectors": {"pods": "app=redis"}}
+    result = await see(control_plane, "pods_healthy", client=client, pods={"namespace": namespace})
+    assert (result.status, result.summary) == (
+        Status.OK,
+        f"It answers. The pod of {namespace} is Ready. Looked at only: pods (app=redis).",
+    )
+
+
 async def test_a_daemon_set_has_its_pods_on_every_node(control_plane: ControlPlane) -> None:
     namespace = control_plane.namespace()
     agent = daemon_set(namespace, "agent")
