@@ -7,7 +7,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from collectors.clients.shared import without
 from exporter.collector import Cannot
 from exporter.http import Trust
+from exporter.logs import hide
 from exporter.options import Secret, format_duration
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ __all__ = ["Connection", "Login", "connected"]
 #: What one connection may receive in all; a stream takes about 1.5 kB of an answer.
 _MAX_BYTES = 32 * 2**20
 _INBOX = "_INBOX_checklist"
+_CREDENTIAL = re.compile(r"^[\w.-]*\w{20}[\w.-]*$", re.MULTILINE)
+"""A token or a seed: a line of nothing else."""
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"?([^\"\s]+)", re.IGNORECASE)
 
 
@@ -54,6 +57,12 @@ class Login:
         if self.tls:
             found |= {"tls": self.tls.context, "tls_hostname": self.tls.server_name}
         return {name: value for name, value in found.items() if value is not None}
+
+    def secrets(self) -> Iterator[str]:
+        """What of `credentials_file` nobody is to see, as a server may repeat what it was sent; nothing if it cannot be read."""
+        if self.credentials_file:
+            with suppress(OSError):  # told when nats-py opens it
+                yield from _CREDENTIAL.findall(self.credentials_file.read_text(errors="replace"))
 
 
 class TooMuchError(OSError):
@@ -210,6 +219,7 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
     from nkeys import NkeysError
 
     timeout = login.timeout.total_seconds()
+    hide(login.secrets())
     try:
         async with asyncio.timeout(timeout):
             await client.connect(

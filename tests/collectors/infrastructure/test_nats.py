@@ -18,12 +18,14 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from nats.js.api import StorageType, StreamConfig
 
+from collectors.clients.nats import Login, connected
 from collectors.clients.prometheus import Prometheus as PrometheusClient
 from collectors.clients.prometheus import PrometheusSettings
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
 from collectors.judgements import nats as judge
-from exporter.collector import Context, Result, Status
+from exporter.collector import Cannot, Context, Result, Status
+from exporter.logs import redact
 from exporter.threads import Threads
 from tests.servers import faults
 from tests.servers.certificates import Issued
@@ -571,6 +573,37 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
+async def test_what_a_credentials_file_holds_is_not_told_by_a_server_that_repeats_it(
+    tmp_path: Path, no_leftovers: None
+) -> None:
+    async def repeating(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"nonce": "once", "max_payload": 1000000}\r\n')
+        writer.write(b"-ERR '" + (await reader.readline()).strip() + b"'\r\n")
+        await writer.drain()
+
+    seed, _ = key(nkeys.PREFIX_BYTE_USER)
+    proof = token(key(nkeys.PREFIX_BYTE_ACCOUNT)[0], "sre", "user")
+    file = tmp_path / "checklist.creds"
+    file.write_text(credentials(proof, seed))
+    async with faults.serving(repeating) as (host, port):
+        login = Login(None, None, None, None, file, None, timedelta(seconds=5))
+        with pytest.raises(Cannot) as raised:
+            async with connected(f"{host}:{port}", login):
+                pass
+    assert "CONNECT" in str(raised.value)
+    told = redact(str(raised.value))
+    assert "<secret>" in told
+    assert proof not in told
+
+
+def credentials(proof: str, seed: bytes) -> str:
+    """A file as `nsc` writes it."""
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{proof}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed.decode()}\n------END USER NKEY SEED------\n"
+    )
+
+
 @pytest.mark.parametrize("release", [NEW, OLD])
 async def test_a_credentials_file_is_taken(tmp_path: Path, release: str, no_leftovers: None) -> None:
     (operator, _), (account, app), (_, system), (user, checklist) = map(
@@ -591,10 +624,7 @@ async def test_a_credentials_file_is_taken(tmp_path: Path, release: str, no_left
     }
     file = tmp_path / "checklist.creds"
     proof = token(account, checklist, "user", subs=-1, data=-1, payload=-1, **allowed)
-    file.write_text(
-        f"-----BEGIN NATS USER JWT-----\n{proof}\n------END NATS USER JWT------\n\n"
-        f"-----BEGIN USER NKEY SEED-----\n{user.decode()}\n------END USER NKEY SEED------\n"
-    )
+    file.write_text(credentials(proof, user))
     with Nats(tmp_path, release=release, **settings) as node:
         *others, replicated = (await look(node, credentials_file=str(file))).values()
         assert {result.status for result in others} == {Status.OK}
