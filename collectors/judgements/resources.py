@@ -5,6 +5,7 @@ LimitRanges and autoscalers change them when pods are made, so the templates of 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -217,7 +218,7 @@ def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
 
 def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
     amounts = {
-        template: [_nano(_of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
+        template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {found.template for found in pods}
     }
     total: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
@@ -232,17 +233,18 @@ def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: Res
         cpu, memory, may = total.get(node.name, (0, 0, 0))
         allocatable = node.status.allocatable
         for resource, wanted, quantity in ((_CPU, cpu, allocatable.cpu), (_MEMORY, memory, allocatable.memory)):
-            if quantity is not None and wanted > (has := _nano(parse_quantity(quantity))):
+            if quantity is not None and wanted > (has := _nano(quantity)):
                 told = " of ".join(format_amount(resource, Fraction(amount, _NANO)) for amount in (wanted, has))
                 yield f"Pods on node {node.name} request {told} {resource}."
-        has = _nano(parse_quantity(allocatable.memory or "0"))
+        has = _nano(allocatable.memory or "0")
         if has and may > has * options.max_memory_overcommit:
             share = f"{may / has:.3g} times its memory (limit {options.max_memory_overcommit:g})"
             yield f"Pods on node {node.name} may take {share}."
 
 
-def _nano(amount: Fraction) -> int:
-    return int(_NANO * amount)
+@functools.lru_cache(maxsize=4096)
+def _nano(quantity: str) -> int:
+    return int(_NANO * parse_quantity(quantity))
 
 
 def _of_pod(spec: PodSpec, read: Read) -> Fraction:
