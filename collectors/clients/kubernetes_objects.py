@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 from msgspec import field
@@ -68,6 +68,7 @@ __all__ = [
     "NetworkPolicy",
     "NetworkPolicySpec",
     "Node",
+    "NodeCondition",
     "NodeInfo",
     "NodeSpec",
     "NodeStatus",
@@ -172,7 +173,10 @@ class Condition(Struct, frozen=True):
     observed_generation: int | None = None
 
 
-def condition(conditions: tuple[Condition, ...] | None, kind: str) -> Condition | None:
+ConditionT = TypeVar("ConditionT", bound=Condition)
+
+
+def condition(conditions: tuple[ConditionT, ...] | None, kind: str) -> ConditionT | None:
     """The condition of this type, or None when the object has none."""
     for found in conditions or ():
         if found.type == kind:
@@ -221,11 +225,17 @@ class NodeInfo(Struct, frozen=True):
     kubelet_version: str = ""
 
 
+class NodeCondition(Condition, frozen=True):
+    """One condition of a node, with when its kubelet last said so."""
+
+    last_heartbeat_time: datetime | None = None
+
+
 class NodeStatus(Struct, frozen=True):
     """State of a node, and what of it pods may use."""
 
     allocatable: Amounts = Amounts()
-    conditions: tuple[Condition, ...] | None = ()
+    conditions: tuple[NodeCondition, ...] | None = ()
     node_info: NodeInfo = NodeInfo()
 
 

@@ -140,8 +140,9 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """Pods of a node that is not Ready are started elsewhere, if there is room; without room they are gone.
 
         The API server answers /readyz with 200, and every node is Ready, without pressure on memory, disk or process ids, and with
-        its network set up. A node may be in trouble for `node_grace`, as those that start or are drained are. More than
-        `max_cordoned` nodes that are closed to new pods are a warning: a drain that was never ended.
+        its network set up. A node may be in trouble for `node_grace`, as those that start or are drained are; of one whose kubelet
+        has not reported for `node_max_silence` nothing is known. More than `max_cordoned` nodes that are closed to new pods are a
+        warning: a drain that was never ended.
 
         To mend it: `kubectl describe node` says why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """

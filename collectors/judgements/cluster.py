@@ -63,6 +63,11 @@ class NodeOptions(Options):
     node_grace: Duration = Field(
         timedelta(minutes=5), description="How long a node may be in trouble, as nodes that start or are drained are."
     )
+    node_max_silence: Duration = Field(
+        timedelta(minutes=15),
+        gt=timedelta(0),
+        description="How long ago a kubelet may have reported; they do so every 5 minutes where nothing changes.",
+    )
     max_cordoned: int = Field(0, ge=0, description="Nodes that may be closed to new pods before it is told.")
 
 
@@ -121,6 +126,14 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
         reason = (ready.reason if ready else "") or "it has not reported yet"
         yield _for_long(f"Node {node.name} is not Ready", since, reason, options, now)
         return  # what else it said is as old
+    # Who marks silent nodes, the controller manager, may itself be gone.
+    if (heard := ready.last_heartbeat_time) is not None and now - heard > options.node_max_silence:
+        limit = format_duration(options.node_max_silence)
+        yield unknown(
+            f"The kubelet of node {node.name} said {format_length(now - heard)} ago that it is Ready, and nothing since "
+            f"(limit {limit})."
+        )
+        return
     for kind, always_told in _TROUBLES.items():
         seen = condition(node.status.conditions, kind)
         if seen is None:

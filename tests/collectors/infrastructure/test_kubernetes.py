@@ -257,18 +257,29 @@ async def test_nodes_that_are_ready(control_plane: ControlPlane) -> None:
 
 
 @contextmanager
-def another_node(cluster: ControlPlane, age: timedelta, *, version: str = VERSION, **conditions: str) -> Iterator[None]:
-    """A fourth node, whose conditions have been so for some time; all is well but for those that are given."""
+def another_node(
+    cluster: ControlPlane,
+    age: timedelta,
+    silence: timedelta = timedelta(0),
+    /,
+    *,
+    version: str = VERSION,
+    **conditions: str,
+) -> Iterator[None]:
+    """A fourth node, whose conditions have been so for some time; all is well but for those that are given.
+
+    Its kubelet has not reported for the time of `silence`.
+    """
     told = {"MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False", "Ready": "True", **conditions}
     added = node("node-3", kwok=False, version=version)
-    since = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    since, heard = ((datetime.now(UTC) - ago).strftime("%Y-%m-%dT%H:%M:%SZ") for ago in (age, silence))
     cluster.apply(added)
     try:
         cluster.patch_status(
             added,
             conditions=[
                 {"type": kind, "status": status, "reason": "ForTests", "lastTransitionTime": since}
-                | {"lastHeartbeatTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+                | {"lastHeartbeatTime": heard}
                 for kind, status in told.items()
             ],
         )
@@ -286,6 +297,16 @@ async def test_a_node_in_trouble_for_long(control_plane: ControlPlane, kind: str
     assert result.status is Status.FAILED
     said = "is not Ready" if kind == "Ready" else f"has {kind}"
     assert result.summary == f"Node node-3 {said} since 14 minutes (grace 5m): ForTests."
+
+
+async def test_a_node_that_nobody_marked_though_it_is_silent(control_plane: ControlPlane) -> None:
+    """A trap: without a controller manager nodes stay Ready for ever."""
+    with another_node(control_plane, timedelta(hours=1), timedelta(minutes=20)):
+        result = await see(control_plane, "nodes_ready")
+    assert result.status is Status.UNKNOWN
+    assert result.summary.startswith(
+        "The kubelet of node node-3 said 20 minutes ago that it is Ready, and nothing since"
+    )
 
 
 async def test_a_node_that_has_just_started(control_plane: ControlPlane) -> None:

@@ -27,10 +27,16 @@ FINE = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PI
 
 
 def node(
-    name: str = "node-1", minutes: float = 60, reason: str = "", cordoned: bool = False, **states: str | None
+    name: str = "node-1",
+    minutes: float = 60,
+    reason: str = "",
+    cordoned: bool = False,
+    heard: float | None = None,
+    **states: str | None,
 ) -> Node:
+    report = {"lastHeartbeatTime": ago(minutes=heard)} if heard is not None else {}
     conditions = [
-        {"type": kind, "status": state, "reason": reason, "lastTransitionTime": ago(minutes=minutes)}
+        {"type": kind, "status": state, "reason": reason, "lastTransitionTime": ago(minutes=minutes)} | report
         for kind, state in (FINE | states).items()
         if state
     ]
@@ -90,6 +96,17 @@ def test_all_nodes_are_ready() -> None:
             "Node node-1 does not know whether it has PIDPressure since 1 hour (grace 5m).",
         ),
         (node(MemoryPressure=None), Status.UNKNOWN, "Node node-1 does not tell whether it has MemoryPressure."),
+        (node(heard=14), Status.OK, "Every node (1) is Ready."),
+        (
+            node(heard=20, DiskPressure="True"),
+            Status.UNKNOWN,
+            "The kubelet of node node-1 said 20 minutes ago that it is Ready, and nothing since (limit 15m).",
+        ),
+        (
+            node(heard=20, minutes=14, Ready="Unknown", reason="NodeStatusUnknown"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 14 minutes (grace 5m): NodeStatusUnknown.",
+        ),
         (node(cordoned=True), Status.WARNING, "1 node is closed to new pods (limit 0): node-1."),
     ],
 )
