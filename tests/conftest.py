@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -43,16 +44,17 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one file that share a real server in one worker, so that it is started once for them.
 
-    Files that need a server which takes minutes to build come last: it is built while the others run.
+    Files that need servers which take minutes to build come last, in the order in which they are built while the others run.
     """
-    late = set()
+    costly = sorted(name for name in sys.modules if name.startswith(SERVERS) and hasattr(sys.modules[name], "build"))
+    turn: defaultdict[Path, int] = defaultdict(int)
     for item in items:
         used = _servers(item)
         if used and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-        if any(hasattr(sys.modules[module], "build") for module in used):
-            late.add(item.path)
-    items.sort(key=lambda item: item.path in late)
+        for module in (used | _given(item)) & set(costly):
+            turn[item.path] = max(turn[item.path], 1 + costly.index(module))
+    items.sort(key=lambda item: turn[item.path])
 
 
 def _servers(item: pytest.Item) -> set[str]:
@@ -61,6 +63,14 @@ def _servers(item: pytest.Item) -> set[str]:
         return set()
     modules = {known[-1].func.__module__ for known in item._fixtureinfo.name2fixturedefs.values()}
     return {module for module in modules if module.startswith(f"{SERVERS}.")}
+
+
+def _given(item: pytest.Item) -> set[str]:
+    """The modules of the classes that a test is given as parameters."""
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    return {parameter.__module__ for parameter in parameters if isinstance(parameter, type)}
 
 
 @pytest.fixture

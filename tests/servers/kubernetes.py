@@ -43,16 +43,17 @@ _ELECTION = (
 )
 
 
-def _program() -> Path:
-    _, major, minor = ("", *VERSION.removeprefix("v").split(".")[:2])
-    told = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+def component(folder: str, version: str) -> Path:
+    """Return the program that is built from a folder beside this file, told which version of Kubernetes it is."""
+    major, minor, _ = version.removeprefix("v").split(".")
+    told = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     flags = " ".join(f"-X {_PACKAGE}.{name}={value}" for name, value in told.items())
-    return go_program(Path(__file__).parent / "control_plane", ldflags=flags)
+    return go_program(Path(__file__).parent / folder, ldflags=flags)
 
 
 def build() -> None:
     """Build the program that is every part of the control plane."""
-    _program()
+    component("control_plane", VERSION)
 
 
 class ControlPlane:
@@ -60,6 +61,8 @@ class ControlPlane:
 
     Objects are dictionaries as the API has them. ``call`` and all that rests on it is done as a member of system:masters.
     """
+
+    version = VERSION
 
     def __init__(self, directory: Path, *, nodes: int = 3, certificate: Issued | None = None) -> None:
         self.directory = directory
@@ -70,7 +73,6 @@ class ControlPlane:
         self._nodes = nodes
         self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
         self._context = ssl.create_default_context(cadata=self.authority.pem.decode())
-        self._program = _program()
         self._write_files(certificate or self.authority.issue(LOOPBACK, "localhost", "kubernetes.default.svc"))
         self.etcd = self._etcd()
         self.api_server = self._api_server()
@@ -83,7 +85,7 @@ class ControlPlane:
         with ExitStack() as stack:
             for part in (self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok):
                 stack.enter_context(part)
-            self.apply(*(node(f"node-{number}") for number in range(self._nodes)))
+            self.apply(*(node(f"node-{number}", version=self.version) for number in range(self._nodes)))
             self.wait(
                 "/api/v1/nodes",
                 lambda nodes: sum(map(is_ready, nodes["items"])) >= self._nodes,
@@ -116,6 +118,10 @@ class ControlPlane:
 
     # --- The parts ---
 
+    def program(self, part: str) -> Path:
+        """Return the program that a part is."""
+        return component("control_plane", VERSION)
+
     def _write_files(self, certificate: Issued) -> None:
         certificate.write(self.directory, "server")
         (self.directory / "ca.pem").write_bytes(self.authority.pem)
@@ -147,7 +153,7 @@ class ControlPlane:
         return file
 
     def _part(self, name: str, *flags: str, ready: Any = None, env: Mapping[str, str] | None = None) -> Server:
-        argv: list[str | Path] = [self._program, name, *flags]
+        argv: list[str | Path] = [self.program(name), name, *flags]
         return Server(name, argv, directory=self.directory, ready=ready or (lambda: True), deadline=120, env=env)
 
     def _etcd(self) -> Server:
@@ -206,7 +212,9 @@ class ControlPlane:
 
     def _kwok(self) -> Server:
         stages = self.directory / "stages.yaml"
-        stages.write_text(subprocess.run([self._program, "stages"], capture_output=True, text=True, check=True).stdout)
+        stages.write_text(
+            subprocess.run([self.program("kwok"), "stages"], capture_output=True, text=True, check=True).stdout
+        )
         (annotation,) = (f"{name}={value}" for name, value in KWOK_NODE.items())
         return self._part(
             "kwok",

@@ -38,6 +38,7 @@ from tests.collectors.clusters import (
 )
 from tests.servers.faults import refused
 from tests.servers.kubernetes import CRDS, ControlPlane, node, pod_spec, workload
+from tests.servers.older_kubernetes import OlderControlPlane
 from tests.servers.process import scratch
 from tests.support import make_context, verify
 
@@ -54,6 +55,7 @@ KUBERNETES: Mapping[str, Any] = {
     "hpa_required": ["shop/web"],
     "vpa_required": ["shop/web"],
     "ingress_controllers": ["ingress/traefik"],
+    "supported_minor": "1.34",
 }
 RESOURCES: Mapping[str, Any] = {"targets": [{"name": "shop", "namespaces": ["shop"]}]}
 
@@ -96,13 +98,25 @@ def healthy(cluster: ControlPlane) -> None:
     )
 
 
+def too_old(cluster: ControlPlane) -> str:
+    """A version of kubelets that is one minor version older than the cluster's API server lets them be."""
+    return f"v1.{int(cluster.version.split('.')[1]) - 4}.1"
+
+
 def broken(cluster: ControlPlane) -> None:
     """Break everything that was healthy, in the ways in which a cluster breaks."""
     long_ago = (datetime.now(UTC) - timedelta(minutes=14)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    lost = node("node-3", kwok=False, version="v1.33.1")
+    lost = node("node-3", kwok=False, version=too_old(cluster))
     cluster.apply(lost)
     silent = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": long_ago}
     cluster.patch_status(lost, conditions=[silent])
+    cluster.wait(
+        cluster.path(lost),
+        lambda found: any(
+            taint["key"] == "node.kubernetes.io/unreachable" for taint in found["spec"].get("taints", ())
+        ),
+        "it to be kept free of pods",
+    )
     behind = {"service": {"namespace": "kube-system", "name": "metrics-server"}, "group": "external.metrics.k8s.io"}
     versions = {"version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100}
     cluster.apply(
@@ -174,10 +188,10 @@ def check(cluster: ControlPlane, folder: Path, **client: Any) -> Told:
     return Told(ended.returncode, ended.stdout, {item: seen[item] for item in ITEMS})
 
 
-@pytest.fixture
-def cluster() -> Iterator[ControlPlane]:
+@pytest.fixture(params=[ControlPlane, OlderControlPlane], ids=lambda kind: kind.version)
+def cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """A cluster of its own, with nothing but what a test makes in it."""
-    with scratch("kubernetes") as folder, ControlPlane(folder) as cluster:
+    with scratch("kubernetes") as folder, request.param(folder) as cluster:
         healthy(cluster)
         yield cluster
 
@@ -195,7 +209,7 @@ def test_a_healthy_cluster_and_then_a_broken_one(cluster: ControlPlane, tmp_path
     assert told.code == 1
     for item, words in {
         "kubernetes.nodes_ready": "Node node-3 is not Ready since 14 minutes (grace 5m)",
-        "kubernetes.version_supported": "The kubelet v1.33.1 on 1 node (node-3) is too old",
+        "kubernetes.version_supported": f"The kubelet {too_old(cluster)} on 1 node (node-3) is too old",
         "kubernetes.control_plane_running": "APIService v1beta1.external.metrics.k8s.io is not available",
         "kubernetes.network_policies_configured": "No network policy covers ingress of 3 of 5 pods in shop: Deployment debug",
         "kubernetes.pod_security_enforced": "Namespace shop enforces no Pod Security level",
