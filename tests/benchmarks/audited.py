@@ -95,14 +95,14 @@ async def read(client: Kubernetes) -> object:
 
 
 async def typed(client: Kubernetes) -> object:
-    """List with the official client what is judged, page by page, each object typed; only the last page is kept."""
+    """List with the official client what is judged, page by page, each object typed, and keep it, as who judges it has to."""
     import kubernetes
 
     official: Any = kubernetes.client
     connected = client._api._configured()
     core, apps = official.CoreV1Api(connected), official.AppsV1Api(connected)
     networking = official.NetworkingV1Api(connected)
-    count = 0
+    found: list[Any] = []
     for pages in (
         core.list_namespace,
         core.list_node,
@@ -123,9 +123,9 @@ async def typed(client: Kubernetes) -> object:
         more = None
         while more != "":
             page = pages(limit=PAGE, _continue=more)
-            count += len(page.items)
+            found += page.items
             more = page.metadata._continue or ""
-    return count
+    return len(found)
 
 
 async def watch(client: Kubernetes) -> object:
