@@ -423,6 +423,7 @@ class _Last(NamedTuple):
     namespace: str
     prefix: str
     labels: dict[str, str]
+    annotations: bytes
     owner_references: tuple[OwnerReference, ...]
     spec: PodSpec
     template: PodTemplate
@@ -435,13 +436,12 @@ class _Last(NamedTuple):
             and metadata.namespace == self.namespace
             and metadata.labels == self.labels
             and metadata.owner_references == self.owner_references
-            and not _is_marked(metadata)
+            and ((annotations := bytes(metadata.annotations)) == self.annotations or not _is_marked(annotations))
         )
 
 
-def _is_marked(metadata: _PodMetadata) -> bool:
+def _is_marked(annotations: bytes) -> bool:
     """Whether there may be annotations that are judged. There are often others, which no two replicas have in common."""
-    annotations = bytes(metadata.annotations)
     return b"apparmor" in annotations or b"mirror" in annotations
 
 
@@ -477,9 +477,9 @@ class PodCompactor:
             template = self._last.template
         else:
             template = self._template(metadata, prefix, suffix, spec)
-            replicated = not (template.own_labels or _is_marked(metadata))
-            mine = metadata.namespace, prefix, metadata.labels, metadata.owner_references, spec, template
-            self._last = _Last(*mine) if replicated else None
+            annotations, owners = bytes(metadata.annotations), metadata.owner_references
+            mine = _Last(metadata.namespace, prefix, metadata.labels, annotations, owners, spec, template)
+            self._last = None if template.own_labels or _is_marked(annotations) else mine
         return Pod(template, self._state(pod), suffix, self._nodes.setdefault(node, node))
 
     def _template(self, metadata: _PodMetadata, prefix: str, suffix: str, spec: PodSpec) -> PodTemplate:
