@@ -119,9 +119,9 @@ def test_a_server_runs_as_another_user() -> None:
 
 
 def test_a_signal_reaches_the_server(tmp_path: Path) -> None:
-    command = ["/bin/sh", "-c", "trap 'echo heard >>news' HUP; : >ready; while :; do sleep 0.05; done"]
+    command = ["/bin/sh", "-c", "trap 'echo heard >>news' USR1; : >ready; while :; do sleep 0.05; done"]
     with Server("s", command, directory=tmp_path, ready=(tmp_path / "ready").exists) as server:
-        server.signal(signal.SIGHUP)
+        server.signal(signal.SIGUSR1)
         wait_until((tmp_path / "news").exists, "the signal to be heard", 5)
 
 
