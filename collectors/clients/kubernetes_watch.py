@@ -99,6 +99,8 @@ class Listing(Generic[T]):
         kept = self.compact(page.items or [])
         if self._identified:
             uids = [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
+            if not all(uids):  # such as what is measured, and kept nowhere
+                raise Cannot(f"{reply.where} listed objects without a uid, so it cannot be told which of them changes.")
             self.by_uid.update(zip(uids, kept, strict=True))
         else:
             self.items += self._gathered(kept)

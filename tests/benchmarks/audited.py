@@ -1,9 +1,9 @@
 """What it costs to look at a cluster, in a process of its own: ``python -m tests.benchmarks.audited HOW KUBECONFIG [TIMES]``.
 
-HOW is ``audit`` (judge every item of both sections), ``read`` (only read the bytes of the pods), ``typed`` (the official
-client's typed lists of the kinds that are judged), ``watch`` (follow the pods for five seconds) or ``large`` (list 100 objects of
-1 MB). With TIMES it is done so often, and the last time counts, as that is what a daemon does every minute; by default the first
-time counts. Prints seconds of CPU, bytes of memory and what was seen, as JSON.
+HOW is ``audit`` (judge every item of both sections), ``followed`` (the same, of snapshots that are watched), ``read`` (only read
+the bytes of the pods), ``typed`` (the official client's typed lists of the kinds that are judged), ``watch`` (follow the pods for
+five seconds) or ``large`` (list 100 objects of 1 MB). With TIMES it is done so often, and the last time counts, as that is what a
+daemon does every minute; by default the first time counts. Prints seconds of CPU, bytes of memory and what was seen, as JSON.
 """
 
 from __future__ import annotations
@@ -139,8 +139,13 @@ async def watch(client: Kubernetes) -> object:
     return told
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "followed": {"watch": True},
+    "watch": {"watch": True, "selectors": {"pods": "changes=1000"}},
+}
 WAYS: dict[str, Callable[[Kubernetes], Awaitable[object]]] = {
     "audit": audit,
+    "followed": audit,
     "large": large,
     "read": read,
     "typed": typed,
@@ -161,7 +166,7 @@ def forget_peak() -> None:
 
 async def main(how: str, kubeconfig: Path, times: int = 1) -> None:
     """Measure, and print."""
-    client = connect(kubeconfig, **({"watch": True, "selectors": {"pods": "changes=1000"}} if how == "watch" else {}))
+    client = connect(kubeconfig, **OPTIONS.get(how, {}))
     await client.get("/version")
     for _ in range(times - 1):
         await WAYS[how](client)

@@ -321,6 +321,10 @@ class Cluster:
             ],
         }
 
+        for plural, objects in self.lists.items():
+            for number, found in enumerate(objects):
+                found["metadata"] = found["metadata"] | {"uid": f"{plural}-{number}"}
+
     def single(self, path: str) -> bytes | None:
         """What is no list."""
         if path in ("/readyz", "/livez"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -39,7 +39,11 @@ class Watched:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        async with faults.serving(self._answer) as (host, port):
+        async def until_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(asyncio.IncompleteReadError):
+                await self._answer(reader, writer)
+
+        async with faults.serving(until_end) as (host, port):
             yield f"http://{host}:{port}"
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,6 +135,16 @@ async def test_changes_are_followed(tmp_path: Path, no_leftovers: None) -> None:
         assert await seen(client) == ["b", "c"]
         assert "resourceVersion=20" in server.watches[1]
         assert server.lists == 1
+
+
+async def test_objects_that_cannot_be_told_apart_are_not_followed(tmp_path: Path, no_leftovers: None) -> None:
+    server = Watched(forever)
+    server.things = {"": 1}
+    async with server.serving() as url, asking(tmp_path, url, watch=True) as client:
+        with pytest.raises(
+            Cannot, match="/things listed objects without a uid, so it cannot be told which of them changes"
+        ):
+            await client.list(THINGS)
 
 
 @pytest.mark.parametrize("way", ["status", "event"])
