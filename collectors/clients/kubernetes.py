@@ -196,8 +196,12 @@ class Kubernetes(Client[KubernetesSettings]):
         return await self._blocking(lambda: self._api.get(path, max_bytes=self.settings.max_bytes, any_status=True))
 
     async def _fresh(self, kind: Kind[T]) -> Snapshot[T]:
-        groups = await self._groups.get() if kind.group else frozenset()
+        groups = await self._groups_for(kind)
         return await self._blocking(lambda: self._take(kind, groups))
+
+    async def _groups_for(self, kind: Kind[Any]) -> frozenset[str]:
+        """The groups among which that of a kind has to be; none where that is not known, or the kind is in none."""
+        return await self._groups.get() if kind.group else frozenset()
 
     async def _blocking(self, call: Callable[[], T]) -> T:
         async with self._places:
@@ -216,7 +220,7 @@ class Kubernetes(Client[KubernetesSettings]):
         return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
 
     async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
-        groups = await self._groups.get() if kind.group else frozenset()
+        groups = await self._groups_for(kind)
         followers = await self._blocking(lambda: [self._follower(kind, space, groups) for space in self._spaces(kind)])
         for number, follower in enumerate(followers):
             watch = self.threads.run(f"watch {number} of {kind}", follower.run)
@@ -385,8 +389,8 @@ def _absent(kind: Kind[Any]) -> NotServed:
 
 
 def _demand_group(kind: Kind[Any], groups: frozenset[str]) -> None:
-    """Raise NotServed when the cluster, of which `groups` are all groups that it serves (if it tells), has not that of a kind."""
-    if groups and kind.group and kind.group not in groups:
+    """Raise NotServed when the group of a kind is not among those that the cluster serves; none are given where it is not known."""
+    if groups and kind.group not in groups:
         raise _absent(kind)
 
 
