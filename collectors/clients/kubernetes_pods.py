@@ -184,7 +184,12 @@ class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     @property
     def all_containers(self) -> tuple[Container, ...]:
         """Every container, in the order in which they start."""
-        return self.init_containers + self.containers + self.ephemeral_containers
+        return self.sized_containers + self.ephemeral_containers
+
+    @property
+    def sized_containers(self) -> tuple[Container, ...]:
+        """Those that take resources: ephemeral ones cannot have any of their own."""
+        return self.init_containers + self.containers
 
 
 class PodTemplate(Struct, frozen=True, eq=False, gc=True, weakref=True):
@@ -256,6 +261,16 @@ class PodState(Struct, frozen=True):
     deleted: datetime | None = None
     conditions: tuple[Condition, ...] = ()
     containers: tuple[ContainerStatus, ...] = ()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the pod is done, well or badly, and runs nothing any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the pod has neither ended nor is being deleted."""
+        return not self.has_ended and self.deleted is None
 
 
 class _OfTemplate(Struct, frozen=True):

@@ -16,7 +16,7 @@ from collectors.clients.kubernetes_objects import (
     VerticalPodAutoscaler,
     condition,
 )
-from collectors.clients.kubernetes_pods import Container, PodSpec, Replicas, pods_in
+from collectors.clients.kubernetes_pods import PodSpec, Replicas, pods_in
 from collectors.judgements.parts import counted, format_length, verdict
 from collectors.judgements.quantities import format_amount, parse_quantity
 from collectors.judgements.workloads import Reference, Workload, judge_workload, workload_key
@@ -251,7 +251,7 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Repli
         raise Cannot("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
     of_workload: dict[tuple[str, str, str], list[Replicas]] = {}
     for alike in pods:
-        if alike.state.phase not in ("Succeeded", "Failed") and alike.state.deleted is None:
+        if alike.state.is_live:
             of_workload.setdefault((alike.namespace, *alike.workload), []).append(alike)
     problems: list[Result] = []
     compared = 0
@@ -273,7 +273,7 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Repli
             problems.append(
                 unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no running pod.")
             )
-        elif not any(container.name in by_name for alike in its_pods for container in _sized(alike.spec)):
+        elif not any(container.name in by_name for alike in its_pods for container in alike.spec.sized_containers):
             problems.append(
                 unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing for the containers that run.")
             )
@@ -285,12 +285,8 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Repli
     )
 
 
-def _sized(spec: PodSpec) -> tuple[Container, ...]:
-    return spec.init_containers + spec.containers
-
-
 def _outside(spec: PodSpec, recommended: Mapping[str, ContainerRecommendation]) -> Iterator[str]:
-    for container in _sized(spec):
+    for container in spec.sized_containers:
         if (recommendation := recommended.get(container.name)) is None:
             continue
         for resource, request in (

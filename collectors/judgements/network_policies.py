@@ -216,7 +216,7 @@ def _look(
         if (coverage := coverages.get(namespace)) is None or template.spec.host_network:
             continue
         sides = coverage.of(found)  # of those that do not count too: a policy for them is not idle
-        if state.phase in ("Succeeded", "Failed") or state.deleted is not None or exempt(found):
+        if not state.is_live or exempt(found):
             continue
         count[namespace] += len(found)
         for side in Direction:

@@ -332,9 +332,7 @@ def judge_pod_security(
         for name, level in enforced.items()
         if (level is None or level.strictness < wanted.strictness) and name not in options.psa_enforced_by
     ]
-    running = [
-        found for found in pods if found.state.phase not in ("Succeeded", "Failed") and found.state.deleted is None
-    ]
+    running = [found for found in pods if found.state.is_live]
     offenders: defaultdict[tuple[str, str, str], Counter[Sequence[str]]] = defaultdict(Counter)
     violating = 0
     seen: dict[PodTemplate, tuple[Sequence[str], Sequence[str]]] = {}

@@ -87,7 +87,7 @@ def judge_quotas(
     for limit_range in limit_ranges:
         its_ranges.get(limit_range.namespace, []).append(limit_range)
     for found in pods:
-        if found.state.phase not in ("Succeeded", "Failed"):
+        if not found.state.has_ended:
             its_pods.get(found.namespace, []).append(found)
     problems: list[Result] = []
     used = 0.0

@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 OOM_WINDOW = timedelta(hours=24)
-_ENDED = ("Succeeded", "Failed")
 _CPU, _MEMORY = "cpu", "memory"
 _NANO = 10**9
 """Amounts are added up in whole billionths, as the API has nothing finer."""
@@ -73,16 +72,10 @@ def running(
     return [
         found
         for found in pods
-        if found.state.phase not in _ENDED
-        and found.state.deleted is None
+        if found.state.is_live
         and (options.count_job_pods or found.owner is None or found.owner.kind != "Job")
         and not exempt(found)
     ]
-
-
-def _containers(spec: PodSpec) -> tuple[Container, ...]:
-    """The containers that take resources: ephemeral ones cannot have any of their own."""
-    return spec.init_containers + spec.containers
 
 
 def _has(spec: PodSpec, container: Container, read: Read) -> bool:
@@ -95,7 +88,7 @@ def _lacking(pods: Sequence[Replicas], read: Read) -> tuple[int, Counter[str]]:
     """How many containers there are, and how many of each workload's container lack an amount."""
     total, lacking = 0, Counter[str]()
     for found, number in _alike(pods):
-        containers = _containers(found.spec)
+        containers = found.spec.sized_containers
         total += number * len(containers)
         for container in containers:
             if not _has(found.spec, container, read):
@@ -179,7 +172,7 @@ def judge_requests(
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort(pods)
     problems += [failed(told) for told in _above_limit(pods)]
-    present = [found for found in (pods if everywhere is None else everywhere) if found.state.phase not in _ENDED]
+    present = [found for found in (pods if everywhere is None else everywhere) if not found.state.has_ended]
     problems += [warning(told) for told in _overcommitted(present, nodes, options)]
     total = parts[0].measurements["containers_judged"]
     good = ok(
@@ -203,7 +196,7 @@ def _best_effort(pods: Sequence[Replicas]) -> Iterator[Result]:
 def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
     """Requests above limits: an API server takes none, but what was stored before may be."""
     for found, _ in _alike(pods):
-        for container in _containers(found.spec):
+        for container in found.spec.sized_containers:
             requests, limits = container.resources.requests, container.resources.limits
             for resource, request, limit in (
                 (_CPU, requests.cpu, limits.cpu),
