@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from collectors.clients.prometheus import Prometheus, Sample
+from collectors.systems.prometheus.client import Prometheus, Sample
 from exporter.collector import (
     Collector,
     Item,
@@ -26,7 +26,7 @@ from exporter.collector import (
     unknown,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration
 
 __all__ = ["Condition", "Custom", "CustomEvidence", "CustomLine", "judge"]

@@ -18,7 +18,7 @@ from typing import Any
 
 from exporter.checklist import Checklist, ChecklistError, Line, Section
 from exporter.collector import WARNING, Client, Collector, Item, Mode, Severity
-from exporter.reader import nearest
+from exporter.options_reader import nearest
 
 __all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 
@@ -29,6 +29,7 @@ UNBOUND = "none"
 """The annotation `<!-- item: none -->` says that no item verifies the line, whatever its text."""
 
 _CUSTOM = "collectors.custom"
+_NO_GROUPS = ("shared", "systems")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _ACCENTS = dict.fromkeys(range(0x300, 0x370))
 _TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
@@ -281,9 +282,9 @@ def _not_snake_case(what: str, name: str) -> Iterator[str]:
 
 
 def _builtin(root: ModuleType, known: set[str], problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
-    """The collectors in `<root>/<group>/<section>.py`. Other modules may stand beside them, but not in a section's place."""
+    """The collectors in `<root>/<group>/<section>.py`. What `systems` and `shared` hold is never a section, wherever it stands."""
     for group in pkgutil.iter_modules(root.__path__, f"{root.__name__}."):
-        if not group.ispkg or group.name == f"{root.__name__}.clients":
+        if not group.ispkg or group.name.rpartition(".")[2] in _NO_GROUPS:
             continue
         for module in pkgutil.iter_modules(importlib.import_module(group.name).__path__, f"{group.name}."):
             found = _collectors_of(importlib.import_module(module.name))
@@ -380,12 +381,12 @@ def _brought(collector: type[Collector[Any, Any]], problems: list[str]) -> Itera
 
 
 def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any]]]:
-    """The shared clients in `<root>/clients`, by name."""
-    package = importlib.import_module(f"{root.__name__}.clients")
+    """The shared clients in `<root>/systems/<system>/client`, a module or a package, by name."""
+    package = importlib.import_module(f"{root.__name__}.systems")
     clients: dict[str, type[Client[Any]]] = {}
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if not (isinstance(value, type) and issubclass(value, Client) and value.__module__ == module.name):
+    for module in _client_modules(package):
+        for value in vars(module).values():
+            if not (isinstance(value, type) and issubclass(value, Client) and value.__module__ == module.__name__):
                 continue
             if not hasattr(value, "name"):  # a base of clients
                 continue
@@ -393,3 +394,13 @@ def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any
             if (other := clients.setdefault(value.name, value)) is not value:
                 problems.append(f"{_named(other)} and {_named(value)} are both client {value.name}.")
     return clients
+
+
+def _client_modules(systems: ModuleType) -> Iterator[ModuleType]:
+    for system in pkgutil.iter_modules(systems.__path__, f"{systems.__name__}."):
+        rooms = pkgutil.iter_modules(importlib.import_module(system.name).__path__, f"{system.name}.")
+        for room in (room for room in rooms if room.name == f"{system.name}.client"):
+            yield (client := importlib.import_module(room.name))
+            if room.ispkg:
+                for module in pkgutil.iter_modules(client.__path__, f"{client.__name__}."):
+                    yield importlib.import_module(module.name)

@@ -16,7 +16,7 @@ from pydantic import Field
 from exporter.options import Duration, Options
 
 if TYPE_CHECKING:
-    from exporter.evidence import Evidence, EvidenceRule, Record
+    from exporter.evidence.validity import Evidence, EvidenceRule, Record
     from exporter.state import ItemView
     from exporter.threads import Threads
 

@@ -16,11 +16,11 @@ from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Severity, Target
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
+from exporter.options_reader import Problem, Reader, Where, nearest, shapes
 from exporter.plan import Plan, Waiver
 from exporter.planning import OwnLine, Planner, targets_of
-from exporter.reader import Problem, Reader, Where, nearest, shapes
+from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
-from exporter.yaml import Node, Position, YamlError, load_yaml, read_bounded
 
 __all__ = [
     "Config",

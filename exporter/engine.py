@@ -12,7 +12,7 @@ from typing import Any
 from exporter import logs
 from exporter.collector import Client, Context, Mode
 from exporter.config import Loaded
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
 from exporter.history import History
 from exporter.plan import Job

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from exporter.collector import Client, Collector, Context, SectionSettings, Target
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.plan import Job
 from exporter.runner import Runner, utc_now
 from exporter.state import ItemView, Observation

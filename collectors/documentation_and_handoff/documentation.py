@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from collectors.clients.prometheus import Prometheus, Rule
-from collectors.judgements.parts import worst_of
+from collectors.shared.verdicts import worst_of
+from collectors.systems.prometheus.client import Prometheus, Rule
 from exporter.collector import (
     INFO,
     WARNING,
@@ -25,9 +25,9 @@ from exporter.collector import (
     unknown,
     worst,
 )
-from exporter.evidence import EvidenceRule, Record
+from exporter.evidence.records import ADDRESS, Link
+from exporter.evidence.validity import EvidenceRule, Record
 from exporter.options import Duration
-from exporter.records import ADDRESS, Link
 
 _LINKED = EvidenceRule(valid_for=timedelta(days=180), links=1)
 _NEEDS = ("evidence", "evidence.hosts for the pages it links")

@@ -19,7 +19,7 @@ from exporter.collector import (
     ok,
     worst,
 )
-from exporter.evidence import EvidenceRule, Record
+from exporter.evidence.validity import EvidenceRule, Record
 from exporter.options import Duration
 
 _TRAINING = EvidenceRule(valid_for=timedelta(days=365), links=1, measured=("trained", "total"), artifact=True)

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.judgements.parts import worst_of
+from collectors.shared.verdicts import worst_of
 from exporter.collector import (
     CRITICAL,
     WARNING,
@@ -24,10 +24,10 @@ from exporter.collector import (
     ok,
     worst,
 )
-from exporter.evidence import EvidenceRule, Record
+from exporter.evidence.records import Moment, Window, end_of, start_of
+from exporter.evidence.validity import EvidenceRule, Record
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
-from exporter.records import Moment, Window, end_of, start_of
 from exporter.state import ItemView
 
 _PLANNED = ("channels", "contacts", "templates")

@@ -20,7 +20,7 @@ from exporter.collector import (
     item,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration
 
 _NEEDS = ("evidence", "evidence.allowed_signers", "release")

@@ -11,8 +11,28 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from collectors.clients.kubernetes import Kind, Kubernetes, NotServed
-from collectors.clients.kubernetes_kinds import (
+from collectors.shared.verdicts import listed, verdict
+from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
+from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed
+from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
+from collectors.systems.kubernetes.judge.cluster import (
+    ControlPlaneOptions,
+    NodeOptions,
+    VersionOptions,
+    judge_api_services,
+    judge_clock,
+    judge_health,
+    judge_leases,
+    judge_nodes,
+    judge_static_pods,
+    judge_version,
+)
+from collectors.systems.kubernetes.judge.ingress import IngressOptions, Routing, judge_ingress
+from collectors.systems.kubernetes.judge.network_policies import NetworkPolicyOptions, judge_network_policies
+from collectors.systems.kubernetes.judge.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
+from collectors.systems.kubernetes.judge.quotas import QuotaOptions, judge_quotas
+from collectors.systems.kubernetes.judge.workloads import Reference, Workload, workload_key
+from collectors.systems.kubernetes.model.kinds import (
     API_SERVICES,
     DAEMON_SETS,
     DEPLOYMENTS,
@@ -35,29 +55,9 @@ from collectors.clients.kubernetes_kinds import (
     STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.clients.kubernetes_objects import Lease
-from collectors.clients.kubernetes_rights import DISCOVERY, may_ask, may_get, may_list
-from collectors.clusters import OfCluster, ScopedTarget
-from collectors.judgements.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
-from collectors.judgements.cluster import (
-    ControlPlaneOptions,
-    NodeOptions,
-    VersionOptions,
-    judge_api_services,
-    judge_clock,
-    judge_health,
-    judge_leases,
-    judge_nodes,
-    judge_static_pods,
-    judge_version,
-)
-from collectors.judgements.ingress import IngressOptions, Routing, judge_ingress
-from collectors.judgements.network_policies import NetworkPolicyOptions, judge_network_policies
-from collectors.judgements.parts import listed, verdict
-from collectors.judgements.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
-from collectors.judgements.quotas import QuotaOptions, judge_quotas
-from collectors.judgements.scope import Scope
-from collectors.judgements.workloads import Reference, Workload, workload_key
+from collectors.systems.kubernetes.model.objects import Lease
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
+from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import (
     CRITICAL,
     INFO,
@@ -71,7 +71,7 @@ from exporter.collector import (
     unknown,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.http import Http, HttpSettings
 
 _WORKLOADS: Mapping[str, Kind[Any]] = {

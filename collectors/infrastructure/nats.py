@@ -10,13 +10,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from collectors.clients.nats import Connection, Login, connected
-from collectors.clients.prometheus import Prometheus
-from collectors.judgements import nats as judge
-from collectors.judgements.nats import Account, Monitor, Thresholds
-from collectors.judgements.parts import counted, worst_of
-from collectors.judgements.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.judgements.scrape import Scrape, judge_scrape
+from collectors.shared.verdicts import counted, worst_of
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
+from collectors.systems.nats import judge
+from collectors.systems.nats.client import Connection, Login, connected
+from collectors.systems.nats.judge import Account, Monitor, Thresholds
+from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import (
     CRITICAL,
     WARNING,

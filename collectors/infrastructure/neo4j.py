@@ -15,12 +15,8 @@ from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from collectors.clients.neo4j import Connection, Entry, Login, connected, knock
-from collectors.clients.prometheus import Prometheus
-from collectors.judgements import neo4j as judge
-from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds, Tried
-from collectors.judgements.parts import verdict, worst_of
-from collectors.judgements.pods import (
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
     POD_RIGHTS,
     CronJobOptions,
@@ -29,8 +25,12 @@ from collectors.judgements.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.judgements.scrape import Scrape, judge_scrape
-from collectors.judgements.space import Volume, judge_space, measure_space
+from collectors.systems.neo4j import judge
+from collectors.systems.neo4j.client import Connection, Entry, Login, connected, knock
+from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tried
+from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import (
     CRITICAL,
     WARNING,
@@ -48,7 +48,7 @@ from exporter.collector import (
     unknown,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
 

@@ -10,13 +10,8 @@ from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
 
-from collectors.clients.patroni import read_cluster
-from collectors.clients.pgbackrest import PgBackRest, Stanza, read_stanza
-from collectors.clients.pgbouncer import Pooler, read_poolers
-from collectors.clients.postgresql import Connection, Parameters, parse_dsn
-from collectors.clients.prometheus import Prometheus
-from collectors.judgements.parts import worst_of
-from collectors.judgements.pods import (
+from collectors.shared.verdicts import worst_of
+from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
     POD_RIGHTS,
     CronJobOptions,
@@ -25,7 +20,11 @@ from collectors.judgements.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.judgements.postgresql import (
+from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from collectors.systems.postgresql.client.patroni import read_cluster
+from collectors.systems.postgresql.client.pgbackrest import PgBackRest, Stanza, read_stanza
+from collectors.systems.postgresql.client.pgbouncer import Pooler, read_poolers
+from collectors.systems.postgresql.judge import (
     Archiver,
     Connections,
     Identity,
@@ -50,8 +49,9 @@ from collectors.judgements.postgresql import (
     libraries,
     names,
 )
-from collectors.judgements.scrape import Scrape, judge_scrape
-from collectors.judgements.space import Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import (
     CRITICAL,
     WARNING,
@@ -68,7 +68,7 @@ from exporter.collector import (
     unknown,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Secret
 

@@ -10,12 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from collectors.clients import qdrant as client
-from collectors.clients.prometheus import Prometheus
-from collectors.clients.qdrant import Peer
-from collectors.judgements import qdrant as judge
-from collectors.judgements.parts import verdict
-from collectors.judgements.pods import (
+from collectors.shared.verdicts import verdict
+from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
     POD_RIGHTS,
     CronJobOptions,
@@ -24,9 +20,12 @@ from collectors.judgements.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.judgements.qdrant import Thresholds
-from collectors.judgements.scrape import Scrape, judge_scrape
-from collectors.judgements.space import Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.qdrant import client, judge
+from collectors.systems.qdrant.client import Peer
+from collectors.systems.qdrant.judge import Thresholds
 from exporter.collector import (
     CRITICAL,
     WARNING,

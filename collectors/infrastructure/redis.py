@@ -12,13 +12,13 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from collectors.clients.prometheus import Prometheus
-from collectors.clients.redis import Address, Answers, Full, Login, Unseen, answers_plaintext, look
-from collectors.judgements import redis as judge
-from collectors.judgements.parts import collected, verdict
-from collectors.judgements.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.judgements.redis import Look, Thresholds
-from collectors.judgements.scrape import Scrape, judge_scrape
+from collectors.shared.verdicts import collected, verdict
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
+from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.redis import judge
+from collectors.systems.redis.client import Address, Answers, Full, Login, Unseen, answers_plaintext, look
+from collectors.systems.redis.judge import Look, Thresholds
 from exporter.collector import (
     CRITICAL,
     WARNING,

@@ -11,17 +11,17 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.clients.alertmanager import Alertmanager, HeldAlert, Silence
-from collectors.clients.prometheus import Prometheus, RuleGroup
-from collectors.judgements.alert_delivery import (
+from collectors.systems.alertmanager.client import Alertmanager, HeldAlert, Silence
+from collectors.systems.alertmanager.judge import (
     Sending,
     inhibition_problem,
     parse_sending,
     routing_problem,
     silence_problem,
 )
-from collectors.judgements.alert_routes import Configuration, parse_configuration
-from collectors.judgements.alert_rules import (
+from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
+from collectors.systems.prometheus.client import Prometheus, RuleGroup
+from collectors.systems.prometheus.judge.rules import (
     KINDS,
     Evaluated,
     Kind,

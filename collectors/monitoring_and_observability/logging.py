@@ -12,12 +12,12 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from collectors.clients.loki import Loki, Stream
-from collectors.clients.shared import SELECTOR
-from collectors.judgements import log_lines as judge
-from collectors.judgements.log_lines import Levels, Thresholds
-from collectors.judgements.marker import WORD, Marker, MarkerWay, send
-from collectors.judgements.parts import verdict
+from collectors.shared.clients import SELECTOR
+from collectors.shared.marker import WORD, Marker, MarkerWay, send
+from collectors.shared.verdicts import verdict
+from collectors.systems.loki import judge
+from collectors.systems.loki.client import Loki, Stream
+from collectors.systems.loki.judge import Levels, Thresholds
 from exporter.collector import (
     CRITICAL,
     WARNING,
@@ -35,7 +35,7 @@ from exporter.collector import (
     unknown,
 )
 from exporter.options import Duration, format_duration
-from exporter.yaml import YamlError, load_yaml, read_bounded
+from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
 
 T = TypeVar("T")
 

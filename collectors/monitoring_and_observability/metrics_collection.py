@@ -12,10 +12,19 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.clients.prometheus import Prometheus
-from collectors.judgements.marker import Marker, request
-from collectors.judgements.parts import verdict
-from collectors.judgements.series import Counted, Limits, Looks, Names, Seen, Source, judge_series, look_at
+from collectors.shared.marker import Marker, request
+from collectors.shared.verdicts import verdict
+from collectors.systems.prometheus.check.series import (
+    Counted,
+    Limits,
+    Looks,
+    Names,
+    Seen,
+    Source,
+    judge_series,
+    look_at,
+)
+from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import (
     INFO,
     WARNING,

@@ -8,14 +8,14 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.clients.alertmanager import Alertmanager, Member
-from collectors.clients.grafana import Grafana
-from collectors.clients.jaeger import Jaeger, Marker
-from collectors.clients.loki import Loki
-from collectors.clients.prometheus import Prometheus, RuntimeInfo, Sample, ScrapeTarget
-from collectors.judgements import monitoring as judge
-from collectors.judgements.alert_routes import parse_configuration
-from collectors.judgements.parts import verdict, worst_of
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.alertmanager.client import Alertmanager, Member
+from collectors.systems.alertmanager.model.routes import parse_configuration
+from collectors.systems.grafana.client import Grafana
+from collectors.systems.jaeger.client import Jaeger, Marker
+from collectors.systems.loki.client import Loki
+from collectors.systems.prometheus.client import Prometheus, RuntimeInfo, Sample, ScrapeTarget
+from collectors.systems.prometheus.judge import monitoring as judge
 from exporter.collector import (
     CRITICAL,
     WARNING,

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from collectors.clients import tls
-from collectors.clients.client_hello import Accepted, Answer, Refused, Version, offer, suites_for
-from collectors.clients.tcp import Address, resolve
-from collectors.judgements.tls import (
+from collectors.systems.tls.client import handshake as tls
+from collectors.systems.tls.client.client_hello import Accepted, Answer, Refused, Version, offer, suites_for
+from collectors.systems.tls.client.tcp import Address, resolve
+from collectors.systems.tls.judge import (
     LEGACY,
     MODERN,
     STAPLE_TRIES,

@@ -8,25 +8,30 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from collectors.clients.kubernetes_kinds import (
-    HORIZONTAL_POD_AUTOSCALERS,
-    NAMESPACES,
-    NODES,
-    PODS,
-    VERTICAL_POD_AUTOSCALERS,
+from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
+from collectors.systems.kubernetes.judge.autoscalers import (
+    HpaOptions,
+    judge_hpa_thresholds,
+    judge_hpas,
+    judge_vpa_bounds,
 )
-from collectors.clients.kubernetes_pods import Replicas
-from collectors.clients.kubernetes_rights import DISCOVERY, may_list
-from collectors.clusters import OfCluster, ScopedTarget
-from collectors.judgements.autoscalers import HpaOptions, judge_hpa_thresholds, judge_hpas, judge_vpa_bounds
-from collectors.judgements.resources import (
+from collectors.systems.kubernetes.judge.resources import (
     ResourceOptions,
     judge_cpu_limits,
     judge_memory_limits,
     judge_requests,
     running,
 )
-from collectors.judgements.scope import Scope
+from collectors.systems.kubernetes.model.kinds import (
+    HORIZONTAL_POD_AUTOSCALERS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    VERTICAL_POD_AUTOSCALERS,
+)
+from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
+from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import (
     CRITICAL,
     INFO,
@@ -40,7 +45,7 @@ from exporter.collector import (
     item,
     worst,
 )
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 
 
 class _Options(Scope, ResourceOptions, HpaOptions):

@@ -15,7 +15,7 @@ from exporter.cli.shared import ConfigFile, ExitCode, Refused, load, say
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
-    from exporter.evidence import EvidenceRule
+    from exporter.evidence.validity import EvidenceRule
 
 __all__ = ["attest"]
 
@@ -46,8 +46,8 @@ def attest(
     file: Annotated[str | None, typer.Option(metavar="NAME", help="File to write, in the evidence folder.")] = None,
 ) -> int:
     """Write a record of evidence, signed with --key. Asks for what is missing on a terminal; never writes over a file."""
-    from exporter.attest import NotAttested, Situation
-    from exporter.attest import attest as write
+    from exporter.evidence.attest import NotAttested, Situation
+    from exporter.evidence.attest import attest as write
     from exporter.runner import utc_now
 
     loaded = load(config_file)
@@ -101,7 +101,7 @@ def _window(given: str | None) -> dict[str, str] | None:
 
 def _rule(loaded: Loaded, item: str) -> EvidenceRule:
     """By which rule the item's evidence is judged under this configuration."""
-    from exporter.reader import nearest
+    from exporter.options_reader import nearest
 
     planned = {planned.id: planned for planned in loaded.plan.items}
     if item not in planned:

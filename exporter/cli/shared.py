@@ -126,7 +126,7 @@ def load(config_file: Path | None) -> Loaded:
 
 def known(names: Iterable[str] | None, sections: Iterable[str]) -> frozenset[str]:
     """The section names that were given, none of which may be unknown."""
-    from exporter.reader import nearest
+    from exporter.options_reader import nearest
 
     given, existing = frozenset(names or ()), frozenset(sections)
     if unknown := sorted(given - existing):

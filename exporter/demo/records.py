@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from exporter.collector import Cannot
 from exporter.demo.service import Fault, Place, Service, ServiceError, write_private
 from exporter.demo.website import Website
-from exporter.signatures import NAMESPACE, sign
+from exporter.evidence.signatures import NAMESPACE, sign
 
 __all__ = ["RELEASE", "Records"]
 

@@ -20,8 +20,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from exporter.config import ConfigError
 from exporter.options import Duration, Options, Secret
-from exporter.reader import Problem, Reader
-from exporter.yaml import YamlError, load_yaml, read_bounded
+from exporter.options_reader import Problem, Reader
+from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
 
 __all__ = ["SECURITY_HEADERS", "Access", "AccessFile", "Settings"]
 

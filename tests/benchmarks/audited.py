@@ -19,17 +19,17 @@ from typing import Any
 
 import psutil
 
-from collectors.clients.kubernetes import Kind, Kubernetes
-from collectors.clients.kubernetes import KubernetesSettings as ClientSettings
-from collectors.clients.kubernetes_kinds import PODS
-from collectors.clients.kubernetes_objects import Named
-from collectors.clients.shared import Shared
 from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
     ResourceSettings,
     ResourceTarget,
 )
+from collectors.shared.clients import Shared
+from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes
+from collectors.systems.kubernetes.client.cluster import KubernetesSettings as ClientSettings
+from collectors.systems.kubernetes.model.kinds import PODS
+from collectors.systems.kubernetes.model.objects import Named
 from exporter.threads import Threads
 from tests.support import make_context, verify
 

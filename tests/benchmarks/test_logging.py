@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.clients.loki import Loki, LokiSettings
-from collectors.judgements.log_lines import Thresholds, secrets_in, structure
 from collectors.monitoring_and_observability.logging import LoggedService, Logging, LoggingSettings
+from collectors.systems.loki.client import Loki, LokiSettings
+from collectors.systems.loki.judge import Thresholds, secrets_in, structure
 from exporter.collector import Status
 from exporter.http import Http
 from exporter.threads import Threads

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from collectors.clients.alertmanager import Alertmanager, AlertmanagerSettings
-from collectors.clients.prometheus import Prometheus, PrometheusSettings
-from collectors.judgements.promql import selections
 from collectors.monitoring_and_observability.alerting import Alerting, AlertingSettings
 from collectors.monitoring_and_observability.monitoring_stack import MonitoringStack, MonitoringStackSettings
+from collectors.systems.alertmanager.client import Alertmanager, AlertmanagerSettings
+from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
+from collectors.systems.prometheus.model.promql import selections
 from exporter.collector import Client, Status
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.http import HttpSettings
 from tests.exporter.samples import Clock
 

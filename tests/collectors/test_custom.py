@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collectors.clients.prometheus import Prometheus, PrometheusSettings, Sample
 from collectors.custom import Condition, Custom, CustomLine, judge
+from collectors.systems.prometheus.client import Prometheus, PrometheusSettings, Sample
 from exporter.collector import Mode, Result, SectionSettings, Severity, Status
 from exporter.threads import Threads
 from tests.collectors.evidence import Folder, folder

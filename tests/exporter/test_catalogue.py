@@ -88,8 +88,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
             "stores/__init__.py": "",
             "stores/search.py": SEARCH,
             "stores/helper.py": "",
-            "clients/__init__.py": "",
-            "clients/engine.py": CLIENTS,
+            "systems/__init__.py": "",
+            "systems/search/__init__.py": "",
+            "systems/search/client.py": CLIENTS,
             **(changes or {}),
         }
         for path, content in contents.items():
@@ -123,6 +124,11 @@ def test_collectors_items_and_clients_are_found(install: Install) -> None:
     assert catalogue.entries["search.cluster_green"].verified_by is None
     assert catalogue.entries["billing.health"].declared is None
     assert [client.__qualname__ for client in catalogue.clients.values()] == ["Engine"]
+
+
+def test_a_collector_is_a_section_by_its_place_alone(install: Install) -> None:
+    elsewhere = {"systems/search/scope.py": SEARCH, "shared/__init__.py": "", "shared/scope.py": SEARCH}
+    assert list(Catalogue.load(install(elsewhere)).collectors) == ["search"]
 
 
 def test_heavy_libraries_are_not_imported_for_the_catalogue() -> None:
@@ -190,11 +196,11 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
         "{p}.money.search.Search.index_fresh has group money, the catalogue says stores.",
     ),
     (
-        {"clients/other.py": CLIENTS},
-        "{p}.clients.engine.Engine and {p}.clients.other.Engine are both client engine.",
+        {"systems/other/__init__.py": "", "systems/other/client.py": CLIENTS},
+        "{p}.systems.other.client.Engine and {p}.systems.search.client.Engine are both client engine.",
     ),
     (
-        {"clients/engine.py": CLIENTS.replace('"engine"', '"The Engine"')},
+        {"systems/search/client.py": CLIENTS.replace('"engine"', '"The Engine"')},
         "Client name 'The Engine' is not snake_case.",
     ),
     (

@@ -33,7 +33,7 @@ from exporter.collector import (
     ok,
 )
 from exporter.config import ConfigError, Loaded, load, load_default
-from exporter.evidence import EvidenceRule
+from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Duration, Secret, Size
 from exporter.plan import Waiver

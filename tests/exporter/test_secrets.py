@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 
 from exporter.catalogue import Catalogue
 from exporter.config import Config, client_kinds, section_kinds
-from exporter.reader import shapes
+from exporter.options_reader import shapes
 from tests.exporter.test_daemon import Exporter
 from tests.servers.process import wait_until
 

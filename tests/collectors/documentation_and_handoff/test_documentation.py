@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from collectors.clients import prometheus as client
-from collectors.clients.prometheus import Rule
 from collectors.documentation_and_handoff.documentation import Documentation, DocumentationSettings, runbooks
+from collectors.systems.prometheus import client
+from collectors.systems.prometheus.client import Rule
 from exporter.collector import Result, Status
 from exporter.threads import Threads
 from tests.collectors.evidence import Folder, each, folder

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from collectors.clients.kubernetes_kinds import API_SERVICES, LIMIT_RANGES, NAMESPACES, PODS
 from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
+from collectors.systems.kubernetes.model.kinds import API_SERVICES, LIMIT_RANGES, NAMESPACES, PODS
 from exporter.collector import Result, Status
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
-from tests.collectors.clusters import (
+from tests.collectors.systems.kubernetes.clusters import (
     Manifest,
     asking,
     autoscaler,

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from collectors.clients.kubernetes_rights import Right, roles
 from collectors.infrastructure.kubernetes import KubernetesCluster
 from collectors.performance_configuration.resource_allocation import ResourceAllocation
+from collectors.systems.kubernetes.model.rbac import Right, roles
 from exporter.collector import Collector, Status
-from tests.collectors.clusters import (
+from tests.collectors.systems.kubernetes.clusters import (
     asking,
     autoscaler,
     container,

@@ -18,12 +18,12 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from nats.js.api import StorageType, StreamConfig
 
-from collectors.clients.nats import Login, connected
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
-from collectors.judgements import nats as judge
+from collectors.systems.nats import judge
+from collectors.systems.nats.client import Login, connected
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Cannot, Context, Result, Status
 from exporter.logs import redact
 from exporter.threads import Threads

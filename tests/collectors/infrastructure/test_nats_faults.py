@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.clients.nats import Login, connected
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
+from collectors.systems.nats.client import Login, connected
 from exporter.collector import Cannot, Context, Result, Status
 from tests.servers import faults
 from tests.servers.faults import Address, Proxy, serving

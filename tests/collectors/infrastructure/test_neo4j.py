@@ -18,17 +18,17 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from collectors.clients.neo4j import Entry, Login, connected, knock
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
 from collectors.infrastructure import neo4j as section
 from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
 from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
-from collectors.judgements import neo4j as judge
-from collectors.judgements.neo4j import Artefact, Doors, Look, Thresholds, Tried
+from collectors.systems.neo4j import judge
+from collectors.systems.neo4j.client import Entry, Login, connected, knock
+from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tried
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter import http
 from exporter.collector import Cannot, Context, Result, Status
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.threads import Threads
 from tests.servers import faults
 from tests.servers.certificates import Issued

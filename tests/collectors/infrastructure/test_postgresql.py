@@ -12,18 +12,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from collectors.clients.patroni import read_cluster
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
 from collectors.infrastructure.postgresql import (
     PostgreSQL,
     PostgreSQLSettings,
     PostgreSQLTarget,
     PostgresScrape,
 )
-from collectors.judgements.scrape import judge_scrape
+from collectors.systems.postgresql.client.patroni import read_cluster
+from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context, Result, Status
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.http import HttpSettings
 from exporter.runner import utc_now
 from exporter.threads import Threads

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from pydantic import ValidationError
 
-from collectors.clients.postgresql import parse_dsn
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
+from collectors.systems.postgresql.client.connection import parse_dsn
 from exporter.collector import Result, Status
 from tests.servers.certificates import authority
 from tests.servers.faults import (

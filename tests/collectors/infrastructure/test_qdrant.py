@@ -17,14 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.clients import qdrant as client
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
-from collectors.clients.shared import decode
 from collectors.infrastructure.qdrant import Qdrant as QdrantSection
 from collectors.infrastructure.qdrant import QdrantSettings, QdrantTarget, QdrantVolume
-from collectors.judgements import qdrant as judge
-from collectors.judgements.space import Space
+from collectors.shared.clients import decode
+from collectors.systems.prometheus.check.volumes import Space
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
+from collectors.systems.qdrant import client, judge
 from exporter.collector import Cannot, Context, Result, Status
 from exporter.http import Http, HttpSettings, Reply
 from exporter.threads import Threads

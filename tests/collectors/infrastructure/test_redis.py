@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context, Result, Status
 from exporter.threads import Threads
 from tests.servers.certificates import Issued

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from collectors.clients.alertmanager import Alertmanager as AlertmanagerClient
-from collectors.clients.alertmanager import AlertmanagerSettings
-from collectors.clients.prometheus import Prometheus as PrometheusClient
-from collectors.clients.prometheus import PrometheusSettings
 from collectors.monitoring_and_observability.alerting import Alerting, AlertingSettings
+from collectors.systems.alertmanager.client import Alertmanager as AlertmanagerClient
+from collectors.systems.alertmanager.client import AlertmanagerSettings
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Client, Result, Status
 from exporter.threads import Threads
 from tests.servers import faults

@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import pytest
 
-from collectors.clients.loki import Loki, LokiSettings
 from collectors.monitoring_and_observability.logging import Logging, LoggingSettings
+from collectors.systems.loki.client import Loki, LokiSettings
 from exporter.collector import Result, Status
 from exporter.threads import Threads
 from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute

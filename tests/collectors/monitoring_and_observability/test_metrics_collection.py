@@ -22,10 +22,10 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from collectors.clients.prometheus import Prometheus as Client
-from collectors.clients.prometheus import PrometheusSettings
-from collectors.judgements.series import Counted, Limits, Source, look_at
 from collectors.monitoring_and_observability.metrics_collection import MetricsCollection, MetricsCollectionSettings
+from collectors.systems.prometheus.check.series import Counted, Limits, Source, look_at
+from collectors.systems.prometheus.client import Prometheus as Client
+from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Result, Status
 from exporter.threads import Threads
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter

@@ -14,13 +14,13 @@ from urllib.error import HTTPError
 import pytest
 from pydantic import ValidationError
 
-from collectors.clients.alertmanager import Alertmanager as AlertmanagerClient
-from collectors.clients.grafana import Grafana as GrafanaClient
-from collectors.clients.jaeger import Jaeger as JaegerClient
-from collectors.clients.jaeger import Marker
-from collectors.clients.loki import Loki as LokiClient
-from collectors.clients.prometheus import Prometheus as PrometheusClient
 from collectors.monitoring_and_observability.monitoring_stack import MonitoringStack, MonitoringStackSettings
+from collectors.systems.alertmanager.client import Alertmanager as AlertmanagerClient
+from collectors.systems.grafana.client import Grafana as GrafanaClient
+from collectors.systems.jaeger.client import Jaeger as JaegerClient
+from collectors.systems.jaeger.client import Marker
+from collectors.systems.loki.client import Loki as LokiClient
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.collector import Client, Context, Result, Status
 from exporter.threads import Threads
 from tests.servers import faults

@@ -16,11 +16,11 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import ValidationError
 
-from collectors.clients import tls
-from collectors.clients.tcp import Address
-from collectors.judgements.tls import TlsTarget
 from collectors.network_and_security import tls_certificates
 from collectors.network_and_security.tls_certificates import TlsCertificates, TlsCertificatesSettings
+from collectors.systems.tls.client import handshake as tls
+from collectors.systems.tls.client.tcp import Address
+from collectors.systems.tls.judge import TlsTarget
 from exporter.collector import Result, Status
 from tests.servers import faults, legacy_tls
 from tests.servers.certificates import Issued, authority, intermediate

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from collectors.clients.kubernetes_kinds import NAMESPACES, NODES, PODS
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
     ResourceSettings,
     ResourceTarget,
 )
+from collectors.systems.kubernetes.model.kinds import NAMESPACES, NODES, PODS
 from exporter.collector import Result, Status
-from exporter.evidence import Evidence
+from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
-from tests.collectors.clusters import (
+from tests.collectors.systems.kubernetes.clusters import (
     asking,
     autoscaler,
     behind,

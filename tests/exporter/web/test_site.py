@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.collector import Result, Severity, Status, failed, ok, unknown
 from exporter.document import document, schema
+from exporter.evidence.records import Link, Record
 from exporter.health import Health
-from exporter.records import Link, Record
 from exporter.state import Transition
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS

@@ -1,1 +1,0 @@
-"""Connections that sections share, one per process: `clients` in the configuration."""

@@ -1,1 +1,0 @@
-"""What several sections judge alike: free space, scraped metrics, verdicts in parts."""

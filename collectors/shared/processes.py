@@ -1,0 +1,67 @@
+"""A program that is asked something: no shell, bounded time, bounded output, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from collectors.shared.clients import one_line
+from exporter.collector import Cannot
+from exporter.options import format_duration
+
+__all__ = ["output_of"]
+
+_CHUNK = 65_536
+
+
+async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int = 16 * 2**20) -> bytes:
+    """What the program writes to its output, when it ends well within `timeout`. Raises Cannot otherwise.
+
+    It runs in a session of its own, which is killed as a whole when time is up or the asker is gone.
+    """
+    name = argv[0]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise Cannot(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}.") from None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            output, complaint = await asyncio.gather(_read(process.stdout, max_bytes), _read(process.stderr, max_bytes))
+            code = await process.wait()
+    except TimeoutError:
+        raise Cannot(f"{name} did not end within {format_duration(timeout)}.") from None
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # Closes the pipes, which a grandchild that left the session may hold: wait() would wait for it.
+        process._transport.close()  # type: ignore[attr-defined]
+        await process.wait()
+    if len(output) > max_bytes:
+        raise Cannot(f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.")
+    if code != 0:
+        lines = complaint.decode("utf-8", "replace").split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
+        raise Cannot(f"{name} ended with status {code}: {one_line(reason)}.")
+    return output
+
+
+async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
+    """The stream to its end; what is past the limit is read, as its writer waits for that, and dropped."""
+    kept = bytearray()
+    while chunk := await stream.read(_CHUNK):
+        if len(kept) <= limit:
+            kept += chunk
+    return bytes(kept)

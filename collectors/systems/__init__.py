@@ -1,0 +1,1 @@
+"""Everything that is known of the systems that sections verify, a package each: client asks, model understands, judge decides."""

@@ -1,0 +1,207 @@
+"""Whether an alert, should it fire, would be told to somebody: its labels, its way through Alertmanager, silences, inhibition."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from collectors.shared.re2 import anchored
+from collectors.shared.verdicts import format_length
+from collectors.systems.alertmanager.client import HeldAlert, Silence, SilenceMatcher
+from collectors.systems.alertmanager.model.matchers import Matcher, all_match
+from collectors.systems.alertmanager.model.routes import Configuration, InhibitRule, Route, ends, reachable
+from exporter.collector import Cannot, Result, failed, unknown, warning
+from exporter.options import format_duration
+from exporter.positioned_yaml import YamlError, load_yaml
+
+__all__ = ["Sending", "inhibition_problem", "parse_sending", "routing_problem", "silence_problem"]
+
+_BLOCK = re.compile(r"^([a-z_]+):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What Prometheus does to alerts before it sends them: labels that it adds, and rules by which it changes labels."""
+
+    external_labels: Mapping[str, str] = field(default_factory=dict)
+    relabelling: tuple[Mapping[str, Any], ...] = ()
+
+    def labels(self, own: Mapping[str, str]) -> dict[str, str] | None:
+        """The labels that are known of an alert with these, when it is sent; None when it is dropped.
+
+        A label whose value is not known is left out. Raises Cannot where it cannot be known whether the alert is sent.
+        """
+        known = {**self.external_labels, **own}
+        for rule in self.relabelling:
+            if not _relabel(known, rule):
+                return None
+        return known
+
+
+def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
+    """Change the labels as one of alert_relabel_configs does; False when it drops the alert."""
+    action = str(rule.get("action", "replace")).lower()
+    matches = anchored(str(rule.get("regex", "(.*)")), dot_all=True)
+    sources = [str(name) for name in rule.get("source_labels", ())]
+    value = (
+        str(rule.get("separator", ";")).join(known[name] for name in sources) if known.keys() >= set(sources) else None
+    )
+    if action in ("labeldrop", "labelkeep"):
+        for name in [name for name in known if matches(name) is (action == "labeldrop")]:
+            del known[name]
+    elif action in ("keep", "drop"):
+        if value is None:
+            raise Cannot(
+                f"Prometheus may drop alerts by {', '.join(sources)} (alert_relabel_configs), whose values are not known."
+            )
+        return matches(value) is (action == "keep")
+    elif action in ("replace", "lowercase", "uppercase", "hashmod"):
+        target, replacement = str(rule.get("target_label", "")), str(rule.get("replacement", "$1"))
+        if action == "replace" and value is not None and not matches(value):
+            return True
+        if action == "replace" and value is not None and "$" not in replacement:
+            known[target] = replacement
+        else:
+            known.pop(target, None)
+    else:
+        raise Cannot(
+            f"Prometheus changes the labels of alerts by {action} (alert_relabel_configs), which is not followed."
+        )
+    return True
+
+
+@functools.lru_cache(maxsize=8)
+def parse_sending(configuration: str) -> Sending:
+    """Read it off Prometheus's configuration as its API tells it. Raises Cannot when that is not understood."""
+    # The configuration as a whole may be megabytes of scrape_configs: only the two blocks that matter are read.
+    blocks = dict(zip(*[iter(_BLOCK.split(configuration)[1:])] * 2, strict=True))
+    try:
+        document = load_yaml(
+            "".join(f"{name}:{blocks[name]}" for name in ("global", "alerting") if name in blocks), "configuration"
+        ).plain()
+    except YamlError as error:
+        raise Cannot(f"Prometheus's configuration was not understood: {error}.") from None
+    document = document if isinstance(document, dict) else {}
+    common, alerting = (document.get(name) or {} for name in ("global", "alerting"))
+    if any(manager.get("alert_relabel_configs") for manager in alerting.get("alertmanagers") or ()):
+        raise Cannot("Prometheus changes the labels of alerts for one Alertmanager apart, which is not followed.")
+    external = {name: str(value) for name, value in (common.get("external_labels") or {}).items()}
+    return Sending(external, tuple(alerting.get("alert_relabel_configs") or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What one route is worth: whether somebody is told, and when."""
+
+    notifies: bool
+    quiet_for_ever: bool
+    quiet_now: bool
+
+    @property
+    def good(self) -> bool:
+        return self.notifies and not self.quiet_for_ever
+
+
+def routing_problem(
+    name: str, labels: Mapping[str, str], configuration: Configuration, integrations: Collection[str], now: datetime
+) -> Result | None:
+    """What is wrong with where an alert goes of which these labels are known, if anything is.
+
+    It shall reach a receiver that has one of the integrations, whatever its other labels are.
+    """
+
+    @functools.cache
+    def tell(route: Route) -> _End:
+        return _End(
+            not configuration.integrations(route).isdisjoint(integrations),
+            configuration.muted_for_a_year(route, now),
+            configuration.muted(route, now),
+        )
+
+    ways = ends(configuration.route, labels, tell)
+    bad = [way for way in ways if not any(end.good for end in way)]
+    if bad:
+        wanted = " or ".join(sorted(integrations))
+        lost = [route for route in reachable(configuration.route, labels) if not tell(route).good]
+        silent = [route for route in lost if not tell(route).notifies]
+        unheard = f"{_receivers(silent)}, which is not notified by {wanted}"
+        if muted := _receivers(route for route in lost if tell(route).notifies):
+            muted += ", but time intervals mute that route at all times"
+        if len(bad) < len(ways):
+            return unknown(
+                f"Alert {name} may be routed to {unheard if silent else muted}, depending on labels that are not known: give them "
+                "in alert_labels."
+            )
+        return failed(f"Alert {name} is routed to {muted or unheard}.")
+    if any(all(end.quiet_now for end in way if end.good) for way in ways):
+        return warning(f"Alert {name} would not be notified now: time intervals mute its route.")
+    return None
+
+
+def _receivers(routes: Iterable[Route]) -> str:
+    names = sorted({route.receiver for route in routes})
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def silence_problem(
+    name: str, labels: Mapping[str, str], silences: Iterable[Silence], longest: timedelta, now: datetime
+) -> Result | None:
+    """The silence that hides an alert with these labels for longer than a planned work takes, if there is one.
+
+    One that is extended day by day keeps its beginning.
+    """
+    for silence in silences:
+        if silence.state != "active" or silence.ends_at - silence.starts_at <= longest:
+            continue
+        if all(matcher.name in labels for matcher in silence.matchers) and all_match(
+            map(_matcher, silence.matchers), labels
+        ):
+            whole, left = (format_length(silence.ends_at - since) for since in (silence.starts_at, now))
+            return failed(
+                f"Alert {name} is silenced for {whole} by silence {silence.id}, which ends in {left} (limit "
+                f"{format_duration(longest)})."
+            )
+    return None
+
+
+def _matcher(matcher: SilenceMatcher) -> Matcher:
+    operator = {(True, False): "=", (False, False): "!=", (True, True): "=~", (False, True): "!~"}
+    return Matcher.of(matcher.name, operator[matcher.is_equal, matcher.is_regex], matcher.value)
+
+
+def inhibition_problem(
+    name: str,
+    labels: Mapping[str, str],
+    rules: Iterable[InhibitRule],
+    held: Iterable[HeldAlert],
+    longest: timedelta,
+    now: datetime,
+) -> Result | None:
+    """What inhibits an alert with these labels for longer than an incident takes, if anything does.
+
+    Seen where the alert fires and is inhibited; foreseen where alerts that fire all the time (a Watchdog) would inhibit it.
+    """
+    held = list(held)
+    lasting = {alert.fingerprint: alert for alert in held if now - alert.starts_at > longest}
+    own = [alert for alert in held if alert.labels.get("alertname") == name]
+    if own and all(
+        alert.fingerprint in lasting and not lasting.keys().isdisjoint(alert.status.inhibited_by) for alert in own
+    ):
+        since = format_duration(timedelta(seconds=int((now - own[0].starts_at).total_seconds())))
+        source = next(lasting[other] for other in own[0].status.inhibited_by if other in lasting)
+        by = source.labels.get("alertname", source.fingerprint)
+        return failed(f"Alert {name} fires since {since} and is inhibited by {by} (limit {format_duration(longest)}).")
+    for rule in rules:
+        certain = {matcher.name for matcher in rule.target} | {name for source in rule.sources for name in source.equal}
+        if certain <= labels.keys() and rule.inhibits(labels, [alert.labels for alert in lasting.values()]):
+            sources = sorted({alert.labels.get("alertname", "?") for alert in lasting.values()
+                              if any(all_match(source.matchers, alert.labels) for source in rule.sources)})  # fmt: skip
+            return failed(
+                f"Alert {name} would be inhibited by {', '.join(sources)}, which fires for longer than {format_duration(longest)}."
+            )
+    return None

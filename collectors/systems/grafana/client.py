@@ -1,0 +1,91 @@
+"""Grafana's HTTP API: its health, the dashboards that an account sees, the health of data sources."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from collectors.shared.clients import decode, one_line
+from exporter.collector import Cannot, Client
+from exporter.http import Http, HttpSettings
+
+if TYPE_CHECKING:
+    from exporter.threads import Threads
+
+__all__ = ["Dashboard", "Grafana", "GrafanaSettings", "Health"]
+
+_PAGE = 1000
+_PAGES = 50
+
+
+class GrafanaSettings(HttpSettings):
+    """How to reach Grafana: `bearer_token` is that of a service account with the role Viewer. A path prefix belongs to `url`."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What Grafana says of itself. `database` is `ok` or `failing`."""
+
+    database: str
+    version: str = ""
+
+
+class Dashboard(msgspec.Struct, frozen=True, rename="camel"):
+    """One dashboard. `folder_title` is empty for those in no folder."""
+
+    uid: str
+    title: str
+    type: str = "dash-db"
+    folder_title: str = ""
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    status: str = ""
+    message: str = ""
+
+
+class Grafana(Client[GrafanaSettings]):
+    """Asks Grafana. Everything raises Cannot when there is no complete answer, or the account has no right to it."""
+
+    name = "grafana"
+    Settings = GrafanaSettings
+
+    def __init__(self, settings: GrafanaSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._http = Http(settings)
+
+    async def health(self) -> Health:
+        """Whether Grafana reaches its own database; answered without an account."""
+        return decode(await self._http.get("/api/health", expect=(200, 503)), Health)
+
+    async def dashboards(self) -> list[Dashboard]:
+        """All dashboards that the account may see."""
+        found: dict[str, Dashboard] = {}
+        for page in range(1, _PAGES + 1):
+            params = {"type": "dash-db", "limit": str(_PAGE), "page": str(page)}
+            reply = await self._http.get("/api/search", params=params)
+            part = decode(reply, list[Dashboard])
+            found |= {dashboard.uid: dashboard for dashboard in part if dashboard.type == "dash-db"}
+            if len(part) < _PAGE:
+                return list(found.values())
+        raise Cannot(f"{reply.where} lists more than {_PAGE * _PAGES} dashboards, which were not all read.")
+
+    async def datasource_problem(self, uid: str) -> str | None:
+        """What is wrong with a data source, in Grafana's words; None when its health check is passed.
+
+        Raises Cannot where there is no such data source, or its plugin has no health check: Grafana answers 404 to both. Also
+        where the check itself does not know.
+        """
+        reply = await self._http.get(f"/api/datasources/uid/{quote(uid, safe='')}/health", expect=(200, 400, 404))
+        checked = decode(reply, _Checked)
+        if reply.status == 404:
+            told = one_line(checked.message) or "not found"
+            raise Cannot(f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check).")
+        if checked.status.upper() not in ("OK", "ERROR"):
+            raise Cannot(f"Grafana's check of data source {uid} answered {reply.status} without saying OK or ERROR.")
+        return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()

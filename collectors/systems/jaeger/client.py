@@ -1,0 +1,192 @@
+"""Jaeger: which services it has traces of, one trace by its id, and a marker trace sent by OTLP.
+
+Version 3 of the query API is asked first. Where it does not exist (before 1.35, or switched off), the older one is; newer servers
+have only version 3.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pydantic import Field
+
+from collectors.shared.clients import Shared, decode, one_line
+from exporter.collector import Cannot, Client
+from exporter.http import Http, HttpSettings, Reply
+from exporter.options import Duration
+
+if TYPE_CHECKING:
+    from exporter.threads import Threads
+
+__all__ = ["Jaeger", "JaegerSettings", "Marker"]
+
+
+class JaegerSettings(HttpSettings):
+    """How to reach Jaeger's query API. A path prefix belongs to `url`, a tenant (x-tenant) to `headers`."""
+
+    otlp: HttpSettings | None = Field(
+        None,
+        description="Where marker traces may be sent by OTLP/HTTP, without `/v1/traces`, such as http://collector:4318. "
+        "Nothing is sent where it is not set.",
+    )
+    max_age: Duration = Field(
+        timedelta(seconds=15), description="How long the list of services is shared before it is asked for again."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A trace of one span that nobody else can have sent. Ids are in hexadecimal digits."""
+
+    service: str = "checklist-exporter"
+    operation: str = "marker"
+    trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    span_id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def otlp(self) -> dict[str, Any]:
+        """The trace as OTLP's JSON, begun and ended now."""
+        end = time.time_ns()
+        span = {
+            "traceId": self.trace_id,
+            "spanId": self.span_id,
+            "name": self.operation,
+            "kind": 1,  # internal
+            "startTimeUnixNano": str(end - 1_000_000),
+            "endTimeUnixNano": str(end),
+        }
+        service = {"key": "service.name", "value": {"stringValue": self.service}}
+        scope = {"scope": {"name": "checklist-exporter"}, "spans": [span]}
+        return {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": [scope]}]}
+
+
+class _Services3(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    services: list[str] = []  # left out while there is none, so nothing else may stand in its place
+
+
+class _Services1(msgspec.Struct, frozen=True):
+    data: list[str] | None  # null while there is none
+
+
+class _Spans(msgspec.Struct, frozen=True, rename="camel"):
+    resource_spans: list[msgspec.Raw] = []
+
+
+class _Trace3(msgspec.Struct, frozen=True):
+    result: _Spans
+
+
+class _Trace1(msgspec.Struct, frozen=True):
+    data: list[msgspec.Raw] | None
+
+
+class _Rejected(msgspec.Struct, frozen=True, rename="camel"):
+    rejected_spans: str | int = 0
+    error_message: str = ""
+
+
+class _Sent(msgspec.Struct, frozen=True, rename="camel"):
+    partial_success: _Rejected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    version: int
+    names: tuple[str, ...]
+
+
+class Jaeger(Client[JaegerSettings]):
+    """Asks Jaeger. Everything raises Cannot when there is no complete answer in either version of its API."""
+
+    name = "jaeger"
+    Settings = JaegerSettings
+
+    def __init__(self, settings: JaegerSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._http = Http(settings)
+        self._otlp = Http(settings.otlp) if settings.otlp else None
+        self._services = Shared(self._fetch_services, settings.max_age)
+
+    @property
+    def sends(self) -> bool:
+        """Whether the configuration allows marker traces."""
+        return self._otlp is not None
+
+    async def services(self) -> tuple[str, ...]:
+        """The services that it has traces of, at most `max_age` old. With some storages a service stays listed for days."""
+        return (await self._services.get()).names
+
+    async def has_recent(self, service: str, within: timedelta) -> bool:
+        """Whether there is a trace of this service that began in this time."""
+        now = datetime.now(UTC)
+        if (await self._services.get()).version == 3:
+            start, end = _rfc3339(now - within), _rfc3339(now + timedelta(minutes=1))
+            params = {
+                "query.service_name": service,
+                "query.start_time_min": start,
+                "query.start_time_max": end,
+                "query.num_traces": "1",
+            }
+            # The names that 1.x knows, and the same in the spelling that is to replace them.
+            params |= {
+                "query.serviceName": service,
+                "query.startTimeMin": start,
+                "query.startTimeMax": end,
+                "query.searchDepth": "1",
+            }
+            return _found(await self._http.get("/api/v3/traces", params=params, expect=(200, 404)), _Trace3)
+        params = {
+            "service": service,
+            "start": str(int((now - within).timestamp() * 1_000_000)),
+            "end": str(int((now + timedelta(minutes=1)).timestamp() * 1_000_000)),
+            "limit": "1",
+        }
+        return _found(await self._http.get("/api/traces", params=params, expect=(200, 404)), _Trace1)
+
+    async def has_trace(self, trace_id: str) -> bool:
+        """Whether it has a trace of this id (32 hexadecimal digits)."""
+        if (await self._services.get()).version == 3:
+            return _found(await self._http.get(f"/api/v3/traces/{trace_id}", expect=(200, 404)), _Trace3)
+        return _found(await self._http.get(f"/api/traces/{trace_id}", expect=(200, 404)), _Trace1)
+
+    async def send(self, marker: Marker) -> None:
+        """Send a marker trace. Raises Cannot where the configuration does not allow it, or the collector did not take it."""
+        if self._otlp is None:
+            raise Cannot("clients.jaeger.otlp is not configured, so no marker trace was sent.")
+        reply = await self._otlp.request("POST", "/v1/traces", json=marker.otlp())
+        refused = decode(reply, _Sent).partial_success
+        if refused and str(refused.rejected_spans) != "0":
+            raise Cannot(
+                f"{reply.where} rejected the marker trace: {one_line(refused.error_message) or 'no reason given'}."
+            )
+
+    async def _fetch_services(self) -> _Services:
+        reply = await self._http.get("/api/v3/services", expect=(200, 404))
+        # An older Jaeger answers paths that it does not know with 404, or with its page for browsers.
+        if reply.status == 200 and reply.body.lstrip()[:1] != b"<":
+            return _Services(3, tuple(decode(reply, _Services3).services))
+        older = await self._http.get("/api/services")
+        return _Services(1, tuple(decode(older, _Services1).data or ()))
+
+    async def close(self) -> None:
+        """Stop what is being fetched and close the connections."""
+        await self._services.close()
+        await self._http.close()
+        if self._otlp is not None:
+            await self._otlp.close()
+
+
+def _found(reply: Reply, kind: type[_Trace3] | type[_Trace1]) -> bool:
+    if reply.status == 404:
+        reply.json()  # a proxy's 404 is no answer
+        return False
+    answer = decode(reply, kind)
+    return bool(answer.result.resource_spans if isinstance(answer, _Trace3) else answer.data)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

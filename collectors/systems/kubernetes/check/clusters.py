@@ -1,0 +1,89 @@
+"""What sections that judge a cluster have in common: its snapshots, narrowed to the part that each target is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from collectors.shared.verdicts import narrowed
+from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed, Snapshot
+from collectors.systems.kubernetes.judge.workloads import workload_key
+from collectors.systems.kubernetes.model.kinds import NAMESPACES, PODS
+from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
+from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.scope import Part, Scope
+from exporter.collector import Cannot, Collector, Result, SectionSettings, Target, fetched, worst
+
+__all__ = ["OfCluster", "ScopedTarget"]
+
+T = TypeVar("T")
+
+
+class ScopedTarget(Target, Scope):
+    """A part of the cluster: namespaces that are judged by the same limits."""
+
+
+SettingsT = TypeVar("SettingsT", bound=SectionSettings)
+TargetT = TypeVar("TargetT", bound=ScopedTarget)
+ScalerT = TypeVar("ScalerT", HorizontalPodAutoscaler, VerticalPodAutoscaler)
+
+
+class OfCluster(Collector[SettingsT, TargetT], Generic[SettingsT, TargetT]):
+    """Judges one snapshot of each kind of object, which the client takes and shares with all sections."""
+
+    rights: ClassVar[str] = """\
+The roles that a configuration needs, and no more, are printed by
+  checklist-exporter list --rbac --config.file config.yaml
+Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, runs commands in pods, or reaches kubelets.
+"""
+
+    @fetched
+    async def part(self) -> Part:
+        """The namespaces that are judged. Raises Cannot when there is none, or the client does not look at one that is named."""
+        client = self.client(Kubernetes)
+        return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
+
+    @fetched
+    async def pods(self) -> Sequence[Replicas]:
+        """The pods in them."""
+        return (await self.part()).within(await self.everything(PODS))
+
+    async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:
+        """All objects of a kind in the cluster, and the moment. Raises Cannot, with the right that is missing."""
+        return await self.client(Kubernetes).list(kind)
+
+    async def everything(self, kind: Kind[T]) -> Sequence[T]:
+        """All objects of a kind in the cluster. Raises Cannot, with the right that is missing."""
+        return (await self.snapshot(kind)).items
+
+    async def if_served(self, kind: Kind[T]) -> Sequence[T] | None:
+        """All objects of a kind in the cluster; None when it has no such kind."""
+        try:
+            return await self.everything(kind)
+        except NotServed:
+            return None
+
+    async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
+        """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.
+
+        Raises NotServed when the cluster has no such kind, Cannot when the client does not look where one is required.
+        """
+        part, found = await self.part(), await self.snapshot(kind)
+        wanted = {workload_key(reference): reference for reference in required}
+        for (namespace, *_), reference in wanted.items():
+            if found.namespaces and namespace not in found.namespaces:
+                told = f"{namespace} is not among clients.kubernetes.namespaces"
+                raise Cannot(f"{told}, so it was not seen what scales {reference}.")
+        return [
+            scaler
+            for scaler in found.items
+            if scaler.target in wanted or (scaler.namespace in part.namespaces and self.target.judges(scaler.target))
+        ]
+
+    async def told(self, result: Result) -> Result:
+        """A verdict on the namespaces that are there, with those that are not, what is exempt, and what the client leaves out."""
+        return self.narrowed(self.target.told(worst(result, *(await self.part()).missing)))
+
+    def narrowed(self, result: Result) -> Result:
+        """A verdict with what the client leaves out."""
+        return narrowed(result, self.client(Kubernetes).settings.selectors)

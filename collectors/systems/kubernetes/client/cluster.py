@@ -1,0 +1,410 @@
+"""A Kubernetes cluster, seen as one snapshot of each kind of object that sections judge."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from pydantic import Field
+
+from collectors.shared.clients import Shared
+from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
+from collectors.systems.kubernetes.client.watch import Follower, Listing, Page
+from collectors.systems.kubernetes.model.rbac import Right, roles
+from exporter.collector import Cannot, Client
+from exporter.options import Duration, Options, Size
+
+if TYPE_CHECKING:
+    from exporter.threads import Threads
+
+__all__ = ["Kind", "Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Reply", "Snapshot"]
+
+T = TypeVar("T")
+
+_SENSITIVE = frozenset({"secrets"})
+"""What the core group has and the exporter never reads. Subresources (exec, proxy, …) are no kinds at all."""
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_RIGHT_AGE = timedelta(minutes=5)
+_ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
+
+
+class NotAllowed(Cannot):
+    """The account lacks a right, which the sentence names."""
+
+
+class KubernetesSettings(Options):
+    """How to reach a cluster, and how much of it to look at."""
+
+    kubeconfig: Path | None = Field(
+        None,
+        description="Kubeconfig file. Without it and `context`, the pod's service account is used where there is one, else the "
+        "default kubeconfig.",
+    )
+    context: str | None = Field(None, description="Context of the kubeconfig; its current one by default.")
+    namespaces: tuple[str, ...] = Field(
+        (), description="Namespaces to look at; all by default. With them, rights in these namespaces are enough."
+    )
+    selectors: dict[str, str] = Field(
+        default_factory=dict, description="Plural name of a kind to the label selector that narrows it."
+    )
+    max_age: Duration = Field(
+        timedelta(seconds=55), gt=timedelta(0), description="How long a snapshot is shared before it is taken again."
+    )
+    watch: bool = Field(
+        False,
+        description="Follow what changes after the first list, instead of listing every `max_age`; for large clusters.",
+    )
+    stale_after: Duration = Field(
+        timedelta(minutes=2),
+        gt=timedelta(0),
+        description="How long a watch may be silent before nothing it told counts; a sign is asked for every 45 seconds.",
+    )
+    timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
+    page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")
+    max_bytes: Size = Field(
+        32 * 2**20, gt=0, description="Largest reply that is read; a larger page is asked for again in smaller ones."
+    )
+    requests_per_second: float = Field(50, gt=0, description="How often the API server is asked at most.")
+
+
+@dataclass(frozen=True, eq=False)
+class Kind(Generic[T]):
+    """A kind of object: where it is, and what of it is kept.
+
+    `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
+    for each listing, which returns what is kept of each, in their order: equal parts shared, what nobody judges dropped. A snapshot
+    holds what `gathered` makes of them: those together that are alike.
+    """
+
+    plural: str
+    item: type[Any]
+    group: str = ""
+    version: str = "v1"
+    namespaced: bool = True
+    compact: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]] | None = None
+    gathered: Callable[[Iterable[Any]], list[T]] = list
+    pages: msgspec.json.Decoder[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if "/" in self.plural or (self.group == "" and self.plural in _SENSITIVE):
+            raise ValueError(f"{self.plural} is never read")
+        object.__setattr__(self, "pages", msgspec.json.Decoder(Page[self.item]))  # type: ignore[name-defined]
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """Where the API server has the objects of a namespace (None: of all), or one of them."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        parts += ["namespaces", namespace] if namespace else []
+        parts += [self.plural, name] if name else [self.plural]
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T]):
+    """The objects of a kind at one moment, by the API server's clock (UTC): ages are counted from `taken`, not from our clock.
+
+    `namespaces` are those looked at; none means all.
+    """
+
+    items: Sequence[T]
+    taken: datetime
+    namespaces: tuple[str, ...] = ()
+
+
+class _ReviewStatus(msgspec.Struct, frozen=True, gc=False):
+    allowed: bool
+    reason: str = ""
+
+
+class _Review(msgspec.Struct, frozen=True, gc=False):
+    status: _ReviewStatus
+
+
+class _Version(msgspec.Struct, frozen=True, gc=False):
+    version: str
+
+
+class _Group(msgspec.Struct, frozen=True, gc=False):
+    """A group of the API, and its versions."""
+
+    versions: list[_Version]
+    name: str = ""
+
+
+class _Groups(msgspec.Struct, frozen=True, gc=False):
+    groups: list[_Group]
+
+
+class _Resource(msgspec.Struct, frozen=True, gc=False):
+    name: str
+
+
+class _Resources(msgspec.Struct, frozen=True, gc=False):
+    """The kinds of one version."""
+
+    resources: list[_Resource]
+
+
+class Kubernetes(Client[KubernetesSettings]):
+    """Asks the API server. Everything raises Cannot, with the reason, when it was not seen whole."""
+
+    name = "kubernetes"
+    Settings = KubernetesSettings
+
+    def __init__(self, settings: KubernetesSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._api = Api(settings.kubeconfig, settings.context, settings.timeout, settings.requests_per_second)
+        self._snapshots: dict[Kind[Any], Shared[Snapshot[Any]]] = {}
+        self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
+        self._groups = Shared(lambda: self._blocking(self._served), settings.max_age)
+        self._watches: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(threads.places)
+        self._rights: dict[tuple[str, str, str | None], tuple[bool, float]] = {}
+
+    async def list(self, kind: Kind[T]) -> Snapshot[T]:
+        """All objects of a kind in the configured namespaces, at most `max_age` old, shared by all that ask.
+
+        Raises NotAllowed when a right is missing, NotServed when the cluster has no such kind.
+        """
+        if self.settings.watch:
+            return await self._followed(kind)
+        if kind not in self._snapshots:
+            self._snapshots[kind] = Shared(lambda: self._fresh(kind), self.settings.max_age)
+        return await self._snapshots[kind].get()
+
+    async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
+        """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
+        return await self._blocking(lambda: self._read(kind, name, namespace))
+
+    async def get(self, path: str) -> Reply:
+        """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`."""
+        if not _ABOUT_ITSELF.fullmatch(path):
+            raise ValueError(f"{path} is not what an API server says of itself")
+        return await self._blocking(lambda: self._api.get(path, max_bytes=self.settings.max_bytes, any_status=True))
+
+    async def _fresh(self, kind: Kind[T]) -> Snapshot[T]:
+        groups = await self._groups_for(kind)
+        return await self._blocking(lambda: self._take(kind, groups))
+
+    async def _groups_for(self, kind: Kind[Any]) -> frozenset[str]:
+        """The groups among which that of a kind has to be; none where that is not known, or the kind is in none."""
+        return await self._groups.get() if kind.group else frozenset()
+
+    async def _blocking(self, call: Callable[[], T]) -> T:
+        async with self._places:
+            return await self.threads.run("clients.kubernetes", call)
+
+    async def _followed(self, kind: Kind[T]) -> Snapshot[T]:
+        """The objects of a kind as its watches last told; the first to ask starts them."""
+        if kind not in self._followers:
+            self._followers[kind] = Shared(lambda: self._follow(kind), timedelta.max)
+        followers = await self._followers[kind].get()
+        for task in self._watches:
+            if task.done():
+                await task  # raises what ended it: nothing that it told before is true any more
+        told = [follower.objects() for follower in followers]
+        items = [item for objects, _ in told for item in objects]
+        return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
+
+    async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
+        groups = await self._groups_for(kind)
+        followers = await self._blocking(lambda: [self._follower(kind, space, groups) for space in self._spaces(kind)])
+        for number, follower in enumerate(followers):
+            watch = self.threads.run(f"watch {number} of {kind}", follower.run)
+            self._watches.add(asyncio.create_task(watch, name=f"watch {kind}"))
+        return followers
+
+    def _follower(self, kind: Kind[T], namespace: str | None, groups: frozenset[str]) -> Follower[T]:
+        for verb in ("list", "watch"):
+            self._demand(verb, kind, namespace)
+        _demand_group(kind, groups)
+        listing = functools.partial(self._list, kind, namespace, identified=True)
+        return Follower(self._api, kind, kind.path(namespace), self._query(kind), listing, self.settings.stale_after)
+
+    def _namespaces(self, kind: Kind[Any]) -> tuple[str, ...]:
+        return self.settings.namespaces if kind.namespaced else ()
+
+    def _spaces(self, kind: Kind[Any]) -> tuple[str | None, ...]:
+        """The namespaces to ask for one by one; None stands for all at once."""
+        return self._namespaces(kind) or (None,)
+
+    def _query(self, kind: Kind[Any]) -> dict[str, Any]:
+        selector = self.settings.selectors.get(kind.plural)
+        return {"labelSelector": selector} if selector else {}
+
+    def _take(self, kind: Kind[T], groups: frozenset[str]) -> Snapshot[T]:
+        """The objects of a kind in each namespace; in a thread."""
+        listings = []
+        for namespace in self._spaces(kind):
+            self._demand("list", kind, namespace)
+            _demand_group(kind, groups)
+            listings.append(self._list(kind, namespace))
+        items = listings[0].items if len(listings) == 1 else [item for listing in listings for item in listing.items]
+        return Snapshot(items, min(listing.at for listing in listings), self._namespaces(kind))
+
+    def _list(self, kind: Kind[T], namespace: str | None, *, identified: bool = False) -> Listing[T]:
+        """The objects of one namespace (None: of all), page by page.
+
+        A list whose continuation the server has forgotten (410) is started again, once.
+        """
+        for _ in range(2):
+            listing = Listing(kind, identified=identified)
+            limit = self.settings.page_size
+            try:
+                while listing.unfinished:
+                    limit = self._next_page(kind, namespace, listing, limit)
+            except Gone:
+                continue
+            return listing
+        raise Cannot(f"{kind} change faster than they can be listed: the API server twice forgot how far it had come.")
+
+    def _next_page(self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int) -> int:
+        """Add the next page to a listing. Returns how many objects to ask for next: fewer after a page that was too large."""
+        query = self._query(kind) | {"limit": limit} | ({"continue": listing.more} if listing.more else {})
+        try:
+            reply = self._api.get(kind.path(namespace), query, max_bytes=self.settings.max_bytes)
+        except TooLarge:
+            if limit == 1:
+                raise
+            return max(1, limit // 4)
+        except NotFound:
+            raise self._not_served(kind) from None
+        except Forbidden:
+            raise self._denied("list", kind, namespace) from None
+        with _understood(reply):
+            listing.add(kind.pages.decode(reply.body), reply)
+        return limit
+
+    def _not_served(self, kind: Kind[Any]) -> Cannot:
+        """Why a kind is not there: it is not served at all, or only in other versions, so that nothing of it was seen."""
+        group = self._discover(f"/apis/{kind.group}", _GROUP) if kind.group else None
+        others = [found.version for found in group.versions if found.version != kind.version] if group else []
+        served = [
+            version
+            for version in others
+            if (found := self._discover(f"/apis/{kind.group}/{version}", _RESOURCES))
+            and any(resource.name == kind.plural for resource in found.resources)
+        ]
+        if served:
+            return Cannot(
+                f"The cluster serves {kind} as {' and '.join(served)} alone, and only {kind.version} is known."
+            )
+        return _absent(kind)
+
+    def _served(self) -> frozenset[str]:
+        """The groups of the API that the cluster serves, whether what serves them works or not; none when it does not tell."""
+        try:
+            reply = self._api.get("/apis", max_bytes=self.settings.max_bytes)
+        except (Forbidden, NotFound):
+            return frozenset()
+        return frozenset(group.name for group in _decode(reply, _GROUPS).groups)
+
+    def _discover(self, path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
+        """What the API server says of a group or version of its API; None when there is none."""
+        try:
+            return _decode(self._api.get(path, max_bytes=self.settings.max_bytes), decoder)
+        except NotFound:
+            return None
+
+    def _read(self, kind: Kind[T], name: str, namespace: str | None) -> tuple[T, datetime] | None:
+        self._demand("get", kind, namespace, name)
+        try:
+            reply = self._api.get(kind.path(namespace, name), max_bytes=self.settings.max_bytes)
+        except NotFound:
+            return None
+        except Forbidden:
+            raise self._denied("get", kind, namespace) from None
+        with _understood(reply):
+            found = [msgspec.json.decode(reply.body, type=kind.item)]
+            (one,) = kind.gathered(kind.compact()(found) if kind.compact else found)
+        return one, reply.at
+
+    def _demand(self, verb: str, kind: Kind[Any], namespace: str | None, name: str = "") -> None:
+        """Raise NotAllowed when the account may not do this. The API server itself is asked, once in a while."""
+        key = verb, f"{kind}/{name}", namespace
+        allowed, until = self._rights.get(key, (False, 0.0))
+        if until <= time.monotonic():
+            allowed = self._review(verb, kind, namespace, name)
+            age = _RIGHT_AGE if allowed else self.settings.max_age
+            self._rights[key] = allowed, time.monotonic() + age.total_seconds()
+        if not allowed:
+            raise self._denied(verb, kind, namespace)
+
+    def _review(self, verb: str, kind: Kind[Any], namespace: str | None, name: str) -> bool:
+        attributes = {"verb": verb, "group": kind.group, "version": kind.version, "resource": kind.plural}
+        attributes |= ({"namespace": namespace} if namespace else {}) | ({"name": name} if name else {})
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        try:
+            reply = self._api.post(_REVIEWS, msgspec.json.encode(body), max_bytes=self.settings.max_bytes)
+        except (Forbidden, NotFound):  # where even that is not allowed, the request itself will tell
+            return True
+        review: _Review = _decode(reply, _REVIEW)
+        return review.status.allowed
+
+    @staticmethod
+    def _denied(verb: str, kind: Kind[Any], namespace: str | None) -> NotAllowed:
+        where = f" in {namespace}" if namespace else " in all namespaces" if kind.namespaced else ""
+        return NotAllowed(f"The exporter cannot {verb} {kind}{where}: its account has no right to it.")
+
+    @classmethod
+    def roles(cls, settings: KubernetesSettings, needs: Iterable[str]) -> Sequence[dict[str, Any]]:
+        """The least roles for a configuration, as manifests: of what its items need, the rights in a cluster."""
+        return roles((need for need in needs if isinstance(need, Right)), settings.namespaces, watch=settings.watch)
+
+    async def close(self) -> None:
+        """Stop what is being read and close the connections."""
+        self._api.close()
+        shared: tuple[Shared[Any], ...] = (self._groups, *self._snapshots.values(), *self._followers.values())
+        for answer in shared:
+            await answer.close()
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=self.settings.timeout.total_seconds())
+
+
+_REVIEW = msgspec.json.Decoder(_Review)
+_GROUP = msgspec.json.Decoder(_Group)
+_GROUPS = msgspec.json.Decoder(_Groups)
+_RESOURCES = msgspec.json.Decoder(_Resources)
+
+
+def _absent(kind: Kind[Any]) -> NotServed:
+    return NotServed(f"The cluster serves no {kind} ({kind.version}).")
+
+
+def _demand_group(kind: Kind[Any], groups: frozenset[str]) -> None:
+    """Raise NotServed when the group of a kind is not among those that the cluster serves; none are given where it is not known."""
+    if groups and kind.group not in groups:
+        raise _absent(kind)
+
+
+def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+    with _understood(reply):
+        return decoder.decode(reply.body)
+
+
+@contextmanager
+def _understood(reply: Reply) -> Iterator[None]:
+    """Raise Cannot for a reply that is not what it should be."""
+    try:
+        yield
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
+    except msgspec.DecodeError as error:
+        raise Cannot(f"{reply.where} answered something that is no JSON, or not all of it: {error}.") from None

@@ -1,0 +1,273 @@
+"""A snapshot that follows what changes, so that a large cluster is not listed every minute: list, then watch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from math import ceil
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from collectors.shared.clients import one_line
+from collectors.systems.kubernetes.client.api import Api, Gone, NotFound, NotServed, Reply
+from exporter.collector import Cannot
+from exporter.options import format_duration
+
+if TYPE_CHECKING:
+    from collectors.systems.kubernetes.client.cluster import Kind
+
+__all__ = ["Follower", "Listing", "Page"]
+
+T = TypeVar("T")
+
+_ROUND = timedelta(seconds=45)
+"""How long one watch is asked for. An API server that ends it when it shall has told all there was, even where that is nothing:
+bookmarks alone do not show it, since it sends none for a kind of which nothing has changed since it started."""
+_SILENCE = 1.5 * _ROUND
+_PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_MANY_CHANGES = 100_000
+"""After so many, it is listed anew: what is shared between objects is never forgotten otherwise."""
+_MAX_BYTES = 2**24
+
+
+class _Identity(msgspec.Struct, frozen=True, gc=False):
+    uid: str = ""
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+
+
+class _Identified(msgspec.Struct, frozen=True, gc=False):
+    metadata: _Identity = _Identity()
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    type: str
+    object: msgspec.Raw
+
+
+class _Trouble(msgspec.Struct, frozen=True, gc=False):
+    code: int = 0
+    message: str = ""
+
+
+class _Identities(msgspec.Struct, frozen=True, gc=False):
+    items: list[_Identified] | None
+
+
+class _ListMetadata(msgspec.Struct, frozen=True, gc=False):
+    version: str = msgspec.field(default="", name="resourceVersion")
+    more: str = msgspec.field(default="", name="continue")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """One page of a list, as the API server sends it."""
+
+    items: list[T] | None
+    metadata: _ListMetadata = _ListMetadata()
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_IDENTIFIED = msgspec.json.Decoder(_Identified)
+_IDENTITIES = msgspec.json.Decoder(_Identities)
+_TROUBLE = msgspec.json.Decoder(_Trouble)
+
+
+class Listing(Generic[T]):
+    """A list that is being read: what a snapshot holds of the objects, and where to go on from (`more`, `version`).
+
+    `at` is the moment of its first page by the API server's clock. With `identified`, what is kept of each object is in `by_uid`
+    instead.
+    """
+
+    def __init__(self, kind: Kind[T], *, identified: bool = False) -> None:
+        self.compact: Callable[[Sequence[Any]], Iterable[Any]] = kind.compact() if kind.compact else list
+        self.items: list[T] = []
+        self.by_uid: dict[str, Any] = {}
+        self._gathered = kind.gathered
+        self._identified = identified
+        self.unfinished = True
+        self.more = ""
+        self.version = ""
+        self.at = datetime.max.replace(tzinfo=UTC)
+
+    def add(self, page: Page[Any], reply: Reply) -> None:
+        """Add one page. Raises Cannot for one that goes on where it began: something in between keeps answering with the same."""
+        if self.more and page.metadata.more == self.more:
+            raise Cannot(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
+        kept = self.compact(page.items or [])
+        if self._identified:
+            uids = [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
+            if not all(uids):  # such as what is measured, and kept nowhere
+                raise Cannot(f"{reply.where} listed objects without a uid, so it cannot be told which of them changes.")
+            self.by_uid.update(zip(uids, kept, strict=True))
+        else:
+            self.items += self._gathered(kept)
+        self.version, self.more = page.metadata.version, page.metadata.more
+        self.unfinished = bool(self.more)
+        self.at = min(self.at, reply.at)
+
+
+class Follower(Generic[T]):
+    """One kind in one namespace, as `relist` found it and as it changed since.
+
+    `run` blocks, in a thread of its own, until the API is closed. A watch that breaks is taken up where it was; one that the server
+    no longer remembers (410), or whose kind is gone (404), starts with a list. Nothing that was last heard of `stale_after` ago or
+    more is told as true.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kind: Kind[T],
+        path: str,
+        query: dict[str, Any],
+        relist: Callable[[], Listing[T]],
+        stale_after: timedelta,
+    ) -> None:
+        self._api = api
+        self._kind = kind
+        self._path = path
+        self._query = query
+        self._relist = relist
+        self._stale_after = stale_after
+        self._one = msgspec.json.Decoder(kind.item)
+        self._lock = threading.Lock()
+        self._trouble = ""
+        self._absent: NotServed | None = None
+        self._gathered: list[T] | None = None
+        self._start_again()
+
+    def objects(self) -> tuple[list[T], datetime]:
+        """What a snapshot holds of the objects as they were last heard of, with the moment of that by the API server's clock.
+
+        Raises Cannot when that was too long ago, and NotServed when the cluster does not have the kind any more.
+        """
+        with self._lock:
+            if self._absent is not None:
+                raise NotServed(str(self._absent))
+            silence = timedelta(seconds=time.monotonic() - self._heard_at)
+            if silence >= self._stale_after:
+                why = f" ({self._trouble})" if self._trouble else ""
+                raise Cannot(
+                    f"The watch of {self._kind} has been silent for {format_duration(_whole(silence))}"
+                    f" (limit {format_duration(self._stale_after)}), so what it last told is too old{why}."
+                )
+            if self._gathered is None:
+                self._gathered = self._kind.gathered(self._objects.values())
+            return self._gathered, datetime.now(UTC) + self._ahead - silence
+
+    def run(self) -> None:
+        """Follow the changes until the API is closed."""
+        failures = 0
+        listed = True
+        while not self._api.closed:
+            try:
+                if not listed or self._changes > max(_MANY_CHANGES, 10 * len(self._objects)):
+                    self._start_again()
+                    listed = True
+                if self._follow():
+                    failures = 0
+                    continue
+                self._trouble = "the API server ended it without a word"
+            except (Gone, NotFound):
+                listed = False
+                if failures == 0:
+                    failures = 1
+                    continue
+            except NotServed as why:
+                self._absent, listed = why, False
+            except Cannot as why:
+                self._trouble, self._absent = str(why).rstrip("."), None
+            self._api.wait(_PATIENCE[min(failures, len(_PATIENCE) - 1)])
+            failures += 1
+
+    def _start_again(self) -> None:
+        listing = self._relist()
+        with self._lock:
+            self._objects = listing.by_uid
+            self._gathered = None
+            self._absent = None
+        self._compact, self._version = listing.compact, listing.version
+        self._ahead = listing.at - datetime.now(UTC)  # the server's clock, compared with ours
+        self._changes = 0
+        self._heard_at = time.monotonic()
+
+    def _follow(self) -> bool:
+        """One watch, until the server ends it. Returns whether that showed that it tells what there is to tell."""
+        query = self._query | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": ceil(_ROUND.total_seconds()),
+        }
+        heard = False
+        with self._api.stream(self._path, query, _SILENCE) as (pieces, at):
+            started = time.monotonic()
+            self._ahead = at - datetime.now(UTC)  # one of the clocks may have been set since
+            for lines in _lines(pieces):
+                self._apply(lines)
+                heard = True
+        if time.monotonic() - started >= 0.9 * _ROUND.total_seconds():
+            self._hear()
+            heard = True
+        return heard
+
+    def _hear(self) -> None:
+        self._trouble = ""
+        self._heard_at = time.monotonic()
+
+    def _apply(self, lines: Sequence[bytes]) -> None:
+        """Take in the changes that came together."""
+        changed: dict[str, msgspec.Raw | None] = {}
+        version = self._version
+        try:
+            for line in lines:
+                event = _EVENT.decode(line)
+                if event.type == "ERROR":
+                    raise _error(self._kind, event.object)
+                identity = _IDENTIFIED.decode(event.object).metadata
+                version = identity.resource_version
+                if event.type in ("ADDED", "MODIFIED"):
+                    changed[identity.uid] = event.object
+                elif event.type == "DELETED":
+                    changed[identity.uid] = None
+            present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
+            kept = dict(zip(present, self._compact(list(present.values())), strict=True))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Cannot(f"The watch of {self._kind} told something in an unexpected format: {error}.") from None
+        with self._lock:
+            self._objects.update(kept)
+            self._gathered = None
+            for uid, raw in changed.items():
+                if raw is None:
+                    self._objects.pop(uid, None)
+        self._version = version
+        self._changes += len(lines)
+        self._hear()  # that a watch was accepted is no sign yet that it tells anything
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """The whole lines that each piece of a reply completes."""
+    begun: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first, *others = piece.split(b"\n")
+        begun.append(first)
+        size += len(first)
+        if others:
+            yield [b"".join(begun), *others[:-1]]
+            begun, size = [others[-1]], len(others[-1])
+        if size > _MAX_BYTES:
+            raise Cannot(f"A watch told more than {_MAX_BYTES} bytes of one object, which were not read.")
+
+
+def _error(kind: Kind[Any], raw: msgspec.Raw) -> Cannot:
+    trouble = _TROUBLE.decode(raw)
+    told = f"The watch of {kind} was ended: {one_line(trouble.message) or f'error {trouble.code}'}."
+    return Gone(told) if trouble.code == 410 else Cannot(told)
+
+
+def _whole(duration: timedelta) -> timedelta:
+    return timedelta(seconds=round(duration.total_seconds()))

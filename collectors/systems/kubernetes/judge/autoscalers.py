@@ -1,0 +1,310 @@
+"""Whether autoscalers are there for the workloads that need them, work, and aim at something sensible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from pydantic import Field
+
+from collectors.shared.verdicts import counted, format_length, verdict
+from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload, workload_key
+from collectors.systems.kubernetes.model.objects import (
+    ContainerRecommendation,
+    HorizontalPodAutoscaler,
+    Metric,
+    ResourceMetric,
+    VerticalPodAutoscaler,
+    condition,
+)
+from collectors.systems.kubernetes.model.pods import PodSpec, Replicas, pods_in
+from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
+from exporter.collector import Cannot, Result, failed, ok, unknown, warning
+from exporter.options import Duration, Options, format_duration
+
+__all__ = [
+    "HpaOptions",
+    "VpaOptions",
+    "conflicts",
+    "judge_hpa_thresholds",
+    "judge_hpas",
+    "judge_vpa_bounds",
+    "judge_vpas",
+]
+
+_KINDS = ("cpu", "memory")
+
+
+def _name(key: tuple[str, str, str]) -> str:
+    return f"{key[1]} {key[0]}/{key[2]}"
+
+
+class HpaOptions(Options):
+    """What is wanted of HorizontalPodAutoscalers."""
+
+    hpa_required: tuple[Reference, ...] = Field(
+        (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
+    )
+    hpa_min_replicas: int = Field(2, ge=1, description="Replicas that an autoscaler shall leave at least.")
+    hpa_limited_for: Duration = Field(
+        timedelta(minutes=15), gt=timedelta(0), description="How long an autoscaler may want more than its maximum."
+    )
+    hpa_range: tuple[int, int] = Field((40, 85), description="Least and most utilization to aim at, in percent.")
+
+
+class VpaOptions(Options):
+    """What is wanted of VerticalPodAutoscalers."""
+
+    vpa_required: tuple[Reference, ...] = Field(
+        (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
+    )
+    vpa_allow_off: bool = Field(True, description="Whether recommending alone (update mode Off) is enough.")
+    vpa_recommender: Reference | None = Field(
+        "kube-system/vpa-recommender",
+        description="The recommender's workload; none where the provider runs it out of sight.",
+    )
+
+
+# --- Horizontal ---
+
+
+def judge_hpas(hpas: Iterable[HorizontalPodAutoscaler], options: HpaOptions, now: datetime) -> Result:
+    """Whether each workload that needs an autoscaler has one, and all that are given work. None at all is `failed`."""
+    found = list(hpas)
+    problems = list(_missing(found, options))
+    if not found and not problems:
+        problems.append(failed("No HorizontalPodAutoscaler is there (wanted at least 1)."))
+    for hpa in found:
+        problems += _judge_hpa(hpa, options, now)
+    return verdict(problems, ok(f"Every HorizontalPodAutoscaler ({len(found)}) scales.", autoscalers=len(found)))
+
+
+def _missing(hpas: Sequence[HorizontalPodAutoscaler], options: HpaOptions) -> Iterator[Result]:
+    number: dict[tuple[str, str, str], int] = {}
+    for hpa in hpas:
+        target = hpa.target
+        number[target] = number.get(target, 0) + 1
+    for reference in options.hpa_required:
+        if not number.get(workload_key(reference)):
+            yield failed(f"{_name(workload_key(reference))} has no HorizontalPodAutoscaler.")
+    for target, count in number.items():
+        if count > 1:
+            yield failed(f"{_name(target)} is scaled by {count} HorizontalPodAutoscalers (wanted 1).")
+
+
+def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime) -> Iterator[Result]:
+    name, spec, status = f"HorizontalPodAutoscaler {hpa.path}", hpa.spec, hpa.status
+    least = spec.min_replicas if spec.min_replicas is not None else 1
+    if least < options.hpa_min_replicas:
+        yield failed(f"{name} may leave {counted(least, 'replica')} (wanted at least {options.hpa_min_replicas}).")
+    if spec.max_replicas <= least:
+        yield failed(f"{name} cannot scale: its maximum is {spec.max_replicas} and its minimum {least}.")
+    for kind in ("AbleToScale", "ScalingActive"):
+        seen = condition(status.conditions, kind)
+        if seen is None or seen.status not in ("True", "False"):
+            yield unknown(f"{name} does not tell whether it works ({kind} is {seen.status if seen else 'missing'}).")
+        elif seen.reason == "ScalingDisabled":
+            yield warning(f"{name} scales nothing, as its workload is scaled to zero.")
+        elif seen.status == "False":
+            yield failed(f"{name} does not scale: {seen.reason} ({_one_line(seen.message)}).")
+    limited = condition(status.conditions, "ScalingLimited")
+    if limited and limited.status == "True" and status.desired_replicas >= spec.max_replicas:
+        since = limited.last_transition_time
+        if since is not None and now - since > options.hpa_limited_for:
+            yield warning(
+                f"{name} wants more than its maximum of {counted(spec.max_replicas, 'replica')} since {format_length(now - since)} "
+                f"(limit {format_duration(options.hpa_limited_for)})."
+            )
+
+
+def judge_hpa_thresholds(hpas: Iterable[HorizontalPodAutoscaler], options: HpaOptions) -> Result:
+    """Whether each autoscaler has metrics, sees them, and aims at a utilization within the range. None at all is `failed`."""
+    found = list(hpas)
+    if not found:
+        return failed("No HorizontalPodAutoscaler is there (wanted at least 1).")
+    problems = [problem for hpa in found for problem in _judge_thresholds(hpa, options)]
+    low, high = options.hpa_range
+    summary = f"Every HorizontalPodAutoscaler ({len(found)}) sees its metrics, and aims at {low} to {high} % where it is of use."
+    return verdict(problems, ok(summary, autoscalers=len(found)))
+
+
+def _judge_thresholds(hpa: HorizontalPodAutoscaler, options: HpaOptions) -> Iterator[Result]:
+    name, metrics = f"HorizontalPodAutoscaler {hpa.path}", hpa.spec.metrics or ()
+    low, high = options.hpa_range
+    if not metrics:
+        yield failed(f"{name} has no metrics to scale by.")
+    # What could not be measured is there too, without a type.
+    seen = sum(bool(metric.type) for metric in hpa.status.current_metrics or ())
+    if seen < len(metrics):
+        active = condition(hpa.status.conditions, "ScalingActive")
+        if active is not None and active.reason == "ScalingDisabled":
+            yield warning(f"{name} measures nothing, as its workload is scaled to zero.")
+        else:
+            yield failed(f"{name} sees {seen} of its {counted(len(metrics), 'metric')}.")
+    for metric in metrics:
+        source = _source(metric)
+        if source is not None and (aim := source.target.average_utilization) is not None and not low <= aim <= high:
+            yield failed(f"{name} aims at {aim} % {source.name} (wanted {low} to {high} %).")
+
+
+# --- Vertical ---
+
+
+def judge_vpas(
+    vpas: Iterable[VerticalPodAutoscaler],
+    options: VpaOptions,
+    *,
+    recommender: Workload | None,
+    hpas: Iterable[HorizontalPodAutoscaler] = (),
+) -> Result:
+    """Whether each workload that needs one has a VerticalPodAutoscaler, and all that are given recommend. None at all is `failed`.
+
+    `recommender` is the workload that the options name, None when it was not found. Conflicts with horizontal autoscalers on the
+    same metric, and the mode Auto, which is deprecated, are warnings.
+    """
+    found = list(vpas)
+    problems = []
+    if options.vpa_recommender is not None:
+        if recommender is None:
+            problems.append(failed(f"{_name(workload_key(options.vpa_recommender))}, which recommends, is not there."))
+        else:
+            problems += judge_workload(recommender)
+    targets = {vpa.target for vpa in found}
+    problems += [
+        failed(f"{_name(workload_key(reference))} has no VerticalPodAutoscaler.")
+        for reference in options.vpa_required
+        if workload_key(reference) not in targets
+    ]
+    if not found and not options.vpa_required:
+        problems.append(failed("No VerticalPodAutoscaler is there (wanted at least 1)."))
+    for vpa in found:
+        problems += _judge_vpa(vpa, options)
+    problems += [warning(told) for told in conflicts(found, hpas)]
+    return verdict(problems, ok(f"Every VerticalPodAutoscaler ({len(found)}) recommends.", autoscalers=len(found)))
+
+
+def _mode(vpa: VerticalPodAutoscaler) -> str:
+    """What is done with recommendations; empty where that is left to the version's default, which is never `Off`."""
+    policy = vpa.spec.update_policy
+    return (policy.update_mode if policy else None) or ""
+
+
+def _judge_vpa(vpa: VerticalPodAutoscaler, options: VpaOptions) -> Iterator[Result]:
+    name, conditions, mode = f"VerticalPodAutoscaler {vpa.path}", vpa.status.conditions, _mode(vpa)
+    for kind, means in (
+        ("NoPodsMatched", "matches no pods"),
+        ("ConfigUnsupported", "has a configuration that is not supported"),
+    ):
+        seen = condition(conditions, kind)
+        if seen is not None and seen.status == "True":
+            yield failed(f"{name} {means}{f' ({_one_line(seen.message)})' if seen.message else ''}.")
+    provided = condition(conditions, "RecommendationProvided")
+    if provided is None or provided.status not in ("True", "False"):
+        yield unknown(f"{name} does not tell whether it recommends anything.")
+    elif provided.status == "False":
+        yield failed(f"{name} recommends nothing{f': {provided.reason}' if provided.reason else ''}.")
+    if mode == "Off" and not options.vpa_allow_off:
+        yield failed(f"{name} only recommends (update mode Off).")
+    if mode == "Auto":
+        yield warning(
+            f"{name} has update mode Auto, which is deprecated: Recreate or InPlaceOrRecreate says what is done."
+        )
+
+
+def conflicts(vpas: Iterable[VerticalPodAutoscaler], hpas: Iterable[HorizontalPodAutoscaler]) -> Iterator[str]:
+    """Workloads that are scaled both ways by the same metric, so that each autoscaler moves what the other goes by."""
+    scaled: dict[tuple[str, str, str], set[str]] = {}
+    for hpa in hpas:
+        used = {source.name for metric in hpa.spec.metrics or () if (source := _source(metric))}
+        scaled.setdefault(hpa.target, set()).update(used)
+    for vpa in vpas:
+        target = vpa.target
+        if _mode(vpa) != "Off" and (both := sorted(_controlled(vpa) & scaled.get(target, set()))):
+            same = " and ".join(both)
+            yield f"{_name(target)} is scaled by VerticalPodAutoscaler {vpa.name} and horizontally by the same {same}."
+
+
+def _source(metric: Metric) -> ResourceMetric | None:
+    return metric.resource or metric.container_resource
+
+
+def _controlled(vpa: VerticalPodAutoscaler) -> set[str]:
+    """The resources of some container that a VerticalPodAutoscaler changes."""
+    policies = (vpa.spec.resource_policy.container_policies if vpa.spec.resource_policy else None) or ()
+    default = [policy for policy in policies if policy.container_name == "*"]
+    # Containers without a policy of their own have the default one, and without that all is controlled.
+    controlled: set[str] = set() if default else set(_KINDS)
+    for policy in policies:
+        if policy.mode != "Off":
+            controlled.update(_KINDS if policy.controlled_resources is None else policy.controlled_resources)
+    return controlled
+
+
+def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Replicas]) -> Result:
+    """Whether the requests of running containers are within the bounds that are recommended for them. Outside is a warning.
+
+    Raises Cannot when there is no recommendation to compare with; one of low confidence is `unknown`.
+    """
+    found = list(vpas)
+    if not found:
+        raise Cannot("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
+    of_workload: dict[tuple[str, str, str], list[Replicas]] = {}
+    for alike in pods:
+        if alike.state.is_live:
+            of_workload.setdefault((alike.namespace, *alike.workload), []).append(alike)
+    problems: list[Result] = []
+    compared = 0
+    for vpa in found:
+        recommended = (vpa.status.recommendation.container_recommendations if vpa.status.recommendation else None) or ()
+        low = condition(vpa.status.conditions, "LowConfidence")
+        if low is not None and low.status == "True":
+            problems.append(
+                unknown(f"VerticalPodAutoscaler {vpa.path} has seen too little to be relied on (LowConfidence).")
+            )
+            continue
+        if not recommended:
+            problems.append(unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing."))
+            continue
+        target = vpa.target
+        by_name = {bound.container_name: bound for bound in recommended if bound.lower_bound or bound.upper_bound}
+        its_pods = of_workload.get(target, [])
+        if not its_pods:
+            problems.append(
+                unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no running pod.")
+            )
+        elif not any(container.name in by_name for alike in its_pods for container in alike.spec.sized_containers):
+            problems.append(
+                unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing for the containers that run.")
+            )
+        compared += pods_in(its_pods)
+        outside = {told: None for alike in its_pods for told in _outside(alike.spec, by_name)}
+        problems += [warning(f"{told} of {_name(target)}.") for told in outside]
+    return verdict(
+        problems, ok(f"Requests of {counted(compared, 'pod')} are within what is recommended.", pods_judged=compared)
+    )
+
+
+def _outside(spec: PodSpec, recommended: Mapping[str, ContainerRecommendation]) -> Iterator[str]:
+    for container in spec.sized_containers:
+        if (recommendation := recommended.get(container.name)) is None:
+            continue
+        for resource, request in (
+            ("cpu", container.resources.requests.cpu),
+            ("memory", container.resources.requests.memory),
+        ):
+            bounds = recommendation.lower_bound.get(resource), recommendation.upper_bound.get(resource)
+            low = parse_quantity(bounds[0]) if bounds[0] is not None else Fraction()
+            high = parse_quantity(bounds[1]) if bounds[1] is not None else None
+            if request is None:
+                yield f"No {resource} is requested for container {container.name}"
+            elif parse_quantity(request) < low or (high is not None and parse_quantity(request) > high):
+                wanted = f"at least {format_amount(resource, low)}"
+                if high is not None:
+                    wanted = f"{format_amount(resource, low)} to {format_amount(resource, high)}"
+                seen = format_amount(resource, parse_quantity(request))
+                yield f"{seen} {resource} is requested (recommended {wanted}) for container {container.name}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")[:200]

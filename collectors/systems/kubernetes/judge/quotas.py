@@ -1,0 +1,165 @@
+"""Whether namespaces are kept from using up a cluster: quotas that count their pods, and defaults for those that say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pydantic import Field
+
+from collectors.shared.verdicts import collected, counted, listed, verdict
+from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
+from collectors.systems.kubernetes.model.pods import Replicas, pods_in
+from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
+from exporter.collector import Cannot, Result, failed, ok, unknown, warning
+from exporter.options import Options
+
+__all__ = ["QuotaOptions", "counts", "judge_quotas"]
+
+_CPU = ("cpu", "requests.cpu", "limits.cpu")
+_MEMORY = ("memory", "requests.memory", "limits.memory")
+
+
+class QuotaOptions(Options):
+    """What is wanted of quotas and limit ranges."""
+
+    quota_warn: float = Field(0.9, gt=0, le=1, description="Share of a quota (0 to 1) from which its use is told.")
+
+
+def counts(quota: ResourceQuota, pods: Replicas | None) -> bool:
+    """Whether a quota counts pods that are alike; None stands for one without anything special.
+
+    Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises Cannot for a scope that is not
+    known.
+    """
+    scopes = [ScopeRequirement(scope, "Exists") for scope in quota.spec.scopes or ()]
+    if quota.spec.scope_selector:
+        scopes += quota.spec.scope_selector.match_expressions or ()
+    return all(_is_in(scope, pods, quota) for scope in scopes)
+
+
+def _is_in(scope: ScopeRequirement, pods: Replicas | None, quota: ResourceQuota) -> bool:
+    best_effort = pods is not None and pods.state.qos_class == "BestEffort"
+    ends = pods is not None and pods.spec.active_deadline_seconds is not None
+    match scope.scope_name:
+        case "Terminating":
+            return ends
+        case "NotTerminating":
+            return not ends
+        case "BestEffort":
+            return best_effort
+        case "NotBestEffort":
+            return not best_effort
+        case "PriorityClass":
+            return _has_priority(scope, pods.spec.priority_class if pods else "")
+        case "CrossNamespacePodAffinity":
+            return False  # it counts pods that few namespaces have
+    raise Cannot(f"Which pods ResourceQuota {quota.path} counts by its scope {scope.scope_name} is not known.")
+
+
+def _has_priority(scope: ScopeRequirement, priority: str) -> bool:
+    values = scope.values or ()
+    return {
+        "In": bool(priority) and priority in values,
+        "NotIn": priority not in values,
+        "Exists": bool(priority),
+        "DoesNotExist": not priority,
+    }.get(scope.operator, False)
+
+
+def judge_quotas(
+    namespaces: Iterable[Namespace],
+    quotas: Iterable[ResourceQuota],
+    limit_ranges: Iterable[LimitRange],
+    pods: Iterable[Replicas],
+    options: QuotaOptions,
+) -> Result:
+    """Whether every namespace given has quotas that count CPU and memory of all its pods, and defaults for both.
+
+    A quota with scopes counts only some pods. Nearly used up is a warning. Raises Cannot without any namespace.
+    """
+    if not (names := [namespace.name for namespace in namespaces]):
+        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
+    its_quotas: dict[str, list[ResourceQuota]] = {name: [] for name in names}
+    its_ranges: dict[str, list[LimitRange]] = {name: [] for name in names}
+    its_pods: dict[str, list[Replicas]] = {name: [] for name in names}
+    for quota in quotas:
+        its_quotas.get(quota.namespace, []).append(quota)
+    for limit_range in limit_ranges:
+        its_ranges.get(limit_range.namespace, []).append(limit_range)
+    for found in pods:
+        if not found.state.has_ended:
+            its_pods.get(found.namespace, []).append(found)
+    problems: list[Result] = []
+    used = 0.0
+    for name in names:
+        problems += collected(_judge_counted(name, its_quotas[name], its_pods[name]))
+        problems += _judge_defaults(name, its_ranges[name])
+        for quota in its_quotas[name]:
+            shares = _shares(quota)
+            used = max([used, *shares.values()])
+            problems += collected(_judge_use(quota, shares, options))
+    summary = f"Every namespace ({len(names)}) has quotas for CPU and memory of all its pods, and defaults for both."
+    return verdict(problems, ok(summary, quota_used_ratio=used))
+
+
+def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Replicas]) -> Iterator[Result]:
+    for resource, keys in (("CPU", _CPU), ("memory", _MEMORY)):
+        of_resource = [quota for quota in quotas if any(key in quota.spec.hard for key in keys)]
+        if not of_resource:
+            yield failed(f"Namespace {name} has no ResourceQuota for {resource}.")
+            continue
+        if any(not quota.spec.scopes and not quota.spec.scope_selector for quota in of_resource):
+            continue
+        free = [found for found in pods if not any(counts(quota, found) for quota in of_resource)]
+        if free:
+            workloads = dict.fromkeys("{} {}".format(*found.workload) for found in free)
+            yield failed(
+                f"The scopes of the quotas for {resource} in {name} leave out {counted(pods_in(free), 'pod')} of "
+                f"{pods_in(pods)}: {listed(workloads, 3)}."
+            )
+        elif not any(counts(quota, None) for quota in of_resource):
+            scoped = listed((quota.name for quota in of_resource), 3)
+            yield failed(
+                f"The quotas for {resource} in {name} ({scoped}) count only pods of their scopes, not any pod."
+            )
+
+
+def _judge_defaults(name: str, ranges: Sequence[LimitRange]) -> Iterator[Result]:
+    if not ranges:
+        yield failed(f"Namespace {name} has no LimitRange, so pods that say nothing have no limits.")
+        return
+    items = [item for limit_range in ranges for item in limit_range.spec.limits or () if item.type == "Container"]
+    missing = [
+        f"{key} {resource}"
+        for key, given in (
+            ("default", [item.default for item in items]),
+            ("defaultRequest", [item.default_request for item in items]),
+        )
+        for resource in ("cpu", "memory")
+        if not any(parse_quantity(amounts.get(resource, 0)) > 0 for amounts in given)  # a limit of 0 is none
+    ]
+    if missing:
+        yield failed(f"The LimitRange of namespace {name} gives containers no {listed(missing)}.")
+
+
+def _shares(quota: ResourceQuota) -> dict[str, float]:
+    """How much of each resource is used (0 to 1, or more), where there is anything to use."""
+    shares = {}
+    for resource, hard in quota.status.hard.items():
+        if (most := parse_quantity(hard)) > 0 and resource in quota.status.used:
+            shares[resource] = float(parse_quantity(quota.status.used[resource]) / most)
+    return shares
+
+
+def _judge_use(quota: ResourceQuota, shares: dict[str, float], options: QuotaOptions) -> Iterator[Result]:
+    if uncounted := [resource for resource in quota.spec.hard if resource not in quota.status.used]:
+        yield unknown(f"The use of ResourceQuota {quota.path} has not been counted: {listed(uncounted, 3)}.")
+    for resource, share in shares.items():
+        if share >= options.quota_warn:
+            used, hard = (
+                format_amount(resource, parse_quantity(amounts[resource]))
+                for amounts in (quota.status.used, quota.status.hard)
+            )
+            yield warning(
+                f"ResourceQuota {quota.path} is used to {share:.0%}: {used} of {hard} {resource} (limit {options.quota_warn:.0%})."
+            )

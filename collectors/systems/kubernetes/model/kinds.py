@@ -1,0 +1,103 @@
+"""The kinds of Kubernetes objects that sections list, each with what a snapshot keeps of it."""
+
+from __future__ import annotations
+
+from collectors.systems.kubernetes.client.cluster import Kind
+from collectors.systems.kubernetes.model import objects
+from collectors.systems.kubernetes.model.pods import PodCompactor, PodItem, Replicas, replicas_of
+
+__all__ = [
+    "API_SERVICES",
+    "CRON_JOBS",
+    "CUSTOM_RESOURCE_DEFINITIONS",
+    "DAEMON_SETS",
+    "DEPLOYMENTS",
+    "ENDPOINT_SLICES",
+    "GATEWAYS",
+    "GATEWAY_CLASSES",
+    "HORIZONTAL_POD_AUTOSCALERS",
+    "HTTP_ROUTES",
+    "INGRESSES",
+    "INGRESS_CLASSES",
+    "JOBS",
+    "LEASES",
+    "LIMIT_RANGES",
+    "NAMESPACES",
+    "NETWORK_POLICIES",
+    "NODES",
+    "OTHER_NETWORK_POLICIES",
+    "PERSISTENT_VOLUME_CLAIMS",
+    "PODS",
+    "POD_DISRUPTION_BUDGETS",
+    "REPLICA_SETS",
+    "RESOURCE_QUOTAS",
+    "SERVICES",
+    "STATEFUL_SETS",
+    "VERTICAL_POD_AUTOSCALERS",
+]
+
+NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
+NODES: Kind[objects.Node] = Kind("nodes", objects.Node, namespaced=False)
+PODS: Kind[Replicas] = Kind("pods", PodItem, compact=PodCompactor, gathered=replicas_of)
+SERVICES: Kind[objects.Service] = Kind("services", objects.Service)
+PERSISTENT_VOLUME_CLAIMS: Kind[objects.PersistentVolumeClaim] = Kind(
+    "persistentvolumeclaims", objects.PersistentVolumeClaim
+)
+RESOURCE_QUOTAS: Kind[objects.ResourceQuota] = Kind("resourcequotas", objects.ResourceQuota)
+LIMIT_RANGES: Kind[objects.LimitRange] = Kind("limitranges", objects.LimitRange)
+
+DEPLOYMENTS: Kind[objects.Deployment] = Kind("deployments", objects.Deployment, "apps")
+STATEFUL_SETS: Kind[objects.StatefulSet] = Kind("statefulsets", objects.StatefulSet, "apps")
+DAEMON_SETS: Kind[objects.DaemonSet] = Kind("daemonsets", objects.DaemonSet, "apps")
+REPLICA_SETS: Kind[objects.ReplicaSet] = Kind("replicasets", objects.ReplicaSet, "apps")
+JOBS: Kind[objects.Job] = Kind("jobs", objects.Job, "batch")
+CRON_JOBS: Kind[objects.CronJob] = Kind("cronjobs", objects.CronJob, "batch")
+POD_DISRUPTION_BUDGETS: Kind[objects.PodDisruptionBudget] = Kind(
+    "poddisruptionbudgets", objects.PodDisruptionBudget, "policy"
+)
+
+HORIZONTAL_POD_AUTOSCALERS: Kind[objects.HorizontalPodAutoscaler] = Kind(
+    "horizontalpodautoscalers", objects.HorizontalPodAutoscaler, "autoscaling", "v2"
+)
+VERTICAL_POD_AUTOSCALERS: Kind[objects.VerticalPodAutoscaler] = Kind(
+    "verticalpodautoscalers", objects.VerticalPodAutoscaler, "autoscaling.k8s.io"
+)
+
+NETWORK_POLICIES: Kind[objects.NetworkPolicy] = Kind("networkpolicies", objects.NetworkPolicy, "networking.k8s.io")
+INGRESSES: Kind[objects.Ingress] = Kind("ingresses", objects.Ingress, "networking.k8s.io")
+INGRESS_CLASSES: Kind[objects.IngressClass] = Kind(
+    "ingressclasses", objects.IngressClass, "networking.k8s.io", namespaced=False
+)
+ENDPOINT_SLICES: Kind[objects.EndpointSlice] = Kind(
+    "endpointslices", objects.EndpointSliceItem, "discovery.k8s.io", compact=objects.compact_endpoint_slices
+)
+GATEWAYS: Kind[objects.Gateway] = Kind("gateways", objects.Gateway, "gateway.networking.k8s.io")
+GATEWAY_CLASSES: Kind[objects.GatewayClass] = Kind(
+    "gatewayclasses", objects.GatewayClass, "gateway.networking.k8s.io", namespaced=False
+)
+HTTP_ROUTES: Kind[objects.HttpRoute] = Kind("httproutes", objects.HttpRoute, "gateway.networking.k8s.io")
+
+LEASES: Kind[objects.Lease] = Kind("leases", objects.Lease, "coordination.k8s.io")
+API_SERVICES: Kind[objects.ApiService] = Kind(
+    "apiservices", objects.ApiService, "apiregistration.k8s.io", namespaced=False
+)
+CUSTOM_RESOURCE_DEFINITIONS: Kind[objects.CustomResourceDefinition] = Kind(
+    "customresourcedefinitions", objects.CustomResourceDefinition, "apiextensions.k8s.io", namespaced=False
+)
+
+OTHER_NETWORK_POLICIES: tuple[Kind[objects.Named], ...] = (
+    Kind("ciliumnetworkpolicies", objects.Named, "cilium.io", "v2"),
+    Kind("ciliumclusterwidenetworkpolicies", objects.Named, "cilium.io", "v2", namespaced=False),
+    Kind("networkpolicies", objects.Named, "crd.projectcalico.org"),
+    Kind("globalnetworkpolicies", objects.Named, "crd.projectcalico.org", namespaced=False),
+    Kind("adminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
+    Kind("baselineadminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
+    Kind("clusternetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha2", namespaced=False),
+    Kind("networkpolicies", objects.Named, "projectcalico.org", "v3"),
+    Kind("globalnetworkpolicies", objects.Named, "projectcalico.org", "v3", namespaced=False),
+)
+"""Network policies of other makers, whose meaning is not judged: only whether there are any.
+
+Calico has them in the group projectcalico.org: of its own server, behind which are those of crd.projectcalico.org, or since 3.32 as
+custom resources themselves.
+"""

@@ -1,0 +1,331 @@
+"""What Neo4j's servers say of themselves, of their databases and doors, and what of them is saved: pure judgements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from collectors.shared.verdicts import collected
+from collectors.systems.neo4j.client import Entry
+from exporter.collector import Cannot, Result, failed, unknown
+from exporter.options import Duration, Options, format_duration
+
+__all__ = [
+    "Artefact",
+    "Doors",
+    "Look",
+    "Thresholds",
+    "Tried",
+    "counted",
+    "databases",
+    "default_refused",
+    "doors",
+    "holds",
+    "needless",
+    "saved",
+    "server",
+    "unwise",
+]
+
+#: How long nobody tries the default password again after it was refused.
+PAUSE = timedelta(days=1)
+DEFAULT_USER = DEFAULT_PASSWORD = "neo4j"  # noqa: S105  # which the documentation names
+
+_SKEW = timedelta(minutes=5)
+_SUFFIX = r"(-\d{4}-\d{2}-\d{2}.*)?\.(dump|backup)(\.(gz|xz|zst|age|gpg))*"
+
+
+class Thresholds(Options):
+    """Limits of the section."""
+
+    max_latency: Duration = Field(
+        timedelta(seconds=1), gt=timedelta(0), description="How long `RETURN 1` may take, without connecting."
+    )
+    max_backup_age: Duration = Field(
+        timedelta(hours=26), gt=timedelta(0), description="How old the newest dump or backup of a database may be."
+    )
+    without_backup: dict[str, str] = Field(
+        default_factory=dict, description="Databases that need no backup, each with the reason."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one server tells; Cannot where it does not.
+
+    `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
+    at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
+    neo4j in SHOW USERS (None when there is none), `http` the version that the HTTP API names (None when its address is not
+    configured).
+    """
+
+    address: str
+    edition: str
+    latency: float | Cannot
+    routed: float | Cannot | None
+    databases: Sequence[Mapping[str, Any]] | Cannot
+    servers: Sequence[Mapping[str, Any]] | Cannot
+    settings: Mapping[str, str] | Cannot
+    user: Mapping[str, Any] | Cannot | None
+    http: str | Cannot | None
+
+    @property
+    def started(self) -> datetime | None:
+        """When the server started, by its own clock, as its database system tells; of a cluster the server that did so first."""
+        if isinstance(self.databases, Cannot):
+            return None
+        moments = [row.get("lastStartTime") for row in self.databases if row["name"] == "system"]
+        return min((moment for moment in moments if isinstance(moment, datetime)), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The last try of the default password.
+
+    `at` is None where it was needless, as the server's own word rules that password out. `wrong` are the wrong ones that count
+    against the user since, `started` is when the server did (None when that is not known).
+    """
+
+    entry: Entry
+    at: datetime | None = None
+    wrong: int = 0
+    started: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What became of who came without credentials, by Bolt and by HTTP, and with the default ones; None where nobody knocked."""
+
+    bolt: Entry | Cannot
+    http: int | Cannot | None
+    default: Tried | Cannot | None
+
+
+# -- servers and databases
+
+
+def server(look: Look, limits: Thresholds) -> Iterator[Result]:
+    """What is wrong with one server, as far as it answers itself."""
+    address = look.address
+    if isinstance(look.latency, Cannot):
+        yield unknown(str(look.latency))
+    elif look.latency > (limit := limits.max_latency.total_seconds()):
+        yield failed(f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).")
+    elif isinstance(look.routed, Cannot):
+        yield failed(f"Clients that ask {address} for a route (neo4j://) do not reach a writer. {look.routed}")
+    if isinstance(look.http, Cannot):
+        yield unknown(str(look.http))
+
+
+def databases(look: Look) -> Iterator[Result]:
+    """What is wrong with the databases and servers that one server knows of: all of its cluster's."""
+    yield from collected(_databases(look))
+    yield from collected(_servers(look))
+
+
+def _databases(look: Look) -> Iterator[Result]:
+    writers: dict[str, int] = {}
+    for row in _shown(look):
+        name, where = row["name"], row.get("address") or look.address
+        status, requested = row.get("currentStatus"), row.get("requestedStatus")
+        if status != "online" or requested != "online":
+            why = f": {message}" if (message := str(row.get("statusMessage") or "").strip().rstrip(".")) else ""
+            yield failed(f"Database {name} is {status} on {where} (wanted online, requested {requested}){why}.")
+        if row.get("type") != "composite":  # it has no store of its own to write to
+            writers[name] = writers.get(name, 0) + bool(row.get("writer", row.get("role") == "leader"))
+    for name, count in writers.items():
+        if count != 1:
+            yield failed(f"Database {name} has {count} writers (wanted one).")
+
+
+def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
+    """The rows of SHOW DATABASES. Raises Cannot without any: Enterprise hides the databases that a user has no access to."""
+    if isinstance(look.databases, Cannot):
+        raise look.databases
+    if not look.databases:
+        raise Cannot(f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).")
+    return look.databases
+
+
+def _servers(look: Look) -> Iterator[Result]:
+    """Enterprise alone has SHOW SERVERS."""
+    if isinstance(look.servers, Cannot):
+        raise look.servers
+    for row in look.servers:
+        if row.get("state") != "Enabled" or row.get("health") != "Available":
+            told = f"{row.get('state')} and {row.get('health')} (wanted Enabled and Available)"
+            yield failed(f"Server {row.get('address') or row.get('name')} of the cluster is {told}.")
+
+
+# -- authentication
+
+
+def _restarted(look: Look, tried: Tried) -> bool:
+    """Whether the server started again after the try, which makes it forget wrong passwords, and perhaps everything."""
+    if look.started is None or tried.at is None:
+        return False
+    return look.started != tried.started if tried.started else look.started > tried.at
+
+
+def _initial(look: Look) -> bool:
+    """Whether the server says that the password of the user neo4j must be changed, as it does of the default one."""
+    return not isinstance(look.user, Cannot) and look.user is not None and bool(look.user.get("passwordChangeRequired"))
+
+
+def holds(look: Look, tried: Tried) -> bool:
+    """Whether the default password that was refused still is: the server has not started anew, nor says that it must be changed."""
+    again = tried.started is None and _initial(look)  # told from before this process: it may be another server by now
+    return tried.entry is Entry.REFUSED and not _restarted(look, tried) and not again
+
+
+def counted(look: Look, tried: Tried | None, username: str | None) -> int:
+    """How many wrong passwords of ours count against the user neo4j.
+
+    They do not lapse with time: three in three days lock the user as three in a row do. The server forgets them when it starts,
+    and when the user is let in, as it just was when it is ours.
+    """
+    return 0 if tried is None or username == DEFAULT_USER or _restarted(look, tried) else tried.wrong
+
+
+def unwise(look: Look, tried: Tried | None, wrong: int, now: datetime, *, remembers: bool) -> str | None:
+    """Why the default password must not be tried now: a wrong one must never be the one that locks the user. None where it may be.
+
+    `remembers` says whether tries are known after a restart of the exporter.
+    """
+    if isinstance(look.settings, Cannot):
+        return str(look.settings)
+    told = look.settings.get("dbms.security.auth_max_failed_attempts")
+    if told is None:
+        return (
+            f"Neo4j {look.address} does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the "
+            "default password was not tried: that might lock the user."
+        )
+    if 0 < (limit := int(told)) <= wrong + 1:
+        plural = "s" if limit > 1 else ""
+        given = f", of which {min(wrong, limit)} were given" if wrong else ""
+        return f"Neo4j {look.address} locks a user after {limit} wrong password{plural}{given}, so the default one was not tried."
+    if _initial(look):
+        return None  # it may well be the default one, and then it is not counted
+    if tried is not None and tried.entry is Entry.REFUSED and tried.at is not None and now < tried.at + PAUSE:
+        return f"Neo4j {look.address} was restarted after it had refused the default password, which is tried at most once a day."
+    if not remembers:
+        return (
+            f"The default password was not tried on Neo4j {look.address}: without state.file nobody remembers that, and "
+            "tries of several starts would lock the user. The privilege SHOW USER tells whether it was changed."
+        )
+    return None
+
+
+def needless(look: Look) -> bool:
+    """Whether the server's own word rules the default password out.
+
+    There is no user neo4j, or its first password was changed, and none as short as the default one is allowed.
+    """
+    if isinstance(look.user, Cannot) or isinstance(look.settings, Cannot) or _initial(look):
+        return False
+    shortest = int(look.settings.get("dbms.security.auth_minimum_password_length", 0))
+    return look.user is None or shortest > len(DEFAULT_PASSWORD)
+
+
+def default_refused(found: Sequence[Doors]) -> str:
+    """How it is known that the default password opens no door."""
+    moments = [door.default.at for door in found if isinstance(door.default, Tried)]
+    tried = [moment for moment in moments if moment is not None]
+    if len(tried) < len(moments) or not tried:
+        return "by the server's own word the default password was changed"
+    return f"the default password is refused (last tried on {min(tried):%Y-%m-%d})"
+
+
+def doors(address: str, settings: Mapping[str, str] | Cannot, found: Doors) -> Iterator[Result]:
+    """What is wrong with the doors of a server: each has to be closed to who has no credentials, or default ones."""
+    if isinstance(found.bolt, Cannot):
+        yield unknown(str(found.bolt))
+    elif found.bolt is Entry.ACCEPTED:
+        yield failed(f"Neo4j {address} runs statements of anybody: Bolt without credentials is accepted.")
+    elif found.bolt is not Entry.REFUSED:
+        yield unknown(f"Neo4j {address} did not say whether it takes Bolt without credentials: they are {found.bolt}.")
+    yield from _http_door(address, settings, found.http)
+    yield from _default_password(address, found.default)
+    if isinstance(settings, Cannot):
+        yield unknown(str(settings))
+    elif settings.get("dbms.security.auth_enabled") == "false":
+        yield failed(f"Neo4j {address} has dbms.security.auth_enabled set to false.")
+
+
+def _http_door(address: str, settings: Mapping[str, str] | Cannot, status: int | Cannot | None) -> Iterator[Result]:
+    if isinstance(status, Cannot):
+        yield unknown(str(status))
+    elif status is None:
+        connectors = ("server.http.enabled", "server.https.enabled")
+        if not isinstance(settings, Cannot) and any(settings.get(name) == "true" for name in connectors):
+            yield unknown(f"Neo4j {address} serves HTTP, but its address is not configured, so nobody knocked there.")
+    elif status in (200, 201, 202, 400):
+        yield failed(f"Neo4j {address} runs statements of anybody: HTTP without credentials is answered {status}.")
+    elif status not in (401, 403):
+        yield unknown(f"Neo4j {address} answers {status} to HTTP without credentials (wanted 401).")
+
+
+def _default_password(address: str, tried: Tried | Cannot | None) -> Iterator[Result]:
+    if isinstance(tried, Cannot):
+        yield unknown(str(tried))
+    elif tried is None:
+        return
+    elif tried.entry is Entry.EXPIRED:
+        yield failed(
+            f"Neo4j {address} still has the default password of the user neo4j, which the first login must change."
+        )
+    elif tried.entry is Entry.ACCEPTED:
+        yield failed(f"Neo4j {address} lets in the user neo4j with the password neo4j.")
+
+
+# -- backups
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file in the folder of backups: its name, when it was last written, and its size in bytes."""
+
+    name: str
+    written: datetime
+    size: int
+
+
+def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Thresholds, now: datetime) -> Iterator[Result]:
+    """The databases (system too: it holds users and rights) without a dump or backup that is recent and not empty."""
+    names: set[str] = set()
+    for look in looks:
+        try:
+            names |= {row["name"] for row in _shown(look) if row.get("type") != "composite"}
+        except Cannot as why:
+            yield unknown(str(why))
+    for name in sorted(names - set(limits.without_backup)):
+        yield from _saved(name, artefacts, limits.max_backup_age, now)
+
+
+def _saved(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: datetime) -> Iterator[Result]:
+    pattern = re.compile(re.escape(name) + _SUFFIX)
+    newest = max(
+        (artefact for artefact in artefacts if pattern.fullmatch(artefact.name)),
+        key=lambda artefact: artefact.written,
+        default=None,
+    )
+    if newest is None:
+        yield failed(f"Database {name} has no dump or backup in the folder.")
+        return
+    age = now - newest.written
+    if age > max_age:
+        old = format_duration(timedelta(seconds=round(age.total_seconds())))
+        yield failed(
+            f"The newest backup of database {name} is {old} old (limit {format_duration(max_age)}): {newest.name}."
+        )
+    if age < -_SKEW:
+        yield unknown(
+            f"The newest backup of database {name} is dated {newest.written:%Y-%m-%d %H:%M} UTC, in the future."
+        )
+    if newest.size == 0:
+        yield failed(f"The newest backup of database {name} is empty: {newest.name}.")

@@ -1,0 +1,1 @@
+"""Asks; gives no verdicts."""

@@ -1,0 +1,207 @@
+"""Whether the monitoring itself works: pure judgements on what Prometheus and Alertmanager say of themselves."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from collectors.shared.verdicts import counted
+from collectors.systems.alertmanager.client import HeldAlert
+from collectors.systems.alertmanager.model.routes import Configuration, walk
+from collectors.systems.prometheus.client import RuntimeInfo, Sample, ScrapeTarget
+from exporter.collector import Result, failed, unknown, warning
+from exporter.options import format_duration, parse_duration
+
+__all__ = [
+    "collecting",
+    "dead",
+    "dropped",
+    "failing_notifications",
+    "reloaded",
+    "unhealthy",
+    "unnotified",
+    "watchdog_problem",
+]
+
+_SCRAPES_LATE = 3
+_LEAST_LATE = timedelta(seconds=5)  # a busy Prometheus is late by seconds
+_DEFAULT_INTERVAL = timedelta(minutes=1)
+_QUERY = re.compile(r"\?[^\s\"']*")
+
+
+@functools.lru_cache(maxsize=256)
+def interval_of(text: str) -> timedelta:
+    """A scrape interval as Prometheus writes it; a minute, its default, where a server does not tell."""
+    return parse_duration(text) if text else _DEFAULT_INTERVAL
+
+
+@functools.lru_cache(maxsize=256)
+def _latest(interval: str) -> timedelta:
+    """How old a target's last scrape may be."""
+    return max(_SCRAPES_LATE * interval_of(interval), _LEAST_LATE)
+
+
+def reloaded(info: RuntimeInfo) -> Iterator[Result]:
+    """Whether Prometheus runs with the configuration that it was given."""
+    if not info.reload_config_success:
+        since = f" since {info.last_config_time:%Y-%m-%d %H:%M} UTC" if info.last_config_time else ""
+        yield failed(f"Prometheus refused its last configuration and runs with an older one{since}.")
+
+
+def collecting(
+    targets: Sequence[ScrapeTarget],
+    pools: Iterable[str],
+    jobs: Iterable[str],
+    now: datetime,
+    *,
+    settled: bool,
+) -> Iterator[Result]:
+    """Which jobs and scrape configurations give nothing, and which targets are scraped no more.
+
+    `pools` are the scrape configurations that must have targets, `jobs` the jobs that are expected. A target that was never scraped
+    is left to `unhealthy`. While discovery has not `settled`, what is missing may still come: it is unknown.
+    """
+    missing = failed if settled else unknown
+    found_pools = Counter(target.scrape_pool for target in targets)
+    found_jobs = Counter(target.labels.get("job", "") for target in targets)
+    for job in jobs:
+        if not found_jobs[job] and not found_pools[job]:
+            yield missing(f"Prometheus has no target of job {job}.")
+    for pool in sorted(set(pools) - found_pools.keys()):
+        yield missing(f"Scrape configuration {pool} has no target: its discovery found nothing.")
+    bounds = {text: now - _latest(text) for text in {target.scrape_interval for target in targets}}
+    for target in targets:
+        scraped = target.last_scrape
+        if scraped is not None and scraped < bounds[target.scrape_interval] and target.health != "unknown":
+            age = format_duration(timedelta(seconds=int((now - scraped).total_seconds())))
+            yield failed(f"Target {_name(target)} was last scraped {age} ago (every {_interval(target)} wanted).")
+
+
+def unhealthy(
+    targets: Iterable[ScrapeTarget], ignored: Collection[str], unscraped: dict[str, datetime], now: datetime
+) -> Iterator[Result]:
+    """The targets that are down, or not scraped for longer than their interval.
+
+    `unscraped` remembers since when a target was seen unscraped; it is brought up to date.
+    """
+    waiting: dict[str, datetime] = {}
+    for target in targets:
+        if target.health == "up" or _ignored(target, ignored):
+            continue
+        if target.health == "down":
+            reason = _QUERY.sub("?…", " ".join(target.last_error.split()))[:160].rstrip(".") or "no reason given"
+            yield failed(f"Target {_name(target)} is down: {reason}.")
+            continue
+        since = waiting[target.scrape_url] = unscraped.get(target.scrape_url, now)
+        if now - since > interval_of(target.scrape_interval):
+            yield failed(f"Target {_name(target)} is not scraped (every {_interval(target)} wanted).")
+        else:
+            yield warning(f"Target {_name(target)} is not scraped yet.")
+    unscraped.clear()
+    unscraped.update(waiting)
+
+
+def _ignored(target: ScrapeTarget, ignored: Collection[str]) -> bool:
+    labels = target.labels
+    return not {target.scrape_pool, labels.get("job", ""), labels.get("instance", "")}.isdisjoint(ignored)
+
+
+def _interval(target: ScrapeTarget) -> str:
+    return format_duration(interval_of(target.scrape_interval))
+
+
+def _name(target: ScrapeTarget) -> str:
+    return f"{target.labels.get('instance', '?')} of job {target.labels.get('job', target.scrape_pool)}"
+
+
+def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
+    """Where Prometheus could not send alerts to within the window, by its own counters.
+
+    An Alertmanager that was killed stays in the list of those that are active: only the errors tell.
+    """
+    for sample in errors:
+        if sample.value > 0:
+            to = sample.labels.get("alertmanager", "Alertmanager")
+            unsent = counted(_count(sample.value), "alert")
+            yield failed(
+                f"Prometheus failed to send {unsent} to {to} in the last {format_duration(window)}.",
+                notification_errors=sample.value,
+            )
+
+
+def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result | None:
+    """What Prometheus had nobody to send to within the window, by its own counter.
+
+    While it takes over a new configuration (`configured_anew`, and none was dropped since), a Prometheus before 3.1 knows no
+    Alertmanager for some seconds: what it drops then, it sends again a minute later.
+    """
+    if lost <= 0:
+        return None
+    told = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
+    if configured_anew:
+        return warning(f"{told}, while it took over a new configuration: they come late.")
+    return failed(f"{told}: its queue was full, or no Alertmanager took them.")
+
+
+def watchdog_problem(
+    where: str, name: str, held: Iterable[HeldAlert], max_age: timedelta, now: datetime
+) -> Result | None:
+    """What is wrong with the alert that always fires, as one Alertmanager has it, if anything is."""
+    found = [alert for alert in held if alert.labels.get("alertname") == name]
+    if not found:
+        return failed(f"Alertmanager {where} has no alert {name}, which shall fire all the time.")
+    alert = max(found, key=lambda alert: alert.updated_at)
+    if (age := now - alert.updated_at) > max_age:
+        told = format_duration(timedelta(seconds=int(age.total_seconds())))
+        return failed(f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).")
+    if alert.status.state == "unprocessed":
+        return unknown(f"Alertmanager {where} has not yet routed {name}.")
+    if alert.status.state != "active":
+        return failed(
+            f"{name} is {alert.status.state} on Alertmanager {where}: it does not show that alerts are routed."
+        )
+    if not alert.receivers:
+        return failed(f"Alertmanager {where} routes {name} to no receiver.")
+    return None
+
+
+def unnotified(
+    configuration: Configuration, labels: Mapping[str, str], wanted: Collection[str], now: datetime
+) -> Iterator[Result]:
+    """Which integrations an alert with these labels does not reach."""
+    routes = walk(configuration.route, labels)
+    heard = [route for route in routes if not configuration.muted_for_a_year(route, now)]
+    reached = {name for route in heard for name in configuration.integrations(route)}
+    told = ", ".join(f"{name}={value}" for name, value in labels.items())
+    receivers = ", ".join(dict.fromkeys(route.receiver for route in routes))
+    if missing := sorted(set(wanted) - reached):
+        if len(heard) < len(routes):
+            receivers += " (muted at all times by time intervals)" if not heard else " (some muted at all times)"
+        yield failed(
+            f"An alert with {told} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}."
+        )
+
+
+def failing_notifications(
+    total: Iterable[Sample], lost: Iterable[Sample], wanted: Collection[str], limit: float, what: str, window: timedelta
+) -> Iterator[Result]:
+    """Integrations whose share of failed notifications (or requests: notifications that are retried) is above the limit.
+
+    `total` and `lost` are increases within the window, by `integration`.
+    """
+    tried = {sample.labels.get("integration", ""): sample.value for sample in total}
+    for sample in lost:
+        name = sample.labels.get("integration", "")
+        if name in wanted and sample.value > 0 and sample.value > limit * tried.get(name, 0):
+            yield failed(
+                f"{_count(sample.value)} of {_count(max(tried.get(name, 0), sample.value))} {what} to {name} failed in the last "
+                f"{format_duration(window)} (limit {limit:.0%})."
+            )
+
+
+def _count(increase: float) -> int:
+    """A number for a sentence: an increase is extrapolated, so one event may be 0.4."""
+    return max(1, round(increase))

@@ -1,0 +1,444 @@
+"""What is wanted of a TLS endpoint, and what its answers mean. Nothing here asks anything.
+
+Judges raise nothing for what a server sent: whatever it is, there is a verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pydantic import AfterValidator, Field
+
+from collectors.shared.verdicts import counted, format_length
+from collectors.systems.tls.client import handshake as tls
+from collectors.systems.tls.client.client_hello import Accepted, Answer, Version
+from collectors.systems.tls.client.tcp import Address, is_ip
+from collectors.systems.tls.model import cipher_suites, ocsp
+from exporter.collector import Cannot, Options, Result, Target, failed, ok, unknown, warning, worst
+from exporter.http import Reply
+from exporter.options import Duration, format_duration
+
+T = TypeVar("T")
+
+LEGACY = (Version.SSL_3, Version.TLS_1_0, Version.TLS_1_1)
+MODERN = (Version.TLS_1_2, Version.TLS_1_3)
+STAPLE_TRIES = 3
+_MIN_RSA_BITS, _MIN_EC_BITS = 2048, 256  # CA/Browser Forum Baseline Requirements §6.1.5
+
+
+class TlsPolicy(StrEnum):
+    """Which cipher suites are too weak."""
+
+    INTERMEDIATE = "intermediate"
+    STRICT = "strict"
+
+    @property
+    def families(self) -> Mapping[str, tuple[int, ...]]:
+        """The families of suites that it bans, by name."""
+        return cipher_suites.STRICT if self is TlsPolicy.STRICT else cipher_suites.INTERMEDIATE
+
+
+class AddressFamily(StrEnum):
+    """Which addresses of a name are looked at."""
+
+    ANY = "any"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
+def _endpoint(text: str) -> str:
+    """Check `host:port`; an IPv6 address is written `[::1]:443`."""
+    try:
+        parts = urlsplit(f"//{text}")
+        valid = parts.port is not None and parts.port > 0 and _is_host(parts.hostname or "") and parts.netloc == text
+    except ValueError:
+        valid = False
+    if not valid or parts.username is not None:
+        raise ValueError("expected host:port, such as shop.example.com:443 or [2001:db8::1]:443")
+    return text
+
+
+def _host(text: str) -> str:
+    if not _is_host(text):
+        raise ValueError("expected a host name or an IP address; an international name in its xn-- form")
+    return text
+
+
+def _is_host(text: str) -> bool:
+    name = re.fullmatch(r"[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?", text)
+    return is_ip(text) or (name is not None and len(text) < 254)
+
+
+Host = Annotated[str, AfterValidator(_host)]
+
+
+class Thresholds(Options):
+    """What may be given for the section and overridden for a target."""
+
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file of the root certificates to trust instead of the public ones. Intermediates in it are ignored.",
+    )
+    min_days: int = Field(
+        21,
+        ge=1,
+        description="Days that a certificate must still hold, else `warning`. Never more than a third of its lifetime.",
+    )
+    critical_days: int = Field(
+        7,
+        ge=0,
+        description="Days that a certificate must still hold, else `failed`. Never more than a ninth of its lifetime.",
+    )
+    tls_policy: TlsPolicy = Field(
+        TlsPolicy.INTERMEDIATE,
+        description="`intermediate` bans NULL, anonymous, EXPORT, RC4, DES and 3DES; `strict` also RSA key exchange and CBC-SHA1.",
+    )
+    hsts_min_age: Duration = Field(timedelta(days=365), gt=timedelta(0), description="Least max-age of HSTS.")
+    hsts_include_subdomains: bool = Field(False, description="Whether HSTS must have includeSubDomains.")
+    address_family: AddressFamily = Field(
+        AddressFamily.ANY, description="Which addresses of the name are looked at: `any` (all), `ipv4` or `ipv6`."
+    )
+    connection_timeout: Duration = Field(
+        timedelta(seconds=3), gt=timedelta(0), description="How long one connection may take to answer."
+    )
+
+
+class TlsTarget(Target, Thresholds):
+    """A server that speaks TLS from the first byte."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        description="Host and port, such as shop.example.com:443."
+    )
+    server_name: Host | None = Field(
+        None, description="Name to ask for (SNI) and to expect in the certificate, where it is not the endpoint's host."
+    )
+    addresses: tuple[Host, ...] = Field(
+        (),
+        description="Look at these hosts or addresses, such as every replica behind a balancer, not at the endpoint's own.",
+    )
+    https: bool = Field(
+        True, description="Whether it serves HTTP; false where no browser comes, so that HSTS has no meaning."
+    )
+    http_port: int | None = Field(
+        None, ge=1, le=65535, description="Port of plain HTTP that must redirect to https; not looked at by default."
+    )
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host."""
+        return urlsplit(f"//{self.endpoint}").hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The endpoint's port."""
+        return urlsplit(f"//{self.endpoint}").port or 0
+
+    @property
+    def expected_name(self) -> str:
+        """The name that the certificate must be for; a dot at its end is for the resolver alone (RFC 6066 §3)."""
+        return (self.server_name or self.host).rstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What an address answers to browsers: on its first page, on a page that does not exist, and over plain HTTP."""
+
+    first: Reply
+    missing: Reply
+    plain: Reply | None
+
+
+Seen: TypeAlias = Mapping[Address, T | Cannot]
+"""What was seen at each address, or why nothing was."""
+
+
+def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
+    """One verdict on all addresses. A sentence that is not true of all says of which; of a measurement the smallest is kept."""
+    results = {
+        address: unknown(str(sight)) if isinstance(sight, Cannot) else judge(sight) for address, sight in seen.items()
+    }
+    where: dict[tuple[str, str], list[str]] = {}
+    for address, result in results.items():
+        where.setdefault((result.status, result.summary), []).append(address.host)
+    told = []
+    for address, result in results.items():
+        hosts = where[result.status, result.summary]
+        shared = len(hosts) == len(results) or isinstance(seen[address], Cannot)
+        told.append(result if shared else replace(result, summary=f"At {', '.join(hosts)}: {result.summary}"))
+    return replace(worst(*told), measurements=_smallest(told))
+
+
+def _smallest(results: Iterable[Result]) -> dict[str, float]:
+    smallest: dict[str, float] = {}
+    for result in results:
+        for name, value in result.measurements.items():
+            smallest[name] = min(value, smallest.get(name, value))
+    return smallest
+
+
+def _all(results: Sequence[Result]) -> Result:
+    return replace(worst(*results), measurements=_smallest(results))
+
+
+def judge_certificates(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots, now: datetime) -> Result:
+    """Whether the certificates that one address presents are accepted now, and for long enough."""
+    return _all([_judge_certificate(target, served, roots, now) for served in all_served])
+
+
+def _judge_certificate(target: TlsTarget, served: tls.Served, roots: tls.Roots, now: datetime) -> Result:
+    try:
+        path, untrusted = roots.path(served.sent), None
+    except tls.Untrusted as error:
+        path, untrusted = served.sent, str(error)
+    defects = list(_defects(target, served, path, untrusted, now))
+    end = min(certificate.not_valid_after_utc for certificate in path)
+    result = (
+        worst(*defects) if defects else ok(f"{_name(served.leaf)} of {target.endpoint} is valid until {_date(end)}.")
+    )
+    return replace(result, measurements={"certificate_expiry_seconds": (end - now).total_seconds()})
+
+
+def _defects(
+    target: TlsTarget, served: tls.Served, path: Sequence[x509.Certificate], untrusted: str | None, now: datetime
+) -> Iterator[Result]:
+    if not tls.matches(served.leaf, target.expected_name):
+        yield failed(
+            f"{_name(served.leaf)} of {target.endpoint} is not for {target.expected_name} but for {_names(served.leaf)}."
+        )
+    if not _for_servers(served.leaf):
+        yield failed(f"{_name(served.leaf)} of {target.endpoint} may not be used by a TLS server (extended key usage).")
+    if untrusted:
+        yield failed(f"{_name(served.leaf)} of {target.endpoint} is not trusted: {untrusted}.")
+    for certificate in path:
+        subject = f"{_name(certificate)} of {target.endpoint}"
+        yield from _judge_dates(subject, certificate, target, now)
+        yield from _judge_strength(subject, certificate)
+    for certificate in served.sent:
+        end = certificate.not_valid_after_utc
+        if certificate not in path and end <= now:
+            yield warning(f"{target.endpoint} also sends {_subject(certificate)}, which expired on {_date(end)}.")
+
+
+def _judge_dates(subject: str, certificate: x509.Certificate, target: TlsTarget, now: datetime) -> Iterator[Result]:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    lifetime, left = end - begin, end - now
+    wanted = min(timedelta(days=target.min_days), lifetime / 3)
+    critical = min(timedelta(days=target.critical_days), lifetime / 9, wanted)
+    if begin > now:
+        yield failed(f"{subject} is not valid before {_date(begin)}.")
+    elif left <= timedelta(0):
+        yield failed(f"{subject} expired on {_date(end)}.")
+    elif left < wanted:
+        verdict, limit = (failed, critical) if left < critical else (warning, wanted)
+        yield verdict(f"{subject} expires on {_date(end)}, in {format_length(left)} (limit {format_length(limit)}).")
+
+
+def _judge_strength(subject: str, certificate: x509.Certificate) -> Iterator[Result]:
+    key = certificate.public_key()
+    match key:
+        case rsa.RSAPublicKey() if key.key_size < _MIN_RSA_BITS:
+            yield failed(f"{subject} has an RSA key of {key.key_size} bits (limit {_MIN_RSA_BITS}).")
+        case ec.EllipticCurvePublicKey() if key.key_size < _MIN_EC_BITS:
+            yield failed(f"{subject} has an elliptic-curve key of {key.key_size} bits (limit {_MIN_EC_BITS}).")
+        case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            pass
+        case _:
+            yield failed(f"{subject} has a key that is neither RSA nor on an elliptic curve.")
+    digest = certificate.signature_hash_algorithm
+    # Nobody verifies the signature of a root under itself: it proves nothing.
+    if isinstance(digest, hashes.SHA1 | hashes.MD5) and certificate.issuer != certificate.subject:
+        yield failed(f"{subject} is signed with {digest.name.upper()}.")
+
+
+def _for_servers(leaf: x509.Certificate) -> bool:
+    try:
+        usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
+
+
+def judge_chains(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots) -> Result:
+    """Whether what one address sends leads to a root without help."""
+    return _all([_judge_chain(target, served, roots) for served in all_served])
+
+
+def _judge_chain(target: TlsTarget, served: tls.Served, roots: tls.Roots) -> Result:
+    count = counted(len(served.sent), "certificate")
+    try:
+        path = roots.path(served.sent)
+    except tls.Untrusted as error:
+        return failed(f"{target.endpoint} sends {count} from which no trusted root is reached: {error}.")
+    needless = [_subject(certificate) for certificate in served.sent if certificate not in path[:-1]]
+    if needless and len(path) > 1:
+        summary = f"{target.endpoint} sends a complete chain and, needlessly, {', '.join(needless)}."
+        return warning(summary, chain_length=len(path))
+    summary = f"{target.endpoint} sends {count}, complete up to the root {_subject(path[-1])}."
+    return ok(summary, chain_length=len(path))
+
+
+def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | Cannot]) -> Result:
+    """Whether one address refuses every version before TLS 1.2."""
+    spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
+    old = [version for version in spoken if version in LEGACY]
+    if old:
+        return failed(f"{target.endpoint} accepts {_list(old)} (limit {Version.TLS_1_2}).")
+    for version in LEGACY:
+        if isinstance(answer := answers[version], Cannot):
+            return unknown(str(answer))
+    if not spoken:
+        return unknown(
+            f"{target.endpoint} agreed to no version of TLS, not even {_list(MODERN)}, so its refusals prove nothing."
+        )
+    return ok(f"{target.endpoint} refuses {_list(LEGACY)} and speaks {_list(spoken)}.")
+
+
+def judge_suites(target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | Cannot]) -> Result:
+    """Whether one address refuses every family of weak suites."""
+    accepted = {
+        f"{family} ({cipher_suites.SUITES[answer.suite]})": None
+        for (_, family), answer in answers.items()
+        if isinstance(answer, Accepted)
+    }
+    if accepted:
+        return failed(f"{target.endpoint} accepts weak cipher suites: {', '.join(accepted)}.")
+    for answer in answers.values():
+        if isinstance(answer, Cannot):
+            return unknown(str(answer))
+    return ok(f"{target.endpoint} accepts no weak cipher suites ({', '.join(target.tls_policy.families)}).")
+
+
+def judge_hsts(target: TlsTarget, pages: Pages) -> Result:
+    """Whether one address sends HSTS with every reply, and leads plain HTTP to https."""
+    results = [
+        _judge_hsts_header(target, pages.first, "its first page"),
+        _judge_hsts_header(target, pages.missing, f"a page that does not exist (status {pages.missing.status})"),
+    ]
+    if pages.plain is not None:
+        results.append(_judge_redirect(target, pages.plain))
+    return _all(results)
+
+
+def _judge_hsts_header(target: TlsTarget, reply: Reply, page: str) -> Result:
+    values = reply.headers.get_list("strict-transport-security")
+    if not values:
+        return failed(f"{target.endpoint} sends no Strict-Transport-Security header with {page}.")
+    directives = hsts_directives(values[0])  # browsers process the first alone (RFC 6797 §8.1)
+    if directives is None:
+        return failed(
+            f"{target.endpoint} sends a Strict-Transport-Security header with {page} that browsers ignore as malformed."
+        )
+    seconds = int(directives["max-age"])
+    if seconds < target.hsts_min_age.total_seconds():
+        held = f"{format_length(timedelta(seconds=seconds))} (limit {format_duration(target.hsts_min_age)})"
+        return failed(f"{target.endpoint} sends HSTS with {page} that holds for {held}.", hsts_max_age_seconds=seconds)
+    if target.hsts_include_subdomains and "includesubdomains" not in directives:
+        summary = f"{target.endpoint} sends HSTS with {page} without includeSubDomains."
+        return failed(summary, hsts_max_age_seconds=seconds)
+    return ok(
+        f"{target.endpoint} sends HSTS that holds for {counted(seconds // 86400, 'day')}.", hsts_max_age_seconds=seconds
+    )
+
+
+def hsts_directives(value: str) -> Mapping[str, str] | None:
+    """The directives of a Strict-Transport-Security header by lower-case name; None when it is malformed (RFC 6797 §6.1)."""
+    directives: dict[str, str] = {}
+    for part in value.split(";"):
+        name, _, text = (piece.strip() for piece in part.partition("="))
+        if not name and not text:
+            continue
+        if name.lower() in directives:
+            return None
+        directives[name.lower()] = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    age = directives.get("max-age", "")
+    return directives if re.fullmatch(r"[0-9]{1,10}", age) else None
+
+
+def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
+    try:
+        scheme = urlsplit(reply.headers.get("location", "")).scheme
+    except ValueError:  # not a URL
+        scheme = ""
+    if reply.status not in (301, 302, 307, 308) or scheme != "https":
+        return failed(
+            f"Port {target.http_port} of {target.host} answers plain HTTP with {reply.status}, no redirect to https."
+        )
+    return ok(f"Port {target.http_port} of {target.host} redirects to https.")
+
+
+def lacks_staple(served: tls.Served) -> bool:
+    """Whether nothing was stapled where something should have been."""
+    return not served.staple and (ocsp.responder(served.leaf) is not None or ocsp.demands_staple(served.leaf))
+
+
+def judge_staples(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots, now: datetime) -> Result:
+    """Whether one address vouches, with a staple, that each of its certificates is not revoked."""
+    return _all([_judge_staple(target, served, roots, now) for served in all_served])
+
+
+def _judge_staple(target: TlsTarget, served: tls.Served, roots: tls.Roots, now: datetime) -> Result:
+    subject = f"{_name(served.leaf)} of {target.endpoint}"
+    if not served.staple:
+        if ocsp.demands_staple(served.leaf):
+            return failed(f"{subject} demands a staple (must-staple) and nothing was stapled in {STAPLE_TRIES} tries.")
+        if ocsp.responder(served.leaf):
+            return failed(f"{subject} names an OCSP responder and nothing was stapled in {STAPLE_TRIES} tries.")
+        return ok(f"{subject} names no OCSP responder, so there is nothing to staple.")
+    issuer = _issuer(served, roots)
+    if issuer is None:
+        return unknown(f"{subject} comes without its issuer, so the stapled response could not be verified.")
+    try:
+        until = ocsp.good_until(served.staple, served.leaf, issuer, now)
+    except ocsp.BadStaple as error:
+        return failed(f"The OCSP response stapled for {_subject(served.leaf)} by {target.endpoint} {error}.")
+    left = (until - now).total_seconds()
+    return ok(
+        f"{subject} is vouched for by a staple that holds until {until:%Y-%m-%d %H:%M} UTC.", ocsp_expiry_seconds=left
+    )
+
+
+def _issuer(served: tls.Served, roots: tls.Roots) -> x509.Certificate | None:
+    try:
+        path = roots.path(served.sent)
+    except tls.Untrusted:
+        return None
+    return path[1] if len(path) > 1 else path[0]
+
+
+def _name(certificate: x509.Certificate) -> str:
+    return f"Certificate {_subject(certificate)}"
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    text = str(common[0].value) if common else certificate.subject.rfc4514_string()
+    return (text or f"number {certificate.serial_number:x}")[:80]
+
+
+def _names(certificate: x509.Certificate) -> str:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "no name at all"
+    told = [str(name.value)[:80] for name in names]
+    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _list(versions: Iterable[Version]) -> str:
+    *most, last = map(str, versions)
+    return f"{', '.join(most)} and {last}" if most else last

@@ -1,0 +1,234 @@
+"""Writing evidence: a record that is complete, valid, signed when asked, and never written over another one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporter.collector import Cannot, Result
+from exporter.evidence.records import Record, parse_records
+from exporter.evidence.signatures import BadSignature, sign, verify
+from exporter.evidence.validity import EvidenceRule, Refuted, read_artifact, standing
+from exporter.positioned_yaml import YamlError, load_yaml
+
+__all__ = ["Attested", "NotAttested", "Situation", "attest"]
+
+
+class NotAttested(Exception):  # noqa: N818  # its text is the sentence a user reads
+    """No record was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the configuration says about evidence: where it lies, and what it is judged against."""
+
+    folder: Path
+    now: datetime
+    environment: str = ""
+    release: str | None = None
+    allowed_signers: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """A record that was written: its file, its signature if it has one, and what it is worth by what it says itself."""
+
+    path: Path
+    signature: Path | None
+    record: Record
+    standing: Result
+
+
+Ask = Callable[[str, str], str]
+"""Asks a person for the value of a key; the second argument says what is wanted. An empty answer leaves it out."""
+
+
+async def attest(
+    situation: Situation,
+    item: str,
+    rule: EvidenceRule,
+    given: Mapping[str, Any],
+    *,
+    ask: Ask | None = None,
+    key: Path | None = None,
+    file: str | None = None,
+) -> Attested:
+    """Write a record for `item` (`section.item`), judged by `rule`, into the evidence folder.
+
+    `given` are keys of a record and their values (None is left out); `artifact` may be just a path in the folder, whose hash is
+    then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises NotAttested without it. `key` is the OpenSSH
+    private key to sign with. `file` is the name below the folder, `<item>.<date>.yaml` by default.
+
+    Raises NotAttested, with nothing written, also when the file exists, the record is not valid, or its signature would not be
+    accepted.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
+    path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
+    if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml") or _hidden(path, situation.folder):
+        raise NotAttested(f"{path.name} is no .yaml file in the evidence folder, or a hidden one.")
+    if path.exists():
+        raise NotAttested(f"{path} exists already and was left as it is; choose another file.")
+    if isinstance(artifact := written.get("artifact"), str):
+        if not _inside(path.parent / artifact, situation.folder):
+            raise NotAttested(f"Artifact {artifact} is not in the evidence folder.")
+        written["artifact"] = _pinned(path.parent, artifact)
+    record, content = _record(written, path.name)
+    if rule.signed_by_role is not None and key is None:
+        raise NotAttested(f"Evidence for {item} must be signed: give the private key to sign with.")
+    try:
+        signature = await _write(path, content, record, rule, key, situation.allowed_signers)
+    except OSError as error:
+        raise NotAttested(f"{path} was not written: {error.strerror}.") from None
+    worth = standing(record, rule, situation.environment, situation.release, situation.now)
+    return Attested(path, signature, record, worth)
+
+
+def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRule, ask: Ask | None) -> dict[str, Any]:
+    """What is written: what is given, what the situation tells, and what had to be asked for."""
+
+    def needed(name: str, wanted: str) -> str:
+        if ask is None or not (answer := ask(name, wanted).strip()):
+            raise NotAttested(f"{name} is missing: {wanted}.")
+        return answer
+
+    written = dict(given)
+    written.setdefault("on", f"{situation.now:%Y-%m-%dT%H:%M:%SZ}")
+    if situation.environment:
+        written.setdefault("environment", situation.environment)
+    if situation.release is not None and rule.bound_to_release:
+        written.setdefault("release", situation.release)
+    if rule.signed_by_role is not None:
+        written.setdefault("role", rule.signed_by_role)
+    for name, wanted in _texts(rule):
+        written[name] = written.get(name) or needed(name, wanted)
+    if rule.window and "window" not in written:
+        written["window"] = {
+            "start": needed("window.start", "when the period begins, a date or a time with its offset"),
+            "end": needed("window.end", "when it is over; a date counts to its end"),
+        }
+    measured = dict(written.get("measured", {}))
+    for name in rule.measured:
+        measured[name] = measured[name] if name in measured else _number(name, needed(f"measured.{name}", "a number"))
+    links = list(written.get("links", ()))
+    while len(links) < rule.links:
+        links.append(needed("links", f"address of a page that shows it ({len(links) + 1} of {rule.links})"))
+    return written | ({"measured": measured} if measured else {}) | ({"links": links} if links else {})
+
+
+def _texts(rule: EvidenceRule) -> Iterator[tuple[str, str]]:
+    """The keys whose values are texts that cannot be left out, and what is wanted of them."""
+    yield "result", "passed or failed"
+    yield "by", "who attests it, as in allowed_signers when signed"
+    if rule.bound_to_release:
+        yield "release", "the release that it is about"
+    if rule.artifact:
+        yield "artifact", "path of the document, in the evidence folder"
+
+
+def _number(name: str, answer: str) -> float:
+    try:
+        number = float(answer)
+    except ValueError:
+        raise NotAttested(f"measured.{name} is {answer!r}, a number was wanted.") from None
+    return int(number) if number.is_integer() else number
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    """Whether a file inside the folder is one of those that are not read there."""
+    return any(part.startswith(".") for part in path.resolve().relative_to(folder.resolve()).parts)
+
+
+def _pinned(folder: Path, path: str) -> dict[str, str]:
+    try:
+        content = read_artifact(folder / path, path)
+    except (Refuted, Cannot) as error:
+        raise NotAttested(f"Artifact {error}") from None
+    return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _record(written: Mapping[str, Any], name: str) -> tuple[Record, bytes]:
+    """The record as it will be read, and its bytes."""
+    content = "".join(_lines(written)).encode()
+    read = parse_records(content, name)
+    if read.unreadable:
+        raise NotAttested(f"The record would not be valid: {read.unreadable[0].problem}.")
+    return read.records[0], content
+
+
+def _lines(written: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in written.items():
+        if isinstance(value, list | tuple):
+            yield f"{key}:\n"
+            yield from (f"  - {_scalar(entry)}\n" for entry in value)
+        elif isinstance(value, Mapping):
+            yield f"{key}:\n"
+            yield from (f"  {_scalar(name)}: {_scalar(entry)}\n" for name, entry in value.items())
+        else:
+            yield f"{key}: {_scalar(value)}\n"
+
+
+def _scalar(value: Any) -> str:
+    """As plain text where that reads back the same, else as JSON, which is YAML too."""
+    if isinstance(value, str):
+        try:
+            if load_yaml(value, "").value == value:
+                return value
+        except YamlError:
+            pass
+    return msgspec.json.encode(value).decode()
+
+
+async def _write(
+    path: Path, content: bytes, record: Record, rule: EvidenceRule, key: Path | None, allowed_signers: Path | None
+) -> Path | None:
+    """Put the record (after its signature, so that it is never seen without) in place, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".attest-", dir=path.parent) as draft:
+        drafted = Path(draft, path.name)
+        _synced(drafted, content)
+        if key is None:
+            _publish(drafted, path)
+            return None
+        try:
+            signed = await sign(drafted, key)
+            if allowed_signers is not None:
+                for principal in filter(None, (record.by, rule.signed_by_role)):
+                    await verify(content, signed, allowed_signers, principal)
+        except (Cannot, BadSignature) as error:
+            raise NotAttested(str(error)) from None
+        signature = path.with_name(f"{path.name}.sig")
+        _publish(signed, signature)
+        try:
+            _publish(drafted, path)
+        except BaseException:
+            signature.unlink()
+            raise
+        return signature
+
+
+def _synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Give a finished file its name; unlike a rename, a link never replaces what is there."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        raise NotAttested(f"{path} exists already and was left as it is; choose another file.") from None

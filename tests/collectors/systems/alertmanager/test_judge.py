@@ -1,0 +1,181 @@
+"""What Prometheus does to alerts before it sends them, and what hides them; the rest is seen on real servers by the section."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from collectors.systems.alertmanager.client import HeldAlert, HeldStatus, Silence, SilenceMatcher
+from collectors.systems.alertmanager.client import _State as State
+from collectors.systems.alertmanager.judge import (
+    Sending,
+    inhibition_problem,
+    parse_sending,
+    routing_problem,
+    silence_problem,
+)
+from collectors.systems.alertmanager.model.matchers import Matcher
+from collectors.systems.alertmanager.model.routes import InhibitRule, Source, parse_configuration
+from exporter.collector import Cannot, Status
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def test_only_what_matters_is_read_of_a_large_configuration() -> None:
+    scrapes = "".join(f"- job_name: j{number}\n  odd: [unclosed\n" for number in range(5000))
+    text = f"""\
+global:
+  scrape_interval: 15s
+  external_labels:
+    cluster: eu
+    shard: 1
+alerting:
+  alert_relabel_configs:
+  - regex: replica
+    action: labeldrop
+scrape_configs:
+{scrapes}"""
+    sending = parse_sending(text)
+    assert sending.external_labels == {"cluster": "eu", "shard": "1"}
+    assert sending.labels({"replica": "a", "cluster": "us"}) == {"cluster": "us", "shard": "1"}
+    assert parse_sending("scrape_configs: []\n") == Sending()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("global: {a: [}\n", "Prometheus's configuration was not understood"),
+        ("alerting:\n  alertmanagers:\n  - alert_relabel_configs:\n    - action: drop\n", "for one Alertmanager apart"),
+    ],
+)
+def test_what_is_not_understood_is_told(text: str, told: str) -> None:
+    with pytest.raises(Cannot, match=told):
+        parse_sending(text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels"),
+    [
+        ({"action": "labelkeep", "regex": "a|b"}, {"a": "1", "b": "2"}),
+        ({"action": "drop", "source_labels": ["a", "b"], "regex": "1;2"}, None),
+        (
+            {"action": "drop", "source_labels": ["a", "b"], "separator": "-", "regex": "1;2"},
+            {"a": "1", "b": "2", "c": "3"},
+        ),
+        ({"action": "keep", "source_labels": ["a"], "regex": "2"}, None),
+        ({"action": "replace", "target_label": "c", "replacement": "x"}, {"a": "1", "b": "2", "c": "x"}),
+        ({"source_labels": ["a"], "target_label": "c"}, {"a": "1", "b": "2"}),
+        ({"source_labels": ["z"], "target_label": "c", "replacement": "x"}, {"a": "1", "b": "2"}),
+        ({"action": "lowercase", "source_labels": ["a"], "target_label": "c"}, {"a": "1", "b": "2"}),
+        (
+            {"action": "hashmod", "source_labels": ["a"], "target_label": "d", "modulus": 2},
+            {"a": "1", "b": "2", "c": "3"},
+        ),
+    ],
+)
+def test_relabelling(rule: dict[str, Any], labels: dict[str, str] | None) -> None:
+    assert Sending(relabelling=(rule,)).labels({"a": "1", "b": "2", "c": "3"}) == labels
+
+
+def silence(*matchers: SilenceMatcher, state: str = "active", days: float = 30, since: float = 0) -> Silence:
+    return Silence("s1", list(matchers), NOW - timedelta(days=since), NOW + timedelta(days=days), State(state))
+
+
+@pytest.mark.parametrize(
+    ("silenced", "hides"),
+    [
+        (silence(SilenceMatcher("alertname", "A", is_regex=False)), True),
+        (silence(SilenceMatcher("alertname", "A|B", is_regex=True)), True),
+        (silence(SilenceMatcher("alertname", "B", is_regex=False, is_equal=False)), True),
+        (silence(SilenceMatcher("alertname", "A.*", is_regex=True, is_equal=False)), False),
+        (
+            silence(SilenceMatcher("alertname", "A", is_regex=False), SilenceMatcher("instance", "x", is_regex=False)),
+            False,
+        ),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), state="expired"), False),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), days=6), False),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), days=1, since=5), False),
+        (silence(SilenceMatcher("alertname", "A", is_regex=False), days=1, since=60), True),
+    ],
+)
+def test_silences(silenced: Silence, hides: bool) -> None:
+    problem = silence_problem("A", {"alertname": "A"}, [silenced], timedelta(days=7), NOW)
+    assert (problem is not None) is hides
+
+
+def held(name: str, days: float, *, by: tuple[str, ...] = ()) -> HeldAlert:
+    status = HeldStatus("suppressed" if by else "active", inhibited_by=list(by))
+    return HeldAlert({"alertname": name}, f"f-{name}", NOW - timedelta(days=days), NOW, NOW, status)
+
+
+def test_inhibition_by_what_lasts() -> None:
+    day = timedelta(days=1)
+    old, fresh = held("Root", 3), held("Root", 0.5)
+    hidden = held("A", 2, by=("f-Root",))
+    assert inhibition_problem("A", {}, [], [hidden, fresh], day, NOW) is None
+    seen = inhibition_problem("A", {}, [], [hidden, old], day, NOW)
+    assert seen is not None
+    assert seen.summary == "Alert A fires since 2d and is inhibited by Root (limit 1d)."
+    assert inhibition_problem("A", {}, [], [hidden, old, held("A", 2)], day, NOW) is None  # another one is told
+    rule = InhibitRule(
+        (Matcher.of("alertname", "=", "A"),), (Source((Matcher.of("alertname", "=", "Root"),), ("cluster",)),)
+    )
+    assert inhibition_problem("A", {"alertname": "A"}, [rule], [old], day, NOW) is None  # its cluster is not known
+    foreseen = inhibition_problem("A", {"alertname": "A", "cluster": ""}, [rule], [old], day, NOW)
+    assert foreseen is not None
+    assert foreseen.summary == "Alert A would be inhibited by Root, which fires for longer than 1d."
+    assert inhibition_problem("A", {"alertname": "A", "cluster": "eu"}, [rule], [old], day, NOW) is None
+
+
+def test_a_route_that_sleeps_now_is_a_warning() -> None:
+    configuration = parse_configuration(
+        "{route: {receiver: a, routes: [{mute_time_intervals: [noon]}]}, receivers: [{name: a, slack_configs: [{}]}],"
+        " time_intervals: [{name: noon, time_intervals: [{times: [{start_time: '12:00', end_time: '13:00'}]}]}]}"
+    )
+    now = routing_problem("A", {}, configuration, ["slack"], NOW)
+    assert now is not None
+    assert now.status is Status.WARNING
+    assert now.summary == "Alert A would not be notified now: time intervals mute its route."
+    assert routing_problem("A", {}, configuration, ["slack"], NOW + timedelta(hours=2)) is None
+
+
+def test_many_routes_that_are_muted_are_looked_at_once() -> None:
+    """A year is long: what each alert asks about each route would take minutes, in which nothing else is done."""
+    names = [f"team-{number}" for number in range(60)]
+    routes = ", ".join(f"{{matchers: ['team=\"{name}\"'], mute_time_intervals: [always]}}" for name in names)
+    intervals = "[{times: [{start_time: '00:00', end_time: '24:00'}]}, {months: ['1:12'], location: Europe/Berlin}]"
+    configuration = parse_configuration(
+        f"{{route: {{receiver: a, routes: [{routes}]}}, receivers: [{{name: a, slack_configs: [{{}}]}}],"
+        f" time_intervals: [{{name: always, time_intervals: {intervals}}}]}}"
+    )
+    before = time.process_time()
+    for number in range(100):
+        problem = routing_problem(f"A{number}", {}, configuration, ["slack"], NOW + timedelta(milliseconds=number))
+        assert problem is not None
+        assert problem.status is Status.UNKNOWN
+        told = (
+            f"Alert A{number} may be routed to a, but time intervals mute that route at all times, depending on labels"
+        )
+        assert problem.summary.startswith(told)
+    assert time.process_time() - before < 3
+
+
+def test_many_teams_that_go_on_are_followed() -> None:
+    names = [f"team-{number}" for number in range(300)]
+    routes = [f"{{receiver: {name}, continue: true, matchers: ['team=\"{name}\"']}}" for name in names]
+    receivers = [f"{{name: {name}, slack_configs: [{{}}]}}" for name in names]
+    text = "{{route: {{receiver: {0}, routes: [{1}]}}, receivers: [{{name: nobody}}, {2}]}}"
+    told = parse_configuration(text.format("team-0", ", ".join(routes), ", ".join(receivers)))
+    assert routing_problem("A", {}, told, ["slack"], NOW) is None
+    missed = parse_configuration(text.format("nobody", ", ".join(routes), ", ".join(receivers)))
+    problem = routing_problem("A", {}, missed, ["slack"], NOW)
+    assert problem is not None
+    assert problem.status is Status.UNKNOWN
+    assert "Alert A may be routed to nobody, which is not notified by slack, depending on labels" in problem.summary
+    problem = routing_problem("A", {}, missed, ["email"], NOW)
+    assert problem is not None
+    assert problem.status is Status.FAILED
+    assert "is routed to nobody, team-0, team-1, team-10, team-100 and 296 more, which is not" in problem.summary

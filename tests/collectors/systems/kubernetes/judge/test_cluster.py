@@ -1,0 +1,324 @@
+"""Nodes, versions and the control plane: object in, sentence out."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from collectors.systems.kubernetes.judge.cluster import (
+    ControlPlaneOptions,
+    NodeOptions,
+    VersionOptions,
+    judge_api_services,
+    judge_clock,
+    judge_health,
+    judge_leases,
+    judge_nodes,
+    judge_static_pods,
+    judge_version,
+    parse_version,
+)
+from collectors.systems.kubernetes.model.objects import ApiService, Lease, Node
+from exporter.collector import Cannot, Result, Status
+from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
+
+FINE = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+
+
+def node(
+    name: str = "node-1",
+    minutes: float = 60,
+    reason: str = "",
+    cordoned: bool = False,
+    heard: float | None = None,
+    **states: str | None,
+) -> Node:
+    report = {"lastHeartbeatTime": ago(minutes=heard)} if heard is not None else {}
+    conditions = [
+        {"type": kind, "status": state, "reason": reason, "lastTransitionTime": ago(minutes=minutes)} | report
+        for kind, state in (FINE | states).items()
+        if state
+    ]
+    return decoded(
+        Node,
+        name,
+        metadata={"creationTimestamp": ago(minutes=minutes)},
+        spec={"unschedulable": cordoned},
+        status={"conditions": conditions, "nodeInfo": {"kubeletVersion": "v1.37.2"}},
+    )
+
+
+def judge(*nodes: Node, **options: Any) -> Result:
+    return judge_nodes(nodes, NodeOptions(**options), NOW)
+
+
+def test_all_nodes_are_ready() -> None:
+    result = judge(node(), node("node-2", NetworkUnavailable="False"))
+    assert (result.status, result.summary) == (Status.OK, "Every node (2) is Ready.")
+    assert result.measurements == {"nodes": 2, "nodes_ready": 2, "nodes_cordoned": 0}
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "sentence"),
+    [
+        (
+            node(minutes=14, reason="KubeletNotReady", Ready="False"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 14 minutes (grace 5m): KubeletNotReady.",
+        ),
+        (
+            node(minutes=6, reason="NodeStatusUnknown", Ready="Unknown", MemoryPressure="Unknown"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 6 minutes (grace 5m): NodeStatusUnknown.",
+        ),
+        (
+            node(minutes=4, reason="KubeletNotReady", Ready="False"),
+            Status.WARNING,
+            "Node node-1 is not Ready since 4 minutes (grace 5m): KubeletNotReady.",
+        ),
+        (
+            node(minutes=-60, reason="KubeletNotReady", Ready="False"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 0 seconds (grace 5m): KubeletNotReady.",
+        ),
+        (
+            node(minutes=7, Ready=None),
+            Status.FAILED,
+            "Node node-1 is not Ready since 7 minutes (grace 5m): it has not reported yet.",
+        ),
+        (decoded(Node, "node-1"), Status.FAILED, "Node node-1 is not Ready: it has not reported yet."),
+        (node(DiskPressure="True"), Status.FAILED, "Node node-1 has DiskPressure since 1 hour (grace 5m)."),
+        (node(NetworkUnavailable="True"), Status.FAILED, "Node node-1 has NetworkUnavailable since 1 hour (grace 5m)."),
+        (
+            node(PIDPressure="Unknown"),
+            Status.FAILED,
+            "Node node-1 does not know whether it has PIDPressure since 1 hour (grace 5m).",
+        ),
+        (node(MemoryPressure=None), Status.UNKNOWN, "Node node-1 does not tell whether it has MemoryPressure."),
+        (node(heard=14), Status.OK, "Every node (1) is Ready."),
+        (
+            node(heard=20, DiskPressure="True"),
+            Status.UNKNOWN,
+            "The kubelet of node node-1 said 20 minutes ago that it is Ready, and nothing since (limit 15m).",
+        ),
+        (
+            node(heard=20, minutes=14, Ready="Unknown", reason="NodeStatusUnknown"),
+            Status.FAILED,
+            "Node node-1 is not Ready since 14 minutes (grace 5m): NodeStatusUnknown.",
+        ),
+        (node(cordoned=True), Status.WARNING, "1 node is closed to new pods (limit 0): node-1."),
+    ],
+)
+def test_a_node_in_trouble(found: Node, status: Status, sentence: str) -> None:
+    result = judge(found)
+    assert (result.status, result.summary) == (status, sentence)
+
+
+def test_some_nodes_may_be_closed() -> None:
+    closed = [node(f"node-{n}", cordoned=True) for n in range(3)]
+    assert judge(*closed, max_cordoned=3).status is Status.OK
+    result = judge(*closed, max_cordoned=2)
+    assert result.summary == "3 nodes are closed to new pods (limit 2): node-0, node-1 and node-2."
+    assert result.measurements["nodes_cordoned"] == 3
+
+
+def test_no_node_is_no_success() -> None:
+    assert judge().summary == "The cluster has no node."
+    assert judge().status is Status.FAILED
+
+
+def test_of_thousands_of_nodes_a_few_are_told() -> None:
+    result = judge(*(node(f"node-{n}", Ready="False", reason="Gone") for n in range(5000)))
+    assert result.summary.endswith("Of 4996 more the like is true.")
+    assert result.measurements["nodes_ready"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("v1.29.3-gke.1", (1, 29)),
+        ("v1.37.2", (1, 37)),
+        ("1.25", (1, 25)),
+        ("v1.31.0+k3s1", (1, 31)),
+        ("v1.30.0-eks-036c24b", (1, 30)),
+    ],
+)
+def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
+    assert parse_version(text) == version
+
+
+@pytest.mark.parametrize("text", ["", "v1", "latest", "v-master"])
+def test_what_is_no_version_is_not_guessed(text: str) -> None:
+    with pytest.raises(Cannot, match="is no version of Kubernetes"):
+        parse_version(text)
+    with pytest.raises(Cannot):
+        judge_version(text, [], VersionOptions())
+
+
+def kubelets(*versions: str) -> list[Node]:
+    return [
+        decoded(Node, f"node-{n}", status={"nodeInfo": {"kubeletVersion": version}})
+        for n, version in enumerate(versions)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("server", "versions", "status", "sentence"),
+    [
+        (
+            "v1.37.2",
+            ["v1.37.2", "v1.34.9"],
+            Status.OK,
+            "The cluster runs v1.37.2, and its kubelets fit (at most 3 minors older).",
+        ),
+        ("v1.24.17-eks-1", ["v1.24.1"], Status.FAILED, "The cluster runs v1.24.17-eks-1 (wanted at least 1.25)."),
+        (
+            "v1.34.3",
+            ["v1.34.3"],
+            Status.WARNING,
+            "The cluster runs v1.34.3, which gets no more patches (oldest that does is 1.35).",
+        ),
+        (
+            "v1.37.2",
+            ["v1.33.0", "v1.33.0"],
+            Status.FAILED,
+            "The kubelet v1.33.0 on 2 nodes (node-0 and node-1) is too old for the API server v1.37.2 (limit 3 minors).",
+        ),
+        (
+            "v1.36.2",
+            ["v1.37.0"],
+            Status.FAILED,
+            "The kubelet v1.37.0 on 1 node (node-0) is newer than the API server (v1.36.2).",
+        ),
+        ("v1.37.0", [], Status.UNKNOWN, "The cluster has no node, so no kubelet's version was seen."),
+        ("v1.37.0", [""], Status.UNKNOWN, "The kubelet's version is not told by 1 node (node-0)."),
+        ("v1.37.0", ["devel"], Status.UNKNOWN, "'devel' is no version of Kubernetes, such as v1.29.3."),
+        (
+            "v1.27.1",
+            ["v1.24.1"],
+            Status.FAILED,
+            "The kubelet v1.24.1 on 1 node (node-0) is too old for the API server v1.27.1 (limit 2 minors).",
+        ),
+    ],
+)
+def test_versions(server: str, versions: list[str], status: Status, sentence: str) -> None:
+    result = judge_version(server, kubelets(*versions), VersionOptions())
+    assert (result.status, result.summary) == (status, sentence)
+
+
+def test_a_version_that_is_none_is_refused() -> None:
+    assert judge_version("v1.36.0", [], VersionOptions(min_version="1.37")).status is Status.FAILED
+    with pytest.raises(ValidationError, match="expected a minor version"):
+        VersionOptions(min_version="1.25.3")
+
+
+def test_what_the_api_server_says_of_itself() -> None:
+    assert judge_health("/livez", 200, "ok").status is Status.OK
+    text = "[+]ping ok\n[-]etcd failed: reason withheld\n[-]poststarthook/rbac failed\nreadyz check failed"
+    result = judge_health("/readyz", 500, text)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "The API server answers /readyz with 500 (wanted 200): etcd and poststarthook/rbac failed.",
+    )
+    assert judge_health("/livez", 503, "").summary == "The API server answers /livez with 503 (wanted 200)."
+
+
+def lease(name: str = "kube-scheduler", holder: str | None = "host_1", **length: float) -> dict[str, Lease | None]:
+    spec = {"holderIdentity": holder} | ({"renewTime": ago(**length)} if length else {})
+    return {name: decoded(Lease, f"kube-system/{name}", spec=spec)}
+
+
+ONE = ControlPlaneOptions(control_plane_leases=("kube-scheduler",))
+
+
+@pytest.mark.parametrize(
+    ("leases", "status", "sentence"),
+    [
+        ({}, Status.FAILED, "There is no Lease kube-system/kube-scheduler, so no kube-scheduler has started."),
+        (
+            {"kube-scheduler": None},
+            Status.FAILED,
+            "There is no Lease kube-system/kube-scheduler, so no kube-scheduler has started.",
+        ),
+        (lease(), Status.UNKNOWN, "Lease kube-system/kube-scheduler does not tell when it was renewed."),
+        (
+            lease(seconds=90),
+            Status.FAILED,
+            "Lease kube-system/kube-scheduler was renewed 1 minute ago (limit 1m), so no kube-scheduler works.",
+        ),
+        (
+            lease(holder="", seconds=2),
+            Status.FAILED,
+            "Lease kube-system/kube-scheduler is held by nobody, so no kube-scheduler works.",
+        ),
+        (lease(minutes=-5), Status.UNKNOWN, "Lease kube-system/kube-scheduler was renewed 5 minutes in the future."),
+    ],
+)
+def test_a_lease_that_nobody_renews(leases: dict[str, Lease | None], status: Status, sentence: str) -> None:
+    (result,) = judge_leases(leases, ONE, NOW)
+    assert (result.status, result.summary) == (status, sentence)
+
+
+def test_leases_that_are_renewed() -> None:
+    both = lease(seconds=2) | lease("kube-controller-manager", seconds=-1)
+    assert judge_leases(both, ControlPlaneOptions(), NOW) == []
+    assert judge_leases({}, ControlPlaneOptions(control_plane_leases=()), NOW) == []
+
+
+def api_service(status: str | None, message: str = "") -> ApiService:
+    seen = {"type": "Available", "status": status, "reason": "MissingEndpoints", "message": message}
+    return decoded(ApiService, "v1beta1.metrics.k8s.io", status={"conditions": [seen] if status else None})
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "sentence"),
+    [
+        (
+            api_service("False", "endpoints for service/metrics-server have no addresses."),
+            Status.FAILED,
+            "is not available: MissingEndpoints (endpoints for service/metrics-server have no addresses).",
+        ),
+        (api_service("False"), Status.FAILED, "is not available: MissingEndpoints."),
+        (api_service("Unknown"), Status.UNKNOWN, "does not tell whether it is available."),
+        (api_service(None), Status.UNKNOWN, "does not tell whether it is available."),
+    ],
+)
+def test_a_part_of_the_api_that_is_away(found: ApiService, status: Status, sentence: str) -> None:
+    (result,) = judge_api_services([api_service("True"), found])
+    assert (result.status, result.summary) == (status, f"APIService v1beta1.metrics.k8s.io {sentence}")
+
+
+def test_an_api_without_any_part_was_not_seen() -> None:
+    (result,) = judge_api_services([])
+    assert result.status is Status.UNKNOWN
+
+
+def test_the_control_planes_own_pods() -> None:
+    down = {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": ago(minutes=9)}]}
+    mirror = {"annotations": {"kubernetes.io/config.mirror": "x"}}
+    etcd = {"labels": {"component": "etcd"}, "metadata": mirror}
+    found = [
+        pod("kube-system/etcd-1", status=down, **etcd),
+        pod("kube-system/etcd-2", **etcd),
+        pod("kube-system/other", status=down, labels={"component": "other"}, metadata=mirror),
+        pod("kube-system/fake", status=down, labels={"component": "etcd"}),
+        pod("shop/etcd", status=down, **etcd),
+    ]
+    (result,) = judge_static_pods(found, NOW)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith("Pod kube-system/etcd-1 is not Ready since 9 minutes: ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sentence"),
+    [
+        (29, None),
+        (-29, None),
+        (90, "The API server's clock is 1 minute ahead of ours (limit 30s)."),
+        (-90, "The API server's clock is 1 minute behind ours (limit 30s)."),
+    ],
+)
+def test_clocks(seconds: float, sentence: str | None) -> None:
+    found = judge_clock(NOW + timedelta(seconds=seconds), NOW, ControlPlaneOptions())
+    assert [result.summary for result in found] == ([sentence] if sentence else [])

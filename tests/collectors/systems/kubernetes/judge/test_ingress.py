@@ -1,0 +1,326 @@
+"""What leads traffic into a cluster: object in, sentence out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from collectors.systems.kubernetes.judge.ingress import IngressOptions, Routing, judge_ingress
+from collectors.systems.kubernetes.model.objects import (
+    Deployment,
+    EndpointSliceItem,
+    Gateway,
+    GatewayClass,
+    HttpRoute,
+    Ingress,
+    IngressClass,
+    Service,
+    compact_endpoint_slices,
+)
+from exporter.collector import Result, Status
+from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded
+
+CONTROLLER = "ingress/traefik"
+OPTIONS = IngressOptions(ingress_controllers=(CONTROLLER,))
+
+
+def workload(ready: int = 1) -> Deployment:
+    return decoded(Deployment, CONTROLLER, spec={"replicas": 1}, status={"readyReplicas": ready})
+
+
+def ingress_class(controller: str = "traefik.io/ingress-controller", default: bool = False) -> IngressClass:
+    annotations = {"ingressclass.kubernetes.io/is-default-class": "true"} if default else {}
+    return decoded(IngressClass, "traefik", annotations=annotations, spec={"controller": controller})
+
+
+def ingress(spec: Any = None, status: Any = None, **metadata: Any) -> Ingress:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    wanted = {"ingressClassName": "traefik", "rules": [{"http": {"paths": [{"path": "/", "backend": backend}]}}]}
+    seen = {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}
+    made = {"creationTimestamp": ago(hours=1)} | metadata
+    return decoded(
+        Ingress, "shop/web", metadata=made, spec=wanted | (spec or {}), status=seen if status is None else status
+    )
+
+
+def service(name: str = "web", kind: str = "ClusterIP") -> Service:
+    return decoded(Service, f"shop/{name}", spec={"type": kind})
+
+
+def slices(*ready: bool | None, service: str = "web") -> Any:
+    endpoints = [{"addresses": ["10.0.0.1"], "conditions": {} if one is None else {"ready": one}} for one in ready]
+    wire = decoded(
+        EndpointSliceItem,
+        "shop/web-x",
+        labels={"kubernetes.io/service-name": service},
+        endpoints=endpoints or None,
+    )
+    return list(compact_endpoint_slices()([wire]))
+
+
+def conditions(
+    reason: str = "Because", message: str = "", seen: int | None = None, **states: str
+) -> list[dict[str, Any]]:
+    return [
+        {"type": kind, "status": state, "reason": reason, "message": message, "observedGeneration": seen}
+        for kind, state in states.items()
+    ]
+
+
+TAKEN: dict[str, Any] = {"Accepted": "True", "ResolvedRefs": "True"}
+PARENT = {"name": "public", "namespace": "ingress"}
+CLASS = decoded(GatewayClass, "traefik", status={"conditions": conditions(Accepted="True")})
+
+
+def gateway(generation: int = 1, found: Any = None) -> Gateway:
+    found = conditions(Accepted="True", Programmed="True") if found is None else found
+    spec = {"gatewayClassName": "traefik"}
+    return decoded(Gateway, "ingress/public", generation=generation, spec=spec, status={"conditions": found})
+
+
+def route(parents: Any = None, **spec: Any) -> HttpRoute:
+    wanted = {"parentRefs": [PARENT], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]} | spec
+    seen = [{"parentRef": PARENT, "conditions": conditions(**TAKEN)}] if parents is None else parents
+    return decoded(HttpRoute, "shop/web", generation=1, spec=wanted, status={"parents": seen})
+
+
+GOOD = Routing(
+    {CONTROLLER: workload()},
+    [ingress_class()],
+    [ingress()],
+    [CLASS],
+    [gateway()],
+    [route()],
+    [service()],
+    slices(True, False),
+)
+
+
+def judge(options: IngressOptions = OPTIONS, **changes: Any) -> Result:
+    return judge_ingress(replace(GOOD, **changes), options, NOW)
+
+
+def test_all_is_well() -> None:
+    result = judge()
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "1 Ingress, 1 Gateway and 1 HTTPRoute are served, and lead to ready endpoints.",
+    )
+    assert result.measurements == {"ingresses": 1, "gateways": 1, "http_routes": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "sentence"),
+    [
+        ({"controllers": {CONTROLLER: None}}, Status.FAILED, "The ingress controller ingress/traefik is not there."),
+        (
+            {"controllers": {CONTROLLER: workload(0)}},
+            Status.FAILED,
+            "Deployment ingress/traefik has 0 of 1 replica ready.",
+        ),
+        (
+            {"ingress_classes": [], "gateway_classes": [], "ingresses": [], "gateways": [], "http_routes": []},
+            Status.FAILED,
+            "The cluster has neither an IngressClass nor a GatewayClass, so nothing leads traffic into it.",
+        ),
+        (
+            {"ingress_classes": [ingress_class("k8s.io/ingress-nginx")]},
+            Status.WARNING,
+            "IngressClass traefik is of k8s.io/ingress-nginx, which gets no more fixes since March 2026.",
+        ),
+        (
+            {"ingresses": [ingress({"ingressClassName": "nginx"})]},
+            Status.FAILED,
+            "Ingress shop/web names IngressClass nginx, which is not there.",
+        ),
+        (
+            {"ingresses": [ingress({"ingressClassName": None})]},
+            Status.FAILED,
+            "Ingress shop/web names no IngressClass, and there is no default one.",
+        ),
+        (
+            {"ingresses": [ingress({"ingressClassName": None})], "ingress_classes": [ingress_class(default=True)]},
+            Status.OK,
+            "",
+        ),
+        # The annotation from before there were classes is taken by controllers that know it.
+        (
+            {"ingresses": [ingress({"ingressClassName": None}, annotations={"kubernetes.io/ingress.class": "old"})]},
+            Status.OK,
+            "",
+        ),
+        (
+            {"ingresses": [ingress(status={"loadBalancer": {}})]},
+            Status.FAILED,
+            "Ingress shop/web has no address, so no controller serves it.",
+        ),
+        (
+            {"ingresses": [ingress(status={})]},
+            Status.FAILED,
+            "Ingress shop/web has no address, so no controller serves it.",
+        ),
+        (
+            {"ingresses": [ingress(status={"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}})]},
+            Status.OK,
+            "",
+        ),
+        (
+            {"ingresses": [ingress(status={}, creationTimestamp=ago(minutes=4))]},
+            Status.WARNING,
+            "Ingress shop/web has no address, so no controller serves it.",
+        ),
+        (
+            {"services": [], "http_routes": []},
+            Status.FAILED,
+            "Ingress shop/web leads to Service shop/web, which is not there.",
+        ),
+        (
+            {"endpoint_slices": slices(False), "http_routes": []},
+            Status.FAILED,
+            "Ingress shop/web leads to Service shop/web, which has no ready endpoint.",
+        ),
+        ({"endpoint_slices": slices(None)}, Status.OK, ""),
+        (
+            {"endpoint_slices": slices(), "ingresses": []},
+            Status.FAILED,
+            "HTTPRoute shop/web leads to Service shop/web, which has no ready endpoint.",
+        ),
+        ({"endpoint_slices": [], "services": [service(kind="ExternalName")]}, Status.OK, ""),
+        (
+            {"ingresses": [ingress({"rules": None, "defaultBackend": {"service": {"name": "other"}}})]},
+            Status.FAILED,
+            "Ingress shop/web leads to Service shop/other, which is not there.",
+        ),
+        (
+            {"ingresses": [ingress({"rules": [{"host": "a"}], "defaultBackend": {"resource": {"kind": "Bucket"}}})]},
+            Status.OK,
+            "",
+        ),
+        (
+            {
+                "gateway_classes": [
+                    decoded(GatewayClass, "traefik", status={"conditions": conditions(Accepted="False")})
+                ]
+            },
+            Status.FAILED,
+            "GatewayClass traefik is not Accepted: Because.",
+        ),
+        # A class that nobody uses may be of a controller that is not there.
+        ({"gateway_classes": [CLASS, decoded(GatewayClass, "unused")]}, Status.OK, ""),
+        (
+            {"gateways": [gateway(found=conditions("NoAddress", "none left.", Accepted="True", Programmed="False"))]},
+            Status.FAILED,
+            "Gateway ingress/public is not Programmed: NoAddress (none left).",
+        ),
+        (
+            {"gateways": [gateway(found=conditions(Accepted="True"))]},
+            Status.FAILED,
+            "Gateway ingress/public is not Programmed: no controller has said so.",
+        ),
+        (
+            {"gateways": [gateway(2, conditions(seen=1, Accepted="True", Programmed="True"))]},
+            Status.UNKNOWN,
+            " ".join(
+                f"Gateway ingress/public was changed, and its controller has not said since whether it is {kind}."
+                for kind in ("Accepted", "Programmed")
+            ),
+        ),
+        (
+            {"http_routes": [route([])]},
+            Status.FAILED,
+            "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it.",
+        ),
+        (
+            {"http_routes": [route([])], "gateways": []},
+            Status.FAILED,
+            "HTTPRoute shop/web hangs on Gateway ingress/public, which is not among those looked at.",
+        ),
+        (
+            {"http_routes": [route([{"parentRef": {"name": "public"}, "conditions": conditions(**TAKEN)}])]},
+            Status.FAILED,
+            "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it.",
+        ),
+        (
+            {
+                "http_routes": [
+                    route(
+                        [
+                            {
+                                "parentRef": PARENT,
+                                "conditions": conditions("BackendNotFound", Accepted="True", ResolvedRefs="False"),
+                            }
+                        ]
+                    )
+                ]
+            },
+            Status.FAILED,
+            "HTTPRoute shop/web on ingress/public is not ResolvedRefs: BackendNotFound.",
+        ),
+        ({"http_routes": [route(parentRefs=None)]}, Status.FAILED, "HTTPRoute shop/web hangs on no Gateway."),
+        ({"http_routes": [route(parentRefs=[{"group": "", "kind": "Service", "name": "web"}])]}, Status.OK, ""),
+        (
+            {
+                "http_routes": [
+                    route(rules=[{"backendRefs": [{"name": "gone", "weight": 1}, {"name": "off", "weight": 0}]}, {}])
+                ]
+            },
+            Status.FAILED,
+            "HTTPRoute shop/web leads to Service shop/gone, which is not there.",
+        ),
+        (
+            {
+                "http_routes": [
+                    route(rules=[{"backendRefs": [{"group": "example.com", "kind": "Bucket", "name": "a"}]}])
+                ]
+            },
+            Status.OK,
+            "",
+        ),
+    ],
+)
+def test_what_does_not_work(changes: dict[str, Any], status: Status, sentence: str) -> None:
+    result = judge(**changes)
+    assert result.status is status, result.summary
+    if sentence:
+        assert result.summary == sentence
+
+
+def test_a_listener_that_is_refused_is_noticed_on_a_gateway_that_is_programmed() -> None:
+    listeners = [
+        {"name": "http", "conditions": conditions(Accepted="True", Programmed="True", ResolvedRefs="True")},
+        {"name": "https", "conditions": conditions("InvalidCertificateRef", Accepted="True", ResolvedRefs="False")},
+        {"name": "new"},
+    ]
+    found = {"conditions": conditions(Accepted="True", Programmed="True"), "listeners": listeners}
+    result = judge(gateways=[decoded(Gateway, "ingress/public", spec={"gatewayClassName": "traefik"}, status=found)])
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "Listener https of Gateway ingress/public is not ResolvedRefs: InvalidCertificateRef.",
+    )
+
+
+def test_a_route_that_hangs_on_two_ports_has_to_be_taken_on_both() -> None:
+    parents = [PARENT | {"port": 443}, PARENT | {"port": 8443}]
+    taken = [{"parentRef": parent, "conditions": conditions(**TAKEN)} for parent in parents]
+    assert judge(http_routes=[route(taken, parentRefs=parents)]).status is Status.OK
+    result = judge(http_routes=[route(taken[:1], parentRefs=parents)])
+    assert result.summary == "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it."
+
+
+def test_without_its_workload_a_controller_was_not_seen() -> None:
+    result = judge(IngressOptions())
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The option ingress_controllers names no workload, so whether a controller runs was not seen.",
+    )
+
+
+def test_addresses_need_not_be_given() -> None:
+    options = IngressOptions(ingress_controllers=(CONTROLLER,), ingress_addresses=False)
+    assert judge(options, ingresses=[ingress(status={})]).status is Status.OK
+
+
+def test_one_service_behind_many_paths_is_told_once() -> None:
+    path = {"path": "/", "backend": {"service": {"name": "gone"}}}
+    result = judge(ingresses=[ingress({"rules": [{"http": {"paths": [path] * 50}}] * 2})])
+    assert result.summary == "Ingress shop/web leads to Service shop/gone, which is not there."

@@ -1,0 +1,194 @@
+"""Quotas and limit ranges: object in, sentence out."""
+
+from typing import Any
+
+import pytest
+
+from collectors.systems.kubernetes.judge.quotas import QuotaOptions, counts, judge_quotas
+from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota
+from collectors.systems.kubernetes.model.pods import Replicas
+from exporter.collector import Cannot, Result, Status
+from tests.collectors.systems.kubernetes.objects import decoded, pod, pods
+
+HARD = {"requests.cpu": "10", "limits.memory": "20Gi"}
+HALF = {"requests.cpu": "5", "limits.memory": "10Gi"}
+BOTH = {"cpu": "100m", "memory": "64Mi"}
+
+
+def quota(hard: Any = None, used: Any = None, path: str = "shop/all", **spec: Any) -> ResourceQuota:
+    hard = HARD if hard is None else hard
+    status = {"hard": hard, "used": HALF if used is None else used}
+    return decoded(ResourceQuota, path, spec={"hard": hard} | spec, status=status)
+
+
+def limits(path: str = "shop/defaults", kind: str = "Container", **item: Any) -> LimitRange:
+    given = item or {"default": BOTH, "defaultRequest": BOTH}
+    return decoded(LimitRange, path, spec={"limits": [{"type": kind} | given]})
+
+
+def judge(
+    quotas: list[ResourceQuota],
+    ranges: list[LimitRange] | None = None,
+    found: list[Replicas] | None = None,
+    **options: Any,
+) -> Result:
+    shop = [decoded(Namespace, "shop")]
+    return judge_quotas(shop, quotas, [limits()] if ranges is None else ranges, found or [], QuotaOptions(**options))
+
+
+def test_all_is_well() -> None:
+    result = judge([quota()], found=pods("shop/a", "bank/b"))
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Every namespace (1) has quotas for CPU and memory of all its pods, and defaults for both.",
+    )
+    assert result.measurements == {"quota_used_ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("quotas", "sentence"),
+    [
+        ([], "Namespace shop has no ResourceQuota for CPU. Namespace shop has no ResourceQuota for memory."),
+        (
+            [quota({"pods": "10"}, {"pods": "1"})],
+            "Namespace shop has no ResourceQuota for CPU. Namespace shop has no ResourceQuota for memory.",
+        ),
+        ([quota({"memory": "1Gi"}, {"memory": "0"})], "Namespace shop has no ResourceQuota for CPU."),
+        ([quota({"cpu": "1"}, {"cpu": "0"}), quota({"memory": "1Gi"}, {"memory": "0"})], None),
+        (
+            [quota(path="bank/all")],
+            "Namespace shop has no ResourceQuota for CPU. Namespace shop has no ResourceQuota for memory.",
+        ),
+    ],
+)
+def test_a_namespace_without_quotas(quotas: list[ResourceQuota], sentence: str | None) -> None:
+    result = judge(quotas)
+    assert result.status is (Status.FAILED if sentence else Status.OK)
+    if sentence:
+        assert result.summary == sentence
+
+
+def scope(name: str, operator: str = "Exists", *values: str) -> dict[str, Any]:
+    return {"scopeSelector": {"matchExpressions": [{"scopeName": name, "operator": operator, "values": list(values)}]}}
+
+
+PLAIN = pod("shop/plain", status={"qosClass": "Burstable"})
+BEST_EFFORT = pod("shop/best", status={"qosClass": "BestEffort"})
+ENDING = pod("shop/ending", spec={"activeDeadlineSeconds": 0})
+HIGH = pod("shop/high", spec={"priorityClassName": "high"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "counted"),
+    [
+        ({}, {None, "plain", "best", "ending", "high"}),
+        ({"scopes": ["Terminating"]}, {"ending"}),
+        ({"scopes": ["NotTerminating"]}, {None, "plain", "best", "high"}),
+        ({"scopes": ["BestEffort"]}, {"best"}),
+        ({"scopes": ["NotBestEffort"]}, {None, "plain", "ending", "high"}),
+        ({"scopes": ["NotTerminating", "NotBestEffort"]}, {None, "plain", "high"}),
+        ({"scopes": ["PriorityClass"]}, {"high"}),
+        (scope("PriorityClass", "In", "high", "low"), {"high"}),
+        (scope("PriorityClass", "NotIn", "high"), {None, "plain", "best", "ending"}),
+        (scope("PriorityClass", "Exists"), {"high"}),
+        (scope("PriorityClass", "DoesNotExist"), {None, "plain", "best", "ending"}),
+        (scope("PriorityClass", "Like"), set()),
+        (scope("CrossNamespacePodAffinity"), set()),
+        (scope("Terminating"), {"ending"}),
+    ],
+)
+def test_which_pods_a_quota_counts(spec: dict[str, Any], counted: set[str | None]) -> None:
+    found = {one.workload[1] for one in (PLAIN, BEST_EFFORT, ENDING, HIGH) if counts(quota(**spec), one)}
+    assert found | ({None} if counts(quota(**spec), None) else set()) == counted
+
+
+def test_a_scope_that_is_not_known_is_not_guessed() -> None:
+    result = judge([quota(**scope("Colour"))], found=[PLAIN])
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "Which pods ResourceQuota shop/all counts by its scope Colour is not known.",
+    )
+
+
+def test_a_quota_that_leaves_out_normal_pods_is_not_enough() -> None:
+    result = judge([quota(scopes=["Terminating"])], found=[PLAIN, ENDING])
+    assert result.status is Status.FAILED
+    assert result.summary == (
+        "The scopes of the quotas for CPU in shop leave out 1 pod of 2: Pod plain. "
+        "The scopes of the quotas for memory in shop leave out 1 pod of 2: Pod plain."
+    )
+    result = judge([quota(scopes=["Terminating"])])
+    assert result.status is Status.FAILED
+    assert "The quotas for CPU in shop (all) count only pods of their scopes, not any pod." in result.summary
+    both = [quota(scopes=["Terminating"]), quota(path="shop/rest", scopes=["NotTerminating"])]
+    assert judge(both, found=[PLAIN, ENDING]).status is Status.OK
+
+
+def test_pods_that_have_ended_need_no_quota() -> None:
+    done = pod("shop/done", spec={"activeDeadlineSeconds": 1}, status={"phase": "Succeeded"})
+    assert judge([quota(scopes=["NotTerminating"])], found=[done]).status is Status.OK
+
+
+NO_DEFAULTS = (
+    "The LimitRange of namespace shop gives containers no default cpu, default memory, defaultRequest cpu and "
+    "defaultRequest memory."
+)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "sentence"),
+    [
+        ([], "Namespace shop has no LimitRange, so pods that say nothing have no limits."),
+        (
+            [limits(max={"cpu": "2"})],
+            NO_DEFAULTS,
+        ),
+        (
+            [limits(default={"memory": "1Gi"}, defaultRequest=BOTH)],
+            "The LimitRange of namespace shop gives containers no default cpu.",
+        ),
+        (
+            [limits(default=BOTH | {"memory": "0"}, defaultRequest=BOTH)],
+            "The LimitRange of namespace shop gives containers no default memory.",
+        ),
+        (
+            [limits(kind="Pod"), decoded(LimitRange, "shop/none", spec={"limits": None})],
+            NO_DEFAULTS,
+        ),
+        ([limits(default=BOTH, max=BOTH), limits("shop/more", defaultRequest=BOTH)], None),
+        ([limits("bank/defaults")], "Namespace shop has no LimitRange, so pods that say nothing have no limits."),
+    ],
+)
+def test_defaults_for_pods_that_say_nothing(ranges: list[LimitRange], sentence: str | None) -> None:
+    result = judge([quota()], ranges)
+    assert result.status is (Status.FAILED if sentence else Status.OK)
+    if sentence:
+        assert result.summary == sentence
+
+
+def test_a_quota_that_is_nearly_used_up() -> None:
+    used = {"requests.cpu": "9500m", "limits.memory": "10Gi"}
+    result = judge([quota(used=used)])
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "ResourceQuota shop/all is used to 95%: 9.5 of 10 requests.cpu (limit 90%).",
+    )
+    assert result.measurements == {"quota_used_ratio": 0.95}
+    assert judge([quota(used=used)], quota_warn=0.96).status is Status.OK
+
+
+def test_a_quota_of_nothing_cannot_be_used_up() -> None:
+    assert judge([quota(HARD | {"pods": "0"}, HALF | {"pods": "0"})]).status is Status.OK
+
+
+def test_a_quota_that_nobody_has_counted_is_unknown() -> None:
+    result = judge([quota(used={})])
+    assert (result.status, result.summary) == (
+        Status.UNKNOWN,
+        "The use of ResourceQuota shop/all has not been counted: requests.cpu and limits.memory.",
+    )
+
+
+def test_no_namespace_is_no_success() -> None:
+    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+        judge_quotas([], [quota()], [limits()], [], QuotaOptions())

@@ -1,0 +1,192 @@
+"""What log lines are taken for: lines of many loggers, in many envelopes, with and without secrets."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.shared.marker import Marker
+from collectors.systems.loki.client import Stream
+from collectors.systems.loki.judge import Thresholds, literally, secrets_in, structure, without_secrets
+
+NAMES = Thresholds()
+
+
+def stream(*lines: str, **labels: str) -> list[Stream]:
+    """One stream, newest line first, as Loki gives it."""
+    return [Stream(labels, [(str(number), line) for number, line in enumerate(lines)][::-1])]
+
+
+PINO = '{"level":30,"time":1767323045000,"pid":7,"msg":"request completed"}'
+ZAP = '{"level":"info","ts":1767323045.1,"msg":"served"}'
+ECS = '{"@timestamp":"2026-01-02T03:04:05Z","log":{"level":"info"},"message":"served"}'
+DOTTED = '{"@timestamp":"2026-01-02T03:04:05Z","log.level":"info","message":"served"}'
+LOGFMT = r'ts=2026-01-02T03:04:05Z level=info msg="said \"hello\"" took=7ms ok'
+DOCKER = json.dumps({"log": ZAP + "\n", "stream": "stdout", "time": "2026-01-02T03:04:05Z"})
+CRI = f"2026-01-02T03:04:05.000000006Z stdout F {ZAP}"
+PACKED = json.dumps({"_entry": LOGFMT, "pod": "api-0"})
+
+
+@pytest.mark.parametrize("line", [PINO, ZAP, ECS, DOTTED, LOGFMT, DOCKER, CRI, PACKED, json.dumps({"log": CRI})])
+def test_structured_lines_are_recognised(line: str) -> None:
+    seen = structure(stream(line), NAMES)
+    assert (seen.lines, seen.structured, dict(seen.lacking)) == (1, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("line", "lacking"),
+    [
+        ("GET /orders 200", "are plain text"),
+        ("2026-01-02 03:04:05 INFO served status=200", "are plain text"),
+        ('{"half": ', "are plain text"),
+        ('["level", "msg", "ts"]', "are plain text"),
+        ('{"a": 1}', "are plain text"),
+        ('ts=1 level=info msg="never ends', "are plain text"),
+        (json.dumps({"log": "plain text\n", "stream": "stdout", "time": "2026-01-02T03:04:05Z"}), "are plain text"),
+        ("2026-01-02T03:04:05.000000006Z stderr F plain text", "are plain text"),
+        (json.dumps({"_entry": "plain text", "level": "info", "time": "x", "msg": ""}), "are plain text"),
+        ('{"time":1,"level":"info"}', "lack a message"),
+        ('{"time":1,"level":"info","msg":""}', "lack a message"),
+        ('{"time":1,"msg":"x","level":null}', "lack a level"),
+        ('{"level":"info","msg":"x"}', "lack a timestamp"),
+        ('{"log":{"level":"info"},"message":"x"}', "lack a timestamp"),
+        ("[" * 5000, "are plain text"),
+        ('{"a":' * 5000, "are plain text"),
+    ],
+)
+def test_what_is_not_structured_is_told(line: str, lacking: str) -> None:
+    seen = structure(stream(line), NAMES)
+    assert (seen.lines, seen.structured, dict(seen.lacking)) == (1, 0, {lacking: 1})
+
+
+def test_the_level_may_be_a_label() -> None:
+    line = '{"time":1,"msg":"x"}'
+    assert structure(stream(line, level="info"), NAMES).structured == 1
+    assert structure(stream(line, app="info"), NAMES).structured == 0
+
+
+PYTHON = (
+    "Traceback (most recent call last):",
+    '  File "a.py", line 1, in <module>',
+    "    f()",
+    "builtins.ValueError: x",
+)
+JAVA = (
+    "java.lang.IllegalStateException: x",
+    "\tat a.B.c(B.java:1)",
+    "\tat a.B.d(B.java:2)",
+    "Caused by: y",
+    "... 3 more",
+)
+
+
+@pytest.mark.parametrize("trace", [PYTHON, JAVA, ("panic: x", "goroutine 1 [running]:", "\t/main.go:7")])
+def test_a_stack_trace_is_one_line(trace: tuple[str, ...]) -> None:
+    seen = structure(stream(*[ZAP] * 9, *trace, ZAP), NAMES)
+    assert (seen.lines, seen.structured, dict(seen.lacking)) == (11, 10, {"are plain text": 1})
+
+
+def test_lines_of_plain_text_are_no_stack_trace() -> None:
+    seen = structure(stream("ConnectionError: a", "ConnectionError: b", "", " \n", "c"), NAMES)
+    assert (seen.lines, seen.structured) == (3, 0)
+
+
+@given(st.lists(st.text()))
+def test_whatever_is_logged_can_be_looked_at(lines: list[str]) -> None:
+    seen = structure(stream(*lines), NAMES)
+    assert seen.structured + sum(seen.lacking.values()) == seen.lines <= len(lines)
+    secrets_in(stream(*lines), {})
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("password=hunter22", "a password"),
+        ('{"password":"hunter22"}', "a password"),
+        (r'{"body":"{\"user\":\"a\",\"password\":\"hunter22\"}"}', "a password"),
+        ("DB_PASSWORD: hunter22", "a password"),
+        ("api_key=abcdef0123", "a password"),
+        ("Authorization: Bearer abcdef.ghijkl", "a bearer token"),
+        ("Authorization: Basic dXNlcjpwYXNz", "basic credentials"),
+        ('{"authorization":"Basic dXNlcjpwYXNz"}', "basic credentials"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P", "a JSON web token"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "a private key"),
+        ("key AKIAIOSFODNN7EXAMPLE used", "an AWS access key"),
+        ("postgresql://app:hunter22@db:5432/app", "an address with a password"),
+        ("card 4111 1111 1111 1111 charged", "a payment card"),
+        ("card 5555-5555-5555-4444", "a payment card"),
+        ("card 378282246310005", "a payment card"),
+        ("card 2221000000000009", "a payment card"),
+    ],
+)
+def test_secrets_are_found(line: str, kind: str) -> None:
+    assert dict(secrets_in(stream(line, "nothing"), {})) == {kind: 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "password=****",
+        "password=[REDACTED]",
+        'password="<redacted>"',
+        '{"password":null,"token":"***"}',
+        '{"password":"xxxxxxxx"}',
+        "password: required",
+        "a password reset was asked for",
+        "Authorization: Bearer ********",
+        "Authorization: Bearer [REDACTED]",
+        "Authorization: Basic [REDACTED]",
+        "a basic introduction to bearer bonds",
+        "postgresql://app:***@db:5432/app",
+        "http://127.0.0.1:8080/a@b",
+        "card 4111 1111 1111 1112",
+        "trace 4111111111111111a",
+        "took 4111111111111111.5",
+        "at 1767323045000000",
+        "id 550e8400-e29b-41d4-a716-446655440000",
+    ],
+)
+def test_what_is_redacted_or_none_is_not(line: str) -> None:
+    assert not secrets_in(stream(line), {})
+
+
+def test_each_line_counts_once_for_each_kind() -> None:
+    found = secrets_in(stream("password=hunter22 password=hunter23", "x-1"), {"a thing": r"x-\d"})
+    assert dict(found) == {"a password": 1, "a thing": 1}
+
+
+def test_long_lines_are_scanned() -> None:
+    """In a second: a pattern that goes back over what it has read would take hours."""
+    secrets_in(
+        stream("a" * 250_000, "a." * 125_000, "4" * 250_000, "bearer " * 35_000, "://" * 80_000, "=" * 250_000), {}
+    )
+    structure(stream("a" * 250_000, "a=" * 125_000, 'a="' * 80_000, "{" * 250_000), NAMES)
+
+
+def test_a_pattern_does_not_match_itself() -> None:
+    marker = Marker()
+    for text in (marker.id, marker.password, marker.token, marker.card):
+        pattern = literally(text)
+        assert re.search(pattern, f"a {text} b")
+        assert not re.search(pattern, pattern)
+
+
+def test_a_marker_is_fresh_and_looks_like_what_it_is() -> None:
+    one, other = Marker(), Marker()
+    parts = [{each.id, each.trace_id, each.password, each.token, each.card} for each in (one, other)]
+    assert not parts[0] & parts[1]
+    assert dict(secrets_in(stream(one.card), {})) == {"a payment card": 1}
+    assert not any(secret in repr(one) for secret in (one.password, one.token, one.card))
+
+
+def test_what_repeats_a_secret_or_a_part_of_one_is_not_told() -> None:
+    secrets = ["fake-0123456789abcdef", "4111111111111111"]
+    assert (
+        without_secrets("GET http://loki answered 500: an error.", secrets) == "GET http://loki answered 500: an error."
+    )
+    for repeated in (literally(secrets[0]), literally(secrets[1]), "fake-0123…", "…11111111"):
+        assert "not shown" in without_secrets(f"parse error in {repeated}.", secrets)

@@ -1,0 +1,209 @@
+"""Which alerts are recognised, by what they select."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collectors.systems.prometheus.client import Rule, RuleGroup
+from collectors.systems.prometheus.judge.rules import (
+    KINDS,
+    Evaluated,
+    evaluated,
+    evaluation_problem,
+    needed_series,
+    series_queries,
+    watched,
+)
+from exporter.collector import Status
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def alerting(expr: str, name: str = "A", severity: str = "critical", **more: object) -> Rule:
+    return Rule("alerting", name, expr, labels={"severity": severity}, **more)  # type: ignore[arg-type]
+
+
+def read(*rules: Rule) -> list[Evaluated]:
+    found, missing = evaluated([RuleGroup("g", "f", list(rules), 15)], "severity", ["critical"])
+    assert not missing
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expr", "kinds"),
+    [
+        ("up == 0", ["service_down_alert"]),
+        ("up", []),
+        ('absent(up{job="a"})', ["service_down_alert"]),
+        ("shop_orders_late > 5 and on() up == 1", []),
+        ("shop_orders_late > 5 and on() (0 < sum(up))", []),
+        ("shop_orders_late > 5 and on() count(up) >= 1", []),
+        ("shop_orders_late > 5 and on() max_over_time(up[5m]) != 0", []),
+        ("sum by (job) (up) < 2", ["service_down_alert"]),
+        ("1 > (up)", ["service_down_alert"]),
+        ("up != 1", ["service_down_alert"]),
+        ("count(up == 1) < 2", ["service_down_alert"]),
+        ("count(up == 0) > 1", ["service_down_alert"]),
+        ("1 - avg(up) > 0.1", ["service_down_alert"]),
+        ("avg_over_time(up[5m]) < 0.9", ["service_down_alert"]),
+        ("changes(up[1h]) > 5", ["service_down_alert"]),
+        ("min_over_time(up[10m:1m] offset 5m) == 0", ["service_down_alert"]),
+        ('absent(up{job="a"} == 1)', ["service_down_alert"]),
+        ("absent(up)", []),
+        ("absent(probe_success)", ["service_down_alert"]),
+        ("probe_success < 1", ["service_down_alert"]),
+        ('sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.01', ["high_error_rate_alert"]),
+        ('rate(http_server_requests_seconds_count{outcome="SERVER_ERROR"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(app_requests_total{status="5xx"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(grpc_server_handled_total{grpc_code=~"Unavailable|Internal"}[5m]) > 1', ["high_error_rate_alert"]),
+        ("rate(http_request_errors_total[5m]) > 1", ["high_error_rate_alert"]),
+        ('rate(http_requests_total{code!="200"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(http_requests_total{code="200"}[5m]) < 1', []),
+        ('rate(http_requests_total{path="/error"}[5m]) > 1', []),
+        ("rate(prometheus_notifications_errors_total[5m]) > 0", []),
+        ('rate(prometheus_http_requests_total{code=~"5.."}[5m]) > 1', []),
+        ("histogram_quantile(0.99, sum by (le) (rate(shop_basket_seconds_bucket[5m]))) > 1", ["high_latency_alert"]),
+        ("histogram_quantile(0.99, rate(http_server_request_duration_seconds[5m])) > 1", ["high_latency_alert"]),
+        ("rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 1", ["high_latency_alert"]),
+        ("histogram_quantile(0.9, rate(prometheus_tsdb_compaction_duration_seconds_bucket[5m])) > 1", []),
+        ("scrape_duration_seconds > 5", []),
+        ("pg_up == 0", ["database_connection_alert"]),
+        ("absent(pg_up)", ["database_connection_alert"]),
+        ("shop_orders_late > 5 and on() pg_up == 1 and on() redis_up > 0", []),
+        ("sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 0.9", ["database_connection_alert"]),
+        ("mysql_global_status_threads_connected > 100", ["database_connection_alert"]),
+        ("hikaricp_connections_pending > 0", ["database_connection_alert", "queue_depth_alert"]),
+        ("pg_replication_lag > 60", []),
+        ("redis_up == 0", ["cache_connection_alert"]),
+        ("increase(redis_rejected_connections_total[5m]) > 0", ["cache_connection_alert"]),
+        ("redis_connected_slaves < 1", []),
+        ("redis_memory_used_bytes > 1e9", []),
+        ("jetstream_consumer_num_pending > 1000", ["queue_depth_alert"]),
+        ("rabbitmq_queue_messages_ready > 1000", ["queue_depth_alert"]),
+        ("sum by (consumergroup) (kafka_consumergroup_lag) > 1000", ["queue_depth_alert"]),
+        ("prometheus_notifications_queue_length > 10", []),
+        ("node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.1", ["disk_space_alert"]),
+        ("kubelet_volume_stats_available_bytes < 1e9", ["disk_space_alert"]),
+        ("node_memory_MemAvailable_bytes < 1e9", ["memory_usage_alert"]),
+        ("container_memory_working_set_bytes > 1e9", ["memory_usage_alert"]),
+        ("rate(container_cpu_cfs_throttled_periods_total[5m]) > 1", ["cpu_usage_alert"]),
+        ('1 - avg(rate(node_cpu_seconds_total{mode="idle"}[5m])) > 0.9', ["cpu_usage_alert"]),
+        ("node_load5 > 8", ["cpu_usage_alert"]),
+        ('vector(1) and on() label_replace(x, "redis_up", "cpu_seconds", "", "")', []),
+        ("shop_orders_late > 5 unless on() (pg_up == 0 or redis_up == 0)", []),
+        ("vector(1) unless on() redis_up == 1", ["cache_connection_alert"]),
+        ("redis_up == 0 unless on() maintenance_mode == 1", ["cache_connection_alert"]),
+    ],
+)  # fmt: skip
+def test_kinds(expr: str, kinds: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    assert [name for name, kind in KINDS.items() if watched(kind, rule, None)] == kinds
+
+
+def test_recording_rules_are_followed_and_do_not_turn_in_circles() -> None:
+    rules = [
+        Rule("recording", "a:cpu", "b:cpu * 2"),
+        Rule("recording", "b:cpu", "sum(rate(node_cpu_seconds_total[5m])) + 0 * a:cpu"),
+        alerting("a:cpu > 1"),
+    ]
+    (rule,) = read(*rules)
+    assert {selection.metric for selection in rule.underlying} == {"a:cpu", "b:cpu", "node_cpu_seconds_total"}
+    assert set(map(str, needed_series(rule, ()))) == {"a:cpu"}
+
+
+def test_what_is_asked_of_a_recording_rule_is_asked_of_what_it_selects() -> None:
+    recorded = [
+        Rule("recording", "job:up:avg", "avg by (job) (up)"),
+        Rule("recording", "job:requests:rate5m", "sum by (job, code) (rate(requests_total[5m]))"),
+    ]
+    down = KINDS["service_down_alert"]
+    (rule,) = read(*recorded, alerting('job:up:avg{job="api"} < 0.5'))
+    assert watched(down, rule, None, ["api", "web"]) == {("up is 0", "api")}
+    (rule,) = read(*recorded, alerting('absent(job:up:avg{job="api"})'))
+    assert watched(down, rule, None) == {("up is absent", "")}
+    (rule,) = read(*recorded, alerting('job:requests:rate5m{code=~"5.."} > 1'))
+    assert watched(KINDS["high_error_rate_alert"], rule, None)
+    (rule,) = read(*recorded, alerting("shop_orders_late > 1 unless on() job:up:avg == 0"))
+    assert not watched(down, rule, None)
+
+
+@pytest.mark.parametrize(
+    ("expr", "jobs"),
+    [
+        ("absent(up)", []),
+        ('absent(up{job=~".+"})', []),
+        ('absent(up{job!="a"})', []),
+        ('absent(up{job=~"a|b"})', []),
+        ('absent(up{job=~"a"} == 1)', ["a"]),
+        ('absent(up{job="a"}) or absent(up{job="b"})', ["a", "b"]),
+        ("absent(probe_success)", []),
+        ('absent_over_time(up{job="c"}[5m])', []),
+        ('vector(1) unless on() up{job="b"}', ["b"]),
+    ],
+)
+def test_jobs_of_which_it_is_noticed_that_they_are_absent(expr: str, jobs: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    seen = watched(KINDS["service_down_alert"], rule, None, ["a", "b"])
+    assert sorted(job for part, job in seen if part == "up is absent") == jobs
+
+
+def test_other_severities_are_left_out_and_what_is_not_understood_is_told() -> None:
+    groups = [RuleGroup("g", "f", [alerting("up == 0", severity="warning"), alerting("up smoothed", "New")], 15)]
+    found, missing = evaluated(groups, "severity", ["critical"])
+    assert found == []
+    assert str(missing[0]).startswith("Alerting rule New was not judged. The expression up smoothed was not")
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "told"),
+    [
+        (alerting("up", health="ok", last_evaluation=NOW - timedelta(seconds=15)), None, ""),
+        (alerting("up", health="err", last_error="no\nmatch."), Status.FAILED, "cannot be evaluated: no match."),
+        (alerting("up", health="unknown"), Status.UNKNOWN, "was not evaluated yet (its health is unknown)."),
+        (alerting("up", health="ok"), Status.UNKNOWN, "was not evaluated yet"),
+        (
+            alerting("up", health="ok", last_evaluation=NOW - timedelta(minutes=10)),
+            Status.FAILED,
+            "was last evaluated 600 s ago (its group shall be every 15 s).",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_that_are_not_evaluated(rule: Rule, status: Status | None, told: str) -> None:
+    problem = evaluation_problem(read(rule)[0], NOW)
+    assert (problem and problem.status) is status
+    assert told in (problem.summary if problem else "")
+
+
+def test_what_a_rule_needs() -> None:
+    (rule,) = read(alerting('a > 0 and on() absent(b) and c unless ALERTS or {__name__=~"d.*", x="y"} or {x="\\"y"}'))
+    assert set(map(str, needed_series(rule, ["c"]))) == {"a", '{__name__=~"d.*"}', '{x="\\"y"}'}
+
+
+@pytest.mark.parametrize(
+    ("expr", "series"),
+    [
+        ('up{job="api", instance="a"} == 0', ['up{job="api"}']),
+        ('up{job=~"a|b", job!="b"} == 0 or up{job="c"} == 0', ['up{job=~"a|b", job!="b"}', 'up{job="c"}']),
+        ('{__name__=~"d.*", job="e", x="y"}', ['{__name__=~"d.*", job="e"}']),
+        ("a unless b", ["a"]),
+        ("a unless on() (b or c) or d", ["a", "d"]),
+        ("vector(1) unless on() a", []),
+        ("(sum(rate(a[5m])) or vector(0)) / sum(rate(b[5m] offset 5m))", ["a", "b"]),
+        ("max_over_time((a - b)[1h:5m] @ end())", ["a", "b"]),
+    ],
+)
+def test_series_that_a_rule_needs(expr: str, series: list[str]) -> None:
+    (rule,) = read(alerting(expr))
+    assert sorted(map(str, needed_series(rule, ()))) == sorted(series)
+    assert needed_series(rule, series) == set()
+
+
+def test_series_are_asked_for_in_parts() -> None:
+    assert list(series_queries(["b", "a"])) == ['group by (__name__, job) ({__name__=~"a|b"})']
+    assert list(series_queries(["a.b"])) == ['group by (__name__, job) ({__name__=~"a\\\\x{2e}b"})']
+    many = list(series_queries(f"metric_{number:04}" for number in range(1000)))
+    assert len(many) == 3
+    assert all(len(query) < 6000 for query in many)
+    assert list(series_queries([])) == []
