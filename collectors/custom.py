@@ -12,22 +12,10 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from collectors.systems.prometheus.client import Prometheus, Sample
-from exporter.collector import (
-    Collector,
-    Item,
-    Mode,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Severity,
-    failed,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Item, Mode, NoTarget, Options, SectionSettings
 from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration
+from exporter.verdict import Result, Severity, failed, ok, unknown, worst
 
 __all__ = ["Condition", "Custom", "CustomEvidence", "CustomLine", "judge"]
 

@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Any
 
 from exporter.checklist import Checklist, ChecklistError, Line, Section
-from exporter.collector import WARNING, Client, Collector, Item, Mode, Severity
+from exporter.collector import Client, Collector, Item, Mode
 from exporter.options_reader import nearest
+from exporter.verdict import WARNING, Severity
 
 __all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 

@@ -1,4 +1,4 @@
-"""All that a collector imports from the engine: Collector, item, fetched, Result, Status and their kin."""
+"""What a collector is made of: Collector, item, fetched, settings and targets. Its verdicts are those of `exporter.verdict`."""
 
 from __future__ import annotations
 
@@ -9,53 +9,30 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 from pydantic import Field
 
+from exporter.evidence.validity import Evidence, EvidenceRule
 from exporter.options import Duration, Options
-
-if TYPE_CHECKING:
-    from exporter.evidence.validity import Evidence, EvidenceRule, Record
-    from exporter.state import ItemView
-    from exporter.threads import Threads
+from exporter.threads import Threads
+from exporter.verdict import ProbeError, Result, Severity, Status
 
 __all__ = [
-    "CRITICAL",
-    "INFO",
-    "WARNING",
-    "Cannot",
     "Client",
     "Collector",
     "Context",
     "Item",
+    "LineView",
     "Mode",
     "NoTarget",
     "Options",
-    "Result",
+    "PlannedLine",
     "SectionSettings",
-    "Severity",
-    "Status",
     "Target",
-    "failed",
     "fetched",
     "item",
-    "ok",
-    "unknown",
-    "warning",
-    "worst",
 ]
-
-
-class Severity(StrEnum):
-    """How much it matters that a line is true."""
-
-    CRITICAL = "critical"
-    WARNING = "warning"
-    INFO = "info"
-
-
-CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 
 
 class Mode(StrEnum):
@@ -65,83 +42,6 @@ class Mode(StrEnum):
     EVIDENCE = "evidence"
     PROBE_AND_EVIDENCE = "probe+evidence"
     DERIVED = "derived"
-
-
-class Status(StrEnum):
-    """What is known of a line. Only OK and WARNING count as true."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    WAIVED = "waived"
-    NOT_APPLICABLE = "not_applicable"
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether the line counts as true: `checklist_item_ok` is 1."""
-        return self in (Status.OK, Status.WARNING)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The verdict of one item: a status and one full sentence that says what was seen.
-
-    `measurements` are plain numbers in base units, named with their unit (`free_bytes`). `valid_until` is the moment
-    from which the result no longer holds (evidence expires); `evidence` are the records it rests on.
-    """
-
-    status: Status
-    summary: str
-    measurements: Mapping[str, float] = field(default_factory=dict)
-    valid_until: datetime | None = None
-    evidence: tuple[Record, ...] = ()
-
-
-def ok(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
-    """Seen to be true."""
-    return Result(Status.OK, summary, measurements, valid_until)
-
-
-def warning(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
-    """Seen to be true, but close to its limit."""
-    return Result(Status.WARNING, summary, measurements, valid_until)
-
-
-def failed(summary: str, *, valid_until: datetime | None = None, **measurements: float) -> Result:
-    """Seen to be false."""
-    return Result(Status.FAILED, summary, measurements, valid_until)
-
-
-def unknown(summary: str, **measurements: float) -> Result:
-    """Could not be seen."""
-    return Result(Status.UNKNOWN, summary, measurements)
-
-
-# Worst first: what was seen to be false outweighs what could not be seen.
-_BADNESS = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
-
-
-def worst(*results: Result) -> Result:
-    """Several verdicts on one line as one: the worst status, with the sentences that have it (all, when all are ok).
-
-    Measurements of all are kept (a later one wins), the earliest `valid_until` holds. Raises ValueError without results.
-    """
-    if not results:
-        raise ValueError("worst() needs at least one result.")
-    status = next(status for status in _BADNESS if any(result.status is status for result in results))
-    summaries = dict.fromkeys(result.summary for result in results if result.status is status)
-    return Result(
-        status,
-        " ".join(summaries),
-        {name: value for result in results for name, value in result.measurements.items()},
-        min((result.valid_until for result in results if result.valid_until), default=None),
-        tuple(dict.fromkeys(record for result in results for record in result.evidence)),
-    )
-
-
-class Cannot(Exception):  # noqa: N818  # reads as what it says: raise Cannot("see the replica")
-    """Something could not be seen; its text is the full sentence a user reads. The item becomes `unknown`."""
 
 
 class Target(Options):
@@ -260,6 +160,34 @@ class Client(Generic[T]):
         """Let go of every connection. Called when the process ends and when the client's settings changed."""
 
 
+class PlannedLine(Protocol):
+    """Which line a view is of."""
+
+    @property
+    def section(self) -> str:
+        """The `section` label."""
+
+    @property
+    def item(self) -> str:
+        """The `item` label."""
+
+    @property
+    def id(self) -> str:
+        """`section.item`."""
+
+
+class LineView(Protocol):
+    """One line as it is now: what derived items read. `exporter.state.ItemView` is the real one."""
+
+    @property
+    def planned(self) -> PlannedLine:
+        """Which line it is."""
+
+    @property
+    def status(self) -> Status:
+        """Its status, with staleness, expiry and waivers taken into account."""
+
+
 @dataclass(slots=True)
 class Context:
     """What a run may use besides its settings.
@@ -277,7 +205,7 @@ class Context:
     clients: Mapping[str, Client[Any]] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
     recall: Callable[[str], Mapping[str, float]] | None = None
-    view: Callable[[], Iterable[ItemView]] = tuple
+    view: Callable[[], Iterable[LineView]] = tuple
 
 
 class Collector(Generic[SettingsT, TargetT]):
@@ -344,18 +272,18 @@ class Collector(Generic[SettingsT, TargetT]):
             return cast("T", await asyncio.shield(task))
         except asyncio.CancelledError:
             if task.cancelled() and not cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
-                raise Cannot(f"{self.section()} could not see its {name}: asking was cancelled half-way.") from None
+                raise ProbeError(f"{self.section()} could not see its {name}: asking was cancelled half-way.") from None
             raise
 
     async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call in a bounded thread; raises Cannot when the section's threads are all stuck."""
+        """Run a blocking call in a bounded thread; raises ProbeError when the section's threads are all stuck."""
         return await self.context.threads.run(self.section(), functools.partial(call, *args, **kwargs))
 
     def client(self, kind: type[ClientT]) -> ClientT:
-        """The shared client of this kind; raises Cannot when the configuration has none."""
+        """The shared client of this kind; raises ProbeError when the configuration has none."""
         found = self.context.clients.get(kind.name)
         if not isinstance(found, kind):
-            raise Cannot(f"clients.{kind.name} is not configured, so nothing was asked of it.")
+            raise ProbeError(f"clients.{kind.name} is not configured, so nothing was asked of it.")
         return found
 
     def has_client(self, kind: type[Client[Any]]) -> bool:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
-from exporter.collector import Client, SectionSettings, Severity, Target
+from exporter.collector import Client, SectionSettings, Target
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
@@ -21,6 +21,7 @@ from exporter.plan import Plan, Waiver
 from exporter.planning import OwnLine, Planner, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
+from exporter.verdict import Severity
 
 __all__ = [
     "Config",

@@ -11,9 +11,9 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exporter.collector import Result, Status
 from exporter.state import Observation, Remembered, Transition
 from exporter.threads import Stuck, Threads
+from exporter.verdict import Result, Status
 
 __all__ = ["History"]
 

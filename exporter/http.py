@@ -17,8 +17,8 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 from pydantic import Field, field_validator
 
-from exporter.collector import Cannot
 from exporter.options import Duration, Options, Secret, Size, format_duration
+from exporter.verdict import ProbeError
 
 __all__ = ["Http", "HttpSettings", "Reply", "Trust", "tls_context"]
 
@@ -36,7 +36,7 @@ class Trust(Options):
     def context(self) -> ssl.SSLContext:
         """The TLS context for this trust configuration, made once until one of its files changes.
 
-        Raises Cannot when a file cannot be read or is no PEM file.
+        Raises ProbeError when a file cannot be read or is no PEM file.
         """
         return tls_context(self.ca_file, self.cert_file, self.key_file, verify=not self.insecure_skip_verify)
 
@@ -44,7 +44,7 @@ class Trust(Options):
 def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, verify: bool) -> ssl.SSLContext:
     """One TLS client context per trust configuration: building one costs as much as a hundred requests.
 
-    Raises Cannot when a file cannot be read or is no PEM file.
+    Raises ProbeError when a file cannot be read or is no PEM file.
     """
     stamps = tuple(_stamp(path) for path in (ca_file, cert_file, key_file))
     return _tls_context(ca_file, cert_file, key_file, verify, stamps)
@@ -56,7 +56,7 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
     try:
         stat = path.stat()
     except OSError as error:
-        raise Cannot(f"TLS file {path} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"TLS file {path} cannot be read: {error.strerror}.") from None
     return stat.st_mtime_ns, stat.st_size
 
 
@@ -71,7 +71,7 @@ def _tls_context(
             context.load_cert_chain(cert_file, key_file, password=lambda: b"")
     except OSError as error:  # ssl.SSLError is one
         names = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
-        raise Cannot(f"TLS files {names} cannot be used: {error.strerror or error}.") from None
+        raise ProbeError(f"TLS files {names} cannot be used: {error.strerror or error}.") from None
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -120,11 +120,13 @@ class Reply:
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body as JSON; raises Cannot when it is something else (a login page, half a reply)."""
+        """The body as JSON; raises ProbeError when it is something else (a login page, half a reply)."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise Cannot(f"{self.where} answered {self.status} with {self.kind}, where JSON was expected.") from None
+            raise ProbeError(
+                f"{self.where} answered {self.status} with {self.kind}, where JSON was expected."
+            ) from None
 
     @property
     def kind(self) -> str:
@@ -213,7 +215,7 @@ class Http:
     ) -> Reply:
         """The reply to one request to `url` + `path`.
 
-        Raises Cannot when there was none in time, it was too large, redirected to another host, or had a status that is not in
+        Raises ProbeError when there was none in time, it was too large, redirected to another host, or had a status that is not in
         `expect` (None expects any).
         """
         url = self.settings.url + path
@@ -240,13 +242,13 @@ class Http:
                         break
                     url, params = self._redirected(request.url, reply, where), None
                 else:
-                    raise Cannot(f"{where} was redirected more than three times.")
+                    raise ProbeError(f"{where} was redirected more than three times.")
         except (TimeoutError, httpx.ConnectTimeout):
-            raise Cannot(f"{where} did not answer within {format_duration(self.settings.timeout)}.") from None
+            raise ProbeError(f"{where} did not answer within {format_duration(self.settings.timeout)}.") from None
         except httpx.HTTPError as error:
-            raise Cannot(_sentence(where, error)) from None
+            raise ProbeError(_sentence(where, error)) from None
         if expect is not None and reply.status not in expect:
-            raise Cannot(_refusal(where, reply, expect))
+            raise ProbeError(_refusal(where, reply, expect))
         return reply
 
     def _extensions(self) -> dict[str, Any]:
@@ -262,7 +264,7 @@ class Http:
             async for chunk in response.aiter_raw():
                 body += unpacking.more(chunk, limit + 1 - len(body))
                 if len(body) > limit:
-                    raise Cannot(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
+                    raise ProbeError(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
             unpacking.end()
         finally:
             await response.aclose()
@@ -272,7 +274,9 @@ class Http:
     def _redirected(asked: httpx.URL, reply: Reply, where: str) -> str:
         to = asked.join(reply.headers["location"])
         if (to.host, to.port, to.scheme) != (asked.host, asked.port, asked.scheme):
-            raise Cannot(f"{where} was redirected to another host ({to.scheme}://{to.host}), which was not followed.")
+            raise ProbeError(
+                f"{where} was redirected to another host ({to.scheme}://{to.host}), which was not followed."
+            )
         return str(to)
 
     async def close(self) -> None:
@@ -295,7 +299,7 @@ def _no_tls() -> ssl.SSLContext:
 
 
 class _Unpacking:
-    """Makes of a reply's bytes, as they were sent, those that were meant. Raises Cannot for what cannot be unpacked.
+    """Makes of a reply's bytes, as they were sent, those that were meant. Raises ProbeError for what cannot be unpacked.
 
     httpx would unpack a few hundred bytes to gigabytes before it gives them away, and take half of them for all.
     """
@@ -304,7 +308,7 @@ class _Unpacking:
         self._encoding = encoding.strip().lower()
         self._where = where
         if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise Cannot(f"{where} answered in the encoding {encoding[:40]!r}, which was not asked for.")
+            raise ProbeError(f"{where} answered in the encoding {encoding[:40]!r}, which was not asked for.")
         packed = self._encoding not in ("", "identity")
         self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None  # gzip or zlib, as it begins
         self._begun = False
@@ -317,14 +321,14 @@ class _Unpacking:
         try:
             return self._stream.decompress(chunk, room)
         except zlib.error:
-            raise Cannot(
+            raise ProbeError(
                 f"{self._where} answered in the encoding {self._encoding}, but that cannot be unpacked."
             ) from None
 
     def end(self) -> None:
         """Be told that there are no more bytes."""
         if self._stream is not None and self._begun and not self._stream.eof:
-            raise Cannot(f"{self._where} answered in the encoding {self._encoding}, but broke off in the middle.")
+            raise ProbeError(f"{self._where} answered in the encoding {self._encoding}, but broke off in the middle.")
 
 
 def _plain_url(url: str) -> str:

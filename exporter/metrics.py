@@ -11,10 +11,10 @@ import prometheus_client
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from exporter.collector import Status
 from exporter.health import Health
 from exporter.plan import Plan
 from exporter.state import ItemView
+from exporter.verdict import Status
 
 __all__ = ["ChecklistCollector", "HealthCollector", "health_families", "item_families", "plan_families"]
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from exporter.collector import Collector, Item, Mode, SectionSettings, Severity, Target
+from exporter.collector import Collector, Item, Mode, SectionSettings, Target
+from exporter.verdict import Severity
 
 __all__ = ["Job", "Plan", "PlannedItem", "Waiver"]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from exporter.checklist import Checklist, annotation
-from exporter.collector import Status
+from exporter.verdict import Status
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from exporter.collector import Cannot, Collector, Context, Item, Result, unknown
+from exporter.collector import Collector, Context, Item
 from exporter.options import format_duration
 from exporter.plan import Job
 from exporter.state import Observation
 from exporter.threads import Stuck
+from exporter.verdict import ProbeError, Reason, Result, unknown
 
 __all__ = ["Runner", "utc_now"]
 
@@ -56,7 +57,7 @@ class Runner:
             failure = None if not run.done() or run.cancelled() else run.exception()
             for item in items:
                 if item.name not in observed:
-                    reason = failure or Cannot(
+                    reason = failure or ProbeError(
                         f"{job.id} was not verified: the run took longer than "
                         f"{format_duration(RUN_FACTOR * job.settings.timeout)} in all."
                     )
@@ -103,7 +104,7 @@ class Runner:
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
                 raise
             # Not the run was cancelled, but something in a library that the item waited for.
-            error = Cannot(f"{name} could not be seen: what was waited for was cancelled half-way.")
+            error = ProbeError(f"{name} could not be seen: what was waited for was cancelled half-way.")
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
         except Exception as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
@@ -118,22 +119,24 @@ class Runner:
             _finite(result.measurements),
             result.valid_until,
             result.evidence,
+            result.reason,
         )
 
     def _raised(
         self, name: str, error: BaseException, context: Context, duration: float, item: Item, timeout: float
     ) -> Observation:
         """An observation `unknown` that says what was raised. What no collector foresaw is also logged with its traceback."""
-        if isinstance(error, Cannot | Stuck):
+        if isinstance(error, ProbeError | Stuck):
             summary = str(error) or f"{name} could not be seen, for a reason that was not given."
+            reason = error.reason if isinstance(error, ProbeError) else Reason.TIMEOUT
         elif isinstance(error, TimeoutError):
-            summary = f"{name} was not seen within {timeout:g} s."
+            summary, reason = f"{name} was not seen within {timeout:g} s.", Reason.TIMEOUT
         else:
             told = " ".join(self._redact(str(error)).split())  # before a secret of several lines becomes another text
-            kind = type(error).__name__
+            kind, reason = type(error).__name__, Reason.ERROR
             summary = f"{name} could not be seen: {kind}: {told}" if told else f"{name} could not be seen: {kind}."
             log.error("%s raised %s", name, kind, exc_info=error)
-        result = unknown(_bounded(self._redact(summary)))
+        result = unknown(_bounded(self._redact(summary)), reason=reason)
         return Observation(result, context.now(), duration, error=True)
 
 

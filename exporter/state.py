@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Protocol
 
-from exporter.collector import Result, Status, worst
 from exporter.plan import Plan, PlannedItem, Waiver
+from exporter.verdict import Result, Status, worst
 
 __all__ = ["Archive", "ItemView", "Observation", "Remembered", "State", "TargetView", "Transition"]
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 __all__ = ["Stuck", "Threads"]
 
 
-class Stuck(Exception):  # noqa: N818  # a condition, told to the user as a sentence
+class Stuck(Exception):
     """All of an owner's threads are still busy with earlier calls."""
 
 

@@ -10,24 +10,11 @@ from pydantic import Field
 
 from collectors.shared.verdicts import worst_of
 from collectors.systems.prometheus.client import Prometheus, Rule
-from exporter.collector import (
-    INFO,
-    WARNING,
-    Collector,
-    Mode,
-    NoTarget,
-    Result,
-    SectionSettings,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.evidence.records import ADDRESS, Link
 from exporter.evidence.validity import EvidenceRule, Record
 from exporter.options import Duration
+from exporter.verdict import INFO, WARNING, Result, failed, ok, unknown, worst
 
 _LINKED = EvidenceRule(valid_for=timedelta(days=180), links=1)
 _NEEDS = ("evidence", "evidence.hosts for the pages it links")

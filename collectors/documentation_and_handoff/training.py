@@ -6,21 +6,10 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from exporter.collector import (
-    INFO,
-    WARNING,
-    Collector,
-    Mode,
-    NoTarget,
-    Result,
-    SectionSettings,
-    failed,
-    item,
-    ok,
-    worst,
-)
+from exporter.collector import Collector, Mode, NoTarget, SectionSettings, item
 from exporter.evidence.validity import EvidenceRule, Record
 from exporter.options import Duration
+from exporter.verdict import INFO, WARNING, Result, failed, ok, worst
 
 _TRAINING = EvidenceRule(valid_for=timedelta(days=365), links=1, measured=("trained", "total"), artifact=True)
 _NEEDS = ("evidence", "evidence.hosts for the material it links")

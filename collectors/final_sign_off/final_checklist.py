@@ -9,26 +9,12 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import worst_of
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Collector,
-    Mode,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Status,
-    failed,
-    item,
-    ok,
-    worst,
-)
+from exporter.collector import Collector, LineView, Mode, NoTarget, Options, SectionSettings, item
 from exporter.evidence.records import Moment, Window, end_of, start_of
 from exporter.evidence.validity import EvidenceRule, Record
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
-from exporter.state import ItemView
+from exporter.verdict import CRITICAL, WARNING, Result, Status, failed, ok, worst
 
 _PLANNED = ("channels", "contacts", "templates")
 
@@ -140,7 +126,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         return ok(f"The status page {page.url} answers.")
 
 
-def completed(views: Iterable[ItemView]) -> Result:
+def completed(views: Iterable[LineView]) -> Result:
     """Whether all of these lines are true: what was seen to be false outweighs what was not seen."""
     views = [view for view in views if view.status is not Status.NOT_APPLICABLE]
     false = [view for view in views if view.status is Status.FAILED]
@@ -162,7 +148,7 @@ def completed(views: Iterable[ItemView]) -> Result:
     return Result(status, told, counts)
 
 
-def _named(views: Sequence[ItemView], most: int = 5) -> str:
+def _named(views: Sequence[LineView], most: int = 5) -> str:
     more = f" and {len(views) - most} more" if len(views) > most else ""
     return ", ".join(view.planned.id for view in views[:most]) + more
 

@@ -8,20 +8,10 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from exporter.collector import (
-    CRITICAL,
-    Collector,
-    Mode,
-    NoTarget,
-    Result,
-    SectionSettings,
-    failed,
-    fetched,
-    item,
-    worst,
-)
+from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration
+from exporter.verdict import CRITICAL, Result, failed, worst
 
 _NEEDS = ("evidence", "evidence.allowed_signers", "release")
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
-from collectors.shared.verdicts import listed, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed
 from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
@@ -58,21 +58,11 @@ from collectors.systems.kubernetes.model.kinds import (
 from collectors.systems.kubernetes.model.objects import Lease
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
 from collectors.systems.kubernetes.model.scope import Scope
-from exporter.collector import (
-    CRITICAL,
-    INFO,
-    WARNING,
-    Cannot,
-    Result,
-    SectionSettings,
-    failed,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import SectionSettings, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import Http, HttpSettings
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, failed, ok, unobserved, worst
+from exporter.words import listed
 
 _WORKLOADS: Mapping[str, Kind[Any]] = {
     "Deployment": DEPLOYMENTS,
@@ -168,14 +158,14 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         return self.narrowed(judge_version(await self._git_version(), nodes, self.target))
 
     async def _git_version(self) -> str:
-        """The API server's version. Raises Cannot when it does not tell."""
+        """The API server's version. Raises ProbeError when it does not tell."""
         reply = await self.client(Kubernetes).get("/version")
         try:
             if reply.status == 200:
                 return msgspec.json.decode(reply.body, type=_Version).git_version
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
-        raise Cannot(f"{reply.where} answered {reply.status}, so the version was not seen.")
+            raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.") from None
+        raise ProbeError(f"{reply.where} answered {reply.status}, so the version was not seen.")
 
     @item(
         "Check Kubernetes control plane components are running",
@@ -338,15 +328,15 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         return await self._workload(reference) if reference is not None else None
 
     async def _workload(self, reference: Reference) -> Workload | None:
-        """The workload that an option names; None when it is not there. Raises Cannot when the client does not look there."""
+        """The workload that an option names; None when it is not there. Raises ProbeError when the client does not look there."""
         namespace, kind, name = workload_key(reference)
         if kind not in _WORKLOADS:
-            raise Cannot(
+            raise ProbeError(
                 f"{reference} is a {kind}, of which it is not known when it works (known: {listed(_WORKLOADS)})."
             )
         found = await self.snapshot(_WORKLOADS[kind])
         if found.namespaces and namespace not in found.namespaces:
-            raise Cannot(f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not seen.")
+            raise ProbeError(f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not seen.")
         return next((workload for workload in found.items if workload.path == f"{namespace}/{name}"), None)
 
     @item(
@@ -404,6 +394,6 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         self.resources.push_async_callback(http.close)
         try:
             reply = await http.get(expect=None)
-        except Cannot as why:
-            return unknown(str(why))
+        except ProbeError as why:
+            return unobserved(why)
         return failed(f"{reply.where} answered {reply.status} (limit 499).") if reply.status >= 500 else None

@@ -10,30 +10,18 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from collectors.shared.verdicts import counted, worst_of
+from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats import judge
 from collectors.systems.nats.client import Connection, Login, connected
 from collectors.systems.nats.judge import Account, Monitor, Thresholds
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.client import Prometheus
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Options,
-    Result,
-    SectionSettings,
-    Target,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-)
+from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved
+from exporter.words import counted
 
 T = TypeVar("T")
 
@@ -109,7 +97,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
 """
 
     @fetched
-    async def connections(self) -> tuple[Connection | Cannot, ...]:
+    async def connections(self) -> tuple[Connection | ProbeError, ...]:
         """A connection to each server, or why there is none; they are closed when the run ends."""
         target = self.target
         login = Login(
@@ -126,18 +114,18 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         )
 
     @fetched
-    async def latencies(self) -> tuple[float | Cannot, ...]:
+    async def latencies(self) -> tuple[float | ProbeError, ...]:
         """Seconds that each server takes to answer PING, or why it does not."""
 
-        async def ping(connection: Connection | Cannot) -> float:
-            if isinstance(connection, Cannot):
+        async def ping(connection: Connection | ProbeError) -> float:
+            if isinstance(connection, ProbeError):
                 raise connection
             return await connection.ping()
 
         return await self._each([ping(connection) for connection in await self.connections()])
 
     @fetched
-    async def monitors(self) -> tuple[Monitor | Cannot, ...]:
+    async def monitors(self) -> tuple[Monitor | ProbeError, ...]:
         """What each server's monitoring endpoint tells, or why it does not."""
         return await self._each([self._monitor(node) for node in self.target.nodes])
 
@@ -147,7 +135,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         connections = await self.connections()
         usable = [connection for connection in connections if isinstance(connection, Connection)]
         if not usable:
-            raise next(why for why in connections if isinstance(why, Cannot))
+            raise next(why for why in connections if isinstance(why, ProbeError))
         info = await usable[0].request("$JS.API.INFO")
         streams: list[dict[str, Any]] = []
         missing: set[str] = set()
@@ -171,20 +159,20 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         )
         documents = [reply.json() for reply in (varz, jsz, routez, healthz)]
         if not all(isinstance(document, dict) for document in documents) or "server_id" not in documents[0]:
-            raise Cannot(f"{node.monitoring.url} is no monitoring endpoint of NATS.")
+            raise ProbeError(f"{node.monitoring.url} is no monitoring endpoint of NATS.")
         if len({document.get("server_id") for document in documents[:3]}) > 1:
-            raise Cannot(f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.")
+            raise ProbeError(f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.")
         ill = None if healthz.status == 200 else str(documents[3].get("error", "no reason given")).rstrip(".")
         return Monitor(documents[0], documents[1], documents[2], ill)
 
     @staticmethod
     async def _each(questions: Sequence[Any]) -> tuple[Any, ...]:
-        """All answers, each an exception Cannot where there is none."""
+        """All answers, each an exception ProbeError where there is none."""
 
         async def one(question: Any) -> Any:
             try:
                 return await question
-            except Cannot as why:
+            except ProbeError as why:
                 return why
 
         return tuple(await asyncio.gather(*map(one, questions)))
@@ -193,7 +181,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """The servers that could be looked at, and why the others could not."""
         monitors = await self.monitors()
         seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
-        return seen, [*(unknown(str(why)) for why in monitors if isinstance(why, Cannot)), *judge.distinct(seen)]
+        return seen, [*(unobserved(why) for why in monitors if isinstance(why, ProbeError)), *judge.distinct(seen)]
 
     @item(
         "NATS pods are running and healthy",
@@ -215,7 +203,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         size, memory = len(self.target.nodes), self.context.memory
         seen, problems = await self._seen()
         latencies = await self.latencies()
-        silent = [str(why) for why in latencies if isinstance(why, Cannot)]
+        silent = [str(why) for why in latencies if isinstance(why, ProbeError)]
         problems += map(unknown, silent)
         problems += judge.peers(seen, size, silent)
         for node, connection, monitor in zip(

@@ -31,26 +31,11 @@ from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tr
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
 from collectors.systems.prometheus.client import Prometheus
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Mode,
-    Options,
-    Result,
-    SectionSettings,
-    Target,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Mode, Options, SectionSettings, Target, fetched, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved, worst
 
 T = TypeVar("T")
 
@@ -177,7 +162,7 @@ On Community, which has no roles (every user is an administrator there):
 """
 
     @fetched
-    async def looks(self) -> tuple[Look | Cannot, ...]:
+    async def looks(self) -> tuple[Look | ProbeError, ...]:
         """What each server tells, or why it does not."""
         return await self._each(self._look(server) for server in self.target.servers)
 
@@ -191,7 +176,7 @@ On Community, which has no roles (every user is an administrator there):
     async def artefacts(self) -> tuple[Artefact, ...]:
         """The files in the folder of backups."""
         if self.target.backup_folder is None:
-            raise Cannot("Option backup_folder is not set, so no dump or backup was seen.")
+            raise ProbeError("Option backup_folder is not set, so no dump or backup was seen.")
         return await self.blocking(_files, self.target.backup_folder)
 
     def _login(self, username: str | None, password: Secret | None) -> Login:
@@ -227,14 +212,14 @@ On Community, which has no roles (every user is an administrator there):
         rows = await connection.rows("SHOW USERS YIELD user, passwordChangeRequired WHERE user = 'neo4j'", "system")
         return rows[0] if rows else None
 
-    async def _routed(self, server: Neo4jServer, login: Login) -> float | Cannot | None:
+    async def _routed(self, server: Neo4jServer, login: Login) -> float | ProbeError | None:
         """How long a statement takes by way of the server's routing table."""
         if not self.target.routing:
             return None
         async with connected(server.bolt, login, routed=True) as connection:
             return await _told(self._timed(connection))
 
-    async def _http_version(self, server: Neo4jServer) -> str | Cannot | None:
+    async def _http_version(self, server: Neo4jServer) -> str | ProbeError | None:
         return None if server.http is None else await _told(self._version(self._http(server.http)))
 
     @staticmethod
@@ -242,7 +227,7 @@ On Community, which has no roles (every user is an administrator there):
         reply = await http.get("/")
         document = reply.json()
         if not isinstance(document, dict) or "neo4j_version" not in document:
-            raise Cannot(f"{reply.where} is answered by something that is no Neo4j.")
+            raise ProbeError(f"{reply.where} is answered by something that is no Neo4j.")
         return str(document["neo4j_version"])
 
     def _http(self, url: str) -> Http:
@@ -250,14 +235,14 @@ On Community, which has no roles (every user is an administrator there):
         self.resources.push_async_callback(http.close)
         return http
 
-    async def _doors(self, server: Neo4jServer, look: Look | Cannot) -> Doors:
+    async def _doors(self, server: Neo4jServer, look: Look | ProbeError) -> Doors:
         bolt, http = await asyncio.gather(
             _told(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server)
         )
         default = await _told(self._default_password(server, look)) if bolt is Entry.REFUSED else None
         return Doors(bolt, http, default)
 
-    async def _http_without_credentials(self, server: Neo4jServer) -> int | Cannot | None:
+    async def _http_without_credentials(self, server: Neo4jServer) -> int | ProbeError | None:
         return None if server.http is None else await _told(self._status(self._http(server.http)))
 
     @staticmethod
@@ -265,9 +250,9 @@ On Community, which has no roles (every user is an administrator there):
         statement = {"statement": "SHOW DATABASES"}
         return (await http.request("POST", "/db/system/query/v2", json=statement, expect=None)).status
 
-    async def _default_password(self, server: Neo4jServer, look: Look | Cannot) -> Tried:
+    async def _default_password(self, server: Neo4jServer, look: Look | ProbeError) -> Tried:
         """What became of neo4j/neo4j: now, where nothing speaks against trying, or when it was last tried."""
-        if isinstance(look, Cannot):
+        if isinstance(look, ProbeError):
             raise look
         now, tried = self.context.now(), self._tries.get(server.bolt)
         known = tried if tried is not None and judge.holds(look, tried) else None
@@ -288,7 +273,7 @@ On Community, which has no roles (every user is an administrator there):
             return known
         if judge.needless(look):
             return Tried(Entry.REFUSED)
-        raise Cannot(why)
+        raise ProbeError(why)
 
     @property
     def _tries(self) -> dict[str, Tried]:
@@ -312,13 +297,13 @@ On Community, which has no roles (every user is an administrator there):
         return {_TRIED: oldest, _WRONG: max(tried.wrong for tried in refused)}
 
     @staticmethod
-    async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | Cannot, ...]:
+    async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | ProbeError, ...]:
         return tuple(await asyncio.gather(*map(_told, questions)))
 
     async def _seen(self) -> tuple[list[Look], list[Result]]:
         """The servers that could be looked at, and why the others could not."""
         looks = await self.looks()
-        problems = [unknown(str(why)) for why in looks if isinstance(why, Cannot)]
+        problems = [unobserved(why) for why in looks if isinstance(why, ProbeError)]
         return [look for look in looks if isinstance(look, Look)], problems
 
     @item(
@@ -343,7 +328,7 @@ On Community, which has no roles (every user is an administrator there):
         for look in looks:
             problems += [*judge.server(look, self.target), *judge.databases(look)]
         measured = [look.latency for look in looks if isinstance(look.latency, float)]
-        names = {row["name"] for look in looks if not isinstance(look.databases, Cannot) for row in look.databases}
+        names = {row["name"] for look in looks if not isinstance(look.databases, ProbeError) for row in look.databases}
         many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"
         good = ok(
             f"{many} and {len(names)} databases are online, {how_seen(self.target.pods)}.",
@@ -374,7 +359,7 @@ On Community, which has no roles (every user is an administrator there):
         problems: list[Result] = []
         all_found = await self.doors()
         for server, look, found in zip(self.target.servers, await self.looks(), all_found, strict=True):
-            settings = look if isinstance(look, Cannot) else look.settings
+            settings = look if isinstance(look, ProbeError) else look.settings
             problems += judge.doors(server.bolt, settings, found)
         ways = "Bolt and HTTP refuse" if any(server.http for server in self.target.servers) else "Bolt refuses"
         good = ok(f"Without credentials {ways}, and {judge.default_refused(all_found)}.")
@@ -406,7 +391,7 @@ On Community, which has no roles (every user is an administrator there):
         parts = [] if server.volumes else [unknown("option volumes is not set, so no free space was seen.")]
         for volume in server.volumes:
             space = await _told(measure_space(self, volume))
-            parts.append(unknown(str(space)) if isinstance(space, Cannot) else judge_space(volume, space))
+            parts.append(unobserved(space) if isinstance(space, ProbeError) else judge_space(volume, space))
         return [replace(part, summary=f"{server.bolt}: {part.summary}") for part in parts]
 
     @item("Neo4j metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
@@ -463,15 +448,15 @@ def _community(looks: Iterable[Look]) -> bool:
     return any(look.edition == "community" for look in looks)
 
 
-async def _told(question: Coroutine[Any, Any, T]) -> T | Cannot:
+async def _told(question: Coroutine[Any, Any, T]) -> T | ProbeError:
     try:
         return await question
-    except Cannot as why:
+    except ProbeError as why:
         return why
 
 
 def _files(folder: Path) -> tuple[Artefact, ...]:
-    """The files below a folder; raises Cannot when they cannot be listed, or are too many."""
+    """The files below a folder; raises ProbeError when they cannot be listed, or are too many."""
     found: list[Artefact] = []
 
     def refuse(error: OSError) -> None:
@@ -481,12 +466,12 @@ def _files(folder: Path) -> tuple[Artefact, ...]:
         for place, _, names in os.walk(folder, onerror=refuse):
             for name in names:
                 if len(found) >= _MAX_FILES:
-                    raise Cannot(f"{folder} has more than {_MAX_FILES} files, which were not looked at.")
+                    raise ProbeError(f"{folder} has more than {_MAX_FILES} files, which were not looked at.")
                 try:
                     stat = (Path(place) / name).stat()
                 except FileNotFoundError:
                     continue  # it went away meanwhile
                 found.append(Artefact(name, datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size))
     except OSError as error:
-        raise Cannot(f"Backup folder {folder} cannot be listed: {error.strerror}.") from None
+        raise ProbeError(f"Backup folder {folder} cannot be listed: {error.strerror}.") from None
     return tuple(found)

@@ -52,25 +52,11 @@ from collectors.systems.postgresql.judge import (
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
 from collectors.systems.prometheus.client import Prometheus
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Mode,
-    Result,
-    SectionSettings,
-    Target,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Secret
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved, worst
 
 _MONITOR = "a role that is a member of pg_monitor"
 _LOGGING = [
@@ -161,11 +147,11 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     # Facts
 
     @fetched
-    async def instances(self) -> list[Instance | Cannot]:
+    async def instances(self) -> list[Instance | ProbeError]:
         """Every instance that the connection string names, or why it could not be asked."""
         return await asyncio.gather(*map(self._instance, parse_dsn(self.target.dsn)))
 
-    async def _instance(self, parameters: Parameters) -> Instance | Cannot:
+    async def _instance(self, parameters: Parameters) -> Instance | ProbeError:
         try:
             connection = await Connection.open(parameters, self.target.query_timeout)
             self.resources.push_async_callback(connection.close)
@@ -177,41 +163,41 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
                           pg_postmaster_start_time() AS started,
                           pg_has_role(current_user, 'pg_monitor', 'USAGE') AS may_monitor""",
             )
-        except Cannot as error:
+        except ProbeError as error:
             return error
         return Instance(connection, identity, time.perf_counter() - started)
 
     async def seen(self) -> list[Instance]:
         """The instances that answered, to a role that sees their statistics.
 
-        Raises Cannot when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
+        Raises ProbeError when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
         """
         found = await self.instances()
         instances = [instance for instance in found if isinstance(instance, Instance)]
         if not instances:
-            raise Cannot(" ".join(map(str, found)))
+            raise ProbeError(" ".join(map(str, found)))
         for instance in instances:
             if not instance.identity.may_monitor:
                 role = instance.connection.user
-                raise Cannot(
+                raise ProbeError(
                     f"Role {role} does not have the rights of pg_monitor on {instance.where}, which therefore hides its "
                     f'statistics: GRANT pg_monitor TO "{role}".'
                 )
         return instances
 
     async def primary(self) -> Instance:
-        """The primary. Raises Cannot when none was seen, or more than one."""
+        """The primary. Raises ProbeError when none was seen, or more than one."""
         primaries = [instance for instance in await self.seen() if not instance.identity.in_recovery]
         if not primaries:
-            unseen = [str(error) for error in await self.instances() if isinstance(error, Cannot)]
-            raise Cannot(" ".join(["No primary was seen among the instances of the connection string.", *unseen]))
+            unseen = [str(error) for error in await self.instances() if isinstance(error, ProbeError)]
+            raise ProbeError(" ".join(["No primary was seen among the instances of the connection string.", *unseen]))
         if len(primaries) > 1:
-            raise Cannot(f"{names(primaries)} are all primaries, so which one counts was not seen.")
+            raise ProbeError(f"{names(primaries)} are all primaries, so which one counts was not seen.")
         return primaries[0]
 
     async def unseen(self) -> list[Result]:
         """A verdict for each instance that could not be asked."""
-        return [unknown(str(error)) for error in await self.instances() if isinstance(error, Cannot)]
+        return [unobserved(error) for error in await self.instances() if isinstance(error, ProbeError)]
 
     @fetched
     async def senders(self) -> list[Sender]:
@@ -263,8 +249,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def stanza(self) -> Stanza:
         """What the backup repository holds. Asked after the archiver, it holds at least what was archived by then."""
         if self.target.pgbackrest is None:
-            raise Cannot("Option pgbackrest is not set, so no backup repository was looked at.")
-        with suppress(Cannot):  # whoever judges the archiver gets to hear of it
+            raise ProbeError("Option pgbackrest is not set, so no backup repository was looked at.")
+        with suppress(ProbeError):  # whoever judges the archiver gets to hear of it
             await self.archiver()
         return await read_stanza(self.target.pgbackrest)
 
@@ -426,7 +412,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _pools_fit(self) -> Result:
         if not self.target.pools and self.target.pgbouncer is None:
-            raise Cannot("Neither option pools nor option pgbouncer is set, so the size of the pools was not seen.")
+            raise ProbeError("Neither option pools nor option pgbouncer is set, so the size of the pools was not seen.")
         poolers: list[Pooler] = []
         if self.target.pgbouncer is not None:
             poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout)
@@ -449,7 +435,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         To mend it: an inactive replication slot or a failing archive_command keeps WAL (`du pg_wal`); otherwise grow the volume.
         """
         if not self.target.volumes:
-            raise Cannot("Option volumes is not set, so the free space of no volume was seen.")
+            raise ProbeError("Option volumes is not set, so the free space of no volume was seen.")
         return await worst_of(self._volumes_known(), *map(self._space, self.target.volumes), keep=min)
 
     async def _space(self, volume: Volume) -> Result:
@@ -537,9 +523,9 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _could_fail_over(self) -> Result:
         if self.target.patroni is None:
-            raise Cannot("Option patroni is not set, so no failover mechanism was seen.")
+            raise ProbeError("Option patroni is not set, so no failover mechanism was seen.")
         cluster = await read_cluster(self.target.patroni)
         found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
         if not found:
-            raise Cannot("No instance answered, so whether Patroni speaks of this cluster was not seen.")
+            raise ProbeError("No instance answered, so whether Patroni speaks of this cluster was not seen.")
         return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)

@@ -26,24 +26,10 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.qdrant import client, judge
 from collectors.systems.qdrant.client import Peer
 from collectors.systems.qdrant.judge import Thresholds
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Context,
-    Options,
-    Result,
-    SectionSettings,
-    Target,
-    fetched,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, ok, unknown, unobserved, worst
 
 _MIN_FREE = 10 * 2**30
 _MIN_FREE_RATIO = 0.2
@@ -125,13 +111,13 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
             self._https.append(http)
 
     @fetched
-    async def peers(self) -> tuple[Peer | Cannot, ...]:
+    async def peers(self) -> tuple[Peer | ProbeError, ...]:
         """What each peer tells, or why it does not."""
 
-        async def look(http: Http) -> Peer | Cannot:
+        async def look(http: Http) -> Peer | ProbeError:
             try:
                 return await client.look(http, self.target.api_key)
-            except Cannot as why:
+            except ProbeError as why:
                 return why
 
         return tuple(await asyncio.gather(*map(look, self._https)))
@@ -142,7 +128,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     async def _seen(self) -> tuple[list[Peer], list[Result]]:
         """The peers that could be looked at, and why the others could not."""
         peers = await self.peers()
-        problems = [unknown(str(why)) for why in peers if isinstance(why, Cannot)]
+        problems = [unobserved(why) for why in peers if isinstance(why, ProbeError)]
         return [peer for peer in peers if isinstance(peer, Peer)], problems
 
     @item(
@@ -253,14 +239,14 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         parts = [] if node.volumes else [unknown("option volumes is not set, so no free space was seen.")]
         try:
             sizes = await client.collection_sizes(http, self.target.api_key)
-        except Cannot as why:
+        except ProbeError as why:
             sizes = {}
             parts.append(unknown(f"how large its collections are was not seen. {why}"))
         for volume in node.volumes:
             try:
                 space = await measure_space(self, volume)
-            except Cannot as why:
-                parts.append(unknown(str(why)))
+            except ProbeError as why:
+                parts.append(unobserved(why))
                 continue
             parts += [judge_space(volume, space), judge.copy_fits(volume, space, sizes)]
         return [replace(part, summary=f"{node.url}: {part.summary}") for part in parts]

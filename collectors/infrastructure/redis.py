@@ -19,22 +19,10 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.redis import judge
 from collectors.systems.redis.client import Address, Answers, Full, Login, Unseen, answers_plaintext, look
 from collectors.systems.redis.judge import Look, Thresholds
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Result,
-    SectionSettings,
-    Target,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-)
+from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
 from exporter.options import Duration, Secret
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown
 
 
 class Deployment(StrEnum):
@@ -146,7 +134,7 @@ On every Sentinel:
 
     @fetched
     async def nodes(self) -> tuple[Look, ...]:
-        """Every node that is configured, or named by the Sentinels or the cluster. Raises Cannot when no Sentinel names any."""
+        """Every node that is configured, or named by the Sentinels or the cluster. Raises ProbeError when no Sentinel names any."""
         if self.target.mode is Deployment.CLUSTER:
             return await self._cluster()
         if self.target.mode is Deployment.SENTINEL:
@@ -155,16 +143,16 @@ On every Sentinel:
         return await self._look_at(self.target.nodes, self._login, self._commands)
 
     @fetched
-    async def plaintext(self) -> Mapping[Address, bool | Cannot]:
+    async def plaintext(self) -> Mapping[Address, bool | ProbeError]:
         """Whether an unencrypted PING is answered, on every port of every node that might do so."""
         doors = sorted({door for node in await self.nodes() for door in judge.doors(node, self.target.plaintext_port)})
         places = asyncio.Semaphore(self.target.max_connections)
 
-        async def knock(door: Address) -> bool | Cannot:
+        async def knock(door: Address) -> bool | ProbeError:
             async with places:
                 try:
                     return await answers_plaintext(door, self.target.node_timeout)
-                except Cannot as why:
+                except ProbeError as why:
                     return why
 
         return dict(zip(doors, await asyncio.gather(*map(knock, doors)), strict=True))
@@ -180,7 +168,7 @@ On every Sentinel:
         for node in judge.seen(nodes):
             try:
                 now = judge.traffic(node, self.context.now())
-            except Cannot:
+            except ProbeError:
                 continue  # told by the judge, which needs the same answers
             grown[node.address] = judge.grow(histories.setdefault(node.address, deque()), now, self.target.window)
         return grown
@@ -213,20 +201,20 @@ On every Sentinel:
         addresses = dict.fromkeys(Address.parse(node) if isinstance(node, str) else node for node in nodes)
         return tuple(await asyncio.gather(*map(one, addresses)))
 
-    async def _watches(self) -> tuple[list[judge.Watch], list[Cannot]]:
+    async def _watches(self) -> tuple[list[judge.Watch], list[ProbeError]]:
         """What the Sentinels know, and why some could not be asked."""
         watches, missing = [], []
         for sentinel in await self.sentinels():
             try:
                 watches.append(judge.watch(sentinel, self.target.master_name))
-            except Cannot as why:
+            except ProbeError as why:
                 missing.append(why)
         return watches, missing
 
     async def _named(self) -> list[Address]:
         watches, missing = await self._watches()
         if not watches:
-            raise Cannot(f"No Sentinel tells where the master is. {missing[0]}")
+            raise ProbeError(f"No Sentinel tells where the master is. {missing[0]}")
         return [address for watch in watches for address in (watch.master, *watch.replicas)]
 
     async def _cluster(self) -> tuple[Look, ...]:

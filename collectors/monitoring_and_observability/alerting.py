@@ -32,24 +32,9 @@ from collectors.systems.prometheus.judge.rules import (
     series_queries,
     watched,
 )
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    Mode,
-    NoTarget,
-    Result,
-    SectionSettings,
-    Status,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-    worst,
-)
+from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown, unobserved, worst
 
 _NEEDS = ("clients.prometheus", "clients.alertmanager")
 
@@ -112,21 +97,21 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @fetched
     async def rules(self) -> list[RuleGroup]:
-        """Every rule group. Raises Cannot where there is none, and what answers may not be what evaluates the rules."""
+        """Every rule group. Raises ProbeError where there is none, and what answers may not be what evaluates the rules."""
         prometheus = self.client(Prometheus)
         groups = await prometheus.rules()
         if not any(group.rules for group in groups):
             try:
                 await prometheus.runtime_info()
-            except Cannot as why:
-                raise Cannot(
+            except ProbeError as why:
+                raise ProbeError(
                     f"{prometheus.settings.url} tells of no rules, as servers do that only keep series (Thanos, VictoriaMetrics), "
                     f"and not that it is a Prometheus. {why} Let clients.prometheus be what tells of the rules too."
                 ) from None
         return groups
 
     @fetched
-    async def critical(self) -> tuple[list[Evaluated], list[Cannot]]:
+    async def critical(self) -> tuple[list[Evaluated], list[ProbeError]]:
         """The critical alerting rules, and why some were not understood."""
         return evaluated(await self.rules(), self.settings.severity_label, self.settings.critical_severities)
 
@@ -169,8 +154,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             return Sending(self.settings.external_labels)
         try:
             return parse_sending(await self.client(Prometheus).configuration())
-        except Cannot as why:
-            raise Cannot(f"{why} Give the labels that are added to alerts as external_labels.") from None
+        except ProbeError as why:
+            raise ProbeError(f"{why} Give the labels that are added to alerts as external_labels.") from None
 
     @fetched
     async def configuration(self) -> Configuration:
@@ -220,7 +205,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         for rule in candidates:
             try:
                 problem = await self._problem(rule)
-            except Cannot as why:
+            except ProbeError as why:
                 problem = unknown(f"Alerting rule {rule.rule.name} was not judged. {why}")
             if problem is None or problem.status is Status.WARNING:
                 sound.append(rule)
@@ -238,7 +223,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         return Result(Status.OK, f"{told} can fire and would tell of {kind.words}.", counts)
 
     def _lacking(
-        self, kind: Kind, lacking: set[tuple[str, str]], problems: list[Result], misunderstood: list[Cannot]
+        self, kind: Kind, lacking: set[tuple[str, str]], problems: list[Result], misunderstood: list[ProbeError]
     ) -> tuple[Status, str]:
         """The verdict where some part is not watched by any rule with which nothing is wrong."""
         part, job = min(lacking)
@@ -277,8 +262,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
     async def _seen(self, kind: Kind) -> Result:
         try:
             return await self._alerts_on(kind)
-        except Cannot as why:
-            return unknown(str(why))
+        except ProbeError as why:
+            return unobserved(why)
 
     @item("Service down alerts", severity=CRITICAL, needs=_NEEDS)
     async def service_down_alert(self) -> Result:

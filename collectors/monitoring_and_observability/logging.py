@@ -18,24 +18,10 @@ from collectors.shared.verdicts import verdict
 from collectors.systems.loki import judge
 from collectors.systems.loki.client import Loki, Stream
 from collectors.systems.loki.judge import Levels, Thresholds
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Status,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-)
+from exporter.collector import Collector, NoTarget, Options, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown, unobserved
 
 T = TypeVar("T")
 
@@ -111,15 +97,15 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
     def _loki(self) -> Loki:
         return self.client(Loki)
 
-    async def _each(self, ask: Callable[[LoggedService], Awaitable[T]]) -> dict[str, T | Cannot]:
-        """The answer for each service, or why there is none. Raises Cannot when no service is configured."""
+    async def _each(self, ask: Callable[[LoggedService], Awaitable[T]]) -> dict[str, T | ProbeError]:
+        """The answer for each service, or why there is none. Raises ProbeError when no service is configured."""
         if not self.settings.services:
-            raise Cannot("Option services is empty, so nobody's logs were looked at.")
+            raise ProbeError("Option services is empty, so nobody's logs were looked at.")
 
-        async def one(service: LoggedService) -> T | Cannot:
+        async def one(service: LoggedService) -> T | ProbeError:
             try:
                 return await ask(service)
-            except Cannot as why:
+            except ProbeError as why:
                 return why
 
         answers = await asyncio.gather(*map(one, self.settings.services))
@@ -131,7 +117,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         return sum(sample.value for sample in samples)
 
     @fetched
-    async def counts(self) -> Mapping[str, float | Cannot]:
+    async def counts(self) -> Mapping[str, float | ProbeError]:
         """How many lines each service logged within the window, without markers that were pushed in its name."""
 
         async def count(service: LoggedService) -> float:
@@ -142,7 +128,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         return await self._each(count)
 
     @fetched
-    async def samples(self) -> Mapping[str, list[Stream] | Cannot]:
+    async def samples(self) -> Mapping[str, list[Stream] | ProbeError]:
         """The newest lines of each service."""
         now = self.context.now()
 
@@ -153,13 +139,13 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         return await self._each(sample)
 
     @fetched
-    async def marked(self) -> Mapping[str, Marked | Cannot]:
+    async def marked(self) -> Mapping[str, Marked | ProbeError]:
         """What became of a marker that was sent to each service which has a way for it."""
         return await self._each(self._mark)
 
     async def _mark(self, service: LoggedService) -> Marked:
         if service.marker is None:
-            raise Cannot(f"Option marker of {service.name} is not set, so no marker was sent.")
+            raise ProbeError(f"Option marker of {service.name} is not set, so no marker was sent.")
         marker, started = Marker(), time.monotonic()
         secrets = await send(marker, service.marker, int(self.context.now().timestamp() * 1e9))
         found = f"{service.selector} |~ `{judge.literally(marker.id)}`"
@@ -185,8 +171,8 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
                 for kind, secret in secrets.items():
                     if await self._count(f"{service.selector} |~ `{judge.literally(secret)}`", window):
                         leaked.append(f"the {kind} in the logs of {service.name}")
-            except Cannot as why:
-                raise Cannot(judge.without_secrets(str(why), secrets.values())) from None
+            except ProbeError as why:
+                raise ProbeError(judge.without_secrets(str(why), secrets.values())) from None
         return tuple(leaked)
 
     @item("All services are logging to Loki", severity=WARNING, needs=("clients.loki", "option services"))
@@ -206,13 +192,13 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         problems, heard = [], []
         for service in self.settings.services:
             count = counts[service.name]
-            if isinstance(count, Cannot):
-                problems.append(unknown(str(count)))
+            if isinstance(count, ProbeError):
+                problems.append(unobserved(count))
             elif count == 0 and not (seen := self._silence(service, marked)).status.is_ok:
                 problems.append(seen)
             elif count == 0:
                 heard.append(seen)
-        total = sum(count for count in counts.values() if not isinstance(count, Cannot))
+        total = sum(count for count in counts.values() if not isinstance(count, ProbeError))
         within = format_duration(self.settings.window)
         few = " " + " ".join(result.summary for result in heard[:4]) if heard else ""
         good = ok(f"All {len(counts)} services logged to Loki within {within}.{few}", lines=total)
@@ -222,14 +208,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         way = next(service.marker for service in self.settings.services if service.name == name)
         return way is not None and way.request is not None
 
-    def _silence(self, service: LoggedService, marked: Mapping[str, Marked | Cannot]) -> Result:
+    def _silence(self, service: LoggedService, marked: Mapping[str, Marked | ProbeError]) -> Result:
         """The verdict on a service that logged nothing by itself."""
         within = format_duration(self.settings.window)
         silent = f"Loki has no line of {service.name} from the last {within} ({service.selector})"
         if not self._may_ask(service.name):
             return failed(f"{silent}.")
         seen = marked[service.name]
-        if isinstance(seen, Cannot):
+        if isinstance(seen, ProbeError):
             return unknown(f"{silent}, and no marker could be sent. {seen}")
         if seen.after is None:
             return failed(
@@ -250,8 +236,8 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         """
         seen = await self._each(self._levels)
         results = [
-            unknown(str(levels))
-            if isinstance(levels, Cannot)
+            unobserved(levels)
+            if isinstance(levels, ProbeError)
             else judge.judge_levels(name, levels, self.settings, self.settings.level_window)
             for name, levels in seen.items()
         ]
@@ -297,13 +283,13 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         samples = await self.samples()
         structures = await self.blocking(
             lambda: {
-                name: sample if isinstance(sample, Cannot) else judge.structure(sample, self.settings)
+                name: sample if isinstance(sample, ProbeError) else judge.structure(sample, self.settings)
                 for name, sample in samples.items()
             }
         )
 
         results = [
-            unknown(str(seen)) if isinstance(seen, Cannot) else judge.judge_structure(name, seen, self.settings)
+            unobserved(seen) if isinstance(seen, ProbeError) else judge.judge_structure(name, seen, self.settings)
             for name, seen in structures.items()
         ]
         return _overall(
@@ -334,19 +320,21 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         samples = await self.samples()
         scanned = await self.blocking(
             lambda: {
-                name: sample if isinstance(sample, Cannot) else judge.secrets_in(sample, self.settings.secret_patterns)
+                name: sample
+                if isinstance(sample, ProbeError)
+                else judge.secrets_in(sample, self.settings.secret_patterns)
                 for name, sample in samples.items()
             }
         )
         problems = []
         for name, found in scanned.items():
-            if isinstance(found, Cannot):
-                problems.append(unknown(str(found)))
+            if isinstance(found, ProbeError):
+                problems.append(unobserved(found))
                 continue
             for kind, count in found.most_common():
                 problems.append(failed(f"{count} of the sampled lines of {name} hold what looks like {kind}."))
         for name, marked in (await self.marked()).items():
-            if isinstance(marked, Cannot):
+            if isinstance(marked, ProbeError):
                 problems.append(unknown(f"Whether {name} redacts secrets was not seen. {marked}"))
             elif marked.leaked:
                 problems.append(failed(f"The marker sent to {name} left {' and '.join(marked.leaked)}."))
@@ -382,14 +370,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         config, source = await self._loki.config(), "by Loki's /config"
         if config is None:
             if self.settings.config_file is None:
-                raise Cannot("Loki does not show its configuration at /config, and option config_file is not set.")
+                raise ProbeError("Loki does not show its configuration at /config, and option config_file is not set.")
             config = await self.blocking(_read_config, self.settings.config_file)
             source = f"by {self.settings.config_file}, as Loki itself does not show it"
         overrides: Mapping[str, Any] = {}
         if file := judge.overrides_file(config):
             told = await self._loki.runtime_config()
             if told is None:
-                raise Cannot(
+                raise ProbeError(
                     f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config."
                 )
             overrides = told
@@ -415,9 +403,9 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         found = load_yaml(read_bounded(path), path.name).plain()
     except OSError as error:
-        raise Cannot(f"{path} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"{path} cannot be read: {error.strerror}.") from None
     except YamlError:  # its text might quote a secret
-        raise Cannot(f"{path} is no YAML that can be read.") from None
+        raise ProbeError(f"{path} is no YAML that can be read.") from None
     if not isinstance(found, dict):
-        raise Cannot(f"{path} holds no configuration of Loki.")
+        raise ProbeError(f"{path} holds no configuration of Loki.")
     return found

@@ -25,20 +25,10 @@ from collectors.systems.prometheus.check.series import (
     look_at,
 )
 from collectors.systems.prometheus.client import Prometheus
-from exporter.collector import (
-    INFO,
-    WARNING,
-    Cannot,
-    Collector,
-    NoTarget,
-    Result,
-    SectionSettings,
-    Status,
-    item,
-    unknown,
-)
+from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.http import HttpSettings
 from exporter.options import Duration
+from exporter.verdict import INFO, WARNING, ProbeError, Result, Status, unobserved
 
 _POLL_SECONDS = 1.0
 _HTTP = (
@@ -134,9 +124,9 @@ Reading from Prometheus, or what speaks its HTTP API:
 """
 
     async def _judge(self, option: str, sources: Sequence[Source], *, responses: bool = False) -> Result:
-        """The verdict on all sources of one kind. Raises Cannot when none is configured."""
+        """The verdict on all sources of one kind. Raises ProbeError when none is configured."""
         if not sources:
-            raise Cannot(f"Option {option} is empty, so no metrics were looked for.")
+            raise ProbeError(f"Option {option} is empty, so no metrics were looked for.")
         self.client(Prometheus)
         looks: Looks = self.context.memory.setdefault(option, {})
 
@@ -144,8 +134,8 @@ Reading from Prometheus, or what speaks its HTTP API:
             try:
                 seen = await self._look(source, looks.setdefault(source.name, deque()))
                 return judge_series(source, seen, self.settings, responses=responses)
-            except Cannot as why:
-                return unknown(str(why))
+            except ProbeError as why:
+                return unobserved(why)
 
         results = await asyncio.gather(*map(one, sources))
         ages = [age for result in results if (age := result.measurements.get("sample_age_seconds")) is not None]

@@ -16,22 +16,9 @@ from collectors.systems.jaeger.client import Jaeger, Marker
 from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus, RuntimeInfo, Sample, ScrapeTarget
 from collectors.systems.prometheus.judge import monitoring as judge
-from exporter.collector import (
-    CRITICAL,
-    WARNING,
-    Cannot,
-    Collector,
-    NoTarget,
-    Result,
-    SectionSettings,
-    Status,
-    failed,
-    fetched,
-    item,
-    ok,
-    unknown,
-)
+from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown
 
 _POLL_SECONDS = 0.5
 
@@ -254,7 +241,7 @@ where a marker trace is wanted.
         """Whether Prometheus took over a configuration within the last time, and has dropped nothing since that was done."""
         try:
             info = await self.runtime()
-        except Cannot:
+        except ProbeError:
             return False  # what excuses was not seen
         done = (info.last_config_time or info.start_time) + self.settings.warm_up
         since = self.context.now() - done
@@ -263,13 +250,13 @@ where a marker trace is wanted.
     async def _grown(self, metric: str, by: str, window: timedelta, scraped: str) -> list[Sample]:
         """By how much a counter of what Prometheus has to scrape grew, which it has even where nothing happens.
 
-        Raises Cannot where nothing could be seen to grow: without the series now, or without two samples of it in the window.
+        Raises ProbeError where nothing could be seen to grow: without the series now, or without two samples of it in the window.
         """
         if not await self._query(metric):
-            raise Cannot(f"Prometheus has no series of {metric}: it does not scrape {scraped}.")
+            raise ProbeError(f"Prometheus has no series of {metric}: it does not scrape {scraped}.")
         if grown := await self._query(_growth(metric, by, window)):
             return grown
-        raise Cannot(
+        raise ProbeError(
             f"Prometheus has fewer than two samples of {metric} from the last {format_duration(window)}, so what failed in that "
             "time was not seen."
         )
@@ -373,7 +360,7 @@ where a marker trace is wanted.
         To mend it, see the log of the agent on the nodes (rejected batches, rate limits), and Loki's for its ring and storage.
         """
         if not self.settings.loki_selectors:
-            raise Cannot("Option loki_selectors is empty, so no log streams were looked at.")
+            raise ProbeError("Option loki_selectors is empty, so no log streams were looked at.")
         parts = [*map(self._lines, self.settings.loki_selectors)]
         return await worst_of(*([self._ready()] if self.settings.loki_ready else []), *parts)
 
@@ -409,7 +396,9 @@ where a marker trace is wanted.
         if jaeger.sends:
             parts.append(self._marker())
         if not parts:
-            raise Cannot("Neither trace_services nor clients.jaeger.otlp is configured, so no traces were looked for.")
+            raise ProbeError(
+                "Neither trace_services nor clients.jaeger.otlp is configured, so no traces were looked for."
+            )
         return await worst_of(*parts)
 
     async def _traces(self, service: str) -> Result:

@@ -33,9 +33,10 @@ from collectors.systems.tls.judge import (
     judge_versions,
     lacks_staple,
 )
-from exporter.collector import CRITICAL, INFO, WARNING, Cannot, Collector, Result, SectionSettings, fetched, item, ok
+from exporter.collector import Collector, SectionSettings, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, ok
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             async with asyncio.timeout(self._timeout):
                 found = [await self.blocking(resolve, host, self.target.port, family) for host in hosts]
         except TimeoutError:
-            raise Cannot(f"The name {self.target.host} was not resolved within {self._timeout:g} s.") from None
+            raise ProbeError(f"The name {self.target.host} was not resolved within {self._timeout:g} s.") from None
         return tuple(dict.fromkeys(address for addresses in found for address in addresses))
 
     async def _at_each_address(self, look: Callable[[Address], Awaitable[T]]) -> Seen[T]:
@@ -105,7 +106,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         async def ask(address: Address) -> tuple[tls.Served, ...]:
             presented = served[address]
-            if isinstance(presented, Cannot):
+            if isinstance(presented, ProbeError):
                 raise presented
             for _ in range(STAPLE_TRIES - 1):
                 if not any(lacks_staple(one) for one in presented):
@@ -117,43 +118,43 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return await self._at_each_address(ask)
 
     @fetched
-    async def versions(self) -> Seen[Mapping[Version, Answer | Cannot]]:
+    async def versions(self) -> Seen[Mapping[Version, Answer | ProbeError]]:
         """What each address answers to each version of the protocol."""
         return await self._at_each_address(self._versions)
 
-    async def _versions(self, address: Address) -> Mapping[Version, Answer | Cannot]:
+    async def _versions(self, address: Address) -> Mapping[Version, Answer | ProbeError]:
         answers = await self._offers(address, {version: (version, suites_for(version)) for version in MODERN})
-        if all(isinstance(answer, Cannot) for answer in answers.values()):
-            raise next(answer for answer in answers.values() if isinstance(answer, Cannot))
+        if all(isinstance(answer, ProbeError) for answer in answers.values()):
+            raise next(answer for answer in answers.values() if isinstance(answer, ProbeError))
         answers |= await self._offers(address, {version: (version, suites_for(version)) for version in LEGACY})
         return await self._confirmed(address, answers, answers)
 
     @fetched
-    async def weak_suites(self) -> Seen[Mapping[tuple[Version, str], Answer | Cannot]]:
+    async def weak_suites(self) -> Seen[Mapping[tuple[Version, str], Answer | ProbeError]]:
         """What each address answers to each family of weak suites, in each version that it speaks."""
         versions = await self.versions()
 
-        async def ask(address: Address) -> Mapping[tuple[Version, str], Answer | Cannot]:
+        async def ask(address: Address) -> Mapping[tuple[Version, str], Answer | ProbeError]:
             answers = versions[address]
-            if isinstance(answers, Cannot):
+            if isinstance(answers, ProbeError):
                 raise answers
             spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
             if not spoken:
-                raise Cannot(f"{address} agreed to no version of TLS, so its cipher suites could not be seen.")
+                raise ProbeError(f"{address} agreed to no version of TLS, so its cipher suites could not be seen.")
             offers = {
                 (version, family): (version, offered)
                 for version in spoken
                 for family, suites in self.target.tls_policy.families.items()
                 if (offered := tuple(suite for suite in suites if suite in suites_for(version)))
             }
-            unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, Cannot)}
+            unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, ProbeError)}
             return await self._confirmed(address, await self._offers(address, offers), answers) | unseen
 
         return await self._at_each_address(ask)
 
     async def _offers(
         self, address: Address, offers: Mapping[T, tuple[Version, tuple[int, ...]]]
-    ) -> dict[T, Answer | Cannot]:
+    ) -> dict[T, Answer | ProbeError]:
         answers = await asyncio.gather(
             *(self._offer(address, version, suites) for version, suites in offers.values()), return_exceptions=True
         )
@@ -165,8 +166,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             return await offer(address, version, suites, server_name=name, timeout=self._timeout)
 
     async def _confirmed(
-        self, address: Address, answers: dict[T, Answer | Cannot], versions: Mapping[Version, Answer | Cannot]
-    ) -> dict[T, Answer | Cannot]:
+        self, address: Address, answers: dict[T, Answer | ProbeError], versions: Mapping[Version, Answer | ProbeError]
+    ) -> dict[T, Answer | ProbeError]:
         """The answers, where a refusal that is not explicit counts only if the server still accepts what it accepted before.
 
         A server that is about to die, or that limits how often it is asked, closes connections too.
@@ -177,7 +178,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         control = (await self._offers(address, {"control": (max(accepted), suites_for(max(accepted)))}))["control"]
         if isinstance(control, Accepted):
             return answers
-        doubt = Cannot(
+        doubt = ProbeError(
             f"{address} no longer accepts what it accepted before, so what it refused meanwhile proves nothing."
         )
         return {key: doubt if _is_doubtful(answer) else answer for key, answer in answers.items()}
@@ -285,12 +286,12 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return everywhere(await self.stapled(), lambda all_served: judge_staples(self.target, all_served, roots, now))
 
 
-def _is_doubtful(answer: Answer | Cannot) -> bool:
+def _is_doubtful(answer: Answer | ProbeError) -> bool:
     return isinstance(answer, Refused) and not answer.explicit
 
 
-def _seen(answer: T | BaseException) -> T | Cannot:
+def _seen(answer: T | BaseException) -> T | ProbeError:
     """What a look gave, when that is something to judge; anything unforeseen is raised."""
-    if isinstance(answer, BaseException) and not isinstance(answer, Cannot):
+    if isinstance(answer, BaseException) and not isinstance(answer, ProbeError):
         raise answer
     return answer

@@ -32,20 +32,9 @@ from collectors.systems.kubernetes.model.kinds import (
 from collectors.systems.kubernetes.model.pods import Replicas
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
-from exporter.collector import (
-    CRITICAL,
-    INFO,
-    WARNING,
-    Cannot,
-    Mode,
-    Result,
-    SectionSettings,
-    Status,
-    fetched,
-    item,
-    worst,
-)
+from exporter.collector import Mode, SectionSettings, fetched, item
 from exporter.evidence.validity import EvidenceRule
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, Status, worst
 
 
 class _Options(Scope, ResourceOptions, HpaOptions):
@@ -72,10 +61,10 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
 
     @fetched
     async def live(self) -> Sequence[Replicas]:
-        """The pods that run and are judged. Raises Cannot when there is none."""
+        """The pods that run and are judged. Raises ProbeError when there is none."""
         found = running(await self.pods(), self.target, self.target.exempts)
         if not found:
-            raise Cannot(f"No pod runs in the namespaces of {self.target.name}, so nothing was seen.")
+            raise ProbeError(f"No pod runs in the namespaces of {self.target.name}, so nothing was seen.")
         return found
 
     @item("CPU limits are set for all pods", severity=WARNING, needs=(may_list(NAMESPACES, PODS),))

@@ -11,11 +11,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exporter.collector import Cannot
 from exporter.http import Reply
-from exporter.logs import redact
+from exporter.verdict import ProbeError
 
-__all__ = ["SELECTOR", "Shared", "decode", "one_line", "without"]
+__all__ = ["SELECTOR", "Shared", "decode", "without"]
 
 T = TypeVar("T")
 
@@ -68,17 +67,12 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 
 def decode(reply: Reply, kind: type[T]) -> T:
-    """The body as JSON of this shape. Raises Cannot when it is something else: a login page, half a reply, another format."""
+    """The body as JSON of this shape. Raises ProbeError when it is something else: a login page, half a reply, another format."""
     try:
         return msgspec.json.decode(reply.body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reply.json()  # tells an HTML page or half a reply from JSON of another shape
-        raise Cannot(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
-
-
-def one_line(text: object, limit: int = 300) -> str:
-    """What a server says, as the end of a sentence: one line of at most `limit` characters, without its full stop."""
-    return " ".join(redact(str(text)).split()).rstrip(".")[:limit]  # redacted first: half a secret is known by nobody
+        raise ProbeError(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from exporter.collector import Cannot
 from exporter.http import Http, HttpSettings
 from exporter.options import Options
+from exporter.verdict import ProbeError
 
 __all__ = ["WORD", "Marker", "MarkerWay", "request", "send"]
 
@@ -89,7 +89,7 @@ class Marker:
 async def send(marker: Marker, way: MarkerWay, now_ns: int) -> Mapping[str, str]:
     """Send a marker, and return the fake secrets that went with it, by what they stand for.
 
-    Raises Cannot when the service, or the pipeline, does not answer.
+    Raises ProbeError when the service, or the pipeline, does not answer.
     """
     sent = {"password": marker.password, "card number": marker.card, "bearer token": marker.token}
     if way.push is not None:
@@ -111,7 +111,7 @@ async def request(
 ) -> None:
     """Send a marker as a request, whatever the service answers, with no secrets but those in `query` and `headers`.
 
-    Raises Cannot without an answer, or with that of a proxy which does not reach the service.
+    Raises ProbeError without an answer, or with that of a proxy which does not reach the service.
     """
     own = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
     http = Http(settings)
@@ -122,7 +122,7 @@ async def request(
     finally:
         await http.close()
     if reply.status in _OF_PROXIES:
-        raise Cannot(f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.")
+        raise ProbeError(f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.")
 
 
 async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
@@ -137,4 +137,4 @@ async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
     finally:
         await http.close()
     if reply.body.strip():
-        raise Cannot(f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.")
+        raise ProbeError(f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.")

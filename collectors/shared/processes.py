@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-from collectors.shared.clients import one_line
-from exporter.collector import Cannot
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 __all__ = ["output_of"]
 
@@ -19,7 +19,7 @@ _CHUNK = 65_536
 
 
 async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int = 16 * 2**20) -> bytes:
-    """What the program writes to its output, when it ends well within `timeout`. Raises Cannot otherwise.
+    """What the program writes to its output, when it ends well within `timeout`. Raises ProbeError otherwise.
 
     It runs in a session of its own, which is killed as a whole when time is up or the asker is gone.
     """
@@ -33,7 +33,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise Cannot(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}.") from None
+        raise ProbeError(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}.") from None
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -41,7 +41,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
             output, complaint = await asyncio.gather(_read(process.stdout, max_bytes), _read(process.stderr, max_bytes))
             code = await process.wait()
     except TimeoutError:
-        raise Cannot(f"{name} did not end within {format_duration(timeout)}.") from None
+        raise ProbeError(f"{name} did not end within {format_duration(timeout)}.") from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -50,11 +50,11 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
         process._transport.close()  # type: ignore[attr-defined]
         await process.wait()
     if len(output) > max_bytes:
-        raise Cannot(f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.")
+        raise ProbeError(f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.")
     if code != 0:
         lines = complaint.decode("utf-8", "replace").split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
-        raise Cannot(f"{name} ended with status {code}: {one_line(reason)}.")
+        raise ProbeError(f"{name} ended with status {code}: {one_line(reason)}.")
     return output
 
 

@@ -1,15 +1,18 @@
-"""Verdicts that are made of parts, and the words they are told in."""
+"""Verdicts that are made of parts."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
 
-from exporter.collector import Cannot, Result, unknown, worst
+from exporter.verdict import ProbeError, Result, unobserved, worst
+from exporter.words import listed
 
-__all__ = ["collected", "counted", "format_length", "format_size", "listed", "narrowed", "verdict", "worst_of"]
+__all__ = ["collected", "narrowed", "verdict", "worst_of"]
+
+_PLAIN = re.compile(r"[a-z]{2,}[,.;:]?")
 
 
 async def worst_of(*parts: Awaitable[Result], keep: Callable[[float, float], float] = max) -> Result:
@@ -26,32 +29,48 @@ async def worst_of(*parts: Awaitable[Result], keep: Callable[[float, float], flo
 
 
 def _seen(part: Result | BaseException) -> Result:
-    if isinstance(part, Cannot):
-        return unknown(str(part))
+    if isinstance(part, ProbeError):
+        return unobserved(part)
     if isinstance(part, BaseException):
         raise part
     return part
 
 
 def collected(judged: Iterable[Result]) -> list[Result]:
-    """What a judge yields, and `unknown` where it raises Cannot."""
+    """What a judge yields, and `unknown` where it raises ProbeError."""
     problems: list[Result] = []
     try:
         problems.extend(judged)
-    except Cannot as why:
-        problems.append(unknown(str(why)))
+    except ProbeError as why:
+        problems.append(unobserved(why))
     return problems
 
 
-def verdict(problems: Iterable[Result], good: Result, *, told: int = 4) -> Result:
-    """`good`, or the worst of the problems in at most `told` sentences. The measurements of `good` are kept."""
-    if not (found := list(problems)):
+def verdict(problems: Iterable[Result], good: Result, *, most: int = 4) -> Result:
+    """`good`, or the worst of the problems in at most `most` sentences. The measurements of `good` are kept.
+
+    Of the problems with the worst status, one of each sort comes first, in the order in which they were found (a judge yields the
+    worst first), then others while there is room, then how many are left. What raises ProbeError half-way is `unknown`.
+    """
+    if not (found := collected(problems)):
         return good
     status = worst(*found).status
     sentences = list(dict.fromkeys(problem.summary for problem in found if problem.status is status))
-    if len(sentences) > told:
-        sentences[told:] = [f"Of {len(sentences) - told} more the like is true."]
-    return Result(status, " ".join(sentences), good.measurements)
+    first_of_sort: dict[tuple[str, ...], str] = {}
+    for sentence in sentences:
+        first_of_sort.setdefault(_sort(sentence), sentence)
+    shown = list(first_of_sort.values())[:most]
+    shown += [sentence for sentence in sentences if sentence not in shown][: most - len(shown)]
+    if left := len(sentences) - len(shown):
+        similar = len(first_of_sort) <= most
+        shown.append(f"{left} more {'is' if left == 1 else 'are'} {'similar' if similar else 'not shown'}.")
+    reason = next(problem.reason for problem in found if problem.summary == shown[0] and problem.status is status)
+    return Result(status, " ".join(shown), good.measurements, reason=reason)
+
+
+def _sort(sentence: str) -> tuple[str, ...]:
+    """What a sentence says without what it says it of: its plain words, without names, numbers and amounts."""
+    return tuple(word for word in sentence.split() if _PLAIN.fullmatch(word))
 
 
 def narrowed(result: Result, selectors: Mapping[str, str]) -> Result:
@@ -60,32 +79,3 @@ def narrowed(result: Result, selectors: Mapping[str, str]) -> Result:
         return result
     looked_at = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
     return replace(result, summary=f"{result.summary} Looked at only: {looked_at}.")
-
-
-def format_size(size: float) -> str:
-    """A number of bytes for a sentence: `312 MB`, `31.2 GB` (decimal units, three digits)."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
-def format_length(length: timedelta) -> str:
-    """A length of time in its largest whole unit: `20 days`, `5 hours`."""
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if length.total_seconds() >= size:
-            return counted(int(length.total_seconds() // size), unit)
-    return counted(max(0, int(length.total_seconds())), "second")
-
-
-def counted(number: int, thing: str, things: str | None = None) -> str:
-    """A number of things: `1 pod`, `3 pods`; `things` is the plural where it is not made with an s."""
-    return f"{number} {thing if number == 1 else things or thing + 's'}"
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """The first names of many, and how many more there are: `a, b and c`, `a, b and 12 more`."""
-    all_names = list(names)
-    *first, last = all_names if len(all_names) <= most else [*all_names[:most], f"{len(all_names) - most} more"]
-    return f"{', '.join(first)} and {last}" if first else last

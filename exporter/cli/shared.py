@@ -80,7 +80,7 @@ class ExitCode(IntEnum):
     UNREAD = 141
 
 
-class Refused(Exception):  # noqa: N818  # its text is what a user reads
+class Refused(Exception):
     """What was asked for cannot be done; `code` is what the process ends with."""
 
     def __init__(self, sentence: object, code: ExitCode = ExitCode.CONFIGURATION) -> None:

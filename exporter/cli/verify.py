@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say, write
-from exporter.collector import Severity, Status
 from exporter.logs import LogLevel
 from exporter.report import Format, Place, Report, print_table, render
+from exporter.verdict import Severity, Status
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
@@ -133,8 +133,8 @@ def _exporter(url: str | None, file: Path | None) -> HttpSettings | None:
 
 def _fetch(settings: HttpSettings) -> dict[str, Any]:
     """The items document of a running exporter."""
-    from exporter.collector import Cannot
     from exporter.http import Http
+    from exporter.verdict import ProbeError
 
     async def get() -> Any:
         http = Http(settings)
@@ -145,7 +145,7 @@ def _fetch(settings: HttpSettings) -> dict[str, Any]:
 
     try:
         found = asyncio.run(get())
-    except Cannot as cannot:
+    except ProbeError as cannot:
         raise Refused(cannot, ExitCode.UNKNOWN) from None
     if not _is_document(found):
         raise Refused(f"{settings.url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)

@@ -13,10 +13,10 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from exporter.collector import Cannot
 from exporter.demo.service import Fault, Place, Service, ServiceError, write_private
 from exporter.demo.website import Website
 from exporter.evidence.signatures import NAMESPACE, sign
+from exporter.verdict import ProbeError
 
 __all__ = ["RELEASE", "Records"]
 
@@ -182,7 +182,7 @@ class Records(Service):
         )
         try:
             await sign(self._folder / f"{role}.yaml", key)
-        except Cannot as cannot:
+        except ProbeError as cannot:
             raise ServiceError(str(cannot)) from None
         public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         return f'{_email(role)},{role} namespaces="{NAMESPACE}" {public}\n'

@@ -13,16 +13,16 @@ from typing import Any
 
 import msgspec
 
-from exporter.collector import Cannot, Result
 from exporter.evidence.records import Record, parse_records
 from exporter.evidence.signatures import BadSignature, sign, verify
 from exporter.evidence.validity import EvidenceRule, Refuted, read_artifact, standing
 from exporter.positioned_yaml import YamlError, load_yaml
+from exporter.verdict import ProbeError, Result
 
 __all__ = ["Attested", "NotAttested", "Situation", "attest"]
 
 
-class NotAttested(Exception):  # noqa: N818  # its text is the sentence a user reads
+class NotAttested(Exception):
     """No record was written."""
 
 
@@ -154,7 +154,7 @@ def _hidden(path: Path, folder: Path) -> bool:
 def _pinned(folder: Path, path: str) -> dict[str, str]:
     try:
         content = read_artifact(folder / path, path)
-    except (Refuted, Cannot) as error:
+    except (Refuted, ProbeError) as error:
         raise NotAttested(f"Artifact {error}") from None
     return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
 
@@ -207,7 +207,7 @@ async def _write(
             if allowed_signers is not None:
                 for principal in filter(None, (record.by, rule.signed_by_role)):
                     await verify(content, signed, allowed_signers, principal)
-        except (Cannot, BadSignature) as error:
+        except (ProbeError, BadSignature) as error:
             raise NotAttested(str(error)) from None
         signature = path.with_name(f"{path.name}.sig")
         _publish(signed, signature)

@@ -8,8 +8,8 @@ from asyncio.subprocess import DEVNULL, PIPE
 from datetime import timedelta
 from pathlib import Path
 
-from exporter.collector import Cannot
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
 
 __all__ = ["NAMESPACE", "BadSignature", "sign", "verify"]
 
@@ -18,7 +18,7 @@ TIMEOUT = timedelta(seconds=5)
 _KEY = re.compile(rb"SHA256:[A-Za-z0-9+/=]+")
 
 
-class BadSignature(Exception):  # noqa: N818  # what it is, and its text is the sentence a user reads
+class BadSignature(Exception):
     """The signature does not prove what it should."""
 
 
@@ -26,7 +26,7 @@ async def verify(content: bytes, signature: Path, allowed_signers: Path, princip
     """The fingerprint of the key with which `principal` signed `content`.
 
     Raises BadSignature when the content was altered, the signature is for another purpose, or allowed_signers does not list its
-    key for the principal; Cannot when that could not be found out.
+    key for the principal; ProbeError when that could not be found out.
     """
     _readable(signature, allowed_signers)
     arguments = ("-Y", "verify", "-f", str(allowed_signers), "-I", principal, "-n", NAMESPACE, "-s", str(signature))
@@ -35,7 +35,7 @@ async def verify(content: bytes, signature: Path, allowed_signers: Path, princip
         return key[0].decode()
     why = err.decode("utf-8", "replace").strip().partition("\n")[0].replace(f"{allowed_signers}:", "line ")
     if b"Could not verify signature" not in out:
-        raise Cannot(
+        raise ProbeError(
             f"Signature {signature.name} could not be verified: ssh-keygen ended with {code} ({why or 'silent'})."
         )
     if not why:
@@ -51,13 +51,13 @@ def _readable(signature: Path, allowed_signers: Path) -> None:
         try:
             path.open("rb").close()
         except OSError as error:
-            raise Cannot(f"{path.name} cannot be read, so no signature was verified: {error.strerror}.") from None
+            raise ProbeError(f"{path.name} cannot be read, so no signature was verified: {error.strerror}.") from None
 
 
 async def sign(path: Path, key: Path) -> Path:
     """Sign a file with a private key (or, with its public half, through the agent); returns the signature's path, `<path>.sig`.
 
-    ssh-keygen asks for a passphrase on the terminal. Raises Cannot when it did not sign.
+    ssh-keygen asks for a passphrase on the terminal. Raises ProbeError when it did not sign.
     """
     code, _, err = await _ssh_keygen(
         "-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(path), given=None, timeout=timedelta(minutes=2)
@@ -65,7 +65,7 @@ async def sign(path: Path, key: Path) -> Path:
     signature = path.with_name(f"{path.name}.sig")
     if code != 0 or not signature.exists():
         why = err.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise Cannot(f"{path.name} was not signed: ssh-keygen ended with {code} ({why or 'silent'}).")
+        raise ProbeError(f"{path.name} was not signed: ssh-keygen ended with {code} ({why or 'silent'}).")
     return signature
 
 
@@ -75,12 +75,14 @@ async def _ssh_keygen(*arguments: str, given: bytes | None, timeout: timedelta) 
             "ssh-keygen", *arguments, stdin=DEVNULL if given is None else PIPE, stdout=PIPE, stderr=PIPE
         )
     except FileNotFoundError:
-        raise Cannot("ssh-keygen is not installed (package openssh-client), so no signature was looked at.") from None
+        raise ProbeError(
+            "ssh-keygen is not installed (package openssh-client), so no signature was looked at."
+        ) from None
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             out, err = await process.communicate(given)
     except TimeoutError:
-        raise Cannot(f"ssh-keygen did not end within {format_duration(timeout)}.") from None
+        raise ProbeError(f"ssh-keygen did not end within {format_duration(timeout)}.") from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from exporter.collector import Cannot, Result, failed, ok, unknown, warning, worst
 from exporter.evidence.records import (
     PRINTABLE,
     Link,
@@ -34,6 +33,7 @@ from exporter.evidence.records import (
 from exporter.evidence.signatures import BadSignature, verify
 from exporter.http import Http, HttpSettings, Reply
 from exporter.positioned_yaml import YamlError, read_bounded
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, unobserved, warning, worst
 
 __all__ = ["Evidence", "EvidenceRule", "Record", "Refuted", "read_artifact", "standing"]
 
@@ -53,7 +53,7 @@ _MAX_PAGE = 4 * 2**20
 _MAX_ARTIFACT = 16 * 2**20
 
 
-class Refuted(Exception):  # noqa: N818  # its text is the sentence a user reads
+class Refuted(Exception):
     """An artefact or link is seen not to be what the record says. The item becomes `failed`."""
 
 
@@ -214,7 +214,7 @@ class Evidence:
                 result = worst(held, *await self._shown(record))
             except (BadSignature, Refuted) as refuted:
                 result = failed(f"Evidence for {name} does not hold: {refuted}")
-            except Cannot as cannot:
+            except ProbeError as cannot:
                 result = unknown(f"Evidence for {name} was not seen: {cannot}")
         return replace(result, valid_until=held.valid_until, evidence=(record,))
 
@@ -242,7 +242,7 @@ class Evidence:
         if rule.signed_by_role is None and record.signature is None and not exists:
             return record
         if self.allowed_signers is None:
-            raise Cannot("evidence.allowed_signers is not configured, so its signature was not verified.")
+            raise ProbeError("evidence.allowed_signers is not configured, so its signature was not verified.")
         key = await verify(content, signature, self.allowed_signers, record.by)
         if rule.signed_by_role is not None:
             await verify(content, signature, self.allowed_signers, rule.signed_by_role)
@@ -263,7 +263,7 @@ class Evidence:
             return cast("T", await asyncio.shield(task))
         except asyncio.CancelledError:
             if task.cancelled() and not cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
-                raise Cannot("The evidence was closed while it was read.") from None
+                raise ProbeError("The evidence was closed while it was read.") from None
             raise
 
     def _beside(self, file: str, path: str) -> tuple[Path, bool]:
@@ -276,7 +276,7 @@ class Evidence:
         try:
             inside, exists = found.resolve().is_relative_to(self.folder.resolve()), found.exists()
         except (OSError, RuntimeError):  # a loop of symbolic links, a folder that may not be looked into
-            raise Cannot(f"{path} cannot be followed.") from None
+            raise ProbeError(f"{path} cannot be followed.") from None
         if not inside:
             raise Refuted(f"{path} is outside the evidence folder.")
         return found, exists
@@ -301,8 +301,8 @@ class Evidence:
             page = await self._open(url, _MAX_PAGE)
         except Refuted as refuted:
             return failed(str(refuted))
-        except Cannot as cannot:
-            return unknown(str(cannot))
+        except ProbeError as cannot:
+            return unobserved(cannot)
         login = asks_for_password(page)
         # A login page repeats in its fields which page was asked for: there only what can be read on it counts.
         if must_contain is not None and must_contain in (_TAG.sub("", page.text) if login else page.text):
@@ -316,7 +316,10 @@ class Evidence:
         return ok(f"{url} answers.")
 
     async def artifact(self, record: Record) -> bytes:
-        """The record's artefact, whose hash is right. Raises Refuted when it is missing or another one, Cannot when not seen."""
+        """The record's artefact, whose hash is right.
+
+        Raises Refuted when it is missing or another one, ProbeError when not seen.
+        """
         artifact = record.artifact
         if artifact is None:
             raise Refuted("the record names no artifact.")
@@ -329,7 +332,7 @@ class Evidence:
             content = await self._apart(self._read_artifact, record.file, artifact.path)
         if (found := hashlib.sha256(content).hexdigest()) != artifact.sha256:
             if page is not None and asks_for_password(page):
-                raise Cannot(f"{place} answers with a login page, so the artifact was not seen.")
+                raise ProbeError(f"{place} answers with a login page, so the artifact was not seen.")
             raise Refuted(f"{place} has the SHA-256 {found[:12]}…, the record says {artifact.sha256[:12]}….")
         return content
 
@@ -348,13 +351,13 @@ class Evidence:
                 break
             url = _redirected(url, reply.headers["location"])
             if _LOGIN.search(urlsplit(url).path):
-                raise Cannot(f"{asked} redirects to a login page, so the document was not seen.")
+                raise ProbeError(f"{asked} redirects to a login page, so the document was not seen.")
         else:
-            raise Cannot(f"{asked} was redirected more than three times.")
+            raise ProbeError(f"{asked} was redirected more than three times.")
         if reply.status in (404, 410):
             raise Refuted(f"{asked} does not exist ({reply.status}).")
         if reply.status != 200:
-            raise Cannot(f"{asked} answered {reply.status} (expected 200), so the document was not seen.")
+            raise ProbeError(f"{asked} answered {reply.status} (expected 200), so the document was not seen.")
         return reply
 
     def _below(self, url: str) -> tuple[Http, str]:
@@ -363,7 +366,7 @@ class Evidence:
             path = url.removeprefix(http.settings.url)
             if path != url and PRINTABLE.fullmatch(path) and path[:1] in ("", "/", "?") and not _climbs(path):
                 return http, path
-        raise Cannot(f"{url} is not below any of evidence.hosts, so it was not opened.")
+        raise ProbeError(f"{url} is not below any of evidence.hosts, so it was not opened.")
 
 
 def standing(
@@ -454,7 +457,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         return urldefrag(urljoin(url, location)).url
     except ValueError:
-        raise Cannot(f"{url} redirects to an address that is none.") from None
+        raise ProbeError(f"{url} redirects to an address that is none.") from None
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
@@ -466,7 +469,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def read_artifact(path: Path, name: str) -> bytes:
-    """The bytes of a file that is called `name`. Raises Refuted when there is none, Cannot when they cannot be read."""
+    """The bytes of a file that is called `name`. Raises Refuted when there is none, ProbeError when they cannot be read."""
     if path.exists() and not path.is_file():
         raise Refuted(f"{name} is no regular file.")
     try:
@@ -474,9 +477,9 @@ def read_artifact(path: Path, name: str) -> bytes:
     except FileNotFoundError:
         raise Refuted(f"{name} does not exist.") from None
     except OSError as error:
-        raise Cannot(f"{name} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"{name} cannot be read: {error.strerror}.") from None
     except YamlError as error:
-        raise Cannot(f"{name}: {error.problem}.") from None
+        raise ProbeError(f"{name}: {error.problem}.") from None
 
 
 def asks_for_password(reply: Reply) -> bool:

@@ -21,11 +21,11 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from exporter.collector import Severity, Status
 from exporter.document import document, item_document, transition_document
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.state import State, Transition
+from exporter.verdict import Severity, Status
 from exporter.web import pages
 from exporter.web.access import Access, AccessFile
 from exporter.web.guard import Guard, Users

@@ -15,11 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from exporter.collector import Severity, Status
 from exporter.document import item_document
 from exporter.options import format_duration
 from exporter.plan import Plan
 from exporter.state import ItemView, Transition
+from exporter.verdict import Severity, Status
 
 __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
 

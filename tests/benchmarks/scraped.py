@@ -16,13 +16,14 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from exporter.collector import CRITICAL, Collector, NoTarget, Result, SectionSettings, item, ok
+from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.metrics import ChecklistCollector
 from exporter.plan import Job
 from exporter.runner import Runner, utc_now
 from exporter.state import Observation, State
+from exporter.verdict import CRITICAL, Result, ok
 from exporter.web import bind, create_app, serve
 from tests.exporter.samples import Transitions, plan, planned
 from tests.support import make_context

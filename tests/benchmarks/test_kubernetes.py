@@ -19,7 +19,7 @@ import pytest
 from collectors.systems.kubernetes.judge.network_policies import NetworkPolicyOptions, judge_network_policies
 from collectors.systems.kubernetes.model.kinds import NAMESPACES, NETWORK_POLICIES, PODS
 from collectors.systems.kubernetes.model.pods import pods_in
-from exporter.collector import Status
+from exporter.verdict import Status
 from tests.benchmarks.audited import WATCHED_SECONDS, connect
 from tests.benchmarks.replayed import replaying
 

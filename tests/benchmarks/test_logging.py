@@ -13,9 +13,9 @@ import pytest
 from collectors.monitoring_and_observability.logging import LoggedService, Logging, LoggingSettings
 from collectors.systems.loki.client import Loki, LokiSettings
 from collectors.systems.loki.judge import Thresholds, secrets_in, structure
-from exporter.collector import Status
 from exporter.http import Http
 from exporter.threads import Threads
+from exporter.verdict import Status
 from tests.servers.loki import Loki as Server
 from tests.support import make_context, verify
 

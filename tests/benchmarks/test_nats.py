@@ -14,8 +14,8 @@ import pytest
 from nats.js.api import StreamConfig
 
 from collectors.infrastructure.nats import Nats, NatsSettings, NatsTarget
-from exporter.collector import Status
 from exporter.http import Trust
+from exporter.verdict import Status
 from tests.benchmarks.compared import compared
 from tests.servers import nats as servers
 from tests.servers.process import LOOPBACK, eventually

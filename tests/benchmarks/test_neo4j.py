@@ -14,8 +14,8 @@ import pytest
 from neo4j.exceptions import Neo4jError
 
 from collectors.infrastructure.neo4j import Neo4j, Neo4jSettings, Neo4jTarget
-from exporter.collector import Status
 from exporter.http import Trust
+from exporter.verdict import Status
 from tests.benchmarks.compared import compared
 from tests.servers.neo4j import PASSWORD
 from tests.servers.neo4j import Neo4j as Server

@@ -21,9 +21,10 @@ from collectors.monitoring_and_observability.monitoring_stack import MonitoringS
 from collectors.systems.alertmanager.client import Alertmanager, AlertmanagerSettings
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.systems.prometheus.model.promql import selections
-from exporter.collector import Client, Status
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
+from exporter.verdict import Status
 from tests.collectors.monitoring_and_observability.test_alerting import ROUTES, RULES
 from tests.servers.process import LOOPBACK, free_port, listening, wait_until
 from tests.support import make_context, verify

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from collectors.infrastructure.qdrant import Qdrant, QdrantSettings, QdrantTarget
-from exporter.collector import Status
 from exporter.http import Trust
+from exporter.verdict import Status
 from tests.benchmarks.compared import compared
 from tests.servers.qdrant import READER, replay
 from tests.support import make_context, verify

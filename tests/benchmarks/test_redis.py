@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis as BareClient
 
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
-from exporter.collector import Status
+from exporter.verdict import Status
 from tests.benchmarks.compared import compared
 from tests.servers.faults import serving
 from tests.servers.redis import Node

@@ -11,10 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from alerts import rules
-from exporter.collector import failed, ok, unknown
 from exporter.metrics import ChecklistCollector
 from exporter.runner import utc_now
 from exporter.state import Observation, State
+from exporter.verdict import failed, ok, unknown
 from tests.exporter.samples import plan, planned
 from tests.servers.checklist import JOB
 from tests.servers.exporters import Exposition

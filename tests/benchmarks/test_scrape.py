@@ -14,10 +14,10 @@ from datetime import timedelta
 
 import pytest
 
-from exporter.collector import ok
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.state import Observation, State
+from exporter.verdict import ok
 from tests.exporter.samples import Clock, plan, planned
 
 pytestmark = pytest.mark.benchmark

@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from collectors.custom import Condition, Custom, CustomLine, judge
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings, Sample
-from exporter.collector import Mode, Result, SectionSettings, Severity, Status
+from exporter.collector import Mode, SectionSettings
 from exporter.threads import Threads
+from exporter.verdict import Result, Severity, Status
 from tests.collectors.evidence import Folder, folder
 from tests.servers import faults
 from tests.servers.prometheus import Prometheus as Server

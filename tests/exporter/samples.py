@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 
-from exporter.collector import Item, Mode, Result, Severity, Status
+from exporter.collector import Item, Mode
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.state import Observation, State, Transition
+from exporter.verdict import Result, Severity, Status
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 

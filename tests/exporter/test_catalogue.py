@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from exporter.catalogue import Catalogue, CatalogueError, slug
 from exporter.checklist import Checklist, ChecklistError
-from exporter.collector import Mode, Severity
+from exporter.collector import Mode
+from exporter.verdict import Severity
 
 CHECKLIST = """\
 # All
@@ -44,7 +45,8 @@ money\tbilling\tinvoices_sent\tcritical\tevidence\tBilling\tInvoices are sent
 SEARCH = '''\
 """Search Engine"""
 
-from exporter.collector import CRITICAL, WARNING, Collector, NoTarget, Result, SectionSettings, item, ok
+from exporter.collector import Collector, NoTarget, SectionSettings, item
+from exporter.verdict import CRITICAL, WARNING, Result, ok
 
 
 class Search(Collector[SectionSettings, NoTarget]):
@@ -330,7 +332,8 @@ def test_a_slug_is_a_name(text: str) -> None:
 FOREIGN = '''\
 """Search"""
 
-from exporter.collector import CRITICAL, Collector, NoTarget, Result, SectionSettings, item, ok
+from exporter.collector import Collector, NoTarget, SectionSettings, item
+from exporter.verdict import CRITICAL, Result, ok
 
 
 class Search(Collector[SectionSettings, NoTarget]):

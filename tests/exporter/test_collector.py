@@ -5,24 +5,9 @@ from typing import Any
 
 import pytest
 
-from exporter.collector import (
-    CRITICAL,
-    Cannot,
-    Client,
-    Collector,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Status,
-    failed,
-    item,
-    ok,
-    unknown,
-    warning,
-    worst,
-)
+from exporter.collector import Client, Collector, NoTarget, Options, SectionSettings, item
 from exporter.threads import Threads
+from exporter.verdict import CRITICAL, ProbeError, Result, Status, failed, ok, unknown, warning, worst
 from tests.support import make_context
 
 EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
@@ -70,7 +55,7 @@ class Other(Client[Options]):
 async def test_a_client_that_is_not_configured_is_named() -> None:
     collector = Sample(SectionSettings(), None, make_context())
     assert not collector.has_client(Other)
-    with pytest.raises(Cannot, match=r"clients\.other is not configured"):
+    with pytest.raises(ProbeError, match=r"clients\.other is not configured"):
         collector.client(Other)
     clients: dict[str, Client[Any]] = {"other": Other(Options(), Threads())}
     collector = Sample(SectionSettings(), None, make_context(clients=clients))

@@ -17,26 +17,13 @@ from pydantic import Field, model_validator
 from collectors.custom import Custom
 from exporter.catalogue import Catalogue, Entry
 from exporter.checklist import Checklist
-from exporter.collector import (
-    CRITICAL,
-    INFO,
-    WARNING,
-    Client,
-    Collector,
-    Mode,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Target,
-    item,
-    ok,
-)
+from exporter.collector import Client, Collector, Mode, NoTarget, Options, SectionSettings, Target, item
 from exporter.config import ConfigError, Loaded, load, load_default
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Duration, Secret, Size
 from exporter.plan import Waiver
+from exporter.verdict import CRITICAL, INFO, WARNING, Result, ok
 from tests.exporter.bad_configurations import BAD, TARGET
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

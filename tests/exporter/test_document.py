@@ -7,9 +7,9 @@ from datetime import timedelta, timezone
 import jsonschema
 import pytest
 
-from exporter.collector import Result, Status, failed, ok
 from exporter.document import document, schema, transition_document
 from exporter.state import Transition
+from exporter.verdict import Result, Status, failed, ok
 from tests.exporter.samples import NOON, WAIVER, Clock, catalogue, mixed, planned, see, state
 
 

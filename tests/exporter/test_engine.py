@@ -12,24 +12,12 @@ from typing import Any
 
 import pytest
 
-from exporter.collector import (
-    CRITICAL,
-    Client,
-    Collector,
-    Mode,
-    NoTarget,
-    Options,
-    Result,
-    SectionSettings,
-    Status,
-    item,
-    ok,
-    unknown,
-)
+from exporter.collector import Client, Collector, Mode, NoTarget, Options, SectionSettings, item
 from exporter.config import EvidenceOptions, Loaded, load_default
 from exporter.engine import Engine, check
 from exporter.history import History
 from exporter.plan import Job, PlannedItem
+from exporter.verdict import CRITICAL, Result, Status, ok, unknown
 
 order: list[str] = []
 

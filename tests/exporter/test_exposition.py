@@ -19,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter import exposition as module
 from exporter import metrics
-from exporter.collector import failed, ok
 from exporter.exposition import OPENMETRICS, TEXT, Exposition, accepts_gzip, negotiate
 from exporter.health import Health
 from exporter.metrics import ChecklistCollector
 from exporter.state import State
+from exporter.verdict import failed, ok
 from tests.exporter.samples import Clock, mixed, plan, planned, see, state
 from tests.servers.process import eventually
 

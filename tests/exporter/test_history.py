@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from exporter.collector import Result, Status
 from exporter.history import History
 from exporter.state import Observation, Remembered, Transition
+from exporter.verdict import Result, Status
 from tests.servers.process import eventually, wait_until
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from exporter.collector import Cannot
 from exporter.http import Http, HttpSettings, Reply, Trust
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.faults import Address
 from tests.servers.process import eventually
@@ -45,7 +45,7 @@ async def ask(configured: HttpSettings, path: str = "/api", **options: object) -
 
 
 async def refusal(configured: HttpSettings, path: str = "/api") -> str:
-    with pytest.raises(Cannot) as raised:
+    with pytest.raises(ProbeError) as raised:
         await ask(configured, path)
     return str(raised.value)
 
@@ -211,7 +211,7 @@ async def test_a_status_is_told(status: int, headers: dict[str, str], sentence: 
 async def test_what_is_no_json_is_told(body: bytes, kind: str) -> None:
     async with answering(lambda line, _: (200, {"Content-Type": "text/plain"}, body)) as address:
         reply = await ask(settings(address))
-        with pytest.raises(Cannot, match=f"answered 200 with {kind}, where JSON was expected"):
+        with pytest.raises(ProbeError, match=f"answered 200 with {kind}, where JSON was expected"):
             reply.json()
 
 
@@ -371,7 +371,7 @@ def test_a_bad_tls_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(Cannot, match=r"ca\.pem cannot be (read|used)"):
+    with pytest.raises(ProbeError, match=r"ca\.pem cannot be (read|used)"):
         _ = Trust(ca_file=path).context
 
 

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.collector import Result, Status, failed, ok, unknown
 from exporter.health import Health
 from exporter.metrics import ChecklistCollector, HealthCollector
 from exporter.plan import Plan
 from exporter.state import ItemView, Observation, State
+from exporter.verdict import Result, Status, failed, ok, unknown
 from tests.exporter.samples import NOON, WAIVER, Clock, catalogue, mixed, planned, see, state
 from tests.servers.prometheus import promtool
 

@@ -16,24 +16,12 @@ import pytest
 from rich.console import Console
 
 from exporter.checklist import Checklist
-from exporter.collector import (
-    CRITICAL,
-    INFO,
-    WARNING,
-    Item,
-    Mode,
-    Result,
-    Severity,
-    Status,
-    failed,
-    ok,
-    unknown,
-    warning,
-)
+from exporter.collector import Item, Mode
 from exporter.document import document
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.report import Format, Place, Report, counts, print_table, render
 from exporter.state import Observation, State
+from exporter.verdict import CRITICAL, INFO, WARNING, Result, Severity, Status, failed, ok, unknown, warning
 
 NOW = datetime(2026, 11, 24, 20, 43, tzinfo=UTC)
 CHECKLIST = Checklist.parse(

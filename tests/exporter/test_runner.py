@@ -8,22 +8,11 @@ from typing import Any
 
 import pytest
 
-from exporter.collector import (
-    CRITICAL,
-    Cannot,
-    Collector,
-    NoTarget,
-    Result,
-    SectionSettings,
-    Status,
-    Target,
-    fetched,
-    item,
-    ok,
-)
+from exporter.collector import Collector, NoTarget, SectionSettings, Target, fetched, item
 from exporter.plan import Job
 from exporter.runner import Runner
 from exporter.state import Observation
+from exporter.verdict import CRITICAL, ProbeError, Result, Status, ok
 from tests.servers.process import eventually
 from tests.support import make_context, verify
 
@@ -48,7 +37,7 @@ class Sample(Collector[SectionSettings, Target | None]):
 
     @fetched
     async def broken(self) -> int:
-        raise Cannot("Host a does not answer.")
+        raise ProbeError("Host a does not answer.")
 
     @fetched
     async def slow(self) -> int:
@@ -93,7 +82,7 @@ class Sample(Collector[SectionSettings, Target | None]):
     @item("Wordless", severity=CRITICAL)
     async def wordless(self) -> Result:
         """It raises without a word."""
-        raise Cannot
+        raise ProbeError
 
     @item("Wrong", severity=CRITICAL)
     async def wrong(self) -> Result:
@@ -194,7 +183,7 @@ async def test_a_collector_that_cannot_be_made_is_unknown_with_the_reason() -> N
 
 async def test_a_section_that_cannot_be_opened_is_unknown_as_a_whole() -> None:
     class Closed(Sample):
-        opening = Cannot("Server a:1 refused the connection.")
+        opening = ProbeError("Server a:1 refused the connection.")
 
     observed = await verify(Closed, QUICK, items=("one", "two"))
     assert {told(observed, name) for name in observed} == {(Status.UNKNOWN, "Server a:1 refused the connection.")}

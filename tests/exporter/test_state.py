@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from exporter.collector import CRITICAL, Mode, Result, Status, failed, ok, unknown
+from exporter.collector import Mode
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.state import ItemView, Observation, Remembered, State, Transition
+from exporter.verdict import CRITICAL, Result, Status, failed, ok, unknown
 from tests.exporter.test_runner import Sample
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -11,9 +11,10 @@ import msgspec
 from pydantic import Field, field_validator
 
 from collectors.shared.clients import Shared, decode
-from exporter.collector import Cannot, Client
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -138,7 +139,7 @@ class Silence(_Struct, frozen=True):
 
 
 class Member:
-    """One Alertmanager. Everything raises Cannot when there is no complete answer."""
+    """One Alertmanager. Everything raises ProbeError when there is no complete answer."""
 
     def __init__(self, settings: AlertmanagerSettings, url: str) -> None:
         self.url = url
@@ -150,10 +151,10 @@ class Member:
         self._receivers = Shared(lambda: self._ask("/api/v2/receivers", list[_Name]), age)
 
     async def ready(self) -> None:
-        """Return when it says that it is ready; raises Cannot otherwise. Never shared."""
+        """Return when it says that it is ready; raises ProbeError otherwise. Never shared."""
         reply = await self._http.get("/-/ready", max_bytes=65_536)
         if reply.text.lstrip().startswith("<"):
-            raise Cannot(f"{reply.where} answered 200 with {reply.kind}, where Alertmanager says OK.")
+            raise ProbeError(f"{reply.where} answered 200 with {reply.kind}, where Alertmanager says OK.")
 
     async def status(self) -> Status:
         """Its configuration and version, at most `max_age` old."""
@@ -195,22 +196,22 @@ class Alertmanager(Client[AlertmanagerSettings]):
     async def configuration(self) -> str:
         """The configuration that all reachable members have in common, as YAML with masked secrets.
 
-        Raises Cannot when no member tells it, or when two of them have different ones.
+        Raises ProbeError when no member tells it, or when two of them have different ones.
         """
         told = await self._reachable([member.status() for member in self.members])
         (first, status), *others = told
         for member, other in others:
             if other.original != status.original:
-                raise Cannot(f"Alertmanagers {first.url} and {member.url} have different configurations.")
+                raise ProbeError(f"Alertmanagers {first.url} and {member.url} have different configurations.")
         return status.original
 
     async def alerts(self) -> list[HeldAlert]:
-        """The alerts of the first member that tells them. Raises Cannot when none does."""
+        """The alerts of the first member that tells them. Raises ProbeError when none does."""
         told = await self._reachable([member.alerts() for member in self.members])
         return told[0][1]
 
     async def silences(self) -> list[Silence]:
-        """The silences of the first member that tells them. Raises Cannot when none does."""
+        """The silences of the first member that tells them. Raises ProbeError when none does."""
         told = await self._reachable([member.silences() for member in self.members])
         return told[0][1]
 
@@ -221,10 +222,10 @@ class Alertmanager(Client[AlertmanagerSettings]):
         for member, answer in zip(self.members, answers, strict=True):
             if not isinstance(answer, BaseException):
                 told.append((member, answer))
-            elif not isinstance(answer, Cannot):
+            elif not isinstance(answer, ProbeError):
                 raise answer
         if not told:
-            raise next(answer for answer in answers if isinstance(answer, Cannot))
+            raise next(answer for answer in answers if isinstance(answer, ProbeError))
         return told
 
     async def close(self) -> None:

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.shared.re2 import anchored
-from collectors.shared.verdicts import format_length
 from collectors.systems.alertmanager.client import HeldAlert, Silence, SilenceMatcher
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match
 from collectors.systems.alertmanager.model.routes import Configuration, InhibitRule, Route, ends, reachable
-from exporter.collector import Cannot, Result, failed, unknown, warning
 from exporter.options import format_duration
 from exporter.positioned_yaml import YamlError, load_yaml
+from exporter.verdict import ProbeError, Result, failed, unknown, warning
+from exporter.words import format_length
 
 __all__ = ["Sending", "inhibition_problem", "parse_sending", "routing_problem", "silence_problem"]
 
@@ -33,7 +33,7 @@ class Sending:
     def labels(self, own: Mapping[str, str]) -> dict[str, str] | None:
         """The labels that are known of an alert with these, when it is sent; None when it is dropped.
 
-        A label whose value is not known is left out. Raises Cannot where it cannot be known whether the alert is sent.
+        A label whose value is not known is left out. Raises ProbeError where it cannot be known whether the alert is sent.
         """
         known = {**self.external_labels, **own}
         for rule in self.relabelling:
@@ -55,7 +55,7 @@ def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
             del known[name]
     elif action in ("keep", "drop"):
         if value is None:
-            raise Cannot(
+            raise ProbeError(
                 f"Prometheus may drop alerts by {', '.join(sources)} (alert_relabel_configs), whose values are not known."
             )
         return matches(value) is (action == "keep")
@@ -68,7 +68,7 @@ def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
         else:
             known.pop(target, None)
     else:
-        raise Cannot(
+        raise ProbeError(
             f"Prometheus changes the labels of alerts by {action} (alert_relabel_configs), which is not followed."
         )
     return True
@@ -76,7 +76,7 @@ def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def parse_sending(configuration: str) -> Sending:
-    """Read it off Prometheus's configuration as its API tells it. Raises Cannot when that is not understood."""
+    """Read it off Prometheus's configuration as its API tells it. Raises ProbeError when that is not understood."""
     # The configuration as a whole may be megabytes of scrape_configs: only the two blocks that matter are read.
     blocks = dict(zip(*[iter(_BLOCK.split(configuration)[1:])] * 2, strict=True))
     try:
@@ -84,11 +84,11 @@ def parse_sending(configuration: str) -> Sending:
             "".join(f"{name}:{blocks[name]}" for name in ("global", "alerting") if name in blocks), "configuration"
         ).plain()
     except YamlError as error:
-        raise Cannot(f"Prometheus's configuration was not understood: {error}.") from None
+        raise ProbeError(f"Prometheus's configuration was not understood: {error}.") from None
     document = document if isinstance(document, dict) else {}
     common, alerting = (document.get(name) or {} for name in ("global", "alerting"))
     if any(manager.get("alert_relabel_configs") for manager in alerting.get("alertmanagers") or ()):
-        raise Cannot("Prometheus changes the labels of alerts for one Alertmanager apart, which is not followed.")
+        raise ProbeError("Prometheus changes the labels of alerts for one Alertmanager apart, which is not followed.")
     external = {name: str(value) for name, value in (common.get("external_labels") or {}).items()}
     return Sending(external, tuple(alerting.get("alert_relabel_configs") or ()))
 

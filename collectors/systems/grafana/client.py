@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from collectors.shared.clients import decode, one_line
-from exporter.collector import Cannot, Client
+from collectors.shared.clients import decode
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -46,7 +48,7 @@ class _Checked(msgspec.Struct, frozen=True):
 
 
 class Grafana(Client[GrafanaSettings]):
-    """Asks Grafana. Everything raises Cannot when there is no complete answer, or the account has no right to it."""
+    """Asks Grafana. Everything raises ProbeError when there is no complete answer, or the account has no right to it."""
 
     name = "grafana"
     Settings = GrafanaSettings
@@ -69,21 +71,25 @@ class Grafana(Client[GrafanaSettings]):
             found |= {dashboard.uid: dashboard for dashboard in part if dashboard.type == "dash-db"}
             if len(part) < _PAGE:
                 return list(found.values())
-        raise Cannot(f"{reply.where} lists more than {_PAGE * _PAGES} dashboards, which were not all read.")
+        raise ProbeError(f"{reply.where} lists more than {_PAGE * _PAGES} dashboards, which were not all read.")
 
     async def datasource_problem(self, uid: str) -> str | None:
         """What is wrong with a data source, in Grafana's words; None when its health check is passed.
 
-        Raises Cannot where there is no such data source, or its plugin has no health check: Grafana answers 404 to both. Also
+        Raises ProbeError where there is no such data source, or its plugin has no health check: Grafana answers 404 to both. Also
         where the check itself does not know.
         """
         reply = await self._http.get(f"/api/datasources/uid/{quote(uid, safe='')}/health", expect=(200, 400, 404))
         checked = decode(reply, _Checked)
         if reply.status == 404:
             told = one_line(checked.message) or "not found"
-            raise Cannot(f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check).")
+            raise ProbeError(
+                f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check)."
+            )
         if checked.status.upper() not in ("OK", "ERROR"):
-            raise Cannot(f"Grafana's check of data source {uid} answered {reply.status} without saying OK or ERROR.")
+            raise ProbeError(
+                f"Grafana's check of data source {uid} answered {reply.status} without saying OK or ERROR."
+            )
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
 
     async def close(self) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pydantic import Field
 
-from collectors.shared.clients import Shared, decode, one_line
-from exporter.collector import Cannot, Client
+from collectors.shared.clients import Shared, decode
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings, Reply
 from exporter.options import Duration
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -100,7 +102,7 @@ class _Services:
 
 
 class Jaeger(Client[JaegerSettings]):
-    """Asks Jaeger. Everything raises Cannot when there is no complete answer in either version of its API."""
+    """Asks Jaeger. Everything raises ProbeError when there is no complete answer in either version of its API."""
 
     name = "jaeger"
     Settings = JaegerSettings
@@ -154,13 +156,13 @@ class Jaeger(Client[JaegerSettings]):
         return _found(await self._http.get(f"/api/traces/{trace_id}", expect=(200, 404)), _Trace1)
 
     async def send(self, marker: Marker) -> None:
-        """Send a marker trace. Raises Cannot where the configuration does not allow it, or the collector did not take it."""
+        """Send a marker trace. Raises ProbeError where the configuration does not allow it, or the collector did not take it."""
         if self._otlp is None:
-            raise Cannot("clients.jaeger.otlp is not configured, so no marker trace was sent.")
+            raise ProbeError("clients.jaeger.otlp is not configured, so no marker trace was sent.")
         reply = await self._otlp.request("POST", "/v1/traces", json=marker.otlp())
         refused = decode(reply, _Sent).partial_success
         if refused and str(refused.rejected_spans) != "0":
-            raise Cannot(
+            raise ProbeError(
                 f"{reply.where} rejected the marker trace: {one_line(refused.error_message) or 'no reason given'}."
             )
 

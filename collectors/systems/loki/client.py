@@ -13,11 +13,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from collectors.shared.clients import decode, one_line
+from collectors.shared.clients import decode
 from collectors.systems.prometheus.client import Sample
-from exporter.collector import Cannot, Client
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings, Reply
 from exporter.positioned_yaml import YamlError, load_yaml
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -66,7 +68,7 @@ class _Build(msgspec.Struct, frozen=True):
 
 
 class Loki(Client[LokiSettings]):
-    """Asks Loki. Everything raises Cannot when there is no complete answer: an error, a partial one, another format."""
+    """Asks Loki. Everything raises ProbeError when there is no complete answer: an error, a partial one, another format."""
 
     name = "loki"
     Settings = LokiSettings
@@ -78,10 +80,13 @@ class Loki(Client[LokiSettings]):
         self._places = asyncio.Semaphore(_CONNECTIONS)
 
     async def not_ready(self) -> str | None:
-        """Why Loki is not ready, in its own words; None when it is. Many gateways do not pass `/ready` on: that raises Cannot."""
+        """Why Loki is not ready, in its own words; None when it is.
+
+        Many gateways do not pass `/ready` on: that raises ProbeError.
+        """
         reply = await self._get("/ready", expect=(200, 503))
         if reply.body.lstrip()[:1] == b"<":
-            raise Cannot(
+            raise ProbeError(
                 f"{reply.where} answered {reply.status} with an HTML page, where Loki tells whether it is ready."
             )
         return None if reply.status == 200 else one_line(reply.text)
@@ -92,12 +97,12 @@ class Loki(Client[LokiSettings]):
         answer = await self._ask("/loki/api/v1/query", _Query, params)
         if answer is None or answer.result_type != "vector":
             kind = "nothing" if answer is None else f"a result of type {answer.result_type}"
-            raise Cannot(f"{logql} evaluates to {kind}, where an instant vector was wanted.")
+            raise ProbeError(f"{logql} evaluates to {kind}, where an instant vector was wanted.")
         try:
             series = msgspec.json.decode(answer.result, type=list[_Series])
             return [Sample(one.metric, float(one.value[1]), one.value[0]) for one in series]
         except ValueError as error:  # msgspec.ValidationError is one
-            raise Cannot(f"Loki's answer to {logql} has an unexpected format: {error}.") from None
+            raise ProbeError(f"Loki's answer to {logql} has an unexpected format: {error}.") from None
 
     async def query_range(self, logql: str, start: datetime, end: datetime, *, limit: int = 100) -> list[Stream]:
         """The last `limit` lines between two moments that a log query selects, newest first within each stream."""
@@ -105,11 +110,11 @@ class Loki(Client[LokiSettings]):
         answer = await self._ask("/loki/api/v1/query_range", _Query, params | {"direction": "backward"})
         if answer is None or answer.result_type != "streams":
             kind = "nothing" if answer is None else f"a result of type {answer.result_type}"
-            raise Cannot(f"{logql} evaluates to {kind}, where log lines were wanted.")
+            raise ProbeError(f"{logql} evaluates to {kind}, where log lines were wanted.")
         try:
             return msgspec.json.decode(answer.result, type=list[Stream])
         except ValueError:  # its text might hold a line
-            raise Cannot(f"Loki's answer to {logql} has an unexpected format.") from None
+            raise ProbeError(f"Loki's answer to {logql} has an unexpected format.") from None
 
     async def labels(self) -> list[str]:
         """The names of all labels of the last hours."""
@@ -138,7 +143,7 @@ class Loki(Client[LokiSettings]):
             return None
         found = await self.threads.run(self.name, lambda: _mapping(reply.body))
         if found is None:
-            raise Cannot(
+            raise ProbeError(
                 f"{reply.where} answered {reply.status} with {reply.kind}, where Loki's configuration was expected."
             )
         return found
@@ -147,12 +152,12 @@ class Loki(Client[LokiSettings]):
         reply = await self._get(path, params, expect=(200, 400, 422, 500, 503, 504))
         if reply.status != 200:
             told = "an error" if reply.body.lstrip()[:1] in (b"<", b"") else one_line(reply.text)
-            raise Cannot(f"{reply.where} answered {reply.status}: {told}.")
+            raise ProbeError(f"{reply.where} answered {reply.status}: {told}.")
         answer = decode(reply, _Answer[data])  # type: ignore[valid-type]
         if answer.status != "success":
-            raise Cannot(f"{reply.where} answered with status {one_line(answer.status)}.")
+            raise ProbeError(f"{reply.where} answered with status {one_line(answer.status)}.")
         if answer.warnings:
-            raise Cannot(f"{reply.where} gave a partial answer: {one_line(answer.warnings[0])}.")
+            raise ProbeError(f"{reply.where} gave a partial answer: {one_line(answer.warnings[0])}.")
         return answer.data
 
     async def _get(

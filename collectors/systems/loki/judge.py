@@ -17,8 +17,8 @@ from pydantic import Field, field_validator
 
 from collectors.systems.loki.client import Stream
 from collectors.systems.prometheus.client import Sample
-from exporter.collector import Cannot, Result, failed, ok, unknown
 from exporter.options import Duration, Options, format_duration, parse_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown
 
 __all__ = [
     "DEBUG_FIELD",
@@ -374,8 +374,8 @@ def judge_retention(
 ) -> list[Result]:
     """What is wrong with how long logs are kept; one ok when nothing is.
 
-    `overrides` is the runtime configuration, `source` says where the configuration was read. Raises Cannot when one of them holds
-    something else than Loki's does.
+    `overrides` is the runtime configuration, `source` says where the configuration was read. Raises ProbeError when one of them
+    holds something else than Loki's does.
     """
     own = _duration(_section(config, "limits_config").get("retention_period"), "limits_config.retention_period")
     if _section(config, "compactor").get("retention_enabled") is True:
@@ -423,7 +423,7 @@ def _streams(own: Mapping[str, Any], name: str, limits: Thresholds, source: str)
     """What is wrong with streams that are kept for a time of their own."""
     for entry in own.get("retention_stream") or ():
         if not isinstance(entry, dict):
-            raise Cannot(f"{name} of Loki's configuration is no list of streams.")
+            raise ProbeError(f"{name} of Loki's configuration is no list of streams.")
         period = _duration(entry.get("period"), f"{name}.period")
         yield from _outside(f"{name} keeps {entry.get('selector', '')}", period, limits, source)
 
@@ -431,7 +431,7 @@ def _streams(own: Mapping[str, Any], name: str, limits: Thresholds, source: str)
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = config.get(name) or {}
     if not isinstance(found, dict):
-        raise Cannot(f"{name} of Loki's configuration is no group of settings.")
+        raise ProbeError(f"{name} of Loki's configuration is no group of settings.")
     return found
 
 
@@ -450,4 +450,4 @@ def _duration(value: object, name: str) -> timedelta:
     try:
         return timedelta(days=365 * int(years[1]) if years else 0) + (parse_duration(rest) if rest else timedelta(0))
     except ValueError:
-        raise Cannot(f"{name} of Loki's configuration is no duration.") from None
+        raise ProbeError(f"{name} of Loki's configuration is no duration.") from None

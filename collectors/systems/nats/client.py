@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collectors.shared.clients import without
-from exporter.collector import Cannot
 from exporter.http import Trust
 from exporter.logs import hide
 from exporter.options import Secret, format_duration
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
@@ -104,8 +104,8 @@ class Connection:
     async def request(self, subject: str, body: object = None, *, patience: timedelta = timedelta(0)) -> dict[str, Any]:
         """The JSON reply to a request of JetStream's API; `patience` is how long the server itself may wait for others.
 
-        Raises Cannot without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks, and
-        so does a connection that ended: what is heard meanwhile counts.
+        Raises ProbeError without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks,
+        and so does a connection that ended: what is heard meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
         asking = asyncio.create_task(self._ask(subject, data, self._timeout + patience))
@@ -116,7 +116,7 @@ class Connection:
                 why = self._broken.result()
                 for name in (subject, _INBOX):  # nats-py tells them in lower case
                     why = why.replace(name.lower(), name)
-                raise Cannot(f"NATS {self.address} {why}.")
+                raise ProbeError(f"NATS {self.address} {why}.")
             found = asking.result()
         finally:
             asking.cancel()
@@ -125,7 +125,7 @@ class Connection:
         except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):
-            raise Cannot(f"NATS {self.address} answered {subject} with what is no JSON object.")
+            raise ProbeError(f"NATS {self.address} answered {subject} with what is no JSON object.")
         return reply
 
     async def _ask(self, subject: str, data: bytes, timeout: timedelta) -> bytes:
@@ -134,30 +134,30 @@ class Connection:
         try:
             message = await self._client.request(subject, data, timeout=timeout.total_seconds())
         except errors.NoRespondersError:
-            raise Cannot(f"NATS {self.address} has nobody to answer {subject}: JetStream is not enabled.") from None
+            raise ProbeError(f"NATS {self.address} has nobody to answer {subject}: JetStream is not enabled.") from None
         except (errors.TimeoutError, TimeoutError):
             limit = format_duration(timeout)
-            raise Cannot(f"NATS {self.address} did not answer {subject} within {limit}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer {subject} within {limit}.") from None
         except errors.Error as error:
-            raise Cannot(f"NATS {self.address} did not answer {subject}: {_told(error)}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer {subject}: {_told(error)}.") from None
         return message.data
 
     async def ping(self) -> float:
-        """Seconds until the server answers PING; raises Cannot when it does not in time."""
+        """Seconds until the server answers PING; raises ProbeError when it does not in time."""
         from nats import errors
 
         try:
             return await self._client.rtt(timeout=self._timeout.total_seconds())  # type: ignore[arg-type]  # seconds, whole or not
         except (errors.TimeoutError, TimeoutError):
             limit = format_duration(self._timeout)
-            raise Cannot(f"NATS {self.address} did not answer PING within {limit}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer PING within {limit}.") from None
         except (errors.Error, OSError) as error:
-            raise Cannot(f"NATS {self.address} did not answer PING: {_told(error)}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer PING: {_told(error)}.") from None
 
 
 @asynccontextmanager
 async def connected(address: str, login: Login) -> AsyncIterator[Connection]:
-    """A connection to `host:port`, closed at the end whatever happens. Raises Cannot when there is none in time."""
+    """A connection to `host:port`, closed at the end whatever happens. Raises ProbeError when there is none in time."""
     client = _client()()
     connection = Connection(client, address, login.timeout)
 
@@ -235,14 +235,14 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
             )
     except TimeoutError:
         limit = format_duration(login.timeout)
-        raise Cannot(f"NATS {connection.address} did not answer within {limit}.") from None
+        raise ProbeError(f"NATS {connection.address} did not answer within {limit}.") from None
     except NkeysError as error:
-        raise Cannot(f"NATS {connection.address} cannot be used: the key is none ({_told(error)}).") from None
+        raise ProbeError(f"NATS {connection.address} cannot be used: the key is none ({_told(error)}).") from None
     except (AttributeError, TypeError):  # what nats-py makes of a first line that is no object
-        raise Cannot(f"NATS {connection.address} cannot be used: its reply does not follow the protocol.") from None
+        raise ProbeError(f"NATS {connection.address} cannot be used: its reply does not follow the protocol.") from None
     except (errors.Error, OSError, ValueError, LookupError, EOFError) as error:
         why = connection.last_error if isinstance(error, errors.NoServersError) else None
-        raise Cannot(f"NATS {connection.address} cannot be used: {_told(why or error)}.") from None
+        raise ProbeError(f"NATS {connection.address} cannot be used: {_told(why or error)}.") from None
 
 
 async def _close(client: Nats) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import Field
 
-from collectors.shared.verdicts import counted, format_size
 from collectors.systems.prometheus.check.volumes import is_temporary
-from exporter.collector import Result, failed, ok, unknown
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import Result, failed, ok, unknown
+from exporter.words import counted, format_size
 
 __all__ = [
     "Account",

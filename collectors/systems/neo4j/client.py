@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from collectors.shared.clients import without
-from exporter.collector import Cannot
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, Auth
@@ -91,13 +91,13 @@ class Connection:
         return self._deadline
 
     async def rows(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
-        """What a statement gives on a database (the user's home one by default). Raises Cannot without an answer in time."""
+        """What a statement gives on a database (the user's home one by default). Raises ProbeError without an answer in time."""
         from neo4j.exceptions import Neo4jError
 
         try:
             return await self.run(statement, database)
         except Neo4jError as error:
-            raise Cannot(_refusal(self.address, error)) from None
+            raise ProbeError(_refusal(self.address, error)) from None
 
     async def run(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
         """As `rows`, but what the server itself says against it is raised as the driver's Neo4jError."""
@@ -110,9 +110,9 @@ class Connection:
                 return [{name: _native(value) for name, value in record.data().items()} async for record in result]
         except TimeoutError:
             limit = format_duration(self._timeout)
-            raise Cannot(f"Neo4j {self.address} did not answer within {limit}.") from None
+            raise ProbeError(f"Neo4j {self.address} did not answer within {limit}.") from None
         except (DriverError, OSError) as error:
-            raise Cannot(f"Neo4j {self.address} cannot be used: {_told(error)}.") from None
+            raise ProbeError(f"Neo4j {self.address} cannot be used: {_told(error)}.") from None
         except (
             BoltError,
             ValueError,
@@ -120,7 +120,7 @@ class Connection:
             AttributeError,
             LookupError,
         ):  # what the driver makes of a malformed reply
-            raise Cannot(f"Neo4j {self.address} cannot be used: its reply does not follow Bolt.") from None
+            raise ProbeError(f"Neo4j {self.address} cannot be used: its reply does not follow Bolt.") from None
 
 
 def _native(value: Any) -> Any:
@@ -134,7 +134,7 @@ def _native(value: Any) -> Any:
 async def connected(address: str, login: Login, *, routed: bool = False) -> AsyncIterator[Connection]:
     """A connection to `host:port`, or, `routed`, to the server that its routing table names for writing.
 
-    It is closed at the end whatever happens. Raises Cannot when the TLS configuration cannot be used.
+    It is closed at the end whatever happens. Raises ProbeError when the TLS configuration cannot be used.
     """
     seconds = login.timeout.total_seconds()
     driver = _library().AsyncGraphDatabase.driver(
@@ -254,7 +254,7 @@ def _compute_tables() -> None:
 
 
 async def knock(address: str, login: Login) -> Entry:
-    """Whether the server lets these credentials in. Raises Cannot when it does not say."""
+    """Whether the server lets these credentials in. Raises ProbeError when it does not say."""
     from neo4j.exceptions import Neo4jError
 
     async with connected(address, login) as connection:
@@ -265,7 +265,7 @@ async def knock(address: str, login: Login) -> Entry:
             if (refused := _ENTRIES.get(code)) is not None:
                 return refused
             if not code.startswith(_LET_IN):
-                raise Cannot(_refusal(address, error)) from None
+                raise ProbeError(_refusal(address, error)) from None
         return Entry.ACCEPTED
 
 

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from collectors.shared.verdicts import collected
 from collectors.systems.neo4j.client import Entry
-from exporter.collector import Cannot, Result, failed, unknown
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import ProbeError, Result, failed, unknown, unobserved
 
 __all__ = [
     "Artefact",
@@ -56,7 +56,7 @@ class Thresholds(Options):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one server tells; Cannot where it does not.
+    """What one server tells; ProbeError where it does not.
 
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
     at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
@@ -66,18 +66,18 @@ class Look:
 
     address: str
     edition: str
-    latency: float | Cannot
-    routed: float | Cannot | None
-    databases: Sequence[Mapping[str, Any]] | Cannot
-    servers: Sequence[Mapping[str, Any]] | Cannot
-    settings: Mapping[str, str] | Cannot
-    user: Mapping[str, Any] | Cannot | None
-    http: str | Cannot | None
+    latency: float | ProbeError
+    routed: float | ProbeError | None
+    databases: Sequence[Mapping[str, Any]] | ProbeError
+    servers: Sequence[Mapping[str, Any]] | ProbeError
+    settings: Mapping[str, str] | ProbeError
+    user: Mapping[str, Any] | ProbeError | None
+    http: str | ProbeError | None
 
     @property
     def started(self) -> datetime | None:
         """When the server started, by its own clock, as its database system tells; of a cluster the server that did so first."""
-        if isinstance(self.databases, Cannot):
+        if isinstance(self.databases, ProbeError):
             return None
         moments = [row.get("lastStartTime") for row in self.databases if row["name"] == "system"]
         return min((moment for moment in moments if isinstance(moment, datetime)), default=None)
@@ -101,9 +101,9 @@ class Tried:
 class Doors:
     """What became of who came without credentials, by Bolt and by HTTP, and with the default ones; None where nobody knocked."""
 
-    bolt: Entry | Cannot
-    http: int | Cannot | None
-    default: Tried | Cannot | None
+    bolt: Entry | ProbeError
+    http: int | ProbeError | None
+    default: Tried | ProbeError | None
 
 
 # -- servers and databases
@@ -112,14 +112,14 @@ class Doors:
 def server(look: Look, limits: Thresholds) -> Iterator[Result]:
     """What is wrong with one server, as far as it answers itself."""
     address = look.address
-    if isinstance(look.latency, Cannot):
-        yield unknown(str(look.latency))
+    if isinstance(look.latency, ProbeError):
+        yield unobserved(look.latency)
     elif look.latency > (limit := limits.max_latency.total_seconds()):
         yield failed(f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).")
-    elif isinstance(look.routed, Cannot):
+    elif isinstance(look.routed, ProbeError):
         yield failed(f"Clients that ask {address} for a route (neo4j://) do not reach a writer. {look.routed}")
-    if isinstance(look.http, Cannot):
-        yield unknown(str(look.http))
+    if isinstance(look.http, ProbeError):
+        yield unobserved(look.http)
 
 
 def databases(look: Look) -> Iterator[Result]:
@@ -144,17 +144,17 @@ def _databases(look: Look) -> Iterator[Result]:
 
 
 def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
-    """The rows of SHOW DATABASES. Raises Cannot without any: Enterprise hides the databases that a user has no access to."""
-    if isinstance(look.databases, Cannot):
+    """The rows of SHOW DATABASES. Raises ProbeError without any: Enterprise hides the databases that a user has no access to."""
+    if isinstance(look.databases, ProbeError):
         raise look.databases
     if not look.databases:
-        raise Cannot(f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).")
+        raise ProbeError(f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).")
     return look.databases
 
 
 def _servers(look: Look) -> Iterator[Result]:
     """Enterprise alone has SHOW SERVERS."""
-    if isinstance(look.servers, Cannot):
+    if isinstance(look.servers, ProbeError):
         raise look.servers
     for row in look.servers:
         if row.get("state") != "Enabled" or row.get("health") != "Available":
@@ -174,7 +174,11 @@ def _restarted(look: Look, tried: Tried) -> bool:
 
 def _initial(look: Look) -> bool:
     """Whether the server says that the password of the user neo4j must be changed, as it does of the default one."""
-    return not isinstance(look.user, Cannot) and look.user is not None and bool(look.user.get("passwordChangeRequired"))
+    return (
+        not isinstance(look.user, ProbeError)
+        and look.user is not None
+        and bool(look.user.get("passwordChangeRequired"))
+    )
 
 
 def holds(look: Look, tried: Tried) -> bool:
@@ -197,7 +201,7 @@ def unwise(look: Look, tried: Tried | None, wrong: int, now: datetime, *, rememb
 
     `remembers` says whether tries are known after a restart of the exporter.
     """
-    if isinstance(look.settings, Cannot):
+    if isinstance(look.settings, ProbeError):
         return str(look.settings)
     told = look.settings.get("dbms.security.auth_max_failed_attempts")
     if told is None:
@@ -226,7 +230,7 @@ def needless(look: Look) -> bool:
 
     There is no user neo4j, or its first password was changed, and none as short as the default one is allowed.
     """
-    if isinstance(look.user, Cannot) or isinstance(look.settings, Cannot) or _initial(look):
+    if isinstance(look.user, ProbeError) or isinstance(look.settings, ProbeError) or _initial(look):
         return False
     shortest = int(look.settings.get("dbms.security.auth_minimum_password_length", 0))
     return look.user is None or shortest > len(DEFAULT_PASSWORD)
@@ -241,28 +245,30 @@ def default_refused(found: Sequence[Doors]) -> str:
     return f"the default password is refused (last tried on {min(tried):%Y-%m-%d})"
 
 
-def doors(address: str, settings: Mapping[str, str] | Cannot, found: Doors) -> Iterator[Result]:
+def doors(address: str, settings: Mapping[str, str] | ProbeError, found: Doors) -> Iterator[Result]:
     """What is wrong with the doors of a server: each has to be closed to who has no credentials, or default ones."""
-    if isinstance(found.bolt, Cannot):
-        yield unknown(str(found.bolt))
+    if isinstance(found.bolt, ProbeError):
+        yield unobserved(found.bolt)
     elif found.bolt is Entry.ACCEPTED:
         yield failed(f"Neo4j {address} runs statements of anybody: Bolt without credentials is accepted.")
     elif found.bolt is not Entry.REFUSED:
         yield unknown(f"Neo4j {address} did not say whether it takes Bolt without credentials: they are {found.bolt}.")
     yield from _http_door(address, settings, found.http)
     yield from _default_password(address, found.default)
-    if isinstance(settings, Cannot):
-        yield unknown(str(settings))
+    if isinstance(settings, ProbeError):
+        yield unobserved(settings)
     elif settings.get("dbms.security.auth_enabled") == "false":
         yield failed(f"Neo4j {address} has dbms.security.auth_enabled set to false.")
 
 
-def _http_door(address: str, settings: Mapping[str, str] | Cannot, status: int | Cannot | None) -> Iterator[Result]:
-    if isinstance(status, Cannot):
-        yield unknown(str(status))
+def _http_door(
+    address: str, settings: Mapping[str, str] | ProbeError, status: int | ProbeError | None
+) -> Iterator[Result]:
+    if isinstance(status, ProbeError):
+        yield unobserved(status)
     elif status is None:
         connectors = ("server.http.enabled", "server.https.enabled")
-        if not isinstance(settings, Cannot) and any(settings.get(name) == "true" for name in connectors):
+        if not isinstance(settings, ProbeError) and any(settings.get(name) == "true" for name in connectors):
             yield unknown(f"Neo4j {address} serves HTTP, but its address is not configured, so nobody knocked there.")
     elif status in (200, 201, 202, 400):
         yield failed(f"Neo4j {address} runs statements of anybody: HTTP without credentials is answered {status}.")
@@ -270,9 +276,9 @@ def _http_door(address: str, settings: Mapping[str, str] | Cannot, status: int |
         yield unknown(f"Neo4j {address} answers {status} to HTTP without credentials (wanted 401).")
 
 
-def _default_password(address: str, tried: Tried | Cannot | None) -> Iterator[Result]:
-    if isinstance(tried, Cannot):
-        yield unknown(str(tried))
+def _default_password(address: str, tried: Tried | ProbeError | None) -> Iterator[Result]:
+    if isinstance(tried, ProbeError):
+        yield unobserved(tried)
     elif tried is None:
         return
     elif tried.entry is Entry.EXPIRED:
@@ -301,8 +307,8 @@ def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Threshol
     for look in looks:
         try:
             names |= {row["name"] for row in _shown(look) if row.get("type") != "composite"}
-        except Cannot as why:
-            yield unknown(str(why))
+        except ProbeError as why:
+            yield unobserved(why)
     for name in sorted(names - set(limits.without_backup)):
         yield from _saved(name, artefacts, limits.max_backup_age, now)
 

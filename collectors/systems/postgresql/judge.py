@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from collectors.shared.verdicts import format_size
 from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.client.patroni import PatroniCluster
 from collectors.systems.postgresql.client.pgbackrest import Stanza
 from collectors.systems.postgresql.client.pgbouncer import Pooler
-from exporter.collector import Cannot, Options, Result, failed, ok, unknown, warning
+from exporter.collector import Options
 from exporter.options import Duration, Size, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.words import format_size
 
 
 class Pool(Options):
@@ -373,17 +374,17 @@ _MILLISECONDS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_6
 
 
 def _milliseconds(value: str) -> float:
-    """A duration as PostgreSQL writes it in settings (`500`, `1s`, `-1`), in milliseconds. Raises Cannot for anything else."""
+    """A duration as PostgreSQL writes it in settings (`500`, `1s`, `-1`), in milliseconds. Raises ProbeError for anything else."""
     match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*", value)
     if not match or match[2] not in _MILLISECONDS:
-        raise Cannot(f"The value {value!r} of a logging setting was not understood.")
+        raise ProbeError(f"The value {value!r} of a logging setting was not understood.")
     return float(match[1]) * _MILLISECONDS[match[2]]
 
 
 def judge_logging(logging: Logging, slow_query: timedelta) -> Result:
-    """Whether slow queries are logged in every database and for every role. Raises Cannot when a value is not understood."""
+    """Whether slow queries are logged in every database and for every role. Raises ProbeError when a value is not understood."""
     if logging.masked:
-        raise Cannot(
+        raise ProbeError(
             "The exporter's own role or connection sets slow query logging, which hides what others get: RESET it."
         )
     for setting in logging.settings:
@@ -409,7 +410,7 @@ def _judge_duration(settings: Iterable[Setting], name: str, slow_query: timedelt
     limit = slow_query.total_seconds() * 1000
     values = [(setting, _milliseconds(setting.value)) for setting in settings if setting.name == name]
     if not values:
-        raise Cannot(f"PostgreSQL does not tell {name}.")
+        raise ProbeError(f"PostgreSQL does not tell {name}.")
     for setting, value in values:
         if value < 0:
             return failed(f"{name} is {setting.value} for {setting.scope}: slow queries are not logged.")

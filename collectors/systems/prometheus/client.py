@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 from pydantic import Field
 
-from collectors.shared.clients import Shared, decode, one_line
-from exporter.collector import Cannot, Client
+from collectors.shared.clients import Shared, decode
+from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -185,12 +187,12 @@ class _Targets(_Struct, frozen=True):
     active_targets: list[ScrapeTarget]
 
 
-class NativeHistogram(Cannot):
+class NativeHistogram(ProbeError):
     """An expression evaluates to native histograms, where numbers were wanted: `histogram_count(…)` makes numbers of them."""
 
 
 class Prometheus(Client[PrometheusSettings]):
-    """Asks Prometheus. Everything raises Cannot when there is no complete answer: an error, a partial one, another format."""
+    """Asks Prometheus. Everything raises ProbeError when there is no complete answer: an error, a partial one, another format."""
 
     name = "prometheus"
     Settings = PrometheusSettings
@@ -219,8 +221,8 @@ class Prometheus(Client[PrometheusSettings]):
                 found = msgspec.json.decode(answer.result, type=list[_Series])
                 return [_sample(series, expr) for series in found]
         except ValueError as error:  # msgspec.ValidationError is one
-            raise Cannot(f"Prometheus's answer to {expr} has an unexpected format: {error}.") from None
-        raise Cannot(f"{expr} evaluates to a {answer.result_type}, where an instant vector was wanted.")
+            raise ProbeError(f"Prometheus's answer to {expr} has an unexpected format: {error}.") from None
+        raise ProbeError(f"{expr} evaluates to a {answer.result_type}, where an instant vector was wanted.")
 
     async def rules(self) -> list[RuleGroup]:
         """All rule groups, at most `max_age` old."""
@@ -259,16 +261,16 @@ class Prometheus(Client[PrometheusSettings]):
         # A reply that is not 200 explains itself in the body: bad expression, timed out, too many samples.
         reply = await self._http.get(path, params=params, expect=(200, 400, 404, 422, 503))
         if reply.status == 404:
-            raise Cannot(
+            raise ProbeError(
                 f"{reply.where} answered 404: this server has no such API, or the address lacks a path prefix."
             )
         decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
-            raise Cannot(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
+            raise ProbeError(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
         if decoded.lacking is not None:
-            raise Cannot(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.")
+            raise ProbeError(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.")
         if decoded.data is msgspec.UNSET:
-            raise Cannot(f"{reply.where} answered {reply.status} without data.")
+            raise ProbeError(f"{reply.where} answered {reply.status} without data.")
         return decoded.data
 
     async def _fetch_rules(self) -> list[RuleGroup]:

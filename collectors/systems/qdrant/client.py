@@ -18,9 +18,9 @@ from urllib.parse import quote
 import msgspec
 
 from collectors.shared.clients import decode
-from exporter.collector import Cannot
 from exporter.http import Http, Reply
 from exporter.options import Secret
+from exporter.verdict import ProbeError
 
 __all__ = [
     "Cluster",
@@ -134,37 +134,37 @@ class Snapshot(_Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a peer tells about one collection; Cannot where it does not."""
+    """What a peer tells about one collection; ProbeError where it does not."""
 
-    info: Info | Unreadable | Cannot
-    shards: Shards | Cannot
-    snapshots: list[Snapshot] | Cannot
+    info: Info | Unreadable | ProbeError
+    shards: Shards | ProbeError
+    snapshots: list[Snapshot] | ProbeError
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What one peer tells; Cannot where it does not. `anonymous` is the status of its reply to a request without a key."""
+    """What one peer tells; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key."""
 
     url: str
     ready: bool
     anonymous: int
-    cluster: Cluster | Cannot
-    metrics: str | Cannot
+    cluster: Cluster | ProbeError
+    metrics: str | ProbeError
     collections: Mapping[str, Collection]
 
     def gauge(self, name: str) -> float:
-        """The value of a metric without labels; raises Cannot without one."""
+        """The value of a metric without labels; raises ProbeError without one."""
         if (found := re.search(rf"^{re.escape(name)} (\S+)$", seen(self.metrics), re.MULTILINE)) is None:
-            raise Cannot(f"{self.url}/metrics has no {name}: where metrics are renamed, set metrics_prefix.")
+            raise ProbeError(f"{self.url}/metrics has no {name}: where metrics are renamed, set metrics_prefix.")
         try:
             return float(found[1])
         except ValueError:
-            raise Cannot(f"{self.url}/metrics has {name} with a value that is no number.") from None
+            raise ProbeError(f"{self.url}/metrics has {name} with a value that is no number.") from None
 
 
-def seen(told: T | Cannot) -> T:
+def seen(told: T | ProbeError) -> T:
     """What was told; raises the reason why it was not."""
-    if isinstance(told, Cannot):
+    if isinstance(told, ProbeError):
         raise told
     return told
 
@@ -212,7 +212,7 @@ class _Refusal(_Struct, frozen=True):
 
 
 async def look(http: Http, api_key: Secret | None) -> Peer:
-    """Everything that sections judge of the peer at `http`. Raises Cannot when it does not answer, or not to this key."""
+    """Everything that sections judge of the peer at `http`. Raises ProbeError when it does not answer, or not to this key."""
     ask = _Asking(http, api_key)
     ready = await http.get("/readyz", expect=(200, 503))  # asks for no key
     names = sorted(entry.name for entry in (await ask.result("/collections", _Names)).collections)
@@ -227,7 +227,7 @@ async def look(http: Http, api_key: Secret | None) -> Peer:
 
 
 async def collection_sizes(http: Http, api_key: Secret | None) -> dict[str, int]:
-    """Bytes of vectors and payloads that the peer holds of each collection. Raises Cannot when it does not tell."""
+    """Bytes of vectors and payloads that the peer holds of each collection. Raises ProbeError when it does not tell."""
     telemetry = await _Asking(http, api_key).result("/telemetry", _Telemetry, {"details_level": "3"})
     return {
         collection.id: sum(
@@ -277,5 +277,5 @@ class _Asking:
 async def _told(question: Any) -> Any:
     try:
         return await question
-    except Cannot as why:
+    except ProbeError as why:
         return why

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
-from collectors.shared.verdicts import collected, format_size
+from collectors.shared.verdicts import collected
 from collectors.systems.prometheus.check.volumes import Space, Volume
 from collectors.systems.qdrant.client import Cluster, Collection, Info, Peer, Shard, Snapshot, Unreadable, seen
-from exporter.collector import Cannot, Result, failed, ok, unknown, warning
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.words import format_size
 
 __all__ = [
     "Since",
@@ -80,7 +81,7 @@ def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
         yield failed(f"{peer.url} counts {dead:g} copies of shards that are not active (collection_dead_replicas).")
 
 
-def _consensus(url: str, told: Cluster | Cannot, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def _consensus(url: str, told: Cluster | ProbeError, limits: Thresholds, now: datetime) -> Iterator[Result]:
     """A peer that has lost all the others still calls itself leader, working and ready; that it cannot send is what tells."""
     cluster = seen(told)
     if cluster.alone:
@@ -100,7 +101,7 @@ def members(peers: Sequence[Peer], nodes: int) -> Iterator[Result]:
     yield from unwatched(peers, nodes)
     leaders = set()
     for peer in peers:
-        if isinstance(peer.cluster, Cannot):
+        if isinstance(peer.cluster, ProbeError):
             continue  # told by the judge of the peer itself
         if peer.cluster.alone and nodes > 1:
             yield failed(f"{peer.url} runs without cluster mode (wanted a cluster of {nodes} peers).")
@@ -115,7 +116,7 @@ def unwatched(peers: Sequence[Peer], nodes: int) -> Iterator[Result]:
     """The peers that nobody looked at, since `nodes` has fewer of them, or one of them twice."""
     names = _names(peers)
     for peer in peers:
-        if isinstance(peer.cluster, Cannot) or peer.cluster.alone:
+        if isinstance(peer.cluster, ProbeError) or peer.cluster.alone:
             continue
         if (known := len(peer.cluster.peers)) > nodes:
             yield unknown(f"The cluster has {known} peers, of which only the {nodes} in option nodes are looked at.")
@@ -154,7 +155,7 @@ def collections(peers: Sequence[Peer]) -> Iterator[Result]:
 
 def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
     info = collection.info
-    if isinstance(info, Cannot):
+    if isinstance(info, ProbeError):
         raise info
     if isinstance(info, Unreadable):
         yield failed(f"{what} cannot be read on {url}: {info.error}.")
@@ -212,7 +213,7 @@ def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str
         for name, collection in peer.collections.items():
             if isinstance(collection.info, Info) and collection.info.status in ("yellow", "grey"):
                 waiting[name, "status"] = f"Collection {name} is {collection.info.status}, being optimized,"
-            if isinstance(collection.shards, Cannot) or not isinstance(collection.info, Info):
+            if isinstance(collection.shards, ProbeError) or not isinstance(collection.info, Info):
                 unread.add(name)
                 continue
             for shard, where in _shards(peer, collection, names):
@@ -269,7 +270,7 @@ def snapshot_age(peers: Sequence[Peer], limits: Thresholds, now: datetime) -> fl
         (now - newest[1]).total_seconds()
         for peer in peers
         for name, collection in peer.collections.items()
-        if name not in limits.without_snapshots and not isinstance(collection.snapshots, Cannot)
+        if name not in limits.without_snapshots and not isinstance(collection.snapshots, ProbeError)
         if (newest := _newest(collection)) is not None
     ]
     return max(ages, default=float("nan"))

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import SecretStr
 
-from exporter.collector import Cannot
 from exporter.http import Trust
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     from redis.asyncio import Connection
@@ -60,15 +60,15 @@ class Login:
     timeout: timedelta
 
 
-class Untrusted(Cannot):
+class Untrusted(ProbeError):
     """The server's certificate was not accepted: another authority, another name, out of date."""
 
 
-class Refused(Cannot):
+class Refused(ProbeError):
     """Nothing listens there."""
 
 
-class Full(Cannot):
+class Full(ProbeError):
     """The server has as many clients as it takes."""
 
 
@@ -77,7 +77,7 @@ class Unseen:
     """A server that could not be asked, and why."""
 
     address: Address
-    why: Cannot
+    why: ProbeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Answers:
         return str(reply) if isinstance(reply, Exception) else None
 
     def reply(self, command: str, kind: type | tuple[type, ...]) -> Any:
-        """The reply to a command. Raises Cannot when it is an error (naming the missing right) or no `kind`."""
+        """The reply to a command. Raises ProbeError when it is an error (naming the missing right) or no `kind`."""
         from redis.exceptions import BusyLoadingError, NoPermissionError
 
         reply = self.replies[command]
@@ -108,32 +108,32 @@ class Answers:
         name = " ".join(words[: 2 if words[0] in _CONTAINERS else 1])
         if isinstance(reply, NoPermissionError):
             right = name.lower().replace(" ", "|")
-            raise Cannot(f"{self.address} does not let this user run {name}: the right +{right} is missing.")
+            raise ProbeError(f"{self.address} does not let this user run {name}: the right +{right} is missing.")
         if isinstance(reply, BusyLoadingError):
-            raise Cannot(f"{self.address} is loading its data and does not answer {name} yet.")
+            raise ProbeError(f"{self.address} is loading its data and does not answer {name} yet.")
         if isinstance(reply, Exception):
-            raise Cannot(f"{self.address} refuses {name}: {str(reply).strip().rstrip('.')}.")
+            raise ProbeError(f"{self.address} refuses {name}: {str(reply).strip().rstrip('.')}.")
         if not isinstance(reply, kind):
-            raise Cannot(f"{self.address} answered {name} with something else than Redis does.")
+            raise ProbeError(f"{self.address} answered {name} with something else than Redis does.")
         return reply
 
     def text(self, name: str) -> str:
-        """A field of INFO. Raises Cannot when INFO may not be asked or has no such field."""
+        """A field of INFO. Raises ProbeError when INFO may not be asked or has no such field."""
         self.reply("INFO", str)
         if name not in self.info:
-            raise Cannot(f"{self.address} does not tell {name} in INFO.")
+            raise ProbeError(f"{self.address} does not tell {name} in INFO.")
         return self.info[name]
 
     def number(self, name: str) -> int:
-        """A field of INFO that is a whole number. Raises Cannot as `text` does, and when it is none."""
+        """A field of INFO that is a whole number. Raises ProbeError as `text` does, and when it is none."""
         value = self.text(name)
         try:
             return int(value)
         except ValueError:
-            raise Cannot(f"{self.address} tells {name} as {value[:40]!r}, where a number was expected.") from None
+            raise ProbeError(f"{self.address} tells {name} as {value[:40]!r}, where a number was expected.") from None
 
     def setting(self, name: str) -> str | None:
-        """A setting by CONFIG GET; None when this server has no such setting. Raises Cannot when it may not be asked."""
+        """A setting by CONFIG GET; None when this server has no such setting. Raises ProbeError when it may not be asked."""
         reply = self.reply(f"CONFIG GET {name}", list)
         return next((str(value) for key, value in zip(reply[::2], reply[1::2], strict=False) if key == name), None)
 
@@ -142,14 +142,14 @@ async def look(address: Address, login: Login, commands: Sequence[str]) -> Answe
     """As `ask`, with a server that could not be asked as a value."""
     try:
         return await ask(address, login, commands)
-    except Cannot as why:
+    except ProbeError as why:
         return Unseen(address, why)
 
 
 async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answers:
     """Ask one server these commands, in one go, over a connection that is closed again.
 
-    Error replies are part of the answer. Raises Cannot when there is no connection, login or whole answer within
+    Error replies are part of the answer. Raises ProbeError when there is no connection, login or whole answer within
     `login.timeout`: Untrusted when its certificate is not accepted, Full when it takes no more clients.
     """
     from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
@@ -158,24 +158,24 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
         async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, version):
             replies = await _replies(connection, commands)
     except TimeoutError:
-        raise Cannot(f"{address} did not answer within {format_duration(login.timeout)}.") from None
+        raise ProbeError(f"{address} did not answer within {format_duration(login.timeout)}.") from None
     except AuthenticationError as error:
         if login.password is None:
-            raise Cannot(f"{address} wants a password, and none is configured.") from None
-        raise Cannot(f"{address} does not accept the password: {str(error).rstrip('.?')}.") from None
+            raise ProbeError(f"{address} wants a password, and none is configured.") from None
+        raise ProbeError(f"{address} does not accept the password: {str(error).rstrip('.?')}.") from None
     except ResponseError:  # its text may repeat what was sent, and the password with it
-        raise Cannot(
+        raise ProbeError(
             f"{address} refuses AUTH (the command is renamed there, or forbidden), so nothing was asked."
         ) from None
     except (InvalidResponse, ValueError, RecursionError):  # what redis-py makes of bytes that are not its protocol
-        raise Cannot(f"{address} answered with something else than Redis does.") from None
+        raise ProbeError(f"{address} answered with something else than Redis does.") from None
     except (RedisError, OSError) as error:
         if "max number of clients" in str(error):
             raise Full(f"{address} refuses more clients: maxclients is reached.") from None
         # With TLS 1.3 a missing client certificate is told only after the handshake.
         alert = next((cause for cause in (error, error.__context__) if isinstance(cause, ssl.SSLError)), None)
         told = f": {_told(alert)}" if alert else ""
-        raise Cannot(f"{address} ended the connection before it had answered{told}.") from None
+        raise ProbeError(f"{address} ended the connection before it had answered{told}.") from None
     return Answers(address, version, dict(zip(commands, replies, strict=True)))
 
 
@@ -256,12 +256,12 @@ class _Bounded(asyncio.StreamReader):
         if self._left >= 0:
             super().feed_data(data)
         elif self.exception() is None:
-            self.set_exception(Cannot(f"{self._address} answered more than {MAX_BYTES} bytes, which was not read."))
+            self.set_exception(ProbeError(f"{self._address} answered more than {MAX_BYTES} bytes, which was not read."))
 
 
 @asynccontextmanager
 async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
-    """An open connection, aborted at the end: a peer that hangs must not hold up closing. Raises Cannot when there is none."""
+    """An open connection, aborted at the end: a peer that hangs must not hold up closing. Raises ProbeError when there is none."""
     loop = asyncio.get_running_loop()
     reader = _Bounded(address)
     try:
@@ -276,13 +276,13 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
         reason = error.verify_message.rstrip(".")
         raise Untrusted(f"The certificate of {address} is not accepted: {reason}.") from None
     except ssl.SSLError as error:
-        raise Cannot(f"The TLS handshake with {address} failed: {_told(error)}.") from None
+        raise ProbeError(f"The TLS handshake with {address} failed: {_told(error)}.") from None
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS could have
-        raise Cannot(f"The name {address.host} cannot be resolved: {_told(error)}.") from None
+        raise ProbeError(f"The name {address.host} cannot be resolved: {_told(error)}.") from None
     except ConnectionRefusedError:
         raise Refused(f"{address} refuses the connection.") from None
     except OSError as error:
-        raise Cannot(f"{address} cannot be reached: {_told(error)}.") from None
+        raise ProbeError(f"{address} cannot be reached: {_told(error)}.") from None
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
         yield reader, writer
@@ -303,7 +303,7 @@ def _told(error: BaseException) -> str:
 async def answers_plaintext(address: Address, timeout: timedelta) -> bool:
     """Whether a Redis answers an unencrypted PING there, be it with an error; a closed door or hanging up is a no.
 
-    Raises Cannot when there is neither an answer nor a no within `timeout`.
+    Raises ProbeError when there is neither an answer nor a no within `timeout`.
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
@@ -315,4 +315,4 @@ async def answers_plaintext(address: Address, timeout: timedelta) -> bool:
                 return False
     except TimeoutError:
         told = format_duration(timeout)
-        raise Cannot(f"{address} neither answered a plaintext PING nor refused it within {told}.") from None
+        raise ProbeError(f"{address} neither answered a plaintext PING nor refused it within {told}.") from None

@@ -1,6 +1,6 @@
 """What a Redis node's answers mean: parsed, and judged against limits. Nothing here asks anything.
 
-Judges yield what is wrong, and nothing when all is well. They raise Cannot when an answer is missing or is none of Redis's.
+Judges yield what is wrong, and nothing when all is well. They raise ProbeError when an answer is missing or is none of Redis's.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import PurePosixPath
 
 from pydantic import Field
 
-from collectors.shared.verdicts import collected, counted, format_size, listed
+from collectors.shared.verdicts import collected
 from collectors.systems.prometheus.check.volumes import is_temporary
 from collectors.systems.redis.client import Address, Answers, Unseen, Untrusted
-from exporter.collector import Cannot, Options, Result, failed, unknown, warning
+from exporter.collector import Options
 from exporter.options import Duration, Size, format_duration
+from exporter.verdict import ProbeError, Result, failed, unknown, unobserved, warning
+from exporter.words import counted, format_size, listed
 
 SLOTS = 16384
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
@@ -74,7 +76,7 @@ def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]])
     return [
         problem
         for node in looks
-        for problem in ([unknown(str(node.why))] if isinstance(node, Unseen) else collected(judge(node)))
+        for problem in ([unobserved(node.why)] if isinstance(node, Unseen) else collected(judge(node)))
     ]
 
 
@@ -98,7 +100,7 @@ def highest(nodes: Iterable[Look], measure: Callable[[Answers], float]) -> float
     for node in seen(nodes):
         try:
             found.append(measure(node))
-        except Cannot:
+        except ProbeError:
             continue  # of_each has told it
     return max(found, default=float("nan"))
 
@@ -115,13 +117,13 @@ class Role:
 
 
 def role(node: Answers) -> Role:
-    """The node's role. Raises Cannot when ROLE may not be asked or is answered as by no Redis."""
+    """The node's role. Raises ProbeError when ROLE may not be asked or is answered as by no Redis."""
     match node.reply("ROLE", list):
         case ["master", int(), list() as replicas]:
             return Role(master=True, replicas=len(replicas))
         case ["slave", str(), int(), str(), int()]:
             return Role(master=False)
-    raise Cannot(f"{node.address} answered ROLE with something else than a Redis node does.")
+    raise ProbeError(f"{node.address} answered ROLE with something else than a Redis node does.")
 
 
 def alive(node: Answers) -> Iterator[Result]:
@@ -284,7 +286,7 @@ def evicting(node: Answers, limits: Thresholds) -> Iterator[Result]:
 def memory_used(node: Answers) -> float:
     """Share of maxmemory in use."""
     if (most := node.number("maxmemory")) <= 0:
-        raise Cannot(f"{node.address} has no maxmemory.")
+        raise ProbeError(f"{node.address} has no maxmemory.")
     return node.number("used_memory") / most
 
 
@@ -399,19 +401,21 @@ def plain_port(node: Answers) -> int | None:
     """
     try:
         told = node.setting("port") or ""
-    except Cannot:
+    except ProbeError:
         told = node.info.get("tcp_port", "")
     return int(told) if told.isdecimal() and int(told) < 2**16 else None
 
 
-def encrypted(node: Look, answered: Mapping[Address, bool | Cannot], plaintext_port: int) -> Iterator[Result]:
+def encrypted(node: Look, answered: Mapping[Address, bool | ProbeError], plaintext_port: int) -> Iterator[Result]:
     """The certificate was accepted, the protocol is recent, and nothing answers in plaintext."""
     closed = isinstance(node, Answers) and not node.error("CONFIG GET port") and plain_port(node) == 0
     for door in sorted(doors(node, plaintext_port)):
         if (answer := answered[door]) is True:
             yield failed(f"{door} still answers in plaintext.")
-        elif isinstance(answer, Cannot) and not closed:  # a port that Redis says it does not listen on may be filtered
-            yield unknown(str(answer))
+        elif (
+            isinstance(answer, ProbeError) and not closed
+        ):  # a port that Redis says it does not listen on may be filtered
+            yield unobserved(answer)
     if isinstance(node, Unseen):
         yield (failed if isinstance(node.why, Untrusted) else unknown)(str(node.why))
     elif node.tls_version not in ("TLSv1.2", "TLSv1.3"):
@@ -448,15 +452,15 @@ _DOWN = frozenset({"s_down", "o_down", "disconnected", "master_down"})
 
 
 def watch(sentinel: Look, name: str) -> Watch:
-    """Read what a Sentinel knows. Raises Cannot when it could not be asked or watches no such master."""
+    """Read what a Sentinel knows. Raises ProbeError when it could not be asked or watches no such master."""
     if isinstance(sentinel, Unseen):
         raise sentinel.why
     masters = [_fields(sentinel, entry) for entry in sentinel.reply("SENTINEL MASTERS", list)]
     master = next((fields for fields in masters if fields.get("name") == name), None)
     if master is None:
-        raise Cannot(f"Sentinel {sentinel.address} watches no master named {name}.")
+        raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.")
     if not (others := master.get("num-other-sentinels", "")).isdecimal():
-        raise Cannot(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
+        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
     replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
     return Watch(
         sentinel.address,
@@ -470,7 +474,7 @@ def watch(sentinel: Look, name: str) -> Watch:
 def _fields(sentinel: Answers, entry: object) -> dict[str, str]:
     """`[name, value, name, value, …]` as a dict."""
     if not isinstance(entry, list) or not all(isinstance(word, str) for word in entry):
-        raise Cannot(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
+        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
     return dict(zip(entry[::2], entry[1::2], strict=False))
 
 
@@ -478,7 +482,7 @@ def _listens(sentinel: Answers, fields: Mapping[str, str]) -> Address:
     try:
         return Address.parse(f"{fields.get('ip', '')}:{fields.get('port', '')}")
     except ValueError:
-        raise Cannot(f"Sentinel {sentinel.address} names a node without an address.") from None
+        raise ProbeError(f"Sentinel {sentinel.address} names a node without an address.") from None
 
 
 def _flags(fields: Mapping[str, str]) -> frozenset[str]:
@@ -504,7 +508,7 @@ def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: in
                     f"Sentinel {where} reaches {usable} of {counted(known.sentinels, 'Sentinel')} (wanted {limits.min_sentinels})."
                 )
         case _:
-            raise Cannot(f"Sentinel {where} answered CKQUORUM with something else than a Sentinel does.")
+            raise ProbeError(f"Sentinel {where} answered CKQUORUM with something else than a Sentinel does.")
     if known.flags & _DOWN:
         yield failed(f"Sentinel {where} holds the master {known.master} for down.")
     up = sum(1 for flags in known.replicas.values() if not flags & _DOWN)
@@ -564,14 +568,14 @@ class ClusterNode:
 
 
 def cluster_nodes(node: Answers) -> tuple[ClusterNode, ...]:
-    """All nodes of the cluster as this one sees them. Raises Cannot when CLUSTER NODES may not be asked or cannot be read."""
+    """All nodes of the cluster as this one sees them. Raises ProbeError when CLUSTER NODES may not be asked or cannot be read."""
     lines = node.reply("CLUSTER NODES", str).splitlines()
     try:
         found = tuple(_cluster_node(line.split(), node.address) for line in lines)
     except ValueError:
         found = ()
     if not any("myself" in other.flags for other in found):
-        raise Cannot(f"{node.address} answered CLUSTER NODES with something else than Redis does.")
+        raise ProbeError(f"{node.address} answered CLUSTER NODES with something else than Redis does.")
     return found
 
 
@@ -601,7 +605,7 @@ def whole(node: Answers, wanted_replicas: int) -> Iterator[Result]:
     told = {name: value for name, _, value in lines}
     state, served, lost = (told.get(name, "") for name in ("cluster_state", "cluster_slots_ok", "cluster_slots_fail"))
     if not state or not served.isdecimal() or not lost.isdecimal():
-        raise Cannot(f"{node.address} answered CLUSTER INFO with something else than Redis does.")
+        raise ProbeError(f"{node.address} answered CLUSTER INFO with something else than Redis does.")
     if state != "ok":
         yield failed(f"cluster_state is {state[:20]} on {node.address}.")
     if int(served) != SLOTS or int(lost):
@@ -619,7 +623,7 @@ def view(node: Look) -> tuple[ClusterNode, ...]:
     """As `cluster_nodes`, with nothing for a node that does not tell."""
     try:
         return cluster_nodes(node) if isinstance(node, Answers) else ()
-    except Cannot:
+    except ProbeError:
         return ()
 
 

@@ -20,14 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import AfterValidator, Field
 
-from collectors.shared.verdicts import counted, format_length
 from collectors.systems.tls.client import handshake as tls
 from collectors.systems.tls.client.client_hello import Accepted, Answer, Version
 from collectors.systems.tls.client.tcp import Address, is_ip
 from collectors.systems.tls.model import cipher_suites, ocsp
-from exporter.collector import Cannot, Options, Result, Target, failed, ok, unknown, warning, worst
+from exporter.collector import Options, Target
 from exporter.http import Reply
 from exporter.options import Duration, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, unobserved, warning, worst
+from exporter.words import counted, format_length
 
 T = TypeVar("T")
 
@@ -159,14 +160,14 @@ class Pages:
     plain: Reply | None
 
 
-Seen: TypeAlias = Mapping[Address, T | Cannot]
+Seen: TypeAlias = Mapping[Address, T | ProbeError]
 """What was seen at each address, or why nothing was."""
 
 
 def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
     """One verdict on all addresses. A sentence that is not true of all says of which; of a measurement the smallest is kept."""
     results = {
-        address: unknown(str(sight)) if isinstance(sight, Cannot) else judge(sight) for address, sight in seen.items()
+        address: unobserved(sight) if isinstance(sight, ProbeError) else judge(sight) for address, sight in seen.items()
     }
     where: dict[tuple[str, str], list[str]] = {}
     for address, result in results.items():
@@ -174,7 +175,7 @@ def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
     told = []
     for address, result in results.items():
         hosts = where[result.status, result.summary]
-        shared = len(hosts) == len(results) or isinstance(seen[address], Cannot)
+        shared = len(hosts) == len(results) or isinstance(seen[address], ProbeError)
         told.append(result if shared else replace(result, summary=f"At {', '.join(hosts)}: {result.summary}"))
     return replace(worst(*told), measurements=_smallest(told))
 
@@ -288,15 +289,15 @@ def _judge_chain(target: TlsTarget, served: tls.Served, roots: tls.Roots) -> Res
     return ok(summary, chain_length=len(path))
 
 
-def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | Cannot]) -> Result:
+def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | ProbeError]) -> Result:
     """Whether one address refuses every version before TLS 1.2."""
     spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
     old = [version for version in spoken if version in LEGACY]
     if old:
         return failed(f"{target.endpoint} accepts {_list(old)} (limit {Version.TLS_1_2}).")
     for version in LEGACY:
-        if isinstance(answer := answers[version], Cannot):
-            return unknown(str(answer))
+        if isinstance(answer := answers[version], ProbeError):
+            return unobserved(answer)
     if not spoken:
         return unknown(
             f"{target.endpoint} agreed to no version of TLS, not even {_list(MODERN)}, so its refusals prove nothing."
@@ -304,7 +305,7 @@ def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | Cannot]
     return ok(f"{target.endpoint} refuses {_list(LEGACY)} and speaks {_list(spoken)}.")
 
 
-def judge_suites(target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | Cannot]) -> Result:
+def judge_suites(target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | ProbeError]) -> Result:
     """Whether one address refuses every family of weak suites."""
     accepted = {
         f"{family} ({cipher_suites.SUITES[answer.suite]})": None
@@ -314,8 +315,8 @@ def judge_suites(target: TlsTarget, answers: Mapping[tuple[Version, str], Answer
     if accepted:
         return failed(f"{target.endpoint} accepts weak cipher suites: {', '.join(accepted)}.")
     for answer in answers.values():
-        if isinstance(answer, Cannot):
-            return unknown(str(answer))
+        if isinstance(answer, ProbeError):
+            return unobserved(answer)
     return ok(f"{target.endpoint} accepts no weak cipher suites ({', '.join(target.tls_policy.families)}).")
 
 

@@ -11,8 +11,8 @@ import pytest
 from collectors.documentation_and_handoff.documentation import Documentation, DocumentationSettings, runbooks
 from collectors.systems.prometheus import client
 from collectors.systems.prometheus.client import Rule
-from exporter.collector import Result, Status
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, folder
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, eventually

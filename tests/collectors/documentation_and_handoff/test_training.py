@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from collectors.documentation_and_handoff.training import Training, TrainingSettings, people
-from exporter.collector import Status
 from exporter.state import Observation
+from exporter.verdict import Status
 from tests.collectors.evidence import Folder, each, folder
 from tests.servers.pages import Pages
 from tests.support import verify

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
-from exporter.collector import Result, Status, failed, ok, unknown, warning
 from exporter.plan import PlannedItem, Waiver
 from exporter.state import State
+from exporter.verdict import Result, Status, failed, ok, unknown, warning
 from tests.collectors.evidence import NOW, Folder, each, folder
 from tests.exporter.samples import Clock, catalogue, planned, see, state
 from tests.servers import faults

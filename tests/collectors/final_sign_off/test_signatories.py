@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.final_sign_off.signatories import Signatories, SignatoriesSettings
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, folder
 from tests.servers.signing import Keys
 from tests.support import verify

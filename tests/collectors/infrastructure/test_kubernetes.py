@@ -14,9 +14,9 @@ import pytest
 
 from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
 from collectors.systems.kubernetes.model.kinds import API_SERVICES, LIMIT_RANGES, NAMESPACES, PODS
-from exporter.collector import Result, Status
 from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
+from exporter.verdict import Result, Status
 from tests.collectors.systems.kubernetes.clusters import (
     Manifest,
     asking,
@@ -227,7 +227,7 @@ def test_an_exempt_workload_is_named_with_its_namespace() -> None:
     ("item", "told"),
     [
         ("network_policies_configured", "No network policy covers ingress of 10000 of 10000 pods in {namespace}:"),
-        ("pod_security_enforced", "Of 9997 more the like is true."),
+        ("pod_security_enforced", "9997 more are similar."),
         ("quotas_and_limits_set", "leave out 10000 pods of 10000:"),
     ],
 )

@@ -18,7 +18,8 @@ import yaml
 from collectors.infrastructure.kubernetes import KubernetesCluster
 from collectors.performance_configuration.resource_allocation import ResourceAllocation
 from collectors.systems.kubernetes.model.rbac import Right, roles
-from exporter.collector import Collector, Status
+from exporter.collector import Collector
+from exporter.verdict import Status
 from tests.collectors.systems.kubernetes.clusters import (
     asking,
     autoscaler,

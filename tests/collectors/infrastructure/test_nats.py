@@ -24,9 +24,10 @@ from collectors.systems.nats import judge
 from collectors.systems.nats.client import Login, connected
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Cannot, Context, Result, Status
+from exporter.collector import Context
 from exporter.logs import redact
 from exporter.threads import Threads
+from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
@@ -587,7 +588,7 @@ async def test_what_a_credentials_file_holds_is_not_told_by_a_server_that_repeat
     file.write_text(credentials(proof, seed))
     async with faults.serving(repeating) as (host, port):
         login = Login(None, None, None, None, file, None, timedelta(seconds=5))
-        with pytest.raises(Cannot) as raised:
+        with pytest.raises(ProbeError) as raised:
             async with connected(f"{host}:{port}", login):
                 pass
     assert "CONNECT" in str(raised.value)

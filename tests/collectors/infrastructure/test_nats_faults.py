@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
 from collectors.systems.nats.client import Login, connected
-from exporter.collector import Cannot, Context, Result, Status
+from exporter.collector import Context
+from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults
 from tests.servers.faults import Address, Proxy, serving
 from tests.servers.nats import Nats
@@ -184,7 +185,7 @@ async def test_an_endless_message_takes_no_endless_memory() -> None:
     async with greeting(b"MSG _INBOX_checklist.a 1 99999999999\r\n", b"x" * 65_536) as (host, port):
         tracemalloc.start()
         async with connected(f"{host}:{port}", login) as connection:
-            with pytest.raises(Cannot, match="answered more than 33554432 bytes, which were not read"):
+            with pytest.raises(ProbeError, match="answered more than 33554432 bytes, which were not read"):
                 await connection.request("$JS.API.INFO")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -236,9 +237,9 @@ async def test_a_server_killed_in_mid_run_is_told_at_once(
             asking = asyncio.create_task(connection.request("$JS.API.INFO"))
             await asyncio.sleep(0)
             proxy.cut()
-            with pytest.raises(Cannot, match=f"NATS {where} ended the connection before it had answered"):
+            with pytest.raises(ProbeError, match=f"NATS {where} ended the connection before it had answered"):
                 await asking
-            with pytest.raises(Cannot, match=f"NATS {where} did not answer PING"):
+            with pytest.raises(ProbeError, match=f"NATS {where} did not answer PING"):
                 await connection.ping()
     assert not caplog.records
 

@@ -27,9 +27,10 @@ from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tr
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter import http
-from exporter.collector import Cannot, Context, Result, Status
+from exporter.collector import Context
 from exporter.evidence.validity import Evidence
 from exporter.threads import Threads
+from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition, blackbox_exporter
@@ -139,7 +140,7 @@ async def test_a_database_that_did_not_start_is_told_though_the_port_is_open(tmp
 
 async def test_a_route_to_nowhere_is_told() -> None:
     # A server alone routes clients back to the address that they asked, so only a cluster could do so live.
-    looked = _look(routed=Cannot("Neo4j n2:7687 cannot be used: the connection was refused."))
+    looked = _look(routed=ProbeError("Neo4j n2:7687 cannot be used: the connection was refused."))
     told = "Clients that ask n1:7687 for a route (neo4j://) do not reach a writer."
     problems = list(judge.server(looked, Thresholds()))
     assert [problem.summary for problem in problems] == [f"{told} {looked.routed}"]
@@ -195,7 +196,7 @@ def _look(**told: Any) -> Look:
 
 def _row(**told: Any) -> dict[str, Any]:
     looked = _look().databases
-    assert not isinstance(looked, Cannot)
+    assert not isinstance(looked, ProbeError)
     return dict(looked[0]) | told
 
 
@@ -221,7 +222,7 @@ def _row(**told: Any) -> dict[str, Any]:
             {"servers": [{"address": "n2:7687", "state": "Enabled", "health": "Unavailable"}]},
             ["Server n2:7687 of the cluster is Enabled and Unavailable (wanted Enabled and Available)."],
         ),
-        ({"databases": Cannot("No."), "servers": Cannot("Nor this.")}, ["No.", "Nor this."]),
+        ({"databases": ProbeError("No."), "servers": ProbeError("Nor this.")}, ["No.", "Nor this."]),
         ({"databases": []}, ["Neo4j n1:7687 shows this user no database (privilege ACCESS ON DATABASE *)."]),
     ],
 )
@@ -385,7 +386,7 @@ async def test_after_a_restart_of_the_server_an_earlier_refusal_counts_no_more(t
     assert judge.holds(same, recalled)
     assert not judge.holds(again, recalled)
     assert not judge.holds(_look(settings=SETTINGS, user={"passwordChangeRequired": True}), recalled)
-    assert judge.holds(_look(databases=Cannot("No databases were seen.")), before)
+    assert judge.holds(_look(databases=ProbeError("No databases were seen.")), before)
 
 
 @pytest.mark.parametrize(
@@ -395,8 +396,8 @@ async def test_after_a_restart_of_the_server_an_earlier_refusal_counts_no_more(t
         ({"user": None}, True),
         ({"user": None, "settings": {}}, True),
         ({"user": {"passwordChangeRequired": True}}, False),
-        ({"user": Cannot("No right.")}, False),
-        ({"settings": Cannot("No right.")}, False),
+        ({"user": ProbeError("No right.")}, False),
+        ({"settings": ProbeError("No right.")}, False),
         ({"settings": {}}, False),
         ({"settings": {"dbms.security.auth_minimum_password_length": "5"}}, False),
     ],
@@ -459,9 +460,9 @@ SETTINGS = {"dbms.security.auth_enabled": "true", "dbms.security.auth_max_failed
 @pytest.mark.parametrize(
     ("found", "status", "told"),
     [
-        (Doors(Cannot("No Bolt."), 401, None), Status.UNKNOWN, "No Bolt."),
-        (Doors(Entry.REFUSED, Cannot("No HTTP."), Tried(Entry.REFUSED)), Status.UNKNOWN, "No HTTP."),
-        (Doors(Entry.REFUSED, 401, Cannot("Not tried.")), Status.UNKNOWN, "Not tried."),
+        (Doors(ProbeError("No Bolt."), 401, None), Status.UNKNOWN, "No Bolt."),
+        (Doors(Entry.REFUSED, ProbeError("No HTTP."), Tried(Entry.REFUSED)), Status.UNKNOWN, "No HTTP."),
+        (Doors(Entry.REFUSED, 401, ProbeError("Not tried.")), Status.UNKNOWN, "Not tried."),
         (Doors(Entry.LOCKED, 401, None), Status.UNKNOWN, "did not say whether it takes Bolt without credentials"),
         (
             Doors(Entry.REFUSED, 404, Tried(Entry.REFUSED)),
@@ -491,7 +492,7 @@ def test_closed_doors_are_no_problem() -> None:
         ({"dbms.security.auth_max_failed_attempts": "0"}, 9, None),
         ({"dbms.security.auth_max_failed_attempts": "1"}, 0, "locks a user after 1 wrong password, so"),
         ({}, 0, "does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
-        (Cannot("The server is silent."), 0, "The server is silent."),
+        (ProbeError("The server is silent."), 0, "The server is silent."),
     ],
 )
 def test_the_default_password_is_not_tried_where_that_might_lock(settings: Any, wrong: int, why: str | None) -> None:
@@ -561,7 +562,7 @@ async def test_an_endless_reply_takes_no_endless_memory() -> None:
     async with faults.endless(BOLT, b"\xff\xff" + b"x" * 65_535) as (host, port):
         tracemalloc.start()
         async with connected(f"{host}:{port}", login) as connection:
-            with pytest.raises(Cannot, match="more than 16777216 bytes, which were not read"):
+            with pytest.raises(ProbeError, match="more than 16777216 bytes, which were not read"):
                 await connection.rows("RETURN 1")
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -580,10 +581,10 @@ async def test_whatever_a_server_says_is_told_or_refused() -> None:
         )
         reply = BOLT + len(message).to_bytes(2, "big") + message + b"\x00\x00"
         async with faults.half_reply(reply) as (host, port):
-            with pytest.raises(Cannot, match=f"Neo4j {host}:{port} "):
+            with pytest.raises(ProbeError, match=f"Neo4j {host}:{port} "):
                 await knock(f"{host}:{port}", login)
             async with connected(f"{host}:{port}", login) as connection:
-                with pytest.raises(Cannot, match=f"Neo4j {host}:{port} "):
+                with pytest.raises(ProbeError, match=f"Neo4j {host}:{port} "):
                     await connection.rows("RETURN 1")
 
     for start in range(0, 200, 20):
@@ -605,7 +606,9 @@ async def test_a_wrong_password_and_no_credentials_are_unknown(server: Neo4j, no
 async def test_a_statement_that_is_refused_is_told(server: Neo4j, no_leftovers: None) -> None:
     login = Login("checklist", SecretStr(CANARY), None, timedelta(seconds=5))
     async with connected(server.address, login) as connection:
-        with pytest.raises(Cannot, match=r"refused the statement: Unsupported administration command: SHOW SERVERS\.$"):
+        with pytest.raises(
+            ProbeError, match=r"refused the statement: Unsupported administration command: SHOW SERVERS\.$"
+        ):
             await connection.rows("SHOW SERVERS", "system")
 
 
@@ -896,7 +899,7 @@ def test_artefacts_that_are_none_are_told() -> None:
     assert [problem.summary for problem in empty] == ["The newest backup of database orders is empty: orders.dump."]
     late = [Artefact("orders.dump", NOW + timedelta(hours=1), 1)]
     assert [problem.status for problem in judge.saved([looked], late, limits, NOW)] == [Status.UNKNOWN]
-    unseen = _look(databases=Cannot("No databases were seen."))
+    unseen = _look(databases=ProbeError("No databases were seen."))
     assert [problem.summary for problem in judge.saved([unseen], [], limits, NOW)] == ["No databases were seen."]
     assert [problem.status for problem in judge.saved([_look(databases=[])], [], limits, NOW)] == [Status.UNKNOWN]
 
@@ -905,5 +908,5 @@ def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatc
     monkeypatch.setattr(section, "_MAX_FILES", 2)
     for number in range(3):
         dump(tmp_path, f"{number}.dump")
-    with pytest.raises(Cannot, match="more than 2 files"):
+    with pytest.raises(ProbeError, match="more than 2 files"):
         section._files(tmp_path)

@@ -22,11 +22,12 @@ from collectors.systems.postgresql.client.patroni import read_cluster
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Context, Result, Status
+from exporter.collector import Context
 from exporter.evidence.validity import Evidence
 from exporter.http import HttpSettings
 from exporter.runner import utc_now
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers.exporters import Exporter, node_exporter, postgres_exporter
 from tests.servers.faults import refused
 from tests.servers.patroni import Patroni

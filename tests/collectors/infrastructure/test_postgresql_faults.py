@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
 from collectors.systems.postgresql.client.connection import parse_dsn
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.servers.certificates import authority
 from tests.servers.faults import (
     Address,

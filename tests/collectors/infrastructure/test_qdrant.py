@@ -24,9 +24,10 @@ from collectors.systems.prometheus.check.volumes import Space
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from collectors.systems.qdrant import client, judge
-from exporter.collector import Cannot, Context, Result, Status
+from exporter.collector import Context
 from exporter.http import Http, HttpSettings, Reply
 from exporter.threads import Threads
+from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
@@ -605,7 +606,7 @@ JSON = st.recursive(
 @given(body=st.binary() | JSON.map(lambda found: json.dumps(found).encode()), kind=st.sampled_from(KINDS))
 def test_a_reply_of_another_shape_is_told(body: bytes, kind: Any) -> None:
     reply = Reply("GET http://x/cluster", 200, httpx.Headers(), body)
-    with suppress(Cannot):  # the only thing that may be raised
+    with suppress(ProbeError):  # the only thing that may be raised
         decode(reply, kind)
 
 

@@ -15,8 +15,9 @@ import pytest
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Context, Result, Status
+from exporter.collector import Context
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exporter, redis_exporter
 from tests.servers.faults import refused

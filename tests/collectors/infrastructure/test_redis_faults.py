@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.servers.faults import (
     Address,
     Proxy,

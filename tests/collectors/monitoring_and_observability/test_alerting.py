@@ -18,8 +18,9 @@ from collectors.systems.alertmanager.client import Alertmanager as AlertmanagerC
 from collectors.systems.alertmanager.client import AlertmanagerSettings
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Client, Result, Status
+from exporter.collector import Client
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.exporters import Exposition

@@ -19,8 +19,8 @@ import pytest
 
 from collectors.monitoring_and_observability.logging import Logging, LoggingSettings
 from collectors.systems.loki.client import Loki, LokiSettings
-from exporter.collector import Result, Status
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute
 from tests.servers.loki import Loki as Server
 from tests.servers.pages import Pages

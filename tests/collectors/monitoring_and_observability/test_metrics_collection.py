@@ -26,8 +26,8 @@ from collectors.monitoring_and_observability.metrics_collection import MetricsCo
 from collectors.systems.prometheus.check.series import Counted, Limits, Source, look_at
 from collectors.systems.prometheus.client import Prometheus as Client
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Result, Status
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
 from tests.servers.faults import Address, answering, half_reply, hanging_up, mute
 from tests.servers.postgresql import Postgres, postgresql_15

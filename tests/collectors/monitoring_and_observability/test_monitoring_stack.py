@@ -21,8 +21,9 @@ from collectors.systems.jaeger.client import Jaeger as JaegerClient
 from collectors.systems.jaeger.client import Marker
 from collectors.systems.loki.client import Loki as LokiClient
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
-from exporter.collector import Client, Context, Result, Status
+from exporter.collector import Client, Context
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager
 from tests.servers.faults import Address

@@ -21,7 +21,7 @@ from collectors.network_and_security.tls_certificates import TlsCertificates, Tl
 from collectors.systems.tls.client import handshake as tls
 from collectors.systems.tls.client.tcp import Address
 from collectors.systems.tls.judge import TlsTarget
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.servers import faults, legacy_tls
 from tests.servers.certificates import Issued, authority, intermediate
 from tests.servers.legacy_tls import java_server, tlslite_server

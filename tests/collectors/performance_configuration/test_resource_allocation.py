@@ -15,9 +15,9 @@ from collectors.performance_configuration.resource_allocation import (
     ResourceTarget,
 )
 from collectors.systems.kubernetes.model.kinds import NAMESPACES, NODES, PODS
-from exporter.collector import Result, Status
 from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
+from exporter.verdict import Result, Status
 from tests.collectors.systems.kubernetes.clusters import (
     asking,
     autoscaler,

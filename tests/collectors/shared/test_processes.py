@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collectors.shared.processes import output_of
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 from tests.servers.process import eventually
 
 SHORT = timedelta(milliseconds=300)
@@ -36,7 +36,7 @@ async def test_the_output_of_a_program_that_ends_well(no_leftovers: None) -> Non
     ],
 )
 async def test_a_program_that_does_not_end_well(script: str, told: str, no_leftovers: None) -> None:
-    with pytest.raises(Cannot) as raised:
+    with pytest.raises(ProbeError) as raised:
         await run(script)
     assert str(raised.value) == told
 
@@ -46,14 +46,14 @@ async def test_a_program_that_does_not_end_well(script: str, told: str, no_lefto
 )
 async def test_a_program_that_does_not_end(script: str, no_leftovers: None) -> None:
     started = time.monotonic()
-    with pytest.raises(Cannot, match="/bin/sh did not end within 300ms"):
+    with pytest.raises(ProbeError, match="/bin/sh did not end within 300ms"):
         await run(script, SHORT)
     assert time.monotonic() - started < 30
 
 
 async def test_a_grandchild_that_holds_the_output_is_not_waited_for(tmp_path: Path, no_leftovers: None) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(Cannot, match="did not end within 3s"):
+    with pytest.raises(ProbeError, match="did not end within 3s"):
         await run(
             f"setsid sh -c 'echo $$ >{pid}; exec sleep 60' & until [ -s {pid} ]; do sleep 0.01; done",
             timedelta(seconds=3),
@@ -80,6 +80,6 @@ async def test_a_run_that_is_cancelled_ends_the_program(tmp_path: Path, no_lefto
     ],
 )
 async def test_a_program_that_cannot_be_run(argv: list[str], told: str) -> None:
-    with pytest.raises(Cannot) as raised:
+    with pytest.raises(ProbeError) as raised:
         await output_of(argv, timeout=SHORT)
     assert str(raised.value) == told

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from collectors.shared.verdicts import counted, format_length, format_size, listed, worst_of
-from exporter.collector import Cannot, Result, Status, failed, ok, unknown
+from collectors.shared.verdicts import worst_of
+from exporter.verdict import ProbeError, Result, Status, failed, ok, unknown
+from exporter.words import counted, format_length, format_size, listed
 
 
 async def part(result: Result | BaseException) -> Result:
@@ -19,9 +20,9 @@ async def part(result: Result | BaseException) -> Result:
 
 
 async def test_the_worst_part_counts() -> None:
-    result = await worst_of(part(ok("Fine.")), part(failed("Broken.")), part(Cannot("Not seen.")))
+    result = await worst_of(part(ok("Fine.")), part(failed("Broken.")), part(ProbeError("Not seen.")))
     assert (result.status, result.summary) == (Status.FAILED, "Broken.")
-    result = await worst_of(part(ok("Fine.")), part(Cannot("Not seen.")))
+    result = await worst_of(part(ok("Fine.")), part(ProbeError("Not seen.")))
     assert (result.status, result.summary) == (Status.UNKNOWN, "Not seen.")
 
 

@@ -18,8 +18,9 @@ from collectors.systems.grafana.client import Grafana
 from collectors.systems.jaeger.client import Jaeger, Marker
 from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus
-from exporter.collector import Cannot, Client
+from exporter.collector import Client
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.certificates import Issued, authority
 from tests.servers.faults import Address, answering
@@ -80,7 +81,7 @@ async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(fault: str, ca
     async with FAULTS[fault]() as (host, port):
         started = asyncio.get_running_loop().time()
         async with connected(kind, f"http://{host}:{port}", timeout="200ms", max_bytes=100_000) as client:
-            with pytest.raises(Cannot, match=f"{host}:{port}"):
+            with pytest.raises(ProbeError, match=f"{host}:{port}"):
                 await ask(client)
         assert asyncio.get_running_loop().time() - started < 15
 
@@ -104,7 +105,7 @@ async def test_what_is_no_answer_is_told(answer: str, call: str) -> None:
     if call == "loki-ready" and answer in ("truncated JSON", "no JSON object"):
         return  # any text is an answer to that: the status says it
     async with answering(body, status) as (url, _), connected(kind, url) as client:
-        with pytest.raises(Cannot) as raised:
+        with pytest.raises(ProbeError) as raised:
             await ask(client)
     assert told in str(raised.value)
     assert str(raised.value).endswith(".")
@@ -116,7 +117,7 @@ async def test_a_redirect_to_another_host_is_not_followed(call: str) -> None:
     async with answering({}) as (elsewhere, requests):
         location = {"Location": elsewhere.replace("127.0.0.1", "localhost")}
         async with answering({}, 302, location) as (url, _), connected(kind, url, bearer_token="canary") as client:
-            with pytest.raises(Cannot, match="was redirected to another host"):
+            with pytest.raises(ProbeError, match="was redirected to another host"):
                 await ask(client)
     assert not requests
 
@@ -131,7 +132,7 @@ async def test_a_hundred_megabytes_are_not_read(call: str, no_leftovers: None) -
     ):
         tracemalloc.start()
         try:
-            with pytest.raises(Cannot, match="answered more than 1048576 bytes"):
+            with pytest.raises(ProbeError, match="answered more than 1048576 bytes"):
                 await ask(client)
             assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
         finally:
@@ -145,7 +146,7 @@ async def test_path_prefix_tenant_and_credentials_are_sent(call: str) -> None:
     async with answering({}) as (url, requests):
         for credentials in ({"username": "reader", "password": "canary"}, {"bearer_token": "canary"}):
             async with connected(kind, f"{url}/prefix", **options, **credentials) as client:
-                with suppress(Cannot):  # {} is an answer to some
+                with suppress(ProbeError):  # {} is an answer to some
                     await ask(client)
     basic, bearer = requests[0].lower(), requests[-1].lower()
     assert basic.split()[1].startswith(b"/prefix/")
@@ -165,10 +166,10 @@ async def test_certificates_are_verified(call: str, tmp_path: Path) -> None:
     other_ca.write_bytes(Issued.root("Another Root").pem)
     async with answering({}, tls=context) as (url, requests):
         async with connected(kind, url, tls={"ca_file": str(other_ca)}) as client:
-            with pytest.raises(Cannot, match="the certificate was not accepted"):
+            with pytest.raises(ProbeError, match="the certificate was not accepted"):
                 await ask(client)
         assert not requests
         async with connected(kind, url, tls={"ca_file": str(ca)}) as client:
-            with suppress(Cannot):  # {} is an answer to some
+            with suppress(ProbeError):  # {} is an answer to some
                 await ask(client)
         assert requests

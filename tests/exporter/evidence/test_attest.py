@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.collector import Status
 from exporter.evidence.attest import NotAttested, Situation, _lines, attest
 from exporter.evidence.records import parse_records
 from exporter.evidence.validity import Evidence, EvidenceRule
+from exporter.verdict import Status
 from tests.servers.signing import Keys
 
 NOON = datetime(2026, 10, 13, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from pathlib import Path
 from exporter.catalogue import Catalogue
 from exporter.evidence.records import Statement, parse_records
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
 
 
 def test_every_key_of_a_record_is_explained_and_no_other() -> None:

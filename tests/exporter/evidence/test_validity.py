@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.collector import Result, Status
 from exporter.evidence.records import parse_records
 from exporter.evidence.validity import Evidence, EvidenceRule, Refuted, age, standing
 from exporter.http import HttpSettings
+from exporter.verdict import Result, Status
 from tests.exporter.samples import Clock
 from tests.servers import faults
 from tests.servers.pages import Pages

@@ -18,11 +18,11 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.collector import Result, Severity, Status, failed, ok, unknown
 from exporter.document import document, schema
 from exporter.evidence.records import Link, Record
 from exporter.health import Health
 from exporter.state import Transition
+from exporter.verdict import Result, Severity, Status, failed, ok, unknown
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS
 from tests.exporter.samples import NOON, WAIVER, Clock, Transitions, catalogue, declared, mixed, planned, see, state

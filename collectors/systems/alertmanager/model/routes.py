@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match, parse_matchers
-from exporter.collector import Cannot
 from exporter.positioned_yaml import YamlError, load_yaml
+from exporter.verdict import ProbeError
 
 __all__ = [
     "Configuration",
@@ -214,7 +214,7 @@ def _known(route: Route, labels: Mapping[str, str]) -> list[Matcher]:
 def ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) -> frozenset[frozenset[T]]:
     """Where an alert may end that has these labels, and others that are not known: each way as what `tell` says of its routes.
 
-    A label whose value is not known may fulfil a matcher or not. Raises Cannot when the ways are too many to follow.
+    A label whose value is not known may fulfil a matcher or not. Raises ProbeError when the ways are too many to follow.
     """
     return frozenset(end for end in _ends(route, labels, tell) if end)
 
@@ -234,7 +234,7 @@ def _ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) -
                 (following if child.goes_on or not way else done).add(before | way)
         under_way = following
         if len(done) + len(under_way) > _MOST_ENDS:
-            raise Cannot(
+            raise ProbeError(
                 f"An alert may end in more than {_MOST_ENDS} ways in the routing tree, which were not followed."
             )
     return done | {way or frozenset([tell(route)]) for way in under_way}
@@ -311,7 +311,7 @@ class _Configuration(msgspec.Struct, frozen=True):
 def parse_configuration(text: str) -> Configuration:
     """Read a configuration as Alertmanager's API tells it (its secrets may be masked), or as in its file.
 
-    Raises Cannot when it has what is not known here: then nobody can say where alerts go.
+    Raises ProbeError when it has what is not known here: then nobody can say where alerts go.
     """
     try:
         raw = msgspec.convert(_without_nulls(load_yaml(text, "configuration").plain()), _Configuration)
@@ -325,7 +325,7 @@ def parse_configuration(text: str) -> Configuration:
         )
         _check(configuration, configuration.route)
     except (YamlError, msgspec.ValidationError, ValueError, KeyError) as error:
-        raise Cannot(f"Alertmanager's configuration was not understood: {_told(error)}.") from None
+        raise ProbeError(f"Alertmanager's configuration was not understood: {_told(error)}.") from None
     return configuration
 
 

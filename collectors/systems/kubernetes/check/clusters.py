@@ -12,7 +12,8 @@ from collectors.systems.kubernetes.model.kinds import NAMESPACES, PODS
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
 from collectors.systems.kubernetes.model.pods import Replicas
 from collectors.systems.kubernetes.model.scope import Part, Scope
-from exporter.collector import Cannot, Collector, Result, SectionSettings, Target, fetched, worst
+from exporter.collector import Collector, SectionSettings, Target, fetched
+from exporter.verdict import ProbeError, Result, worst
 
 __all__ = ["OfCluster", "ScopedTarget"]
 
@@ -39,7 +40,10 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
     @fetched
     async def part(self) -> Part:
-        """The namespaces that are judged. Raises Cannot when there is none, or the client does not look at one that is named."""
+        """The namespaces that are judged.
+
+        Raises ProbeError when there is none, or the client does not look at one that is named.
+        """
         client = self.client(Kubernetes)
         return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
 
@@ -49,11 +53,11 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
         return (await self.part()).within(await self.everything(PODS))
 
     async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:
-        """All objects of a kind in the cluster, and the moment. Raises Cannot, with the right that is missing."""
+        """All objects of a kind in the cluster, and the moment. Raises ProbeError, with the right that is missing."""
         return await self.client(Kubernetes).list(kind)
 
     async def everything(self, kind: Kind[T]) -> Sequence[T]:
-        """All objects of a kind in the cluster. Raises Cannot, with the right that is missing."""
+        """All objects of a kind in the cluster. Raises ProbeError, with the right that is missing."""
         return (await self.snapshot(kind)).items
 
     async def if_served(self, kind: Kind[T]) -> Sequence[T] | None:
@@ -66,14 +70,14 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
         """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.
 
-        Raises NotServed when the cluster has no such kind, Cannot when the client does not look where one is required.
+        Raises NotServed when the cluster has no such kind, ProbeError when the client does not look where one is required.
         """
         part, found = await self.part(), await self.snapshot(kind)
         wanted = {workload_key(reference): reference for reference in required}
         for (namespace, *_), reference in wanted.items():
             if found.namespaces and namespace not in found.namespaces:
                 told = f"{namespace} is not among clients.kubernetes.namespaces"
-                raise Cannot(f"{told}, so it was not seen what scales {reference}.")
+                raise ProbeError(f"{told}, so it was not seen what scales {reference}.")
         return [
             scaler
             for scaler in found.items

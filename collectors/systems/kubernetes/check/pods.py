@@ -32,7 +32,8 @@ from collectors.systems.kubernetes.model.kinds import (
     STATEFUL_SETS,
 )
 from collectors.systems.kubernetes.model.rbac import may_list
-from exporter.collector import Cannot, Collector, Options, Result, failed
+from exporter.collector import Collector, Options
+from exporter.verdict import ProbeError, Result, failed
 
 __all__ = [
     "CRON_JOB_RIGHTS",
@@ -106,7 +107,7 @@ async def with_cron_job(collector: Collector[Any, Any], schedule: Schedule | Non
 async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
     """Whether the pods and the workloads that they belong to are healthy. No pod at all is `failed`.
 
-    Raises Cannot when Kubernetes cannot be asked, or the client does not look at their namespace.
+    Raises ProbeError when Kubernetes cannot be asked, or the client does not look at their namespace.
     """
     client = collector.client(Kubernetes)
     snapshot = await client.list(PODS)
@@ -127,7 +128,7 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
 async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Result:
     """Whether a CronJob runs and succeeds as it is scheduled. One that is not there is `failed`.
 
-    Raises Cannot when Kubernetes cannot be asked, or the client does not look at its namespace.
+    Raises ProbeError when Kubernetes cannot be asked, or the client does not look at its namespace.
     """
     client = collector.client(Kubernetes)
     snapshot = await client.list(CRON_JOBS)
@@ -141,6 +142,8 @@ async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Re
 
 
 def _looked_at(snapshot: Snapshot[Any], namespace: str) -> None:
-    """Raise Cannot when the client leaves the namespace out: that nothing was seen there then means nothing."""
+    """Raise ProbeError when the client leaves the namespace out: that nothing was seen there then means nothing."""
     if snapshot.namespaces and namespace not in snapshot.namespaces:
-        raise Cannot(f"Namespace {namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it.")
+        raise ProbeError(
+            f"Namespace {namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it."
+        )

@@ -23,10 +23,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from collectors.shared.clients import one_line
-from exporter.collector import Cannot
 from exporter.logs import hide
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
 
@@ -41,23 +41,23 @@ _MOST_PATIENCE = 60.0
 """Longest that a 429 is heeded: what asks for more is a mistake, which is not to keep us away for ever."""
 
 
-class Forbidden(Cannot):
+class Forbidden(ProbeError):
     """The account has no right to it (403)."""
 
 
-class NotFound(Cannot):
+class NotFound(ProbeError):
     """There is no such object, or no such kind (404)."""
 
 
-class Gone(Cannot):
+class Gone(ProbeError):
     """The place to continue from has been forgotten by the server (410)."""
 
 
-class NotServed(Cannot):
+class NotServed(ProbeError):
     """The cluster does not have this kind of object, in any version: its CustomResourceDefinition is not installed."""
 
 
-class TooLarge(Cannot):
+class TooLarge(ProbeError):
     """The reply is larger than what is read."""
 
 
@@ -118,7 +118,7 @@ class Api:
     def get(
         self, path: str, query: Mapping[str, Any] | None = None, *, max_bytes: int, any_status: bool = False
     ) -> Reply:
-        """The reply to GET. Raises Cannot when there is none in time, none that is whole, or none with a status below 300.
+        """The reply to GET. Raises ProbeError when there is none in time, none that is whole, or none with a status below 300.
 
         With `any_status` everything but a refusal (401, 403) and haste (429) is a reply.
         """
@@ -151,7 +151,7 @@ class Api:
     ) -> Iterator[tuple[Iterator[bytes], datetime]]:
         """The reply to GET in pieces, as they come, and the moment of its begin by the server's clock.
 
-        It ends when the server ends it, is silent for too long, or `close` is called. Raises Cannot as `get` does.
+        It ends when the server ends it, is silent for too long, or `close` is called. Raises ProbeError as `get` does.
         """
         with self._sent("GET", path, query, None, silence.total_seconds()) as (where, response):
             at = _server_time(response)
@@ -228,7 +228,7 @@ class Api:
             with self._lock:
                 self._not_before = max(self._not_before, time.monotonic() + later)
             if time.monotonic() + later > deadline:
-                raise Cannot(
+                raise ProbeError(
                     f"{where} answered 429: the API server has too much to do, and asks to come back in {later:g} s."
                 )
 
@@ -250,13 +250,15 @@ class Api:
         try:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise Cannot(f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}.") from None
+            raise ProbeError(
+                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}."
+            ) from None
         # A file with a token often ends with a line break.
         headers = {name: value.strip() for name, value in headers.items()}
         hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             # Else what the transport raises would quote it.
-            raise Cannot(f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.")
+            raise ProbeError(f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.")
         self._authorized = client, headers, time.monotonic() + _AUTHORIZED_FOR
         return headers
 
@@ -267,15 +269,15 @@ class Api:
             if turn <= deadline:
                 self._not_before = turn + self._pause
         if turn > deadline:
-            raise Cannot(
+            raise ProbeError(
                 f"{where} was not asked within {format_duration(self._timeout)}: the API server asks for patience."
             )
         if self._closed.wait(max(0.0, turn - time.monotonic())) or self._closed.is_set():
             raise self._ended(where)
 
     @staticmethod
-    def _ended(where: str) -> Cannot:
-        return Cannot(f"{where} was broken off: the exporter is ending, or its configuration changed.")
+    def _ended(where: str) -> ProbeError:
+        return ProbeError(f"{where} was broken off: the exporter is ending, or its configuration changed.")
 
     def _configured(self) -> Any:
         """The official client, configured: in a thread of its own, as the exec plugin of a kubeconfig may never end."""
@@ -293,7 +295,7 @@ class Api:
             told = (
                 f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}"
             )
-            raise Cannot(f"{told}: an exec plugin that it names does not end.") from None
+            raise ProbeError(f"{told}: an exec plugin that it names does not end.") from None
 
     def _settle(self, configuring: Future[Any]) -> None:
         """Configure the client, for all that wait for it."""
@@ -332,12 +334,14 @@ class Api:
             else:
                 config.load_incluster_config(client_configuration=configuration)
         except yaml.YAMLError:  # its text may quote a credential
-            raise Cannot(f"The configuration from {source} cannot be used: it is no YAML.") from None
+            raise ProbeError(f"The configuration from {source} cannot be used: it is no YAML.") from None
         except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise Cannot(f"The configuration from {source} cannot be used: {one_line(error)}.") from None
+            raise ProbeError(f"The configuration from {source} cannot be used: {one_line(error)}.") from None
         if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
             # Else an exec plugin that failed would be told as a right that anonymous users lack.
-            raise Cannot(f"The configuration from {source} gives no credentials: neither a token nor a certificate.")
+            raise ProbeError(
+                f"The configuration from {source} gives no credentials: neither a token nor a certificate."
+            )
         return client.ApiClient(configuration)
 
     def _forget(self, client: Any) -> None:
@@ -360,7 +364,7 @@ class Api:
                     told = (
                         f"{where} had answered {len(body)} bytes after {format_duration(self._timeout)}, and not all."
                     )
-                    raise Cannot(told)
+                    raise ProbeError(told)
         return body
 
     @contextmanager
@@ -375,7 +379,7 @@ class Api:
                 raise self._ended(where) from None
             raise _failure(where, error, silence) from None
         except OSError as error:  # a file of the TLS configuration
-            raise Cannot(f"{where} failed: {one_line(error)}.") from None
+            raise ProbeError(f"{where} failed: {one_line(error)}.") from None
 
     def close(self) -> None:
         """End the requests that are under way, and close every connection."""
@@ -397,11 +401,11 @@ def _let_go(response: Any) -> None:
     response.release_conn()
 
 
-class _Untrusted(Cannot):
+class _Untrusted(ProbeError):
     """The server's certificate was not accepted."""
 
 
-def _failure(where: str, error: Exception, silence: timedelta) -> Cannot:
+def _failure(where: str, error: Exception, silence: timedelta) -> ProbeError:
     """What went wrong, in one sentence, from the exceptions behind urllib3's."""
     import urllib3.exceptions as transport
 
@@ -414,33 +418,33 @@ def _failure(where: str, error: Exception, silence: timedelta) -> Cannot:
         if isinstance(cause, ssl.SSLError):
             return _Untrusted(f"{where} failed: the TLS handshake failed ({cause.reason or cause}).")
         if isinstance(cause, transport.NameResolutionError):
-            return Cannot(f"{where} failed: the name of the API server could not be resolved.")
+            return ProbeError(f"{where} failed: the name of the API server could not be resolved.")
         unconnected = isinstance(cause, transport.NewConnectionError)  # which counts as a timeout, whatever its cause
         if isinstance(cause, transport.TimeoutError | TimeoutError) and not unconnected:
-            return Cannot(f"{where} did not answer within {format_duration(silence)}.")
+            return ProbeError(f"{where} did not answer within {format_duration(silence)}.")
         if isinstance(cause, ConnectionRefusedError):
-            return Cannot(f"{where} failed: the connection was refused.")
+            return ProbeError(f"{where} failed: the connection was refused.")
         if isinstance(cause, OSError) and cause.strerror:
-            return Cannot(f"{where} failed: {cause.strerror}.")
+            return ProbeError(f"{where} failed: {cause.strerror}.")
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, transport.ProtocolError):
-        return Cannot(f"{where} failed: the reply is not HTTP or ended too early.")
-    return Cannot(f"{where} failed: {one_line(error)}.")
+        return ProbeError(f"{where} failed: the reply is not HTTP or ended too early.")
+    return ProbeError(f"{where} failed: {one_line(error)}.")
 
 
-def _refusal(reply: Reply) -> Cannot:
+def _refusal(reply: Reply) -> ProbeError:
     told = _message(reply.body)
     where, status = reply.where, reply.status
     match status:
         case 401:
-            return Cannot(f"{where} answered 401: the token or certificate was not accepted, or has expired.")
+            return ProbeError(f"{where} answered 401: the token or certificate was not accepted, or has expired.")
         case 403:
             return Forbidden(f"{where} answered 403: {told or 'the account has no right to it'}.")
         case 404:
             return NotFound(f"{where} answered 404: {told or 'there is no such thing'}.")
         case 410:
             return Gone(f"{where} answered 410: {told or 'it is gone'}.")
-    return Cannot(f"{where} answered {status}: {told or 'an error that does not explain itself'}.")
+    return ProbeError(f"{where} answered {status}: {told or 'an error that does not explain itself'}.")
 
 
 def _message(body: bytes | bytearray) -> str:

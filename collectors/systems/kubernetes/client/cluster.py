@@ -21,8 +21,9 @@ from collectors.shared.clients import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing, Page
 from collectors.systems.kubernetes.model.rbac import Right, roles
-from exporter.collector import Cannot, Client
+from exporter.collector import Client
 from exporter.options import Duration, Options, Size
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     from exporter.threads import Threads
@@ -39,7 +40,7 @@ _RIGHT_AGE = timedelta(minutes=5)
 _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
 
 
-class NotAllowed(Cannot):
+class NotAllowed(ProbeError):
     """The account lacks a right, which the sentence names."""
 
 
@@ -159,7 +160,7 @@ class _Resources(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kubernetes(Client[KubernetesSettings]):
-    """Asks the API server. Everything raises Cannot, with the reason, when it was not seen whole."""
+    """Asks the API server. Everything raises ProbeError, with the reason, when it was not seen whole."""
 
     name = "kubernetes"
     Settings = KubernetesSettings
@@ -269,7 +270,9 @@ class Kubernetes(Client[KubernetesSettings]):
             except Gone:
                 continue
             return listing
-        raise Cannot(f"{kind} change faster than they can be listed: the API server twice forgot how far it had come.")
+        raise ProbeError(
+            f"{kind} change faster than they can be listed: the API server twice forgot how far it had come."
+        )
 
     def _next_page(self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int) -> int:
         """Add the next page to a listing. Returns how many objects to ask for next: fewer after a page that was too large."""
@@ -288,7 +291,7 @@ class Kubernetes(Client[KubernetesSettings]):
             listing.add(kind.pages.decode(reply.body), reply)
         return limit
 
-    def _not_served(self, kind: Kind[Any]) -> Cannot:
+    def _not_served(self, kind: Kind[Any]) -> ProbeError:
         """Why a kind is not there: it is not served at all, or only in other versions, so that nothing of it was seen."""
         group = self._discover(f"/apis/{kind.group}", _GROUP) if kind.group else None
         others = [found.version for found in group.versions if found.version != kind.version] if group else []
@@ -299,7 +302,7 @@ class Kubernetes(Client[KubernetesSettings]):
             and any(resource.name == kind.plural for resource in found.resources)
         ]
         if served:
-            return Cannot(
+            return ProbeError(
                 f"The cluster serves {kind} as {' and '.join(served)} alone, and only {kind.version} is known."
             )
         return _absent(kind)
@@ -401,10 +404,10 @@ def _decode(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
 
 @contextmanager
 def _understood(reply: Reply) -> Iterator[None]:
-    """Raise Cannot for a reply that is not what it should be."""
+    """Raise ProbeError for a reply that is not what it should be."""
     try:
         yield
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise Cannot(f"{reply.where} answered in an unexpected format: {error}.") from None
+        raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.") from None
     except msgspec.DecodeError as error:
-        raise Cannot(f"{reply.where} answered something that is no JSON, or not all of it: {error}.") from None
+        raise ProbeError(f"{reply.where} answered something that is no JSON, or not all of it: {error}.") from None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from collectors.shared.clients import one_line
 from collectors.systems.kubernetes.client.api import Api, Gone, NotFound, NotServed, Reply
-from exporter.collector import Cannot
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
+from exporter.words import one_line
 
 if TYPE_CHECKING:
     from collectors.systems.kubernetes.client.cluster import Kind
@@ -93,14 +93,19 @@ class Listing(Generic[T]):
         self.at = datetime.max.replace(tzinfo=UTC)
 
     def add(self, page: Page[Any], reply: Reply) -> None:
-        """Add one page. Raises Cannot for one that goes on where it began: something in between keeps answering with the same."""
+        """Add one page.
+
+        Raises ProbeError for one that goes on where it began: something in between keeps answering with the same.
+        """
         if self.more and page.metadata.more == self.more:
-            raise Cannot(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
+            raise ProbeError(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
         kept = self.compact(page.items or [])
         if self._identified:
             uids = [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
             if not all(uids):  # such as what is measured, and kept nowhere
-                raise Cannot(f"{reply.where} listed objects without a uid, so it cannot be told which of them changes.")
+                raise ProbeError(
+                    f"{reply.where} listed objects without a uid, so it cannot be told which of them changes."
+                )
             self.by_uid.update(zip(uids, kept, strict=True))
         else:
             self.items += self._gathered(kept)
@@ -142,7 +147,7 @@ class Follower(Generic[T]):
     def objects(self) -> tuple[list[T], datetime]:
         """What a snapshot holds of the objects as they were last heard of, with the moment of that by the API server's clock.
 
-        Raises Cannot when that was too long ago, and NotServed when the cluster does not have the kind any more.
+        Raises ProbeError when that was too long ago, and NotServed when the cluster does not have the kind any more.
         """
         with self._lock:
             if self._absent is not None:
@@ -150,7 +155,7 @@ class Follower(Generic[T]):
             silence = timedelta(seconds=time.monotonic() - self._heard_at)
             if silence >= self._stale_after:
                 why = f" ({self._trouble})" if self._trouble else ""
-                raise Cannot(
+                raise ProbeError(
                     f"The watch of {self._kind} has been silent for {format_duration(_whole(silence))}"
                     f" (limit {format_duration(self._stale_after)}), so what it last told is too old{why}."
                 )
@@ -178,7 +183,7 @@ class Follower(Generic[T]):
                     continue
             except NotServed as why:
                 self._absent, listed = why, False
-            except Cannot as why:
+            except ProbeError as why:
                 self._trouble, self._absent = str(why).rstrip("."), None
             self._api.wait(_PATIENCE[min(failures, len(_PATIENCE) - 1)])
             failures += 1
@@ -236,7 +241,7 @@ class Follower(Generic[T]):
             present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
             kept = dict(zip(present, self._compact(list(present.values())), strict=True))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Cannot(f"The watch of {self._kind} told something in an unexpected format: {error}.") from None
+            raise ProbeError(f"The watch of {self._kind} told something in an unexpected format: {error}.") from None
         with self._lock:
             self._objects.update(kept)
             self._gathered = None
@@ -260,13 +265,13 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
             yield [b"".join(begun), *others[:-1]]
             begun, size = [others[-1]], len(others[-1])
         if size > _MAX_BYTES:
-            raise Cannot(f"A watch told more than {_MAX_BYTES} bytes of one object, which were not read.")
+            raise ProbeError(f"A watch told more than {_MAX_BYTES} bytes of one object, which were not read.")
 
 
-def _error(kind: Kind[Any], raw: msgspec.Raw) -> Cannot:
+def _error(kind: Kind[Any], raw: msgspec.Raw) -> ProbeError:
     trouble = _TROUBLE.decode(raw)
     told = f"The watch of {kind} was ended: {one_line(trouble.message) or f'error {trouble.code}'}."
-    return Gone(told) if trouble.code == 410 else Cannot(told)
+    return Gone(told) if trouble.code == 410 else ProbeError(told)
 
 
 def _whole(duration: timedelta) -> timedelta:

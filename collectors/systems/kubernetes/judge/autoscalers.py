@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from collectors.shared.verdicts import counted, format_length, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload, workload_key
 from collectors.systems.kubernetes.model.objects import (
     ContainerRecommendation,
@@ -20,8 +20,9 @@ from collectors.systems.kubernetes.model.objects import (
 )
 from collectors.systems.kubernetes.model.pods import PodSpec, Replicas, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
-from exporter.collector import Cannot, Result, failed, ok, unknown, warning
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.words import counted, format_length
 
 __all__ = [
     "HpaOptions",
@@ -244,11 +245,11 @@ def _controlled(vpa: VerticalPodAutoscaler) -> set[str]:
 def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Replicas]) -> Result:
     """Whether the requests of running containers are within the bounds that are recommended for them. Outside is a warning.
 
-    Raises Cannot when there is no recommendation to compare with; one of low confidence is `unknown`.
+    Raises ProbeError when there is no recommendation to compare with; one of low confidence is `unknown`.
     """
     found = list(vpas)
     if not found:
-        raise Cannot("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
+        raise ProbeError("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
     of_workload: dict[tuple[str, str, str], list[Replicas]] = {}
     for alike in pods:
         if alike.state.is_live:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from collectors.shared.verdicts import collected, counted, format_length, listed, verdict
+from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.judge.workloads import unready
 from collectors.systems.kubernetes.model.objects import ApiService, Condition, Lease, Node, condition
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Result, failed, ok, unknown, warning
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.words import counted, format_length, listed
 
 __all__ = [
     "ControlPlaneOptions",
@@ -38,13 +39,13 @@ _MAX_SKEW_NOW, _MAX_SKEW_BEFORE_1_28 = 3, 2  # https://kubernetes.io/releases/ve
 
 
 def parse_version(text: str) -> tuple[int, int]:
-    """Major and minor of a version such as `v1.29.3-gke.1` or `1.25`. Raises Cannot for anything else.
+    """Major and minor of a version such as `v1.29.3-gke.1` or `1.25`. Raises ProbeError for anything else.
 
     It is to be taken from gitVersion: providers write `minor` as `29+`.
     """
     if found := _GIT_VERSION.fullmatch(text):
         return int(found[1]), int(found[2])
-    raise Cannot(f"{text[:40]!r} is no version of Kubernetes, such as v1.29.3.")
+    raise ProbeError(f"{text[:40]!r} is no version of Kubernetes, such as v1.29.3.")
 
 
 def _version(text: str) -> str:
@@ -157,7 +158,7 @@ def _for_long(what: str, since: datetime | None, reason: str, options: NodeOptio
 def judge_version(git_version: str, nodes: Iterable[Node], options: VersionOptions) -> Result:
     """Whether the API server's version is wanted and supported, and no kubelet is newer or too old for it.
 
-    Raises Cannot when the API server's version is not understood.
+    Raises ProbeError when the API server's version is not understood.
     """
     version = parse_version(git_version)
     problems = []

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 from pydantic import Field
 
-from collectors.shared.verdicts import counted, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload
 from collectors.systems.kubernetes.model.objects import (
     Condition,
@@ -24,8 +24,9 @@ from collectors.systems.kubernetes.model.objects import (
     Service,
     condition,
 )
-from exporter.collector import Result, failed, ok, unknown, warning
 from exporter.options import Duration, Options
+from exporter.verdict import Result, failed, ok, unknown, warning
+from exporter.words import counted
 
 __all__ = ["IngressOptions", "Routing", "judge_ingress"]
 

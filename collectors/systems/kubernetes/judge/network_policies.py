@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from collectors.shared.verdicts import counted, listed, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import (
     EgressRule,
     IngressRule,
@@ -28,8 +28,9 @@ from collectors.systems.kubernetes.model.objects import (
 )
 from collectors.systems.kubernetes.model.pods import PodTemplate, Replicas, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, selects_all
-from exporter.collector import Cannot, Result, Status, failed, ok, warning
 from exporter.options import Options
+from exporter.verdict import ProbeError, Result, Status, failed, ok, warning
+from exporter.words import counted, listed
 
 __all__ = ["Direction", "NetworkPolicyOptions", "covered", "directions", "judge_network_policies"]
 
@@ -164,18 +165,18 @@ def judge_network_policies(
     """Whether in every namespace that is given nothing is open that no policy opened.
 
     Pods that use the host's network, that have ended, or that are `exempt` do not count. `others` are the kinds of policies that
-    are not judged, with how many there are: they may forbid or allow what these do not. Raises Cannot without any namespace, and
-    where there is no pod and none needs a default.
+    are not judged, with how many there are: they may forbid or allow what these do not. Raises ProbeError without any namespace,
+    and where there is no pod and none needs a default.
     """
     if not (names := [namespace.name for namespace in namespaces]):
-        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
+        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
     of_namespace = _by_namespace(policies)
     seen = _look(names, pods, of_namespace, exempt)
     problems: list[Result] = []
     for name in names:
         problems += _judge_namespace(name, of_namespace.get(name, ()), seen[name], options)
     if not problems and not options.default_deny and not any(found.pods for found in seen.values()):
-        raise Cannot("No pod runs that counts, so nothing was seen of what network policies cover.")
+        raise ProbeError("No pod runs that counts, so nothing was seen of what network policies cover.")
     bare = {alike for found in seen.values() for side in options.directions for alike in found.bare[side]}
     total = sum(found.pods for found in seen.values())
     sides = " and ".join(side.lower() for side in options.directions)
@@ -286,7 +287,9 @@ def _everywhere(policy: NetworkPolicy, peers: Iterable[Peer]) -> bool:
         try:
             network = ip_network(block.cidr, strict=False)
         except ValueError:
-            raise Cannot(f"NetworkPolicy {policy.path} names {block.cidr}, which is no range of addresses.") from None
+            raise ProbeError(
+                f"NetworkPolicy {policy.path} names {block.cidr}, which is no range of addresses."
+            ) from None
         ranges[network.version].append(network)
     return any(network.prefixlen == 0 for found in ranges.values() for network in collapse_addresses(found))
 

@@ -13,11 +13,12 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from collectors.shared.verdicts import counted, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.pods import Os, PodTemplate, Replicas, SecurityContext, pods_in
-from exporter.collector import Cannot, Result, failed, ok, warning
 from exporter.options import Options
+from exporter.verdict import ProbeError, Result, failed, ok, warning
+from exporter.words import counted
 
 __all__ = ["Level", "PodSecurityOptions", "judge_pod_security", "violations"]
 
@@ -322,11 +323,11 @@ def judge_pod_security(
 
     A label acts when a pod is made, so pods from before it are looked at. `namespaces` and `pods` are those that are not exempt;
     `exempt` says of which pods it is accepted what they do. A pod that keeps the wanted level but not the stricter one that its
-    namespace enforces is a warning, as it cannot be made again. Raises Cannot without any namespace.
+    namespace enforces is a warning, as it cannot be made again. Raises ProbeError without any namespace.
     """
     wanted = options.psa_min_level
     if not (enforced := {namespace.name: _enforced(namespace, options) for namespace in namespaces}):
-        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
+        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
     problems = [
         failed(_unenforced(name, level, wanted))
         for name, level in enforced.items()

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import Field
 
-from collectors.shared.verdicts import collected, counted, listed, verdict
+from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
 from collectors.systems.kubernetes.model.pods import Replicas, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
-from exporter.collector import Cannot, Result, failed, ok, unknown, warning
 from exporter.options import Options
+from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.words import counted, listed
 
 __all__ = ["QuotaOptions", "counts", "judge_quotas"]
 
@@ -28,7 +29,7 @@ class QuotaOptions(Options):
 def counts(quota: ResourceQuota, pods: Replicas | None) -> bool:
     """Whether a quota counts pods that are alike; None stands for one without anything special.
 
-    Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises Cannot for a scope that is not
+    Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises ProbeError for a scope that is not
     known.
     """
     scopes = [ScopeRequirement(scope, "Exists") for scope in quota.spec.scopes or ()]
@@ -53,7 +54,7 @@ def _is_in(scope: ScopeRequirement, pods: Replicas | None, quota: ResourceQuota)
             return _has_priority(scope, pods.spec.priority_class if pods else "")
         case "CrossNamespacePodAffinity":
             return False  # it counts pods that few namespaces have
-    raise Cannot(f"Which pods ResourceQuota {quota.path} counts by its scope {scope.scope_name} is not known.")
+    raise ProbeError(f"Which pods ResourceQuota {quota.path} counts by its scope {scope.scope_name} is not known.")
 
 
 def _has_priority(scope: ScopeRequirement, priority: str) -> bool:
@@ -75,10 +76,10 @@ def judge_quotas(
 ) -> Result:
     """Whether every namespace given has quotas that count CPU and memory of all its pods, and defaults for both.
 
-    A quota with scopes counts only some pods. Nearly used up is a warning. Raises Cannot without any namespace.
+    A quota with scopes counts only some pods. Nearly used up is a warning. Raises ProbeError without any namespace.
     """
     if not (names := [namespace.name for namespace in namespaces]):
-        raise Cannot("No namespace is there that is not exempt, so nothing was seen.")
+        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
     its_quotas: dict[str, list[ResourceQuota]] = {name: [] for name in names}
     its_ranges: dict[str, list[LimitRange]] = {name: [] for name in names}
     its_pods: dict[str, list[Replicas]] = {name: [] for name in names}

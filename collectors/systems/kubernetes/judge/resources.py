@@ -16,12 +16,13 @@ from typing import TypeAlias
 
 from pydantic import Field
 
-from collectors.shared.verdicts import counted, format_length, listed, verdict
+from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import Node
 from collectors.systems.kubernetes.model.pods import Container, Pod, PodSpec, PodTemplate, Replicas, Resources, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
-from exporter.collector import Cannot, Result, failed, ok, warning
 from exporter.options import Options
+from exporter.verdict import ProbeError, Result, failed, ok, warning
+from exporter.words import counted, format_length, listed
 
 __all__ = [
     "CpuLimitPolicy",
@@ -119,7 +120,7 @@ def _judge_all_have(pods: Sequence[Replicas], what: str, read: Read, bad: Callab
     total, lacking = _lacking(pods, read)
     number = lacking.total()
     if not total:
-        raise Cannot(f"No pod runs that counts, so nothing was seen of any {what}.")
+        raise ProbeError(f"No pod runs that counts, so nothing was seen of any {what}.")
     if not number:
         return ok(f"Every container ({total}) has a {what}.", containers_judged=total, containers_lacking=0)
     return bad(
@@ -132,7 +133,7 @@ def _judge_all_have(pods: Sequence[Replicas], what: str, read: Read, bad: Callab
 def judge_cpu_limits(pods: Sequence[Replicas], options: ResourceOptions) -> Result:
     """Whether every container has a CPU limit, or its pod has one; a warning where that is advisory.
 
-    `pods` are those that count, here and below; Cannot is raised when there is none, as nothing was seen then.
+    `pods` are those that count, here and below; ProbeError is raised when there is none, as nothing was seen then.
     """
     bad = failed if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else warning
     return _judge_all_have(pods, "CPU limit", _CPU_LIMIT, bad)

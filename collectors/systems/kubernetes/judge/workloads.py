@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, Field
 
-from collectors.shared.verdicts import collected, counted, format_length, verdict
+from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.model.objects import (
     CronJob,
     DaemonSet,
@@ -22,8 +22,9 @@ from collectors.systems.kubernetes.model.objects import (
 )
 from collectors.systems.kubernetes.model.pods import ContainerStatus, Pod, Replicas, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, parse_selector
-from exporter.collector import Cannot, Result, failed, ok, unknown
 from exporter.options import Duration, Options, format_duration, parse_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown
+from exporter.words import counted, format_length
 
 __all__ = [
     "PodLimits",
@@ -317,7 +318,7 @@ def _begin(job: Job) -> datetime:
 
 
 def _period(cron_job: CronJob, now: datetime) -> timedelta:
-    """How far apart the runs of a CronJob are about now; raises Cannot for a schedule that is not understood."""
+    """How far apart the runs of a CronJob are about now; raises ProbeError for a schedule that is not understood."""
     schedule, zone = cron_job.spec.schedule.strip(), cron_job.spec.time_zone or "UTC"
     if schedule.startswith(("TZ=", "CRON_TZ=")):
         prefix, _, schedule = schedule.partition(" ")
@@ -331,7 +332,7 @@ def _period(cron_job: CronJob, now: datetime) -> timedelta:
         due, earlier = next(before), next(before)
         later = next(CronSim(expression, due))
     except (CronSimError, StopIteration, ZoneInfoNotFoundError, OSError, ValueError):  # OSError: a part of the world
-        raise Cannot(
+        raise ProbeError(
             f"The schedule {cron_job.spec.schedule} ({zone}) of CronJob {cron_job.path} is not understood."
         ) from None
     return max(due - earlier, later - due)

@@ -6,8 +6,8 @@ import functools
 import re
 from fractions import Fraction
 
-from collectors.shared.verdicts import format_size
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
+from exporter.words import format_size
 
 __all__ = ["format_amount", "parse_quantity"]
 
@@ -21,13 +21,13 @@ _MOST_DIGITS = 40  # of an exponent's value: a number beyond is no amount of any
 
 @functools.lru_cache(maxsize=4096)
 def parse_quantity(text: str | int | float) -> Fraction:
-    """The number that a quantity stands for: `250m` is 1/4, `1Ki` is 1024. Raises Cannot for what is no quantity.
+    """The number that a quantity stands for: `250m` is 1/4, `1Ki` is 1024. Raises ProbeError for what is no quantity.
 
     The syntax is that of the API reference for Quantity; custom resources may have plain numbers in its place.
     """
     found = _SYNTAX.fullmatch(str(text))
     if found is None or (found[3] and abs(int(found[3][:9])) > _MOST_DIGITS):
-        raise Cannot(f"{str(text)[:40]!r} is no quantity, such as 250m or 64Mi.")
+        raise ProbeError(f"{str(text)[:40]!r} is no quantity, such as 250m or 64Mi.")
     scale = Fraction(10) ** int(found[3]) if found[2] else _SUFFIXES[found[4] or ""]
     return Fraction(found[1]) * scale
 

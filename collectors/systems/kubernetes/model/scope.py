@@ -9,10 +9,11 @@ from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
-from collectors.shared.verdicts import listed
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Options, Result, failed
+from exporter.collector import Options
+from exporter.verdict import ProbeError, Result, failed
+from exporter.words import listed
 
 __all__ = ["Part", "Scope"]
 
@@ -96,7 +97,7 @@ class Scope(Options):
     def of(self, namespaces: Iterable[Namespace], looked_at: Sequence[str] = ()) -> Part:
         """The namespaces that are judged, of all that there are.
 
-        One that is being deleted is not. `looked_at` are those that the client is narrowed to, if it is. Raises Cannot when it
+        One that is being deleted is not. `looked_at` are those that the client is narrowed to, if it is. Raises ProbeError when it
         leaves out one that is named, and when no namespace is left.
         """
         found = list(namespaces)
@@ -107,7 +108,7 @@ class Scope(Options):
             if self.includes(name) and (not looked_at or name in looked_at)
         }
         if looked_at and (unseen := [name for name in self.namespaces if "*" not in name and name not in looked_at]):
-            raise Cannot(f"{listed(unseen)} is not among clients.kubernetes.namespaces, so nothing was seen in it.")
+            raise ProbeError(f"{listed(unseen)} is not among clients.kubernetes.namespaces, so nothing was seen in it.")
         absent = [pattern for pattern in self.namespaces if not any(fnmatchcase(name, pattern) for name in living)]
         unmet = [name for name in looked_at if name not in living and name not in absent and self.includes(name)]
         missing = [
@@ -116,7 +117,7 @@ class Scope(Options):
         ]
         if not chosen:
             why = missing[0].summary if missing else "The cluster has no namespace that is to be judged."
-            raise Cannot(f"{why.removesuffix('.')}, so nothing was seen.")
+            raise ProbeError(f"{why.removesuffix('.')}, so nothing was seen.")
         return Part(chosen, missing)
 
     def told(self, result: Result) -> Result:

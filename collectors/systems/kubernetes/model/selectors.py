@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from collectors.systems.kubernetes.model.objects import Requirement, Selector
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["matches", "parse_selector", "selects_all"]
 
@@ -20,7 +20,7 @@ _EXISTS = re.compile(rf"(!?)\s*({_LABEL})")
 def matches(selector: Selector | None, labels: Mapping[str, str]) -> bool:
     """Whether the selector selects an object with these labels: None selects nothing, one without requirements everything.
 
-    Raises Cannot for an operator that is not known, as what it would select cannot be told.
+    Raises ProbeError for an operator that is not known, as what it would select cannot be told.
     """
     if selector is None:
         return False
@@ -41,7 +41,7 @@ def _meets(requirement: Requirement, labels: Mapping[str, str]) -> bool:
             return value is not None
         case "DoesNotExist":
             return value is None
-    raise Cannot(f"What the operator {requirement.operator} of a label selector selects is not known.")
+    raise ProbeError(f"What the operator {requirement.operator} of a label selector selects is not known.")
 
 
 def selects_all(selector: Selector) -> bool:

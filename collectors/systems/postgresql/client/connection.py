@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from exporter.collector import Cannot
 from exporter.options import format_duration
+from exporter.verdict import ProbeError
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,7 +60,7 @@ def _path(dsn: str) -> str:
 
 
 class Connection:
-    """A connection that reads, answers or raises Cannot on time, and lets go of its socket whatever happens.
+    """A connection that reads, answers or raises ProbeError on time, and lets go of its socket whatever happens.
 
     `where` names it in sentences: host, port, database, and never a credential.
     """
@@ -89,9 +89,9 @@ class Connection:
             async with asyncio.timeout(timeout.total_seconds()):
                 connection = await psycopg.AsyncConnection.connect("", **settings, autocommit=console)
         except (TimeoutError, psycopg.errors.ConnectionTimeout):
-            raise Cannot(f"PostgreSQL at {where} let nobody in within {format_duration(timeout)}.") from None
+            raise ProbeError(f"PostgreSQL at {where} let nobody in within {format_duration(timeout)}.") from None
         except (psycopg.Error, OSError, UnicodeError) as error:
-            raise Cannot(f"PostgreSQL at {where} cannot be reached: {_reason(error, password)}.") from None
+            raise ProbeError(f"PostgreSQL at {where} cannot be reached: {_reason(error, password)}.") from None
         opened = cls(where, connection.info.user, password, timeout, connection)
         if not console:
             await connection.set_read_only(True)
@@ -101,7 +101,7 @@ class Connection:
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
 
-        It runs in a read-only transaction of its own, one at a time, within the timeout; raises Cannot otherwise.
+        It runs in a read-only transaction of its own, one at a time, within the timeout; raises ProbeError otherwise.
         """
         async with self._turn:
             query = asyncio.create_task(self._query(kind, sql, parameters))
@@ -114,7 +114,7 @@ class Connection:
                     await asyncio.wait({query})
                     query.exception()
             if not done:
-                raise Cannot(f"PostgreSQL at {self.where} did not answer within {format_duration(self._timeout)}.")
+                raise ProbeError(f"PostgreSQL at {self.where} did not answer within {format_duration(self._timeout)}.")
             return query.result()
 
     async def one(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> T:
@@ -138,15 +138,15 @@ class Connection:
                 if not connection.closed:
                     await connection.rollback()
         except psycopg.errors.QueryCanceled:
-            raise Cannot(
+            raise ProbeError(
                 f"PostgreSQL at {self.where} did not answer within {format_duration(self._timeout)}."
             ) from None
         except psycopg.errors.InsufficientPrivilege as error:
             reason = _reason(error, self._password)
-            raise Cannot(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.") from None
+            raise ProbeError(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.") from None
         except psycopg.Error as error:
             reason = _reason(error, self._password)
-            raise Cannot(f"PostgreSQL at {self.where} did not answer a question: {reason}.") from None
+            raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.") from None
 
     def _hang_up(self) -> None:
         """Shut the socket down under the query: whatever waits for it sees the end of the connection at once."""

@@ -6,8 +6,8 @@ import asyncio
 
 import msgspec
 
-from exporter.collector import Cannot
 from exporter.http import Http, HttpSettings, Reply
+from exporter.verdict import ProbeError
 
 __all__ = ["Member", "PatroniCluster", "read_cluster"]
 
@@ -69,7 +69,7 @@ class _Configuration(msgspec.Struct, frozen=True):
 
 
 async def read_cluster(settings: HttpSettings) -> PatroniCluster:
-    """The cluster, with PostgreSQL's identifier of it. Raises Cannot when the member does not tell."""
+    """The cluster, with PostgreSQL's identifier of it. Raises ProbeError when the member does not tell."""
     http = Http(settings)
     try:
         replies = await asyncio.gather(
@@ -89,5 +89,5 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         identifier = msgspec.json.decode(member.body, type=_Self).database_system_identifier
         mode = msgspec.json.decode(configuration.body, type=_Configuration).synchronous
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Cannot(f"{settings.url} does not answer as Patroni does: {error}.") from None
+        raise ProbeError(f"{settings.url} does not answer as Patroni does: {error}.") from None
     return msgspec.structs.replace(found, system_identifier=identifier, synchronous=mode)

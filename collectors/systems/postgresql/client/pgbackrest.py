@@ -9,8 +9,8 @@ import msgspec
 from pydantic import Field
 
 from collectors.shared.processes import output_of
-from exporter.collector import Cannot
 from exporter.options import Duration, Options
+from exporter.verdict import ProbeError
 
 __all__ = ["Archive", "Backup", "PgBackRest", "Repository", "Stanza", "read_stanza"]
 
@@ -98,7 +98,7 @@ class Stanza(_Struct, frozen=True):
 
 
 async def read_stanza(settings: PgBackRest) -> Stanza:
-    """What the repositories hold of the stanza. Raises Cannot when pgBackRest cannot be run or knows no such stanza."""
+    """What the repositories hold of the stanza. Raises ProbeError when pgBackRest cannot be run or knows no such stanza."""
     argv = [*settings.command, "info", "--output=json", f"--stanza={settings.stanza}"]
     if settings.config is not None:
         argv.append(f"--config={settings.config}")
@@ -106,8 +106,8 @@ async def read_stanza(settings: PgBackRest) -> Stanza:
     try:
         stanzas = msgspec.json.decode(output, type=list[Stanza])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Cannot(f"{settings.command[0]} info wrote something else than expected: {error}.") from None
+        raise ProbeError(f"{settings.command[0]} info wrote something else than expected: {error}.") from None
     for stanza in stanzas:
         if stanza.name == settings.stanza:
             return stanza
-    raise Cannot(f"{settings.command[0]} knows no stanza {settings.stanza}.")
+    raise ProbeError(f"{settings.command[0]} knows no stanza {settings.stanza}.")

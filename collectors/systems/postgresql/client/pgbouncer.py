@@ -10,7 +10,7 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["Pooler", "read_poolers"]
 
@@ -31,7 +31,7 @@ class Pooler:
 async def read_poolers(dsn: SecretStr, timeout: timedelta) -> list[Pooler]:
     """Every PgBouncer that the connection string names. Its user must be in `stats_users`.
 
-    Raises Cannot when one of them cannot be asked.
+    Raises ProbeError when one of them cannot be asked.
     """
     found = await asyncio.gather(*(_read(host, timeout) for host in parse_dsn(dsn)), return_exceptions=True)
     for error in found:
@@ -50,7 +50,9 @@ async def _read(host: Parameters, timeout: timedelta) -> Pooler:
     finally:
         await connection.close()
     if not databases:  # a `*` in its configuration is not listed before somebody used it
-        raise Cannot(f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen.")
+        raise ProbeError(
+            f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen."
+        )
     users = Counter(pool["database"] for pool in pools)
     connections = 0
     for name, database in databases.items():

@@ -9,8 +9,8 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from collectors.systems.prometheus.client import Prometheus, Sample, selector
-from exporter.collector import Result, failed, ok
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import Result, failed, ok
 
 __all__ = ["Scrape", "judge_scrape"]
 
@@ -41,7 +41,8 @@ class Scrape(Options):
 async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 1) -> Result:
     """Whether every exporter is scraped, reaches its server, and gives fresh figures of it.
 
-    `instances` is how many exporters are expected unless the configuration says so. Raises Cannot when Prometheus cannot be asked.
+    `instances` is how many exporters are expected unless the configuration says so. Raises ProbeError when Prometheus cannot be
+    asked.
     """
     wanted = scrape.instances or instances
     labels = {"job": scrape.job} | scrape.labels

@@ -15,8 +15,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from collectors.shared.clients import SELECTOR
 from collectors.systems.prometheus.client import NativeHistogram, Prometheus, Sample
-from exporter.collector import Cannot, Result, failed, ok, unknown
 from exporter.options import Duration, Options, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok, unknown
 
 __all__ = ["Counted", "Limits", "Looks", "Seen", "Source", "judge_series", "look_at"]
 
@@ -94,12 +94,12 @@ Of a long window only some are kept.
 
 
 async def look_at(prometheus: Prometheus, source: Source, limits: Limits, looks: deque[Counted], now: datetime) -> Seen:
-    """Ask Prometheus for what a source gives. Raises Cannot when it does not tell, or has scraped nothing at all yet."""
+    """Ask Prometheus for what a source gives. Raises ProbeError when it does not tell, or has scraped nothing at all yet."""
     wanted = (*source.counters, *source.gauges)
     found, statuses = await _names(prometheus, source, limits, wanted)
     if len(found) < len(wanted):
         if not await prometheus.query("count(up)"):
-            raise Cannot("Prometheus has no series up: it has scraped nothing yet, or keeps it elsewhere.")
+            raise ProbeError("Prometheus has no series up: it has scraped nothing yet, or keeps it elsewhere.")
         return Seen(found)
     counters = [_select(source, found[names]) for names in source.counters]
     ages = {name: await _age(prometheus, _select(source, name)) for name in found.values()}
@@ -175,7 +175,7 @@ async def _traffic(prometheus: Prometheus, source: Source) -> bool:
     assert source.traffic is not None
     samples = await prometheus.query(source.traffic)
     if not samples:
-        raise Cannot(f"Option traffic of {source.name} gives nothing, so whether there was traffic was not seen.")
+        raise ProbeError(f"Option traffic of {source.name} gives nothing, so whether there was traffic was not seen.")
     return any(sample.value > 0 for sample in samples)
 
 

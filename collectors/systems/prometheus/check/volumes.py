@@ -13,10 +13,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from collectors.shared.verdicts import format_size
 from collectors.systems.prometheus.client import Prometheus, selector
-from exporter.collector import Cannot, Collector, Result, failed, ok
+from exporter.collector import Collector
 from exporter.options import Options, Size, format_duration
+from exporter.verdict import ProbeError, Result, failed, ok
+from exporter.words import format_size
 
 __all__ = ["Space", "Volume", "is_temporary", "judge_space", "measure_space"]
 
@@ -75,7 +76,7 @@ class Space:
 
 
 async def measure_space(collector: Collector[Any, Any], volume: Volume) -> Space:
-    """How much the volume has left. Raises Cannot when nobody reports it, or not lately."""
+    """How much the volume has left. Raises ProbeError when nobody reports it, or not lately."""
     if volume.path is not None:
         return await collector.blocking(_local_space, volume.path)
     prometheus = collector.client(Prometheus)
@@ -114,7 +115,7 @@ def _local_space(path: Path) -> Space:
     try:
         found = os.statvfs(path)
     except OSError as error:
-        raise Cannot(f"The file system of {path} cannot be asked for its free space: {error.strerror}.") from None
+        raise ProbeError(f"The file system of {path} cannot be asked for its free space: {error.strerror}.") from None
     return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
 
@@ -130,18 +131,18 @@ async def _reported_space(
     what = selector(names[0], labels)
     for name in names[:2]:
         if name not in series:
-            raise Cannot(
+            raise ProbeError(
                 f"Prometheus has no series {selector(name, labels)}, so the free space of volume {volume.name} was not seen "
                 "(not every storage driver reports it)."
             )
     if any(len(values) > 1 for values in series.values()):
-        raise Cannot(f"{what} matches {len(series[names[0]])} volumes, where one was wanted; name more labels.")
+        raise ProbeError(f"{what} matches {len(series[names[0]])} volumes, where one was wanted; name more labels.")
     for sample in await prometheus.query(f"timestamp({what})"):
         if sample.timestamp - sample.value > STALE_AFTER.total_seconds():
-            raise Cannot(f"{what} was last scraped more than {format_duration(STALE_AFTER)} ago.")
+            raise ProbeError(f"{what} was last scraped more than {format_duration(STALE_AFTER)} ago.")
     free, size, free_inodes, inodes = (series.get(name, [0.0])[0] for name in names)
     if not free <= size:  # also when one of them is no number
-        raise Cannot(f"{what} is {free:g} on a volume of {size:g} bytes, which cannot be.")
+        raise ProbeError(f"{what} is {free:g} on a volume of {size:g} bytes, which cannot be.")
     return Space(free, size, free_inodes, inodes)
 
 

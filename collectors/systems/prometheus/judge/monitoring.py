@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from collectors.shared.verdicts import counted
 from collectors.systems.alertmanager.client import HeldAlert
 from collectors.systems.alertmanager.model.routes import Configuration, walk
 from collectors.systems.prometheus.client import RuntimeInfo, Sample, ScrapeTarget
-from exporter.collector import Result, failed, unknown, warning
 from exporter.options import format_duration, parse_duration
+from exporter.verdict import Result, failed, unknown, warning
+from exporter.words import counted
 
 __all__ = [
     "collecting",

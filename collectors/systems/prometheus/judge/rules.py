@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from collectors.systems.prometheus.client import Rule, RuleGroup
 from collectors.systems.prometheus.model.promql import Condition, Selection, selections
-from exporter.collector import Cannot, Result, failed, unknown
+from exporter.verdict import ProbeError, Result, failed, unknown
 
 __all__ = [
     "KINDS",
@@ -154,7 +154,7 @@ class Evaluated:
 
 def evaluated(
     groups: Iterable[RuleGroup], severity_label: str, severities: Iterable[str]
-) -> tuple[list[Evaluated], list[Cannot]]:
+) -> tuple[list[Evaluated], list[ProbeError]]:
     """The alerting rules of these severities, and why some were not understood."""
     groups, severities = list(groups), frozenset(severities)
     recorded: dict[str, list[str]] = {}
@@ -170,8 +170,8 @@ def evaluated(
             try:
                 selected = selections(rule.query)
                 underlying = tuple(_underlying(selected, recorded, frozenset()))
-            except Cannot as why:
-                missing.append(Cannot(f"Alerting rule {rule.name} was not judged. {why}"))
+            except ProbeError as why:
+                missing.append(ProbeError(f"Alerting rule {rule.name} was not judged. {why}"))
                 continue
             found.append(Evaluated(rule, group.interval, selected, underlying))
     return found, missing

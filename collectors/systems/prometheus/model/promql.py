@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from collectors.shared.re2 import anchored
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["Condition", "Selection", "selections"]
 
@@ -88,7 +88,7 @@ class Selection:
 
 @functools.lru_cache(maxsize=20_000)
 def selections(expr: str) -> tuple[Selection, ...]:
-    """What an expression selects, in the order of its text. Raises Cannot when it is not understood.
+    """What an expression selects, in the order of its text. Raises ProbeError when it is not understood.
 
     The parser knows the language of Prometheus 2.45 and some of what came later.
     """
@@ -98,7 +98,7 @@ def selections(expr: str) -> tuple[Selection, ...]:
         return tuple(_walk(promql_parser.parse(expr), (), compared=False))
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise Cannot(f"The expression {expr} was not understood: {reason}.") from None
+        raise ProbeError(f"The expression {expr} was not understood: {reason}.") from None
 
 
 def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:

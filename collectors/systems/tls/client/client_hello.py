@@ -15,7 +15,7 @@ from enum import IntEnum
 
 from collectors.systems.tls.client.tcp import Address, connected, is_ip
 from collectors.systems.tls.model.cipher_suites import SUITES
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["Accepted", "Answer", "Refused", "Version", "client_hello", "offer", "read_answer", "suites_for"]
 
@@ -219,7 +219,7 @@ async def offer(
 ) -> Answer:
     """What the server at an address answers to a ClientHello, within `timeout` seconds.
 
-    Raises Cannot when it is unreachable, silent, or answers neither yes nor no.
+    Raises ProbeError when it is unreachable, silent, or answers neither yes nor no.
     """
     suites, data = tuple(suites), b""
     try:
@@ -234,14 +234,14 @@ async def offer(
                 data, ended = data + more, not more
             return answer
     except TimeoutError:
-        raise Cannot(f"{address} did not answer a ClientHello of {version} within {timeout:g} s.") from None
+        raise ProbeError(f"{address} did not answer a ClientHello of {version} within {timeout:g} s.") from None
     except ConnectionError:  # reset after it was made: the rude way of closing
         if data:
-            raise Cannot(
+            raise ProbeError(
                 f"{address} reset the connection in the middle of its answer to a ClientHello of {version}."
             ) from None
         return Refused(None)
     except OSError as error:
-        raise Cannot(f"{address} could not be asked: {error.strerror or error}.") from None
+        raise ProbeError(f"{address} could not be asked: {error.strerror or error}.") from None
     except ValueError as error:
-        raise Cannot(f"{address} {error} (to a ClientHello of {version}).") from None
+        raise ProbeError(f"{address} {error} (to a ClientHello of {version}).") from None

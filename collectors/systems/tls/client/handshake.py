@@ -20,7 +20,7 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 from OpenSSL import SSL, crypto
 
 from collectors.systems.tls.client.tcp import Address, connected, is_ip
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["PUBLIC_ROOTS", "Keys", "NotServed", "Roots", "Served", "Untrusted", "handshake", "matches", "roots"]
 
@@ -63,7 +63,7 @@ class Served:
         return Keys.ECDSA if is_rsa else Keys.RSA
 
 
-class NotServed(Cannot):
+class NotServed(ProbeError):
     """The server was there and did not agree to a handshake: it sent an alert, or closed the connection.
 
     `explicit` says that the alert was about what it was offered: a server in trouble, too, closes connections.
@@ -93,8 +93,8 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _data: None) -> bool
 async def handshake(address: Address, server_name: str, *, timeout: float, keys: Keys = Keys.ANY) -> Served:
     """What the server at an address presents to a client that asks for `server_name`, within `timeout` seconds.
 
-    Nothing is verified. Raises NotServed when the server does not agree to a handshake, Cannot when it is unreachable, silent or
-    answers something else.
+    Nothing is verified. Raises NotServed when the server does not agree to a handshake, ProbeError when it is unreachable, silent
+    or answers something else.
     """
     connection = SSL.Connection(_client_context(keys))
     connection.set_connect_state()
@@ -105,7 +105,7 @@ async def handshake(address: Address, server_name: str, *, timeout: float, keys:
         async with asyncio.timeout(timeout):
             await _shake_hands(connection, address)
     except TimeoutError:
-        raise Cannot(f"{address} did not complete a TLS handshake within {timeout:g} s.") from None
+        raise ProbeError(f"{address} did not complete a TLS handshake within {timeout:g} s.") from None
     except SSL.Error as error:
         raise _handshake_error(address, error) from None
     except OSError as error:
@@ -131,7 +131,7 @@ async def _shake_hands(connection: SSL.Connection, address: Address) -> None:
                 raise NotServed(f"{address} closed the connection during the TLS handshake.")
             received += len(data)
             if received > _MAX_BYTES:
-                raise Cannot(f"{address} sent more than {_MAX_BYTES} bytes without completing a TLS handshake.")
+                raise ProbeError(f"{address} sent more than {_MAX_BYTES} bytes without completing a TLS handshake.")
             connection.bio_write(data)
 
 
@@ -142,9 +142,9 @@ def _certificates(connection: SSL.Connection, address: Address) -> tuple[x509.Ce
         for certificate in sent:
             _ = certificate.extensions, certificate.public_key(), certificate.signature_hash_algorithm
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise Cannot(f"{address} presents a certificate that cannot be read: {error}.") from None
+        raise ProbeError(f"{address} presents a certificate that cannot be read: {error}.") from None
     if not sent:
-        raise Cannot(f"{address} presents no certificate.")
+        raise ProbeError(f"{address} presents no certificate.")
     return tuple(sent)
 
 
@@ -155,17 +155,17 @@ def _to_send(connection: SSL.Connection) -> bytes:
         return b""
 
 
-def _handshake_error(address: Address, error: SSL.Error) -> Cannot:
+def _handshake_error(address: Address, error: SSL.Error) -> ProbeError:
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = str(reasons[0][-1]) if reasons else "no reason given"
     if "alert" in reason:  # it is the peer's
         refused = NotServed(f"{address} refused the TLS handshake: {reason}.")
         refused.explicit = reason.endswith(_ABOUT_THE_OFFER)
         return refused
-    return Cannot(f"{address} did not complete a TLS handshake: {reason}.")
+    return ProbeError(f"{address} did not complete a TLS handshake: {reason}.")
 
 
-class Untrusted(Exception):  # noqa: N818  # a condition, told to the user as a sentence
+class Untrusted(Exception):
     """The certificates as sent lead to no trusted root; its text is OpenSSL's reason."""
 
 
@@ -201,7 +201,7 @@ class Roots:
 def roots(file: Path | None) -> Roots:
     """The roots in a PEM file (by default those that browsers trust), read once until the file changes.
 
-    Intermediates in the file are left out: they would hide that a server does not send them. Raises Cannot when the file
+    Intermediates in the file are left out: they would hide that a server does not send them. Raises ProbeError when the file
     cannot be read or has no root in it.
     """
     file = file or PUBLIC_ROOTS
@@ -209,7 +209,7 @@ def roots(file: Path | None) -> Roots:
         stat = file.stat()
         return _roots(file, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
-        raise Cannot(f"CA file {file} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"CA file {file} cannot be read: {error.strerror}.") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -219,11 +219,11 @@ def _roots(file: Path, _modified: int, _size: int) -> Roots:
     try:
         found = [crypto.X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(file.read_bytes())]
     except ValueError:
-        raise Cannot(f"CA file {file} is not a PEM file of certificates.") from None
+        raise ProbeError(f"CA file {file} is not a PEM file of certificates.") from None
     trusted = [certificate for certificate in found if _is_root(certificate)]
     if not trusted:
         count = f"{len(found)} certificate{'s' if len(found) != 1 else ''}"
-        raise Cannot(f"CA file {file} has {count} and no root among them.")
+        raise ProbeError(f"CA file {file} has {count} and no root among them.")
     return Roots(*(_store(trusted, flags) for flags in (0, _NO_CHECK_TIME)))
 
 

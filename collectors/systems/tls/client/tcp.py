@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 __all__ = ["Address", "connected", "is_ip", "resolve"]
 
@@ -42,23 +42,23 @@ def is_ip(host: str) -> bool:
 
 
 def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> tuple[Address, ...]:
-    """Every address of a host, IPv4 and IPv6 unless `family` says which. Blocks. Raises Cannot when it has none."""
+    """Every address of a host, IPv4 and IPv6 unless `family` says which. Blocks. Raises ProbeError when it has none."""
     try:
         found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise Cannot(f"The name {host} could not be resolved: {error.strerror}.") from None
+        raise ProbeError(f"The name {host} could not be resolved: {error.strerror}.") from None
     return tuple(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 
 @asynccontextmanager
 async def connected(address: Address) -> AsyncIterator[socket.socket]:
-    """A connected non-blocking socket, for the `sock_…` calls of the event loop. Raises Cannot when there is no connection."""
+    """A connected non-blocking socket, for the `sock_…` calls of the event loop. Raises ProbeError when there is no connection."""
     with socket.socket(address.family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
         except ConnectionRefusedError:
-            raise Cannot(f"{address} refused the connection.") from None
+            raise ProbeError(f"{address} refused the connection.") from None
         except OSError as error:
-            raise Cannot(f"{address} could not be reached: {error.strerror or error}.") from None
+            raise ProbeError(f"{address} could not be reached: {error.strerror or error}.") from None
         yield sock

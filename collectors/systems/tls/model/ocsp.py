@@ -14,7 +14,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 __all__ = ["BadStaple", "demands_staple", "good_until", "responder"]
 
 
-class BadStaple(Exception):  # noqa: N818  # a condition, told to the user as a sentence
+class BadStaple(Exception):
     """The stapled response does not vouch for the certificate; its text is a clause that completes "The staple …"."""
 
 

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from collectors.systems.alertmanager.client import Alertmanager, AlertmanagerSettings
 from collectors.systems.alertmanager.model.routes import parse_configuration
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager as Server
 from tests.servers.certificates import Issued
@@ -87,7 +87,7 @@ async def test_a_path_prefix(tmp_path: Path) -> None:
             await client.members[0].ready()
             assert "receiver: nobody" in await client.configuration()
         async with asking(server.url.removesuffix("/am")) as client:
-            with pytest.raises(Cannot, match="answered 404"):
+            with pytest.raises(ProbeError, match="answered 404"):
                 await client.configuration()
 
 
@@ -106,10 +106,10 @@ async def test_tls_and_basic_authentication(tmp_path: Path, release: str, no_lef
             await client.members[0].ready()
             assert "receiver: nobody" in await client.configuration()
         async with asking(server.url, tls={"ca_file": str(trusted)}) as client:
-            with pytest.raises(Cannot, match="answered 401: the credentials were not accepted"):
+            with pytest.raises(ProbeError, match="answered 401: the credentials were not accepted"):
                 await client.configuration()
         async with asking(server.url, **known) as client:
-            with pytest.raises(Cannot, match="the certificate was not accepted"):
+            with pytest.raises(ProbeError, match="the certificate was not accepted"):
                 await client.configuration()
 
 
@@ -128,15 +128,15 @@ async def test_a_cluster_answers_while_one_member_does(tmp_path: Path, no_leftov
             await eventually(gossiped, "the silence to be gossiped")
             assert "receiver: chat" in await client.configuration()
             two.configure({"route": {"receiver": "other"}, "receivers": [{"name": "other"}]})
-            with pytest.raises(Cannot, match=f"{one.url} and {two.url} have different configurations"):
+            with pytest.raises(ProbeError, match=f"{one.url} and {two.url} have different configurations"):
                 await client.configuration()
             one.kill()
             assert "receiver: other" in await client.configuration()
             assert await client.alerts() == []
-            with pytest.raises(Cannot, match="the connection was refused"):
+            with pytest.raises(ProbeError, match="the connection was refused"):
                 await client.members[0].ready()
             two.kill()
-            with pytest.raises(Cannot, match=f"{one.url}/api/v2/status failed: the connection was refused"):
+            with pytest.raises(ProbeError, match=f"{one.url}/api/v2/status failed: the connection was refused"):
                 await client.configuration()
 
 
@@ -149,7 +149,7 @@ async def test_tenant_and_credentials_are_sent_to_every_member(pages: Pages) -> 
         assert await client.alerts() == []
     assert sorted(pages.seen) == ["/one/api/v2/alerts", "/two/api/v2/alerts"]
     async with asking(f"{pages.url}/one", bearer_token="wrong") as client:
-        with pytest.raises(Cannot, match="answered 401: the credentials were not accepted"):
+        with pytest.raises(ProbeError, match="answered 401: the credentials were not accepted"):
             await client.alerts()
 
 
@@ -167,7 +167,7 @@ async def test_tenant_and_credentials_are_sent_to_every_member(pages: Pages) -> 
 async def test_what_is_no_whole_answer_is_told(pages: Pages, body: str, status: int, told: str) -> None:
     pages.add("/api/v2/alerts", body, status)
     async with asking(pages.url) as client:
-        with pytest.raises(Cannot) as raised:
+        with pytest.raises(ProbeError) as raised:
             await client.alerts()
     assert told in str(raised.value)
     assert str(raised.value).endswith(".")
@@ -176,7 +176,7 @@ async def test_what_is_no_whole_answer_is_told(pages: Pages, body: str, status: 
 async def test_a_login_page_is_not_ready(pages: Pages) -> None:
     pages.add("/-/ready", "<html>log in</html>")
     async with asking(pages.url) as client:
-        with pytest.raises(Cannot, match="with an HTML page, where Alertmanager says OK"):
+        with pytest.raises(ProbeError, match="with an HTML page, where Alertmanager says OK"):
             await client.members[0].ready()
 
 
@@ -184,7 +184,7 @@ async def test_another_host_is_not_followed(pages: Pages) -> None:
     pages.redirect("/api/v2/alerts", "http://127.0.0.2:1/api/v2/alerts")
     async with asking(pages.url) as client:
         with pytest.raises(
-            Cannot, match=r"was redirected to another host \(http://127.0.0.2\), which was not followed"
+            ProbeError, match=r"was redirected to another host \(http://127.0.0.2\), which was not followed"
         ):
             await client.alerts()
 
@@ -208,7 +208,7 @@ async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
         started = asyncio.get_running_loop().time()
         async with asking(f"http://{host}:{port}", timeout="100ms", max_bytes=100_000) as client:
             for ask in (client.configuration, client.alerts, client.silences, client.members[0].ready):
-                with pytest.raises(Cannot, match=f"{host}:{port}"):
+                with pytest.raises(ProbeError, match=f"{host}:{port}"):
                     await ask()
         assert asyncio.get_running_loop().time() - started < 10
 

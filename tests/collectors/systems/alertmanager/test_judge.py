@@ -19,7 +19,7 @@ from collectors.systems.alertmanager.judge import (
 )
 from collectors.systems.alertmanager.model.matchers import Matcher
 from collectors.systems.alertmanager.model.routes import InhibitRule, Source, parse_configuration
-from exporter.collector import Cannot, Status
+from exporter.verdict import ProbeError, Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ scrape_configs:
     ],
 )
 def test_what_is_not_understood_is_told(text: str, told: str) -> None:
-    with pytest.raises(Cannot, match=told):
+    with pytest.raises(ProbeError, match=told):
         parse_sending(text)
 
 

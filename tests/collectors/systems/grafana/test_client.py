@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from collectors.systems.grafana.client import Dashboard, Grafana, GrafanaSettings
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers.grafana import HEALTH, SEARCH, TOKEN, datasource_health, documented, replay_grafana
 from tests.servers.grafana import Grafana as Server
 
@@ -50,7 +50,7 @@ async def test_a_grafana_that_lists_for_ever_is_given_up(monkeypatch: pytest.Mon
     monkeypatch.setattr("collectors.systems.grafana.client._PAGES", 2)
     with replay_grafana() as server:
         client = client_of(server)
-        with pytest.raises(Cannot, match="lists more than 2 dashboards, which were not all read"):
+        with pytest.raises(ProbeError, match="lists more than 2 dashboards, which were not all read"):
             await client.dashboards()
         await client.close()
 
@@ -83,14 +83,14 @@ async def test_a_data_source_that_fails_is_told(status: int, document: Any, told
 async def test_a_check_that_says_nothing_is_no_verdict(status: int, document: Any, told: str) -> None:
     with replay_grafana(documented() | {datasource_health("metrics"): (status, document)}) as server:
         client = client_of(server)
-        with pytest.raises(Cannot, match=told):
+        with pytest.raises(ProbeError, match=told):
             await client.datasource_problem("metrics")
         await client.close()
 
 
 async def test_another_token_is_not_accepted(grafana: Server) -> None:
     client = client_of(grafana, "another-token")
-    with pytest.raises(Cannot, match="the credentials were not accepted"):
+    with pytest.raises(ProbeError, match="the credentials were not accepted"):
         await client.dashboards()
     await client.close()
 

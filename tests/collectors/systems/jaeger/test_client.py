@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from collectors.systems.jaeger.client import Jaeger, JaegerSettings, Marker
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.faults import answering
 from tests.servers.jaeger import Jaeger as Server
@@ -72,13 +72,13 @@ async def test_a_server_below_a_path_is_understood(tmp_path: Path) -> None:
 async def test_nothing_is_sent_where_that_is_not_allowed(jaeger: Server) -> None:
     async with asking(jaeger.url) as client:
         assert not client.sends
-        with pytest.raises(Cannot, match="otlp is not configured, so no marker trace was sent"):
+        with pytest.raises(ProbeError, match="otlp is not configured, so no marker trace was sent"):
             await client.send(Marker())
 
 
 async def test_a_trace_that_the_real_collector_cannot_read_is_told(jaeger: Server) -> None:
     async with asking(jaeger.url, otlp={"url": jaeger.otlp}) as client:
-        with pytest.raises(Cannot, match="/v1/traces answered 400"):
+        with pytest.raises(ProbeError, match="/v1/traces answered 400"):
             await client.send(Marker(trace_id="no hexadecimal"))
 
 
@@ -91,7 +91,7 @@ async def test_a_trace_that_the_real_collector_cannot_read_is_told(jaeger: Serve
 )
 async def test_a_trace_that_is_rejected_is_told(rejected: object, told: str) -> None:
     async with answering({"partialSuccess": rejected}) as (url, requests), asking(url, otlp={"url": url}) as client:
-        with pytest.raises(Cannot, match=told):
+        with pytest.raises(ProbeError, match=told):
             await client.send(Marker())
     assert requests[0].startswith(b"POST /v1/traces ")
 
@@ -104,17 +104,17 @@ async def test_a_trace_that_is_taken_with_a_remark_is_sent() -> None:
 
 async def test_a_404_of_a_proxy_is_no_answer(jaeger: Server) -> None:
     async with faults.without_path(jaeger.url, "/api/v3/traces", b"no such route", 404) as url, asking(url) as client:
-        with pytest.raises(Cannot, match=r"answered 404 with .* where JSON was expected"):
+        with pytest.raises(ProbeError, match=r"answered 404 with .* where JSON was expected"):
             await client.has_trace(UNKNOWN)
 
 
 async def test_an_error_is_not_taken_for_an_empty_list() -> None:
     async with answering({"error": {"httpCode": 500}}) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot, match="in an unexpected format: Object contains unknown field `error`"):
+        with pytest.raises(ProbeError, match="in an unexpected format: Object contains unknown field `error`"):
             await client.services()
 
 
 async def test_a_server_with_neither_api_is_told() -> None:
     async with answering(b"<html>", 404) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot, match="/api/services answered 404"):
+        with pytest.raises(ProbeError, match="/api/services answered 404"):
             await client.services()

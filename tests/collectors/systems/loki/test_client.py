@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from collectors.systems.loki.client import Loki, LokiSettings, Stream
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers.faults import answering
 from tests.servers.loki import Loki as Server
 
@@ -62,14 +62,14 @@ async def test_a_real_loki_is_understood(loki: Server, no_leftovers: None) -> No
 )
 async def test_an_expression_that_gives_no_vector_is_told(loki: Server, expression: str, told: str) -> None:
     async with asking(loki.url) as client:
-        with pytest.raises(Cannot, match=told):
+        with pytest.raises(ProbeError, match=told):
             await client.query(expression)
 
 
 async def test_an_expression_that_gives_no_lines_is_told(loki: Server) -> None:
     now = datetime.now(UTC)
     async with asking(loki.url) as client:
-        with pytest.raises(Cannot, match="evaluates to a result of type matrix, where log lines were wanted"):
+        with pytest.raises(ProbeError, match="evaluates to a result of type matrix, where log lines were wanted"):
             await client.query_range('count_over_time({app="a"}[5m])', now - timedelta(minutes=5), now)
 
 
@@ -82,7 +82,7 @@ async def test_tenants_see_their_own_lines(tmp_path: Path) -> None:
         async with asking(server.url, headers={"X-Scope-OrgID": "two"}) as client:
             assert await client.query(expression) == []
         async with asking(server.url) as client:
-            with pytest.raises(Cannot, match="answered 401"):
+            with pytest.raises(ProbeError, match="answered 401"):
                 await client.query(expression)
 
 
@@ -111,7 +111,7 @@ async def test_a_loki_that_is_not_ready_says_why() -> None:
 )
 async def test_what_is_no_whole_answer_is_told(body: object, status: int, told: str) -> None:
     async with answering(body, status) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot, match=told):
+        with pytest.raises(ProbeError, match=told):
             await client.query('count_over_time({app="a"}[5m])')
 
 
@@ -122,7 +122,7 @@ async def test_lines_of_an_unexpected_format_are_not_shown(result: object) -> No
     body = {"status": "success", "data": {"resultType": "streams", "result": result}}
     now = datetime.now(UTC)
     async with answering(body) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot, match="has an unexpected format") as raised:
+        with pytest.raises(ProbeError, match="has an unexpected format") as raised:
             await client.query_range('{app="a"}', now, now)
     assert "canary" not in str(raised.value)
     assert raised.value.__suppress_context__
@@ -147,5 +147,5 @@ async def test_what_newer_ones_tell_of_themselves() -> None:
 @pytest.mark.parametrize("page", [b"", b"- a\n- b\n", b"a: [\n", b"404"])
 async def test_what_is_no_configuration_is_told(page: bytes) -> None:
     async with answering(page) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot, match="where Loki's configuration was expected"):
+        with pytest.raises(ProbeError, match="where Loki's configuration was expected"):
             await client.config()

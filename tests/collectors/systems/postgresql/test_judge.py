@@ -30,7 +30,7 @@ from collectors.systems.postgresql.judge import (
     judge_receiver,
     judge_senders,
 )
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 from tests.collectors.systems.postgresql.client.test_pgbackrest import STANZA
 
 LIMITS = Thresholds()
@@ -246,7 +246,7 @@ def test_a_value_or_setting_that_is_not_understood_was_not_seen() -> None:
         logging(("log_min_duration_statement", "soon")),
         logging(("log_min_duration_statement", "1 week")),
     ):
-        with pytest.raises(Cannot):
+        with pytest.raises(ProbeError):
             judge_logging(given, timedelta(seconds=1))
 
 

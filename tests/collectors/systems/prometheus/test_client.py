@@ -14,8 +14,8 @@ import pytest
 
 from collectors.shared.clients import Shared
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings, selector
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers.faults import answering
 from tests.servers.prometheus import Prometheus as Server
 
@@ -66,7 +66,7 @@ async def test_what_prometheus_says_of_itself(any_prometheus: Server) -> None:
 )
 async def test_an_expression_that_gives_no_vector_is_told(prometheus: Server, expr: str, told: str) -> None:
     async with asking(prometheus.url) as client:
-        with pytest.raises(Cannot, match=told):
+        with pytest.raises(ProbeError, match=told):
             await client.query(expr)
 
 
@@ -116,7 +116,7 @@ async def test_an_expression_that_gives_no_vector_is_told(prometheus: Server, ex
 )
 async def test_what_is_no_whole_answer_is_told(body: object, status: int, told: str) -> None:
     async with answering(body, status) as (url, _), asking(url) as client:
-        with pytest.raises(Cannot) as raised:
+        with pytest.raises(ProbeError) as raised:
             await client.query("up")
     assert told in str(raised.value)
     assert str(raised.value).endswith(".")

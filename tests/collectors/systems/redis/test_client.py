@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
 
 from collectors.systems.redis.client import Address, Answers
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 WHERE = Address("cache-1", 6379)
 
@@ -43,10 +43,10 @@ def test_info_is_read_line_by_line() -> None:
     found = answers(INFO="# Server\r\nredis_version:7.0.15\r\nexecutable:/usr/bin/redis:server\r\nnonsense\r\n")
     assert found.info == {"redis_version": "7.0.15", "executable": "/usr/bin/redis:server"}
     assert found.text("redis_version") == "7.0.15"
-    with pytest.raises(Cannot, match=r"^cache-1:6379 does not tell loading in INFO\.$"):
+    with pytest.raises(ProbeError, match=r"^cache-1:6379 does not tell loading in INFO\.$"):
         found.number("loading")
     with pytest.raises(
-        Cannot, match=r"^cache-1:6379 tells redis_version as '7\.0\.15', where a number was expected\.$"
+        ProbeError, match=r"^cache-1:6379 tells redis_version as '7\.0\.15', where a number was expected\.$"
     ):
         found.number("redis_version")
 
@@ -67,7 +67,7 @@ def test_info_is_read_line_by_line() -> None:
 def test_replies_that_tell_nothing(reply: object, told: str) -> None:
     found = answers(CONFIG_GET_save=reply)
     assert (found.error("CONFIG GET save") is not None) == isinstance(reply, Exception)
-    with pytest.raises(Cannot) as raised:
+    with pytest.raises(ProbeError) as raised:
         found.setting("save")
     assert str(raised.value) == told
 
@@ -83,6 +83,6 @@ def test_whatever_info_says_is_read_or_refused(text: str, name: str) -> None:
     found = answers(INFO=text)
     try:
         value: Any = found.number(name)
-    except Cannot:
+    except ProbeError:
         return
     assert isinstance(value, int)

@@ -14,7 +14,7 @@ from collectors.shared.verdicts import collected
 from collectors.systems.redis import judge
 from collectors.systems.redis.client import Address, Answers
 from collectors.systems.redis.judge import Thresholds, Traffic
-from exporter.collector import Cannot, Status
+from exporter.verdict import ProbeError, Status
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
 WHERE = Address("cache-1", 6379)
@@ -42,7 +42,7 @@ def answers(info: dict[str, object] | None = None, **replies: object) -> Answers
     "reply", [[], ["master"], ["master", 1, 2], ["slave", "host"], ["sentinel", []], ["king", 1, []]]
 )
 def test_roles_that_no_redis_has(reply: object) -> None:
-    with pytest.raises(Cannot, match="answered ROLE with something else"):
+    with pytest.raises(ProbeError, match="answered ROLE with something else"):
         judge.role(answers(ROLE=reply))
 
 
@@ -193,19 +193,19 @@ def test_nodes_as_another_sees_them() -> None:
     ],
 )
 def test_views_that_no_redis_has(text: str) -> None:
-    with pytest.raises(Cannot, match="answered CLUSTER NODES with something else"):
+    with pytest.raises(ProbeError, match="answered CLUSTER NODES with something else"):
         judge.cluster_nodes(answers(CLUSTER_NODES=text))
     assert judge.view(answers(CLUSTER_NODES=text)) == ()
 
 
 def test_a_state_that_no_redis_has() -> None:
-    with pytest.raises(Cannot, match="answered CLUSTER INFO with something else"):
+    with pytest.raises(ProbeError, match="answered CLUSTER INFO with something else"):
         list(judge.whole(answers(CLUSTER_INFO="cluster_state:ok"), 1))
 
 
 @given(st.text())
 def test_whatever_cluster_nodes_says_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(Cannot):
+    with contextlib.suppress(ProbeError):
         judge.cluster_nodes(answers(CLUSTER_NODES=text))
 
 
@@ -237,13 +237,13 @@ def replica(flags: str) -> list[str]:
     ],
 )
 def test_what_no_sentinel_says(found: Answers) -> None:
-    with pytest.raises(Cannot):
+    with pytest.raises(ProbeError):
         judge.watch(found, "mymaster")
 
 
 @pytest.mark.parametrize("quorum", ["OK", "OK many usable", "PERHAPS 3", "", 3, ResponseError("No such master")])
 def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
-    with pytest.raises(Cannot):
+    with pytest.raises(ProbeError):
         list(judge.guards(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", Thresholds(), 1))
 
 

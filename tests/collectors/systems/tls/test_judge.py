@@ -30,8 +30,8 @@ from collectors.systems.tls.judge import (
     judge_suites,
     judge_versions,
 )
-from exporter.collector import Cannot, Result, Status, failed, ok, unknown
 from exporter.http import Reply
+from exporter.verdict import ProbeError, Result, Status, failed, ok, unknown
 from tests.servers.certificates import Issued, authority, intermediate
 from tests.servers.process import scratch
 
@@ -161,7 +161,7 @@ def test_a_trusted_self_signed_certificate(tmp_path: Path) -> None:
     assert result.measurements == {"chain_length": 1}
 
 
-def answers(**given: Answer | Cannot) -> dict[Version, Answer | Cannot]:
+def answers(**given: Answer | ProbeError) -> dict[Version, Answer | ProbeError]:
     usual = dict.fromkeys(LEGACY, Refused(70)) | {version: Accepted(version, 0xC02F) for version in MODERN}
     return usual | {Version[name]: answer for name, answer in given.items()}
 
@@ -170,10 +170,10 @@ def answers(**given: Answer | Cannot) -> dict[Version, Answer | Cannot]:
     ("given", "expected"),
     [
         ({}, ok(f"{NAME}:443 refuses SSL 3, TLS 1.0 and TLS 1.1 and speaks TLS 1.2 and TLS 1.3.")),
-        ({"TLS_1_3": Cannot("Silent.")}, ok(f"{NAME}:443 refuses SSL 3, TLS 1.0 and TLS 1.1 and speaks TLS 1.2.")),
-        ({"TLS_1_0": Cannot("Silent.")}, unknown("Silent.")),
+        ({"TLS_1_3": ProbeError("Silent.")}, ok(f"{NAME}:443 refuses SSL 3, TLS 1.0 and TLS 1.1 and speaks TLS 1.2.")),
+        ({"TLS_1_0": ProbeError("Silent.")}, unknown("Silent.")),
         (
-            {"TLS_1_0": Cannot("Silent."), "SSL_3": Accepted(Version.SSL_3, 5)},
+            {"TLS_1_0": ProbeError("Silent."), "SSL_3": Accepted(Version.SSL_3, 5)},
             failed(f"{NAME}:443 accepts SSL 3 (limit TLS 1.2)."),
         ),
         (
@@ -188,14 +188,14 @@ def answers(**given: Answer | Cannot) -> dict[Version, Answer | Cannot]:
         ),
     ],
 )
-def test_versions(given: dict[str, Answer | Cannot], expected: Result) -> None:
+def test_versions(given: dict[str, Answer | ProbeError], expected: Result) -> None:
     assert judge_versions(TARGET, answers(**given)) == expected
 
 
 def test_suites() -> None:
     refused = {(Version.TLS_1_2, "RC4"): Refused(40), (Version.TLS_1_2, "3DES"): Refused(40)}
     assert judge_suites(TARGET, refused).status is Status.OK
-    doubtful = refused | {(Version.TLS_1_2, "DES"): Cannot("Silent.")}
+    doubtful = refused | {(Version.TLS_1_2, "DES"): ProbeError("Silent.")}
     assert judge_suites(TARGET, doubtful) == unknown("Silent.")
     accepted = doubtful | {
         (version, "RC4"): Accepted(version, 0x0005) for version in (Version.TLS_1_0, Version.TLS_1_2)
@@ -276,7 +276,7 @@ def test_a_verdict_says_where_it_holds() -> None:
 
 
 def test_what_could_not_be_seen_says_so_itself() -> None:
-    seen = {ADDRESSES[0]: 1, ADDRESSES[1]: Cannot("192.0.2.2:443 refused the connection.")}
+    seen = {ADDRESSES[0]: 1, ADDRESSES[1]: ProbeError("192.0.2.2:443 refused the connection.")}
     assert everywhere(seen, lambda _: ok("Well.")) == unknown("192.0.2.2:443 refused the connection.")
     assert everywhere(seen, lambda _: failed("Bad.")).status is Status.FAILED
 

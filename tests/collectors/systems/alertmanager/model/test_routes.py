@@ -28,8 +28,8 @@ from collectors.systems.alertmanager.model.routes import (
     reachable,
     walk,
 )
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers.alertmanager import Alertmanager, amtool
 from tests.servers.process import wait_until
 from tests.servers.prometheus import NEW, OLD
@@ -378,7 +378,7 @@ ONE = "route: {receiver: a}, receivers: [{name: a}]"
     ],
 )
 def test_a_configuration_that_is_not_understood_is_told(text: str, told: str) -> None:
-    with pytest.raises(Cannot, match="Alertmanager's configuration was not understood") as raised:
+    with pytest.raises(ProbeError, match="Alertmanager's configuration was not understood") as raised:
         parse_configuration(text)
     assert told in str(raised.value)
 
@@ -407,7 +407,7 @@ def test_labels_that_are_not_known_leave_every_way_open() -> None:
 
 def test_a_tree_with_too_many_ways_is_not_followed() -> None:
     routes = tuple(Route(f"r{n}", (Matcher.of(f"l{n}", "=", "x"),), goes_on=True) for n in range(20))
-    with pytest.raises(Cannot, match="more than 256 ways"):
+    with pytest.raises(ProbeError, match="more than 256 ways"):
         ends(Route("r", routes=routes), {}, lambda route: route.receiver)
     assert len(ends(Route("r", routes=routes), {}, lambda _: "any")) == 1
 

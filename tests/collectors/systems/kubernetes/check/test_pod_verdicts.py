@@ -9,18 +9,8 @@ import pytest
 
 from collectors.systems.kubernetes.check.pods import CronJobOptions, PodOptions, with_cron_job, with_pods
 from collectors.systems.kubernetes.model.kinds import DAEMON_SETS, DEPLOYMENTS, PODS, STATEFUL_SETS
-from exporter.collector import (
-    CRITICAL,
-    Cannot,
-    Collector,
-    Result,
-    SectionSettings,
-    Status,
-    Target,
-    failed,
-    item,
-    ok,
-)
+from exporter.collector import Collector, SectionSettings, Target, item
+from exporter.verdict import CRITICAL, ProbeError, Result, Status, failed, ok
 from tests.collectors.systems.kubernetes.clusters import asking, cron_job, daemon_set, listing, manifest
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.support import make_context, verify
@@ -38,8 +28,8 @@ class Cache(Collector[SectionSettings, CacheTarget]):
     Target = CacheTarget
 
     async def _asked(self) -> Result:
-        answer: Result | Cannot = self.context.memory.get("answer", BY_PROTOCOL)
-        if isinstance(answer, Cannot):
+        answer: Result | ProbeError = self.context.memory.get("answer", BY_PROTOCOL)
+        if isinstance(answer, ProbeError):
             raise answer
         return answer
 
@@ -55,7 +45,7 @@ class Cache(Collector[SectionSettings, CacheTarget]):
 
 
 async def see(
-    cluster: ControlPlane, item: str, *, protocol: Result | Cannot = BY_PROTOCOL, client: Any = None, **options: Any
+    cluster: ControlPlane, item: str, *, protocol: Result | ProbeError = BY_PROTOCOL, client: Any = None, **options: Any
 ) -> Result:
     """What one run sees of an item with these options of the target."""
     target = CacheTarget.model_validate({"name": "cache", **options})
@@ -141,7 +131,7 @@ async def test_a_crashing_pod_tells_why_the_server_does_not_answer(control_plane
     result = await see(
         control_plane,
         "pods_healthy",
-        protocol=Cannot("127.0.0.1:6379 refuses the connection."),
+        protocol=ProbeError("127.0.0.1:6379 refuses the connection."),
         pods={"namespace": namespace, "selector": "app=redis"},
     )
     assert result.status is Status.FAILED

@@ -13,7 +13,7 @@ from collectors.infrastructure.neo4j import Neo4j, Neo4jSettings, Neo4jTarget
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
 from collectors.infrastructure.qdrant import Qdrant, QdrantSettings, QdrantTarget
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.collectors.systems.kubernetes.clusters import asking, merged, quota
 from tests.servers.faults import refused
 from tests.servers.kubernetes import ControlPlane, is_ready, workload

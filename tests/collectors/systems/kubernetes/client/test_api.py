@@ -17,8 +17,8 @@ import pytest
 from kubernetes.config import ConfigException
 
 from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, KubernetesSettings, NotAllowed, NotServed
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.faults import Address
 
@@ -150,7 +150,7 @@ async def test_a_forgotten_continuation_starts_the_list_again_once(tmp_path: Pat
         assert len(asked) == 4
     gone = 99
     async with scripted(script) as (url, asked), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot, match="pods change faster than they can be listed"):
+        with pytest.raises(ProbeError, match="pods change faster than they can be listed"):
             await client.list(PODS)
         assert len(asked) == 4
 
@@ -169,13 +169,13 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(tmp_path: P
         assert len((await client.list(PODS)).items) == 40
     assert limits == [40, *[10] * 4]
     async with scripted(script) as (url, _), asking(tmp_path, url, max_bytes=100) as client:
-        with pytest.raises(Cannot, match="answered more than 100 bytes, which was not read"):
+        with pytest.raises(ProbeError, match="answered more than 100 bytes, which was not read"):
             await client.list(PODS)
 
 
 async def test_a_page_that_comes_again_and_again_is_not_read_for_ever(tmp_path: Path) -> None:
     async with scripted(lambda *_: answer(things("a", more="two"))) as (url, asked), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot, match="answered the same page of a list twice, so its end was not seen"):
+        with pytest.raises(ProbeError, match="answered the same page of a list twice, so its end was not seen"):
             await client.list(PODS)
     assert len(asked) == 2
 
@@ -238,7 +238,7 @@ async def test_pages_are_made_compact(tmp_path: Path) -> None:
 )
 async def test_what_is_no_list_is_told(tmp_path: Path, given: Answer, told: str) -> None:
     async with scripted(lambda *_: given) as (url, _), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot) as raised:
+        with pytest.raises(ProbeError) as raised:
             await client.list(PODS)
     assert told in str(raised.value)
     assert str(raised.value).endswith(".")
@@ -255,7 +255,7 @@ async def test_a_kind_that_is_not_served_and_a_right_that_is_lacking_are_told_ap
             await client.list(PODS)
         with pytest.raises(NotAllowed, match="cannot get nodes: its account"):
             await client.read(NODES, "one")
-        with pytest.raises(Cannot, match="answered 403"):
+        with pytest.raises(ProbeError, match="answered 403"):
             await client.get("/version")
 
 
@@ -268,13 +268,15 @@ async def test_a_kind_that_is_served_in_another_version_alone_is_not_called_abse
     }
     script = lambda _method, path, _query: answers.get(path, status(404, "not found"))  # noqa: E731
     async with scripted(script) as (url, _), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot, match=rf"serves gateways.{group} as v1beta1 alone, and only v1 is known") as raised:
+        with pytest.raises(
+            ProbeError, match=rf"serves gateways.{group} as v1beta1 alone, and only v1 is known"
+        ) as raised:
             await client.list(Kind("gateways", Thing, group))
         assert not isinstance(raised.value, NotServed)
         with pytest.raises(NotServed):
             await client.list(Kind("httproutes", Thing, group))
         answers[f"/apis/{group}"] = status(403, "forbidden")
-        with pytest.raises(Cannot, match="answered 403") as raised:
+        with pytest.raises(ProbeError, match="answered 403") as raised:
             await client.list(Kind("gatewayclasses", Thing, group))
         assert not isinstance(raised.value, NotServed)
 
@@ -302,7 +304,7 @@ async def test_kinds_of_groups_that_are_not_there_are_not_asked_for(tmp_path: Pa
 )
 async def test_groups_that_cannot_be_seen_make_no_kind_absent(tmp_path: Path, given: Answer, told: str) -> None:
     async with scripted(lambda *_: given) as (url, _), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot, match=told) as raised:
+        with pytest.raises(ProbeError, match=told) as raised:
             await client.list(Kind("things", Thing, "example.com"))
         assert not isinstance(raised.value, NotServed)
 
@@ -323,11 +325,11 @@ async def test_a_server_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
 async def test_a_storm_of_429_is_not_answered_with_one_of_requests(tmp_path: Path, no_leftovers: None) -> None:
     async with scripted(lambda *_: answer(b"", 429, Retry_After="30")) as (url, asked), asking(tmp_path, url) as client:
         with pytest.raises(
-            Cannot, match="answered 429: the API server has too much to do, and asks to come back in 30 s"
+            ProbeError, match="answered 429: the API server has too much to do, and asks to come back in 30 s"
         ):
             await client.list(PODS)
         for kind in (PODS, NODES):
-            with pytest.raises(Cannot, match="was not asked within 2s: the API server asks for patience"):
+            with pytest.raises(ProbeError, match="was not asked within 2s: the API server asks for patience"):
                 await client.list(kind)
         assert len(asked) == 1
 
@@ -341,7 +343,7 @@ async def test_patience_that_is_asked_for_without_end_has_one(tmp_path: Path) ->
         return answer(b"", 429, Retry_After="9" * 400) if refusals >= 0 else answer(things("a"))
 
     async with scripted(script) as (url, _), asking(tmp_path, url) as client:
-        with pytest.raises(Cannot, match="and asks to come back in 60 s"):
+        with pytest.raises(ProbeError, match="and asks to come back in 60 s"):
             await client.list(PODS)
 
 
@@ -380,13 +382,13 @@ async def test_a_faulty_server_is_told_in_time_and_leaves_nothing(
     async with fault() as (host, port):
         for _ in range(3):
             async with asking(tmp_path, f"http://{host}:{port}", timeout="200ms", max_bytes=100_000) as client:
-                with pytest.raises(Cannot, match=f"{host}:{port}.*{told}"):
+                with pytest.raises(ProbeError, match=f"{host}:{port}.*{told}"):
                     await client.list(PODS)
 
 
 async def test_a_server_that_speaks_no_tls_is_told(tmp_path: Path, no_leftovers: None) -> None:
     async with faults.garbage() as (host, port), asking(tmp_path, f"https://{host}:{port}") as client:
-        with pytest.raises(Cannot, match="failed: the TLS handshake failed"):
+        with pytest.raises(ProbeError, match="failed: the TLS handshake failed"):
             await client.list(PODS)
 
 
@@ -406,7 +408,7 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path, no_leftovers: None
             asked = asyncio.create_task(client.list(PODS))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(asked), 0.3)
-        with pytest.raises((Cannot, asyncio.CancelledError)):
+        with pytest.raises((ProbeError, asyncio.CancelledError)):
             await asked
 
 
@@ -422,7 +424,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_told(tmp_path: Path, kubeconf
     file = tmp_path / "broken"
     file.write_text(kubeconfig)
     async with asking(tmp_path, "http://127.0.0.1", kubeconfig=str(file)) as client:
-        with pytest.raises(Cannot, match=f"kubeconfig {file} {told}"):
+        with pytest.raises(ProbeError, match=f"kubeconfig {file} {told}"):
             await client.list(PODS)
 
 
@@ -439,7 +441,7 @@ async def test_a_kubeconfig_without_credentials_is_told(tmp_path: Path) -> None:
     for user in ({}, {"exec": failing}):
         kubeconfig_of(file, user, "https://127.0.0.1")
         async with asking(tmp_path, "http://127.0.0.1", kubeconfig=str(file)) as client:
-            with pytest.raises(Cannot, match="gives no credentials: neither a token nor a certificate"):
+            with pytest.raises(ProbeError, match="gives no credentials: neither a token nor a certificate"):
                 await client.list(PODS)
 
 
@@ -455,7 +457,7 @@ async def test_a_token_that_ends_with_a_line_break_is_taken_and_never_told(tmp_p
             kubeconfig_of(file, {"token": odd}, url)
             async with asking(tmp_path, url, kubeconfig=str(file)) as client:
                 with pytest.raises(
-                    Cannot, match="written cannot be sent: it has characters that no token has"
+                    ProbeError, match="written cannot be sent: it has characters that no token has"
                 ) as raised:
                     await client.list(PODS)
                 assert "canary" not in str(raised.value)
@@ -463,7 +465,7 @@ async def test_a_token_that_ends_with_a_line_break_is_taken_and_never_told(tmp_p
 
 async def test_a_password_in_the_address_is_never_told(tmp_path: Path) -> None:
     async with faults.refused() as (host, port), asking(tmp_path, f"http://user:canary@{host}:{port}") as client:
-        with pytest.raises(Cannot, match=rf"http://{host}:{port}/.* failed: the connection was refused") as raised:
+        with pytest.raises(ProbeError, match=rf"http://{host}:{port}/.* failed: the connection was refused") as raised:
             await client.list(PODS)
         assert "canary" not in str(raised.value)
 
@@ -476,7 +478,7 @@ async def test_credentials_that_cannot_be_renewed_are_told(tmp_path: Path, monke
     async with scripted(lambda *_: answer(things("a"))) as (url, _), asking(tmp_path, url, max_age="1ms") as client:
         await client.list(PODS)
         monkeypatch.setattr("kubernetes.client.ApiClient.update_params_for_auth", gone)
-        with pytest.raises(Cannot, match=r"kubeconfig could not be renewed: Token file exists but empty\."):
+        with pytest.raises(ProbeError, match=r"kubeconfig could not be renewed: Token file exists but empty\."):
             await client.list(PODS)
 
 
@@ -491,7 +493,7 @@ async def test_an_exec_plugin_that_does_not_end_holds_up_nothing(
     async with asking(tmp_path, "http://127.0.0.1", kubeconfig=str(file)) as client:
         for kind in (PODS, NODES):
             with pytest.raises(
-                Cannot, match="plugin was not read within 300ms: an exec plugin that it names does not end"
+                ProbeError, match="plugin was not read within 300ms: an exec plugin that it names does not end"
             ):
                 await client.list(kind)
     runs.unlink()  # only now: what closes the client does not wait for it

@@ -30,8 +30,8 @@ from collectors.systems.kubernetes.model.kinds import (
 from collectors.systems.kubernetes.model.objects import Named
 from collectors.systems.kubernetes.model.pods import pods_in
 from collectors.systems.kubernetes.model.rbac import may_ask, may_get, may_list, roles
-from exporter.collector import Cannot
 from exporter.threads import Threads
+from exporter.verdict import ProbeError
 from tests.servers.certificates import Issued
 from tests.servers.kubernetes import CRDS, ControlPlane, workload
 from tests.servers.process import LOOPBACK, eventually
@@ -75,7 +75,7 @@ async def listed(client: Kubernetes, kind: Kind[Any]) -> bool:
 async def complaint(client: Kubernetes, kind: Kind[Any] = NODES) -> str:
     try:
         await client.list(kind)
-    except Cannot as why:
+    except ProbeError as why:
         return str(why)
     return ""
 
@@ -191,7 +191,7 @@ async def test_an_authority_that_is_replaced_is_taken_up(control_plane: ControlP
     kubeconfig = control_plane.write_kubeconfig("rotating", token, ca=Issued.root("Another Root").pem)
     trusted = Path(json.loads(kubeconfig.read_text())["clusters"][0]["cluster"]["certificate-authority"])
     async with asking(kubeconfig) as client:
-        with pytest.raises(Cannot, match=r"failed: the certificate was not accepted \(.*certificate"):
+        with pytest.raises(ProbeError, match=r"failed: the certificate was not accepted \(.*certificate"):
             await client.list(NODES)
         trusted.write_bytes(control_plane.authority.pem)
         assert await listed(client, NODES)
@@ -205,7 +205,7 @@ async def test_a_certificate_for_another_name_is_not_accepted(control_plane: Con
     configuration["clusters"][0]["cluster"] |= {"server": control_plane.url, "tls-server-name": "api.example.com"}
     kubeconfig.write_text(json.dumps(configuration))
     async with asking(kubeconfig) as client:
-        with pytest.raises(Cannot, match=r"the certificate was not accepted .*api.example.com"):
+        with pytest.raises(ProbeError, match=r"the certificate was not accepted .*api.example.com"):
             await client.list(NODES)
 
 
@@ -237,7 +237,7 @@ async def test_in_a_pod_its_service_account_is_used(
     (tmp_path / "token").unlink()
     async with asking(None) as client:
         with pytest.raises(
-            Cannot, match="from the pod's service account cannot be used: Service token file does not exist"
+            ProbeError, match="from the pod's service account cannot be used: Service token file does not exist"
         ):
             await client.list(NODES)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 from tests.collectors.systems.kubernetes.client.test_api import Thing, asking, names
 from tests.servers import faults
 from tests.servers.process import eventually
@@ -110,7 +110,7 @@ async def seen(client: Kubernetes) -> list[str]:
 async def complaint(client: Kubernetes) -> str:
     try:
         await client.list(THINGS)
-    except Cannot as why:
+    except ProbeError as why:
         return str(why)
     return ""
 
@@ -142,7 +142,7 @@ async def test_objects_that_cannot_be_told_apart_are_not_followed(tmp_path: Path
     server.things = {"": 1}
     async with server.serving() as url, asking(tmp_path, url, watch=True) as client:
         with pytest.raises(
-            Cannot, match="/things listed objects without a uid, so it cannot be told which of them changes"
+            ProbeError, match="/things listed objects without a uid, so it cannot be told which of them changes"
         ):
             await client.list(THINGS)
 

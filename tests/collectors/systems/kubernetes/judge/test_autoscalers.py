@@ -15,7 +15,7 @@ from collectors.systems.kubernetes.judge.autoscalers import (
     judge_vpas,
 )
 from collectors.systems.kubernetes.model.objects import Deployment, HorizontalPodAutoscaler, VerticalPodAutoscaler
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
 
 WORKING: dict[str, Any] = {"AbleToScale": "True", "ScalingActive": "True", "ScalingLimited": "False"}
@@ -367,7 +367,7 @@ def test_requests_within_the_bounds(requests: tuple[str | None, str | None], bou
 
 
 def test_what_cannot_be_compared_is_unknown() -> None:
-    with pytest.raises(Cannot, match="No VerticalPodAutoscaler is there"):
+    with pytest.raises(ProbeError, match="No VerticalPodAutoscaler is there"):
         judge_vpa_bounds([], [running("1", "1Gi")])
     unsure = vpa({"conditions": conditions(LowConfidence="True")})
     for found, sentence in (

@@ -20,7 +20,7 @@ from collectors.systems.kubernetes.judge.cluster import (
     parse_version,
 )
 from collectors.systems.kubernetes.model.objects import ApiService, Lease, Node
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
 
 FINE = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
@@ -130,7 +130,7 @@ def test_no_node_is_no_success() -> None:
 
 def test_of_thousands_of_nodes_a_few_are_told() -> None:
     result = judge(*(node(f"node-{n}", Ready="False", reason="Gone") for n in range(5000)))
-    assert result.summary.endswith("Of 4996 more the like is true.")
+    assert result.summary.endswith("4996 more are similar.")
     assert result.measurements["nodes_ready"] == 0
 
 
@@ -150,9 +150,9 @@ def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "v1", "latest", "v-master"])
 def test_what_is_no_version_is_not_guessed(text: str) -> None:
-    with pytest.raises(Cannot, match="is no version of Kubernetes"):
+    with pytest.raises(ProbeError, match="is no version of Kubernetes"):
         parse_version(text)
-    with pytest.raises(Cannot):
+    with pytest.raises(ProbeError):
         judge_version(text, [], VersionOptions())
 
 

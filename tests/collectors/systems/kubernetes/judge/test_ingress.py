@@ -17,7 +17,7 @@ from collectors.systems.kubernetes.model.objects import (
     Service,
     compact_endpoint_slices,
 )
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded
 
 CONTROLLER = "ingress/traefik"

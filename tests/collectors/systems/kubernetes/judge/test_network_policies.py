@@ -15,7 +15,7 @@ from collectors.systems.kubernetes.judge.network_policies import (
 from collectors.systems.kubernetes.model.objects import Namespace, NetworkPolicy
 from collectors.systems.kubernetes.model.pods import Replicas
 from collectors.systems.kubernetes.model.selectors import matches
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, pods, wire_pod
 
 BOTH = ["Ingress", "Egress"]
@@ -96,7 +96,7 @@ def test_an_empty_namespace_needs_a_default_deny_too() -> None:
         Status.FAILED,
         "Namespace shop has no network policy that denies ingress and egress by default.",
     )
-    with pytest.raises(Cannot, match="No pod runs that counts"):
+    with pytest.raises(ProbeError, match="No pod runs that counts"):
         judge([], default_deny=False)
 
 
@@ -130,7 +130,7 @@ def test_selectors_mean_what_they_mean_to_kubernetes(selector: dict[str, Any], s
 
 
 def test_an_operator_that_is_not_known_is_not_guessed() -> None:
-    with pytest.raises(Cannot, match="operator Like"):
+    with pytest.raises(ProbeError, match="operator Like"):
         judge(WEB, policy("shop/a", {"matchExpressions": [{"key": "app", "operator": "Like"}]}))
 
 
@@ -266,7 +266,7 @@ def test_a_policy_that_allows_everything(rules: dict[str, Any], everything: str 
 
 def test_a_range_that_is_none_is_not_guessed() -> None:
     odd = policy("shop/odd", egress=[{"to": [{"ipBlock": {"cidr": "everywhere"}}]}])
-    with pytest.raises(Cannot, match="NetworkPolicy shop/odd names everywhere, which is no range of addresses"):
+    with pytest.raises(ProbeError, match="NetworkPolicy shop/odd names everywhere, which is no range of addresses"):
         judge(WEB, policy(), odd)
 
 
@@ -305,7 +305,7 @@ def test_why_policies_of_other_makers_do_not_matter_may_be_said() -> None:
 
 
 def test_no_namespace_is_no_success() -> None:
-    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+    with pytest.raises(ProbeError, match="No namespace is there that is not exempt"):
         judge_network_policies([], WEB, [policy()], NetworkPolicyOptions())
 
 

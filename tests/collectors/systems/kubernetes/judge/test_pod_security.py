@@ -14,7 +14,7 @@ from collectors.systems.kubernetes.judge.pod_security import (
 )
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, pods
 from tests.collectors.systems.kubernetes.pod_security_corpus import CASES, corpus, patched, restricted_pod
 
@@ -208,13 +208,13 @@ def test_exempt_pods_do_not_count() -> None:
 
 def test_ten_thousand_offenders_are_told_in_a_few_sentences() -> None:
     result = judge([namespace("shop")], pods(*(f"shop/pod-{n}" for n in range(10_000)), spec=PRIVILEGED))
-    assert result.summary.endswith("Of 9996 more the like is true.")
+    assert result.summary.endswith("9996 more are similar.")
     assert len(result.summary) < 500
     assert result.measurements["pods_violating"] == 10_000
 
 
 def test_no_namespace_is_no_success() -> None:
-    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+    with pytest.raises(ProbeError, match="No namespace is there that is not exempt"):
         judge([], [])
 
 

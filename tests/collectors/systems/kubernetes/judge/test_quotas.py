@@ -7,7 +7,7 @@ import pytest
 from collectors.systems.kubernetes.judge.quotas import QuotaOptions, counts, judge_quotas
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import decoded, pod, pods
 
 HARD = {"requests.cpu": "10", "limits.memory": "20Gi"}
@@ -190,5 +190,5 @@ def test_a_quota_that_nobody_has_counted_is_unknown() -> None:
 
 
 def test_no_namespace_is_no_success() -> None:
-    with pytest.raises(Cannot, match="No namespace is there that is not exempt"):
+    with pytest.raises(ProbeError, match="No namespace is there that is not exempt"):
         judge_quotas([], [quota()], [limits()], [], QuotaOptions())

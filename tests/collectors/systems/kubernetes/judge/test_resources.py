@@ -14,7 +14,7 @@ from collectors.systems.kubernetes.judge.resources import (
 )
 from collectors.systems.kubernetes.model.objects import Node
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Status
+from exporter.verdict import ProbeError, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod, pods
 
 FULL = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
@@ -235,9 +235,9 @@ def test_which_pods_count() -> None:
 
 
 def test_no_pod_is_no_success() -> None:
-    with pytest.raises(Cannot, match=r"No pod runs that counts, so nothing was seen of any CPU limit\."):
+    with pytest.raises(ProbeError, match=r"No pod runs that counts, so nothing was seen of any CPU limit\."):
         judge_cpu_limits([], REQUIRED)
-    with pytest.raises(Cannot):
+    with pytest.raises(ProbeError):
         judge_requests([], [], REQUIRED)
 
 

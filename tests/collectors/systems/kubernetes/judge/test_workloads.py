@@ -16,7 +16,7 @@ from collectors.systems.kubernetes.judge.workloads import (
 )
 from collectors.systems.kubernetes.model.objects import CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Cannot, Result, Status
+from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod, pods
 
 
@@ -255,7 +255,7 @@ def test_the_pod_of_a_job_need_not_be_ready_but_must_start() -> None:
 
 def test_ten_thousand_broken_pods_are_told_in_a_few_sentences() -> None:
     result = judge(pods(*(f"cache/redis-{n}" for n in range(10_000)), status={"conditions": [not_ready(minutes=1)]}))
-    assert result.summary.endswith("Of 9996 more the like is true.")
+    assert result.summary.endswith("9996 more are similar.")
     assert len(result.summary) < 500
 
 
@@ -352,7 +352,7 @@ def test_the_time_zone_decides_when_a_run_is_due() -> None:
     [("every day", None), ("0 2 * * *", "Mars/Olympus"), ("0 2 * * *", "Europe"), ("@every x", None)],
 )
 def test_a_schedule_that_is_not_understood_is_not_guessed(schedule: str, zone: str | None) -> None:
-    with pytest.raises(Cannot, match=r"of CronJob backup/orders is not understood"):
+    with pytest.raises(ProbeError, match=r"of CronJob backup/orders is not understood"):
         judge_schedule(cron_job(schedule, ago(hours=1), timeZone=zone), [], NOW)
 
 

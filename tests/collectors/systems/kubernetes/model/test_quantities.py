@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 #: The table of the API reference, as powers of 10 and of 2.
 DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -51,7 +51,7 @@ def test_equal_amounts_are_equal() -> None:
     ["", "m", "1 Gi", "1K", "1mi", "1e", "1e3k", "--1", ".", "1,5", "1GiB", "NaN", "inf", "1e999999999999", True],
 )
 def test_anything_else_is_not_guessed(text: str) -> None:
-    with pytest.raises(Cannot, match="is no quantity"):
+    with pytest.raises(ProbeError, match="is no quantity"):
         parse_quantity(text)
 
 

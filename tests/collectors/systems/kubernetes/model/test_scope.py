@@ -6,7 +6,7 @@ import pytest
 
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.scope import Part, Scope
-from exporter.collector import Cannot, Status
+from exporter.verdict import ProbeError, Status
 from tests.collectors.systems.kubernetes.objects import ago, decoded
 
 THERE = [
@@ -58,14 +58,14 @@ def test_what_the_client_is_narrowed_to_has_to_be_there() -> None:
     ]
     assert told(part("shop", "shpo", namespaces=("shop",))) == []
     assert len(told(part("shop", "shpo", namespaces=("shop", "shpo")))) == 1
-    with pytest.raises(Cannot, match=r"^orders is not among clients.kubernetes.namespaces"):
+    with pytest.raises(ProbeError, match=r"^orders is not among clients.kubernetes.namespaces"):
         part("shop", namespaces=("orders",))
 
 
 def test_without_any_nothing_was_seen() -> None:
     with pytest.raises(
-        Cannot, match=r"^There is no namespace shpo, where applications were to run, so nothing was seen.$"
+        ProbeError, match=r"^There is no namespace shpo, where applications were to run, so nothing was seen.$"
     ):
         part(namespaces=("shpo",))
-    with pytest.raises(Cannot, match=r"^The cluster has no namespace that is to be judged, so nothing was seen.$"):
+    with pytest.raises(ProbeError, match=r"^The cluster has no namespace that is to be judged, so nothing was seen.$"):
         part(exempt_namespaces={"*": "All of it is a test."})

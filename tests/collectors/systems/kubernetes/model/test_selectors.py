@@ -4,7 +4,7 @@ import pytest
 
 from collectors.systems.kubernetes.model.objects import Requirement, Selector
 from collectors.systems.kubernetes.model.selectors import matches, parse_selector, selects_all
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 LABELS = {"app": "redis", "tier": "cache", "empty": ""}
 
@@ -34,7 +34,7 @@ def test_what_is_selected(selector: Selector | None, selected: bool) -> None:
 
 
 def test_an_unknown_operator_is_not_guessed() -> None:
-    with pytest.raises(Cannot, match=r"operator Gt "):
+    with pytest.raises(ProbeError, match=r"operator Gt "):
         matches(Selector({}, (Requirement("app", "Gt", ("1",)),)), LABELS)
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from collectors.systems.postgresql.client.patroni import read_cluster
-from exporter.collector import Cannot
 from exporter.http import HttpSettings
+from exporter.verdict import ProbeError
 from tests.servers.faults import serving
 from tests.servers.patroni import Patroni
 from tests.servers.process import eventually
@@ -71,5 +71,5 @@ async def test_synchronous_mode_has_many_words(mode: object, synchronous: bool) 
 )
 async def test_something_else_is_told(cluster: object, member: object, no_leftovers: None) -> None:
     async with answering(cluster, member) as settings:
-        with pytest.raises(Cannot, match="does not answer as Patroni does"):
+        with pytest.raises(ProbeError, match="does not answer as Patroni does"):
             await read_cluster(settings)

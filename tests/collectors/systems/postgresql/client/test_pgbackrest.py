@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collectors.systems.postgresql.client.pgbackrest import PgBackRest, Stanza, read_stanza
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 STANZA: dict[str, Any] = {
     "name": "orders",
@@ -58,7 +58,7 @@ async def test_a_stanza_is_read(tmp_path: Path) -> None:
     ],
 )
 async def test_something_else_is_told(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(Cannot, match=told):
+    with pytest.raises(ProbeError, match=told):
         await read(tmp_path, text)
 
 
@@ -71,7 +71,7 @@ async def test_whatever_is_written_is_refused_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, output: object
 ) -> None:
     text = output if isinstance(output, str) else json.dumps(output)
-    with pytest.raises(Cannot):
+    with pytest.raises(ProbeError):
         await read(tmp_path_factory.mktemp("info"), text)
 
 

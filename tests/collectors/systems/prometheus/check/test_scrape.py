@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Result, Status
 from exporter.threads import Threads
+from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition
 from tests.servers.process import eventually, free_port
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape

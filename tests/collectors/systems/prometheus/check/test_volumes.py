@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from collectors.systems.prometheus.check.volumes import Space, Volume, judge_space, measure_space
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Cannot, Collector, SectionSettings, Status
+from exporter.collector import Collector, SectionSettings
 from exporter.threads import Threads
+from exporter.verdict import ProbeError, Status
 from tests.servers.exporters import Exporter, Exposition, node_exporter
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
 from tests.support import make_context
@@ -116,7 +117,7 @@ async def test_a_mount_point_is_measured_by_node_exporter(asking: Asking, watche
     ],
 )
 async def test_what_nobody_reports_was_not_seen(asking: Asking, options: dict[str, Any], told: str) -> None:
-    with pytest.raises(Cannot) as raised:
+    with pytest.raises(ProbeError) as raised:
         await measure_space(asking, volume(**options))
     assert told in str(raised.value)
 
@@ -135,7 +136,7 @@ async def test_an_old_sample_was_not_seen(tmp_path: Path) -> None:
         server.wait_for("kubelet_volume_stats_capacity_bytes")
         client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
         asking = Asking(SectionSettings(), None, make_context(clients={"prometheus": client}))
-        with pytest.raises(Cannot, match="was last scraped more than 5m ago"):
+        with pytest.raises(ProbeError, match="was last scraped more than 5m ago"):
             await measure_space(asking, volume(claim="orders/data"))
         await client.close()
 
@@ -144,9 +145,9 @@ async def test_a_local_path_is_measured_here(tmp_path: Path) -> None:
     asking = Asking(SectionSettings(), None, make_context())
     space = await measure_space(asking, volume(path=str(tmp_path)))
     assert 0 < space.free < space.size
-    with pytest.raises(Cannot, match="cannot be asked for its free space: No such file or directory"):
+    with pytest.raises(ProbeError, match="cannot be asked for its free space: No such file or directory"):
         await measure_space(asking, volume(path=str(tmp_path / "absent")))
-    with pytest.raises(Cannot, match=r"clients\.prometheus is not configured"):
+    with pytest.raises(ProbeError, match=r"clients\.prometheus is not configured"):
         await measure_space(asking, volume(claim="a/b"))
 
 

@@ -20,7 +20,7 @@ from collectors.systems.prometheus.judge.monitoring import (
     unnotified,
     watchdog_problem,
 )
-from exporter.collector import Result, Status
+from exporter.verdict import Result, Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

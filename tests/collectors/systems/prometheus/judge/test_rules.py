@@ -16,7 +16,7 @@ from collectors.systems.prometheus.judge.rules import (
     series_queries,
     watched,
 )
-from exporter.collector import Status
+from exporter.verdict import Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collectors.systems.prometheus.model.promql import Condition, Selection, selections
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_only_takes_away_is_told() -> None:
 
 @pytest.mark.parametrize("expr", ['a{b=~"(.{900}){900}"}', "up{", "rate(up[$__rate_interval])", "", "sum(", "up =~ 1"])
 def test_what_is_not_understood_is_told(expr: str) -> None:
-    with pytest.raises(Cannot, match="was not understood: "):
+    with pytest.raises(ProbeError, match="was not understood: "):
         selections(expr)
 
 
@@ -66,7 +66,7 @@ def test_deep_nesting_is_understood_or_told() -> None:
     deep = "(" * 5000 + "up" + ")" * 5000
     try:
         assert [selection.metric for selection in selections(deep)] == ["up"]
-    except Cannot as why:
+    except ProbeError as why:
         assert "was not understood" in str(why)  # noqa: PT017 - either is right
 
 

@@ -25,7 +25,7 @@ from collectors.systems.tls.client.client_hello import (
 from collectors.systems.tls.client.tcp import Address
 from collectors.systems.tls.model import cipher_suites
 from collectors.systems.tls.model.cipher_suites import SUITES
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 from tests.servers import faults
 
 SUITE = 0xC02F
@@ -233,7 +233,7 @@ async def test_a_connection_that_is_reset_in_the_middle_of_the_answer(no_leftove
 
     async with faults.serving(reset) as (_, port):
         with pytest.raises(
-            Cannot, match=r"reset the connection in the middle of its answer to a ClientHello of TLS 1\.2\."
+            ProbeError, match=r"reset the connection in the middle of its answer to a ClientHello of TLS 1\.2\."
         ):
             await ask(port)
 
@@ -245,7 +245,7 @@ def _linger(writer: asyncio.StreamWriter) -> None:
 
 async def test_warnings_without_end(no_leftovers: None) -> None:
     async with faults.endless(b"", more=alert(1, 112) * 1000) as (_, port):
-        with pytest.raises(Cannot, match="answered more than 65536 bytes without a ServerHello"):
+        with pytest.raises(ProbeError, match="answered more than 65536 bytes without a ServerHello"):
             await ask(port)
 
 
@@ -255,5 +255,5 @@ async def test_a_network_that_fails(monkeypatch: pytest.MonkeyPatch, no_leftover
 
     async with faults.mute() as (_, port):
         monkeypatch.setattr(asyncio.get_running_loop(), "sock_recv", lost)
-        with pytest.raises(Cannot, match=rf"127\.0\.0\.1:{port} could not be asked: No route to host\."):
+        with pytest.raises(ProbeError, match=rf"127\.0\.0\.1:{port} could not be asked: No route to host\."):
             await ask(port)

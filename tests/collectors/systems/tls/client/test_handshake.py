@@ -17,7 +17,7 @@ from OpenSSL import SSL
 
 from collectors.systems.tls.client import handshake as tls
 from collectors.systems.tls.client.tcp import Address, connected, resolve
-from exporter.collector import Cannot
+from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.certificates import Issued, authority, intermediate, new_key
 from tests.servers.process import LOOPBACK, scratch
@@ -73,7 +73,7 @@ async def test_a_certificate_that_cannot_be_read(folder: Path, no_leftovers: Non
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
     async with faults.mute(context) as (_, port):
-        with pytest.raises(Cannot, match=rf"127\.0\.0\.1:{port} presents a certificate that cannot be read: "):
+        with pytest.raises(ProbeError, match=rf"127\.0\.0\.1:{port} presents a certificate that cannot be read: "):
             await shake(port)
 
 
@@ -91,7 +91,7 @@ async def test_more_bytes_than_a_handshake_has(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(tls, "_MAX_BYTES", 1000)
     fragment = bytes.fromhex("1603034000") + b"\x02\x00\x80\x00" + bytes(16380)
     async with faults.endless(fragment[:5] + fragment[5:2000]) as (_, port):
-        with pytest.raises(Cannot, match="sent more than 1000 bytes without completing a TLS handshake"):
+        with pytest.raises(ProbeError, match="sent more than 1000 bytes without completing a TLS handshake"):
             await shake(port)
 
 
@@ -101,7 +101,7 @@ async def test_an_address_without_a_route(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", unreachable)
     address = Address(socket.AF_INET6, ("2001:db8::1", 443, 0, 0))
-    with pytest.raises(Cannot, match=r"\[2001:db8::1\]:443 could not be reached: Network is unreachable\."):
+    with pytest.raises(ProbeError, match=r"\[2001:db8::1\]:443 could not be reached: Network is unreachable\."):
         async with connected(address):
             pass
 
@@ -160,7 +160,7 @@ def test_a_root_under_a_new_key_signed_by_the_old_one_is_an_intermediate(folder:
     old, key = Issued.root("Rollover"), new_key("ec")
     link = Issued(old.intermediate("Rollover", key=key).certificate, key)
     (folder / "ca.pem").write_bytes(link.pem)
-    with pytest.raises(Cannot, match="has 1 certificate and no root among them"):
+    with pytest.raises(ProbeError, match="has 1 certificate and no root among them"):
         tls.roots(folder / "ca.pem")
 
 
