@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,30 @@ def until_done(run: Callable[..., Ended]) -> Iterator[Callable[..., Ended]]:
 
     yield call
     signal.signal(signal.SIGTERM, before)
+
+
+TODAY = datetime.now(UTC).date()
+LINES = (("Replica drilled", "critical", "passed"), ("Restore drilled", "warning", "failed"))
+
+
+def custom(folder: Path, *lines: tuple[str, str, str]) -> Path:
+    """A configuration of lines of its own, each with severity and evidence that is `passed`, `failed` or `unreadable`."""
+    folder.joinpath("evidence").mkdir()
+    config = [
+        "environment: staging",
+        f"evidence: {folder / 'evidence'}",
+        f"checklist: {folder / 'list.md'}",
+        "sections:",
+    ]
+    config += ["  drill: {every: 1m}", "custom:"]
+    boxes = []
+    for text, severity, result in lines:
+        name = text.lower().replace(" ", "_")
+        boxes.append(f"- [ ] {text}\n")
+        config.append(f"  - {{section: Drill, line: {text}, severity: {severity}, evidence: {{valid_for: 90d}}}}")
+        record = f"item: drill.{name}\nresult: {result}\nby: team@example.com\non: {TODAY - timedelta(days=1)}\n"
+        (folder / "evidence" / f"{name}.yaml").write_text(record if result != "unreadable" else f"item: drill.{name}\n")
+    folder.joinpath("list.md").write_text(f"# Drill\n\n{''.join(boxes)}")
+    file = folder / "config.yaml"
+    file.write_text("\n".join(config) + "\n")
+    return file

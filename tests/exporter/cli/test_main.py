@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from exporter import logs
-from exporter.cli import main, show
+from exporter.cli import config as config_command
+from exporter.cli import main
 from exporter.cli.shared import ExitCode
 from tests.exporter.cli.conftest import Ended
 
@@ -107,7 +108,7 @@ def test_an_error_of_its_own_is_not_taken_for_a_failed_line(run: Run, monkeypatc
         raise RuntimeError("no route to hunter2-hunter2")
 
     logs.hide(["hunter2-hunter2"])
-    monkeypatch.setattr(show, "load", broken)
+    monkeypatch.setattr(config_command, "load", broken)
     ended = run("config", "check")
     assert ended.code == ExitCode.INTERNAL
     assert "RuntimeError: no route to <secret>" in ended.err
@@ -118,7 +119,7 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(show, "load", interrupted)
+    monkeypatch.setattr(config_command, "load", interrupted)
     assert run("config", "check").code == ExitCode.INTERRUPTED
 
 
@@ -126,7 +127,7 @@ def test_end_of_input_while_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def ended(_: object) -> object:
         raise EOFError
 
-    monkeypatch.setattr(show, "load", ended)
+    monkeypatch.setattr(config_command, "load", ended)
     assert main(["config", "check"]) == ExitCode.INTERRUPTED
 
 

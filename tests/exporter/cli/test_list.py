@@ -1,4 +1,4 @@
-"""Tests of `list` and `config check`."""
+"""Tests of `list`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from exporter.catalogue import Catalogue
-from exporter.cli import show
+from exporter.cli.list import ListFormat
 from tests.exporter.cli.conftest import Ended
 
 Run = Callable[..., Ended]
@@ -60,19 +60,8 @@ def test_list_without_colour(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[3" not in run("list", "--section", "postgresql").out  # no colours; weight and dimming may stay
 
 
-def test_config_check_says_what_is_verified(run: Run, evidence: Path) -> None:
-    ended = run("config", "check", "--config.file", evidence)
-    assert ended.code == 0
-    assert ended.out.startswith(f"{evidence} is valid: ")
-    assert ended.out.endswith("of 205 lines.\n")
-
-
-def test_config_check_of_nothing(run: Run) -> None:
-    assert run("config", "check").out.startswith("The default configuration is valid: ")
-
-
 def test_list_format_is_one_of_two() -> None:
-    assert [form.value for form in show.ListFormat] == ["table", "json"]
+    assert [form.value for form in ListFormat] == ["table", "json"]
 
 
 CLUSTER = """\

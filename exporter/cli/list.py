@@ -1,4 +1,4 @@
-"""`list` shows what can be verified, `config check` whether a configuration can be used."""
+"""`list` shows what can be verified and what each line needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from exporter.catalogue import Entry
     from exporter.config import Loaded
 
-__all__ = ["check_config", "list_items"]
+__all__ = ["ListFormat", "list_items"]
 
 
 class ListFormat(StrEnum):
@@ -104,13 +104,3 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
         )
         table.add_row(*(Text(cell, style="" if row["verified_by"] else "dim") for cell in cells))
     console.print(table)
-
-
-def check_config(config_file: ConfigFile = None) -> int:
-    """Say everything that is wrong with the configuration. Ends with 0 or 3."""
-    loaded = load(config_file)
-    verified = sum(bool(planned.targets) for planned in loaded.plan.items)
-    sections = len({job.section for job in loaded.plan.jobs})
-    name = config_file or "The default configuration"
-    say(f"{name} is valid: {sections} sections verify {verified} of {len(loaded.plan.items)} lines.")
-    return ExitCode.OK
