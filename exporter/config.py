@@ -17,8 +17,7 @@ from exporter.collector import Client, SectionSettings, Target
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
-from exporter.plan import Plan, Waiver
-from exporter.planning import OwnLine, Planner, targets_of
+from exporter.plan import OwnLine, Plan, Planner, Waiver, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
 from exporter.verdict import Severity
@@ -112,7 +111,8 @@ class Loaded:
     """A configuration that can be used.
 
     `bindings` are the checklist's lines in the order of `plan.items`. `clients` are classes and settings by name. `files` are all
-    files that were read, `secrets` all secret texts, to be kept out of whatever is shown.
+    files that were read, `secrets` all secret texts, to be kept out of whatever is shown. `warnings` are what does not keep the
+    configuration from being used and somebody should change, in the order of the file.
     """
 
     config: Config
@@ -124,6 +124,7 @@ class Loaded:
     clients: Mapping[str, tuple[type[Client[Any]], Options]]
     files: tuple[Path, ...]
     secrets: frozenset[str] = field(repr=False)
+    warnings: tuple[Problem, ...] = ()
 
 
 def load(
@@ -236,6 +237,7 @@ class _Loader:
             clients={name: (self._catalogue.clients[name], settings) for name, settings in clients.items()},
             files=tuple(sorted(self._files | self._reader.files)),
             secrets=frozenset(self._reader.secrets),
+            warnings=tuple(sorted(self._reader.warnings)),
         )
 
     def _checklist(self) -> Checklist:
@@ -385,7 +387,11 @@ class _Loader:
                     self._reader.complain((*where, "targets", index, "name"), twice)
 
     def _waivers(self, bindings: tuple[Binding, ...]) -> dict[str, Waiver]:
-        """The waivers by item; each must be for an item of the checklist, and not have ended."""
+        """The waivers by item; each must be for an item of the checklist.
+
+        One that expired only warns, whatever its item: time alone keeps nothing from being verified. It is planned all the same,
+        as its expiry is exported, unless another one took its place.
+        """
         known = {binding.entry.id for binding in bindings}
         waivers: dict[str, Waiver] = {}
         for index, _ in enumerate(self._given("waivers", list)):
@@ -394,14 +400,19 @@ class _Loader:
             if option is None:
                 continue
             waiver = Waiver(option.reason, option.owner, option.until)
+            if waiver.ends_at <= self._now():
+                expired = (
+                    f"the waiver of {option.item} expired on {option.until} and no longer waives: renew or remove it"
+                )
+                self._reader.warn((*where, "until"), expired)
+                waivers.setdefault(option.item, waiver)
+                continue
             if option.item not in known and self._trusted:
                 self._reader.complain((*where, "item"), f"unknown item '{option.item}'{nearest(option.item, known)}")
-            if option.item in waivers:
+            if option.item in waivers and waivers[option.item].ends_at > self._now():
                 self._reader.complain(
                     (*where, "item"), f"'{option.item}' is waived already, expected one waiver an item"
                 )
-            if waiver.ends_at <= self._now():
-                self._reader.complain((*where, "until"), f"the waiver ended on {option.until}: renew or remove it")
             waivers[option.item] = waiver
         return waivers
 

@@ -93,7 +93,10 @@ async def serve(options: ServeOptions) -> None:
 
 
 def _load(path: Path | None) -> Loaded:
-    return load(path) if path else load_default()
+    loaded = load(path) if path else load_default()
+    for warned in loaded.warnings:
+        log.warning("%s", warned)
+    return loaded
 
 
 class _Daemon:

@@ -97,13 +97,14 @@ def option_names(options: Mapping[str, FieldInfo]) -> Iterator[str]:
 
 
 class Reader:
-    """Reads options from the nodes of one file. What is wrong is collected in `problems`.
+    """Reads options from the nodes of one file. What is wrong is collected in `problems`, what should be changed in `warnings`.
 
     Relative paths are relative to the file. `files` are the other files that were read, `secrets` the secret texts that were found.
     """
 
     def __init__(self, file: Path, root: Node, environ: Mapping[str, str]) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self._told: set[Problem] = set()
         self.files: set[Path] = set()
         self.secrets: set[str] = set()
@@ -116,14 +117,21 @@ class Reader:
 
     def complain(self, where: Where, message: str) -> None:
         """Note a problem with the value at a path (or with its nearest parent, where it is missing)."""
+        problem = self._problem(where, message)
+        if problem not in self._told:  # an option that targets inherit is wrong once
+            self._told.add(problem)
+            self.problems.append(problem)
+
+    def warn(self, where: Where, message: str) -> None:
+        """Note what does not keep the options from being used, but should be changed."""
+        self.warnings.append(self._problem(where, message))
+
+    def _problem(self, where: Where, message: str) -> Problem:
         where = self._origin(where)
         position = self._root.where(where)
         for secret in self.secrets:
             message = message.replace(secret, "***") if len(secret) >= _TELLING else message
-        problem = Problem(str(self._file), position.line, position.column, key(where), message)
-        if problem not in self._told:  # an option that targets inherit is wrong once
-            self._told.add(problem)
-            self.problems.append(problem)
+        return Problem(str(self._file), position.line, position.column, key(where), message)
 
     def read(self, annotation: Any, where: Where = (), node: Node | None = None) -> Any:
         """The value at a path as the type that `annotation` says; None when there is a problem with it."""

@@ -115,12 +115,14 @@ def configuration_errors() -> Iterator[None]:
 
 
 def load(config_file: Path | None) -> Loaded:
-    """The configuration, or the default one without a file."""
+    """The configuration, or the default one without a file. What it warns of goes to standard error."""
     from exporter import config, logs
 
     with configuration_errors():
         loaded = config.load(config_file) if config_file else config.load_default()
     logs.hide(loaded.secrets)
+    for warned in loaded.warnings:
+        say(f"Warning: {warned}", error=True)
     return loaded
 
 

@@ -334,6 +334,29 @@ def test_waivers_hold_to_the_end_of_their_last_day(read: Read) -> None:
     assert loaded.plan.items[2].waiver == Waiver("Later.", "office", date(2026, 3, 2))
 
 
+def test_an_expired_waiver_warns_and_never_keeps_the_configuration_from_being_used(read: Read) -> None:
+    loaded = read("waivers: [{item: papers.papers_signed, reason: Later., owner: office, until: 2026-03-01}]")
+    [warned] = loaded.warnings
+    wanted = "the waiver of papers.papers_signed expired on 2026-03-01 and no longer waives: renew or remove it"
+    assert str(warned).endswith(f"config.yaml:1:71: waivers[0].until: {wanted}")
+    assert loaded.plan.items[2].waiver == Waiver("Later.", "office", date(2026, 3, 1)), "its expiry is still exported"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_expired_waiver_gives_way_to_its_renewal_on_either_side(read: Read, order: tuple[int, int]) -> None:
+    both = [
+        f"{{item: papers.papers_signed, reason: a, owner: b, until: {day}}}" for day in ("2026-03-01", "2026-04-01")
+    ]
+    loaded = read(f"waivers: [{', '.join(both[index] for index in order)}]")
+    assert loaded.plan.items[2].waiver == Waiver("a", "b", date(2026, 4, 1))
+    assert len(loaded.warnings) == 1
+
+
+def test_an_expired_waiver_of_a_line_that_is_gone_only_warns(read: Read) -> None:
+    loaded = read("waivers: [{item: papers.burnt, reason: Later., owner: office, until: 2026-03-01}]")
+    assert len(loaded.warnings) == 1
+
+
 def test_the_longest_times_can_be_reckoned_with(read: Read) -> None:
     loaded = read(
         "waivers: [{item: papers.papers_signed, reason: Later., owner: office, until: 9999-12-31}]\n"
