@@ -1,4 +1,7 @@
-"""What every test has at hand: the fixtures of the real servers, and a watch over what a test leaves behind."""
+"""A watch over what a test leaves behind, and the order in which tests run.
+
+The fixtures of the real servers are imported by the conftest.py of each folder that uses them.
+"""
 
 import asyncio
 import gc
@@ -25,14 +28,7 @@ hypothesis.settings.load_profile("busy machine")
 
 SERVERS = "tests.servers"
 
-pytest_plugins = [
-    "pytester",
-    *(
-        f"{SERVERS}.{path.stem}"
-        for path in sorted(Path(__file__).parent.glob("servers/[a-z]*.py"))
-        if path.stem[:5] != "test_"
-    ),
-]
+pytest_plugins = ["pytester"]
 
 
 def pytest_configure() -> None:

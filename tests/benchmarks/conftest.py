@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.servers.loki import loki
+from tests.servers.nats import nats_server
+from tests.servers.neo4j import neo4j_server
+from tests.servers.redis import any_redis
+
 ROWS = pytest.StashKey[list[tuple[str, str, str]]]()
 
 

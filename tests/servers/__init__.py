@@ -1,4 +1,5 @@
-"""Real servers on the loopback interface, one module each; their fixtures are known to every test.
+"""Real servers on the loopback interface, one module each; the conftest.py of a folder imports the fixtures that it uses.
 
-``process`` starts and stops programs, ``packages`` gets them, ``faults`` is everything that a server should not do.
+``process`` starts and stops programs, ``packages`` gets them, ``sharing`` lets all folders use one, ``faults`` is everything that
+a server should not do.
 """

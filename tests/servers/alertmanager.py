@@ -12,6 +12,7 @@ import pytest
 from tests.servers.packages import debian
 from tests.servers.process import LOOPBACK, Server, answers, call, free_port, listening
 from tests.servers.prometheus import NEW, OLD
+from tests.servers.sharing import shared
 
 Json = dict[str, Any]
 
@@ -135,6 +136,7 @@ class Alertmanager(Server):
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["alertmanager-0.25", "alertmanager-0.33"])
+@shared
 def any_alertmanager(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Alertmanager]:
@@ -144,6 +146,7 @@ def any_alertmanager(
 
 
 @pytest.fixture(scope="session")
+@shared
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
     """The old Alertmanager, which notifies nobody."""
     with Alertmanager(tmp_path_factory.mktemp("alertmanager")) as server:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.packages import go_binary
 from tests.servers.process import LOOPBACK, Server, answers, free_port
+from tests.servers.sharing import shared
 
 VERSION = "1.76.0"
 
@@ -57,6 +58,7 @@ class Jaeger(Server):
 
 
 @pytest.fixture(scope="session")
+@shared
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     """Jaeger with an empty memory; each test uses services of its own."""
     with Jaeger(tmp_path_factory.mktemp("jaeger")) as server:

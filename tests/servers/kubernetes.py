@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.servers.certificates import Issued, authority, new_key
 from tests.servers.packages import go_program
 from tests.servers.process import LOOPBACK, Server, free_port, scratch, wait_until
+from tests.servers.sharing import shared
 
 Json = dict[str, Any]
 
@@ -550,6 +551,7 @@ CRDS: Mapping[str, Sequence[Json]] = {
 
 
 @pytest.fixture(scope="session")
+@shared
 def control_plane() -> Iterator[ControlPlane]:
     """A cluster with three nodes, shared by the tests of a file: each makes namespaces of its own."""
     with scratch("kubernetes") as folder, ControlPlane(folder) as cluster:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.servers.packages import go_binary
 from tests.servers.process import LOOPBACK, Server, answers, free_port
+from tests.servers.sharing import shared
 
 VERSION = "1.6.1"
 
@@ -98,6 +99,7 @@ def _basics(directory: Path, port: int, tenants: bool, log_level: str) -> dict[s
 
 
 @pytest.fixture(scope="session")
+@shared
 def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
     """Loki 1.6.1 without tenants; each test uses labels of its own."""
     with Loki(tmp_path_factory.mktemp("loki")) as server:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers.packages import debian, skip_or_fail
 from tests.servers.process import LOOPBACK, Server, answers, call, free_port, listening, wait_until
+from tests.servers.sharing import shared
 
 OLD, NEW = "2.9", "2.15"
 
@@ -101,6 +102,7 @@ def meta_leader(nodes: Sequence[Nats]) -> Nats | None:
 
 
 @pytest.fixture(scope="session")
+@shared
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
     """One node with JetStream, for tests that do not change its settings."""
     with Nats(tmp_path_factory.mktemp("nats")) as server:
@@ -108,6 +110,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
 
 
 @pytest.fixture(scope="session")
+@shared
 def nats_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Nats]]:
     """Three nodes with JetStream, for tests that break none of them."""
     with cluster(tmp_path_factory.mktemp("nats-cluster")) as nodes:

@@ -15,6 +15,7 @@ import pytest
 from tests.servers.certificates import Issued
 from tests.servers.packages import _kept, maven_classpath, skip_or_fail
 from tests.servers.process import LOOPBACK, Server, free_port, listening, wait_until
+from tests.servers.sharing import shared
 
 VERSION = "5.26.30"
 PASSWORD = "canary-of-the-neo4j-password"
@@ -157,6 +158,7 @@ def _policies(directory: Path, certificate: Issued) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
+@shared
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neo4j]:
     """A Neo4j whose user neo4j has PASSWORD."""
     with Neo4j(tmp_path_factory.mktemp("neo4j")) as server:

@@ -14,6 +14,7 @@ import pytest
 from tests.servers.packages import python_packages, skip_or_fail
 from tests.servers.postgresql import Postgres, Programs, create_monitor, postgresql_15, run_unprivileged
 from tests.servers.process import LOOPBACK, Server, call, free_port, scratch, unprivileged, wait_until
+from tests.servers.sharing import shared
 
 
 class Member(Server):
@@ -123,6 +124,7 @@ def _runs(interpreter: str) -> bool:
 
 
 @pytest.fixture(scope="session")
+@shared
 def patroni() -> Iterator[Patroni]:
     """A leader and a standby under Patroni; the leader has the collector's role and database."""
     with ExitStack() as stack:

@@ -20,6 +20,7 @@ from psycopg import sql
 from collectors.infrastructure.postgresql import PostgreSQL
 from tests.servers.packages import debian, library_environment, skip_or_fail
 from tests.servers.process import LOOPBACK, Server, free_port, listening, scratch, unprivileged, wait_until
+from tests.servers.sharing import shared
 
 MONITOR, PASSWORD = "checklist_exporter", "canary-3b1f/@:%'"
 """The role that the collector's `rights` create, and the password the tests give it: hard to quote, easy to find."""
@@ -261,6 +262,7 @@ def postgresql(request: pytest.FixtureRequest) -> Programs:
 
 
 @pytest.fixture(scope="session")
+@shared
 def pair(postgresql: Programs) -> Iterator[Cluster]:
     """A primary and its standby, of both releases; whoever changes one puts it back."""
     with cluster(postgresql) as started:

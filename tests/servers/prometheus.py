@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.packages import debian
 from tests.servers.process import LOOPBACK, Server, answers, call, free_port, wait_until
+from tests.servers.sharing import shared
 
 OLD, NEW = "bookworm", "sid"
 """The Debian suites whose Prometheus are the oldest supported (2.42) and a new one (3.x)."""
@@ -112,6 +113,7 @@ _PATIENT = {"global": {"scrape_interval": "3s"}}
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["prometheus-2", "prometheus-3"])
+@shared
 def any_prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """The old and then the new Prometheus, each scraping itself: for reading only."""
     with Prometheus(tmp_path_factory.mktemp("prometheus"), release=request.param, extra=_PATIENT) as server:
@@ -120,6 +122,7 @@ def any_prometheus(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session")
+@shared
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """The old Prometheus, scraping itself: for reading only."""
     with Prometheus(tmp_path_factory.mktemp("prometheus"), extra=_PATIENT) as server:

@@ -19,6 +19,7 @@ from redis.retry import Retry
 from tests.servers.certificates import authority
 from tests.servers.packages import debian, library_environment
 from tests.servers.process import LOOPBACK, Server, free_port, wait_until
+from tests.servers.sharing import shared
 
 OLD, NEW = "6.2", "7.0"
 PASSWORD = "canary-of-the-redis-password"
@@ -302,6 +303,7 @@ def start_redis(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+@shared
 def any_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """The old and then the new Redis, healthy and standalone: for reading only."""
     with Node(tmp_path_factory.mktemp("redis"), *HEALTHY, release=request.param) as node:
@@ -310,6 +312,7 @@ def any_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
+@shared
 def redis_replication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Node]]:
     """A healthy master with a replica: for reading only."""
     with replication(tmp_path_factory.mktemp("replication"), *HEALTHY) as nodes:
@@ -319,6 +322,7 @@ def redis_replication(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequ
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+@shared
 def redis_guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A healthy master with a replica and three Sentinels: for reading only."""
     with guarded(tmp_path_factory.mktemp("sentinel"), *HEALTHY, release=request.param, down_after=NEVER) as found:
@@ -326,6 +330,7 @@ def redis_guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+@shared
 def redis_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Node]]:
     """A healthy cluster of three masters with a replica each: for reading only."""
     with cluster(tmp_path_factory.mktemp("cluster"), *HEALTHY, release=request.param, node_timeout=NEVER) as nodes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.packages import debian
+from tests.servers.sharing import shared
 
 NAMESPACE = "checklist-exporter"
 
@@ -41,6 +42,7 @@ class Keys:
 
 
 @pytest.fixture(scope="session")
+@shared
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
     """OpenSSH keys made by the real ssh-keygen."""
     with pytest.MonkeyPatch.context() as patch:

@@ -14,6 +14,7 @@ import pytest
 
 from exporter.cli import main
 from tests.exporter.logging_state import unchanged_logging
+from tests.servers.pages import pages
 from tests.servers.process import wait_until
 
 

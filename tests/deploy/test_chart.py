@@ -15,7 +15,7 @@ from exporter.reference import roles
 from tests.servers.helm import Helm, Json, manifests
 from tests.servers.kubernetes import CRDS, ControlPlane
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "chart"
 EVERYTHING: Json = {
     "config": {"environment": "staging", "clients": {"kubernetes": {"namespaces": ["shop"]}}},
