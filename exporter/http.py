@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import ssl
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ import httpx
 from pydantic import Field, field_validator
 
 from exporter.options import Duration, Options, Secret, Size, format_duration
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 
-__all__ = ["Http", "HttpSettings", "Reply", "Trust", "tls_context"]
+__all__ = ["Http", "HttpSettings", "Trust", "tls_context"]
 
 
 class Trust(Options):
@@ -103,40 +102,6 @@ class HttpSettings(Options):
         if parts.query or parts.fragment:
             raise ValueError("expected an address without query and fragment")
         return url.rstrip("/")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole reply. `where` names what was asked, for sentences; it has no credentials and no query."""
-
-    where: str
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        """The body as UTF-8, with what is no UTF-8 replaced."""
-        return self.body.decode("utf-8", "replace")
-
-    def json(self) -> Any:
-        """The body as JSON; raises ProbeError when it is something else (a login page, half a reply)."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise ProbeError(
-                f"{self.where} answered {self.status} with {self.kind}, where JSON was expected."
-            ) from None
-
-    @property
-    def kind(self) -> str:
-        """What the body looks like, in words."""
-        if not self.body.strip():
-            return "an empty body"
-        if self.body.lstrip()[:1] == b"<":
-            return "an HTML page"
-        content_type = self.headers.get("content-type", "").partition(";")[0].strip()
-        return f"{len(self.body)} bytes of {content_type or 'unnamed content'} that do not parse"
 
 
 class Http:

@@ -14,7 +14,7 @@ from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats import judge
 from collectors.systems.nats.client import Connection, Login, connected
-from collectors.systems.nats.judge import Account, Monitor, Thresholds
+from collectors.systems.nats.model import Account, Monitor, NatsLimits
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
@@ -53,7 +53,7 @@ class NatsScrape(Scrape):
     series: str = Field("gnatsd_varz_connections", description="Metric that only a working server gives.")
 
 
-class _Limits(Thresholds):
+class _Limits(NatsLimits):
     """What may be set for the section and for one target."""
 
     node_timeout: Duration = Field(

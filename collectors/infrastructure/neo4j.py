@@ -25,9 +25,9 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.neo4j import judge
-from collectors.systems.neo4j.client import Connection, Entry, Login, connected, knock
-from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tried
+from collectors.systems.neo4j import judge, model
+from collectors.systems.neo4j.client import Connection, Login, connected, knock
+from collectors.systems.neo4j.model import Artefact, Doors, Entry, Look, Neo4jLimits, Tried
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
 from collectors.systems.prometheus.client import Prometheus
@@ -99,7 +99,7 @@ class Neo4jScrape(Scrape):
     series: str = Field("neo4j_dbms_bolt_connections_running", description="Metric that only a working server gives.")
 
 
-class _Options(Thresholds):
+class _Options(Neo4jLimits):
     """What may be set for the section and for one target."""
 
     server_timeout: Duration = Field(
@@ -256,12 +256,12 @@ On Community, which has no roles (every user is an administrator there):
             raise look
         now, tried = self.context.now(), self._tries.get(server.bolt)
         known = tried if tried is not None and judge.holds(look, tried) else None
-        if known is not None and known.at is not None and now < known.at + judge.PAUSE:
+        if known is not None and known.at is not None and now < known.at + model.PAUSE:
             return known
         wrong = judge.counted(look, tried, self.target.username)
         why = judge.unwise(look, tried, wrong, now, remembers=self.context.recall is not None)
         if why is None:
-            entry = await knock(server.bolt, self._login(judge.DEFAULT_USER, SecretStr(judge.DEFAULT_PASSWORD)))
+            entry = await knock(server.bolt, self._login(model.DEFAULT_USER, SecretStr(model.DEFAULT_PASSWORD)))
             if entry is not Entry.LOCKED:
                 wrong = wrong + 1 if entry is Entry.REFUSED else 0
                 self._tries[server.bolt] = tried = Tried(entry, now, wrong, look.started)

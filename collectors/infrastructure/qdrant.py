@@ -24,8 +24,7 @@ from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.qdrant import client, judge
-from collectors.systems.qdrant.client import Peer
-from collectors.systems.qdrant.judge import Thresholds
+from collectors.systems.qdrant.model import Peer, QdrantLimits
 from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
@@ -65,7 +64,7 @@ class QdrantScrape(Scrape):
     series: str = Field("collections_total", description="Metric that only a working peer gives.")
 
 
-class _Options(Thresholds):
+class _Options(QdrantLimits):
     """What may be set for the section and for one target."""
 
     node_timeout: Duration = Field(

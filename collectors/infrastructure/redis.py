@@ -16,9 +16,9 @@ from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
 from collectors.systems.prometheus.client import Prometheus
-from collectors.systems.redis import judge
-from collectors.systems.redis.client import Address, Answers, Full, Login, Unseen, answers_plaintext, look
-from collectors.systems.redis.judge import Look, Thresholds
+from collectors.systems.redis import judge, model
+from collectors.systems.redis.client import Full, Login, answers_plaintext, look
+from collectors.systems.redis.model import Address, Answers, Look, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
 from exporter.options import Duration, Secret
@@ -50,7 +50,7 @@ class RedisScrape(Scrape):
     series: str = Field("redis_uptime_in_seconds", description="Metric that only a working Redis gives.")
 
 
-class _Options(Thresholds):
+class _Options(RedisLimits):
     """What may be set for the section and for one target."""
 
     node_timeout: Duration = Field(
@@ -139,13 +139,13 @@ On every Sentinel:
             return await self._cluster()
         if self.target.mode is Deployment.SENTINEL:
             named = await self._named()  # they come first, as the Sentinels know them by these addresses
-            return judge.each_once(await self._look_at([*named, *self.target.nodes], self._login, self._commands))
+            return model.each_once(await self._look_at([*named, *self.target.nodes], self._login, self._commands))
         return await self._look_at(self.target.nodes, self._login, self._commands)
 
     @fetched
     async def plaintext(self) -> Mapping[Address, bool | ProbeError]:
         """Whether an unencrypted PING is answered, on every port of every node that might do so."""
-        doors = sorted({door for node in await self.nodes() for door in judge.doors(node, self.target.plaintext_port)})
+        doors = sorted({door for node in await self.nodes() for door in model.doors(node, self.target.plaintext_port)})
         places = asyncio.Semaphore(self.target.max_connections)
 
         async def knock(door: Address) -> bool | ProbeError:
@@ -158,19 +158,19 @@ On every Sentinel:
         return dict(zip(doors, await asyncio.gather(*map(knock, doors)), strict=True))
 
     @fetched
-    async def growth(self) -> Mapping[Address, judge.Growth | None]:
+    async def growth(self) -> Mapping[Address, model.Growth | None]:
         """How each node's connection counters grew within the window; None until it was looked at twice since it started."""
-        histories: dict[Address, deque[judge.Traffic]] = self.context.memory.setdefault("traffic", {})
-        grown: dict[Address, judge.Growth | None] = {}
+        histories: dict[Address, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
+        grown: dict[Address, model.Growth | None] = {}
         nodes = await self.nodes()
         for gone in histories.keys() - {node.address for node in nodes}:
             del histories[gone]
-        for node in judge.seen(nodes):
+        for node in model.seen(nodes):
             try:
-                now = judge.traffic(node, self.context.now())
+                now = model.traffic(node, self.context.now())
             except ProbeError:
                 continue  # told by the judge, which needs the same answers
-            grown[node.address] = judge.grow(histories.setdefault(node.address, deque()), now, self.target.window)
+            grown[node.address] = model.grow(histories.setdefault(node.address, deque()), now, self.target.window)
         return grown
 
     @cached_property
@@ -201,12 +201,12 @@ On every Sentinel:
         addresses = dict.fromkeys(Address.parse(node) if isinstance(node, str) else node for node in nodes)
         return tuple(await asyncio.gather(*map(one, addresses)))
 
-    async def _watches(self) -> tuple[list[judge.Watch], list[ProbeError]]:
+    async def _watches(self) -> tuple[list[model.Watch], list[ProbeError]]:
         """What the Sentinels know, and why some could not be asked."""
         watches, missing = [], []
         for sentinel in await self.sentinels():
             try:
-                watches.append(judge.watch(sentinel, self.target.master_name))
+                watches.append(model.watch(sentinel, self.target.master_name))
             except ProbeError as why:
                 missing.append(why)
         return watches, missing
@@ -220,10 +220,10 @@ On every Sentinel:
     async def _cluster(self) -> tuple[Look, ...]:
         """The configured nodes, then those that they name: one hop, as every node of a cluster knows every other."""
         first = await self._look_at(self.target.nodes, self._login, self._commands)
-        views = [judge.view(node) for node in first]
+        views = [model.view(node) for node in first]
         if not any(views):
-            for silent in judge.seen(first):
-                judge.cluster_nodes(silent)  # raises why: without it there may be nodes that nobody looks at
+            for silent in model.seen(first):
+                model.cluster_nodes(silent)  # raises why: without it there may be nodes that nobody looks at
         looked: dict[str, Look] = {}
         named: dict[str, Address] = {}
         for node, view in zip(first, views, strict=True):
@@ -237,8 +237,8 @@ On every Sentinel:
     async def _dead(self, nodes: Iterable[Look]) -> Mapping[Address, Address]:
         """The nodes that the cluster or a Sentinel holds for dead, each with a witness."""
         if self.target.mode is Deployment.SENTINEL:
-            return judge.given_up((await self._watches())[0])
-        return judge.buried(nodes) if self.target.mode is Deployment.CLUSTER else {}
+            return model.given_up((await self._watches())[0])
+        return model.buried(nodes) if self.target.mode is Deployment.CLUSTER else {}
 
     @item(
         "Redis pods are running and healthy",
@@ -264,7 +264,7 @@ On every Sentinel:
         for gone in since.keys() - {node.address for node in nodes}:
             del since[gone]
         problems = judge.of_each(nodes, judge.alive)
-        problems += judge.of_each(judge.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
+        problems += judge.of_each(model.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
         if target.mode is not Deployment.CLUSTER:
             problems += collected(judge.led(nodes, target.wanted_replicas))
         dead = await self._dead(nodes)
@@ -272,8 +272,8 @@ On every Sentinel:
         many = f"All {len(nodes)} nodes of {target.name} answer" if len(nodes) > 1 else f"{nodes[0].address} answers"
         good = ok(
             f"{many} PING with the data loaded and replication up, {how_seen(target.pods)}.",
-            nodes_answering=len(judge.seen(nodes)),
-            replication_lag_bytes=judge.highest(nodes, judge.lag),
+            nodes_answering=len(model.seen(nodes)),
+            replication_lag_bytes=model.highest(nodes, model.lag),
         )
         return verdict(problems, good)
 
@@ -292,7 +292,7 @@ On every Sentinel:
         problems = judge.of_each(nodes, lambda node: judge.persisted(node, limits, self.context.now()))
         good = ok(
             f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well.",
-            changes_since_last_save=judge.highest(nodes, lambda node: node.number("rdb_changes_since_last_save")),
+            changes_since_last_save=model.highest(nodes, lambda node: node.number("rdb_changes_since_last_save")),
         )
         return verdict(problems, good)
 
@@ -310,7 +310,7 @@ On every Sentinel:
         problems = judge.of_each(nodes, lambda node: judge.evicting(node, limits))
         good = ok(
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
-            memory_used_ratio=judge.highest(nodes, judge.memory_used),
+            memory_used_ratio=model.highest(nodes, model.memory_used),
         )
         return verdict(problems, good)
 
@@ -341,7 +341,7 @@ On every Sentinel:
         problems += judge.of_each(nodes, lambda node: judge.pooled(node, grown, self.target))
         good = ok(
             f"No node of {self.target.name} rejected a connection, and their clients keep theirs.",
-            clients_used_ratio=judge.highest(nodes, judge.clients_used),
+            clients_used_ratio=model.highest(nodes, model.clients_used),
         )
         return verdict(problems, good)
 
@@ -363,7 +363,7 @@ On every Sentinel:
         else:
             answered, cluster = await self.plaintext(), target.mode is Deployment.CLUSTER
             problems = [problem for node in nodes for problem in judge.encrypted(node, answered, target.plaintext_port)]
-            problems += judge.of_each(judge.seen(nodes), lambda node: judge.encrypts_peers(node, cluster=cluster))
+            problems += judge.of_each(model.seen(nodes), lambda node: judge.encrypts_peers(node, cluster=cluster))
             if target.tls.insecure_skip_verify:
                 problems.append(unknown(f"insecure_skip_verify is set for {target.name}: no certificate was verified."))
         return verdict(problems, ok(f"All nodes of {target.name} speak verified TLS and refuse plaintext."))
@@ -388,12 +388,12 @@ On every Sentinel:
         """
         target, nodes = self.target, await self.nodes()
         if target.mode is Deployment.CLUSTER:
-            buried = judge.buried(nodes)
+            buried = model.buried(nodes)
             living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
             problems = judge.of_each(living, lambda node: judge.whole(node, target.wanted_replicas))
             good = ok(
-                f"All {judge.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
-                nodes_answering=len(judge.seen(nodes)),
+                f"All {model.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
+                nodes_answering=len(model.seen(nodes)),
             )
             return verdict(problems, good)
         if target.mode is Deployment.SENTINEL:

@@ -12,18 +12,14 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from collectors.systems.tls.client import handshake as tls
-from collectors.systems.tls.client.client_hello import Accepted, Answer, Refused, Version, offer, suites_for
-from collectors.systems.tls.client.tcp import Address, resolve
+from collectors.systems.tls.client import handshake as handshakes
+from collectors.systems.tls.client.client_hello import offer, suites_for
+from collectors.systems.tls.client.tcp import resolve
 from collectors.systems.tls.judge import (
     LEGACY,
     MODERN,
     STAPLE_TRIES,
-    AddressFamily,
-    Pages,
     Seen,
-    Thresholds,
-    TlsTarget,
     everywhere,
     judge_certificates,
     judge_chains,
@@ -33,6 +29,11 @@ from collectors.systems.tls.judge import (
     judge_versions,
     lacks_staple,
 )
+from collectors.systems.tls.model import certificates
+from collectors.systems.tls.model.addresses import Address
+from collectors.systems.tls.model.hello import Accepted, Answer, Refused, Version
+from collectors.systems.tls.model.options import AddressFamily, TlsLimits, TlsTarget
+from collectors.systems.tls.model.pages import Pages
 from exporter.collector import Collector, SectionSettings, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
@@ -45,7 +46,7 @@ _STAPLE_PAUSE = timedelta(seconds=2)
 _FAMILIES = {AddressFamily.ANY: AF_UNSPEC, AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
 
 
-class TlsCertificatesSettings(SectionSettings, Thresholds):
+class TlsCertificatesSettings(SectionSettings, TlsLimits):
     """Servers whose TLS is verified, from where the exporter runs."""
 
     every: Duration = Field(timedelta(minutes=5), gt=timedelta(0), description="How often the section is verified.")
@@ -81,30 +82,32 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return {address: _seen(answer) for address, answer in zip(addresses, answers, strict=True)}
 
     @fetched
-    async def served(self) -> Seen[tuple[tls.Served, ...]]:
+    async def served(self) -> Seen[tuple[certificates.Served, ...]]:
         """The certificates that each address presents: one, or one for each kind of key."""
         return await self._at_each_address(self._certificates)
 
-    async def _certificates(self, address: Address) -> tuple[tls.Served, ...]:
+    async def _certificates(self, address: Address) -> tuple[certificates.Served, ...]:
         first = await self._handshake(address)
         try:
             second = await self._handshake(address, first.other_keys)
-        except tls.NotServed as refusal:
+        except handshakes.NotServed as refusal:
             if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
                 await self._handshake(address)
             return (first,)
         return first, second
 
-    async def _handshake(self, address: Address, keys: tls.Keys = tls.Keys.ANY) -> tls.Served:
+    async def _handshake(
+        self, address: Address, keys: certificates.Keys = certificates.Keys.ANY
+    ) -> certificates.Served:
         async with self._places:
-            return await tls.handshake(address, self.target.expected_name, timeout=self._timeout, keys=keys)
+            return await handshakes.handshake(address, self.target.expected_name, timeout=self._timeout, keys=keys)
 
     @fetched
-    async def stapled(self) -> Seen[tuple[tls.Served, ...]]:
+    async def stapled(self) -> Seen[tuple[certificates.Served, ...]]:
         """As `served`, after further handshakes where a staple was missing."""
         served = await self.served()
 
-        async def ask(address: Address) -> tuple[tls.Served, ...]:
+        async def ask(address: Address) -> tuple[certificates.Served, ...]:
             presented = served[address]
             if isinstance(presented, ProbeError):
                 raise presented
@@ -200,7 +203,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
     def _http(self, url: str, port: int, default_port: int) -> Http:
         name = self.target.expected_name
-        trust = Trust(ca_file=self.target.ca_file or tls.PUBLIC_ROOTS, server_name=name)
+        trust = Trust(ca_file=self.target.ca_file or handshakes.PUBLIC_ROOTS, server_name=name)
         host = f"[{name}]" if ":" in name else name
         headers = {"Host": Secret(host if port == default_port else f"{host}:{port}")}
         http = Http(HttpSettings(url=url, headers=headers, tls=trust, timeout=self.target.connection_timeout))
@@ -218,7 +221,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         To mend it, renew the certificate, reload every replica, and have the renewal automated and its failures alerted.
         """
-        roots, now = tls.roots(self.target.ca_file), self.context.now()
+        roots, now = handshakes.roots(self.target.ca_file), self.context.now()
         return everywhere(
             await self.served(), lambda all_served: judge_certificates(self.target, all_served, roots, now)
         )
@@ -232,7 +235,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         To mend it, configure the certificate with its intermediates (often named fullchain.pem).
         """
-        roots = tls.roots(self.target.ca_file)
+        roots = handshakes.roots(self.target.ca_file)
         return everywhere(await self.served(), lambda all_served: judge_chains(self.target, all_served, roots))
 
     @item("TLS 1.2+ is enforced (TLS 1.0/1.1 disabled)", severity=CRITICAL, needs=("targets",))
@@ -282,7 +285,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         To mend it, turn stapling on (nginx: ssl_stapling on, with a resolver) and let the server reach the responder.
         """
-        roots, now = tls.roots(self.target.ca_file), self.context.now()
+        roots, now = handshakes.roots(self.target.ca_file), self.context.now()
         return everywhere(await self.stapled(), lambda all_served: judge_staples(self.target, all_served, roots, now))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from exporter.http import Reply
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 
 __all__ = ["SELECTOR", "Shared", "decode", "without"]

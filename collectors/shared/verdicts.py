@@ -46,7 +46,7 @@ def collected(judged: Iterable[Result]) -> list[Result]:
     return problems
 
 
-def verdict(problems: Iterable[Result], good: Result, *, most: int = 4) -> Result:
+def verdict(problems: Iterable[Result], good: Result, *, most: int = 5) -> Result:
     """`good`, or the worst of the problems in at most `most` sentences. The measurements of `good` are kept.
 
     Of the problems with the worst status, one of each sort comes first, in the order in which they were found (a judge yields the

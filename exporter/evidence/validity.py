@@ -31,8 +31,9 @@ from exporter.evidence.records import (
     start_of,
 )
 from exporter.evidence.signatures import BadSignature, verify
-from exporter.http import Http, HttpSettings, Reply
+from exporter.http import Http, HttpSettings
 from exporter.positioned_yaml import YamlError, read_bounded
+from exporter.reply import Reply
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, unobserved, warning, worst
 
 __all__ = ["Evidence", "EvidenceRule", "Record", "Refuted", "read_artifact", "standing"]

@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
-from exporter.http import Http, HttpSettings, Reply, Trust
+from exporter.http import Http, HttpSettings, Trust
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.faults import Address

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from collectors.shared.clients import Shared, decode
 from exporter.collector import Client
-from exporter.http import Http, HttpSettings, Reply
+from exporter.http import Http, HttpSettings
 from exporter.options import Duration
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 

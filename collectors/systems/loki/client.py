@@ -16,8 +16,9 @@ import msgspec
 from collectors.shared.clients import decode
 from collectors.systems.prometheus.client import Sample
 from exporter.collector import Client
-from exporter.http import Http, HttpSettings, Reply
+from exporter.http import Http, HttpSettings
 from exporter.positioned_yaml import YamlError, load_yaml
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 

@@ -4,79 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from pydantic import Field
-
+from collectors.systems.nats.model import Account, Monitor, NatsLimits
 from collectors.systems.prometheus.check.volumes import is_temporary
-from exporter.options import Duration, Options, format_duration
+from exporter.options import format_duration
 from exporter.verdict import Result, failed, ok, unknown
 from exporter.words import counted, format_size
 
-__all__ = [
-    "Account",
-    "Monitor",
-    "Thresholds",
-    "account_usage",
-    "distinct",
-    "group",
-    "meta",
-    "peers",
-    "same",
-    "slow",
-    "store",
-    "stream",
-    "verdict",
-]
-
-
-class Thresholds(Options):
-    """Limits of the section."""
-
-    min_replicas: int = Field(3, ge=1, le=5, description="Copies that every stream shall have.")
-    max_lag: int = Field(1000, ge=0, description="Operations by which a replica may be behind its leader.")
-    max_silence: Duration = Field(
-        timedelta(seconds=10),
-        gt=timedelta(0),
-        description="How long a replica may be silent; it is called current for as long after it died.",
-    )
-    max_usage: float = Field(0.8, gt=0, le=1, description="Share of the storage that may be used (0 to 1).")
-    store_volume: str | None = Field(
-        None, description="Folder where the persistent volume is mounted; store_dir shall be below it."
-    )
-    single_copy: dict[str, str] = Field(
-        default_factory=dict, description="Streams that may have fewer copies, each with the reason."
-    )
-    in_memory: dict[str, str] = Field(
-        default_factory=dict, description="Streams that may be kept in memory, each with the reason."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Monitor:
-    """What the monitoring endpoint of one server answers: /varz, /jsz, /routez, and why /healthz is not 200 (None when it is)."""
-
-    varz: Mapping[str, Any]
-    jsz: Mapping[str, Any]
-    routez: Mapping[str, Any]
-    ill: str | None
-
-    @property
-    def name(self) -> str:
-        """The server's name."""
-        return str(self.varz.get("server_name") or self.varz.get("server_id"))
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What JetStream's API tells an account. `missing` are streams that nobody could tell the state of."""
-
-    info: Mapping[str, Any]
-    streams: tuple[Mapping[str, Any], ...]
-    missing: tuple[str, ...]
+__all__ = ["account_usage", "distinct", "group", "meta", "peers", "same", "slow", "store", "stream", "verdict"]
 
 
 def verdict(problems: Iterable[Result], good: Result, most: int = 5) -> Result:
@@ -140,7 +78,7 @@ def slow(monitor: Monitor, before: tuple[str, int] | None) -> Result:
     return ok(f"NATS server {monitor.name} cut off no slow consumer.")
 
 
-def store(monitor: Monitor, limits: Thresholds) -> Result:
+def store(monitor: Monitor, limits: NatsLimits) -> Result:
     """Whether a server keeps streams on a disk that lasts, with room left. /healthz and /varz say ok without any JetStream."""
     name = monitor.name
     if monitor.jsz.get("disabled") or not monitor.jsz.get("config"):
@@ -160,7 +98,7 @@ def store(monitor: Monitor, limits: Thresholds) -> Result:
     return ok(f"NATS server {name} stores in {folder}.")
 
 
-def account_usage(account: Account, limits: Thresholds) -> list[Result]:
+def account_usage(account: Account, limits: NatsLimits) -> list[Result]:
     """Whether the account's own limits (all of them, or those of each tier) leave room."""
     tiers: Mapping[str, Any] = account.info.get("tiers") or {"account": account.info}
     problems = []
@@ -172,7 +110,7 @@ def account_usage(account: Account, limits: Thresholds) -> list[Result]:
     return problems
 
 
-def kept(stream_info: Mapping[str, Any], limits: Thresholds) -> Result:
+def kept(stream_info: Mapping[str, Any], limits: NatsLimits) -> Result:
     """Whether a stream survives a restart."""
     name, storage = stream_info["config"]["name"], stream_info["config"].get("storage")
     if storage != "file" and name not in limits.in_memory:
@@ -180,7 +118,7 @@ def kept(stream_info: Mapping[str, Any], limits: Thresholds) -> Result:
     return ok(f"Stream {name} is kept in {storage}.")
 
 
-def stream(stream_info: Mapping[str, Any], limits: Thresholds) -> list[Result]:
+def stream(stream_info: Mapping[str, Any], limits: NatsLimits) -> list[Result]:
     """Whether a stream, as its leader tells, has all the copies it shall have, and they keep up."""
     name, copies = stream_info["config"]["name"], stream_info["config"].get("num_replicas", 1)
     problems = []
@@ -193,7 +131,7 @@ def stream(stream_info: Mapping[str, Any], limits: Thresholds) -> list[Result]:
     return [*problems, *group(f"Stream {name}", cluster, copies, limits)]
 
 
-def group(what: str, cluster: Mapping[str, Any], size: int, limits: Thresholds) -> list[Result]:
+def group(what: str, cluster: Mapping[str, Any], size: int, limits: NatsLimits) -> list[Result]:
     """Whether a group of replicas, as its leader tells, has that leader and `size` - 1 followers that keep up."""
     if not cluster.get("leader"):
         return [failed(f"{what} has no leader, so nothing is written to it.")]
@@ -224,7 +162,7 @@ def group(what: str, cluster: Mapping[str, Any], size: int, limits: Thresholds) 
     return problems
 
 
-def meta(monitors: Sequence[Monitor], size: int, limits: Thresholds) -> list[Result]:
+def meta(monitors: Sequence[Monitor], size: int, limits: NatsLimits) -> list[Result]:
     """Whether the servers agree on who leads JetStream, and that leader has all of them. Followers do not know who keeps up."""
     leaders = {monitor.name: (monitor.jsz.get("meta_cluster") or {}).get("leader") or "" for monitor in monitors}
     problems = [

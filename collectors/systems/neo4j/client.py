@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from collectors.shared.clients import without
+from collectors.systems.neo4j.model import Entry
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
 from exporter.verdict import ProbeError
@@ -26,7 +26,7 @@ from exporter.verdict import ProbeError
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, Auth
 
-__all__ = ["Connection", "Entry", "Login", "connected", "knock"]
+__all__ = ["Connection", "Login", "connected", "knock"]
 
 #: What one connection may receive in all.
 _MAX_BYTES = 16 * 2**20
@@ -35,17 +35,6 @@ _SECURITY = "Neo.ClientError.Security."
 
 class TooMuchError(OSError):
     """A server has sent more than is read."""
-
-
-class Entry(StrEnum):
-    """What became of credentials."""
-
-    ACCEPTED = "accepted"
-    EXPIRED = "expired"
-    """They are right, and must be changed before anything else can be done."""
-    REFUSED = "refused"
-    LOCKED = "locked"
-    """They were not looked at: wrong ones were given too often."""
 
 
 _ENTRIES = {

@@ -4,112 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
-
 from collectors.shared.verdicts import collected
-from collectors.systems.neo4j.client import Entry
-from exporter.options import Duration, Options, format_duration
+from collectors.systems.neo4j.model import (
+    DEFAULT_PASSWORD,
+    DEFAULT_USER,
+    PAUSE,
+    Artefact,
+    Doors,
+    Entry,
+    Look,
+    Neo4jLimits,
+    Tried,
+)
+from exporter.options import format_duration
 from exporter.verdict import ProbeError, Result, failed, unknown, unobserved
 
-__all__ = [
-    "Artefact",
-    "Doors",
-    "Look",
-    "Thresholds",
-    "Tried",
-    "counted",
-    "databases",
-    "default_refused",
-    "doors",
-    "holds",
-    "needless",
-    "saved",
-    "server",
-    "unwise",
-]
+__all__ = ["counted", "databases", "default_refused", "doors", "holds", "needless", "saved", "server", "unwise"]
 
-#: How long nobody tries the default password again after it was refused.
-PAUSE = timedelta(days=1)
-DEFAULT_USER = DEFAULT_PASSWORD = "neo4j"  # noqa: S105  # which the documentation names
 
 _SKEW = timedelta(minutes=5)
 _SUFFIX = r"(-\d{4}-\d{2}-\d{2}.*)?\.(dump|backup)(\.(gz|xz|zst|age|gpg))*"
 
 
-class Thresholds(Options):
-    """Limits of the section."""
-
-    max_latency: Duration = Field(
-        timedelta(seconds=1), gt=timedelta(0), description="How long `RETURN 1` may take, without connecting."
-    )
-    max_backup_age: Duration = Field(
-        timedelta(hours=26), gt=timedelta(0), description="How old the newest dump or backup of a database may be."
-    )
-    without_backup: dict[str, str] = Field(
-        default_factory=dict, description="Databases that need no backup, each with the reason."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one server tells; ProbeError where it does not.
-
-    `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
-    at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
-    neo4j in SHOW USERS (None when there is none), `http` the version that the HTTP API names (None when its address is not
-    configured).
-    """
-
-    address: str
-    edition: str
-    latency: float | ProbeError
-    routed: float | ProbeError | None
-    databases: Sequence[Mapping[str, Any]] | ProbeError
-    servers: Sequence[Mapping[str, Any]] | ProbeError
-    settings: Mapping[str, str] | ProbeError
-    user: Mapping[str, Any] | ProbeError | None
-    http: str | ProbeError | None
-
-    @property
-    def started(self) -> datetime | None:
-        """When the server started, by its own clock, as its database system tells; of a cluster the server that did so first."""
-        if isinstance(self.databases, ProbeError):
-            return None
-        moments = [row.get("lastStartTime") for row in self.databases if row["name"] == "system"]
-        return min((moment for moment in moments if isinstance(moment, datetime)), default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """The last try of the default password.
-
-    `at` is None where it was needless, as the server's own word rules that password out. `wrong` are the wrong ones that count
-    against the user since, `started` is when the server did (None when that is not known).
-    """
-
-    entry: Entry
-    at: datetime | None = None
-    wrong: int = 0
-    started: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """What became of who came without credentials, by Bolt and by HTTP, and with the default ones; None where nobody knocked."""
-
-    bolt: Entry | ProbeError
-    http: int | ProbeError | None
-    default: Tried | ProbeError | None
-
-
 # -- servers and databases
 
 
-def server(look: Look, limits: Thresholds) -> Iterator[Result]:
+def server(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     """What is wrong with one server, as far as it answers itself."""
     address = look.address
     if isinstance(look.latency, ProbeError):
@@ -292,16 +215,7 @@ def _default_password(address: str, tried: Tried | ProbeError | None) -> Iterato
 # -- backups
 
 
-@dataclass(frozen=True, slots=True)
-class Artefact:
-    """A file in the folder of backups: its name, when it was last written, and its size in bytes."""
-
-    name: str
-    written: datetime
-    size: int
-
-
-def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Thresholds, now: datetime) -> Iterator[Result]:
+def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Neo4jLimits, now: datetime) -> Iterator[Result]:
     """The databases (system too: it holds users and rights) without a dump or backup that is recent and not empty."""
     names: set[str] = set()
     for look in looks:

@@ -15,8 +15,7 @@ from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.client.patroni import PatroniCluster
 from collectors.systems.postgresql.client.pgbackrest import Stanza
 from collectors.systems.postgresql.client.pgbouncer import Pooler
-from exporter.collector import Options
-from exporter.options import Duration, Size, format_duration
+from exporter.options import Duration, Options, Size, format_duration
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
 from exporter.words import format_size
 

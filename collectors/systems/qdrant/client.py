@@ -7,166 +7,19 @@ that has lost a shard, 401 without a key), has no call for /metrics, and takes 9
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection as AnyOf
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 from urllib.parse import quote
 
-import msgspec
-
 from collectors.shared.clients import decode
-from exporter.http import Http, Reply
+from collectors.systems.qdrant.model import Cluster, Collection, Info, Peer, Shards, Snapshot, T, Unreadable, _Struct
+from exporter.http import Http
 from exporter.options import Secret
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 
-__all__ = [
-    "Cluster",
-    "Collection",
-    "Info",
-    "Params",
-    "Peer",
-    "SendFailure",
-    "Shard",
-    "Shards",
-    "Snapshot",
-    "Unreadable",
-    "collection_sizes",
-    "look",
-    "seen",
-]
-
-T = TypeVar("T")
-
-
-class _Struct(msgspec.Struct, frozen=True, gc=False):
-    """Part of a reply: only the fields that are judged are decoded."""
-
-
-class SendFailure(_Struct, frozen=True):
-    """That a peer could not send to another; it is kept until sending succeeds."""
-
-    count: int
-    latest_error_timestamp: datetime
-
-
-class Address(_Struct, frozen=True):
-    """Where a peer is found by its peers."""
-
-    uri: str
-
-
-class Raft(_Struct, frozen=True):
-    """A peer's part in the consensus; `leader` is None or 0 while it knows none."""
-
-    leader: int | None = None
-
-
-class Cluster(_Struct, frozen=True):
-    """What a peer says of its cluster. `status` is `disabled` for a server alone, and the rest is empty then."""
-
-    status: str
-    peer_id: int = 0
-    peers: dict[str, Address] = {}
-    raft_info: Raft = Raft()
-    consensus_thread_status: dict[str, Any] = {}
-    message_send_failures: dict[str, SendFailure] = {}
-
-    @property
-    def alone(self) -> bool:
-        """Whether this is a server without cluster mode."""
-        return self.status == "disabled"
-
-
-class Params(_Struct, frozen=True):
-    """How a collection is spread."""
-
-    replication_factor: int = 1
-
-
-class Config(_Struct, frozen=True):
-    """A collection's configuration."""
-
-    params: Params = Params()
-
-
-class Info(_Struct, frozen=True):
-    """A collection as its peer sees it: `status` is green, yellow, grey or red; `optimizer_status` is `ok` or an error."""
-
-    status: str
-    optimizer_status: str | dict[str, Any] = "ok"
-    config: Config = Config()
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Why a peer cannot tell about a collection, in its own words."""
-
-    error: str
-
-
-class Shard(_Struct, frozen=True):
-    """One copy of a shard. `peer_id` is 0 for the copies of the peer that was asked."""
-
-    shard_id: int
-    state: str
-    peer_id: int = 0
-
-
-class Shards(_Struct, frozen=True):
-    """Where the copies of a collection's shards are, as one peer knows it."""
-
-    peer_id: int
-    local_shards: list[Shard]
-    remote_shards: list[Shard] = []
-
-
-class Snapshot(_Struct, frozen=True):
-    """One snapshot: of the shards of one peer alone. `creation_time` has no zone and is UTC."""
-
-    name: str
-    size: int
-    creation_time: datetime | None = None
-    checksum: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What a peer tells about one collection; ProbeError where it does not."""
-
-    info: Info | Unreadable | ProbeError
-    shards: Shards | ProbeError
-    snapshots: list[Snapshot] | ProbeError
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """What one peer tells; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key."""
-
-    url: str
-    ready: bool
-    anonymous: int
-    cluster: Cluster | ProbeError
-    metrics: str | ProbeError
-    collections: Mapping[str, Collection]
-
-    def gauge(self, name: str) -> float:
-        """The value of a metric without labels; raises ProbeError without one."""
-        if (found := re.search(rf"^{re.escape(name)} (\S+)$", seen(self.metrics), re.MULTILINE)) is None:
-            raise ProbeError(f"{self.url}/metrics has no {name}: where metrics are renamed, set metrics_prefix.")
-        try:
-            return float(found[1])
-        except ValueError:
-            raise ProbeError(f"{self.url}/metrics has {name} with a value that is no number.") from None
-
-
-def seen(told: T | ProbeError) -> T:
-    """What was told; raises the reason why it was not."""
-    if isinstance(told, ProbeError):
-        raise told
-    return told
+__all__ = ["collection_sizes", "look"]
 
 
 class _Envelope(_Struct, Generic[T], frozen=True):
@@ -192,11 +45,11 @@ class _TelemetryShard(_Struct, frozen=True):
 
 class _TelemetryCollection(_Struct, frozen=True):
     id: str
-    shards: list[_TelemetryShard] = []
+    shards: tuple[_TelemetryShard, ...] = ()
 
 
 class _TelemetryCollections(_Struct, frozen=True):
-    collections: list[_TelemetryCollection] = []
+    collections: tuple[_TelemetryCollection, ...] = ()
 
 
 class _Telemetry(_Struct, frozen=True):

@@ -5,63 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from pydantic import Field
-
 from collectors.shared.verdicts import collected
 from collectors.systems.prometheus.check.volumes import Space, Volume
-from collectors.systems.qdrant.client import Cluster, Collection, Info, Peer, Shard, Snapshot, Unreadable, seen
-from exporter.options import Duration, Options, format_duration
+from collectors.systems.qdrant.model import (
+    Cluster,
+    Collection,
+    Info,
+    Peer,
+    QdrantLimits,
+    Shard,
+    Since,
+    Snapshot,
+    Unreadable,
+    seen,
+)
+from exporter.options import format_duration
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
 from exporter.words import format_size
 
-__all__ = [
-    "Since",
-    "Thresholds",
-    "collections",
-    "copy_fits",
-    "members",
-    "missing",
-    "peer",
-    "saved",
-    "settled",
-    "snapshot_age",
-    "unwatched",
-]
+__all__ = ["collections", "copy_fits", "members", "missing", "peer", "saved", "settled", "snapshot_age", "unwatched"]
 
-Since = dict[tuple[str, str], datetime]
-"""Since when something of a collection has not been as it should: (collection, what) to the first look that saw it."""
 
 _SKEW = timedelta(minutes=5)
 _WHOLE = ("Active", "Listener")
 
 
-class Thresholds(Options):
-    """Limits of the section."""
-
-    collections: tuple[str, ...] = Field((), description="Collections that shall exist.")
-    anonymous_access: str = Field("", description="Why requests without a key may be answered; a failure by default.")
-    metrics_prefix: str = Field("", description="Prefix of the metrics' names, where the server sets metrics_prefix.")
-    failure_window: Duration = Field(
-        timedelta(minutes=1), gt=timedelta(0), description="How long a failure to reach another peer counts."
-    )
-    optimizing_grace: Duration = Field(
-        timedelta(hours=1), description="How long a collection may be yellow or grey, counted from the first look."
-    )
-    recovery_grace: Duration = Field(
-        timedelta(minutes=10), description="How long a copy of a shard may be recovering, counted from the first look."
-    )
-    max_snapshot_age: Duration = Field(
-        timedelta(hours=26), gt=timedelta(0), description="How old the newest snapshot of a collection may be."
-    )
-    without_snapshots: dict[str, str] = Field(
-        default_factory=dict, description="Collections that need no snapshots, each with the reason."
-    )
-
-
 # -- peers
 
 
-def peer(peer: Peer, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def peer(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """What is wrong with one peer, by what it says of itself and of those that it cannot reach."""
     url = peer.url
     if not peer.ready:
@@ -70,8 +42,8 @@ def peer(peer: Peer, limits: Thresholds, now: datetime) -> Iterator[Result]:
         yield failed(f"{url} answers a request without an API key: whoever reaches it can read and delete collections.")
     elif peer.anonymous not in (200, 401, 403):
         yield unknown(f"{url} answers {peer.anonymous} to a request without an API key (wanted 401).")
-    yield from collected(_gauges(peer, limits.metrics_prefix))
     yield from collected(_consensus(url, peer.cluster, limits, now))
+    yield from collected(_gauges(peer, limits.metrics_prefix))
 
 
 def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
@@ -81,7 +53,7 @@ def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
         yield failed(f"{peer.url} counts {dead:g} copies of shards that are not active (collection_dead_replicas).")
 
 
-def _consensus(url: str, told: Cluster | ProbeError, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """A peer that has lost all the others still calls itself leader, working and ready; that it cannot send is what tells."""
     cluster = seen(told)
     if cluster.alone:
@@ -136,7 +108,7 @@ def _names(peers: Sequence[Peer]) -> dict[int, str]:
 # -- collections
 
 
-def missing(peers: Sequence[Peer], limits: Thresholds) -> Iterator[Result]:
+def missing(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Result]:
     """The collections that shall exist and do not, on any of the peers."""
     for peer in peers:
         for name in limits.collections:
@@ -190,7 +162,7 @@ def _shards(peer: Peer, collection: Collection, names: Mapping[int, str]) -> Ite
         yield shard, names.get(shard.peer_id, f"peer {shard.peer_id}")
 
 
-def settled(peers: Sequence[Peer], limits: Thresholds, since: Since, now: datetime) -> Iterator[Result]:
+def settled(peers: Sequence[Peer], limits: QdrantLimits, since: Since, now: datetime) -> Iterator[Result]:
     """What takes too long: optimizing, and the recovery of copies. `since` is kept from look to look."""
     waiting, read = _waiting(peers)
     for key in [key for key in since if key[0] in read and key not in waiting]:
@@ -226,14 +198,14 @@ def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str
 # -- snapshots
 
 
-def saved(peer: Peer, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def saved(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """The collections whose shards on this peer are in no usable, recent snapshot: one holds the shards of its own peer alone."""
     for name, collection in peer.collections.items():
         if name not in limits.without_snapshots:
             yield from collected(_saved(name, peer.url, collection, limits, now))
 
 
-def _saved(name: str, url: str, collection: Collection, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def _saved(name: str, url: str, collection: Collection, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     if not seen(collection.shards).local_shards:
         return
     if not seen(collection.snapshots):
@@ -264,7 +236,7 @@ def _newest(collection: Collection) -> tuple[Snapshot, datetime] | None:
     return max(dated, key=lambda snapshot: snapshot[1], default=None)
 
 
-def snapshot_age(peers: Sequence[Peer], limits: Thresholds, now: datetime) -> float:
+def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> float:
     """Seconds since the oldest of the newest snapshots was made; NaN (which is no measurement) without any."""
     ages = [
         (now - newest[1]).total_seconds()

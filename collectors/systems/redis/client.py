@@ -9,14 +9,15 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from collectors.systems.redis.model import Address, Answers, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
 from exporter.verdict import ProbeError
@@ -24,30 +25,10 @@ from exporter.verdict import ProbeError
 if TYPE_CHECKING:
     from redis.asyncio import Connection
 
-__all__ = ["Address", "Answers", "Full", "Login", "Unseen", "Untrusted", "answers_plaintext", "ask", "look"]
+__all__ = ["Full", "Login", "answers_plaintext", "ask", "look"]
 
 #: Most bytes that are read from one server in one run: INFO is 6 kB, CLUSTER NODES of 1,000 nodes 150 kB.
 MAX_BYTES = 8 * 2**20
-#: Commands whose rights are granted by subcommand (`+config|get`).
-_CONTAINERS = ("CLIENT", "CLUSTER", "CONFIG", "SENTINEL")
-
-
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """`cache-1:6379`, `10.0.0.7:6379`, `[::1]:6379`. Raises ValueError for anything else."""
-        host, colon, port = text.rpartition(":")
-        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-            raise ValueError("expected host:port, such as cache-1:6379")
-        return cls(host.removeprefix("[").removesuffix("]"), int(port))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,82 +41,12 @@ class Login:
     timeout: timedelta
 
 
-class Untrusted(ProbeError):
-    """The server's certificate was not accepted: another authority, another name, out of date."""
-
-
 class Refused(ProbeError):
     """Nothing listens there."""
 
 
 class Full(ProbeError):
     """The server has as many clients as it takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unseen:
-    """A server that could not be asked, and why."""
-
-    address: Address
-    why: ProbeError
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What one server answered in one look, by command; an error reply is kept as the exception that redis-py makes of it."""
-
-    address: Address
-    tls_version: str | None
-    replies: Mapping[str, object]
-    info: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if isinstance(text := self.replies.get("INFO"), str):
-            pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
-            object.__setattr__(self, "info", {name: value for name, colon, value in pairs if colon})
-
-    def error(self, command: str) -> str | None:
-        """The error that a command was answered with, if it was."""
-        reply = self.replies[command]
-        return str(reply) if isinstance(reply, Exception) else None
-
-    def reply(self, command: str, kind: type | tuple[type, ...]) -> Any:
-        """The reply to a command. Raises ProbeError when it is an error (naming the missing right) or no `kind`."""
-        from redis.exceptions import BusyLoadingError, NoPermissionError
-
-        reply = self.replies[command]
-        words = command.split()
-        name = " ".join(words[: 2 if words[0] in _CONTAINERS else 1])
-        if isinstance(reply, NoPermissionError):
-            right = name.lower().replace(" ", "|")
-            raise ProbeError(f"{self.address} does not let this user run {name}: the right +{right} is missing.")
-        if isinstance(reply, BusyLoadingError):
-            raise ProbeError(f"{self.address} is loading its data and does not answer {name} yet.")
-        if isinstance(reply, Exception):
-            raise ProbeError(f"{self.address} refuses {name}: {str(reply).strip().rstrip('.')}.")
-        if not isinstance(reply, kind):
-            raise ProbeError(f"{self.address} answered {name} with something else than Redis does.")
-        return reply
-
-    def text(self, name: str) -> str:
-        """A field of INFO. Raises ProbeError when INFO may not be asked or has no such field."""
-        self.reply("INFO", str)
-        if name not in self.info:
-            raise ProbeError(f"{self.address} does not tell {name} in INFO.")
-        return self.info[name]
-
-    def number(self, name: str) -> int:
-        """A field of INFO that is a whole number. Raises ProbeError as `text` does, and when it is none."""
-        value = self.text(name)
-        try:
-            return int(value)
-        except ValueError:
-            raise ProbeError(f"{self.address} tells {name} as {value[:40]!r}, where a number was expected.") from None
-
-    def setting(self, name: str) -> str | None:
-        """A setting by CONFIG GET; None when this server has no such setting. Raises ProbeError when it may not be asked."""
-        reply = self.reply(f"CONFIG GET {name}", list)
-        return next((str(value) for key, value in zip(reply[::2], reply[1::2], strict=False) if key == name), None)
 
 
 async def look(address: Address, login: Login, commands: Sequence[str]) -> Answers | Unseen:

@@ -5,70 +5,41 @@ Judges yield what is wrong, and nothing when all is well. They raise ProbeError 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import PurePosixPath
-
-from pydantic import Field
 
 from collectors.shared.verdicts import collected
 from collectors.systems.prometheus.check.volumes import is_temporary
-from collectors.systems.redis.client import Address, Answers, Unseen, Untrusted
-from exporter.collector import Options
-from exporter.options import Duration, Size, format_duration
+from collectors.systems.redis.model import (
+    _DOWN,
+    SLOTS,
+    Address,
+    Answers,
+    Growth,
+    Look,
+    Persistence,
+    RedisLimits,
+    Unseen,
+    Untrusted,
+    Watch,
+    _seconds_since_save,
+    cluster_nodes,
+    doors,
+    each_once,
+    never_saved,
+    plain_port,
+    role,
+    seen,
+    watch,
+)
+from exporter.options import format_duration
 from exporter.verdict import ProbeError, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, format_size, listed
 
-SLOTS = 16384
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
 _SNAPSHOT_GRACE = timedelta(minutes=1)
-
-Look = Answers | Unseen
-
-
-class Persistence(StrEnum):
-    """What Redis shall write to disk."""
-
-    BOTH = "aof+rdb"
-    AOF = "aof"
-    RDB = "rdb"
-
-
-class Thresholds(Options):
-    """What is wanted of a Redis, for all targets or for one."""
-
-    replica_grace: Duration = Field(
-        timedelta(minutes=1), description="How long a replica may be without its master, as in its first sync."
-    )
-    persistence: Persistence = Field(Persistence.BOTH, description="What is written to disk: aof+rdb, aof or rdb.")
-    data_volume: str | None = Field(
-        None, pattern="^/", description="Folder where the persistent volume is mounted; Redis must write beneath it."
-    )
-    eviction_policy: str = Field("allkeys-lru", description="The maxmemory-policy wanted.")
-    memory_warn: float = Field(0.9, gt=0, le=1, description="Share of maxmemory in use from which to warn.")
-    max_memory_share: float = Field(
-        0.75,
-        gt=0,
-        le=1,
-        description="Largest share that maxmemory may have of the container's (else machine's) memory.",
-    )
-    container_memory: Size | None = Field(
-        None, gt=0, description="Memory limit of the container; by default what the machine has, as Redis tells it."
-    )
-    clients_warn: float = Field(0.8, gt=0, le=1, description="Share of maxclients in use from which to warn.")
-    max_blocked_clients: int = Field(0, ge=0, description="Clients that may wait in blocking commands, as workers do.")
-    max_churn: float = Field(5, gt=0, description="New connections per second that are no sign of a missing pool.")
-    window: Duration = Field(
-        timedelta(hours=1), gt=timedelta(0), description="Time over which rejected and new connections are counted."
-    )
-    pools: dict[str, int] = Field(
-        default_factory=dict,
-        description="Client name (CLIENT SETNAME) to the most connections it may hold on a node: pool size × instances.",
-    )
-    min_sentinels: int = Field(3, ge=1, description="How many Sentinels shall watch the master.")
 
 
 def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]]) -> list[Result]:
@@ -80,50 +51,7 @@ def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]])
     ]
 
 
-def seen(looks: Iterable[Look]) -> list[Answers]:
-    """The nodes that answered."""
-    return [node for node in looks if isinstance(node, Answers)]
-
-
-def each_once(looks: Iterable[Look]) -> tuple[Look, ...]:
-    """The nodes without those that are an earlier one under another address, such as its name or a service's."""
-    found: dict[str, Look] = {}
-    for node in looks:
-        identity = node.info.get("run_id") if isinstance(node, Answers) else None
-        found.setdefault(identity or str(node.address), node)
-    return tuple(found.values())
-
-
-def highest(nodes: Iterable[Look], measure: Callable[[Answers], float]) -> float:
-    """The highest measure of any node that tells it; NaN (which is no measurement) when none does."""
-    found = []
-    for node in seen(nodes):
-        try:
-            found.append(measure(node))
-        except ProbeError:
-            continue  # of_each has told it
-    return max(found, default=float("nan"))
-
-
 # Roles and replication
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What a node answers to ROLE: master, with how many replicas online, or replica."""
-
-    master: bool
-    replicas: int = 0
-
-
-def role(node: Answers) -> Role:
-    """The node's role. Raises ProbeError when ROLE may not be asked or is answered as by no Redis."""
-    match node.reply("ROLE", list):
-        case ["master", int(), list() as replicas]:
-            return Role(master=True, replicas=len(replicas))
-        case ["slave", str(), int(), str(), int()]:
-            return Role(master=False)
-    raise ProbeError(f"{node.address} answered ROLE with something else than a Redis node does.")
 
 
 def alive(node: Answers) -> Iterator[Result]:
@@ -134,7 +62,7 @@ def alive(node: Answers) -> Iterator[Result]:
         yield failed(f"{node.address} answers PING with {pong[:40]!r}.")
 
 
-def linked(node: Answers, limits: Thresholds, since: dict[Address, datetime], now: datetime) -> Iterator[Result]:
+def linked(node: Answers, limits: RedisLimits, since: dict[Address, datetime], now: datetime) -> Iterator[Result]:
     """A replica has its master. Before a first sync it cannot tell since when not: `since` remembers when that was first seen."""
     if role(node).master or node.text("master_link_status") == "up":
         since.pop(node.address, None)
@@ -180,20 +108,10 @@ def led(nodes: Collection[Look], wanted_replicas: int) -> Iterator[Result]:
             yield failed(f"Replica {node.address} follows another master than {master.address}.")
 
 
-def lag(node: Answers) -> float:
-    """How many bytes the slowest online replica of a master is behind; 0 for a replica."""
-    behind = 0
-    for name, value in node.info.items():
-        fields = dict(pair.partition("=")[::2] for pair in value.split(","))
-        if name.startswith("slave") and fields.get("state") == "online" and fields.get("offset", "").isdigit():
-            behind = max(behind, node.number("master_repl_offset") - int(fields["offset"]))
-    return float(behind)
-
-
 # Persistence
 
 
-def persisted(node: Answers, limits: Thresholds, now: datetime) -> Iterator[Result]:
+def persisted(node: Answers, limits: RedisLimits, now: datetime) -> Iterator[Result]:
     """Writes to disk what is wanted, where it lasts, and the last attempts went well."""
     where = node.address
     if limits.persistence is not Persistence.RDB:
@@ -234,20 +152,6 @@ def _snapshots(node: Answers, now: datetime) -> Iterator[Result]:
         )
 
 
-def never_saved(node: Answers) -> bool:
-    """Whether no snapshot was written since the start: the last save then is the start. (6.2 does not count saves.)"""
-    if "rdb_saves" in node.info:
-        return node.number("rdb_saves") == 0
-    started = node.number("server_time_usec") // 10**6 - node.number("uptime_in_seconds")
-    return node.number("rdb_last_bgsave_time_sec") < 0 and abs(node.number("rdb_last_save_time") - started) <= 2
-
-
-def _seconds_since_save(node: Answers, now: datetime) -> float:
-    """By the server's own clock where it tells it (6.2 and later)."""
-    clock = node.number("server_time_usec") / 10**6 if "server_time_usec" in node.info else now.timestamp()
-    return clock - node.number("rdb_last_save_time")
-
-
 def _overdue(points: str, changes: int, since: float) -> bool:
     """Whether a save point (`3600 1 300 100`: after so many seconds if there are so many changes) should have been taken."""
     numbers = [int(word) for word in points.split() if word.isdigit()]
@@ -260,7 +164,7 @@ def _overdue(points: str, changes: int, since: float) -> bool:
 # Memory
 
 
-def evicting(node: Answers, limits: Thresholds) -> Iterator[Result]:
+def evicting(node: Answers, limits: RedisLimits) -> Iterator[Result]:
     """Has the wanted policy, a maxmemory without which no policy acts, and a machine or container that has so much."""
     where = node.address
     policy, most, used = node.text("maxmemory_policy"), node.number("maxmemory"), node.number("used_memory")
@@ -283,63 +187,10 @@ def evicting(node: Answers, limits: Thresholds) -> Iterator[Result]:
         )
 
 
-def memory_used(node: Answers) -> float:
-    """Share of maxmemory in use."""
-    if (most := node.number("maxmemory")) <= 0:
-        raise ProbeError(f"{node.address} has no maxmemory.")
-    return node.number("used_memory") / most
-
-
 # Connections
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """A node's connection counters at one moment. They start over when the server does, with another `run_id`."""
-
-    at: datetime
-    run_id: str
-    rejected: int
-    received: int
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """How much a node's connection counters grew between two looks, so many seconds apart."""
-
-    seconds: float
-    rejected: int
-    received: int
-
-
-def traffic(node: Answers, now: datetime) -> Traffic:
-    """The node's connection counters now."""
-    rejected, received = node.number("rejected_connections"), node.number("total_connections_received")
-    return Traffic(now, node.text("run_id"), rejected, received)
-
-
-def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | None:
-    """Add a look to a node's history and compare it with the oldest one in the window; None while there is only this one.
-
-    What another start of the server counted, or CONFIG RESETSTAT reset, or the clock moved behind, is forgotten.
-    """
-    if history and not _continues(history[-1], now):
-        history.clear()
-    history.append(now)
-    while len(history) > 2 and now.at - history[0].at > window:
-        history.popleft()
-    if len(history) == 1:
-        return None
-    base = history[0]
-    return Growth((now.at - base.at).total_seconds(), now.rejected - base.rejected, now.received - base.received)
-
-
-def _continues(before: Traffic, now: Traffic) -> bool:
-    same = before.run_id == now.run_id and before.at < now.at
-    return same and before.rejected <= now.rejected and before.received <= now.received
-
-
-def pooled(node: Answers, grown: Mapping[Address, Growth | None], limits: Thresholds) -> Iterator[Result]:
+def pooled(node: Answers, grown: Mapping[Address, Growth | None], limits: RedisLimits) -> Iterator[Result]:
     """Turns nobody away, has room for more clients, and they come from pools: few new connections, no pool over its size."""
     where = node.address
     connected, most, blocked = (node.number(name) for name in ("connected_clients", "maxclients", "blocked_clients"))
@@ -378,32 +229,7 @@ def _pools(node: Answers, pools: Mapping[str, int]) -> Iterator[Result]:
             yield failed(f"Client {name} holds {held[name]} connections to {node.address} (limit {most}).")
 
 
-def clients_used(node: Answers) -> float:
-    """Share of maxclients in use."""
-    return node.number("connected_clients") / max(1, node.number("maxclients"))
-
-
 # TLS
-
-
-def doors(node: Look, plaintext_port: int) -> set[Address]:
-    """Every port of a node that might answer in plaintext: the one that is asked, the usual one, and the one that it tells."""
-    ports = {node.address.port, plaintext_port}
-    if isinstance(node, Answers):
-        ports |= {plain_port(node) or plaintext_port}
-    return {Address(node.address.host, port) for port in ports}
-
-
-def plain_port(node: Answers) -> int | None:
-    """The port that Redis listens on without TLS; 0 when there is none, None when it does not tell.
-
-    Where CONFIG is forbidden, INFO tells that port or, when there is none, the TLS port.
-    """
-    try:
-        told = node.setting("port") or ""
-    except ProbeError:
-        told = node.info.get("tcp_port", "")
-    return int(told) if told.isdecimal() and int(told) < 2**16 else None
 
 
 def encrypted(node: Look, answered: Mapping[Address, bool | ProbeError], plaintext_port: int) -> Iterator[Result]:
@@ -437,59 +263,7 @@ def encrypts_peers(node: Answers, *, cluster: bool) -> Iterator[Result]:
 # Sentinel
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What one Sentinel knows of the master: its address and flags, how many Sentinels watch it, its replicas and theirs."""
-
-    sentinel: Address
-    master: Address
-    flags: frozenset[str]
-    sentinels: int
-    replicas: Mapping[Address, frozenset[str]]
-
-
-_DOWN = frozenset({"s_down", "o_down", "disconnected", "master_down"})
-
-
-def watch(sentinel: Look, name: str) -> Watch:
-    """Read what a Sentinel knows. Raises ProbeError when it could not be asked or watches no such master."""
-    if isinstance(sentinel, Unseen):
-        raise sentinel.why
-    masters = [_fields(sentinel, entry) for entry in sentinel.reply("SENTINEL MASTERS", list)]
-    master = next((fields for fields in masters if fields.get("name") == name), None)
-    if master is None:
-        raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.")
-    if not (others := master.get("num-other-sentinels", "")).isdecimal():
-        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
-    replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
-    return Watch(
-        sentinel.address,
-        _listens(sentinel, master),
-        _flags(master),
-        int(others) + 1,
-        {_listens(sentinel, replica): _flags(replica) for replica in replicas},
-    )
-
-
-def _fields(sentinel: Answers, entry: object) -> dict[str, str]:
-    """`[name, value, name, value, …]` as a dict."""
-    if not isinstance(entry, list) or not all(isinstance(word, str) for word in entry):
-        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
-    return dict(zip(entry[::2], entry[1::2], strict=False))
-
-
-def _listens(sentinel: Answers, fields: Mapping[str, str]) -> Address:
-    try:
-        return Address.parse(f"{fields.get('ip', '')}:{fields.get('port', '')}")
-    except ValueError:
-        raise ProbeError(f"Sentinel {sentinel.address} names a node without an address.") from None
-
-
-def _flags(fields: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(fields.get("flags", "").split(","))
-
-
-def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: int) -> Iterator[Result]:
+def guards(sentinel: Answers, name: str, limits: RedisLimits, wanted_replicas: int) -> Iterator[Result]:
     """A Sentinel reaches enough others to decide and to act, holds the master for well, and has a replica to promote.
 
     CKQUORUM counts the Sentinels that it reaches; those that it knows of may long be gone.
@@ -517,7 +291,7 @@ def guards(sentinel: Answers, name: str, limits: Thresholds, wanted_replicas: in
         yield failed(f"Sentinel {where} sees {could} that could take over (wanted {wanted_replicas}).")
 
 
-def distinct(sentinels: Collection[Look], limits: Thresholds) -> Iterator[Result]:
+def distinct(sentinels: Collection[Look], limits: RedisLimits) -> Iterator[Result]:
     """As many Sentinels were asked as there shall be, each under one address."""
     answered = seen(sentinels)
     found = len({sentinel.text("run_id") for sentinel in answered})
@@ -531,16 +305,6 @@ def agree(watches: Iterable[Watch], name: str) -> Iterator[Result]:
         yield failed(f"The Sentinels disagree on the master of {name}: {' and '.join(map(str, masters))}.")
 
 
-def given_up(watches: Iterable[Watch]) -> dict[Address, Address]:
-    """The replicas that a Sentinel holds for down, each with one that does."""
-    return {
-        replica: watch.sentinel
-        for watch in watches
-        for replica, flags in watch.replicas.items()
-        if flags & {"s_down", "disconnected"}
-    }
-
-
 def leads(node: Answers) -> Iterator[Result]:
     """The node that the Sentinels name as the master is one."""
     if not role(node).master:
@@ -548,52 +312,6 @@ def leads(node: Answers) -> Iterator[Result]:
 
 
 # Cluster
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterNode:
-    """One node as another sees it: a line of CLUSTER NODES. `slots` is how many it serves, `master` whose replica it is."""
-
-    id: str
-    address: Address | None
-    flags: frozenset[str]
-    master: str
-    connected: bool
-    slots: int
-
-    @property
-    def dead(self) -> bool:
-        """Whether it is held for dead, suspected of it, or not connected."""
-        return bool(self.flags & {"fail", "fail?", "noaddr"}) or not self.connected
-
-
-def cluster_nodes(node: Answers) -> tuple[ClusterNode, ...]:
-    """All nodes of the cluster as this one sees them. Raises ProbeError when CLUSTER NODES may not be asked or cannot be read."""
-    lines = node.reply("CLUSTER NODES", str).splitlines()
-    try:
-        found = tuple(_cluster_node(line.split(), node.address) for line in lines)
-    except ValueError:
-        found = ()
-    if not any("myself" in other.flags for other in found):
-        raise ProbeError(f"{node.address} answered CLUSTER NODES with something else than Redis does.")
-    return found
-
-
-def _cluster_node(words: list[str], asked: Address) -> ClusterNode:
-    identity, where, flags, master, _ping, _pong, _epoch, link, *slots = words
-    address, _, names = where.partition(",")
-    host, _, port = address.partition("@")[0].rpartition(":")
-    host = names.partition(",")[0] or host  # the announced host name, which a certificate can be for
-    own = "myself" in flags.split(",")
-    ranges = (slot.partition("-")[::2] for slot in slots if not slot.startswith("["))
-    return ClusterNode(
-        identity,
-        asked if own else Address(host, int(port)) if host and 0 < int(port) < 2**16 else None,
-        frozenset(flags.split(",")),
-        "" if master == "-" else master,
-        link == "connected" or own,
-        sum(int(last or first) - int(first) + 1 for first, last in ranges),
-    )
 
 
 def whole(node: Answers, wanted_replicas: int) -> Iterator[Result]:
@@ -617,21 +335,3 @@ def whole(node: Answers, wanted_replicas: int) -> Iterator[Result]:
     for master in (other for other in view if other.slots and replicas[other.id] < wanted_replicas):
         has = counted(replicas[master.id], "replica")
         yield failed(f"Master {master.address} of the cluster has {has} (wanted {wanted_replicas}).")
-
-
-def view(node: Look) -> tuple[ClusterNode, ...]:
-    """As `cluster_nodes`, with nothing for a node that does not tell."""
-    try:
-        return cluster_nodes(node) if isinstance(node, Answers) else ()
-    except ProbeError:
-        return ()
-
-
-def buried(nodes: Iterable[Look]) -> dict[Address, Address]:
-    """The cluster's nodes that one of them holds for dead, each with one that does."""
-    return {
-        other.address: node.address
-        for node in nodes
-        for other in view(node)
-        if "fail" in other.flags and other.address is not None
-    }

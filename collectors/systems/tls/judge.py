@@ -5,28 +5,24 @@ Judges raise nothing for what a server sent: whatever it is, there is a verdict.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from pydantic import AfterValidator, Field
 
-from collectors.systems.tls.client import handshake as tls
-from collectors.systems.tls.client.client_hello import Accepted, Answer, Version
-from collectors.systems.tls.client.tcp import Address, is_ip
-from collectors.systems.tls.model import cipher_suites, ocsp
-from exporter.collector import Options, Target
-from exporter.http import Reply
-from exporter.options import Duration, format_duration
+from collectors.systems.tls.model import certificates, cipher_suites, ocsp
+from collectors.systems.tls.model.addresses import Address
+from collectors.systems.tls.model.hello import Accepted, Answer, Version
+from collectors.systems.tls.model.options import TlsTarget
+from collectors.systems.tls.model.pages import Pages, hsts_directives
+from exporter.options import format_duration
+from exporter.reply import Reply
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, unobserved, warning, worst
 from exporter.words import counted, format_length
 
@@ -36,128 +32,6 @@ LEGACY = (Version.SSL_3, Version.TLS_1_0, Version.TLS_1_1)
 MODERN = (Version.TLS_1_2, Version.TLS_1_3)
 STAPLE_TRIES = 3
 _MIN_RSA_BITS, _MIN_EC_BITS = 2048, 256  # CA/Browser Forum Baseline Requirements §6.1.5
-
-
-class TlsPolicy(StrEnum):
-    """Which cipher suites are too weak."""
-
-    INTERMEDIATE = "intermediate"
-    STRICT = "strict"
-
-    @property
-    def families(self) -> Mapping[str, tuple[int, ...]]:
-        """The families of suites that it bans, by name."""
-        return cipher_suites.STRICT if self is TlsPolicy.STRICT else cipher_suites.INTERMEDIATE
-
-
-class AddressFamily(StrEnum):
-    """Which addresses of a name are looked at."""
-
-    ANY = "any"
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
-
-
-def _endpoint(text: str) -> str:
-    """Check `host:port`; an IPv6 address is written `[::1]:443`."""
-    try:
-        parts = urlsplit(f"//{text}")
-        valid = parts.port is not None and parts.port > 0 and _is_host(parts.hostname or "") and parts.netloc == text
-    except ValueError:
-        valid = False
-    if not valid or parts.username is not None:
-        raise ValueError("expected host:port, such as shop.example.com:443 or [2001:db8::1]:443")
-    return text
-
-
-def _host(text: str) -> str:
-    if not _is_host(text):
-        raise ValueError("expected a host name or an IP address; an international name in its xn-- form")
-    return text
-
-
-def _is_host(text: str) -> bool:
-    name = re.fullmatch(r"[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?", text)
-    return is_ip(text) or (name is not None and len(text) < 254)
-
-
-Host = Annotated[str, AfterValidator(_host)]
-
-
-class Thresholds(Options):
-    """What may be given for the section and overridden for a target."""
-
-    ca_file: Path | None = Field(
-        None,
-        description="PEM file of the root certificates to trust instead of the public ones. Intermediates in it are ignored.",
-    )
-    min_days: int = Field(
-        21,
-        ge=1,
-        description="Days that a certificate must still hold, else `warning`. Never more than a third of its lifetime.",
-    )
-    critical_days: int = Field(
-        7,
-        ge=0,
-        description="Days that a certificate must still hold, else `failed`. Never more than a ninth of its lifetime.",
-    )
-    tls_policy: TlsPolicy = Field(
-        TlsPolicy.INTERMEDIATE,
-        description="`intermediate` bans NULL, anonymous, EXPORT, RC4, DES and 3DES; `strict` also RSA key exchange and CBC-SHA1.",
-    )
-    hsts_min_age: Duration = Field(timedelta(days=365), gt=timedelta(0), description="Least max-age of HSTS.")
-    hsts_include_subdomains: bool = Field(False, description="Whether HSTS must have includeSubDomains.")
-    address_family: AddressFamily = Field(
-        AddressFamily.ANY, description="Which addresses of the name are looked at: `any` (all), `ipv4` or `ipv6`."
-    )
-    connection_timeout: Duration = Field(
-        timedelta(seconds=3), gt=timedelta(0), description="How long one connection may take to answer."
-    )
-
-
-class TlsTarget(Target, Thresholds):
-    """A server that speaks TLS from the first byte."""
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
-        description="Host and port, such as shop.example.com:443."
-    )
-    server_name: Host | None = Field(
-        None, description="Name to ask for (SNI) and to expect in the certificate, where it is not the endpoint's host."
-    )
-    addresses: tuple[Host, ...] = Field(
-        (),
-        description="Look at these hosts or addresses, such as every replica behind a balancer, not at the endpoint's own.",
-    )
-    https: bool = Field(
-        True, description="Whether it serves HTTP; false where no browser comes, so that HSTS has no meaning."
-    )
-    http_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of plain HTTP that must redirect to https; not looked at by default."
-    )
-
-    @property
-    def host(self) -> str:
-        """The endpoint's host."""
-        return urlsplit(f"//{self.endpoint}").hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The endpoint's port."""
-        return urlsplit(f"//{self.endpoint}").port or 0
-
-    @property
-    def expected_name(self) -> str:
-        """The name that the certificate must be for; a dot at its end is for the resolver alone (RFC 6066 §3)."""
-        return (self.server_name or self.host).rstrip(".")
-
-
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """What an address answers to browsers: on its first page, on a page that does not exist, and over plain HTTP."""
-
-    first: Reply
-    missing: Reply
-    plain: Reply | None
 
 
 Seen: TypeAlias = Mapping[Address, T | ProbeError]
@@ -192,15 +66,19 @@ def _all(results: Sequence[Result]) -> Result:
     return replace(worst(*results), measurements=_smallest(results))
 
 
-def judge_certificates(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots, now: datetime) -> Result:
+def judge_certificates(
+    target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
+) -> Result:
     """Whether the certificates that one address presents are accepted now, and for long enough."""
     return _all([_judge_certificate(target, served, roots, now) for served in all_served])
 
 
-def _judge_certificate(target: TlsTarget, served: tls.Served, roots: tls.Roots, now: datetime) -> Result:
+def _judge_certificate(
+    target: TlsTarget, served: certificates.Served, roots: certificates.Roots, now: datetime
+) -> Result:
     try:
         path, untrusted = roots.path(served.sent), None
-    except tls.Untrusted as error:
+    except certificates.Untrusted as error:
         path, untrusted = served.sent, str(error)
     defects = list(_defects(target, served, path, untrusted, now))
     end = min(certificate.not_valid_after_utc for certificate in path)
@@ -211,9 +89,13 @@ def _judge_certificate(target: TlsTarget, served: tls.Served, roots: tls.Roots, 
 
 
 def _defects(
-    target: TlsTarget, served: tls.Served, path: Sequence[x509.Certificate], untrusted: str | None, now: datetime
+    target: TlsTarget,
+    served: certificates.Served,
+    path: Sequence[x509.Certificate],
+    untrusted: str | None,
+    now: datetime,
 ) -> Iterator[Result]:
-    if not tls.matches(served.leaf, target.expected_name):
+    if not certificates.matches(served.leaf, target.expected_name):
         yield failed(
             f"{_name(served.leaf)} of {target.endpoint} is not for {target.expected_name} but for {_names(served.leaf)}."
         )
@@ -270,16 +152,16 @@ def _for_servers(leaf: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
 
 
-def judge_chains(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots) -> Result:
+def judge_chains(target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots) -> Result:
     """Whether what one address sends leads to a root without help."""
     return _all([_judge_chain(target, served, roots) for served in all_served])
 
 
-def _judge_chain(target: TlsTarget, served: tls.Served, roots: tls.Roots) -> Result:
+def _judge_chain(target: TlsTarget, served: certificates.Served, roots: certificates.Roots) -> Result:
     count = counted(len(served.sent), "certificate")
     try:
         path = roots.path(served.sent)
-    except tls.Untrusted as error:
+    except certificates.Untrusted as error:
         return failed(f"{target.endpoint} sends {count} from which no trusted root is reached: {error}.")
     needless = [_subject(certificate) for certificate in served.sent if certificate not in path[:-1]]
     if needless and len(path) > 1:
@@ -352,20 +234,6 @@ def _judge_hsts_header(target: TlsTarget, reply: Reply, page: str) -> Result:
     )
 
 
-def hsts_directives(value: str) -> Mapping[str, str] | None:
-    """The directives of a Strict-Transport-Security header by lower-case name; None when it is malformed (RFC 6797 §6.1)."""
-    directives: dict[str, str] = {}
-    for part in value.split(";"):
-        name, _, text = (piece.strip() for piece in part.partition("="))
-        if not name and not text:
-            continue
-        if name.lower() in directives:
-            return None
-        directives[name.lower()] = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
-    age = directives.get("max-age", "")
-    return directives if re.fullmatch(r"[0-9]{1,10}", age) else None
-
-
 def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
     try:
         scheme = urlsplit(reply.headers.get("location", "")).scheme
@@ -378,17 +246,19 @@ def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
     return ok(f"Port {target.http_port} of {target.host} redirects to https.")
 
 
-def lacks_staple(served: tls.Served) -> bool:
+def lacks_staple(served: certificates.Served) -> bool:
     """Whether nothing was stapled where something should have been."""
     return not served.staple and (ocsp.responder(served.leaf) is not None or ocsp.demands_staple(served.leaf))
 
 
-def judge_staples(target: TlsTarget, all_served: Sequence[tls.Served], roots: tls.Roots, now: datetime) -> Result:
+def judge_staples(
+    target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
+) -> Result:
     """Whether one address vouches, with a staple, that each of its certificates is not revoked."""
     return _all([_judge_staple(target, served, roots, now) for served in all_served])
 
 
-def _judge_staple(target: TlsTarget, served: tls.Served, roots: tls.Roots, now: datetime) -> Result:
+def _judge_staple(target: TlsTarget, served: certificates.Served, roots: certificates.Roots, now: datetime) -> Result:
     subject = f"{_name(served.leaf)} of {target.endpoint}"
     if not served.staple:
         if ocsp.demands_staple(served.leaf):
@@ -409,10 +279,10 @@ def _judge_staple(target: TlsTarget, served: tls.Served, roots: tls.Roots, now: 
     )
 
 
-def _issuer(served: tls.Served, roots: tls.Roots) -> x509.Certificate | None:
+def _issuer(served: certificates.Served, roots: certificates.Roots) -> x509.Certificate | None:
     try:
         path = roots.path(served.sent)
-    except tls.Untrusted:
+    except certificates.Untrusted:
         return None
     return path[1] if len(path) > 1 else path[0]
 

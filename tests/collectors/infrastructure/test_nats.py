@@ -20,7 +20,7 @@ from nats.js.api import StorageType, StreamConfig
 
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
-from collectors.systems.nats import judge
+from collectors.systems.nats import judge, model
 from collectors.systems.nats.client import Login, connected
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
@@ -374,9 +374,9 @@ async def test_an_account_without_jetstream_is_told(tmp_path: Path) -> None:
 async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
     context = make_context()
     assert (await see("pods_healthy", node, context=context)).status is Status.OK
-    monitor = judge.Monitor(node.monitor("varz"), {}, {}, None)
+    monitor = model.Monitor(node.monitor("varz"), {}, {}, None)
     start = str(monitor.varz["start"])
-    grown = judge.Monitor(dict(monitor.varz) | {"slow_consumers": 3}, {}, {}, None)
+    grown = model.Monitor(dict(monitor.varz) | {"slow_consumers": 3}, {}, {}, None)
     assert judge.slow(grown, None).status is Status.UNKNOWN
     assert judge.slow(grown, (start, 1)).summary.endswith("cut off 2 slow consumers since the last look (wanted none).")
     assert judge.slow(grown, (start, 3)).status is Status.OK
@@ -387,16 +387,16 @@ async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
 
 def test_more_servers_than_are_configured_are_told() -> None:
     routes = {"routes": [{"remote_id": name} for name in ("b", "b", "c")]}
-    (problem,) = judge.peers([judge.Monitor({"server_name": "a"}, {}, routes, None)], 2)
+    (problem,) = judge.peers([model.Monitor({"server_name": "a"}, {}, routes, None)], 2)
     assert (problem.status, problem.summary) == (
         Status.FAILED,
         "NATS server a sees 2 of the other servers (wanted 1).",
     )
-    assert list(judge.peers([judge.Monitor({"server_name": "a"}, {}, routes, None)], 3)) == []
+    assert list(judge.peers([model.Monitor({"server_name": "a"}, {}, routes, None)], 3)) == []
 
 
 def test_followers_are_not_believed() -> None:
-    limits = judge.Thresholds()
+    limits = model.NatsLimits()
     follower = {"name": "n2", "leader": "n1", "replicas": [{"name": "n1", "current": False, "active": 0}]}
     leader = {
         "leader": "n1",
@@ -404,8 +404,8 @@ def test_followers_are_not_believed() -> None:
         "replicas": [{"name": "n2", "current": True, "active": 1000}],
     }
     seen = [
-        judge.Monitor({"server_name": "n1"}, {"meta_cluster": leader}, {}, None),
-        judge.Monitor({"server_name": "n2"}, {"meta_cluster": follower}, {}, None),
+        model.Monitor({"server_name": "n1"}, {"meta_cluster": leader}, {}, None),
+        model.Monitor({"server_name": "n2"}, {"meta_cluster": follower}, {}, None),
     ]
     assert judge.meta(seen, 2, limits) == []
 
@@ -421,16 +421,16 @@ def test_followers_are_not_believed() -> None:
 )
 def test_a_replica_that_does_not_keep_up_is_told(replica: dict[str, Any], told: str) -> None:
     cluster = {"leader": "n1", "replicas": [{"name": "n2", "current": True, "active": 1} | replica]}
-    problems = judge.group("Stream orders", cluster, 2, judge.Thresholds())
+    problems = judge.group("Stream orders", cluster, 2, model.NatsLimits())
     assert [problem.summary for problem in problems] == [f"Stream orders {told}"]
 
 
 def test_groups_that_are_not_whole_are_told() -> None:
-    limits = judge.Thresholds()
+    limits = model.NatsLimits()
     assert judge.group("Stream a", {}, 3, limits)[0].summary.startswith("Stream a has no leader")
     assert "has 1 replica in its group (wanted 3)" in judge.group("Stream a", {"leader": "n1"}, 3, limits)[0].summary
     apart = [
-        judge.Monitor({"server_name": name}, {"meta_cluster": {"leader": name, "cluster_size": 1}}, {}, None)
+        model.Monitor({"server_name": name}, {"meta_cluster": {"leader": name, "cluster_size": 1}}, {}, None)
         for name in ("n1", "n2")
     ]
     summaries = " ".join(problem.summary for problem in judge.meta(apart, 2, limits))
@@ -445,7 +445,7 @@ def test_tiers_of_an_account_are_looked_at_one_by_one() -> None:
             "R3": {"storage": 90, "limits": {"max_storage": 100}},
         }
     }
-    problems = judge.account_usage(judge.Account(info, (), ()), judge.Thresholds())
+    problems = judge.account_usage(model.Account(info, (), ()), model.NatsLimits())
     assert [problem.summary for problem in problems] == ["NATS R3 uses 90 B of 100 B storage (limit 80%)."]
 
 

@@ -22,8 +22,8 @@ from collectors.infrastructure import neo4j as section
 from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
 from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
 from collectors.systems.neo4j import judge
-from collectors.systems.neo4j.client import Entry, Login, connected, knock
-from collectors.systems.neo4j.judge import Artefact, Doors, Look, Thresholds, Tried
+from collectors.systems.neo4j.client import Login, connected, knock
+from collectors.systems.neo4j.model import Artefact, Doors, Entry, Look, Neo4jLimits, Tried
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter import http
@@ -142,7 +142,7 @@ async def test_a_route_to_nowhere_is_told() -> None:
     # A server alone routes clients back to the address that they asked, so only a cluster could do so live.
     looked = _look(routed=ProbeError("Neo4j n2:7687 cannot be used: the connection was refused."))
     told = "Clients that ask n1:7687 for a route (neo4j://) do not reach a writer."
-    problems = list(judge.server(looked, Thresholds()))
+    problems = list(judge.server(looked, Neo4jLimits()))
     assert [problem.summary for problem in problems] == [f"{told} {looked.routed}"]
 
 
@@ -150,7 +150,7 @@ async def test_a_slow_server_is_told(server: Neo4j) -> None:
     result = await see(HEALTH, server, max_latency="0.001ms")
     assert (result.status, " s for RETURN 1 (limit 1e-06 s)." in result.summary) == (Status.FAILED, True)
     slow = _look(latency=1.5)
-    assert [problem.summary for problem in judge.server(slow, Thresholds())] == [
+    assert [problem.summary for problem in judge.server(slow, Neo4jLimits())] == [
         "Neo4j n1:7687 took 1.5 s for RETURN 1 (limit 1 s)."
     ]
 
@@ -888,13 +888,13 @@ async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path
 )
 def test_files_are_known_by_their_names(name: str, counts: bool) -> None:
     looked = _look(databases=[_row(name="orders")])
-    problems = list(judge.saved([looked], [Artefact(name, NOW, 1)], Thresholds(), NOW))
+    problems = list(judge.saved([looked], [Artefact(name, NOW, 1)], Neo4jLimits(), NOW))
     assert bool(problems) is not counts
 
 
 def test_artefacts_that_are_none_are_told() -> None:
     looked = _look(databases=[_row(name="orders"), _row(name="view", type="composite")])
-    limits = Thresholds()
+    limits = Neo4jLimits()
     empty = list(judge.saved([looked], [Artefact("orders.dump", NOW, 0)], limits, NOW))
     assert [problem.summary for problem in empty] == ["The newest backup of database orders is empty: orders.dump."]
     late = [Artefact("orders.dump", NOW + timedelta(hours=1), 1)]

@@ -23,9 +23,10 @@ from collectors.shared.clients import decode
 from collectors.systems.prometheus.check.volumes import Space
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
-from collectors.systems.qdrant import client, judge
+from collectors.systems.qdrant import client, judge, model
 from exporter.collector import Context
-from exporter.http import Http, HttpSettings, Reply
+from exporter.http import Http, HttpSettings
+from exporter.reply import Reply
 from exporter.threads import Threads
 from exporter.verdict import ProbeError, Result, Status
 from tests.servers import faults
@@ -588,10 +589,10 @@ async def test_tls_is_verified(tmp_path: Path, no_leftovers: None) -> None:
 
 
 KINDS: list[Any] = [
-    client._Envelope[client.Cluster],
-    client._Envelope[client.Info],
-    client._Envelope[client.Shards],
-    client._Envelope[list[client.Snapshot]],
+    client._Envelope[model.Cluster],
+    client._Envelope[model.Info],
+    client._Envelope[model.Shards],
+    client._Envelope[list[model.Snapshot]],
     client._Envelope[client._Names],
     client._Envelope[client._Telemetry],
     client._Refusal,

@@ -18,9 +18,10 @@ from pydantic import ValidationError
 
 from collectors.network_and_security import tls_certificates
 from collectors.network_and_security.tls_certificates import TlsCertificates, TlsCertificatesSettings
-from collectors.systems.tls.client import handshake as tls
-from collectors.systems.tls.client.tcp import Address
-from collectors.systems.tls.judge import TlsTarget
+from collectors.systems.tls.client import handshake as handshakes
+from collectors.systems.tls.model import certificates
+from collectors.systems.tls.model.addresses import Address
+from collectors.systems.tls.model.options import TlsTarget
 from exporter.verdict import Result, Status
 from tests.servers import faults, legacy_tls
 from tests.servers.certificates import Issued, authority, intermediate
@@ -592,9 +593,9 @@ async def test_an_empty_first_handshake_is_tried_again(folder: Path, ocsp_respon
     assert ocsp_responder.asked == 1
 
 
-async def tls_handshake(port: int) -> tls.Served:
+async def tls_handshake(port: int) -> certificates.Served:
     address = Address(socket.AF_INET, (LOOPBACK, port))
-    return await tls.handshake(address, NAME, timeout=3)
+    return await handshakes.handshake(address, NAME, timeout=3)
 
 
 @pytest.mark.verifies("tls_certificates.ocsp_stapling_enabled", "failed")
@@ -740,7 +741,7 @@ async def test_what_was_not_foreseen_is_not_taken_for_something_seen(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(tls, "handshake", broken)
+    monkeypatch.setattr(handshakes, "handshake", broken)
     result = await look_at("certificates_valid", 443, folder)
     assert result.status is Status.UNKNOWN
     assert "RuntimeError: a defect" in result.summary

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.pods import Replicas
-from exporter.collector import Options
+from exporter.options import Options
 from exporter.verdict import ProbeError, Result, failed
 from exporter.words import listed
 

@@ -6,7 +6,8 @@ import asyncio
 
 import msgspec
 
-from exporter.http import Http, HttpSettings, Reply
+from exporter.http import Http, HttpSettings
+from exporter.reply import Reply
 from exporter.verdict import ProbeError
 
 __all__ = ["Member", "PatroniCluster", "read_cluster"]

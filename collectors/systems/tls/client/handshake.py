@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 
 import certifi
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.x509.oid import PublicKeyAlgorithmOID
 from OpenSSL import SSL, crypto
 
-from collectors.systems.tls.client.tcp import Address, connected, is_ip
+from collectors.systems.tls.client.tcp import connected
+from collectors.systems.tls.model.addresses import Address, is_ip
+from collectors.systems.tls.model.certificates import Keys, Roots, Served
 from exporter.verdict import ProbeError
 
-__all__ = ["PUBLIC_ROOTS", "Keys", "NotServed", "Roots", "Served", "Untrusted", "handshake", "matches", "roots"]
+__all__ = ["PUBLIC_ROOTS", "NotServed", "handshake", "roots"]
 
 #: The roots that browsers trust (Mozilla's), whatever the machine that the exporter runs on has been told to trust.
 PUBLIC_ROOTS = Path(certifi.where())
@@ -30,37 +28,9 @@ PUBLIC_ROOTS = Path(certifi.where())
 _MAX_BYTES = 2**18  # OpenSSL itself takes at most 100 KiB of certificates
 _CHUNK = 2**16
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, to which pyOpenSSL gives no name
-_NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
 _ABOUT_THE_OFFER = ("handshake failure", "protocol version", "insufficient security")
-
-
-class Keys(StrEnum):
-    """Which certificate to ask a server for: it may have one per kind of key, and shows each only to clients that take no other."""
-
-    ANY = "ALL"
-    RSA = "aRSA"
-    ECDSA = "aECDSA"
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """What one handshake showed: the certificates as sent, the server's own first, and the stapled OCSP response (DER)."""
-
-    sent: tuple[x509.Certificate, ...]
-    staple: bytes
-
-    @property
-    def leaf(self) -> x509.Certificate:
-        """The server's own certificate."""
-        return self.sent[0]
-
-    @property
-    def other_keys(self) -> Keys:
-        """What to ask for to see a certificate with a key of the other kind, if the server has one."""
-        is_rsa = self.leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
-        return Keys.ECDSA if is_rsa else Keys.RSA
 
 
 class NotServed(ProbeError):
@@ -165,39 +135,6 @@ def _handshake_error(address: Address, error: SSL.Error) -> ProbeError:
     return ProbeError(f"{address} did not complete a TLS handshake: {reason}.")
 
 
-class Untrusted(Exception):
-    """The certificates as sent lead to no trusted root; its text is OpenSSL's reason."""
-
-
-class Roots:
-    """Trusted roots. A path to them is built from the certificates that a server sent and from nothing else."""
-
-    def __init__(self, dated: crypto.X509Store, undated: crypto.X509Store) -> None:
-        self._dated = dated
-        self._undated = undated
-
-    def path(self, sent: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-        """From the server's own certificate to the root. Raises Untrusted when there is no such path.
-
-        Dates are left to the caller, except that a path that is valid now is preferred.
-        """
-        try:
-            return self._path(self._dated, sent)
-        except crypto.X509StoreContextError as error:
-            if error.errors[0] not in (_NOT_YET_VALID, _EXPIRED):
-                raise Untrusted(str(error)) from None
-        try:
-            return self._path(self._undated, sent)
-        except crypto.X509StoreContextError as error:
-            raise Untrusted(str(error)) from None
-
-    @staticmethod
-    def _path(store: crypto.X509Store, sent: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-        leaf, *others = (crypto.X509.from_cryptography(certificate) for certificate in sent)
-        chain = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
-        return tuple(certificate.to_cryptography() for certificate in chain)
-
-
 def roots(file: Path | None) -> Roots:
     """The roots in a PEM file (by default those that browsers trust), read once until the file changes.
 
@@ -248,23 +185,3 @@ def _is_root(certificate: crypto.X509) -> bool:
     except crypto.X509StoreContextError:
         return False
     return True
-
-
-def matches(certificate: x509.Certificate, host: str) -> bool:
-    """Whether a certificate is for a host, by its subject alternative names alone (RFC 9525 §6: never by the common name)."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return False
-    if is_ip(host):
-        return ipaddress.ip_address(host) in names.get_values_for_type(x509.IPAddress)
-    return any(_same_host(name, host) for name in names.get_values_for_type(x509.DNSName))
-
-
-def _same_host(pattern: str, host: str) -> bool:
-    """A wildcard stands for exactly one whole label, the first, and not above a top-level domain."""
-    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
-    label, dot, domain = pattern.partition(".")
-    if label == "*" and "." in domain:
-        return host.partition(".")[1:] == (dot, domain) and host.partition(".")[0] != ""
-    return pattern == host

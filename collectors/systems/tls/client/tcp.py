@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
+from collectors.systems.tls.model.addresses import Address
 from exporter.verdict import ProbeError
 
-__all__ = ["Address", "connected", "is_ip", "resolve"]
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One address of an endpoint, as the socket API wants it."""
-
-    family: int
-    sockaddr: tuple[Any, ...]
-
-    @property
-    def host(self) -> str:
-        """The IP address alone."""
-        return str(self.sockaddr[0])
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if self.family == socket.AF_INET6 else self.host
-        return f"{host}:{self.sockaddr[1]}"
-
-
-def is_ip(host: str) -> bool:
-    """Whether this is an IP address, not a name."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+__all__ = ["connected", "resolve"]
 
 
 def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> tuple[Address, ...]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
 
-from collectors.systems.redis.client import Address, Answers
+from collectors.systems.redis.model import Address, Answers
 from exporter.verdict import ProbeError
 
 WHERE = Address("cache-1", 6379)

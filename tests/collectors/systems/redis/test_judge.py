@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from collectors.shared.verdicts import collected
-from collectors.systems.redis import judge
-from collectors.systems.redis.client import Address, Answers
-from collectors.systems.redis.judge import Thresholds, Traffic
+from collectors.systems.redis import judge, model
+from collectors.systems.redis.model import Address, Answers, RedisLimits, Traffic
 from exporter.verdict import ProbeError, Status
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
@@ -43,7 +42,7 @@ def answers(info: dict[str, object] | None = None, **replies: object) -> Answers
 )
 def test_roles_that_no_redis_has(reply: object) -> None:
     with pytest.raises(ProbeError, match="answered ROLE with something else"):
-        judge.role(answers(ROLE=reply))
+        model.role(answers(ROLE=reply))
 
 
 def test_a_pong_that_is_none() -> None:
@@ -60,7 +59,7 @@ def test_the_slowest_replica_that_is_online_counts() -> None:
         "slave3": "ip=10.0.0.4,port=6379,state=online,offset=none,lag=0",
         "slave_read_only": "1",
     }
-    assert judge.lag(answers(info)) == 750
+    assert model.lag(answers(info)) == 750
 
 
 # Snapshots
@@ -78,7 +77,7 @@ def snapshots(*, changes: int, seconds: int, saves: int = 1, running: int = 0, c
     if clock:
         info["server_time_usec"] = int(NOW.timestamp()) * 10**6
     reply = {"CONFIG_GET_save": ["save", "3600 1 300 100 60 10000"], "CONFIG_GET_dir": ["dir", "/data"]}
-    limits = Thresholds(persistence=judge.Persistence.RDB)
+    limits = RedisLimits(persistence=model.Persistence.RDB)
     found = answers(info, **reply)
     # The server's own clock counts where it tells it, else ours.
     problems = list(judge.persisted(found, limits, NOW + timedelta(days=1) if clock else NOW))
@@ -122,12 +121,12 @@ def traffic(seconds: float, *, run: str = "a", rejected: int = 0, received: int 
 def test_counters_are_compared_with_the_oldest_look_in_the_window() -> None:
     history: deque[Traffic] = deque()
     hour = timedelta(hours=1)
-    assert judge.grow(history, traffic(0, rejected=5), hour) is None
-    assert judge.grow(history, traffic(1800, rejected=6, received=10), hour) == judge.Growth(1800, 1, 10)
-    assert judge.grow(history, traffic(3600, rejected=6, received=20), hour) == judge.Growth(3600, 1, 20)
-    assert judge.grow(history, traffic(5400, rejected=6, received=30), hour) == judge.Growth(3600, 0, 20)
+    assert model.grow(history, traffic(0, rejected=5), hour) is None
+    assert model.grow(history, traffic(1800, rejected=6, received=10), hour) == model.Growth(1800, 1, 10)
+    assert model.grow(history, traffic(3600, rejected=6, received=20), hour) == model.Growth(3600, 1, 20)
+    assert model.grow(history, traffic(5400, rejected=6, received=30), hour) == model.Growth(3600, 0, 20)
     # Looks further apart than the window are compared all the same.
-    assert judge.grow(history, traffic(50_000, rejected=7, received=30), hour) == judge.Growth(44_600, 1, 0)
+    assert model.grow(history, traffic(50_000, rejected=7, received=30), hour) == model.Growth(44_600, 1, 0)
     assert len(history) == 2
 
 
@@ -144,7 +143,7 @@ def test_counters_are_compared_with_the_oldest_look_in_the_window() -> None:
 )
 def test_what_does_not_continue_starts_over(later: Traffic) -> None:
     history = deque([traffic(0, rejected=5, received=5)])
-    assert judge.grow(history, later, timedelta(hours=1)) is None
+    assert model.grow(history, later, timedelta(hours=1)) is None
     assert list(history) == [later]
 
 
@@ -166,7 +165,7 @@ def nodes(*lines: str) -> Answers:
 
 
 def test_nodes_as_another_sees_them() -> None:
-    own, other, named, gone, six = judge.cluster_nodes(
+    own, other, named, gone, six = model.cluster_nodes(
         nodes(
             f"{MYSELF} :6379@16379 myself,master - 0 0 1 connected 0-5460 5462 [93-<-{OTHER}]",
             f"{OTHER} 10.0.0.2:6379@16379 slave,fail? {MYSELF} 0 0 1 connected",
@@ -194,8 +193,8 @@ def test_nodes_as_another_sees_them() -> None:
 )
 def test_views_that_no_redis_has(text: str) -> None:
     with pytest.raises(ProbeError, match="answered CLUSTER NODES with something else"):
-        judge.cluster_nodes(answers(CLUSTER_NODES=text))
-    assert judge.view(answers(CLUSTER_NODES=text)) == ()
+        model.cluster_nodes(answers(CLUSTER_NODES=text))
+    assert model.view(answers(CLUSTER_NODES=text)) == ()
 
 
 def test_a_state_that_no_redis_has() -> None:
@@ -206,7 +205,7 @@ def test_a_state_that_no_redis_has() -> None:
 @given(st.text())
 def test_whatever_cluster_nodes_says_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ProbeError):
-        judge.cluster_nodes(answers(CLUSTER_NODES=text))
+        model.cluster_nodes(answers(CLUSTER_NODES=text))
 
 
 # Sentinel
@@ -238,13 +237,13 @@ def replica(flags: str) -> list[str]:
 )
 def test_what_no_sentinel_says(found: Answers) -> None:
     with pytest.raises(ProbeError):
-        judge.watch(found, "mymaster")
+        model.watch(found, "mymaster")
 
 
 @pytest.mark.parametrize("quorum", ["OK", "OK many usable", "PERHAPS 3", "", 3, ResponseError("No such master")])
 def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     with pytest.raises(ProbeError):
-        list(judge.guards(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", Thresholds(), 1))
+        list(judge.guards(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", RedisLimits(), 1))
 
 
 @pytest.mark.parametrize(
@@ -256,13 +255,13 @@ def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     ],
 )
 def test_replicas_that_could_take_over(flags: str, told: list[str]) -> None:
-    found = judge.guards(sentinel(replicas=[replica(flags)]), "mymaster", Thresholds(), 1)
+    found = judge.guards(sentinel(replicas=[replica(flags)]), "mymaster", RedisLimits(), 1)
     assert [problem.summary for problem in found] == told
 
 
 def test_a_master_that_a_sentinel_holds_for_down() -> None:
     masters = [["name", "mymaster", "ip", "::1", "port", "6379", "flags", "master,s_down", "num-other-sentinels", "2"]]
-    [problem] = judge.guards(sentinel(masters, [replica("slave")]), "mymaster", Thresholds(), 1)
+    [problem] = judge.guards(sentinel(masters, [replica("slave")]), "mymaster", RedisLimits(), 1)
     assert problem.summary == "Sentinel cache-1:6379 holds the master [::1]:6379 for down."
 
 
@@ -274,10 +273,10 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
     found = answers({"loading": 0, "maxmemory": "x", "master_link_status": "down"}, **replies)
     for judged in (
         judge.alive(found),
-        judge.linked(found, Thresholds(), {}, NOW),
+        judge.linked(found, RedisLimits(), {}, NOW),
         judge.led([found], 1),
-        judge.evicting(found, Thresholds()),
-        judge.pooled(found, {}, Thresholds(pools={"orders": 1})),
+        judge.evicting(found, RedisLimits()),
+        judge.pooled(found, {}, RedisLimits(pools={"orders": 1})),
         judge.whole(found, 1),
     ):
         for problem in collected(judged):
@@ -287,5 +286,5 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
 @given(Json, Json, Json)
 def test_whatever_a_sentinel_answers_is_judged_or_refused(masters: object, replicas: object, quorum: object) -> None:
     found = answers(SENTINEL_MASTERS=masters, SENTINEL_REPLICAS_mymaster=replicas, SENTINEL_CKQUORUM_mymaster=quorum)
-    problems = collected(judge.guards(found, "mymaster", Thresholds(), 1))
+    problems = collected(judge.guards(found, "mymaster", RedisLimits(), 1))
     assert {problem.status for problem in problems} == {Status.UNKNOWN}

@@ -13,16 +13,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa
 
-from collectors.systems.tls.client import handshake as tls
-from collectors.systems.tls.client.client_hello import Accepted, Answer, Refused, Version
-from collectors.systems.tls.client.tcp import Address
+from collectors.systems.tls.client import handshake as handshakes
 from collectors.systems.tls.judge import (
     LEGACY,
     MODERN,
-    Pages,
-    TlsTarget,
     everywhere,
-    hsts_directives,
     judge_certificates,
     judge_chains,
     judge_hsts,
@@ -30,7 +25,12 @@ from collectors.systems.tls.judge import (
     judge_suites,
     judge_versions,
 )
-from exporter.http import Reply
+from collectors.systems.tls.model import certificates
+from collectors.systems.tls.model.addresses import Address
+from collectors.systems.tls.model.hello import Accepted, Answer, Refused, Version
+from collectors.systems.tls.model.options import TlsTarget
+from collectors.systems.tls.model.pages import Pages, hsts_directives
+from exporter.reply import Reply
 from exporter.verdict import ProbeError, Result, Status, failed, ok, unknown
 from tests.servers.certificates import Issued, authority, intermediate
 from tests.servers.process import scratch
@@ -41,21 +41,21 @@ ADDRESSES = [Address(socket.AF_INET, (f"192.0.2.{number}", 443)) for number in (
 
 
 @pytest.fixture
-def roots() -> Iterator[tls.Roots]:
+def roots() -> Iterator[certificates.Roots]:
     with scratch("roots") as folder:
         yield roots_of(folder, authority())
 
 
-def roots_of(folder: Path, *authorities: Issued) -> tls.Roots:
+def roots_of(folder: Path, *authorities: Issued) -> certificates.Roots:
     (folder / "ca.pem").write_bytes(b"".join(one.pem for one in authorities))
-    return tls.roots(folder / "ca.pem")
+    return handshakes.roots(folder / "ca.pem")
 
 
-def served(*sent: Issued) -> tls.Served:
-    return tls.Served(tuple(one.certificate for one in sent), b"")
+def served(*sent: Issued) -> certificates.Served:
+    return certificates.Served(tuple(one.certificate for one in sent), b"")
 
 
-def judge(roots: tls.Roots, *sent: Issued, now: datetime | None = None, target: TlsTarget = TARGET) -> Result:
+def judge(roots: certificates.Roots, *sent: Issued, now: datetime | None = None, target: TlsTarget = TARGET) -> Result:
     return judge_certificates(target, [served(*sent)], roots, now or datetime.now(UTC))
 
 
@@ -76,20 +76,22 @@ def judge(roots: tls.Roots, *sent: Issued, now: datetime | None = None, target: 
         (6, -0.1, Status.FAILED),
     ],
 )
-def test_how_long_a_certificate_still_holds(roots: tls.Roots, lifetime: float, left: float, status: Status) -> None:
+def test_how_long_a_certificate_still_holds(
+    roots: certificates.Roots, lifetime: float, left: float, status: Status
+) -> None:
     leaf = intermediate().issue(NAME, age=lifetime - left, days=left)
     result = judge(roots, leaf, intermediate())
     assert result.status is status
     assert result.measurements["certificate_expiry_seconds"] == pytest.approx(left * 86400, abs=60)
 
 
-def test_the_critical_limit_is_never_above_the_other(roots: tls.Roots) -> None:
+def test_the_critical_limit_is_never_above_the_other(roots: certificates.Roots) -> None:
     target = TARGET.model_copy(update={"min_days": 2, "critical_days": 30})
     leaf = intermediate().issue(NAME, days=3)
     assert judge(roots, leaf, intermediate(), target=target).status is Status.OK
 
 
-def test_an_intermediate_that_ends_before_the_certificate(roots: tls.Roots) -> None:
+def test_an_intermediate_that_ends_before_the_certificate(roots: certificates.Roots) -> None:
     short = authority().intermediate("Short", days=10.5, age=300)
     result = judge(roots, short.issue(NAME), short)
     assert result.status is Status.WARNING
@@ -97,13 +99,13 @@ def test_an_intermediate_that_ends_before_the_certificate(roots: tls.Roots) -> N
     assert "in 10 days (limit 21 days)" in result.summary
 
 
-def test_a_certificate_that_is_not_valid_yet(roots: tls.Roots) -> None:
+def test_a_certificate_that_is_not_valid_yet(roots: certificates.Roots) -> None:
     result = judge(roots, intermediate().issue(NAME, age=-2), intermediate())
     assert result.status is Status.FAILED
     assert "is not valid before" in result.summary
 
 
-def test_an_expired_certificate_that_is_sent_without_need(roots: tls.Roots) -> None:
+def test_an_expired_certificate_that_is_sent_without_need(roots: certificates.Roots) -> None:
     old = Issued.root("Cross", days=-1, age=900)
     result = judge(roots, intermediate().issue(NAME), intermediate(), old)
     assert result.status is Status.WARNING
@@ -114,25 +116,25 @@ def test_an_expired_certificate_that_is_sent_without_need(roots: tls.Roots) -> N
     ("kind", "said"),
     [("rsa-weak", "RSA key of 1024 bits (limit 2048)"), ("ec-weak", "elliptic-curve key of 192 bits (limit 256)")],
 )
-def test_a_weak_key(roots: tls.Roots, kind: str, said: str) -> None:
+def test_a_weak_key(roots: certificates.Roots, kind: str, said: str) -> None:
     result = judge(roots, intermediate().issue(NAME, kind=kind), intermediate())
     assert result.status is Status.FAILED
     assert said in result.summary
 
 
-def test_a_weak_key_of_an_intermediate(roots: tls.Roots) -> None:
+def test_a_weak_key_of_an_intermediate(roots: certificates.Roots) -> None:
     weak = authority().intermediate("Weak", kind="rsa-weak")
     result = judge(roots, weak.issue(NAME), weak)
     assert f"Certificate Weak of {NAME}:443 has an RSA key of 1024 bits" in result.summary
 
 
-def test_a_key_of_a_kind_that_browsers_do_not_take(roots: tls.Roots) -> None:
+def test_a_key_of_a_kind_that_browsers_do_not_take(roots: certificates.Roots) -> None:
     leaf = intermediate().issue(NAME, key=dsa.generate_private_key(2048))
     result = judge(roots, leaf, intermediate())
     assert "has a key that is neither RSA nor on an elliptic curve" in result.summary
 
 
-def test_a_signature_with_sha_1(roots: tls.Roots) -> None:
+def test_a_signature_with_sha_1(roots: certificates.Roots) -> None:
     leaf = intermediate().issue(NAME).signed_with_sha1()
     assert isinstance(leaf.certificate, x509.Certificate)
     result = judge(roots, leaf, intermediate())
@@ -140,7 +142,7 @@ def test_a_signature_with_sha_1(roots: tls.Roots) -> None:
     assert "is signed with SHA1." in result.summary
 
 
-def test_several_names(roots: tls.Roots) -> None:
+def test_several_names(roots: certificates.Roots) -> None:
     many = intermediate().issue("a.example.com", "b.example.com", "c.example.com", "d.example.com")
     assert (
         "but for a.example.com, b.example.com, c.example.com and 1 more." in judge(roots, many, intermediate()).summary
@@ -148,7 +150,7 @@ def test_several_names(roots: tls.Roots) -> None:
     assert "but for no name at all." in judge(roots, intermediate().issue(), intermediate()).summary
 
 
-def test_chains_of_each_kind_of_key(roots: tls.Roots) -> None:
+def test_chains_of_each_kind_of_key(roots: certificates.Roots) -> None:
     complete, alone = served(intermediate().issue(NAME), intermediate()), served(intermediate().issue(NAME))
     assert judge_chains(TARGET, [complete], roots).status is Status.OK
     assert judge_chains(TARGET, [complete, alone], roots).status is Status.FAILED

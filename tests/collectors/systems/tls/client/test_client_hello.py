@@ -13,18 +13,11 @@ from hypothesis import strategies as st
 from tlslite.messages import ClientHello, ServerHello
 from tlslite.utils.codec import Parser
 
-from collectors.systems.tls.client.client_hello import (
-    Accepted,
-    Refused,
-    Version,
-    client_hello,
-    offer,
-    read_answer,
-    suites_for,
-)
-from collectors.systems.tls.client.tcp import Address
+from collectors.systems.tls.client.client_hello import client_hello, offer, read_answer, suites_for
 from collectors.systems.tls.model import cipher_suites
+from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.cipher_suites import SUITES
+from collectors.systems.tls.model.hello import Accepted, Refused, Version
 from exporter.verdict import ProbeError
 from tests.servers import faults
 

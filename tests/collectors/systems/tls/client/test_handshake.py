@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
-from collectors.systems.tls.client import handshake as tls
-from collectors.systems.tls.client.tcp import Address, connected, resolve
+from collectors.systems.tls.client import handshake as handshakes
+from collectors.systems.tls.client.tcp import connected, resolve
+from collectors.systems.tls.model import certificates
+from collectors.systems.tls.model.addresses import Address
 from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.certificates import Issued, authority, intermediate, new_key
@@ -37,8 +39,8 @@ def served_by(folder: Path, leaf: Issued) -> ssl.SSLContext:
     return context
 
 
-async def shake(port: int, name: str = NAME, keys: tls.Keys = tls.Keys.ANY) -> tls.Served:
-    return await tls.handshake(Address(socket.AF_INET, (LOOPBACK, port)), name, timeout=20, keys=keys)
+async def shake(port: int, name: str = NAME, keys: certificates.Keys = certificates.Keys.ANY) -> certificates.Served:
+    return await handshakes.handshake(Address(socket.AF_INET, (LOOPBACK, port)), name, timeout=20, keys=keys)
 
 
 async def test_certificates_are_given_as_they_were_sent(folder: Path, no_leftovers: None) -> None:
@@ -48,13 +50,13 @@ async def test_certificates_are_given_as_they_were_sent(folder: Path, no_leftove
     assert served.sent == (leaf.certificate, intermediate().certificate)
     assert served.leaf == leaf.certificate
     assert served.staple == b""
-    assert served.other_keys is tls.Keys.RSA
+    assert served.other_keys is certificates.Keys.RSA
 
 
 async def test_a_kind_of_key_that_the_server_has_not(folder: Path, no_leftovers: None) -> None:
     async with faults.mute(served_by(folder, intermediate().issue(NAME))) as (_, port):
-        with pytest.raises(tls.NotServed, match="the TLS handshake") as refused:
-            await shake(port, keys=tls.Keys.RSA)
+        with pytest.raises(handshakes.NotServed, match="the TLS handshake") as refused:
+            await shake(port, keys=certificates.Keys.RSA)
     assert not refused.value.explicit  # asyncio closes without an alert
 
 
@@ -83,12 +85,12 @@ async def test_a_connection_that_breaks(monkeypatch: pytest.MonkeyPatch, no_left
 
     async with faults.mute() as (_, port):
         monkeypatch.setattr(asyncio.get_running_loop(), "sock_recv", reset)
-        with pytest.raises(tls.NotServed, match="broke off the TLS handshake: Connection reset by peer"):
+        with pytest.raises(handshakes.NotServed, match="broke off the TLS handshake: Connection reset by peer"):
             await shake(port)
 
 
 async def test_more_bytes_than_a_handshake_has(monkeypatch: pytest.MonkeyPatch, no_leftovers: None) -> None:
-    monkeypatch.setattr(tls, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(handshakes, "_MAX_BYTES", 1000)
     fragment = bytes.fromhex("1603034000") + b"\x02\x00\x80\x00" + bytes(16380)
     async with faults.endless(fragment[:5] + fragment[5:2000]) as (_, port):
         with pytest.raises(ProbeError, match="sent more than 1000 bytes without completing a TLS handshake"):
@@ -111,30 +113,30 @@ def test_names_are_resolved_to_each_address_once() -> None:
 
 
 def test_a_context_is_made_once_per_kind_of_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    contexts = {tls._client_context(keys) for keys in tls.Keys}
+    contexts = {handshakes._client_context(keys) for keys in certificates.Keys}
     monkeypatch.setattr(SSL, "Context", None)
-    assert {tls._client_context(keys) for keys in tls.Keys} == contexts
+    assert {handshakes._client_context(keys) for keys in certificates.Keys} == contexts
 
 
 def test_roots_are_read_once_until_the_file_changes(folder: Path) -> None:
     file = folder / "ca.pem"
     file.write_bytes(authority().pem)
-    first = tls.roots(file)
-    assert tls.roots(file) is first
-    assert tls.roots(None) is tls.roots(tls.PUBLIC_ROOTS)
+    first = handshakes.roots(file)
+    assert handshakes.roots(file) is first
+    assert handshakes.roots(None) is handshakes.roots(handshakes.PUBLIC_ROOTS)
     stranger = Issued.root("Stranger")
     file.write_bytes(stranger.pem)
     os.utime(file, (1, 1))
-    assert tls.roots(file).path([stranger.issue(NAME).certificate])[-1] == stranger.certificate
-    with pytest.raises(tls.Untrusted):
-        tls.roots(file).path([authority().issue(NAME).certificate])
+    assert handshakes.roots(file).path([stranger.issue(NAME).certificate])[-1] == stranger.certificate
+    with pytest.raises(certificates.Untrusted):
+        handshakes.roots(file).path([authority().issue(NAME).certificate])
 
 
 def test_a_root_that_has_expired_is_still_a_root(folder: Path) -> None:
     old = Issued.root("Old", days=-1, age=900)
     (folder / "ca.pem").write_bytes(old.pem)
     leaf = old.issue(NAME)
-    assert tls.roots(folder / "ca.pem").path([leaf.certificate]) == (leaf.certificate, old.certificate)
+    assert handshakes.roots(folder / "ca.pem").path([leaf.certificate]) == (leaf.certificate, old.certificate)
 
 
 def test_a_forged_certificate_under_a_root_that_has_expired(folder: Path) -> None:
@@ -142,8 +144,8 @@ def test_a_forged_certificate_under_a_root_that_has_expired(folder: Path) -> Non
     (folder / "ca.pem").write_bytes(old.pem)
     der = bytearray(ssl.PEM_cert_to_DER_cert(old.issue(NAME).pem.decode()))
     der[-1] ^= 1
-    with pytest.raises(tls.Untrusted, match="certificate signature failure"):
-        tls.roots(folder / "ca.pem").path([x509.load_der_x509_certificate(bytes(der))])
+    with pytest.raises(certificates.Untrusted, match="certificate signature failure"):
+        handshakes.roots(folder / "ca.pem").path([x509.load_der_x509_certificate(bytes(der))])
 
 
 def test_a_path_that_is_valid_now_is_preferred(folder: Path) -> None:
@@ -152,7 +154,7 @@ def test_a_path_that_is_valid_now_is_preferred(folder: Path) -> None:
     old = authority().intermediate("Twice", key=key, days=-1, age=900)
     new = authority().intermediate("Twice", key=key)
     leaf = new.issue(NAME)
-    path = tls.roots(folder / "ca.pem").path([leaf.certificate, old.certificate, new.certificate])
+    path = handshakes.roots(folder / "ca.pem").path([leaf.certificate, old.certificate, new.certificate])
     assert path == (leaf.certificate, new.certificate, authority().certificate)
 
 
@@ -161,12 +163,12 @@ def test_a_root_under_a_new_key_signed_by_the_old_one_is_an_intermediate(folder:
     link = Issued(old.intermediate("Rollover", key=key).certificate, key)
     (folder / "ca.pem").write_bytes(link.pem)
     with pytest.raises(ProbeError, match="has 1 certificate and no root among them"):
-        tls.roots(folder / "ca.pem")
+        handshakes.roots(folder / "ca.pem")
 
 
 def test_a_private_root_is_none_of_the_public_ones() -> None:
-    with pytest.raises(tls.Untrusted, match="self-signed certificate"):
-        tls.roots(None).path([authority().certificate])
+    with pytest.raises(certificates.Untrusted, match="self-signed certificate"):
+        handshakes.roots(None).path([authority().certificate])
 
 
 @pytest.mark.parametrize(
@@ -193,10 +195,10 @@ def test_a_private_root_is_none_of_the_public_ones() -> None:
     ],
 )
 def test_names(names: list[str], host: str, expected: bool) -> None:
-    assert tls.matches(authority().issue(*names).certificate, host) is expected
+    assert certificates.matches(authority().issue(*names).certificate, host) is expected
 
 
 def test_the_common_name_does_not_count() -> None:
     certificate = Issued.root(NAME).certificate
     assert certificate.subject.rfc4514_string() == f"CN={NAME}"
-    assert not tls.matches(certificate, NAME)
+    assert not certificates.matches(certificate, NAME)

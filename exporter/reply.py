@@ -1,0 +1,47 @@
+"""A whole reply to an HTTP request, as those read it who did not ask."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from exporter.verdict import ProbeError
+
+__all__ = ["Reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole reply. `where` names what was asked, for sentences; it has no credentials and no query."""
+
+    where: str
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, with what is no UTF-8 replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON; raises ProbeError when it is something else (a login page, half a reply)."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise ProbeError(
+                f"{self.where} answered {self.status} with {self.kind}, where JSON was expected."
+            ) from None
+
+    @property
+    def kind(self) -> str:
+        """What the body looks like, in words."""
+        if not self.body.strip():
+            return "an empty body"
+        if self.body.lstrip()[:1] == b"<":
+            return "an HTML page"
+        content_type = self.headers.get("content-type", "").partition(";")[0].strip()
+        return f"{len(self.body)} bytes of {content_type or 'unnamed content'} that do not parse"
