@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from difflib import SequenceMatcher
 
 from exporter.verdict import ProbeError, Result, unobserved, worst
 from exporter.words import listed
@@ -13,6 +14,7 @@ from exporter.words import listed
 __all__ = ["collected", "narrowed", "verdict", "worst_of"]
 
 _PLAIN = re.compile(r"[a-z]{2,}[,.;:]?")
+_ALIKE = 0.75  # a name that is a plain word, such as orders, must not make a sort of its own
 
 
 async def worst_of(*parts: Awaitable[Result], keep: Callable[[float, float], float] = max) -> Result:
@@ -56,21 +58,26 @@ def verdict(problems: Iterable[Result], good: Result, *, most: int = 5) -> Resul
         return good
     status = worst(*found).status
     sentences = list(dict.fromkeys(problem.summary for problem in found if problem.status is status))
-    first_of_sort: dict[tuple[str, ...], str] = {}
-    for sentence in sentences:
-        first_of_sort.setdefault(_sort(sentence), sentence)
-    shown = list(first_of_sort.values())[:most]
+    firsts = _first_of_each_sort(sentences)
+    shown = firsts[:most]
     shown += [sentence for sentence in sentences if sentence not in shown][: most - len(shown)]
     if left := len(sentences) - len(shown):
-        similar = len(first_of_sort) <= most
+        similar = len(firsts) <= most
         shown.append(f"{left} more {'is' if left == 1 else 'are'} {'similar' if similar else 'not shown'}.")
     reason = next(problem.reason for problem in found if problem.summary == shown[0] and problem.status is status)
     return Result(status, " ".join(shown), good.measurements, reason=reason)
 
 
-def _sort(sentence: str) -> tuple[str, ...]:
-    """What a sentence says without what it says it of: its plain words, without names, numbers and amounts."""
-    return tuple(word for word in sentence.split() if _PLAIN.fullmatch(word))
+def _first_of_each_sort(sentences: Iterable[str]) -> list[str]:
+    """Sentences of one sort say the same of different things: their plain words are alike, names, numbers and amounts differ."""
+    sorts: dict[tuple[str, ...], str] = {}
+    known: set[tuple[str, ...]] = set()
+    for sentence in sentences:
+        words = tuple(word for word in sentence.split() if _PLAIN.fullmatch(word))
+        if words not in known and not any(SequenceMatcher(None, words, other).ratio() >= _ALIKE for other in sorts):
+            sorts[words] = sentence
+        known.add(words)
+    return list(sorts.values())
 
 
 def narrowed(result: Result, selectors: Mapping[str, str]) -> Result:

@@ -227,7 +227,7 @@ def test_an_exempt_workload_is_named_with_its_namespace() -> None:
     ("item", "told"),
     [
         ("network_policies_configured", "No network policy covers ingress of 10000 of 10000 pods in {namespace}:"),
-        ("pod_security_enforced", "9997 more are similar."),
+        ("pod_security_enforced", "9996 more are similar."),
         ("quotas_and_limits_set", "leave out 10000 pods of 10000:"),
     ],
 )

@@ -2,13 +2,14 @@
 
 import asyncio
 import gc
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 
-from collectors.shared.verdicts import worst_of
-from exporter.verdict import ProbeError, Result, Status, failed, ok, unknown
+from collectors.shared.verdicts import verdict, worst_of
+from exporter.verdict import ProbeError, Reason, Result, Status, failed, ok, unknown
 from exporter.words import counted, format_length, format_size, listed
 
 
@@ -104,3 +105,34 @@ def test_of_many_names_the_first_are_told() -> None:
         "a, b and c",
         "a, b and 2 more",
     ]
+
+
+def test_one_problem_of_each_sort_is_shown_before_the_second_of_any() -> None:
+    privileged = [failed(f"Pod shop/api-{number} runs privileged.") for number in range(9)]
+    rooted = [failed(f"Pod shop/{name} may run as root (wanted runAsNonRoot).") for name in ("orders", "mail", "cart")]
+    result = verdict([*privileged, unknown("Pod shop/x was not seen."), *rooted], ok("Fine.", pods=12), most=3)
+    assert result.summary == (
+        "Pod shop/api-0 runs privileged. Pod shop/orders may run as root (wanted runAsNonRoot). "
+        "Pod shop/api-1 runs privileged. 9 more are similar."
+    )
+    assert (result.status, result.measurements) == (Status.FAILED, {"pods": 12})
+
+
+def test_sorts_that_are_not_shown_are_not_called_similar() -> None:
+    problems = [failed("A is down."), failed("B misses its volume."), failed("C has an expired certificate.")]
+    assert verdict(problems, ok("Fine."), most=2).summary == "A is down. B misses its volume. 1 more is not shown."
+
+
+def test_many_problems_are_sorted_in_a_moment() -> None:
+    names = ("".join(letters) for letters in itertools.product("abcdefgh", repeat=4))
+    problems = [failed(f"Pod {name} restarts too often.") for name in names]
+    assert verdict(problems, ok("Fine.")).summary.endswith("4091 more are similar.")
+
+
+def test_a_judge_that_cannot_go_on_leaves_what_it_found() -> None:
+    def judge() -> Iterator[Result]:
+        yield failed("A is down.", reason=Reason.DOWN)
+        raise ProbeError("B was not seen.", Reason.DENIED)
+
+    result = verdict(judge(), ok("Fine."))
+    assert (result.summary, result.reason) == ("A is down.", Reason.DOWN)

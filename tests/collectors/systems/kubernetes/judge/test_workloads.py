@@ -255,7 +255,7 @@ def test_the_pod_of_a_job_need_not_be_ready_but_must_start() -> None:
 
 def test_ten_thousand_broken_pods_are_told_in_a_few_sentences() -> None:
     result = judge(pods(*(f"cache/redis-{n}" for n in range(10_000)), status={"conditions": [not_ready(minutes=1)]}))
-    assert result.summary.endswith("9996 more are similar.")
+    assert result.summary.endswith("9995 more are similar.")
     assert len(result.summary) < 500
 
 
