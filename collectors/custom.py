@@ -11,7 +11,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from collectors.systems.prometheus.client import Prometheus, Sample
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.answers import Sample
 from exporter.collector import Collector, Item, Mode, NoTarget, Options, SectionSettings
 from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration

@@ -9,7 +9,8 @@ from datetime import timedelta
 from pydantic import Field
 
 from collectors.shared.verdicts import worst_of
-from collectors.systems.prometheus.client import Prometheus, Rule
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.answers import Rule
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.evidence.records import ADDRESS, Link
 from exporter.evidence.validity import EvidenceRule, Record

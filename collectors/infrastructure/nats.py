@@ -15,8 +15,9 @@ from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how
 from collectors.systems.nats import judge
 from collectors.systems.nats.client import Connection, Login, connected
 from collectors.systems.nats.model import Account, Monitor, NatsLimits
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.scrape import Scrape
 from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret

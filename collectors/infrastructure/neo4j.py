@@ -28,9 +28,12 @@ from collectors.systems.kubernetes.check.pods import (
 from collectors.systems.neo4j import judge, model
 from collectors.systems.neo4j.client import Connection, Login, connected, knock
 from collectors.systems.neo4j.model import Artefact, Doors, Entry, Look, Neo4jLimits, Tried
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
-from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.volumes import judge_space
+from collectors.systems.prometheus.model.scrape import Scrape
+from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, Options, SectionSettings, Target, fetched, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust

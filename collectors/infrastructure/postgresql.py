@@ -49,9 +49,12 @@ from collectors.systems.postgresql.judge import (
     libraries,
     names,
 )
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
-from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.volumes import judge_space
+from collectors.systems.prometheus.model.scrape import Scrape
+from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings

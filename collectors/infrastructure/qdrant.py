@@ -20,9 +20,12 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
-from collectors.systems.prometheus.check.volumes import Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.scrape import judge_scrape
+from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.volumes import judge_space
+from collectors.systems.prometheus.model.scrape import Scrape
+from collectors.systems.prometheus.model.volumes import Volume
 from collectors.systems.qdrant import client, judge
 from collectors.systems.qdrant.model import Peer, QdrantLimits
 from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
 from collectors.systems.redis.client import Full, Login, answers_plaintext, look
 from collectors.systems.redis.model import Address, Answers, Look, RedisLimits, Unseen

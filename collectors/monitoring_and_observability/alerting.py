@@ -11,27 +11,15 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.systems.alertmanager.client import Alertmanager, HeldAlert, Silence
-from collectors.systems.alertmanager.judge import (
-    Sending,
-    inhibition_problem,
-    parse_sending,
-    routing_problem,
-    silence_problem,
-)
+from collectors.systems.alertmanager.client import Alertmanager
+from collectors.systems.alertmanager.judge.routing import inhibition_problem, routing_problem, silence_problem
+from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
-from collectors.systems.prometheus.client import Prometheus, RuleGroup
-from collectors.systems.prometheus.judge.rules import (
-    KINDS,
-    Evaluated,
-    Kind,
-    Needed,
-    evaluated,
-    evaluation_problem,
-    needed_series,
-    series_queries,
-    watched,
-)
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.rules import KINDS, Kind, evaluation_problem, watched
+from collectors.systems.prometheus.model.answers import RuleGroup
+from collectors.systems.prometheus.model.rules import Evaluated, Needed, evaluated, needed_series, series_queries
+from collectors.systems.prometheus.model.sending import Sending, parse_sending
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown, unobserved, worst

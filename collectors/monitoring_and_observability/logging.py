@@ -12,12 +12,25 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from collectors.shared.clients import SELECTOR
-from collectors.shared.marker import WORD, Marker, MarkerWay, send
+from collectors.shared.marker import WORD, Marker, MarkerWay
+from collectors.shared.marker_sending import send
+from collectors.shared.selectors import SELECTOR
 from collectors.shared.verdicts import verdict
-from collectors.systems.loki import judge
-from collectors.systems.loki.client import Loki, Stream
-from collectors.systems.loki.judge import Levels, Thresholds
+from collectors.systems.loki.client import Loki
+from collectors.systems.loki.judge.lines import judge_levels, judge_structure
+from collectors.systems.loki.judge.retention import judge_retention, overrides_file
+from collectors.systems.loki.model.levels import (
+    DEBUG_FIELD,
+    DEBUG_WORD,
+    LEVEL_FIELD,
+    LEVEL_WORD,
+    Levels,
+    levels,
+    unlevelled,
+)
+from collectors.systems.loki.model.limits import LogLimits
+from collectors.systems.loki.model.lines import Stream, structure
+from collectors.systems.loki.model.secrets import literally, secrets_in, without_secrets
 from exporter.collector import Collector, NoTarget, Options, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
@@ -42,7 +55,7 @@ class LoggedService(Options):
     )
 
 
-class LoggingSettings(SectionSettings, Thresholds):
+class LoggingSettings(SectionSettings, LogLimits):
     """Options of the section."""
 
     every: Duration = Field(timedelta(minutes=5), gt=timedelta(0), description="How often the section is verified.")
@@ -148,7 +161,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             raise ProbeError(f"Option marker of {service.name} is not set, so no marker was sent.")
         marker, started = Marker(), time.monotonic()
         secrets = await send(marker, service.marker, int(self.context.now().timestamp() * 1e9))
-        found = f"{service.selector} |~ `{judge.literally(marker.id)}`"
+        found = f"{service.selector} |~ `{literally(marker.id)}`"
         while not await self._count(found, self.settings.timeout):
             if time.monotonic() - started > self.settings.marker_wait.total_seconds():
                 return Marked(None, await self._leaked(secrets))
@@ -162,17 +175,17 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
     async def _leaked(self, secrets: Mapping[str, str]) -> tuple[str, ...]:
         """Which of a marker's secrets are in any service's logs: whoever passes a request on may log it too."""
         window = self.settings.timeout
-        any_of = "|".join(map(judge.literally, secrets.values()))
+        any_of = "|".join(map(literally, secrets.values()))
         leaked = []
         for service in self.settings.services:
             try:
                 if not await self._count(f"{service.selector} |~ `{any_of}`", window):
                     continue
                 for kind, secret in secrets.items():
-                    if await self._count(f"{service.selector} |~ `{judge.literally(secret)}`", window):
+                    if await self._count(f"{service.selector} |~ `{literally(secret)}`", window):
                         leaked.append(f"the {kind} in the logs of {service.name}")
             except ProbeError as why:
-                raise ProbeError(judge.without_secrets(str(why), secrets.values())) from None
+                raise ProbeError(without_secrets(str(why), secrets.values())) from None
         return tuple(leaked)
 
     @item("All services are logging to Loki", severity=WARNING, needs=("clients.loki", "option services"))
@@ -238,7 +251,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         results = [
             unobserved(levels)
             if isinstance(levels, ProbeError)
-            else judge.judge_levels(name, levels, self.settings, self.settings.level_window)
+            else judge_levels(name, levels, self.settings, self.settings.level_window)
             for name, levels in seen.items()
         ]
         return _overall(
@@ -259,16 +272,17 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             return await self._loki.query(expression)
 
         counts = await by_labels()
-        levels = judge.levels(counts)
-        if not judge.unlevelled(counts):
-            return levels
-        field, word = f" |~ `{judge.LEVEL_FIELD}`", f" !~ `{judge.LEVEL_FIELD}` |~ `{judge.LEVEL_WORD}`"
-        debug_field, debug_word = f" |~ `{judge.DEBUG_FIELD}`", f" !~ `{judge.LEVEL_FIELD}` |~ `{judge.DEBUG_WORD}`"
+        labelled = levels(counts)
+        if not unlevelled(counts):
+            return labelled
+        field, word = f" |~ `{LEVEL_FIELD}`", f" !~ `{LEVEL_FIELD}` |~ `{LEVEL_WORD}`"
+        debug_field, debug_word = f" |~ `{DEBUG_FIELD}`", f" !~ `{LEVEL_FIELD}` |~ `{DEBUG_WORD}`"
         with_field, with_word, debug_fields, debug_words = [
-            judge.unlevelled(found)
-            for found in await asyncio.gather(*map(by_labels, (field, word, debug_field, debug_word)))
+            unlevelled(found) for found in await asyncio.gather(*map(by_labels, (field, word, debug_field, debug_word)))
         ]
-        return Levels(levels.lines, levels.levelled + with_field + with_word, levels.debug + debug_fields + debug_words)
+        return Levels(
+            labelled.lines, labelled.levelled + with_field + with_word, labelled.debug + debug_fields + debug_words
+        )
 
     @item("Structured logging is enabled", severity=WARNING, needs=("clients.loki", "option services"))
     async def structured_logging_enabled(self) -> Result:
@@ -283,13 +297,13 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         samples = await self.samples()
         structures = await self.blocking(
             lambda: {
-                name: sample if isinstance(sample, ProbeError) else judge.structure(sample, self.settings)
+                name: sample if isinstance(sample, ProbeError) else structure(sample, self.settings)
                 for name, sample in samples.items()
             }
         )
 
         results = [
-            unobserved(seen) if isinstance(seen, ProbeError) else judge.judge_structure(name, seen, self.settings)
+            unobserved(seen) if isinstance(seen, ProbeError) else judge_structure(name, seen, self.settings)
             for name, seen in structures.items()
         ]
         return _overall(
@@ -320,9 +334,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         samples = await self.samples()
         scanned = await self.blocking(
             lambda: {
-                name: sample
-                if isinstance(sample, ProbeError)
-                else judge.secrets_in(sample, self.settings.secret_patterns)
+                name: sample if isinstance(sample, ProbeError) else secrets_in(sample, self.settings.secret_patterns)
                 for name, sample in samples.items()
             }
         )
@@ -374,14 +386,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             config = await self.blocking(_read_config, self.settings.config_file)
             source = f"by {self.settings.config_file}, as Loki itself does not show it"
         overrides: Mapping[str, Any] = {}
-        if file := judge.overrides_file(config):
+        if file := overrides_file(config):
             told = await self._loki.runtime_config()
             if told is None:
                 raise ProbeError(
                     f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config."
                 )
             overrides = told
-        found = judge.judge_retention(config, overrides, self.settings, source)
+        found = judge_retention(config, overrides, self.settings, source)
         return verdict([result for result in found if not result.status.is_ok], found[0])
 
 

@@ -12,19 +12,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from collectors.shared.marker import Marker, request
+from collectors.shared.marker import Marker
+from collectors.shared.marker_sending import request
 from collectors.shared.verdicts import verdict
-from collectors.systems.prometheus.check.series import (
-    Counted,
-    Limits,
-    Looks,
-    Names,
-    Seen,
-    Source,
-    judge_series,
-    look_at,
-)
+from collectors.systems.prometheus.check.series import Counted, Looks, look_at
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.series import judge_series
+from collectors.systems.prometheus.model.series import Names, SeriesFacts, SeriesLimits, Source
 from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.http import HttpSettings
 from exporter.options import Duration
@@ -90,7 +84,7 @@ class BusinessMetrics(Source):
     """Metrics of what the product does: leads, orders, AI calls."""
 
 
-class MetricsCollectionSettings(SectionSettings, Limits):
+class MetricsCollectionSettings(SectionSettings, SeriesLimits):
     """Options of the section."""
 
     timeout: Duration = Field(
@@ -145,7 +139,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         good = Result(Status.OK, f"Prometheus has them. {some}{more}", measured)
         return verdict([result for result in results if not result.status.is_ok], good)
 
-    async def _look(self, source: Source, looks: deque[Counted]) -> Seen:
+    async def _look(self, source: Source, looks: deque[Counted]) -> SeriesFacts:
         """What Prometheus has of a source; where its counters stand still and there is a way, after a marker was sent to it."""
         look = partial(look_at, self.client(Prometheus), source, self.settings, looks)
         seen = await look(self.context.now())

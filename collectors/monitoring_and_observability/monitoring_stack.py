@@ -10,12 +10,15 @@ from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.alertmanager.client import Alertmanager, Member
+from collectors.systems.alertmanager.judge import notifications
 from collectors.systems.alertmanager.model.routes import parse_configuration
 from collectors.systems.grafana.client import Grafana
-from collectors.systems.jaeger.client import Jaeger, Marker
+from collectors.systems.jaeger.client import Jaeger
+from collectors.systems.jaeger.model import MarkerTrace
 from collectors.systems.loki.client import Loki
-from collectors.systems.prometheus.client import Prometheus, RuntimeInfo, Sample, ScrapeTarget
+from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge import monitoring as judge
+from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown
@@ -265,7 +268,7 @@ where a marker trace is wanted.
         """Whether one Alertmanager is ready and routes the alert that always fires."""
         await member.ready()
         settings = self.settings
-        problem = judge.watchdog_problem(
+        problem = notifications.watchdog_problem(
             member.url, settings.watchdog, await member.alerts(), settings.watchdog_max_age, self.context.now()
         )
         return problem or ok(f"Alertmanager {member.url} routes {settings.watchdog}.")
@@ -293,7 +296,7 @@ where a marker trace is wanted.
         problems = [
             problem
             for severity in settings.critical_severities
-            for problem in judge.unnotified(
+            for problem in notifications.unnotified(
                 configuration,
                 {settings.severity_label: severity} | settings.alert_labels,
                 settings.required_integrations,
@@ -313,8 +316,8 @@ where a marker trace is wanted.
         )
         wanted, limit = settings.required_integrations, settings.max_failed_ratio
         problems = [
-            *judge.failing_notifications(total, lost, wanted, limit, "notifications", window),
-            *judge.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
+            *notifications.failing_notifications(total, lost, wanted, limit, "notifications", window),
+            *notifications.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
         ]
         sent = sum(sample.value for sample in total if sample.labels.get("integration") in wanted)
         told = f"Of {sent:.0f} notifications in the last {format_duration(window)} no more failed than may."
@@ -411,7 +414,7 @@ where a marker trace is wanted.
 
     async def _marker(self) -> Result:
         """Whether a trace that is sent to the collector is found."""
-        jaeger, marker = self.client(Jaeger), Marker()
+        jaeger, marker = self.client(Jaeger), MarkerTrace()
         await jaeger.send(marker)
         loop = asyncio.get_running_loop()
         sent = loop.time()

@@ -1,4 +1,4 @@
-"""One marker: a harmless request, or log line, that nobody else can have sent, with secrets in it that are none.
+"""One marker: a harmless request, or log line, that nobody else can have sent, with fake secrets in it; and how it may be sent.
 
 It is looked for where it should arrive, and its secrets where they should not.
 """
@@ -6,23 +6,18 @@ It is looked for where it should arrive, and its secrets where they should not.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from pydantic import Field, model_validator
 
-from exporter.http import Http, HttpSettings
+from exporter.http import HttpSettings
 from exporter.options import Options
-from exporter.verdict import ProbeError
 
-__all__ = ["WORD", "Marker", "MarkerWay", "request", "send"]
+__all__ = ["WORD", "Marker", "MarkerWay", "Push", "Request"]
 
 WORD = "checklist-marker"
 """What every marker begins with."""
-
-
-_OF_PROXIES = (502, 503, 504)
 
 
 class Push(HttpSettings):
@@ -84,57 +79,3 @@ class Marker:
     password: str = field(default_factory=lambda: f"fake-{secrets.token_hex(12)}", repr=False)
     token: str = field(default_factory=lambda: f"fake-{secrets.token_hex(20)}", repr=False)
     card: str = field(default_factory=_card, repr=False)
-
-
-async def send(marker: Marker, way: MarkerWay, now_ns: int) -> Mapping[str, str]:
-    """Send a marker, and return the fake secrets that went with it, by what they stand for.
-
-    Raises ProbeError when the service, or the pipeline, does not answer.
-    """
-    sent = {"password": marker.password, "card number": marker.card, "bearer token": marker.token}
-    if way.push is not None:
-        await _push(marker, way.push, now_ns)
-        return sent
-    assert way.request is not None
-    query = {"password": marker.password, "card": marker.card} if way.request.query_secrets else {}
-    headers = {} if way.request.has_credentials else {"Authorization": f"Bearer {marker.token}"}
-    await request(marker, way.request, query, headers)
-    told = "\n".join((*query.values(), *headers.values()))
-    return {kind: secret for kind, secret in sent.items() if secret in told}
-
-
-async def request(
-    marker: Marker,
-    settings: HttpSettings,
-    query: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> None:
-    """Send a marker as a request, whatever the service answers, with no secrets but those in `query` and `headers`.
-
-    Raises ProbeError without an answer, or with that of a proxy which does not reach the service.
-    """
-    own = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
-    http = Http(settings)
-    try:
-        reply = await http.get(
-            params={"marker": marker.id, **(query or {})}, headers={**own, **(headers or {})}, expect=None
-        )
-    finally:
-        await http.close()
-    if reply.status in _OF_PROXIES:
-        raise ProbeError(f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.")
-
-
-async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
-    line = (
-        f'level=info msg="{marker.id}" trace_id={marker.trace_id} password={marker.password} '
-        f'authorization="Bearer {marker.token}" card={marker.card}'
-    )
-    stream = {"stream": settings.labels, "values": [[str(now_ns), line]]}
-    http = Http(settings)
-    try:
-        reply = await http.request("POST", "/loki/api/v1/push", json={"streams": [stream]}, expect=(200, 204))
-    finally:
-        await http.close()
-    if reply.body.strip():
-        raise ProbeError(f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.")

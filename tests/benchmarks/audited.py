@@ -25,7 +25,7 @@ from collectors.performance_configuration.resource_allocation import (
     ResourceSettings,
     ResourceTarget,
 )
-from collectors.shared.clients import Shared
+from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes
 from collectors.systems.kubernetes.client.cluster import KubernetesSettings as ClientSettings
 from collectors.systems.kubernetes.model.kinds import PODS

@@ -12,7 +12,9 @@ import pytest
 
 from collectors.monitoring_and_observability.logging import LoggedService, Logging, LoggingSettings
 from collectors.systems.loki.client import Loki, LokiSettings
-from collectors.systems.loki.judge import Thresholds, secrets_in, structure
+from collectors.systems.loki.model.limits import LogLimits
+from collectors.systems.loki.model.lines import structure
+from collectors.systems.loki.model.secrets import secrets_in
 from exporter.http import Http
 from exporter.threads import Threads
 from exporter.verdict import Status
@@ -74,7 +76,7 @@ async def test_twenty_services_cost_little_more_than_their_replies(loki: Server,
     sample = await client.query_range('{app="bench-0"}', now - timedelta(hours=1), now, limit=LINES)
     before = time.process_time()
     for _ in range(RUNS):
-        assert structure(sample, Thresholds()).structured == LINES
+        assert structure(sample, LogLimits()).structured == LINES
         assert not secrets_in(sample, {})
     scanned = (time.process_time() - before) / RUNS
     measured(f"Logging: judging and scanning {LINES} lines of 400 bytes", f"{scanned * 1000:.1f} ms", "<= 20 ms")

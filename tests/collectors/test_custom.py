@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from collectors.custom import Condition, Custom, CustomLine, judge
-from collectors.systems.prometheus.client import Prometheus, PrometheusSettings, Sample
+from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
+from collectors.systems.prometheus.model.answers import Sample
 from exporter.collector import Mode, SectionSettings
 from exporter.threads import Threads
 from exporter.verdict import Result, Severity, Status

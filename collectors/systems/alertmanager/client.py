@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
-import msgspec
 from pydantic import Field, field_validator
 
-from collectors.shared.clients import Shared, decode
+from collectors.shared.decoding import decode
+from collectors.shared.single_flight import Shared
+from collectors.systems.alertmanager.model.alerts import HeldAlert, MemberStatus, ReceiverName, Silence
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
+from exporter.threads import Threads
 from exporter.verdict import ProbeError
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = [
-    "Alertmanager",
-    "AlertmanagerSettings",
-    "HeldAlert",
-    "HeldStatus",
-    "Member",
-    "Silence",
-    "SilenceMatcher",
-    "Status",
-]
+__all__ = ["Alertmanager", "AlertmanagerSettings", "Member"]
 
 T = TypeVar("T")
 
@@ -49,95 +39,6 @@ class AlertmanagerSettings(HttpSettings):
         return tuple(HttpSettings(url=peer).url for peer in peers)
 
 
-class _Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Part of a reply: only the fields that sections judge are decoded."""
-
-
-class _Original(_Struct, frozen=True):
-    original: str
-
-
-class _Version(_Struct, frozen=True):
-    version: str = ""
-
-
-class _Cluster(_Struct, frozen=True):
-    status: str = ""
-
-
-class Status(_Struct, frozen=True):
-    """What one member says of itself. `original` is its configuration as YAML, with the secrets masked."""
-
-    config: _Original
-    version_info: _Version = _Version()
-    cluster: _Cluster = _Cluster()
-    uptime: datetime | None = None
-
-    @property
-    def original(self) -> str:
-        """The configuration as YAML, written anew by Alertmanager, with `<secret>` for what is secret."""
-        return self.config.original
-
-
-class HeldStatus(_Struct, frozen=True):
-    """Whether an alert is `active`, `suppressed` or `unprocessed`, and by which silences and alerts (their ids)."""
-
-    state: str
-    silenced_by: list[str] = []
-    inhibited_by: list[str] = []
-    muted_by: list[str] = []
-
-
-class _Name(_Struct, frozen=True):
-    name: str
-
-
-class HeldAlert(_Struct, frozen=True):
-    """One alert that Alertmanager holds."""
-
-    labels: dict[str, str]
-    fingerprint: str
-    starts_at: datetime
-    updated_at: datetime
-    ends_at: datetime
-    status: HeldStatus
-    receivers: list[_Name] = []
-
-    @property
-    def receiver_names(self) -> list[str]:
-        """The receivers that it is routed to."""
-        return [receiver.name for receiver in self.receivers]
-
-
-class SilenceMatcher(_Struct, frozen=True):
-    """One condition of a silence. `is_equal` is missing before 0.22, where it is true."""
-
-    name: str
-    value: str
-    is_regex: bool
-    is_equal: bool = True
-
-
-class _State(_Struct, frozen=True):
-    state: str
-
-
-class Silence(_Struct, frozen=True):
-    """One silence; its `state` is `active`, `pending` or `expired`."""
-
-    id: str
-    matchers: list[SilenceMatcher]
-    starts_at: datetime
-    ends_at: datetime
-    status: _State
-    created_by: str = ""
-
-    @property
-    def state(self) -> str:
-        """`active`, `pending` or `expired`."""
-        return self.status.state
-
-
 class Member:
     """One Alertmanager. Everything raises ProbeError when there is no complete answer."""
 
@@ -145,10 +46,10 @@ class Member:
         self.url = url
         self._http = Http(settings.model_copy(update={"url": url}))
         age = settings.max_age
-        self._status = Shared(lambda: self._ask("/api/v2/status", Status), age)
+        self._status = Shared(lambda: self._ask("/api/v2/status", MemberStatus), age)
         self._alerts = Shared(lambda: self._ask("/api/v2/alerts", list[HeldAlert]), age)
         self._silences = Shared(lambda: self._ask("/api/v2/silences", list[Silence]), age)
-        self._receivers = Shared(lambda: self._ask("/api/v2/receivers", list[_Name]), age)
+        self._receivers = Shared(lambda: self._ask("/api/v2/receivers", list[ReceiverName]), age)
 
     async def ready(self) -> None:
         """Return when it says that it is ready; raises ProbeError otherwise. Never shared."""
@@ -156,7 +57,7 @@ class Member:
         if reply.text.lstrip().startswith("<"):
             raise ProbeError(f"{reply.where} answered 200 with {reply.kind}, where Alertmanager says OK.")
 
-    async def status(self) -> Status:
+    async def status(self) -> MemberStatus:
         """Its configuration and version, at most `max_age` old."""
         return await self._status.get()
 

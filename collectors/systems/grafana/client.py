@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
-from collectors.shared.clients import decode
+from collectors.shared.decoding import decode
+from collectors.systems.grafana.model import Dashboard, Health
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
+from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = ["Dashboard", "Grafana", "GrafanaSettings", "Health"]
+__all__ = ["Grafana", "GrafanaSettings"]
 
 _PAGE = 1000
 _PAGES = 50
@@ -24,22 +22,6 @@ _PAGES = 50
 
 class GrafanaSettings(HttpSettings):
     """How to reach Grafana: `bearer_token` is that of a service account with the role Viewer. A path prefix belongs to `url`."""
-
-
-class Health(msgspec.Struct, frozen=True):
-    """What Grafana says of itself. `database` is `ok` or `failing`."""
-
-    database: str
-    version: str = ""
-
-
-class Dashboard(msgspec.Struct, frozen=True, rename="camel"):
-    """One dashboard. `folder_title` is empty for those in no folder."""
-
-    uid: str
-    title: str
-    type: str = "dash-db"
-    folder_title: str = ""
 
 
 class _Checked(msgspec.Struct, frozen=True):

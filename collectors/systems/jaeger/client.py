@@ -6,27 +6,24 @@ have only version 3.
 
 from __future__ import annotations
 
-import secrets
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pydantic import Field
 
-from collectors.shared.clients import Shared, decode
+from collectors.shared.decoding import decode
+from collectors.shared.single_flight import Shared
+from collectors.systems.jaeger.model import MarkerTrace
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.reply import Reply
+from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = ["Jaeger", "JaegerSettings", "Marker"]
+__all__ = ["Jaeger", "JaegerSettings"]
 
 
 class JaegerSettings(HttpSettings):
@@ -40,31 +37,6 @@ class JaegerSettings(HttpSettings):
     max_age: Duration = Field(
         timedelta(seconds=15), description="How long the list of services is shared before it is asked for again."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """A trace of one span that nobody else can have sent. Ids are in hexadecimal digits."""
-
-    service: str = "checklist-exporter"
-    operation: str = "marker"
-    trace_id: str = field(default_factory=lambda: secrets.token_hex(16))
-    span_id: str = field(default_factory=lambda: secrets.token_hex(8))
-
-    def otlp(self) -> dict[str, Any]:
-        """The trace as OTLP's JSON, begun and ended now."""
-        end = time.time_ns()
-        span = {
-            "traceId": self.trace_id,
-            "spanId": self.span_id,
-            "name": self.operation,
-            "kind": 1,  # internal
-            "startTimeUnixNano": str(end - 1_000_000),
-            "endTimeUnixNano": str(end),
-        }
-        service = {"key": "service.name", "value": {"stringValue": self.service}}
-        scope = {"scope": {"name": "checklist-exporter"}, "spans": [span]}
-        return {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": [scope]}]}
 
 
 class _Services3(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -156,7 +128,7 @@ class Jaeger(Client[JaegerSettings]):
             return _found(await self._http.get(f"/api/v3/traces/{trace_id}", expect=(200, 404)), _Trace3)
         return _found(await self._http.get(f"/api/traces/{trace_id}", expect=(200, 404)), _Trace1)
 
-    async def send(self, marker: Marker) -> None:
+    async def send(self, marker: MarkerTrace) -> None:
         """Send a marker trace. Raises ProbeError where the configuration does not allow it, or the collector did not take it."""
         if self._otlp is None:
             raise ProbeError("clients.jaeger.otlp is not configured, so no marker trace was sent.")

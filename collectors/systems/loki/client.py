@@ -8,24 +8,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from collectors.shared.clients import decode
-from collectors.systems.prometheus.client import Sample
+from collectors.shared.decoding import decode
+from collectors.systems.loki.model.lines import Stream
+from collectors.systems.prometheus.model.answers import (
+    Sample,
+)
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.positioned_yaml import YamlError, load_yaml
 from exporter.reply import Reply
+from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = ["Loki", "LokiSettings", "Stream"]
+__all__ = ["Loki", "LokiSettings"]
 
 T = TypeVar("T")
 _CONNECTIONS = 4
@@ -33,17 +34,6 @@ _CONNECTIONS = 4
 
 class LokiSettings(HttpSettings):
     """How to reach Loki, or the gateway in front of it. A path prefix belongs to `url`, a tenant (X-Scope-OrgID) to `headers`."""
-
-
-class Stream(msgspec.Struct, frozen=True):
-    """Log lines of one stream, with its labels. Each entry is nanoseconds since 1970, as text, and the line."""
-
-    labels: dict[str, str] = msgspec.field(name="stream")
-    entries: list[tuple[str, str]] = msgspec.field(name="values")
-
-    def __repr__(self) -> str:
-        """Without the lines."""
-        return f"Stream(labels={self.labels!r}, {len(self.entries)} lines)"
 
 
 class _Answer(msgspec.Struct, Generic[T], frozen=True):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collectors.shared.clients import without
+from collectors.shared.lean_imports import without
 from exporter.http import Trust
 from exporter.logs import hide
 from exporter.options import Secret, format_duration

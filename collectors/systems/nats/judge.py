@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from collectors.systems.nats.model import Account, Monitor, NatsLimits
-from collectors.systems.prometheus.check.volumes import is_temporary
+from collectors.systems.prometheus.model.volumes import is_temporary
 from exporter.options import format_duration
 from exporter.verdict import Result, failed, ok, unknown
 from exporter.words import counted, format_size

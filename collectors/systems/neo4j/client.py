@@ -17,7 +17,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from collectors.shared.clients import without
+from collectors.shared.lean_imports import without
 from collectors.systems.neo4j.model import Entry
 from exporter.http import Trust
 from exporter.options import Secret, format_duration

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 from pydantic import Field
 
-from collectors.shared.clients import Shared, decode
+from collectors.shared.decoding import decode
+from collectors.shared.single_flight import Shared
+from collectors.systems.prometheus.model.answers import (
+    BuildInfo,
+    Metadata,
+    RuleGroup,
+    RuntimeInfo,
+    Sample,
+    ScrapeTarget,
+)
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
+from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from exporter.words import one_line
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = [
-    "Alert",
-    "BuildInfo",
-    "Metadata",
-    "NativeHistogram",
-    "Prometheus",
-    "PrometheusSettings",
-    "Rule",
-    "RuleGroup",
-    "RuntimeInfo",
-    "Sample",
-    "ScrapeTarget",
-    "selector",
-]
+__all__ = ["NativeHistogram", "Prometheus", "PrometheusSettings"]
 
 T = TypeVar("T")
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HINT = "PromQL info:"  # how versions 2.48 to 2.53, and what is built on them, begin what newer ones tell under `infos`
 
 
@@ -54,77 +45,6 @@ class _Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """Part of a reply: only the fields that sections judge are decoded."""
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """One series of an instant query. `value` may be NaN or infinite; `timestamp` is the evaluation's, in Unix seconds."""
-
-    labels: dict[str, str]
-    value: float
-    timestamp: float
-
-
-class Alert(_Struct, frozen=True):
-    """One firing or pending alert of a rule."""
-
-    labels: dict[str, str]
-    state: str
-    active_at: datetime | None = None
-
-
-class Rule(_Struct, frozen=True):
-    """One rule. `type` is `alerting` or `recording`, `health` is `ok`, `err` or `unknown`, `duration` its `for` in seconds."""
-
-    type: str
-    name: str
-    query: str
-    health: str = "unknown"
-    last_error: str = ""
-    last_evaluation: datetime | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    duration: float = 0
-    keep_firing_for: float = 0
-    state: str = ""
-    alerts: list[Alert] = []
-
-
-class RuleGroup(_Struct, frozen=True):
-    """Rules that are evaluated together, every `interval` seconds."""
-
-    name: str
-    file: str
-    rules: list[Rule]
-    interval: float = 0
-
-
-class ScrapeTarget(_Struct, frozen=True):
-    """One active scrape target. `health` is `up`, `down` or `unknown` (not scraped yet)."""
-
-    labels: dict[str, str]
-    scrape_pool: str
-    scrape_url: str
-    health: str
-    last_error: str = ""
-    last_scrape: datetime | None = None
-    last_scrape_duration: float = 0
-    scrape_interval: str = ""
-    scrape_timeout: str = ""
-
-
-class RuntimeInfo(_Struct, frozen=True):
-    """How one Prometheus server fares. What speaks its API otherwise does not say this."""
-
-    start_time: datetime
-    reload_config_success: bool
-    last_config_time: datetime | None = None
-
-
-class BuildInfo(_Struct, frozen=True):
-    """What answers: Prometheus's `version` (Debian adds a suffix), or that of another server."""
-
-    version: str = ""
-    application: str = ""
-
-
 class _Url(_Struct, frozen=True):
     url: str
 
@@ -139,14 +59,6 @@ class _Pools(_Struct, frozen=True):
 
 class _Yaml(_Struct, frozen=True):
     yaml: str
-
-
-class Metadata(_Struct, frozen=True):
-    """What a target says about one of its metrics."""
-
-    type: str
-    help: str = ""
-    unit: str = ""
 
 
 class _Answer(_Struct, Generic[T], frozen=True):
@@ -290,15 +202,6 @@ class Prometheus(Client[PrometheusSettings]):
         for shared in (self._rules, self._targets, self._metadata, self._configuration):
             await shared.close()
         await self._http.close()
-
-
-def selector(metric: str, matchers: Mapping[str, str]) -> str:
-    """`metric{label="value", …}` with the values escaped; raises ValueError for what is no label name."""
-    for label in matchers:
-        if not _LABEL.fullmatch(label):
-            raise ValueError(f"{label!r} is not a label name")
-    pairs = ", ".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in matchers.items())
-    return f"{metric}{{{pairs}}}"
 
 
 def _sample(series: _Series, expr: str) -> Sample:

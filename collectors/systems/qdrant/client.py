@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Generic
 from urllib.parse import quote
 
-from collectors.shared.clients import decode
+from collectors.shared.decoding import decode
 from collectors.systems.qdrant.model import Cluster, Collection, Info, Peer, Shards, Snapshot, T, Unreadable, _Struct
 from exporter.http import Http
 from exporter.options import Secret

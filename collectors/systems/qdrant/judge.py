@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from collectors.shared.verdicts import collected
-from collectors.systems.prometheus.check.volumes import Space, Volume
+from collectors.systems.prometheus.model.volumes import Space, Volume
 from collectors.systems.qdrant.model import (
     Cluster,
     Collection,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from collectors.shared.verdicts import collected
-from collectors.systems.prometheus.check.volumes import is_temporary
+from collectors.systems.prometheus.model.volumes import is_temporary
 from collectors.systems.redis.model import (
     _DOWN,
     SLOTS,

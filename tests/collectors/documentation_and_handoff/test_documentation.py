@@ -10,7 +10,7 @@ import pytest
 
 from collectors.documentation_and_handoff.documentation import Documentation, DocumentationSettings, runbooks
 from collectors.systems.prometheus import client
-from collectors.systems.prometheus.client import Rule
+from collectors.systems.prometheus.model.answers import Rule
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, folder

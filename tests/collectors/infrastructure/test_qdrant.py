@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from collectors.infrastructure.qdrant import Qdrant as QdrantSection
 from collectors.infrastructure.qdrant import QdrantSettings, QdrantTarget, QdrantVolume
-from collectors.shared.clients import decode
-from collectors.systems.prometheus.check.volumes import Space
+from collectors.shared.decoding import decode
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
+from collectors.systems.prometheus.model.volumes import Space
 from collectors.systems.qdrant import client, judge, model
 from exporter.collector import Context
 from exporter.http import Http, HttpSettings

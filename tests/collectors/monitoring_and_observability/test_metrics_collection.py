@@ -23,9 +23,10 @@ import redis
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from collectors.monitoring_and_observability.metrics_collection import MetricsCollection, MetricsCollectionSettings
-from collectors.systems.prometheus.check.series import Counted, Limits, Source, look_at
+from collectors.systems.prometheus.check.series import Counted, look_at
 from collectors.systems.prometheus.client import Prometheus as Client
 from collectors.systems.prometheus.client import PrometheusSettings
+from collectors.systems.prometheus.model.series import SeriesLimits, Source
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
@@ -349,7 +350,7 @@ async def test_of_a_long_window_few_looks_are_kept() -> None:
         "resultType": "vector",
         "result": [{"metric": {"__name__": "a_total", "instance": "a:1"}, "value": [0, "5"]}],
     }
-    limits, looks = Limits(window=timedelta(days=1)), deque[Counted]()
+    limits, looks = SeriesLimits(window=timedelta(days=1)), deque[Counted]()
     start = datetime(2026, 11, 26, tzinfo=UTC)
     async with answering({"status": "success", "data": answer}) as (url, _):
         client = Client(PrometheusSettings(url=url), Threads())

@@ -18,7 +18,7 @@ from collectors.monitoring_and_observability.monitoring_stack import MonitoringS
 from collectors.systems.alertmanager.client import Alertmanager as AlertmanagerClient
 from collectors.systems.grafana.client import Grafana as GrafanaClient
 from collectors.systems.jaeger.client import Jaeger as JaegerClient
-from collectors.systems.jaeger.client import Marker
+from collectors.systems.jaeger.model import MarkerTrace
 from collectors.systems.loki.client import Loki as LokiClient
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.collector import Client, Context
@@ -642,7 +642,7 @@ async def test_traces_arrive_in_jaeger(jaeger: Jaeger, no_leftovers: None) -> No
     async with clients_of(urls) as clients:
         client = clients["jaeger"]
         assert isinstance(client, JaegerClient)
-        await client.send(Marker(service="stack-shop"))
+        await client.send(MarkerTrace(service="stack-shop"))
 
     async def seen() -> bool:
         result = await _jaeger({"jaeger": jaeger.url}, trace_services=["stack-shop"])
@@ -660,7 +660,7 @@ async def test_traces_that_are_missing(jaeger: Jaeger) -> None:
     async with clients_of({"jaeger": {"url": jaeger.url, "otlp": {"url": jaeger.otlp}}}) as clients:
         client = clients["jaeger"]
         assert isinstance(client, JaegerClient)
-        await client.send(Marker(service="stack-once"))
+        await client.send(MarkerTrace(service="stack-once"))
 
     async def aged() -> bool:
         late = await _jaeger({"jaeger": jaeger.url}, trace_services=["stack-once"], trace_window="500ms")

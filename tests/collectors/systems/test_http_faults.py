@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from collectors.systems.grafana.client import Grafana
-from collectors.systems.jaeger.client import Jaeger, Marker
+from collectors.systems.jaeger.client import Jaeger
+from collectors.systems.jaeger.model import MarkerTrace
 from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import Client
@@ -42,7 +43,7 @@ CALLS: dict[str, tuple[type[Client[Any]], Ask]] = {
     "jaeger-services": (Jaeger, lambda client: client.services()),
     "jaeger-trace": (Jaeger, lambda client: client.has_trace("a" * 32)),
     "jaeger-recent": (Jaeger, lambda client: client.has_recent("api", timedelta(hours=1))),
-    "jaeger-send": (Jaeger, lambda client: client.send(Marker())),
+    "jaeger-send": (Jaeger, lambda client: client.send(MarkerTrace())),
     "grafana-health": (Grafana, lambda client: client.health()),
     "grafana-dashboards": (Grafana, lambda client: client.dashboards()),
     "grafana-datasource": (Grafana, lambda client: client.datasource_problem("metrics")),

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import Field
 
-from collectors.shared.clients import Shared
+from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing, Page
 from collectors.systems.kubernetes.model.rbac import Right, roles

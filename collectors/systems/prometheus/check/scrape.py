@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
-from typing import Self
 
-from pydantic import Field, model_validator
-
-from collectors.systems.prometheus.client import Prometheus, Sample, selector
-from exporter.options import Duration, Options, format_duration
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.answers import (
+    Sample,
+)
+from collectors.systems.prometheus.model.promql import selector
+from collectors.systems.prometheus.model.scrape import Scrape
+from exporter.options import format_duration
 from exporter.verdict import Result, failed, ok
 
-__all__ = ["Scrape", "judge_scrape"]
-
-_METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
-
-
-class Scrape(Options):
-    """Where a server's metrics are found in Prometheus. Sections give the names that their usual exporter has."""
-
-    job: str = Field(description="Job that scrapes the exporter.")
-    health: str = Field(
-        pattern=_METRIC,
-        description="Metric that is 1 while the exporter reaches its server; `up` says nothing of that.",
-    )
-    series: str = Field(pattern=_METRIC, description="Metric that only a working server gives; it has to be fresh.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Further labels that select the exporters.")
-    instances: int | None = Field(None, ge=1, description="How many exporters there are; one per instance by default.")
-    stale_after: Duration = Field(
-        timedelta(minutes=5), gt=timedelta(0), description="Age from which a sample is too old."
-    )
-
-    @model_validator(mode="after")
-    def _labels(self) -> Self:
-        selector("", self.labels)
-        return self
+__all__ = ["judge_scrape"]
 
 
 async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 1) -> Result:

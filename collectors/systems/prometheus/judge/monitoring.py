@@ -1,30 +1,23 @@
-"""Whether the monitoring itself works: pure judgements on what Prometheus and Alertmanager say of themselves."""
+"""Whether Prometheus itself works: its configuration, its targets, and the alerts that it sends."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from collectors.systems.alertmanager.client import HeldAlert
-from collectors.systems.alertmanager.model.routes import Configuration, walk
-from collectors.systems.prometheus.client import RuntimeInfo, Sample, ScrapeTarget
+from collectors.systems.prometheus.model.answers import (
+    RuntimeInfo,
+    Sample,
+    ScrapeTarget,
+)
 from exporter.options import format_duration, parse_duration
 from exporter.verdict import Result, failed, unknown, warning
 from exporter.words import counted
 
-__all__ = [
-    "collecting",
-    "dead",
-    "dropped",
-    "failing_notifications",
-    "reloaded",
-    "unhealthy",
-    "unnotified",
-    "watchdog_problem",
-]
+__all__ = ["collecting", "dead", "dropped", "interval_of", "reloaded", "unhealthy"]
 
 _SCRAPES_LATE = 3
 _LEAST_LATE = timedelta(seconds=5)  # a busy Prometheus is late by seconds
@@ -144,62 +137,6 @@ def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result 
     if configured_anew:
         return warning(f"{told}, while it took over a new configuration: they come late.")
     return failed(f"{told}: its queue was full, or no Alertmanager took them.")
-
-
-def watchdog_problem(
-    where: str, name: str, held: Iterable[HeldAlert], max_age: timedelta, now: datetime
-) -> Result | None:
-    """What is wrong with the alert that always fires, as one Alertmanager has it, if anything is."""
-    found = [alert for alert in held if alert.labels.get("alertname") == name]
-    if not found:
-        return failed(f"Alertmanager {where} has no alert {name}, which shall fire all the time.")
-    alert = max(found, key=lambda alert: alert.updated_at)
-    if (age := now - alert.updated_at) > max_age:
-        told = format_duration(timedelta(seconds=int(age.total_seconds())))
-        return failed(f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).")
-    if alert.status.state == "unprocessed":
-        return unknown(f"Alertmanager {where} has not yet routed {name}.")
-    if alert.status.state != "active":
-        return failed(
-            f"{name} is {alert.status.state} on Alertmanager {where}: it does not show that alerts are routed."
-        )
-    if not alert.receivers:
-        return failed(f"Alertmanager {where} routes {name} to no receiver.")
-    return None
-
-
-def unnotified(
-    configuration: Configuration, labels: Mapping[str, str], wanted: Collection[str], now: datetime
-) -> Iterator[Result]:
-    """Which integrations an alert with these labels does not reach."""
-    routes = walk(configuration.route, labels)
-    heard = [route for route in routes if not configuration.muted_for_a_year(route, now)]
-    reached = {name for route in heard for name in configuration.integrations(route)}
-    told = ", ".join(f"{name}={value}" for name, value in labels.items())
-    receivers = ", ".join(dict.fromkeys(route.receiver for route in routes))
-    if missing := sorted(set(wanted) - reached):
-        if len(heard) < len(routes):
-            receivers += " (muted at all times by time intervals)" if not heard else " (some muted at all times)"
-        yield failed(
-            f"An alert with {told} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}."
-        )
-
-
-def failing_notifications(
-    total: Iterable[Sample], lost: Iterable[Sample], wanted: Collection[str], limit: float, what: str, window: timedelta
-) -> Iterator[Result]:
-    """Integrations whose share of failed notifications (or requests: notifications that are retried) is above the limit.
-
-    `total` and `lost` are increases within the window, by `integration`.
-    """
-    tried = {sample.labels.get("integration", ""): sample.value for sample in total}
-    for sample in lost:
-        name = sample.labels.get("integration", "")
-        if name in wanted and sample.value > 0 and sample.value > limit * tried.get(name, 0):
-            yield failed(
-                f"{_count(sample.value)} of {_count(max(tried.get(name, 0), sample.value))} {what} to {name} failed in the last "
-                f"{format_duration(window)} (limit {limit:.0%})."
-            )
 
 
 def _count(increase: float) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from collectors.shared.re2 import anchored
 from exporter.verdict import ProbeError
 
-__all__ = ["Condition", "Selection", "selections"]
+__all__ = ["LabelMatcher", "Selection", "selections", "selector"]
 
 _ABSENT = frozenset({"absent", "absent_over_time"})
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
@@ -37,7 +39,7 @@ _OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~"
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class LabelMatcher:
     """One label matcher; `operator` is `=`, `!=`, `=~` or `!~`."""
 
     name: str
@@ -61,7 +63,7 @@ class Selection:
     """
 
     metric: str | None
-    conditions: tuple[Condition, ...]
+    conditions: tuple[LabelMatcher, ...]
     functions: tuple[str, ...] = ()
     compared: bool = False
     excluding: bool = False
@@ -157,10 +159,22 @@ def _selected(node: Any, functions: tuple[str, ...], *, compared: bool) -> Itera
         metric = node.name
         conditions = []
         for matcher in matchers:
-            condition = Condition(matcher.name, _OPERATORS[str(matcher.op)], matcher.value)
+            condition = LabelMatcher(matcher.name, _OPERATORS[str(matcher.op)], matcher.value)
             condition.allows("")  # what is no regular expression is told here
             if condition.name == "__name__" and condition.operator == "=":
                 metric = condition.value
             else:
                 conditions.append(condition)
         yield Selection(metric, tuple(conditions), functions, compared)
+
+
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def selector(metric: str, matchers: Mapping[str, str]) -> str:
+    """`metric{label="value", …}` with the values escaped; raises ValueError for what is no label name."""
+    for label in matchers:
+        if not _LABEL.fullmatch(label):
+            raise ValueError(f"{label!r} is not a label name")
+    pairs = ", ".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in matchers.items())
+    return f"{metric}{{{pairs}}}"

@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.alertmanager.client import HeldAlert, HeldStatus, Silence, SilenceMatcher
-from collectors.systems.alertmanager.client import _State as State
-from collectors.systems.alertmanager.judge import (
-    Sending,
-    inhibition_problem,
-    parse_sending,
-    routing_problem,
-    silence_problem,
-)
+from collectors.systems.alertmanager.judge.routing import inhibition_problem, routing_problem, silence_problem
+from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, Silence, SilenceMatcher
+from collectors.systems.alertmanager.model.alerts import SilenceState as State
 from collectors.systems.alertmanager.model.matchers import Matcher
 from collectors.systems.alertmanager.model.routes import InhibitRule, Source, parse_configuration
+from collectors.systems.prometheus.model.sending import Sending, parse_sending
 from exporter.verdict import ProbeError, Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.grafana.client import Dashboard, Grafana, GrafanaSettings
+from collectors.systems.grafana.client import Grafana, GrafanaSettings
+from collectors.systems.grafana.model import Dashboard
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers.grafana import HEALTH, SEARCH, TOKEN, datasource_health, documented, replay_grafana

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.jaeger.client import Jaeger, JaegerSettings, Marker
+from collectors.systems.jaeger.client import Jaeger, JaegerSettings
+from collectors.systems.jaeger.model import MarkerTrace
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers import faults
@@ -40,7 +41,7 @@ async def only_version_1(server: Server) -> AsyncIterator[str]:
         yield url
 
 
-async def see(client: Jaeger, marker: Marker) -> None:
+async def see(client: Jaeger, marker: MarkerTrace) -> None:
     assert client.sends
     assert not await client.has_trace(marker.trace_id)
     assert not await client.has_recent(marker.service, HOUR)
@@ -54,32 +55,32 @@ async def see(client: Jaeger, marker: Marker) -> None:
 
 async def test_a_marker_trace_is_sent_and_found(jaeger: Server, no_leftovers: None) -> None:
     async with asking(jaeger.url, otlp={"url": jaeger.otlp}, max_age="0s") as client:
-        await see(client, Marker(service="marked"))
+        await see(client, MarkerTrace(service="marked"))
 
 
 async def test_a_server_that_has_only_version_1_is_understood(jaeger: Server, no_leftovers: None) -> None:
     async with only_version_1(jaeger) as url, asking(url, otlp={"url": jaeger.otlp}, max_age="0s") as client:
-        await see(client, Marker(service="marked-1"))
+        await see(client, MarkerTrace(service="marked-1"))
 
 
 async def test_a_server_below_a_path_is_understood(tmp_path: Path) -> None:
     with Server(tmp_path, base_path="/jaeger") as server:
         async with asking(server.url, otlp={"url": server.otlp}, max_age="0s") as client:
             assert await client.services() == ()
-            await see(client, Marker())
+            await see(client, MarkerTrace())
 
 
 async def test_nothing_is_sent_where_that_is_not_allowed(jaeger: Server) -> None:
     async with asking(jaeger.url) as client:
         assert not client.sends
         with pytest.raises(ProbeError, match="otlp is not configured, so no marker trace was sent"):
-            await client.send(Marker())
+            await client.send(MarkerTrace())
 
 
 async def test_a_trace_that_the_real_collector_cannot_read_is_told(jaeger: Server) -> None:
     async with asking(jaeger.url, otlp={"url": jaeger.otlp}) as client:
         with pytest.raises(ProbeError, match="/v1/traces answered 400"):
-            await client.send(Marker(trace_id="no hexadecimal"))
+            await client.send(MarkerTrace(trace_id="no hexadecimal"))
 
 
 @pytest.mark.parametrize(
@@ -92,14 +93,14 @@ async def test_a_trace_that_the_real_collector_cannot_read_is_told(jaeger: Serve
 async def test_a_trace_that_is_rejected_is_told(rejected: object, told: str) -> None:
     async with answering({"partialSuccess": rejected}) as (url, requests), asking(url, otlp={"url": url}) as client:
         with pytest.raises(ProbeError, match=told):
-            await client.send(Marker())
+            await client.send(MarkerTrace())
     assert requests[0].startswith(b"POST /v1/traces ")
 
 
 async def test_a_trace_that_is_taken_with_a_remark_is_sent() -> None:
     body = {"partialSuccess": {"errorMessage": "please batch"}}
     async with answering(body) as (url, _), asking(url, otlp={"url": url}) as client:
-        await client.send(Marker())
+        await client.send(MarkerTrace())
 
 
 async def test_a_404_of_a_proxy_is_no_answer(jaeger: Server) -> None:

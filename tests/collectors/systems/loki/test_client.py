@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.loki.client import Loki, LokiSettings, Stream
+from collectors.systems.loki.client import Loki, LokiSettings
+from collectors.systems.loki.model.lines import Stream
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers.faults import answering

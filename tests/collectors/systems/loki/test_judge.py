@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.shared.marker import Marker
-from collectors.systems.loki.client import Stream
-from collectors.systems.loki.judge import Thresholds, literally, secrets_in, structure, without_secrets
+from collectors.systems.loki.model.limits import LogLimits
+from collectors.systems.loki.model.lines import Stream, structure
+from collectors.systems.loki.model.secrets import literally, secrets_in, without_secrets
 
-NAMES = Thresholds()
+NAMES = LogLimits()
 
 
 def stream(*lines: str, **labels: str) -> list[Stream]:

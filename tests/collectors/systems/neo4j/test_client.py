@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from collectors.shared.clients import without
+from collectors.shared.lean_imports import without
 from collectors.systems.neo4j.client import _library, within
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from collectors.shared.clients import Shared
-from collectors.systems.prometheus.client import Prometheus, PrometheusSettings, selector
+from collectors.shared.single_flight import Shared
+from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
+from collectors.systems.prometheus.model.promql import selector
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers.faults import answering

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from collectors.systems.prometheus.check.scrape import Scrape, judge_scrape
+from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
+from collectors.systems.prometheus.model.scrape import Scrape
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition

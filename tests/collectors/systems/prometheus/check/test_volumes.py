@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from collectors.systems.prometheus.check.volumes import Space, Volume, judge_space, measure_space
+from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
+from collectors.systems.prometheus.judge.volumes import judge_space
+from collectors.systems.prometheus.model.volumes import Space, Volume
 from exporter.collector import Collector, SectionSettings
 from exporter.threads import Threads
 from exporter.verdict import ProbeError, Status

@@ -7,19 +7,11 @@ from typing import Any
 
 import pytest
 
-from collectors.systems.alertmanager.client import HeldAlert, HeldStatus, _Name
+from collectors.systems.alertmanager.judge.notifications import failing_notifications, unnotified, watchdog_problem
+from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, ReceiverName
 from collectors.systems.alertmanager.model.routes import parse_configuration
-from collectors.systems.prometheus.client import RuntimeInfo, Sample, ScrapeTarget
-from collectors.systems.prometheus.judge.monitoring import (
-    collecting,
-    dead,
-    dropped,
-    failing_notifications,
-    reloaded,
-    unhealthy,
-    unnotified,
-    watchdog_problem,
-)
+from collectors.systems.prometheus.judge.monitoring import collecting, dead, dropped, reloaded, unhealthy
+from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
 from exporter.verdict import Result, Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -115,7 +107,7 @@ def test_alerts_that_nobody_took() -> None:
 def held(state: str = "active", ago: float = 60, *receivers: str) -> HeldAlert:
     updated = NOW - timedelta(seconds=ago)
     return HeldAlert(
-        {"alertname": "W"}, "f", updated, updated, NOW, HeldStatus(state), [_Name(name) for name in receivers]
+        {"alertname": "W"}, "f", updated, updated, NOW, HeldStatus(state), [ReceiverName(name) for name in receivers]
     )
 
 

@@ -6,16 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collectors.systems.prometheus.client import Rule, RuleGroup
-from collectors.systems.prometheus.judge.rules import (
-    KINDS,
-    Evaluated,
-    evaluated,
-    evaluation_problem,
-    needed_series,
-    series_queries,
-    watched,
-)
+from collectors.systems.prometheus.judge.rules import KINDS, evaluation_problem, watched
+from collectors.systems.prometheus.model.answers import Rule, RuleGroup
+from collectors.systems.prometheus.model.rules import Evaluated, evaluated, needed_series, series_queries
 from exporter.verdict import Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.systems.prometheus.model.promql import Condition, Selection, selections
+from collectors.systems.prometheus.model.promql import LabelMatcher, Selection, selections
 from exporter.verdict import ProbeError
 
 
@@ -32,7 +32,7 @@ def test_what_surrounds_a_selection_is_told() -> None:
     down, gone = selections('up == 0 or absent(sum(up{job!~"a.*"}))')
     assert down == Selection("up", (), (), compared=True)
     assert not down.absent
-    assert gone == Selection("up", (Condition("job", "!~", "a.*"),), ("sum", "absent"), compared=False)
+    assert gone == Selection("up", (LabelMatcher("job", "!~", "a.*"),), ("sum", "absent"), compared=False)
     assert gone.absent
     (quantile,) = selections("histogram_quantile(0.9, sum(rate(a[5m])))")
     assert quantile.functions == ("rate", "sum", "histogram_quantile")

@@ -1,26 +1,15 @@
-"""What clients share: an answer that many sections need, asked once at a time and kept; replies of a known shape; lean imports."""
+"""An answer that several sections need: asked once at a time, and shared while it is fresh."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
-import msgspec
-
-from exporter.reply import Reply
-from exporter.verdict import ProbeError
-
-__all__ = ["SELECTOR", "Shared", "decode", "without"]
+__all__ = ["Shared"]
 
 T = TypeVar("T")
-
-_MATCHER = r'\s*[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=|!=|=~|!~)\s*(?:"(?:[^"\\]|\\.)*"|`[^`]*`)\s*'
-SELECTOR = rf"^\{{{_MATCHER}(?:,{_MATCHER})*\}}$"
-"""A selector by labels alone, as Prometheus and Loki write it: `{namespace="shop", app=~"api|web"}`."""
 
 
 class Shared(Generic[T]):
@@ -64,24 +53,3 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
     """Look at the exception, so that asyncio does not complain when everyone who asked has left."""
     if not task.cancelled():
         task.exception()
-
-
-def decode(reply: Reply, kind: type[T]) -> T:
-    """The body as JSON of this shape. Raises ProbeError when it is something else: a login page, half a reply, another format."""
-    try:
-        return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        reply.json()  # tells an HTML page or half a reply from JSON of another shape
-        raise ProbeError(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
-
-
-@contextmanager
-def without(*modules: str) -> Iterator[None]:
-    """Hide modules from a library that is imported inside, and would import them too if it could: they only cost memory."""
-    hidden = [name for name in modules if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is what makes an import fail
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]

@@ -1,0 +1,23 @@
+"""Replies of a known shape."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from exporter.reply import Reply
+from exporter.verdict import ProbeError
+
+__all__ = ["decode"]
+
+T = TypeVar("T")
+
+
+def decode(reply: Reply, kind: type[T]) -> T:
+    """The body as JSON of this shape. Raises ProbeError when it is something else: a login page, half a reply, another format."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reply.json()  # tells an HTML page or half a reply from JSON of another shape
+        raise ProbeError(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None

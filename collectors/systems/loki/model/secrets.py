@@ -1,0 +1,79 @@
+"""Secrets in log lines: counted, never shown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from collectors.systems.loki.model.lines import Stream
+
+__all__ = ["literally", "secrets_in", "without_secrets"]
+
+
+def literally(text: str) -> str:
+    """A regular expression for this text (letters, digits, hyphens) that does not match itself.
+
+    Loki and the proxies before it log the queries that they are asked: a query with the text in it would find itself.
+    """
+    middle = len(text) // 2
+    return f"{text[:middle]}[{text[middle]}]{text[middle + 1 :]}"
+
+
+def without_secrets(told: str, secrets: Iterable[str]) -> str:
+    """What a server said; something else where it repeats what it was asked, with one of these secrets or a part of one in it."""
+    if any(part in told for secret in secrets for part in (secret[:8], secret[-8:])):
+        return "What was answered instead has the marker's secrets in it, and is not shown."
+    return told
+
+
+_REDACTED = re.compile(
+    r"(?i)[*x•#.\-_]+|.*(?:redacted|masked|hidden|filtered|removed|omitted|\*{3}|%2a%2a|xxxx).*|<.*>|null|none|nil|undefined|true|false|empty"
+    r"|\$\{.*|%[sv]|required|invalid|incorrect|missing|expired"
+)
+_SECRETS: Mapping[str, re.Pattern[str]] = {
+    "a password": re.compile(
+        r"(?i)\b(?:\w{0,20}_)?(?:password|passwd|pwd|secret|api_?key|access_?key|token)\\?[\"']?\s?[:=]\s?\\?[\"']?"
+        r"(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
+    ),
+    "a bearer token": re.compile(r"(?i)\bbearer\s(?P<value>[a-z0-9._~+/=*-]{8,})"),
+    "basic credentials": re.compile(
+        r"(?i)\bauthorization\\?[\"']?\s?[:=]\s?\\?[\"']?basic\s(?P<value>[a-z0-9+/*]{8,})"
+    ),
+    "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{16,}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
+    "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "an address with a password": re.compile(
+        r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@\"']{0,100}:(?P<value>[^\s/@\"']{3,200})@"
+    ),
+}
+_CARD = re.compile(r"(?<![\w.-])(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011)([ -]?)\d{4}\1\d{4}\1\d{4}(?![\w.-])")
+_AMEX = re.compile(r"(?<![\w.-])3[47]\d\d([ -]?)\d{6}\1\d{5}(?![\w.-])")
+
+
+def secrets_in(streams: Iterable[Stream], further: Mapping[str, str]) -> Counter[str]:
+    """How many lines hold what looks like a secret, by what it looks like."""
+    patterns = {**_SECRETS, **{name: re.compile(pattern) for name, pattern in further.items()}}
+    found: Counter[str] = Counter()
+    for stream in streams:
+        for _, line in stream.entries:
+            found.update(name for name, pattern in patterns.items() if _shown(pattern, line))
+            found.update(
+                ["a payment card"]
+                if any(map(_card, _CARD.finditer(line))) or any(map(_card, _AMEX.finditer(line)))
+                else []
+            )
+    return found
+
+
+def _shown(pattern: re.Pattern[str], line: str) -> bool:
+    """Whether a line has a match that is not what redaction leaves."""
+    whole = "value" not in pattern.groupindex
+    return any(whole or not _REDACTED.fullmatch(match["value"]) for match in pattern.finditer(line))
+
+
+def _card(match: re.Match[str]) -> bool:
+    """Whether a number has the check digit of a payment card."""
+    digits = [int(digit) for digit in match[0] if digit.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
