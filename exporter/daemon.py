@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,8 +37,10 @@ log = logging.getLogger(__name__)
 #: How often files that change by themselves (evidence, rotated secrets) are looked at.
 WATCH_SECONDS = 2.0
 #: SIGTERM ends everything within five seconds: this is what requests and runs under way, then connections may take of it.
-STOP_SECONDS = 3.0
-CLOSE_SECONDS = 1.5
+STOP_SECONDS = 2.5
+CLOSE_SECONDS = 1.0
+#: After this long the process ends whatever still runs: a task that ignores that it is cancelled, or code that blocks the loop.
+END_SECONDS = 4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,14 @@ class _Daemon:
     def start(self) -> None:
         """Begin to verify, and to listen to signals."""
         loop = asyncio.get_running_loop()
+
+        def stop(*_: object) -> None:
+            _end_in_time()
+            loop.call_soon_threadsafe(self._stopping.set)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stopping.set)  # has a signal wake a loop that sleeps
+            signal.signal(number, stop)  # is called also while the loop is blocked
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         self._schedule.start()
         self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
@@ -217,6 +228,21 @@ class _Daemon:
             self._health.reload_success_at = utc_now()
             log.info("The configuration was reloaded.")
             return None
+
+
+def _end_in_time() -> None:
+    """See to it that the process ends, from a thread that nothing holds up."""
+
+    def end() -> None:
+        time.sleep(END_SECONDS)
+        why = "Something does not end although it was cancelled: the process ends without it."
+        # In a thread again: what blocks the loop may hold the lock of the log.
+        telling = threading.Thread(target=log.warning, args=(why,), daemon=True)
+        telling.start()
+        telling.join(0.2)
+        os._exit(0)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _written(file: Path) -> float:

@@ -16,7 +16,7 @@ from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
 from exporter.history import History
 from exporter.plan import Job
-from exporter.runner import Runner, utc_now
+from exporter.runner import Runner, contain, utc_now
 from exporter.state import State
 from exporter.threads import Threads
 
@@ -43,6 +43,8 @@ class Engine:
         self.state = State(loaded.plan, now, self.history)
         self._threads = Threads()
         block_apart()
+        contain()
+        self._endless: dict[str, asyncio.Task[None]] = {}
         self._memories: dict[str, tuple[Job, dict[str, Any]]] = {}
         self._clients: dict[str, Client[Any]] = {}
         logs.hide(loaded.secrets)
@@ -57,7 +59,7 @@ class Engine:
         self._clients = {
             name: kept.get(name) or kind(settings, self._threads) for name, (kind, settings) in loaded.clients.items()
         }
-        self._runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact)
+        self._runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact, endless=self._endless)
         self.evidence = evidence
 
     def _read(self, loaded: Loaded) -> Evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,9 +14,9 @@ __all__ = ["Health"]
 class Health:
     """One instance per process. The daemon changes the fields, the others only read them.
 
-    `lag` is how many seconds the scheduler ran behind when it last ticked. `stuck_runs` are the ids of jobs whose run
-    outlived its deadline. `history_error` and `render_error` are full sentences, None while all is well. `ready` is set
-    once the first configuration is loaded. `external_url` is where people reach the pages.
+    `beat` is `last_tick` on the monotonic clock, which nobody sets. `lag` is how many seconds the scheduler ran behind when it last
+    ticked. `stuck_runs` are the ids of jobs whose run outlived its deadline. `history_error` and `render_error` are full sentences,
+    None while all is well. `ready` is set once the first configuration is loaded. `external_url` is where people reach the pages.
     """
 
     version: str
@@ -24,6 +25,7 @@ class Health:
     ready: bool = False
     leader: bool = True
     last_tick: datetime | None = None
+    beat: float | None = None
     lag: float = 0.0
     stuck_runs: tuple[str, ...] = ()
     reload_successful: bool = True
@@ -39,7 +41,10 @@ class Health:
         `tick_limit` is the age in seconds from which the scheduler counts as stalled.
         """
         found = []
-        if self.last_tick is not None and (age := (now - self.last_tick).total_seconds()) > tick_limit:
+        age = 0.0 if self.last_tick is None else (now - self.last_tick).total_seconds()
+        if self.beat is not None:
+            age = time.monotonic() - self.beat
+        if age > tick_limit:
             found.append(f"The scheduler last ticked {age:.0f} s ago (limit {tick_limit:.0f} s).")
         if self.render_error:
             found.append(self.render_error)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from exporter.border import Contained, Unacceptable, accepted, cause, one_sentence, text_of
 from exporter.collector import Collector, Context, Item
 from exporter.options import format_duration
 from exporter.plan import Job
 from exporter.state import Observation
 from exporter.threads import Stuck
-from exporter.verdict import ProbeError, Reason, Result, unknown
+from exporter.verdict import ProbeError, Reason, unknown
 
-__all__ = ["Runner", "utc_now"]
+__all__ = ["Runner", "contain", "utc_now"]
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +33,32 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def contain() -> None:
+    """Have no task of the running event loop end the process, whatever it raises."""
+    asyncio.get_running_loop().set_task_factory(_contained)  # type: ignore[arg-type]  # an asyncio.Future, of which Task is one
+
+
+def _contained(loop: asyncio.AbstractEventLoop, task: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(Contained(task), loop=loop, **options)
+
+
 class Runner:
     """Runs jobs, at most `concurrency` at a time. Never raises for what a collector or a server does.
 
-    `redact` is applied to every sentence before anyone reads it.
+    `redact` is applied to every sentence before anyone reads it. `endless` are the runs, by job, that went on although they were
+    cancelled: while one does, its job is not run again. Runners that follow each other share it.
     """
 
-    def __init__(self, *, concurrency: int = 16, redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self,
+        *,
+        concurrency: int = 16,
+        redact: Callable[[str], str] = str,
+        endless: dict[str, asyncio.Task[None]] | None = None,
+    ) -> None:
         self._places = asyncio.Semaphore(concurrency)
         self._redact = redact
+        self._endless = {} if endless is None else endless
 
     async def run(self, job: Job, context: Context) -> dict[str, Observation]:
         """What was seen of each of the job's items, by name. Every item gets an observation."""
@@ -48,21 +67,42 @@ class Runner:
             items = [declared[name] for name in job.items]
             observed: dict[str, Observation] = {}
             timeout = job.settings.timeout.total_seconds()
-            run = asyncio.create_task(self._run(job, items, timeout, context, observed), name=f"run {job.id}")
-            try:
-                await self._finish(run, RUN_FACTOR * timeout)
-            finally:
-                if not run.done():
-                    run.cancel()
-            failure = None if not run.done() or run.cancelled() else run.exception()
+            failure: BaseException | None = None
+            if job.id in self._endless:
+                failure = ProbeError(
+                    f"{job.id} was not verified: its earlier run does not end, although it was cancelled.",
+                    Reason.TIMEOUT,
+                )
+            else:
+                verifying = Contained(self._run(job, items, timeout, context, observed))
+                run = asyncio.create_task(verifying, name=f"run {job.id}")
+                try:
+                    await self._finish(run, RUN_FACTOR * timeout)
+                finally:
+                    if not run.done():
+                        run.cancel()
+                        self._keep(job, run)
+                failure = None if not run.done() or run.cancelled() else run.exception()
             for item in items:
                 if item.name not in observed:
                     reason = failure or ProbeError(
                         f"{job.id} was not verified: the run took longer than "
-                        f"{format_duration(RUN_FACTOR * job.settings.timeout)} in all."
+                        f"{format_duration(RUN_FACTOR * job.settings.timeout)} in all.",
+                        Reason.TIMEOUT,
                     )
                     observed[item.name] = self._raised(job.id, reason, context, 0.0, item, timeout)
-            return observed
+            return dict(observed)
+
+    def _keep(self, job: Job, run: asyncio.Task[None]) -> None:
+        """Remember a run that does not end, until it does."""
+        self._endless[job.id] = run
+
+        def ended(_: object) -> None:
+            self._endless.pop(job.id, None)
+            if not run.cancelled():
+                run.exception()  # nobody else asks for it
+
+        run.add_done_callback(ended)
 
     @staticmethod
     async def _finish(run: asyncio.Task[None], seconds: float) -> None:
@@ -97,9 +137,7 @@ class Runner:
         name = f"{collector.section()}.{item.name}"
         try:
             async with asyncio.timeout(timeout):
-                result = await item.verify(collector)
-            if not isinstance(result, Result):
-                raise TypeError(f"{name} returned {type(result).__name__}, not a Result.")
+                result = accepted(await item.verify(collector), self._redact)
         except asyncio.CancelledError:
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
                 raise
@@ -107,46 +145,34 @@ class Runner:
             error = ProbeError(f"{name} could not be seen: what was waited for was cancelled half-way.")
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
-        except Exception as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
+        except BaseException as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
-        observed[item.name] = Observation(self._clean(result), context.now(), time.perf_counter() - started)
-
-    def _clean(self, result: Result) -> Result:
-        return Result(
-            result.status,
-            _bounded(self._redact(result.summary)),
-            _finite(result.measurements),
-            result.valid_until,
-            result.evidence,
-            result.reason,
-        )
+        observed[item.name] = Observation(result, context.now(), time.perf_counter() - started)
 
     def _raised(
         self, name: str, error: BaseException, context: Context, duration: float, item: Item, timeout: float
     ) -> Observation:
         """An observation `unknown` that says what was raised. What no collector foresaw is also logged with its traceback."""
+        error = cause(error)
+        kind, text, reason = type(error).__name__, text_of(error), Reason.ERROR
         if isinstance(error, ProbeError | Stuck):
-            summary = str(error) or f"{name} could not be seen, for a reason that was not given."
-            reason = error.reason if isinstance(error, ProbeError) else Reason.TIMEOUT
+            summary = text or f"{name} could not be seen, for a reason that was not given."
+            given: object = error.reason if isinstance(error, ProbeError) else Reason.TIMEOUT
+            reason = given if isinstance(given, Reason) else Reason.UNOBSERVED
+        elif isinstance(error, Unacceptable):
+            by = getattr(item.verify, "__module__", "")
+            summary = f"{name} could not be checked: its collector {by} {text}."
+            log.error("%s", self._redact(summary))
         elif isinstance(error, TimeoutError):
             summary, reason = f"{name} was not seen within {timeout:g} s.", Reason.TIMEOUT
         else:
-            told = " ".join(self._redact(str(error)).split())  # before a secret of several lines becomes another text
-            kind, reason = type(error).__name__, Reason.ERROR
+            told = " ".join(self._redact(text or "").split())  # before a secret of several lines becomes another text
             summary = f"{name} could not be seen: {kind}: {told}" if told else f"{name} could not be seen: {kind}."
-            log.error("%s raised %s", name, kind, exc_info=error)
-        result = unknown(_bounded(self._redact(summary)), reason=reason)
+            if text is None:
+                where = "".join(traceback.format_tb(error.__traceback__))
+                log.error("%s raised %s, whose text cannot be shown, in:\n%s", name, kind, where)
+            else:
+                log.error("%s raised %s", name, kind, exc_info=error)
+        result = unknown(one_sentence(self._redact(summary)), reason=reason)
         return Observation(result, context.now(), duration, error=True)
-
-
-def _bounded(text: str, limit: int = 1000) -> str:
-    """One line of at most `limit` characters, all of which UTF-8 has and none of which a terminal obeys."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    text = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
-
-
-def _finite(measurements: Mapping[str, float]) -> dict[str, float]:
-    """Without NaN and infinities: a measurement that was not taken has no value."""
-    return {name: float(value) for name, value in measurements.items() if abs(float(value)) < float("inf")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from exporter.health import Health
 from exporter.plan import Job
@@ -33,6 +34,22 @@ TICK_SECONDS = 1.0
 STALL_SECONDS = 10.0
 #: A run this much over its own deadline is stuck: even cancelling it did not end it.
 GRACE = timedelta(seconds=CLOSING_SECONDS + 5)
+#: Seconds by which the wall clock and the monotonic one may differ within a tick before the clock counts as set.
+CLOCK_STEP = 2.0
+
+
+class FromNow(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """The next run is due one interval from now, give or take the jitter, whatever was missed before.
+
+    APScheduler's own interval lists every run that was missed while the clock jumped or the machine slept.
+    """
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """When to run next. `previous_fire_time` does not matter."""
+        return now + self._every * (1 + random.uniform(-JITTER, JITTER))  # noqa: S311  # no secret
 
 
 class Schedule:
@@ -59,7 +76,7 @@ class Schedule:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._jobs: dict[str, Job] = {}
-        self._running: dict[str, tuple[Job, datetime, asyncio.Task[Any] | None]] = {}
+        self._running: dict[str, tuple[Job, float, asyncio.Task[Any] | None]] = {}  # since when, on the monotonic clock
         self._again: set[str] = set()  # jobs under way for which something changed since they began
         self.ticking: asyncio.Task[None] | None = None
         """Runs until `stop`; ends before that only by what `tick` raised."""
@@ -97,9 +114,7 @@ class Schedule:
         self._jobs[job.id] = job
         self._scheduler.add_job(
             self._run_once,
-            IntervalTrigger(
-                seconds=every.total_seconds(), jitter=JITTER * every.total_seconds(), start_date=first, timezone="UTC"
-            ),
+            FromNow(every),
             args=(job,),
             id=job.id,
             next_run_time=first,
@@ -121,7 +136,7 @@ class Schedule:
         try:
             while due is not None:
                 self._again.discard(job.id)
-                self._running[job.id] = (due, self._now(), asyncio.current_task())
+                self._running[job.id] = (due, time.monotonic(), asyncio.current_task())
                 await self._run(due)
                 due = self._jobs.get(job.id) if job.id in self._again else None
         finally:
@@ -133,32 +148,46 @@ class Schedule:
         due = time.monotonic() + TICK_SECONDS
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self._beat = time.monotonic()
-            self._health.lag = self._beat - due
-            before, now = self._health.last_tick, self._now()
-            self._health.last_tick = now
-            if before is not None and now < before:
-                self._pull_forward(now)
+            before, beat = self._health.last_tick, time.monotonic()
+            elapsed, self._beat = beat - self._beat, beat
+            self._health.lag = beat - due
+            now = self._now()
+            self._health.last_tick, self._health.beat = now, beat
+            if before is not None and abs((now - before).total_seconds() - elapsed) > CLOCK_STEP:
+                self._realign(before + timedelta(seconds=elapsed), now)
             self._health.stuck_runs = self._stuck()
             await self._tick()
-            due = self._beat + TICK_SECONDS
+            due = beat + TICK_SECONDS
 
-    def _pull_forward(self, now: datetime) -> None:
-        """After the clock was set back: no job waits for the clock to come up again, during which nothing would be verified."""
+    def _realign(self, expected: datetime, now: datetime) -> None:
+        """After the clock was set, or the machine slept: no job waits for a time that is far away or went by unnoticed.
+
+        What is overdue is spread as at a start, so that a jump asks nothing of everyone at once.
+        """
+        step = (now - expected).total_seconds()
         log.warning(
-            "The clock was set back: what was to be verified by the time that it told is verified by the new one."
+            "The clock was set %s by %.0f s: runs are scheduled from the present time.",
+            "forward" if step > 0 else "back",
+            abs(step),
         )
-        for job in self._jobs.values():
+        for index, job in enumerate(self._jobs.values()):
             planned = self._scheduler.get_job(job.id)
-            if planned is not None and planned.next_run_time - now > (1 + JITTER) * job.settings.every:
-                self._scheduler.modify_job(job.id, next_run_time=now + job.settings.every)
+            if planned is None:
+                continue
+            every = job.settings.every
+            if planned.next_run_time < now:
+                place = (index + 0.5) / len(self._jobs)
+                self._scheduler.modify_job(job.id, next_run_time=now + place * min(every, STAGGER))
+            elif planned.next_run_time - now > (1 + JITTER) * every:
+                self._scheduler.modify_job(job.id, next_run_time=now + every)
+        self._scheduler.wakeup()  # its timer does not run while the machine sleeps
 
     def _stuck(self) -> tuple[str, ...]:
-        now = self._now()
+        now = time.monotonic()
         stuck = tuple(
             name
             for name, (job, since, _) in self._running.items()
-            if now - since > RUN_FACTOR * job.settings.timeout + GRACE
+            if now - since > (RUN_FACTOR * job.settings.timeout + GRACE).total_seconds()
         )
         for name in set(stuck) - set(self._health.stuck_runs):
             log.error("The run of %s does not end: it is stuck past its deadline.", name)

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import sys
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from exporter.collector import Collector, NoTarget, SectionSettings, Target, fetched, item
 from exporter.plan import Job
-from exporter.runner import Runner
+from exporter.runner import Runner, contain
 from exporter.state import Observation
-from exporter.verdict import CRITICAL, ProbeError, Result, Status, ok
+from exporter.verdict import CRITICAL, ProbeError, Reason, Result, Status, ok
 from tests.servers.process import eventually
 from tests.support import make_context, verify
 
@@ -140,7 +142,7 @@ async def test_what_is_raised_becomes_unknown_with_one_sentence(caplog: pytest.L
     assert told(observed, "cannot") == told(observed, "cannot_either") == (Status.UNKNOWN, "Host a does not answer.")
     assert told(observed, "silent") == (Status.UNKNOWN, "test_runner.silent was not seen within 0.2 s.")
     assert told(observed, "wordless")[1] == "test_runner.wordless could not be seen, for a reason that was not given."
-    assert told(observed, "wrong")[1].endswith("TypeError: test_runner.wrong returned bool, not a Result.")
+    assert told(observed, "wrong")[1].endswith("returned bool, not a Result.")
     assert told(observed, "mute") == (Status.UNKNOWN, "test_runner.mute could not be seen: ConnectionResetError.")
     assert all(seen.error for seen in observed.values())
     assert "test_runner.raises raised KeyError" in caplog.text
@@ -295,3 +297,189 @@ async def test_a_fact_cancelled_from_elsewhere_is_a_reason_not_a_crash() -> None
         Status.UNKNOWN,
         "test_runner could not see its fact: asking was cancelled half-way.",
     )
+
+
+class Textless(Exception):
+    """Its text cannot be had."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+class Lying(Result):
+    """It says something else whenever it is asked."""
+
+
+class Hostile(Collector[SectionSettings, NoTarget]):
+    """Every item hands over something else that no engine should trust; `good` stands beside them."""
+
+    @fetched
+    async def ended(self) -> int:
+        raise SystemExit(3)
+
+    @item("Good", severity=CRITICAL)
+    async def good(self) -> Result:
+        """Good."""
+        await asyncio.sleep(0.05)
+        return ok("Observed.", size_bytes=2)
+
+    @item("Status", severity=CRITICAL)
+    async def status(self) -> Result:
+        """A status that only looks like one."""
+        return Result("ok", "Fine.")  # type: ignore[arg-type]
+
+    @item("Waived", severity=CRITICAL)
+    async def waived(self) -> Result:
+        """A status that only the engine gives."""
+        return Result(Status.WAIVED, "Accepted by myself.")
+
+    @item("Applicable", severity=CRITICAL)
+    async def not_applicable(self) -> Result:
+        """A status that only the engine gives."""
+        return Result(Status.NOT_APPLICABLE, "Not for us.")
+
+    @item("Subclass", severity=CRITICAL)
+    async def subclass(self) -> Result:
+        """A class of its own."""
+        return Lying(Status.OK, "Fine.")
+
+    @item("Text", severity=CRITICAL)
+    async def text(self) -> Result:
+        """A summary that is no text."""
+        return ok(b"Fine.")  # type: ignore[arg-type]
+
+    @item("Blank", severity=CRITICAL)
+    async def blank(self) -> Result:
+        """A summary that says nothing."""
+        return ok(" \n ")
+
+    @item("Long", severity=CRITICAL)
+    async def long(self) -> Result:
+        """A summary of 20 MB."""
+        return ok("x" * 20_000_000)
+
+    @item("Naive", severity=CRITICAL)
+    async def naive(self) -> Result:
+        """A time without zone."""
+        return ok("Fine.", valid_until=datetime(2030, 1, 1))  # noqa: DTZ001
+
+    @item("Far", severity=CRITICAL)
+    async def far(self) -> Result:
+        """A time that UTC does not have."""
+        return ok("Fine.", valid_until=datetime(9999, 12, 31, 23, tzinfo=timezone(-timedelta(hours=14))))
+
+    @item("Number", severity=CRITICAL)
+    async def number(self) -> Result:
+        """A measurement that is a text."""
+        return ok("Fine.", free_bytes="12")  # type: ignore[arg-type]
+
+    @item("Huge", severity=CRITICAL)
+    async def huge(self) -> Result:
+        """A measurement that no float can hold."""
+        return ok("Fine.", free_bytes=10**400)
+
+    @item("Many", severity=CRITICAL)
+    async def many(self) -> Result:
+        """More measurements than a page could show."""
+        return Result(Status.OK, "Fine.", {f"m{number}": 1.0 for number in range(10_000)})
+
+    @item("Named", severity=CRITICAL)
+    async def named(self) -> Result:
+        """A measurement whose name breaks the page."""
+        return Result(Status.OK, "Fine.", {'a"} 1\nb': 1.0})
+
+    @item("Reason", severity=CRITICAL)
+    async def reasoned(self) -> Result:
+        """A reason that is not on the list."""
+        return Result(Status.FAILED, "Broken.", reason="because")  # type: ignore[arg-type]
+
+    @item("Records", severity=CRITICAL)
+    async def records(self) -> Result:
+        """Evidence that is none."""
+        return Result(Status.OK, "Fine.", evidence=("me",))  # type: ignore[arg-type]
+
+    @item("Exits", severity=CRITICAL)
+    async def exits(self) -> Result:
+        """It ends the process."""
+        raise SystemExit(3)
+
+    @item("Interrupts", severity=CRITICAL)
+    async def interrupts(self) -> Result:
+        """It ends the process."""
+        raise KeyboardInterrupt
+
+    @item("Exits in a fact", severity=CRITICAL)
+    async def exits_in_a_fact(self) -> Result:
+        """It ends the process from a task of its own."""
+        return ok(str(await self.ended()))
+
+    @item("Exits in a thread", severity=CRITICAL)
+    async def exits_in_a_thread(self) -> Result:
+        """It ends the process from a thread."""
+        return ok(str(await self.blocking(sys.exit, 3)))
+
+    @item("Textless", severity=CRITICAL)
+    async def textless(self) -> Result:
+        """It raises what has no text."""
+        raise Textless
+
+    @item("Verbose", severity=CRITICAL)
+    async def verbose(self) -> Result:
+        """It raises what has too much text."""
+        raise ValueError("y" * 20_000_000)
+
+    @item("Grouped", severity=CRITICAL)
+    async def grouped(self) -> Result:
+        """It raises a group, of which the first is the cause."""
+        raise ExceptionGroup("unhandled errors in a TaskGroup", [ProbeError("Host a is down.", Reason.UNREACHABLE)])
+
+
+async def test_what_a_plugin_hands_over_harms_its_own_line_alone(caplog: pytest.LogCaptureFixture) -> None:
+    contain()
+    observed = await verify(Hostile, SectionSettings())
+    assert told(observed, "good") == (Status.OK, "Observed.")
+    bad = {name: seen for name, seen in observed.items() if name != "good"}
+    assert {seen.result.status for seen in bad.values()} == {Status.UNKNOWN}
+    assert {seen.error for seen in bad.values()} == {True}
+    assert max(len(seen.result.summary) for seen in bad.values()) <= 1000
+    assert {seen.result.reason for name, seen in bad.items() if name != "grouped"} == {Reason.ERROR}
+    assert (bad["grouped"].result.summary, bad["grouped"].result.reason) == ("Host a is down.", Reason.UNREACHABLE)
+    assert told(observed, "status")[1] == (
+        f"test_runner.status could not be checked: its collector {__name__} "
+        "returned a Result whose status is not one of failed, ok, unknown, warning."
+    )
+    assert "ended the process" not in caplog.text
+    assert "to end the process" in told(observed, "exits_in_a_fact")[1]
+    assert "20000000 characters (limit 65536)" in told(observed, "long")[1]
+    assert told(observed, "textless")[1] == "test_runner.textless could not be seen: Textless."
+    assert max(map(len, caplog.messages)) < 10_000
+
+
+async def test_a_run_that_does_not_end_is_not_joined_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.runner.CLOSING_SECONDS", 0.05)
+    release = asyncio.Event()
+
+    class Stubborn(Collector[SectionSettings, NoTarget]):
+        """It ignores that it is cancelled."""
+
+        @item("Line", severity=CRITICAL)
+        async def line(self) -> Result:
+            """Line."""
+            while not release.is_set():
+                with suppress(asyncio.CancelledError):
+                    await release.wait()
+            return ok("At last.")
+
+    runner = Runner()
+    settings = SectionSettings(timeout=timedelta(seconds=0.05))
+    job = Job("stubborn", "a", Stubborn, settings, None, ("line",))
+    before = len(asyncio.all_tasks())
+    for _ in range(5):
+        seen = (await asyncio.wait_for(runner.run(job, make_context()), 5))["line"].result
+        assert (seen.status, seen.reason) == (Status.UNKNOWN, Reason.TIMEOUT)
+    assert seen.summary == "stubborn/a was not verified: its earlier run does not end, although it was cancelled."
+    assert len(asyncio.all_tasks()) <= before + 2
+    release.set()
+    await eventually(lambda: len(asyncio.all_tasks()) == before, what="it ends")
+    job = replace(job, settings=SectionSettings(timeout=timedelta(seconds=5)))
+    assert told(await runner.run(job, make_context()), "line") == (Status.OK, "At last.")

@@ -9,14 +9,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from apscheduler.job import Job as ScheduledJob
 
 from exporter.collector import SectionSettings
 from exporter.health import Health
 from exporter.plan import Job
 from exporter.runner import utc_now
-from exporter.schedule import Schedule
+from exporter.schedule import FromNow, Schedule
 from tests.exporter.test_runner import Sample
 from tests.servers.process import eventually
 
@@ -237,6 +239,38 @@ async def test_a_clock_that_is_set_back_stops_nothing(
     finally:
         await schedule.stop()
     assert caplog.text.count("The clock was set back") == 1
+
+
+async def test_a_clock_that_is_set_forward_costs_one_run_a_job(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = utc_now() - timedelta(days=365)
+    every = timedelta(seconds=2)
+    trigger = FromNow(every)
+    planned = SimpleNamespace(next_run_time=due, trigger=trigger)
+    assert len(ScheduledJob._get_run_times(planned, utc_now())) == 1  # APScheduler's own trigger gives 15 million
+    next_run = trigger.get_next_fire_time(due, utc_now())
+    assert 0.9 * every < next_run - utc_now() < 1.1 * every
+
+    monkeypatch.setattr("exporter.schedule.TICK_SECONDS", 0.05)
+    ahead, runs = timedelta(0), 0
+    health = Health("test")
+
+    async def run(_: Job) -> None:
+        nonlocal runs
+        runs += 1
+
+    schedule = Schedule(run, no_tick, health=health, now=lambda: utc_now() + ahead)
+    schedule.start()
+    try:
+        schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
+        await eventually(lambda: health.last_tick is not None, what="it ticks")
+        ahead = timedelta(hours=2)
+        await eventually(lambda: "The clock was set forward by 7200 s" in caplog.text, what="the step is noticed")
+        (moved,) = schedule._scheduler.get_jobs()
+        assert moved.next_run_time - (utc_now() + ahead) <= timedelta(seconds=30)
+    finally:
+        await schedule.stop()
 
 
 async def test_what_tick_raises_ends_ticking_for_all_to_see() -> None:

@@ -1,0 +1,136 @@
+"""Plug-ins that do what no collector should: their own lines are unknown, all others stay right, and the process ends when told."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.attacks.running import PLUGIN, Attacked, resident_bytes
+from tests.servers.process import wait_until
+
+HEAD = '''"""Hostile checks"""
+import asyncio, sys, time
+from exporter.collector import Collector, NoTarget, SectionSettings, item
+from exporter.verdict import CRITICAL, Result, Status, failed, ok
+
+
+class Textless(Exception):
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+class Hostile(Collector[SectionSettings, NoTarget]):
+    """Hostile."""
+
+'''
+LINES = {
+    "wrong_status": 'return Result("ok", "Fine.")',
+    "exits": "raise SystemExit(3)",
+    "interrupts": "raise KeyboardInterrupt",
+    "exits_in_a_task": "await asyncio.create_task(self.leave())",
+    "exits_in_a_group": """async with asyncio.TaskGroup() as group:
+            group.create_task(self.leave())""",
+    "exits_in_a_thread": "await self.blocking(sys.exit, 3)",
+    "textless": "raise Textless",
+    "long": "return ok('x' * 20_000_000)",
+    "raises_long": "raise ValueError('y' * 20_000_000)",
+    "naive": "import datetime; return ok('Fine.', valid_until=datetime.datetime(2030, 1, 1))",
+    "text_measured": "return Result(Status.OK, 'Fine.', {'a': 'b'})",
+    "good": "return ok('Observed.')",
+}
+LEAVE = """
+    async def leave(self):
+        raise SystemExit(3)
+
+"""
+CONFIG = "sections:\n  {section}: {{every: {every}, timeout: 500ms}}\nstate: {{file: history.db}}\n"
+
+
+def _source(lines: dict[str, str]) -> str:
+    parts = [
+        f'    @item("Line {name}", severity=CRITICAL)\n    async def {name}(self) -> Result:\n        """Line."""\n'
+        f"        {body}\n"
+        for name, body in lines.items()
+    ]
+    return HEAD + LEAVE + "\n".join(parts)
+
+
+def _attacked(folder: Path, lines: dict[str, str], every: str = "1s") -> Attacked:
+    own = "".join(f"- [ ] Line {name}\n" for name in lines)
+    (folder / "checklist.md").write_text(f"# Launch\n\n## Hostile checks\n\n{own}")
+    configuration = CONFIG.format(section=PLUGIN, every=every) + "checklist: checklist.md\n"
+    return Attacked(folder, configuration, plugin=_source(lines))
+
+
+def test_hostile_results_and_exceptions_harm_nothing_else(tmp_path: Path) -> None:
+    with _attacked(tmp_path, LINES) as exporter:
+        for name in LINES:
+            wanted = "ok" if name == "good" else "unknown"
+            wait_until(
+                lambda name=name: exporter.item(PLUGIN, name)["last_run"] is not None,  # type: ignore[misc]
+                what=f"{name} runs",
+            )
+            assert exporter.item(PLUGIN, name)["status"] == wanted, name
+        wait_until(lambda: exporter.ok(PLUGIN, "good") == 1, what="the good line is shown")
+        assert exporter.ok(PLUGIN, "wrong_status") == 0
+        assert "checklist_item_ok" in exporter.get("/metrics")
+        assert len(exporter.get("/api/v1/items")) < 100_000
+        assert resident_bytes(exporter.pid) < 250e6
+        assert len(exporter.logged()) < 500_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(
+            "\n        while True:\n            try:\n                await asyncio.sleep(60)\n"
+            "            except asyncio.CancelledError:\n                pass",
+            id="ignores cancellation",
+        ),
+        pytest.param("time.sleep(60)", id="blocks the loop"),
+        pytest.param("\n        while True:\n            pass", id="computes for ever"),
+        pytest.param("await self.blocking(time.sleep, 60); return ok('x')", id="hangs in a thread"),
+    ],
+)
+def test_sigterm_ends_within_five_seconds_whatever_runs(tmp_path: Path, body: str) -> None:
+    begun = f"open({str(tmp_path / 'begun')!r}, 'w').close(); "
+    with _attacked(tmp_path, {"endless": begun + body}) as exporter:
+        wait_until((tmp_path / "begun").exists, what="the line runs")
+        time.sleep(0.3)
+        process = psutil.Process(exporter.pid)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) in (0, None)
+        assert time.monotonic() - started < 5.5
+        assert exporter._process is not None
+        assert exporter._process.wait(1) == 0
+
+
+def test_a_run_that_ignores_cancellation_leaves_one_task_however_often_it_is_due(tmp_path: Path) -> None:
+    counted = tmp_path / "counted"
+    body = f"""
+        with open({str(counted)!r}, "a") as file:
+            file.write("x")
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                pass"""
+    with _attacked(tmp_path, {"endless": body, "good": "return ok('Observed.')"}, every="500ms") as exporter:
+        wait_until(
+            lambda: "its earlier run does not end" in exporter.item(PLUGIN, "endless")["summary"],
+            what="the run is known not to end",
+            deadline=60,
+        )
+        runs = exporter.metric(f'checklist_item_runs_total{{item="endless",section="{PLUGIN}"}}') or 0
+        wait_until(
+            lambda: (
+                (exporter.metric(f'checklist_item_runs_total{{item="endless",section="{PLUGIN}"}}') or 0) > runs + 2
+            ),
+            what="it is due again",
+        )
+        assert counted.read_text() == "x"
