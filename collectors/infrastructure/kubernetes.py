@@ -13,7 +13,7 @@ from pydantic import Field
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed
+from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
 from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
 from collectors.systems.kubernetes.judge.cluster import (
     ControlPlaneOptions,
@@ -32,6 +32,7 @@ from collectors.systems.kubernetes.judge.network_policies import NetworkPolicyOp
 from collectors.systems.kubernetes.judge.pod_security import ENFORCE, PodSecurityOptions, judge_pod_security
 from collectors.systems.kubernetes.judge.quotas import QuotaOptions, judge_quotas
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, workload_key
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import (
     API_SERVICES,
     DAEMON_SETS,
@@ -139,7 +140,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         nodes = await self.snapshot(NODES)
         reply = await self.client(Kubernetes).get("/readyz")
         health = judge_health("/readyz", reply.status, reply.text)
-        return self.narrowed(worst(judge_nodes(nodes.items, self.target, nodes.taken), health))
+        return self.with_selectors(worst(judge_nodes(nodes.items, self.target, nodes.taken), health))
 
     @item(
         "Verify cluster version meets minimum requirements (≥ 1.25)",
@@ -155,7 +156,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: upgrade one minor version at a time, the control plane first, then the nodes.
         """
         nodes = await self.everything(NODES)
-        return self.narrowed(judge_version(await self._git_version(), nodes, self.target))
+        return self.with_selectors(judge_version(await self._git_version(), nodes, self.target))
 
     async def _git_version(self) -> str:
         """The API server's version. Raises ProbeError when it does not tell."""
@@ -202,7 +203,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         problems += judge_clock(now, self.context.now(), target)
         renewed = f", {listed(leases)} renew their Leases," if leases else ""
         good = ok(f"The API server is ready and alive{renewed} and every APIService ({len(services)}) is available.")
-        return self.narrowed(verdict(problems, good))
+        return self.with_selectors(verdict(problems, good))
 
     @item(
         "Verify network policies are properly configured",
@@ -220,17 +221,17 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
 
         To mend it: a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is wanted.
         """
-        part, pods = await self.part(), await self.pods()
-        policies = part.within(await self.everything(NETWORK_POLICIES))
+        scope, pods = await self.scope(), await self.pods()
+        policies = scope.within(await self.everything(NETWORK_POLICIES))
         others: dict[str, int] = {}
         for kind in OTHER_NETWORK_POLICIES:
             if kind.group == _CALICO and f"{kind.plural}.crd.{_CALICO}" in others:
                 continue  # they are the same
             if (found := await self.if_served(kind)) is not None:
-                others[str(kind)] = sum(not kind.namespaced or one.namespace in part.namespaces for one in found)
-        return await self.told(
+                others[str(kind)] = sum(not kind.namespaced or one.namespace in scope.namespaces for one in found)
+        return await self.in_scope(
             judge_network_policies(
-                part.namespaces.values(), pods, policies, self.target, others=others, exempt=self.target.exempts
+                scope.namespaces.values(), pods, policies, self.target, others=others, exempt=self.target.exempts
             )
         )
 
@@ -250,10 +251,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
 
         To mend it: label the namespace with warn first, change the workloads that it names, then label it with enforce.
         """
-        part = await self.part()
-        judged = judge_pod_security(part.namespaces.values(), await self.pods(), self.target, self.target.exempts)
-        result = await self.told(judged)
-        unlabelled = [name for name, found in part.namespaces.items() if ENFORCE not in found.metadata.labels]
+        scope = await self.scope()
+        judged = judge_pod_security(scope.namespaces.values(), await self.pods(), self.target, self.target.exempts)
+        result = await self.in_scope(judged)
+        unlabelled = [name for name, found in scope.namespaces.items() if ENFORCE not in found.metadata.labels]
         if self.target.psa_cluster_default is None or not unlabelled:
             return result
         return worst(result, await self.context.evidence.judge(self.section(), "pod_security_enforced", _DECLARED))
@@ -273,11 +274,11 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
         defaultRequest.
         """
-        part, pods = await self.part(), await self.pods()
-        quotas = part.within(await self.everything(RESOURCE_QUOTAS))
-        ranges = part.within(await self.everything(LIMIT_RANGES))
+        scope, pods = await self.scope(), await self.pods()
+        quotas = scope.within(await self.everything(RESOURCE_QUOTAS))
+        ranges = scope.within(await self.everything(LIMIT_RANGES))
         counted = [found for found in pods if not self.target.exempts(found)]
-        return await self.told(judge_quotas(part.namespaces.values(), quotas, ranges, counted, self.target))
+        return await self.in_scope(judge_quotas(scope.namespaces.values(), quotas, ranges, counted, self.target))
 
     @item(
         "Check horizontal pod autoscaler is configured",
@@ -296,7 +297,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """
         hpas = await self.scaling(HORIZONTAL_POD_AUTOSCALERS, self.target.hpa_required)
         taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
-        return await self.told(judge_hpas(hpas, self.target, taken))
+        return await self.in_scope(judge_hpas(hpas, self.target, taken))
 
     @item(
         "Verify vertical pod autoscaler is configured",
@@ -320,7 +321,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
                 "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed."
             )
         hpas = await self.everything(HORIZONTAL_POD_AUTOSCALERS)
-        return await self.told(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
+        return await self.in_scope(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
 
     async def _recommender(self) -> Workload | None:
         """The workload that recommends; None when it is not there, or somewhere out of sight."""
@@ -361,9 +362,9 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: the controller's log; `kubectl get endpointslices` for a Service without ready endpoints. Controllers on ports
         of the host give no address: set `ingress_addresses: false`.
         """
-        part, target = await self.part(), self.target
+        scope, target = await self.scope(), self.target
         snapshot = await self.snapshot(INGRESSES)
-        routes = part.within(await self.if_served(HTTP_ROUTES) or ())
+        routes = scope.within(await self.if_served(HTTP_ROUTES) or ())
         gateways = await self.if_served(GATEWAYS) or ()
         named = {
             f"{parent.namespace or route.namespace}/{parent.name}"
@@ -373,14 +374,14 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         seen = Routing(
             {reference: await self._workload(reference) for reference in target.ingress_controllers},
             ingress_classes=await self.everything(INGRESS_CLASSES),
-            ingresses=part.within(snapshot.items),
+            ingresses=scope.within(snapshot.items),
             gateway_classes=await self.if_served(GATEWAY_CLASSES) or (),
-            gateways=[found for found in gateways if found.namespace in part.namespaces or found.path in named],
+            gateways=[found for found in gateways if found.namespace in scope.namespaces or found.path in named],
             http_routes=routes,
             services=await self.everything(SERVICES),
             endpoint_slices=await self.everything(ENDPOINT_SLICES),
         )
-        judged = await self.told(judge_ingress(seen, target, snapshot.taken))
+        judged = await self.in_scope(judge_ingress(seen, target, snapshot.taken))
         through = [bad for bad in await asyncio.gather(*map(self._through, target.ingress_requests)) if bad]
         if judged.status.is_ok and not through:
             names = listed(request.url for request in target.ingress_requests) if target.ingress_requests else ""

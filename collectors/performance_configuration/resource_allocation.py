@@ -29,7 +29,7 @@ from collectors.systems.kubernetes.model.kinds import (
     PODS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import Mode, SectionSettings, fetched, item
@@ -60,7 +60,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
     Target = ResourceTarget
 
     @fetched
-    async def live(self) -> Sequence[Replicas]:
+    async def live(self) -> Sequence[PodGroup]:
         """The pods that run and are judged. Raises ProbeError when there is none."""
         found = running(await self.pods(), self.target, self.target.exempts)
         if not found:
@@ -77,7 +77,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
 
         To mend it: `resources.limits.cpu` in the workload's template, or a LimitRange with a default; then roll it out.
         """
-        return await self.told(judge_cpu_limits(await self.live(), self.target))
+        return await self.in_scope(judge_cpu_limits(await self.live(), self.target))
 
     @item("Memory limits are set for all pods", severity=CRITICAL, needs=(may_list(NAMESPACES, PODS),))
     async def memory_limits_set(self) -> Result:
@@ -89,7 +89,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         To mend it: `resources.limits.memory` in the workload's template, by what it uses at its busiest; then roll it out.
         """
         taken = (await self.snapshot(PODS)).taken
-        return await self.told(judge_memory_limits(await self.live(), taken))
+        return await self.in_scope(judge_memory_limits(await self.live(), taken))
 
     @item("Resource requests are configured", severity=CRITICAL, needs=(may_list(NAMESPACES, PODS, NODES),))
     async def resource_requests_configured(self) -> Result:
@@ -102,7 +102,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         To mend it: `resources.requests` in the workload's template, or a LimitRange with a defaultRequest; then roll it out.
         """
         nodes, everywhere = await self.everything(NODES), await self.everything(PODS)
-        return await self.told(judge_requests(await self.live(), nodes, self.target, everywhere))
+        return await self.in_scope(judge_requests(await self.live(), nodes, self.target, everywhere))
 
     @item(
         "HPA thresholds are configured",
@@ -121,7 +121,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         hpas = await self.scaling(HORIZONTAL_POD_AUTOSCALERS, self.target.hpa_required)
         taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
         works, aims = judge_hpas(hpas, self.target, taken), judge_hpa_thresholds(hpas, self.target)
-        return await self.told(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
+        return await self.in_scope(aims if works.status.is_ok and aims.status.is_ok else worst(aims, works))
 
     @item(
         "VPA recommendations are reviewed",
@@ -145,7 +145,7 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         """
         bounds = judge_vpa_bounds(await self.scaling(VERTICAL_POD_AUTOSCALERS, ()), await self.live())
         if bounds.status is not Status.WARNING:
-            return await self.told(bounds)
+            return await self.in_scope(bounds)
         reviewed = await self.attested("vpa_recommendations_reviewed")
         summary = f"{bounds.summary} {reviewed.summary}"
-        return await self.told(replace(worst(bounds, reviewed), summary=summary))
+        return await self.in_scope(replace(worst(bounds, reviewed), summary=summary))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from difflib import SequenceMatcher
 
 from exporter.verdict import ProbeError, Result, unobserved, worst
-from exporter.words import listed
 
-__all__ = ["collected", "narrowed", "verdict", "worst_of"]
+__all__ = ["collected", "verdict", "worst_of"]
 
 _PLAIN = re.compile(r"[a-z]{2,}[,.;:]?")
 _ALIKE = 0.75  # a name that is a plain word, such as orders, must not make a sort of its own
@@ -78,11 +77,3 @@ def _first_of_each_sort(sentences: Iterable[str]) -> list[str]:
             sorts[words] = sentence
         known.add(words)
     return list(sorts.values())
-
-
-def narrowed(result: Result, selectors: Mapping[str, str]) -> Result:
-    """A verdict on objects of Kubernetes, with the label selectors (by plural names of kinds) that left some of them out."""
-    if not selectors:
-        return result
-    looked_at = listed(f"{plural} ({selector})" for plural, selector in sorted(selectors.items()))
-    return replace(result, summary=f"{result.summary} Looked at only: {looked_at}.")

@@ -26,8 +26,9 @@ from collectors.performance_configuration.resource_allocation import (
     ResourceTarget,
 )
 from collectors.shared.single_flight import Shared
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes
+from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.client.cluster import KubernetesSettings as ClientSettings
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import PODS
 from collectors.systems.kubernetes.model.objects import Named
 from exporter.threads import Threads

@@ -129,7 +129,7 @@ async def test_a_namespace_that_is_named_and_not_there(control_plane: ControlPla
     result = await see(control_plane, "network_policies_configured", namespace, "shop-of-horrors")
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "There is no namespace shop-of-horrors, where applications were to run.",
+        "Namespace shop-of-horrors, which `namespaces` of the section names, does not exist.",
     )
 
 
@@ -166,7 +166,7 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
     result = await see(control_plane, "pod_security_enforced", namespace, client=narrowed)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        f"{namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it.",
+        f"{namespace} is not among clients.kubernetes.namespaces, so it was not checked.",
     )
 
 
@@ -175,7 +175,7 @@ async def test_a_namespace_that_the_client_is_narrowed_to_and_that_is_not_there(
     result = await see(control_plane, "pod_security_enforced", client=narrowed)
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "There is no namespace shop-of-horrors, which clients.kubernetes.namespaces names.",
+        "Namespace shop-of-horrors, which clients.kubernetes.namespaces names, does not exist.",
     )
 
 
@@ -184,7 +184,7 @@ async def test_what_the_client_is_narrowed_to_is_shown(control_plane: ControlPla
     namespace = shop(control_plane)
     narrowed = {"selectors": {"pods": "app=web"}}
     result = await see(control_plane, item, namespace, client=narrowed)
-    assert result.summary.endswith("Looked at only: pods (app=web).")
+    assert result.summary.endswith("Checked only: pods (app=web).")
 
 
 async def test_a_namespace_that_is_being_deleted_is_told_where_it_is_named(control_plane: ControlPlane) -> None:
@@ -199,7 +199,7 @@ async def test_a_namespace_that_is_being_deleted_is_told_where_it_is_named(contr
         control_plane.call("PATCH", control_plane.path(held), {"metadata": {"finalizers": None}}, content=patch)
     assert (result.status, result.summary) == (
         Status.FAILED,
-        f"Namespace {leaving} is being deleted, where applications were to run.",
+        f"Namespace {leaving}, which `namespaces` of the section names, is being deleted.",
     )
 
 
@@ -207,7 +207,7 @@ async def test_a_cluster_without_a_namespace_to_judge_was_not_seen(control_plane
     result = await see(control_plane, "pod_security_enforced", exempt_namespaces={"*": "All of it is a test."})
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "The cluster has no namespace that is to be judged, so nothing was seen.",
+        "Every namespace of the cluster is exempt or the cluster's own, so nothing was checked.",
     )
 
 
@@ -594,7 +594,7 @@ async def test_policies_of_a_version_that_is_not_known_are_not_called_absent(con
     assert result is not None
     assert (
         result.summary
-        == "The cluster serves ciliumclusterwidenetworkpolicies.cilium.io as v3 alone, and only v2 is known."
+        == "The cluster serves ciliumclusterwidenetworkpolicies.cilium.io only as v3, and the exporter knows only v2."
     )
 
 
@@ -828,7 +828,7 @@ async def test_an_autoscaler_that_is_required_elsewhere(control_plane: ControlPl
     unseen = await see(control_plane, "hpa_configured", here, client=narrowed, hpa_required=required)
     assert (unseen.status, unseen.summary) == (
         Status.UNKNOWN,
-        f"{there} is not among clients.kubernetes.namespaces, so it was not seen what scales {there}/web.",
+        f"{there} is not among clients.kubernetes.namespaces, so what scales {there}/web was not checked.",
     )
 
 

@@ -122,7 +122,7 @@ async def test_a_healthy_server_is_ok(server: Neo4j, no_leftovers: None) -> None
     result = await see(HEALTH, server)
     assert (result.status, result.summary) == (
         Status.OK,
-        "The Neo4j server answers and 2 databases are online, by protocol alone (pods were not looked at).",
+        "The Neo4j server answers and 2 databases are online, protocol check only; pods not checked.",
     )
     assert result.measurements["latency_seconds"] > 0
 

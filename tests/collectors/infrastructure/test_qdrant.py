@@ -84,7 +84,7 @@ async def test_a_healthy_server_is_ok(no_leftovers: None) -> None:
         result = await see(HEALTH, qdrant, collections=["documents", "images"])
     assert result.status is Status.OK
     assert result.summary == (
-        "The Qdrant server works, and 2 collections can be read, by protocol alone (pods were not looked at)."
+        "The Qdrant server works, and 2 collections can be read, protocol check only; pods not checked."
     )
     assert result.measurements == {"peers_answering": 1, "collections": 2}
 

@@ -102,7 +102,7 @@ async def test_a_standalone_redis_is_healthy(any_redis: Node, no_leftovers: None
     result = await see("pods_healthy", any_redis)
     assert result.status is Status.OK
     assert result.summary == (
-        f"{any_redis.address} answers PING with the data loaded and replication up, by protocol alone (pods were not looked at)."
+        f"{any_redis.address} answers PING with the data loaded and replication up, protocol check only; pods not checked."
     )
     assert result.measurements == {"nodes_answering": 1, "replication_lag_bytes": 0}
 

@@ -192,7 +192,7 @@ async def test_a_namespace_that_is_not_there(control_plane: ControlPlane) -> Non
     result = await see(control_plane, "cpu_limits_set", namespace, "shop-of-horrors")
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "There is no namespace shop-of-horrors, where applications were to run.",
+        "Namespace shop-of-horrors, which `namespaces` of the section names, does not exist.",
     )
 
 

@@ -1,19 +1,25 @@
-"""What sections that judge a cluster have in common: its snapshots, narrowed to the part that each target is about."""
+"""What sections that judge a cluster have in common: its snapshots, limited to the namespaces of each target."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from collectors.shared.verdicts import narrowed
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed, Snapshot
+from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, Snapshot
+from collectors.systems.kubernetes.judge.scope import (
+    demand_namespaces,
+    scope_problems,
+    with_exemptions,
+    with_selectors,
+)
 from collectors.systems.kubernetes.judge.workloads import workload_key
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import NAMESPACES, PODS
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
-from collectors.systems.kubernetes.model.pods import Replicas
-from collectors.systems.kubernetes.model.scope import Part, Scope
+from collectors.systems.kubernetes.model.pods import PodGroup
+from collectors.systems.kubernetes.model.scope import NamespaceScope, Scope
 from exporter.collector import Collector, SectionSettings, Target, fetched
-from exporter.verdict import ProbeError, Result, worst
+from exporter.verdict import ProbeError, Reason, Result, worst
 
 __all__ = ["OfCluster", "ScopedTarget"]
 
@@ -39,18 +45,18 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 """
 
     @fetched
-    async def part(self) -> Part:
+    async def scope(self) -> NamespaceScope:
         """The namespaces that are judged.
 
-        Raises ProbeError when there is none, or the client does not look at one that is named.
+        Raises ProbeError when there is none, or the client leaves out one that is named.
         """
         client = self.client(Kubernetes)
-        return self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces)
+        return demand_namespaces(self.target.of((await client.list(NAMESPACES)).items, client.settings.namespaces))
 
     @fetched
-    async def pods(self) -> Sequence[Replicas]:
+    async def pods(self) -> Sequence[PodGroup]:
         """The pods in them."""
-        return (await self.part()).within(await self.everything(PODS))
+        return (await self.scope()).within(await self.everything(PODS))
 
     async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:
         """All objects of a kind in the cluster, and the moment. Raises ProbeError, with the right that is missing."""
@@ -70,24 +76,27 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
         """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.
 
-        Raises NotServed when the cluster has no such kind, ProbeError when the client does not look where one is required.
+        Raises NotServed when the cluster has no such kind, ProbeError when the client leaves out a namespace where one is required.
         """
-        part, found = await self.part(), await self.snapshot(kind)
+        scope, found = await self.scope(), await self.snapshot(kind)
         wanted = {workload_key(reference): reference for reference in required}
         for (namespace, *_), reference in wanted.items():
             if found.namespaces and namespace not in found.namespaces:
-                told = f"{namespace} is not among clients.kubernetes.namespaces"
-                raise ProbeError(f"{told}, so it was not seen what scales {reference}.")
+                raise ProbeError(
+                    f"{namespace} is not among clients.kubernetes.namespaces, so what scales {reference} was not checked.",
+                    Reason.NOT_CONFIGURED,
+                )
         return [
             scaler
             for scaler in found.items
-            if scaler.target in wanted or (scaler.namespace in part.namespaces and self.target.judges(scaler.target))
+            if scaler.target in wanted or (scaler.namespace in scope.namespaces and self.target.judges(scaler.target))
         ]
 
-    async def told(self, result: Result) -> Result:
-        """A verdict on the namespaces that are there, with those that are not, what is exempt, and what the client leaves out."""
-        return self.narrowed(self.target.told(worst(result, *(await self.part()).missing)))
+    async def in_scope(self, result: Result) -> Result:
+        """A verdict on namespaces that exist, with those that do not, what is exempt, and what the client's selectors leave out."""
+        judged = worst(result, *scope_problems(await self.scope()))
+        return self.with_selectors(with_exemptions(judged, self.target))
 
-    def narrowed(self, result: Result) -> Result:
-        """A verdict with what the client leaves out."""
-        return narrowed(result, self.client(Kubernetes).settings.selectors)
+    def with_selectors(self, result: Result) -> Result:
+        """A verdict with what the client's selectors leave out."""
+        return with_selectors(result, self.client(Kubernetes).settings.selectors)

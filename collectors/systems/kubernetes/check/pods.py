@@ -1,4 +1,4 @@
-"""What Kubernetes says of a server that runs in it: whether its pods are healthy, and its CronJobs succeed as they are scheduled.
+"""What Kubernetes reports of a server that runs in it: whether its pods are healthy, and its CronJobs succeed on schedule.
 
 A section that asks a server over its own protocol adds this to its verdict where the configuration says which pods they are.
 """
@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import Field
 
-from collectors.shared.verdicts import narrowed, worst_of
+from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.client.cluster import Kubernetes, Snapshot
+from collectors.systems.kubernetes.judge.scope import with_selectors
 from collectors.systems.kubernetes.judge.workloads import (
     SCHEDULE_FACTOR,
     PodLimits,
@@ -33,7 +34,7 @@ from collectors.systems.kubernetes.model.kinds import (
 )
 from collectors.systems.kubernetes.model.rbac import may_list
 from exporter.collector import Collector, Options
-from exporter.verdict import ProbeError, Result, failed
+from exporter.verdict import ProbeError, Reason, Result, failed
 
 __all__ = [
     "CRON_JOB_RIGHTS",
@@ -65,7 +66,7 @@ class PodOptions(Options):
 
     pods: Pods | None = Field(
         None,
-        description="The pods it runs as, such as `{namespace: shop, selector: app=cache}`; without it pods are not looked at.",
+        description="The pods it runs as, such as `{namespace: shop, selector: app=cache}`; without it pods are not checked.",
     )
 
 
@@ -85,13 +86,13 @@ class CronJobOptions(Options):
     cronjob: Schedule | None = Field(
         None,
         description="The CronJob that takes the backups, such as `{namespace: shop, name: backup}`; without it no schedule is "
-        "looked at.",
+        "checked.",
     )
 
 
 def how_seen(pods: Pods | None) -> str:
     """How much of something is seen when its protocol is spoken, for the sentence that says it is well."""
-    return "by protocol" if pods else "by protocol alone (pods were not looked at)"
+    return "by protocol" if pods else "protocol check only; pods not checked"
 
 
 async def with_pods(collector: Collector[Any, Any], pods: Pods | None, seen: Awaitable[Result]) -> Result:
@@ -122,7 +123,7 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
     if any(pod.workload[0] == "ReplicaSet" for pod in chosen):
         workloads += (await client.list(REPLICA_SETS)).items
     judged = judge_pods(str(pods), chosen, workloads_of(pods, workloads, chosen), pods, snapshot.taken)
-    return narrowed(judged, client.settings.selectors)
+    return with_selectors(judged, client.settings.selectors)
 
 
 async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Result:
@@ -136,7 +137,7 @@ async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Re
     path = f"{schedule.namespace}/{schedule.name}"
     found = next((cron_job for cron_job in snapshot.items if cron_job.path == path), None)
     if found is None:
-        return failed(f"There is no CronJob {path}, which was to take backups.")
+        return failed(f"CronJob {path}, which takes the backups, does not exist.", reason=Reason.MISSING)
     jobs = await client.list(JOBS)
     return judge_schedule(found, jobs.items, jobs.taken, schedule.factor)
 
@@ -145,5 +146,6 @@ def _looked_at(snapshot: Snapshot[Any], namespace: str) -> None:
     """Raise ProbeError when the client leaves the namespace out: that nothing was seen there then means nothing."""
     if snapshot.namespaces and namespace not in snapshot.namespaces:
         raise ProbeError(
-            f"Namespace {namespace} is not among clients.kubernetes.namespaces, so nothing was seen in it."
+            f"Namespace {namespace} is not among clients.kubernetes.namespaces, so it was not checked.",
+            Reason.NOT_CONFIGURED,
         )

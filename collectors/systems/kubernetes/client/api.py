@@ -25,7 +25,7 @@ import msgspec
 
 from exporter.logs import hide
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
@@ -34,11 +34,11 @@ _CHUNK = 2**18
 _MAX_ERROR_BYTES = 2**16
 _USER_AGENT = "checklist-exporter"
 _SECRETS = re.compile(r"//[^/]*@")
-"""What an address may have in front of its host, and is told to nobody."""
+"""What an address may have in front of its host, and is never shown."""
 _CONFIGURED_WITHIN = timedelta(seconds=20)
 _AUTHORIZED_FOR = 1.0
 _MOST_PATIENCE = 60.0
-"""Longest that a 429 is heeded: what asks for more is a mistake, which is not to keep us away for ever."""
+"""Longest that a 429 is heeded: one that asks for more is a mistake and must not keep us away for ever."""
 
 
 class Forbidden(ProbeError):
@@ -157,8 +157,8 @@ class Api:
             at = _server_time(response)
             if response.status >= 300:
                 deadline = time.monotonic() + self._timeout.total_seconds()
-                told = self._read(where, response, _MAX_ERROR_BYTES, deadline)
-                raise _refusal(Reply(where, response.status, told, at))
+                body = self._read(where, response, _MAX_ERROR_BYTES, deadline)
+                raise _refusal(Reply(where, response.status, body, at))
             with self._explained(where, silence):
                 yield iter(lambda: response.read1(_CHUNK), b""), at
 
@@ -229,7 +229,8 @@ class Api:
                 self._not_before = max(self._not_before, time.monotonic() + later)
             if time.monotonic() + later > deadline:
                 raise ProbeError(
-                    f"{where} answered 429: the API server has too much to do, and asks to come back in {later:g} s."
+                    f"{where} answered 429: the API server is overloaded and asks to retry in {later:g} s.",
+                    Reason.REFUSED,
                 )
 
     def _headers(self, client: Any, body: bytes | None) -> dict[str, str]:
@@ -251,14 +252,18 @@ class Api:
             client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
             raise ProbeError(
-                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}."
+                f"The credentials from {self._source()[0]} could not be renewed: {one_line(error)}.",
+                Reason.DENIED,
             ) from None
         # A file with a token often ends with a line break.
         headers = {name: value.strip() for name, value in headers.items()}
         hide(headers.get("authorization", "").split()[1:])  # a proxy's error page may send back what it was sent
         if not all(value.isascii() and value.isprintable() for value in headers.values()):
             # Else what the transport raises would quote it.
-            raise ProbeError(f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.")
+            raise ProbeError(
+                f"The token from {self._source()[0]} cannot be sent: it has characters that no token has.",
+                Reason.DENIED,
+            )
         self._authorized = client, headers, time.monotonic() + _AUTHORIZED_FOR
         return headers
 
@@ -270,14 +275,17 @@ class Api:
                 self._not_before = turn + self._pause
         if turn > deadline:
             raise ProbeError(
-                f"{where} was not asked within {format_duration(self._timeout)}: the API server asks for patience."
+                f"{where} was not sent within {format_duration(self._timeout)}: the API server asked to wait (429).",
+                Reason.REFUSED,
             )
         if self._closed.wait(max(0.0, turn - time.monotonic())) or self._closed.is_set():
             raise self._ended(where)
 
     @staticmethod
     def _ended(where: str) -> ProbeError:
-        return ProbeError(f"{where} was broken off: the exporter is ending, or its configuration changed.")
+        return ProbeError(
+            f"{where} was canceled: the exporter is stopping or its configuration was reloaded.", Reason.PENDING
+        )
 
     def _configured(self) -> Any:
         """The official client, configured: in a thread of its own, as the exec plugin of a kubeconfig may never end."""
@@ -292,10 +300,11 @@ class Api:
         try:
             return configuring.result(max(0.0, seconds))
         except TimeoutError:
-            told = (
-                f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}"
-            )
-            raise ProbeError(f"{told}: an exec plugin that it names does not end.") from None
+            raise ProbeError(
+                f"The configuration from {self._source()[0]} was not read within {format_duration(_CONFIGURED_WITHIN)}: "
+                "its exec plugin does not finish.",
+                Reason.TIMEOUT,
+            ) from None
 
     def _settle(self, configuring: Future[Any]) -> None:
         """Configure the client, for all that wait for it."""
@@ -334,13 +343,18 @@ class Api:
             else:
                 config.load_incluster_config(client_configuration=configuration)
         except yaml.YAMLError:  # its text may quote a credential
-            raise ProbeError(f"The configuration from {source} cannot be used: it is no YAML.") from None
-        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            raise ProbeError(f"The configuration from {source} cannot be used: {one_line(error)}.") from None
-        if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
-            # Else an exec plugin that failed would be told as a right that anonymous users lack.
             raise ProbeError(
-                f"The configuration from {source} gives no credentials: neither a token nor a certificate."
+                f"The configuration from {source} cannot be used: it is not YAML.", Reason.NOT_CONFIGURED
+            ) from None
+        except (config.ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+            raise ProbeError(
+                f"The configuration from {source} cannot be used: {one_line(error)}.", Reason.NOT_CONFIGURED
+            ) from None
+        if configuration.host.startswith("https") and not (configuration.api_key or configuration.cert_file):
+            # Else an exec plugin that failed would be reported as a right that anonymous users lack.
+            raise ProbeError(
+                f"The configuration from {source} has no credentials: neither a token nor a certificate.",
+                Reason.DENIED,
             )
         return client.ApiClient(configuration)
 
@@ -358,13 +372,13 @@ class Api:
                 body += piece
                 if len(body) > limit:
                     response.close()
-                    raise TooLarge(f"{where} answered more than {limit} bytes, which was not read.")
+                    raise TooLarge(f"{where} answered more than {limit} bytes, which were not read.", Reason.LIMIT)
                 if time.monotonic() > deadline:
                     response.close()
-                    told = (
-                        f"{where} had answered {len(body)} bytes after {format_duration(self._timeout)}, and not all."
+                    raise ProbeError(
+                        f"{where} had sent {len(body)} bytes after {format_duration(self._timeout)}, and not all.",
+                        Reason.TIMEOUT,
                     )
-                    raise ProbeError(told)
         return body
 
     @contextmanager
@@ -379,7 +393,7 @@ class Api:
                 raise self._ended(where) from None
             raise _failure(where, error, silence) from None
         except OSError as error:  # a file of the TLS configuration
-            raise ProbeError(f"{where} failed: {one_line(error)}.") from None
+            raise ProbeError(f"{where} failed: {error.strerror or one_line(error)}.", Reason.UNREACHABLE) from None
 
     def close(self) -> None:
         """End the requests that are under way, and close every connection."""
@@ -413,42 +427,45 @@ def _failure(where: str, error: Exception, silence: timedelta) -> ProbeError:
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _Untrusted(
-                f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason})."
+                f"{where} failed: the certificate was not accepted ({cause.verify_message or cause.reason}).",
+                Reason.REFUSED,
             )
         if isinstance(cause, ssl.SSLError):
-            return _Untrusted(f"{where} failed: the TLS handshake failed ({cause.reason or cause}).")
+            return _Untrusted(f"{where} failed: the TLS handshake failed ({cause.reason or cause}).", Reason.REFUSED)
         if isinstance(cause, transport.NameResolutionError):
-            return ProbeError(f"{where} failed: the name of the API server could not be resolved.")
+            return ProbeError(f"{where} failed: the name of the API server could not be resolved.", Reason.UNREACHABLE)
         unconnected = isinstance(cause, transport.NewConnectionError)  # which counts as a timeout, whatever its cause
         if isinstance(cause, transport.TimeoutError | TimeoutError) and not unconnected:
-            return ProbeError(f"{where} did not answer within {format_duration(silence)}.")
+            return ProbeError(f"{where} did not answer within {format_duration(silence)}.", Reason.TIMEOUT)
         if isinstance(cause, ConnectionRefusedError):
-            return ProbeError(f"{where} failed: the connection was refused.")
+            return ProbeError(f"{where} failed: the connection was refused.", Reason.UNREACHABLE)
         if isinstance(cause, OSError) and cause.strerror:
-            return ProbeError(f"{where} failed: {cause.strerror}.")
+            return ProbeError(f"{where} failed: {cause.strerror}.", Reason.UNREACHABLE)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, transport.ProtocolError):
-        return ProbeError(f"{where} failed: the reply is not HTTP or ended too early.")
-    return ProbeError(f"{where} failed: {one_line(error)}.")
+        return ProbeError(f"{where} failed: the reply is not HTTP or ended too early.", Reason.MALFORMED)
+    return ProbeError(f"{where} failed: {one_line(error)}.", Reason.UNREACHABLE)
 
 
 def _refusal(reply: Reply) -> ProbeError:
-    told = _message(reply.body)
+    message = _message(reply.body)
     where, status = reply.where, reply.status
     match status:
         case 401:
-            return ProbeError(f"{where} answered 401: the token or certificate was not accepted, or has expired.")
+            return ProbeError(
+                f"{where} answered 401: the token or certificate was not accepted or has expired.", Reason.DENIED
+            )
         case 403:
-            return Forbidden(f"{where} answered 403: {told or 'the account has no right to it'}.")
+            return Forbidden(f"{where} answered 403: {message or 'the account has no right to it'}.", Reason.DENIED)
         case 404:
-            return NotFound(f"{where} answered 404: {told or 'there is no such thing'}.")
+            return NotFound(f"{where} answered 404: {message or 'it does not exist'}.", Reason.MISSING)
         case 410:
-            return Gone(f"{where} answered 410: {told or 'it is gone'}.")
-    return ProbeError(f"{where} answered {status}: {told or 'an error that does not explain itself'}.")
+            return Gone(f"{where} answered 410: {message or 'it is gone'}.")
+    return ProbeError(f"{where} answered {status}: {message or 'an error without a message'}.", Reason.REFUSED)
 
 
 def _message(body: bytes | bytearray) -> str:
-    """What an error says of itself, when it is one of an API server."""
+    """The message of an API server's error; empty where there is none."""
     try:
         return one_line(msgspec.json.decode(body, type=_Status).message)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

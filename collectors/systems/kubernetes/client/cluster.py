@@ -8,32 +8,27 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import quote
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from pydantic import Field
 
 from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
-from collectors.systems.kubernetes.client.watch import Follower, Listing, Page
+from collectors.systems.kubernetes.client.watch import Follower, Listing
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.rbac import Right, roles
 from exporter.collector import Client
 from exporter.options import Duration, Options, Size
-from exporter.verdict import ProbeError
+from exporter.threads import Threads
+from exporter.verdict import ProbeError, Reason
 
-if TYPE_CHECKING:
-    from exporter.threads import Threads
-
-__all__ = ["Kind", "Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Reply", "Snapshot"]
+__all__ = ["Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Reply", "Snapshot"]
 
 T = TypeVar("T")
-
-_SENSITIVE = frozenset({"secrets"})
-"""What the core group has and the exporter never reads. Subresources (exec, proxy, …) are no kinds at all."""
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _RIGHT_AGE = timedelta(minutes=5)
@@ -45,7 +40,7 @@ class NotAllowed(ProbeError):
 
 
 class KubernetesSettings(Options):
-    """How to reach a cluster, and how much of it to look at."""
+    """How to reach a cluster, and how much of it to read."""
 
     kubeconfig: Path | None = Field(
         None,
@@ -54,10 +49,10 @@ class KubernetesSettings(Options):
     )
     context: str | None = Field(None, description="Context of the kubeconfig; its current one by default.")
     namespaces: tuple[str, ...] = Field(
-        (), description="Namespaces to look at; all by default. With them, rights in these namespaces are enough."
+        (), description="Namespaces to read; all by default. With them, rights in these namespaces are enough."
     )
     selectors: dict[str, str] = Field(
-        default_factory=dict, description="Plural name of a kind to the label selector that narrows it."
+        default_factory=dict, description="Plural name of a kind to the label selector that limits it."
     )
     max_age: Duration = Field(
         timedelta(seconds=55), gt=timedelta(0), description="How long a snapshot is shared before it is taken again."
@@ -69,7 +64,7 @@ class KubernetesSettings(Options):
     stale_after: Duration = Field(
         timedelta(minutes=2),
         gt=timedelta(0),
-        description="How long a watch may be silent before nothing it told counts; a sign is asked for every 45 seconds.",
+        description="How long a watch may be silent before its objects count as too old; a watch is renewed every 45 seconds.",
     )
     timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
     page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")
@@ -77,40 +72,6 @@ class KubernetesSettings(Options):
         32 * 2**20, gt=0, description="Largest reply that is read; a larger page is asked for again in smaller ones."
     )
     requests_per_second: float = Field(50, gt=0, description="How often the API server is asked at most.")
-
-
-@dataclass(frozen=True, eq=False)
-class Kind(Generic[T]):
-    """A kind of object: where it is, and what of it is kept.
-
-    `item` is what one object is decoded into (fields it does not name are skipped). Pages of those go through `compact`, made anew
-    for each listing, which returns what is kept of each, in their order: equal parts shared, what nobody judges dropped. A snapshot
-    holds what `gathered` makes of them: those together that are alike.
-    """
-
-    plural: str
-    item: type[Any]
-    group: str = ""
-    version: str = "v1"
-    namespaced: bool = True
-    compact: Callable[[], Callable[[Sequence[Any]], Iterable[Any]]] | None = None
-    gathered: Callable[[Iterable[Any]], list[T]] = list
-    pages: msgspec.json.Decoder[Any] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if "/" in self.plural or (self.group == "" and self.plural in _SENSITIVE):
-            raise ValueError(f"{self.plural} is never read")
-        object.__setattr__(self, "pages", msgspec.json.Decoder(Page[self.item]))  # type: ignore[name-defined]
-
-    def __str__(self) -> str:
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Where the API server has the objects of a namespace (None: of all), or one of them."""
-        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
-        parts += ["namespaces", namespace] if namespace else []
-        parts += [self.plural, name] if name else [self.plural]
-        return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +121,7 @@ class _Resources(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kubernetes(Client[KubernetesSettings]):
-    """Asks the API server. Everything raises ProbeError, with the reason, when it was not seen whole."""
+    """Asks the API server. Everything raises ProbeError, with the reason, when it was not read completely."""
 
     name = "kubernetes"
     Settings = KubernetesSettings
@@ -209,16 +170,16 @@ class Kubernetes(Client[KubernetesSettings]):
             return await self.threads.run("clients.kubernetes", call)
 
     async def _followed(self, kind: Kind[T]) -> Snapshot[T]:
-        """The objects of a kind as its watches last told; the first to ask starts them."""
+        """The objects of a kind as its watches last reported; the first to ask starts them."""
         if kind not in self._followers:
             self._followers[kind] = Shared(lambda: self._follow(kind), timedelta.max)
         followers = await self._followers[kind].get()
         for task in self._watches:
             if task.done():
-                await task  # raises what ended it: nothing that it told before is true any more
-        told = [follower.objects() for follower in followers]
-        items = [item for objects, _ in told for item in objects]
-        return Snapshot(items, min(at for _, at in told), self._namespaces(kind))
+                await task  # raises what ended it: nothing that it reported before is true any more
+        followed = [follower.objects() for follower in followers]
+        items = [item for objects, _ in followed for item in objects]
+        return Snapshot(items, min(at for _, at in followed), self._namespaces(kind))
 
     async def _follow(self, kind: Kind[T]) -> Sequence[Follower[T]]:
         groups = await self._groups_for(kind)
@@ -271,7 +232,7 @@ class Kubernetes(Client[KubernetesSettings]):
                 continue
             return listing
         raise ProbeError(
-            f"{kind} change faster than they can be listed: the API server twice forgot how far it had come."
+            f"{kind} change faster than they can be listed: the continuation of the list expired twice.", Reason.STALE
         )
 
     def _next_page(self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int) -> int:
@@ -292,7 +253,7 @@ class Kubernetes(Client[KubernetesSettings]):
         return limit
 
     def _not_served(self, kind: Kind[Any]) -> ProbeError:
-        """Why a kind is not there: it is not served at all, or only in other versions, so that nothing of it was seen."""
+        """Why a kind is not found: it is not served at all, or only in other versions, so that none of it was checked."""
         group = self._discover(f"/apis/{kind.group}", _GROUP) if kind.group else None
         others = [found.version for found in group.versions if found.version != kind.version] if group else []
         served = [
@@ -303,7 +264,7 @@ class Kubernetes(Client[KubernetesSettings]):
         ]
         if served:
             return ProbeError(
-                f"The cluster serves {kind} as {' and '.join(served)} alone, and only {kind.version} is known."
+                f"The cluster serves {kind} only as {' and '.join(served)}, and the exporter knows only {kind.version}."
             )
         return _absent(kind)
 
@@ -364,7 +325,7 @@ class Kubernetes(Client[KubernetesSettings]):
     @staticmethod
     def _denied(verb: str, kind: Kind[Any], namespace: str | None) -> NotAllowed:
         where = f" in {namespace}" if namespace else " in all namespaces" if kind.namespaced else ""
-        return NotAllowed(f"The exporter cannot {verb} {kind}{where}: its account has no right to it.")
+        return NotAllowed(f"The exporter cannot {verb} {kind}{where}: its account has no right to it.", Reason.DENIED)
 
     @classmethod
     def roles(cls, settings: KubernetesSettings, needs: Iterable[str]) -> Sequence[dict[str, Any]]:
@@ -388,7 +349,7 @@ _RESOURCES = msgspec.json.Decoder(_Resources)
 
 
 def _absent(kind: Kind[Any]) -> NotServed:
-    return NotServed(f"The cluster serves no {kind} ({kind.version}).")
+    return NotServed(f"The cluster serves no {kind} ({kind.version}).", Reason.MISSING)
 
 
 def _demand_group(kind: Kind[Any], groups: frozenset[str]) -> None:
@@ -408,6 +369,8 @@ def _understood(reply: Reply) -> Iterator[None]:
     try:
         yield
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.") from None
+        raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.", Reason.MALFORMED) from None
     except msgspec.DecodeError as error:
-        raise ProbeError(f"{reply.where} answered something that is no JSON, or not all of it: {error}.") from None
+        raise ProbeError(
+            f"{reply.where} answered something that is not JSON, or not all of it: {error}.", Reason.MALFORMED
+        ) from None

@@ -7,24 +7,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from collectors.systems.kubernetes.client.api import Api, Gone, NotFound, NotServed, Reply
+from collectors.systems.kubernetes.model.kind import Kind, Page
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
-if TYPE_CHECKING:
-    from collectors.systems.kubernetes.client.cluster import Kind
-
-__all__ = ["Follower", "Listing", "Page"]
+__all__ = ["Follower", "Listing"]
 
 T = TypeVar("T")
 
 _ROUND = timedelta(seconds=45)
-"""How long one watch is asked for. An API server that ends it when it shall has told all there was, even where that is nothing:
+"""How long one watch is asked for. An API server that ends it on time has reported every change, even where there was none:
 bookmarks alone do not show it, since it sends none for a kind of which nothing has changed since it started."""
 _SILENCE = 1.5 * _ROUND
 _PATIENCE = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -54,18 +52,6 @@ class _Trouble(msgspec.Struct, frozen=True, gc=False):
 
 class _Identities(msgspec.Struct, frozen=True, gc=False):
     items: list[_Identified] | None
-
-
-class _ListMetadata(msgspec.Struct, frozen=True, gc=False):
-    version: str = msgspec.field(default="", name="resourceVersion")
-    more: str = msgspec.field(default="", name="continue")
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    """One page of a list, as the API server sends it."""
-
-    items: list[T] | None
-    metadata: _ListMetadata = _ListMetadata()
 
 
 _EVENT = msgspec.json.Decoder(_Event)
@@ -98,13 +84,16 @@ class Listing(Generic[T]):
         Raises ProbeError for one that goes on where it began: something in between keeps answering with the same.
         """
         if self.more and page.metadata.more == self.more:
-            raise ProbeError(f"{reply.where} answered the same page of a list twice, so its end was not seen.")
+            raise ProbeError(
+                f"{reply.where} answered the same page of a list twice, so its end was not read.", Reason.MALFORMED
+            )
         kept = self.compact(page.items or [])
         if self._identified:
             uids = [one.metadata.uid for one in _IDENTITIES.decode(reply.body).items or ()]
             if not all(uids):  # such as what is measured, and kept nowhere
                 raise ProbeError(
-                    f"{reply.where} listed objects without a uid, so it cannot be told which of them changes."
+                    f"{reply.where} listed objects without a uid, so their changes cannot be followed.",
+                    Reason.MALFORMED,
                 )
             self.by_uid.update(zip(uids, kept, strict=True))
         else:
@@ -119,7 +108,7 @@ class Follower(Generic[T]):
 
     `run` blocks, in a thread of its own, until the API is closed. A watch that breaks is taken up where it was; one that the server
     no longer remembers (410), or whose kind is gone (404), starts with a list. Nothing that was last heard of `stale_after` ago or
-    more is told as true.
+    more counts.
     """
 
     def __init__(
@@ -151,13 +140,14 @@ class Follower(Generic[T]):
         """
         with self._lock:
             if self._absent is not None:
-                raise NotServed(str(self._absent))
+                raise NotServed(str(self._absent), self._absent.reason)
             silence = timedelta(seconds=time.monotonic() - self._heard_at)
             if silence >= self._stale_after:
                 why = f" ({self._trouble})" if self._trouble else ""
                 raise ProbeError(
                     f"The watch of {self._kind} has been silent for {format_duration(_whole(silence))}"
-                    f" (limit {format_duration(self._stale_after)}), so what it last told is too old{why}."
+                    f" (limit {format_duration(self._stale_after)}), so what it last reported is too old{why}.",
+                    Reason.STALE,
                 )
             if self._gathered is None:
                 self._gathered = self._kind.gathered(self._objects.values())
@@ -175,7 +165,7 @@ class Follower(Generic[T]):
                 if self._follow():
                     failures = 0
                     continue
-                self._trouble = "the API server ended it without a word"
+                self._trouble = "the API server ended it at once"
             except (Gone, NotFound):
                 listed = False
                 if failures == 0:
@@ -200,7 +190,7 @@ class Follower(Generic[T]):
         self._heard_at = time.monotonic()
 
     def _follow(self) -> bool:
-        """One watch, until the server ends it. Returns whether that showed that it tells what there is to tell."""
+        """One watch, until the server ends it. Returns whether that showed that changes are reported."""
         query = self._query | {
             "watch": "1",
             "allowWatchBookmarks": "true",
@@ -241,7 +231,9 @@ class Follower(Generic[T]):
             present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
             kept = dict(zip(present, self._compact(list(present.values())), strict=True))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ProbeError(f"The watch of {self._kind} told something in an unexpected format: {error}.") from None
+            raise ProbeError(
+                f"The watch of {self._kind} reported a change in an unexpected format: {error}.", Reason.MALFORMED
+            ) from None
         with self._lock:
             self._objects.update(kept)
             self._gathered = None
@@ -250,7 +242,7 @@ class Follower(Generic[T]):
                     self._objects.pop(uid, None)
         self._version = version
         self._changes += len(lines)
-        self._hear()  # that a watch was accepted is no sign yet that it tells anything
+        self._hear()  # that a watch was accepted is no sign yet that it reports anything
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -265,13 +257,15 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[list[bytes]]:
             yield [b"".join(begun), *others[:-1]]
             begun, size = [others[-1]], len(others[-1])
         if size > _MAX_BYTES:
-            raise ProbeError(f"A watch told more than {_MAX_BYTES} bytes of one object, which were not read.")
+            raise ProbeError(
+                f"A watch sent more than {_MAX_BYTES} bytes of one object, which were not read.", Reason.LIMIT
+            )
 
 
 def _error(kind: Kind[Any], raw: msgspec.Raw) -> ProbeError:
     trouble = _TROUBLE.decode(raw)
-    told = f"The watch of {kind} was ended: {one_line(trouble.message) or f'error {trouble.code}'}."
-    return Gone(told) if trouble.code == 410 else ProbeError(told)
+    sentence = f"The watch of {kind} ended: {one_line(trouble.message) or f'error {trouble.code}'}."
+    return Gone(sentence) if trouble.code == 410 else ProbeError(sentence)
 
 
 def _whole(duration: timedelta) -> timedelta:

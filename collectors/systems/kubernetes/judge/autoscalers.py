@@ -18,7 +18,7 @@ from collectors.systems.kubernetes.model.objects import (
     VerticalPodAutoscaler,
     condition,
 )
-from collectors.systems.kubernetes.model.pods import PodSpec, Replicas, pods_in
+from collectors.systems.kubernetes.model.pods import PodGroup, PodSpec, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Duration, Options, format_duration
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
@@ -47,7 +47,7 @@ class HpaOptions(Options):
     hpa_required: tuple[Reference, ...] = Field(
         (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
     )
-    hpa_min_replicas: int = Field(2, ge=1, description="Replicas that an autoscaler shall leave at least.")
+    hpa_min_replicas: int = Field(2, ge=1, description="PodGroup that an autoscaler shall leave at least.")
     hpa_limited_for: Duration = Field(
         timedelta(minutes=15), gt=timedelta(0), description="How long an autoscaler may want more than its maximum."
     )
@@ -242,7 +242,7 @@ def _controlled(vpa: VerticalPodAutoscaler) -> set[str]:
     return controlled
 
 
-def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Replicas]) -> Result:
+def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[PodGroup]) -> Result:
     """Whether the requests of running containers are within the bounds that are recommended for them. Outside is a warning.
 
     Raises ProbeError when there is no recommendation to compare with; one of low confidence is `unknown`.
@@ -250,7 +250,7 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[Repli
     found = list(vpas)
     if not found:
         raise ProbeError("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
-    of_workload: dict[tuple[str, str, str], list[Replicas]] = {}
+    of_workload: dict[tuple[str, str, str], list[PodGroup]] = {}
     for alike in pods:
         if alike.state.is_live:
             of_workload.setdefault((alike.namespace, *alike.workload), []).append(alike)

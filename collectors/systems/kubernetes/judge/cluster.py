@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.judge.workloads import unready
 from collectors.systems.kubernetes.model.objects import ApiService, Condition, Lease, Node, condition
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.options import Duration, Options, format_duration
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
@@ -248,7 +248,7 @@ def _why(seen: Condition) -> str:
     return f"{seen.reason} ({message})" if message else seen.reason
 
 
-def judge_static_pods(pods: Iterable[Replicas], now: datetime) -> list[Result]:
+def judge_static_pods(pods: Iterable[PodGroup], now: datetime) -> list[Result]:
     """The control plane's own pods that are not Ready, where kubelets run them and show them."""
     return [
         failed(unready(pod, now))

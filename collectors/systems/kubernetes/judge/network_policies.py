@@ -26,7 +26,7 @@ from collectors.systems.kubernetes.model.objects import (
     PolicyPort,
     Selector,
 )
-from collectors.systems.kubernetes.model.pods import PodTemplate, Replicas, pods_in
+from collectors.systems.kubernetes.model.pods import PodGroup, PodTemplate, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, selects_all
 from exporter.options import Options
 from exporter.verdict import ProbeError, Result, Status, failed, ok, warning
@@ -98,7 +98,7 @@ class _Coverage:
         self._by_template: dict[PodTemplate, frozenset[str]] = {}
         self.selecting: set[str] = set()
 
-    def of(self, pods: Replicas) -> frozenset[str]:
+    def of(self, pods: PodGroup) -> frozenset[str]:
         """The directions in which some policy selects the pods."""
         template = pods.template
         if (found := self._by_template.get(template)) is not None:
@@ -133,11 +133,11 @@ class _Seen:
     """What was seen in one namespace: its pods, those that are open in each direction, and the policies that select none."""
 
     pods: int
-    bare: Mapping[Direction, Sequence[Replicas]]
+    bare: Mapping[Direction, Sequence[PodGroup]]
     idle: Sequence[NetworkPolicy]
 
 
-def covered(pods: Iterable[Replicas], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[Replicas, frozenset[str]]]:
+def covered(pods: Iterable[PodGroup], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[PodGroup, frozenset[str]]]:
     """The pods with the directions in which some policy of their namespace selects them."""
     of_namespace = {name: _Coverage(found) for name, found in _by_namespace(policies).items()}
     nothing: frozenset[str] = frozenset()
@@ -155,12 +155,12 @@ def _by_namespace(policies: Iterable[NetworkPolicy]) -> dict[str, list[NetworkPo
 
 def judge_network_policies(
     namespaces: Iterable[Namespace],
-    pods: Iterable[Replicas],
+    pods: Iterable[PodGroup],
     policies: Iterable[NetworkPolicy],
     options: NetworkPolicyOptions,
     *,
     others: Mapping[str, int] | None = None,
-    exempt: Callable[[Replicas], bool] = lambda pods: False,
+    exempt: Callable[[PodGroup], bool] = lambda pods: False,
 ) -> Result:
     """Whether in every namespace that is given nothing is open that no policy opened.
 
@@ -204,11 +204,11 @@ def judge_network_policies(
 
 def _look(
     names: Sequence[str],
-    pods: Iterable[Replicas],
+    pods: Iterable[PodGroup],
     of_namespace: Mapping[str, Sequence[NetworkPolicy]],
-    exempt: Callable[[Replicas], bool],
+    exempt: Callable[[PodGroup], bool],
 ) -> dict[str, _Seen]:
-    bare: dict[str, dict[Direction, list[Replicas]]] = {name: {side: [] for side in Direction} for name in names}
+    bare: dict[str, dict[Direction, list[PodGroup]]] = {name: {side: [] for side in Direction} for name in names}
     coverages = {name: _Coverage(of_namespace.get(name, ())) for name in names}
     count = dict.fromkeys(names, 0)
     for found in pods:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import Namespace
-from collectors.systems.kubernetes.model.pods import Os, PodTemplate, Replicas, SecurityContext, pods_in
+from collectors.systems.kubernetes.model.pods import Os, PodGroup, PodTemplate, SecurityContext, pods_in
 from exporter.options import Options
 from exporter.verdict import ProbeError, Result, failed, ok, warning
 from exporter.words import counted
@@ -315,9 +315,9 @@ def violations(template: PodTemplate, level: Level) -> tuple[str, ...]:
 
 def judge_pod_security(
     namespaces: Iterable[Namespace],
-    pods: Iterable[Replicas],
+    pods: Iterable[PodGroup],
     options: PodSecurityOptions,
-    exempt: Callable[[Replicas], bool] = lambda pods: False,
+    exempt: Callable[[PodGroup], bool] = lambda pods: False,
 ) -> Result:
     """Whether every namespace enforces the least level that is wanted, and the pods that run in them keep it.
 

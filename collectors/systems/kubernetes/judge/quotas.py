@@ -8,7 +8,7 @@ from pydantic import Field
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
-from collectors.systems.kubernetes.model.pods import Replicas, pods_in
+from collectors.systems.kubernetes.model.pods import PodGroup, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Options
 from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
@@ -26,7 +26,7 @@ class QuotaOptions(Options):
     quota_warn: float = Field(0.9, gt=0, le=1, description="Share of a quota (0 to 1) from which its use is told.")
 
 
-def counts(quota: ResourceQuota, pods: Replicas | None) -> bool:
+def counts(quota: ResourceQuota, pods: PodGroup | None) -> bool:
     """Whether a quota counts pods that are alike; None stands for one without anything special.
 
     Such a pod has no deadline and no priority class, and is not of QoS class BestEffort. Raises ProbeError for a scope that is not
@@ -38,7 +38,7 @@ def counts(quota: ResourceQuota, pods: Replicas | None) -> bool:
     return all(_is_in(scope, pods, quota) for scope in scopes)
 
 
-def _is_in(scope: ScopeRequirement, pods: Replicas | None, quota: ResourceQuota) -> bool:
+def _is_in(scope: ScopeRequirement, pods: PodGroup | None, quota: ResourceQuota) -> bool:
     best_effort = pods is not None and pods.state.qos_class == "BestEffort"
     ends = pods is not None and pods.spec.active_deadline_seconds is not None
     match scope.scope_name:
@@ -71,7 +71,7 @@ def judge_quotas(
     namespaces: Iterable[Namespace],
     quotas: Iterable[ResourceQuota],
     limit_ranges: Iterable[LimitRange],
-    pods: Iterable[Replicas],
+    pods: Iterable[PodGroup],
     options: QuotaOptions,
 ) -> Result:
     """Whether every namespace given has quotas that count CPU and memory of all its pods, and defaults for both.
@@ -82,7 +82,7 @@ def judge_quotas(
         raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
     its_quotas: dict[str, list[ResourceQuota]] = {name: [] for name in names}
     its_ranges: dict[str, list[LimitRange]] = {name: [] for name in names}
-    its_pods: dict[str, list[Replicas]] = {name: [] for name in names}
+    its_pods: dict[str, list[PodGroup]] = {name: [] for name in names}
     for quota in quotas:
         its_quotas.get(quota.namespace, []).append(quota)
     for limit_range in limit_ranges:
@@ -103,7 +103,7 @@ def judge_quotas(
     return verdict(problems, ok(summary, quota_used_ratio=used))
 
 
-def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Replicas]) -> Iterator[Result]:
+def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[PodGroup]) -> Iterator[Result]:
     for resource, keys in (("CPU", _CPU), ("memory", _MEMORY)):
         of_resource = [quota for quota in quotas if any(key in quota.spec.hard for key in keys)]
         if not of_resource:

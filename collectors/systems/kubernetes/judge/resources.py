@@ -18,7 +18,7 @@ from pydantic import Field
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import Node
-from collectors.systems.kubernetes.model.pods import Container, Pod, PodSpec, PodTemplate, Replicas, Resources, pods_in
+from collectors.systems.kubernetes.model.pods import Container, Pod, PodGroup, PodSpec, PodTemplate, Resources, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Options
 from exporter.verdict import ProbeError, Result, failed, ok, warning
@@ -67,8 +67,8 @@ class ResourceOptions(Options):
 
 
 def running(
-    pods: Iterable[Replicas], options: ResourceOptions, exempt: Callable[[Replicas], bool] = lambda pods: False
-) -> list[Replicas]:
+    pods: Iterable[PodGroup], options: ResourceOptions, exempt: Callable[[PodGroup], bool] = lambda pods: False
+) -> list[PodGroup]:
     """The pods that count: those that have not ended, are not being deleted, and are not exempt."""
     return [
         found
@@ -85,7 +85,7 @@ def _has(spec: PodSpec, container: Container, read: Read) -> bool:
     return any(amount is not None and parse_quantity(amount) > 0 for amount in (read(container.resources), shared))
 
 
-def _lacking(pods: Sequence[Replicas], read: Read) -> tuple[int, Counter[str]]:
+def _lacking(pods: Sequence[PodGroup], read: Read) -> tuple[int, Counter[str]]:
     """How many containers there are, and how many of each workload's container lack an amount."""
     total, lacking = 0, Counter[str]()
     for found, number in _alike(pods):
@@ -97,10 +97,10 @@ def _lacking(pods: Sequence[Replicas], read: Read) -> tuple[int, Counter[str]]:
     return total, lacking
 
 
-def _alike(pods: Sequence[Replicas]) -> Iterator[tuple[Replicas, int]]:
+def _alike(pods: Sequence[PodGroup]) -> Iterator[tuple[PodGroup, int]]:
     """Some pods of each workload and template, with how many there are. A pod that belongs to no workload is one by itself."""
     number = Counter[PodTemplate]()
-    some: dict[PodTemplate, Replicas] = {}
+    some: dict[PodTemplate, PodGroup] = {}
     for found in pods:
         if found.owner is None:
             yield found, len(found)
@@ -111,12 +111,12 @@ def _alike(pods: Sequence[Replicas]) -> Iterator[tuple[Replicas, int]]:
         yield found, number[template]
 
 
-def _workload(pods: Replicas) -> str:
+def _workload(pods: PodGroup) -> str:
     kind, name = pods.workload
     return f"{kind} {pods.namespace}/{name}"
 
 
-def _judge_all_have(pods: Sequence[Replicas], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
+def _judge_all_have(pods: Sequence[PodGroup], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
     total, lacking = _lacking(pods, read)
     number = lacking.total()
     if not total:
@@ -130,7 +130,7 @@ def _judge_all_have(pods: Sequence[Replicas], what: str, read: Read, bad: Callab
     )
 
 
-def judge_cpu_limits(pods: Sequence[Replicas], options: ResourceOptions) -> Result:
+def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Result:
     """Whether every container has a CPU limit, or its pod has one; a warning where that is advisory.
 
     `pods` are those that count, here and below; ProbeError is raised when there is none, as nothing was seen then.
@@ -139,7 +139,7 @@ def judge_cpu_limits(pods: Sequence[Replicas], options: ResourceOptions) -> Resu
     return _judge_all_have(pods, "CPU limit", _CPU_LIMIT, bad)
 
 
-def judge_memory_limits(pods: Sequence[Replicas], now: datetime) -> Result:
+def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
     """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
     result = _judge_all_have(pods, "memory limit", _MEMORY_LIMIT)
     problems = [] if result.status.is_ok else [result]
@@ -156,10 +156,10 @@ def _killed(pod: Pod, now: datetime) -> Iterator[str]:
 
 
 def judge_requests(
-    pods: Sequence[Replicas],
+    pods: Sequence[PodGroup],
     nodes: Iterable[Node],
     options: ResourceOptions,
-    everywhere: Iterable[Replicas] | None = None,
+    everywhere: Iterable[PodGroup] | None = None,
 ) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
@@ -184,7 +184,7 @@ def judge_requests(
     return verdict(problems, good)
 
 
-def _best_effort(pods: Sequence[Replicas]) -> Iterator[Result]:
+def _best_effort(pods: Sequence[PodGroup]) -> Iterator[Result]:
     found = [alike for alike in pods if alike.state.qos_class == "BestEffort"]
     if number := pods_in(found):
         workloads = dict.fromkeys(map(_workload, found))
@@ -194,7 +194,7 @@ def _best_effort(pods: Sequence[Replicas]) -> Iterator[Result]:
         )
 
 
-def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
+def _above_limit(pods: Sequence[PodGroup]) -> Iterator[str]:
     """Requests above limits: an API server takes none, but what was stored before may be."""
     for found, _ in _alike(pods):
         for container in found.spec.sized_containers:
@@ -210,7 +210,7 @@ def _above_limit(pods: Sequence[Replicas]) -> Iterator[str]:
                     )
 
 
-def _overcommitted(pods: Sequence[Replicas], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
+def _overcommitted(pods: Sequence[PodGroup], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
     amounts = {
         template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {found.template for found in pods}

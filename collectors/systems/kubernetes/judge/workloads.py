@@ -20,7 +20,7 @@ from collectors.systems.kubernetes.model.objects import (
     StatefulSet,
     condition,
 )
-from collectors.systems.kubernetes.model.pods import ContainerStatus, Pod, Replicas, pods_in
+from collectors.systems.kubernetes.model.pods import ContainerStatus, Pod, PodGroup, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, parse_selector
 from exporter.options import Duration, Options, format_duration, parse_duration
 from exporter.verdict import ProbeError, Result, failed, ok, unknown
@@ -113,14 +113,14 @@ class PodLimits(Options):
     )
 
 
-def pods_of(selection: PodSelection, pods: Iterable[Replicas]) -> list[Replicas]:
+def pods_of(selection: PodSelection, pods: Iterable[PodGroup]) -> list[PodGroup]:
     """The pods that are meant."""
     selector = parse_selector(selection.selector)
     return [found for found in pods if found.namespace == selection.namespace and matches(selector, found.labels)]
 
 
 def workloads_of(
-    selection: PodSelection, workloads: Iterable[Workload], pods: Iterable[Replicas] = ()
+    selection: PodSelection, workloads: Iterable[Workload], pods: Iterable[PodGroup] = ()
 ) -> list[Workload]:
     """The workloads whose pods are meant, whether they have any or not, and those that own one of the `pods` given.
 
@@ -138,7 +138,7 @@ def workloads_of(
 
 
 def judge_pods(
-    what: str, pods: Sequence[Replicas], workloads: Sequence[Workload], limits: PodLimits, now: datetime
+    what: str, pods: Sequence[PodGroup], workloads: Sequence[Workload], limits: PodLimits, now: datetime
 ) -> Result:
     """Whether all pods are Ready and do not keep restarting, and every workload has all its replicas.
 

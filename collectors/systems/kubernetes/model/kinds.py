@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collectors.systems.kubernetes.client.cluster import Kind
 from collectors.systems.kubernetes.model import objects
-from collectors.systems.kubernetes.model.pods import PodCompactor, PodItem, Replicas, replicas_of
+from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.pods import PodCompactor, PodGroup, PodItem, pod_groups
 
 __all__ = [
     "API_SERVICES",
@@ -38,7 +38,7 @@ __all__ = [
 
 NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
 NODES: Kind[objects.Node] = Kind("nodes", objects.Node, namespaced=False)
-PODS: Kind[Replicas] = Kind("pods", PodItem, compact=PodCompactor, gathered=replicas_of)
+PODS: Kind[PodGroup] = Kind("pods", PodItem, compact=PodCompactor, gathered=pod_groups)
 SERVICES: Kind[objects.Service] = Kind("services", objects.Service)
 PERSISTENT_VOLUME_CLAIMS: Kind[objects.PersistentVolumeClaim] = Kind(
     "persistentvolumeclaims", objects.PersistentVolumeClaim

@@ -24,6 +24,7 @@ __all__ = [
     "Os",
     "Pod",
     "PodCompactor",
+    "PodGroup",
     "PodItem",
     "PodSpec",
     "PodState",
@@ -31,7 +32,6 @@ __all__ = [
     "Port",
     "Probe",
     "Profile",
-    "Replicas",
     "Resources",
     "Running",
     "SELinuxOptions",
@@ -40,8 +40,8 @@ __all__ = [
     "Terminated",
     "Waiting",
     "WindowsOptions",
+    "pod_groups",
     "pods_in",
-    "replicas_of",
 ]
 
 
@@ -329,7 +329,7 @@ class Pod(_OfTemplate, frozen=True):
         return owner.kind, owner.name
 
 
-class Replicas(_OfTemplate, frozen=True):
+class PodGroup(_OfTemplate, frozen=True):
     """Pods that are alike in all but their names and nodes: of one workload, with the same labels, in the same state.
 
     `suffixes` has a word for each. Those of a workload need not all be together.
@@ -356,7 +356,7 @@ class Replicas(_OfTemplate, frozen=True):
         return next(iter(self)).workload
 
 
-def replicas_of(pods: Iterable[Pod]) -> list[Replicas]:
+def pod_groups(pods: Iterable[Pod]) -> list[PodGroup]:
     """The pods, those together that are alike: so tens of thousands cost little memory, and are judged at once."""
     alike: dict[tuple[PodTemplate, int], list[Pod]] = {}
     alone: list[Pod] = []
@@ -367,7 +367,7 @@ def replicas_of(pods: Iterable[Pod]) -> list[Replicas]:
         else:
             alike.setdefault((template, id(pod.state)), []).append(pod)
     return [
-        Replicas(
+        PodGroup(
             found[0].template,
             found[0].state,
             " ".join([pod.suffix for pod in found]),
@@ -377,7 +377,7 @@ def replicas_of(pods: Iterable[Pod]) -> list[Replicas]:
     ]
 
 
-def pods_in(found: Iterable[Replicas]) -> int:
+def pods_in(found: Iterable[PodGroup]) -> int:
     """How many pods there are."""
     return sum(map(len, found))
 

@@ -1,13 +1,12 @@
-"""What items may do in a cluster: told to people as a text, and made into the roles that a configuration needs."""
+"""What items may do in a cluster: shown to people as a text, and made into the roles that a configuration needs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from collectors.systems.kubernetes.client.cluster import Kind
+from collectors.systems.kubernetes.model.kind import Kind
 
 __all__ = ["DISCOVERY", "ROLE", "Right", "may_ask", "may_get", "may_list", "roles"]
 
@@ -82,8 +81,8 @@ def roles(rights: Iterable[Right], namespaces: Sequence[str], *, watch: bool) ->
         urls.update(right.urls)
         wanted = {right.verb, "watch"} if watch and right.verb == "list" else {right.verb}
         for kind in right.kinds:
-            narrowed = (right.namespace,) if right.namespace else tuple(namespaces) if kind.namespaced else ()
-            for namespace in narrowed or ("",):
+            places = (right.namespace,) if right.namespace else tuple(namespaces) if kind.namespaced else ()
+            for namespace in places or ("",):
                 verbs[namespace, kind.group, right.names][kind.plural] |= wanted
     granted: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (namespace, group, names), plurals in sorted(verbs.items()):

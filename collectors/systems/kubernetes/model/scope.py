@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Protocol, TypeVar
+from typing import Annotated, NamedTuple, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
 from collectors.systems.kubernetes.model.objects import Namespace
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.options import Options
-from exporter.verdict import ProbeError, Result, failed
-from exporter.words import listed
 
-__all__ = ["Part", "Scope"]
+__all__ = ["AbsentNamespace", "NamespaceScope", "Scope"]
 
 #: Namespaces that every cluster has for itself. They are judged only where they are named.
 _OWN = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -45,12 +43,24 @@ class _Namespaced(Protocol):
 ObjectT = TypeVar("ObjectT", bound=_Namespaced)
 
 
+class AbsentNamespace(NamedTuple):
+    """A namespace (or pattern) that is configured and does not exist, or is being deleted.
+
+    `by_client` says that the client's `namespaces` name it, not the section's.
+    """
+
+    pattern: str
+    is_leaving: bool
+    by_client: bool
+
+
 @dataclass(frozen=True, slots=True)
-class Part:
-    """The namespaces that are judged, by name, and verdicts on those that are named and not there."""
+class NamespaceScope:
+    """The namespaces that are judged, by name; those that are configured and absent; and those that the client leaves out."""
 
     namespaces: Mapping[str, Namespace]
-    missing: Sequence[Result]
+    absent: Sequence[AbsentNamespace] = ()
+    not_read: Sequence[str] = ()
 
     def within(self, objects: Iterable[ObjectT]) -> list[ObjectT]:
         """Those of the objects that are in these namespaces."""
@@ -63,7 +73,7 @@ class Scope(Options):
     namespaces: tuple[str, ...] = Field(
         (),
         description="Namespaces of applications; `*` stands for any letters. All that are not exempt by default. One that is named "
-        "has to be there.",
+        "has to exist.",
     )
     exempt_namespaces: Exempt = Field(
         default_factory=dict,
@@ -85,8 +95,8 @@ class Scope(Options):
             for pattern in self.namespaces
         )
 
-    def exempts(self, pods: Replicas) -> bool:
-        """Whether it is accepted what these pods do, as their workload is exempt."""
+    def exempts(self, pods: PodGroup) -> bool:
+        """Whether the workload of these pods is exempt."""
         return bool(self.exempt_workloads) and f"{pods.namespace}/{pods.workload[1]}" in self.exempt_workloads
 
     def judges(self, workload: tuple[str, str, str]) -> bool:
@@ -94,44 +104,25 @@ class Scope(Options):
         namespace, _, name = workload
         return f"{namespace}/{name}" not in self.exempt_workloads
 
-    def of(self, namespaces: Iterable[Namespace], looked_at: Sequence[str] = ()) -> Part:
-        """The namespaces that are judged, of all that there are.
+    def of(self, namespaces: Iterable[Namespace], read: Sequence[str] = ()) -> NamespaceScope:
+        """The namespaces that are judged, of all that exist.
 
-        One that is being deleted is not. `looked_at` are those that the client is narrowed to, if it is. Raises ProbeError when it
-        leaves out one that is named, and when no namespace is left.
+        One that is being deleted is not. `read` are those that the client is limited to, if it is.
         """
         found = list(namespaces)
         living = {namespace.name: namespace for namespace in found if namespace.metadata.deletion_timestamp is None}
         chosen = {
-            name: namespace
-            for name, namespace in living.items()
-            if self.includes(name) and (not looked_at or name in looked_at)
+            name: namespace for name, namespace in living.items() if self.includes(name) and (not read or name in read)
         }
-        if looked_at and (unseen := [name for name in self.namespaces if "*" not in name and name not in looked_at]):
-            raise ProbeError(f"{listed(unseen)} is not among clients.kubernetes.namespaces, so nothing was seen in it.")
+        not_read = [name for name in self.namespaces if "*" not in name and name not in read] if read else []
         absent = [pattern for pattern in self.namespaces if not any(fnmatchcase(name, pattern) for name in living)]
-        unmet = [name for name in looked_at if name not in living and name not in absent and self.includes(name)]
+        of_client = [name for name in read if name not in living and name not in absent and self.includes(name)]
+
+        def is_leaving(pattern: str) -> bool:
+            return any(fnmatchcase(namespace.name, pattern) for namespace in found)
+
         missing = [
-            *(_missing(pattern, found, "where applications were to run") for pattern in absent),
-            *(_missing(name, found, "which clients.kubernetes.namespaces names") for name in unmet),
+            *(AbsentNamespace(pattern, is_leaving(pattern), by_client=False) for pattern in absent),
+            *(AbsentNamespace(name, is_leaving(name), by_client=True) for name in of_client),
         ]
-        if not chosen:
-            why = missing[0].summary if missing else "The cluster has no namespace that is to be judged."
-            raise ProbeError(f"{why.removesuffix('.')}, so nothing was seen.")
-        return Part(chosen, missing)
-
-    def told(self, result: Result) -> Result:
-        """The verdict, with what is exempt from it and why."""
-        exempt = {**self.exempt_namespaces, **self.exempt_workloads}
-        if not exempt:
-            return result
-        reasons = (f"{name} ({reason.strip().rstrip('.')})" for name, reason in sorted(exempt.items()))
-        return replace(result, summary=f"{result.summary} Exempt: {listed(reasons)}.")
-
-
-def _missing(pattern: str, found: Iterable[Namespace], why: str) -> Result:
-    """That a namespace is not there, or leaves."""
-    leaves = any(fnmatchcase(namespace.name, pattern) for namespace in found)
-    return failed(
-        f"Namespace {pattern} is being deleted, {why}." if leaves else f"There is no namespace {pattern}, {why}."
-    )
+        return NamespaceScope(chosen, missing, not_read)

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, KubernetesSettings
+from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.rbac import may_list, roles
 from exporter.collector import Client
 from exporter.threads import Threads

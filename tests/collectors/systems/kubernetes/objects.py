@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from collectors.systems.kubernetes.model.pods import PodCompactor, PodItem, Replicas, replicas_of
+from collectors.systems.kubernetes.model.pods import PodCompactor, PodGroup, PodItem, pod_groups
 
 __all__ = ["NOW", "ago", "compacted", "decoded", "pod", "pods", "wire_pod"]
 
@@ -42,16 +42,16 @@ def wire_pod(path: str, *, labels: Mapping[str, str] | None = None, owner: str =
     return {"metadata": metadata | parts.get("metadata", {}), "spec": spec, "status": status}
 
 
-def compacted(*wire: Mapping[str, Any]) -> list[Replicas]:
+def compacted(*wire: Mapping[str, Any]) -> list[PodGroup]:
     """Pods as a snapshot holds them."""
-    return replicas_of(PodCompactor()(msgspec.json.decode(msgspec.json.encode(wire), type=list[PodItem])))
+    return pod_groups(PodCompactor()(msgspec.json.decode(msgspec.json.encode(wire), type=list[PodItem])))
 
 
-def pod(path: str, **parts: Any) -> Replicas:
+def pod(path: str, **parts: Any) -> PodGroup:
     """One pod, see `wire_pod`."""
     return compacted(wire_pod(path, **parts))[0]
 
 
-def pods(*paths: str, **parts: Any) -> list[Replicas]:
+def pods(*paths: str, **parts: Any) -> list[PodGroup]:
     """Several pods that differ in nothing but their names."""
     return compacted(*(wire_pod(path, **parts) for path in paths))

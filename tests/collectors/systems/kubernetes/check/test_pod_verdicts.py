@@ -100,7 +100,7 @@ async def test_what_the_client_leaves_out_is_told(control_plane: ControlPlane) -
     result = await see(control_plane, "pods_healthy", client=client, pods={"namespace": namespace})
     assert (result.status, result.summary) == (
         Status.OK,
-        f"It answers. The pod of {namespace} is Ready. Looked at only: pods (app=redis).",
+        f"It answers. The pod of {namespace} is Ready. Checked only: pods (app=redis).",
     )
 
 
@@ -181,7 +181,7 @@ async def test_a_namespace_that_the_client_leaves_out_was_not_seen(control_plane
     options: dict[str, Any] = {option: named}
     result = await see(control_plane, item, client={"namespaces": ("default",)}, **options)
     assert result.status is Status.UNKNOWN
-    assert result.summary == "Namespace shop is not among clients.kubernetes.namespaces, so nothing was seen in it."
+    assert result.summary == "Namespace shop is not among clients.kubernetes.namespaces, so it was not checked."
 
 
 @pytest.mark.parametrize("missing", ["pods", "deployments", "statefulsets", "daemonsets"])

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from kubernetes.config import ConfigException
 
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, KubernetesSettings, NotAllowed, NotServed
+from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings, NotAllowed, NotServed
+from collectors.systems.kubernetes.model.kind import Kind
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers import faults
@@ -169,13 +170,13 @@ async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(tmp_path: P
         assert len((await client.list(PODS)).items) == 40
     assert limits == [40, *[10] * 4]
     async with scripted(script) as (url, _), asking(tmp_path, url, max_bytes=100) as client:
-        with pytest.raises(ProbeError, match="answered more than 100 bytes, which was not read"):
+        with pytest.raises(ProbeError, match="answered more than 100 bytes, which were not read"):
             await client.list(PODS)
 
 
 async def test_a_page_that_comes_again_and_again_is_not_read_for_ever(tmp_path: Path) -> None:
     async with scripted(lambda *_: answer(things("a", more="two"))) as (url, asked), asking(tmp_path, url) as client:
-        with pytest.raises(ProbeError, match="answered the same page of a list twice, so its end was not seen"):
+        with pytest.raises(ProbeError, match="answered the same page of a list twice, so its end was not read"):
             await client.list(PODS)
     assert len(asked) == 2
 
@@ -223,14 +224,14 @@ async def test_pages_are_made_compact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (answer(b"<html>"), "answered something that is no JSON, or not all of it"),
-        (answer(b'{"items": [{"metadata": {"na'), "answered something that is no JSON, or not all of it"),
+        (answer(b"<html>"), "answered something that is not JSON, or not all of it"),
+        (answer(b'{"items": [{"metadata": {"na'), "answered something that is not JSON, or not all of it"),
         (answer({"items": [{"metadata": {"name": 7}}]}), "unexpected format: Expected `str`, got `int`"),
         (answer({"items": [{"metadata": {}}]}), "missing required field `name`"),
         (answer(b"\xff"), "answered"),
         (answer(b'{"a":' * 10_000), "answered"),
         (status(500, "etcdserver: request timed out."), "answered 500: etcdserver: request timed out."),
-        (answer(b"bad gateway", 502), "answered 502: an error that does not explain itself."),
+        (answer(b"bad gateway", 502), "answered 502: an error without a message."),
         (answer(b"", 302, Location="http://example.com/"), "answered 302"),
         (status(401, "Unauthorized"), "answered 401: the token or certificate was not accepted, or has expired."),
         (answer({"message": "x" * 100_000}, 500), "more than 65536 bytes"),
@@ -269,7 +270,7 @@ async def test_a_kind_that_is_served_in_another_version_alone_is_not_called_abse
     script = lambda _method, path, _query: answers.get(path, status(404, "not found"))  # noqa: E731
     async with scripted(script) as (url, _), asking(tmp_path, url) as client:
         with pytest.raises(
-            ProbeError, match=rf"serves gateways.{group} as v1beta1 alone, and only v1 is known"
+            ProbeError, match=rf"serves gateways.{group} only as v1beta1, and the exporter knows only v1"
         ) as raised:
             await client.list(Kind("gateways", Thing, group))
         assert not isinstance(raised.value, NotServed)
@@ -324,12 +325,10 @@ async def test_a_server_that_asks_for_patience_gets_it(tmp_path: Path) -> None:
 
 async def test_a_storm_of_429_is_not_answered_with_one_of_requests(tmp_path: Path, no_leftovers: None) -> None:
     async with scripted(lambda *_: answer(b"", 429, Retry_After="30")) as (url, asked), asking(tmp_path, url) as client:
-        with pytest.raises(
-            ProbeError, match="answered 429: the API server has too much to do, and asks to come back in 30 s"
-        ):
+        with pytest.raises(ProbeError, match="answered 429: the API server is overloaded and asks to retry in 30 s"):
             await client.list(PODS)
         for kind in (PODS, NODES):
-            with pytest.raises(ProbeError, match="was not asked within 2s: the API server asks for patience"):
+            with pytest.raises(ProbeError, match="was not sent within 2s: the API server asked to wait"):
                 await client.list(kind)
         assert len(asked) == 1
 
@@ -441,7 +440,7 @@ async def test_a_kubeconfig_without_credentials_is_told(tmp_path: Path) -> None:
     for user in ({}, {"exec": failing}):
         kubeconfig_of(file, user, "https://127.0.0.1")
         async with asking(tmp_path, "http://127.0.0.1", kubeconfig=str(file)) as client:
-            with pytest.raises(ProbeError, match="gives no credentials: neither a token nor a certificate"):
+            with pytest.raises(ProbeError, match="has no credentials: neither a token nor a certificate"):
                 await client.list(PODS)
 
 
@@ -492,9 +491,7 @@ async def test_an_exec_plugin_that_does_not_end_holds_up_nothing(
     kubeconfig_of(file, {"exec": plugin | {"args": ["-c", f"while [ -e {runs} ]; do sleep 0.05; done"]}})
     async with asking(tmp_path, "http://127.0.0.1", kubeconfig=str(file)) as client:
         for kind in (PODS, NODES):
-            with pytest.raises(
-                ProbeError, match="plugin was not read within 300ms: an exec plugin that it names does not end"
-            ):
+            with pytest.raises(ProbeError, match="plugin was not read within 300ms: its exec plugin does not finish"):
                 await client.list(kind)
     runs.unlink()  # only now: what closes the client does not wait for it
 

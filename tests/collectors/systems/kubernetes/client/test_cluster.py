@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, KubernetesSettings, NotAllowed, NotServed
+from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings, NotAllowed, NotServed
 from collectors.systems.kubernetes.client.watch import Listing
 from collectors.systems.kubernetes.model import kinds as kubernetes_kinds
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import (
     DEPLOYMENTS,
     LEASES,

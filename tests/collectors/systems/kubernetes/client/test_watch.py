@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.systems.kubernetes.client.cluster import Kind, Kubernetes, NotServed
+from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
+from collectors.systems.kubernetes.model.kind import Kind
 from exporter.verdict import ProbeError
 from tests.collectors.systems.kubernetes.client.test_api import Thing, asking, names
 from tests.servers import faults
@@ -142,7 +143,7 @@ async def test_objects_that_cannot_be_told_apart_are_not_followed(tmp_path: Path
     server.things = {"": 1}
     async with server.serving() as url, asking(tmp_path, url, watch=True) as client:
         with pytest.raises(
-            ProbeError, match="/things listed objects without a uid, so it cannot be told which of them changes"
+            ProbeError, match="/things listed objects without a uid, so their changes cannot be followed"
         ):
             await client.list(THINGS)
 
@@ -237,13 +238,13 @@ async def failing(_server: Watched, writer: asyncio.StreamWriter, _target: str) 
 @pytest.mark.parametrize(
     ("session", "told"),
     [
-        (silent, "so what it last told is too old."),
+        (silent, "so what it last reported is too old."),
         (refusing, "answered 500: etcdserver: no leader)"),
         (hanging_up, "failed:"),
         (breaking_off, "failed: the reply is not HTTP or ended too early)"),
-        (ending, "(the API server ended it without a word)"),
-        (talking_nonsense, "told something in an unexpected format"),
-        (failing, "was ended: the server is on fire)"),
+        (ending, "(the API server ended it at once)"),
+        (talking_nonsense, "reported a change in an unexpected format"),
+        (failing, "ended: the server is on fire)"),
     ],
 )
 async def test_a_broken_watch_ages_and_is_not_frozen(

@@ -13,7 +13,7 @@ from collectors.systems.kubernetes.judge.network_policies import (
     judge_network_policies,
 )
 from collectors.systems.kubernetes.model.objects import Namespace, NetworkPolicy
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.selectors import matches
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, pods, wire_pod
@@ -30,7 +30,7 @@ def labelled(**labels: str) -> dict[str, Any]:
 
 
 def judge(
-    found: list[Replicas], *policies: NetworkPolicy, others: dict[str, int] | None = None, **options: Any
+    found: list[PodGroup], *policies: NetworkPolicy, others: dict[str, int] | None = None, **options: Any
 ) -> Result:
     return judge_network_policies(
         [decoded(Namespace, "shop")], found, policies, NetworkPolicyOptions(**options), others=others

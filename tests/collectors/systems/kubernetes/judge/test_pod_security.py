@@ -13,7 +13,7 @@ from collectors.systems.kubernetes.judge.pod_security import (
     violations,
 )
 from collectors.systems.kubernetes.model.objects import Namespace
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, pods
 from tests.collectors.systems.kubernetes.pod_security_corpus import CASES, corpus, patched, restricted_pod
@@ -105,7 +105,7 @@ def namespace(name: str, level: str | None = "baseline") -> Namespace:
 PRIVILEGED = {"containers": [{"name": "main", "securityContext": {"privileged": True}}]}
 
 
-def judge(namespaces: list[Namespace], found: list[Replicas], **options: Any) -> Result:
+def judge(namespaces: list[Namespace], found: list[PodGroup], **options: Any) -> Result:
     return judge_pod_security(namespaces, found, PodSecurityOptions(**options))
 
 

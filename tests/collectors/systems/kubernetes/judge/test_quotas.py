@@ -6,7 +6,7 @@ import pytest
 
 from collectors.systems.kubernetes.judge.quotas import QuotaOptions, counts, judge_quotas
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import decoded, pod, pods
 
@@ -29,7 +29,7 @@ def limits(path: str = "shop/defaults", kind: str = "Container", **item: Any) ->
 def judge(
     quotas: list[ResourceQuota],
     ranges: list[LimitRange] | None = None,
-    found: list[Replicas] | None = None,
+    found: list[PodGroup] | None = None,
     **options: Any,
 ) -> Result:
     shop = [decoded(Namespace, "shop")]

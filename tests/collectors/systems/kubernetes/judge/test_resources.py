@@ -13,7 +13,7 @@ from collectors.systems.kubernetes.judge.resources import (
     running,
 )
 from collectors.systems.kubernetes.model.objects import Node
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.verdict import ProbeError, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod, pods
 
@@ -24,7 +24,7 @@ def container(name: str = "main", resources: Any = None, **more: Any) -> dict[st
     return {"name": name, "resources": FULL if resources is None else resources, **more}
 
 
-def with_containers(*containers: dict[str, Any], path: str = "shop/api", **spec: Any) -> Replicas:
+def with_containers(*containers: dict[str, Any], path: str = "shop/api", **spec: Any) -> PodGroup:
     return pod(path, spec={"containers": list(containers)} | spec)
 
 
@@ -149,7 +149,7 @@ def node(cpu: str | None = "1", memory: str | None = "1Gi") -> Node:
     return decoded(Node, "node-1", status={"allocatable": {"cpu": cpu, "memory": memory}})
 
 
-def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> Replicas:
+def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> PodGroup:
     resources = {"requests": requests, "limits": limits}
     return with_containers(container(resources=resources), nodeName="node-1", **spec)
 
@@ -194,7 +194,7 @@ def placed(requests: dict[str, str], limits: dict[str, str], **spec: Any) -> Rep
         ),
     ],
 )
-def test_a_node_that_promises_more_than_it_has(found: list[Replicas], sentence: str | None) -> None:
+def test_a_node_that_promises_more_than_it_has(found: list[PodGroup], sentence: str | None) -> None:
     result = judge_requests(found, [node()], REQUIRED)
     assert result.status is (Status.WARNING if sentence else Status.OK), result.summary
     if sentence:
@@ -226,7 +226,7 @@ def test_which_pods_count() -> None:
         pod("shop/exempt"),
     ]
 
-    def names(alike: list[Replicas]) -> list[str]:
+    def names(alike: list[PodGroup]) -> list[str]:
         return [one.name for found in alike for one in found]
 
     counts = running(found, ResourceOptions(count_job_pods=False), lambda alike: alike.workload == ("Pod", "exempt"))

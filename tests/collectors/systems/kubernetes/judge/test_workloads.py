@@ -15,7 +15,7 @@ from collectors.systems.kubernetes.judge.workloads import (
     workloads_of,
 )
 from collectors.systems.kubernetes.model.objects import CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet
-from collectors.systems.kubernetes.model.pods import Replicas
+from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod, pods
 
@@ -46,7 +46,7 @@ def stateful_set(wanted: int = 3, ready: int = 3, seen: int = 1) -> StatefulSet:
     )
 
 
-def judge(found: list[Replicas], *workloads: Workload, **limits: Any) -> Result:
+def judge(found: list[PodGroup], *workloads: Workload, **limits: Any) -> Result:
     return judge_pods("app=redis in cache", found, workloads, PodLimits(**limits), NOW)
 
 

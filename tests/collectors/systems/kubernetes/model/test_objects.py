@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.kubernetes.client.cluster import Kind
 from collectors.systems.kubernetes.model import kinds
+from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.pods import Pod
 from collectors.systems.kubernetes.model.selectors import matches, parse_selector
 from tests.servers.kubernetes import CRDS, ControlPlane, pod_spec, workload

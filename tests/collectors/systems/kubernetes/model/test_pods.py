@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.kubernetes.model.pods import Os, Pod, PodCompactor, PodItem, Replicas, pods_in, replicas_of
+from collectors.systems.kubernetes.model.pods import Os, Pod, PodCompactor, PodGroup, PodItem, pod_groups, pods_in
 
 
 def replica(name: str, **changes: Any) -> dict[str, Any]:
@@ -78,10 +78,10 @@ def test_replicas_share_all_but_their_names() -> None:
 
 
 def test_a_further_replica_costs_little() -> None:
-    (few,) = replicas_of(compacted(*(replica(f"{number:05}") for number in range(100))))
-    (many,) = replicas_of(compacted(*(replica(f"{number:05}") for number in range(200))))
+    (few,) = pod_groups(compacted(*(replica(f"{number:05}") for number in range(100))))
+    (many,) = pod_groups(compacted(*(replica(f"{number:05}") for number in range(200))))
 
-    def size(found: Replicas) -> int:
+    def size(found: PodGroup) -> int:
         return sys.getsizeof(found) + sys.getsizeof(found.suffixes) + sys.getsizeof(found.nodes)
 
     assert (len(few), len(many)) == (100, 200)
@@ -102,7 +102,7 @@ def test_pods_that_are_alike_are_kept_together_whatever_their_order() -> None:
         replica("h", metadata={"name": "bare-h", "ownerReferences": []}),
     ]
     pods = compacted(*wire)
-    found = replicas_of(pods)
+    found = pod_groups(pods)
     assert [len(alike) for alike in found] == [2, 2, 1, 1, 1, 1]
     assert pods_in(found) == len(wire)
     assert sorted((pod for alike in found for pod in alike), key=lambda pod: pod.path) == sorted(
@@ -196,7 +196,7 @@ def test_labels_of_a_stateful_set_are_exact_though_shared() -> None:
     ]
     found = compacted(*pods)
     assert len({id(pod.template) for pod in found}) == 1
-    for pod, alone, wire in zip(found, replicas_of(found), pods, strict=True):
+    for pod, alone, wire in zip(found, pod_groups(found), pods, strict=True):
         assert dict(pod.labels) == dict(alone.labels) == wire["metadata"]["labels"]
         assert pod.workload == ("StatefulSet", "redis")
 
