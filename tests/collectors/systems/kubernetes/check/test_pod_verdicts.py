@@ -242,7 +242,7 @@ async def test_a_cron_job_that_is_not_there(control_plane: ControlPlane) -> None
     result = await see_backup(control_plane, namespace)
     assert (result.status, result.summary) == (
         Status.FAILED,
-        f"There is no CronJob {namespace}/backup, which was to take backups.",
+        f"CronJob {namespace}/backup, which takes the backups, does not exist.",
     )
 
 

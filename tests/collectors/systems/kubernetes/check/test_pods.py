@@ -99,7 +99,7 @@ async def test_a_cron_job_that_is_not_there(control_plane: ControlPlane, store: 
             cronjob={"namespace": namespace, "name": "backup"},
         )
     assert result.status is Status.FAILED
-    assert f"There is no CronJob {namespace}/backup, which was to take backups." in result.summary
+    assert f"CronJob {namespace}/backup, which takes the backups, does not exist." in result.summary
 
 
 async def test_a_rollout_that_a_quota_keeps_from_its_pods(control_plane: ControlPlane, any_redis: Node) -> None:

@@ -233,7 +233,7 @@ async def test_pages_are_made_compact(tmp_path: Path) -> None:
         (status(500, "etcdserver: request timed out."), "answered 500: etcdserver: request timed out."),
         (answer(b"bad gateway", 502), "answered 502: an error without a message."),
         (answer(b"", 302, Location="http://example.com/"), "answered 302"),
-        (status(401, "Unauthorized"), "answered 401: the token or certificate was not accepted, or has expired."),
+        (status(401, "Unauthorized"), "answered 401: the token or certificate was not accepted or has expired."),
         (answer({"message": "x" * 100_000}, 500), "more than 65536 bytes"),
     ],
 )
@@ -342,7 +342,7 @@ async def test_patience_that_is_asked_for_without_end_has_one(tmp_path: Path) ->
         return answer(b"", 429, Retry_After="9" * 400) if refusals >= 0 else answer(things("a"))
 
     async with scripted(script) as (url, _), asking(tmp_path, url) as client:
-        with pytest.raises(ProbeError, match="and asks to come back in 60 s"):
+        with pytest.raises(ProbeError, match="and asks to retry in 60 s"):
             await client.list(PODS)
 
 

@@ -181,7 +181,7 @@ async def test_a_token_that_expired_is_told_and_its_successor_taken_up(control_p
     kubeconfig.write_text(json.dumps(configuration))
     async with asking(kubeconfig, max_age="1ms") as client:
         told = await complaint(client)
-        assert told.endswith("answered 401: the token or certificate was not accepted, or has expired.")
+        assert told.endswith("answered 401: the token or certificate was not accepted or has expired.")
         user["user"] = {"token": control_plane.tokens["admin"]}
         kubeconfig.write_text(json.dumps(configuration))
         assert await listed(client, NODES)
