@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
@@ -20,35 +18,21 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from collectors.systems.postgresql.client.connection import Parameters, parse_dsn
 from collectors.systems.postgresql.client.patroni import read_cluster
-from collectors.systems.postgresql.client.pgbackrest import PgBackRest, Stanza, read_stanza
-from collectors.systems.postgresql.client.pgbouncer import Pooler, read_poolers
-from collectors.systems.postgresql.judge import (
-    Archiver,
-    Connections,
-    Identity,
-    Instance,
-    Logging,
-    Pool,
-    Receiver,
-    Sender,
-    Setting,
-    Slot,
-    Thresholds,
-    judge_archive,
-    judge_archiver,
-    judge_backup,
-    judge_connections,
-    judge_instances,
-    judge_logging,
-    judge_patroni,
-    judge_pools,
-    judge_receiver,
-    judge_senders,
-    libraries,
-    names,
-)
+from collectors.systems.postgresql.client.pgbackrest import read_stanza
+from collectors.systems.postgresql.client.pgbouncer import read_poolers
+from collectors.systems.postgresql.client.session import Session
+from collectors.systems.postgresql.judge.backups import judge_archive, judge_archiver, judge_backup
+from collectors.systems.postgresql.judge.connections import judge_connections, judge_pools
+from collectors.systems.postgresql.judge.failover import judge_patroni
+from collectors.systems.postgresql.judge.health import judge_instances
+from collectors.systems.postgresql.judge.logging import judge_logging
+from collectors.systems.postgresql.judge.replication import judge_receiver, judge_senders
+from collectors.systems.postgresql.model.instance import Archiver, Sender, Slot, names
+from collectors.systems.postgresql.model.options import ClusterLimits, Pool
+from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
+from collectors.systems.postgresql.model.pgbouncer import Pooler
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
@@ -59,14 +43,9 @@ from exporter.collector import Collector, Mode, SectionSettings, Target, fetched
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Secret
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved, worst
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 
 _MONITOR = "a role that is a member of pg_monitor"
-_LOGGING = [
-    "log_min_duration_statement",
-    "log_min_messages",
-    *(f"auto_explain.{name}" for name in ("log_min_duration", "log_level", "sample_rate")),
-]
 
 
 class PostgresScrape(Scrape):
@@ -77,7 +56,7 @@ class PostgresScrape(Scrape):
     series: str = Field("pg_stat_database_xact_commit", description="Metric that only a working server gives.")
 
 
-class PostgreSQLTarget(Target, PodOptions, CronJobOptions, Thresholds):
+class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     """One cluster: a primary and its standbys."""
 
     dsn: Secret = Field(
@@ -108,28 +87,10 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, Thresholds):
         return dsn
 
 
-class PostgreSQLSettings(SectionSettings, Thresholds):
+class PostgreSQLSettings(SectionSettings, ClusterLimits):
     """PostgreSQL clusters."""
 
     targets: tuple[PostgreSQLTarget, ...] = Field(min_length=1, description="The clusters.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    name: str
-    setting: str
-    source: str
-    database: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    count: int
 
 
 class PostgreSQL(Collector[PostgreSQLSettings, PostgreSQLTarget]):
@@ -150,164 +111,78 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     # Facts
 
     @fetched
-    async def instances(self) -> list[Instance | ProbeError]:
+    async def sessions(self) -> list[Session | ProbeError]:
         """Every instance that the connection string names, or why it could not be asked."""
-        return await asyncio.gather(*map(self._instance, parse_dsn(self.target.dsn)))
+        return await asyncio.gather(*map(self._session, parse_dsn(self.target.dsn)))
 
-    async def _instance(self, parameters: Parameters) -> Instance | ProbeError:
+    async def _session(self, parameters: Parameters) -> Session | ProbeError:
         try:
-            connection = await Connection.open(parameters, self.target.query_timeout)
-            self.resources.push_async_callback(connection.close)
-            started = time.perf_counter()
-            identity = await connection.one(
-                Identity,
-                """SELECT pg_is_in_recovery() AS in_recovery,
-                          (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-                          pg_postmaster_start_time() AS started,
-                          pg_has_role(current_user, 'pg_monitor', 'USAGE') AS may_monitor""",
-            )
+            session = await Session.open(parameters, self.target.query_timeout)
         except ProbeError as error:
             return error
-        return Instance(connection, identity, time.perf_counter() - started)
+        self.resources.push_async_callback(session.close)
+        return session
 
-    async def seen(self) -> list[Instance]:
+    async def seen(self) -> list[Session]:
         """The instances that answered, to a role that sees their statistics.
 
         Raises ProbeError when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
         """
-        found = await self.instances()
-        instances = [instance for instance in found if isinstance(instance, Instance)]
-        if not instances:
-            raise ProbeError(" ".join(map(str, found)))
-        for instance in instances:
+        found = await self.sessions()
+        sessions = [session for session in found if isinstance(session, Session)]
+        if not sessions:
+            errors = [error for error in found if isinstance(error, ProbeError)]
+            raise ProbeError(" ".join(map(str, errors)), errors[0].reason)
+        for session in sessions:
+            instance = session.instance
             if not instance.identity.may_monitor:
-                role = instance.connection.user
                 raise ProbeError(
-                    f"Role {role} does not have the rights of pg_monitor on {instance.where}, which therefore hides its "
-                    f'statistics: GRANT pg_monitor TO "{role}".'
+                    f"Role {instance.role} does not have the rights of pg_monitor on {instance.where}, which therefore hides "
+                    f'its statistics: GRANT pg_monitor TO "{instance.role}".',
+                    Reason.DENIED,
                 )
-        return instances
+        return sessions
 
-    async def primary(self) -> Instance:
-        """The primary. Raises ProbeError when none was seen, or more than one."""
-        primaries = [instance for instance in await self.seen() if not instance.identity.in_recovery]
+    async def primary(self) -> Session:
+        """The primary. Raises ProbeError when none was observed, or more than one."""
+        primaries = [session for session in await self.seen() if not session.instance.identity.in_recovery]
         if not primaries:
-            unseen = [str(error) for error in await self.instances() if isinstance(error, ProbeError)]
+            unseen = [str(error) for error in await self.sessions() if isinstance(error, ProbeError)]
             raise ProbeError(" ".join(["No primary was seen among the instances of the connection string.", *unseen]))
         if len(primaries) > 1:
-            raise ProbeError(f"{names(primaries)} are all primaries, so which one counts was not seen.")
+            where = names(session.instance for session in primaries)
+            raise ProbeError(f"{where} are all primaries, so which one counts was not seen.", Reason.CONTRADICTED)
         return primaries[0]
 
     async def unseen(self) -> list[Result]:
         """A verdict for each instance that could not be asked."""
-        return [unobserved(error) for error in await self.instances() if isinstance(error, ProbeError)]
+        return [unobserved(error) for error in await self.sessions() if isinstance(error, ProbeError)]
 
     @fetched
     async def senders(self) -> list[Sender]:
         """Who receives WAL from the primary."""
-        return await (await self.primary()).connection.ask(
-            Sender,
-            """SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') AS name,
-                      r.state,
-                      r.replay_lsn IS NOT NULL AND coalesce(s.slot_type, 'physical') = 'physical' AS follows,
-                      pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn)::float8 AS lag_bytes
-               FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid""",
-        )
+        return await (await self.primary()).senders()
 
     @fetched
     async def slots(self) -> list[Slot]:
         """The primary's replication slots."""
-        return await (await self.primary()).connection.ask(
-            Slot,
-            """SELECT slot_name::text, active, wal_status,
-                      coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::float8 AS retained_bytes
-               FROM pg_replication_slots WHERE NOT temporary""",
-        )
-
-    async def receiver(self, standby: Instance) -> Receiver:
-        """How a standby receives and replays WAL."""
-        return await standby.connection.one(
-            Receiver,
-            """SELECT (SELECT status FROM pg_stat_wal_receiver) AS status,
-                      pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AS caught_up,
-                      pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind_bytes,
-                      extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS behind_seconds,
-                      pg_is_wal_replay_paused() AS paused""",
-        )
+        return await (await self.primary()).slots()
 
     @fetched
     async def archiver(self) -> Archiver:
         """How the primary archives its WAL."""
-        return await (await self.primary()).connection.one(
-            Archiver,
-            """SELECT current_setting('archive_mode') AS archive_mode,
-                      current_setting('archive_command') AS archive_command,
-                      coalesce(current_setting('archive_library', true), '') AS archive_library,
-                      last_archived_wal, last_archived_time, last_failed_wal, last_failed_time,
-                      (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready
-               FROM pg_stat_archiver""",
-        )
+        return await (await self.primary()).archiver()
 
     @fetched
     async def stanza(self) -> Stanza:
         """What the backup repository holds. Asked after the archiver, it holds at least what was archived by then."""
         if self.target.pgbackrest is None:
-            raise ProbeError("Option pgbackrest is not set, so no backup repository was looked at.")
+            raise ProbeError(
+                "Option pgbackrest is not set, so no backup repository was checked.", Reason.NOT_CONFIGURED
+            )
         with suppress(ProbeError):  # whoever judges the archiver gets to hear of it
             await self.archiver()
         return await read_stanza(self.target.pgbackrest)
-
-    async def connections(self, instance: Instance) -> Connections:
-        """How many connections an instance takes and has."""
-        return await instance.connection.one(
-            Connections,
-            """SELECT current_setting('max_connections')::int AS max_connections,
-                      current_setting('superuser_reserved_connections')::int
-                      + coalesce(current_setting('reserved_connections', true), '0')::int AS reserved,
-                      (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used""",
-        )
-
-    @fetched
-    async def logging(self) -> Logging:
-        """Slow query logging on the primary: what applies here, and what databases and roles set instead."""
-        connection = (await self.primary()).connection
-        base = await connection.ask(
-            _Base,
-            """SELECT name, setting, source, current_database()::text AS database
-               FROM pg_settings WHERE name = ANY(%s)""",
-            [_LOGGING],
-        )
-        overrides = await connection.ask(
-            Setting,
-            """SELECT split_part(entry, '=', 1) AS name, substr(entry, strpos(entry, '=') + 1) AS value,
-                      d.datname::text AS database, r.rolname::text AS role
-               FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
-               LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
-               WHERE split_part(entry, '=', 1) = ANY(%s)""",
-            [_LOGGING],
-        )
-        roles = self.target.app_roles
-        return Logging(
-            (
-                *(
-                    Setting(row.name, row.setting, row.database if row.source == "database" else None, None)
-                    for row in base
-                ),
-                *(setting for setting in overrides if not roles or setting.role is None or setting.role in roles),
-            ),
-            auto_explain="auto_explain" in await self.preloaded(),
-            masked=any(row.source in ("user", "database user", "client", "session") for row in base),
-        )
-
-    @fetched
-    async def preloaded(self) -> set[str]:
-        """The libraries that every session on the primary has."""
-        row = await (await self.primary()).connection.one(
-            _Name,
-            """SELECT concat_ws(',', current_setting('shared_preload_libraries'),
-                                     current_setting('session_preload_libraries')) AS name""",
-        )
-        return libraries(row.name)
 
     # Items
 
@@ -326,7 +201,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return await with_pods(self, self.target.pods, self._healthy())
 
     async def _healthy(self) -> Result:
-        found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
+        found = [session.instance for session in await self.sessions() if isinstance(session, Session)]
         verdicts = await self.unseen()
         if found:
             how = how_seen(self.target.pods)
@@ -346,7 +221,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
         """
         seen, unseen = await self.seen(), await self.unseen()
-        parts = [self._standby_follows(instance) for instance in seen if instance.identity.in_recovery]
+        parts = [self._standby_follows(session) for session in seen if session.instance.identity.in_recovery]
         if not unseen or len(parts) < len(seen):  # else the primary is among those that were not seen
             parts.append(self._primary_sends())
         return worst(await worst_of(*parts), *unseen)
@@ -354,8 +229,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def _primary_sends(self) -> Result:
         return judge_senders(await self.senders(), await self.slots(), self.target)
 
-    async def _standby_follows(self, standby: Instance) -> Result:
-        return judge_receiver(standby.where, await self.receiver(standby), self.target)
+    async def _standby_follows(self, standby: Session) -> Result:
+        return judge_receiver(standby.instance.where, await standby.receiver(), self.target)
 
     @item(
         "Automated backups are enabled and tested",
@@ -381,7 +256,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _backup_fresh(self) -> Result:
         stanza = await self.stanza()
-        cluster = (await self.seen())[0].identity.system_identifier
+        cluster = (await self.seen())[0].instance.identity.system_identifier
         return judge_backup(stanza, cluster, self.context.now(), self.target.backup_max_age)
 
     async def _wal_archived(self) -> Result:
@@ -389,7 +264,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         verdict = judge_archiver(archiver, self.target.max_ready)
         if self.target.pgbackrest is None:
             return verdict
-        cluster = (await self.primary()).identity.system_identifier
+        cluster = (await self.primary()).instance.identity.system_identifier
         return worst(verdict, judge_archive(await self.stanza(), cluster, archiver))
 
     @item(
@@ -410,8 +285,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         seen = await self.seen()
         return await worst_of(self._pools_fit(), *map(self._connections_free, seen))
 
-    async def _connections_free(self, instance: Instance) -> Result:
-        return judge_connections(instance.where, await self.connections(instance), self.target)
+    async def _connections_free(self, session: Session) -> Result:
+        return judge_connections(session.instance.where, await session.connections(), self.target)
 
     async def _pools_fit(self) -> Result:
         if not self.target.pools and self.target.pgbouncer is None:
@@ -420,7 +295,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         if self.target.pgbouncer is not None:
             poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout)
         primary = await self.primary()
-        return judge_pools(self.target.pools, poolers, await self.connections(primary))
+        return judge_pools(self.target.pools, poolers, await primary.connections())
 
     @item(
         "Database storage has sufficient space (≥ 50GB free)",
@@ -445,15 +320,13 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return judge_space(volume, await measure_space(self, volume))
 
     async def _volumes_known(self) -> Result:
-        tablespaces = await (await self.seen())[0].connection.ask(
-            _Name, "SELECT spcname::text AS name FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''"
-        )
+        tablespaces = await (await self.seen())[0].tablespaces()
         known = {volume.name for volume in self.target.volumes}
         if "data" not in known:
             return unknown(
                 "Option volumes names no volume data, so the space of what PostgreSQL cannot do without was not seen."
             )
-        if missing := sorted(tablespace.name for tablespace in tablespaces if tablespace.name not in known):
+        if missing := [name for name in tablespaces if name not in known]:
             return unknown(f"Option volumes names no volume for tablespace {missing[0]}, so its space was not seen.")
         return ok("Data and every tablespace have a volume in the configuration.")
 
@@ -467,7 +340,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
         To mend it: `ALTER SYSTEM SET log_min_duration_statement = '1s'`, `SELECT pg_reload_conf()`, and RESET what overrides it.
         """
-        return judge_logging(await self.logging(), self.target.slow_query)
+        primary = await self.primary()
+        return judge_logging(await primary.logging(self.target.app_roles), self.target.slow_query)
 
     @item("Database metrics are being collected", severity=WARNING, needs=(_MONITOR, "clients.prometheus"))
     async def metrics_collected(self) -> Result:
@@ -487,24 +361,20 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _statements_counted(self) -> Result:
         primary = await self.primary()
-        if "pg_stat_statements" not in await self.preloaded():
-            return failed(f"pg_stat_statements is not in shared_preload_libraries of {primary.where}.")
-        schemas = await primary.connection.ask(
-            _Name,
-            """SELECT quote_ident(nspname) AS name FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-               WHERE extname = 'pg_stat_statements'""",
-        )
-        if not schemas:
-            return failed(f"Extension pg_stat_statements is not installed on {primary.where}.")
-        counted = await primary.connection.one(
-            _Count,
-            f"SELECT count(*) FROM {schemas[0].name}.pg_stat_statements(false)",  # noqa: S608  # quoted by the server
-        )
+        where = primary.instance.where
+        if "pg_stat_statements" not in await primary.preloaded():
+            return failed(
+                f"pg_stat_statements is not in shared_preload_libraries of {where}.", reason=Reason.MISCONFIGURED
+            )
+        count = await primary.statements()
+        if count is None:
+            return failed(f"Extension pg_stat_statements is not installed on {where}.", reason=Reason.MISSING)
         for setting, silent in (("pg_stat_statements.track", "none"), ("compute_query_id", "off")):
-            current = await primary.connection.one(_Name, "SELECT current_setting(%s) AS name", [setting])
-            if current.name == silent:
-                return failed(f"{setting} is {silent} on {primary.where}: pg_stat_statements counts nothing.")
-        return ok(f"pg_stat_statements knows {counted.count} statements.")
+            if await primary.setting(setting) == silent:
+                return failed(
+                    f"{setting} is {silent} on {where}: pg_stat_statements counts nothing.", reason=Reason.MISCONFIGURED
+                )
+        return ok(f"pg_stat_statements knows {count} statements.")
 
     @item(
         "Failover mechanism is tested",
@@ -528,7 +398,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         if self.target.patroni is None:
             raise ProbeError("Option patroni is not set, so no failover mechanism was seen.")
         cluster = await read_cluster(self.target.patroni)
-        found = [instance for instance in await self.instances() if isinstance(instance, Instance)]
+        found = [session.instance for session in await self.sessions() if isinstance(session, Session)]
         if not found:
             raise ProbeError("No instance answered, so whether Patroni speaks of this cluster was not seen.")
         return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import SecretStr
 
 from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from collectors.systems.postgresql.model.pgbouncer import Pooler
 from exporter.verdict import ProbeError
 
-__all__ = ["Pooler", "read_poolers"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pooler:
-    """What one PgBouncer may open to its servers at most, and how long clients wait for it.
-
-    `server_connections` counts every pool (one per database and user seen since it started) at its full size.
-    """
-
-    where: str
-    server_connections: int
-    clients_waiting: int
-    longest_wait: float
+__all__ = ["read_poolers"]
 
 
 async def read_poolers(dsn: SecretStr, timeout: timedelta) -> list[Pooler]:

@@ -7,33 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.postgresql.client.patroni import PatroniCluster
-from collectors.systems.postgresql.client.pgbackrest import Stanza
-from collectors.systems.postgresql.client.pgbouncer import Pooler
-from collectors.systems.postgresql.judge import (
-    Archiver,
-    Connections,
-    Logging,
-    Pool,
-    Receiver,
-    Sender,
-    Setting,
-    Slot,
-    Thresholds,
-    judge_archive,
-    judge_archiver,
-    judge_backup,
-    judge_connections,
-    judge_logging,
-    judge_patroni,
-    judge_pools,
-    judge_receiver,
-    judge_senders,
-)
+from collectors.systems.postgresql.judge.backups import judge_archive, judge_archiver, judge_backup
+from collectors.systems.postgresql.judge.connections import judge_connections, judge_pools
+from collectors.systems.postgresql.judge.failover import judge_patroni
+from collectors.systems.postgresql.judge.logging import judge_logging
+from collectors.systems.postgresql.judge.replication import judge_receiver, judge_senders
+from collectors.systems.postgresql.model.instance import Archiver, Connections, Logging, Receiver, Sender, Setting, Slot
+from collectors.systems.postgresql.model.options import ClusterLimits, Pool
+from collectors.systems.postgresql.model.patroni import PatroniCluster
+from collectors.systems.postgresql.model.pgbackrest import Stanza
+from collectors.systems.postgresql.model.pgbouncer import Pooler
 from exporter.verdict import ProbeError
 from tests.collectors.systems.postgresql.client.test_pgbackrest import STANZA
 
-LIMITS = Thresholds()
+LIMITS = ClusterLimits()
 NOW = datetime(2026, 11, 24, 21, tzinfo=UTC)
 CLUSTER = "7711845448443692536"
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from collectors.systems.postgresql.client.pgbackrest import PgBackRest, Stanza, read_stanza
+from collectors.systems.postgresql.client.pgbackrest import read_stanza
+from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from exporter.verdict import ProbeError
 
 STANZA: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""What the answers mean, and the options that limit them; pure."""

@@ -1,0 +1,43 @@
+"""What a cluster may be configured to be held against: limits and the pools that connect to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from exporter.options import Duration, Options, Size
+
+__all__ = ["ClusterLimits", "Pool"]
+
+
+class Pool(Options):
+    """One application's pool of connections."""
+
+    name: str = Field(min_length=1, description="Whose pool it is.")
+    size: int = Field(ge=1, description="Connections that one replica opens at most, overflow included.")
+    replicas: int = Field(1, ge=1, description="Replicas at the most, such as the autoscaler's maximum.")
+
+
+class ClusterLimits(Options):
+    """Limits, for the section or for one target."""
+
+    query_timeout: Duration = Field(
+        timedelta(seconds=3), ge=timedelta(milliseconds=1), description="How long connecting, and each query, may take."
+    )
+    max_latency: Duration = Field(timedelta(seconds=1), description="How long the first answer may take.")
+    expected_replicas: int = Field(1, ge=1, description="How many standbys stream from the primary at the least.")
+    max_lag_bytes: Size = Field(64 * 2**20, description="How far a standby may be behind, in WAL.")
+    max_lag: Duration = Field(timedelta(seconds=30), description="How far a standby may be behind, in time.")
+    backup_max_age: Duration = Field(timedelta(hours=26), description="Age of the newest complete backup at the most.")
+    max_ready: int = Field(10, ge=0, description="WAL segments that may wait to be archived.")
+    max_connections: Annotated[int, Field(ge=1)] | tuple[int, int] = Field(
+        100, description="What max_connections shall be: a number, or the least and the most: [100, 500]."
+    )
+    connections_warning_ratio: float = Field(
+        0.8, gt=0, le=1, description="Share of max_connections in use from which it is a warning."
+    )
+    slow_query: Duration = Field(
+        timedelta(seconds=1), description="Queries that take this long have to be logged; faster ones may be."
+    )

@@ -1,0 +1,95 @@
+"""What `pgbackrest info` writes of a stanza, and how pgBackRest is run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from pydantic import Field
+
+from exporter.options import Duration, Options
+
+__all__ = ["Archive", "Backup", "PgBackRest", "Repository", "Stanza"]
+
+
+class PgBackRest(Options):
+    """How to run pgBackRest where the exporter runs: it needs the repository's part of its configuration alone."""
+
+    stanza: str = Field(min_length=1, description="Stanza of the cluster.")
+    command: tuple[str, ...] = Field(
+        ("pgbackrest",), min_length=1, description="The program and what comes before `info`; run without a shell."
+    )
+    config: Path | None = Field(None, description="Its configuration file; pgBackRest's own default if not given.")
+    timeout: Duration = Field(
+        timedelta(seconds=8), gt=timedelta(0), description="How long it may take, object storage included."
+    )
+
+
+class _Struct(msgspec.Struct, frozen=True, rename="kebab", gc=False):
+    """Part of the JSON that `pgbackrest info` writes."""
+
+
+class _Code(_Struct, frozen=True):
+    code: int
+    message: str = ""
+
+
+class _Span(_Struct, frozen=True):
+    start: int
+    stop: int
+
+
+class _Database(_Struct, frozen=True):
+    id: int
+    repo_key: int = 1
+
+
+class _Cluster(_Database, frozen=True):
+    system_id: int = 0
+
+
+class Archive(_Struct, frozen=True):
+    """The first and last WAL segment that a repository holds of one history of the database."""
+
+    database: _Database
+    min: str | None = None
+    max: str | None = None
+
+
+class Backup(_Struct, frozen=True):
+    """One backup. `error` is true when pages with wrong checksums were found in it, `type` is full, diff or incr."""
+
+    label: str
+    type: str
+    timestamp: _Span
+    database: _Database
+    error: bool | None = None
+
+    @property
+    def stopped(self) -> datetime:
+        """When it was complete."""
+        return datetime.fromtimestamp(self.timestamp.stop, UTC)
+
+
+class Repository(_Struct, frozen=True):
+    """One repository. `cipher` is `none` when it is not encrypted."""
+
+    key: int
+    cipher: str
+    status: _Code
+
+
+class Stanza(_Struct, frozen=True):
+    """What all repositories hold of one cluster; `status.code` is 0 when all is well."""
+
+    name: str
+    status: _Code
+    backup: list[Backup] = []
+    archive: list[Archive] = []
+    db: list[_Cluster] = []
+    repo: list[Repository] = []
+
+    def system_ids(self, database: _Database) -> set[str]:
+        """The system identifiers of the cluster that a backup or an archive is of."""
+        return {str(db.system_id) for db in self.db if (db.id, db.repo_key) == (database.id, database.repo_key)}
