@@ -3,52 +3,70 @@
 from __future__ import annotations
 
 import functools
-import math
-import re
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.judge.conditions import alerts, holds
 from collectors.systems.prometheus.model.answers import Sample
+from collectors.systems.prometheus.model.conditions import alert, truth
 from exporter.collector import Collector, Item, Mode, NoTarget, Options, SectionSettings
 from exporter.evidence.validity import EvidenceRule
 from exporter.options import Duration
-from exporter.verdict import Result, Severity, failed, ok, unknown, worst
+from exporter.verdict import Result, Severity, worst
 
-__all__ = ["Condition", "Custom", "CustomEvidence", "CustomLine", "judge"]
+__all__ = ["Custom", "CustomEvidence", "CustomLine"]
 
-_SHOWN = 3  # series named in a sentence
+
+def _readable(read: Callable[[str], object]) -> AfterValidator:
+    def check(text: str) -> str:
+        read(text)
+        return text
+
+    return AfterValidator(check)
+
+
+Truth = Annotated[str, _readable(truth)]
+Alert = Annotated[str, _readable(alert)]
 
 
 class CustomEvidence(Options):
     """What evidence a line takes."""
 
-    valid_for: Duration = Field(gt=timedelta(0), description="How long a record holds at most.")
+    valid_for: Duration = Field(gt=timedelta(0), description="Longest validity of a record.")
     signed_by_role: str | None = Field(None, description="Role that must have signed the record.")
-    bound_to_release: bool = Field(False, description="Whether a record holds for the running release alone.")
+    bound_to_release: bool = Field(False, description="Whether a record is valid for the running release alone.")
 
 
 class CustomLine(Options):
-    """A line of your own."""
+    """A line of your own; docs/custom.md has ten to copy."""
 
     section: str = Field(pattern=r"\S", description="Heading or name of its section; a new one when there is none.")
     line: str = Field(pattern=r"\S", description="The line, as in the checklist if it is there.")
     item: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", description="The `item` label; made from the line by default."
     )
-    severity: Severity | None = Field(
-        None, description="How much it matters that the line is true; `warning` by default."
-    )
-    promql: str | None = Field(
+    severity: Severity | None = Field(None, description="How much the line matters; `warning` by default.")
+    true_when: Truth | None = Field(
         None,
-        pattern=r"\S",
-        description="Expression that is true when the line is, as of an alert: a comparison that returns samples, or values "
-        "other than 0. Takes `clients.prometheus`.",
+        description="PromQL condition that has to be true of every series that its left side returns, such as `up == 1`. Requires "
+        "`clients.prometheus`.",
     )
-    evidence: CustomEvidence | None = Field(None, description="Evidence that the line takes, with or without `promql`.")
+    alert_when: Alert | None = Field(
+        None,
+        description="PromQL condition as an alerting rule has it: the line passes while it returns nothing and the series that "
+        "it selects exist. Requires `clients.prometheus`.",
+    )
+    promql: Truth | None = Field(None, description="Former name of `true_when`.", deprecated=True)
+    min_series: int | None = Field(
+        None, ge=1, description="How many series `true_when` or `alert_when` has to be about at least; 1 by default."
+    )
+    evidence: CustomEvidence | None = Field(
+        None, description="Evidence that the line takes, with or without a condition."
+    )
     every: Duration | None = Field(
         None, gt=timedelta(0), description="How often it is verified; as its section by default."
     )
@@ -57,82 +75,42 @@ class CustomLine(Options):
 
     @model_validator(mode="after")
     def _verifiable(self) -> Self:
-        if self.promql is None and self.evidence is None:
-            raise ValueError("expected promql or evidence, or both: without them nothing verifies the line")
+        conditions = list(self.requires)
+        if not conditions and self.evidence is None:
+            raise ValueError(
+                "expected true_when, alert_when or evidence: without one of them nothing verifies the line"
+            )
+        if len(conditions) > 1:
+            raise ValueError(f"found {' and '.join(conditions)}, expected one of them: write a line for each")
+        if self.min_series is not None and not conditions:
+            raise ValueError("found min_series without a condition, expected true_when or alert_when")
         return self
+
+    @property
+    def requires(self) -> Mapping[str, str]:
+        """The client that each of its options requires, by option."""
+        return {name: "prometheus" for name in ("true_when", "alert_when", "promql") if self._given(name)}
+
+    def _given(self, name: str) -> str | None:
+        given: str | None = self.__dict__[name]  # not by attribute: pydantic warns of what is deprecated
+        return given
+
+    @property
+    def former(self) -> Mapping[str, str]:
+        """Options under a former name that are given, and what each is called now."""
+        return {"promql": "true_when"} if self._given("promql") else {}
+
+    @property
+    def condition(self) -> str | None:
+        """The condition that verifies the line, if one does."""
+        return next((self._given(name) for name in self.requires), None)
 
     @property
     def mode(self) -> Mode:
         """How the line is verified."""
         if self.evidence is None:
             return Mode.PROBE
-        return Mode.EVIDENCE if self.promql is None else Mode.PROBE_AND_EVIDENCE
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How an expression tells true from false.
-
-    A comparison filters: it returns the samples for which it is true, whatever their value (`errors < 5` returns 0 when all is
-    well). `compared` is then its left side, which tells false from missing. Of any other expression the values count.
-    """
-
-    filters: bool
-    compared: str | None = None
-
-    @classmethod
-    def of(cls, promql: str) -> Condition:
-        """Read it off the operators outside of brackets: `or` may add a sample of its own, `bool` gives 0 and 1."""
-        outside = _outside(promql)
-        comparisons = list(_COMPARISON.finditer(outside))
-        words = set(_WORD.findall(outside))
-        if not comparisons or words & {"or", "bool"}:
-            return cls(filters=False)
-        alone = len(comparisons) == 1 and not words & {"and", "unless"}
-        return cls(filters=True, compared=promql[: comparisons[0].start()].strip() if alone else None)
-
-
-_COMPARISON = re.compile(r"==|!=|<=|>=|<|>")
-_WORD = re.compile(r"\b[a-z]+\b")
-_QUOTED = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`""")
-_BRACKETS = re.compile(r"\([^()\[\]{}]*\)|\[[^()\[\]{}]*\]|\{[^()\[\]{}]*\}")
-
-
-def _outside(promql: str) -> str:
-    """The expression with strings, comments and everything in brackets blanked, in lower case and of the same length."""
-
-    def blank(match: re.Match[str]) -> str:
-        return " " * len(match[0])
-
-    text, before = _QUOTED.sub(blank, promql), ""
-    while text != before:
-        text, before = _BRACKETS.sub(blank, text), text
-    return text.lower()
-
-
-def judge(promql: str, samples: list[Sample]) -> Result | None:
-    """The verdict of an expression's samples; None when there are none, which may mean false or missing."""
-    if not samples:
-        return None
-    if undefined := [sample for sample in samples if math.isnan(sample.value)]:
-        return unknown(f"{promql} is not a number for {_series(undefined)}.")
-    false = [] if Condition.of(promql).filters else [sample for sample in samples if sample.value == 0]
-    if false:
-        return failed(f"{promql} is 0, so false, for {_series(false)}.", series=len(samples), false_series=len(false))
-    return ok(f"{promql} holds for {_series(samples)}.", series=len(samples))
-
-
-def _series(samples: list[Sample]) -> str:
-    """The samples' series by name, at most a few."""
-    names = [_name(sample) for sample in samples[:_SHOWN]]
-    more = f" and {len(samples) - _SHOWN} more series" if len(samples) > _SHOWN else ""
-    return ", ".join(names) + more
-
-
-def _name(sample: Sample) -> str:
-    labels = ", ".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()) if name != "__name__")
-    value = "" if math.isnan(sample.value) else f" (value {sample.value:g})"
-    return f"{sample.labels.get('__name__', '')}{{{labels}}}{value}"
+        return Mode.EVIDENCE if self.condition is None else Mode.PROBE_AND_EVIDENCE
 
 
 class Custom(Collector[SectionSettings, NoTarget]):
@@ -155,8 +133,8 @@ class Custom(Collector[SectionSettings, NoTarget]):
             line=options.line,
             severity=severity,
             mode=options.mode,
-            description=f"Verified by {options.promql}" if options.promql else "",
-            needs=("clients.prometheus",) if options.promql else (),
+            description=_described(options),
+            needs=tuple(f"clients.{client}" for client in options.requires.values()),
             evidence=EvidenceRule(**dict(evidence)) if evidence else None,
             verify=cls.verify,
         )
@@ -175,20 +153,46 @@ class Custom(Collector[SectionSettings, NoTarget]):
         return {cls.declared.name: cls.declared}
 
     async def verify(self) -> Result:
-        """The worse of what the expression and the evidence say, where the line takes both."""
-        results = [await self._observed(self.options.promql)] if self.options.promql else []
+        """The worse of what the condition and the evidence say, where the line takes both."""
+        results = [await self._observed()] if self.options.condition else []
         if self.options.evidence:
             results.append(await self.attested(self.declared.name))
         return worst(*results)
 
-    async def _observed(self, promql: str) -> Result:
-        prometheus = self.client(Prometheus)
-        if (result := judge(promql, await prometheus.query(promql))) is not None:
-            return result
-        compared = Condition.of(promql).compared
-        if compared is None:
-            return failed(f"{promql} returned nothing: it is false, or there is no such series.")
-        samples = await prometheus.query(compared)
-        if not samples:
-            return unknown(f"{compared} returned nothing: there is no such series.")
-        return failed(f"{promql} does not hold for {_series(samples)}.", series=0)
+    async def _observed(self) -> Result:
+        least = self.options.min_series or 1
+        if self.options.alert_when:
+            condition = alert(self.options.alert_when)
+            if found := await self.client(Prometheus).query(condition.text):
+                return alerts(condition, found, {}, least)
+            asked = await self._asked((*condition.present, *condition.sides, *condition.joined))
+            return alerts(condition, found, asked, least)
+        demanded = truth(self.options.condition or "")
+        parts = [
+            part
+            for comparison in demanded.comparisons
+            for part in (comparison.subject, comparison.other, comparison.as_bool)[
+                : 1 if comparison.bound is not None else 3
+            ]
+        ]
+        asked = await self._asked((*parts, *demanded.present))
+        for comparison in demanded.comparisons:
+            if comparison.counts and not asked[comparison.subject] and all(asked[query] for query in demanded.present):
+                asked[comparison.subject] = [Sample({}, 0.0, 0.0)]  # there are series, and none of them is counted
+        return holds(demanded, asked, least)
+
+    async def _asked(self, queries: Iterable[str]) -> dict[str, list[Sample]]:
+        """What each query returns, all at the moment of the first. Raises ProbeError when there is no complete answer to one."""
+        client, answers, moment = self.client(Prometheus), dict[str, list[Sample]](), None
+        for query in dict.fromkeys(queries):
+            answers[query] = found = await client.query(query, moment)
+            if found and moment is None:
+                moment = datetime.fromtimestamp(found[0].timestamp, UTC)
+        return answers
+
+
+def _described(options: CustomLine) -> str:
+    """How a line is verified, as its page shows it."""
+    if options.alert_when:
+        return f"Passes while `{options.alert_when}` returns nothing and the series that it selects exist."
+    return f"Passes while `{options.condition}` is true of every series." if options.condition else ""

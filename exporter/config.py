@@ -296,6 +296,12 @@ class _Loader:
         if known and options.item not in (None, known.item):
             self._reader.complain((*where, "item"), f"found '{options.item}', expected '{known.item}', the line's name")
             return None
+        for option, client in options.requires.items():
+            if client in self._catalogue.clients and client not in self._given("clients", dict):
+                needed = f"clients.{client} is not configured, and the condition requires it"
+                self._reader.complain((*where, option), needed)
+        for option, name in options.former.items():
+            self._reader.warn((*where, option), f"{option} is the former name of {name}: rename it")
         item = known.item if known else options.item or slug(options.line)
         severity = options.severity or (known.severity if known else Severity.WARNING)
         collector = self._catalogue.custom.verifying(options, section, item, severity)

@@ -413,6 +413,22 @@ def test_custom_lines_take_their_place(read: Read) -> None:
     assert read(CUSTOM).plan.jobs == loaded.plan.jobs, "an unchanged configuration is an unchanged plan"
 
 
+def test_a_condition_without_a_server_to_ask_is_an_error(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("custom:\n  - {section: A, line: B, true_when: up == 1}\n  - {section: A, line: C, promql: up}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(config)
+    assert [str(error).partition("config.yaml:")[2] for error in caught.value.errors] == [
+        "2:27: custom[0].true_when: clients.prometheus is not configured, and the condition requires it",
+        "3:27: custom[1].promql: clients.prometheus is not configured, and the condition requires it",
+    ]
+
+
+def test_a_former_name_is_warned_of(read: Read) -> None:
+    [warned] = read("custom: [{section: A, line: B, promql: up == 1}]").warnings
+    assert str(warned).endswith(":1:32: custom[0].promql: promql is the former name of true_when: rename it")
+
+
 OWN = "# Search Engine\n- [ ] Index is fresh\n# Office\n- [ ] Coffee is hot\n- [ ] Tea <!-- item: office.tea -->\n"
 
 

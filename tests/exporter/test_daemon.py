@@ -182,8 +182,8 @@ def test_a_restart_shows_the_last_truth_and_adds_no_transition(tmp_path: Path) -
 async def test_only_runs_that_speak_of_what_is_configured_now_are_spared_at_a_restart(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
-        f"evidence: {tmp_path}\ncustom:\n"
-        "  - {section: Search, line: Index is fresh, promql: up}\n"
+        f"evidence: {tmp_path}\nclients: {{prometheus: {{url: 'http://127.0.0.1:9'}}}}\ncustom:\n"
+        "  - {section: Search, line: Index is fresh, true_when: up}\n"
         "  - {section: Search, line: Index was drilled, evidence: {valid_for: 90d}}\n"
     )
     daemon = _Daemon(config, load(config), Health("test"))
