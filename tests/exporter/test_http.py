@@ -28,6 +28,7 @@ from exporter.http import Http, HttpSettings, Trust
 from exporter.reply import Reply
 from exporter.verdict import ProbeError
 from tests.servers import faults
+from tests.servers.certificates import Issued, authority
 from tests.servers.faults import Address
 from tests.servers.process import eventually
 
@@ -332,6 +333,37 @@ async def test_certificates_are_verified(tmp_path: Path) -> None:
     async with faults.garbage() as address:
         told = await refusal(settings(f"https://127.0.0.1:{address[1]}"))
         assert "the TLS handshake failed" in told
+
+
+@pytest.mark.parametrize("anchor", ["root", "intermediate"])
+async def test_certificates_are_verified_as_curl_and_go_do(tmp_path: Path, anchor: str) -> None:
+    """Without an Authority Key Identifier, which Python 3.13 alone demands; and up to an intermediate that is trusted."""
+    root = Issued.root(identified=False)
+    intermediate = root.intermediate(identified=False)
+    leaf = intermediate.issue("127.0.0.1", identified=False)
+    trusted, _ = (root if anchor == "root" else intermediate).write(
+        tmp_path, "ca", (root if anchor == "root" else intermediate).pem
+    )
+    served = server_context(leaf.write(tmp_path, "server"))
+    async with answering(lambda line, _: (200, {}, b"{}"), served) as address:
+        url = f"https://127.0.0.1:{address[1]}"
+        assert (await ask(settings(url, tls={"ca_file": str(trusted)}))).status == 200
+        strict = ssl.create_default_context(cafile=trusted)
+        strict.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        with pytest.raises(ssl.SSLCertVerificationError, match="Missing Authority Key Identifier"):
+            await asyncio.open_connection(*address, ssl=strict)
+        stranger, _ = Issued.root().write(tmp_path, "stranger")
+        assert "certificate was not accepted" in await refusal(settings(url, tls={"ca_file": str(stranger)}))
+
+
+async def test_strict_verifiers_accept_the_certificates_of_the_tests(tmp_path: Path) -> None:
+    ca, _ = authority().write(tmp_path, "ca")
+    served = server_context(authority().intermediate().issue("127.0.0.1").write(tmp_path, "server"))
+    strict = ssl.create_default_context(cafile=ca)
+    strict.verify_flags |= ssl.VERIFY_X509_STRICT
+    async with answering(lambda line, _: (200, {}, b"{}"), served) as address:
+        _, writer = await asyncio.open_connection(*address, ssl=strict)
+        writer.close()
 
 
 async def test_a_client_certificate_is_shown_and_its_rotation_noticed(tmp_path: Path) -> None:

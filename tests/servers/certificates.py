@@ -111,6 +111,19 @@ class Issued:
         return replace(self, certificate=x509.load_pem_x509_certificate(again.stdout))
 
 
+_AUTHORITY_USAGE = x509.KeyUsage(
+    digital_signature=True,  # of OCSP responses
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _sign(
     name: str,
     issuer: Issued | None,
@@ -124,8 +137,12 @@ def _sign(
     responder: str | None = None,
     must_staple: bool = False,
     usage: x509.ObjectIdentifier | None = None,
+    identified: bool = True,
 ) -> tuple[x509.Certificate, Key]:
-    """Sign a certificate that began ``age`` days ago and ends in ``days`` days (either may be negative)."""
+    """Sign a certificate that began ``age`` days ago and ends in ``days`` days (either may be negative).
+
+    Unless ``identified`` it lacks the Authority Key Identifier that strict verifiers demand; many private authorities set none.
+    """
     now = datetime.now(UTC).replace(microsecond=0)
     key = key or new_key(kind)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -141,9 +158,12 @@ def _sign(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     signer = issuer.key if issuer else key
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-    )
+    if identified:
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+    if ca:
+        builder = builder.add_extension(_AUTHORITY_USAGE, critical=True)
     if names:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False

