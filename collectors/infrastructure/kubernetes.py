@@ -50,13 +50,14 @@ from collectors.systems.kubernetes.model.kinds import (
     NETWORK_POLICIES,
     NODES,
     OTHER_NETWORK_POLICIES,
+    OTHER_ROUTES,
     PODS,
     RESOURCE_QUOTAS,
     SERVICES,
     STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.systems.kubernetes.model.objects import Lease
+from collectors.systems.kubernetes.model.objects import Lease, Route
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import SectionSettings, item
@@ -347,6 +348,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
             "option ingress_controllers",
             may_list(NAMESPACES, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, SERVICES, ENDPOINT_SLICES),
             may_list(INGRESSES, INGRESS_CLASSES, GATEWAYS, GATEWAY_CLASSES, HTTP_ROUTES),
+            may_list(*(versions[0] for versions in OTHER_ROUTES)),
             DISCOVERY,
             "with `ingress_requests`: to reach these addresses",
         ),
@@ -354,34 +356,43 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     async def ingress_operational(self) -> Result:
         """Nobody reaches a product whose ingress is down, however healthy everything behind it is.
 
-        The workloads of `ingress_controllers` have all their replicas. Each Ingress has a class that is there and an address; each
-        Gateway is Accepted and Programmed, each HTTPRoute Accepted with its references resolved, by a controller that has seen its
-        present form; and each of them leads to a Service with ready endpoints. Each address of `ingress_requests` is asked with
-        GET, and has to answer with less than 500. The retired ingress-nginx is a warning.
+        The workloads of `ingress_controllers` have all their replicas. Each Ingress has an existing class and an address; each
+        Gateway is Accepted and Programmed, each HTTP, gRPC, TLS, TCP and UDP route is Accepted with its references resolved, by a
+        controller that has observed its latest generation. Each of them leads to a port that its Service has and that Ready pods
+        behind it serve. Where neither IngressClass nor GatewayClass exists, Services of type LoadBalancer are checked instead. Each
+        address of `ingress_requests` is requested with GET and must answer below 500. The retired ingress-nginx is a warning.
 
-        To mend it: the controller's log; `kubectl get endpointslices` for a Service without ready endpoints. Controllers on ports
-        of the host give no address: set `ingress_addresses: false`.
+        To fix it: check the controller's log, and `kubectl get endpointslices` for a Service without ready endpoints. Controllers
+        on ports of the host set no address: set `ingress_addresses: false`.
         """
         scope, target = await self.scope(), self.target
         snapshot = await self.snapshot(INGRESSES)
-        routes = scope.within(await self.if_served(HTTP_ROUTES) or ())
+        routes: list[Route] = [*scope.within(await self.if_served(HTTP_ROUTES) or ())]
+        for versions in OTHER_ROUTES:
+            routes += scope.within(await self.in_any_version(*versions))
         gateways = await self.if_served(GATEWAYS) or ()
         named = {
             f"{parent.namespace or route.namespace}/{parent.name}"
             for route in routes
             for parent in route.spec.parent_refs or ()
         }
-        seen = Routing(
-            {reference: await self._workload(reference) for reference in target.ingress_controllers},
+        references = dict.fromkeys((*target.ingress_controllers, *target.ingress_class_controllers.values()))
+        services = await self.everything(SERVICES)
+        entries = {*scope.namespaces, *(workload_key(reference)[0] for reference in references)}
+        routing = Routing(
+            {reference: await self._workload(reference) for reference in references},
             ingress_classes=await self.everything(INGRESS_CLASSES),
             ingresses=scope.within(snapshot.items),
             gateway_classes=await self.if_served(GATEWAY_CLASSES) or (),
             gateways=[found for found in gateways if found.namespace in scope.namespaces or found.path in named],
-            http_routes=routes,
-            services=await self.everything(SERVICES),
+            routes=routes,
+            services=services,
             endpoint_slices=await self.everything(ENDPOINT_SLICES),
+            load_balancers=[
+                found for found in services if found.spec.type == "LoadBalancer" and found.namespace in entries
+            ],
         )
-        judged = await self.in_scope(judge_ingress(seen, target, snapshot.taken))
+        judged = await self.in_scope(judge_ingress(routing, target, snapshot.taken))
         through = [bad for bad in await asyncio.gather(*map(self._through, target.ingress_requests)) if bad]
         if judged.status.is_ok and not through:
             names = listed(request.url for request in target.ingress_requests) if target.ingress_requests else ""

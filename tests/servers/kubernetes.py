@@ -523,6 +523,10 @@ CRDS: Mapping[str, Sequence[Json]] = {
         definition("gateway.networking.k8s.io", "Gateway", "gateways", "v1"),
         definition("gateway.networking.k8s.io", "HTTPRoute", "httproutes", "v1"),
     ),
+    "routes": (
+        definition("gateway.networking.k8s.io", "GRPCRoute", "grpcroutes", "v1"),
+        definition("gateway.networking.k8s.io", "TLSRoute", "tlsroutes", "v1alpha2"),
+    ),
     "prometheus": (
         definition("monitoring.coreos.com", "ServiceMonitor", "servicemonitors", "v1"),
         definition("monitoring.coreos.com", "PodMonitor", "podmonitors", "v1"),

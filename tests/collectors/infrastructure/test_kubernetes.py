@@ -1004,7 +1004,7 @@ async def test_an_ingress_that_leads_somewhere(control_plane: ControlPlane, entr
     result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
     assert (result.status, result.summary) == (
         Status.OK,
-        "1 Ingress, 0 Gateways and 0 HTTPRoutes are served, and lead to ready endpoints. No request was sent through it.",
+        "1 Ingress, 0 Gateways and 0 routes are served and lead to ready endpoints. No request was sent through it.",
     )
 
 
@@ -1042,12 +1042,12 @@ async def test_an_ingress_without_class_address_or_service(control_plane: Contro
     lost = ingress("lost", entry.namespace, "no-such-class")
     control_plane.apply(lost)
     young = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
-    assert f"Ingress {entry.namespace}/lost names IngressClass no-such-class, which is not there." in young.summary
+    assert f"Ingress {entry.namespace}/lost names IngressClass no-such-class, which does not exist." in young.summary
     options = {**entry.options, "ingress_grace": "0s"}
     await a_second_after(lost, control_plane)
     result = await see(control_plane, "ingress_operational", entry.namespace, **options)
     assert f"Ingress {entry.namespace}/lost has no address, so no controller serves it." in result.summary
-    assert f"leads to Service {entry.namespace}/lost, which is not there." in result.summary
+    assert f"leads to Service {entry.namespace}/lost, which does not exist." in result.summary
 
 
 async def test_a_controller_on_ports_of_the_host_gives_no_address(control_plane: ControlPlane, entry: Entry) -> None:
@@ -1079,7 +1079,7 @@ async def test_a_controller_that_does_not_run(control_plane: ControlPlane, entry
     result = await see(control_plane, "ingress_operational", entry.namespace, ingress_controllers=named)
     assert result.status is Status.FAILED
     assert f"Deployment {entry.namespace}/controller is scaled to 0 replicas" in result.summary
-    assert f"The ingress controller {entry.namespace}/DaemonSet/other is not there." in result.summary
+    assert f"The ingress controller {entry.namespace}/DaemonSet/other does not exist." in result.summary
 
 
 @pytest.mark.verifies("kubernetes.ingress_operational", "unknown")
@@ -1087,7 +1087,7 @@ async def test_a_controller_that_nobody_names_was_not_seen(control_plane: Contro
     result = await see(control_plane, "ingress_operational", entry.namespace)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "The option ingress_controllers names no workload, so whether a controller runs was not seen.",
+        "The option ingress_controllers names no workload, so whether a controller runs was not checked.",
     )
 
 
@@ -1108,7 +1108,7 @@ async def test_the_retired_ingress_nginx_is_a_warning(control_plane: ControlPlan
     assert (result.status, result.summary) == (
         Status.WARNING,
         (
-            "IngressClass nginx is of k8s.io/ingress-nginx, which gets no more fixes since March 2026. "
+            "IngressClass nginx belongs to k8s.io/ingress-nginx, which gets no more fixes since March 2026. "
             "No request was sent through it."
         ),
     )
@@ -1142,7 +1142,7 @@ async def test_a_gateway_and_its_routes(control_plane: ControlPlane, entry: Entr
     gateway(control_plane, entry)
     result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
     assert result.status is Status.OK
-    assert result.summary.startswith("1 Ingress, 1 Gateway and 1 HTTPRoute are served")
+    assert result.summary.startswith("1 Ingress, 1 Gateway and 1 route are served")
 
 
 async def test_a_gateway_that_is_not_programmed(control_plane: ControlPlane, entry: Entry) -> None:
@@ -1160,7 +1160,7 @@ async def test_a_gateway_that_was_changed_since(control_plane: ControlPlane, ent
     control_plane.apply(merged(changed, {"spec": {"listeners": []}}))
     result = await see(control_plane, "ingress_operational", entry.namespace, **entry.options)
     assert result.status is Status.UNKNOWN
-    assert "was changed, and its controller has not said since whether it is Accepted" in result.summary
+    assert "was changed, and its controller has not reported since whether it is Accepted" in result.summary
 
 
 async def test_ingresses_that_may_not_be_listed(control_plane: ControlPlane) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, Snapshot
+from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, OtherVersions, Snapshot
 from collectors.systems.kubernetes.judge.scope import (
     demand_namespaces,
     scope_problems,
@@ -72,6 +72,19 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
             return await self.everything(kind)
         except NotServed:
             return None
+
+    async def in_any_version(self, *kinds: Kind[T]) -> Sequence[T]:
+        """All objects of a kind in the first of its versions that the cluster serves; none when it has no such kind.
+
+        Raises ProbeError when it serves others only, or a right is missing.
+        """
+        *others, last = kinds
+        for kind in others:
+            try:
+                return await self.if_served(kind) or ()
+            except OtherVersions:
+                continue
+        return await self.if_served(last) or ()
 
     async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
         """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.

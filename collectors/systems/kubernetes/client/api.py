@@ -356,7 +356,9 @@ class Api:
                 f"The configuration from {source} has no credentials: neither a token nor a certificate.",
                 Reason.DENIED,
             )
-        return client.ApiClient(configuration)
+        made = client.ApiClient(configuration)
+        _accept_as_others_do(made.rest_client.pool_manager, configuration)
+        return made
 
     def _forget(self, client: Any) -> None:
         with self._lock:
@@ -406,6 +408,21 @@ class Api:
         with self._lock:
             if self._client is not None:
                 self._client.rest_client.pool_manager.clear()
+
+
+def _accept_as_others_do(pool_manager: Any, configuration: Any) -> None:
+    """Verify certificates as kubectl, curl and Go do, without the strict checks that Python 3.13 adds.
+
+    Those refuse certificates without an Authority Key Identifier (EKS, older GKE) and authorities without keyUsage or whose
+    basicConstraints are not critical. Trust, names and dates are verified as before.
+    """
+    from urllib3.util import ssl_
+
+    context = ssl_.create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not configuration.ssl_ca_cert and not getattr(configuration, "ca_cert_data", None):
+        context.load_default_certs()
+    pool_manager.connection_pool_kw["ssl_context"] = context
 
 
 def _let_go(response: Any) -> None:

@@ -26,7 +26,7 @@ from exporter.options import Duration, Options, Size
 from exporter.threads import Threads
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Reply", "Snapshot"]
+__all__ = ["Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "OtherVersions", "Reply", "Snapshot"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
 
 class NotAllowed(ProbeError):
     """The account lacks a right, which the sentence names."""
+
+
+class OtherVersions(ProbeError):
+    """The cluster has this kind of object, but not in the version that was asked for."""
 
 
 class KubernetesSettings(Options):
@@ -263,7 +267,7 @@ class Kubernetes(Client[KubernetesSettings]):
             and any(resource.name == kind.plural for resource in found.resources)
         ]
         if served:
-            return ProbeError(
+            return OtherVersions(
                 f"The cluster serves {kind} only as {' and '.join(served)}, and the exporter knows only {kind.version}."
             )
         return _absent(kind)

@@ -1,4 +1,4 @@
-"""Whether what leads traffic into a cluster works: controllers, Ingresses, Gateways, routes, and what is behind them."""
+"""Whether traffic gets into a cluster: controllers, Ingresses, Gateways, routes, and the Services that they lead to."""
 
 from __future__ import annotations
 
@@ -12,36 +12,51 @@ from pydantic import Field
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload
 from collectors.systems.kubernetes.model.objects import (
+    Backend,
     Condition,
     EndpointSlice,
     Gateway,
     GatewayClass,
-    HttpRoute,
     Ingress,
     IngressClass,
+    LoadBalancerAddress,
     ParentReference,
+    Route,
     RouteParent,
     Service,
+    ServicePort,
     condition,
 )
 from exporter.options import Duration, Options
-from exporter.verdict import Result, failed, ok, unknown, warning
-from exporter.words import counted
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted, listed
 
 __all__ = ["IngressOptions", "Routing", "judge_ingress"]
 
 RETIRED = {"k8s.io/ingress-nginx": "which gets no more fixes since March 2026"}
 _GATEWAYS = "gateway.networking.k8s.io"
 _LISTENER = ("Accepted", "Programmed", "ResolvedRefs")
+_ALB_ACTION = "use-annotation"
+_ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
+"""An Ingress of the AWS load balancer controller may name an annotation of this prefix in place of a Service."""
 
 
 class IngressOptions(Options):
-    """What is wanted of what leads traffic into the cluster."""
+    """What is required of what leads traffic into the cluster."""
 
     ingress_controllers: tuple[Reference, ...] = Field(
         (),
         description="Workloads of the controllers: `namespace/name` of a Deployment, or `namespace/Kind/name`. Without them the "
-        "line is unknown, as nothing else tells that a controller runs.",
+        "line is unknown, as nothing else shows that a controller runs.",
+    )
+    ingress_class_controllers: dict[str, Reference] = Field(
+        default_factory=dict,
+        description="IngressClass to the workload that serves it; needed where Ingresses use classes of more controllers than "
+        "`ingress_controllers` names.",
+    )
+    external_ingress_classes: dict[str, str] = Field(
+        default_factory=dict,
+        description="IngressClass to the reason why no workload of the cluster serves it, such as a load balancer of the provider.",
     )
     ingress_addresses: bool = Field(
         True, description="Whether every Ingress needs an address; controllers on ports of the host give none."
@@ -53,10 +68,10 @@ class IngressOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What was seen: classes of the whole cluster, and the routes with all that they may lead to.
+    """What was read: classes of the whole cluster, and the routes with all that they may lead to.
 
-    `controllers` are the workloads that the options name, None where one was not found. Gateways and their kin are empty where the
-    cluster has no Gateway API.
+    `controllers` are the workloads that the options name, None where one does not exist. Gateways and routes are empty where the
+    cluster has no Gateway API. `load_balancers` are the Services of type LoadBalancer that may lead traffic in.
     """
 
     controllers: Mapping[str, Workload | None]
@@ -64,128 +79,249 @@ class Routing:
     ingresses: Sequence[Ingress] = ()
     gateway_classes: Sequence[GatewayClass] = ()
     gateways: Sequence[Gateway] = ()
-    http_routes: Sequence[HttpRoute] = ()
+    routes: Sequence[Route] = ()
     services: Sequence[Service] = ()
     endpoint_slices: Sequence[EndpointSlice] = ()
+    load_balancers: Sequence[Service] = ()
 
 
 class _Backends:
-    """Which Services there are, and how many of their endpoints are ready."""
+    """Which Services exist, and how many of their endpoints are ready on which of their ports."""
 
     def __init__(self, services: Iterable[Service], slices: Iterable[EndpointSlice]) -> None:
         self._services = {service.path: service for service in services}
-        self._ready: dict[str, int] = {}
+        self._slices: dict[str, list[EndpointSlice]] = {}
         for one in slices:
-            path = f"{one.namespace}/{one.service}"
-            self._ready[path] = self._ready.get(path, 0) + one.ready
+            self._slices.setdefault(f"{one.namespace}/{one.service}", []).append(one)
 
-    def judge(self, route: str, path: str) -> Iterator[Result]:
-        """What is wrong with the Service behind a route."""
+    def problems(self, route: str, path: str, port: ServicePort | None = None) -> Iterator[Result]:
+        """What is wrong with the Service that a route leads to, on this port where the route names one."""
         service = self._services.get(path)
         if service is None:
-            yield failed(f"{route} leads to Service {path}, which is not there.")
-        elif service.spec.type != "ExternalName" and not self._ready.get(path):
-            yield failed(f"{route} leads to Service {path}, which has no ready endpoint.")
+            yield failed(f"{route} leads to Service {path}, which does not exist.", reason=Reason.MISSING)
+            return
+        if service.spec.type == "ExternalName":
+            return
+        own = {found.name: found for found in service.spec.ports or ()}
+        wanted = "" if port is None else port.name or str(port.number or "")
+        chosen = [found for found in own.values() if wanted in (found.name, str(found.port))] if wanted else []
+        if wanted and not chosen:
+            has = listed(str(found.port) for found in own.values()) if own else "none"
+            yield failed(
+                f"{route} leads to port {wanted} of Service {path}, which lacks it (its ports: {has}).",
+                reason=Reason.MISCONFIGURED,
+            )
+            return
+        ready = [found for found in self._slices.get(path, ()) if found.ready]
+        if not ready:
+            yield failed(f"{route} leads to Service {path}, which has no ready endpoint.", reason=Reason.DOWN)
+        elif own and not any(found.name in one.ports for found in chosen or own.values() for one in ready):
+            named = next(iter(chosen or own.values()))
+            at = f" (targetPort {named.target_port})" if named.target_port is not None else ""
+            yield failed(
+                f"{route} leads to port {wanted or named.port} of Service {path}, which none of its ready pods has{at}.",
+                reason=Reason.MISCONFIGURED,
+            )
 
 
-def judge_ingress(seen: Routing, options: IngressOptions, now: datetime) -> Result:
-    """Whether controllers run, every Ingress has one and an address, Gateways and routes are taken, and all lead to something."""
-    backends = _Backends(seen.services, seen.endpoint_slices)
-    problems = list(_judge_controllers(seen, options))
-    for ingress in seen.ingresses:
-        problems += _judge_ingress(ingress, seen.ingress_classes, options, now)
-        for path in dict.fromkeys(
-            f"{ingress.namespace}/{backend.service.name}" for backend in ingress.backends if backend.service
-        ):
-            problems += backends.judge(f"Ingress {ingress.path}", path)
-    classes = {gateway.spec.gateway_class_name for gateway in seen.gateways}
-    for gateway_class in seen.gateway_classes:
-        if gateway_class.name in classes:
-            what = f"GatewayClass {gateway_class.name}"
-            problems += _stated(what, gateway_class.status.conditions, gateway_class.metadata.generation, "Accepted")
-    for gateway in seen.gateways:
-        what = f"Gateway {gateway.path}"
-        conditions, generation = gateway.status.conditions, gateway.metadata.generation
-        problems += _stated(what, conditions, generation, "Accepted", "Programmed")
-        for listener in gateway.status.listeners or ():
-            # One of many that is refused leaves the Gateway itself Programmed.
-            refused = [
-                found for found in listener.conditions or () if found.status == "False" and found.type in _LISTENER
-            ]
-            problems += [failed(f"Listener {listener.name} of {what} is not {_denied(found)}.") for found in refused]
-    gateways = {gateway.path for gateway in seen.gateways}
-    for route in seen.http_routes:
-        problems += _judge_route(route, gateways, backends)
+def judge_ingress(routing: Routing, options: IngressOptions, now: datetime) -> Result:
+    """Whether controllers run, every Ingress has one and an address, Gateways and routes are accepted, and all lead to something.
+
+    `now` is the API server's clock. Measures how many Ingresses, Gateways and routes there are.
+    """
+    counts = [
+        counted(len(routing.ingresses), "Ingress", "Ingresses"),
+        counted(len(routing.gateways), "Gateway"),
+        counted(len(routing.routes), "route"),
+    ]
+    if _is_entered_by_load_balancers(routing):
+        counts.append(
+            counted(len(routing.load_balancers), "Service of type LoadBalancer", "Services of type LoadBalancer")
+        )
+    by_annotation = sum(_is_action(backend) for ingress in routing.ingresses for backend in ingress.backends)
+    not_checked = f" {counted(by_annotation, 'ALB action')} was not checked." if by_annotation == 1 else ""
+    if by_annotation > 1:
+        not_checked = f" {by_annotation} ALB actions were not checked."
     good = ok(
-        f"{counted(len(seen.ingresses), 'Ingress', 'Ingresses')}, {counted(len(seen.gateways), 'Gateway')} and "
-        f"{counted(len(seen.http_routes), 'HTTPRoute')} are served, and lead to ready endpoints.",
-        ingresses=len(seen.ingresses),
-        gateways=len(seen.gateways),
-        http_routes=len(seen.http_routes),
+        f"{listed(counts)} are served and lead to ready endpoints.{not_checked}",
+        ingresses=len(routing.ingresses),
+        gateways=len(routing.gateways),
+        http_routes=sum(route.kind == "HTTPRoute" for route in routing.routes),
+        routes=len(routing.routes),
     )
-    return verdict(problems, good)
+    return verdict(_ingress_problems(routing, options, now), good)
 
 
-def _judge_controllers(seen: Routing, options: IngressOptions) -> Iterator[Result]:
-    if not seen.ingress_classes and not seen.gateway_classes:
-        yield failed("The cluster has neither an IngressClass nor a GatewayClass, so nothing leads traffic into it.")
-    for ingress_class in seen.ingress_classes:
-        if why := RETIRED.get(ingress_class.spec.controller):
-            yield warning(f"IngressClass {ingress_class.name} is of {ingress_class.spec.controller}, {why}.")
-    if not options.ingress_controllers:
-        yield unknown("The option ingress_controllers names no workload, so whether a controller runs was not seen.")
-    for reference in options.ingress_controllers:
-        workload = seen.controllers.get(reference)
+def _ingress_problems(routing: Routing, options: IngressOptions, now: datetime) -> Iterator[Result]:
+    backends = _Backends(routing.services, routing.endpoint_slices)
+    yield from _controller_problems(routing, options)
+    yield from _class_problems(routing, options)
+    for ingress in routing.ingresses:
+        yield from _route_in_problems(ingress, routing.ingress_classes, options, now)
+        yield from _backend_problems(ingress, backends)
+    yield from _gateway_problems(routing)
+    gateways = {gateway.path for gateway in routing.gateways}
+    for route in routing.routes:
+        yield from _route_problems(route, gateways, backends)
+    if _is_entered_by_load_balancers(routing):
+        yield from _load_balancer_problems(routing.load_balancers, backends, options, now)
+
+
+def _is_entered_by_load_balancers(routing: Routing) -> bool:
+    """Whether Services of type LoadBalancer alone lead traffic in, as with a mesh of its own resources."""
+    return bool(routing.load_balancers) and not routing.ingress_classes and not routing.gateway_classes
+
+
+def _controller_problems(routing: Routing, options: IngressOptions) -> Iterator[Result]:
+    for reference in dict.fromkeys((*options.ingress_controllers, *options.ingress_class_controllers.values())):
+        workload = routing.controllers.get(reference)
         if workload is None:
-            yield failed(f"The ingress controller {reference} is not there.")
+            yield failed(f"The ingress controller {reference} does not exist.", reason=Reason.MISSING)
         else:
             yield from judge_workload(workload)
+    if not options.ingress_controllers and not options.ingress_class_controllers:
+        yield unknown(
+            "The option ingress_controllers names no workload, so whether a controller runs was not checked.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+    if not routing.ingress_classes and not routing.gateway_classes and not routing.load_balancers:
+        yield unknown(
+            "The cluster has no IngressClass, no GatewayClass and no Service of type LoadBalancer, so how traffic gets in was not "
+            "observed."
+        )
+    for ingress_class in routing.ingress_classes:
+        if why := RETIRED.get(ingress_class.spec.controller):
+            yield warning(f"IngressClass {ingress_class.name} belongs to {ingress_class.spec.controller}, {why}.")
 
 
-def _judge_ingress(
+def _class_problems(routing: Routing, options: IngressOptions) -> Iterator[Result]:
+    """Classes of Ingresses whose controller nobody names, where there are more controllers than workloads are named."""
+    controllers = {found.name: found.spec.controller for found in routing.ingress_classes}
+    default = next((found.name for found in routing.ingress_classes if found.is_default), None)
+    in_use: dict[str, list[str]] = {}
+    for ingress in routing.ingresses:
+        if name := ingress.class_name or default:
+            in_use.setdefault(name, []).append(ingress.path)
+    unnamed = [
+        name
+        for name in in_use
+        if name not in options.external_ingress_classes and name not in options.ingress_class_controllers
+    ]
+    if not options.ingress_controllers and not options.ingress_class_controllers:
+        return  # which is a problem of its own
+    named = set(options.ingress_controllers) - set(options.ingress_class_controllers.values())
+    if len({controllers.get(name, name) for name in unnamed}) <= len(named):
+        return
+    for name in unnamed:
+        yield unknown(
+            f"Nothing shows which workload serves IngressClass {name} (controller {controllers.get(name) or 'not known'}) of "
+            f"{counted(len(in_use[name]), 'Ingress', 'Ingresses')} ({listed(in_use[name], 3)}): name it in "
+            "ingress_class_controllers.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+
+
+def _route_in_problems(
     ingress: Ingress, classes: Sequence[IngressClass], options: IngressOptions, now: datetime
 ) -> Iterator[Result]:
     what, name = f"Ingress {ingress.path}", ingress.class_name
     if name is None:
         if not any(ingress_class.is_default for ingress_class in classes):
-            yield failed(f"{what} names no IngressClass, and there is no default one.")
+            yield failed(f"{what} names no IngressClass, and there is no default one.", reason=Reason.MISSING)
     elif ingress.spec.ingress_class_name and all(ingress_class.name != name for ingress_class in classes):
-        yield failed(f"{what} names IngressClass {name}, which is not there.")
-    addresses = ingress.status.load_balancer.ingress or ()
-    if options.ingress_addresses and not any(address.ip or address.hostname for address in addresses):
-        made = ingress.metadata.creation_timestamp
-        bad = warning if made is not None and now - made <= options.ingress_grace else failed
-        yield bad(f"{what} has no address, so no controller serves it.")
+        yield failed(f"{what} names IngressClass {name}, which does not exist.", reason=Reason.MISSING)
+    if options.ingress_addresses and not _has_address(ingress.status.load_balancer.ingress):
+        yield _without_address(what, ingress.metadata.creation_timestamp, options, now)
 
 
-def _judge_route(route: HttpRoute, gateways: set[str], backends: _Backends) -> Iterator[Result]:
-    what, namespace = f"HTTPRoute {route.path}", route.namespace
+def _has_address(addresses: Iterable[LoadBalancerAddress] | None) -> bool:
+    return any(address.ip or address.hostname for address in addresses or ())
+
+
+def _without_address(what: str, made: datetime | None, options: IngressOptions, now: datetime) -> Result:
+    bad = warning if made is not None and now - made <= options.ingress_grace else failed
+    return bad(f"{what} has no address, so no controller serves it.")
+
+
+def _is_action(backend: Backend) -> bool:
+    return backend.service is not None and backend.service.port.name == _ALB_ACTION
+
+
+def _backend_problems(ingress: Ingress, backends: _Backends) -> Iterator[Result]:
+    what = f"Ingress {ingress.path}"
+    for backend in dict.fromkeys(ingress.backends):
+        if (service := backend.service) is None:
+            continue
+        if not _is_action(backend):
+            yield from backends.problems(what, f"{ingress.namespace}/{service.name}", service.port)
+        elif f"{_ALB_ACTIONS}{service.name}" not in ingress.metadata.annotations:
+            yield failed(
+                f"{what} names the ALB action {service.name}, and lacks its annotation {_ALB_ACTIONS}{service.name}.",
+                reason=Reason.MISSING,
+            )
+
+
+def _load_balancer_problems(
+    services: Iterable[Service], backends: _Backends, options: IngressOptions, now: datetime
+) -> Iterator[Result]:
+    for service in services:
+        what = f"Service {service.path} of type LoadBalancer"
+        if options.ingress_addresses and not _has_address(service.status.load_balancer.ingress):
+            yield _without_address(what, service.metadata.creation_timestamp, options, now)
+        yield from backends.problems("The load balancer", service.path)
+
+
+def _gateway_problems(routing: Routing) -> Iterator[Result]:
+    known = {gateway_class.name: gateway_class for gateway_class in routing.gateway_classes}
+    for name in dict.fromkeys(gateway.spec.gateway_class_name for gateway in routing.gateways):
+        if (gateway_class := known.get(name)) is None:
+            of_class = [gateway.path for gateway in routing.gateways if gateway.spec.gateway_class_name == name]
+            yield failed(
+                f"Gateway {listed(of_class, 3)} names GatewayClass {name}, which does not exist.", reason=Reason.MISSING
+            )
+        else:
+            what, conditions = f"GatewayClass {name}", gateway_class.status.conditions
+            yield from _stated(what, conditions, gateway_class.metadata.generation, "Accepted")
+    for gateway in routing.gateways:
+        what = f"Gateway {gateway.path}"
+        yield from _stated(what, gateway.status.conditions, gateway.metadata.generation, "Accepted", "Programmed")
+        for listener in gateway.status.listeners or ():
+            # One of many that is refused leaves the Gateway itself Programmed.
+            for found in listener.conditions or ():
+                if found.status == "False" and found.type in _LISTENER:
+                    yield failed(
+                        f"Listener {listener.name} of {what} is not {_denied(found)}.", reason=Reason.MISCONFIGURED
+                    )
+
+
+def _route_problems(route: Route, gateways: set[str], backends: _Backends) -> Iterator[Result]:
+    what, namespace = f"{route.kind} {route.path}", route.namespace
     parents = [
         parent for parent in route.spec.parent_refs or () if (parent.group, parent.kind) == (_GATEWAYS, "Gateway")
     ]
     if not route.spec.parent_refs:
-        yield failed(f"{what} hangs on no Gateway.")
+        yield failed(f"{what} names no Gateway.", reason=Reason.MISCONFIGURED)
     for parent in parents:
         path = f"{parent.namespace or namespace}/{parent.name}"
         taken = [found for found in route.status.parents or () if _same(found, parent, namespace)]
         if not taken:
-            there = "has not taken it" if path in gateways else "is not among those looked at"
-            yield failed(f"{what} hangs on Gateway {path}, which {there}.")
+            there = "has not accepted it" if path in gateways else "does not exist or is not read"
+            yield failed(f"{what} names Gateway {path}, which {there}.", reason=Reason.MISSING)
         for found in taken:
             yield from _stated(
                 f"{what} on {path}", found.conditions, route.metadata.generation, "Accepted", "ResolvedRefs"
             )
-    for path in dict.fromkeys(
-        f"{backend.namespace or namespace}/{backend.name}"
+    for path, number in dict.fromkeys(
+        (f"{backend.namespace or namespace}/{backend.name}", backend.port)
         for rule in route.spec.rules or ()
         for backend in rule.backend_refs or ()
         if (backend.group, backend.kind) == ("", "Service") and backend.weight
     ):
-        yield from backends.judge(what, path)
+        yield from backends.problems(what, path, ServicePort(number))
 
 
 def _same(found: RouteParent, parent: ParentReference, namespace: str) -> bool:
-    """Whether a controller tells of this parent: of its listener and port, where the route names them."""
+    """Whether a controller reports on this parent: on its listener and port, where the route names them."""
     seen = found.parent_ref
     return msgspec.structs.replace(seen, namespace=seen.namespace or namespace) == msgspec.structs.replace(
         parent, namespace=parent.namespace or namespace
@@ -197,11 +333,11 @@ def _stated(what: str, conditions: tuple[Condition, ...] | None, generation: int
     for kind in kinds:
         seen = condition(conditions, kind)
         if seen is None or seen.status not in ("True", "False"):
-            yield failed(f"{what} is not {kind}: no controller has said so.")
+            yield failed(f"{what} is not {kind}: no controller has reported it.", reason=Reason.DOWN)
         elif seen.status == "False":
-            yield failed(f"{what} is not {_denied(seen)}.")
+            yield failed(f"{what} is not {_denied(seen)}.", reason=Reason.MISCONFIGURED)
         elif seen.observed_generation is not None and seen.observed_generation < generation:
-            yield unknown(f"{what} was changed, and its controller has not said since whether it is {kind}.")
+            yield unknown(f"{what} was changed, and its controller has not reported since whether it is {kind}.")
 
 
 def _denied(seen: Condition) -> str:

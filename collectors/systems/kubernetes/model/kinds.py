@@ -26,6 +26,7 @@ __all__ = [
     "NETWORK_POLICIES",
     "NODES",
     "OTHER_NETWORK_POLICIES",
+    "OTHER_ROUTES",
     "PERSISTENT_VOLUME_CLAIMS",
     "PODS",
     "POD_DISRUPTION_BUDGETS",
@@ -76,6 +77,17 @@ GATEWAY_CLASSES: Kind[objects.GatewayClass] = Kind(
     "gatewayclasses", objects.GatewayClass, "gateway.networking.k8s.io", namespaced=False
 )
 HTTP_ROUTES: Kind[objects.HttpRoute] = Kind("httproutes", objects.HttpRoute, "gateway.networking.k8s.io")
+_OTHER_ROUTES: tuple[tuple[str, type[objects.Route], tuple[str, ...]], ...] = (
+    ("grpcroutes", objects.GrpcRoute, ("v1",)),
+    ("tlsroutes", objects.TlsRoute, ("v1", "v1alpha3", "v1alpha2")),
+    ("tcproutes", objects.TcpRoute, ("v1", "v1alpha2")),
+    ("udproutes", objects.UdpRoute, ("v1", "v1alpha2")),
+)
+OTHER_ROUTES: tuple[tuple[Kind[objects.Route], ...], ...] = tuple(
+    tuple(Kind(plural, item, "gateway.networking.k8s.io", version) for version in versions)
+    for plural, item, versions in _OTHER_ROUTES
+)
+"""The other routes of the Gateway API, each in the versions that are known, the newest first: not every cluster serves that."""
 
 LEASES: Kind[objects.Lease] = Kind("leases", objects.Lease, "coordination.k8s.io")
 API_SERVICES: Kind[objects.ApiService] = Kind(

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import field
 
 __all__ = [
-    "Address",
     "Amounts",
     "ApiService",
     "Backend",
@@ -39,12 +38,11 @@ __all__ = [
     "GatewayClass",
     "GatewaySpec",
     "GatewayStatus",
+    "GrpcRoute",
     "HorizontalPodAutoscaler",
     "HorizontalPodAutoscalerSpec",
     "HorizontalPodAutoscalerStatus",
     "HttpRoute",
-    "HttpRouteSpec",
-    "HttpRouteStatus",
     "Ingress",
     "IngressClass",
     "IngressHost",
@@ -60,6 +58,7 @@ __all__ = [
     "LimitRangeItem",
     "LimitRangeSpec",
     "Listener",
+    "LoadBalancerAddress",
     "Metadata",
     "Metric",
     "MetricTarget",
@@ -90,19 +89,26 @@ __all__ = [
     "ResourceQuota",
     "ResourceQuotaSpec",
     "ResourceQuotaStatus",
+    "Route",
     "RouteParent",
     "RouteRule",
+    "RouteSpec",
+    "RouteStatus",
     "ScopeRequirement",
     "ScopeSelector",
     "Selector",
     "Service",
     "ServicePort",
+    "ServicePortSpec",
     "ServiceReference",
     "ServiceSpec",
     "ServiceStatus",
     "StatefulSet",
     "Struct",
     "TargetReference",
+    "TcpRoute",
+    "TlsRoute",
+    "UdpRoute",
     "UpdatePolicy",
     "VerticalPodAutoscaler",
     "VerticalPodAutoscalerSpec",
@@ -715,7 +721,7 @@ class IngressSpec(Struct, frozen=True):
     rules: tuple[IngressHost, ...] | None = ()
 
 
-class Address(Struct, frozen=True):
+class LoadBalancerAddress(Struct, frozen=True):
     """An address of a load balancer."""
 
     ip: str = ""
@@ -723,7 +729,7 @@ class Address(Struct, frozen=True):
 
 
 class _LoadBalancer(Struct, frozen=True):
-    ingress: tuple[Address, ...] | None = ()
+    ingress: tuple[LoadBalancerAddress, ...] | None = ()
 
 
 class IngressStatus(Struct, frozen=True):
@@ -770,12 +776,21 @@ class IngressClass(_Object, frozen=True):
         return self.metadata.annotations.get("ingressclass.kubernetes.io/is-default-class") == "true"
 
 
+class ServicePortSpec(Struct, frozen=True):
+    """A port that a Service has; its name links it to the ports of its endpoints."""
+
+    name: str = ""
+    port: int = 0
+    target_port: int | str | None = None
+
+
 class ServiceSpec(Struct, frozen=True):
     """How a Service is reached, and which pods serve it."""
 
     type: str = ""
     selector: dict[str, str] | None = None
     external_name: str = ""
+    ports: tuple[ServicePortSpec, ...] | None = ()
 
 
 class ServiceStatus(Struct, frozen=True):
@@ -792,16 +807,28 @@ class Service(_Object, frozen=True):
 
 
 class EndpointSlice(Struct, frozen=True):
-    """How many endpoints of a Service are ready, by one of its slices."""
+    """How many endpoints of a Service are ready, by one of its slices, and the names of the ports that they have."""
 
     namespace: str
     service: str
     ready: int
+    ports: tuple[str, ...] = ()
 
 
 class _EndpointConditions(Struct, frozen=True):
-    # The API reference: without a value, ready is to be taken as true.
+    # The API reference: without a value, both are to be taken as true. Where the Service has publishNotReadyAddresses, `ready` is
+    # true for pods that are not Ready as well; `serving` is not.
     ready: bool | None = None
+    serving: bool | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are sent to the endpoint, and its pod is Ready."""
+        return self.ready is not False and self.serving is not False
+
+
+class _EndpointPort(Struct, frozen=True):
+    name: str | None = None
 
 
 class _Endpoint(Struct, frozen=True):
@@ -813,19 +840,18 @@ class EndpointSliceItem(_Object, frozen=True):
     """An EndpointSlice as the API gives it."""
 
     endpoints: tuple[_Endpoint, ...] | None = ()
+    ports: tuple[_EndpointPort, ...] | None = ()
 
 
 def compact_endpoint_slices() -> Callable[[Iterable[EndpointSliceItem]], Iterable[EndpointSlice]]:
-    """What a snapshot keeps of slices: the count of ready endpoints, not each of them."""
+    """What a snapshot keeps of slices: the count of ready endpoints and their ports, not each of them."""
     return lambda page: map(_slice, page)
 
 
 def _slice(wire: EndpointSliceItem) -> EndpointSlice:
-    ready = sum(
-        len(endpoint.addresses or ()) for endpoint in wire.endpoints or () if endpoint.conditions.ready is not False
-    )
+    ready = sum(len(endpoint.addresses or ()) for endpoint in wire.endpoints or () if endpoint.conditions.is_ready)
     service = wire.metadata.labels.get("kubernetes.io/service-name", "")
-    return EndpointSlice(wire.namespace, service, ready)
+    return EndpointSlice(wire.namespace, service, ready, tuple(port.name or "" for port in wire.ports or ()))
 
 
 # --- Gateway API ---
@@ -849,6 +875,7 @@ class BackendReference(Struct, frozen=True):
     kind: str = "Service"
     name: str = ""
     namespace: str | None = None
+    port: int | None = None
     weight: int = 1
 
 
@@ -858,7 +885,7 @@ class RouteRule(Struct, frozen=True):
     backend_refs: tuple[BackendReference, ...] | None = ()
 
 
-class HttpRouteSpec(Struct, frozen=True):
+class RouteSpec(Struct, frozen=True):
     """On which Gateways a route hangs, and whereto it leads."""
 
     parent_refs: tuple[ParentReference, ...] | None = ()
@@ -872,17 +899,49 @@ class RouteParent(Struct, frozen=True):
     conditions: tuple[Condition, ...] | None = ()
 
 
-class HttpRouteStatus(Struct, frozen=True):
+class RouteStatus(Struct, frozen=True):
     """What the Gateways made of a route."""
 
     parents: tuple[RouteParent, ...] | None = ()
 
 
-class HttpRoute(_Object, frozen=True):
+class _Route(_Object, frozen=True):
+    kind: ClassVar[str]
+    spec: RouteSpec = RouteSpec()
+    status: RouteStatus = RouteStatus()
+
+
+class HttpRoute(_Route, frozen=True):
     """An HTTPRoute."""
 
-    spec: HttpRouteSpec = HttpRouteSpec()
-    status: HttpRouteStatus = HttpRouteStatus()
+    kind: ClassVar[str] = "HTTPRoute"
+
+
+class GrpcRoute(_Route, frozen=True):
+    """A GRPCRoute."""
+
+    kind: ClassVar[str] = "GRPCRoute"
+
+
+class TlsRoute(_Route, frozen=True):
+    """A TLSRoute."""
+
+    kind: ClassVar[str] = "TLSRoute"
+
+
+class TcpRoute(_Route, frozen=True):
+    """A TCPRoute."""
+
+    kind: ClassVar[str] = "TCPRoute"
+
+
+class UdpRoute(_Route, frozen=True):
+    """A UDPRoute."""
+
+    kind: ClassVar[str] = "UDPRoute"
+
+
+Route = HttpRoute | GrpcRoute | TlsRoute | TcpRoute | UdpRoute
 
 
 class GatewaySpec(Struct, frozen=True):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes.config import ConfigException
+from urllib3.util import ssl_
 
 from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings, NotAllowed, NotServed
 from collectors.systems.kubernetes.model.kind import Kind
@@ -22,6 +30,7 @@ from exporter.threads import Threads
 from exporter.verdict import ProbeError
 from tests.servers import faults
 from tests.servers.faults import Address
+from tests.servers.process import LOOPBACK
 
 Answer = tuple[int, Mapping[str, str], bytes]
 Script = Callable[[str, str, dict[str, str]], Answer]
@@ -427,10 +436,12 @@ async def test_a_kubeconfig_that_cannot_be_used_is_told(tmp_path: Path, kubeconf
             await client.list(PODS)
 
 
-def kubeconfig_of(file: Path, user: object, server: str = "http://127.0.0.1") -> None:
+def kubeconfig_of(
+    file: Path, user: object, server: str = "http://127.0.0.1", cluster: Mapping[str, str] | None = None
+) -> None:
     """Write a kubeconfig of this user."""
     context = {"name": "c", "context": {"cluster": "c", "user": "c"}}
-    clusters, users = [{"name": "c", "cluster": {"server": server}}], [{"name": "c", "user": user}]
+    clusters, users = [{"name": "c", "cluster": cluster or {"server": server}}], [{"name": "c", "user": user}]
     file.write_text(json.dumps({"current-context": "c", "contexts": [context], "clusters": clusters, "users": users}))
 
 
@@ -509,3 +520,66 @@ async def test_only_what_the_server_says_of_itself_is_got_raw(tmp_path: Path) ->
         assert (ready.status, ready.text) == (500, "[-]etcd failed")
         with pytest.raises(ValueError, match="is not what an API server says of itself"):
             await client.get("/api/v1/namespaces/shop/secrets")
+
+
+def served_as_eks_does(folder: Path, host: str) -> tuple[Path, ssl.SSLContext]:
+    """An authority without keyUsage whose basicConstraints are not critical, and what serves with its certificate: without an
+    Authority Key Identifier."""
+    now, name = datetime.now(UTC), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kubernetes")])
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    pem = serialization.Encoding.PEM
+    for file, key, is_authority in (("ca", keys[0], True), ("server", keys[1], False)):
+        subject = name if is_authority else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+        made = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        if is_authority:
+            made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+        else:
+            address = x509.IPAddress(ip_address(host))
+            made = made.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        (folder / f"{file}.pem").write_bytes(made.sign(keys[0], hashes.SHA256()).public_bytes(pem))
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "server.key").write_bytes(keys[1].private_bytes(pem, *private))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return folder / "ca.pem", tls
+
+
+async def test_certificates_are_verified_as_kubectl_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 and later are stricter, and refuse what EKS serves: here every Python is made to be so."""
+    create = ssl_.create_urllib3_context
+
+    def strict(*args: Any, **options: Any) -> ssl.SSLContext:
+        context = create(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl_, "create_urllib3_context", strict)
+    ca, tls = served_as_eks_does(tmp_path, LOOPBACK)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                await reader.readexactly(int(length[1]) if length else 0)
+                body = ALLOWED if head.startswith(b"POST") else json.dumps(things("a")).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                await writer.drain()
+
+    async with faults.serving(serve, tls) as (host, port):
+        url = f"https://{host}:{port}"
+        with socket.create_connection((host, port)) as plain:
+            refusing = ssl.create_default_context(cafile=str(ca))
+            refusing.verify_flags |= ssl.VERIFY_X509_STRICT
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.to_thread(refusing.wrap_socket, plain, server_hostname=host)
+        for trusted, accepted in ((ca, True), (None, False)):
+            cluster = {"server": url} | ({"certificate-authority": str(trusted)} if trusted else {})
+            file = tmp_path / "eks"
+            kubeconfig_of(file, {"token": "canary"}, cluster=cluster)
+            async with asking(tmp_path, url, kubeconfig=str(file)) as client:
+                if accepted:
+                    assert names((await client.list(PODS)).items) == ["a"]
+                else:
+                    with pytest.raises(ProbeError, match="the certificate was not accepted"):
+                        await client.list(PODS)

@@ -11,6 +11,7 @@ from collectors.systems.kubernetes.model.objects import (
     EndpointSliceItem,
     Gateway,
     GatewayClass,
+    GrpcRoute,
     HttpRoute,
     Ingress,
     IngressClass,
@@ -43,17 +44,21 @@ def ingress(spec: Any = None, status: Any = None, **metadata: Any) -> Ingress:
     )
 
 
-def service(name: str = "web", kind: str = "ClusterIP") -> Service:
-    return decoded(Service, f"shop/{name}", spec={"type": kind})
+def service(name: str = "web", kind: str = "ClusterIP", **spec: Any) -> Service:
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return decoded(Service, f"shop/{name}", spec={"type": kind, "ports": ports} | spec)
 
 
-def slices(*ready: bool | None, service: str = "web") -> Any:
-    endpoints = [{"addresses": ["10.0.0.1"], "conditions": {} if one is None else {"ready": one}} for one in ready]
+def slices(*ready: bool | None, service: str = "web", ports: Any = ("http",), **conditions: bool) -> Any:
+    endpoints = [
+        {"addresses": ["10.0.0.1"], "conditions": ({} if one is None else {"ready": one}) | conditions} for one in ready
+    ]
     wire = decoded(
         EndpointSliceItem,
         "shop/web-x",
         labels={"kubernetes.io/service-name": service},
         endpoints=endpoints or None,
+        ports=None if ports is None else [{"name": name, "port": 8080} for name in ports],
     )
     return list(compact_endpoint_slices()([wire]))
 
@@ -104,34 +109,37 @@ def test_all_is_well() -> None:
     result = judge()
     assert (result.status, result.summary) == (
         Status.OK,
-        "1 Ingress, 1 Gateway and 1 HTTPRoute are served, and lead to ready endpoints.",
+        "1 Ingress, 1 Gateway and 1 route are served and lead to ready endpoints.",
     )
-    assert result.measurements == {"ingresses": 1, "gateways": 1, "http_routes": 1}
+    assert result.measurements == {"ingresses": 1, "gateways": 1, "http_routes": 1, "routes": 1}
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "sentence"),
     [
-        ({"controllers": {CONTROLLER: None}}, Status.FAILED, "The ingress controller ingress/traefik is not there."),
+        ({"controllers": {CONTROLLER: None}}, Status.FAILED, "The ingress controller ingress/traefik does not exist."),
         (
             {"controllers": {CONTROLLER: workload(0)}},
             Status.FAILED,
             "Deployment ingress/traefik has 0 of 1 replica ready.",
         ),
         (
-            {"ingress_classes": [], "gateway_classes": [], "ingresses": [], "gateways": [], "http_routes": []},
-            Status.FAILED,
-            "The cluster has neither an IngressClass nor a GatewayClass, so nothing leads traffic into it.",
+            {"ingress_classes": [], "gateway_classes": [], "ingresses": [], "gateways": [], "routes": []},
+            Status.UNKNOWN,
+            (
+                "The cluster has no IngressClass, no GatewayClass and no Service of type LoadBalancer, so how traffic gets in was "
+                "not observed."
+            ),
         ),
         (
             {"ingress_classes": [ingress_class("k8s.io/ingress-nginx")]},
             Status.WARNING,
-            "IngressClass traefik is of k8s.io/ingress-nginx, which gets no more fixes since March 2026.",
+            "IngressClass traefik belongs to k8s.io/ingress-nginx, which gets no more fixes since March 2026.",
         ),
         (
             {"ingresses": [ingress({"ingressClassName": "nginx"})]},
             Status.FAILED,
-            "Ingress shop/web names IngressClass nginx, which is not there.",
+            "Ingress shop/web names IngressClass nginx, which does not exist.",
         ),
         (
             {"ingresses": [ingress({"ingressClassName": None})]},
@@ -170,12 +178,12 @@ def test_all_is_well() -> None:
             "Ingress shop/web has no address, so no controller serves it.",
         ),
         (
-            {"services": [], "http_routes": []},
+            {"services": [], "routes": []},
             Status.FAILED,
-            "Ingress shop/web leads to Service shop/web, which is not there.",
+            "Ingress shop/web leads to Service shop/web, which does not exist.",
         ),
         (
-            {"endpoint_slices": slices(False), "http_routes": []},
+            {"endpoint_slices": slices(False), "routes": []},
             Status.FAILED,
             "Ingress shop/web leads to Service shop/web, which has no ready endpoint.",
         ),
@@ -187,9 +195,13 @@ def test_all_is_well() -> None:
         ),
         ({"endpoint_slices": [], "services": [service(kind="ExternalName")]}, Status.OK, ""),
         (
-            {"ingresses": [ingress({"rules": None, "defaultBackend": {"service": {"name": "other"}}})]},
+            {
+                "ingresses": [
+                    ingress({"rules": None, "defaultBackend": {"service": {"name": "other", "port": {"number": 80}}}})
+                ]
+            },
             Status.FAILED,
-            "Ingress shop/web leads to Service shop/other, which is not there.",
+            "Ingress shop/web leads to Service shop/other, which does not exist.",
         ),
         (
             {"ingresses": [ingress({"rules": [{"host": "a"}], "defaultBackend": {"resource": {"kind": "Bucket"}}})]},
@@ -215,34 +227,34 @@ def test_all_is_well() -> None:
         (
             {"gateways": [gateway(found=conditions(Accepted="True"))]},
             Status.FAILED,
-            "Gateway ingress/public is not Programmed: no controller has said so.",
+            "Gateway ingress/public is not Programmed: no controller has reported it.",
         ),
         (
             {"gateways": [gateway(2, conditions(seen=1, Accepted="True", Programmed="True"))]},
             Status.UNKNOWN,
             " ".join(
-                f"Gateway ingress/public was changed, and its controller has not said since whether it is {kind}."
+                f"Gateway ingress/public was changed, and its controller has not reported since whether it is {kind}."
                 for kind in ("Accepted", "Programmed")
             ),
         ),
         (
-            {"http_routes": [route([])]},
+            {"routes": [route([])]},
             Status.FAILED,
-            "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it.",
+            "HTTPRoute shop/web names Gateway ingress/public, which has not accepted it.",
         ),
         (
-            {"http_routes": [route([])], "gateways": []},
+            {"routes": [route([])], "gateways": []},
             Status.FAILED,
-            "HTTPRoute shop/web hangs on Gateway ingress/public, which is not among those looked at.",
+            "HTTPRoute shop/web names Gateway ingress/public, which does not exist or is not read.",
         ),
         (
-            {"http_routes": [route([{"parentRef": {"name": "public"}, "conditions": conditions(**TAKEN)}])]},
+            {"routes": [route([{"parentRef": {"name": "public"}, "conditions": conditions(**TAKEN)}])]},
             Status.FAILED,
-            "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it.",
+            "HTTPRoute shop/web names Gateway ingress/public, which has not accepted it.",
         ),
         (
             {
-                "http_routes": [
+                "routes": [
                     route(
                         [
                             {
@@ -256,23 +268,24 @@ def test_all_is_well() -> None:
             Status.FAILED,
             "HTTPRoute shop/web on ingress/public is not ResolvedRefs: BackendNotFound.",
         ),
-        ({"http_routes": [route(parentRefs=None)]}, Status.FAILED, "HTTPRoute shop/web hangs on no Gateway."),
-        ({"http_routes": [route(parentRefs=[{"group": "", "kind": "Service", "name": "web"}])]}, Status.OK, ""),
+        ({"routes": [route(parentRefs=None)]}, Status.FAILED, "HTTPRoute shop/web names no Gateway."),
+        ({"routes": [route(parentRefs=[{"group": "", "kind": "Service", "name": "web"}])]}, Status.OK, ""),
         (
             {
-                "http_routes": [
-                    route(rules=[{"backendRefs": [{"name": "gone", "weight": 1}, {"name": "off", "weight": 0}]}, {}])
+                "routes": [
+                    route(
+                        rules=[
+                            {"backendRefs": [{"name": "gone", "port": 80, "weight": 1}, {"name": "off", "weight": 0}]},
+                            {},
+                        ]
+                    )
                 ]
             },
             Status.FAILED,
-            "HTTPRoute shop/web leads to Service shop/gone, which is not there.",
+            "HTTPRoute shop/web leads to Service shop/gone, which does not exist.",
         ),
         (
-            {
-                "http_routes": [
-                    route(rules=[{"backendRefs": [{"group": "example.com", "kind": "Bucket", "name": "a"}]}])
-                ]
-            },
+            {"routes": [route(rules=[{"backendRefs": [{"group": "example.com", "kind": "Bucket", "name": "a"}]}])]},
             Status.OK,
             "",
         ),
@@ -302,16 +315,16 @@ def test_a_listener_that_is_refused_is_noticed_on_a_gateway_that_is_programmed()
 def test_a_route_that_hangs_on_two_ports_has_to_be_taken_on_both() -> None:
     parents = [PARENT | {"port": 443}, PARENT | {"port": 8443}]
     taken = [{"parentRef": parent, "conditions": conditions(**TAKEN)} for parent in parents]
-    assert judge(http_routes=[route(taken, parentRefs=parents)]).status is Status.OK
-    result = judge(http_routes=[route(taken[:1], parentRefs=parents)])
-    assert result.summary == "HTTPRoute shop/web hangs on Gateway ingress/public, which has not taken it."
+    assert judge(routes=[route(taken, parentRefs=parents)]).status is Status.OK
+    result = judge(routes=[route(taken[:1], parentRefs=parents)])
+    assert result.summary == "HTTPRoute shop/web names Gateway ingress/public, which has not accepted it."
 
 
 def test_without_its_workload_a_controller_was_not_seen() -> None:
     result = judge(IngressOptions())
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "The option ingress_controllers names no workload, so whether a controller runs was not seen.",
+        "The option ingress_controllers names no workload, so whether a controller runs was not checked.",
     )
 
 
@@ -323,4 +336,143 @@ def test_addresses_need_not_be_given() -> None:
 def test_one_service_behind_many_paths_is_told_once() -> None:
     path = {"path": "/", "backend": {"service": {"name": "gone"}}}
     result = judge(ingresses=[ingress({"rules": [{"http": {"paths": [path] * 50}}] * 2})])
-    assert result.summary == "Ingress shop/web leads to Service shop/gone, which is not there."
+    assert result.summary == "Ingress shop/web leads to Service shop/gone, which does not exist."
+
+
+def backend(number: int | None = None, name: str = "", to: str = "web") -> Ingress:
+    port: dict[str, Any] = {"number": number} if number else {"name": name}
+    service = {"name": to, "port": port}
+    return ingress({"rules": [{"http": {"paths": [{"path": "/", "backend": {"service": service}}]}}]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "sentence"),
+    [
+        ({"ingresses": [backend(name="http")]}, Status.OK, ""),
+        (
+            {"ingresses": [backend(8080)]},
+            Status.FAILED,
+            "Ingress shop/web leads to port 8080 of Service shop/web, which lacks it (its ports: 80).",
+        ),
+        (
+            {"ingresses": [backend(name="grpc")]},
+            Status.FAILED,
+            "Ingress shop/web leads to port grpc of Service shop/web, which lacks it (its ports: 80).",
+        ),
+        (
+            {"ingresses": [], "routes": [route(rules=[{"backendRefs": [{"name": "web", "port": 81}]}])]},
+            Status.FAILED,
+            "HTTPRoute shop/web leads to port 81 of Service shop/web, which lacks it (its ports: 80).",
+        ),
+        # A targetPort by a name that no container has: endpoints are ready, and have no port.
+        (
+            {"endpoint_slices": slices(True, ports=None), "routes": []},
+            Status.FAILED,
+            "Ingress shop/web leads to port 80 of Service shop/web, which none of its ready pods has (targetPort http).",
+        ),
+        # publishNotReadyAddresses: ready for DNS, and not serving.
+        (
+            {"endpoint_slices": slices(True, serving=False), "routes": []},
+            Status.FAILED,
+            "Ingress shop/web leads to Service shop/web, which has no ready endpoint.",
+        ),
+        ({"endpoint_slices": slices(True, serving=True)}, Status.OK, ""),
+        (
+            {"routes": [decoded(GrpcRoute, "shop/api", spec={"parentRefs": [PARENT]})]},
+            Status.FAILED,
+            "GRPCRoute shop/api names Gateway ingress/public, which has not accepted it.",
+        ),
+        (
+            {"gateway_classes": [], "routes": []},
+            Status.FAILED,
+            "Gateway ingress/public names GatewayClass traefik, which does not exist.",
+        ),
+    ],
+)
+def test_ports_and_readiness_are_followed(changes: dict[str, Any], status: Status, sentence: str) -> None:
+    result = judge(**changes)
+    assert result.status is status, result.summary
+    if sentence:
+        assert result.summary == sentence
+
+
+def test_an_action_of_the_aws_load_balancer_is_no_service() -> None:
+    acting = backend(name="use-annotation", to="redirect")
+    missing = judge(ingresses=[acting])
+    assert missing.status is Status.FAILED
+    assert "lacks its annotation alb.ingress.kubernetes.io/actions.redirect" in missing.summary
+    annotations = {"alb.ingress.kubernetes.io/actions.redirect": "{}"}
+    backed = decoded(
+        Ingress,
+        "shop/web",
+        metadata={"annotations": annotations},
+        spec={
+            "ingressClassName": "traefik",
+            "defaultBackend": {"service": {"name": "redirect", "port": {"name": "use-annotation"}}},
+        },
+        status={"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}},
+    )
+    result = judge(ingresses=[backed])
+    assert result.status is Status.OK
+    assert result.summary.endswith("lead to ready endpoints. 1 ALB action was not checked.")
+
+
+def balancer(*addresses: dict[str, str], made: str = ago(hours=1)) -> Service:
+    return decoded(
+        Service,
+        "shop/web",
+        metadata={"creationTimestamp": made},
+        spec={"type": "LoadBalancer", "ports": [{"name": "http", "port": 80}]},
+        status={"loadBalancer": {"ingress": list(addresses)}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "changes", "status", "sentence"),
+    [
+        (balancer({"ip": "192.0.2.1"}), {}, Status.OK, "and 1 Service of type LoadBalancer are served"),
+        (balancer(), {}, Status.FAILED, "Service shop/web of type LoadBalancer has no address"),
+        (balancer(made=ago(minutes=1)), {}, Status.WARNING, "Service shop/web of type LoadBalancer has no address"),
+        (
+            balancer({"hostname": "lb.example.com"}),
+            {"endpoint_slices": slices(False)},
+            Status.FAILED,
+            "The load balancer leads to Service shop/web, which has no ready endpoint.",
+        ),
+    ],
+)
+def test_load_balancers_lead_traffic_in_where_there_are_no_classes(
+    service: Service, changes: dict[str, Any], status: Status, sentence: str
+) -> None:
+    nothing: dict[str, Any] = {
+        "ingress_classes": [],
+        "gateway_classes": [],
+        "ingresses": [],
+        "gateways": [],
+        "routes": [],
+    }
+    result = judge(**nothing | {"services": [service], "load_balancers": [service]} | changes)
+    assert result.status is status, result.summary
+    assert sentence in result.summary
+
+
+def test_a_class_that_no_named_workload_serves_is_unknown() -> None:
+    """Its Ingress has an address of former times, a class, and ready endpoints."""
+    old = decoded(IngressClass, "old", spec={"controller": "example.com/gone"})
+    stale = decoded(
+        Ingress,
+        "shop/old",
+        spec={"ingressClassName": "old"},
+        status={"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}]}},
+    )
+    seen: dict[str, Any] = {"ingress_classes": [ingress_class(), old], "ingresses": [ingress(), stale]}
+    result = judge(**seen)
+    assert result.status is Status.UNKNOWN
+    assert (
+        "Nothing shows which workload serves IngressClass old (controller example.com/gone) of 1 Ingress"
+        in result.summary
+    )
+    declared = OPTIONS.model_copy(update={"external_ingress_classes": {"old": "The provider's load balancer."}})
+    assert judge(declared, **seen).status is Status.OK
+    named = OPTIONS.model_copy(update={"ingress_class_controllers": {"old": "ingress/gone"}})
+    assert "The ingress controller ingress/gone does not exist." in judge(named, **seen).summary
