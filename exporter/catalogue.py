@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.resources
@@ -10,13 +11,13 @@ import pkgutil
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
 
-from exporter.checklist import Checklist, ChecklistError, Line, Section
+from exporter.checklist import Checklist, ChecklistError, Line, Section, normalized, rendered
 from exporter.collector import Client, Collector, Item, Mode
 from exporter.options_reader import nearest
 from exporter.verdict import WARNING, Severity
@@ -32,6 +33,10 @@ UNBOUND = "none"
 _CUSTOM = "collectors.custom"
 _NO_GROUPS = ("shared", "systems")
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_LONGEST = 80  # of a name that is made from a text
+_SAYS_NOTHING = frozenset(
+    " .,;:!?'\"()[]/_-–—‘’“”…&\N{NO-BREAK SPACE}\t\n"
+)  # signs that no slug has, and no name misses
 _ACCENTS = dict.fromkeys(range(0x300, 0x370))
 _TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
 
@@ -82,10 +87,50 @@ class Binding:
 
 
 def slug(text: str) -> str:
-    """A snake_case name made from a text: `Index is fresh (< 1 h)` → `index_is_fresh_1_h`."""
-    plain = unicodedata.normalize("NFKD", text.lower()).translate(_ACCENTS)
-    name = "_".join(re.findall(r"[a-z0-9]+", plain))[:80].rstrip("_")
+    """A snake_case name made from a text: `Index is fresh (< 1 h)` → `index_is_fresh_1_h`, `Größe` → `grosse`."""
+    name = "_".join(re.findall(r"[a-z0-9]+", _latin(text).lower()))[:_LONGEST].rstrip("_")
     return name if name[:1].isalpha() else f"line_{name}".rstrip("_")
+
+
+def stable_name(text: str) -> str:
+    """The name of a line or a heading that nothing else names. It depends on its text alone, not on what stands around it.
+
+    Where the text says more than its slug (in another script, with signs such as `<`, or longer), a part of its hash tells it from
+    others with the same slug.
+    """
+    plain = unicodedata.normalize("NFKD", text).translate(_ACCENTS)
+    name = slug(text)
+    if len(name) < _LONGEST and all(map(_is_spelled, plain)) and any(map(str.isalpha, plain)):
+        return name
+    return f"{name}_{_told_apart(text)}"
+
+
+def _is_spelled(character: str) -> bool:
+    """Whether a slug has the character, or nothing is lost without it."""
+    if character in _SAYS_NOTHING or (character.isascii() and character.isalnum()):
+        return True
+    return unicodedata.name(character, "").startswith("LATIN ")
+
+
+def _told_apart(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+
+
+def _latin(text: str) -> str:
+    """A text in Latin letters without accents."""
+    from anyascii import anyascii
+
+    plain = unicodedata.normalize("NFKD", text).translate(_ACCENTS)
+    if plain.isascii():
+        return plain
+    return "".join(one if one.isascii() else _spelled(one, anyascii(one)) for one in plain)
+
+
+def _spelled(character: str, latin: str) -> str:
+    """A character in Latin letters; signs and pictures are none, and a syllable of a script without upper case is a word."""
+    if unicodedata.category(character).startswith("S"):
+        return " "
+    return latin if character.lower() != character.upper() else f" {latin} " if latin[:1].isupper() else latin
 
 
 @dataclass(frozen=True)
@@ -140,11 +185,16 @@ class Catalogue:
 
     def place(self, heading: str) -> tuple[str, str, str]:
         """The section name, group and heading of a section given by its heading or its name; made from it when there is none."""
+        wanted = _same(heading)
         for entry in self.entries.values():
-            if heading in (entry.heading, entry.section):
+            if heading == entry.section or wanted == self._headings[entry.heading]:
                 return entry.section, entry.group, entry.heading
-        name = _unique(slug(heading), self.sections.__contains__)
-        return name, name, heading
+        name = _unique(stable_name(rendered(heading)), self.sections, 1)
+        return name, name, rendered(heading)
+
+    @cached_property
+    def _headings(self) -> dict[str, str]:
+        return {heading: _same(heading) for heading in {entry.heading for entry in self.entries.values()}}
 
     def bind(self, checklist: Checklist, custom: Iterable[Entry] = ()) -> tuple[Binding, ...]:
         """What each line of a checklist stands for, in its order.
@@ -164,7 +214,7 @@ class _Binder:
         self._checklist = checklist
         self._by_text: dict[str, list[Entry]] = {}
         for entry in self._entries.values():
-            self._by_text.setdefault(entry.line, []).append(entry)
+            self._by_text.setdefault(_same(entry.line), []).append(entry)
         self._problems: list[tuple[int, str]] = []
 
     def bind(self) -> tuple[Binding, ...]:
@@ -178,16 +228,25 @@ class _Binder:
             if entry and (first := numbers.setdefault(entry.id, line.number)) != line.number:
                 problem = f"The line stands for {entry.id}, which line {first} stands for already{_ASK}"
                 self._problems.append((line.number, problem))
+        bindings = list(self._named(found))
         if self._problems:
             raise ChecklistError(self._checklist.name, *sorted(self._problems))
-        bindings = list(self._named(found))
+        added: dict[str, list[Binding]] = {}
         for name, entry in self._custom.items():
             if name not in numbers:
-                index = max(
-                    (n for n, known in enumerate(bindings, 1) if known.entry.section == entry.section), default=None
-                )
-                bindings.insert(len(bindings) if index is None else index, Binding(entry, entry.heading, entry.line, 0))
-        return tuple(bindings)
+                added.setdefault(entry.section, []).append(Binding(entry, entry.heading, rendered(entry.line), 0))
+        return tuple(self._with(bindings, added))
+
+    @staticmethod
+    def _with(bindings: list[Binding], added: dict[str, list[Binding]]) -> Iterator[Binding]:
+        """The bindings, and behind the last one of a section those that the checklist does not have."""
+        last = {binding.entry.section: index for index, binding in enumerate(bindings)}
+        for index, binding in enumerate(bindings):
+            yield binding
+            if last[binding.entry.section] == index:
+                yield from added.pop(binding.entry.section, ())
+        for left in added.values():
+            yield from left
 
     def _entry(self, section: Section, line: Line) -> Entry | None:
         """What a line stands for; None when that is nothing known."""
@@ -201,45 +260,109 @@ class _Binder:
                 )
                 self._problems.append((line.number, problem))
             return entry
-        same = self._by_text.get(line.text, [])
-        under = [entry for entry in same if entry.heading == section.heading] or same
+        same = self._by_text.get(normalized(line.title), [])
+        heading = normalized(section.title)
+        under = [entry for entry in same if _same(entry.heading) == heading] or same
         if len(under) > 1:
             ids = ", ".join(entry.id for entry in under)
-            self._problems.append((line.number, f"'{line.text}' could be each of {ids}{_ASK}"))
+            self._problems.append((line.number, f"'{line.title}' could be each of {ids}{_ASK}"))
         return under[0] if len(under) == 1 else None
 
     def _named(self, found: list[tuple[Section, Line, Entry | None]]) -> Iterator[Binding]:
         """The bindings; what binds to nothing gets names that nothing else has."""
-        sections = {entry.section: entry.heading for entry in self._entries.values()}
+        sections = self._section_names([section for section, _, entry in found if entry is None])
         taken: dict[str, set[str]] = {}
         for known in self._entries.values():
             taken.setdefault(known.section, set()).add(known.item)
-        names: dict[int, str] = {}
+        titles: dict[tuple[str, str], set[str]] = {}
+        for section, line, entry in found:
+            if entry is None and line.name is None:
+                name = sections[normalized(section.title)]
+                titles.setdefault((name, stable_name(line.title)), set()).add(normalized(line.title))
+        repeated: Counter[tuple[str, str]] = Counter()
         for section, line, entry in found:
             if entry is None:
-                name = names.get(section.number) or self._section_name(section, sections)
-                names[section.number] = name
-                sections[name] = section.heading
-                item = _unique(slug(line.text), taken.setdefault(name, set()).__contains__)
-                taken[name].add(item)
-                group = slug(section.parents[-1]) if section.parents else name
-                entry = Entry(name, item, section.heading, line.text, group, WARNING, None)
-            yield Binding(entry, section.heading, line.text, line.number)
+                name = sections[normalized(section.title)]
+                entry = self._unbound(section, line, name, taken.setdefault(name, set()), titles, repeated)
+            yield Binding(entry, section.title, line.title, line.number)
 
-    @staticmethod
-    def _section_name(section: Section, sections: Mapping[str, str]) -> str:
-        """The name of the known section with this heading, else a new one."""
-        known = next((name for name, heading in sections.items() if heading == section.heading), None)
-        return known or _unique(slug(section.heading), sections.__contains__)
+    def _unbound(
+        self,
+        section: Section,
+        line: Line,
+        name: str,
+        taken: set[str],
+        titles: Mapping[tuple[str, str], set[str]],
+        repeated: Counter[tuple[str, str]],
+    ) -> Entry:
+        """What stands for a line that binds to nothing."""
+        item = line.name
+        if item is None:
+            item = stable_name(line.title)
+            if (len(titles[name, item]) > 1 or item in self._known(name)) and not _spells(item, line.title):
+                item = f"{item}_{_told_apart(normalized(line.title))}"
+            repeated[name, item] += 1  # lines of the same text are told apart by nothing else
+            item = (
+                item if repeated[name, item] == 1 and item not in taken else _unique(item, taken, repeated[name, item])
+            )
+        elif item in taken:
+            self._problems.append(
+                (line.number, f"The comment names it '{item}', as another line of section {name} is named.")
+            )
+        taken.add(item)
+        group = slug(section.parents[-1]) if section.parents else name
+        return Entry(name, item, section.title, line.title, group, WARNING, None)
+
+    def _known(self, section: str) -> frozenset[str]:
+        return self._items.get(section, frozenset())
+
+    @cached_property
+    def _items(self) -> dict[str, frozenset[str]]:
+        items: dict[str, set[str]] = {}
+        for entry in self._entries.values():
+            items.setdefault(entry.section, set()).add(entry.item)
+        return {section: frozenset(names) for section, names in items.items()}
+
+    def _section_names(self, sections: list[Section]) -> dict[str, str]:
+        """The name of each heading, by its normalized title: that of the known section with this heading, else a new one."""
+        known: dict[str, str] = {}
+        for entry in self._entries.values():
+            known.setdefault(_same(entry.heading), entry.section)
+        taken = {entry.section for entry in self._entries.values()}
+        headings = {normalized(section.title): section for section in sections}
+        pinned = {normalized(section.title): section.name for section in sections if section.name}
+        same = Counter(stable_name(heading.title) for key, heading in headings.items() if key not in known)
+        names: dict[str, str] = {}
+        used: set[str] = set()
+        for key, section in headings.items():
+            if key in pinned or key in known:
+                names[key] = pinned.get(key) or known[key]
+                continue
+            name = stable_name(section.title)
+            if same[name] > 1 and not _spells(name, section.title):
+                name = f"{name}_{_told_apart(key)}"
+            names[key] = _unique(name, taken if name in taken else used, 1)
+            used.add(names[key])
+        return names
+
+
+def _same(line: str) -> str:
+    """What tells a line or a heading as it is written from others."""
+    return normalized(rendered(line))
+
+
+def _spells(name: str, title: str) -> bool:
+    """Whether a name spells a title out, so that no other title has more right to it."""
+    return name == "_".join(normalized(title).lower().split())
 
 
 _ASK = f": add <!-- item: section.item --> behind it to say which (<!-- item: {UNBOUND} --> for none)."
 
 
-def _unique(name: str, taken: Callable[[str], bool]) -> str:
-    """The name, with the first number behind it that makes it unlike those taken."""
-    number, unique = 1, name
-    while taken(unique):
+def _unique(name: str, taken: Container[str], number: int) -> str:
+    """The name, with the first number from this one on behind it that makes it unlike those taken."""
+    unique = name if number == 1 else f"{name}_{number}"
+    while unique in taken:
         number += 1
         unique = f"{name}_{number}"
     return unique

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -13,13 +14,21 @@ from typing import Self
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section", "annotation"]
+__all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section", "annotation", "normalized", "rendered"]
 
 MAX_BYTES = 1 << 20
 """A checklist larger than this is refused; the bundled one has 10 kB."""
 
 _BOX = re.compile(r"\[([ xX])\](?:\s+|$)")
 _ITEM = re.compile(r"<!--\s*item:\s*(\S+)\s*-->")
+_PINNED = re.compile(r"<!--\s*name:\s*(\S+)\s*-->")
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_MARKER = re.compile(r"\s*(?:[-+*]|[0-9]{1,9}[.)])\s*")
+_FENCES = {"---": ("---", "..."), "+++": ("+++",)}  # of metadata before the text: YAML, TOML
+_BLANKS = re.compile(r"_{2,}")
+_TICKS = "xX✓✔✗✘☑☒✅❌vVyYoO*-"
+_NEAR = re.compile(rf"\[(?:\s*|\s*[{_TICKS}]\s*)\]|[☐☑☒]")
+_NEAR_INSIDE = re.compile(r"\[[ xX]?\](?![(\[])|[☐☑☒]|<input\b[^>]*\bcheckbox", re.IGNORECASE)
 _ANNOTATION = " <!-- verified --> "  # invisible where Markdown is shown; from here to the end of its line it is ours
 _MARKUP = re.compile(r"[\\*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -37,7 +46,8 @@ class ChecklistError(Exception):
 class Line:
     """One box: its text as written (without annotations), its line number in the file, how many lists it is nested in.
 
-    `item` is what an annotation `<!-- item: postgresql.failover_tested -->` names.
+    `title` is the text as Markdown shows it. `item` is what an annotation `<!-- item: postgresql.failover_tested -->` names, `name`
+    the name that `<!-- name: index_fresh -->` gives to a line that binds to nothing.
     """
 
     text: str
@@ -45,17 +55,24 @@ class Line:
     ticked: bool
     depth: int = 0
     item: str | None = None
+    title: str = ""
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading that has boxes directly under it; `parents` are the headings above it, outermost first."""
+    """A heading that has boxes directly under it; `parents` are the headings above it, outermost first.
+
+    `heading` is as written, without comments, `title` as Markdown shows it. `name` is what `<!-- name: edge -->` beside it names.
+    """
 
     heading: str
     level: int
     number: int
     parents: tuple[str, ...]
     lines: tuple[Line, ...]
+    title: str = ""
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +86,16 @@ class _Box:
 
 @dataclass(frozen=True)
 class Checklist:
-    """A parsed checklist. `name` is its file name, for messages; `text` the whole source."""
+    """A parsed checklist. `name` is its file name, for messages; `text` the whole source.
+
+    `warnings` are (line number, full sentence) of what looks like a box and is none.
+    """
 
     name: str
     text: str
     sections: tuple[Section, ...]
     _boxes: Mapping[int, _Box]
+    warnings: tuple[tuple[int, str], ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -112,7 +133,7 @@ class Checklist:
             raise ChecklistError(name, *parser.problems)
         if not parser.boxes:
             raise ChecklistError(name, (0, "The checklist has no boxes: write lines as '- [ ] What shall be true'."))
-        return cls(name, text, parser.sections(), parser.boxes)
+        return cls(name, text, parser.sections(), parser.boxes, tuple(sorted(set(parser.warnings))))
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
@@ -132,10 +153,25 @@ class Checklist:
             if (row[column] != " ") != ticked:
                 rows[box.row] = row[:column] + ("x" if ticked else " ") + row[column + 1 :]
         for number, told in (annotations or {}).items():
+            box = self._boxes[number]
+            for row_number in range(box.row, box.annotated_row + 1):
+                content, end = _content(rows[row_number])
+                rows[row_number] = content.partition(_ANNOTATION)[0] + end
+            content, end = _content(rows[box.annotated_row])
+            rows[box.annotated_row] = content + annotation(told) + end
+        return "".join(rows)
+
+    def bound(self, items: Mapping[int, str]) -> str:
+        """The source with these lines (by number) bound to these items, by a comment that Markdown does not show.
+
+        Nothing else changes. Raises KeyError for a number that is not a line's.
+        """
+        rows = _rows(self.text)
+        for number, item in items.items():
             row_number = self._boxes[number].annotated_row
-            content = rows[row_number].rstrip("\r\n")
-            end = rows[row_number][len(content) :]
-            rows[row_number] = content.partition(_ANNOTATION)[0] + annotation(told) + end
+            content, end = _content(rows[row_number])
+            text, ours, told = content.partition(_ANNOTATION)
+            rows[row_number] = f"{text.rstrip()} <!-- item: {item} -->{ours}{told}{end}"
         return "".join(rows)
 
 
@@ -145,6 +181,46 @@ def annotation(text: str) -> str:
     printable = printable.replace("`", "'")  # which no backslash keeps from ending what a single one before it began
     shown = _MARKUP.sub(r"\\\g<0>", " ".join(printable.split()))
     return _ANNOTATION + shown if shown else ""
+
+
+@functools.cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"maxNesting": 100})
+
+
+def rendered(markdown: str) -> str:
+    """A text of one paragraph as Markdown shows it: without emphasis, addresses of links, HTML and comments."""
+    [inline] = _markdown().parseInline(markdown)
+    return _shown(inline)
+
+
+def normalized(title: str) -> str:
+    """What of a title as it is shown tells it from another: not its spaces, its final full stop, nor blanks to fill in.
+
+    `Technical Lead: ____ Date: ____` is `Technical Lead`.
+    """
+    asked = _BLANKS.split(title, maxsplit=1)[0]
+    return " ".join((asked if asked.strip() else title).split()).rstrip(".: ")
+
+
+def _shown(inline: Token) -> str:
+    parts = []
+    for child in inline.children or ():
+        if child.type == "image":
+            parts.append(_shown(child))
+        elif child.type in ("softbreak", "hardbreak") or (
+            child.type == "html_inline" and child.content[:3].lower() == "<br"
+        ):
+            parts.append(" ")
+        elif child.type != "html_inline":
+            parts.append(child.content)
+    return " ".join("".join(parts).split())
+
+
+def _content(row: str) -> tuple[str, str]:
+    """A row without its end, and its end."""
+    content = row.rstrip("\r\n")
+    return content, row[len(content) :]
 
 
 def _rows(text: str) -> list[str]:
@@ -157,18 +233,19 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.problems: list[tuple[int, str]] = []
+        self.warnings: list[tuple[int, str]] = []
         self.boxes: dict[int, _Box] = {}
         self._rows = _rows(text.removeprefix("\ufeff"))
         self._bom = len(text) - len(text.removeprefix("\ufeff"))
-        self._headings: list[tuple[int, str, int, tuple[str, ...], list[Line]]] = []
-        markdown = MarkdownIt("commonmark", {"maxNesting": 100})
-        self._scan(markdown.parse("".join(self._rows)))
+        self._headings: list[_Heading] = []
+        self._above: list[tuple[int, str]] = []
+        self._scan(_markdown().parse("".join(_without_front_matter(self._rows))))
 
     def sections(self) -> tuple[Section, ...]:
         return tuple(
-            Section(heading, level, number, parents, tuple(lines))
-            for level, heading, number, parents, lines in self._headings
-            if lines
+            Section(one.text, one.level, one.number, one.parents, tuple(one.lines), one.title, one.name)
+            for one in self._headings
+            if one.lines
         )
 
     def _scan(self, tokens: list[Token]) -> None:
@@ -182,26 +259,38 @@ class _Parser:
                     self._box(tokens[index + 2], depth)
             elif token.type == "list_item_close":
                 depth -= 1
+            elif token.type == "inline" and tokens[index - 2].type != "list_item_open":
+                self._near_boxes(token)
+            elif token.type == "html_block" and not token.content.lstrip().startswith("<!--"):
+                self._boxes_inside(token, token.content, "HTML")
 
     def _heading(self, opening: Token, inline: Token) -> None:
-        level = int(opening.tag[1])
-        parents: tuple[str, ...] = ()
-        for above in reversed(self._headings):
-            if above[0] < level:
-                parents = (*above[3], above[1])
-                break
-        self._headings.append((level, inline.content, (opening.map or [0])[0] + 1, parents, []))
+        level, number = int(opening.tag[1]), (opening.map or [0])[0] + 1
+        while self._above and self._above[-1][0] >= level:
+            self._above.pop()
+        parents = tuple(title for _, title in self._above)
+        title = _shown(inline)
+        self._above.append((level, title))
+        text, _, name = _text(inline, 0)
+        self._pinned(number, name)
+        self._headings.append(_Heading(level, text, number, parents, title, name))
+
+    def _pinned(self, number: int, name: str | None) -> None:
+        if name is not None and not _NAME.fullmatch(name):
+            self.problems.append((number, f"The comment names it '{name}', expected a name such as index_fresh."))
 
     def _box(self, inline: Token, depth: int) -> None:
         match = _BOX.match(inline.content)
         if match is None:
+            self._near_boxes(inline, listed=True)
             return
         first, end = inline.map or (0, 0)
         written, last = inline.content.partition("\n")[0], inline.content.rpartition("\n")[2]
-        # An annotation belongs behind the text, but could turn a last row such as "*" into something else than text.
-        annotated = end - 1 if last[:1].isalpha() else first
+        # An annotation belongs behind the text, but would make an entry of a list of a last row such as "*".
+        annotated = first if _MARKER.fullmatch(last) else end - 1
         number = first + 1
-        text, item = _text(inline, match.end())
+        text, item, name = _text(inline, match.end())
+        self._pinned(number, name)
         if not text or match.end() >= len(written):
             self.problems.append((number, "The box has no text: write what shall be true behind it."))
         elif not self._headings:
@@ -209,20 +298,82 @@ class _Parser:
         else:
             column = self._rows[first].rindex(written) + (self._bom if first == 0 else 0)
             self.boxes[number] = _Box(first, column, annotated)
-            self._headings[-1][4].append(Line(text, number, match[1] != " ", depth, item))
+            title = _title(inline) or text
+            self._headings[-1].lines.append(Line(text, number, match[1] != " ", depth, item, title, name))
+
+    def _near_boxes(self, inline: Token, *, listed: bool = False) -> None:
+        """Warn of what looks like a box at the begin of an entry or of a row, and of boxes in a table, which Markdown has not."""
+        first = (inline.map or [0])[0]
+        links = any(child.type == "link_open" for child in inline.children or ())
+        for row, text in enumerate(inline.content.split("\n")):
+            number, start = first + row + 1, text.lstrip()
+            if start.count("|") > 1 and _NEAR_INSIDE.search(start):
+                self.warnings.append((number, _WARNED.format("A box in a table")))
+            elif match := _NEAR.match(start.lstrip("-*+").lstrip()):
+                link = links and start[match.end() :][:1] in "(["
+                if not link and (row == 0 or not listed):
+                    self.warnings.append((number, _WARNED.format(f"'{_clipped(start)}'")))
+
+    def _boxes_inside(self, token: Token, content: str, where: str) -> None:
+        first = (token.map or [0])[0]
+        for row, text in enumerate(content.split("\n")):
+            if _NEAR_INSIDE.search(text):
+                self.warnings.append((first + row + 1, _WARNED.format(f"A box in {where}")))
 
 
-def _text(inline: Token, start: int) -> tuple[str, str | None]:
-    """The text of a box without its annotations, and the item that one of them names."""
+_WARNED = "{} is not a line: write lines as '- [ ] What has to be true'."
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+@dataclass(slots=True)
+class _Heading:
+    """A heading on the way: `text` as written, `title` as shown."""
+
+    level: int
+    text: str
+    number: int
+    parents: tuple[str, ...]
+    title: str
+    name: str | None
+    lines: list[Line] = field(default_factory=list)
+
+
+def _without_front_matter(rows: list[str]) -> Iterator[str]:
+    """The rows, with the metadata that many tools put before the text blanked; Markdown would take it for a heading."""
+    ends = _FENCES.get(rows[0].rstrip(), ()) if rows else ()
+    end = next((index for index, row in enumerate(rows[1:], 1) if row.rstrip() in ends), 0)
+    if any(_LISTED.match(row) for row in rows[:end]):
+        end = 0  # a rule above a checklist
+    for index, row in enumerate(rows):
+        yield _content(row)[1] if end and index <= end else row
+
+
+_LISTED = re.compile(r"\s*[-*+] \[[ xX]\]")
+
+
+def _text(inline: Token, start: int) -> tuple[str, str | None, str | None]:
+    """The text without its annotations, the item that one of them names, and the name that one gives."""
     rows = (row.partition(_ANNOTATION)[0].strip() for row in inline.content[start:].split("\n"))
     text = " ".join(filter(None, rows))
-    item = None
+    item = name = None
     for comment in _comments(inline):
-        if match := _ITEM.fullmatch(comment):
-            item = match[1]
+        bound, pinned = _ITEM.fullmatch(comment), _PINNED.fullmatch(comment)
+        if bound or pinned:
+            item = bound[1] if bound else item
+            name = pinned[1] if pinned else name
             before, _, after = text.rpartition(comment)
             text = f"{before.rstrip()} {after.lstrip()}".strip()
-    return text, item
+    return text, item, name
+
+
+def _title(inline: Token) -> str:
+    """What is shown of a box behind its bracket, without what an earlier rendering left."""
+    content = inline.content
+    rows = (row.partition(_ANNOTATION)[0] for row in content.split("\n"))
+    return rendered("\n".join(rows)[len("[ ]") :].strip())
 
 
 def _comments(inline: Token) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -237,7 +237,7 @@ class _Loader:
             clients={name: (self._catalogue.clients[name], settings) for name, settings in clients.items()},
             files=tuple(sorted(self._files | self._reader.files)),
             secrets=frozenset(self._reader.secrets),
-            warnings=tuple(sorted(self._reader.warnings)),
+            warnings=tuple(sorted((*self._reader.warnings, *_warnings(checklist)))),
         )
 
     def _checklist(self) -> Checklist:
@@ -421,6 +421,10 @@ class _Loader:
                 )
             waivers[option.item] = waiver
         return waivers
+
+
+def _warnings(checklist: Checklist) -> Iterator[Problem]:
+    return (Problem(checklist.name, line, 1, "", text) for line, text in checklist.warnings)
 
 
 def _texts(reasons: str | dict[str, str]) -> Iterable[str]:

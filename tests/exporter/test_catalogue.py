@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -271,13 +273,106 @@ def test_lines_that_bind_to_nothing_get_names_of_their_own(install: Install) -> 
     - [ ] ≥ 5
     """
     assert own(text, install()) == [
-        ("search_2.it_s_up_99_9", "search_2", "It's up (≥ 99.9 %)", 2),
-        ("search_2.it_s_up_99_9_2", "search_2", "It's up! 99 9", 3),
+        ("search_2.it_s_up_99_9_ea8ba6", "search_2", "It's up (≥ 99.9 %)", 2),
+        ("search_2.it_s_up_99_9", "search_2", "It's up! 99 9", 3),
         ("search.replicas_are_in_sync", "search", "Replicas are in sync", 5),
         ("rollout.line_2_people_watch", "rollout", "2 people watch", 7),
         ("search_2.deep", "rollout", "Deep", 9),
-        ("gro_e.line_5", "gro_e", "≥ 5", 11),
+        ("grosse.line_5_890373", "grosse", "≥ 5", 11),
     ]
+
+
+def test_the_name_of_a_line_never_depends_on_what_stands_around_it(install: Install) -> None:
+    """Inserting a line moves neither the labels nor the history of another."""
+    package = install()
+    lines = [
+        "数据库备份",
+        "数据库",
+        "Резервная копия",
+        "Ready < 1 h",
+        "Ready > 1 h",
+        "Ready 1 h",
+        "a-b",
+        "x" * 90,
+        "x" * 91,
+        "✅ done",
+    ]
+    alone = {line: own(f"# A\n- [ ] {line}\n", package)[0][0] for line in lines}
+    together = own("# A\n" + "".join(f"- [ ] {line}\n" for line in reversed(lines)), package)
+    assert {line: name for name, _, line, _ in together} == alone
+    assert len(set(alone.values())) == len(lines)
+    assert alone["数据库"].startswith("a.shu_ju_ku_")
+    assert alone["Резервная копия"].startswith("a.rezervnaya_kopiya_")
+
+
+def test_a_comment_pins_the_name_of_a_line_and_of_a_heading(install: Install) -> None:
+    text = """\
+    # Rand <!-- name: edge -->
+    - [ ] Alles läuft <!-- name: all_runs -->
+    - [ ] Mehr
+    """
+    assert [name for name, *_ in own(text, install())] == ["edge.all_runs", "edge.mehr"]
+    for wrong, problem in (
+        ("- [ ] a <!-- name: b -->\n- [ ] c <!-- name: b -->", "x.md:3: The comment names it 'b', as another line"),
+        ("- [ ] a <!-- name: B-b -->", "x.md:2: The comment names it 'B-b', expected a name such as index_fresh."),
+    ):
+        with pytest.raises(ChecklistError, match=re.escape(problem)):
+            Catalogue.load(install()).bind(Checklist.parse(f"# A\n{wrong}\n", "x.md"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "**Index** is fresh",
+        "Index is _fresh_.",
+        "[Index](https://example.com) is  fresh",
+        "Index is fresh <!-- since 2024 -->",
+        "Index is `fresh`",
+        "Index\N{NO-BREAK SPACE}is fresh:",
+        "Index is <b>fresh</b>",
+        "Index\n  is fresh",
+    ],
+)
+def test_a_line_binds_by_what_is_shown_of_it(install: Install, line: str) -> None:
+    [(name, _, title, _)] = own(f"# **Search Engine**\n- [ ] {line}\n", install())
+    assert name == "search.index_fresh"
+    assert "*" not in title
+    assert "<" not in title
+
+
+@pytest.mark.parametrize("line", ["Index is fresher", "The index is fresh", "Index was fresh", "index is fresh"])
+def test_a_near_miss_is_never_bound(install: Install, line: str) -> None:
+    [(name, *_)] = own(f"# Search Engine\n- [ ] {line}\n", install())
+    assert name != "search.index_fresh"
+
+
+def test_one_heading_is_one_section(install: Install) -> None:
+    text = "# Edge\n- [ ] a\n# Other\n- [ ] b\n# **Edge**\n- [ ] c\n"
+    assert [name for name, *_ in own(text, install())] == ["edge.a", "other.b", "edge.c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# A\n" + "- [ ] same\n" * 5000,
+        "# A\n" + "- [ ] 数据库备份每天运行\n" * 5000,
+        "".join(f"# H{number}\n- [ ] 数据库{number}\n" for number in range(5000)),
+    ],
+    ids=["equal", "Chinese", "headings"],
+)
+def test_the_time_grows_with_the_lines_alone(install: Install, text: str) -> None:
+    """It was quadratic. A tenth of the lines has to take more than a fortieth of the time."""
+    catalogue = Catalogue.load(install())
+    lines = text.split("\n")
+
+    def seconds(text: str) -> float:
+        started = time.process_time()
+        bindings = catalogue.bind(Checklist.parse(text, "x.md"))
+        assert len({binding.entry.id for binding in bindings}) == len(bindings)
+        return time.process_time() - started
+
+    few = min(seconds("\n".join(lines[:501]) + "\n") for _ in range(3))
+    assert seconds(text) < 40 * few
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,72 @@ def test_nested_boxes_are_lines_with_a_depth() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("- [] x", 2), ("- [x]glued", 2), ("- [ ]glued", 2), ("- [ x ] y", 2), ("- [x ] y", 2), ("- [✓] x", 2), ("- ☐ x", 2),
+        ("1. [✔] x", 2), ("[ ] no dash", 2), ("-[ ] no space", 2), ("text\n[ ] in a paragraph", 3),
+        ("| done | what |\n|---|---|\n| [ ] | x |", 4), ("<ul>\n<li><input type=\"checkbox\"> x</li></ul>", 3),
+        ("<p>\n[ ] x</p>", 3),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_box_and_is_none_is_warned_of(text: str, number: int) -> None:
+    checklist = Checklist.parse(f"# A\n{text}\n\n- [ ] real\n", "x.md")
+    assert [line.text for line in checklist.lines] == ["real"]
+    [(found, sentence)] = checklist.warnings
+    assert found == number
+    assert sentence.endswith("is not a line: write lines as '- [ ] What has to be true'.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [link](https://example.com) x", "- [a][b] x\n\n[b]: https://example.com",
+        "- text [ ] within", "<!--\n- [] x\n-->", "```\n- [] x\n```",
+        "- [1] note", "a | b", "- [x](https://example.com)", "`- [] x`",
+    ],
+)  # fmt: skip
+def test_what_is_no_box_at_all_is_not_warned_of(text: str) -> None:
+    assert Checklist.parse(f"# A\n{text}\n\n- [ ] real\n", "x.md").warnings == ()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("fence", "close"), [("---", "---"), ("---", "..."), ("+++", "+++")])
+def test_front_matter_is_no_heading(end: str, fence: str, close: str) -> None:
+    text = end.join([fence, "title: Launch", "# comment", close, "# A", "- [ ] a", ""])
+    [section] = Checklist.parse(text, "x").sections
+    assert (section.title, section.parents, section.number) == ("A", (), 5)
+    assert Checklist.parse(text, "x").render({6: True}) == text.replace("[ ]", "[x]")
+
+
+def test_a_rule_above_a_checklist_is_no_front_matter() -> None:
+    assert lines("---\n# A\n- [ ] a\n---\n- [ ] b\n") == [("A", "a"), ("A", "b")]
+
+
+def test_titles_are_what_markdown_shows() -> None:
+    text = "# **A** `b` <!-- name: ab -->\n- [ ] *marked* `up` [link](x) ![alt](i) a&amp;b<br>c <!-- note -->\n"
+    [section] = Checklist.parse(text, "x").sections
+    assert (section.title, section.name) == ("A b", "ab")
+    assert section.lines[0].title == "marked up link alt a&b c"
+
+
+@pytest.mark.parametrize("last", ["(see the wiki)", "2 weeks long", "数据库", "*emphasis* ends", "`code`"])
+def test_an_annotation_stands_behind_the_last_row(last: str) -> None:
+    text = f"# A\n- [ ] Backups are kept for\n  {last}\n- [ ] next\n"
+    shown = Checklist.parse(text, "x").render({}, {2: "failed"})
+    assert shown == text.replace(last, f"{last} <!-- verified --> failed")
+    assert Checklist.parse(shown, "x").lines[0].text == f"Backups are kept for {last}"
+    earlier = text.replace("kept for", "kept for <!-- verified --> old")
+    assert Checklist.parse(earlier, "x").render({}, {2: "failed"}) == shown, "what an older version wrote is replaced"
+
+
+def test_lines_are_bound_by_a_comment() -> None:
+    text = "# A\r\n- [ ] one\r\n  goes on\r\n- [x] two <!-- verified --> ok\r\n"
+    bound = Checklist.parse(text, "x").bound({2: "a.b", 4: "c.d"})
+    assert bound == text.replace("goes on", "goes on <!-- item: a.b -->").replace("two", "two <!-- item: c.d -->")
+    assert [line.item for line in Checklist.parse(bound, "x").lines] == ["a.b", "c.d"]
+
+
 def test_same_text_under_two_headings_is_two_lines() -> None:
     assert lines("# A\n- [ ] same\n# B\n- [ ] same\n") == [("A", "same"), ("B", "same")]
 
