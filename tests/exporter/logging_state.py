@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +16,9 @@ def unchanged_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers = root.handlers[:]
     levels = {name: logging.getLogger(name).level for name in (None, "exporter", "collectors", "apscheduler")}
-    hidden = set(logs._hidden)
+    hidden = logs._redactor
+    logs._redactor = logs._Redactor()
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     try:
         yield
     finally:
@@ -22,5 +26,5 @@ def unchanged_logging() -> Iterator[None]:
         root.handlers[:] = handlers
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-        logs._hidden.clear()
-        logs._hidden.update(hidden)
+        logs._redactor = hidden
+        sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
