@@ -18,13 +18,13 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from exporter.logs import MIN_SECRET
 from exporter.positioned_yaml import Node, YamlError, read_bounded
 
 __all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
 
 MAX_SECRET_BYTES = 64 * 1024
 _SUGGESTED = 200
-_TELLING = 4  # a shorter secret would be found in any sentence
 
 T = TypeVar("T")
 Where = tuple[str | int, ...]
@@ -130,7 +130,7 @@ class Reader:
         where = self._origin(where)
         position = self._root.where(where)
         for secret in self.secrets:
-            message = message.replace(secret, "***") if len(secret) >= _TELLING else message
+            message = message.replace(secret, "***") if len(secret) >= MIN_SECRET else message
         return Problem(str(self._file), position.line, position.column, key(where), message)
 
     def read(self, annotation: Any, where: Where = (), node: Node | None = None) -> Any:
@@ -175,7 +175,7 @@ class Reader:
     def _text(self, allowed: tuple[Any, ...], source: str, where: Where) -> str:
         text = self._expanded(source, where)
         if SecretStr in allowed:
-            self.secrets.update(_secrets(text))
+            self._found_secret(text, where)
         if Path not in allowed:
             return text
         if not text and where not in self._broken:
@@ -210,20 +210,31 @@ class Reader:
         """The text in the file that a `<key>_file` names, without the newline at its end."""
         if not isinstance(node.value, str):
             self._broken.add(where)
-            self.complain(where, f"found {_shown(node.value)}, expected the path of a file")
+            found = f"found {_shown(node.value)}, " if isinstance(node.value, dict | list | None) else ""
+            self.complain(where, f"{found}expected the path of a file")
             return ""
         path = self.resolved(self._expanded(node.value, where))
         if where in self._broken:
             return ""
         self.files.add(path)
-        text, problem = _content(path)
+        # What is no file may be the secret itself, put under the wrong key.
+        text, problem = _content(path, str(path) if os.path.lexists(path) else "the file that it names")
         if problem:
             self._broken.add(where)
             self.complain(where, problem)
         elif SecretStr in shapes(option.annotation):
             self._secret.add(where)
-            self.secrets.update(_secrets(text))
+            self._found_secret(text, where)
         return text
+
+    def _found_secret(self, text: str, where: Where) -> None:
+        found = _secrets(text)
+        self.secrets.update(found)
+        if any(len(secret) < MIN_SECRET for secret in found):
+            self.warn(
+                where,
+                f"a secret of fewer than {MIN_SECRET} characters is not hidden in sentences and logs: use a longer one",
+            )
 
     def _expanded(self, text: str, where: Where) -> str:
         def fill(match: re.Match[str]) -> str:
@@ -356,20 +367,20 @@ def _is_text(value: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _content(path: Path) -> tuple[str, str]:
-    """The text of a file that holds one value, and what is wrong with it."""
+def _content(path: Path, name: str) -> tuple[str, str]:
+    """The text of a file that holds one value, and what is wrong with it. `name` is what sentences call the file."""
     try:
         text = read_bounded(path, MAX_SECRET_BYTES).decode()
     except OSError as error:
-        return "", f"{path} cannot be read: {os.strerror(error.errno or 0)}"
+        return "", f"{name} cannot be read: {os.strerror(error.errno or 0)}"
     except UnicodeDecodeError:
-        return "", f"{path} is not UTF-8 text"
+        return "", f"{name} is not UTF-8 text"
     except YamlError:
-        return "", f"{path} is larger than {MAX_SECRET_BYTES} bytes"
+        return "", f"{name} is larger than {MAX_SECRET_BYTES} bytes"
     except ValueError:
         return "", "found what is no path, expected the path of a file"
     text = text.removesuffix("\n").removesuffix("\r")
-    return text, "" if text else f"{path} is empty"
+    return text, "" if text else f"{name} is empty"
 
 
 def _secrets(text: str) -> set[str]:

@@ -162,7 +162,9 @@ class _Composer:
     def _compose(self, event: yaml.Event, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._refuse(event, f"alias *{event.anchor} has no anchor that ends before it")
+                raise self._refuse(
+                    event, "an alias has no anchor that ends before it (put a text that begins with * in quotes)"
+                )
             node, size = self._anchors[event.anchor]
             self._count(event, size)
             return node
@@ -202,7 +204,7 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent) -> bool | int | float | str | None:
         text: str = event.value
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
-            raise self._refuse(event, f"expected a plain value, found the tag {event.tag}")
+            raise self._refuse(event, "expected a plain value, found a tag (put a text that begins with ! in quotes)")
         if event.style or event.tag:
             return text
         if _NULL.fullmatch(text):

@@ -6,7 +6,9 @@ Everything is made from the items document (`exporter.document`): from a run of 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
 import re
 from base64 import b64encode
 from collections import Counter
@@ -16,11 +18,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from importlib.resources import files
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from exporter.checklist import Checklist, annotation
-from exporter.verdict import Status
+from exporter.verdict import Severity, Status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +34,7 @@ __all__ = ["MARKS", "Format", "Place", "Report", "counts", "print_table", "rende
 
 
 class Format(StrEnum):
-    """What a report can be written as."""
+    """Output formats of a report."""
 
     TABLE = "table"
     JSON = "json"
@@ -50,14 +54,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Report:
-    """The items document with what it leaves out: the checklist it is about, where each item's line stands in it, and what
-    each item's verification means. `places` and `help` are by `section.item`.
+    """The items document with what it leaves out: the checklist it is about, where each item's line stands in it, what each
+    item's verification means, and its runbook. `places`, `help` and `runbooks` are by `section.item`.
+
+    JUnit has failed and unknown lines of less severity than `threshold` as skipped. `source` is the configuration file.
     """
 
     document: Mapping[str, Any]
     checklist: Checklist
     places: Mapping[str, Place] = field(default_factory=dict)
     help: Mapping[str, str] = field(default_factory=dict)
+    runbooks: Mapping[str, str] = field(default_factory=dict)
+    threshold: Severity = Severity.INFO
+    source: Path | None = None
 
     @property
     def items(self) -> list[Mapping[str, Any]]:
@@ -75,7 +84,7 @@ class Report:
             yield self.place(items[0]).heading, items
 
 
-#: Shown on terminals, with the colour: the status must not be told by colour alone.
+#: Shown on terminals with the colour, which must not be the only sign of the status.
 MARKS: Mapping[Status, tuple[str, str]] = {
     Status.OK: ("✔", "green"),
     Status.WARNING: ("!", "yellow"),
@@ -85,7 +94,7 @@ MARKS: Mapping[Status, tuple[str, str]] = {
     Status.NOT_APPLICABLE: ("-", "dim"),
 }
 _NOT_TRUE = (Status.FAILED, Status.UNKNOWN)
-#: What ends within this time is told at the head of the HTML.
+#: What expires within this time stands at the head of the HTML.
 SOON = timedelta(days=14)
 _LEVELS = {"critical": "error", "warning": "warning", "info": "note"}
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -125,7 +134,7 @@ def _section_table(heading: str, items: list[Mapping[str, Any]]) -> Table:
     table.add_column("status", no_wrap=True, min_width=16)
     table.add_column("severity", no_wrap=True, min_width=8)
     table.add_column("item", ratio=2, overflow="fold")
-    table.add_column("what was seen", ratio=5, overflow="fold")
+    table.add_column("observed", ratio=5, overflow="fold")
     for item in items:
         mark, style = MARKS[Status(item["status"])]
         status = Text(f"{mark} {item['status'].replace('_', ' ')}", style=style)
@@ -138,33 +147,45 @@ def _json(report: Report) -> str:
 
 
 def _junit(report: Report) -> str:
-    """Unknown is an error, not a failure; what is waived or not applicable was skipped."""
+    """JUnit XML as Jenkins' schema has it. Unknown is an error, not a failure; waived and not applicable lines are skipped."""
     root = ET.Element("testsuites", name=f"Production checklist of {report.document['environment']}")
     for heading, items in report.sections():
-        found = Counter(item["status"] for item in items)
+        outcomes = [_outcome(report, item) for item in items]
+        found = Counter(tag for tag, _ in outcomes)
         suite = ET.SubElement(
             root,
             "testsuite",
             name=_xml(heading),
-            timestamp=report.document["generated_at"],
+            timestamp=report.document["generated_at"][:19],  # UTC, in the schema's form
             tests=str(len(items)),
-            failures=str(found["failed"]),
-            errors=str(found["unknown"]),
-            skipped=str(found["waived"] + found["not_applicable"]),
+            failures=str(found["failure"]),
+            errors=str(found["error"]),
+            skipped=str(found["skipped"]),
+            time="0",
         )
-        for item in items:
-            case = ET.SubElement(suite, "testcase", classname=item["section"], name=item["item"])
-            tag = {"failed": "failure", "unknown": "error", "waived": "skipped", "not_applicable": "skipped"}.get(
-                item["status"]
-            )
+        for item, (tag, message) in zip(items, outcomes, strict=True):
+            case = ET.SubElement(suite, "testcase", classname=item["section"], name=item["item"], time="0")
             if tag:
-                ET.SubElement(case, tag, message=_xml(item["summary"])).text = _xml(item["line"])
+                ET.SubElement(case, tag, message=_xml(message)).text = _xml(item["line"])
             else:
                 ET.SubElement(case, "system-out").text = _xml(f"{item['line']}: {item['summary']}")
-    for name in ("tests", "failures", "errors", "skipped"):
+    for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    root.set("time", "0")
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _outcome(report: Report, item: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The element of a line that does not pass, and its message."""
+    status, summary = Status(item["status"]), item["summary"]
+    if status in (Status.WAIVED, Status.NOT_APPLICABLE):
+        return "skipped", summary
+    if status not in _NOT_TRUE:
+        return None, summary
+    if not Severity(item["severity"]).at_least(report.threshold):
+        return "skipped", f"{status} with severity {item['severity']}, below --fail-on {report.threshold}: {summary}"
+    return "failure" if status is Status.FAILED else "error", summary
 
 
 def _xml(text: str) -> str:
@@ -173,7 +194,7 @@ def _xml(text: str) -> str:
 
 
 def _markdown(report: Report) -> str:
-    """The checklist's own file, ticked where the line is true, each line with status, dates and sentence."""
+    """The checklist's own file, ticked where the line passes, each line with status, dates and sentence."""
     placed = {number: item for item in report.items if (number := report.place(item).number)}
     text = report.checklist.render(
         {number: Status(item["status"]).is_ok for number, item in placed.items()},
@@ -206,7 +227,7 @@ def _day(moment: str) -> str:
 
 
 def _sarif(report: Report) -> str:
-    """SARIF 2.1.0: a result for every line that is failed, unknown or (suppressed) waived; a rule for every line."""
+    """SARIF 2.1.0: a result for every failed, unknown or (suppressed) waived line; a rule for every line."""
     from importlib.metadata import version
 
     items = report.items
@@ -231,7 +252,8 @@ def _sarif(report: Report) -> str:
 
 
 def _rule(report: Report, item: Mapping[str, Any]) -> dict[str, Any]:
-    help_text = report.help.get(_id(item)) or f"No collector verifies this line yet: {item['line']}"
+    help_text = inspect.cleandoc(report.help.get(_id(item)) or f"No collector verifies this line yet: {item['line']}")
+    runbook = report.runbooks.get(_id(item), "")
     return {
         "id": _id(item),
         "name": "".join(word.capitalize() for word in re.split(r"[._]", _id(item))),
@@ -239,8 +261,16 @@ def _rule(report: Report, item: Mapping[str, Any]) -> dict[str, Any]:
         "fullDescription": {"text": help_text.partition("\n\n")[0]},
         "help": {"text": help_text},
         "defaultConfiguration": {"level": _LEVELS[item["severity"]]},
-        "properties": {"tags": [item["group"], item["section"]], "severity": item["severity"], "mode": item["mode"]},
+        "properties": {
+            "tags": list(dict.fromkeys((item["group"], item["section"]))),  # those of a section of one's own are one
+            "severity": item["severity"],
+            "mode": item["mode"],
+        },
+        **({"helpUri": quote(runbook, safe=_URI)} if runbook.startswith(("http://", "https://")) else {}),
     }
+
+
+_URI = "%/:=&?~#+!$,;'@()*[]"  # what quote() leaves alone: the characters that a URI has for itself
 
 
 def _result(report: Report, index: int, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,18 +282,24 @@ def _result(report: Report, index: int, item: Mapping[str, Any]) -> dict[str, An
         "partialFingerprints": {"checklistItem/v1": _id(item)},
         "properties": {"status": item["status"], "since": item["since"]},
     }
-    if number := report.place(item).number:
-        location = {"artifactLocation": {"uri": _uri(report.checklist.name)}, "region": {"startLine": number}}
+    if location := _location(report, report.place(item).number):
         result["locations"] = [{"physicalLocation": location}]
     if item["waiver"]:
         result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": item["waiver"]["reason"]}]
     return result
 
 
-def _uri(path: str) -> str:
-    from urllib.parse import quote
-
-    return f"file://{quote(path)}" if path.startswith("/") else quote(path)
+def _location(report: Report, number: int) -> dict[str, Any] | None:
+    """The line in the user's own checklist, else the configuration file: as a path below the working directory, or None."""
+    places = [(report.source, 1)] if report.source else []
+    if number:
+        places.insert(0, (Path(report.checklist.name), number))
+    for file, line in places:
+        here = Path.cwd()
+        found = Path(os.path.normpath(here / file))
+        if found.is_relative_to(here) and found.is_file():
+            return {"artifactLocation": {"uri": quote(str(found.relative_to(here)))}, "region": {"startLine": line}}
+    return None
 
 
 def _html(report: Report) -> str:
@@ -292,27 +328,27 @@ def _html(report: Report) -> str:
 
 
 def _launch(items: Sequence[Mapping[str, Any]]) -> tuple[Status, str]:
-    """Whether to launch, as the page says it: a status to show it by, and a sentence."""
+    """Whether to launch, as on the page: a status to show it by, and a sentence."""
     critical = [item for item in items if item["severity"] == "critical" and item["status"] != Status.NOT_APPLICABLE]
     blocking = sum(item["status"] in _NOT_TRUE for item in critical)
     if blocking:
         return (
             Status.FAILED,
-            f"Not ready to launch: {blocking} critical line{' is' if blocking == 1 else 's are'} not true.",
+            f"Not ready to launch: {blocking} critical line{' does' if blocking == 1 else 's do'} not pass.",
         )
     if critical:
-        return Status.OK, "Ready to launch: every critical line is true or waived."
-    return Status.UNKNOWN, "Nothing decides whether to launch: no line that applies is critical."
+        return Status.OK, "Ready to launch: every critical line passes or is waived."
+    return Status.UNKNOWN, "Launch readiness unknown: no applicable line is critical."
 
 
 def _regressed(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The lines that were true once, are not now, and have no waiver: the most severe first."""
+    """The lines that passed once, do not now, and have no waiver: the most severe first."""
     found = [item for item in items if item["last_ok"] and item["status"] in _NOT_TRUE]
     return sorted(found, key=lambda item: list(_LEVELS).index(item["severity"]))
 
 
 def _endings(report: Report) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """The lines whose evidence has ended, or ends within `SOON`, and those whose waiver does; each with what ends when."""
+    """The lines whose evidence or waiver has expired or expires within `SOON`, each with what expires when."""
     soon = (datetime.fromisoformat(report.document["generated_at"]) + SOON).isoformat()
     for item in report.items:
         if item["valid_until"] and item["valid_until"] <= soon and item["status"] not in ("waived", "not_applicable"):

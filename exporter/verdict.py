@@ -34,6 +34,10 @@ class Severity(StrEnum):
     WARNING = "warning"
     INFO = "info"
 
+    def at_least(self, other: Severity) -> bool:
+        """Whether this is as severe as `other`, or more."""
+        return list(Severity).index(self) <= list(Severity).index(other)
+
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 

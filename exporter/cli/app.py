@@ -1,13 +1,12 @@
 """The command line: `serve`, `check`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`.
 
-Exit codes: 0 ok, 1 a line is failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an error of the
-program's own, 130 interrupted, 141 nobody reads what it prints (`| head`). What takes long to import is imported by the commands
-that need it.
+Exit codes: 0 ok, 1 a line failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an internal error or
+an output that cannot be written, 130 interrupted, 141 the reader of the output is gone (`| head`). What takes long to import is
+imported by the commands that need it.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import traceback
@@ -26,17 +25,16 @@ from exporter.cli.healthcheck import healthcheck
 from exporter.cli.list import list_items
 from exporter.cli.report import report
 from exporter.cli.serve import serve
-from exporter.cli.shared import ExitCode, Refused, say
-from exporter.logs import redact
+from exporter.cli.shared import ExitCode, Refused, give_up_output, output_errors, prepare_streams, say
 
 __all__ = ["main"]
 
-_config = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
+_config = typer.Typer(help="Validate a configuration.", no_args_is_help=True)
 _config.callback()(lambda: None)  # a group, though of one command
 _config.command("check")(check_config)
 
 app = typer.Typer(
-    help="Keeps verifying a production readiness checklist against the live environment, for Prometheus.",
+    help="Verify a production launch checklist against live systems, and export it to Prometheus.",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,23 +48,25 @@ app.command()(healthcheck)
 
 
 @app.callback(invoke_without_command=True)
-def _main(show_version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False) -> None:
-    """Keeps verifying a production readiness checklist against the live environment, for Prometheus."""
+def _main(show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Verify a production launch checklist against live systems, and export it to Prometheus."""
     if show_version:
         say(f"checklist-exporter, version {version('checklist-exporter')} (Python {platform.python_version()})")
         raise typer.Exit
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; what the process shall end with. Flags alone, as exporters are started, mean `serve`."""
+    """Run a command and return the exit code. Flags alone, as exporters are started, mean `serve`."""
+    prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "serve")
     try:
-        code = int(app(arguments, prog_name="checklist-exporter", standalone_mode=False) or ExitCode.OK)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the latter is what typer and rich make of it, with 1: a line is failed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be said at the end
+        with output_errors():
+            code = int(app(arguments, prog_name="checklist-exporter", standalone_mode=False) or ExitCode.OK)
+            sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is what typer and rich make of it, with 1: a line failed
+        give_up_output()
         return ExitCode.UNREAD
     except Refused as refused:
         say(str(refused), error=True)
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.CONFIGURATION
     except typer.Abort:
         return ExitCode.INTERRUPTED
-    except Exception:  # noqa: BLE001  # left to itself, Python would end with 1: a line is failed
-        say(redact(traceback.format_exc()), error=True)
+    except Exception:  # noqa: BLE001  # left to itself, Python would exit with 1: a line failed
+        say(traceback.format_exc(), error=True)
         return ExitCode.INTERNAL
     return code

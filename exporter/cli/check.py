@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
 from exporter.cli.once import ReportFormat, verify, write_report
-from exporter.cli.shared import ConfigFile, ExitCode, Sections, known, load
-from exporter.report import Format
-from exporter.verdict import Severity
+from exporter.cli.shared import ConfigFile, ExitCode, Sections, known, load, output_errors
+from exporter.report import Format, counts
+from exporter.verdict import Severity, Status
 
 __all__ = ["check"]
 
@@ -19,16 +21,28 @@ def check(
     section: Sections = None,
     form: ReportFormat = Format.TABLE,
     fail_on: Annotated[
-        Severity, typer.Option("--fail-on", help="Lines of less severity than this leave the exit code alone.")
+        Severity,
+        typer.Option(
+            "--fail-on", help="Lowest severity that affects the exit code; JUnit has lines below it as skipped."
+        ),
     ] = Severity.INFO,
+    report_all: Annotated[
+        bool, typer.Option("--report-all", help="Report lines below --fail-on as failures in JUnit, too.")
+    ] = False,
 ) -> int:
-    """Verify every line once. Ends with 0 (all ok), 1 (failed), 2 (unknown) or 3 (configuration)."""
+    """Verify every line once. Exits 0 (all ok), 1 (failed), 2 (unknown) or 3 (configuration)."""
     loaded = load(config_file)
     document = verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
-    write_report(loaded, document, form)
-    judged = list(Severity)[: list(Severity).index(fail_on) + 1]
-    statuses = {item["status"] for item in document["items"] if item["severity"] in judged}
-    # What was seen to be false outweighs what could not be seen.
-    if "failed" in statuses:
+    judged = [item for item in document["items"] if Severity(item["severity"]).at_least(fail_on)]
+    code = _code({item["status"] for item in judged})
+    with output_errors(code or None, f"The verdict: {counts(document['items'])}."):
+        write_report(loaded, document, form, Severity.INFO if report_all else fail_on, config_file)
+        sys.stdout.flush()
+    return code
+
+
+def _code(statuses: Collection[str]) -> ExitCode:
+    """What was observed to be false outweighs what could not be observed."""
+    if Status.FAILED in statuses:
         return ExitCode.FAILED
-    return ExitCode.UNKNOWN if "unknown" in statuses else ExitCode.OK
+    return ExitCode.UNKNOWN if Status.UNKNOWN in statuses else ExitCode.OK

@@ -8,7 +8,7 @@ __all__ = ["check_config"]
 
 
 def check_config(config_file: ConfigFile = None) -> int:
-    """Say everything that is wrong with the configuration. Ends with 0 or 3."""
+    """Validate the configuration and report all errors. Exits 0 or 3."""
     loaded = load(config_file)
     verified = sum(bool(planned.targets) for planned in loaded.plan.items)
     sections = len({job.section for job in loaded.plan.jobs})

@@ -17,9 +17,12 @@ from exporter.cli.shared import (
     RoutePrefix,
     WebConfigFile,
     say,
+    wrong_options,
 )
 
 __all__ = ["healthcheck"]
+
+TIMEOUT = 5
 
 
 def healthcheck(
@@ -28,25 +31,27 @@ def healthcheck(
     external_url: ExternalUrl = "",
     route_prefix: RoutePrefix = None,
 ) -> int:
-    """Ask the exporter that was started with these flags whether it is healthy. Ends with 0 or 1."""
+    """Ask the exporter started with these flags whether it is healthy. Exits 0 or 1."""
     from exporter.web import Options
 
     host, _, port = listen_address[0].rpartition(":")
     if not port.isdigit():
         raise Refused(f"--web.listen-address takes HOST:PORT, not '{listen_address[0]}'.")
     host = host.strip("[]") if host not in ("", "0.0.0.0", "[::]") else "localhost"  # noqa: S104  # where to ask
+    with wrong_options():
+        prefix = Options("/metrics", external_url, route_prefix).prefix
     tls = _tls(web_config_file)
     connection = _connection(host, int(port), bool(tls))
     try:
-        connection.request("GET", f"{Options('', external_url, route_prefix).prefix}/-/healthy")
+        connection.request("GET", f"{prefix}/-/healthy")
         reply = connection.getresponse()
         text = reply.read(4096).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        # Without a certificate one is hung up on, by a server that is alive; one that hangs runs into the timeout.
+        # A server that is alive hangs up on clients without a certificate; one that hangs runs into the timeout.
         if tls.get("client_auth_type") == "RequireAndVerifyClientCert" and isinstance(error, _HUNG_UP):
-            say(f"{host}:{port} answers; how it is, it tells only to those who have a certificate.")
+            say(f"{host}:{port} answers; its health is shown only to clients with a certificate.")
             return ExitCode.OK
-        raise Refused(f"{host}:{port} does not answer: {error}.", ExitCode.FAILED) from None
+        raise Refused(f"{host}:{port} does not answer: {_why(error)}.", ExitCode.FAILED) from None
     finally:
         connection.close()
     if reply.status != 200:
@@ -55,27 +60,35 @@ def healthcheck(
     return ExitCode.OK
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT} s"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
 _HUNG_UP = (ssl.SSLError, http.client.RemoteDisconnected, ConnectionResetError)
 
 
 def _connection(host: str, port: int, tls: bool) -> http.client.HTTPConnection:
     if not tls:
-        return http.client.HTTPConnection(host, port, timeout=5)
+        return http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     context = ssl.create_default_context()
     context.check_hostname = False  # the certificate is for the name that others reach it by
     context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(host, port, timeout=5, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
 
 
 def _tls(web_config_file: Path | None) -> Mapping[str, Any]:
-    """How the server speaks TLS, as far as it is configured to."""
+    """The server's TLS options; empty where it serves HTTP."""
     if web_config_file is None:
         return {}
-    import yaml
+    from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
 
     try:
-        found = yaml.safe_load(web_config_file.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise Refused(f"{web_config_file} cannot be read: {error}.") from None
+        found = load_yaml(read_bounded(web_config_file), str(web_config_file)).plain()
+    except YamlError as error:  # its text shows nothing of the file, which has the users' hashes
+        raise Refused(error) from None
+    except OSError as error:
+        raise Refused(f"{web_config_file} cannot be read: {error.strerror}.") from None
     options = found.get("tls_server_config") if isinstance(found, dict) else None
     return options if isinstance(options, dict) else {}

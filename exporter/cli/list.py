@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load, say, write
+from exporter.cli.shared import (
+    ConfigFile,
+    ExitCode,
+    Refused,
+    Sections,
+    configuration_errors,
+    console,
+    known,
+    load,
+    say,
+    write,
+)
 
 if TYPE_CHECKING:
     from exporter.catalogue import Entry
@@ -19,7 +30,7 @@ __all__ = ["ListFormat", "list_items"]
 
 
 class ListFormat(StrEnum):
-    """What the list can be written as."""
+    """Output formats of the list."""
 
     TABLE = "table"
     JSON = "json"
@@ -27,13 +38,13 @@ class ListFormat(StrEnum):
 
 def list_items(
     section: Sections = None,
-    form: Annotated[ListFormat, typer.Option("--format", "-f", help="How it is written.")] = ListFormat.TABLE,
+    form: Annotated[ListFormat, typer.Option("--format", "-f", help="Output format.")] = ListFormat.TABLE,
     rbac: Annotated[
-        bool, typer.Option("--rbac", help="Print the least Kubernetes roles for the configuration instead.")
+        bool, typer.Option("--rbac", help="Print the minimal Kubernetes roles for the configuration instead.")
     ] = False,
     config_file: ConfigFile = None,
 ) -> int:
-    """Show every line that can be verified and what it needs; of sections that are named, also the rights to give."""
+    """List every line and its requirements; for named sections also the rights to grant."""
     from exporter.catalogue import Catalogue
 
     if rbac:
@@ -57,13 +68,13 @@ def _print_roles(loaded: Loaded, sections: Sequence[str] | None) -> int:
     import yaml
 
     if "kubernetes" not in loaded.clients:
-        raise Refused("clients.kubernetes is not configured, so nothing is asked of a cluster.")
+        raise Refused("clients.kubernetes is not configured, so no cluster is queried.")
     chosen = known(sections, loaded.catalogue.sections)
     client, settings = loaded.clients["kubernetes"]
     needs = [need for job in loaded.plan.jobs if not chosen or job.section in chosen for need in job.needs]
     roles = cast("Any", client).roles(settings, needs)
     if not roles:
-        raise Refused("Nothing that is configured needs a right in the cluster.")
+        raise Refused("Nothing in the configuration needs a right in the cluster.")
     write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
     return ExitCode.OK
 
@@ -82,10 +93,8 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
+    screen = console()
+    if not screen.is_terminal:
         for row in rows:
             needs = f" (needs {'; '.join(row['needs'])})" if row["needs"] else ""
             say(f"{row['section']}.{row['item']}\t{row['severity']}\t{row['mode'] or '-'}\t{row['line']}{needs}")
@@ -103,4 +112,4 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
             "; ".join(row["needs"]),
         )
         table.add_row(*(Text(cell, style="" if row["verified_by"] else "dim") for cell in cells))
-    console.print(table)
+    screen.print(table)

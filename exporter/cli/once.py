@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter.cli.shared import say, write
+from exporter.cli.shared import console, say, write
 from exporter.logs import LogLevel
 from exporter.report import Format, Place, Report, print_table, render
+from exporter.verdict import Severity
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
@@ -29,7 +31,7 @@ def verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
     from exporter.engine import check
     from exporter.runner import utc_now
 
-    logs.configure(LogLevel.ERROR)  # what is not true, the report says
+    logs.configure(LogLevel.ERROR)  # the report has what does not pass
     jobs = [job for job in loaded.plan.jobs if not sections or job.section in sections]
     with _progress(len(jobs)) as done:
         state = asyncio.run(check(loaded, sections=sections, progress=done))
@@ -39,32 +41,40 @@ def verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[Job], None]]:
-    """Tells on standard error how far the runs are: a bar on a terminal, else a line for each."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    """Shows progress on standard error: a bar on a terminal, otherwise a line for each run."""
+    screen = console(error=True)
+    if not screen.is_terminal:
         yield lambda job: say(f"{job.id} was verified.", error=True)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = TextColumn("Verifying"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda job: bar.update(task, advance=1, description=job.id)
 
 
-def write_report(loaded: Loaded, document: Mapping[str, Any], form: Format) -> None:
-    """Print the items document in this format on standard output."""
+def write_report(
+    loaded: Loaded,
+    document: Mapping[str, Any],
+    form: Format,
+    threshold: Severity = Severity.INFO,
+    source: Path | None = None,
+) -> None:
+    """Print the items document in this format on standard output.
+
+    `threshold` and `source` are as in `Report`.
+    """
     report = Report(
         document,
         loaded.checklist,
         {binding.entry.id: Place(binding.heading, binding.number) for binding in loaded.bindings},
         {item.id: item.declared.description for item in loaded.plan.items if item.declared},
+        {item.id: item.runbook_url for item in loaded.plan.items},
+        threshold,
+        source,
     )
     if form is Format.TABLE:
-        from rich.console import Console
-
-        print_table(report, Console())
+        print_table(report, console())
     else:
         write(render(report, form))

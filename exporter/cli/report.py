@@ -25,18 +25,20 @@ def report(
     form: ReportFormat = Format.MARKDOWN,
     url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Write what the exporter that runs there knows, instead of verifying now."),
+        typer.Option(
+            metavar="URL", help="Report the state of the running exporter at this URL, instead of verifying now."
+        ),
     ] = None,
     http_config_file: Annotated[
         Path | None,
         typer.Option(
             "--http.config.file",
             metavar="FILE",
-            help="The same, where it takes a password or a certificate: a YAML file with `url` and the options of HTTP APIs.",
+            help="Same as --url for an exporter with authentication or TLS: a YAML file with `url` and the options of HTTP APIs.",
         ),
     ] = None,
 ) -> int:
-    """Write the checklist, ticked, with dates and what was seen. Ends with 0 when it was written."""
+    """Write the ticked checklist with dates and details. Exits 0 when it was written."""
     loaded = load(config_file)
     exporter = _exporter(url, http_config_file)
     if exporter is None:
@@ -45,12 +47,12 @@ def report(
         document = _fetch(exporter)
         chosen = known(section, (item["section"] for item in document["items"]))
         document["items"] = [item for item in document["items"] if not chosen or item["section"] in chosen]
-    write_report(loaded, document, form)
+    write_report(loaded, document, form, source=config_file)
     return ExitCode.OK
 
 
 def _exporter(url: str | None, file: Path | None) -> HttpSettings | None:
-    """How to reach the running exporter that is asked for, if one is."""
+    """How to reach the running exporter that was named; None without one."""
     from exporter import logs
     from exporter.config import load_options
     from exporter.http import HttpSettings

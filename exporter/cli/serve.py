@@ -21,6 +21,7 @@ from exporter.cli.shared import (
     RoutePrefix,
     WebConfigFile,
     configuration_errors,
+    wrong_options,
 )
 from exporter.logs import LogFormat, LogLevel
 
@@ -32,21 +33,21 @@ __all__ = ["run_server", "serve"]
 
 def serve(
     config_file: ConfigFile = None,
-    config_check: Annotated[bool, typer.Option("--config.check", help="Only check the configuration.")] = False,
+    config_check: Annotated[bool, typer.Option("--config.check", help="Validate the configuration and exit.")] = False,
     listen_address: ListenAddress = [DEFAULT_ADDRESS],  # noqa: B006  # typer copies it
     telemetry_path: Annotated[
-        str, typer.Option("--web.telemetry-path", metavar="PATH", help="Where the metrics are.")
+        str, typer.Option("--web.telemetry-path", metavar="PATH", help="Path of the metrics endpoint.")
     ] = "/metrics",
     web_config_file: WebConfigFile = None,
     external_url: ExternalUrl = "",
     route_prefix: RoutePrefix = None,
     enable_lifecycle: Annotated[
-        bool, typer.Option("--web.enable-lifecycle", help="Let POST /-/reload load the configuration anew.")
+        bool, typer.Option("--web.enable-lifecycle", help="Enable POST /-/reload, which reloads the configuration.")
     ] = False,
     log_level: Level = LogLevel.INFO,
     log_format: LogForm = LogFormat.LOGFMT,
 ) -> int:
-    """Verify on a schedule, and serve metrics and the page until told to stop."""
+    """Verify on a schedule, and serve metrics and the page until interrupted."""
     if config_check:
         return check_config(config_file)
     from exporter import logs
@@ -54,13 +55,14 @@ def serve(
     from exporter.web import Options
 
     logs.configure(log_level, log_format)
-    options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle)
+    with wrong_options():
+        options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle)
     run_server(ServeOptions(config_file, tuple(listen_address), web_config_file, options))
     return ExitCode.OK
 
 
 def run_server(options: ServeOptions, beside: Callable[[], Awaitable[None]] | None = None) -> None:
-    """Serve until told to stop; `beside` runs at the same time, and no longer."""
+    """Serve until interrupted; `beside` runs at the same time, and no longer."""
     from exporter.daemon import serve
     from exporter.web.server import ListenError
 

@@ -1,10 +1,12 @@
-"""What the commands have in common: exit codes, options, and how they talk to people."""
+"""What the commands have in common: exit codes, options, and how they print."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from exporter.logs import LogFormat, LogLevel
+from exporter.logs import LogFormat, LogLevel, redact
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from exporter.config import Loaded
 
 __all__ = [
@@ -30,10 +34,15 @@ __all__ = [
     "Sections",
     "WebConfigFile",
     "configuration_errors",
+    "console",
+    "give_up_output",
     "known",
     "load",
+    "output_errors",
+    "prepare_streams",
     "say",
     "write",
+    "wrong_options",
 ]
 
 DEFAULT_ADDRESS = ":9876"
@@ -41,35 +50,44 @@ DEFAULT_ADDRESS = ":9876"
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config.file", metavar="FILE", help="Configuration. Without it the bundled checklist is shown, unverified."
+        "--config.file",
+        metavar="FILE",
+        help="Configuration file. Without it the bundled checklist is shown and nothing is verified.",
     ),
 ]
-Sections = Annotated[
-    list[str] | None, typer.Option("--section", metavar="NAME", help="Only this section; may be given several times.")
-]
+Sections = Annotated[list[str] | None, typer.Option("--section", metavar="NAME", help="Only this section; repeatable.")]
 ListenAddress = Annotated[
     list[str],
-    typer.Option("--web.listen-address", metavar="HOST:PORT", help="Where to listen; may be given several times."),
+    typer.Option("--web.listen-address", metavar="HOST:PORT", help="Address to listen on; repeatable."),
 ]
 RoutePrefix = Annotated[
     str | None,
     typer.Option(
-        "--web.route-prefix", metavar="PATH", help="Path below which it serves; that of the external URL by default."
+        "--web.route-prefix", metavar="PATH", help="Path prefix of all routes; that of the external URL by default."
     ),
 ]
 ExternalUrl = Annotated[
-    str, typer.Option("--web.external-url", metavar="URL", help="Address under which people reach it, through a proxy.")
+    str,
+    typer.Option(
+        "--web.external-url",
+        metavar="URL",
+        help="External URL, when it differs from the listen address (behind a proxy).",
+    ),
 ]
 WebConfigFile = Annotated[
     Path | None,
-    typer.Option("--web.config.file", metavar="FILE", help="TLS, users and headers, in exporter-toolkit's schema."),
+    typer.Option(
+        "--web.config.file",
+        metavar="FILE",
+        help="File with TLS, users, headers and rate limit, in exporter-toolkit's format.",
+    ),
 ]
-Level = Annotated[LogLevel, typer.Option("--log.level", help="Least severity that is logged.")]
-LogForm = Annotated[LogFormat, typer.Option("--log.format", help="How it is logged.")]
+Level = Annotated[LogLevel, typer.Option("--log.level", help="Minimum level of log messages.")]
+LogForm = Annotated[LogFormat, typer.Option("--log.format", help="Format of log messages.")]
 
 
 class ExitCode(IntEnum):
-    """What the process ends with."""
+    """The exit code of the process."""
 
     OK = 0
     FAILED = 1
@@ -81,7 +99,7 @@ class ExitCode(IntEnum):
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; `code` is what the process ends with."""
+    """The command cannot be carried out; its text is the sentence to print, `code` the exit code."""
 
     def __init__(self, sentence: object, code: ExitCode = ExitCode.CONFIGURATION) -> None:
         super().__init__(str(sentence))
@@ -89,21 +107,72 @@ class Refused(Exception):
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Print a text as it is, to standard output or error."""
+    """Print a text, without secrets, to standard output or error."""
+    console(error=error).print(redact(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def console(*, error: bool = False) -> Console:
+    """Standard output or error for tables, bars and texts. A width that cannot be (`COLUMNS=0`) is taken for the usual one."""
     from rich.console import Console
 
-    Console(stderr=error, soft_wrap=True).print(text, markup=False, highlight=False, emoji=False)
+    made = Console(stderr=error)
+    if made.width < 1:
+        made.width = 80
+    return made
 
 
 def write(text: str) -> None:
-    """Print a document, as UTF-8 whatever the terminal speaks: that is what documents say of themselves."""
+    """Print a document, as UTF-8 whatever the terminal's encoding: documents name it themselves."""
     cast("TextIOWrapper", sys.stdout).reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.stdout.write(text)
 
 
+def prepare_streams() -> None:
+    """Make standard output and error usable where they are closed, and where their encoding lacks a character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream.closed:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # until exit
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def output_errors(code: ExitCode | None = None, verdict: str = "") -> Iterator[None]:
+    """Refuse the command with `code` and `verdict` where standard output cannot be written (a full disk)."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT:
+            raise
+        give_up_output()
+        why = f"The output cannot be written: {os.strerror(error.errno)}."
+        raise Refused(f"{why} {verdict}".rstrip(), code or ExitCode.INTERNAL) from None
+
+
+_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF)
+
+
+def give_up_output() -> None:
+    """Discard what is still to be written to standard output, which Python would try again at its exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def wrong_options() -> Iterator[None]:
+    """Refuse the command with the sentence of a ValueError: an option that is not what it must be."""
+    try:
+        yield
+    except ValueError as error:
+        raise Refused(error) from None
+
+
 @contextmanager
 def configuration_errors() -> Iterator[None]:
-    """What is wrong with the configuration, or with what is installed, ends the command with all its sentences."""
+    """Refuse the command with every error of the configuration, or of what is installed."""
     from exporter.catalogue import CatalogueError
     from exporter.checklist import ChecklistError
     from exporter.config import ConfigError
@@ -115,7 +184,7 @@ def configuration_errors() -> Iterator[None]:
 
 
 def load(config_file: Path | None) -> Loaded:
-    """The configuration, or the default one without a file. What it warns of goes to standard error."""
+    """The configuration, or the default one without a file. Its warnings are printed on standard error."""
     from exporter import config, logs
 
     with configuration_errors():

@@ -7,14 +7,18 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
+from exporter.catalogue import Catalogue
 from exporter.checklist import Checklist
 from exporter.collector import Item, Mode
 from exporter.document import document
@@ -118,12 +122,12 @@ def test_table_is_a_line_for_each_item_when_piped(report: Report) -> None:
 
 def test_junit_tells_failure_error_and_skipped_apart(report: Report) -> None:
     root = ET.fromstring(render(report, Format.JUNIT))
-    assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+    assert {name: root.get(name) for name in ("tests", "failures", "errors")} == {
         "tests": "7",
         "failures": "1",
         "errors": "2",
-        "skipped": "2",
     }
+    assert sum(int(suite.get("skipped", "")) for suite in root) == 2
     cases = {f"{case.get('classname')}.{case.get('name')}": case for case in root.iter("testcase")}
     assert [child.tag for child in cases["database.replication_works"]] == ["failure"]
     assert [child.tag for child in cases["search.results_found"]] == ["error"]
@@ -184,7 +188,12 @@ def test_markdown_without_added_lines_changes_only_boxes_and_annotations(report:
     assert stripped == CHECKLIST.text.replace("[x]", "[ ]").splitlines()
 
 
-def test_sarif_has_results_for_what_is_not_true(report: Report) -> None:
+def test_sarif_has_results_for_what_is_not_true(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "launch.md").write_text(CHECKLIST.text)
+    monkeypatch.chdir(tmp_path)
     log = json.loads(render(report, Format.SARIF))
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
@@ -219,11 +228,71 @@ def test_sarif_rules_explain_themselves(report: Report) -> None:
     assert rules["site.index_fresh"]["help"]["text"] == "No collector verifies this line yet: Index is fresh"
 
 
-def test_sarif_locates_a_checklist_given_by_absolute_path(report: Report) -> None:
-    checklist = Checklist.parse(CHECKLIST.text, "/etc/check list.md")
-    log = json.loads(render(Report(report.document, checklist, report.places), Format.SARIF))
-    uri = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-    assert uri == "file:///etc/check%20list.md"
+def _places(report: Report, name: str, **more: Any) -> list[Any]:
+    """The location of the first result and of the last, whose line is not in the checklist's file."""
+    checklist = Checklist.parse(CHECKLIST.text, name)
+    log = json.loads(render(Report(report.document, checklist, report.places, **more), Format.SARIF))
+    results = log["runs"][0]["results"]
+    return [
+        place["physicalLocation"]["artifactLocation"]["uri"]
+        for result in (results[0], results[-1])
+        for place in result.get("locations", [])
+    ]
+
+
+def test_sarif_points_at_files_of_the_repository_or_at_none(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own, config = tmp_path / "lists" / "check list.md", tmp_path / "deploy" / "config.yaml"
+    for file in (own, config, tmp_path / "config.yaml"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    assert _places(report, str(own)) == ["lists/check%20list.md"]
+    assert _places(report, str(own), source=config) == ["lists/check%20list.md", "deploy/config.yaml"]
+    assert _places(report, "/etc/launch.md") == []
+    assert _places(report, "../launch.md", source=Path("config.yaml")) == ["config.yaml"] * 2
+    builtin = str(Catalogue.load().checklist.name)
+    assert _places(report, builtin) == []
+
+
+def test_sarif_tags_and_rules_are_unique_and_help_is_not_indented(report: Report) -> None:
+    items = [{**item, "group": "search", "section": "search"} for item in report.items[-1:]]
+    indented = {"search.results_found": "Why it matters.\n\n        How to fix it."}
+    found = Report(
+        {**report.document, "items": items}, CHECKLIST, {}, indented, {"search.results_found": "https://w/r b"}
+    )
+    (rule,) = json.loads(render(found, Format.SARIF))["runs"][0]["tool"]["driver"]["rules"]
+    assert rule["properties"]["tags"] == ["search"]
+    assert rule["help"]["text"] == "Why it matters.\n\nHow to fix it."
+    assert rule["helpUri"] == "https://w/r%20b"
+
+
+def test_junit_has_lines_below_the_threshold_as_skipped(report: Report) -> None:
+    root = ET.fromstring(render(replace(report, threshold=CRITICAL), Format.JUNIT))
+    assert (root.get("failures"), root.get("errors")) == ("1", "0")
+    (case,) = (case for case in root.iter("testcase") if case.get("name") == "results_found")
+    assert [child.tag for child in case] == ["skipped"]
+    assert case[0].get("message") == (
+        "unknown with severity warning, below --fail-on critical: Search was not reachable."
+    )
+
+
+def test_junit_has_only_what_the_schema_of_jenkins_knows(report: Report) -> None:
+    root = ET.fromstring(render(report, Format.JUNIT))
+    assert root.tag == "testsuites"
+    assert set(root.attrib) <= {"name", "time", "tests", "failures", "errors"}
+    for suite in root:
+        known = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id", "package"}
+        assert {"name", "tests", "failures", "errors"} <= set(suite.attrib) <= known
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp", ""))
+        counted = Counter(child.tag for case in suite for child in case)
+        assert [suite.get(name) for name in ("failures", "errors", "skipped")] == [
+            str(counted[tag]) for tag in ("failure", "error", "skipped")
+        ]
+        for case in suite:
+            assert {"name"} <= set(case.attrib) <= {"name", "classname", "time"}
+            assert {child.tag for child in case} <= {"skipped", "error", "failure", "system-out", "system-err"}
 
 
 class _Page(HTMLParser):
@@ -264,9 +333,9 @@ def test_html_says_first_whether_to_launch_what_broke_and_what_ends(report: Repo
     for item in report.items:
         if item["item"] == "results_found":
             item["last_ok"] = "2026-11-23T08:00:00Z"  # type: ignore[index]
-    head = _text(render(report, Format.HTML)).partition("Status Line What was seen")[0]
-    assert "✘ Not ready to launch: 1 critical line is not true." in head
-    was_true, ends = head.split("Was true, is not now")[1].split("Ended, or ends within 14 days")
+    head = _text(render(report, Format.HTML)).partition("Status Line Observed")[0]
+    assert "✘ Not ready to launch: 1 critical line does not pass." in head
+    was_true, ends = head.split("Regressions")[1].split("Expired, or expiring within 14 days")
     assert "Results are found ? unknown since" in was_true
     assert was_true.endswith(": Search was not reachable. ")
     assert "Replication works" not in was_true, "which never was"
@@ -277,11 +346,11 @@ def test_html_says_first_whether_to_launch_what_broke_and_what_ends(report: Repo
 @pytest.mark.parametrize(
     ("severity", "status", "said"),
     [
-        ("critical", "ok", "✔ Ready to launch: every critical line is true or waived."),
-        ("critical", "waived", "✔ Ready to launch: every critical line is true or waived."),
-        ("critical", "unknown", "✘ Not ready to launch: 7 critical lines are not true."),
-        ("critical", "not_applicable", "? Nothing decides whether to launch: no line that applies is critical."),
-        ("warning", "failed", "? Nothing decides whether to launch: no line that applies is critical."),
+        ("critical", "ok", "✔ Ready to launch: every critical line passes or is waived."),
+        ("critical", "waived", "✔ Ready to launch: every critical line passes or is waived."),
+        ("critical", "unknown", "✘ Not ready to launch: 7 critical lines do not pass."),
+        ("critical", "not_applicable", "? Launch readiness unknown: no applicable line is critical."),
+        ("warning", "failed", "? Launch readiness unknown: no applicable line is critical."),
     ],
 )
 def test_html_says_whether_to_launch(report: Report, severity: str, status: str, said: str) -> None:

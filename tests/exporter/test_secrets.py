@@ -17,7 +17,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from exporter.catalogue import Catalogue
-from exporter.config import Config, client_kinds, section_kinds
+from exporter.config import Config, ConfigError, client_kinds, load, section_kinds
 from exporter.options_reader import shapes
 from tests.exporter.test_daemon import Exporter
 from tests.servers.process import wait_until
@@ -225,3 +225,43 @@ def test_no_secret_is_shown_whatever_servers_say(tmp_path: Path, mirror: int) ->
     assert not re.findall(r".{0,80}canary.{0,80}", shown)
     for secret in hidden:
         assert base64.b64encode(f"sre:{secret}".encode()).decode().rstrip("=") not in shown
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "password_file: hunter2-hunter2",
+        "password_file: /hunter2/hunter2",
+        "password_file: 20021984200219842002",
+        "password_file: *hunter2",
+        "password_file: !hunter2 x",
+        "password: *hunter2",
+        "password: !hunter2 x",
+        "password: [hunter2]",
+        "password: {hunter2-hunter2: 1}",
+        "passwort: hunter2",
+        "password: hunter2\n        password_file: hunter2",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_printed(tmp_path: Path, written: str) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "sections:\n  redis:\n    targets:\n"
+        f'      - name: a\n        nodes: ["127.0.0.1:6379"]\n        data_volume: /data\n        {written}\n'
+    )
+    with pytest.raises(ConfigError) as raised:
+        load(config)
+    assert "config.yaml:7:" in str(raised.value) or "config.yaml:8:" in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+    assert "2002198" not in str(raised.value)
+
+
+def test_a_secret_too_short_to_be_hidden_is_reported(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    target = 'name: a, nodes: ["127.0.0.1:6379"], data_volume: /data'
+    config.write_text(f"sections: {{redis: {{targets: [{{{target}, password: abc}}]}}}}\n")
+    told = [str(warned) for warned in load(config).warnings]
+    where = f"{config}:1:87: sections.redis.targets[0].password"
+    assert told == [
+        f"{where}: a secret of fewer than 4 characters is not hidden in sentences and logs: use a longer one"
+    ]

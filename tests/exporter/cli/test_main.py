@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,3 +140,49 @@ def test_help_and_list_import_no_client_library() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert not heavy & set(ended.stderr.split())
+
+
+def started(*arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PROGRAM, *arguments], stderr=subprocess.PIPE, text=True, check=False, timeout=120, **more)
+
+
+def test_a_full_disk_costs_the_output_but_not_the_verdict() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = started("check", "--format", "json", stdout=full)
+    assert ended.returncode in (ExitCode.FAILED, ExitCode.UNKNOWN)
+    assert "The output cannot be written: No space left on device. The verdict: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_full_disk_is_never_a_success() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = started("list", "--format", "json", stdout=full)
+    assert ended.returncode == ExitCode.INTERNAL
+    assert ended.stderr == "The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("command", ["check", "--version"])
+def test_closed_streams_leave_the_exit_code(command: str) -> None:
+    codes = [
+        subprocess.run(
+            ["sh", "-c", f"exec {PROGRAM} {command} {closed}"], capture_output=True, check=False, timeout=120
+        )
+        for closed in ("", ">&-", ">&- 2>&-")
+    ]
+    assert len({ended.returncode for ended in codes}) == 1
+    assert codes[0].returncode != ExitCode.INTERNAL
+    assert b"Traceback" not in codes[1].stderr
+
+
+@pytest.mark.parametrize("arguments", [("list", "--section", "postgresql"), ("--version",)])
+def test_a_terminal_of_no_width_shows_all_the_same(arguments: tuple[str, ...]) -> None:
+    ended = started(*arguments, stdout=subprocess.PIPE, env={**os.environ, "COLUMNS": "0"})
+    assert ended.returncode == 0
+    assert len(ended.stdout) > 20
+
+
+def test_text_is_shown_whatever_the_terminal_encodes() -> None:
+    ended = started("list", stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 0
+    assert "\\u2265" in ended.stdout
+    assert "Traceback" not in ended.stderr

@@ -124,7 +124,7 @@ def test_long_values_are_cut_in_messages() -> None:
         (b"# nothing\n", "expected a record, found an empty file"),
         (b"null", "expected a record, found null"),
         (b"\x00\xff\x1f", "qa.yaml:1:2: expected UTF-8 text, found other bytes"),
-        (b"a: &a [*a]", "alias *a has no anchor"),
+        (b"a: &a [*a]", "an alias has no anchor"),
         (GOOD[:100] + b'"', "qa.yaml:"),
         (GOOD[:40], "qa.yaml:1:1: by is missing"),
     ],
