@@ -22,7 +22,8 @@ from exporter.config import ConfigError, Loaded, load, load_default
 from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
 from exporter.health import Health
-from exporter.history import History
+from exporter.history import History, InUse
+from exporter.options_reader import Problem
 from exporter.plan import Job
 from exporter.runner import utc_now
 from exporter.schedule import Schedule
@@ -74,7 +75,13 @@ async def serve(options: ServeOptions) -> None:
     access = AccessFile(options.web_config_file)
     loaded = _load(options.config_file)
     sockets = bind(options.listen_addresses)
-    daemon = _Daemon(options.config_file, loaded, health)
+    try:
+        daemon = _Daemon(options.config_file, loaded, health)
+    except InUse as error:
+        for opened in sockets:
+            opened.close()
+        why = f"{loaded.config.state.file} cannot be used: {error}; stop that one, or give this one another file"
+        raise ConfigError((Problem(str(options.config_file), 1, 1, "state.file", why),)) from None
     exposition = Exposition(daemon.engine.state, health)
     app = create_app(
         daemon.engine.state,

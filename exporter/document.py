@@ -42,11 +42,13 @@ def item_document(view: ItemView) -> dict[str, Any]:
         "mode": planned.mode.value if planned.mode else None,
         "team": planned.team,
         "status": view.status.value,
+        "reason": view.reason.value if view.reason else None,
         "summary": view.summary,
         "targets": [
             {
                 "target": target.target,
                 "status": target.status.value,
+                "reason": target.reason.value if target.reason else None,
                 "summary": target.summary,
                 "measurements": _finite(target.measurements),
             }

@@ -58,6 +58,10 @@ def _status(view: ItemView) -> Samples:
     return (((status.value,), float(view.status is status)) for status in Status)
 
 
+def _reason(view: ItemView) -> Samples:
+    return () if view.reason is None or view.status.is_ok else (((view.reason.value,), 1.0),)
+
+
 def _targets(view: ItemView) -> Samples:
     return (((target.target,), float(target.status.is_ok)) for target in view.targets if target.target)
 
@@ -86,6 +90,12 @@ _ITEM_FAMILIES = (
         f"Status of the line: 1 for the one it has, otherwise 0. {_TIMER}",
         _status,
         ("status",),
+    ),
+    _Family(
+        "checklist_item_reason",
+        f"Why the line does not pass: 1 for the one reason that it has, no series while it passes. {_TIMER}",
+        _reason,
+        ("reason",),
     ),
     _Family("checklist_item_target_ok", f"Whether the line is true on this target. {_TIMER}", _targets, ("target",)),
     _Family(

@@ -9,13 +9,13 @@ import asyncio
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Protocol
 
 from exporter.plan import Plan, PlannedItem, Waiver
-from exporter.verdict import Result, Status, worst
+from exporter.verdict import Reason, Result, Status
 
 __all__ = ["Archive", "ItemView", "Observation", "Remembered", "State", "TargetView", "Transition"]
 
@@ -57,11 +57,14 @@ class Remembered:
 class Archive(Protocol):
     """Where transitions and last observations outlive the process. `exporter.history.History` is the real one."""
 
+    incomplete: bool
+    """Set by the archive when it lost what it had: it is then given everything that is known."""
+
     def load(self) -> Mapping[tuple[str, str], Remembered]:
         """Everything kept, by (section, item)."""
 
-    async def write(self, transitions: Sequence[Transition], seen: Iterable[tuple[str, str, Remembered]]) -> None:
-        """Keep these, on disk when it returns. Reports trouble itself and never raises for it."""
+    def keep(self, transitions: Sequence[Transition], kept: Mapping[tuple[str, str], Remembered]) -> None:
+        """Have these written soon, of each item what its run saw. Returns at once, and reports trouble itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,15 @@ class TargetView:
     summary: str
     measurements: Mapping[str, float]
     last_run: datetime | None
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds."""
+    """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds.
+
+    `reason` says why the line does not pass, also where a waiver accepts that.
+    """
 
     planned: PlannedItem
     status: Status
@@ -92,6 +99,7 @@ class ItemView:
     duration: float | None
     runs: int
     errors: int
+    reason: Reason | None = None
 
     @property
     def waiver(self) -> Waiver | None:
@@ -99,24 +107,227 @@ class ItemView:
         return self.planned.waiver if self.status is Status.WAIVED else None
 
 
-@dataclass(slots=True)
-class _Entry:
-    planned: PlannedItem
-    since: datetime
-    status: Status | None = None
-    last_ok: datetime | None = None
-    observations: dict[str, Observation] = field(default_factory=dict)
-    runs: int = 0
-    errors: int = 0
-
-
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    status: Status
-    summary: str
-    targets: tuple[TargetView, ...]
-    result: Result | None
-    changes_at: datetime | None
+class _Held:
+    """What an observation of a target is still worth, until when time alone changes that."""
+
+    view: TargetView
+    result: Result
+    until: datetime | None
+
+
+_WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
+#: Items that left the checklist and are remembered, for they may come back.
+_REMEMBERED_LIMIT = 10_000
+#: Seconds by which the clock may go back before what was observed counts as observed earlier too.
+_CLOCK_STEP = timedelta(seconds=1)
+
+
+class _Entry:
+    """One item: what was observed of it, and what that is worth. News of one target costs the same however many there are."""
+
+    __slots__ = (
+        "_counts",
+        "_due",
+        "errors",
+        "held",
+        "last_ok",
+        "observations",
+        "planned",
+        "runs",
+        "since",
+        "status",
+        "wakes_at",
+    )
+
+    def __init__(self, planned: PlannedItem, now: datetime, known: Remembered | None = None) -> None:
+        self.planned = planned
+        self.status = known.status if known else None
+        self.since = known.since if known else now
+        self.last_ok = known.last_ok if known else None
+        # What was observed later than now was observed by a clock that was wrong.
+        self.observations: dict[str, Observation] = {
+            target: seen
+            for target, seen in (known.observations if known else {}).items()
+            if seen.at <= now + _CLOCK_STEP
+        }
+        self.runs = self.errors = 0
+        self.wakes_at: datetime | None = None  # when the state is going to look at it again
+        self.held: dict[str, _Held] = {}
+        self.take_over(planned, now)
+
+    def take_over(self, planned: PlannedItem, now: datetime) -> None:
+        """Look at everything again: the item is planned in another way, or the clock was set."""
+        self.planned = planned
+        wanted = dict.fromkeys(planned.targets)
+        self.observations = {target: seen for target, seen in self.observations.items() if target in wanted}
+        self._counts = dict.fromkeys(_WORST_FIRST, 0)
+        self._due: list[tuple[datetime, str]] = []
+        self.held = {}
+        for target in wanted:
+            self._hold(target, now)
+
+    def see(self, target: str, observation: Observation, now: datetime) -> None:
+        """Take in what a run saw."""
+        self.observations[target] = observation
+        self.runs += 1
+        self.errors += observation.error
+        self._hold(target, now)
+
+    def forget(self, target: str, now: datetime) -> None:
+        """Let go of what was observed of a target, which is another one now."""
+        self.observations.pop(target, None)
+        self._hold(target, now)
+
+    def shift(self, by: timedelta, now: datetime) -> None:
+        """The clock was set by so much: everything was observed that much earlier or later."""
+        self.observations = {target: replace(seen, at=seen.at + by) for target, seen in self.observations.items()}
+        self.since = min(self.since, now)
+        self.last_ok = min(self.last_ok, now) if self.last_ok else None
+        self.take_over(self.planned, now)
+
+    def advance(self, now: datetime) -> None:
+        """Let go of what time has ended."""
+        while (until := self.next_change) is not None and until <= now:
+            self._hold(heapq.heappop(self._due)[1], now)
+
+    @property
+    def next_change(self) -> datetime | None:
+        """When time alone changes what an observation is worth."""
+        while self._due and ((held := self.held.get(self._due[0][1])) is None or held.until != self._due[0][0]):
+            heapq.heappop(self._due)  # of an observation that another one followed
+        return self._due[0][0] if self._due else None
+
+    def _hold(self, target: str, now: datetime) -> None:
+        seen = self.observations.get(target)
+        result, until = _holds(self.planned, seen, now)
+        reason = None if result.status.is_ok else result.reason
+        view = TargetView(target, result.status, result.summary, result.measurements, seen.at if seen else None, reason)
+        if (before := self.held.get(target)) is not None:
+            self._counts[before.result.status] -= 1
+        self._counts[result.status] += 1
+        self.held[target] = _Held(view, result, until)
+        if until is not None:
+            heapq.heappush(self._due, (until, target))
+            if len(self._due) > 64 + 4 * len(self.held):
+                self._due = [(held.until, name) for name, held in self.held.items() if held.until is not None]
+                heapq.heapify(self._due)
+
+    # -- the item as a whole; `advance` comes first
+
+    @property
+    def bare_status(self) -> Status:
+        """The worst of its targets; what is declared about it aside."""
+        if self.planned.declared is None or not self.held:
+            return Status.UNKNOWN
+        return next(status for status in _WORST_FIRST if self._counts[status])
+
+    def status_at(self, now: datetime) -> Status:
+        """The status, with waivers."""
+        if self.planned.not_applicable:
+            return Status.NOT_APPLICABLE
+        status = self.bare_status
+        return Status.WAIVED if not status.is_ok and self.waiver_at(now) else status
+
+    def waiver_at(self, now: datetime) -> Waiver | None:
+        """The waiver that is in force."""
+        waiver = self.planned.waiver
+        return waiver if waiver is not None and now < waiver.ends_at else None
+
+    def changes_at(self, now: datetime) -> datetime | None:
+        """When time alone next changes its status."""
+        if self.planned.not_applicable:
+            return None
+        waiver = self.waiver_at(now)
+        changes = [change for change in (self.next_change, waiver.ends_at if waiver else None) if change is not None]
+        return min(changes, default=None)
+
+    @property
+    def observed(self) -> bool:
+        """Whether all of its targets were looked at."""
+        return len(self.observations) == len(self.held)
+
+    def telling(self, status: Status) -> Iterator[_Held]:
+        """The targets that have a status, in their order."""
+        return (held for held in self.held.values() if held.result.status is status)
+
+    def summary_at(self, now: datetime) -> str:
+        """The sentence."""
+        planned = self.planned
+        if planned.not_applicable:
+            return planned.not_applicable
+        summary = self._bare_summary()
+        waiver = self.waiver_at(now)
+        if waiver is not None and not self.bare_status.is_ok:
+            return f"Waived until {waiver.until} by {waiver.owner}: {waiver.reason} ({summary})"
+        return summary
+
+    def _bare_summary(self) -> str:
+        """One text for several targets: those that have the worst status, at most five by name."""
+        if self.planned.declared is None:
+            return "No collector verifies this line yet."
+        if not self.held:
+            return f"Section {self.planned.section} is not configured, so nothing was looked at."
+        status = self.bare_status
+        views = [held.view for held in islice(self.telling(status), 5)]
+        if len(self.held) == 1:
+            return views[0].summary
+        text = " ".join(f"{view.target}: {view.summary}" for view in views)
+        more = self._counts[status] - len(views)
+        return f"{text} And {more} more." if more else text
+
+    def reason(self) -> Reason | None:
+        """Why it does not pass; None where it does, or does not apply."""
+        if self.planned.not_applicable:
+            return None
+        if self.planned.declared is None:
+            return Reason.NOT_VERIFIED
+        if not self.held:
+            return Reason.NOT_CONFIGURED
+        return next(self.telling(self.bare_status)).view.reason
+
+    def view_at(self, now: datetime, started: datetime) -> ItemView:
+        """Everything that is known of it."""
+        status = self.status_at(now)
+        applicable = not self.planned.not_applicable and self.planned.declared is not None
+        held = self.held.values() if applicable else ()
+        first = next(self.telling(self.bare_status), None) if applicable else None
+        ends = [one.result.valid_until for one in held if one.result.valid_until is not None]
+        return ItemView(
+            planned=self.planned,
+            status=status,
+            summary=self.summary_at(now),
+            targets=tuple(one.view for one in held),
+            measurements=first.result.measurements if first else {},
+            since=self.since if status is self.status or self.runs else started,
+            last_run=min((seen.at for seen in self.observations.values()), default=None),
+            last_ok=self.last_ok,
+            valid_until=min(ends, default=None),
+            evidence=tuple(dict.fromkeys(record for one in held for record in one.result.evidence)),
+            duration=max((seen.duration for seen in self.observations.values()), default=None),
+            runs=self.runs,
+            errors=self.errors,
+            reason=self.reason(),
+        )
+
+
+def _holds(planned: PlannedItem, seen: Observation | None, now: datetime) -> tuple[Result, datetime | None]:
+    """What an observation is still worth now, and when that changes."""
+    if seen is None:
+        summary = "Not verified yet since the exporter started."
+        return Result(Status.UNKNOWN, summary, reason=Reason.PENDING), None
+    stale_at = seen.at + planned.stale_after
+    result = seen.result
+    if now >= stale_at:
+        age, limit = _age(now - seen.at), _age(planned.stale_after)
+        summary = f"Last verified {age} ago (limit {limit}), when it was {result.status}: {result.summary}"
+        return Result(Status.UNKNOWN, summary, {}, result.valid_until, result.evidence, Reason.STALE), None
+    if result.valid_until is not None and now >= result.valid_until:
+        if result.status.is_ok:
+            summary = f"Expired on {result.valid_until:%Y-%m-%d %H:%M} UTC: {result.summary}"
+            result = replace(result, status=Status.FAILED, summary=summary, reason=Reason.EXPIRED)
+        return result, stale_at
+    return result, min(stale_at, result.valid_until) if result.valid_until else stale_at
 
 
 def _age(age: timedelta) -> str:
@@ -128,250 +339,191 @@ def _age(age: timedelta) -> str:
     return f"{seconds} seconds"
 
 
+Key = tuple[str, str]
+
+
 class State:
     """Items and their observations. Used from the event loop alone.
 
-    `version` rises with every change; `wait` returns when it did, or when time alone changes what is true.
+    `version` rises with every change; `wait` returns when it did, or when time alone changes what is true. What is recorded is
+    readable at once; the archive writes it when it can.
     """
 
     def __init__(self, plan: Plan, now: Callable[[], datetime], archive: Archive | None = None) -> None:
-        self._now = now
-        self._started = now()
+        self._clock = now
+        self._started = self._latest = now()
         self._archive = archive
-        self._entries: dict[tuple[str, str], _Entry] = {}
-        self._deadlines: list[tuple[datetime, tuple[str, str]]] = []
-        self._lock = asyncio.Lock()
+        self._entries: dict[Key, _Entry] = {}
+        self._deadlines: list[tuple[datetime, Key]] = []
         self._changed = asyncio.Event()
         self.version = 0
-        self._touched: dict[tuple[str, str], int] = {}  # the version of each entry's last change, oldest first
+        self._touched: dict[Key, int] = {}  # the version of each entry's last change, oldest first
         self._remembered = dict(archive.load()) if archive else {}
         self.plan = plan
-        self._adopt(plan)
+        self._adopt(plan, self._started)
 
-    def _adopt(self, plan: Plan) -> None:
-        now = self._now()
-        entries = {}
+    def _now(self) -> datetime:
+        """The time. Where the clock was set back, what was observed keeps its age, not its time."""
+        now = self._clock()
+        if now < self._latest - _CLOCK_STEP:
+            step = now - self._latest
+            self._started += step
+            for entry in self._entries.values():
+                entry.shift(step, now)
+            self._deadlines.clear()
+            for key, entry in self._entries.items():
+                entry.wakes_at = None
+                self._wake(key, entry, now)
+            self._touch(list(self._entries))
+            self._latest = now
+        self._latest = max(self._latest, now)
+        return now
+
+    def _adopt(self, plan: Plan, now: datetime) -> None:
+        entries: dict[Key, _Entry] = {}
         for planned in plan.items:
             key = (planned.section, planned.item)
-            known = self._entries.get(key)
-            if known is None:
-                known = _Entry(planned, since=now)
-                if remembered := self._remembered.pop(key, None):
-                    known.status, known.since = remembered.status, remembered.since
-                    known.last_ok = remembered.last_ok
-                    known.observations = dict(remembered.observations)
-            known.planned = planned
-            known.observations = {t: seen for t, seen in known.observations.items() if t in planned.targets}
-            entries[key] = known
+            if (entry := self._entries.get(key)) is None:
+                entry = _Entry(planned, now, self._remembered.pop(key, None))
+            elif entry.planned != planned:
+                entry.take_over(planned, now)
+            else:
+                entry.planned = planned
+            entries[key] = entry
         for key, gone in self._entries.items():
             if key not in entries and gone.status is not None:  # a mistake in the checklist may bring it back
                 self._remembered[key] = Remembered(gone.status, gone.since, gone.last_ok, gone.observations)
+        while len(self._remembered) > _REMEMBERED_LIMIT + len(entries):
+            del self._remembered[next(iter(self._remembered))]
         self._entries = entries
         self.plan = plan
-        self._reset_deadlines(now)
+        self._deadlines.clear()
+        for key, entry in entries.items():
+            entry.wakes_at = None
+            self._wake(key, entry, now)
         self._touched.clear()
         self._touch(entries)
 
-    def _reset_deadlines(self, now: datetime) -> None:
-        self._deadlines = [
-            (due, key) for key, entry in self._entries.items() if (due := self._due(entry, self._judge(entry, now)))
-        ]
-        heapq.heapify(self._deadlines)
-
-    def _due(self, entry: _Entry, judged: _Judged) -> datetime | None:
-        """When to look at an entry again though no run brings news."""
+    def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
+        """See to it that an entry is looked at again when time alone changes it."""
+        due = entry.changes_at(now)
         if entry.runs == 0 and entry.observations:
             # Known from before a restart: its first run may come before its age counts as a change.
-            return min(judged.changes_at or self._patience(entry), self._patience(entry))
-        return judged.changes_at
+            due = min(due or self._patience(entry), self._patience(entry))
+            if due <= now:
+                due = entry.changes_at(now)
+        if due is not None and (entry.wakes_at is None or due < entry.wakes_at):
+            entry.wakes_at = due
+            heapq.heappush(self._deadlines, (due, key))
 
     def _patience(self, entry: _Entry) -> datetime:
         return self._started + entry.planned.stale_after
 
-    def _touch(self, keys: Iterable[tuple[str, str]]) -> None:
+    def _touch(self, keys: Iterable[Key]) -> None:
         self.version += 1
         for key in keys:
             self._touched.pop(key, None)
             self._touched[key] = self.version
         self._changed.set()
 
-    async def replace_plan(self, plan: Plan) -> None:
-        """Take over a new configuration: items that stay keep what is known of them, the others vanish at once."""
-        async with self._lock:
-            self._adopt(plan)
-            await self._settle(list(self._entries))
+    async def replace_plan(
+        self, plan: Plan, looks: Iterable[tuple[str, str, Mapping[str, Observation | None]]] = ()
+    ) -> None:
+        """Take over a new configuration: items that stay keep what is known of them, the others vanish at once.
+
+        `looks` are what was observed for it already, as (section, target, by item), None where what was known of a target says
+        nothing of what it is now.
+        """
+        now = self._now()
+        self._adopt(plan, now)
+        fresh: dict[Key, list[str]] = {}
+        for section, target, seen in looks:
+            for name, observation in seen.items():
+                entry = self._entries.get((section, name))
+                if entry is None or target not in entry.held:
+                    continue
+                if observation is None:
+                    entry.forget(target, now)
+                else:
+                    entry.see(target, observation, now)
+                    fresh.setdefault((section, name), []).append(target)
+        self._settle(list(self._entries), fresh, now)
 
     async def record(self, section: str, target: str, observed: Mapping[str, Observation]) -> None:
-        """Take in what a run saw, item by item. Transitions are on disk before anyone can read them."""
-        async with self._lock:
-            changed = []
-            for name, observation in observed.items():
-                entry = self._entries.get((section, name))
-                if entry is None or target not in entry.planned.targets:
-                    continue  # the configuration changed while the run was under way
-                changed.append(((section, name), target, observation))
-            await self._settle([key for key, _, _ in changed], {(key, where): seen for key, where, seen in changed})
+        """Take in what a run saw, item by item."""
+        now = self._now()
+        fresh: dict[Key, list[str]] = {}
+        for name, observation in observed.items():
+            entry = self._entries.get((section, name))
+            if entry is None or target not in entry.held:
+                continue  # the configuration changed while the run was under way
+            entry.see(target, observation, now)
+            fresh[section, name] = [target]
+        self._settle(list(fresh), fresh, now)
 
     async def tick(self) -> None:
         """Note the transitions that time alone brought: results that went stale, evidence and waivers that ended."""
         now = self._now()
-        if not self._deadlines or self._deadlines[0][0] > now:
-            return
-        async with self._lock:
-            due = set()
-            while self._deadlines and self._deadlines[0][0] <= now:
-                due.add(heapq.heappop(self._deadlines)[1])
-            await self._settle([key for key in due if key in self._entries])
+        if self._archive is not None and self._archive.incomplete:
+            self._archive.incomplete = False
+            self._archive.keep(
+                (), {key: _remembered(entry) for key, entry in self._entries.items() if entry.observations}
+            )
+        due: dict[Key, None] = {}
+        while self._deadlines and self._deadlines[0][0] <= now:
+            moment, key = heapq.heappop(self._deadlines)
+            if (entry := self._entries.get(key)) is not None and entry.wakes_at == moment:
+                entry.wakes_at = None
+                due[key] = None
+        if due:
+            self._settle(list(due), {}, now)
 
-    async def _settle(
-        self,
-        keys: list[tuple[str, str]],
-        observed: Mapping[tuple[tuple[str, str], str], Observation] | None = None,
-    ) -> None:
-        """Archive, then apply. Only the entries of `keys` are looked at."""
-        now = self._now()
-        observed = observed or {}
-        fresh: dict[tuple[str, str], dict[str, Observation]] = {}
-        for (key, target), observation in observed.items():
-            fresh.setdefault(key, {})[target] = observation
+    def _settle(self, keys: Sequence[Key], fresh: Mapping[Key, Sequence[str]], now: datetime) -> None:
+        """Note what changed of these entries, in whose targets `fresh` there is news; hand it to the archive."""
         transitions: list[Transition] = []
-        settled: list[tuple[tuple[str, str], _Entry, _Judged]] = []
+        kept: dict[Key, Remembered] = {}
         for key in keys:
             entry = self._entries[key]
-            new = replace(entry, observations=entry.observations | fresh.get(key, {}))
-            new.runs += len(fresh.get(key, ()))
-            new.errors += sum(seen.error for seen in fresh.get(key, {}).values())
-            judged = self._judge(new, now)
-            if judged.status.is_ok and key in fresh:
-                new.last_ok = now
-            if judged.status is not new.status and self._is_news(new, judged, now):
-                transitions.append(Transition(*key, new.status, judged.status, now, judged.summary))
-                new.status, new.since = judged.status, now
-            settled.append((key, new, judged))
-        if self._archive:
-            seen = [
-                (*key, Remembered(new.status or judged.status, new.since, new.last_ok, new.observations))
-                for key, new, judged in settled
-                if new.observations
-            ]
-            await self._archive.write(transitions, seen)
-        for key, new, judged in settled:
-            self._entries[key] = new
-            if (due := self._due(new, judged)) is not None and due > now:
-                heapq.heappush(self._deadlines, (due, key))
+            entry.advance(now)
+            status = entry.status_at(now)
+            if status.is_ok and key in fresh:
+                entry.last_ok = now
+            changed = status is not entry.status and self._is_news(entry, status, now)
+            if changed:
+                transitions.append(Transition(*key, entry.status, status, now, entry.summary_at(now)))
+                entry.status, entry.since = status, now
+            if (changed and entry.observations) or key in fresh:
+                news = {target: entry.observations[target] for target in fresh.get(key, ())}
+                kept[key] = Remembered(entry.status or status, entry.since, entry.last_ok, news)
+            self._wake(key, entry, now)
+        if self._archive and (transitions or kept):
+            self._archive.keep(transitions, kept)
         for transition in transitions:
-            level = logging.INFO if transition.to_status.is_ok else logging.WARNING
-            log.log(
-                level,
-                "%s.%s is %s (was %s): %s",
-                transition.section,
-                transition.item,
-                transition.to_status,
-                transition.from_status or "never verified",
-                transition.why,
-            )
-        if len(self._deadlines) > 64 + 4 * len(self._entries):
-            self._reset_deadlines(now)
+            _log(transition)
         self._touch(keys)
 
-    def _is_news(self, entry: _Entry, judged: _Judged, now: datetime) -> bool:
+    def _is_news(self, entry: _Entry, status: Status, now: datetime) -> bool:
         """Whether a change of status is a transition: not what only starting brings, before the first looks are in."""
         if entry.runs == 0 and entry.observations and now < self._patience(entry):
             return False
-        if not entry.planned.targets:
-            return entry.status is not None
-        looked_at = all(target in entry.observations for target in entry.planned.targets)
-        return looked_at or judged.status is Status.FAILED
-
-    def _judge(self, entry: _Entry, now: datetime) -> _Judged:
-        planned = entry.planned
-        if planned.not_applicable:
-            return _Judged(Status.NOT_APPLICABLE, planned.not_applicable, (), None, None)
-        if planned.declared is None:
-            result = Result(Status.UNKNOWN, "No collector verifies this line yet.")
-            return self._waived(planned, now, result, (), [])
-        if not planned.targets:
-            result = Result(Status.UNKNOWN, f"Section {planned.section} is not configured, so nothing was looked at.")
-            return self._waived(planned, now, result, (), [])
-        changes: list[datetime] = []
-        views: list[TargetView] = []
-        results: list[Result] = []
-        for target in planned.targets:
-            seen = entry.observations.get(target)
-            result, change = self._holds(planned, seen, now)
-            if change is not None:
-                changes.append(change)
-            results.append(result)
-            views.append(
-                TargetView(target, result.status, result.summary, result.measurements, seen.at if seen else None)
-            )
-        combined = worst(*results)
-        if len(results) > 1:
-            combined = replace(combined, summary=_summary(views, combined.status))
-        first = next(result for result in results if result.status is combined.status)
-        combined = replace(combined, measurements=first.measurements)
-        return self._waived(planned, now, combined, tuple(views), changes)
-
-    @staticmethod
-    def _waived(
-        planned: PlannedItem, now: datetime, result: Result, views: tuple[TargetView, ...], changes: list[datetime]
-    ) -> _Judged:
-        status, summary = result.status, result.summary
-        if planned.waiver and now < planned.waiver.ends_at:
-            changes.append(planned.waiver.ends_at)
-            if not status.is_ok:
-                summary = f"Waived until {planned.waiver.until} by {planned.waiver.owner}: {planned.waiver.reason} ({summary})"
-                status = Status.WAIVED
-        return _Judged(status, summary, views, result, min(changes, default=None))
-
-    @staticmethod
-    def _holds(planned: PlannedItem, seen: Observation | None, now: datetime) -> tuple[Result, datetime | None]:
-        """What an observation is still worth now, and when that changes."""
-        if seen is None:
-            return Result(Status.UNKNOWN, "Not verified yet since the exporter started."), None
-        stale_at = seen.at + planned.stale_after
-        result = seen.result
-        if now >= stale_at:
-            age, limit = _age(now - seen.at), _age(planned.stale_after)
-            summary = f"Last verified {age} ago (limit {limit}), when it was {result.status}: {result.summary}"
-            return replace(result, status=Status.UNKNOWN, summary=summary, measurements={}), None
-        if result.valid_until is not None and now >= result.valid_until:
-            if result.status.is_ok:
-                summary = f"Expired on {result.valid_until:%Y-%m-%d %H:%M} UTC: {result.summary}"
-                result = replace(result, status=Status.FAILED, summary=summary)
-            return result, stale_at
-        return result, min(stale_at, result.valid_until) if result.valid_until else stale_at
+        if entry.status is not None:
+            return True
+        return bool(entry.held) and (entry.observed or status is Status.FAILED)
 
     def _view(self, entry: _Entry, now: datetime) -> ItemView:
-        judged = self._judge(entry, now)
-        seen = [entry.observations.get(target) for target in entry.planned.targets]
-        last_runs = [observation.at for observation in seen if observation]
-        durations = [observation.duration for observation in seen if observation]
-        return ItemView(
-            planned=entry.planned,
-            status=judged.status,
-            summary=judged.summary,
-            targets=judged.targets,
-            measurements=judged.result.measurements if judged.result else {},
-            since=entry.since if judged.status is entry.status or entry.runs else self._started,
-            last_run=min(last_runs, default=None),
-            last_ok=entry.last_ok,
-            valid_until=judged.result.valid_until if judged.result else None,
-            evidence=judged.result.evidence if judged.result else (),
-            duration=max(durations, default=None),
-            runs=entry.runs,
-            errors=entry.errors,
-        )
+        entry.advance(now)
+        return entry.view_at(now, self._started)
 
     def views(self) -> Iterator[ItemView]:
         """Every item as of now, in the checklist's order."""
         now = self._now()
-        return (self._view(entry, now) for entry in self._entries.values())
+        return (self._view(entry, now) for entry in list(self._entries.values()))
 
     def view(self, section: str, item: str) -> ItemView | None:
         """One item as of now; None when the checklist has no such item."""
+        now = self._now()
         entry = self._entries.get((section, item))
-        return self._view(entry, self._now()) if entry else None
+        return self._view(entry, now) if entry else None
 
     def measured(self, section: str, item: str, target: str) -> Mapping[str, float]:
         """What was last measured of an item on a target, however long ago; nothing where it never was."""
@@ -383,7 +535,7 @@ class State:
         """The items that changed since `version` was `known`, as of now. Costs what has changed, not what exists."""
         now = self._now()
         recent = takewhile(lambda key: self._touched[key] > known, reversed(self._touched))
-        return [self._view(self._entries[key], now) for key in recent]
+        return [self._view(self._entries[key], now) for key in list(recent)]
 
     @property
     def next_deadline(self) -> datetime | None:
@@ -398,8 +550,19 @@ class State:
         return self.version
 
 
-def _summary(views: Sequence[TargetView], status: Status) -> str:
-    """One text for several targets: those that have the worst status, at most five by name."""
-    telling = [view for view in views if view.status is status]
-    text = " ".join(f"{view.target}: {view.summary}" for view in telling[:5])
-    return text if len(telling) <= 5 else f"{text} And {len(telling) - 5} more."
+def _remembered(entry: _Entry) -> Remembered:
+    status = entry.status or entry.bare_status
+    return Remembered(status, entry.since, entry.last_ok, dict(entry.observations))
+
+
+def _log(transition: Transition) -> None:
+    level = logging.INFO if transition.to_status.is_ok else logging.WARNING
+    log.log(
+        level,
+        "%s.%s is %s (was %s): %s",
+        transition.section,
+        transition.item,
+        transition.to_status,
+        transition.from_status or "never verified",
+        transition.why,
+    )

@@ -189,7 +189,8 @@ async def test_what_cannot_be_closed_keeps_nothing_else_open(caplog: pytest.LogC
     assert engine.state.view("deriving", "derives") is not None
     await engine.replace(loaded(Deriving, clients={"closing": (Stubborn, Options())}))
     await engine.close()
-    assert history._database is None
+    assert history._writer is not None
+    assert not history._writer.is_alive()
     assert caplog.text.count("A connection could not be closed.") == 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,7 +12,7 @@ import pytest
 from exporter.collector import Mode
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.state import ItemView, Observation, Remembered, State, Transition
-from exporter.verdict import CRITICAL, Result, Status, failed, ok, unknown
+from exporter.verdict import CRITICAL, Reason, Result, Status, failed, ok, unknown
 from tests.exporter.test_runner import Sample
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -36,13 +36,16 @@ class Memory:
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
         self.items: dict[tuple[str, str], Remembered] = {}
+        self.incomplete = False
 
     def load(self) -> Mapping[tuple[str, str], Remembered]:
         return self.items
 
-    async def write(self, transitions: Sequence[Transition], seen: Iterable[tuple[str, str, Remembered]]) -> None:
+    def keep(self, transitions: Sequence[Transition], kept: Mapping[tuple[str, str], Remembered]) -> None:
         self.transitions += transitions
-        self.items.update({(section, item): known for section, item, known in seen})
+        for key, new in kept.items():
+            old = self.items[key].observations if key in self.items else {}
+            self.items[key] = replace(new, observations={**old, **new.observations})
 
 
 def planned(item: str = "one", **changes: object) -> PlannedItem:
@@ -266,19 +269,79 @@ async def test_many_runs_do_not_pile_up_deadlines() -> None:
     assert len(state._deadlines) < 100
 
 
-async def test_transitions_are_archived_before_they_are_shown() -> None:
+async def test_only_what_was_observed_is_handed_to_the_archive() -> None:
+    names = tuple(f"t{number}" for number in range(100))
     clock = Clock()
-    shown: list[Status] = []
+    handed: list[int] = []
 
-    class Slow(Memory):
-        async def write(self, transitions: Sequence[Transition], seen: Iterable[tuple[str, str, Remembered]]) -> None:
-            await asyncio.sleep(0)
-            shown.append(view(state).status)
-            await super().write(transitions, seen)
+    class Counting(Memory):
+        def keep(self, transitions: Sequence[Transition], kept: Mapping[tuple[str, str], Remembered]) -> None:
+            handed.extend(len(known.observations) for known in kept.values())
+            super().keep(transitions, kept)
 
-    state = State(plan_of(planned()), clock, Slow())
+    memory = Counting()
+    state = State(plan_of(planned(targets=names)), clock, memory)
+    for name in names:
+        await see(state, clock, ok("Seen."), target=name)
+    assert handed == [1] * 100
+    memory.incomplete = True
+    await state.tick()
+    assert (handed[-1], memory.incomplete) == (100, False)
+
+
+async def test_a_clock_that_is_set_back_makes_nothing_younger() -> None:
+    state, clock, memory = make_state(planned(stale_after=timedelta(minutes=3)), planned("two"))
     await see(state, clock, ok("Seen."))
-    assert (shown, view(state).status) == ([Status.UNKNOWN], Status.OK)
+    clock.forward(minutes=2)
+    await see(state, clock, ok("Seen."), item="two")
+    clock.forward(days=-1)
+    assert view(state).status is Status.OK
+    assert view(state).last_run == clock() - timedelta(minutes=2)
+    clock.forward(minutes=1)
+    assert view(state).status is Status.UNKNOWN
+    await state.tick()
+    assert [t.to_status for t in memory.transitions] == [Status.OK, Status.OK, Status.UNKNOWN]
+    assert view(state, "two").status is Status.OK
+
+
+async def test_why_a_line_does_not_pass() -> None:
+    waiver = Waiver("R", "o", date(2027, 1, 1))
+    state, clock, _ = make_state(
+        planned("none", declared=None, targets=()),
+        planned("off", targets=()),
+        planned("away", not_applicable="We store no graph."),
+        planned(stale_after=timedelta(minutes=3)),
+        planned("waived", waiver=waiver),
+        planned("expiring", stale_after=timedelta(days=9)),
+    )
+    assert [view(state, name).reason for name in ("none", "off", "away", "one")] == [
+        Reason.NOT_VERIFIED,
+        Reason.NOT_CONFIGURED,
+        None,
+        Reason.PENDING,
+    ]
+    await see(state, clock, failed("Too much.", reason=Reason.LIMIT))
+    assert (view(state).reason, view(state).targets[0].reason) == (Reason.LIMIT, Reason.LIMIT)
+    await see(state, clock, ok("Fine."))
+    assert view(state).reason is None
+    clock.forward(minutes=3)
+    assert view(state).reason is Reason.STALE
+    await see(state, clock, failed("Nothing there.", reason=Reason.MISSING), item="waived")
+    assert (view(state, "waived").status, view(state, "waived").reason) == (Status.WAIVED, Reason.MISSING)
+    await see(state, clock, ok("Attested.", valid_until=clock()), item="expiring")
+    assert view(state, "expiring").reason is Reason.EXPIRED
+
+
+async def test_what_was_looked_at_before_a_plan_is_in_force_counts_with_it() -> None:
+    state, clock, memory = make_state(planned(targets=("a",)))
+    await see(state, clock, ok("Seen."))
+    seen = Observation(ok("Seen too."), clock())
+    await state.replace_plan(plan_of(planned(targets=("a", "b"))), [("section", "b", {"one": seen})])
+    assert view(state).status is Status.OK
+    assert len(memory.transitions) == 1
+    await state.replace_plan(plan_of(planned(targets=("a", "b"))), [("section", "b", {"one": None})])
+    assert (view(state).status, view(state).reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert memory.transitions[-1].to_status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(
