@@ -28,7 +28,7 @@ __all__ = ["History", "InUse"]
 log = logging.getLogger(__name__)
 
 #: Seconds between two writes: what happens meanwhile is written in one go.
-PACE = 0.2
+PACE = 0.05
 #: Seconds between two looks at whether the file is still the one that is open, and between two tries to write.
 CHECK_SECONDS = 1.0
 #: A disk that does not answer for this long is trouble.

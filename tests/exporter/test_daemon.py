@@ -168,6 +168,7 @@ def test_a_restart_shows_the_last_truth_and_adds_no_transition(tmp_path: Path) -
         wait_until(lambda: exporter.item()["status"] == "ok", what="the record is seen", deadline=40)
         before = exporter.item()
         transitions = exporter.get("/api/v1/transitions?item=launch_window_confirmed")
+        time.sleep(1)  # what was shown for a second is on disk
         exporter.kill()
         exporter.start()
         after = exporter.item()

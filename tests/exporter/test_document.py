@@ -52,8 +52,14 @@ async def test_targets_waiver_and_validity_are_told() -> None:
     await see(found, clock, one.section, {one.item: failed("Not fine.", free_bytes=1.0)}, "users")
     made = document(found.views(), found.plan, clock())["items"][0]
     assert made["targets"] == [
-        {"target": "orders", "status": "ok", "summary": "Fine.", "measurements": {"free_bytes": 5.0}},
-        {"target": "users", "status": "failed", "summary": "Not fine.", "measurements": {"free_bytes": 1.0}},
+        {"target": "orders", "status": "ok", "reason": None, "summary": "Fine.", "measurements": {"free_bytes": 5.0}},
+        {
+            "target": "users",
+            "status": "failed",
+            "reason": "unmet",
+            "summary": "Not fine.",
+            "measurements": {"free_bytes": 1.0},
+        },
     ]
     assert made["waiver"] == {"reason": "Sized by hand until Q2.", "owner": "platform", "until": "2026-06-30"}
     assert made["status"] == "waived"

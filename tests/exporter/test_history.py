@@ -427,8 +427,9 @@ async def test_a_disk_that_hangs_holds_up_nothing(tmp_path: Path, monkeypatch: p
     assert await history.transitions() == [transition("b"), transition()]
     await asyncio.wait_for(history.close(0.2), 5)
     release.set()
-    assert history._writer is not None
-    await eventually(lambda: not history._writer.is_alive(), what="the disk answers")  # type: ignore[union-attr]
+    writer = history._writer
+    assert writer is not None
+    await eventually(lambda: not writer.is_alive(), what="the disk answers")
 
 
 async def test_what_cannot_be_written_is_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
