@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,10 +37,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one file that share a real server in one worker, so that it is started once for them.
 
-    Files that need servers which take minutes to build come last, in the order in which they are built while the others run.
+    Tests of servers that take minutes to build are marked; their files come last, in the order in which `make servers` builds.
     """
     costly = sorted(name for name in sys.modules if name.startswith(SERVERS) and hasattr(sys.modules[name], "build"))
     turn: defaultdict[Path, int] = defaultdict(int)
@@ -49,8 +50,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if used and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         for module in (used | _given(item)) & set(costly):
+            item.add_marker("built")
             turn[item.path] = max(turn[item.path], 1 + costly.index(module))
     items.sort(key=lambda item: turn[item.path])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each reason for skipping once, with the number of tests that it kept from running."""
+    reasons = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5} × {reason}")
 
 
 def _servers(item: pytest.Item) -> set[str]:

@@ -72,3 +72,25 @@ def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester) ->
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
     done.assert_outcomes(passed=2, errors=1)
     done.stdout.fnmatch_lines(["*The test left behind: {<Task pending*"])
+
+
+def test_each_reason_for_skipping_is_printed_once(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeconftest("from tests.conftest import pytest_terminal_summary")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_one(number):
+            pytest.skip("There is no server.")
+
+        def test_two():
+            pytest.skip("There is no server.")
+
+        def test_three():
+            pytest.skip("There is no network.")
+        """
+    )
+    done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+    done.stdout.fnmatch_lines(["*= skipped =*", "    4 × There is no server.", "    1 × There is no network."])
