@@ -1,6 +1,7 @@
 """What stands around the code is in step with it: requirements, image, compose file, Makefile."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -179,7 +180,22 @@ def test_every_command_of_the_makefile_is_explained() -> None:
 def test_a_python_that_is_missing_or_too_old_is_told_in_one_sentence(tmp_path: Path, python: str) -> None:
     done = make(tmp_path, "test", f"PYTHON={python}")
     assert done.returncode == 2
-    assert "checklist-exporter needs Python 3.11 or newer" in done.stderr
+    assert "checklist-exporter requires Python 3.11 or newer" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / ".ci").iterdir()), ids=lambda script: script.name)
+def test_the_scripts_of_ci_are_programs_that_bash_can_read(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_the_image_runs_on_a_python_that_is_supported() -> None:
+    versions = re.findall(r"^FROM python:(3\.\d+)-", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    classified = [name.rpartition(" ")[2] for name in PROJECT["project"]["classifiers"] if "Python :: 3." in name]
+    assert len(versions) == 2
+    assert len(set(versions)) == 1
+    assert versions[0] in classified
+    assert PROJECT["project"]["requires-python"] == f">={classified[0]}"
 
 
 def test_a_python_without_venv_is_told_in_one_sentence(tmp_path: Path) -> None:
