@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
@@ -17,7 +17,7 @@ from exporter.collector import Client, SectionSettings, Target
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
-from exporter.plan import OwnLine, Plan, Planner, Waiver, targets_of
+from exporter.plan import OwnLine, Plan, Planner, Scope, Waiver, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
 from exporter.verdict import Severity
@@ -72,6 +72,22 @@ class EvidenceOptions(Options):
     hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artefacts are opened.")
 
 
+class ScopeOptions(Options):
+    """Which part of the checklist is wanted. The rest does not apply, and says why."""
+
+    only: tuple[str, ...] = Field((), description="Names of the sections and groups that are wanted; all by default.")
+    reason: Said | None = Field(None, description="Why the others do not apply; required with `only`.")
+    not_applicable: dict[str, Said] = Field(
+        default_factory=dict, description="Names of groups that do not apply, each with the reason."
+    )
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> ScopeOptions:
+        if self.only and not self.reason:
+            raise ValueError("found only without a reason, expected why the others do not apply")
+        return self
+
+
 class StateOptions(Options):
     """What outlives a restart."""
 
@@ -94,6 +110,7 @@ class Config(Options):
     evidence: Path | EvidenceOptions | None = Field(None, description="Folder with evidence records, or these options.")
     clients: dict[str, Any] = Field(default_factory=dict, description="Shared connections, by name.")
     sections: dict[str, Any] = Field(default_factory=dict, description="What to verify, by section.")
+    scope: ScopeOptions = Field(ScopeOptions(), description="Which part of the checklist is wanted.")
     waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they are not true.")
     custom: tuple[Any, ...] = Field((), description="Lines of your own, without code.")
     state: StateOptions = Field(StateOptions(), description="What outlives a restart.")
@@ -213,9 +230,10 @@ class _Loader:
         sections = self._sections(bindings)
         self._check(sections, bindings)
         waivers = self._waivers(bindings)
+        scope = self._scope(config.scope, bindings, sections)
         if problems := (*self._problems, *self._reader.problems):
             raise ConfigError(problems)
-        planner = Planner(self._catalogue, sections, custom, waivers)
+        planner = Planner(self._catalogue, sections, custom, waivers, scope)
         items = planner.items(bindings)
         plan = Plan(
             environment=config.environment,
@@ -391,6 +409,29 @@ class _Loader:
                 if (other := first.setdefault(target.name, index)) != index:
                     twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
                     self._reader.complain((*where, "targets", index, "name"), twice)
+
+    def _scope(
+        self, options: ScopeOptions, bindings: tuple[Binding, ...], sections: Mapping[str, SectionSettings]
+    ) -> Scope:
+        """What is wanted; each name must be one of the checklist's, and what is left out may not be configured."""
+        groups = {binding.entry.group for binding in bindings} | {
+            entry.group for entry in self._catalogue.entries.values()
+        }
+        names = groups | {binding.entry.section for binding in bindings} | set(self._catalogue.sections)
+        for index, name in enumerate(options.only if self._trusted else ()):
+            if name not in names:
+                unknown = f"unknown section or group '{name}'{nearest(name, names)}"
+                self._reader.complain(("scope", "only", index), unknown)
+        for name in options.not_applicable if self._trusted else ():
+            if name not in groups:
+                self._reader.complain(("scope", "not_applicable", name), f"unknown group{nearest(name, groups)}")
+        scope = Scope(frozenset(options.only), options.reason or "", options.not_applicable)
+        of = {binding.entry.section: binding.entry.group for binding in bindings}
+        for name, settings in sections.items():
+            left_out = name in of and scope.leaves_out(name, of[name]) is not None
+            if left_out and not isinstance(settings.not_applicable, str):
+                self._reader.complain(("sections", name), "configured here and left out by scope, expected one of both")
+        return scope
 
     def _waivers(self, bindings: tuple[Binding, ...]) -> dict[str, Waiver]:
         """The waivers by item; each must be for an item of the checklist.

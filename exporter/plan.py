@@ -14,7 +14,7 @@ from exporter.catalogue import Binding, Catalogue, Entry
 from exporter.collector import Collector, Item, Mode, SectionSettings, Target
 from exporter.verdict import Severity
 
-__all__ = ["Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Waiver", "targets_of"]
+__all__ = ["Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,40 @@ class PlannedItem:
     def id(self) -> str:
         """`section.item`, as configuration and evidence name it."""
         return f"{self.section}.{self.item}"
+
+    @property
+    def unverified(self) -> str | None:
+        """Why nothing verifies the line and what to do about it, in one or two sentences; None where something does."""
+        if self.not_applicable or self.targets:
+            return None
+        if self.declared is not None:
+            return (
+                f"Section {self.section} is not configured: add sections.{self.section}, or declare it not_applicable."
+            )
+        ways = (
+            f"add a custom entry for it, declare it not_applicable in sections.{self.section}, "
+            "or list in scope.only what is wanted"
+        )
+        if self.mode is not None:
+            return f"No collector verifies this line yet: {ways}."
+        return f"Nothing verifies this line: bind it to an item (`checklist-exporter bind` proposes some), {ways}."
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is wanted of the checklist. `only` are names of sections and groups, empty for all; `groups` are left out, with why."""
+
+    only: frozenset[str] = frozenset()
+    reason: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def leaves_out(self, section: str, group: str) -> str | None:
+        """Why a section of a group is left out; None where it is not."""
+        if group in self.groups:
+            return self.groups[group]
+        if self.only and section not in self.only and group not in self.only:
+            return self.reason
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +159,7 @@ def targets_of(settings: SectionSettings) -> tuple[Target, ...]:
 
 
 class Planner:
-    """Plans what to verify: settings by section, the configuration's own lines and the waivers by item."""
+    """Plans what to verify: settings by section, the configuration's own lines, the waivers by item, and what is in scope."""
 
     def __init__(
         self,
@@ -133,11 +167,13 @@ class Planner:
         sections: Mapping[str, SectionSettings],
         own: Mapping[str, OwnLine],
         waivers: Mapping[str, Waiver],
+        scope: Scope,
     ) -> None:
         self._catalogue = catalogue
         self._sections = {**_unasked(catalogue), **sections}
         self._own = own
         self._waivers = waivers
+        self._scope = scope
 
     def items(self, bindings: Iterable[Binding]) -> tuple[PlannedItem, ...]:
         """Every line, in its order."""
@@ -174,9 +210,13 @@ class Planner:
             stale_after=settings.stale_after or 3 * settings.every,
             team=settings.team,
             runbook_url=settings.runbook_url,
-            not_applicable=_reason(settings.not_applicable, entry.item),
+            not_applicable=_reason(settings.not_applicable, entry.item) or self._left_out(entry),
             waiver=self._waivers.get(entry.id),
         )
+
+    def _left_out(self, entry: Entry) -> str | None:
+        """Why a line is out of scope; what the configuration verifies itself never is."""
+        return None if entry.id in self._own else self._scope.leaves_out(entry.section, entry.group)
 
     def _target_names(self, entry: Entry) -> tuple[str, ...]:
         """The targets that the item is verified on; none when its section is not configured."""

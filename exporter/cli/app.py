@@ -18,6 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from exporter.cli.attest import attest
+from exporter.cli.bind import bind
 from exporter.cli.check import check
 from exporter.cli.config import check_config
 from exporter.cli.demo import demo
@@ -39,7 +40,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, check, report, attest):
+for command in (serve, check, report, attest, bind):
     app.command()(command)
 app.command("list")(list_items)
 app.add_typer(_config, name="config")

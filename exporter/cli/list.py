@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from exporter.cli.bindings import proposed, unbound
 from exporter.cli.shared import (
     ConfigFile,
     ExitCode,
@@ -42,6 +44,9 @@ def list_items(
     rbac: Annotated[
         bool, typer.Option("--rbac", help="Print the minimal Kubernetes roles for the configuration instead.")
     ] = False,
+    only_unbound: Annotated[
+        bool, typer.Option("--unbound", help="Only the lines of the configured checklist that are bound to no item.")
+    ] = False,
     config_file: ConfigFile = None,
 ) -> int:
     """List every line and its requirements; for named sections also the rights to grant."""
@@ -49,10 +54,19 @@ def list_items(
 
     if rbac:
         return _print_roles(load(config_file), section)
-    with configuration_errors():
-        catalogue = Catalogue.load()
-    chosen = known(section, catalogue.sections)
-    rows = [_row(entry) for entry in catalogue.entries.values() if not chosen or entry.section in chosen]
+    if config_file or only_unbound:
+        loaded = load(config_file)
+        catalogue, bindings = loaded.catalogue, loaded.bindings
+        if only_unbound:
+            return _print_unbound(loaded, form)
+        entries = [replace(binding.entry, line=binding.line) for binding in bindings]
+    else:
+        with configuration_errors():
+            catalogue = Catalogue.load()
+        entries = list(catalogue.entries.values())
+    sections = dict.fromkeys((*(entry.section for entry in entries), *catalogue.sections))
+    chosen = known(section, sections)
+    rows = [_row(entry) for entry in entries if not chosen or entry.section in chosen]
     if form is ListFormat.JSON:
         write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
         return ExitCode.OK
@@ -60,6 +74,23 @@ def list_items(
     for name in catalogue.sections:
         if name in chosen and (collector := catalogue.collectors.get(name)) and collector.rights:
             say(f"\nRights for section {name}:\n\n{collector.rights.strip()}")
+    return ExitCode.OK
+
+
+def _print_unbound(loaded: Loaded, form: ListFormat) -> int:
+    """Print the lines that are bound to no item, with the nearest items."""
+    lost, nearest = unbound(loaded.bindings), proposed(loaded.catalogue, loaded.bindings)
+    if form is ListFormat.JSON:
+        rows = [
+            {**_row(one.entry), "number": one.number, "proposals": [entry.id for entry in nearest[one.number]]}
+            for one in lost
+        ]
+        write(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        return ExitCode.OK
+    for one in lost:
+        say(f"{loaded.checklist.name}:{one.number}\t{one.entry.id}\t{one.line}")
+        for entry in nearest[one.number]:
+            say(f"\t<!-- item: {entry.id} -->\t{entry.line}")
     return ExitCode.OK
 
 

@@ -429,6 +429,64 @@ def test_a_former_name_is_warned_of(read: Read) -> None:
     assert str(warned).endswith(":1:32: custom[0].promql: promql is the former name of true_when: rename it")
 
 
+def test_what_is_out_of_scope_does_not_apply_and_says_why(read: Read) -> None:
+    loaded = read(TARGET + "scope: {only: [search], reason: Search is launched first.}")
+    found = {planned.id: planned.not_applicable for planned in loaded.plan.items}
+    assert found["search.index_fresh"] is None
+    assert found["papers.papers_signed"] == found["billing.invoices_sent"] == "Search is launched first."
+    assert {job.section for job in loaded.plan.jobs} == {"search"}
+
+
+def test_a_group_may_be_left_out_and_groups_may_be_wanted(read: Read) -> None:
+    loaded = read("scope: {not_applicable: {money: The service is free.}}")
+    found = {planned.id: planned.not_applicable for planned in loaded.plan.items}
+    assert found["billing.health"] == "The service is free."
+    assert found["papers.papers_signed"] is None
+    loaded = read(
+        "scope: {only: [money], reason: Later.}\ncustom: [{section: Mail, line: Open, evidence: {valid_for: 1d}}]"
+    )
+    found = {planned.id: planned.not_applicable for planned in loaded.plan.items}
+    assert found["billing.health"] is None
+    assert found["papers.papers_signed"] == "Later."
+    assert found["mail.open"] is None, "what the configuration verifies itself is wanted"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("scope: {only: [serch], reason: a}", "1:16: scope.only[0]: unknown section or group 'serch'; did you mean 'search'?"),
+        ("scope: {only: [search]}", "1:1: scope: found only without a reason, expected why the others do not apply"),
+        ("scope: {not_applicable: {mony: a}}", "1:26: scope.not_applicable.mony: unknown group; did you mean 'money'?"),
+        (
+            "scope: {not_applicable: {money: ''}}",
+            "1:26: scope.not_applicable.money: found '' of type string, expected a text that says something",
+        ),
+        (
+            TARGET + "scope: {only: [papers], reason: a}",
+            "1:12: sections.search: configured here and left out by scope, expected one of both",
+        ),
+    ],
+)  # fmt: skip
+def test_a_scope_that_contradicts_is_refused(read: Read, text: str, problem: str) -> None:
+    assert errors(read, text) == [problem]
+
+
+def test_a_line_that_nothing_verifies_names_the_ways_out(read: Read) -> None:
+    found = {
+        item.id: item.unverified
+        for item in read("checklist: own.md", files={"own.md": OWN[: OWN.index("- [ ] Tea")]}).plan.items
+    }
+    assert found["search.index_fresh"] == (
+        "Section search is not configured: add sections.search, or declare it not_applicable."
+    )
+    told = found["office.coffee_is_hot"] or ""
+    assert all(way in told for way in ("bind", "custom", "not_applicable in sections.office", "scope.only"))
+    assert (read("environment: x").plan.items[3].unverified or "").startswith(
+        "No collector verifies this line yet: add a custom entry"
+    )
+    assert read("environment: x").plan.items[2].unverified is None
+
+
 OWN = "# Search Engine\n- [ ] Index is fresh\n# Office\n- [ ] Coffee is hot\n- [ ] Tea <!-- item: office.tea -->\n"
 
 
