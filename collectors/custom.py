@@ -14,7 +14,7 @@ from collectors.systems.prometheus.judge.conditions import alerts, holds
 from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.conditions import alert, truth
 from exporter.collector import Collector, Item, Mode, NoTarget, Options, SectionSettings
-from exporter.evidence.validity import EvidenceRule
+from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
 from exporter.verdict import Result, Severity, worst
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 from pydantic import Field
 
-from exporter.evidence.validity import Evidence, EvidenceRule
+from exporter.evidence.records import Link, Record
+from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration, Options
 from exporter.threads import Threads
-from exporter.verdict import ProbeError, Result, Severity, Status
+from exporter.verdict import ProbeError, Reason, Result, Severity, Status, worst
+from exporter.words import counted, listed
 
 __all__ = [
     "Client",
     "Collector",
     "Context",
+    "EvidenceSettings",
     "Item",
     "LineView",
     "Mode",
@@ -30,8 +33,10 @@ __all__ = [
     "PlannedLine",
     "SectionSettings",
     "Target",
+    "evidence_item",
     "fetched",
     "item",
+    "sign_off",
 ]
 
 
@@ -71,6 +76,19 @@ class SectionSettings(Options):
     valid_for: dict[str, Duration] = Field(
         default_factory=dict,
         description="Item name to how long its evidence is valid, where the default does not suit.",
+    )
+    approvers: dict[str, Annotated[int, Field(ge=1, le=10)]] = Field(
+        default_factory=dict,
+        description="Item name to how many different people must each have signed evidence for it; 1 by default.",
+    )
+
+
+class EvidenceSettings(SectionSettings):
+    """Options of a section whose evidence links pages. They are opened at every run, so it runs rarely."""
+
+    every: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="How often the section is verified.")
+    timeout: Duration = Field(
+        timedelta(seconds=60), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
 
 
@@ -129,6 +147,68 @@ def item(
     return declare
 
 
+Reading: TypeAlias = Callable[[Any, Record], Awaitable[Result | None]]
+"""A method that reads a valid record: it returns what else it shows, or None where the record alone decides."""
+
+
+def evidence_item(
+    line: str, rule: EvidenceRule, *, how: str = "", severity: Severity, needs: Iterable[str] = ("evidence",)
+) -> Callable[[Reading], Any]:
+    """Declare that evidence alone verifies `line` (verbatim), by `rule`.
+
+    The method is called with the record, once that is valid in itself; what it returns is judged with it, and None adds nothing.
+    Its docstring says why the line matters. How it is verified is said by the rule and by `how`, in a clause or two that follow
+    "Verified by a record that is at most N days old, …", and the command that writes the record is added.
+    """
+
+    def declare(method: Reading) -> Any:
+        name, section = cast("Any", method).__name__, method.__module__.rpartition(".")[2]
+
+        @functools.wraps(method)
+        async def verify(self: Collector[Any, Any]) -> Result:
+            attested = await self.attested(name)
+            if not attested.status.is_ok:
+                return attested
+            shown = await method(self, attested.evidence[0])
+            return worst(attested, replace(shown, evidence=shown.evidence or attested.evidence)) if shown else attested
+
+        verify.__doc__ = _explained(method.__doc__ or "", rule, how, f"{section}.{name}")
+        return item(line, severity=severity, mode=Mode.EVIDENCE, needs=needs, evidence=rule)(verify)
+
+    return declare
+
+
+def sign_off(line: str, *, severity: Severity = Severity.CRITICAL) -> Callable[[Reading], Any]:
+    """Declare that a role signs off `line` (verbatim), for the running release and 30 days. The method's name is the role."""
+
+    def declare(method: Reading) -> Any:
+        role = cast("Any", method).__name__
+        rule = EvidenceRule(valid_for=timedelta(days=30), signed_by_role=role, bound_to_release=True)
+        needs = ("evidence", "evidence.allowed_signers", "release")
+        how = f"with a valid OpenSSH signature by a key that allowed_signers lists both for the signer and for {role}"
+        return evidence_item(line, rule, how=how, severity=severity, needs=needs)(method)
+
+    return declare
+
+
+def _explained(why: str, rule: EvidenceRule, how: str, item: str) -> str:
+    """The explanation of a line that evidence alone verifies: why it matters, how it is verified, how to record it."""
+    demands = [f"is at most {counted(rule.valid_for.days, 'day')} old"]
+    if rule.bound_to_release:
+        demands.append("is for the running release")
+    if rule.links:
+        demands.append(f"has at least {counted(rule.links, 'link')}, each of which must answer with its page")
+    if rule.measured:
+        demands.append(f"measures {listed(f'`{name}`' for name in rule.measured)}")
+    if rule.artifact:
+        demands.append("names the document as `artifact`, with its hash")
+    if rule.window:
+        demands.append("names a `window` (start and end)")
+    key = " --key ~/.ssh/id_ed25519" if rule.signed else ""
+    verified = f"Verified by a record that {listed(demands, most=9)}{f', {how}' if how else ''}."
+    return f"{why.rstrip()}\n\n{verified}\n\nRecord it: `checklist-exporter attest {item}{key}`."
+
+
 def fetched(method: Callable[[Any], Coroutine[Any, Any, T]]) -> Callable[[Any], Coroutine[Any, Any, T]]:
     """Ask once a run, share the answer (or the exception) among the items.
 
@@ -175,6 +255,10 @@ class PlannedLine(Protocol):
     def id(self) -> str:
         """`section.item`."""
 
+    @property
+    def severity(self) -> Severity:
+        """How much it matters that it passes."""
+
 
 class LineView(Protocol):
     """One line as it is now: what derived items read. `exporter.state.ItemView` is the real one."""
@@ -186,6 +270,19 @@ class LineView(Protocol):
     @property
     def status(self) -> Status:
         """Its status, with staleness, expiry and waivers taken into account."""
+
+
+class EvidenceView(Protocol):
+    """The evidence as a run judges by it. `exporter.evidence.validity.Evidence` is the real one."""
+
+    async def judge(self, section: str, item: str, rule: EvidenceRule, roles: Collection[str] = ()) -> Result:
+        """The verdict on the evidence for an item, with the records that it rests on."""
+
+    async def links(self, links: Iterable[Link]) -> list[Result]:
+        """Whether each page answers with its document."""
+
+    async def artifact(self, record: Record) -> bytes:
+        """The record's artifact, whose hash is right; see there for what it raises."""
 
 
 @dataclass(slots=True)
@@ -200,7 +297,7 @@ class Context:
     environment: str
     release: str | None
     now: Callable[[], datetime]
-    evidence: Evidence
+    evidence: EvidenceView
     threads: Threads
     clients: Mapping[str, Client[Any]] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -283,7 +380,9 @@ class Collector(Generic[SettingsT, TargetT]):
         """The shared client of this kind; raises ProbeError when the configuration has none."""
         found = self.context.clients.get(kind.name)
         if not isinstance(found, kind):
-            raise ProbeError(f"clients.{kind.name} is not configured, so nothing was asked of it.")
+            raise ProbeError(
+                f"clients.{kind.name} is not configured, so nothing was asked of it.", Reason.NOT_CONFIGURED
+            )
         return found
 
     def has_client(self, kind: type[Client[Any]]) -> bool:
@@ -291,11 +390,16 @@ class Collector(Generic[SettingsT, TargetT]):
         return kind.name in self.context.clients
 
     async def attested(self, name: str) -> Result:
-        """The verdict on the evidence for this section's item `name`, by the rule in its decorator."""
-        declared = self.items()[name]
-        if declared.evidence is None:
+        """The verdict on the evidence for this section's item `name`, by the rule in its decorator; judged once a run."""
+        return await self.share(f"evidence for {name}", functools.partial(self._attested, name))
+
+    async def _attested(self, name: str) -> Result:
+        items = self.items()
+        if (rule := items[name].evidence) is None:
             raise TypeError(f"{self.section()}.{name} declares no evidence rule.")
-        rule = declared.evidence
         if (valid_for := self.settings.valid_for.get(name)) is not None:
             rule = replace(rule, valid_for=valid_for)
-        return await self.context.evidence.judge(self.section(), name, rule)
+        if (approvers := self.settings.approvers.get(name)) is not None:
+            rule = replace(rule, approvers=approvers)
+        roles = {item.evidence.signed_by_role or "" for item in items.values() if item.evidence}
+        return await self.context.evidence.judge(self.section(), name, rule, roles)

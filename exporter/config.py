@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Target
+from exporter.evidence.validity import MustContain
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
@@ -69,7 +70,16 @@ class EvidenceOptions(Options):
 
     folder: Path | None = Field(None, description="Folder with the records, YAML files that a team keeps in git.")
     allowed_signers: Path | None = Field(None, description="OpenSSH allowed_signers file: whose signatures count.")
-    hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artefacts are opened.")
+    revoked_keys: Path | None = Field(
+        None,
+        description="OpenSSH key revocation list (`ssh-keygen -k`) or file of public keys: whose signatures no longer count.",
+    )
+    require_must_contain: MustContain = Field(
+        MustContain.AUTO,
+        description="When a link needs `must_contain`: `auto` where its page may be a login page or was drawn by scripts, "
+        "`always`, or `never`, which takes any page without a password field for the document.",
+    )
+    hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artifacts are opened.")
 
 
 class ScopeOptions(Options):

@@ -20,7 +20,7 @@ from exporter.runner import Runner, contain, utc_now
 from exporter.state import State
 from exporter.threads import Threads
 
-__all__ = ["Engine", "check", "shared"]
+__all__ = ["Engine", "check", "read_evidence", "shared"]
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +64,7 @@ class Engine:
 
     def _read(self, loaded: Loaded) -> Evidence:
         """The evidence as configured, read now."""
-        return Evidence(
-            loaded.evidence.folder,
-            now=self._now,
-            environment=loaded.plan.environment,
-            release=loaded.plan.release,
-            expiring_within=loaded.config.evidence_expiring_within,
-            hosts=loaded.evidence.hosts,
-            allowed_signers=loaded.evidence.allowed_signers,
-        )
+        return read_evidence(loaded, self._now)
 
     async def replace(self, loaded: Loaded) -> None:
         """Take over another configuration: clients and items that did not change keep their connections and their state.
@@ -127,6 +119,24 @@ async def _all(*closing: Awaitable[None]) -> None:
     for ended in await asyncio.gather(*closing, return_exceptions=True):
         if isinstance(ended, Exception):
             log.error("A connection could not be closed.", exc_info=ended)
+
+
+def read_evidence(loaded: Loaded, now: Callable[[], datetime]) -> Evidence:
+    """The evidence of a configuration, read now and judged by its rules; `now` gives the time."""
+    options, plan = loaded.evidence, loaded.plan
+    rules = (planned.declared.evidence for planned in plan.items if planned.declared)
+    return Evidence(
+        options.folder,
+        now=now,
+        environment=plan.environment,
+        release=plan.release,
+        expiring_within=plan.evidence_expiring_within,
+        hosts=options.hosts,
+        allowed_signers=options.allowed_signers,
+        revoked_keys=options.revoked_keys,
+        require_must_contain=options.require_must_contain,
+        roles=(rule.signed_by_role for rule in rules if rule and rule.signed_by_role),
+    )
 
 
 def _judged_by(loaded: Loaded) -> tuple[object, ...]:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import Field
 
-from collectors.shared.verdicts import worst_of
+from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.answers import Rule
-from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
-from exporter.evidence.records import ADDRESS, Link
-from exporter.evidence.validity import EvidenceRule, Record
-from exporter.options import Duration
-from exporter.verdict import INFO, WARNING, Result, failed, ok, unknown, worst
+from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, evidence_item, fetched, item
+from exporter.evidence.records import ADDRESS, Link, Record
+from exporter.evidence.rules import EvidenceRule
+from exporter.verdict import INFO, WARNING, Reason, Result, failed, ok, unknown
+from exporter.words import counted, listed
 
 _LINKED = EvidenceRule(valid_for=timedelta(days=180), links=1)
 _NEEDS = ("evidence", "evidence.hosts for the pages it links")
+_linked = functools.partial(evidence_item, rule=_LINKED, needs=_NEEDS)
 
 
-class DocumentationSettings(SectionSettings):
-    """Options of the section. Pages are opened at every run, so it runs rarely."""
+class DocumentationSettings(EvidenceSettings):
+    """Options of the section."""
 
-    every: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="How often the section is verified.")
-    timeout: Duration = Field(
-        timedelta(seconds=60), gt=timedelta(0), description="How long one item may take before it is `unknown`."
-    )
     critical_severities: tuple[str, ...] = Field(
         ("critical",), min_length=1, description="Values of the `severity` label that mark alerting rules as critical."
+    )
+    runbooks_must_contain: str | None = Field(
+        None,
+        min_length=1,
+        description="Text that the runbook of each critical rule must have; `{alert}` stands for the rule's name.",
     )
     min_escalation_levels: int = Field(2, ge=1, description="Levels that the escalation path must have at least.")
     min_articles: int = Field(5, ge=1, description="Articles that the knowledge base must have at least.")
@@ -53,16 +56,12 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
             if rule.type == "alerting" and rule.labels.get("severity") in severities
         ]
 
-    @item("Architecture diagrams are updated", severity=INFO, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
-    async def architecture_diagrams_updated(self) -> Result:
+    @_linked("Architecture diagrams are updated", severity=INFO)
+    async def architecture_diagrams_updated(self, record: Record) -> None:
         """Who is called at night reasons with the picture of the system; an old picture misleads worse than none.
 
-        Verified by a record that is at most 180 days old and links the diagrams; every link must answer with its page.
-
-        Review the diagrams against what runs, and attest it:
-        `checklist-exporter attest documentation.architecture_diagrams_updated`.
+        Review the diagrams against what runs, and link them.
         """
-        return await self.attested("architecture_diagrams_updated")
 
     @item(
         "Runbooks are created for all critical operations",
@@ -85,52 +84,41 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
 
     async def _runbooks(self) -> Result:
         rules = await self.critical_rules()
-        links = (Link(url=url) for url in dict.fromkeys(map(_runbook, rules)) if ADDRESS.match(url) and "{{" not in url)
+        wanted = self.settings.runbooks_must_contain
+        links = [
+            Link(url=url, must_contain=wanted and wanted.replace("{alert}", rule.name))
+            for rule in rules
+            if ADDRESS.match(url := _runbook(rule)) and "{{" not in url
+        ]
         return runbooks(rules, self.settings.critical_severities, await self.context.evidence.links(links))
 
-    @item("On-call procedures are documented", severity=WARNING, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
-    async def on_call_documented(self) -> Result:
+    @_linked("On-call procedures are documented", severity=WARNING)
+    async def on_call_documented(self, record: Record) -> None:
         """Who is on call, how they are reached and what they may do must not be asked about during an incident.
 
-        Verified by a record that is at most 180 days old and links the procedures; every link must answer with its page.
-
-        Review the procedures, and attest it: `checklist-exporter attest documentation.on_call_documented`.
+        Review the procedures, and link them.
         """
-        return await self.attested("on_call_documented")
 
-    @item(
+    @_linked(
         "Escalation paths are defined",
+        rule=replace(_LINKED, measured=("levels",)),
+        how="with `min_escalation_levels` or more `levels`",
         severity=WARNING,
-        mode=Mode.EVIDENCE,
-        needs=_NEEDS,
-        evidence=replace(_LINKED, measured=("levels",)),
     )
-    async def escalation_paths_defined(self) -> Result:
+    async def escalation_paths_defined(self, record: Record) -> Result:
         """When the first person does not answer or cannot help, the next one must be known.
 
-        Verified by a record that is at most 180 days old, links the escalation policy and measures its `levels`: at least
-        `min_escalation_levels`.
-
-        Define a second level, and attest it with `measured: {levels: 2}`.
+        Define a second level, link the escalation policy and record `measured: {levels: 2}`.
         """
-        attested = await self.attested("escalation_paths_defined")
-        if not attested.status.is_ok:
-            return attested
-        return worst(attested, escalation(attested.evidence[0], self.settings.min_escalation_levels))
+        return escalation(record, self.settings.min_escalation_levels)
 
-    @item("Knowledge base articles are created", severity=INFO, mode=Mode.EVIDENCE, needs=_NEEDS, evidence=_LINKED)
-    async def knowledge_base_created(self) -> Result:
+    @_linked("Knowledge base articles are created", how="to `min_articles` different articles or more", severity=INFO)
+    async def knowledge_base_created(self, record: Record) -> Result:
         """What was learnt once should not be learnt again by everyone.
 
-        Verified by a record that is at most 180 days old and links at least `min_articles` different articles, each of which must
-        answer.
-
-        Write the articles, and attest it with their addresses as `links`.
+        Write the articles, and record their addresses as `links`.
         """
-        attested = await self.attested("knowledge_base_created")
-        if not attested.status.is_ok:
-            return attested
-        return worst(attested, articles(attested.evidence[0], self.settings.min_articles))
+        return articles(record, self.settings.min_articles)
 
 
 def _runbook(rule: Rule) -> str:
@@ -142,43 +130,46 @@ def runbooks(rules: Iterable[Rule], severities: Iterable[str], pages: Iterable[R
     rules = list(rules)
     if not rules:
         return unknown(
-            f"Prometheus has no alerting rule of severity {' or '.join(severities)}, so no runbook was seen."
+            f"Prometheus has no alerting rule of severity {' or '.join(severities)}, so no runbook was checked."
         )
+    good = ok(f"All {len(rules)} critical alerting rules link runbooks that answer.")
+    if len(rules) == 1:
+        good = ok("The one critical alerting rule links a runbook that answers.")
+    return verdict(_runbook_problems(rules, pages), good)
+
+
+def _runbook_problems(rules: Sequence[Rule], pages: Iterable[Result]) -> Iterator[Result]:
     without = [rule.name for rule in rules if not _runbook(rule)]
     templates = [rule.name for rule in rules if "{{" in _runbook(rule)]
     odd = [rule.name for rule in rules if (url := _runbook(rule)) and "{{" not in url and not ADDRESS.match(url)]
-    results = [page for page in pages if not page.status.is_ok]
     if without:
-        results.append(failed(f"{_named(without)} no runbook_url (critical rules: {len(rules)})."))
+        yield failed(f"{_named(without)} no runbook_url (critical rules: {len(rules)}).", reason=Reason.MISSING)
     if odd:
-        results.append(failed(f"{_named(odd)} a runbook_url that is no address."))
+        yield failed(f"{_named(odd)} a runbook_url that is no address.", reason=Reason.MISCONFIGURED)
     if templates:
-        results.append(unknown(f"{_named(templates)} a template as runbook_url, which was not opened."))
-    return worst(*results) if results else ok(f"All {len(rules)} critical alerting rules link runbooks that answer.")
+        yield unknown(f"{_named(templates)} a template as runbook_url, which was not opened.")
+    yield from (page for page in pages if not page.status.is_ok)
 
 
 def _named(rules: Iterable[str]) -> str:
-    """`A, B, C and 4 more have`."""
+    """`Alerting rules A, B, C and 4 more have`."""
     names = list(dict.fromkeys(rules))  # one name may have several rules
-    if len(names) == 1:
-        return f"Alerting rule {names[0]} has"
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return f"Alerting rules {', '.join(names[:5])}{more} have"
+    return f"Alerting rule {names[0]} has" if len(names) == 1 else f"Alerting rules {listed(names)} have"
 
 
 def escalation(record: Record, wanted: int) -> Result:
     """Whether the escalation path has enough levels."""
     levels = record.measured["levels"]
+    has = f"The escalation path has {levels:g} {'level' if levels == 1 else 'levels'}"
     if levels < wanted:
-        return failed(
-            f"The escalation path has {levels:g} levels (at least {wanted} wanted).", escalation_levels=levels
-        )
-    return ok(f"The escalation path has {levels:g} levels.", escalation_levels=levels)
+        return failed(f"{has} (at least {wanted} wanted).", reason=Reason.LIMIT, escalation_levels=levels)
+    return ok(f"{has}.", escalation_levels=levels)
 
 
 def articles(record: Record, wanted: int) -> Result:
     """Whether the record links enough different articles."""
     found = len({link.page for link in record.links})
+    linked = f"The record links {counted(found, 'article')}"
     if found < wanted:
-        return failed(f"The record links {found} articles (at least {wanted} wanted).", articles=found)
-    return ok(f"{found} articles are linked.", articles=found)
+        return failed(f"{linked} (at least {wanted} wanted).", reason=Reason.LIMIT, articles=found)
+    return ok(f"{linked}.", articles=found)

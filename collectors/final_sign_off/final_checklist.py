@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from collectors.shared.verdicts import worst_of
-from exporter.collector import Collector, LineView, Mode, NoTarget, Options, SectionSettings, item
-from exporter.evidence.records import Moment, Window, end_of, start_of
-from exporter.evidence.validity import EvidenceRule, Record
+from exporter.collector import Collector, LineView, Mode, NoTarget, Options, SectionSettings, evidence_item, item
+from exporter.evidence.records import Moment, Record, end_of, start_of
+from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
-from exporter.verdict import CRITICAL, WARNING, Result, Status, failed, ok, worst
+from exporter.verdict import (
+    CRITICAL,
+    INFO,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    Status,
+    failed,
+    ok,
+    unknown,
+    unobserved,
+    warning,
+    worst,
+)
+from exporter.words import counted, format_length, listed
 
 _PLANNED = ("channels", "contacts", "templates")
 
@@ -40,6 +54,12 @@ class FinalChecklistSettings(SectionSettings):
         timedelta(seconds=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     freezes: tuple[Freeze, ...] = Field((), description="Times in which nothing is released.")
+    max_window: Duration = Field(
+        timedelta(days=30), gt=timedelta(0), description="How long the launch window may be at most."
+    )
+    max_ahead: Duration = Field(
+        timedelta(days=365), gt=timedelta(0), description="How far in the future the launch window may begin at most."
+    )
     status_page: HttpSettings | None = Field(None, description="Page that tells users of trouble; it must answer 200.")
 
 
@@ -51,12 +71,12 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
 
     @item("All checklist items completed", severity=CRITICAL, mode=Mode.DERIVED)
     async def all_items_completed(self) -> Result:
-        """One look that tells whether anything at all is missing.
+        """One line that shows whether anything at all is missing.
 
-        Derived from every other line as it is now: `failed` when any failed, else `unknown` while any was not seen, else `warning`
+        Derived from every other line as it is now: `failed` when any failed, else `unknown` while any is unknown, else `warning`
         when some are waived, else `ok`. Lines that do not apply, this one, and that all have signed off, do not count.
 
-        Look at the lines that it names.
+        Fix the lines that it names; critical ones come first.
         """
         own = {name for name, declared in self.items().items() if declared.mode is Mode.DERIVED}
         return completed(
@@ -75,100 +95,108 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         """
         return completed(view for view in self.context.view() if view.planned.section == "signatories")
 
-    @item(
+    @evidence_item(
         "Launch window is confirmed",
+        EvidenceRule(valid_for=timedelta(days=365), window=True),
+        how="of at most `max_window` that begins within `max_ahead`, was not over when it was confirmed, and touches none of the "
+        "configured `freezes`",
         severity=WARNING,
-        mode=Mode.EVIDENCE,
-        needs=("evidence",),
-        evidence=EvidenceRule(valid_for=timedelta(days=365), window=True),
     )
-    async def launch_window_confirmed(self) -> Result:
+    async def launch_window_confirmed(self, record: Record) -> Result:
         """Everyone must expect the launch at the same time, and nobody may have frozen changes then.
 
-        Verified by a record with a `window` (start and end) that touches none of the configured `freezes`. It stays true when the
-        window has passed.
-
-        Agree on a window, and attest it with `window: {start: …, end: …}`.
+        Agree on a window, and record it with `window: {start: …, end: …}`. The line still passes after the window.
         """
-        attested = await self.attested("launch_window_confirmed")
-        window = attested.evidence[0].window if attested.status.is_ok else None
-        if window is None:
-            return attested
-        return worst(attested, launch_window(window, self.settings.freezes, self.context.now()))
+        return launch_window(record, self.settings, self.context.now())
 
-    @item(
+    @evidence_item(
         "Communication plan is ready",
+        EvidenceRule(valid_for=timedelta(days=90), links=1, measured=_PLANNED),
+        how="at least one of each; where `status_page` is configured, that page must answer too",
         severity=WARNING,
-        mode=Mode.EVIDENCE,
         needs=("evidence", "evidence.hosts for the plan"),
-        evidence=EvidenceRule(valid_for=timedelta(days=90), links=1, measured=_PLANNED),
     )
-    async def communication_plan_ready(self) -> Result:
+    async def communication_plan_ready(self, record: Record) -> Result:
         """When something goes wrong, users should hear it from you first, in words that were thought about before.
 
-        Verified by a record that is at most 90 days old, links the plan (which must answer) and measures its `channels`,
-        `contacts` and `templates`: at least one of each. Where `status_page` is configured, that page must answer too.
-
-        Write the plan, and attest it with `measured: {channels: 3, contacts: 5, templates: 4}`.
+        Write the plan, and record it with `measured: {channels: 3, contacts: 5, templates: 4}`.
         """
-        return await worst_of(
-            self._plan(), *([self._status_page(self.settings.status_page)] if self.settings.status_page else [])
-        )
-
-    async def _plan(self) -> Result:
-        attested = await self.attested("communication_plan_ready")
-        return worst(attested, communication_plan(attested.evidence[0])) if attested.status.is_ok else attested
+        if self.settings.status_page is None:
+            return communication_plan(record)
+        return worst(communication_plan(record), await self._status_page(self.settings.status_page))
 
     async def _status_page(self, page: HttpSettings) -> Result:
         http = Http(page)
         self.resources.push_async_callback(http.close)
-        await http.get()
+        try:
+            await http.get()
+        except ProbeError as error:
+            return unobserved(error)
         return ok(f"The status page {page.url} answers.")
 
 
 def completed(views: Iterable[LineView]) -> Result:
-    """Whether all of these lines are true: what was seen to be false outweighs what was not seen."""
+    """Whether all of these lines pass: what was observed to be false outweighs what was not observed."""
     views = [view for view in views if view.status is not Status.NOT_APPLICABLE]
     false = [view for view in views if view.status is Status.FAILED]
     unseen = [view for view in views if view.status is Status.UNKNOWN]
     waived = [view for view in views if view.status is Status.WAIVED]
-    total = len(views)
+    total = counted(len(views), "line")
+    counts: dict[str, Any] = {"failed_items": len(false), "unknown_items": len(unseen), "waived_items": len(waived)}
     if false:
-        also = f" {len(unseen)} more could not be seen." if unseen else ""
-        status, told = Status.FAILED, f"{len(false)} of {total} lines failed: {_named(false)}.{also}"
-    elif unseen:
-        status, told = Status.UNKNOWN, f"{len(unseen)} of {total} lines were not seen: {_named(unseen)}."
-    elif waived:
-        status, told = Status.WARNING, f"{total - len(waived)} of {total} lines are true, waived are {_named(waived)}."
-    elif views:
-        status, told = Status.OK, f"All {total} lines are true."
-    else:
-        status, told = Status.UNKNOWN, "The checklist has no such lines, so nothing was seen."
-    counts = {"failed_items": len(false), "unknown_items": len(unseen), "waived_items": len(waived)}
-    return Result(status, told, counts)
+        also = f" {len(unseen)} more {'is' if len(unseen) == 1 else 'are'} unknown." if unseen else ""
+        return failed(f"{len(false)} of {total} failed: {_named(false)}.{also}", **counts)
+    if unseen:
+        verb = "is" if len(unseen) == 1 else "are"
+        return unknown(f"{len(unseen)} of {total} {verb} unknown: {_named(unseen)}.", **counts)
+    if waived:
+        passing = len(views) - len(waived)
+        return warning(
+            f"{passing} of {total} {'passes' if passing == 1 else 'pass'}; waived: {_named(waived)}.", **counts
+        )
+    if views:
+        return ok(f"All {total} pass." if len(views) > 1 else "The one line passes.", **counts)
+    return unknown("The checklist has no such lines, so nothing was checked.", reason=Reason.NOT_VERIFIED, **counts)
 
 
-def _named(views: Sequence[LineView], most: int = 5) -> str:
-    more = f" and {len(views) - most} more" if len(views) > most else ""
-    return ", ".join(view.planned.id for view in views[:most]) + more
+_WEIGHT = {CRITICAL: 0, WARNING: 1, INFO: 2}
 
 
-def launch_window(window: Window, freezes: Iterable[Freeze], now: datetime) -> Result:
-    """Whether the window is free of freezes, or has passed."""
-    start, end = start_of(window.start), end_of(window.end)
-    told = f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-    for freeze in freezes:
+def _named(views: Iterable[LineView]) -> str:
+    """The lines by name, those that matter most first."""
+    return listed(view.planned.id for view in sorted(views, key=lambda view: _WEIGHT[view.planned.severity]))
+
+
+def launch_window(record: Record, settings: FinalChecklistSettings, now: datetime) -> Result:
+    """Whether the record's window is one that people can agree on, and free of freezes. It may have passed since."""
+    assert record.window is not None
+    start, end, confirmed = start_of(record.window.start), end_of(record.window.end), start_of(record.on)
+    window = f"The launch window {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    if end <= confirmed:
+        return failed(f"{window} was over when it was confirmed on {confirmed:%Y-%m-%d}.", reason=Reason.INVALID)
+    if end - start > settings.max_window:
+        most = format_length(settings.max_window)
+        return failed(f"{window} is {format_length(end - start)} long (at most {most}).", reason=Reason.LIMIT)
+    if start - now > settings.max_ahead:
+        most = format_length(settings.max_ahead)
+        return failed(f"{window} begins in {format_length(start - now)} (at most {most}).", reason=Reason.LIMIT)
+    for freeze in settings.freezes:
         if start < end_of(freeze.end) and start_of(freeze.start) < end:
             return failed(
-                f"The launch window {told} is in a freeze from {freeze.start} to {freeze.end}: {freeze.reason}"
+                f"{window} is in a freeze from {freeze.start} to {freeze.end}: {freeze.reason}",
+                reason=Reason.CONTRADICTED,
             )
     if now >= end:
-        return ok(f"The launch window was {told}.")
-    return ok(f"The launch window is {told}.", seconds_until_window=max(0.0, (start - now).total_seconds()))
+        return ok(f"{window.replace('window', 'window was', 1)}.")
+    seconds = max(0.0, (start - now).total_seconds())
+    return ok(f"{window.replace('window', 'window is', 1)}.", seconds_until_window=seconds)
 
 
 def communication_plan(record: Record) -> Result:
     """Whether the plan has channels, contacts and templates."""
     if missing := [name for name in _PLANNED if record.measured[name] < 1]:
-        return failed(f"The communication plan has no {' and no '.join(missing)} (at least one of each wanted).")
+        return failed(
+            f"The communication plan has no {' and no '.join(missing)} (at least one of each wanted).",
+            reason=Reason.MISSING,
+        )
     return ok("The communication plan has channels, contacts and templates.")

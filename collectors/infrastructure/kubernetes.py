@@ -61,7 +61,7 @@ from collectors.systems.kubernetes.model.objects import Lease, Route
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import SectionSettings, item
-from exporter.evidence.validity import EvidenceRule
+from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
 from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, failed, ok, unobserved, worst
 from exporter.words import listed

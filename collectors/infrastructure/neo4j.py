@@ -35,7 +35,7 @@ from collectors.systems.prometheus.judge.volumes import judge_space
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, Options, SectionSettings, Target, fetched, item
-from exporter.evidence.validity import EvidenceRule
+from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved, worst

@@ -40,7 +40,7 @@ from collectors.systems.prometheus.judge.volumes import judge_space
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
-from exporter.evidence.validity import EvidenceRule
+from exporter.evidence.rules import EvidenceRule
 from exporter.http import HttpSettings
 from exporter.options import Secret
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst

@@ -33,7 +33,7 @@ from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import Mode, SectionSettings, fetched, item
-from exporter.evidence.validity import EvidenceRule
+from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, Status, worst
 
 

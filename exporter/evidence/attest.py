@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from exporter.evidence.errors import Refuted
 from exporter.evidence.records import Record, parse_records
-from exporter.evidence.signatures import BadSignature, sign, verify
-from exporter.evidence.validity import EvidenceRule, Refuted, read_artifact, standing
+from exporter.evidence.signatures import sign, verify
+from exporter.evidence.store import read_artifact
+from exporter.evidence.validity import Evidence, EvidenceRule, is_future, standing
 from exporter.positioned_yaml import YamlError, load_yaml
-from exporter.verdict import ProbeError, Result
+from exporter.verdict import ProbeError, Result, Status
 
 __all__ = ["Attested", "NotAttested", "Situation", "attest"]
 
@@ -28,18 +30,24 @@ class NotAttested(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the configuration says about evidence: where it lies, and what it is judged against."""
+    """What the configuration says about evidence: where it lies, and what it is judged against.
+
+    `evidence` is what the daemon would judge by; a record that would not pass there is not written. `line` then gives the verdict
+    on the line itself, with that evidence.
+    """
 
     folder: Path
     now: datetime
     environment: str = ""
     release: str | None = None
     allowed_signers: Path | None = None
+    evidence: Evidence | None = None
+    line: Callable[[Evidence], Awaitable[Result]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """A record that was written: its file, its signature if it has one, and what it is worth by what it says itself."""
+    """A record that was written: its file, its signature if it has one, and the verdict on it."""
 
     path: Path
     signature: Path | None
@@ -60,6 +68,7 @@ async def attest(
     ask: Ask | None = None,
     key: Path | None = None,
     file: str | None = None,
+    force: bool = False,
 ) -> Attested:
     """Write a record for `item` (`section.item`), judged by `rule`, into the evidence folder.
 
@@ -67,8 +76,8 @@ async def attest(
     then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises NotAttested without it. `key` is the OpenSSH
     private key to sign with. `file` is the name below the folder, `<item>.<date>.yaml` by default.
 
-    Raises NotAttested, with nothing written, also when the file exists, the record is not valid, or its signature would not be
-    accepted.
+    Raises NotAttested, with nothing written, also when the file exists, the record is not valid, its signature would not be
+    accepted, or, unless `force`, when it would not pass: by the code that the daemon judges with.
     """
     given = {name: value for name, value in given.items() if value is not None}
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
@@ -81,19 +90,52 @@ async def attest(
         if not _inside(path.parent / artifact, situation.folder):
             raise NotAttested(f"Artifact {artifact} is not in the evidence folder.")
         written["artifact"] = _pinned(path.parent, artifact)
+    name = str(path.resolve().relative_to(situation.folder.resolve()))
     record, content = _record(written, path.name)
-    if rule.signed_by_role is not None and key is None:
+    record = record.model_copy(update={"file": name})
+    if rule.signed and key is None:
         raise NotAttested(f"Evidence for {item} must be signed: give the private key to sign with.")
+
+    async def judged(signature: Path | None) -> Result:
+        verdict = await _verdict(situation, record, content, rule, signature)
+        if not force and (why := _refusal(situation, record, rule, verdict)) is not None:
+            raise NotAttested(f"Not written, since it would not pass: {why}")
+        return verdict
+
     try:
-        signature = await _write(path, content, record, rule, key, situation.allowed_signers)
+        signature, verdict = await _write(path, content, record, rule, key, situation.allowed_signers, judged)
     except OSError as error:
         raise NotAttested(f"{path} was not written: {error.strerror}.") from None
-    worth = standing(record, rule, situation.environment, situation.release, situation.now)
-    return Attested(path, signature, record, worth)
+    return Attested(path, signature, record, verdict)
+
+
+async def _verdict(
+    situation: Situation, record: Record, content: bytes, rule: EvidenceRule, signature: Path | None
+) -> Result:
+    """The daemon's verdict on the record, and where that passes, on the line."""
+    if (evidence := situation.evidence) is None:
+        return standing(record, rule, situation.environment, situation.release, situation.now)
+    evidence.draft(record, content, signature)
+    verdict = await evidence.weigh(record, rule, content)
+    if not verdict.status.is_ok or situation.line is None:
+        return verdict
+    line = await situation.line(evidence)
+    return line if any(shown.file == record.file for shown in line.evidence) else verdict
+
+
+def _refusal(situation: Situation, record: Record, rule: EvidenceRule, verdict: Result) -> str | None:
+    """Why a record is not to be written; one that says failed need not pass."""
+    if is_future(record, situation.now):
+        return f"it is dated {record.on}, which is in the future."
+    if record.result == "failed" or verdict.status.is_ok:
+        return None
+    if verdict.status is Status.UNKNOWN and situation.evidence is None:
+        return None
+    return verdict.summary
 
 
 def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRule, ask: Ask | None) -> dict[str, Any]:
-    """What is written: what is given, what the situation tells, and what had to be asked for."""
+    """What is written: what is given, what the situation says, and what had to be asked for."""
 
     def needed(name: str, wanted: str) -> str:
         if ask is None or not (answer := ask(name, wanted).strip()):
@@ -192,23 +234,31 @@ def _scalar(value: Any) -> str:
 
 
 async def _write(
-    path: Path, content: bytes, record: Record, rule: EvidenceRule, key: Path | None, allowed_signers: Path | None
-) -> Path | None:
+    path: Path,
+    content: bytes,
+    record: Record,
+    rule: EvidenceRule,
+    key: Path | None,
+    allowed_signers: Path | None,
+    judged: Callable[[Path | None], Awaitable[Result]],
+) -> tuple[Path | None, Result]:
     """Put the record (after its signature, so that it is never seen without) in place, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".attest-", dir=path.parent) as draft:
         drafted = Path(draft, path.name)
         _synced(drafted, content)
         if key is None:
+            verdict = await judged(None)
             _publish(drafted, path)
-            return None
+            return None, verdict
         try:
             signed = await sign(drafted, key)
             if allowed_signers is not None:
                 for principal in filter(None, (record.by, rule.signed_by_role)):
                     await verify(content, signed, allowed_signers, principal)
-        except (ProbeError, BadSignature) as error:
+        except (ProbeError, Refuted) as error:
             raise NotAttested(str(error)) from None
+        verdict = await judged(signed)
         signature = path.with_name(f"{path.name}.sig")
         _publish(signed, signature)
         try:
@@ -216,7 +266,7 @@ async def _write(
         except BaseException:
             signature.unlink()
             raise
-        return signature
+        return signature, verdict
 
 
 def _synced(path: Path, content: bytes) -> None:

@@ -175,12 +175,14 @@ class Statement(Options):
 class Record(Statement):
     """A statement and where it was read: `file`, relative to the evidence folder, and its first `line`.
 
-    `key` is the fingerprint of the key whose signature was verified, None when none was.
+    `key` is the fingerprint of the key whose signature was verified, None when none was; `names` are all the names that
+    allowed_signers lists for it.
     """
 
     file: str
     line: int
     key: str | None = None
+    names: tuple[str, ...] = Field((), exclude=True)
 
     def __hash__(self) -> int:
         return hash((self.file, self.line, self.item))

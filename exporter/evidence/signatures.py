@@ -1,25 +1,88 @@
-"""OpenSSH signatures of files: `ssh-keygen -Y` with an allowed_signers file, as a human would verify them by hand."""
+"""OpenSSH signatures of files: `ssh-keygen -Y` with an allowed_signers file, as a person would verify them by hand."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import re
 from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from exporter.evidence.errors import BadSignature
+from exporter.evidence.people import Signers, public_keys
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.positioned_yaml import YamlError, read_bounded
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["NAMESPACE", "BadSignature", "sign", "verify"]
+__all__ = ["NAMESPACE", "BadSignature", "SigningPolicy", "sign", "verify"]
 
 NAMESPACE = "checklist-exporter"
 TIMEOUT = timedelta(seconds=5)
 _KEY = re.compile(rb"SHA256:[A-Za-z0-9+/=]+")
+_KRL = b"SSHKRL\n\0"
+_MAX_FILE = 4 * 2**20
 
 
-class BadSignature(Exception):
-    """The signature does not prove what it should."""
+@dataclass(frozen=True, slots=True)
+class SigningPolicy:
+    """Whose signatures count: `allowed_signers`, and `revoked_keys`, a key revocation list or a file of public keys."""
+
+    allowed_signers: Path
+    revoked_keys: Path | None = None
+
+    async def signer(self, content: bytes, signature: Path, principal: str) -> str:
+        """The fingerprint of the key with which `principal` signed `content`; see `verify`. It is not revoked.
+
+        Raises BadSignature when it proves nothing, ProbeError when that could not be found out.
+        """
+        key = await verify(content, signature, self.allowed_signers, principal)
+        signers = self.signers()
+        if signers.unclear:
+            raise ProbeError(
+                f"{self.allowed_signers.name}:{signers.unclear[0]}: markers such as @cert-authority are those of known_hosts, "
+                "and ssh-keygen does not honor them here.",
+                Reason.MALFORMED,
+            )
+        if key in signers.revoked:
+            raise BadSignature(
+                f"{self.allowed_signers.name} marks the key of {signature.name} as @revoked.", Reason.EXPIRED
+            )
+        await self._not_revoked(key, signature)
+        return key
+
+    def signers(self) -> Signers:
+        """The file as read now. Raises ProbeError when it cannot be read."""
+        return Signers.read(_read(self.allowed_signers, "no signature was verified").decode("utf-8", "replace"))
+
+    async def _not_revoked(self, key: str, signature: Path) -> None:
+        if self.revoked_keys is None:
+            return
+        listed = _read(self.revoked_keys, "it is not known whether a key is revoked")
+        name = self.revoked_keys.name
+        if listed.startswith(_KRL):
+            public = _public_key(_read(signature, "no signature was verified"))
+            code, out, err = await _ssh_keygen(
+                "-Q", "-f", str(self.revoked_keys), "/dev/stdin", given=public, timeout=TIMEOUT
+            )
+            if code == 0 and b"REVOKED" not in out:
+                return
+            if code != 1:
+                why = err.decode("utf-8", "replace").strip().replace(str(self.revoked_keys), name) or f"code {code}"
+                raise ProbeError(f"Revoked keys could not be read: {why.rstrip('.')}.", Reason.MALFORMED)
+        else:
+            lines = [line for line in listed.decode("utf-8", "replace").splitlines() if line.strip()]
+            lines = [line for line in lines if not line.lstrip().startswith("#")]
+            keys = list(public_keys("\n".join(lines)))
+            if len(keys) != len(lines):
+                raise ProbeError(
+                    f"{name} is neither a key revocation list nor a list of public keys.", Reason.MALFORMED
+                )
+            if key not in keys:
+                return
+        raise BadSignature(f"The key of {signature.name} is revoked in {name}.", Reason.EXPIRED)
 
 
 async def verify(content: bytes, signature: Path, allowed_signers: Path, principal: str) -> str:
@@ -40,18 +103,39 @@ async def verify(content: bytes, signature: Path, allowed_signers: Path, princip
         )
     if not why:
         raise BadSignature(f"{allowed_signers.name} does not list the key of {signature.name} for {principal}.")
-    raise BadSignature(f"Signature {signature.name} does not verify for {principal}: {why}.")
+    reason = Reason.EXPIRED if "expired" in why else Reason.INVALID
+    raise BadSignature(f"Signature {signature.name} does not verify for {principal}: {why}.", reason)
 
 
 def _readable(signature: Path, allowed_signers: Path) -> None:
     """ssh-keygen says the same of a missing file as of a wrong signature."""
     if not signature.is_file():
-        raise BadSignature(f"Signature file {signature.name} does not exist.")
+        raise BadSignature(f"Signature file {signature.name} does not exist.", Reason.MISSING)
     for path in (allowed_signers, signature):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise ProbeError(f"{path.name} cannot be read, so no signature was verified: {error.strerror}.") from None
+        _read(path, "no signature was verified")
+
+
+def _read(path: Path, so: str) -> bytes:
+    try:
+        return read_bounded(path, _MAX_FILE)
+    except OSError as error:
+        reason = Reason.DENIED if isinstance(error, PermissionError) else Reason.UNOBSERVED
+        raise ProbeError(f"{path.name} cannot be read, so {so}: {error.strerror}.", reason) from None
+    except YamlError as error:
+        raise ProbeError(f"{path.name} cannot be read, so {so}: {error.problem}.", Reason.LIMIT) from None
+
+
+def _public_key(signature: bytes) -> bytes:
+    """The public key that an armored signature carries, as a line of an .pub file. The signature was verified before."""
+    armored = b"".join(line for line in signature.splitlines() if not line.startswith(b"-----"))
+    try:
+        content = base64.b64decode(armored)
+        length = int.from_bytes(content[10:14], "big")  # behind "SSHSIG" and the version
+        key = content[14 : 14 + length]
+        kind = key[4 : 4 + int.from_bytes(key[:4], "big")]
+    except (binascii.Error, ValueError):
+        raise ProbeError("A signature could not be read.", Reason.MALFORMED) from None
+    return kind + b" " + base64.b64encode(key) + b"\n"
 
 
 async def sign(path: Path, key: Path) -> Path:
@@ -76,13 +160,13 @@ async def _ssh_keygen(*arguments: str, given: bytes | None, timeout: timedelta) 
         )
     except FileNotFoundError:
         raise ProbeError(
-            "ssh-keygen is not installed (package openssh-client), so no signature was looked at."
+            "ssh-keygen is not installed (package openssh-client), so no signature was verified.", Reason.MISSING
         ) from None
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             out, err = await process.communicate(given)
     except TimeoutError:
-        raise ProbeError(f"ssh-keygen did not end within {format_duration(timeout)}.") from None
+        raise ProbeError(f"ssh-keygen did not end within {format_duration(timeout)}.", Reason.TIMEOUT) from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -26,8 +26,9 @@ class Pages:
         self.authorization: str | None = None
         self.delay = 0.0
 
-    def add(self, path: str, body: str | bytes = "<h1>Here it is.</h1>", status: int = 200, **headers: str) -> str:
-        """Serve a page; underscores in names of headers are hyphens. Return its address."""
+    def add(self, path: str, body: str | bytes | None = None, status: int = 200, **headers: str) -> str:
+        """Serve a page, by default one of its own; underscores in names of headers are hyphens. Return its address."""
+        body = f"<h1>Here is {path}.</h1>" if body is None else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         content = body.encode() if isinstance(body, str) else body
         self.pages[path] = (status, {"Content-Type": "text/html"} | named, content)

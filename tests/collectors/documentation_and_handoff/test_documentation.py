@@ -79,7 +79,7 @@ async def test_documents_without_a_link_or_looked_at_too_long_ago_fail(
 @pytest.mark.parametrize(
     ("measured", "summary"),
     [
-        ({"levels": 1}, "The escalation path has 1 levels (at least 2 wanted)."),
+        ({"levels": 1}, "The escalation path has 1 level (at least 2 wanted)."),
         ({}, "Evidence for documentation.escalation_paths_defined does not measure levels."),
     ],
 )
@@ -96,7 +96,7 @@ async def test_an_escalation_path_takes_two_levels(
 async def test_a_knowledge_base_takes_several_different_articles(evidence: Folder, pages: Pages) -> None:
     attest(evidence, pages, "knowledge_base_created", links=[pages.add("/page-0") + f"#{part}" for part in range(5)])
     result = await seen(evidence, "knowledge_base_created")
-    assert (result.status, result.summary) == (Status.FAILED, "The record links 1 articles (at least 5 wanted).")
+    assert (result.status, result.summary) == (Status.FAILED, "The record links 1 article (at least 5 wanted).")
     assert (await seen(evidence, "knowledge_base_created", min_articles=1)).status is Status.OK
 
 
@@ -200,7 +200,7 @@ async def test_a_prometheus_without_critical_rules_is_no_proof(
     result = await seen(evidence, "runbooks_created", prometheus, critical_severities=("critical", "page"))
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "Prometheus has no alerting rule of severity critical or page, so no runbook was seen.",
+        "Prometheus has no alerting rule of severity critical or page, so no runbook was checked.",
     )
 
 

@@ -71,7 +71,7 @@ async def test_a_team_that_is_trained_and_one_that_is_not_and_one_that_is_not_se
         ({"measured": {"trained": 0, "total": 0}, "roster": "# nobody yet\n"}, "says that 0 of 0 people were trained."),
         ({"measured": {"trained": 9}}, "Evidence for training.security_trained does not measure total."),
         ({"measured": None}, "Evidence for training.security_trained does not measure trained and total."),
-        ({"roster": "A@example.com\n a@EXAMPLE.com \n"}, "The roster names 1 people, the record says that 9"),
+        ({"roster": "A@example.com\n a@EXAMPLE.com \n"}, "The roster names 1 person, the record says that 9"),
         (
             {"by": "Member-3@example.com"},
             "Member-3@example.com is on the roster of a training that they attest themselves.",

@@ -69,17 +69,17 @@ async def test_lines_derived_from_others_are_as_bad_as_the_worst(item: str) -> N
         (
             {},
             Status.UNKNOWN,
-            f"6 of 6 lines were not seen: {', '.join(f'signatories.{role}' for role in ROLES[:5])} and 1 more.",
+            f"6 of 6 lines are unknown: {', '.join(f'signatories.{role}' for role in ROLES[:5])} and 1 more.",
         ),
-        (fine | {"qa_lead": unknown("?")}, Status.UNKNOWN, "1 of 6 lines were not seen: signatories.qa_lead."),
+        (fine | {"qa_lead": unknown("?")}, Status.UNKNOWN, "1 of 6 lines is unknown: signatories.qa_lead."),
         (fine | {"qa_lead": failed("!")}, Status.FAILED, "1 of 6 lines failed: signatories.qa_lead."),
         (
             {"qa_lead": failed("!")},
             Status.FAILED,
-            "1 of 6 lines failed: signatories.qa_lead. 5 more could not be seen.",
+            "1 of 6 lines failed: signatories.qa_lead. 5 more are unknown.",
         ),
-        (fine | {"qa_lead": warning("soon")}, Status.OK, "All 6 lines are true."),
-        (fine, Status.OK, "All 6 lines are true."),
+        (fine | {"qa_lead": warning("soon")}, Status.OK, "All 6 lines pass."),
+        (fine, Status.OK, "All 6 lines pass."),
     ):
         result = await derived(item, await known(results))
         assert (result.status, result.summary) == (status, summary)
@@ -88,7 +88,7 @@ async def test_lines_derived_from_others_are_as_bad_as_the_worst(item: str) -> N
     result = await derived(item, await known(fine | {"qa_lead": failed("!")}, *items))
     assert (result.status, result.summary) == (
         Status.WARNING,
-        "5 of 6 lines are true, waived are signatories.qa_lead.",
+        "5 of 6 lines pass; waived: signatories.qa_lead.",
     )
     assert result.measurements == {"failed_items": 0, "unknown_items": 0, "waived_items": 1}
 
@@ -99,7 +99,7 @@ async def test_lines_that_do_not_apply_do_not_count() -> None:
     ]
     made = await known({role: ok("Signed.") for role in ROLES if "sponsor" not in role}, *items)
     for item in ("all_items_completed", "all_stakeholders_signed_off"):
-        assert (await derived(item, made)).summary == "All 5 lines are true."
+        assert (await derived(item, made)).summary == "All 5 lines pass."
 
 
 async def test_nothing_to_look_at_is_no_proof() -> None:
@@ -108,7 +108,7 @@ async def test_nothing_to_look_at_is_no_proof() -> None:
             result = await derived(item, made)
             assert (result.status, result.summary) == (
                 Status.UNKNOWN,
-                "The checklist has no such lines, so nothing was seen.",
+                "The checklist has no such lines, so nothing was checked.",
             )
 
 
@@ -122,7 +122,7 @@ async def test_the_whole_checklist_completes_without_waiting_for_itself() -> Non
     await see(made, clock, "final_checklist", {item: ok("Seen.") for item in rest if not item.startswith("all_s")})
     await see(made, clock, "final_checklist", {"all_items_completed": unknown("Not yet.")})
     result = await derived("all_items_completed", made)
-    assert (result.status, result.summary) == (Status.OK, "All 203 lines are true.")
+    assert (result.status, result.summary) == (Status.OK, "All 203 lines pass.")
     clock.advance(hours=1)
     assert (await derived("all_items_completed", made)).status is Status.UNKNOWN
 

@@ -108,7 +108,7 @@ async def test_a_sign_off_without_a_signature_fails(sign_offs: SignOffs) -> None
     result = (await sign_offs.seen())["qa_lead"]
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "Evidence for signatories.qa_lead does not hold: Signature file qa_lead.yaml.sig does not exist.",
+        "Evidence for signatories.qa_lead is not valid: Signature file qa_lead.yaml.sig does not exist.",
     )
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
+from exporter.catalogue import Catalogue
 from exporter.cli.shared import ExitCode
 from tests.exporter.cli.conftest import Ended
+from tests.servers.pages import Pages
+from tests.servers.signing import Keys
 
 Run = Callable[..., Ended]
+TODAY = datetime.now(UTC).date()
 WINDOW = "final_checklist.launch_window_confirmed"
 LINE = "training.support_trained"
-TRAINED = (
-    *("--result", "passed", "--by", "lead@example.com", "--artifact", "roster.txt", "--link", "https://example.com/t"),
-    *("--measured", "trained=2", "--measured", "total=2"),
-)
 GIVEN = ("--result", "passed", "--by", "lead@example.com", "--role", "product_owner")
 
 
 def test_a_record_is_written_once_and_holds(run: Run, evidence: Path) -> None:
-    command = ("attest", WINDOW, "--config.file", evidence, *GIVEN, "--window", "2026-10-01/2026-10-02")
+    command = ("attest", WINDOW, "--config.file", evidence, *GIVEN, "--window", f"{TODAY}/{TODAY + timedelta(days=1)}")
     ended = run(*command, "--note", "Agreed with all teams.", "--file", "window.yaml")
     assert ended.code == ExitCode.OK, ended.err
     assert ended.out.startswith("Wrote ")
@@ -71,25 +73,103 @@ def roster(evidence: Path) -> Path:
     return roster
 
 
+@pytest.fixture
+def site(evidence: Path, pages: Pages) -> Pages:
+    """A site that may be opened."""
+    folder = evidence.parent / "evidence"
+    options = json.dumps({"folder": str(folder), "hosts": [{"url": pages.url}]})
+    evidence.write_text(evidence.read_text().replace(f"evidence: {folder}", f"evidence: {options}"))
+    return pages
+
+
+def trained(site: Pages, *more: object) -> tuple[object, ...]:
+    """What a record about training takes."""
+    said = ("--result", "passed", "--by", "lead@example.com", "--artifact", "roster.txt", "--link", site.add("/t"))
+    return (*said, "--measured", "trained=2", "--measured", "total=2", *more)
+
+
 def test_what_is_missing_is_asked_for_on_a_terminal(
-    run: Run, evidence: Path, roster: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, evidence: Path, roster: Path, site: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(
-        "sys.stdin", Terminal(f"passed\nlead@example.com\n{roster.name}\n2\n2\nhttps://example.com/t\n")
-    )
-    ended = run("attest", LINE, "--config.file", evidence, "--on", "2026-11-01")
+    monkeypatch.setattr("sys.stdin", Terminal(f"passed\nlead@example.com\n{roster.name}\n2\n2\n{site.add('/t')}\n"))
+    ended = run("attest", LINE, "--config.file", evidence, "--on", TODAY.isoformat())
     assert ended.code == 0, ended.err
     assert "result (passed or failed)" in ended.err
-    assert yaml.safe_load((roster.parent / f"{LINE}.2026-11-01.yaml").read_text())["by"] == "lead@example.com"
+    assert yaml.safe_load((roster.parent / f"{LINE}.{TODAY}.yaml").read_text())["by"] == "lead@example.com"
 
 
-def test_the_configured_validity_counts(run: Run, evidence: Path, roster: Path) -> None:
+# Judged before it is written, as the daemon judges it
+
+
+def refused(run: Run, evidence: Path, *arguments: object) -> str:
+    """Why nothing was written; with --force it is, and the verdict is the same."""
+    before = sorted((evidence.parent / "evidence").iterdir())
+    ended = run("attest", *arguments, "--config.file", evidence)
+    assert ended.code == ExitCode.CONFIGURATION, ended.out
+    assert "Not written, since it would not pass: " in ended.err
+    assert sorted((evidence.parent / "evidence").iterdir()) == before
+    why = ended.err.partition("would not pass: ")[2].strip()
+    forced = run("attest", *arguments, "--config.file", evidence, "--force")
+    assert forced.code == ExitCode.OK, forced.err
+    assert why.partition(". ")[0] in forced.out
+    return why
+
+
+def test_the_configured_validity_counts_and_an_expired_record_is_not_written(
+    run: Run, evidence: Path, roster: Path, site: Pages
+) -> None:
     evidence.write_text(evidence.read_text().replace("training: {}", "training: {valid_for: {support_trained: 30d}}"))
-    ended = run("attest", LINE, "--config.file", evidence, *TRAINED, "--on", "2026-01-01")
-    assert ended.code == 0, ended.err
-    assert f"Evidence for {LINE} expired" in ended.out
-    assert "(2026-01-30)" in ended.out
+    on = TODAY - timedelta(days=61)
+    why = refused(run, evidence, LINE, *trained(site, "--on", on.isoformat()))
+    assert why == f"Evidence for {LINE} expired 31 days ago ({on + timedelta(days=29)})."
+
+
+def test_a_link_outside_the_hosts_is_not_written(run: Run, evidence: Path, roster: Path, site: Pages) -> None:
+    why = refused(run, evidence, LINE, *trained(site, "--link", "https://example.com/t"))
+    assert why == "https://example.com/t is not below any of evidence.hosts, so it was not opened."
+
+
+def test_a_link_that_does_not_answer_with_its_document_is_not_written(
+    run: Run, evidence: Path, roster: Path, site: Pages
+) -> None:
+    why = refused(run, evidence, LINE, *trained(site, "--link", f"{site.url}/gone"))
+    assert why == f"{site.url}/gone does not exist (404)."
+
+
+def test_what_only_the_section_can_tell_is_judged_too(run: Run, evidence: Path, roster: Path, site: Pages) -> None:
+    roster.write_text("one@example.com\nOne <ONE@example.com>\n")
+    why = refused(run, evidence, LINE, *trained(site))
+    assert why == "The roster names 1 person, the record says that 2 were trained."
+
+
+def test_a_record_that_denies_is_written_unless_it_is_of_the_future(run: Run, evidence: Path) -> None:
+    denied = (WINDOW, "--result", "failed", "--by", "lead@example.com", "--note", "Two teams are away.")
+    ended = run("attest", *denied, "--window", f"{TODAY}/{TODAY}", "--config.file", evidence)
+    assert ended.code == ExitCode.OK, ended.err
+    assert "says failed: Two teams are away." in ended.out
+    ended = run("attest", *denied, "--on", "2062-01-01", "--window", f"{TODAY}/{TODAY}", "--config.file", evidence)
+    assert (ended.code, "which is in the future" in ended.err) == (ExitCode.CONFIGURATION, True)
+
+
+def test_a_sign_off_for_a_second_role_is_not_written(run: Run, evidence: Path, keys: Keys) -> None:
+    folder, signers = evidence.parent / "evidence", evidence.parent / "allowed_signers"
+    signers.write_text(f"theo@example.com,technical_lead,qa_lead {keys.public('theo')}\n")
+    options = json.dumps({"folder": str(folder), "allowed_signers": str(signers)})
+    evidence.write_text(evidence.read_text().replace(f"evidence: {folder}", f"evidence: {options}"))
+    said = ("--result", "passed", "--by", "theo@example.com", "--key", keys.private("theo"))
+    ended = run("attest", "signatories.technical_lead", *said, "--config.file", evidence)
+    assert ended.code == ExitCode.OK, ended.err
+    assert "theo@example.com signed 1.4.2" in ended.out
+    ended = run("attest", "signatories.qa_lead", *said, "--config.file", evidence)
+    assert "theo@example.com also signed as technical_lead; each role takes another person." in ended.err
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_line_that_nothing_verifies_yet_is_called_so(run: Run, evidence: Path) -> None:
+    unbuilt = next(entry for entry in Catalogue.load().entries.values() if entry.declared is None)
+    ended = run("attest", unbuilt.id, *GIVEN, "--config.file", evidence)
+    assert (ended.code, "is not verified by any collector yet" in ended.err) == (ExitCode.CONFIGURATION, True)

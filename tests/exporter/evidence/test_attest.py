@@ -142,7 +142,7 @@ async def test_without_what_it_takes_nothing_is_written(
 async def test_an_artefact_that_could_not_be_seen_later_is_not_attested(
     situation: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exporter.evidence.validity._MAX_ARTIFACT", 10)
+    monkeypatch.setattr("exporter.evidence.store.MAX_ARTIFACT", 10)
     situation.folder.mkdir()
     (situation.folder / "large").write_bytes(bytes(11))
     os.mkfifo(situation.folder / "pipe")

@@ -1,0 +1,154 @@
+"""Who is who: one person in several spellings, and the people and roles that an allowed_signers file lists for a key. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from exporter.evidence.records import Record
+
+__all__ = ["Person", "Signer", "Signers", "distinct", "public_keys", "role_named", "same_person"]
+
+_ADDRESS = re.compile(r"(?P<name>.*?)\s*<\s*(?P<address>[^<>\s]+@[^<>\s]+)\s*>", re.DOTALL)
+_SUBADDRESS = re.compile(r"\+[^@]*(?=@)")
+_KEY_TYPE = re.compile(
+    r"(?:sk-)?(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-[\w-]+)(?:-cert-v\d\d@openssh\.com|@openssh\.com)?"
+)
+_FIELD = re.compile(r'(?:"(?:\\.|[^"])*"|[^\s"])+')
+
+
+def _folded(text: str) -> str:
+    """A name as it is compared: without case, compatibility forms, kinds and numbers of blanks, and invisible characters."""
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join("".join(character for character in text if unicodedata.category(character) != "Cf").split())
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody as named in a record, a roster or allowed_signers: by an address, by a name, or `Name <address>`."""
+
+    name: str
+    address: str | None
+
+    @classmethod
+    def of(cls, text: str) -> Person:
+        """Read a name or an address."""
+        folded = _folded(text)
+        if match := _ADDRESS.fullmatch(folded):
+            return cls(match["name"].strip("\"' "), _SUBADDRESS.sub("", match["address"]))
+        if "@" in folded and " " not in folded:
+            return cls("", _SUBADDRESS.sub("", folded.removeprefix("mailto:").strip("<>")))
+        return cls(folded, None)
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.address}>" if self.name and self.address else self.address or self.name
+
+    def is_same(self, other: Person) -> bool:
+        """Whether both can be one person: by their addresses, where both have one, else by their names."""
+        if self.address is not None and other.address is not None:
+            return self.address == other.address
+        return bool(self.name) and self.name == other.name
+
+
+def distinct(people: Iterable[Person]) -> list[Person]:
+    """Each person once. A name alone is whoever has an address beside the same name."""
+    found: list[Person] = []
+    # Addresses first, so that a bare name finds the one that has one.
+    for person in sorted(set(people), key=lambda person: (person.address is None, person.address or "", person.name)):
+        if not any(person.is_same(other) for other in found):
+            found.append(person)
+    return found
+
+
+def role_named(text: str, roles: Iterable[str]) -> str | None:
+    """The role of which a text is only the name: `QA lead` for `qa_lead`."""
+    plain = re.sub(r"[\s_-]+", "_", _folded(text))
+    return next((role for role in roles if plain == role), None)
+
+
+def same_person(one: Record, other: Record) -> bool:
+    """Whether two records can be by one person: the same key, or a name in common, of those in allowed_signers too."""
+    if one.key is not None and one.key == other.key:
+        return True
+    theirs = [Person.of(name) for name in (other.by, *other.names)]
+    return any(Person.of(name).is_same(person) for name in (one.by, *one.names) for person in theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One line of an allowed_signers file: `principals`, the fingerprint of its `key`, whether that is an `authority`."""
+
+    principals: tuple[str, ...]
+    key: str
+    authority: bool = False
+    number: int = 0
+
+    def people(self, roles: Iterable[str]) -> tuple[str, ...]:
+        """The principals that name a person: neither roles nor patterns."""
+        return tuple(
+            name for name in self.principals if not role_named(name, roles) and not any(sign in name for sign in "*?!")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """An allowed_signers file. `unclear` are the numbers of lines that this reads otherwise than their author may think."""
+
+    lines: tuple[Signer, ...] = ()
+    revoked: frozenset[str] = frozenset()
+    unclear: tuple[int, ...] = field(default=())
+
+    @classmethod
+    def read(cls, content: str) -> Signers:
+        """Read a file as ssh-keygen does, and the markers of known_hosts that it takes for a principal."""
+        lines: list[Signer] = []
+        revoked: set[str] = set()
+        unclear: list[int] = []
+        for number, text in enumerate(content.splitlines(), 1):
+            if not text.strip() or text.lstrip().startswith("#"):
+                continue
+            first, *rest = _FIELD.findall(text.strip())
+            keys = list(public_keys(text))
+            if first.startswith("@"):
+                revoked.update(keys if first.lower() == "@revoked" else ())
+                if not keys or first.lower() != "@revoked":
+                    unclear.append(number)
+            elif keys:
+                options = rest[0].lower() if rest and not _KEY_TYPE.fullmatch(rest[0]) else ""
+                names = tuple(name for name in first.strip('"').split(",") if name)
+                lines.append(Signer(names, keys[0], "cert-authority" in options.split(","), number))
+        return cls(tuple(lines), frozenset(revoked), tuple(unclear))
+
+    def of(self, key: str) -> tuple[Signer, ...]:
+        """The lines that list a key by itself, not by who certified it."""
+        return tuple(line for line in self.lines if line.key == key and not line.authority)
+
+    def names(self, key: str, roles: Iterable[str]) -> tuple[str, ...]:
+        """Every name of the person whose key this is."""
+        roles = tuple(roles)
+        return tuple(dict.fromkeys(name for line in self.of(key) for name in line.people(roles)))
+
+
+def public_keys(text: str) -> Iterator[str]:
+    """The fingerprints of the public keys in a text that has at most one on each line."""
+    for line in text.splitlines():
+        fields = _FIELD.findall(line)
+        for kind, blob in itertools.pairwise(fields):
+            if _KEY_TYPE.fullmatch(kind) and (key := fingerprint(blob)):
+                yield key
+                break
+
+
+def fingerprint(blob: str) -> str | None:
+    """The fingerprint of a public key in Base64, as ssh-keygen prints it; None when it is none."""
+    try:
+        content = base64.b64decode(blob, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return f"SHA256:{base64.b64encode(hashlib.sha256(content).digest()).decode().rstrip('=')}"
