@@ -97,6 +97,8 @@ class Page:
 
 def folded(text: str) -> str:
     """A text without what a reader does not see: compatibility forms, kinds of blanks, quotes and dashes, invisible characters."""
+    if text.isascii():
+        return " ".join(text.split())
     text = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
     return " ".join("".join(character for character in text if unicodedata.category(character) != "Cf").split())
 
@@ -107,7 +109,7 @@ _TYPOGRAPHY = str.maketrans(
 
 
 def read_page(body: bytes, content_type: str) -> Page:
-    """What a body of this `Content-Type` (empty when there is none) shows. Never raises."""
+    """What a body of this `Content-Type` (empty when there is none) shows, in time that is bounded. Never raises."""
     kind = content_type.partition(";")[0].strip().lower()
     said = _CHARSET.search(content_type)
     if "html" in kind or "xml" in kind or (not kind and body.lstrip()[:1] == b"<"):
@@ -130,7 +132,10 @@ def refreshed(value: str) -> str | None:
 
 
 def _html(body: bytes, charset: str | None) -> Page:
-    tree = LexborHTMLParser(_decoded(body, charset or _declared(body)))
+    markup = _decoded(body, charset or _declared(body))
+    if _explodes(markup):
+        return Page("", html=True, readable=False, media=True, doubt="has markup that is too tangled to be read")
+    tree = LexborHTMLParser(markup)
     blocks = tuple(block for block in map(folded, _blocks(tree.root)) if block)
     text = " ".join(blocks)
     title = folded(node.text(deep=True)) if (node := tree.css_first("title")) else ""
@@ -146,6 +151,37 @@ def _html(body: bytes, charset: str | None) -> Page:
         refresh=_refresh(tree),
         blocks=blocks,
     )
+
+
+def _explodes(markup: str) -> bool:
+    """Whether parsing takes more than some tenths of a second: HTML's rules cost each tag as much as it is deep."""
+    depth = deepest = styled = most_styled = tags = 0
+    for closing, name in _TAG.findall(markup):
+        tags += 1
+        name = name.lower()
+        if name in _UNCLOSED:
+            continue
+        step = -1 if closing else 1
+        depth = max(0, depth + step)
+        deepest = max(deepest, depth)
+        if name in _FORMATTING:
+            styled = max(0, styled + step)
+            most_styled = max(most_styled, styled)
+    if deepest * tags > _MOST_WORK or most_styled * tags > _MOST_WORK // 10:
+        return True
+    return any(len(_QUOTED.sub("", tag).split()) > _MOST_ATTRIBUTES for tag in _LONG_TAG.findall(markup))
+
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/><]*)")
+_LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{10000,}")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+_MOST_ATTRIBUTES = 2000
+_UNCLOSED = frozenset(
+    "area base br col embed hr img input link meta param source track wbr "
+    "p li td th tr tbody thead tfoot dt dd option optgroup colgroup caption rt rp".split()
+)
+_FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
+_MOST_WORK = 50_000_000
 
 
 def _declared(body: bytes) -> str | None:

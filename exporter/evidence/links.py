@@ -138,7 +138,7 @@ class Links:
             http, path = self._below(url)
             async with self._places:
                 reply = await http.get(path, expect=None, max_bytes=limit)
-            page = read_page(reply.body, reply.headers.get("content-type", ""))
+            page = await asyncio.to_thread(read_page, reply.body, reply.headers.get("content-type", ""))
             to = _leads_to(reply, page)
             if to is None or ((target := _joined(url, to)) == url and reply.status not in _REDIRECTS):
                 break
