@@ -14,6 +14,8 @@ from typing import Self
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from exporter.files import TooLarge, read_file
+
 __all__ = ["MAX_BYTES", "Checklist", "ChecklistError", "Line", "Section", "annotation", "normalized", "rendered"]
 
 MAX_BYTES = 1 << 20
@@ -101,8 +103,9 @@ class Checklist:
     def read(cls, path: Path) -> Self:
         """Read and parse a file; raises ChecklistError when it cannot be read or used."""
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            data = read_file(path, MAX_BYTES)
+        except TooLarge:
+            raise ChecklistError(str(path), (0, f"The checklist is larger than {MAX_BYTES:,} bytes.")) from None
         except OSError as error:
             raise ChecklistError(str(path), (0, f"The checklist cannot be read: {error.strerror}.")) from None
         except ValueError:

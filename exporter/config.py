@@ -182,7 +182,7 @@ def _mapping(path: Path) -> Node:
     try:
         root = load_yaml(read_bounded(path), str(path))
     except OSError as error:
-        why = f"the file cannot be read: {os.strerror(error.errno or 0)}"
+        why = f"the file cannot be read: {error.strerror}"
         raise ConfigError((Problem(str(path), 1, 1, "", why),)) from None
     except YamlError as error:
         line, column = error.position.line, error.position.column

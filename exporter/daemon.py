@@ -27,6 +27,7 @@ from exporter.options_reader import Problem
 from exporter.plan import Job
 from exporter.runner import utc_now
 from exporter.schedule import Schedule
+from exporter.threads import Stuck, Threads
 from exporter.web import Options, bind, create_app
 from exporter.web import serve as serve_web
 from exporter.web.access import AccessFile
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: How often files that change by themselves (evidence, rotated secrets) are looked at.
 WATCH_SECONDS = 2.0
+#: A reload that takes longer is given up: a file, or the evidence's folder, does not answer. The next one tries again.
+RELOAD_SECONDS = 120.0
 #: SIGTERM ends everything within five seconds: this is what requests and runs under way, then connections may take of it.
 STOP_SECONDS = 2.5
 CLOSE_SECONDS = 1.0
@@ -119,6 +122,7 @@ class _Daemon:
         self._health = health
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._threads = Threads(places=2)
         self._reloads: set[asyncio.Task[Any]] = set()
         state = loaded.config.state
         self.history = History(state.file, keep=state.keep, now=utc_now)
@@ -190,11 +194,21 @@ class _Daemon:
     # -- what changes while it runs
 
     async def _watch(self) -> None:
-        """Follow evidence and secret files. Configuration and checklist wait for a reload, as everywhere in this field."""
+        """Follow evidence and secret files. Configuration and checklist wait for a reload, as everywhere in this field.
+
+        Each on its own: a folder that does not answer does not keep the other from being followed.
+        """
+        await asyncio.gather(self._watch_evidence(), self._watch_secrets())
+
+    async def _watch_evidence(self) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if await asyncio.to_thread(self.engine.evidence.refresh):
                 self._schedule.hurry(job for job in self.engine.loaded.plan.jobs if _takes_evidence(job))
+
+    async def _watch_secrets(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
             secrets = await asyncio.to_thread(_stamps, self._secret_files(self.engine.loaded))
             if secrets != self._secrets:
                 self._secrets = secrets
@@ -213,28 +227,34 @@ class _Daemon:
     async def reload(self) -> str | None:
         """Load the configuration anew and take it over; returns why not when it cannot be used: then the last good one stays."""
         async with self._reloading:
+            before = self.engine.loaded
             try:
-                loaded = await asyncio.to_thread(_load, self._config_file)
+                async with asyncio.timeout(RELOAD_SECONDS):
+                    loaded = await self._threads.run("reload", lambda: _load(self._config_file))
+                    looked = await self.engine.replace(loaded)
             except (ConfigError, CatalogueError) as error:
-                self._health.reload_successful = False
-                log.error("The configuration was not reloaded, the last good one stays: %s", error)  # noqa: TRY400
-                return str(error)
+                return self._not_reloaded(str(error))
+            except (TimeoutError, Stuck):
+                return self._not_reloaded(f"it could not be read and prepared within {RELOAD_SECONDS:g} s")
             except Exception as error:  # a mistake of ours must not end what verifies well
                 self._health.reload_successful = False
                 log.exception("The configuration was not reloaded, the last good one stays.")
                 return f"The configuration was not reloaded ({type(error).__name__}, see the log); the last good one stays."
-            before = self.engine.loaded
-            await self.engine.replace(loaded)
             if loaded.config.state != before.config.state:
                 log.warning(
                     "The options of `state` changed, which takes a restart; history is kept as before until then."
                 )
-            self._schedule.replace(loaded.plan.jobs, {}, afresh=shared(loaded) != shared(before))
-            self._secrets = _stamps(self._secret_files(loaded))
+            self._schedule.replace(loaded.plan.jobs, looked, afresh=shared(loaded) != shared(before))
+            self._secrets = await asyncio.to_thread(_stamps, self._secret_files(loaded))
             self._health.reload_successful = True
             self._health.reload_success_at = utc_now()
             log.info("The configuration was reloaded.")
             return None
+
+    def _not_reloaded(self, why: str) -> str:
+        self._health.reload_successful = False
+        log.error("The configuration was not reloaded, the last good one stays: %s", why)
+        return why
 
 
 def _end_in_time() -> None:

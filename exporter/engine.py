@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
 from exporter.history import History
 from exporter.plan import Job
-from exporter.runner import Runner, contain, utc_now
-from exporter.state import State
+from exporter.runner import CLOSING_SECONDS, RUN_FACTOR, Runner, contain, utc_now
+from exporter.state import Observation, State
 from exporter.threads import Threads
 
 __all__ = ["Engine", "check", "read_evidence", "shared"]
@@ -26,6 +27,22 @@ log = logging.getLogger(__name__)
 
 #: Longer than any check takes.
 _ONCE = timedelta(days=365)
+
+
+#: A reload waits at most this long for the first look at targets that are new.
+FIRST_LOOKS = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """A configuration and what it runs with. A run uses one of these from its beginning to its end."""
+
+    loaded: Loaded
+    clients: Mapping[str, Client[Any]]
+    evidence: Evidence
+    runner: Runner
+    jobs: Mapping[str, Job]
+    memories: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Engine:
@@ -38,80 +55,129 @@ class Engine:
         self, loaded: Loaded, *, history: History | None = None, now: Callable[[], datetime] = utc_now
     ) -> None:
         self._now = now
-        self.loaded = loaded
         self.history = history or History(None, now=now)
-        self.state = State(loaded.plan, now, self.history)
         self._threads = Threads()
         block_apart()
         contain()
         self._endless: dict[str, asyncio.Task[None]] = {}
-        self._memories: dict[str, tuple[Job, dict[str, Any]]] = {}
-        self._clients: dict[str, Client[Any]] = {}
         logs.hide(loaded.secrets)
-        self._start(loaded, self._read(loaded))
+        self.state = State(loaded.plan, now, self.history)
+        self._setup = self._set_up(loaded, self._read(loaded), {})
 
-    def _start(self, loaded: Loaded, evidence: Evidence) -> None:
-        kept = {
-            name: self._clients[name]
-            for name, (_, settings) in loaded.clients.items()
-            if name in self._clients and self._clients[name].settings == settings
-        }
-        self._clients = {
-            name: kept.get(name) or kind(settings, self._threads) for name, (kind, settings) in loaded.clients.items()
-        }
-        self._runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact, endless=self._endless)
-        self.evidence = evidence
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration in force."""
+        return self._setup.loaded
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence in force."""
+        return self._setup.evidence
+
+    def _set_up(self, loaded: Loaded, evidence: Evidence, before: Mapping[str, Client[Any]]) -> _Setup:
+        """What a configuration runs with; clients of `before` whose settings are the same keep their connections."""
+        clients = {}
+        for name, (kind, settings) in loaded.clients.items():
+            known = before.get(name)
+            clients[name] = known if known and known.settings == settings else kind(settings, self._threads)
+        runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact, endless=self._endless)
+        return _Setup(loaded, clients, evidence, runner, {job.id: job for job in loaded.plan.jobs})
 
     def _read(self, loaded: Loaded) -> Evidence:
         """The evidence as configured, read now."""
         return read_evidence(loaded, self._now)
 
-    async def replace(self, loaded: Loaded) -> None:
+    async def replace(self, loaded: Loaded) -> Mapping[str, datetime]:
         """Take over another configuration: clients and items that did not change keep their connections and their state.
 
-        Runs under way end, but those that began with other settings than hold now change nothing.
+        Targets that are new, or configured in another way, are looked at before it is in force, so that no line that passes
+        is called unknown only because the configuration was written; returns when, by job. Runs under way end, but those
+        that began with other settings than hold now change nothing. Cancelled before it is in force, it changes nothing.
         """
-        before, evidence = self._clients, self.evidence
+        before = self._setup
         logs.hide(loaded.secrets)
-        same = _judged_by(loaded) == _judged_by(self.loaded)
+        same = _judged_by(loaded) == _judged_by(before.loaded)
         # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
-        self._start(loaded, evidence if same else await asyncio.to_thread(self._read, loaded))
-        self.loaded = loaded
-        await self.state.replace_plan(loaded.plan)
-        jobs = {job.id: job for job in loaded.plan.jobs}
-        self._memories = {name: kept for name, kept in self._memories.items() if jobs.get(name) == kept[0]}
-        gone = [client for name, client in before.items() if self._clients.get(name) is not client]
-        await _all(*(client.close() for client in gone), *([] if same else [evidence.close()]))
+        evidence = before.evidence if same else await asyncio.to_thread(self._read, loaded)
+        setup = self._set_up(loaded, evidence, before.clients)
+        try:
+            looks, looked = await self._first_looks(before, setup)
+        except BaseException:
+            await _all(*_closing(setup, before))
+            raise
+        kept = {name: memory for name, memory in before.memories.items() if setup.jobs.get(name) == before.jobs[name]}
+        setup.memories.update(kept | setup.memories)
+        self._setup = setup
+        await self.state.replace_plan(loaded.plan, looks)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await _all(*_closing(before, setup))
+        return looked
+
+    async def _first_looks(
+        self, before: _Setup, setup: _Setup
+    ) -> tuple[list[tuple[str, str, Mapping[str, Observation | None]]], dict[str, datetime]]:
+        """What is seen of the targets that are not those of before, for lines that pass now, and when each job was run."""
+        changed = [job for job in setup.jobs.values() if before.jobs.get(job.id) != job and not _derives(job)]
+        looking = {
+            job.id: asyncio.create_task(self._look(setup, job), name=f"first look {job.id}")
+            for job in changed
+            if any((view := self.state.view(job.section, name)) and view.status.is_ok for name in job.items)
+        }
+        if looking:
+            longest = max(setup.jobs[name].settings.timeout for name in looking)
+            try:
+                await asyncio.wait(looking.values(), timeout=min(RUN_FACTOR * longest, FIRST_LOOKS).total_seconds())
+            finally:
+                for task in looking.values():
+                    task.cancel()
+        looks: list[tuple[str, str, Mapping[str, Observation | None]]] = []
+        done = {name: task for name, task in looking.items() if task.done() and not task.cancelled()}
+        for job in changed:
+            if job.id in done:
+                looks.append((job.section, job.target, done[job.id].result()))
+            elif (known := before.jobs.get(job.id)) is not None and known.target_settings != job.target_settings:
+                looks.append((job.section, job.target, dict.fromkeys(job.items)))
+        now = self._now()
+        return looks, dict.fromkeys(done, now)
 
     async def run(self, job: Job) -> None:
         """One run, whose observations become the state."""
-        began = self.loaded
-        observed = await self._runner.run(job, self._context(job))
-        if job in self.loaded.plan.jobs and shared(began) == shared(self.loaded):
+        setup = self._setup
+        observed = await self._look(setup, job)
+        now = self._setup
+        if now.jobs.get(job.id) == job and (setup is now or shared(setup.loaded) == shared(now.loaded)):
             await self.state.record(job.section, job.target, observed)
 
-    def _context(self, job: Job) -> Context:
-        _, memory = self._memories.setdefault(job.id, (job, {}))
-
+    async def _look(self, setup: _Setup, job: Job) -> dict[str, Observation]:
         def recall(item: str) -> Mapping[str, float]:
             return self.state.measured(job.section, item, job.target)
 
-        return Context(
-            environment=self.loaded.plan.environment,
-            release=self.loaded.plan.release,
+        context = Context(
+            environment=setup.loaded.plan.environment,
+            release=setup.loaded.plan.release,
             now=self._now,
-            evidence=self.evidence,
+            evidence=setup.evidence,
             threads=self._threads,
-            clients=self._clients,
-            memory=memory,
+            clients=setup.clients,
+            memory=setup.memories.setdefault(job.id, {}),
             recall=recall if self.history.lasts else None,
             view=self.state.views,
         )
+        return await setup.runner.run(job, context)
 
     async def close(self) -> None:
         """Let go of every connection, and write down what is left to write."""
-        clients, self._clients = self._clients, {}
-        await _all(self.history.close(), self.evidence.close(), *(client.close() for client in clients.values()))
+        setup, self._setup = self._setup, replace(self._setup, clients={})
+        await _all(self.history.close(), setup.evidence.close(), *(client.close() for client in setup.clients.values()))
+
+
+def _closing(gone: _Setup, staying: _Setup) -> list[Awaitable[None]]:
+    """What one setup has and the other does not, being closed."""
+    closing: list[Awaitable[None]] = [
+        client.close() for name, client in gone.clients.items() if staying.clients.get(name) is not client
+    ]
+    return closing if gone.evidence is staying.evidence else [*closing, gone.evidence.close()]
 
 
 async def _all(*closing: Awaitable[None]) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 from pydantic import Field, field_validator
 
+from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
 from exporter.verdict import ProbeError
@@ -63,11 +64,16 @@ def _stamp(path: Path | None) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_size
 
 
+_MAX_PEM = 2**20
+
+
 @functools.lru_cache(maxsize=64)
 def _tls_context(
     ca_file: Path | None, cert_file: Path | None, key_file: Path | None, verify: bool, _stamps: tuple[object, ...]
 ) -> ssl.SSLContext:
     try:
+        for path in filter(None, (ca_file, cert_file, key_file)):
+            read_file(path, _MAX_PEM)  # OpenSSL would wait for a pipe or a disk as long as that takes
         context = ssl.create_default_context(cafile=ca_file)
         # Python 3.13 sets both, earlier versions set neither.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -75,6 +81,8 @@ def _tls_context(
         if cert_file is not None:
             # A key with a passphrase must not make OpenSSL ask on the terminal.
             context.load_cert_chain(cert_file, key_file, password=lambda: b"")
+    except TooLarge:
+        raise ProbeError(f"TLS files are read up to {_MAX_PEM} bytes, one of those configured has more.") from None
     except OSError as error:  # ssl.SSLError is one
         names = ", ".join(str(path) for path in (ca_file, cert_file, key_file) if path)
         raise ProbeError(f"TLS files {names} cannot be used: {error.strerror or error}.") from None

@@ -372,7 +372,7 @@ def _content(path: Path, name: str) -> tuple[str, str]:
     try:
         text = read_bounded(path, MAX_SECRET_BYTES).decode()
     except OSError as error:
-        return "", f"{name} cannot be read: {os.strerror(error.errno or 0)}"
+        return "", f"{name} cannot be read: {error.strerror}"
     except UnicodeDecodeError:
         return "", f"{name} is not UTF-8 text"
     except YamlError:

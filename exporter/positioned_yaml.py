@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from exporter.files import TooLarge, read_file
+
 __all__ = ["Node", "Plain", "Position", "YamlError", "load_yaml", "load_yaml_all", "read_bounded"]
 
 MAX_BYTES = 1 << 20
@@ -89,11 +91,10 @@ class Node:
 
 def read_bounded(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a small file; raises YamlError when it is larger than `limit` bytes, OSError when it cannot be read."""
-    with path.open("rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise YamlError(str(path), Position(1, 1), f"expected at most {limit} bytes, found more")
-    return content
+    try:
+        return read_file(path, limit)
+    except TooLarge as error:
+        raise YamlError(str(path), Position(1, 1), str(error)) from None
 
 
 def load_yaml(text: str | bytes, name: str) -> Node:

@@ -114,11 +114,11 @@ async def test_a_new_configuration_closes_only_what_changed() -> None:
     Closing.closed = 0
     before = loaded(Remembering, clients={"closing": (Closing, Options())})
     engine = Engine(before)
-    kept = engine._clients["closing"]
+    kept = engine._setup.clients["closing"]
     job = before.plan.jobs[0]
     await engine.run(job)
     await engine.replace(loaded(Remembering, clients={"closing": (Closing, Options())}))
-    assert engine._clients["closing"] is kept
+    assert engine._setup.clients["closing"] is kept
     await engine.run(job)
     view = engine.state.view("remembering", "compares")
     assert view is not None

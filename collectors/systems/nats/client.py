@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collectors.shared.lean_imports import without
+from exporter.files import TooLarge, read_file
 from exporter.http import Trust
 from exporter.logs import hide
 from exporter.options import Secret, format_duration
@@ -27,6 +28,7 @@ __all__ = ["Connection", "Login", "connected"]
 
 #: What one connection may receive in all; a stream takes about 1.5 kB of an answer.
 _MAX_BYTES = 32 * 2**20
+_MAX_CREDENTIALS = 2**16
 _INBOX = "_INBOX_checklist"
 _CREDENTIAL = re.compile(r"^[\w.-]*\w{20}[\w.-]*$", re.MULTILINE)
 """A token or a seed: a line of nothing else."""
@@ -61,8 +63,10 @@ class Login:
     def secrets(self) -> Iterator[str]:
         """What of `credentials_file` nobody is to see, as a server may repeat what it was sent; nothing if it cannot be read."""
         if self.credentials_file:
-            with suppress(OSError):  # told when nats-py opens it
-                yield from _CREDENTIAL.findall(self.credentials_file.read_text(errors="replace"))
+            with suppress(OSError, TooLarge):  # told when nats-py opens it
+                yield from _CREDENTIAL.findall(
+                    read_file(self.credentials_file, _MAX_CREDENTIALS).decode(errors="replace")
+                )
 
 
 class TooMuchError(OSError):

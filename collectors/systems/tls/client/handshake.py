@@ -18,6 +18,7 @@ from OpenSSL import SSL, crypto
 from collectors.systems.tls.client.tcp import connected
 from collectors.systems.tls.model.addresses import Address, is_ip
 from collectors.systems.tls.model.certificates import Keys, Roots, Served
+from exporter.files import TooLarge, read_file
 from exporter.verdict import ProbeError
 
 __all__ = ["PUBLIC_ROOTS", "NotServed", "handshake", "roots"]
@@ -26,6 +27,7 @@ __all__ = ["PUBLIC_ROOTS", "NotServed", "handshake", "roots"]
 PUBLIC_ROOTS = Path(certifi.where())
 
 _MAX_BYTES = 2**18  # OpenSSL itself takes at most 100 KiB of certificates
+_MAX_ROOTS = 2**22
 _CHUNK = 2**16
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, to which pyOpenSSL gives no name
 
@@ -147,6 +149,8 @@ def roots(file: Path | None) -> Roots:
         return _roots(file, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
         raise ProbeError(f"CA file {file} cannot be read: {error.strerror}.") from None
+    except TooLarge as error:
+        raise ProbeError(f"CA file {file} cannot be read: {error}.") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -154,7 +158,9 @@ def _roots(file: Path, _modified: int, _size: int) -> Roots:
     if file == PUBLIC_ROOTS:  # roots only; some too old for the parser below
         return Roots(*(_public_store(flags) for flags in (0, _NO_CHECK_TIME)))
     try:
-        found = [crypto.X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(file.read_bytes())]
+        found = [
+            crypto.X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(read_file(file, _MAX_ROOTS))
+        ]
     except ValueError:
         raise ProbeError(f"CA file {file} is not a PEM file of certificates.") from None
     trusted = [certificate for certificate in found if _is_root(certificate)]
