@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
+from collectors.systems.kubernetes.check.clusters import OWNER_RIGHTS, PLANNED_RIGHTS, OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
 from collectors.systems.kubernetes.judge.autoscalers import HpaOptions, VpaOptions, judge_hpas, judge_vpas
 from collectors.systems.kubernetes.judge.cluster import (
@@ -57,7 +57,7 @@ from collectors.systems.kubernetes.model.kinds import (
     STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.systems.kubernetes.model.objects import Lease, Route
+from collectors.systems.kubernetes.model.objects import Lease, Named, Route
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import SectionSettings, item
@@ -113,7 +113,7 @@ class KubernetesSettings(SectionSettings, _Options):
     """Options of the section."""
 
     targets: tuple[KubernetesTarget, ...] = Field(
-        min_length=1, description="The parts of the cluster to look at; one is enough when all have the same limits."
+        min_length=1, description="The parts of the cluster to verify; one is enough when all have the same limits."
     )
 
 
@@ -209,37 +209,58 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     @item(
         "Verify network policies are properly configured",
         severity=WARNING,
-        needs=(may_list(NAMESPACES, PODS, NETWORK_POLICIES, *OTHER_NETWORK_POLICIES), DISCOVERY),
+        needs=(
+            may_list(NAMESPACES, PODS, NETWORK_POLICIES, *OTHER_NETWORK_POLICIES),
+            OWNER_RIGHTS,
+            PLANNED_RIGHTS,
+            DISCOVERY,
+        ),
     )
     async def network_policies_configured(self) -> Result:
         """Without a policy every pod may talk to every other one: one that is taken over reaches the databases.
 
-        Each namespace has a policy that selects all pods and allows nothing, in both directions, and every running pod is selected
-        in both; none allows everything: all traffic, or all of a protocol, of everywhere or of every pod of the cluster. Pods on
-        the host's network are not judged, as policies do not hold for them. Policies of Cilium, Calico, AdminNetworkPolicy and
-        ClusterNetworkPolicy are found but not understood: the line is then unknown, unless `other_policies_accepted` says why they
-        do not matter. Whether the network enforces policies is another line's matter.
+        Each namespace has a policy that selects all pods and opens only some traffic, in both directions, and every pod is selected
+        in both, those of CronJobs between runs and of workloads at zero too. None allows everything: all traffic, or (nearly) all
+        ports of a protocol, of (nearly) all addresses or of every pod of the cluster. Policies are judged by what they select among
+        the namespaces and pods that exist, not by how they are written. Pods on the host's network are not judged, as policies do
+        not apply to them. Other kinds of network policies, whoever made them, are discovered but not judged: the line is then
+        unknown, unless `other_policies_accepted` says why they do not matter. `default_denied_by` declares namespaces whose default
+        deny is one of those. Whether the network enforces policies is verified by another line.
 
-        To mend it: a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is wanted.
+        To fix it: add a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is needed.
         """
-        scope, pods = await self.scope(), await self.pods()
+        scope = await self.scope()
         policies = scope.within(await self.everything(NETWORK_POLICIES))
+        pods = [*await self.pods(), *await self.planned()]
         others: dict[str, int] = {}
-        for kind in OTHER_NETWORK_POLICIES:
+        known = {str(kind): kind for kind in OTHER_NETWORK_POLICIES}
+        for kind in (*known.values(), *await self._unknown_network_policies(known)):
             if kind.group == _CALICO and f"{kind.plural}.crd.{_CALICO}" in others:
                 continue  # they are the same
             if (found := await self.if_served(kind)) is not None:
                 others[str(kind)] = sum(not kind.namespaced or one.namespace in scope.namespaces for one in found)
         return await self.in_scope(
             judge_network_policies(
-                scope.namespaces.values(), pods, policies, self.target, others=others, exempt=self.target.exempts
+                scope.namespaces.values(),
+                pods,
+                policies,
+                self.target,
+                whole=await self.everything(NAMESPACES),
+                everywhere=await self.everything(PODS),
+                others=others,
+                exempt=self.target.exempts,
             )
         )
+
+    async def _unknown_network_policies(self, known: Container[str]) -> list[Kind[Named]]:
+        """Other kinds of network policies that the cluster serves, whoever made them."""
+        served = await self.client(Kubernetes).kinds("networkpolic")
+        return [kind for kind in served if str(kind) not in known and str(kind) != str(NETWORK_POLICIES)]
 
     @item(
         "Confirm pod security policies are enforced",
         severity=CRITICAL,
-        needs=(may_list(NAMESPACES, PODS), "with `psa_cluster_default`: a record of it"),
+        needs=(may_list(NAMESPACES, PODS), OWNER_RIGHTS, PLANNED_RIGHTS, "with `psa_cluster_default`: a record of it"),
     )
     async def pod_security_enforced(self) -> Result:
         """A privileged pod owns its node, and with it every pod and secret there; nothing but admission keeps one from being made.
@@ -253,7 +274,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: label the namespace with warn first, change the workloads that it names, then label it with enforce.
         """
         scope = await self.scope()
-        judged = judge_pod_security(scope.namespaces.values(), await self.pods(), self.target, self.target.exempts)
+        pods = [*await self.pods(), *await self.planned()]
+        judged = judge_pod_security(scope.namespaces.values(), pods, self.target, self.target.exempts)
         result = await self.in_scope(judged)
         unlabelled = [name for name, found in scope.namespaces.items() if ENFORCE not in found.metadata.labels]
         if self.target.psa_cluster_default is None or not unlabelled:
@@ -263,7 +285,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     @item(
         "Validate resource quotas and limits are set",
         severity=WARNING,
-        needs=(may_list(NAMESPACES, PODS, RESOURCE_QUOTAS, LIMIT_RANGES),),
+        needs=(may_list(NAMESPACES, PODS, RESOURCE_QUOTAS, LIMIT_RANGES), OWNER_RIGHTS),
     )
     async def quotas_and_limits_set(self) -> Result:
         """Without quotas one namespace takes the whole cluster, by a mistake in one number of replicas.
@@ -275,10 +297,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         To mend it: a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
         defaultRequest.
         """
-        scope, pods = await self.scope(), await self.pods()
+        scope = await self.scope()
         quotas = scope.within(await self.everything(RESOURCE_QUOTAS))
         ranges = scope.within(await self.everything(LIMIT_RANGES))
-        counted = [found for found in pods if not self.target.exempts(found)]
+        counted = [found for found in await self.pods() if not self.target.exempts(found)]
         return await self.in_scope(judge_quotas(scope.namespaces.values(), quotas, ranges, counted, self.target))
 
     @item(

@@ -575,7 +575,7 @@ async def test_policies_of_other_makers_are_not_understood(control_plane: Contro
     )
     result = await see(control_plane, "network_policies_configured", namespace)
     assert result.status is Status.UNKNOWN
-    assert "depends also on 1 ciliumnetworkpolicies.cilium.io, whose meaning is not judged" in result.summary
+    assert "also depends on 1 ciliumnetworkpolicies.cilium.io, which are not judged" in result.summary
     elsewhere = await see(control_plane, "network_policies_configured", other)
     assert elsewhere.status is Status.OK
 
@@ -610,7 +610,7 @@ async def test_policies_of_calico_are_told_of_once(control_plane: ControlPlane, 
         result = await see(control_plane, "network_policies_configured", namespace)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        f"What is open depends also on 1 globalnetworkpolicies.{groups[0][0]}, whose meaning is not judged.",
+        f"What is open also depends on 1 globalnetworkpolicies.{groups[0][0]}, which are not judged.",
     )
 
 
@@ -813,7 +813,7 @@ async def test_workloads_without_the_autoscaler_that_they_need(control_plane: Co
     assert result.status is Status.FAILED
     assert result.summary == f"Deployment {namespace}/web has no HorizontalPodAutoscaler."
     none = await see(control_plane, "hpa_configured", namespace)
-    assert none.summary == "No HorizontalPodAutoscaler is there (wanted at least 1)."
+    assert none.summary == "There is no HorizontalPodAutoscaler (wanted at least 1)."
 
 
 async def test_an_autoscaler_that_is_required_elsewhere(control_plane: ControlPlane) -> None:
@@ -846,7 +846,7 @@ async def test_an_autoscaler_that_cannot_measure(control_plane: ControlPlane) ->
     assert f"HorizontalPodAutoscaler {namespace}/web does not scale: FailedGetResourceMetric" in result.summary
     exempt = {f"{namespace}/web": "It is scaled by hand."}
     other = await see(control_plane, "hpa_configured", namespace, exempt_workloads=exempt)
-    assert "No HorizontalPodAutoscaler is there" in other.summary
+    assert "There is no HorizontalPodAutoscaler" in other.summary
 
 
 async def test_an_autoscaler_of_a_workload_that_is_scaled_to_zero(control_plane: ControlPlane) -> None:
@@ -903,7 +903,7 @@ async def test_a_recommender_and_recommendations_that_are_not_there(control_plan
     required: dict[str, Any] = {"vpa_required": [f"{namespace}/api"]}
     result = await see(control_plane, "vpa_configured", namespace, **required)
     assert result.status is Status.FAILED
-    assert "Deployment kube-system/vpa-recommender, which recommends, is not there." in result.summary
+    assert "Deployment kube-system/vpa-recommender, which recommends, does not exist." in result.summary
     assert f"Deployment {namespace}/api has no VerticalPodAutoscaler." in result.summary
     assert f"VerticalPodAutoscaler {namespace}/web matches no pods." in result.summary
     off = await see(control_plane, "vpa_configured", namespace, vpa_recommender=None, vpa_allow_off=False)

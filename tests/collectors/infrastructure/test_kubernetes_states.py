@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from exporter.verdict import Result, Status
 from tests.collectors.infrastructure.test_kubernetes import (
     CONTROLLER,
@@ -16,8 +18,19 @@ from tests.collectors.infrastructure.test_kubernetes import (
     see,
     shop,
 )
-from tests.collectors.systems.kubernetes.clusters import Manifest, ingress, ingress_class, manifest, merged, service
-from tests.servers.kubernetes import CRDS, ControlPlane, workload
+from tests.collectors.systems.kubernetes.clusters import (
+    Manifest,
+    container,
+    cron_job,
+    default_deny,
+    ingress,
+    ingress_class,
+    manifest,
+    merged,
+    network_policy,
+    service,
+)
+from tests.servers.kubernetes import CRDS, ControlPlane, definition, pod_spec, workload
 
 __all__ = ["entry"]
 
@@ -139,3 +152,110 @@ async def test_a_load_balancer_leads_traffic_in_without_any_class(control_plane:
     result = await see(control_plane, "ingress_operational", namespace, **options)
     assert result.status is Status.OK
     assert "and 1 Service of type LoadBalancer are served" in result.summary
+
+
+# Network policies: what they select, and what makes pods tomorrow
+
+
+async def policies(cluster: ControlPlane, namespace: str, **options: Any) -> Result:
+    return await see(cluster, "network_policies_configured", namespace, **options)
+
+
+@pytest.mark.parametrize(
+    "ingress_rule",
+    [
+        {"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]},
+        {
+            "from": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]
+                    }
+                }
+            ]
+        },
+        {"from": [{"namespaceSelector": {"matchExpressions": [{"key": "no-such-label", "operator": "DoesNotExist"}]}}]},
+        {"ports": [{"port": 1, "endPort": 32767}, {"port": 32768, "endPort": 65535}]},
+    ],
+)
+async def test_a_policy_that_opens_everything_in_other_words(
+    control_plane: ControlPlane, ingress_rule: Manifest
+) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web")
+    opening = network_policy("open", namespace, podSelector={}, policyTypes=["Ingress"], ingress=[ingress_rule])
+    control_plane.apply(default_deny(namespace), opening)
+    result = await policies(control_plane, namespace)
+    assert result.status is Status.FAILED
+    assert f"NetworkPolicy {namespace}/open allows all " in result.summary
+
+
+async def test_a_policy_of_a_cron_job_between_runs_is_no_warning(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web")
+    nightly = merged(
+        cron_job(namespace, "nightly"),
+        {"spec": {"jobTemplate": {"spec": {"template": {"metadata": {"labels": {"app": "nightly"}}}}}}},
+    )
+    selecting = network_policy("nightly", namespace, podSelector={"matchLabels": {"app": "nightly"}})
+    control_plane.apply(default_deny(namespace), selecting)
+    before = await policies(control_plane, namespace)
+    assert (before.status, before.summary) == (
+        Status.WARNING,
+        f"1 NetworkPolicy in {namespace} selects no pod: {namespace}/nightly.",
+    )
+    control_plane.apply(nightly)
+    assert (await policies(control_plane, namespace)).status is Status.OK
+
+
+async def test_network_policies_of_a_maker_that_nobody_knows(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web")
+    control_plane.apply(default_deny(namespace))
+    made = definition("crd.antrea.io", "ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1", namespaced=False)
+    with control_plane.defining(made):
+        control_plane.apply(manifest("crd.antrea.io/v1beta1", "ClusterNetworkPolicy", "deny", spec={"priority": 1}))
+        result = await policies(control_plane, namespace)
+        accepted = await policies(control_plane, namespace, other_policies_accepted="They only deny more.")
+    assert (result.status, accepted.status) == (Status.UNKNOWN, Status.OK)
+    assert "also depends on 1 clusternetworkpolicies.crd.antrea.io" in result.summary
+
+
+# Owners, and pods that there would be
+
+
+def job_of(cluster: ControlPlane, namespace: str, made_by: str, name: str, spec: Manifest) -> Manifest:
+    """A running Job as a CronJob makes it."""
+    uid = cluster.get(f"/apis/batch/v1/namespaces/{namespace}/cronjobs/{made_by}")["metadata"]["uid"]
+    owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": made_by, "uid": uid, "controller": True}
+    return manifest(
+        "batch/v1",
+        "Job",
+        name,
+        namespace,
+        metadata={"ownerReferences": [owner]},
+        spec={"template": {"spec": spec}, "backoffLimit": 0},
+    )
+
+
+async def test_the_pods_of_a_job_are_those_of_its_cron_job(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane, level=None)
+    bare = pod_spec(
+        containers=[container(securityContext={"privileged": True, "allowPrivilegeEscalation": None})],
+        restartPolicy="Never",
+    )
+    control_plane.apply(
+        merged(cron_job(namespace, "nightly"), {"spec": {"jobTemplate": {"spec": {"template": {"spec": bare}}}}})
+    )
+    between = await see(control_plane, "pod_security_enforced", namespace)
+    assert between.summary.startswith(f"CronJob {namespace}/nightly violates baseline: container main is privileged.")
+    control_plane.apply(job_of(control_plane, namespace, "nightly", "nightly-29933290", bare))
+    control_plane.wait(f"/api/v1/namespaces/{namespace}/pods", lambda found: bool(found["items"]), "a pod of the Job")
+    during = await see(control_plane, "pod_security_enforced", namespace)
+    assert during.summary == between.summary
+    options: dict[str, Any] = {
+        "exempt_workloads": {f"{namespace}/nightly": "Is tried out."},
+        "psa_enforced_by": {namespace: "Kyverno."},
+    }
+    exempt = await see(control_plane, "pod_security_enforced", namespace, **options)
+    assert exempt.status is Status.OK

@@ -14,7 +14,17 @@ from collectors.performance_configuration.resource_allocation import (
     ResourceSettings,
     ResourceTarget,
 )
-from collectors.systems.kubernetes.model.kinds import NAMESPACES, NODES, PODS
+from collectors.systems.kubernetes.model.kinds import (
+    CRON_JOBS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    JOBS,
+    LIMIT_RANGES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    STATEFUL_SETS,
+)
 from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
 from exporter.verdict import Result, Status
@@ -102,7 +112,7 @@ async def test_a_container_without_a_cpu_limit(control_plane: ControlPlane) -> N
     exempt = {f"{namespace}/web": "It is measured without a limit."}
     other = await see(control_plane, "cpu_limits_set", namespace, exempt_workloads=exempt)
     assert other.status is Status.UNKNOWN
-    assert other.summary == "No pod runs in the namespaces of shop, so nothing was seen."
+    assert other.summary == "No pod runs in the namespaces of shop, so nothing was checked."
 
 
 async def test_an_amount_of_nothing_is_none(control_plane: ControlPlane) -> None:
@@ -183,7 +193,7 @@ async def test_a_namespace_without_pods_shows_nothing(control_plane: ControlPlan
     result = await see(control_plane, "memory_limits_set", namespace)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "No pod runs in the namespaces of shop, so nothing was seen.",
+        "No pod runs in the namespaces of shop, so nothing was checked.",
     )
 
 
@@ -242,7 +252,7 @@ async def test_a_container_that_was_killed_for_want_of_memory(control_plane: Con
     result = await see(control_plane, "memory_limits_set", namespace)
     assert result.status is Status.WARNING
     assert f"Container main of {control_plane.pods(namespace)[0]['metadata']['namespace']}/web-" in result.summary
-    assert "for want of memory (OOMKilled)" in result.summary
+    assert "was OOMKilled" in result.summary
 
 
 # Requests
@@ -281,7 +291,9 @@ async def test_a_node_whose_pods_may_take_more_memory_than_it_has(control_plane:
 @pytest.mark.verifies("resource_allocation.resource_requests_configured", "unknown")
 async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
-    account = listing(control_plane, NAMESPACES, PODS)
+    account = listing(
+        control_plane, NAMESPACES, PODS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, LIMIT_RANGES
+    )
     result = await see(control_plane, "resource_requests_configured", namespace, kubeconfig=account)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
@@ -397,4 +409,4 @@ async def test_without_recommendations_there_is_nothing_to_compare(control_plane
     control_plane.define(*CRDS["vpa"])
     result = await see(control_plane, "vpa_recommendations_reviewed", shop(control_plane))
     assert result.status is Status.UNKNOWN
-    assert "No VerticalPodAutoscaler is there" in result.summary
+    assert "There is no VerticalPodAutoscaler" in result.summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, OtherVersions, Snapshot
 from collectors.systems.kubernetes.judge.scope import (
@@ -14,16 +14,35 @@ from collectors.systems.kubernetes.judge.scope import (
 )
 from collectors.systems.kubernetes.judge.workloads import workload_key
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.kinds import NAMESPACES, PODS
+from collectors.systems.kubernetes.model.kinds import (
+    CRON_JOBS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    JOBS,
+    LIMIT_RANGES,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+)
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
-from collectors.systems.kubernetes.model.pods import PodGroup
+from collectors.systems.kubernetes.model.pods import PodGroup, nearest_owner
+from collectors.systems.kubernetes.model.rbac import may_list
 from collectors.systems.kubernetes.model.scope import NamespaceScope, Scope
+from collectors.systems.kubernetes.model.workloads import Owner, planned_pods, with_owners
 from exporter.collector import Collector, SectionSettings, Target, fetched
 from exporter.verdict import ProbeError, Reason, Result, worst
 
-__all__ = ["OfCluster", "ScopedTarget"]
+__all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget"]
 
 T = TypeVar("T")
+
+_TEMPLATED: tuple[Kind[Any], ...] = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS)
+_ALWAYS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+OWNER_RIGHTS = may_list(JOBS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS)
+"""What an item needs that names the workloads of pods."""
+PLANNED_RIGHTS = may_list(CRON_JOBS, LIMIT_RANGES)
+"""What an item needs besides that judges pods that there would be."""
 
 
 class ScopedTarget(Target, Scope):
@@ -55,8 +74,25 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
     @fetched
     async def pods(self) -> Sequence[PodGroup]:
-        """The pods in them."""
-        return (await self.scope()).within(await self.everything(PODS))
+        """The pods in them, each with all its owners.
+
+        Raises ProbeError where some belong to Jobs or ReplicaSets that may not be listed.
+        """
+        found = (await self.scope()).within(await self.everything(PODS))
+        nearest = {owner[0] for group in found if (owner := nearest_owner(group.template))}
+        owners: list[Owner] = []
+        # There are many ReplicaSets, one for each past revision: listed where some pod's is of no Deployment.
+        for kind in (*_TEMPLATED, REPLICA_SETS):
+            if kind.item.kind in nearest or kind.item.kind in _ALWAYS:
+                owners += await self.everything(kind)
+        return with_owners(found, owners)
+
+    @fetched
+    async def planned(self) -> Sequence[PodGroup]:
+        """The pods that there would be of workloads that have none now: of CronJobs between runs, and of what is scaled to zero."""
+        scope = await self.scope()
+        workloads = [one for kind in _TEMPLATED for one in scope.within(await self.everything(kind))]
+        return planned_pods(workloads, await self.pods(), await self.everything(LIMIT_RANGES))
 
     async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:
         """All objects of a kind in the cluster, and the moment. Raises ProbeError, with the right that is missing."""

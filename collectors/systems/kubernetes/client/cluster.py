@@ -20,6 +20,7 @@ from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing
 from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.objects import Named
 from collectors.systems.kubernetes.model.rbac import Right, roles
 from exporter.collector import Client
 from exporter.options import Duration, Options, Size
@@ -108,6 +109,7 @@ class _Group(msgspec.Struct, frozen=True, gc=False):
 
     versions: list[_Version]
     name: str = ""
+    preferred_version: _Version = msgspec.field(default=_Version(""), name="preferredVersion")
 
 
 class _Groups(msgspec.Struct, frozen=True, gc=False):
@@ -116,6 +118,8 @@ class _Groups(msgspec.Struct, frozen=True, gc=False):
 
 class _Resource(msgspec.Struct, frozen=True, gc=False):
     name: str
+    namespaced: bool = True
+    verbs: tuple[str, ...] = ()
 
 
 class _Resources(msgspec.Struct, frozen=True, gc=False):
@@ -136,8 +140,10 @@ class Kubernetes(Client[KubernetesSettings]):
         self._snapshots: dict[Kind[Any], Shared[Snapshot[Any]]] = {}
         self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
         self._groups = Shared(lambda: self._blocking(self._served), settings.max_age)
+        self._discovery = Shared(lambda: self._blocking(self._discovered), settings.max_age)
         self._watches: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(threads.places)
+        self._kinds: dict[str, Kind[Named]] = {}  # one object for each kind, as snapshots are shared by it
         self._rights: dict[tuple[str, str, str | None], tuple[bool, float]] = {}
 
     async def list(self, kind: Kind[T]) -> Snapshot[T]:
@@ -154,6 +160,11 @@ class Kubernetes(Client[KubernetesSettings]):
     async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
         """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
         return await self._blocking(lambda: self._read(kind, name, namespace))
+
+    async def kinds(self, part: str) -> Sequence[Kind[Named]]:
+        """The kinds that the cluster serves, in the version that it prefers, whose plural names have this part."""
+        discovered = await self._discovery.get()
+        return [kind for kind in discovered if part in kind.plural]
 
     async def get(self, path: str) -> Reply:
         """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`."""
@@ -280,6 +291,28 @@ class Kubernetes(Client[KubernetesSettings]):
             return frozenset()
         return frozenset(group.name for group in _decode(reply, _GROUPS).groups)
 
+    def _discovered(self) -> tuple[Kind[Named], ...]:
+        """Every kind of the groups of the API, in the versions that the cluster prefers. Groups that do not answer are left out.
+
+        Asked group by group, as the server of one may be down, which the line on the control plane reports. Raises ProbeError where
+        the account may not ask.
+        """
+        groups = _decode(self._api.get("/apis", max_bytes=self.settings.max_bytes), _GROUPS).groups
+        found: dict[tuple[str, str], Kind[Named]] = {}
+        for group in groups:
+            version = group.preferred_version.version or (group.versions[0].version if group.versions else "")
+            try:
+                resources = self._discover(f"/apis/{group.name}/{version}", _RESOURCES) if version else None
+            except Forbidden:
+                raise
+            except ProbeError:
+                continue
+            for resource in resources.resources if resources else ():
+                if "/" not in resource.name and "list" in resource.verbs:
+                    kind: Kind[Named] = Kind(resource.name, Named, group.name, version, namespaced=resource.namespaced)
+                    found.setdefault((group.name, resource.name), self._kinds.setdefault(str(kind), kind))
+        return tuple(found.values())
+
     def _discover(self, path: str, decoder: msgspec.json.Decoder[T]) -> T | None:
         """What the API server says of a group or version of its API; None when there is none."""
         try:
@@ -339,7 +372,12 @@ class Kubernetes(Client[KubernetesSettings]):
     async def close(self) -> None:
         """Stop what is being read and close the connections."""
         self._api.close()
-        shared: tuple[Shared[Any], ...] = (self._groups, *self._snapshots.values(), *self._followers.values())
+        shared: tuple[Shared[Any], ...] = (
+            self._groups,
+            self._discovery,
+            *self._snapshots.values(),
+            *self._followers.values(),
+        )
         for answer in shared:
             await answer.close()
         if self._watches:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload, workload_key
+from collectors.systems.kubernetes.model.base import Amounts
 from collectors.systems.kubernetes.model.objects import (
     ContainerRecommendation,
     HorizontalPodAutoscaler,
@@ -21,7 +22,7 @@ from collectors.systems.kubernetes.model.objects import (
 from collectors.systems.kubernetes.model.pods import PodGroup, PodSpec, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Duration, Options, format_duration
-from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length
 
 __all__ = [
@@ -42,7 +43,7 @@ def _name(key: tuple[str, str, str]) -> str:
 
 
 class HpaOptions(Options):
-    """What is wanted of HorizontalPodAutoscalers."""
+    """What is required of HorizontalPodAutoscalers."""
 
     hpa_required: tuple[Reference, ...] = Field(
         (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
@@ -55,7 +56,7 @@ class HpaOptions(Options):
 
 
 class VpaOptions(Options):
-    """What is wanted of VerticalPodAutoscalers."""
+    """What is required of VerticalPodAutoscalers."""
 
     vpa_required: tuple[Reference, ...] = Field(
         (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
@@ -75,7 +76,7 @@ def judge_hpas(hpas: Iterable[HorizontalPodAutoscaler], options: HpaOptions, now
     found = list(hpas)
     problems = list(_missing(found, options))
     if not found and not problems:
-        problems.append(failed("No HorizontalPodAutoscaler is there (wanted at least 1)."))
+        problems.append(failed("There is no HorizontalPodAutoscaler (wanted at least 1).", reason=Reason.MISSING))
     for hpa in found:
         problems += _judge_hpa(hpa, options, now)
     return verdict(problems, ok(f"Every HorizontalPodAutoscaler ({len(found)}) scales.", autoscalers=len(found)))
@@ -88,7 +89,7 @@ def _missing(hpas: Sequence[HorizontalPodAutoscaler], options: HpaOptions) -> It
         number[target] = number.get(target, 0) + 1
     for reference in options.hpa_required:
         if not number.get(workload_key(reference)):
-            yield failed(f"{_name(workload_key(reference))} has no HorizontalPodAutoscaler.")
+            yield failed(f"{_name(workload_key(reference))} has no HorizontalPodAutoscaler.", reason=Reason.MISSING)
     for target, count in number.items():
         if count > 1:
             yield failed(f"{_name(target)} is scaled by {count} HorizontalPodAutoscalers (wanted 1).")
@@ -97,7 +98,8 @@ def _missing(hpas: Sequence[HorizontalPodAutoscaler], options: HpaOptions) -> It
 def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime) -> Iterator[Result]:
     name, spec, status = f"HorizontalPodAutoscaler {hpa.path}", hpa.spec, hpa.status
     least = spec.min_replicas if spec.min_replicas is not None else 1
-    if least < options.hpa_min_replicas:
+    at_zero = _is_at_zero_by_keda(hpa)
+    if least < options.hpa_min_replicas and not at_zero:
         yield failed(f"{name} may leave {counted(least, 'replica')} (wanted at least {options.hpa_min_replicas}).")
     if spec.max_replicas <= least:
         yield failed(f"{name} cannot scale: its maximum is {spec.max_replicas} and its minimum {least}.")
@@ -105,6 +107,8 @@ def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime)
         seen = condition(status.conditions, kind)
         if seen is None or seen.status not in ("True", "False"):
             yield unknown(f"{name} does not tell whether it works ({kind} is {seen.status if seen else 'missing'}).")
+        elif seen.reason == "ScalingDisabled" and at_zero:
+            pass
         elif seen.reason == "ScalingDisabled":
             yield warning(f"{name} scales nothing, as its workload is scaled to zero.")
         elif seen.status == "False":
@@ -119,11 +123,18 @@ def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime)
             )
 
 
+def _is_at_zero_by_keda(hpa: HorizontalPodAutoscaler) -> bool:
+    """Whether a ScaledObject of KEDA, which made the autoscaler, keeps its workload at zero while there is no work."""
+    active = condition(hpa.status.conditions, "ScalingActive")
+    made = any(owner.controller and owner.kind == "ScaledObject" for owner in hpa.metadata.owner_references)
+    return made and active is not None and active.reason == "ScalingDisabled"
+
+
 def judge_hpa_thresholds(hpas: Iterable[HorizontalPodAutoscaler], options: HpaOptions) -> Result:
     """Whether each autoscaler has metrics, sees them, and aims at a utilization within the range. None at all is `failed`."""
     found = list(hpas)
     if not found:
-        return failed("No HorizontalPodAutoscaler is there (wanted at least 1).")
+        return failed("There is no HorizontalPodAutoscaler (wanted at least 1).", reason=Reason.MISSING)
     problems = [problem for hpa in found for problem in _judge_thresholds(hpa, options)]
     low, high = options.hpa_range
     summary = f"Every HorizontalPodAutoscaler ({len(found)}) sees its metrics, and aims at {low} to {high} % where it is of use."
@@ -139,7 +150,9 @@ def _judge_thresholds(hpa: HorizontalPodAutoscaler, options: HpaOptions) -> Iter
     seen = sum(bool(metric.type) for metric in hpa.status.current_metrics or ())
     if seen < len(metrics):
         active = condition(hpa.status.conditions, "ScalingActive")
-        if active is not None and active.reason == "ScalingDisabled":
+        if active is not None and active.reason == "ScalingDisabled" and _is_at_zero_by_keda(hpa):
+            pass
+        elif active is not None and active.reason == "ScalingDisabled":
             yield warning(f"{name} measures nothing, as its workload is scaled to zero.")
         else:
             yield failed(f"{name} sees {seen} of its {counted(len(metrics), 'metric')}.")
@@ -168,20 +181,21 @@ def judge_vpas(
     problems = []
     if options.vpa_recommender is not None:
         if recommender is None:
-            problems.append(failed(f"{_name(workload_key(options.vpa_recommender))}, which recommends, is not there."))
+            name = _name(workload_key(options.vpa_recommender))
+            problems.append(failed(f"{name}, which recommends, does not exist.", reason=Reason.MISSING))
         else:
             problems += judge_workload(recommender)
     targets = {vpa.target for vpa in found}
     problems += [
-        failed(f"{_name(workload_key(reference))} has no VerticalPodAutoscaler.")
+        failed(f"{_name(workload_key(reference))} has no VerticalPodAutoscaler.", reason=Reason.MISSING)
         for reference in options.vpa_required
         if workload_key(reference) not in targets
     ]
     if not found and not options.vpa_required:
-        problems.append(failed("No VerticalPodAutoscaler is there (wanted at least 1)."))
+        problems.append(failed("There is no VerticalPodAutoscaler (wanted at least 1).", reason=Reason.MISSING))
     for vpa in found:
         problems += _judge_vpa(vpa, options)
-    problems += [warning(told) for told in conflicts(found, hpas)]
+    problems += [warning(conflict) for conflict in conflicts(found, hpas)]
     return verdict(problems, ok(f"Every VerticalPodAutoscaler ({len(found)}) recommends.", autoscalers=len(found)))
 
 
@@ -249,11 +263,15 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[PodGr
     """
     found = list(vpas)
     if not found:
-        raise ProbeError("No VerticalPodAutoscaler is there, so there are no recommendations to compare requests with.")
+        raise ProbeError(
+            "There is no VerticalPodAutoscaler, so there are no recommendations to compare requests with.",
+            Reason.MISSING,
+        )
     of_workload: dict[tuple[str, str, str], list[PodGroup]] = {}
     for alike in pods:
         if alike.state.is_live:
-            of_workload.setdefault((alike.namespace, *alike.workload), []).append(alike)
+            for workload in dict.fromkeys(alike.workloads):
+                of_workload.setdefault((alike.namespace, *workload), []).append(alike)
     problems: list[Result] = []
     compared = 0
     for vpa in found:
@@ -272,15 +290,15 @@ def judge_vpa_bounds(vpas: Iterable[VerticalPodAutoscaler], pods: Iterable[PodGr
         its_pods = of_workload.get(target, [])
         if not its_pods:
             problems.append(
-                unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no running pod.")
+                unknown(f"{_name(target)}, which VerticalPodAutoscaler {vpa.path} sizes, has no pod and no template.")
             )
         elif not any(container.name in by_name for alike in its_pods for container in alike.spec.sized_containers):
             problems.append(
                 unknown(f"VerticalPodAutoscaler {vpa.path} recommends nothing for the containers that run.")
             )
         compared += pods_in(its_pods)
-        outside = {told: None for alike in its_pods for told in _outside(alike.spec, by_name)}
-        problems += [warning(f"{told} of {_name(target)}.") for told in outside]
+        outside = dict.fromkeys(problem for alike in its_pods for problem in _outside(alike.spec, by_name))
+        problems += [warning(f"{problem} of {_name(target)}.") for problem in outside]
     return verdict(
         problems, ok(f"Requests of {counted(compared, 'pod')} are within what is recommended.", pods_judged=compared)
     )
@@ -290,11 +308,15 @@ def _outside(spec: PodSpec, recommended: Mapping[str, ContainerRecommendation]) 
     for container in spec.sized_containers:
         if (recommendation := recommended.get(container.name)) is None:
             continue
+        shared = spec.resources.requests if spec.resources else Amounts()
         for resource, request in (
             ("cpu", container.resources.requests.cpu),
             ("memory", container.resources.requests.memory),
         ):
             bounds = recommendation.lower_bound.get(resource), recommendation.upper_bound.get(resource)
+            of_pod = shared.cpu if resource == "cpu" else shared.memory
+            if bounds == (None, None) or (request is None and of_pod is not None):
+                continue  # nothing is recommended of it, or the pod requests it for all its containers
             low = parse_quantity(bounds[0]) if bounds[0] is not None else Fraction()
             high = parse_quantity(bounds[1]) if bounds[1] is not None else None
             if request is None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import collapse_addresses, ip_network
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain
-from typing import Any
 
 from pydantic import Field
 
@@ -29,13 +29,17 @@ from collectors.systems.kubernetes.model.objects import (
 from collectors.systems.kubernetes.model.pods import PodGroup, PodTemplate, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, selects_all
 from exporter.options import Options
-from exporter.verdict import ProbeError, Result, Status, failed, ok, warning
+from exporter.verdict import ProbeError, Reason, Result, Status, failed, ok, warning
 from exporter.words import counted, listed
 
 __all__ = ["Direction", "NetworkPolicyOptions", "covered", "directions", "judge_network_policies"]
 
 
 _PORTS = 1, 65535
+_MOST = 0.99
+"""Share of all ports from which those that are left out do not matter."""
+_SMALL = 2**-8
+"""Share of all addresses below which those that are left out do not matter: 10.0.0.0/8, where pods often are, does."""
 
 
 class Direction(StrEnum):
@@ -46,7 +50,7 @@ class Direction(StrEnum):
 
 
 class NetworkPolicyOptions(Options):
-    """What is wanted of network policies."""
+    """What is required of network policies."""
 
     directions: tuple[Direction, ...] = Field(
         tuple(Direction), min_length=1, description="Directions that policies have to cover: Ingress, Egress."
@@ -58,10 +62,15 @@ class NetworkPolicyOptions(Options):
         default_factory=dict,
         description="Policies (namespace/name) that may allow everything, or every pod of the cluster, each with the reason.",
     )
+    default_denied_by: dict[str, str] = Field(
+        default_factory=dict,
+        description="Namespace (or pattern) to what denies by default in it other than a NetworkPolicy, such as a "
+        "GlobalNetworkPolicy of Calico; its pods then count as covered.",
+    )
     other_policies_accepted: str | None = Field(
         None,
-        description="Why policies of Cilium, Calico or AdminNetworkPolicy, which are not judged, do not matter; without it the "
-        "line is unknown where there are any.",
+        description="Why network policies of other kinds (Cilium, Calico, AdminNetworkPolicy …), which are not judged, do not "
+        "matter; without it the line is unknown where there are any.",
     )
 
 
@@ -129,10 +138,11 @@ def _demanded(selector: Selector) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What was seen in one namespace: its pods, those that are open in each direction, and the policies that select none."""
+class _Observed:
+    """What was observed in one namespace: its pods, those that are open in each direction, and the policies that select none."""
 
     pods: int
+    labels: Sequence[Mapping[str, str]]
     bare: Mapping[Direction, Sequence[PodGroup]]
     idle: Sequence[NetworkPolicy]
 
@@ -159,24 +169,34 @@ def judge_network_policies(
     policies: Iterable[NetworkPolicy],
     options: NetworkPolicyOptions,
     *,
+    whole: Iterable[Namespace] | None = None,
+    everywhere: Iterable[PodGroup] = (),
     others: Mapping[str, int] | None = None,
     exempt: Callable[[PodGroup], bool] = lambda pods: False,
 ) -> Result:
     """Whether in every namespace that is given nothing is open that no policy opened.
 
-    Pods that use the host's network, that have ended, or that are `exempt` do not count. `others` are the kinds of policies that
-    are not judged, with how many there are: they may forbid or allow what these do not. Raises ProbeError without any namespace,
-    and where there is no pod and none needs a default.
+    `pods` are those of these namespaces, with those that there would be. `whole` are all namespaces of the cluster and `everywhere`
+    all its pods, which peers may select; by default those that are judged. Pods that use the host's network, that have ended, or
+    that are `exempt` do not count. `others` are the kinds of policies that are not judged, with how many there are: they may forbid
+    or allow what these do not. Raises ProbeError without any namespace, and where there is no pod and none needs a default.
     """
-    if not (names := [namespace.name for namespace in namespaces]):
-        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
+    judged, pods = list(namespaces), list(pods)
+    if not (names := [namespace.name for namespace in judged]):
+        raise ProbeError("Every namespace is exempt, so nothing was checked.", Reason.NOT_CONFIGURED)
     of_namespace = _by_namespace(policies)
     seen = _look(names, pods, of_namespace, exempt)
-    problems: list[Result] = []
-    for name in names:
-        problems += _judge_namespace(name, of_namespace.get(name, ()), seen[name], options)
+    selectable: dict[str, list[Mapping[str, str]]] = {}
+    for found in chain(pods, everywhere):
+        if found.state.is_live:
+            selectable.setdefault(found.namespace, []).append(found.labels)
+    all_there = _Whole({one.name: one.metadata.labels for one in (judged if whole is None else whole)}, selectable)
+    parts = [list(_judge_namespace(name, of_namespace.get(name, ()), seen[name], options, all_there)) for name in names]
+    # What is open in one namespace comes before what policies of another do not cover.
+    problems = [problem for part in parts for problem in part if problem.status is Status.FAILED]
+    problems += [problem for part in parts for problem in part if problem.status is not Status.FAILED]
     if not problems and not options.default_deny and not any(found.pods for found in seen.values()):
-        raise ProbeError("No pod runs that counts, so nothing was seen of what network policies cover.")
+        raise ProbeError("No pod runs that counts, so what network policies cover was not checked.")
     bare = {alike for found in seen.values() for side in options.directions for alike in found.bare[side]}
     total = sum(found.pods for found in seen.values())
     sides = " and ".join(side.lower() for side in options.directions)
@@ -190,15 +210,16 @@ def judge_network_policies(
     there = {kind: number for kind, number in (others or {}).items() if number}
     if not there:
         return result
-    told = listed(f"{number} {kind}" for kind, number in there.items())
+    kinds = listed(f"{number} {kind}" for kind, number in there.items())
     if options.other_policies_accepted is not None:
-        summary = f"{result.summary} Not judged: {told} ({options.other_policies_accepted.rstrip('.')})."
-        return Result(result.status, summary, result.measurements)
-    seen_so_far = "" if result.status is Status.OK else f" NetworkPolicies alone: {result.summary}"
+        summary = f"{result.summary} Not judged: {kinds} ({options.other_policies_accepted.rstrip('.')})."
+        return Result(result.status, summary, result.measurements, reason=result.reason)
+    so_far = "" if result.status is Status.OK else f" NetworkPolicies alone: {result.summary}"
     return Result(
         Status.UNKNOWN,
-        f"What is open depends also on {told}, whose meaning is not judged.{seen_so_far}",
+        f"What is open also depends on {kinds}, which are not judged.{so_far}",
         result.measurements,
+        reason=Reason.NOT_CONFIGURED,
     )
 
 
@@ -207,25 +228,30 @@ def _look(
     pods: Iterable[PodGroup],
     of_namespace: Mapping[str, Sequence[NetworkPolicy]],
     exempt: Callable[[PodGroup], bool],
-) -> dict[str, _Seen]:
+) -> dict[str, _Observed]:
     bare: dict[str, dict[Direction, list[PodGroup]]] = {name: {side: [] for side in Direction} for name in names}
     coverages = {name: _Coverage(of_namespace.get(name, ())) for name in names}
     count = dict.fromkeys(names, 0)
+    labels: dict[str, list[Mapping[str, str]]] = {name: [] for name in names}
     for found in pods:
         template, state = found.template, found.state
         namespace = template.namespace
         if (coverage := coverages.get(namespace)) is None or template.spec.host_network:
             continue
         sides = coverage.of(found)  # of those that do not count too: a policy for them is not idle
-        if not state.is_live or exempt(found):
+        if not state.is_live:
+            continue
+        labels[namespace].append(found.labels)
+        if exempt(found):
             continue
         count[namespace] += len(found)
         for side in Direction:
             if side not in sides:
                 bare[namespace][side].append(found)
     return {
-        name: _Seen(
+        name: _Observed(
             count[name],
+            labels[name],
             bare[name],
             [policy for policy in of_namespace.get(name, ()) if policy.path not in coverages[name].selecting],
         )
@@ -234,70 +260,162 @@ def _look(
 
 
 def _judge_namespace(
-    name: str, policies: Sequence[NetworkPolicy], seen: _Seen, options: NetworkPolicyOptions
+    name: str, policies: Sequence[NetworkPolicy], seen: _Observed, options: NetworkPolicyOptions, whole: _Whole
 ) -> Iterator[Result]:
-    open_sides = [side.lower() for side in options.directions if not any(_denies(policy, side) for policy in policies)]
-    if options.default_deny and open_sides:
-        yield failed(f"Namespace {name} has no network policy that denies {' and '.join(open_sides)} by default.")
-    for side in options.directions:
+    for policy in policies:
+        for side in options.directions:
+            if side in directions(policy) and policy.path not in options.may_allow_all:
+                for what in _opened(policy, side, whole):
+                    yield failed(f"NetworkPolicy {policy.path} allows {what}.", reason=Reason.MISCONFIGURED)
+    open_sides = [
+        side.lower()
+        for side in options.directions
+        if not any(_denies(policy, side, seen.labels, whole) for policy in policies)
+    ]
+    denied = any(fnmatchcase(name, pattern) for pattern in options.default_denied_by)
+    if options.default_deny and open_sides and not denied:
+        yield failed(
+            f"Namespace {name} has no network policy that denies {' and '.join(open_sides)} by default.",
+            reason=Reason.MISSING,
+        )
+    for side in options.directions if not denied else ():
         if found := seen.bare[side]:
             workloads = dict.fromkeys("{} {}".format(*alike.workload) for alike in found)
             yield failed(
                 f"No network policy covers {side.lower()} of {pods_in(found)} of {counted(seen.pods, 'pod')} in {name}: "
-                f"{listed(workloads, 3)}."
+                f"{listed(workloads, 3)}.",
+                reason=Reason.MISSING,
             )
-        for policy in policies:
-            if side in directions(policy) and policy.path not in options.may_allow_all:
-                yield from (failed(f"NetworkPolicy {policy.path} allows {what}.") for what in _opened(policy, side))
     if idle := [policy.path for policy in seen.idle if not selects_all(policy.spec.pod_selector)]:
         yield warning(
-            f"{counted(len(idle), 'NetworkPolicy', 'NetworkPolicies')} in {name} select no pod: {listed(idle, 3)}."
+            f"{counted(len(idle), 'NetworkPolicy', 'NetworkPolicies')} in {name} {'selects' if len(idle) == 1 else 'select'} no "
+            f"pod: {listed(idle, 3)}."
         )
 
 
-def _denies(policy: NetworkPolicy, side: Direction) -> bool:
-    """Whether a policy selects all pods and allows nothing in this direction."""
-    return side in directions(policy) and selects_all(policy.spec.pod_selector) and not _rules(policy, side)
-
-
-def _opened(policy: NetworkPolicy, side: Direction) -> Iterator[str]:
-    """What the rules of a policy leave open: where one names neither whom nor which ports, or all of them."""
+def _denies(policy: NetworkPolicy, side: Direction, labels: Sequence[Mapping[str, str]], whole: _Whole) -> bool:
+    """Whether a policy selects all pods, and opens only some of the traffic in this direction, also within the namespace."""
     for rule in _rules(policy, side):
-        for traffic in _all_traffic(rule.ports or ()):
-            what = f"all {traffic}{side.lower()}"
-            if not rule.peers or _everywhere(policy, rule.peers):
-                yield what
-            elif any(map(_is_every_pod, rule.peers)):
-                yield f"{what} {'from' if side is Direction.INGRESS else 'to'} every pod of the cluster"
-
-
-def _all_traffic(ports: Sequence[PolicyPort]) -> Iterator[str]:
-    """Nothing where all traffic is meant, and the protocols of which every port is."""
-    if not ports:
-        yield ""
-    for port in ports:
-        if port.port is None or (port.port == _PORTS[0] and port.end_port == _PORTS[1]):
-            yield f"{port.protocol or 'TCP'} "
-
-
-def _everywhere(policy: NetworkPolicy, peers: Iterable[Peer]) -> bool:
-    """Whether ranges of addresses together are all that there are, of IPv4 or of IPv6."""
-    ranges: dict[int, list[Any]] = {4: [], 6: []}
-    for block in (peer.ip_block for peer in peers if peer.ip_block and not peer.ip_block.except_):
-        try:
-            network = ip_network(block.cidr, strict=False)
-        except ValueError:
-            raise ProbeError(
-                f"NetworkPolicy {policy.path} names {block.cidr}, which is no range of addresses."
-            ) from None
-        ranges[network.version].append(network)
-    return any(network.prefixlen == 0 for found in ranges.values() for network in collapse_addresses(found))
-
-
-def _is_every_pod(peer: Peer) -> bool:
-    """Whether a peer is all pods of all namespaces. A selector that is not set selects all pods of those, or this namespace."""
+        own = (peer for peer in rule.peers if peer.namespace_selector is None and peer.ip_block is None)
+        if not rule.ports and any(_selects_everything(peer.pod_selector or Selector(), labels) for peer in own):
+            return False
     return (
-        peer.namespace_selector is not None
-        and selects_all(peer.namespace_selector)
-        and (peer.pod_selector is None or selects_all(peer.pod_selector))
+        side in directions(policy)
+        and _selects_everything(policy.spec.pod_selector, labels)
+        and not any(_opened(policy, side, whole))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """All that a peer may select: the labels of every namespace, and of the pods of each."""
+
+    namespaces: Mapping[str, Mapping[str, str]]
+    pods: Mapping[str, Sequence[Mapping[str, str]]]
+
+
+def _selects_everything(selector: Selector | None, labels: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a selector selects all that there is and whatever comes: an object without labels too."""
+    return matches(selector, {}) and all(matches(selector, one) for one in labels)
+
+
+def _opened(policy: NetworkPolicy, side: Direction, whole: _Whole) -> Iterator[str]:
+    """What the rules of a policy leave open together: everyone, or every pod of the cluster, on all ports of a protocol."""
+    of_ports: dict[tuple[PolicyPort, ...], list[Peer] | None] = {}
+    for rule in _rules(policy, side):
+        ports = tuple(rule.ports or ())
+        known = of_ports.setdefault(ports, [])
+        of_ports[ports] = None if known is None or not rule.peers else [*known, *rule.peers]
+    everyone = [ports for ports, peers in of_ports.items() if peers is None or _is_everywhere(policy, peers)]
+    every_pod = [
+        ports
+        for ports, peers in of_ports.items()
+        if ports in everyone or (peers is not None and _is_every_pod(policy, peers, whole))
+    ]
+    told: set[str] = set()
+    for traffic in _all_traffic(everyone):
+        told.add(traffic)
+        yield f"all {traffic}{side.lower()}"
+    for traffic in _all_traffic(every_pod):
+        if traffic not in told and "" not in told:
+            yield f"all {traffic}{side.lower()} {'from' if side is Direction.INGRESS else 'to'} every pod of the cluster"
+
+
+def _all_traffic(rules: Sequence[tuple[PolicyPort, ...]]) -> Iterator[str]:
+    """Nothing where all traffic is meant, and the protocols of which all ports are, or all but a few."""
+    if any(not ports for ports in rules):
+        yield ""
+        return
+    ranges: dict[str, list[tuple[int, int]]] = {}
+    for port in (port for ports in rules for port in ports):
+        first, last = _PORTS if port.port is None else (port.port, port.end_port or port.port)
+        if isinstance(first, int) and isinstance(last, int):
+            ranges.setdefault(port.protocol or "TCP", []).append((first, last))
+    for protocol, found in ranges.items():
+        if sum(last - first + 1 for first, last in _merged(found)) >= _MOST * _PORTS[1]:
+            yield f"{protocol} "
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges of whole numbers (first and last) that together are the same, and do not overlap."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(last, merged[-1][1])
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _is_everywhere(policy: NetworkPolicy, peers: Iterable[Peer]) -> bool:
+    """Whether ranges of addresses together are all of IPv4 or of IPv6, or all but less than a /8 of them."""
+    ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+    for block in (peer.ip_block for peer in peers if peer.ip_block):
+        network = _network(policy, block.cidr)
+        left = [(int(network.network_address), int(network.broadcast_address))]
+        for cidr in block.except_:
+            taken = _network(policy, cidr)
+            first, last = int(taken.network_address), int(taken.broadcast_address)
+            left = [
+                part
+                for one, other in left
+                for part in ((one, min(other, first - 1)), (max(one, last + 1), other))
+                if part[0] <= part[1]
+            ]
+        ranges[network.version] += left
+    return any(
+        sum(last - first + 1 for first, last in _merged(ranges[version])) > (1 - _SMALL) * 2**bits
+        for version, bits in ((4, 32), (6, 128))
+    )
+
+
+def _network(policy: NetworkPolicy, cidr: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(cidr, strict=False)
+    except ValueError:
+        raise ProbeError(
+            f"NetworkPolicy {policy.path} names {cidr}, which is no range of addresses.", Reason.MALFORMED
+        ) from None
+
+
+def _is_every_pod(policy: NetworkPolicy, peers: Iterable[Peer], whole: _Whole) -> bool:
+    """Whether peers together are all pods of all namespaces, of those that exist now.
+
+    A namespace selector that is not set stands for the policy's own namespace, a pod selector for all pods.
+    """
+    peers = list(peers)
+    if not any(peer.namespace_selector for peer in peers):
+        return False  # the policy's own namespace is never all of a cluster
+    left = set(whole.namespaces)
+    for peer in peers:
+        if peer.ip_block is not None:
+            continue
+        selected = (
+            {policy.namespace}
+            if peer.namespace_selector is None
+            else {name for name in left if matches(peer.namespace_selector, whole.namespaces[name])}
+        )
+        if peer.pod_selector is not None:
+            selected = {name for name in selected if _selects_everything(peer.pod_selector, whole.pods.get(name, ()))}
+        left -= selected
+    return not left

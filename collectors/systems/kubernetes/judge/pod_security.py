@@ -17,7 +17,7 @@ from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.model.objects import Namespace
 from collectors.systems.kubernetes.model.pods import Os, PodGroup, PodTemplate, SecurityContext, pods_in
 from exporter.options import Options
-from exporter.verdict import ProbeError, Result, failed, ok, warning
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, warning
 from exporter.words import counted
 
 __all__ = ["Level", "PodSecurityOptions", "judge_pod_security", "violations"]
@@ -39,7 +39,7 @@ class Level(StrEnum):
 
 
 class PodSecurityOptions(Options):
-    """What is wanted of pods and of the namespaces that they run in."""
+    """What is required of pods and of the namespaces that they run in."""
 
     psa_min_level: Level = Field(
         Level.BASELINE, description="Least level that namespaces enforce and running pods keep: baseline or restricted."
@@ -310,7 +310,7 @@ _OF_LEVEL: Mapping[Level, tuple[Control, ...]] = {
 
 def violations(template: PodTemplate, level: Level) -> tuple[str, ...]:
     """What of a pod the level forbids, in words; nothing when it keeps the level."""
-    return tuple(told for control in _OF_LEVEL[level] for told in control.violations(template))
+    return tuple(violation for control in _OF_LEVEL[level] for violation in control.violations(template))
 
 
 def judge_pod_security(
@@ -327,9 +327,10 @@ def judge_pod_security(
     """
     wanted = options.psa_min_level
     if not (enforced := {namespace.name: _enforced(namespace, options) for namespace in namespaces}):
-        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
-    problems = [
-        failed(_unenforced(name, level, wanted))
+        raise ProbeError("Every namespace is exempt, so nothing was checked.", Reason.NOT_CONFIGURED)
+    problems: list[Result] = []
+    unenforced = [
+        failed(_unenforced(name, level, wanted), reason=Reason.MISCONFIGURED)
         for name, level in enforced.items()
         if (level is None or level.strictness < wanted.strictness) and name not in options.psa_enforced_by
     ]
@@ -339,16 +340,19 @@ def judge_pod_security(
     seen: dict[PodTemplate, tuple[Sequence[str], Sequence[str]]] = {}
     for found in running:
         own_level = enforced.get(found.namespace) or Level.PRIVILEGED
-        if (told := seen.get(found.template)) is None:
+        if (violated := seen.get(found.template)) is None:
             stricter = own_level.strictness > wanted.strictness
             own = violations(found.template, own_level) if stricter else ()
-            told = seen[found.template] = violations(found.template, wanted), own
-        if (told[0] or told[1]) and not exempt(found):
-            violating += len(found) if told[0] else 0
-            level = wanted if told[0] else own_level
-            offenders[found.namespace, *found.workload][level, *(told[0] or told[1])] += len(found)
-    for (namespace, kind, name), bad in sorted(offenders.items()):
+            violated = seen[found.template] = violations(found.template, wanted), own
+        if (violated[0] or violated[1]) and not exempt(found):
+            violating += len(found) if violated[0] else 0
+            level = wanted if violated[0] else own_level
+            offenders[found.namespace, *found.workload][level, *(violated[0] or violated[1])] += len(found)
+    for (namespace, kind, name), bad in sorted(
+        offenders.items(), key=lambda offender: (_rank(offender[1]), offender[0])
+    ):
         problems.append(_offence(f"{kind} {namespace}/{name}", bad, wanted))
+    problems += unenforced
     number = pods_in(running)
     good = ok(
         f"Every namespace ({len(enforced)}) enforces at least {wanted}, and every pod in them ({number}) keeps it.",
@@ -371,9 +375,23 @@ def _unenforced(namespace: str, level: Level | None, wanted: Level) -> str:
     return f"Namespace {namespace} {seen} (wanted {wanted})."
 
 
+_WORST = ("is privileged", "Windows host process", "adds the capability", "has host", "hostPath", "procMount")
+"""What lets a pod take over its node, the worst first; all else comes after it."""
+
+
+def _severity(violation: str) -> int:
+    return next((rank for rank, words in enumerate(_WORST) if words in violation), len(_WORST))
+
+
+def _rank(bad: Counter[Sequence[str]]) -> int:
+    """How bad what the pods of a workload do is: 0 is the worst."""
+    return min(_severity(violation) for _, *violated in bad for violation in violated)
+
+
 def _offence(workload: str, bad: Counter[Sequence[str]], wanted: Level) -> Result:
-    """What is wrong with the pods of one workload, by the first of the most frequent violations."""
-    (level, first, *others), _ = bad.most_common(1)[0]
+    """What is wrong with the pods of one workload, by the worst of their violations."""
+    level, *violated = min(bad, key=lambda found: (min(map(_severity, found[1:])), -bad[found]))
+    first, *others = sorted(violated, key=_severity)
     more = f" and {len(others)} more" if others else ""
     pods = f" ({counted(bad.total(), 'pod')})" if bad.total() > 1 else ""
     if level == wanted:

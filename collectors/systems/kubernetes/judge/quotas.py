@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import Field
 
 from collectors.shared.verdicts import collected, verdict
+from collectors.systems.kubernetes.judge.resources import CpuLimitPolicy
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota, ScopeRequirement
 from collectors.systems.kubernetes.model.pods import PodGroup, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Options
-from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, listed
 
 __all__ = ["QuotaOptions", "counts", "judge_quotas"]
@@ -21,9 +22,13 @@ _MEMORY = ("memory", "requests.memory", "limits.memory")
 
 
 class QuotaOptions(Options):
-    """What is wanted of quotas and limit ranges."""
+    """What is required of quotas and limit ranges."""
 
-    quota_warn: float = Field(0.9, gt=0, le=1, description="Share of a quota (0 to 1) from which its use is told.")
+    quota_warn: float = Field(0.9, gt=0, le=1, description="Share of a quota (0 to 1) from which its use is a warning.")
+    cpu_limit_policy: CpuLimitPolicy = Field(
+        CpuLimitPolicy.REQUIRED,
+        description="required, or advisory where CPU limits are left out on purpose: then none has to be a default.",
+    )
 
 
 def counts(quota: ResourceQuota, pods: PodGroup | None) -> bool:
@@ -79,7 +84,7 @@ def judge_quotas(
     A quota with scopes counts only some pods. Nearly used up is a warning. Raises ProbeError without any namespace.
     """
     if not (names := [namespace.name for namespace in namespaces]):
-        raise ProbeError("No namespace is there that is not exempt, so nothing was seen.")
+        raise ProbeError("Every namespace is exempt, so nothing was checked.", Reason.NOT_CONFIGURED)
     its_quotas: dict[str, list[ResourceQuota]] = {name: [] for name in names}
     its_ranges: dict[str, list[LimitRange]] = {name: [] for name in names}
     its_pods: dict[str, list[PodGroup]] = {name: [] for name in names}
@@ -93,21 +98,21 @@ def judge_quotas(
     problems: list[Result] = []
     used = 0.0
     for name in names:
-        problems += collected(_judge_counted(name, its_quotas[name], its_pods[name]))
-        problems += _judge_defaults(name, its_ranges[name])
+        problems += collected(_coverage_problems(name, its_quotas[name], its_pods[name]))
+        problems += _default_problems(name, its_ranges[name], its_quotas[name], options)
         for quota in its_quotas[name]:
             shares = _shares(quota)
             used = max([used, *shares.values()])
-            problems += collected(_judge_use(quota, shares, options))
+            problems += collected(_use_problems(quota, shares, options))
     summary = f"Every namespace ({len(names)}) has quotas for CPU and memory of all its pods, and defaults for both."
     return verdict(problems, ok(summary, quota_used_ratio=used))
 
 
-def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[PodGroup]) -> Iterator[Result]:
+def _coverage_problems(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[PodGroup]) -> Iterator[Result]:
     for resource, keys in (("CPU", _CPU), ("memory", _MEMORY)):
         of_resource = [quota for quota in quotas if any(key in quota.spec.hard for key in keys)]
         if not of_resource:
-            yield failed(f"Namespace {name} has no ResourceQuota for {resource}.")
+            yield failed(f"Namespace {name} has no ResourceQuota for {resource}.", reason=Reason.MISSING)
             continue
         if any(not quota.spec.scopes and not quota.spec.scope_selector for quota in of_resource):
             continue
@@ -125,10 +130,26 @@ def _judge_counted(name: str, quotas: Sequence[ResourceQuota], pods: Sequence[Po
             )
 
 
-def _judge_defaults(name: str, ranges: Sequence[LimitRange]) -> Iterator[Result]:
-    if not ranges:
-        yield failed(f"Namespace {name} has no LimitRange, so pods that say nothing have no limits.")
-        return
+def _demanded(quotas: Iterable[ResourceQuota]) -> set[str]:
+    """The defaults that nobody needs: where a quota counts all pods, the API server refuses one that lacks what it counts."""
+    hard = {
+        key for quota in quotas if not quota.spec.scopes and not quota.spec.scope_selector for key in quota.spec.hard
+    }
+    return {
+        f"{default} {resource}"
+        for default, side in (("default", "limits"), ("defaultRequest", "requests"))
+        for resource in ("cpu", "memory")
+        if f"{side}.{resource}" in hard or (side == "requests" and (resource in hard or f"limits.{resource}" in hard))
+    }
+
+
+def _default_problems(
+    name: str, ranges: Sequence[LimitRange], quotas: Sequence[ResourceQuota], options: QuotaOptions
+) -> Iterator[Result]:
+    """Defaults that containers need and do not get. A container without a request gets its limit as one."""
+    needless = _demanded(quotas)
+    if options.cpu_limit_policy is CpuLimitPolicy.ADVISORY:
+        needless.add("default cpu")
     items = [item for limit_range in ranges for item in limit_range.spec.limits or () if item.type == "Container"]
     missing = [
         f"{key} {resource}"
@@ -137,10 +158,32 @@ def _judge_defaults(name: str, ranges: Sequence[LimitRange]) -> Iterator[Result]
             ("defaultRequest", [item.default_request for item in items]),
         )
         for resource in ("cpu", "memory")
-        if not any(parse_quantity(amounts.get(resource, 0)) > 0 for amounts in given)  # a limit of 0 is none
+        if f"{key} {resource}" not in needless
+        and not any(parse_quantity(amounts.get(resource, 0)) > 0 for amounts in given)  # a limit of 0 is none
     ]
-    if missing:
-        yield failed(f"The LimitRange of namespace {name} gives containers no {listed(missing)}.")
+    if missing and not ranges:
+        yield failed(
+            f"Namespace {name} has no LimitRange, so containers that set nothing get no {listed(missing)}.",
+            reason=Reason.MISSING,
+        )
+    elif missing:
+        yield failed(
+            f"The LimitRange of namespace {name} gives containers no {listed(missing)}.", reason=Reason.MISSING
+        )
+
+
+_FEW = 10
+"""Of fewer objects than these all may be in use for good: 2 of 2 load balancers are no sign that more will be needed."""
+_COUNTS = frozenset({"pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers"})
+
+
+def _is_count(resource: str) -> bool:
+    """Whether a quota counts objects (`services.loadbalancers`, `count/jobs.batch`), not an amount."""
+    return (
+        resource.startswith(("count/", "services."))
+        or resource.rpartition("/")[2] in _COUNTS
+        or (resource.endswith("/persistentvolumeclaims"))
+    )
 
 
 def _shares(quota: ResourceQuota) -> dict[str, float]:
@@ -152,11 +195,12 @@ def _shares(quota: ResourceQuota) -> dict[str, float]:
     return shares
 
 
-def _judge_use(quota: ResourceQuota, shares: dict[str, float], options: QuotaOptions) -> Iterator[Result]:
+def _use_problems(quota: ResourceQuota, shares: dict[str, float], options: QuotaOptions) -> Iterator[Result]:
     if uncounted := [resource for resource in quota.spec.hard if resource not in quota.status.used]:
         yield unknown(f"The use of ResourceQuota {quota.path} has not been counted: {listed(uncounted, 3)}.")
     for resource, share in shares.items():
-        if share >= options.quota_warn:
+        few = _is_count(resource) and parse_quantity(quota.status.hard[resource]) < _FEW
+        if share >= options.quota_warn and not (few and share <= 1):
             used, hard = (
                 format_amount(resource, parse_quantity(amounts[resource]))
                 for amounts in (quota.status.used, quota.status.hard)

@@ -1,6 +1,6 @@
-"""Requests and limits of pods that run.
+"""Requests and limits of pods that run, and of those that there would be.
 
-LimitRanges and autoscalers change them when pods are made, so the templates of workloads are not looked at.
+LimitRanges and autoscalers change them when pods are made, so templates count only where there is no pod, with those defaults.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TypeAlias
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.kubernetes.model.objects import Node
+from collectors.systems.kubernetes.model.objects import Node, condition
 from collectors.systems.kubernetes.model.pods import Container, Pod, PodGroup, PodSpec, PodTemplate, Resources, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Options
-from exporter.verdict import ProbeError, Result, failed, ok, warning
+from exporter.verdict import ProbeError, Reason, Result, Status, failed, ok, warning
 from exporter.words import counted, format_length, listed
 
 __all__ = [
@@ -46,14 +46,14 @@ _MEMORY_LIMIT: Read = attrgetter("limits.memory")
 
 
 class CpuLimitPolicy(StrEnum):
-    """Whether containers without a CPU limit are wrong, or only told of: many leave it out on purpose, as it throttles."""
+    """Whether containers without a CPU limit fail, or are a warning: many leave it out on purpose, as it throttles."""
 
     REQUIRED = "required"
     ADVISORY = "advisory"
 
 
 class ResourceOptions(Options):
-    """What is wanted of requests and limits."""
+    """What is required of requests and limits."""
 
     cpu_limit_policy: CpuLimitPolicy = Field(
         CpuLimitPolicy.REQUIRED, description="required, or advisory where CPU limits are left out on purpose."
@@ -62,7 +62,7 @@ class ResourceOptions(Options):
     max_memory_overcommit: float = Field(
         1.5,
         gt=0,
-        description="Memory limits of a node's pods, as a multiple of what the node has, from which it is told.",
+        description="Memory limits of a node's pods, as a multiple of what the node has, from which they are a warning.",
     )
 
 
@@ -74,7 +74,7 @@ def running(
         found
         for found in pods
         if found.state.is_live
-        and (options.count_job_pods or found.owner is None or found.owner.kind != "Job")
+        and (options.count_job_pods or found.owner is None or found.owner.kind not in ("Job", "CronJob"))
         and not exempt(found)
     ]
 
@@ -116,18 +116,30 @@ def _workload(pods: PodGroup) -> str:
     return f"{kind} {pods.namespace}/{name}"
 
 
-def _judge_all_have(pods: Sequence[PodGroup], what: str, read: Read, bad: Callable[..., Result] = failed) -> Result:
+def _judge_all_have(pods: Sequence[PodGroup], what: str, read: Read, status: Status = Status.FAILED) -> Result:
     total, lacking = _lacking(pods, read)
     number = lacking.total()
     if not total:
-        raise ProbeError(f"No pod runs that counts, so nothing was seen of any {what}.")
+        raise ProbeError(f"No pod runs that counts, so no {what} was checked.")
     if not number:
         return ok(f"Every container ({total}) has a {what}.", containers_judged=total, containers_lacking=0)
-    return bad(
-        f"{number} of {counted(total, 'container')} {'has' if number == 1 else 'have'} no {what}: {listed(sorted(lacking), 10)}.",
-        containers_judged=total,
-        containers_lacking=number,
-    )
+    has_no, names = "has no" if number == 1 else "have no", listed(sorted(lacking), 10)
+    summary = f"{number} of {counted(total, 'container')} {has_no} {what}: {names}."
+    measured = {"containers_judged": float(total), "containers_lacking": float(number)}
+    return Result(status, summary, measured, reason=Reason.MISSING if status is Status.FAILED else None)
+
+
+def _resize_problems(pods: Iterable[PodGroup]) -> Iterator[Result]:
+    """Pods whose new requests and limits their node can never give them: what runs has others than it states."""
+    for group in pods:
+        pending = condition(group.state.conditions, "PodResizePending")
+        if pending is not None and pending.status == "True" and pending.reason == "Infeasible":
+            for pod in group:
+                message = f": {' '.join(pending.message.split()).rstrip('.')[:200]}" if pending.message else ""
+                yield failed(
+                    f"The resize of pod {pod.path} is Infeasible, so its containers do not have the requests and limits that it "
+                    f"states{message}."
+                )
 
 
 def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Result:
@@ -135,8 +147,10 @@ def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Resu
 
     `pods` are those that count, here and below; ProbeError is raised when there is none, as nothing was seen then.
     """
-    bad = failed if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else warning
-    return _judge_all_have(pods, "CPU limit", _CPU_LIMIT, bad)
+    status = Status.FAILED if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else Status.WARNING
+    result = _judge_all_have(pods, "CPU limit", _CPU_LIMIT, status)
+    problems = [] if result.status is Status.OK else [result]
+    return verdict([*problems, *_resize_problems(pods)], result)
 
 
 def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
@@ -144,15 +158,16 @@ def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
     result = _judge_all_have(pods, "memory limit", _MEMORY_LIMIT)
     problems = [] if result.status.is_ok else [result]
     remarkable = [pod for found in pods if found.state.containers for pod in found]
-    return verdict([*problems, *(warning(told) for pod in remarkable for told in _killed(pod, now))], result)
+    killed = (problem for pod in remarkable for problem in _killed_problems(pod, now))
+    return verdict([*problems, *_resize_problems(pods), *killed], result)
 
 
-def _killed(pod: Pod, now: datetime) -> Iterator[str]:
+def _killed_problems(pod: Pod, now: datetime) -> Iterator[Result]:
     for status in pod.state.containers:
         for ended in (status.state.terminated, status.last_state.terminated):
             if ended and ended.reason == "OOMKilled" and ended.finished_at and now - ended.finished_at <= OOM_WINDOW:
                 ago = format_length(now - ended.finished_at)
-                yield f"Container {status.name} of {pod.path} was killed {ago} ago for want of memory (OOMKilled)."
+                yield warning(f"Container {status.name} of {pod.path} was OOMKilled {ago} ago.")
 
 
 def judge_requests(
@@ -171,10 +186,11 @@ def judge_requests(
         _judge_all_have(pods, "memory request", _MEMORY_REQUEST),
     ]
     problems = [part for part in parts if not part.status.is_ok]
-    problems += _best_effort(pods)
-    problems += [failed(told) for told in _above_limit(pods)]
+    problems += _best_effort_problems(pods)
+    problems += _resize_problems(pods)
+    problems += _above_limit_problems(pods)
     present = [found for found in (pods if everywhere is None else everywhere) if not found.state.has_ended]
-    problems += [warning(told) for told in _overcommitted(present, nodes, options)]
+    problems += _overcommit_problems(present, nodes, options)
     total = parts[0].measurements["containers_judged"]
     good = ok(
         f"Every container ({total:g}) requests CPU and memory.",
@@ -184,17 +200,18 @@ def judge_requests(
     return verdict(problems, good)
 
 
-def _best_effort(pods: Sequence[PodGroup]) -> Iterator[Result]:
+def _best_effort_problems(pods: Sequence[PodGroup]) -> Iterator[Result]:
     found = [alike for alike in pods if alike.state.qos_class == "BestEffort"]
     if number := pods_in(found):
         workloads = dict.fromkeys(map(_workload, found))
         yield failed(
             f"{counted(number, 'pod')} of QoS class BestEffort {'is' if number == 1 else 'are'} evicted first: "
-            f"{listed(workloads, 5)}."
+            f"{listed(workloads, 5)}.",
+            reason=Reason.MISSING,
         )
 
 
-def _above_limit(pods: Sequence[PodGroup]) -> Iterator[str]:
+def _above_limit_problems(pods: Sequence[PodGroup]) -> Iterator[Result]:
     """Requests above limits: an API server takes none, but what was stored before may be."""
     for found, _ in _alike(pods):
         for container in found.spec.sized_containers:
@@ -204,13 +221,14 @@ def _above_limit(pods: Sequence[PodGroup]) -> Iterator[str]:
                 (_MEMORY, requests.memory, limits.memory),
             ):
                 if request is not None and limit is not None and parse_quantity(request) > parse_quantity(limit):
-                    yield (
+                    yield failed(
                         f"Container {container.name} of {_workload(found)} requests {request} of {resource}, more than its "
-                        f"limit {limit}."
+                        f"limit {limit}.",
+                        reason=Reason.MISCONFIGURED,
                     )
 
 
-def _overcommitted(pods: Sequence[PodGroup], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[str]:
+def _overcommit_problems(pods: Sequence[PodGroup], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[Result]:
     amounts = {
         template: [int(_NANO * _of_pod(template.spec, read)) for read in (_CPU_REQUEST, _MEMORY_REQUEST, _MEMORY_LIMIT)]
         for template in {found.template for found in pods}
@@ -228,12 +246,12 @@ def _overcommitted(pods: Sequence[PodGroup], nodes: Iterable[Node], options: Res
         allocatable = node.status.allocatable
         for resource, wanted, quantity in ((_CPU, cpu, allocatable.cpu), (_MEMORY, memory, allocatable.memory)):
             if quantity is not None and wanted > (has := _nano(quantity)):
-                told = " of ".join(format_amount(resource, Fraction(amount, _NANO)) for amount in (wanted, has))
-                yield f"Pods on node {node.name} request {told} {resource}."
+                amount = " of ".join(format_amount(resource, Fraction(one, _NANO)) for one in (wanted, has))
+                yield warning(f"Pods on node {node.name} request {amount} {resource}.")
         has = _nano(allocatable.memory or "0")
         if has and may > has * options.max_memory_overcommit:
             share = f"{may / has:.3g} times its memory (limit {options.max_memory_overcommit:g})"
-            yield f"Pods on node {node.name} may take {share}."
+            yield warning(f"Pods on node {node.name} may take {share}.")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
-import msgspec
 from msgspec import field
+
+from collectors.systems.kubernetes.model.base import Amounts, Condition, OwnerReference, Struct
+from collectors.systems.kubernetes.model.pods import TemplateItem
 
 __all__ = [
     "Amounts",
@@ -51,6 +53,7 @@ __all__ = [
     "IngressStatus",
     "IpBlock",
     "Job",
+    "JobSpec",
     "JobStatus",
     "Lease",
     "LeaseSpec",
@@ -118,19 +121,7 @@ __all__ = [
 ]
 
 
-class Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """Part of an object. Fields that no verdict needs are skipped while decoding."""
-
-
 # --- What all objects have ---
-
-
-class OwnerReference(Struct, frozen=True):
-    """Who made an object; `controller` marks the one that keeps it as it shall be."""
-
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
 
 
 class Metadata(Struct, frozen=True):
@@ -168,17 +159,6 @@ class Named(_Object, frozen=True):
     """An object of which only its existence is looked at."""
 
 
-class Condition(Struct, frozen=True):
-    """One condition of an object. `status` is `True`, `False` or `Unknown`."""
-
-    type: str = ""
-    status: str = "Unknown"
-    reason: str = ""
-    message: str = ""
-    last_transition_time: datetime | None = None
-    observed_generation: int | None = None
-
-
 ConditionT = TypeVar("ConditionT", bound=Condition)
 
 
@@ -210,13 +190,6 @@ class Selector(Struct, frozen=True):
 
 class Namespace(_Object, frozen=True):
     """A namespace; its labels say which Pod Security level is enforced."""
-
-
-class Amounts(Struct, frozen=True):
-    """CPU and memory as quantities (`250m`, `64Mi`); None where nothing is said."""
-
-    cpu: str | None = None
-    memory: str | None = None
 
 
 class NodeSpec(Struct, frozen=True):
@@ -255,14 +228,6 @@ class Node(_Object, frozen=True):
 # --- Workloads ---
 
 
-class _TemplateMetadata(Struct, frozen=True):
-    labels: dict[str, str] = {}
-
-
-class _Template(Struct, frozen=True):
-    metadata: _TemplateMetadata = _TemplateMetadata()
-
-
 class _Workload(_Object, frozen=True):
     kind: ClassVar[str]
 
@@ -271,7 +236,7 @@ class ReplicasSpec(Struct, frozen=True):
     """What a Deployment, StatefulSet or ReplicaSet wants. `replicas` is None only where the API server did not tell."""
 
     replicas: int | None = None
-    template: _Template = _Template()
+    template: TemplateItem = TemplateItem()
 
 
 class ReplicasStatus(Struct, frozen=True):
@@ -322,7 +287,7 @@ class ReplicaSet(_Replicated, frozen=True):
 
 
 class _DaemonSetSpec(Struct, frozen=True):
-    template: _Template = _Template()
+    template: TemplateItem = TemplateItem()
 
 
 class DaemonSetStatus(Struct, frozen=True):
@@ -368,10 +333,23 @@ class JobStatus(Struct, frozen=True):
     conditions: tuple[Condition, ...] | None = ()
 
 
+class JobSpec(Struct, frozen=True):
+    """The pods of a Job, and whether it waits."""
+
+    suspend: bool = False
+    template: TemplateItem = TemplateItem()
+
+
 class Job(_Object, frozen=True):
     """A Job."""
 
+    kind: ClassVar[str] = "Job"
+    spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
+
+
+class _JobTemplate(Struct, frozen=True):
+    spec: JobSpec = JobSpec()
 
 
 class CronJobSpec(Struct, frozen=True):
@@ -380,6 +358,7 @@ class CronJobSpec(Struct, frozen=True):
     schedule: str = ""
     time_zone: str | None = None
     suspend: bool = False
+    job_template: _JobTemplate = _JobTemplate()
 
 
 class CronJobStatus(Struct, frozen=True):
@@ -392,6 +371,7 @@ class CronJobStatus(Struct, frozen=True):
 class CronJob(_Object, frozen=True):
     """A CronJob."""
 
+    kind: ClassVar[str] = "CronJob"
     spec: CronJobSpec = CronJobSpec()
     status: CronJobStatus = CronJobStatus()
 

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from msgspec import field
 
-from collectors.systems.kubernetes.model.objects import Amounts, Condition, OwnerReference, Struct
+from collectors.systems.kubernetes.model.base import Amounts, Condition, OwnerReference, Struct
 
 __all__ = [
     "Capabilities",
@@ -37,9 +37,11 @@ __all__ = [
     "SELinuxOptions",
     "SecurityContext",
     "Sysctl",
+    "TemplateItem",
     "Terminated",
     "Waiting",
     "WindowsOptions",
+    "nearest_owner",
     "pod_groups",
     "pods_in",
 ]
@@ -207,6 +209,8 @@ class PodTemplate(Struct, frozen=True, eq=False, gc=True, weakref=True):
     owner: OwnerReference | None
     mirror: bool
     spec: PodSpec
+    owners: tuple[tuple[str, str], ...] = ()
+    """Kinds and names of those that own the owner, up to the topmost, where they were looked up."""
 
 
 class Running(Struct, frozen=True):
@@ -248,7 +252,7 @@ class ContainerStatus(Struct, frozen=True):
 
 
 class PodState(Struct, frozen=True):
-    """State of a pod. `conditions` are those that are not `True`, `containers` those of which there is something to tell.
+    """State of a pod. `conditions` are those that are not as they should be; so are `containers`.
 
     `created` is kept of pods that are not Ready; the healthy pods of a snapshot share one state.
     """
@@ -319,14 +323,13 @@ class Pod(_OfTemplate, frozen=True):
 
     @property
     def workload(self) -> tuple[str, str]:
-        """Kind and name of the workload that people know the pod by: a ReplicaSet of a Deployment counts as that Deployment."""
-        owner = self.template.owner
-        if owner is None:
-            return "Pod", self.name
-        pod_hash = self.template.labels.get("pod-template-hash")
-        if owner.kind == "ReplicaSet" and pod_hash and owner.name.endswith(f"-{pod_hash}"):
-            return "Deployment", owner.name.removesuffix(f"-{pod_hash}")
-        return owner.kind, owner.name
+        """Kind and name of the workload that people know the pod by, its topmost owner: a CronJob, not its Job of tonight."""
+        return self.workloads[-1]
+
+    @property
+    def workloads(self) -> tuple[tuple[str, str], ...]:
+        """Kinds and names of all that own the pod, from its controller (no ReplicaSet of a Deployment) to the topmost."""
+        return (nearest_owner(self.template) or ("Pod", self.name), *self.template.owners)
 
 
 class PodGroup(_OfTemplate, frozen=True):
@@ -354,6 +357,22 @@ class PodGroup(_OfTemplate, frozen=True):
     def workload(self) -> tuple[str, str]:
         """Kind and name of their workload, see `Pod.workload`."""
         return next(iter(self)).workload
+
+    @property
+    def workloads(self) -> tuple[tuple[str, str], ...]:
+        """Kinds and names of all their owners, see `Pod.workloads`."""
+        return next(iter(self)).workloads
+
+
+def nearest_owner(template: PodTemplate) -> tuple[str, str] | None:
+    """Kind and name of the controller of pods, where a ReplicaSet of a Deployment counts as that; None where there is none."""
+    owner = template.owner
+    if owner is None:
+        return None
+    pod_hash = template.labels.get("pod-template-hash")
+    if owner.kind == "ReplicaSet" and pod_hash and owner.name.endswith(f"-{pod_hash}"):
+        return "Deployment", owner.name.removesuffix(f"-{pod_hash}")
+    return owner.kind, owner.name
 
 
 def pod_groups(pods: Iterable[Pod]) -> list[PodGroup]:
@@ -422,6 +441,45 @@ class _PodStatus(Struct, frozen=True):
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class _TemplateMetadata(Struct, frozen=True):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class _TemplateSpec(Struct, frozen=True):
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[dict[str, Any], ...] = ()
+    resources: Resources | None = None
+    security_context: SecurityContext | None = None
+    host_network: bool = False
+    host_pid: bool = field(default=False, name="hostPID")
+    host_ipc: bool = field(default=False, name="hostIPC")
+    host_users: bool | None = None
+    os: Os | None = None
+    priority_class_name: str = ""
+    active_deadline_seconds: int | None = None
+
+
+class TemplateItem(Struct, frozen=True):
+    """What a workload makes its pods of, as the API gives it."""
+
+    metadata: _TemplateMetadata = _TemplateMetadata()
+    spec: _TemplateSpec = _TemplateSpec()
+
+    def template(self, namespace: str, kind: str, name: str) -> PodTemplate:
+        """What the pods have in common that the workload of this kind and name makes."""
+        spec = self.spec
+        armor = tuple(entry for entry in self.metadata.annotations.items() if entry[0].startswith(_APP_ARMOR))
+        sources = tuple(
+            next((key for key, value in volume.items() if key != "name" and value is not None), "")
+            for volume in spec.volumes
+        )
+        made = PodSpec(spec.containers, spec.init_containers, (), sources, *_OTHERS(spec))
+        owner = OwnerReference(kind, name, controller=True)
+        return PodTemplate(namespace, f"{name}-", self.metadata.labels, (), armor, owner, mirror=False, spec=made)
 
 
 class PodItem(Struct, frozen=True):
@@ -518,7 +576,7 @@ class PodCompactor:
         ready = False
         untrue = []
         for found in status.conditions:
-            if found.status != "True":
+            if found.status != "True" or found.type == "PodResizePending":
                 untrue.append(found)
             elif found.type == "Ready":
                 ready = True

@@ -96,8 +96,10 @@ class Scope(Options):
         )
 
     def exempts(self, pods: PodGroup) -> bool:
-        """Whether the workload of these pods is exempt."""
-        return bool(self.exempt_workloads) and f"{pods.namespace}/{pods.workload[1]}" in self.exempt_workloads
+        """Whether the workload of these pods, or one that owns it, is exempt."""
+        if not self.exempt_workloads:
+            return False
+        return any(f"{pods.namespace}/{name}" in self.exempt_workloads for _, name in pods.workloads)
 
     def judges(self, workload: tuple[str, str, str]) -> bool:
         """Whether what scales a workload (namespace, kind, name) is judged: not where the workload is exempt."""

@@ -64,7 +64,7 @@ def test_all_is_well() -> None:
 
 
 def test_no_autoscaler_is_no_success() -> None:
-    assert judge().summary == "No HorizontalPodAutoscaler is there (wanted at least 1)."
+    assert judge().summary == "There is no HorizontalPodAutoscaler (wanted at least 1)."
     assert judge().status is Status.FAILED
     assert judge_hpa_thresholds([], HpaOptions()).status is Status.FAILED
     assert judge(hpa_required=("shop/api",)).summary == "Deployment shop/api has no HorizontalPodAutoscaler."
@@ -217,7 +217,7 @@ def test_all_recommend() -> None:
 @pytest.mark.parametrize(
     ("found", "options", "status", "sentence"),
     [
-        ([], {}, Status.FAILED, "No VerticalPodAutoscaler is there (wanted at least 1)."),
+        ([], {}, Status.FAILED, "There is no VerticalPodAutoscaler (wanted at least 1)."),
         ([], {"vpa_required": ("shop/api",)}, Status.FAILED, "Deployment shop/api has no VerticalPodAutoscaler."),
         (
             [vpa({"conditions": conditions(message="none", RecommendationProvided="True", NoPodsMatched="True")})],
@@ -282,7 +282,7 @@ def test_vertical_autoscalers(
 def test_the_recommender_has_to_run() -> None:
     assert (
         judge_vertical(vpa(), recommender=None).summary
-        == "Deployment kube-system/vpa-recommender, which recommends, is not there."
+        == "Deployment kube-system/vpa-recommender, which recommends, does not exist."
     )
     down = decoded(Deployment, "kube-system/vpa-recommender", spec={"replicas": 1})
     assert (
@@ -367,13 +367,16 @@ def test_requests_within_the_bounds(requests: tuple[str | None, str | None], bou
 
 
 def test_what_cannot_be_compared_is_unknown() -> None:
-    with pytest.raises(ProbeError, match="No VerticalPodAutoscaler is there"):
+    with pytest.raises(ProbeError, match="There is no VerticalPodAutoscaler"):
         judge_vpa_bounds([], [running("1", "1Gi")])
     unsure = vpa({"conditions": conditions(LowConfidence="True")})
     for found, sentence in (
         (unsure, "VerticalPodAutoscaler shop/api has seen too little to be relied on (LowConfidence)."),
         (vpa(), "VerticalPodAutoscaler shop/api recommends nothing."),
-        (recommending(), "Deployment shop/api, which VerticalPodAutoscaler shop/api sizes, has no running pod."),
+        (
+            recommending(),
+            "Deployment shop/api, which VerticalPodAutoscaler shop/api sizes, has no pod and no template.",
+        ),
     ):
         result = judge_vpa_bounds([found], [pod("shop/done", status={"phase": "Succeeded"})])
         assert (result.status, result.summary) == (Status.UNKNOWN, sentence)

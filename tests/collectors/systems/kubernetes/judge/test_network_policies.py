@@ -12,9 +12,10 @@ from collectors.systems.kubernetes.judge.network_policies import (
     directions,
     judge_network_policies,
 )
-from collectors.systems.kubernetes.model.objects import Namespace, NetworkPolicy
+from collectors.systems.kubernetes.model.objects import CronJob, Namespace, NetworkPolicy
 from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.selectors import matches
+from collectors.systems.kubernetes.model.workloads import planned_pods
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, pods, wire_pod
 
@@ -290,7 +291,7 @@ def test_policies_of_other_makers_are_not_guessed_about() -> None:
     result = judge(WEB, policy(), others=OTHERS)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "What is open depends also on 3 ciliumnetworkpolicies.cilium.io, whose meaning is not judged.",
+        "What is open also depends on 3 ciliumnetworkpolicies.cilium.io, which are not judged.",
     )
     result = judge(WEB, others=OTHERS, default_deny=False)
     assert result.status is Status.UNKNOWN
@@ -305,7 +306,7 @@ def test_why_policies_of_other_makers_do_not_matter_may_be_said() -> None:
 
 
 def test_no_namespace_is_no_success() -> None:
-    with pytest.raises(ProbeError, match="No namespace is there that is not exempt"):
+    with pytest.raises(ProbeError, match="Every namespace is exempt"):
         judge_network_policies([], WEB, [policy()], NetworkPolicyOptions())
 
 
@@ -313,3 +314,91 @@ def test_thousands_of_bare_pods_are_told_in_a_few_sentences() -> None:
     result = judge(pods(*(f"shop/pod-{n}" for n in range(5000))))
     assert len(result.summary) < 500
     assert "and 4997 more" in result.summary
+
+
+NAMESPACES = [
+    decoded(Namespace, name, labels={"kubernetes.io/metadata.name": name, "team": team})
+    for name, team in (("shop", "a"), ("bank", "b"), ("kube-system", "c"))
+]
+EXPRESSION = "matchExpressions"
+
+
+def among(selector: dict[str, Any], pod_selector: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"namespaceSelector": selector} | ({} if pod_selector is None else {"podSelector": pod_selector})
+
+
+def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {EXPRESSION: [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+PORTS = [{"port": 1, "endPort": 32767}, {"port": 32768, "endPort": 65535}]
+EVERY = "all ingress from every pod of the cluster"
+
+
+@pytest.mark.parametrize(
+    ("rules", "opened"),
+    [
+        ([{"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.169.254/32"]}}]}], "all ingress"),
+        (
+            [{"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}]}, {"from": [{"ipBlock": {"cidr": "128.0.0.0/1"}}]}],
+            "all ingress",
+        ),
+        ([{"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]}], None),
+        (
+            [
+                {
+                    "from": [
+                        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}},
+                        {"ipBlock": {"cidr": "10.0.0.0/8"}},
+                    ]
+                }
+            ],
+            "all ingress",
+        ),
+        ([{"from": [{"ipBlock": {"cidr": "::/0", "except": ["fd00::/8"]}}]}], None),
+        ([{"from": [among(expression("kubernetes.io/metadata.name", "Exists"))]}], EVERY),
+        ([{"from": [among(expression("no-such-label", "DoesNotExist"))]}], EVERY),
+        ([{"from": [among({}, expression("no-such-label", "DoesNotExist"))]}], EVERY),
+        ([{"from": [among(expression("team", "In", "a", "b", "c"))]}], EVERY),
+        ([{"from": [among(expression("team", "In", "a", "b"))]}], None),
+        ([{"from": [among(expression("team", "In", "a")), among(expression("team", "NotIn", "a"))]}], EVERY),
+        ([{"from": [among({}, expression("app", "In", "web"))]}], None),
+        ([{"ports": PORTS}], "all TCP ingress"),
+        ([{"ports": [port]} for port in PORTS], "all TCP ingress"),
+        ([{"ports": [{"port": 2, "endPort": 65535}]}], "all TCP ingress"),
+        ([{"ports": [{"port": 1024, "endPort": 65535}]}], None),
+        ([{"ports": [{"port": "http"}]}], None),
+    ],
+)
+def test_policies_are_judged_by_what_they_select(rules: list[dict[str, Any]], opened: str | None) -> None:
+    opening = policy("shop/open", labelled(app="web"), policyTypes=["Ingress"], ingress=rules)
+    result = judge_network_policies(
+        NAMESPACES[:1], WEB, [policy(), opening], NetworkPolicyOptions(), whole=NAMESPACES, everywhere=WEB
+    )
+    assert result.status is (Status.FAILED if opened else Status.OK), result.summary
+    if opened:
+        assert result.summary == f"NetworkPolicy shop/open allows {opened}."
+
+
+def test_a_default_deny_may_be_written_in_other_ways() -> None:
+    dns = [{"ports": [{"port": 53, "protocol": "UDP"}]}]
+    assert judge(WEB, policy(egress=dns)).status is Status.OK
+    assert judge(WEB, policy(selector=expression("no-such-label", "DoesNotExist"))).status is Status.OK
+    some = judge(WEB, policy(selector=expression("app", "Exists")))
+    assert some.summary == "Namespace shop has no network policy that denies ingress and egress by default."
+
+
+def test_what_denies_by_other_means_is_declared() -> None:
+    assert judge(WEB).status is Status.FAILED
+    assert judge(WEB, default_denied_by={"sh*": "GlobalNetworkPolicy default-deny of Calico."}).status is Status.OK
+
+
+def test_a_policy_of_a_cron_job_between_runs_is_not_idle() -> None:
+    nightly = policy("shop/nightly", labelled(app="nightly"), egress=[{"ports": [{"port": 5432}]}])
+    assert judge(WEB, policy(), nightly).status is Status.WARNING
+    job = decoded(
+        CronJob,
+        "shop/nightly",
+        spec={"jobTemplate": {"spec": {"template": {"metadata": {"labels": {"app": "nightly"}}}}}},
+    )
+    assert judge([*WEB, *planned_pods([job], WEB, [])], policy(), nightly).status is Status.OK

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from collectors.systems.kubernetes.judge.quotas import QuotaOptions, counts, judge_quotas
+from collectors.systems.kubernetes.judge.resources import CpuLimitPolicy
 from collectors.systems.kubernetes.model.objects import LimitRange, Namespace, ResourceQuota
 from collectors.systems.kubernetes.model.pods import PodGroup
 from exporter.verdict import ProbeError, Result, Status
@@ -134,11 +135,18 @@ NO_DEFAULTS = (
     "defaultRequest memory."
 )
 
+NO_LIMIT_RANGE = (
+    "Namespace shop has no LimitRange, so containers that set nothing get no default cpu, default memory, defaultRequest cpu and "
+    "defaultRequest memory."
+)
+# Quotas of scopes demand of no pod what a quota without them does.
+SCOPED = [quota(scopes=["Terminating"]), quota(path="shop/rest", scopes=["NotTerminating"])]
+
 
 @pytest.mark.parametrize(
     ("ranges", "sentence"),
     [
-        ([], "Namespace shop has no LimitRange, so pods that say nothing have no limits."),
+        ([], NO_LIMIT_RANGE),
         (
             [limits(max={"cpu": "2"})],
             NO_DEFAULTS,
@@ -156,11 +164,11 @@ NO_DEFAULTS = (
             NO_DEFAULTS,
         ),
         ([limits(default=BOTH, max=BOTH), limits("shop/more", defaultRequest=BOTH)], None),
-        ([limits("bank/defaults")], "Namespace shop has no LimitRange, so pods that say nothing have no limits."),
+        ([limits("bank/defaults")], NO_LIMIT_RANGE),
     ],
 )
 def test_defaults_for_pods_that_say_nothing(ranges: list[LimitRange], sentence: str | None) -> None:
-    result = judge([quota()], ranges)
+    result = judge(SCOPED, ranges)
     assert result.status is (Status.FAILED if sentence else Status.OK)
     if sentence:
         assert result.summary == sentence
@@ -177,6 +185,32 @@ def test_a_quota_that_is_nearly_used_up() -> None:
     assert judge([quota(used=used)], quota_warn=0.96).status is Status.OK
 
 
+def test_what_a_quota_demands_of_every_pod_needs_no_default() -> None:
+    hard = {"requests.cpu": "10", "requests.memory": "10Gi", "limits.cpu": "20", "limits.memory": "20Gi"}
+    assert (
+        judge([quota(hard, hard | {"requests.cpu": "1"}, path="shop/all")], [], quota_warn=1).status is Status.WARNING
+    )
+    half = dict.fromkeys(hard, "1")
+    assert judge([quota(hard, half)], []).status is Status.OK
+    result = judge([quota()], [])
+    assert result.summary == "Namespace shop has no LimitRange, so containers that set nothing get no default cpu."
+    assert judge([quota()], [], cpu_limit_policy=CpuLimitPolicy.ADVISORY).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("resource", "hard", "used", "status"),
+    [
+        ("services.loadbalancers", "1", "1", Status.OK),
+        ("count/ingresses.networking.k8s.io", "2", "2", Status.OK),
+        ("services.loadbalancers", "1", "2", Status.WARNING),
+        ("pods", "100", "95", Status.WARNING),
+        ("requests.storage", "1Gi", "1Gi", Status.WARNING),
+    ],
+)
+def test_few_objects_may_all_be_in_use(resource: str, hard: str, used: str, status: Status) -> None:
+    assert judge([quota(HARD | {resource: hard}, HALF | {resource: used})]).status is status
+
+
 def test_a_quota_of_nothing_cannot_be_used_up() -> None:
     assert judge([quota(HARD | {"pods": "0"}, HALF | {"pods": "0"})]).status is Status.OK
 
@@ -190,5 +224,5 @@ def test_a_quota_that_nobody_has_counted_is_unknown() -> None:
 
 
 def test_no_namespace_is_no_success() -> None:
-    with pytest.raises(ProbeError, match="No namespace is there that is not exempt"):
+    with pytest.raises(ProbeError, match="Every namespace is exempt"):
         judge_quotas([], [quota()], [limits()], [], QuotaOptions())

@@ -104,7 +104,7 @@ def test_a_container_that_was_killed_for_memory(part: str, hours: float, status:
     assert result.status is status
     if status is Status.WARNING:
         length = f"{hours:g} hour{'s' if hours > 1 else ''}"
-        assert result.summary == f"Container main of shop/api was killed {length} ago for want of memory (OOMKilled)."
+        assert result.summary == f"Container main of shop/api was OOMKilled {length} ago."
     assert result.measurements == {"containers_judged": 1, "containers_lacking": 0}
 
 
@@ -235,7 +235,7 @@ def test_which_pods_count() -> None:
 
 
 def test_no_pod_is_no_success() -> None:
-    with pytest.raises(ProbeError, match=r"No pod runs that counts, so nothing was seen of any CPU limit\."):
+    with pytest.raises(ProbeError, match=r"No pod runs that counts, so no CPU limit was checked\."):
         judge_cpu_limits([], REQUIRED)
     with pytest.raises(ProbeError):
         judge_requests([], [], REQUIRED)
@@ -245,3 +245,24 @@ def test_of_thousands_ten_are_told() -> None:
     result = judge_cpu_limits(pods(*(f"shop/pod-{n}" for n in range(5000))), REQUIRED)
     assert result.summary.startswith("5000 of 5000 containers have no CPU limit: main of Pod shop/pod-0, ")
     assert result.summary.endswith(" and 4990 more.")
+
+
+def test_a_resize_that_is_infeasible_fails() -> None:
+    pending = {
+        "type": "PodResizePending",
+        "status": "True",
+        "reason": "Infeasible",
+        "message": "Node didn't have enough capacity.",
+    }
+    resources = {"requests": {"cpu": "900", "memory": "1Gi"}, "limits": {"cpu": "900", "memory": "1Gi"}}
+    spec = {"containers": [{"name": "main", "resources": resources}]}
+    ready = {"type": "Ready", "status": "True"}
+    for reason, status in (("Infeasible", Status.FAILED), ("Deferred", Status.OK)):
+        found = [
+            pod("shop/api", spec=spec, status={"phase": "Running", "conditions": [ready, pending | {"reason": reason}]})
+        ]
+        results = judge_cpu_limits(found, ResourceOptions()), judge_memory_limits(found, NOW)
+        for result in (*results, judge_requests(found, [], ResourceOptions())):
+            assert result.status is status, result.summary
+            if status is Status.FAILED:
+                assert "The resize of pod shop/api is Infeasible" in result.summary
