@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, TypeVarTuple
 
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, exposition
@@ -22,14 +23,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from exporter.health import Health
-from exporter.metrics import ChecklistCollector, HealthCollector, item_families, plan_families
+from exporter.metrics import TARGETS, ChecklistCollector, HealthCollector, item_families, plan_families
 from exporter.plan import Plan
-from exporter.state import ItemView, State
+from exporter.state import ItemView, State, TargetView
 
 __all__ = ["OPENMETRICS", "TEXT", "Exposition", "Format", "Scrape", "accepts_gzip", "negotiate"]
 
 log = logging.getLogger(__name__)
 
+Key = tuple[str, str]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -37,6 +39,10 @@ Ts = TypeVarTuple("Ts")
 PACE = 1.0
 #: Seconds by which the bytes may be older than the state before a scrape is told so instead of being sent them.
 STALE = 10.0
+#: Seconds that a rendering may take which gets on all the time.
+SLOW = 60.0
+#: Items that are rendered in one go, before others have their turn.
+AT_A_TIME = 200
 
 _GZIP = 31  # zlib's wbits for a gzip stream
 
@@ -96,6 +102,32 @@ class _Zipped:
         return self._beginning + stream.compress(end) + stream.flush()
 
 
+class _Targets:
+    """The samples of an item's targets, one by one: of thousands, few change at a time."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[bool, bytes]] = {}
+
+    def news(self, targets: tuple[TargetView, ...]) -> tuple[TargetView, ...]:
+        """Those whose sample is another one now; one at least, as an item with targets has other metrics than one without."""
+        known = self._lines
+        return tuple(t for t in targets if known.get(t.target, (None,))[0] is not t.status.is_ok) or targets[:1]
+
+    def text(self, targets: Sequence[TargetView], news: Sequence[TargetView], lines: Sequence[bytes]) -> bytes:
+        """All samples, of which those of `news` are given."""
+        for target, line in zip(news, lines, strict=True):
+            self._lines[target.target] = target.status.is_ok, line
+        if len(self._lines) > len(targets):
+            self._lines = {target.target: self._lines[target.target] for target in targets}
+        return b"".join([self._lines[target.target][1] for target in targets])
+
+
+def _key(view: ItemView) -> Key:
+    return view.planned.section, view.planned.item
+
+
 class _Page:
     """All metrics in one format: the checklist's, kept item by item, then the exporter's own, never older than PACE."""
 
@@ -103,40 +135,69 @@ class _Page:
         self.form = form
         self._exporter = exporter
         self._headers = [form.render([family]) for family in item_families(())]
-        self._lines: dict[tuple[str, str], tuple[bytes, ...]] = {}
+        self._lines: dict[Key, tuple[bytes, ...]] = {}
+        self._targets: dict[Key, _Targets] = {}
         self._checklist = b""
         self._zipped: _Zipped | None = None
         self._own = b""
         self._own_at = -PACE
         self._ready: dict[bool, Scrape] = {}
 
-    def render(self, plan: Plan, views: Iterable[ItemView], afresh: bool) -> tuple[bytes, _Zipped | None]:
-        """The checklist's part after news about `views`, also gzipped when that was ever asked for. Runs in a thread."""
-        lines = {} if afresh else self._lines
-        lines |= {(view.planned.section, view.planned.item): self._item(view) for view in views}
-        self._lines = lines
+    def take(self, lines: dict[Key, tuple[bytes, ...]], views: Sequence[ItemView]) -> None:
+        """Put the samples of these items, family by family, among `lines`. Runs in a thread."""
+        rendered = [self._news(view) for view in views]
+        families = item_families(rendered)
+        text = self.form.render(families)
+        starts = [text.index(header) for header in self._headers]  # has line ends, which no label has
+        parts: dict[Key, list[bytes]] = {_key(view): [] for view in views}
+        for family, header, start, end in zip(families, self._headers, starts, [*starts[1:], len(text)], strict=True):
+            samples = text[start + len(header) : end].removesuffix(b"\n").split(b"\n") if family.samples else ()
+            of: dict[Key, list[bytes]] = {}
+            for sample, line in zip(family.samples, samples, strict=True):
+                of.setdefault((sample.labels["section"], sample.labels["item"]), []).append(line + b"\n")
+            for view, news in zip(views, rendered, strict=True):
+                key = _key(view)
+                own = of.get(key, [])
+                targets = self._targets.get(key) if family.name == TARGETS and view is not news else None
+                parts[key].append(targets.text(view.targets, news.targets, own) if targets else b"".join(own))
+        lines |= {key: tuple(part) for key, part in parts.items()}
+
+    def _news(self, view: ItemView) -> ItemView:
+        """The item with those of its targets whose sample has to be rendered, where it has targets with names."""
+        if not view.targets or not view.targets[0].target:
+            return view
+        targets = self._targets.setdefault(_key(view), _Targets())
+        return replace(view, targets=targets.news(view.targets))
+
+    def assemble(self, plan: Plan, lines: dict[Key, tuple[bytes, ...]]) -> tuple[bytes, _Zipped | None]:
+        """The checklist's part, also gzipped when that was ever asked for. Runs in a thread."""
         parts = [self.form.render(plan_families(plan))]
         for header, items in zip(self._headers, zip(*lines.values(), strict=True), strict=False):
             parts += (header, *items)
         checklist = b"".join(parts)
+        self._targets = {key: targets for key, targets in self._targets.items() if key in lines}
         return checklist, _Zipped(checklist) if self._zipped else None
 
-    def _item(self, view: ItemView) -> tuple[bytes, ...]:
-        """The samples of one item, family by family. A header has line ends, which no label has: it is found only where it is."""
-        text = self.form.render(item_families([view]))
-        starts = [text.index(header) for header in self._headers]
-        ends = [*starts[1:], len(text)]
-        return tuple(
-            text[start + len(header) : end] for header, start, end in zip(self._headers, starts, ends, strict=True)
-        )
+    def known(self, *, afresh: bool) -> dict[Key, tuple[bytes, ...]]:
+        """The lines to go on from."""
+        return {} if afresh else self._lines
 
-    def publish(self, checklist: bytes, zipped: _Zipped | None) -> None:
+    def publish(self, lines: dict[Key, tuple[bytes, ...]], checklist: bytes, zipped: _Zipped | None) -> None:
         """Serve this from now on."""
-        self._checklist, self._zipped = checklist, zipped
+        self._lines, self._checklist, self._zipped = lines, checklist, zipped
         self._ready.clear()
 
+    @property
+    def zips(self) -> bool:
+        """Whether it is kept gzipped too."""
+        return self._zipped is not None
+
+    def zip(self) -> None:
+        """Keep it gzipped too, from now on. Runs in a thread."""
+        self._zipped = _Zipped(self._checklist)
+
     def scrape(self, zipped: bool) -> Scrape:
-        """What to send."""
+        """What to send; gzipped only where it is kept so."""
         now = time.monotonic()
         if now - self._own_at >= PACE:
             self._own = self.form.render(self._exporter.collect()) + self.form.end
@@ -147,10 +208,8 @@ class _Page:
         return ready
 
     def _body(self, zipped: bool) -> bytes:
-        if not zipped:
+        if not zipped or self._zipped is None:
             return self._checklist + self._own
-        if self._zipped is None:
-            self._zipped = _Zipped(self._checklist)
         return self._zipped.ended(self._own)
 
 
@@ -187,13 +246,15 @@ class Exposition:
         self._version = -1
         self._plan: Plan | None = None
         self._current_at: float | None = None
+        self._progress_at = -math.inf
 
     async def run(self) -> None:
         """Render whenever the state changed or time changed what is true, until cancelled."""
         try:
             while True:
+                started = time.monotonic()
                 await self._supervised()
-                await asyncio.sleep(PACE)
+                await asyncio.sleep(min(max(PACE, 3 * (time.monotonic() - started)), self._stale / 2))
                 with suppress(TimeoutError):
                     async with asyncio.timeout(PACE):
                         await self._state.wait(self._version)
@@ -224,14 +285,28 @@ class Exposition:
             version, plan = self._state.version, self._state.plan
             if version != self._version:
                 afresh = plan is not self._plan
-                views = list(self._state.views()) if afresh else self._state.changed(self._version)
+                views = await self._views() if afresh else self._state.changed(self._version)
                 await self._render(list(self._pages.values()), plan, views, afresh=afresh)
                 self._version, self._plan = version, plan
             self._current_at = moment
 
+    async def _views(self) -> list[ItemView]:
+        """Every item; others have their turn meanwhile."""
+        found = []
+        for view in self._state.views():
+            found.append(view)
+            if len(found) % AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return found
+
     async def _render(self, pages: Iterable[_Page], plan: Plan, views: list[ItemView], *, afresh: bool) -> None:
         for page in pages:
-            page.publish(*await self._in_thread(page.render, plan, views, afresh))
+            lines = page.known(afresh=afresh)
+            for start in range(0, len(views), AT_A_TIME):
+                await self._in_thread(page.take, lines, views[start : start + AT_A_TIME])
+                self._progress_at = time.monotonic()
+            page.publish(lines, *await self._in_thread(page.assemble, plan, lines))
+        self._progress_at = -math.inf
 
     async def _in_thread(self, call: Callable[[*Ts], T], *args: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
@@ -242,7 +317,7 @@ class Exposition:
             if (page := self._pages.get(form)) is None:
                 page = _Page(form, self._exporter)
                 # Only what `refresh` has seen counts as rendered: changes since then come again, and harm nothing.
-                await self._render([page], self._state.plan, list(self._state.views()), afresh=True)
+                await self._render([page], self._state.plan, await self._views(), afresh=True)
                 self._pages[form] = page
         return page
 
@@ -252,7 +327,12 @@ class Exposition:
             return _refusal(why)
         form = negotiate(accept)
         page = self._pages.get(form) or await self._page(form)
-        return page.scrape(accepts_gzip(accept_encoding))
+        zipped = accepts_gzip(accept_encoding)
+        if zipped and not page.zips:
+            async with self._rendering:
+                if not page.zips:
+                    await self._in_thread(page.zip)
+        return page.scrape(zipped)
 
     async def select(self, names: Iterable[str], accept: bytes = b"") -> Scrape:
         """The answer to a scrape that asks for some metrics only, by the names of their samples."""
@@ -274,7 +354,10 @@ class Exposition:
         """Why the metrics cannot be sent, as a full sentence; None when they can."""
         if self._current_at is None:
             return self._health.render_error or "The metrics are not rendered yet."
-        if (age := time.monotonic() - self._current_at) > self._stale:
+        now = time.monotonic()
+        age = now - self._current_at
+        # A first rendering of very many lines takes its time, as long as it gets on.
+        if age > self._stale and (age > SLOW or now - self._progress_at > self._stale):
             why = self._health.render_error or "Rendering does not come through."
             return f"The metrics at hand are {age:.0f} s old (limit {self._stale:.0f} s). {why}"
         return None

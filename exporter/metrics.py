@@ -16,11 +16,14 @@ from exporter.plan import Plan
 from exporter.state import ItemView
 from exporter.verdict import Status
 
-__all__ = ["ChecklistCollector", "HealthCollector", "health_families", "item_families", "plan_families"]
+__all__ = ["TARGETS", "ChecklistCollector", "HealthCollector", "health_families", "item_families", "plan_families"]
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _TIMER = "Verified on the exporter's own timer, not by the scrape."
+
+#: The metric that has a sample for each target.
+TARGETS = "checklist_item_target_ok"
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
@@ -97,7 +100,7 @@ _ITEM_FAMILIES = (
         _reason,
         ("reason",),
     ),
-    _Family("checklist_item_target_ok", f"Whether the line is true on this target. {_TIMER}", _targets, ("target",)),
+    _Family(TARGETS, f"Whether the line is true on this target. {_TIMER}", _targets, ("target",)),
     _Family(
         "checklist_item_measurement",
         f"What was measured, in the base unit that its name ends in, on the target that decides. {_TIMER}",

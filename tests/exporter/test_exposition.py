@@ -219,6 +219,34 @@ async def test_news_of_one_item_renders_one_item(
     assert rendered == [1]
 
 
+async def test_news_of_one_target_renders_one_target(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f't{number} "quoted"' for number in range(100))
+    one = planned(targets=names)
+    found = state(one, clock=clock)
+    exposition = Exposition(found, Health("1"))
+    for name in names:
+        await see(found, clock, one.section, {one.item: ok("So.")}, name)
+    await body(exposition)
+    rendered: list[int] = []
+    families = metrics.item_families
+
+    def counted(views: Any) -> Any:
+        rendered.append(sum(len(view.targets) for view in views))
+        return families(views)
+
+    monkeypatch.setattr(module, "item_families", counted)
+    await see(found, clock, one.section, {one.item: failed("Not so.")}, names[7])
+    text = checklist_text(await body(exposition))
+    made = CollectorRegistry()
+    made.register(ChecklistCollector(lambda: (found.plan, found.views())))
+    assert sorted(text.splitlines()) == sorted(TEXT.generate(made).decode().splitlines())
+    assert rendered[0] == 1
+    await found.replace_plan(plan(replace(one, targets=names[:50])))
+    text = checklist_text(await body(exposition))
+    assert text.count("checklist_item_target_ok{") == 50
+    exposition.close()
+
+
 async def test_time_alone_changes_what_is_sent(clock: Clock) -> None:
     one = planned()
     found = state(one, clock=clock)
