@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -19,18 +23,50 @@ from collectors.systems.kubernetes.check.pods import (
     with_pods,
 )
 from collectors.systems.postgresql.client.connection import Parameters, parse_dsn
+from collectors.systems.postgresql.client.exporters import read_exporters
 from collectors.systems.postgresql.client.patroni import read_cluster
-from collectors.systems.postgresql.client.pgbackrest import read_stanza
+from collectors.systems.postgresql.client.pgbackrest import read_segments, read_stanza
 from collectors.systems.postgresql.client.pgbouncer import read_poolers
 from collectors.systems.postgresql.client.session import Session
-from collectors.systems.postgresql.judge.backups import judge_archive, judge_archiver, judge_backup
-from collectors.systems.postgresql.judge.connections import judge_connections, judge_pools
+from collectors.systems.postgresql.judge.backups import (
+    archive_of,
+    judge_archive,
+    judge_archiver,
+    judge_backup,
+    newest_backup,
+)
+from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
+from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
-from collectors.systems.postgresql.judge.health import judge_instances
-from collectors.systems.postgresql.judge.logging import judge_logging
-from collectors.systems.postgresql.judge.replication import judge_receiver, judge_senders
-from collectors.systems.postgresql.model.instance import Archiver, Sender, Slot, names
+from collectors.systems.postgresql.judge.health import READ_ONLY, judge_instances, judge_writes
+from collectors.systems.postgresql.judge.logging import (
+    LOGGING,
+    STATEMENTS,
+    judge_logging,
+    judge_statements,
+    preloads_statements,
+)
+from collectors.systems.postgresql.judge.replication import (
+    PATIENCE,
+    judge_senders,
+    judge_silence,
+    judge_slots,
+    judge_standby,
+    judge_synchronous,
+    silent,
+)
+from collectors.systems.postgresql.model.instance import (
+    Archiver,
+    NotServing,
+    Receiver,
+    Sender,
+    Standby,
+    Wal,
+    Written,
+    names,
+)
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
+from collectors.systems.postgresql.model.patroni import PatroniCluster
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from collectors.systems.postgresql.model.pgbouncer import Pooler
 from collectors.systems.prometheus.check.scrape import judge_scrape
@@ -42,10 +78,13 @@ from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import HttpSettings
-from exporter.options import Secret
+from exporter.options import Duration, Secret
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
+from exporter.words import counted
 
 _MONITOR = "a role that is a member of pg_monitor"
+_HISTORY = 1440
+_KNOCK_EVERY = 3600.0
 
 
 class PostgresScrape(Scrape):
@@ -56,6 +95,17 @@ class PostgresScrape(Scrape):
     series: str = Field("pg_stat_database_xact_commit", description="Metric that only a working server gives.")
 
 
+class InstanceVolume(Volume):
+    """A volume of one instance, or of several that share it."""
+
+    instances: int = Field(1, ge=1, description="How many instances keep their data on it.")
+
+    @property
+    def where(self) -> str:
+        """What tells it from others of its name."""
+        return f"{self.claim or self.mountpoint or self.path} {sorted(self.labels.items())}"
+
+
 class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     """One cluster: a primary and its standbys."""
 
@@ -63,7 +113,7 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
         description="Connection string or URI, to a database that has pg_stat_statements. Name every instance in it "
         "(postgresql://checklist_exporter@db-0,db-1/orders): each is asked by itself."
     )
-    volumes: tuple[Volume, ...] = Field(
+    volumes: tuple[InstanceVolume, ...] = Field(
         (),
         description="The volumes of every instance that may be primary: data, wal where it has its own, and each tablespace by its "
         "name.",
@@ -72,11 +122,21 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     pgbouncer: Secret | None = Field(
         None, description="Connection string of PgBouncer's admin console, for a user in its stats_users."
     )
-    pgbackrest: PgBackRest | None = Field(None, description="How the backups are looked at.")
+    pgbouncer_processes: int | None = Field(
+        None, ge=1, description="How many PgBouncers share each port (so_reuseport), of which one is asked."
+    )
+    pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, to check the backups.")
     patroni: HttpSettings | None = Field(None, description="Patroni's REST API on any member.")
     metrics: PostgresScrape = Field(PostgresScrape(), description="Where its metrics are found in Prometheus.")
+    delayed_standbys: dict[str, Duration] = Field(
+        default_factory=dict,
+        description="How late standbys replay by design, by their application_name; of those in the connection string it is known.",
+    )
+    spare_slots: tuple[str, ...] = Field(
+        (), description="Replication slots that may be inactive, as long as they keep no more than max_lag_bytes."
+    )
     app_roles: tuple[str, ...] = Field(
-        (), description="Roles whose own settings count for slow query logging; every role if not given."
+        (), description="Roles that applications use: their own settings count; those of every role if not given."
     )
 
     @field_validator("dsn", "pgbouncer")
@@ -102,7 +162,6 @@ class PostgreSQL(Collector[PostgreSQLSettings, PostgreSQLTarget]):
 -- Once per cluster, as a superuser; then set the password: \\password checklist_exporter
 CREATE ROLE checklist_exporter LOGIN CONNECTION LIMIT 5;
 GRANT pg_monitor TO checklist_exporter;
-ALTER ROLE checklist_exporter SET default_transaction_read_only = on;
 ALTER ROLE checklist_exporter SET statement_timeout = '5s';
 -- In the database that the connection string names (pg_stat_statements must be in shared_preload_libraries):
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
@@ -158,15 +217,41 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """A verdict for each instance that could not be asked."""
         return [unobserved(error) for error in await self.sessions() if isinstance(error, ProbeError)]
 
-    @fetched
-    async def senders(self) -> list[Sender]:
-        """Who receives WAL from the primary."""
-        return await (await self.primary()).senders()
+    async def refusing(self, *, exhausted: bool = False) -> list[Result]:
+        """A verdict for each instance that answered that it takes no connections (because all are in use, with `exhausted`)."""
+        return [
+            failed(str(error), reason=error.reason)
+            for error in await self.sessions()
+            if isinstance(error, NotServing) and (error.exhausted or not exhausted)
+        ]
 
     @fetched
-    async def slots(self) -> list[Slot]:
-        """The primary's replication slots."""
-        return await (await self.primary()).slots()
+    async def wal(self) -> Wal:
+        """Where the primary writes."""
+        return await (await self.primary()).wal()
+
+    @fetched
+    async def senders(self) -> list[Sender]:
+        """Who receives WAL from the primary. Asked after where it writes, which is then no further than it was."""
+        await self.wal()
+        return await (await self.primary()).senders()
+
+    async def written(self) -> Written:
+        """What the primary had written when: at its last checkpoint, and in earlier runs."""
+        wal, now = await self.wal(), time.monotonic()
+        history: list[tuple[float, int, int]] = self.context.memory.setdefault("wal", [])
+        points = [(now - moment, position) for moment, timeline, position in history if timeline == wal.timeline]
+        if not history or now - history[-1][0] >= 1:
+            history.append((now, wal.timeline, wal.position))
+            del history[:-_HISTORY]
+        return Written(((wal.checkpoint_age - 1, wal.checkpoint_position), *points))
+
+    @fetched
+    async def patroni_cluster(self) -> PatroniCluster:
+        """The cluster as Patroni sees it. Raises ProbeError when it is not configured or does not answer."""
+        if self.target.patroni is None:
+            raise ProbeError("Option patroni is not set, so no failover mechanism was seen.", Reason.NOT_CONFIGURED)
+        return await read_cluster(self.target.patroni)
 
     @fetched
     async def archiver(self) -> Archiver:
@@ -190,47 +275,119 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def pods_healthy(self) -> Result:
         """Everything that stores data in this cluster stops when its primary does.
 
-        Every instance that the connection string names is asked by itself: it has to answer within `max_latency`, exactly one of
-        them has to be the primary, and all have to be of the same cluster (system identifier). Two primaries with one identifier
-        are a split brain: both take writes, and one of the two histories will be lost. With `pods`, their pods are Ready and do not
-        keep restarting, and their workload has all its replicas; without it pods are not looked at.
+        Every instance that the connection string names is asked by itself: it has to let the exporter in and answer within
+        `max_latency`, exactly one of them has to be the primary, and all have to be of the same cluster (system identifier). Two
+        primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The primary
+        has to take writes: no database has run out of transaction ids, and default_transaction_read_only is off. With `pods`,
+        their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not checked.
 
-        To mend it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
-        was not meant to be promoted at once, and bring it back with pg_rewind.
+        To fix it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
+        was not meant to be promoted at once, and bring it back with pg_rewind. Near wraparound end old transactions, drop
+        abandoned slots and prepared transactions, and VACUUM the database that is named.
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
     async def _healthy(self) -> Result:
-        found = [session.instance for session in await self.sessions() if isinstance(session, Session)]
-        verdicts = await self.unseen()
+        found = [session for session in await self.sessions() if isinstance(session, Session)]
+        verdicts = [*await self.refusing(), *await self.unseen()]
         if found:
             how = how_seen(self.target.pods)
-            verdicts.append(judge_instances(found, len(verdicts), self.target.max_latency, how))
+            instances = [session.instance for session in found]
+            verdicts.append(judge_instances(instances, len(await self.unseen()), self.target.max_latency, how))
+        primaries = [session for session in found if not session.instance.identity.in_recovery]
+        if len(primaries) == 1:
+            verdicts.append(await worst_of(self._takes_writes(primaries[0])))
         return worst(*verdicts)
+
+    async def _takes_writes(self, primary: Session) -> Result:
+        freezes, settings = await primary.freezes(), await primary.settings((READ_ONLY,))
+        return judge_writes(primary.instance.where, freezes, settings, self.target.app_roles)
 
     @item("Primary-replica replication is operational", severity=CRITICAL, needs=(_MONITOR,))
     async def replication_operational(self) -> Result:
         """A standby that is not there, or far behind, means lost data when the primary is lost.
 
         On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
-        count), none is more than `max_lag_bytes` of WAL behind, and every slot is active and keeps its WAL. On each standby named
-        in the connection string: it streams, replays, and is not more than `max_lag` behind; a standby that has replayed all it
-        received is not behind, however long ago the last transaction was. Where no primary was seen, its half is unknown.
+        count), none is more than `max_lag_bytes` of WAL or `max_lag` behind, those that commits wait for
+        (synchronous_standby_names) are there, and every slot is active and keeps its WAL. Each standby named in the connection
+        string streams, replays, and is held against the primary itself: its position, timeline and system identifier. A standby
+        that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of the last
+        replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no primary
+        was seen, its half is unknown.
 
-        To mend it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
+        To fix it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
         uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
         """
         seen, unseen = await self.seen(), await self.unseen()
-        parts = [self._standby_follows(session) for session in seen if session.instance.identity.in_recovery]
-        if not unseen or len(parts) < len(seen):  # else the primary is among those that were not seen
-            parts.append(self._primary_sends())
-        return worst(await worst_of(*parts), *unseen)
+        standbys = [session for session in seen if session.instance.identity.in_recovery]
+        if unseen and len(standbys) == len(seen):  # the primary is among those that were not seen
+            return worst(await self._standbys_follow(standbys, None), *unseen)
+        primaries = [session for session in seen if not session.instance.identity.in_recovery]
+        primary = primaries[0] if len(primaries) == 1 else None
+        return worst(await worst_of(self._standbys_follow(standbys, primary), self._primary_sends(standbys)), *unseen)
 
-    async def _primary_sends(self) -> Result:
-        return judge_senders(await self.senders(), await self.slots(), self.target)
+    async def _standbys_follow(self, standbys: Sequence[Session], primary: Session | None) -> Result:
+        if not standbys:
+            return ok("No standby is listed in the connection string.")
+        return await worst_of(*(self._standby_follows(standby, standbys, primary) for standby in standbys))
 
-    async def _standby_follows(self, standby: Session) -> Result:
-        return judge_receiver(standby.instance.where, await standby.receiver(), self.target)
+    async def _standby_follows(self, standby: Session, standbys: Sequence[Session], primary: Session | None) -> Result:
+        if primary is None:
+            cluster = standby.instance.identity.system_identifier
+            seen = Standby(standby.instance, await standby.receiver())
+            return judge_standby(seen, None, None, Written(), cluster, self.target)
+        wal, written, senders = await self.wal(), await self.written(), [*await self.senders()]
+        receiver = await standby.receiver()
+        for relay in standbys:
+            senders += await relay.senders() if relay is not standby else []
+        seen = Standby(standby.instance, receiver, next(filter(receiver.is_served_by, senders), None))
+        if silent(seen, wal, self.target):
+            await asyncio.sleep(1)
+            seen = Standby(standby.instance, await standby.receiver(), seen.source)
+            if silent(seen, wal, self.target):
+                return judge_silence(seen, wal, self.target)
+        cluster = primary.instance.identity.system_identifier
+        return judge_standby(seen, wal, await primary.wal(), written, cluster, self.target)
+
+    async def _primary_sends(self, standbys: Sequence[Session]) -> Result:
+        primary = await self.primary()
+        wal, senders = await self.wal(), await self.senders()
+        receivers = [receiver for receiver in await self._receivers(standbys) if receiver is not None]
+        delays = dict(self.target.delayed_standbys)
+        for sender in senders:
+            for receiver in receivers:
+                if receiver.delay and receiver.is_served_by(sender):
+                    delays[sender.name] = timedelta(seconds=receiver.delay)
+        served = {sender.slot for sender in senders}
+        elsewhere = {receiver.slot for receiver in receivers if receiver.slot and receiver.slot not in served}
+        with suppress(ProbeError):  # those that follow another member have an inactive slot here
+            members = (await self.patroni_cluster()).members if self.target.patroni else []
+            elsewhere |= {member.slot for member in members if member.state in ("streaming", "running")}
+        verdicts = (
+            judge_senders(senders, wal, await self.written(), delays, self.target),
+            judge_synchronous(senders, wal, len(await self._stuck_commits(primary))),
+            judge_slots(await primary.slots(), elsewhere | set(self.target.spare_slots), self.target),
+        )
+        return worst(*verdicts)
+
+    async def _receivers(self, standbys: Sequence[Session]) -> list[Receiver | None]:
+        """How each standby receives; None where it does not say, which its own verdict reports."""
+        found: list[Receiver | None] = []
+        for standby in standbys:
+            try:
+                found.append(await standby.receiver())
+            except ProbeError:
+                found.append(None)
+        return found
+
+    async def _stuck_commits(self, primary: Session) -> set[str]:
+        """The commits that wait for synchronous standbys for longer than `PATIENCE`; a commit that is done soon is none."""
+        waiting = await primary.waiting_commits()
+        for _ in range(PATIENCE):
+            if waiting:
+                await asyncio.sleep(1)
+                waiting &= await primary.waiting_commits()
+        return waiting
 
     @item(
         "Automated backups are enabled and tested",
@@ -242,14 +399,16 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def backups_enabled_and_tested(self) -> Result:
         """A backup that was never restored is a hope.
 
-        The pgBackRest repository has to hold a complete backup of this very cluster that is not older than `backup_max_age`, and
-        every WAL segment that PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true, makes
-        pg_stat_archiver perfectly green. WAL archiving has to be on, its last try a success, and not more than `max_ready`
-        segments may wait. With `cronjob`, the CronJob that takes backups is not suspended, and its last success is recent. A record
-        of a restore, at most 30 days old, has to say that the backup was tested.
+        The pgBackRest repository has to hold a complete backup of this very cluster (and its timeline) that is not older than
+        `backup_max_age`, a full one that is not older than `full_backup_max_age`, and every WAL segment from the start of that
+        backup up to what PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true, makes
+        pg_stat_archiver perfectly green, and `pgbackrest info` names only the first and the last segment. WAL archiving has to be
+        on, its last try a success; not more than `max_ready` segments may wait, none longer than `max_ready_age`. With `cronjob`,
+        the CronJob that takes backups is not suspended, and its last success is recent. A record of a restore, at most 30 days
+        old, has to confirm that the backup was tested.
 
-        To mend it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; restore into a scratch instance,
-        count rows, and record that.
+        To fix it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; after a gap in the WAL take a new
+        backup. Restore into a scratch instance, count rows, and record that.
         """
         seen = worst_of(self._backup_fresh(), self._wal_archived(), self.attested("backups_enabled_and_tested"))
         return await with_cron_job(self, self.target.cronjob, seen)
@@ -257,15 +416,31 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def _backup_fresh(self) -> Result:
         stanza = await self.stanza()
         cluster = (await self.seen())[0].instance.identity.system_identifier
-        return judge_backup(stanza, cluster, self.context.now(), self.target.backup_max_age)
+        return judge_backup(stanza, cluster, self.context.now(), self.target, await self._timeline())
+
+    async def _timeline(self) -> int | None:
+        """The timeline that the primary writes; None when that was not seen."""
+        try:
+            return (await self.archiver()).timeline
+        except ProbeError:
+            return None
 
     async def _wal_archived(self) -> Result:
         archiver = await self.archiver()
-        verdict = judge_archiver(archiver, self.target.max_ready)
+        verdict = judge_archiver(archiver, self.target)
         if self.target.pgbackrest is None:
             return verdict
+        return worst(verdict, await worst_of(self._wal_held(archiver, self.target.pgbackrest)))
+
+    async def _wal_held(self, archiver: Archiver, pgbackrest: PgBackRest) -> Result:
         cluster = (await self.primary()).instance.identity.system_identifier
-        return worst(verdict, judge_archive(await self.stanza(), cluster, archiver))
+        stanza = await self.stanza()
+        backup = newest_backup(stanza, cluster, archiver.timeline, self.context.now())
+        if backup is None:
+            return unknown("Without a backup, whether its WAL is archived was not checked.", reason=Reason.MISSING)
+        archive = archive_of(stanza, backup)
+        segments = await read_segments(pgbackrest, archive) if archive is not None else frozenset()
+        return judge_archive(archive, segments, backup, archiver, stanza.name)
 
     @item(
         "Connection pool size is optimized (max_connections: 100)",
@@ -275,27 +450,48 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def connection_pool_sized(self) -> Result:
         """When all pools are full at once, PostgreSQL must still have a slot for each of them, or clients are refused.
 
-        max_connections is what `max_connections` says; the sizes of all pools (times their replicas, and what PgBouncer may open)
-        fit into it without the slots that are kept back for superusers; fewer than `connections_warning_ratio` are in use; and
-        nobody waits in PgBouncer for a second or more.
+        max_connections is what `max_connections` demands; the sizes of all pools (times their replicas, and what PgBouncer may
+        open to this server) fit into it without the slots that are reserved, and into the CONNECTION LIMIT of their database and
+        role; fewer than `connections_warning_ratio` of what applications can get are in use; and in PgBouncer clients get in
+        (max_client_conn) and nobody waits for a second or more. Whether PgBouncer would open a pool for any database (`*`) is
+        tried once an hour, by a connection to a database that nobody configures: it is not listed before it is used.
 
-        To mend it: make the pools smaller before max_connections is raised; each connection costs PostgreSQL memory. Behind a
+        To fix it: make the pools smaller before max_connections is raised; each connection costs PostgreSQL memory. Behind a
         pooler another max_connections may be right: give a range.
         """
-        seen = await self.seen()
-        return await worst_of(self._pools_fit(), *map(self._connections_free, seen))
+        return worst(*await self.refusing(exhausted=True), await worst_of(self._pools_fit(), self._connections_free()))
 
-    async def _connections_free(self, session: Session) -> Result:
-        return judge_connections(session.instance.where, await session.connections(), self.target)
+    async def _connections_free(self) -> Result:
+        return await worst_of(*(self._instance_has_room(session) for session in await self.seen()))
+
+    async def _instance_has_room(self, session: Session) -> Result:
+        connections, bounds = await session.connections(), await session.connection_limits()
+        return judge_connections(session.instance.where, connections, bounds, self.target)
 
     async def _pools_fit(self) -> Result:
         if not self.target.pools and self.target.pgbouncer is None:
-            raise ProbeError("Neither option pools nor option pgbouncer is set, so the size of the pools was not seen.")
+            raise ProbeError(
+                "Neither option pools nor option pgbouncer is set, so the size of the pools was not checked.",
+                Reason.NOT_CONFIGURED,
+            )
         poolers: list[Pooler] = []
         if self.target.pgbouncer is not None:
-            poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout)
+            last = self.context.memory.get("knocked", -math.inf)
+            if knock := time.monotonic() - last >= _KNOCK_EVERY:
+                self.context.memory["knocked"] = time.monotonic()
+            poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout, knock=knock)
         primary = await self.primary()
-        return judge_pools(self.target.pools, poolers, await primary.connections())
+        sessions = [primary, *(session for session in await self.seen() if session is not primary)]
+        capacities = [Capacity(session.instance, await session.connections()) for session in sessions]
+        return judge_pools(
+            self.target.pools,
+            poolers,
+            capacities,
+            await primary.connection_limits(),
+            self.target,
+            database=await primary.database(),
+            processes=self.target.pgbouncer_processes,
+        )
 
     @item(
         "Database storage has sufficient space (≥ 50GB free)",
@@ -305,76 +501,101 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def storage_sufficient(self) -> Result:
         """PostgreSQL stops when its disk is full, and may need more disk to start again.
 
-        Each volume (data, WAL, tablespaces) is asked for by kubelet's or node_exporter's series in Prometheus or by a local path,
+        Each volume (data, WAL, tablespaces) is checked by kubelet's or node_exporter's series in Prometheus or by a local path,
         as no SQL function knows; it must have `min_free` and `min_free_ratio` free, and 5 % of its inodes. Data, or a tablespace,
-        without a volume in the configuration was not seen. Name the volumes of all instances (several may be called data): after a
-        failover another one fills up.
+        without a volume in the configuration for each instance was not checked: several volumes may be called data, and after a
+        failover another one fills up. A volume that several instances share has `instances`.
 
-        To mend it: an inactive replication slot or a failing archive_command keeps WAL (`du pg_wal`); otherwise grow the volume.
+        To fix it: an inactive replication slot or a failing archive_command keeps WAL (`du pg_wal`); otherwise grow the volume.
         """
         if not self.target.volumes:
-            raise ProbeError("Option volumes is not set, so the free space of no volume was seen.")
+            raise ProbeError(
+                "Option volumes is not set, so the free space of no volume was checked.", Reason.NOT_CONFIGURED
+            )
         return await worst_of(self._volumes_known(), *map(self._space, self.target.volumes), keep=min)
 
-    async def _space(self, volume: Volume) -> Result:
+    async def _space(self, volume: InstanceVolume) -> Result:
         return judge_space(volume, await measure_space(self, volume))
 
     async def _volumes_known(self) -> Result:
         tablespaces = await (await self.seen())[0].tablespaces()
-        known = {volume.name for volume in self.target.volumes}
-        if "data" not in known:
-            return unknown(
-                "Option volumes names no volume data, so the space of what PostgreSQL cannot do without was not seen."
-            )
-        if missing := [name for name in tablespaces if name not in known]:
-            return unknown(f"Option volumes names no volume for tablespace {missing[0]}, so its space was not seen.")
+        instances = len(parse_dsn(self.target.dsn))
+        distinct = {(volume.name, volume.where): volume for volume in self.target.volumes}
+        covered = Counter[str]()
+        for volume in distinct.values():
+            covered[volume.name] += volume.instances
+        for name in ("data", *tablespaces):
+            what = "the data that PostgreSQL cannot do without" if name == "data" else f"tablespace {name}"
+            if not covered[name]:
+                return unknown(
+                    f"Option volumes names no volume {name}, so the space of {what} was not checked."
+                    if name == "data"
+                    else f"Option volumes names no volume for {what}, so its space was not checked.",
+                    reason=Reason.NOT_CONFIGURED,
+                )
+            if covered[name] < instances:
+                return unknown(
+                    f"Option volumes names {counted(covered[name], 'volume')} {name} for {counted(instances, 'instance')}, so the "
+                    f"space of {what} was not checked everywhere (a volume that several share has `instances`).",
+                    reason=Reason.NOT_CONFIGURED,
+                )
         return ok("Data and every tablespace have a volume in the configuration.")
 
     @item("Slow query logging is enabled", severity=WARNING, needs=(_MONITOR,))
     async def slow_query_logging_enabled(self) -> Result:
         """Without it, nobody knows afterwards which query was slow.
 
-        log_min_duration_statement (or auto_explain's setting) has to be between 0 and `slow_query`, for the instance and wherever
-        a database or a role sets it differently: `ALTER DATABASE … SET log_min_duration_statement = -1` silences one database
-        while all others look right. Zero logs every statement, which is a warning. log_min_messages must not drop log lines.
+        On every instance, log_min_duration_statement (or auto_explain's setting, or log_min_duration_sample at a rate of 1) has to
+        be between 0 and `slow_query`, for the instance and wherever a database or a role that can log in sets it differently:
+        `ALTER DATABASE … SET log_min_duration_statement = -1` silences one database while all others look right. Zero logs every
+        statement, which is a warning. log_destination must not be empty, and log_min_messages must not drop log lines.
 
-        To mend it: `ALTER SYSTEM SET log_min_duration_statement = '1s'`, `SELECT pg_reload_conf()`, and RESET what overrides it.
+        To fix it: `ALTER SYSTEM SET log_min_duration_statement = '1s'`, `SELECT pg_reload_conf()`, and RESET what overrides it.
         """
         primary = await self.primary()
-        return judge_logging(await primary.logging(self.target.app_roles), self.target.slow_query)
+        standbys = [session for session in await self.seen() if session is not primary]
+        return await worst_of(self._slow_logged(primary), *map(self._slow_logged, standbys))
+
+    async def _slow_logged(self, session: Session) -> Result:
+        standby = session.instance.identity.in_recovery
+        return judge_logging(
+            await session.settings(LOGGING),
+            self.target.app_roles,
+            self.target.slow_query,
+            f"standby {session.instance.where}" if standby else "the instance",
+        )
 
     @item("Database metrics are being collected", severity=WARNING, needs=(_MONITOR, "clients.prometheus"))
     async def metrics_collected(self) -> Result:
         """Dashboards and alerts of the database are blind without them.
 
-        Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot) and gives fresh figures.
-        pg_stat_statements is preloaded, installed in the database of the connection string, counts there, and can be queried.
+        Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot), gives fresh figures, and they
+        are of these very instances: port, start of statistics and counts agree with what each instance reports itself.
+        pg_stat_statements is preloaded, installed in the database of the connection string, counts there for every role, and can
+        be queried.
 
-        To mend it: the exporter's log and its own role; `CREATE EXTENSION pg_stat_statements` and shared_preload_libraries.
+        To fix it: the exporter's log and its own role; `CREATE EXTENSION pg_stat_statements` and shared_preload_libraries.
         """
-        return await worst_of(self._scraped(), self._statements_counted())
+        return await worst_of(self._scraped(), self._exporters_match(), self._statements_counted())
 
     async def _scraped(self) -> Result:
         return await judge_scrape(
             self.client(Prometheus), self.target.metrics, instances=len(parse_dsn(self.target.dsn))
         )
 
+    async def _exporters_match(self) -> Result:
+        exported = await read_exporters(self.client(Prometheus), self.target.metrics)
+        sessions = await self.seen()
+        instances = {session.instance.where: await session.figures() for session in sessions}
+        if await self.unseen():
+            return ok("Not all instances answered, so which exporter reports which was not checked.")
+        return judge_exporters(exported, instances, await sessions[0].database())
+
     async def _statements_counted(self) -> Result:
         primary = await self.primary()
-        where = primary.instance.where
-        if "pg_stat_statements" not in await primary.preloaded():
-            return failed(
-                f"pg_stat_statements is not in shared_preload_libraries of {where}.", reason=Reason.MISCONFIGURED
-            )
-        count = await primary.statements()
-        if count is None:
-            return failed(f"Extension pg_stat_statements is not installed on {where}.", reason=Reason.MISSING)
-        for setting, silent in (("pg_stat_statements.track", "none"), ("compute_query_id", "off")):
-            if await primary.setting(setting) == silent:
-                return failed(
-                    f"{setting} is {silent} on {where}: pg_stat_statements counts nothing.", reason=Reason.MISCONFIGURED
-                )
-        return ok(f"pg_stat_statements knows {count} statements.")
+        settings = await primary.settings(STATEMENTS)
+        count = await primary.statements() if preloads_statements(settings) else None
+        return judge_statements(primary.instance.where, settings, self.target.app_roles, count)
 
     @item(
         "Failover mechanism is tested",
@@ -386,19 +607,18 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def failover_tested(self) -> Result:
         """A failover that was never tried fails when it is needed.
 
-        Patroni's REST API has to show one leader of this very cluster, a standby that could take over (it streams, is not more
-        than `max_lag_bytes` behind and not tagged nofailover), and that automatic failover is not paused. A record of a drill,
-        at most 90 days old, has to say that it works.
+        Patroni's REST API has to show one leader of this very cluster, a standby that could take over (it streams on the leader's
+        timeline, is not further behind than Patroni's maximum_lag_on_failover and `max_lag_bytes`, and no tag keeps it from
+        leading), that its consensus store was reached lately, and that automatic failover is not paused. A record of a drill, at
+        most 90 days old, has to confirm that it works.
 
-        To mend it: `patronictl list`, `patronictl resume`; do a drill (`patronictl switchover`) and record it.
+        To fix it: `patronictl list`, `patronictl resume`; do a drill (`patronictl switchover`) and record it.
         """
         return await worst_of(self._could_fail_over(), self.attested("failover_tested"))
 
     async def _could_fail_over(self) -> Result:
-        if self.target.patroni is None:
-            raise ProbeError("Option patroni is not set, so no failover mechanism was seen.")
-        cluster = await read_cluster(self.target.patroni)
+        cluster = await self.patroni_cluster()
         found = [session.instance for session in await self.sessions() if isinstance(session, Session)]
         if not found:
-            raise ProbeError("No instance answered, so whether Patroni speaks of this cluster was not seen.")
+            raise ProbeError("No instance answered, so whether Patroni runs this cluster was not checked.")
         return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -79,6 +80,38 @@ class Patroni:
         """The instance that is the primary now."""
         leading = next(member["port"] for member in self.cluster()["members"] if member["role"] == "leader")
         return next(member.instance for member in self._members if member.instance.port == leading)
+
+    @property
+    def asked(self) -> Member:
+        """The member that `url` is of."""
+        return self._members[0]
+
+    def switch_over(self) -> None:
+        """Let the other member lead."""
+        names = {member["role"]: member["name"] for member in self.cluster()["members"]}
+        body = json.dumps({"leader": names["leader"], "candidate": names["replica"]}).encode()
+        urlopen(Request(f"{self.url}/switchover", body, method="POST"), timeout=60).close()
+        wait_until(self.following, "the other member to lead", 60)
+
+    @property
+    def follower(self) -> Member:
+        """A member that does not lead."""
+        leader = self.leader
+        return next(member for member in self._members if member.instance is not leader)
+
+    def any_dsn(self) -> str:
+        """Return a connection string for both instances, whoever leads."""
+        first, *others = (member.instance for member in self._members)
+        return first.dsn(*others)
+
+    def status(self) -> dict[str, Any]:
+        """What the asked member reports of itself, whatever its PostgreSQL does."""
+        try:
+            with urlopen(f"{self.url}/patroni", timeout=10) as reply:
+                return dict(json.load(reply))
+        except HTTPError as error:
+            with error:
+                return dict(json.load(error))
 
     def cluster(self) -> dict[str, Any]:
         """What /cluster answers."""

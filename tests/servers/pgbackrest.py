@@ -21,6 +21,11 @@ class Repository:
         self._directory = directory
 
     @property
+    def path(self) -> Path:
+        """The folder of the repository."""
+        return self._directory / "repository"
+
+    @property
     def archive_command(self) -> str:
         """The command by which PostgreSQL stores its WAL here."""
         return " ".join([*self.command, f"--config={self.config}", "--stanza=orders", "archive-push", "%p"])

@@ -224,6 +224,18 @@ class Cluster:
         """The connection string that names both."""
         return self.primary.dsn(self.standby)
 
+    def caught_up_except(self, *names: str) -> None:
+        """Wait until all standbys but these have replayed what the primary has written."""
+        late = (
+            "SELECT 1 FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn() AND application_name <> ALL(%s)"
+        )
+
+        def caught_up() -> bool:
+            with self.primary.connect() as connection:
+                return not connection.execute(late, [list(names)]).fetchall()
+
+        wait_until(caught_up, "the standbys to catch up")
+
     def caught_up(self) -> None:
         """Wait until the standby has replayed what the primary has written."""
         wait_until(

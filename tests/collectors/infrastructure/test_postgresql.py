@@ -99,7 +99,7 @@ async def test_a_primary_and_its_standby_are_healthy(pair: Cluster) -> None:
     result = await see(pair.dsn, "pods_healthy")
     assert result.status is Status.OK
     assert f"{LOOPBACK}:{pair.primary.port}/orders is the primary, with 1 standby answering too" in result.summary
-    assert "pods were not looked at" in result.summary
+    assert "pods not checked" in result.summary
     assert 0 < result.measurements["latency_seconds"] < 20
 
 
@@ -239,14 +239,13 @@ async def test_a_role_without_pg_monitor_is_told_the_right_that_it_lacks(
 async def test_the_printed_rights_suffice_and_only_read(pair: Cluster) -> None:
     """`pair` was made by running `PostgreSQL.rights`, and every other test here connects as that role."""
     with psycopg.connect(pair.primary.dsn(), autocommit=True) as connection:
-        assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
         assert connection.execute(
             "SELECT rolconnlimit, rolsuper FROM pg_roles WHERE rolname = current_user"
         ).fetchone() == (
             5,
             False,
         )
-        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("CREATE TABLE t ()")
 
 
@@ -473,7 +472,7 @@ async def test_wal_that_waits_and_wal_that_fails(backed_up: tuple[Cluster, Repos
         fails = await see(pair.dsn, "backups_enabled_and_tested", pgbackrest=pgbackrest(repository))
     await eventually(lambda: not pair.primary.query(failing), "archiving to work again")
     assert one.status is fails.status is Status.FAILED
-    assert "1 WAL segments wait to be archived (limit 0)" in one.summary
+    assert "1 WAL segment waits to be archived (limit 0)" in one.summary
     assert one.measurements["wal_segments_waiting"] == 1
     assert "Archiving of 00000001" in fails.summary
 
@@ -490,7 +489,7 @@ async def test_backups_of_another_cluster_do_not_count(pair: Cluster, backed_up:
     _, repository = backed_up
     result = await see(pair.dsn, "backups_enabled_and_tested", pgbackrest=pgbackrest(repository))
     assert result.status is Status.FAILED
-    assert "backups of other clusters and none of cluster" in result.summary
+    assert "backup of other clusters and none of cluster" in result.summary
     assert "WAL archiving is off" in result.summary
 
 
@@ -581,7 +580,9 @@ async def test_connections_in_use(pair: Cluster) -> None:
             stack.enter_context(pair.primary.connect())
         result = await see(pair.dsn, "connection_pool_sized", pools=pools, connections_warning_ratio=0.1)
     assert result.status is Status.WARNING
-    assert "of 100 connections (limit 10%)" in result.summary
+    assert (
+        "of the 97 connections that applications can get (limit 10%; max_connections 100, 3 reserved)" in result.summary
+    )
 
 
 async def test_a_pooler_that_lists_no_database_yet_has_not_told_its_size(pair: Cluster, pooled: PgBouncer) -> None:
@@ -633,7 +634,7 @@ async def test_a_console_that_lets_nobody_in(pair: Cluster, pooled: PgBouncer) -
 
 @pytest.mark.verifies("postgresql.storage_sufficient", "ok")
 async def test_space_of_a_local_path(pair: Cluster) -> None:
-    result = await see(pair.dsn, "storage_sufficient", volumes=[_volume(path=str(pair.primary.directory))])
+    result = await see(pair.dsn, "storage_sufficient", volumes=[_volume(path=str(pair.primary.directory), instances=2)])
     assert result.status is Status.OK
     assert result.measurements["free_bytes"] > 1
 
@@ -885,7 +886,7 @@ async def test_patroni_would_fail_over(patroni: Patroni, tmp_path: Path) -> None
     evidence = attested(tmp_path, "failover_tested", days_ago=60)
     result = await see(patroni.leader.dsn(), "failover_tested", patroni={"url": patroni.url}, evidence=evidence)
     assert result.status is Status.OK
-    assert "and 1 standbys that could take over" in result.summary
+    assert "and 1 standby that could take over" in result.summary
     assert result.measurements["failover_candidates"] == 1
 
 
@@ -900,7 +901,7 @@ async def test_patroni_that_is_paused_or_speaks_of_another_cluster(patroni: Patr
     other = await see(pair.dsn, "failover_tested", **options)
     assert paused.status is other.status is Status.FAILED
     assert "Patroni is paused" in paused.summary
-    assert "Patroni speaks of cluster " in other.summary
+    assert "Patroni reports cluster " in other.summary
 
 
 async def test_a_synchronous_standby_takes_over_in_synchronous_mode(patroni: Patroni, tmp_path: Path) -> None:

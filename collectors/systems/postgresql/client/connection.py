@@ -1,8 +1,14 @@
-"""PostgreSQL by psycopg: one read-only connection to one instance, for one run."""
+"""PostgreSQL by psycopg: one read-only connection to one instance, for one run.
+
+What server, database, role and environment set for sessions is not what is asked for here: every transaction begins by setting
+all that changes an answer, in the same round trip and for itself alone, so that a pooler's other clients notice nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import configparser
+import functools
 import math
 import os
 import re
@@ -10,12 +16,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
+from collectors.systems.postgresql.model.instance import NotServing
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,11 +35,27 @@ APPLICATION_NAME = "checklist-exporter"
 T = TypeVar("T")
 Parameters = Mapping[str, str]
 
+#: What every transaction begins with. Another setting of any of these would change an answer, or how it is written.
+_SESSION = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+    "SET LOCAL client_encoding = 'UTF8'",
+    "SET LOCAL search_path = pg_catalog",
+    "SET LOCAL DateStyle = 'ISO, YMD'",
+    "SET LOCAL IntervalStyle = 'postgres'",
+    "SET LOCAL TimeZone = 'UTC'",
+    "SET LOCAL standard_conforming_strings = on",
+    "SET LOCAL quote_all_identifiers = off",
+    "SET LOCAL row_security = off",  # rows that would be hidden become an error
+    "SET LOCAL client_min_messages = error",
+    "SET LOCAL jit = off",
+)
+
 
 def parse_dsn(dsn: SecretStr) -> list[Parameters]:
     """The connection parameters of every host that a connection string or URI names, in its order.
 
-    Raises ValueError, which repeats nothing of it, when libpq would not understand it.
+    A service is looked up in the files in which libpq looks, hosts that are not named in the variables of its environment. Raises
+    ValueError, which repeats nothing of the string, when libpq would not understand it.
     """
     import psycopg
 
@@ -39,7 +63,10 @@ def parse_dsn(dsn: SecretStr) -> list[Parameters]:
         parsed = psycopg.conninfo.conninfo_to_dict(dsn.get_secret_value())
     except psycopg.ProgrammingError:
         raise ValueError("expected a PostgreSQL connection string such as postgresql://user@host/database") from None
-    given = {name: str(value) for name, value in parsed.items() if value is not None}
+    given = _with_service({name: str(value) for name, value in parsed.items() if value is not None})
+    if "service" not in given:
+        variables = {name: os.environ.get(f"PG{name.upper()}") for name in ("host", "hostaddr", "port")}
+        given = {name: value for name, value in variables.items() if value} | given
     # Each instance is asked by itself, so libpq shall not choose among them.
     for choice in ("target_session_attrs", "load_balance_hosts"):
         given.pop(choice, None)
@@ -51,6 +78,22 @@ def parse_dsn(dsn: SecretStr) -> list[Parameters]:
     if any(len(values) not in (1, len(hosts)) for values in lists.values()):
         raise ValueError("expected as many ports and addresses as hosts")
     return [given | {name: values[i % len(values)] for name, values in lists.items()} for i in range(len(hosts))]
+
+
+def _with_service(given: dict[str, str]) -> dict[str, str]:
+    """The parameters with those of the service that they name; as they are where no file names it, which libpq will report."""
+    if not (service := given.get("service") or os.environ.get("PGSERVICE")):
+        return given
+    folders = (os.environ.get("PGSYSCONFDIR"), "/etc/postgresql-common", "/etc")
+    places = [Path(folder) / "pg_service.conf" for folder in folders if folder]
+    own = os.environ.get("PGSERVICEFILE")
+    for place in (Path(own) if own else Path.home() / ".pg_service.conf", *places):
+        services = configparser.RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
+        with suppress(OSError, UnicodeDecodeError, configparser.Error):
+            services.read_string(place.read_text(encoding="utf-8"))
+        if services.has_section(service):
+            return dict(services.items(service)) | {name: value for name, value in given.items() if name != "service"}
+    return given
 
 
 def _path(dsn: str) -> str:
@@ -65,17 +108,29 @@ class Connection:
     `where` names it in sentences: host, port, database, and never a credential.
     """
 
-    def __init__(self, where: str, user: str, password: str, timeout: timedelta, connection: Any) -> None:
+    def __init__(
+        self, where: str, user: str, password: str, timeout: timedelta, console: bool, connection: Any
+    ) -> None:
         self.where = where
         self.user = user
         self._password = password
         self._timeout = timeout
+        self._console = console
         self._connection: psycopg.AsyncConnection[Any] = connection
         self._turn = asyncio.Lock()
 
+    @property
+    def endpoints(self) -> frozenset[tuple[str, int]]:
+        """The name and the address, with the port, that it is connected to."""
+        info = self._connection.info
+        return frozenset((host, info.port) for host in (info.host, info.hostaddr) if host)
+
     @classmethod
     async def open(cls, parameters: Parameters, timeout: timedelta, *, console: bool = False) -> Self:
-        """Connect, within `timeout`. `console` is for PgBouncer's admin console, which knows no transactions."""
+        """Connect, within `timeout`. `console` is for PgBouncer's admin console, which knows no transactions.
+
+        Raises ProbeError when the server does not let the exporter in, and NotServing when it lets nobody in.
+        """
         import psycopg
 
         where = _where(parameters)
@@ -84,19 +139,26 @@ class Connection:
             **parameters,
             "application_name": APPLICATION_NAME,
             "connect_timeout": math.ceil(timeout.total_seconds()),
+            # Named, so that no variable of the environment decides instead.
+            "client_encoding": "UTF8",
+            "options": parameters.get("options", ""),
+            "target_session_attrs": "any",
         }
+        if psycopg.pq.version() >= 160_000:
+            settings["load_balance_hosts"] = "disable"
         try:
             async with asyncio.timeout(timeout.total_seconds()):
-                connection = await psycopg.AsyncConnection.connect("", **settings, autocommit=console)
+                connection = await psycopg.AsyncConnection.connect("", **settings, autocommit=True)
         except (TimeoutError, psycopg.errors.ConnectionTimeout):
-            raise ProbeError(f"PostgreSQL at {where} let nobody in within {format_duration(timeout)}.") from None
+            raise ProbeError(
+                f"PostgreSQL at {where} let nobody in within {format_duration(timeout)}.", Reason.TIMEOUT
+            ) from None
         except (psycopg.Error, OSError, UnicodeError) as error:
-            raise ProbeError(f"PostgreSQL at {where} cannot be reached: {_reason(error, password)}.") from None
-        opened = cls(where, connection.info.user, password, timeout, connection)
-        if not console:
-            await connection.set_read_only(True)
+            raise _refusal(where, _reason(error, password)) from None
         connection.prepare_threshold = None  # prepared statements do not survive a pooler
-        return opened
+        for name in ("text", "name", "varchar", "bpchar", '"char"'):
+            connection.adapters.register_loader(name, _text_loader())
+        return cls(where, connection.info.user, password, timeout, console, connection)
 
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
@@ -114,7 +176,7 @@ class Connection:
                     await asyncio.wait({query})
                     query.exception()
             if not done:
-                raise ProbeError(f"PostgreSQL at {self.where} did not answer within {format_duration(self._timeout)}.")
+                raise self._late()
             return query.result()
 
     async def one(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> T:
@@ -128,25 +190,36 @@ class Connection:
         connection = self._connection
         try:
             try:
+                if not self._console:
+                    await connection.execute(self._beginning(connection.info.server_version))
+                # A cursor takes the session's settings as it finds them when it is made.
                 async with connection.cursor(row_factory=psycopg.rows.class_row(kind)) as cursor:
-                    if not connection.autocommit:
-                        limit = round(self._timeout.total_seconds() * 1000)
-                        await cursor.execute(f"SET LOCAL statement_timeout = {limit}".encode())
                     await cursor.execute(sql.encode(), parameters)
                     return await cursor.fetchall()
             finally:
                 if not connection.closed:
                     await connection.rollback()
-        except psycopg.errors.QueryCanceled:
-            raise ProbeError(
-                f"PostgreSQL at {self.where} did not answer within {format_duration(self._timeout)}."
-            ) from None
+        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
+            raise self._late() from None
         except psycopg.errors.InsufficientPrivilege as error:
             reason = _reason(error, self._password)
-            raise ProbeError(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.") from None
+            raise ProbeError(
+                f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.", Reason.DENIED
+            ) from None
         except psycopg.Error as error:
             reason = _reason(error, self._password)
-            raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.") from None
+            raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR) from None
+
+    def _beginning(self, version: int) -> bytes:
+        limit = round(self._timeout.total_seconds() * 1000)
+        timeouts = {"statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit}
+        if version >= 170_000:
+            timeouts["transaction_timeout"] = 0
+        return "; ".join([*_SESSION, *(f"SET LOCAL {name} = {value}" for name, value in timeouts.items())]).encode()
+
+    def _late(self) -> ProbeError:
+        limit = format_duration(self._timeout)
+        return ProbeError(f"PostgreSQL at {self.where} did not answer within {limit}.", Reason.TIMEOUT)
 
     def _hang_up(self) -> None:
         """Shut the socket down under the query: whatever waits for it sees the end of the connection at once."""
@@ -159,9 +232,60 @@ class Connection:
         await self._connection.close()
 
 
+@functools.cache
+def _text_loader() -> Any:
+    """Reads text as UTF-8, whatever the database calls it: in an SQL_ASCII database psycopg would give bytes."""
+    import psycopg
+
+    class Utf8Loader(psycopg.adapt.Loader):
+        def load(self, data: Any) -> str:
+            return bytes(data).decode("utf-8", "replace")
+
+    return Utf8Loader
+
+
 def _where(parameters: Parameters) -> str:
+    """Where an instance is, for a sentence: `db-0:5432/orders`, `[::1]:5432/orders`."""
+    if "service" in parameters:
+        return f"service {parameters['service']}"
     host = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
+    if ":" in host:
+        host = f"[{host}]"
     return f"{host}:{parameters.get('port') or '5432'}/{parameters.get('dbname') or parameters.get('user', '')}"
+
+
+#: Why a connection was not made, in the words of servers and libpq: a refusal at that moment has no SQLSTATE that libpq gives on.
+_OWN_LIMIT = re.compile(r"too many connections for role")
+_EXHAUSTED = re.compile(
+    r"too many clients already|remaining connection slots are reserved|too many connections for database"
+    r"|no more connections allowed"
+)
+_NOT_ACCEPTING = re.compile(
+    r"the database system is (starting up|shutting down|in recovery mode|not (yet )?accepting)|not currently accepting connections"
+)
+_DENIED = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|does not exist|no password supplied|not allowed|permission denied"
+)
+_UNREACHABLE = re.compile(
+    r"Connection refused|could not translate host name|could not receive|No route|unreachable|No such file"
+    r"|closed the connection|getaddrinfo|Name or service|name resolution"
+)
+
+
+def _refusal(where: str, reason: str) -> ProbeError:
+    """What it means that a connection was not made: a fact about the server, or a lack of sight."""
+    if _OWN_LIMIT.search(reason):
+        return ProbeError(
+            f"PostgreSQL at {where} refuses the exporter alone: {reason}; raise the role's CONNECTION LIMIT.",
+            Reason.REFUSED,
+        )
+    if _EXHAUSTED.search(reason):
+        return NotServing(f"PostgreSQL at {where} takes no more connections: {reason}.", Reason.LIMIT)
+    if _NOT_ACCEPTING.search(reason):
+        return NotServing(f"PostgreSQL at {where} takes no connections: {reason}.", Reason.DOWN)
+    kinds = ((_DENIED, Reason.DENIED), (_UNREACHABLE, Reason.UNREACHABLE))
+    why = next((kind for pattern, kind in kinds if pattern.search(reason)), Reason.REFUSED)
+    return ProbeError(f"PostgreSQL at {where} cannot be reached: {reason}.", why)
 
 
 _LIBPQ = re.compile(r"connection to server (?:at|on socket) .*? failed: ([^\n]+)")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
 from collectors.systems.postgresql.model.patroni import Configuration, MemberStatus, PatroniCluster
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["read_cluster"]
 
 
 async def read_cluster(settings: HttpSettings) -> PatroniCluster:
-    """The cluster, with PostgreSQL's identifier of it. Raises ProbeError when the member does not tell."""
+    """The cluster, with PostgreSQL's identifier of it. A member that does not reach the consensus store may know no members.
+
+    Raises ProbeError when the member does not answer as Patroni does.
+    """
     http = Http(settings)
     try:
         replies = await asyncio.gather(
@@ -26,14 +30,35 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         )
     finally:
         await http.close()
-    for reply in replies:
-        if isinstance(reply, BaseException):
-            raise reply
-    cluster, member, configuration = (reply for reply in replies if isinstance(reply, Reply))
     try:
+        if isinstance(member := replies[1], Reply):
+            status = msgspec.json.decode(member.body, type=MemberStatus)
+            silence = _silence(member, status)
+            if silence is not None and silence > Configuration().patience and not isinstance(replies[0], Reply):
+                return PatroniCluster([], False, status.database_system_identifier, silence=silence, asked=status)
+        for reply in replies:
+            if isinstance(reply, BaseException):
+                raise reply
+        cluster, member, configuration = (reply for reply in replies if isinstance(reply, Reply))
         found = msgspec.json.decode(cluster.body, type=PatroniCluster)
-        identifier = msgspec.json.decode(member.body, type=MemberStatus).database_system_identifier
-        mode = msgspec.json.decode(configuration.body, type=Configuration).synchronous
+        dynamic = msgspec.json.decode(configuration.body, type=Configuration)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ProbeError(f"{settings.url} does not answer as Patroni does: {error}.") from None
-    return msgspec.structs.replace(found, system_identifier=identifier, synchronous=mode)
+        raise ProbeError(f"{settings.url} does not answer as Patroni does: {error}.", Reason.MALFORMED) from None
+    return msgspec.structs.replace(
+        found,
+        system_identifier=status.database_system_identifier,
+        synchronous=dynamic.synchronous,
+        maximum_lag=dynamic.maximum_lag,
+        silence=silence,
+        patience=dynamic.patience,
+        asked=status,
+    )
+
+
+def _silence(reply: Reply, status: MemberStatus) -> float | None:
+    """For how long a member has not reached the consensus store. Both times are its own: no other clock is compared."""
+    try:
+        now = parsedate_to_datetime(reply.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
+    return None if status.dcs_last_seen is None else now - status.dcs_last_seen

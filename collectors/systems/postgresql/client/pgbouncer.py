@@ -3,54 +3,133 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import socket
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 from pydantic import SecretStr
 
 from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
-from collectors.systems.postgresql.model.pgbouncer import Pooler
+from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from exporter.verdict import ProbeError
 
-__all__ = ["read_poolers"]
+__all__ = ["KNOCK", "read_poolers"]
+
+#: A database that nobody configures: whether PgBouncer would open a pool for it shows whether it would for any (`*`).
+KNOCK = "checklist_exporter_probe"
+
+_CONSOLE = "pgbouncer"
 
 
-async def read_poolers(dsn: SecretStr, timeout: timedelta) -> list[Pooler]:
+async def read_poolers(dsn: SecretStr, timeout: timedelta, *, knock: bool = True) -> list[Pooler]:
     """Every PgBouncer that the connection string names. Its user must be in `stats_users`.
 
-    Raises ProbeError when one of them cannot be asked.
+    With `knock`, a connection to a database that nobody configures is tried, as `*` is listed nowhere before it is used. Raises
+    ProbeError when one of them cannot be asked.
     """
-    found = await asyncio.gather(*(_read(host, timeout) for host in parse_dsn(dsn)), return_exceptions=True)
+    found = await asyncio.gather(*(_read(host, timeout, knock) for host in parse_dsn(dsn)), return_exceptions=True)
     for error in found:
         if isinstance(error, BaseException):
             raise error
     return [pooler for pooler in found if isinstance(pooler, Pooler)]
 
 
-async def _read(host: Parameters, timeout: timedelta) -> Pooler:
-    connection = await Connection.open({"dbname": "pgbouncer", **host}, timeout, console=True)
+async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
+    connection = await Connection.open({"dbname": _CONSOLE, **host}, timeout, console=True)
     try:
-        pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != "pgbouncer"]
-        databases = {
-            row["name"]: row for row in await connection.ask(dict, "SHOW DATABASES") if row["name"] != "pgbouncer"
-        }
+        pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != _CONSOLE]
+        databases = await _databases(connection)
+        listed = {name: row for name, row in databases.items() if name != KNOCK}
+        if not listed:  # a `*` in its configuration is not listed before somebody used it
+            raise ProbeError(
+                f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen."
+            )
+        if knock and KNOCK not in databases:
+            await _knock(host, timeout)
+            databases = await _databases(connection)
+        settings = {str(row["key"]): str(row["value"]) for row in await connection.ask(dict, "SHOW CONFIG")}
+        lists = {str(row["list"]): row["items"] for row in await connection.ask(dict, "SHOW LISTS")}
     finally:
         await connection.close()
-    if not databases:  # a `*` in its configuration is not listed before somebody used it
-        raise ProbeError(
-            f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen."
-        )
-    users = Counter(pool["database"] for pool in pools)
-    connections = 0
-    for name, database in databases.items():
-        # `reserve_pool` is named `reserve_pool_size` from 1.24 on. A database that nobody used yet will have a pool too.
-        reserve = database.get("reserve_pool_size", database.get("reserve_pool", 0))
-        most = (int(database["pool_size"]) + int(reserve or 0)) * max(1, users[name])
-        limit = int(database["max_connections"] or 0)
-        connections += min(most, limit) if limit else most
+    pools = [pool for pool in pools if pool["database"] != KNOCK]
+    users: defaultdict[str, set[str]] = defaultdict(set)
+    for pool in pools:
+        users[str(pool["database"])].add(str(pool["user"]))
+    most_by_user = int(settings.get("max_user_connections") or 0)
+    addresses = await _resolve(str(row["host"] or "") for row in listed.values())
     return Pooler(
         connection.where,
-        connections,
+        tuple(_demand(name, row, users[name], most_by_user, addresses) for name, row in sorted(listed.items())),
         sum(int(pool["cl_waiting"]) for pool in pools),
         max((int(pool["maxwait"]) + int(pool["maxwait_us"]) / 1e6 for pool in pools), default=0.0),
+        clients=int(lists.get("used_clients") or 0),
+        most_clients=int(settings["max_client_conn"]) if "max_client_conn" in settings else None,
+        further=_further(databases.get(KNOCK), listed),
+        stopped=tuple(sorted(name for name, row in listed.items() if row.get("paused") or row.get("disabled"))),
+        shared_port=settings.get("so_reuseport", "0") not in ("0", "off", "no", "false"),
     )
+
+
+async def _databases(connection: Connection) -> dict[str, dict[str, Any]]:
+    return {str(row["name"]): row for row in await connection.ask(dict, "SHOW DATABASES") if row["name"] != _CONSOLE}
+
+
+async def _knock(host: Parameters, timeout: timedelta) -> None:
+    """Try the database that nobody configures. Whether it is let in does not matter, but that it is listed afterwards."""
+    with suppress(ProbeError):
+        connection = await Connection.open({**host, "dbname": KNOCK}, timeout)
+        await connection.close()
+
+
+def _most(row: Mapping[str, Any], users: int, most_by_user: int = 0) -> int:
+    """How many connections a database's pools may reach."""
+    # `reserve_pool` is named `reserve_pool_size` from 1.24 on. A database that nobody used yet will have a pool too.
+    each = int(row["pool_size"]) + int(row.get("reserve_pool_size", row.get("reserve_pool", 0)) or 0)
+    if most_by_user:
+        each = min(each, most_by_user)
+    limit = int(row["max_connections"] or 0)
+    return min(each * max(1, users), limit) if limit else each * max(1, users)
+
+
+def _demand(
+    name: str, row: Mapping[str, Any], users: set[str], most_by_user: int, addresses: Mapping[str, frozenset[str]]
+) -> Demand:
+    hosts = str(row["host"] or "").split(",")
+    endpoints = tuple(Endpoint(host, int(row["port"] or 5432), addresses.get(host, frozenset())) for host in hosts)
+    roles = {str(row["force_user"])} if row.get("force_user") else users
+    return Demand(
+        name,
+        str(row["database"]),
+        endpoints,
+        _most(row, len(users), most_by_user),
+        dict.fromkeys(roles, _most(row, 1, most_by_user)),
+    )
+
+
+def _further(knocked: Mapping[str, Any] | None, listed: Mapping[str, Mapping[str, Any]]) -> int | None:
+    """The size of the pool that `*` would open, unless what is listed looks as if it came from `*`."""
+    if knocked is None:
+        return None
+    alike = ("host", "port", "pool_size", "max_connections", "pool_mode")
+    for name, row in listed.items():
+        if row["database"] == name and all(row.get(key) == knocked.get(key) for key in alike):
+            return None
+    return _most(knocked, 1)
+
+
+async def _resolve(hosts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The addresses of these hosts (lists of them are taken apart); of none that this machine's resolver does not know."""
+    names = sorted({name for host in hosts for name in host.split(",") if name and not name.startswith("/")})
+    found = await asyncio.gather(*map(_addresses, names))
+    return dict(zip(names, found, strict=True))
+
+
+async def _addresses(name: str) -> frozenset[str]:
+    with suppress(OSError, UnicodeError, TimeoutError):
+        async with asyncio.timeout(1):
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            return frozenset(str(address[0]) for *_, address in found)
+    return frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
@@ -11,24 +11,20 @@ from typing import Self
 from collectors.systems.postgresql.client.connection import Connection, Parameters
 from collectors.systems.postgresql.model.instance import (
     Archiver,
+    ConnectionLimit,
     Connections,
+    Figures,
+    Freeze,
     Identity,
     Instance,
-    Logging,
     Receiver,
     Sender,
-    Setting,
     Slot,
-    libraries,
+    Wal,
 )
+from collectors.systems.postgresql.model.settings import Setting, Settings
 
 __all__ = ["Session"]
-
-_LOGGING = [
-    "log_min_duration_statement",
-    "log_min_messages",
-    *(f"auto_explain.{name}" for name in ("log_min_duration", "log_level", "sample_rate")),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,19 @@ class _Count:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Commits:
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    port: int
+    reset_at: float | None
+    reset_age: float | None
+
+
 class Session:
     """One instance that answered, for one run. Every method raises ProbeError when the question is not answered in time."""
 
@@ -59,9 +68,9 @@ class Session:
     @classmethod
     async def open(cls, parameters: Parameters, timeout: timedelta) -> Self:
         """Connect to one instance and ask what it is, each within `timeout`. Raises ProbeError when it does not answer."""
+        started = time.perf_counter()  # a client waits for its connection too
         connection = await Connection.open(parameters, timeout)
         try:
-            started = time.perf_counter()
             identity = await connection.one(
                 Identity,
                 """SELECT pg_is_in_recovery() AS in_recovery,
@@ -72,41 +81,80 @@ class Session:
         except BaseException:
             await connection.close()
             raise
-        return cls(connection, Instance(connection.where, connection.user, identity, time.perf_counter() - started))
+        latency = time.perf_counter() - started
+        return cls(connection, Instance(connection.where, connection.user, identity, latency, connection.endpoints))
 
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+    async def wal(self) -> Wal:
+        """Where it, a primary, writes."""
+        return await self._connection.one(
+            Wal,
+            """SELECT (pg_current_wal_lsn() - '0/0')::int8 AS position,
+                      ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline,
+                      (redo_lsn - '0/0')::int8 AS checkpoint_position,
+                      extract(epoch FROM clock_timestamp() - checkpoint_time)::float8 AS checkpoint_age,
+                      current_setting('synchronous_standby_names') AS synchronous_standby_names,
+                      current_setting('synchronous_commit') AS synchronous_commit
+               FROM pg_control_checkpoint()""",
+        )
 
     async def senders(self) -> list[Sender]:
         """Who receives WAL from it."""
         return await self._connection.ask(
             Sender,
             """SELECT coalesce(nullif(r.application_name, ''), r.client_addr::text, 'a standby') AS name,
-                      r.state,
+                      host(r.client_addr) AS address, r.state, r.sync_state,
                       r.replay_lsn IS NOT NULL AND coalesce(s.slot_type, 'physical') = 'physical' AS follows,
-                      pg_wal_lsn_diff(pg_current_wal_lsn(), r.replay_lsn)::float8 AS lag_bytes
-               FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid""",
+                      (r.flush_lsn - '0/0')::int8 AS flushed, (r.replay_lsn - '0/0')::int8 AS replayed,
+                      extract(epoch FROM r.flush_lag)::float8 AS flush_lag,
+                      extract(epoch FROM r.replay_lag)::float8 AS replay_lag, s.slot_name::text AS slot
+               FROM pg_stat_replication r LEFT JOIN pg_replication_slots s ON s.active_pid = r.pid ORDER BY 1, r.pid""",
         )
 
     async def slots(self) -> list[Slot]:
-        """Its replication slots."""
+        """Its replication slots, of a primary."""
         return await self._connection.ask(
             Slot,
             """SELECT slot_name::text, active, wal_status,
-                      coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::float8 AS retained_bytes
-               FROM pg_replication_slots WHERE NOT temporary""",
+                      pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 AS retained_bytes
+               FROM pg_replication_slots WHERE NOT temporary ORDER BY slot_name""",
         )
+
+    async def waiting_commits(self) -> set[str]:
+        """Names for the commits that wait for synchronous standbys at this moment: the same commit has the same name."""
+        rows = await self._connection.ask(
+            _Name,
+            """SELECT pid::text || ' ' || coalesce(backend_xid::text, '') || ' ' || query_start::text AS name
+               FROM pg_stat_activity WHERE wait_event = 'SyncRep'""",
+        )
+        return {row.name for row in rows}
 
     async def receiver(self) -> Receiver:
         """How it, a standby, receives and replays WAL."""
         return await self._connection.one(
             Receiver,
-            """SELECT (SELECT status FROM pg_stat_wal_receiver) AS status,
-                      pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AS caught_up,
-                      pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS behind_bytes,
-                      extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS behind_seconds,
-                      pg_is_wal_replay_paused() AS paused""",
+            """SELECT w.status, w.received_tli AS timeline,
+                      (pg_last_wal_receive_lsn() - '0/0')::int8 AS received,
+                      (pg_last_wal_replay_lsn() - '0/0')::int8 AS replayed,
+                      pg_is_wal_replay_paused() AS paused,
+                      translate(coalesce(substring(w.conninfo FROM '(?:^| )application_name=([^ ]+)'),
+                                         substring(w.conninfo FROM 'fallback_application_name=([^ ]+)')), chr(39), '') AS name,
+                      w.slot_name::text AS slot, w.sender_host || ':' || w.sender_port AS sender,
+                      host(inet_server_addr()) AS address,
+                      extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS silence,
+                      (SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay
+               FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver w ON true""",
+        )
+
+    async def freezes(self) -> list[Freeze]:
+        """How far its databases are from refusing writes for want of transaction ids, the oldest first."""
+        return await self._connection.ask(
+            Freeze,
+            """SELECT datname::text AS database, age(datfrozenxid) AS xid_age, mxid_age(datminmxid) AS mxid_age
+               FROM pg_database ORDER BY greatest(age(datfrozenxid), mxid_age(datminmxid)) DESC""",
         )
 
     async def archiver(self) -> Archiver:
@@ -117,8 +165,14 @@ class Session:
                       current_setting('archive_command') AS archive_command,
                       coalesce(current_setting('archive_library', true), '') AS archive_library,
                       last_archived_wal, last_archived_time, last_failed_wal, last_failed_time,
-                      (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS ready
-               FROM pg_stat_archiver""",
+                      waiting.ready, waiting.oldest AS oldest_ready,
+                      extract(epoch FROM clock_timestamp() - waiting.since)::float8 AS oldest_ready_age,
+                      ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int AS timeline,
+                      (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size
+               FROM pg_stat_archiver,
+                    (SELECT count(*) AS ready, min(modification) AS since,
+                            (array_agg(replace(name, '.ready', '') ORDER BY modification))[1] AS oldest
+                     FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS waiting""",
         )
 
     async def connections(self) -> Connections:
@@ -131,6 +185,36 @@ class Session:
                       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used""",
         )
 
+    async def connection_limits(self) -> list[ConnectionLimit]:
+        """What databases and roles, but for the exporter's own, are limited to."""
+        return await self._connection.ask(
+            ConnectionLimit,
+            """WITH used AS (SELECT datid, usesysid FROM pg_stat_activity WHERE backend_type = 'client backend')
+               SELECT 'database' AS kind, datname::text AS name, datconnlimit AS most,
+                      (SELECT count(*) FROM used WHERE datid = d.oid)::int AS used
+               FROM pg_database d WHERE datconnlimit >= 0 AND datallowconn
+               UNION ALL
+               SELECT 'role', rolname::text, rolconnlimit, (SELECT count(*) FROM used WHERE usesysid = r.oid)::int
+               FROM pg_roles r WHERE rolconnlimit >= 0 AND rolcanlogin AND NOT rolsuper AND rolname <> session_user""",
+        )
+
+    async def figures(self) -> Figures:
+        """What it counts itself."""
+        row = await self._connection.one(
+            _Figures,
+            """SELECT current_setting('port')::int AS port, extract(epoch FROM stats_reset)::float8 AS reset_at,
+                      extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS reset_age FROM pg_stat_bgwriter""",
+        )
+        commits = await self._connection.ask(
+            _Commits,
+            "SELECT datname::text AS name, xact_commit AS count FROM pg_stat_database WHERE datname IS NOT NULL",
+        )
+        return Figures(row.port, row.reset_at, row.reset_age, {commit.name: commit.count for commit in commits})
+
+    async def database(self) -> str:
+        """The database that it was asked in."""
+        return (await self._connection.one(_Name, "SELECT current_database()::text AS name")).name
+
     async def tablespaces(self) -> list[str]:
         """The names of the tablespaces that lie outside of the data directory."""
         rows = await self._connection.ask(
@@ -138,25 +222,13 @@ class Session:
         )
         return sorted(row.name for row in rows)
 
-    async def preloaded(self) -> set[str]:
-        """The libraries that every session has."""
-        row = await self._connection.one(
-            _Name,
-            """SELECT concat_ws(',', current_setting('shared_preload_libraries'),
-                                     current_setting('session_preload_libraries')) AS name""",
-        )
-        return libraries(row.name)
-
-    async def logging(self, roles: Iterable[str]) -> Logging:
-        """What slow query logging goes by: what applies here, and what databases and roles set instead.
-
-        Only the settings of `roles` count, or those of every role when there are none.
-        """
+    async def settings(self, names: Collection[str]) -> Settings:
+        """These settings: what applies here, and what databases and roles set instead."""
         base = await self._connection.ask(
             _Base,
             """SELECT name, setting, source, current_database()::text AS database
                FROM pg_settings WHERE name = ANY(%s)""",
-            [_LOGGING],
+            [list(names)],
         )
         overrides = await self._connection.ask(
             Setting,
@@ -164,25 +236,19 @@ class Session:
                       d.datname::text AS database, r.rolname::text AS role
                FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
                LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
-               WHERE split_part(entry, '=', 1) = ANY(%s)""",
-            [_LOGGING],
+               WHERE split_part(entry, '=', 1) = ANY(%s) AND r.rolcanlogin IS NOT FALSE AND d.datallowconn IS NOT FALSE
+                     AND r.rolname IS DISTINCT FROM session_user""",
+            [list(names)],
         )
-        counting = set(roles)
-        return Logging(
-            (
-                *(
-                    Setting(row.name, row.setting, row.database if row.source == "database" else None, None)
-                    for row in base
-                ),
-                *(setting for setting in overrides if not counting or setting.role is None or setting.role in counting),
-            ),
-            auto_explain="auto_explain" in await self.preloaded(),
-            masked=any(row.source in ("user", "database user", "client", "session") for row in base),
+        own = {row.name for row in base if row.source in ("user", "database user", "client", "session")}
+        elsewhere = {row.name for row in base if row.source in ("database", "global")}
+        return Settings(
+            base[0].database if base else "",
+            {row.name: row.setting for row in base if row.name not in own | elsewhere},
+            tuple(overrides),
+            hidden=frozenset(row.name for row in base if row.source == "database"),
+            masked=frozenset(own),
         )
-
-    async def setting(self, name: str) -> str:
-        """The value of a setting in the database asked."""
-        return (await self._connection.one(_Name, "SELECT current_setting(%s) AS name", [name])).name
 
     async def statements(self) -> int | None:
         """How many statements pg_stat_statements has counted; None where the extension is not installed."""

@@ -1,37 +1,116 @@
-"""Whether backups are fresh and complete, and WAL is archived."""
+"""Whether backups are fresh and complete, and all WAL that they need is archived."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from collectors.systems.postgresql.model.instance import (
-    Archiver,
-)
-from collectors.systems.postgresql.model.pgbackrest import Stanza
+from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.instance import Archiver
+from collectors.systems.postgresql.model.options import ClusterLimits
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Stanza
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.words import counted, format_length, listed
+
+__all__ = ["archive_of", "judge_archive", "judge_archiver", "judge_backup", "newest_backup"]
+
+#: How far clocks of two hosts may differ before a date counts as one of the future.
+_CLOCKS = timedelta(minutes=5)
 
 
-def judge_backup(stanza: Stanza, cluster: str, now: datetime, max_age: timedelta) -> Result:
-    """Whether the stanza holds a recent, complete backup without bad pages of the cluster with this system identifier."""
-    if stanza.status.code != 0:
-        return failed(f"pgBackRest stanza {stanza.name} is not well: {stanza.status.message}.")
-    ours = [backup for backup in stanza.backup if cluster in stanza.system_ids(backup.database)]
-    if not ours:
-        held = f"{len(stanza.backup)} backups of other clusters" if stanza.backup else "no backup"
-        return failed(f"pgBackRest stanza {stanza.name} holds {held} and none of cluster {cluster}.")
-    newest = max(ours, key=lambda backup: backup.stopped)
+def _ours(stanza: Stanza, cluster: str, timeline: int | None) -> list[Backup]:
+    """The backups of this cluster. What was taken on a later timeline is of a copy that was promoted."""
+    return [
+        backup
+        for backup in stanza.backup
+        if cluster in stanza.system_ids(backup.database)
+        and (timeline is None or backup.timeline is None or backup.timeline <= timeline)
+    ]
+
+
+def newest_backup(stanza: Stanza, cluster: str, timeline: int | None, now: datetime) -> Backup | None:
+    """The newest backup of the cluster with this system identifier, up to its timeline, that is not dated in the future."""
+    past = [backup for backup in _ours(stanza, cluster, timeline) if backup.stopped <= now + _CLOCKS]
+    return max(past, key=lambda backup: backup.stopped, default=None)
+
+
+def archive_of(stanza: Stanza, backup: Backup) -> Archive | None:
+    """Where the repository that holds a backup keeps the WAL of its cluster."""
+    return next((archive for archive in stanza.archive if archive.database == backup.database), None)
+
+
+def judge_backup(
+    stanza: Stanza, cluster: str, now: datetime, limits: ClusterLimits, timeline: int | None = None
+) -> Result:
+    """Whether the stanza holds a recent, complete backup without bad pages of the cluster with this system identifier.
+
+    `timeline` is the primary's, None where it is not known.
+    """
+    newest = newest_backup(stanza, cluster, timeline, now)
+    if newest is None:
+        return verdict(_backup_problems(stanza, cluster, timeline, now, limits, None), unknown("No backup."))
     age = now - newest.stopped
-    measured: dict[str, Any] = {"backup_age_seconds": age.total_seconds()}
-    if newest.error:
-        return failed(f"Backup {newest.label} holds pages with wrong checksums.", **measured)
-    seen = f"Backup {newest.label} was complete {age.total_seconds() / 3600:.1f} h ago"
-    if age > max_age:
-        return failed(f"{seen} (limit {format_duration(max_age)}).", **measured)
-    return ok(f"{seen}.", **measured)
+    good = ok(f"{_seen(newest, age)}.", backup_age_seconds=age.total_seconds())
+    return verdict(_backup_problems(stanza, cluster, timeline, now, limits, newest), good)
+
+
+def _seen(backup: Backup, age: timedelta) -> str:
+    return f"Backup {backup.label} was complete {age.total_seconds() / 3600:.1f} h ago"
+
+
+def _backup_problems(
+    stanza: Stanza, cluster: str, timeline: int | None, now: datetime, limits: ClusterLimits, newest: Backup | None
+) -> Iterator[Result]:
+    if stanza.status.code != 0:
+        yield failed(f"pgBackRest stanza {stanza.name} is not well: {stanza.status.message}.", reason=Reason.DOWN)
+        return
+    ours = _ours(stanza, cluster, timeline)
+    if not ours:
+        known = [backup for backup in stanza.backup if cluster in stanza.system_ids(backup.database)]
+        held = f"{counted(len(stanza.backup), 'backup')} of other clusters" if stanza.backup else "no backup"
+        if known:
+            held = f"{counted(len(known), 'backup')} of a copy on timeline {known[0].timeline}"
+        yield failed(
+            f"pgBackRest stanza {stanza.name} holds {held} and none of cluster {cluster}.", reason=Reason.MISSING
+        )
+        return
+    if newest is not None:
+        yield from _newest_problems(ours, newest, now, limits)
+    for backup in ours:
+        if backup.stopped > now + _CLOCKS:
+            ahead = format_length(backup.stopped - now)
+            yield unknown(
+                f"Backup {backup.label} is dated {ahead} in the future: a clock is wrong, so how old backups are is not known.",
+                reason=Reason.CONTRADICTED,
+            )
+
+
+def _newest_problems(ours: Sequence[Backup], newest: Backup, now: datetime, limits: ClusterLimits) -> Iterator[Result]:
+    by_label = {backup.label: backup for backup in ours if backup.database.repo_key == newest.database.repo_key}
+    needed = [newest.label, *(newest.reference or ())]
+    for label in needed:
+        if label not in by_label:
+            yield failed(f"Backup {newest.label} needs backup {label}, which is gone.", reason=Reason.MISSING)
+        elif by_label[label].error:
+            yield failed(f"Backup {label} holds pages with wrong checksums.", reason=Reason.DOWN)
+    age = now - newest.stopped
+    if age > limits.backup_max_age:
+        yield failed(f"{_seen(newest, age)} (limit {format_duration(limits.backup_max_age)}).", reason=Reason.LIMIT)
+    full = max(
+        (backup for backup in ours if backup.type == "full" and backup.stopped <= now + _CLOCKS),
+        key=lambda backup: backup.stopped,
+        default=None,
+    )
+    if full is not None and now - full.stopped > limits.full_backup_max_age:
+        yield failed(
+            f"The newest full backup, {full.label}, was complete {format_length(now - full.stopped)} ago "
+            f"(limit {format_duration(limits.full_backup_max_age)}).",
+            reason=Reason.LIMIT,
+        )
 
 
 #: Programs that report success and store nothing.
@@ -53,35 +132,98 @@ def _stores_alone(command: str) -> bool:
     return program not in _IDLE_PROGRAMS and words[-1:] != ["/dev/null"] and re.search(r"%[pf]", command) is not None
 
 
-def judge_archiver(archiver: Archiver, max_ready: int) -> Result:
-    """Whether PostgreSQL archives its WAL, by what it says itself."""
+def judge_archiver(archiver: Archiver, limits: ClusterLimits) -> Result:
+    """Whether PostgreSQL archives its WAL, by what it reports itself."""
     measured: dict[str, Any] = {"wal_segments_waiting": float(archiver.ready)}
+    if archiver.oldest_ready_age is not None:
+        measured["wal_waiting_seconds"] = max(0.0, archiver.oldest_ready_age)
+    waiting = counted(archiver.ready, "segment waits", "segments wait")
+    return verdict(_archiver_problems(archiver, limits), ok(f"WAL is archived, {waiting}.", **measured))
+
+
+def _archiver_problems(archiver: Archiver, limits: ClusterLimits) -> Iterator[Result]:
     if archiver.archive_mode == "off":
-        return failed("WAL archiving is off (archive_mode).", **measured)
+        yield failed("WAL archiving is off (archive_mode).", reason=Reason.MISCONFIGURED)
+        return
     if not archiver.archive_library and not _stores(archiver.archive_command):
-        return failed(f"archive_command stores nothing: {archiver.archive_command!r}.", **measured)
-    if archiver.ready > max_ready:
-        return failed(f"{archiver.ready} WAL segments wait to be archived (limit {max_ready}).", **measured)
+        yield failed(f"archive_command stores nothing: {archiver.archive_command!r}.", reason=Reason.MISCONFIGURED)
+    if archiver.ready > limits.max_ready:
+        yield failed(
+            f"{counted(archiver.ready, 'WAL segment waits', 'WAL segments wait')} to be archived (limit {limits.max_ready}).",
+            reason=Reason.LIMIT,
+        )
+    if archiver.oldest_ready_age is not None and archiver.oldest_ready_age > limits.max_ready_age.total_seconds():
+        yield failed(
+            f"WAL segment {archiver.oldest_ready} has waited {format_length(timedelta(seconds=archiver.oldest_ready_age))} to be "
+            f"archived (limit {format_duration(limits.max_ready_age)}).",
+            reason=Reason.LIMIT,
+        )
     if archiver.last_failed_time and (
         archiver.last_archived_time is None or archiver.last_failed_time >= archiver.last_archived_time
     ):
-        return failed(
-            f"Archiving of {archiver.last_failed_wal} failed at {archiver.last_failed_time:%F %T %Z}.", **measured
+        yield failed(
+            f"Archiving of {archiver.last_failed_wal} failed at {archiver.last_failed_time:%F %T %Z}.",
+            reason=Reason.DOWN,
         )
-    if archiver.last_archived_time is None:
-        return unknown("No WAL segment was archived since the statistics were reset.", **measured)
-    return ok(f"WAL is archived, {archiver.ready} segments wait.", **measured)
+    elif archiver.last_archived_time is None:
+        yield unknown("No WAL segment was archived since the statistics were reset.")
 
 
-def judge_archive(stanza: Stanza, cluster: str, archiver: Archiver) -> Result:
-    """Whether the repository holds what PostgreSQL believes to be archived. `stanza` has to be newer than `archiver`."""
-    held = max(
-        (archive.max or "" for archive in stanza.archive if cluster in stanza.system_ids(archive.database)), default=""
-    )
-    if not held:
-        return failed(f"pgBackRest stanza {stanza.name} holds no WAL of cluster {cluster}.")
-    # A backup label file is named after its segment; a timeline's history file is no segment, and sorts before any.
-    segment = (archiver.last_archived_wal or "")[:24]
-    if held < segment and not segment.endswith(".history"):
-        return failed(f"PostgreSQL believes WAL segment {segment} to be archived, but the repository ends at {held}.")
-    return ok(f"The repository holds WAL up to {held}.")
+def judge_archive(
+    archive: Archive | None, segments: frozenset[str], backup: Backup, archiver: Archiver, stanza: str
+) -> Result:
+    """Whether the repository holds all WAL from the start of a backup up to what PostgreSQL believes to be archived.
+
+    `segments` have to be listed after `archiver` was asked.
+    """
+    ours = sorted(name for name in segments if int(name[:8], 16) <= archiver.timeline)
+    good = ok(f"The repository holds WAL up to {ours[-1]}." if ours else "The repository holds WAL.")
+    return verdict(_archive_problems(archive, ours, backup, archiver, stanza), good)
+
+
+def _archive_problems(
+    archive: Archive | None, ours: Sequence[str], backup: Backup, archiver: Archiver, stanza: str
+) -> Iterator[Result]:
+    if archive is None or not ours:
+        yield failed(
+            f"pgBackRest stanza {stanza} holds no WAL of timelines up to {archiver.timeline}.", reason=Reason.MISSING
+        )
+        return
+    held = {_number(name, archiver.segment_size) for name in ours}
+    # A backup label file is named after its segment; a timeline's history file is no segment.
+    archived = re.match(r"[0-9A-F]{24}(?!\.partial)", archiver.last_archived_wal or "")
+    if backup.archive.start and backup.archive.stop:
+        start, stop = (_number(name, archiver.segment_size) for name in (backup.archive.start, backup.archive.stop))
+        last = max(stop, min(_number(archived[0], archiver.segment_size) if archived else stop, max(held)))
+        missing = [number for number in range(start, last + 1) if number not in held]
+        if needed := [number for number in missing if number <= stop]:
+            names = listed((_name(number, backup.archive.start[:8], archiver.segment_size) for number in needed), 3)
+            yield failed(
+                f"Backup {backup.label} needs WAL from {backup.archive.start} to {backup.archive.stop}, but the repository lacks "
+                f"{names}: it cannot be restored.",
+                reason=Reason.MISSING,
+            )
+        elif missing:
+            first = _name(missing[0], f"{archiver.timeline:08X}", archiver.segment_size)
+            yield failed(
+                f"The repository lacks {counted(len(missing), 'WAL segment')} after backup {backup.label}, the first {first}: "
+                "nothing later can be restored.",
+                reason=Reason.MISSING,
+            )
+    else:
+        yield unknown(f"Backup {backup.label} does not name the WAL that it needs.")
+    if archived and max(held) < _number(archived[0], archiver.segment_size):
+        yield failed(
+            f"PostgreSQL believes WAL segment {archived[0]} to be archived, but the repository ends at {ours[-1]}.",
+            reason=Reason.CONTRADICTED,
+        )
+
+
+def _number(segment: str, size: int) -> int:
+    """The place of a segment in the WAL, whatever its timeline."""
+    return int(segment[8:16], 16) * (2**32 // size) + int(segment[16:24], 16)
+
+
+def _name(number: int, timeline: str, size: int) -> str:
+    log, part = divmod(number, 2**32 // size)
+    return f"{timeline}{log:08X}{part:08X}"

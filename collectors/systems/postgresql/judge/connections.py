@@ -2,53 +2,208 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from collectors.systems.postgresql.model.instance import (
-    Connections,
-)
+from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.instance import ConnectionLimit, Connections, Instance
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
-from collectors.systems.postgresql.model.pgbouncer import Pooler
-from exporter.verdict import Result, failed, ok, warning
+from collectors.systems.postgresql.model.pgbouncer import Demand, Pooler
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted, listed
+
+__all__ = ["Capacity", "judge_connections", "judge_pools"]
 
 
-def judge_connections(where: str, connections: Connections, limits: ClusterLimits) -> Result:
-    """Whether max_connections is as wanted and enough are free."""
-    measured: dict[str, Any] = {
-        "connections_used": float(connections.used),
-        "connections_max": float(connections.max_connections),
-    }
+def judge_connections(
+    where: str, connections: Connections, bounds: Sequence[ConnectionLimit], limits: ClusterLimits
+) -> Result:
+    """Whether max_connections is as wanted and enough connections are free, also those of databases and roles that have limits."""
+    good = ok(
+        f"{where} uses {connections.used} of {connections.max_connections} connections.",
+        connections_used=float(connections.used),
+        connections_max=float(connections.max_connections),
+    )
+    return verdict(_connection_problems(where, connections, bounds, limits), good)
+
+
+def _connection_problems(
+    where: str, connections: Connections, bounds: Sequence[ConnectionLimit], limits: ClusterLimits
+) -> Iterator[Result]:
     wanted = limits.max_connections
     least, most = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+    kept = f"max_connections {connections.max_connections}, {connections.reserved} reserved"
+    seen = f"{where} uses {connections.used} of the {connections.available} connections that applications can get"
+    if connections.used >= connections.available:
+        yield failed(f"{seen} ({kept}), so applications get no more.", reason=Reason.LIMIT)
     if not least <= connections.max_connections <= most:
         text = f"{least}" if least == most else f"{least} to {most}"
-        return failed(f"max_connections of {where} is {connections.max_connections} (wanted {text}).", **measured)
-    seen = f"{where} uses {connections.used} of {connections.max_connections} connections"
-    if connections.used >= connections.available:
-        return failed(f"{seen}, so applications get no more.", **measured)
-    if connections.used > limits.connections_warning_ratio * connections.max_connections:
-        return warning(f"{seen} (limit {limits.connections_warning_ratio:.0%}).", **measured)
-    return ok(f"{seen}.", **measured)
-
-
-def judge_pools(pools: Sequence[Pool], poolers: Sequence[Pooler], connections: Connections) -> Result:
-    """Whether all pools may be full at once, and nobody waits in PgBouncer."""
-    total = sum(pool.size * pool.replicas for pool in pools) + sum(pooler.server_connections for pooler in poolers)
-    measured: dict[str, Any] = {"pool_connections": float(total)}
-    if total > connections.available:
-        return failed(
-            f"The pools may reach {total} connections, but PostgreSQL has {connections.available} for them (max_connections "
-            f"{connections.max_connections}, {connections.reserved} kept back).",
-            **measured,
+        yield failed(
+            f"max_connections of {where} is {connections.max_connections} (wanted {text}).", reason=Reason.MISCONFIGURED
         )
-    for pooler in poolers:
+    for bound in bounds:
+        if bound.used >= bound.most:
+            yield failed(
+                f"{bound.kind.capitalize()} {bound.name} of {where} has {bound.used} of {counted(bound.most, 'connection')} in use "
+                "(its CONNECTION LIMIT).",
+                reason=Reason.LIMIT,
+            )
+    ratio = limits.connections_warning_ratio
+    if ratio * connections.available < connections.used < connections.available:
+        yield warning(f"{seen} (limit {ratio:.0%}; {kept}).")
+    for bound in bounds:
+        if ratio * bound.most < bound.used < bound.most:
+            yield warning(
+                f"{bound.kind.capitalize()} {bound.name} of {where} has {bound.used} of {counted(bound.most, 'connection')} in use "
+                f"(limit {ratio:.0%} of its CONNECTION LIMIT)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one instance has for pools."""
+
+    instance: Instance
+    connections: Connections
+
+
+def judge_pools(
+    pools: Sequence[Pool],
+    poolers: Sequence[Pooler],
+    capacities: Sequence[Capacity],
+    bounds: Sequence[ConnectionLimit],
+    limits: ClusterLimits,
+    *,
+    database: str,
+    processes: int | None = None,
+) -> Result:
+    """Whether all pools may be full at once, and clients of PgBouncer get in and on.
+
+    The first of `capacities` is the primary's. `bounds` are the primary's limits for databases and roles, `database` the one that
+    pools connect to unless they name another, `processes` how many PgBouncers share a port.
+    """
+    demands = [demand for pooler in poolers for demand in pooler.demands for _ in range(processes or 1)]
+    further = sum(pooler.further or 0 for pooler in poolers) * (processes or 1)
+    direct = sum(pool.size * pool.replicas for pool in pools)
+    primary, *others = capacities
+    to_others = {id(other): _sum(demands, other, capacities) for other in others}
+    unplaced = [demand for demand in demands if not any(_reaches(demand, capacity) for capacity in capacities)]
+    total = direct + further + _sum(demands, primary, capacities) + sum(demand.connections for demand in unplaced)
+    good = ok(
+        f"The pools may reach {total} of {counted(primary.connections.available, 'connection')}"
+        f"{_beside(others, to_others)}.",
+        pool_connections=float(total),
+    )
+    places = len({endpoint.keys for demand in unplaced for endpoint in demand.endpoints})
+    problems = _pool_problems(total, further, unplaced if places > 1 or len(unplaced) < len(demands) else [], primary)
+    return verdict(
+        [
+            *problems,
+            *_other_problems(others, to_others),
+            *_bound_problems(pools, demands, bounds, database),
+            *_pooler_problems(poolers, limits, processes),
+        ],
+        good,
+    )
+
+
+def _reaches(demand: Demand, capacity: Capacity) -> bool:
+    return any(endpoint.keys & capacity.instance.endpoints for endpoint in demand.endpoints)
+
+
+def _sum(demands: Sequence[Demand], capacity: Capacity, capacities: Sequence[Capacity]) -> int:
+    return sum(demand.connections for demand in demands if _reaches(demand, capacity))
+
+
+def _beside(others: Sequence[Capacity], demanded: Mapping[int, int]) -> str:
+    used = [
+        f"{demanded[id(other)]} of {other.connections.available} of {other.instance.where}"
+        for other in others
+        if demanded[id(other)]
+    ]
+    return f", and {listed(used)}" if used else ""
+
+
+def _pool_problems(total: int, further: int, unplaced: Sequence[Demand], primary: Capacity) -> Iterator[Result]:
+    available = primary.connections.available
+    if total <= available:
+        return
+    text = (
+        f"The pools may reach {total} connections, but PostgreSQL has {available} for them (max_connections "
+        f"{primary.connections.max_connections}, {primary.connections.reserved} kept back)"
+    )
+    elsewhere = sum(demand.connections for demand in unplaced)
+    if elsewhere and total - elsewhere <= available:
+        hosts = listed(sorted({endpoint.host for demand in unplaced for endpoint in demand.endpoints}))
+        yield unknown(
+            f"{text}, if {hosts} leads to the primary: list every instance in the connection string to have that checked."
+        )
+        return
+    yield failed(f"{text}{f'; {further} of them by *' if further else ''}.", reason=Reason.LIMIT)
+
+
+def _other_problems(others: Sequence[Capacity], demanded: Mapping[int, int]) -> Iterator[Result]:
+    for other in others:
+        if (wanted := demanded[id(other)]) > other.connections.available:
+            yield failed(
+                f"The pools to {other.instance.where} may reach {wanted} connections, but it has "
+                f"{other.connections.available} for them.",
+                reason=Reason.LIMIT,
+            )
+
+
+def _bound_problems(
+    pools: Sequence[Pool], demands: Sequence[Demand], bounds: Sequence[ConnectionLimit], database: str
+) -> Iterator[Result]:
+    for bound in bounds:
+        if bound.kind == "database":
+            direct = [pool for pool in pools if (pool.database or database) == bound.name]
+            wanted = sum(demand.connections for demand in demands if demand.database == bound.name)
+        else:
+            direct = [pool for pool in pools if pool.role == bound.name]
+            wanted = sum(demand.roles.get(bound.name, 0) for demand in demands)
+        wanted += sum(pool.size * pool.replicas for pool in direct)
+        if wanted > bound.most:
+            yield failed(
+                f"The pools of {bound.kind} {bound.name} may reach {wanted} connections, but its CONNECTION LIMIT is {bound.most}.",
+                reason=Reason.LIMIT,
+            )
+
+
+def _pooler_problems(poolers: Sequence[Pooler], limits: ClusterLimits, processes: int | None) -> Iterator[Result]:
+    for pooler in sorted(poolers, key=lambda pooler: -pooler.longest_wait):
         if pooler.longest_wait >= 1:
-            return failed(
+            yield failed(
                 f"A client of PgBouncer at {pooler.where} has waited {pooler.longest_wait:.1f} s for a connection "
                 f"(limit 1 s).",
-                **measured,
+                reason=Reason.LIMIT,
+            )
+    for pooler in poolers:
+        if pooler.stopped:
+            yield failed(
+                f"PgBouncer at {pooler.where} has paused or disabled {listed(pooler.stopped)}: its clients wait.",
+                reason=Reason.DOWN,
+            )
+        if pooler.most_clients is not None and pooler.clients >= pooler.most_clients:
+            yield failed(
+                f"PgBouncer at {pooler.where} has {pooler.clients} clients and takes no more (max_client_conn "
+                f"{pooler.most_clients}).",
+                reason=Reason.LIMIT,
+            )
+    for pooler in poolers:
+        if pooler.shared_port and processes is None:
+            yield unknown(
+                f"PgBouncer at {pooler.where} shares its port with others (so_reuseport), of which one was asked: set option "
+                "pgbouncer_processes to how many there are.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+    ratio = limits.connections_warning_ratio
+    for pooler in poolers:
+        most = pooler.most_clients
+        if most is not None and ratio * most < pooler.clients < most:
+            yield warning(
+                f"PgBouncer at {pooler.where} has {counted(pooler.clients, 'client')} "
+                f"(limit {ratio:.0%} of max_client_conn {most})."
             )
     if waiting := sum(pooler.clients_waiting for pooler in poolers):
-        return warning(f"{waiting} clients wait in PgBouncer for a connection.", **measured)
-    return ok(f"The pools may reach {total} of {connections.available} connections.", **measured)
+        yield warning(f"{counted(waiting, 'client waits', 'clients wait')} in PgBouncer for a connection.")

@@ -1,30 +1,81 @@
-"""Whether somebody would take over."""
+"""Whether somebody would take over from the primary."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
-from collectors.systems.postgresql.model.patroni import PatroniCluster
-from exporter.verdict import Result, failed, ok
+from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.patroni import LEADERS, Member, PatroniCluster
+from exporter.verdict import Reason, Result, failed, ok
+from exporter.words import counted, format_length
+
+__all__ = ["judge_patroni"]
 
 
 def judge_patroni(cluster: PatroniCluster, system_identifier: str, max_lag: int) -> Result:
-    """Whether Patroni would fail this cluster over by itself."""
+    """Whether Patroni would fail this cluster over by itself, to a standby at most `max_lag` bytes behind."""
     leaders = [member for member in cluster.members if member.leads]
-    candidates = [member for member in cluster.members if member.could_lead(max_lag, synchronous=cluster.synchronous)]
+    most = min(max_lag, cluster.maximum_lag)
+    leader = leaders[0] if leaders else None
+    candidates = [
+        member for member in cluster.members if member.could_lead(most, synchronous=cluster.synchronous, leader=leader)
+    ]
     measured: dict[str, Any] = {"failover_candidates": float(len(candidates))}
+    good = ok(
+        f"Patroni shows leader {leaders[0].name if leaders else 'none'} and {counted(len(candidates), 'standby', 'standbys')} that "
+        "could take over.",
+        **measured,
+    )
+    return verdict(_problems(cluster, system_identifier, leaders, candidates, most), good)
+
+
+def _problems(
+    cluster: PatroniCluster,
+    system_identifier: str,
+    leaders: Sequence[Member],
+    candidates: Sequence[Member],
+    max_lag: int,
+) -> Iterator[Result]:
     if cluster.system_identifier != system_identifier:
-        return failed(
-            f"Patroni speaks of cluster {cluster.system_identifier or 'without an identifier'}, not of {system_identifier}.",
-            **measured,
+        yield failed(
+            f"Patroni reports cluster {cluster.system_identifier or 'without an identifier'}, not {system_identifier}.",
+            reason=Reason.CONTRADICTED,
         )
+        return
+    if cluster.silence is not None and cluster.silence > cluster.patience:
+        yield failed(
+            f"Patroni last reached its consensus store {format_length(timedelta(seconds=cluster.silence))} ago "
+            f"(limit {cluster.patience:g} seconds): nobody can take over.",
+            reason=Reason.DOWN,
+        )
+        return
+    asked = cluster.asked
+    if asked.failsafe_mode_is_active:
+        yield failed(
+            "Patroni is in failsafe mode: its consensus store is not reached, so nobody can take over.",
+            reason=Reason.DOWN,
+        )
+    elif asked.cluster_unlocked and not cluster.pause:
+        yield failed("Nobody holds Patroni's leader lock.", reason=Reason.DOWN)
+    for shown in leaders:
+        if asked.patroni.name == shown.name and asked.role and asked.role not in LEADERS:
+            yield failed(
+                f"Patroni shows leader {shown.name}, which reports itself as {asked.role}: the consensus store has no quorum.",
+                reason=Reason.CONTRADICTED,
+            )
     if cluster.pause:
-        return failed("Patroni is paused: nobody takes over when the leader is lost.", **measured)
+        yield failed("Patroni is paused: nobody takes over when the leader is lost.", reason=Reason.MISCONFIGURED)
     if len(leaders) != 1:
-        return failed(f"Patroni shows {len(leaders)} running leaders (wanted 1).", **measured)
+        yield failed(f"Patroni shows {counted(len(leaders), 'running leader')} (wanted 1).", reason=Reason.DOWN)
     if not candidates:
         needed = "synchronous standby" if cluster.synchronous else "standby"
-        return failed(f"Patroni shows no {needed} that could take over.", **measured)
-    return ok(
-        f"Patroni shows leader {leaders[0].name} and {len(candidates)} standbys that could take over.", **measured
-    )
+        leader = leaders[0] if leaders else None
+        others = (
+            f"{member.name} {member.obstacle(leader, max_lag, synchronous=cluster.synchronous)}"
+            for member in cluster.members
+            if not member.leads
+        )
+        why = "; ".join(list(others)[:3])
+        yield failed(f"Patroni shows no {needed} that could take over{f': {why}' if why else ''}.", reason=Reason.DOWN)

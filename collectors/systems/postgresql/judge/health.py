@@ -1,55 +1,115 @@
-"""Whether the instances are one healthy cluster."""
+"""Whether the instances are one healthy cluster that takes writes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from collectors.systems.postgresql.model.instance import (
-    Instance,
-    names,
-)
+from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.instance import Freeze, Instance, names
+from collectors.systems.postgresql.model.settings import Settings
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted
+
+__all__ = ["READ_ONLY", "judge_instances", "judge_writes"]
+
+READ_ONLY = "default_transaction_read_only"
+
+#: Ids after which PostgreSQL refuses to give out more, and from which on it warns; vacuum hurries (vacuum_failsafe_age) before.
+_STOP, _WARN, _HURRY = 2**31 - 3_000_000, 2**31 - 40_000_000, 1_600_000_000
 
 
 def judge_instances(instances: Sequence[Instance], unseen: int, max_latency: timedelta, how: str) -> Result:
     """Whether the instances that answered are one healthy cluster.
 
-    `unseen` are those that did not answer, `how` says in a few words how much of them is seen.
+    `unseen` are those that did not answer, `how` says in a few words how much of them was checked.
     """
     measured: dict[str, Any] = {"latency_seconds": max(instance.latency for instance in instances)}
     primaries = [instance for instance in instances if not instance.identity.in_recovery]
-    clusters = {instance.identity.system_identifier for instance in instances}
-    if len(clusters) > 1:
-        return failed(f"{names(instances)} are of {len(clusters)} different clusters (system identifiers).", **measured)
-    if len({instance.identity.started for instance in primaries}) > 1:
-        return failed(f"Split brain: {names(primaries)} are all primaries of cluster {clusters.pop()}.", **measured)
-    if same := _named_twice(instances):
-        return unknown(
-            f"{names(same)} are one server, so the other instances may not have been seen: name each instance once.",
-            **measured,
-        )
-    for instance in instances:
-        if instance.latency > max_latency.total_seconds():
-            return failed(
-                f"{instance.where} answers after {instance.latency * 1000:.0f} ms (limit {format_duration(max_latency)}).",
-                **measured,
-            )
-    if not primaries:
-        if unseen or len(instances) == 1:
-            return unknown(f"{names(instances)} answered as standby; the primary was not seen.", **measured)
-        return failed(f"There is no primary: {names(instances)} are all standbys.", **measured)
-    standbys = len(instances) - 1
-    return ok(
-        f"{primaries[0].where} is the primary, with {standbys} standby{'s' if standbys != 1 else ''} answering too, within "
+    standbys = len(instances) - len(primaries)
+    good = ok(
+        f"{names(primaries)} is the primary, with {counted(standbys, 'standby', 'standbys')} answering too, within "
         f"{measured['latency_seconds'] * 1000:.0f} ms, {how}.",
         **measured,
     )
+    return verdict(_instance_problems(instances, primaries, unseen, max_latency), good)
+
+
+def _instance_problems(
+    instances: Sequence[Instance], primaries: Sequence[Instance], unseen: int, max_latency: timedelta
+) -> Iterator[Result]:
+    clusters = {instance.identity.system_identifier for instance in instances}
+    if len(clusters) > 1:
+        yield failed(
+            f"{names(instances)} are of {len(clusters)} different clusters (system identifiers).",
+            reason=Reason.CONTRADICTED,
+        )
+        return
+    if len({instance.identity.started for instance in primaries}) > 1:
+        yield failed(
+            f"Split brain: {names(primaries)} are all primaries of cluster {clusters.pop()}.",
+            reason=Reason.CONTRADICTED,
+        )
+        return
+    if same := _named_twice(instances):
+        yield unknown(
+            f"{names(same)} are one server, so the other instances may not have been seen: name each instance once."
+        )
+    for instance in sorted(instances, key=lambda instance: -instance.latency):
+        if instance.latency > max_latency.total_seconds():
+            yield failed(
+                f"{instance.where} answers after {instance.latency * 1000:.0f} ms (limit {format_duration(max_latency)}).",
+                reason=Reason.LIMIT,
+            )
+    if not primaries:
+        if unseen or len(instances) == 1:
+            yield unknown(f"{names(instances)} answered as standby; the primary was not seen.")
+        else:
+            yield failed(f"There is no primary: {names(instances)} are all standbys.", reason=Reason.DOWN)
 
 
 def _named_twice(instances: Sequence[Instance]) -> list[Instance]:
     """Those of one cluster that started in the same microsecond: one server, by several names."""
     starts = [instance.identity.started for instance in instances]
     return [instance for instance in instances if starts.count(instance.identity.started) > 1]
+
+
+def judge_writes(where: str, freezes: Sequence[Freeze], settings: Settings, roles: Iterable[str]) -> Result:
+    """Whether the primary takes writes: of the database asked, by these roles, or by any."""
+    oldest = max((max(freeze.xid_age, freeze.mxid_age) for freeze in freezes), default=0)
+    hidden = ""
+    if READ_ONLY in settings.masked:
+        hidden = f" (what the instance sets for {READ_ONLY} is hidden by what the exporter's own role sets)"
+    good = ok(f"{where} takes writes{hidden}.", oldest_transaction_age=float(oldest))
+    return verdict(_write_problems(where, freezes, settings, roles), good)
+
+
+def _write_problems(
+    where: str, freezes: Sequence[Freeze], settings: Settings, roles: Iterable[str]
+) -> Iterator[Result]:
+    for freeze in freezes:
+        if freeze.xid_age >= _STOP:
+            yield failed(
+                f"{where} refuses writes that take a new transaction id: database {freeze.database} holds rows that are "
+                f"{freeze.xid_age} transactions old (limit {_STOP}).",
+                reason=Reason.LIMIT,
+            )
+        elif freeze.mxid_age >= _STOP:
+            yield failed(
+                f"{where} refuses to lock rows for several transactions: database {freeze.database} holds multixacts that are "
+                f"{freeze.mxid_age} ids old (limit {_STOP}).",
+                reason=Reason.LIMIT,
+            )
+    for role in (*roles,) or (None,):
+        found = settings.effective(READ_ONLY, settings.database, role)
+        if found is not None and found.value.lower() in ("on", "true", "yes", "1"):
+            yield failed(f"{where} refuses writes: {READ_ONLY} is on for {found.scope()}.", reason=Reason.MISCONFIGURED)
+    for freeze in freezes:
+        age = max(freeze.xid_age, freeze.mxid_age)
+        if _HURRY <= age < _STOP:
+            soon = "; PostgreSQL warns" if age >= _WARN else ""
+            yield warning(
+                f"Database {freeze.database} of {where} is {_STOP - age} transactions from refusing writes{soon}: vacuum it."
+            )

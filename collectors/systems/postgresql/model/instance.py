@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from exporter.verdict import ProbeError, Reason
+
 __all__ = [
     "Archiver",
+    "ConnectionLimit",
     "Connections",
+    "Exported",
+    "Figures",
+    "Freeze",
     "Identity",
     "Instance",
-    "Logging",
+    "NotServing",
     "Receiver",
     "Sender",
-    "Setting",
     "Slot",
-    "libraries",
+    "Standby",
+    "Wal",
+    "Written",
     "names",
 ]
+
+
+class NotServing(ProbeError):
+    """The instance answered that it takes no connections, or no more: a fact about it, where others only could not be observed."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all its connections are in use."""
+        return self.reason is Reason.LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,50 +52,143 @@ class Identity:
 class Instance:
     """One instance that answered.
 
-    `where` is its host, port and database, `role` the role that it was asked as, `latency` what its first answer took, in seconds.
+    `where` is its host, port and database, `role` the role that it was asked as, `latency` what its first answer took, in seconds,
+    connecting included. `endpoints` are the names and addresses, with ports, under which it was reached.
     """
 
     where: str
     role: str
     identity: Identity
     latency: float
+    endpoints: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """How many transactions ago the oldest row of a database was frozen: transaction ids, and multixact ids."""
+
+    database: str
+    xid_age: int
+    mxid_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wal:
+    """Where a primary writes. Positions are bytes of WAL, ages seconds by the primary's own clock.
+
+    What lies before `checkpoint_position` was written more than `checkpoint_age` ago.
+    """
+
+    position: int
+    timeline: int
+    checkpoint_position: int
+    checkpoint_age: float
+    synchronous_standby_names: str
+    synchronous_commit: str
+
+    @property
+    def synchronous_standbys(self) -> int:
+        """How many standbys every commit waits for."""
+        if not self.synchronous_standby_names.strip():
+            return 0
+        match = re.match(r"\s*(?:(?:FIRST|ANY)\s+)?(\d+)\s*\(", self.synchronous_standby_names, re.IGNORECASE)
+        return int(match[1]) if match else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """One row of pg_stat_replication. `follows` is true for physical standbys alone: not for pg_basebackup,
-    pg_receivewal (which replay nothing) and logical subscribers."""
+    """One row of pg_stat_replication, of a primary or a relay.
+
+    `follows` is true for physical standbys alone: not for pg_basebackup, pg_receivewal (which replay nothing) and logical
+    subscribers. Lags are seconds by the sender's own clock, None where nothing was measured lately.
+    """
 
     name: str
-    state: str
+    address: str | None
+    state: str | None
+    sync_state: str | None
     follows: bool
-    lag_bytes: float | None
+    flushed: int | None
+    replayed: int | None
+    flush_lag: float | None
+    replay_lag: float | None
+    slot: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One replication slot."""
+    """One replication slot. `retained_bytes` is None while it keeps no WAL at all."""
 
     slot_name: str
     active: bool
     wal_status: str | None
-    retained_bytes: float
+    retained_bytes: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """How a standby receives and replays. `status` is None without a WAL receiver."""
+    """How a standby receives and replays. `status` is None without a WAL receiver.
+
+    `name` and `slot` are those under which its sender knows it; `silence` is how many seconds ago, by the standby's own clock, it
+    last heard of that; `delay` how many seconds late it replays by configuration.
+    """
 
     status: str | None
-    caught_up: bool | None
-    behind_bytes: float | None
-    behind_seconds: float | None
+    timeline: int | None
+    received: int | None
+    replayed: int | None
     paused: bool
+    name: str | None
+    slot: str | None
+    sender: str | None
+    address: str | None
+    silence: float | None
+    delay: float
+
+    @property
+    def flushed(self) -> int:
+        """Up to where it has WAL, from its sender or from an archive."""
+        return max(self.received or 0, self.replayed or 0)
+
+    def is_served_by(self, sender: Sender) -> bool:
+        """Whether a row of pg_stat_replication is this standby's."""
+        if self.slot and sender.slot:
+            return self.slot == sender.slot
+        known = sender.address is None or self.address is None or sender.address == self.address
+        return self.name == sender.name and known
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """One listed standby, how it receives, and the row of pg_stat_replication that a listed instance has of it."""
+
+    instance: Instance
+    receiver: Receiver
+    source: Sender | None = None
+
+    @property
+    def where(self) -> str:
+        """Its host, port and database."""
+        return self.instance.where
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the primary had written at some moments: ages in seconds, with positions."""
+
+    points: tuple[tuple[float, int], ...] = ()
+
+    def behind(self, position: int | None) -> float:
+        """For how many seconds at the least WAL has existed that comes after this position; 0 when that is not known."""
+        return max((age for age, written in self.points if position is not None and written > position), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Archiver:
-    """pg_stat_archiver, the settings it goes by, and how many segments wait for it."""
+    """pg_stat_archiver, the settings it goes by, how many segments wait for it, and for how many seconds the oldest has.
+
+    `timeline` is the one that the primary writes, `segment_size` the bytes of a segment.
+    """
 
     archive_mode: str
     archive_command: str
@@ -88,6 +198,44 @@ class Archiver:
     last_failed_wal: str | None
     last_failed_time: datetime | None
     ready: int
+    oldest_ready: str | None
+    oldest_ready_age: float | None
+    timeline: int
+    segment_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimit:
+    """A CONNECTION LIMIT of a database or a role (`kind`), and how many connections it has."""
+
+    kind: str
+    name: str
+    most: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What an instance itself counts, to be held against what an exporter reports of it.
+
+    `reset_at` is when the background writer's statistics were reset, in Unix seconds, `reset_age` how many seconds ago that was;
+    both by the instance's own clock. `commits` are transactions by database.
+    """
+
+    port: int
+    reset_at: float | None
+    reset_age: float | None
+    commits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What Prometheus has of one exporter, by its `instance` label; None where it has no such series."""
+
+    exporter: str
+    port: float | None
+    reset_at: float | None
+    commits: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +252,6 @@ class Connections:
         return self.max_connections - self.reserved
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting, where it applies: to a database, a role, both, or (without either) to the whole instance."""
-
-    name: str
-    value: str
-    database: str | None
-    role: str | None
-
-    @property
-    def scope(self) -> str:
-        """Where it applies, in words."""
-        parts = [f"role {self.role}" if self.role else "", f"database {self.database}" if self.database else ""]
-        return " in ".join(part for part in parts if part) or "the instance"
-
-
-@dataclass(frozen=True, slots=True)
-class Logging:
-    """The settings that slow query logging goes by. `masked` when the exporter's own role overrides one of them."""
-
-    settings: tuple[Setting, ...]
-    auto_explain: bool
-    masked: bool
-
-
 def names(instances: Iterable[Instance]) -> str:
     """Where the instances are, for a sentence."""
     return ", ".join(instance.where for instance in instances)
-
-
-def libraries(setting: str) -> set[str]:
-    """The names in a list of libraries, without their folders and quotes."""
-    return {entry.strip(' "').rpartition("/")[2] for entry in setting.split(",")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 __all__ = ["Configuration", "Member", "MemberStatus", "PatroniCluster"]
@@ -18,7 +20,7 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     role: str
     state: str
-    timeline: int = 0
+    timeline: int | str = 0
     lag: int | str = 0
     tags: dict[str, object] = {}
 
@@ -27,41 +29,101 @@ class Member(msgspec.Struct, frozen=True):
         """Whether it is a running leader."""
         return self.role in LEADERS and self.state == "running"
 
-    def could_lead(self, max_lag: int, *, synchronous: bool) -> bool:
-        """Whether it follows closely enough to take over, and is not kept from it by a tag, or by not being synchronous."""
+    @property
+    def slot(self) -> str:
+        """The name of the replication slot that Patroni makes for it."""
+        return re.sub(
+            r"[^a-z0-9_]", lambda found: "_" if found[0] in "-. " else f"u{ord(found[0]):04d}", self.name.lower()
+        )[:63]
+
+    @property
+    def may_lead(self) -> bool:
+        """Whether no tag keeps it from leading: nofailover, or a failover_priority of 0 unless that says otherwise."""
+        if (barred := self.tags.get("nofailover")) is not None:
+            return not barred
+        priority = self.tags.get("failover_priority")
+        try:
+            return priority is None or int(str(priority)) > 0
+        except ValueError:
+            return True
+
+    def obstacle(self, leader: Member | None, max_lag: int, *, synchronous: bool) -> str | None:
+        """What keeps a standby from taking over, as the end of a sentence; None when nothing does."""
+        if self.state not in FOLLOWING:
+            return f"is {self.state}"
+        if not self.may_lead:
+            return "is kept from it by its tags (nofailover, or failover_priority 0)"
+        if self.role not in (SYNCHRONOUS if synchronous else STANDBYS):
+            return "is not synchronous" if self.role in STANDBYS else f"has role {self.role}"
+        if leader and self.timeline and leader.timeline and self.timeline != leader.timeline:
+            return f"is on timeline {self.timeline}, the leader on {leader.timeline}"
+        if not isinstance(self.lag, int):
+            return "is behind by an unknown distance"
         return (
-            self.role in (SYNCHRONOUS if synchronous else STANDBYS)
-            and self.state in FOLLOWING
-            and isinstance(self.lag, int)
-            and self.lag <= max_lag
-            and not self.tags.get("nofailover")
+            None
+            if self.lag <= max_lag
+            else f"is {self.lag} bytes behind (maximum_lag_on_failover, or max_lag_bytes: {max_lag})"
         )
+
+    def could_lead(self, max_lag: int, *, synchronous: bool, leader: Member | None = None) -> bool:
+        """Whether it follows closely enough to take over, and nothing else keeps it from that."""
+        return self.obstacle(leader, max_lag, synchronous=synchronous) is None
+
+
+class _Itself(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """What a member reports of itself. `cluster_unlocked` while nobody holds the leader's lock."""
+
+    database_system_identifier: str = ""
+    dcs_last_seen: float | None = None
+    role: str = ""
+    cluster_unlocked: bool = False
+    failsafe_mode_is_active: bool = False
+    patroni: _Itself = _Itself()
 
 
 class PatroniCluster(msgspec.Struct, frozen=True):
     """The cluster as the asked member sees it. While `pause` is true, nobody takes over by itself.
 
-    `synchronous` is true in synchronous mode, in which Patroni lets synchronous standbys alone take over.
+    `synchronous` is true in synchronous mode, in which Patroni lets synchronous standbys alone take over. `maximum_lag` is the
+    distance in bytes from which on it lets no standby take over. `silence` is for how many seconds, by the member's own clock, it
+    has not reached the consensus store (None where it does not report that), and `patience` how long it may. `asked`
+    is what the asked member reports of itself.
     """
 
     members: list[Member]
     pause: bool = False
     system_identifier: str = ""
     synchronous: bool = False
-
-
-class MemberStatus(msgspec.Struct, frozen=True):
-    """What a member reports of itself."""
-
-    database_system_identifier: str = ""
+    maximum_lag: int = 1_048_576
+    silence: float | None = None
+    patience: float = 20.0
+    asked: MemberStatus = MemberStatus()
 
 
 class Configuration(msgspec.Struct, frozen=True):
     """The part of the cluster's dynamic configuration by which Patroni fails over."""
 
     synchronous_mode: bool | str | None = None
+    maximum_lag_on_failover: int | str | None = None
+    loop_wait: float | None = None
+    retry_timeout: float | None = None
 
     @property
     def synchronous(self) -> bool:
         """Whether the mode is on, in any of the words that Patroni takes for it."""
         return str(self.synchronous_mode or "off").lower() not in ("off", "false", "no", "n", "f", "0")
+
+    @property
+    def maximum_lag(self) -> int:
+        """The distance in bytes from which on no standby may take over."""
+        given = str(self.maximum_lag_on_failover)
+        return int(given) if given.isdigit() else 1_048_576
+
+    @property
+    def patience(self) -> float:
+        """For how many seconds a member may not have reached the consensus store while all is well."""
+        return max(10.0, (10.0 if self.loop_wait is None else self.loop_wait) + (self.retry_timeout or 10.0))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from exporter.options import Duration, Options
 
-__all__ = ["Archive", "Backup", "PgBackRest", "Repository", "Stanza"]
+__all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "Stanza"]
 
 
 class PgBackRest(Options):
@@ -50,21 +50,39 @@ class _Cluster(_Database, frozen=True):
 
 
 class Archive(_Struct, frozen=True):
-    """The first and last WAL segment that a repository holds of one history of the database."""
+    """The first and last WAL segment that a repository holds of one history of the database, which it keeps under `id`."""
 
     database: _Database
+    id: str = ""
     min: str | None = None
     max: str | None = None
 
 
+class Needed(_Struct, frozen=True):
+    """The first and last WAL segment without which a backup is not consistent."""
+
+    start: str | None = None
+    stop: str | None = None
+
+
 class Backup(_Struct, frozen=True):
-    """One backup. `error` is true when pages with wrong checksums were found in it, `type` is full, diff or incr."""
+    """One backup. `error` is true when pages with wrong checksums were found in it, `type` is full, diff or incr.
+
+    `reference` are the labels of the earlier backups without which an incremental one is nothing.
+    """
 
     label: str
     type: str
     timestamp: _Span
     database: _Database
     error: bool | None = None
+    archive: Needed = Needed()
+    reference: list[str] | None = None
+
+    @property
+    def timeline(self) -> int | None:
+        """The timeline on which it was taken; None where it names no WAL."""
+        return int(self.archive.start[:8], 16) if self.archive.start else None
 
     @property
     def stopped(self) -> datetime:

@@ -2,19 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Pooler"]
+__all__ = ["Demand", "Endpoint", "Pooler"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server as PgBouncer is configured to reach it, and the addresses of that name; without a host a local socket."""
+
+    host: str
+    port: int
+    addresses: frozenset[str] = frozenset()
+
+    @property
+    def keys(self) -> frozenset[tuple[str, int]]:
+        """By which two endpoints are known to be one server."""
+        return frozenset((name, self.port) for name in (self.host, *self.addresses))
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What PgBouncer may open at most for one of its databases: to any of `endpoints`, in all and by role."""
+
+    name: str
+    database: str
+    endpoints: tuple[Endpoint, ...]
+    connections: int
+    roles: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Pooler:
-    """What one PgBouncer may open to its servers at most, and how long clients wait for it.
+    """What one PgBouncer may open to its servers at most, and how its clients fare.
 
-    `server_connections` counts every pool (one per database and user seen since it started) at its full size.
+    `demands` count every pool (one per database and user seen since it started) at its full size. `further` is the size of the
+    pool that it would open for any other database (`*`), None where it would not or that is not known. `stopped` are the databases
+    that are paused or disabled. `shared_port` when other processes may serve the same port.
     """
 
     where: str
-    server_connections: int
+    demands: tuple[Demand, ...]
     clients_waiting: int
     longest_wait: float
+    clients: int = 0
+    most_clients: int | None = None
+    further: int | None = None
+    stopped: tuple[str, ...] = ()
+    shared_port: bool = False
+
+    @property
+    def server_connections(self) -> int:
+        """How many connections it may open to all its servers."""
+        return sum(demand.connections for demand in self.demands)

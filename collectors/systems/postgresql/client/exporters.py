@@ -1,0 +1,34 @@
+"""What Prometheus has of the exporters of a cluster, by which they can be told apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from collectors.systems.postgresql.model.instance import Exported
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.promql import selector
+from collectors.systems.prometheus.model.scrape import Scrape
+
+__all__ = ["read_exporters"]
+
+_PORT, _RESET, _COMMITS = "pg_settings_port", "pg_stat_bgwriter_stats_reset_total", "pg_stat_database_xact_commit"
+
+
+async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exported]:
+    """The exporters that reach a server, and what they report of it. Raises ProbeError when Prometheus cannot be asked."""
+    labels = {"job": scrape.job} | scrape.labels
+    values: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    commits: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for sample in await prometheus.query(selector(scrape.health, labels)):
+        values[sample.labels.get("instance", "")]["health"] = sample.value
+    for name in (_PORT, _RESET, _COMMITS):
+        for sample in await prometheus.query(selector(name, labels)):
+            exporter = sample.labels.get("instance", "")
+            if name != _COMMITS:
+                values[exporter][name] = sample.value
+            elif sample.labels.get("datname"):
+                commits[exporter][sample.labels["datname"]] = sample.value
+    return [
+        Exported(exporter, found.get(_PORT), found.get(_RESET), commits[exporter])
+        for exporter, found in sorted(values.items())
+    ]
