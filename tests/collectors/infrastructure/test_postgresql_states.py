@@ -237,16 +237,14 @@ async def test_the_leaf_of_a_relay_that_was_cut_off(pair: Cluster) -> None:
         drop_relay_slot(pair)
         context = make_context(memory={})
         listed = pair.primary.dsn(pair.standby, leaf)
-        told(await see(listed, "replication_operational", max_lag="1s", context=context), "warning")
+        told(await see(listed, "replication_operational", context=context), "warning")
         time.sleep(1.5)
         earlier = await see(listed, "replication_operational", max_lag="1s", context=context)
-        told(
-            earlier, "failed", f"Standby {LOOPBACK}:{leaf.port}/orders lacks ", "that the primary wrote ", "(limit 1s)"
-        )
+        told(earlier, "failed", f"Standby {LOOPBACK}:{leaf.port}/orders ", "of WAL", "(limit 1s)")
         write(pair.primary, 4 * 10**6)
         pair.caught_up_except("relay")
         assert leaf.query("SELECT status FROM pg_stat_wal_receiver") == [("streaming",)]
-        assert position(leaf, "pg_last_wal_replay_lsn") == position(leaf, "pg_last_wal_receive_lsn")
+        assert position(leaf, "pg_last_wal_replay_lsn") >= position(leaf, "pg_last_wal_receive_lsn")
         result = await see(pair.primary.dsn(pair.standby, leaf), "replication_operational", max_lag_bytes="1MB")
     told(result, "failed", f"Standby {LOOPBACK}:{leaf.port}/orders is ", "MB behind (limit 1 MB)")
 

@@ -109,13 +109,14 @@ class Connection:
     """
 
     def __init__(
-        self, where: str, user: str, password: str, timeout: timedelta, console: bool, connection: Any
+        self, where: str, parameters: Parameters, user: str, timeout: timedelta, console: bool, connection: Any
     ) -> None:
         self.where = where
         self.user = user
-        self._password = password
+        self._password = parameters.get("password", "")
         self._timeout = timeout
         self._console = console
+        self._parameters = parameters
         self._connection: psycopg.AsyncConnection[Any] = connection
         self._turn = asyncio.Lock()
 
@@ -158,7 +159,7 @@ class Connection:
         connection.prepare_threshold = None  # prepared statements do not survive a pooler
         for name in ("text", "name", "varchar", "bpchar", '"char"'):
             connection.adapters.register_loader(name, _text_loader())
-        return cls(where, connection.info.user, password, timeout, console, connection)
+        return cls(where, parameters, connection.info.user, timeout, console, connection)
 
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
@@ -191,14 +192,15 @@ class Connection:
         try:
             try:
                 if not self._console:
-                    await connection.execute(self._beginning(connection.info.server_version))
+                    await self._begin()
+                    connection = self._connection
                 # A cursor takes the session's settings as it finds them when it is made.
                 async with connection.cursor(row_factory=psycopg.rows.class_row(kind)) as cursor:
                     await cursor.execute(sql.encode(), parameters)
                     return await cursor.fetchall()
             finally:
-                if not connection.closed:
-                    await connection.rollback()
+                if not self._connection.closed:
+                    await self._connection.rollback()
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
             raise self._late() from None
         except psycopg.errors.InsufficientPrivilege as error:
@@ -209,6 +211,20 @@ class Connection:
         except psycopg.Error as error:
             reason = _reason(error, self._password)
             raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR) from None
+
+    async def _begin(self) -> None:
+        """Begin a transaction that sets all it needs itself; on a new connection where the server ends idle ones."""
+        import psycopg
+
+        try:
+            await self._connection.execute(self._beginning(self._connection.info.server_version))
+        except psycopg.OperationalError as error:
+            if "idle-session timeout" not in str(error) and error.sqlstate != "57P05":
+                raise
+            await self._connection.close()
+            again = await Connection.open(self._parameters, self._timeout)
+            self._connection = again._connection
+            await self._connection.execute(self._beginning(self._connection.info.server_version))
 
     def _beginning(self, version: int) -> bytes:
         limit = round(self._timeout.total_seconds() * 1000)

@@ -38,7 +38,7 @@ async def read_poolers(dsn: SecretStr, timeout: timedelta, *, knock: bool = True
 
 
 async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
-    connection = await Connection.open({"dbname": _CONSOLE, **host}, timeout, console=True)
+    connection = await Connection.open({**host, "dbname": _CONSOLE}, timeout, console=True)
     try:
         pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != _CONSOLE]
         databases = await _databases(connection)
