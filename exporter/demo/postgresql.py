@@ -96,7 +96,12 @@ class PostgreSQL(Service):
     def config(self) -> Mapping[str, Any]:
         """Both servers as one target of section `postgresql`."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self._ports.values())
-        data = {"path": str(self.place.directory / "postgresql"), "min_free": "1GB", "min_free_ratio": 0.01, "instances": 2}
+        data = {
+            "path": str(self.place.directory / "postgresql"),
+            "min_free": "1GB",
+            "min_free_ratio": 0.01,
+            "instances": 2,
+        }
         target = {
             "name": "orders",
             "dsn": f"postgresql://checklist_exporter:{self._passwords['checklist_exporter']}@{hosts}/orders",
