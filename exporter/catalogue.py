@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.resources
 import pkgutil
 import re
@@ -20,25 +19,21 @@ from typing import Any
 from exporter.checklist import Checklist, ChecklistError, Line, Section, normalized, rendered
 from exporter.collector import Client, Collector, Item, Mode
 from exporter.options_reader import nearest
+from exporter.plugins import Plugin, collectors_of, heading_of, is_name, item_contradictions, named, plugins
 from exporter.verdict import WARNING, Severity
 
-__all__ = ["ENTRY_POINTS", "Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
-
-ENTRY_POINTS = "checklist_exporter.collectors"
-"""The entry-point group by which other packages bring collectors: a Collector subclass, or the module that defines one."""
+__all__ = ["Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 
 UNBOUND = "none"
 """The annotation `<!-- item: none -->` says that no item verifies the line, whatever its text."""
 
 _CUSTOM = "collectors.custom"
 _NO_GROUPS = ("shared", "systems")
-_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LONGEST = 80  # of a name that is made from a text
 _SAYS_NOTHING = frozenset(
     " .,;:!?'\"()[]/_-–—‘’“”…&\N{NO-BREAK SPACE}\t\n"
 )  # signs that no slug has, and no name misses
 _ACCENTS = dict.fromkeys(range(0x300, 0x370))
-_TAKES_EVIDENCE = (Mode.EVIDENCE, Mode.PROBE_AND_EVIDENCE)
 
 
 class CatalogueError(Exception):
@@ -51,7 +46,10 @@ class CatalogueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line that has a name: its labels, and the collector's item that verifies it (None when there is none yet)."""
+    """A line that has a name: its labels, and the collector's item that verifies it (None when there is none yet).
+
+    `problem` says what is wrong with the plug-in that would verify it.
+    """
 
     section: str
     item: str
@@ -62,6 +60,7 @@ class Entry:
     mode: Mode | None
     collector: type[Collector[Any, Any]] | None = None
     declared: Item | None = None
+    problem: str | None = None
 
     @property
     def id(self) -> str:
@@ -73,7 +72,7 @@ class Entry:
         """The class and the method that verify the line."""
         if self.collector is None or self.declared is None:
             return None
-        return f"{_named(self.collector)}.{self.declared.name}"
+        return f"{named(self.collector)}.{self.declared.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +134,16 @@ def _spelled(character: str, latin: str) -> str:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Every named line (`entries`, by id, in the order of the checklist), the collectors and the shared clients, by name."""
+    """Every named line (`entries`, by id, in the order of the checklist), the collectors and the shared clients, by name.
+
+    `broken` says by section what is wrong with a plug-in: its lines are known where it could be read, and nothing verifies them.
+    """
 
     checklist: Checklist
     entries: Mapping[str, Entry]
     collectors: Mapping[str, type[Collector[Any, Any]]]
     clients: Mapping[str, type[Client[Any]]] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def custom(self) -> Any:
@@ -156,23 +159,28 @@ class Catalogue:
         rows = _rows((files / "catalogue.tsv").read_text(encoding="utf-8"))
         problems = [*_uncatalogued(rows, checklist)]
         builtin = list(_builtin(root, {f"{package}.{row.group}.{row.section}" for row in rows}, problems))
-        foreign = list(_foreign(problems))
         collectors: dict[str, type[Collector[Any, Any]]] = {}
-        for collector in (*builtin, *foreign):
+        for collector in builtin:
             other = collectors.setdefault(section := collector.section(), collector)
             if other is not collector:
-                problems.append(f"{_named(other)} and {_named(collector)} are both section {section}.")
+                problems.append(f"{named(other)} and {named(collector)} are both section {section}.")
         entries = {row.id: row for row in rows}
         for collector in builtin:
             for entry in _verified(collector, rows, problems):
                 entries[entry.id] = entry
-        for collector in foreign:
-            for entry in _brought(collector, problems):
-                entries.setdefault(entry.id, entry)
         clients = _clients(root, problems)
         if problems:
             raise CatalogueError(*problems)
-        return cls(checklist, entries, collectors, clients)
+        broken: dict[str, str] = {}
+        for plugin in plugins():
+            plugin = _apart(plugin, collectors, entries)
+            if plugin.problem:
+                broken[plugin.section] = " ".join(filter(None, (broken.get(plugin.section), plugin.problem)))
+            elif plugin.collector is not None:
+                collectors[plugin.section] = plugin.collector
+            for entry in _brought(plugin):
+                entries.setdefault(entry.id, entry)
+        return cls(checklist, entries, collectors, clients, broken)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -211,6 +219,7 @@ class _Binder:
     def __init__(self, catalogue: Catalogue, checklist: Checklist, custom: Iterable[Entry]) -> None:
         self._custom = {entry.id: entry for entry in custom}
         self._entries = {**catalogue.entries, **self._custom}
+        self._broken = catalogue.broken
         self._checklist = checklist
         self._by_text: dict[str, list[Entry]] = {}
         for entry in self._entries.values():
@@ -254,6 +263,9 @@ class _Binder:
             return None
         if line.item is not None:
             entry = self._entries.get(line.item)
+            if entry is None and (why := self._broken.get(line.item.partition(".")[0])):
+                section_name, _, item = line.item.partition(".")
+                return Entry(section_name, item, section.title, line.title, section_name, WARNING, None, problem=why)
             if entry is None:
                 problem = (
                     f"The annotation names the unknown item '{line.item}'{nearest(line.item, self._entries) or '.'}"
@@ -401,7 +413,7 @@ def _uncatalogued(rows: list[Entry], checklist: Checklist) -> Iterator[str]:
 
 
 def _not_snake_case(what: str, name: str) -> Iterator[str]:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         yield f"{what} name '{name}' is not snake_case."
 
 
@@ -411,58 +423,10 @@ def _builtin(root: ModuleType, known: set[str], problems: list[str]) -> Iterator
         if not group.ispkg or group.name.rpartition(".")[2] in _NO_GROUPS:
             continue
         for module in pkgutil.iter_modules(importlib.import_module(group.name).__path__, f"{group.name}."):
-            found = _collectors_of(importlib.import_module(module.name))
+            found = collectors_of(importlib.import_module(module.name))
             if len(found) > 1 or (not found and module.name in known):
                 problems.append(f"{module.name} defines {len(found)} collectors, a section is verified by one.")
             yield from found[:1]
-
-
-def _collectors_of(module: ModuleType) -> list[type[Collector[Any, Any]]]:
-    return [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Collector) and value.__module__ == module.__name__
-    ]
-
-
-def _foreign(problems: list[str]) -> Iterator[type[Collector[Any, Any]]]:
-    """The collectors that other installed packages bring."""
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            value = point.load()
-        except (ImportError, AttributeError, SyntaxError) as error:
-            problems.append(f"Entry point '{point.name}' ({point.value}) cannot be loaded: {error}.")
-            continue
-        found = _collectors_of(value) if isinstance(value, ModuleType) else [value]
-        if len(found) != 1 or not (isinstance(found[0], type) and issubclass(found[0], Collector)):
-            problems.append(
-                f"Entry point '{point.name}' ({point.value}) is not a collector, nor a module that defines one."
-            )
-            continue
-        yield found[0]
-
-
-def _named(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _heading(collector: type[Collector[Any, Any]]) -> str:
-    return (importlib.import_module(collector.__module__).__doc__ or "").strip()
-
-
-def _declared(collector: type[Collector[Any, Any]], problems: list[str]) -> Iterator[Item]:
-    """The items that a collector declares, without those that contradict themselves or each other."""
-    lines: dict[str, str] = {}
-    for item in collector.items().values():
-        who = f"{_named(collector)}.{item.name}"
-        wrong = list(_not_snake_case("Item", item.name))
-        if (other := lines.setdefault(item.line, item.name)) != item.name:
-            wrong.append(f"{who} and {other} both verify the line '{item.line}'.")
-        if (item.evidence is not None) != (item.mode in _TAKES_EVIDENCE):
-            wrong.append(f"{who} has mode {item.mode} {'with' if item.evidence else 'without'} a rule for evidence.")
-        problems.extend(wrong)
-        if not wrong:
-            yield item
 
 
 def _verified(collector: type[Collector[Any, Any]], rows: list[Entry], problems: list[str]) -> Iterator[Entry]:
@@ -470,16 +434,19 @@ def _verified(collector: type[Collector[Any, Any]], rows: list[Entry], problems:
     section, group = collector.section(), collector.__module__.split(".")[-2]
     by_line = {row.line: row for row in rows if row.section == section}
     if not by_line:
-        problems.append(f"{_named(collector)} verifies section {section}, which the catalogue does not have.")
+        problems.append(f"{named(collector)} verifies section {section}, which the catalogue does not have.")
         return
     heading = next(iter(by_line.values())).heading
-    if _heading(collector) != heading:
+    if heading_of(collector) != heading:
         problems.append(
-            f"{collector.__module__} has the docstring '{_heading(collector)}', not the heading '{heading}'."
+            f"{collector.__module__} has the docstring '{heading_of(collector)}', not the heading '{heading}'."
         )
-    for item in _declared(collector, problems):
+    for item, wrong in item_contradictions(collector):
+        if wrong:
+            problems += wrong
+            continue
         row = by_line.get(item.line)
-        who = f"{_named(collector)}.{item.name}"
+        who = f"{named(collector)}.{item.name}"
         if row is None:
             problems.append(f"{who} quotes '{item.line}', which is no line under '{heading}'.")
             continue
@@ -494,14 +461,37 @@ def _verified(collector: type[Collector[Any, Any]], rows: list[Entry], problems:
         yield replace(row, collector=collector, declared=item)
 
 
-def _brought(collector: type[Collector[Any, Any]], problems: list[str]) -> Iterator[Entry]:
-    """The entries that a collector of another package brings; its headings and lines are its own."""
-    section, heading = collector.section(), _heading(collector)
-    if not heading:
-        problems.append(f"{collector.__module__} has no docstring, which would be the heading of its section.")
-    problems.extend(_not_snake_case("Section", section))
-    for item in _declared(collector, problems):
-        yield Entry(section, item.name, heading, item.line, slug(heading), item.severity, item.mode, collector, item)
+def _apart(plugin: Plugin, collectors: Mapping[str, type[Collector[Any, Any]]], entries: Mapping[str, Entry]) -> Plugin:
+    """A plug-in, broken where its section is another one's."""
+    if plugin.collector is None or plugin.problem:
+        return plugin
+    if (other := collectors.get(plugin.section)) is not None:
+        return replace(
+            plugin, problem=f"{named(other)} and {named(plugin.collector)} are both section {plugin.section}."
+        )
+    if any(entry.section == plugin.section for entry in entries.values()):
+        return replace(
+            plugin, problem=f"{named(plugin.collector)} has the name of the checklist's section {plugin.section}."
+        )
+    return plugin
+
+
+def _brought(plugin: Plugin) -> Iterator[Entry]:
+    """The entries that a collector of another package brings; its headings and lines are its own.
+
+    Nothing verifies those of a broken one, and `problem` says why.
+    """
+    if (collector := plugin.collector) is None:
+        return
+    section, heading = plugin.section, heading_of(collector) or plugin.section
+    for item, _ in item_contradictions(collector):
+        if is_name(section) and is_name(item.name):
+            entry = Entry(section, item.name, heading, item.line, slug(heading), item.severity, item.mode)
+            yield (
+                replace(entry, problem=plugin.problem)
+                if plugin.problem
+                else replace(entry, collector=collector, declared=item)
+            )
 
 
 def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any]]]:
@@ -516,7 +506,7 @@ def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any
                 continue
             problems.extend(_not_snake_case("Client", value.name))
             if (other := clients.setdefault(value.name, value)) is not value:
-                problems.append(f"{_named(other)} and {_named(value)} are both client {value.name}.")
+                problems.append(f"{named(other)} and {named(value)} are both client {value.name}.")
     return clients
 
 

@@ -265,8 +265,14 @@ class _Loader:
             clients={name: (self._catalogue.clients[name], settings) for name, settings in clients.items()},
             files=tuple(sorted(self._files | self._reader.files)),
             secrets=frozenset(self._reader.secrets),
-            warnings=tuple(sorted((*self._reader.warnings, *_warnings(checklist)))),
+            warnings=tuple(sorted((*self._reader.warnings, *_warnings(checklist), *self._unmentioned()))),
         )
+
+    def _unmentioned(self) -> Iterator[Problem]:
+        """The broken plug-ins that no section of the configuration mentions."""
+        for name, why in self._catalogue.broken.items():
+            if name not in self._given("sections", dict) or name in self._catalogue.collectors:
+                yield Problem(self._reader.file, 1, 1, "", f"a plug-in is broken, its lines are unknown: {why}")
 
     def _checklist(self) -> Checklist:
         """The checklist, even where something else in the file is wrong: what is wrong in it is told with the rest."""
@@ -361,7 +367,10 @@ class _Loader:
         for name, node in self._given("sections", dict).items():
             where: Where = ("sections", name)
             known = node.value if isinstance(node.value, dict) else {}
-            if name not in kinds:
+            if name in self._catalogue.broken and name not in self._catalogue.collectors:
+                if (settings := self._broken_section(name, where)) is not None:
+                    found[name] = settings
+            elif name not in kinds:
                 if self._trusted:
                     self._reader.complain(where, f"unknown section{nearest(name, kinds)}")
             elif "not_applicable" not in known and self._unbuilt(name):
@@ -369,6 +378,15 @@ class _Loader:
             elif (settings := self._section(kinds[name], where)) is not None:
                 found[name] = settings
         return found
+
+    def _broken_section(self, name: str, where: Where) -> SectionSettings | None:
+        """What every section has of the options for a broken plug-in, whose own options nobody knows."""
+        self._reader.warn(
+            where, f"nothing verifies this section, as its plug-in is broken: {self._catalogue.broken[name]}"
+        )
+        plain = self._reader.plain(SectionSettings, where, _common(self._root.find(where)))
+        settings: SectionSettings | None = self._reader.validate(SectionSettings, plain, where)
+        return settings
 
     def _unbuilt(self, section: str) -> bool:
         return section in self._catalogue.sections and section not in self._catalogue.collectors
@@ -401,6 +419,8 @@ class _Loader:
             where: Where = ("sections", name)
             entries = {entry.item: entry for entry in self._catalogue.section(name)}
             entries |= {binding.entry.item: binding.entry for binding in bindings if binding.entry.section == name}
+            if name in self._catalogue.broken:
+                continue
             if self._trusted and not any(binding.entry.section == name for binding in bindings):
                 self._reader.complain(where, "the checklist has no line of this section")
             if settings.not_applicable is not None and not all(map(str.strip, _texts(settings.not_applicable))):
@@ -464,7 +484,11 @@ class _Loader:
                 self._reader.warn((*where, "until"), expired)
                 waivers.setdefault(option.item, waiver)
                 continue
-            if option.item not in known and self._trusted:
+            if (
+                option.item not in known
+                and self._trusted
+                and option.item.partition(".")[0] not in self._catalogue.broken
+            ):
                 self._reader.complain((*where, "item"), f"unknown item '{option.item}'{nearest(option.item, known)}")
             if option.item in waivers and waivers[option.item].ends_at > self._now():
                 self._reader.complain(
@@ -472,6 +496,14 @@ class _Loader:
                 )
             waivers[option.item] = waiver
         return waivers
+
+
+def _common(node: Node) -> Node:
+    """The options that every section has."""
+    if not isinstance(node.value, dict):
+        return node
+    known = {name: value for name, value in node.value.items() if name in SectionSettings.model_fields}
+    return Node(known, node.position, node.keys)
 
 
 def _warnings(checklist: Checklist) -> Iterator[Problem]:

@@ -115,6 +115,11 @@ class Reader:
         self._secret: set[Where] = set()
         self._broken: set[Where] = set()
 
+    @property
+    def file(self) -> str:
+        """The file that is read."""
+        return str(self._file)
+
     def complain(self, where: Where, message: str) -> None:
         """Note a problem with the value at a path (or with its nearest parent, where it is missing)."""
         problem = self._problem(where, message)

@@ -58,6 +58,7 @@ class PlannedItem:
     runbook_url: str = ""
     not_applicable: str | None = None
     waiver: Waiver | None = None
+    problem: str | None = None
 
     @property
     def id(self) -> str:
@@ -67,19 +68,22 @@ class PlannedItem:
     @property
     def unverified(self) -> str | None:
         """Why nothing verifies the line and what to do about it, in one or two sentences; None where something does."""
-        if self.not_applicable or self.targets:
+        if self.not_applicable or (self.targets and self.declared is not None):
             return None
+        if self.problem is not None:
+            return f"The plug-in that verifies this line is broken: {self.problem}"
         if self.declared is not None:
             return (
-                f"Section {self.section} is not configured: add sections.{self.section}, or declare it not_applicable."
+                f"Section {self.section} is not configured, so nothing was checked. "
+                f"Add sections.{self.section}, or declare it not_applicable."
             )
         ways = (
             f"add a custom entry for it, declare it not_applicable in sections.{self.section}, "
             "or list in scope.only what is wanted"
         )
         if self.mode is not None:
-            return f"No collector verifies this line yet: {ways}."
-        return f"Nothing verifies this line: bind it to an item (`checklist-exporter bind` proposes some), {ways}."
+            return f"No collector verifies this line yet. {ways[0].upper()}{ways[1:]}."
+        return f"Nothing verifies this line. Bind it to an item (`checklist-exporter bind` proposes some), {ways}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,7 @@ class Planner:
             runbook_url=settings.runbook_url,
             not_applicable=_reason(settings.not_applicable, entry.item) or self._left_out(entry),
             waiver=self._waivers.get(entry.id),
+            problem=entry.problem,
         )
 
     def _left_out(self, entry: Entry) -> str | None:

@@ -264,10 +264,8 @@ class _Entry:
 
     def _bare_summary(self) -> str:
         """One text for several targets: those that have the worst status, at most five by name."""
-        if self.planned.declared is None:
-            return "No collector verifies this line yet."
-        if not self.held:
-            return f"Section {self.planned.section} is not configured, so nothing was looked at."
+        if (why := self.planned.unverified) is not None:
+            return why
         status = self.bare_status
         views = [held.view for held in islice(self.telling(status), 5)]
         if len(self.held) == 1:

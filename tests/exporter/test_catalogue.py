@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from exporter.catalogue import Catalogue, CatalogueError, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Mode
+from exporter.config import load
 from exporter.verdict import Severity
 
 CHECKLIST = """\
@@ -505,17 +506,70 @@ def test_another_package_brings_a_section(tmp_path: Path, point: str) -> None:
             "x = {m}:Search",
             "{p}.stores.search.Search and {m}.Search are both section search.",
         ),
+        (
+            FOREIGN.replace("[SectionSettings, NoTarget]", "[SectionSettings, Target]")
+            .replace('    """Verifies a search engine."""', "    Target = Target")
+            .replace("Collector, NoTarget, SectionSettings", "Collector, SectionSettings, Target"),
+            "x = {m}:Search",
+            "{m}.Search has a Target, but its settings have no targets: add targets: tuple[Target, ...].",
+        ),
+        (
+            FOREIGN.replace("async def", "def"),
+            "x = {m}:Search",
+            "{m}.Search.index_fresh is no coroutine: write 'async def index_fresh(self) -> Result'.",
+        ),
+        (
+            FOREIGN.partition("    @item")[0],
+            "x = {m}:Search",
+            "{m}.Search declares no item: decorate a method with @item.",
+        ),
     ],
 )
-def test_bad_entry_points_are_refused(
+def test_a_broken_plugin_stops_nobody_and_is_told(
     install: Install, tmp_path: Path, content: str | None, point: str, problem: str
 ) -> None:
     package = install()
     module = package.replace("collectors", "foreign")
     distribution(tmp_path, {} if content is None else {module: content}, point.format(m=module))
-    with pytest.raises(CatalogueError) as caught:
-        Catalogue.load(package)
-    assert caught.value.problems == (problem.format(m=module, p=package),)
+    catalogue = Catalogue.load(package)
+    assert tuple(catalogue.broken.values()) == (problem.format(m=module, p=package),)
+    assert list(catalogue.collectors) == ["search"]
+    assert catalogue.entries["search.index_fresh"].declared is not None
+
+
+MANY = FOREIGN.replace("[SectionSettings, NoTarget]", "[Many, NoTarget]").replace(
+    'class Search(Collector[Many, NoTarget]):\n    """Verifies a search engine."""',
+    "class Many(SectionSettings):\n    targets: tuple[str, ...] = ()\n\n\n"
+    "class Search(Collector[Many, NoTarget]):\n    Settings = Many",
+)
+
+
+def test_the_lines_of_a_broken_plugin_are_unknown_and_say_why(install: Install, tmp_path: Path) -> None:
+    package = install()
+    module = package.replace("collectors", "foreign")
+    distribution(tmp_path, {module: MANY}, f"x = {module}")
+    catalogue = Catalogue.load(package)
+    why = f"{module}.Search has no Target, but its settings have targets: set Target to their class."
+    assert catalogue.broken == {module: why}
+    own, config = tmp_path / "own.md", tmp_path / "config.yaml"
+    own.write_text(
+        f"# Search\n- [ ] Index is fresh <!-- item: {module}.index_fresh -->\n- [ ] b <!-- item: {module}.gone -->\n"
+    )
+    waived = f"waivers: [{{item: {module}.later, reason: a, owner: b, until: 9999-01-01}}]"
+    config.write_text(f"checklist: own.md\nsections: {{{module}: {{index: x, team: s}}}}\n{waived}\n")
+    loaded = load(config, catalogue=catalogue)
+    assert [item.id for item in loaded.plan.items] == [f"{module}.index_fresh", f"{module}.gone"]
+    assert {item.unverified for item in loaded.plan.items} == {f"The plug-in that verifies this line is broken: {why}"}
+    assert loaded.plan.jobs == ()
+    assert [warned.key for warned in loaded.warnings] == [f"sections.{module}"]
+
+
+@pytest.mark.parametrize("raised", ["1 / 0", "raise SystemExit(3)", "raise ExceptionGroup('x', [ValueError()])"])
+def test_whatever_a_plugin_raises_is_its_problem_alone(install: Install, tmp_path: Path, raised: str) -> None:
+    package = install()
+    module = package.replace("collectors", "foreign")
+    distribution(tmp_path, {module: f"{raised}\n"}, f"x = {module}")
+    assert "cannot be loaded: it raised" in Catalogue.load(package).broken[module]
 
 
 def test_a_section_of_another_package_is_found(install: Install, tmp_path: Path) -> None:

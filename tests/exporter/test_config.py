@@ -477,12 +477,12 @@ def test_a_line_that_nothing_verifies_names_the_ways_out(read: Read) -> None:
         for item in read("checklist: own.md", files={"own.md": OWN[: OWN.index("- [ ] Tea")]}).plan.items
     }
     assert found["search.index_fresh"] == (
-        "Section search is not configured: add sections.search, or declare it not_applicable."
+        "Section search is not configured, so nothing was checked. Add sections.search, or declare it not_applicable."
     )
     told = found["office.coffee_is_hot"] or ""
     assert all(way in told for way in ("bind", "custom", "not_applicable in sections.office", "scope.only"))
     assert (read("environment: x").plan.items[3].unverified or "").startswith(
-        "No collector verifies this line yet: add a custom entry"
+        "No collector verifies this line yet. Add a custom entry"
     )
     assert read("environment: x").plan.items[2].unverified is None
 

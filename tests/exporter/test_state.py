@@ -86,8 +86,12 @@ async def test_nothing_is_ok_before_it_was_seen() -> None:
 
 async def test_a_line_nobody_verifies_and_a_section_not_configured_are_unknown() -> None:
     state, _, _ = make_state(planned("none", declared=None, targets=()), planned("off", targets=()))
-    assert view(state, "none").summary == "No collector verifies this line yet."
-    assert view(state, "off").summary == "Section section is not configured, so nothing was looked at."
+    assert view(state, "none").summary.startswith(
+        "No collector verifies this line yet. Add a custom entry for it, declare"
+    )
+    assert view(state, "off").summary == (
+        "Section section is not configured, so nothing was checked. Add sections.section, or declare it not_applicable."
+    )
     assert {seen.status for seen in state.views()} == {Status.UNKNOWN}
 
 

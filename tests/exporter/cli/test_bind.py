@@ -47,9 +47,8 @@ def test_config_check_shows_every_line_the_unbound_ones_first(run: Run, config: 
     bound = (
         f"{own}:2: Slow query logging is enabled. → postgresql.slow_query_logging_enabled → not verified → missing: "
     )
-    assert (
-        f"{bound}Section postgresql is not configured: add sections.postgresql, or declare it not_applicable" in lines
-    )
+    told = f"{bound}Section postgresql is not configured, so nothing was checked."
+    assert any(line.startswith(told) for line in lines)
     assert f"{own}:3: Coffee is hot → launch.coffee_is_hot → probed every 1m" in lines
     assert f"{own}:4:1: '[] broken' is not a line" in ended.err
     assert ended.code == 0
