@@ -132,7 +132,7 @@ def refreshed(value: str) -> str | None:
 
 
 def _html(body: bytes, charset: str | None) -> Page:
-    markup = _decoded(body, charset or _declared(body))
+    markup = _NOSCRIPT.sub("", _decoded(body, charset or _declared(body)))
     if _explodes(markup):
         return Page("", html=True, readable=False, media=True, doubt="has markup that is too tangled to be read")
     tree = LexborHTMLParser(markup)
@@ -172,46 +172,35 @@ def _explodes(markup: str) -> bool:
     return any(len(_QUOTED.sub("", tag).split()) > _MOST_ATTRIBUTES for tag in _LONG_TAG.findall(markup))
 
 
+_NOSCRIPT = re.compile(r"<noscript\b.*?(?:</noscript\s*>|\Z)", re.IGNORECASE | re.DOTALL)  # no browser shows it
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/><]*)")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{10000,}")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _MOST_ATTRIBUTES = 2000
 _UNCLOSED = frozenset(
-    [
-        "area",
-        "base",
-        "br",
-        "col",
-        "embed",
-        "hr",
-        "img",
-        "input",
-        "link",
-        "meta",
-        "param",
-        "source",
-        "track",
-        "wbr",
-        "p",
-        "li",
-        "td",
-        "th",
-        "tr",
-        "tbody",
-        "thead",
-        "tfoot",
-        "dt",
-        "dd",
-        "option",
-        "optgroup",
-        "colgroup",
-        "caption",
-        "rt",
-        "rp",
-    ]
+    {
+        *(
+            "area",
+            "base",
+            "br",
+            "col",
+            "embed",
+            "hr",
+            "img",
+            "input",
+            "link",
+            "meta",
+            "param",
+            "source",
+            "track",
+            "wbr",
+        ),
+        *("p", "li", "dt", "dd", "td", "th", "tr", "tbody", "thead", "tfoot", "colgroup", "caption"),
+        *("option", "optgroup", "rt", "rp"),
+    }
 )
 _FORMATTING = frozenset(
-    ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
+    {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
 )
 _MOST_WORK = 50_000_000
 
@@ -357,18 +346,9 @@ def _searches(node: LexborNode) -> bool:
 
 
 def _refresh(tree: LexborHTMLParser) -> str | None:
-    """Where a `<meta http-equiv=refresh>` leads; one in <noscript> leads nobody who runs scripts."""
+    """Where a `<meta http-equiv=refresh>` leads."""
     for node in tree.css("meta[http-equiv]"):
         attributes = _attributes(node)
-        if attributes["http-equiv"].strip().lower() == "refresh" and not _within(node, "noscript"):
+        if attributes["http-equiv"].strip().lower() == "refresh":
             return refreshed(attributes.get("content", ""))
     return None
-
-
-def _within(node: LexborNode, tag: str) -> bool:
-    ancestor = node.parent
-    while ancestor is not None:
-        if ancestor.tag == tag:
-            return True
-        ancestor = ancestor.parent
-    return False

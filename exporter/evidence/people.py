@@ -59,8 +59,8 @@ class Person:
 def distinct(people: Iterable[Person]) -> list[Person]:
     """Each person once. A name alone is whoever has an address beside the same name."""
     found: list[Person] = []
-    # Addresses first, so that a bare name finds the one that has one.
-    for person in sorted(set(people), key=lambda person: (person.address is None, person.address or "", person.name)):
+    # Names with addresses first: a bare name, or a bare address, is whoever has it.
+    for person in sorted(set(people), key=lambda person: (person.address is None, not person.name, str(person))):
         if not any(person.is_same(other) for other in found):
             found.append(person)
     return found

@@ -131,3 +131,33 @@ def test_a_roster_is_one_person_a_line() -> None:
         "ÿ",
     }
     assert people(b"\xff\xfe") == {"\ufffd\ufffd"}
+
+
+@pytest.mark.parametrize(
+    ("roster", "people_in_it"),
+    [
+        ("Ann Lee\nann  lee\nANN\u00a0LEE\n", 1),
+        ("Ann Lee <ann@x.org>\nann@x.org\nAnn Lee\n", 1),
+        ("Ann <ann@x.org>\nAnn <ann@y.org>\n", 2),
+    ],
+)
+async def test_people_on_a_roster_are_counted_once(evidence: Folder, roster: str, people_in_it: int) -> None:
+    attest(evidence, "security_trained", roster, measured={"trained": 3, "total": 3})
+    named = "1 person" if people_in_it == 1 else f"{people_in_it} people"
+    result = (await seen(evidence, "security_trained")).result
+    assert result.summary == f"The roster names {named}, the record says that 3 were trained."
+
+
+async def test_a_trainer_in_another_spelling_trains_not_themselves(evidence: Folder) -> None:
+    attest(
+        evidence, "security_trained", "Ann Lee <ann@x.org>\nBob\n", by="ANN  Lee", measured={"trained": 2, "total": 2}
+    )
+    result = (await seen(evidence, "security_trained")).result
+    assert "is on the roster of a training that they attest themselves" in result.summary
+
+
+async def test_a_share_is_not_rounded_to_its_limit(evidence: Folder) -> None:
+    roster = "".join(f"member-{number}@example.com\n" for number in range(797))
+    attest(evidence, "security_trained", roster, measured={"trained": 797, "total": 1000})
+    result = (await seen(evidence, "security_trained")).result
+    assert result.summary == "797 of 1000 people are trained, 79.7% (at least 80% wanted)."

@@ -13,7 +13,7 @@ import pytest
 from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
 from exporter.plan import PlannedItem, Waiver
 from exporter.state import State
-from exporter.verdict import Result, Status, failed, ok, unknown, warning
+from exporter.verdict import CRITICAL, INFO, Result, Status, failed, ok, unknown, warning
 from tests.collectors.evidence import NOW, Folder, each, folder
 from tests.exporter.samples import Clock, catalogue, planned, see, state
 from tests.servers import faults
@@ -213,3 +213,24 @@ async def test_a_status_page_must_answer(evidence: Folder, pages: Pages, no_left
         result = await seen(evidence, item, status_page={"url": f"http://{name}:{port}"})
         assert result.status is Status.UNKNOWN
     await evidence.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "summary"),
+    [
+        ("2019-05-01", "2019-05-02", "was over when it was confirmed on 2026-10-01."),
+        ("2026-09-29", "2026-09-30", "was over when it was confirmed on 2026-10-01."),
+        ("2026-10-14", "2036-10-14", "days long (at most 30 days)."),
+        ("2062-01-01", "2062-01-02", "days (at most 365 days)."),
+    ],
+)
+async def test_a_window_that_nobody_can_agree_on_fails(evidence: Folder, start: str, end: str, summary: str) -> None:
+    evidence.record("launch_window_confirmed", window={"start": start, "end": end})
+    result = await seen(evidence, "launch_window_confirmed")
+    assert (result.status, summary in result.summary) == (Status.FAILED, True), result.summary
+
+
+async def test_the_lines_that_matter_most_are_named_first() -> None:
+    items = [planned("a", f"l{number}", severity=severity) for number, severity in enumerate([INFO] * 5 + [CRITICAL])]
+    result = await derived("all_items_completed", state(*items))
+    assert result.summary == "6 of 6 lines are unknown: a.l5, a.l0, a.l1, a.l2, a.l3 and 1 more."

@@ -174,3 +174,45 @@ async def test_a_sign_off_that_does_not_hold_takes_nothing_from_another(sign_off
     seen = await sign_offs.seen()
     assert seen["technical_lead"].status is Status.OK
     assert seen["security_lead"].status is Status.FAILED
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_is_said_once_and_cannot_slip(role: str) -> None:
+    declared = Signatories.items()[role]
+    assert declared.evidence is not None
+    assert (declared.name, declared.evidence.signed_by_role, declared.evidence.bound_to_release) == (role, role, True)
+    assert declared.line.partition(":")[0].lower().replace(" ", "_") == role, "the line names the role"
+    assert f"both for the signer and for {role}" in declared.description
+
+
+@pytest.mark.parametrize(
+    ("signers", "by"),
+    [
+        ({"theo@example.com,technical_lead": "theo", "sam@example.com,qa_lead": "sam"}, ("technical_lead", "qa_lead")),
+        ({"theo,technical_lead": "theo", "THEO,qa_lead": "sam"}, ("theo", "THEO")),
+        ({"theo@x.org,t@x.org,technical_lead": "theo", "t@x.org,qa_lead": "sam"}, ("theo@x.org", "t@x.org")),
+        ({"theo@x.org,t@x.org,technical_lead": "theo", "th@x.org,t@x.org,qa_lead": "sam"}, ("theo@x.org", "th@x.org")),
+        ({"theo@x.org,technical_lead": "theo", "theo+qa@x.org,qa_lead": "sam"}, ("theo@x.org", "theo+qa@x.org")),
+        ({'"Ann Lee"': "theo", "technical_lead": "theo", '"ANN\u00a0LEE"': "sam", "qa_lead": "sam"}, ("Ann Lee", "ANN\u00a0LEE")),
+        ({"*@x.org,technical_lead": "theo", "*@x.org,*_lead": "sam"}, ("a@x.org", "b@x.org")),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_one_person_in_two_spellings_signs_for_one_role(
+    sign_offs: SignOffs, signers: dict[str, str], by: tuple[str, str]
+) -> None:
+    sign_offs.allow(signers)
+    sign_offs.sign("technical_lead", key="theo", by=by[0])
+    sign_offs.sign("qa_lead", key="sam", by=by[1])
+    seen = await sign_offs.seen()
+    assert {seen["technical_lead"].status, seen["qa_lead"].status} == {Status.FAILED}, seen["qa_lead"].summary
+
+
+async def test_two_people_who_share_a_role_elsewhere_are_two(sign_offs: SignOffs) -> None:
+    sign_offs.allow(
+        {"theo@x.org,technical_lead,security_lead": "theo", "sam@x.org,technical_lead,security_lead,qa_lead": "sam"}
+    )
+    sign_offs.sign("technical_lead", key="theo", by="theo@x.org")
+    sign_offs.sign("qa_lead", key="sam", by="sam@x.org")
+    seen = await sign_offs.seen()
+    assert {seen["technical_lead"].status, seen["qa_lead"].status} == {Status.OK}, seen["qa_lead"].summary

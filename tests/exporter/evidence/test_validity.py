@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.evidence.records import parse_records
-from exporter.evidence.validity import Evidence, EvidenceRule, Refuted, standing
+from exporter.evidence.validity import Evidence, EvidenceRule, MustContain, Refuted, standing
 from exporter.http import HttpSettings
-from exporter.verdict import Result, Status
+from exporter.verdict import Reason, Result, Status
 from tests.exporter.samples import Clock
 from tests.servers import faults
 from tests.servers.pages import Pages
@@ -839,3 +840,199 @@ async def test_a_record_without_artefact_has_none(folder: Folder) -> None:
     (found,) = evidence.records()
     with pytest.raises(Refuted, match="names no artifact"):
         await evidence.artifact(found)
+
+
+# Pages that may not be the document
+
+
+SHELL = "<title>Runbook</title><div id=app></div><script src=/app.js></script>"
+
+
+@pytest.mark.parametrize(
+    ("page", "must", "status", "summary"),
+    [
+        # A login page, though it has the text somewhere
+        ({"body": f"<script>'Runbook'</script><!-- Runbook -->{LOGIN}"}, "Runbook", Status.UNKNOWN, "a login page"),
+        ({"body": f"<title>Runbook</title>{LOGIN}"}, "Runbook", Status.UNKNOWN, "a login page"),
+        ({"body": f"<p>Log in to see Runbook</p>{LOGIN}"}, "Runbook", Status.UNKNOWN, "a login page"),
+        # Sign-ins without a password field
+        ({"body": "<form><input type=email><button>Next</button></form>"}, None, Status.UNKNOWN, "asks for an address"),
+        ({"body": "<a href=/saml/start>SSO</a>"}, None, Status.UNKNOWN, "set must_contain to a text of the document."),
+        ({"body": "<button>Sign in with Okta</button>Runbook"}, "Runbook", Status.OK, "contains 'Runbook'."),
+        ({"body": "<button>Sign in with Okta</button>"}, "Runbook", Status.UNKNOWN, "has a button to sign in and does not"),
+        # Drawn by scripts
+        ({"body": SHELL}, None, Status.UNKNOWN, "has no text before its scripts run"),
+        ({"body": SHELL}, "Runbook", Status.UNKNOWN, "is drawn by scripts and does not contain 'Runbook'"),
+        ({"body": f"{SHELL}<p>Loading…"}, None, Status.UNKNOWN, "is drawn by scripts"),
+        ({"body": f"{SHELL}<p>{'A long document. ' * 20}"}, None, Status.OK, "answers."),
+        # Right pages, however they are written
+        ({"body": "<p>Fail<b>over</b>\r\n &amp;\u00a0restore"}, "Failover & restore", Status.OK, "contains"),
+        ({"body": b"<p>\xdcber", "Content_Type": "text/html; charset=ISO-8859-1"}, "Über", Status.OK, "contains"),
+        ({"body": "<p>restore"}, "Restore", Status.FAILED, "does not contain 'Restore'."),
+        ({"body": "<html><body></body></html>"}, None, Status.FAILED, "is an empty page."),
+        ({"body": "<img src=diagram.png>"}, None, Status.OK, "answers."),
+        ({"body": b"\x89PNG", "Content_Type": "image/png"}, None, Status.OK, "answers."),
+        ({"body": b"%PDF Runbook", "Content_Type": "application/pdf"}, "Runbook", Status.UNKNOWN, "cannot be looked for"),
+        ({"body": "<h1>404 Not Found</h1>"}, None, Status.UNKNOWN, "is titled '404 Not Found'"),
+        # Refreshes are redirects
+        ({"body": "<meta http-equiv=refresh content='0;url=/login'>Runbook"}, "Runbook", Status.UNKNOWN, "redirects to a login"),
+        ({"body": "Runbook", "Refresh": "0; url=/login"}, "Runbook", Status.UNKNOWN, "redirects to a login"),
+        ({"body": "<meta http-equiv=refresh content=30><p>Board"}, None, Status.OK, "answers."),
+        ({"body": "<meta http-equiv=refresh content='1800;url=/logout'><p>Doc"}, None, Status.OK, "answers."),
+        ({"body": "<meta http-equiv=refresh content='0;url=/a/b'>"}, "moved", Status.OK, "contains 'moved'"),
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a_page_is_read_as_a_person_reads_it(
+    folder: Folder, pages: Pages, page: dict[str, Any], must: str | None, status: Status, summary: str
+) -> None:
+    pages.add("/a/b", "<p>It moved here")
+    url = pages.add("/a", **page)
+    folder.write(links=[{"url": url, "must_contain": must}] if must else [url])
+    result = await folder.judge(hosts=host(pages.url))
+    assert (result.status, summary in result.summary) == (status, True), result.summary
+
+
+@pytest.mark.parametrize(
+    ("to", "status", "summary"),
+    [
+        ("/", Status.UNKNOWN, "/wiki/a redirects to the front page, so it may be another page than the document"),
+        ("/wiki", Status.UNKNOWN, "redirects to /wiki"),
+        ("/home", Status.UNKNOWN, "redirects to /home"),
+        ("/errors/404.html", Status.UNKNOWN, "redirects to /errors/404.html"),
+        ("/enter?continue=%2Fwiki%2Fa", Status.UNKNOWN, "redirects to a login page"),
+        ("/x?SAMLRequest=abc", Status.UNKNOWN, "redirects to a login page"),
+        ("/oidc/start", Status.UNKNOWN, "redirects to a login page"),
+        ("/wiki/a/", Status.OK, "answers"),
+        ("/wiki/b", Status.OK, "answers"),
+        ("/en/wiki/a", Status.OK, "answers"),
+    ],
+)
+async def test_a_redirect_away_from_the_document_is_not_the_document(
+    folder: Folder, pages: Pages, to: str, status: Status, summary: str
+) -> None:
+    pages.add(to)
+    folder.write(links=[pages.redirect("/wiki/a", to)])
+    result = await folder.judge(hosts=host(pages.url))
+    assert (result.status, summary in result.summary) == (status, True), result.summary
+    folder.write(links=[{"url": f"{pages.url}/wiki/a", "must_contain": "Here is"}])
+    held = await folder.judge(hosts=host(pages.url))
+    assert held.status is (Status.UNKNOWN if "login" in summary else Status.OK), "must_contain decides"
+
+
+async def test_links_that_all_show_one_text_show_no_documents(folder: Folder, pages: Pages) -> None:
+    links = [pages.add("/a", "<p>Willkommen</p>"), pages.add("/b", "<div>Willkommen</div>")]
+    folder.write(links=links)
+    result = await folder.judge(hosts=host(pages.url))
+    assert result.status is Status.UNKNOWN
+    assert "shows the same text as another link" in result.summary
+
+
+async def test_when_a_link_needs_must_contain_is_an_option(folder: Folder, pages: Pages) -> None:
+    folder.write(links=[pages.add("/a", "<a href=/login>Sign in</a> Runbook")])
+    hosts = host(pages.url)
+    for option, status in (("auto", Status.UNKNOWN), ("never", Status.OK), ("always", Status.UNKNOWN)):
+        assert (await folder.judge(hosts=hosts, require_must_contain=MustContain(option))).status is status
+    folder.write(links=[pages.add("/a", "Runbook")])
+    assert (await folder.judge(hosts=hosts, require_must_contain=MustContain.ALWAYS)).status is Status.FAILED
+    pages.add("/a", LOGIN)
+    assert (await folder.judge(hosts=hosts, require_must_contain=MustContain.NEVER)).status is Status.UNKNOWN
+
+
+# People and keys
+
+
+async def test_the_name_of_a_role_signs_nothing(folder: Folder, keys: Keys, signed: Callable[..., Path]) -> None:
+    signers = folder.path / "allowed_signers"
+    signers.write_text(f"quinn@example.com,qa_lead,technical_lead {keys.public('quinn')}\n")
+    for by in ("qa_lead", "technical_lead"):
+        signed(by=by)
+        result = await folder.judge(QA, allowed_signers=signers, roles=("technical_lead",))
+        assert result.status is Status.FAILED
+        assert f"{by} is the name of a role" in result.summary
+    signed()
+    assert (await folder.judge(QA, allowed_signers=signers, roles=("technical_lead",))).status is Status.OK
+
+
+async def test_a_pattern_names_nobody(folder: Folder, keys: Keys, signed: Callable[..., Path]) -> None:
+    signers = folder.path / "allowed_signers"
+    signers.write_text(f"*@example.com,qa_lead {keys.public('quinn')}\n")
+    for by in ("anyone@example.com", "*@example.com"):
+        signed(by=by)
+        result = await folder.judge(QA, allowed_signers=signers)
+        assert result.status is Status.FAILED
+        assert "by a pattern alone, expected the person." in result.summary
+
+
+@pytest.mark.parametrize("form", ["krl", "list"])
+async def test_a_revoked_key_signs_nothing(
+    folder: Folder, keys: Keys, signed: Callable[..., Path], signers: Path, form: str
+) -> None:
+    signed()
+    revoked = folder.path / "revoked"
+
+    def revoke(name: str) -> None:
+        public = keys.private(name).with_suffix(".pub")
+        if form == "krl":
+            subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(revoked), str(public)], check=True, capture_output=True)
+        else:
+            revoked.write_text(f"# gone\n{public.read_text()}")
+
+    result = await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)
+    assert result.status is Status.UNKNOWN, "a list that is not there revokes nobody, for all that is known"
+    assert "revoked cannot be read, so it is not known whether a key is revoked" in result.summary
+    revoke("mallory")
+    assert (await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)).status is Status.OK
+    revoke("quinn")
+    result = await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.EXPIRED)
+    assert result.summary == "Evidence for a.b is not valid: The key of qa.yaml.sig is revoked in revoked."
+    revoked.write_bytes(revoked.read_bytes()[:40])
+    assert (await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)).status is Status.UNKNOWN
+
+
+async def test_markers_of_known_hosts_are_not_ignored(
+    folder: Folder, keys: Keys, signed: Callable[..., Path], signers: Path
+) -> None:
+    signed()
+    listed = signers.read_text()
+    signers.write_text(f"@revoked quinn@example.com {keys.public('quinn')}\n{listed}")
+    result = await folder.judge(QA, allowed_signers=signers)
+    assert result.status is Status.FAILED
+    assert "allowed_signers marks the key of qa.yaml.sig as @revoked." in result.summary
+    signers.write_text(f"@revoked * {keys.public('dana')}\n{listed}")
+    assert (await folder.judge(QA, allowed_signers=signers)).status is Status.OK
+    signers.write_text(f"@revoked quinn@example.com\n{listed}")
+    result = await folder.judge(QA, allowed_signers=signers)
+    assert result.status is Status.UNKNOWN
+    assert "allowed_signers:1: markers such as" in result.summary
+
+
+async def test_two_approvers_are_two_people(folder: Folder, keys: Keys, signed: Callable[..., Path]) -> None:
+    signers = folder.path / "allowed_signers"
+    signers.write_text(
+        f"quinn@example.com,Quinn {keys.public('quinn')}\nQuinn@example.com {keys.public('sam')}\n"
+        f"dana@example.com {keys.public('dana')}\n"
+    )
+    two = EvidenceRule(timedelta(days=30), approvers=2)
+
+    async def seen() -> tuple[Status, str]:
+        result = await folder.judge(two, allowed_signers=signers)
+        return result.status, result.summary
+
+    signed("1.yaml", on="2026-10-01", role=None)
+    status, summary = await seen()
+    assert status is Status.FAILED
+    assert "has 1 of 2 approvals, by quinn@example.com; each takes another person's signed record." in summary
+    signed("2.yaml", key="sam", by="Quinn@example.com", on="2026-10-02", role=None)
+    signed("3.yaml", by="Quinn", on="2026-10-02", role=None)
+    assert "has 1 of 2 approvals" in (await seen())[1], "one person in several spellings"
+    folder.write("4.yaml", by="dana@example.com", on="2026-10-03")
+    assert (await seen())[0] is Status.FAILED, "unsigned"
+    signed("4.yaml", key="dana", by="dana@example.com", on="2026-10-03", role=None)
+    result = await folder.judge(two, allowed_signers=signers)
+    assert (result.status, len(result.evidence)) == (Status.OK, 2)
+    assert result.valid_until == datetime(2026, 11, 1, tzinfo=UTC)
+    signed("5.yaml", by="Quinn", result="failed", on="2026-10-02", role=None)
+    assert "has 1 of 2 approvals, by dana@example.com" in (await seen())[1], "whoever denied it after the first"
+    assert (await folder.judge(two)).status is Status.UNKNOWN, "signatures that nobody can verify"
