@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from exporter.cli.bindings import described, unbound
 from exporter.cli.shared import ConfigFile, ExitCode, load, say
-from exporter.words import counted
+from exporter.words import counted, listed
+
+if TYPE_CHECKING:
+    from exporter.config import Loaded
 
 __all__ = ["check_config"]
 
@@ -34,4 +37,25 @@ def check_config(
             f"{counted(len(lost), 'line')} bound to no item; "
             "-v shows them with proposals, and `checklist-exporter bind` writes them."
         )
+    if lines := without_evidence(loaded):
+        say(
+            f"{counted(len(lines), 'line')} that evidence verifies {'has' if len(lines) == 1 else 'have'} no record, so each is "
+            f"failed or unknown until `checklist-exporter attest` writes one: {listed(lines, most=20)}.",
+            error=True,
+        )
     return ExitCode.OK
+
+
+def without_evidence(loaded: Loaded) -> tuple[str, ...]:
+    """The lines that are verified and take evidence, but for which the configured folder has no record."""
+    from exporter.engine import read_evidence
+    from exporter.runner import utc_now
+
+    if loaded.evidence.folder is None:
+        return ()
+    wanted = (
+        line.id
+        for line in loaded.plan.items
+        if line.declared and line.declared.evidence and line.targets and not line.not_applicable
+    )
+    return read_evidence(loaded, utc_now).without(wanted)

@@ -19,3 +19,12 @@ def test_config_check_says_what_is_verified(run: Run, evidence: Path) -> None:
 
 def test_config_check_of_nothing(run: Run) -> None:
     assert run("config", "check").out.startswith("The default configuration is valid: ")
+
+
+def test_lines_that_evidence_turns_red_are_named(run: Run, evidence: Path, tmp_path: Path) -> None:
+    ended = run("config", "check", "--config.file", evidence)
+    assert " lines that evidence verifies have no record, so each is failed or unknown until " in ended.err
+    assert "documentation.architecture_diagrams_updated" in ended.err
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("environment: staging\n")
+    assert "have no record" not in run("config", "check", "--config.file", plain).err
