@@ -17,6 +17,7 @@ from exporter.catalogue import Catalogue, Entry
 from exporter.collector import SectionSettings
 from exporter.config import Config, client_kinds, section_kinds
 from exporter.options import Options, format_duration
+from exporter.reference_pages import metrics, troubleshooting
 
 __all__ = ["configuration", "items", "json_schema", "main", "pages", "roles"]
 
@@ -289,6 +290,8 @@ def pages(catalogue: Catalogue) -> dict[str, str]:
         "configuration.schema.json": schema + "\n",
         "items.md": items(catalogue).rstrip() + "\n",
         "kubernetes-roles.yaml": roles(catalogue),
+        "metrics.md": metrics(),
+        "troubleshooting.md": troubleshooting(),
     }
 
 

@@ -10,7 +10,12 @@ import pytest
 from exporter.config import load
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "sections").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "custom.md",
+    ROOT / "docs" / "checklists.md",
+    *sorted((ROOT / "docs" / "sections").glob("*.md")),
+]
 VARIABLES = {"GIT_SHA": "0c0ffee", "NATS_PASSWORD": "secret"}
 
 

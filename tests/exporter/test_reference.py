@@ -11,7 +11,11 @@ import pytest
 import yaml
 
 from exporter.catalogue import Catalogue
+from exporter.health import Health
+from exporter.metrics import ChecklistCollector, HealthCollector
+from exporter.plan import Plan
 from exporter.reference import configuration, items, json_schema, main, pages
+from exporter.verdict import Reason
 from tests.exporter.test_config import CATALOGUE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -40,6 +44,20 @@ def test_every_line_is_listed_with_what_it_needs() -> None:
     page = items(REAL)
     assert sum(line.startswith("| `") for line in page.splitlines()) == 205
     assert "CREATE ROLE" in page
+
+
+def test_every_metric_and_every_reason_is_explained() -> None:
+    page = pages(REAL)["metrics.md"]
+    families = [
+        *ChecklistCollector(lambda: (Plan("", None, (), ()), ())).describe(),
+        *HealthCollector(Health("")).describe(),
+    ]
+    for family in families:
+        names = tuple(f"| `{family.name}{suffix}` |" for suffix in ("", "_total", "_info"))
+        assert any(line.startswith(names) and family.documentation in line for line in page.splitlines()), family.name
+    table = pages(REAL)["troubleshooting.md"]
+    for reason in Reason:
+        assert f"| `{reason}` | {reason.description} | {reason.remedy} |" in table
 
 
 def test_a_table_says_type_default_and_meaning() -> None:
