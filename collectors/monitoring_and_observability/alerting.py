@@ -5,24 +5,48 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared.verdicts import verdict
 from collectors.systems.alertmanager.client import Alertmanager
-from collectors.systems.alertmanager.judge.routing import inhibition_problem, routing_problem, silence_problem
+from collectors.systems.alertmanager.judge.routing import inhibition_problems, routing_problems, silence_problems
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
-from collectors.systems.prometheus.client import Prometheus
-from collectors.systems.prometheus.judge.rules import KINDS, Kind, evaluation_problem, watched
-from collectors.systems.prometheus.model.answers import RuleGroup
-from collectors.systems.prometheus.model.rules import Evaluated, Needed, evaluated, needed_series, series_queries
+from collectors.systems.prometheus.client import ManyToMany, Prometheus
+from collectors.systems.prometheus.judge.rules import KINDS, Kind, evaluation_problems, impossibility, watched
+from collectors.systems.prometheus.model.answers import Rule, RuleGroup
+from collectors.systems.prometheus.model.firing import alternatives, possible
+from collectors.systems.prometheus.model.rules import (
+    Alternative,
+    Evaluated,
+    Needed,
+    evaluated,
+    needed_series,
+    series_queries,
+)
 from collectors.systems.prometheus.model.sending import Sending, parse_sending
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown, unobserved, worst
+from exporter.verdict import (
+    CRITICAL,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    Status,
+    failed,
+    ok,
+    unknown,
+    unobserved,
+    warning,
+    worst,
+)
+from exporter.words import listed
 
 _NEEDS = ("clients.prometheus", "clients.alertmanager")
 
@@ -39,14 +63,19 @@ class AlertingSettings(SectionSettings):
     integrations: tuple[str, ...] = Field(
         ("email", "pagerduty", "slack"),
         min_length=1,
-        description="Integrations of Alertmanager that count as telling somebody; an alert has to reach one of them.",
+        description="Integrations of Alertmanager that count as notifying somebody; an alert has to reach one of them.",
     )
     alert_map: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="Item to the names of the alerts that it means, where they are not recognised by what they select.",
     )
     services: tuple[str, ...] = Field(
-        (), description="Jobs of which each has to be watched by the alerts for services that are down."
+        (),
+        description="Jobs of the product: each has to be watched by the alerts for services that are down, and the alerts on "
+        "errors and latency have to be on their requests. Without it these lines are at most a warning.",
+    )
+    longest_wait: Duration = Field(
+        timedelta(hours=6), gt=timedelta(0), description="Alerts whose `for` is longer count as alerts that never fire."
     )
     may_be_missing: tuple[str, ...] = Field(
         (), description="Metrics that may have no series, such as counters that appear with the first error."
@@ -94,14 +123,42 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             except ProbeError as why:
                 raise ProbeError(
                     f"{prometheus.settings.url} tells of no rules, as servers do that only keep series (Thanos, VictoriaMetrics), "
-                    f"and not that it is a Prometheus. {why} Let clients.prometheus be what tells of the rules too."
+                    f"and not that it is a Prometheus. {why} Let clients.prometheus be what tells of the rules too.",
+                    Reason.MISCONFIGURED,
                 ) from None
         return groups
 
     @fetched
+    async def all_rules(self) -> tuple[list[Evaluated], list[ProbeError]]:
+        """All alerting rules with the severities that their alerts are sent with, and why some were not understood."""
+        try:
+            sending = await self.sending()
+        except ProbeError:  # reported where the alert is followed
+            sending = Sending()
+
+        def severity_of(rule: Rule) -> str | None:
+            label = self.settings.severity_label
+            try:
+                sent = sending.sent(self._labels(rule))
+            except ProbeError:
+                return rule.labels.get(label, "")
+            if sent is None:  # dropped: reported as such, if it would have been critical
+                return rule.labels.get(label, "")
+            return None if label in sent.unknown else sent.labels.get(label, "")
+
+        return evaluated(await self.rules(), self.settings.severity_label, severity_of=severity_of)
+
+    def _labels(self, rule: Rule) -> dict[str, str]:
+        """The labels of a rule's alerts as far as they are known, with templates where the configuration does not give a value."""
+        given = self.settings.alert_labels
+        own = {name: value for name, value in rule.labels.items() if "{{" not in value or name not in given}
+        return {**given, **own, "alertname": rule.name}
+
     async def critical(self) -> tuple[list[Evaluated], list[ProbeError]]:
-        """The critical alerting rules, and why some were not understood."""
-        return evaluated(await self.rules(), self.settings.severity_label, self.settings.critical_severities)
+        """The rules that are critical or may be, and why some were not understood."""
+        rules, misunderstood = await self.all_rules()
+        severities = self.settings.critical_severities
+        return [rule for rule in rules if rule.severity is None or rule.severity in severities], misunderstood
 
     @fetched
     async def candidates(self) -> Mapping[str, list[Evaluated]]:
@@ -113,21 +170,79 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         }
 
     @fetched
-    async def present(self) -> set[Needed]:
-        """Of what the rules of all kinds need: that of which there are series now."""
-        needed = {
-            series
-            for rules in (await self.candidates()).values()
-            for rule in rules
-            for series in needed_series(rule, self.settings.may_be_missing)
-        }
-        query = self.client(Prometheus).query
-        answers = await asyncio.gather(*map(query, series_queries({one.metric for one in needed if one.metric})))
+    async def jobs(self) -> Mapping[str, set[str]]:
+        """The jobs that have series now of each metric that rules of all kinds select, also through recording rules."""
+        rules = [rule for found in (await self.candidates()).values() for rule in found]
+        metrics = {selection.metric for rule in rules for selection in rule.underlying if selection.metric}
+        answers = await asyncio.gather(*map(self.client(Prometheus).query, series_queries(metrics)))
         jobs: dict[str, set[str]] = {}
         for sample in itertools.chain(*answers):
             jobs.setdefault(sample.labels.get("__name__", ""), set()).add(sample.labels.get("job", ""))
-        found = {one for one in needed if one.metric and any(map(one.allows, jobs.get(one.metric, ())))}
-        return found | {one for one in needed if not one.metric and await query(f"group({one})")}
+        return jobs
+
+    async def _missing(self, part: Alternative) -> set[Needed]:
+        """Of the series that a part of a rule needs, those that there are none of."""
+        jobs = await self.jobs()
+        missing = set()
+        for needed in needed_series(part, self.settings.may_be_missing):
+            if needed.metric:
+                if not any(map(needed.allows, jobs.get(needed.metric, ()))):
+                    missing.add(needed)
+            elif not await self.client(Prometheus).query(f"group({needed})"):
+                missing.add(needed)
+        return missing
+
+    async def _impossible(self, rule: Evaluated, part: Alternative, within: frozenset[str] = frozenset()) -> str:
+        """Why a part of a rule can never be true of the series that there are; empty where it can, or nobody can say."""
+        missing = await self._missing(part)
+        recorded = {needed for needed in missing if needed.metric in rule.recorded and needed.metric not in within}
+        for needed in recorded:  # a recording rule may filter: without series now, what it computes tells
+            parts = [
+                Alternative(expr, selected, selected)
+                for query in rule.recorded[needed.metric or ""]
+                for expr, selected in alternatives(query)
+            ]
+            why = [await self._impossible(rule, one, within | {needed.metric or ""}) for one in parts]
+            if all(why):
+                return impossibility(rule, part, {needed})
+        if missing - recorded:
+            return impossibility(rule, part, missing - recorded)
+        if recorded or not self._asked_for(part):
+            return ""
+        external = (await self._external_labels()).keys()
+        try:
+            if await self.client(Prometheus).query(possible(part.expr)):
+                return ""
+            # What other labels select (an error, a full disk) may come only when it happens.
+            if await self.client(Prometheus).query(
+                possible(part.expr, lambda label: label == "job" or label in external)
+            ):
+                return ""
+        except ManyToMany:  # only because filters were taken out
+            return ""
+        return impossibility(rule, part, ())
+
+    def _asked_for(self, part: Alternative) -> bool:
+        """Whether nothing excuses a part of a rule from having series."""
+        metrics = {selection.metric for selection in part.selected}
+        return metrics.isdisjoint({"ALERTS", "ALERTS_FOR_STATE", *self.settings.may_be_missing})
+
+    async def _external_labels(self) -> Mapping[str, str]:
+        try:
+            return (await self.sending()).external_labels
+        except ProbeError:
+            return {}
+
+    @fetched
+    async def impossible(self) -> Mapping[str, str]:
+        """Why parts of rules can never be true, by their expressions."""
+        parts = {
+            part.expr: (rule, part)
+            for rules in (await self.candidates()).values()
+            for rule in rules
+            for part in rule.alternatives
+        }
+        return dict(zip(parts, await asyncio.gather(*(self._impossible(*one) for one in parts.values())), strict=True))
 
     @fetched
     async def scraped(self) -> frozenset[str]:
@@ -143,7 +258,9 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         try:
             return parse_sending(await self.client(Prometheus).configuration())
         except ProbeError as why:
-            raise ProbeError(f"{why} Give the labels that are added to alerts as external_labels.") from None
+            raise ProbeError(
+                f"{why} Give the labels that are added to alerts as external_labels.", Reason.NOT_CONFIGURED
+            ) from None
 
     @fetched
     async def configuration(self) -> Configuration:
@@ -157,72 +274,123 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         alerts, silences = await asyncio.gather(manager.alerts(), manager.silences())
         return alerts, silences
 
-    async def _problem(self, rule: Evaluated) -> Result | None:
-        """Why nobody would be told if the rule's condition were true, if that is so."""
-        name, now = rule.rule.name, self.context.now()
-        if problem := evaluation_problem(rule, now):
-            return problem
-        if missing := needed_series(rule, self.settings.may_be_missing) - await self.present():
-            told = ", ".join(sorted(map(str, missing)))
-            return failed(f"Alerting rule {name} can never fire: there are no series of {told}.")
-        own = {label: value for label, value in rule.rule.labels.items() if "{{" not in value}
-        labels = (await self.sending()).labels({**self.settings.alert_labels, **own, "alertname": name})
-        if labels is None:
-            return failed(f"Alert {name} is dropped by Prometheus's alert_relabel_configs.")
+    async def _problems(self, rule: Evaluated) -> list[Result]:
+        """Why nobody would be notified if the rule's condition were true, worst first."""
+        name, now, settings = rule.rule.name, self.context.now(), self.settings
+        if problems := list(evaluation_problems(rule, now, settings.longest_wait)):
+            return problems
+        impossible = await self.impossible()
+        why = [impossible[part.expr] for part in rule.alternatives]
+        if all(why):
+            return [failed(f"Alerting rule {name} can never fire: {why[0]}.", reason=Reason.MISSING)]
+        found = [warning(f"A part of alerting rule {name} can never be true: {reason}.") for reason in why if reason]
+        sent = (await self.sending()).sent(self._labels(rule.rule))
+        if sent is None:
+            told = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
+            return [failed(told, reason=Reason.MISCONFIGURED)]
+        if rule.severity is None:
+            return [
+                unknown(
+                    f"Whether alert {name} is critical is not known: its label {settings.severity_label} is templated, or "
+                    "relabelled by labels of series."
+                )
+            ]
         configuration, (alerts, silences) = await self.configuration(), await self.held()
-        return (
-            silence_problem(name, labels, silences, self.settings.longest_silence, now)
-            or inhibition_problem(
-                name, labels, configuration.inhibit_rules, alerts, self.settings.longest_inhibition, now
-            )
-            or routing_problem(name, labels, configuration, self.settings.integrations, now)
-        )
+        return [
+            *silence_problems(name, sent.labels, silences, settings.longest_silence, now),
+            *inhibition_problems(
+                name, sent.labels, configuration.inhibit_rules, alerts, settings.longest_inhibition, now
+            ),
+            *routing_problems(name, sent.labels, configuration, settings.integrations, now),
+            *found,
+        ]
 
     async def _alerts_on(self, kind: Kind) -> Result:
         """Whether each part of a kind is watched by a rule with which nothing is wrong; judged once a run."""
         return await self.share(kind.item, functools.partial(self._judge, kind))
 
     async def _judge(self, kind: Kind) -> Result:
-        _, misunderstood = await self.critical()
         candidates = (await self.candidates())[kind.item]
         names = self.settings.alert_map.get(kind.item)
-        jobs = self.settings.services if kind.item == "service_down_alert" else ()
+        jobs = self.settings.services if kind.of_product else ()
         scraped = await self.scraped() if jobs else frozenset()
-        parts = {(part, job) for part in kind.wanted for job in jobs or [""]}
-        problems, sound = [], []
+        problems, watching = [], []
         for rule in candidates:
-            try:
-                problem = await self._problem(rule)
-            except ProbeError as why:
-                problem = unknown(f"Alerting rule {rule.rule.name} was not judged. {why}")
-            if problem is None or problem.status is Status.WARNING:
-                sound.append(rule)
-            if problem is not None:
-                problems.append(problem)
-        watching = [(rule.rule.name, watched(kind, rule, names, jobs, scraped)) for rule in sound]
-        lacking = parts - {part for _, seen in watching for part in seen}
-        told = ", ".join(dict.fromkeys(name for name, _ in watching))
-        counts = {"critical_rules": len(candidates), "working_rules": len(sound)}
-        if lacking:
-            return Result(*self._lacking(kind, lacking, problems, misunderstood), counts)
-        if problems:
-            also = " ".join(dict.fromkeys(problem.summary for problem in problems[:2]))
-            return Result(Status.WARNING, f"{told} would tell of {kind.words}. {also}", counts)
-        return Result(Status.OK, f"{told} can fire and would tell of {kind.words}.", counts)
+            found = await self._found(rule)
+            problems += found
+            if all(problem.status is Status.WARNING for problem in found):
+                watching.append((rule.rule.name, await self._watched(kind, rule, names, jobs, scraped)))
+        seen = {one for _, parts in watching for one in parts}
+        told = ", ".join(dict.fromkeys(name for name, parts in watching if parts))
+        counts = {"critical_rules": len(candidates), "working_rules": sum(bool(parts) for _, parts in watching)}
+        wanted = {(part, job) for part in kind.wanted for job in jobs or [""]}
+        if kind.item != "service_down_alert" and seen:
+            wanted = seen  # a service that takes no requests has no errors
+        if lacking := wanted - seen:
+            return replace(await self._lacking(kind, lacking, problems), measurements=counts)
+        good = Result(Status.OK, f"{told} can fire and would notify of {kind.words}.", counts)
+        doubts = [warning(problem.summary) for problem in problems]
+        if kind.of_product and not jobs and names is None:
+            doubts.append(warning("Whether they are the product's was not checked, as option services is empty."))
+        elif unwatched := sorted(set(jobs) - {job for _, job in seen}):
+            doubts.append(warning(f"Nothing like it watches {listed(unwatched)}."))
+        result = verdict(doubts, good)
+        if doubts:
+            result = replace(result, summary=f"{told} would notify of {kind.words}. {result.summary}")
+        return result
 
-    def _lacking(
-        self, kind: Kind, lacking: set[tuple[str, str]], problems: list[Result], misunderstood: list[ProbeError]
-    ) -> tuple[Status, str]:
+    async def _found(self, rule: Evaluated) -> list[Result]:
+        try:
+            return await self._problems(rule)
+        except ProbeError as why:
+            return [unknown(f"Alerting rule {rule.rule.name} was not judged. {why}", reason=why.reason)]
+
+    async def _watched(
+        self,
+        kind: Kind,
+        rule: Evaluated,
+        names: Collection[str] | None,
+        jobs: Collection[str],
+        scraped: Collection[str],
+    ) -> set[tuple[str, str]]:
+        """What a rule watches by those of its parts that can be true, and by whose series they are."""
+        impossible = await self.impossible()
+        live = [part for part in rule.alternatives if not impossible[part.expr]]
+        return watched(kind, rule, names, jobs, scraped, live=live, jobs_of=await self.jobs())
+
+    async def _lacking(self, kind: Kind, lacking: set[tuple[str, str]], problems: list[Result]) -> Result:
         """The verdict where some part is not watched by any rule with which nothing is wrong."""
         part, job = min(lacking)
-        what = f"{kind.words}{f' ({part})' if len(kind.wanted) > 1 else ''}{f' of job {job}' if job else ''}"
+        of_job = job if len({job for _, job in lacking}) == 1 else listed(sorted({job for _, job in lacking}))
+        what = f"{kind.words}{f' ({part})' if len(kind.wanted) > 1 else ''}{f' of job {of_job}' if job else ''}"
         severities = " or ".join(self.settings.critical_severities)
         told = f"No working alerting rule of severity {severities} watches {what}."
-        unseen = [problem.summary for problem in problems if problem.status is Status.UNKNOWN]
-        unseen += [str(why) for why in misunderstood]
+        _, misunderstood = await self.critical()
+        unseen = [problem for problem in problems if problem.status is Status.UNKNOWN]
+        unseen += map(unobserved, misunderstood)
         if unseen:
-            return Status.UNKNOWN, f"{told[:-1]}, but not all were seen. {unseen[0]}"
-        return Status.FAILED, " ".join([told, *dict.fromkeys(problem.summary for problem in problems[:3])])
+            first = unseen[0]
+            summary = f"{told[:-1]}, but not all were checked. {first.summary}"
+            return unknown(summary, reason=first.reason or Reason.UNOBSERVED)
+        seen = [problem for problem in problems if problem.status is Status.FAILED]
+        if not seen and (others := await self._others(kind)):
+            return failed(f"{told} {others}", reason=Reason.MISSING)
+        rest = verdict(seen, ok(""))
+        return failed(" ".join(filter(None, [told, rest.summary])), reason=rest.reason or Reason.MISSING)
+
+    async def _others(self, kind: Kind) -> str:
+        """The rules of other severities that watch the same; empty without any."""
+        rules, _ = await self.all_rules()
+        severities = self.settings.critical_severities
+        others = [
+            rule
+            for rule in rules
+            if rule.severity is not None and rule.severity not in severities and watched(kind, rule, None)
+        ]
+        if not others:
+            return ""
+        names = listed(dict.fromkeys(f"{rule.rule.name} ({rule.severity or 'no severity'})" for rule in others), 3)
+        return f"Of other severities there are {names}: name those in critical_severities that count."
 
     @item("Critical alerts are configured:", severity=CRITICAL, mode=Mode.DERIVED)
     async def critical_alerts_configured(self) -> Result:
@@ -238,14 +406,24 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         names = [name for name in KINDS if name not in left_out]
         results = {name: await self._seen(KINDS[name]) for name in names}
         if not results:
-            return unknown("None of the nine lines below applies, so nothing was seen.")
+            return unknown(
+                "None of the nine lines below applies, so nothing was checked.", reason=Reason.NOT_CONFIGURED
+            )
         status = worst(*results.values()).status
         if status.is_ok:
-            return ok(f"All {len(results)} kinds of critical alerts are configured.", kinds=len(results))
+            good = f"All {len(results)} kinds of critical alerts are configured"
+            if status is Status.OK:
+                return ok(f"{good}.", kinds=len(results))
+            doubtful = [name for name, result in results.items() if result.status is status]
+            return warning(f"{good}; see {listed(doubtful)}.", kinds=len(results))
         bad = [name for name, result in results.items() if result.status is status]
-        verb = "failed" if status is Status.FAILED else "were not seen"
-        return Result(status, f"{len(bad)} of {len(results)} kinds of critical alerts {verb}: {', '.join(bad)}.",
-                      {"kinds": len(results) - len(bad)})  # fmt: skip
+        verb = "failed" if status is Status.FAILED else "were not checked"
+        return Result(
+            status,
+            f"{len(bad)} of {len(results)} kinds of critical alerts {verb}: {', '.join(bad)}.",
+            {"kinds": len(results) - len(bad)},
+            reason=results[bad[0]].reason,
+        )
 
     async def _seen(self, kind: Kind) -> Result:
         try:

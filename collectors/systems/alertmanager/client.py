@@ -16,7 +16,7 @@ from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.threads import Threads
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Alertmanager", "AlertmanagerSettings", "Member"]
 
@@ -55,7 +55,9 @@ class Member:
         """Return when it says that it is ready; raises ProbeError otherwise. Never shared."""
         reply = await self._http.get("/-/ready", max_bytes=65_536)
         if reply.text.lstrip().startswith("<"):
-            raise ProbeError(f"{reply.where} answered 200 with {reply.kind}, where Alertmanager says OK.")
+            raise ProbeError(
+                f"{reply.where} answered 200 with {reply.kind}, where Alertmanager says OK.", Reason.MALFORMED
+            )
 
     async def status(self) -> MemberStatus:
         """Its configuration and version, at most `max_age` old."""
@@ -103,7 +105,9 @@ class Alertmanager(Client[AlertmanagerSettings]):
         (first, status), *others = told
         for member, other in others:
             if other.original != status.original:
-                raise ProbeError(f"Alertmanagers {first.url} and {member.url} have different configurations.")
+                raise ProbeError(
+                    f"Alertmanagers {first.url} and {member.url} have different configurations.", Reason.CONTRADICTED
+                )
         return status.original
 
     async def alerts(self) -> list[HeldAlert]:

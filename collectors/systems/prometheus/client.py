@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -23,12 +24,14 @@ from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.threads import Threads
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
-__all__ = ["NativeHistogram", "Prometheus", "PrometheusSettings"]
+__all__ = ["ManyToMany", "NativeHistogram", "Prometheus", "PrometheusSettings"]
 
 T = TypeVar("T")
+_MANY = re.compile("many-to-many|must be unique|duplicate series|same labelset")
+_REASONS = {400: Reason.MISCONFIGURED, 422: Reason.MISCONFIGURED, 503: Reason.TIMEOUT}
 _HINT = "PromQL info:"  # how versions 2.48 to 2.53, and what is built on them, begin what newer ones tell under `infos`
 
 
@@ -99,6 +102,10 @@ class _Targets(_Struct, frozen=True):
     active_targets: list[ScrapeTarget]
 
 
+class ManyToMany(ProbeError):
+    """An expression joins series of which several on both sides have the same labels."""
+
+
 class NativeHistogram(ProbeError):
     """An expression evaluates to native histograms, where numbers were wanted: `histogram_count(…)` makes numbers of them."""
 
@@ -133,8 +140,12 @@ class Prometheus(Client[PrometheusSettings]):
                 found = msgspec.json.decode(answer.result, type=list[_Series])
                 return [_sample(series, expr) for series in found]
         except ValueError as error:  # msgspec.ValidationError is one
-            raise ProbeError(f"Prometheus's answer to {expr} has an unexpected format: {error}.") from None
-        raise ProbeError(f"{expr} evaluates to a {answer.result_type}, where an instant vector was wanted.")
+            raise ProbeError(
+                f"Prometheus's answer to {expr} has an unexpected format: {error}.", Reason.MALFORMED
+            ) from None
+        raise ProbeError(
+            f"{expr} evaluates to a {answer.result_type}, where an instant vector was wanted.", Reason.MISCONFIGURED
+        )
 
     async def rules(self) -> list[RuleGroup]:
         """All rule groups, at most `max_age` old."""
@@ -174,15 +185,18 @@ class Prometheus(Client[PrometheusSettings]):
         reply = await self._http.get(path, params=params, expect=(200, 400, 404, 422, 503))
         if reply.status == 404:
             raise ProbeError(
-                f"{reply.where} answered 404: this server has no such API, or the address lacks a path prefix."
+                f"{reply.where} answered 404: this server has no such API, or the address lacks a path prefix.",
+                Reason.MISCONFIGURED,
             )
         decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
-            raise ProbeError(f"{reply.where} answered {reply.status}: {one_line(decoded.error or decoded.error_type)}.")
+            told = one_line(decoded.error or decoded.error_type)
+            kind = ManyToMany if _MANY.search(told) else ProbeError
+            raise kind(f"{reply.where} answered {reply.status}: {told}.", _REASONS.get(reply.status, Reason.REFUSED))
         if decoded.lacking is not None:
-            raise ProbeError(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.")
+            raise ProbeError(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.", Reason.UNREACHABLE)
         if decoded.data is msgspec.UNSET:
-            raise ProbeError(f"{reply.where} answered {reply.status} without data.")
+            raise ProbeError(f"{reply.where} answered {reply.status} without data.", Reason.MALFORMED)
         return decoded.data
 
     async def _fetch_rules(self) -> list[RuleGroup]:

@@ -6,14 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from collectors.systems.alertmanager.model.alerts import HeldAlert
-from collectors.systems.alertmanager.model.routes import Configuration, walk
+from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, walk
 from collectors.systems.prometheus.model.answers import (
     Sample,
 )
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, unknown
+from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import listed
 
-__all__ = ["failing_notifications", "unnotified", "watchdog_problem"]
+__all__ = ["failing_notifications", "quiet_hours", "unnotified", "watchdog_problem"]
 
 
 def watchdog_problem(
@@ -22,19 +23,23 @@ def watchdog_problem(
     """What is wrong with the alert that always fires, as one Alertmanager has it, if anything is."""
     found = [alert for alert in held if alert.labels.get("alertname") == name]
     if not found:
-        return failed(f"Alertmanager {where} has no alert {name}, which shall fire all the time.")
+        return failed(
+            f"Alertmanager {where} has no alert {name}, which has to fire all the time.", reason=Reason.MISSING
+        )
     alert = max(found, key=lambda alert: alert.updated_at)
     if (age := now - alert.updated_at) > max_age:
         told = format_duration(timedelta(seconds=int(age.total_seconds())))
-        return failed(f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).")
+        return failed(
+            f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).", reason=Reason.STALE
+        )
     if alert.status.state == "unprocessed":
-        return unknown(f"Alertmanager {where} has not yet routed {name}.")
+        return unknown(f"Alertmanager {where} has not yet routed {name}.", reason=Reason.PENDING)
     if alert.status.state != "active":
         return failed(
             f"{name} is {alert.status.state} on Alertmanager {where}: it does not show that alerts are routed."
         )
     if not alert.receivers:
-        return failed(f"Alertmanager {where} routes {name} to no receiver.")
+        return failed(f"Alertmanager {where} routes {name} to no receiver.", reason=Reason.MISCONFIGURED)
     return None
 
 
@@ -50,8 +55,25 @@ def unnotified(
     if missing := sorted(set(wanted) - reached):
         if len(heard) < len(routes):
             receivers += " (muted at all times by time intervals)" if not heard else " (some muted at all times)"
+        others = sorted(reached - set(wanted))
+        hint = (
+            f" It notifies through {listed(others)}: name those in required_integrations that count." if others else ""
+        )
         yield failed(
-            f"An alert with {told} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}."
+            f"An alert with {told} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}.{hint}",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def quiet_hours(configuration: Configuration, labels: Mapping[str, str], now: datetime) -> Iterator[Result]:
+    """Whether time intervals mute every route of an alert with these labels for much of the week."""
+    routes = walk(configuration.route, labels)
+    hours = min((configuration.muted_hours(route, now) for route in routes), default=0)
+    if hours > MUTED_HOURS:
+        told = ", ".join(f"{name}={value}" for name, value in labels.items())
+        yield warning(
+            f"An alert with {told} is not notified at all times: time intervals mute its routes for {hours:.0f} of the 168 hours "
+            "of the coming week."
         )
 
 
@@ -68,7 +90,8 @@ def failing_notifications(
         if name in wanted and sample.value > 0 and sample.value > limit * tried.get(name, 0):
             yield failed(
                 f"{_count(sample.value)} of {_count(max(tried.get(name, 0), sample.value))} {what} to {name} failed in the last "
-                f"{format_duration(window)} (limit {limit:.0%})."
+                f"{format_duration(window)} (limit {limit:.0%}).",
+                reason=Reason.LIMIT,
             )
 
 

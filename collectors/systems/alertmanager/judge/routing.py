@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence, SilenceMatcher
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match
-from collectors.systems.alertmanager.model.routes import Configuration, InhibitRule, Route, ends, reachable
+from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, InhibitRule, Route, ends, reachable
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, unknown, warning
-from exporter.words import format_length
+from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import format_length, listed
 
-__all__ = ["inhibition_problem", "routing_problem", "silence_problem"]
+__all__ = ["inhibition_problems", "routing_problems", "silence_problems"]
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What one route is worth: whether somebody is told, and when."""
+    """What one route is worth: whether it notifies, and when."""
 
     notifies: bool
     quiet_for_ever: bool
     quiet_now: bool
+    quiet_hours: float = 0
 
     @property
     def good(self) -> bool:
         return self.notifies and not self.quiet_for_ever
 
 
-def routing_problem(
+def routing_problems(
     name: str, labels: Mapping[str, str], configuration: Configuration, integrations: Collection[str], now: datetime
-) -> Result | None:
+) -> Iterator[Result]:
     """What is wrong with where an alert goes of which these labels are known, if anything is.
 
-    It shall reach a receiver that has one of the integrations, whatever its other labels are.
+    It has to reach a receiver that has one of the integrations, whatever its other labels are. Raises ProbeError where the ways
+    through the routing tree are too many to follow.
     """
 
     @functools.cache
@@ -44,38 +46,66 @@ def routing_problem(
             not configuration.integrations(route).isdisjoint(integrations),
             configuration.muted_for_a_year(route, now),
             configuration.muted(route, now),
+            configuration.muted_hours(route, now),
         )
 
     ways = ends(configuration.route, labels, tell)
-    bad = [way for way in ways if not any(end.good for end in way)]
-    if bad:
-        wanted = " or ".join(sorted(integrations))
+    if bad := [way for way in ways if not any(end.good for end in way)]:
         lost = [route for route in reachable(configuration.route, labels) if not tell(route).good]
-        silent = [route for route in lost if not tell(route).notifies]
-        unheard = f"{_receivers(silent)}, which is not notified by {wanted}"
-        if muted := _receivers(route for route in lost if tell(route).notifies):
-            muted += ", but time intervals mute that route at all times"
-        if len(bad) < len(ways):
-            return unknown(
-                f"Alert {name} may be routed to {unheard if silent else muted}, depending on labels that are not known: give them "
-                "in alert_labels."
-            )
-        return failed(f"Alert {name} is routed to {muted or unheard}.")
+        yield _lost(name, lost, tell, configuration, integrations, certain=len(bad) == len(ways))
+        return
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
-        return warning(f"Alert {name} would not be notified now: time intervals mute its route.")
-    return None
+        yield warning(f"Alert {name} would not be notified now: time intervals mute its route.")
+    elif (quiet := max((min(end.quiet_hours for end in way if end.good) for way in ways), default=0.0)) > MUTED_HOURS:
+        yield warning(
+            f"Alert {name} is not notified at all times: time intervals mute its route for {quiet:.0f} of the 168 hours "
+            "of the coming week."
+        )
+    if configuration.unfamiliar:
+        yield warning(
+            f"Alert {name} reaches a receiver, as far as is known: Alertmanager's configuration has "
+            f"{listed(sorted(configuration.unfamiliar))}, which is not followed here."
+        )
+
+
+def _lost(
+    name: str,
+    lost: Iterable[Route],
+    tell: Callable[[Route], _End],
+    configuration: Configuration,
+    integrations: Collection[str],
+    *,
+    certain: bool,
+) -> Result:
+    """The verdict on an alert that ends, or may end, in routes that do not notify."""
+    lost = list(lost)
+    wanted = " or ".join(sorted(integrations))
+    silent = [route for route in lost if not tell(route).notifies]
+    unheard = f"{_receivers(silent)}, which is not notified by {wanted}"
+    others = sorted({one for route in silent for one in configuration.integrations(route)} - set(integrations))
+    hint = (
+        f" It notifies by {listed(others)}: add that to option integrations if it counts." if others and certain else ""
+    )
+    if muted := _receivers(route for route in lost if tell(route).notifies):
+        muted += ", but time intervals mute that route at all times"
+    if not certain:
+        return unknown(
+            f"Alert {name} may be routed to {unheard if silent else muted}, depending on labels that are not known: give them "
+            "in alert_labels.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+    return failed(f"Alert {name} is routed to {muted or unheard}.{hint}", reason=Reason.MISCONFIGURED)
 
 
 def _receivers(routes: Iterable[Route]) -> str:
     names = sorted({route.receiver for route in routes})
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
+    return listed(names) if names else ""
 
 
-def silence_problem(
+def silence_problems(
     name: str, labels: Mapping[str, str], silences: Iterable[Silence], longest: timedelta, now: datetime
-) -> Result | None:
-    """The silence that hides an alert with these labels for longer than a planned work takes, if there is one.
+) -> Iterator[Result]:
+    """The silences that hide an alert with these labels for longer than planned work takes.
 
     One that is extended day by day keeps its beginning.
     """
@@ -86,11 +116,11 @@ def silence_problem(
             map(_matcher, silence.matchers), labels
         ):
             whole, left = (format_length(silence.ends_at - since) for since in (silence.starts_at, now))
-            return failed(
+            yield failed(
                 f"Alert {name} is silenced for {whole} by silence {silence.id}, which ends in {left} (limit "
-                f"{format_duration(longest)})."
+                f"{format_duration(longest)}).",
+                reason=Reason.MISCONFIGURED,
             )
-    return None
 
 
 def _matcher(matcher: SilenceMatcher) -> Matcher:
@@ -98,14 +128,14 @@ def _matcher(matcher: SilenceMatcher) -> Matcher:
     return Matcher.of(matcher.name, operator[matcher.is_equal, matcher.is_regex], matcher.value)
 
 
-def inhibition_problem(
+def inhibition_problems(
     name: str,
     labels: Mapping[str, str],
     rules: Iterable[InhibitRule],
     held: Iterable[HeldAlert],
     longest: timedelta,
     now: datetime,
-) -> Result | None:
+) -> Iterator[Result]:
     """What inhibits an alert with these labels for longer than an incident takes, if anything does.
 
     Seen where the alert fires and is inhibited; foreseen where alerts that fire all the time (a Watchdog) would inhibit it.
@@ -119,13 +149,16 @@ def inhibition_problem(
         since = format_duration(timedelta(seconds=int((now - own[0].starts_at).total_seconds())))
         source = next(lasting[other] for other in own[0].status.inhibited_by if other in lasting)
         by = source.labels.get("alertname", source.fingerprint)
-        return failed(f"Alert {name} fires since {since} and is inhibited by {by} (limit {format_duration(longest)}).")
+        yield failed(
+            f"Alert {name} fires since {since} and is inhibited by {by} (limit {format_duration(longest)}).",
+            reason=Reason.MISCONFIGURED,
+        )
     for rule in rules:
         certain = {matcher.name for matcher in rule.target} | {name for source in rule.sources for name in source.equal}
         if certain <= labels.keys() and rule.inhibits(labels, [alert.labels for alert in lasting.values()]):
             sources = sorted({alert.labels.get("alertname", "?") for alert in lasting.values()
                               if any(all_match(source.matchers, alert.labels) for source in rule.sources)})  # fmt: skip
-            return failed(
-                f"Alert {name} would be inhibited by {', '.join(sources)}, which fires for longer than {format_duration(longest)}."
+            yield failed(
+                f"Alert {name} would be inhibited by {', '.join(sources)}, which fires for longer than {format_duration(longest)}.",
+                reason=Reason.MISCONFIGURED,
             )
-    return None

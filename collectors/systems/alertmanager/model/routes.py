@@ -14,9 +14,10 @@ import msgspec
 
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match, parse_matchers
 from exporter.positioned_yaml import YamlError, load_yaml
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = [
+    "MUTED_HOURS",
     "Configuration",
     "InhibitRule",
     "Interval",
@@ -31,6 +32,8 @@ __all__ = [
 T = TypeVar("T", bound=Hashable)
 
 _MOST_ENDS = 256
+MUTED_HOURS = 17.0
+"""Hours of a week for which a route may be muted: more than maintenance takes, and less than nights and weekends are."""
 _DAYS = {
     name: number
     for number, name in enumerate(("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"))
@@ -131,6 +134,8 @@ class Configuration:
     receivers: Mapping[str, frozenset[str]]
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, tuple[Interval, ...]] = field(default_factory=dict)
+    unfamiliar: frozenset[str] = frozenset()
+    """Fields of routes, inhibition rules and intervals that are not known here, as of later versions: they were ignored."""
 
     def integrations(self, route: Route) -> frozenset[str]:
         """What a route's receiver notifies through: `email`, `slack`, `pagerduty`, `webhook` …"""
@@ -143,6 +148,10 @@ class Configuration:
     def muted_for_a_year(self, route: Route, now: datetime) -> bool:
         """Whether the route's time intervals leave no minute of the coming year in which it notifies."""
         return self.muted(route, now) and _always_muted(*self._intervals(route), now.replace(second=0, microsecond=0))
+
+    def muted_hours(self, route: Route, now: datetime) -> float:
+        """For how many hours of the coming week the route's time intervals mute it."""
+        return _muted_hours(*self._intervals(route), now.replace(minute=0, second=0, microsecond=0))
 
     def _intervals(self, route: Route) -> tuple[tuple[Interval, ...], tuple[Interval, ...] | None]:
         """The intervals in which the route is muted, and those in which alone it is active, if there are such."""
@@ -161,6 +170,14 @@ def _muted(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now:
 @functools.lru_cache(maxsize=64)  # many routes name the same intervals, and each alert may come to all of them
 def _always_muted(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> bool:
     return all(_muted(mute, active, moment) for moment in _changes((*mute, *(active or ())), now))
+
+
+@functools.lru_cache(maxsize=256)
+def _muted_hours(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> float:
+    if not mute and active is None:
+        return 0.0
+    step = timedelta(minutes=15)
+    return sum(_muted(mute, active, now + number * step) for number in range(7 * 24 * 4)) / 4
 
 
 def _changes(intervals: Sequence[Interval], now: datetime) -> Iterator[datetime]:
@@ -240,8 +257,8 @@ def _ends(route: Route, labels: Mapping[str, str], tell: Callable[[Route], T]) -
     return done | {way or frozenset([tell(route)]) for way in under_way}
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What has a meaning for routing is known in full: a new field may change where alerts go."""
+class _Struct(msgspec.Struct, frozen=True):
+    """The fields that decide where alerts go. What a later version adds must not blind every line: it is ignored."""
 
 
 _Values = dict[str, str | int]
@@ -273,11 +290,6 @@ class _Route(_Struct, frozen=True):
     routes: list[_Route] = []
     mute_time_intervals: list[str] = []
     active_time_intervals: list[str] = []
-    group_by: Any = None
-    group_by_str: Any = None
-    group_wait: Any = None
-    group_interval: Any = None
-    repeat_interval: Any = None
 
 
 class _Times(_Struct, frozen=True):
@@ -311,22 +323,53 @@ class _Configuration(msgspec.Struct, frozen=True):
 def parse_configuration(text: str) -> Configuration:
     """Read a configuration as Alertmanager's API tells it (its secrets may be masked), or as in its file.
 
-    Raises ProbeError when it has what is not known here: then nobody can say where alerts go.
+    Raises ProbeError when it is not understood: then nobody can say where alerts go.
     """
     try:
-        raw = msgspec.convert(_without_nulls(load_yaml(text, "configuration").plain()), _Configuration)
+        document = _without_nulls(load_yaml(text, "configuration").plain())
+        raw = msgspec.convert(document, _Configuration)
         receivers = {str(receiver["name"]): _integrations(receiver) for receiver in raw.receivers}
         intervals = {
             named.name: tuple(map(_interval, named.time_intervals))
             for named in (*raw.mute_time_intervals, *raw.time_intervals)
         }
         configuration = Configuration(
-            _route(raw.route, ""), receivers, tuple(map(_inhibit_rule, raw.inhibit_rules)), intervals
+            _route(raw.route, ""),
+            receivers,
+            tuple(map(_inhibit_rule, raw.inhibit_rules)),
+            intervals,
+            frozenset(_unfamiliar(document)),
         )
         _check(configuration, configuration.route)
     except (YamlError, msgspec.ValidationError, ValueError, KeyError) as error:
-        raise ProbeError(f"Alertmanager's configuration was not understood: {_told(error)}.") from None
+        raise ProbeError(
+            f"Alertmanager's configuration was not understood: {_told(error)}.", Reason.MALFORMED
+        ) from None
     return configuration
+
+
+#: Fields that say how a group is notified, not who is.
+_HARMLESS = frozenset(
+    {"group_by", "group_by_str", "group_wait", "group_interval", "repeat_interval", "labels", "annotations"}
+)
+
+
+def _unfamiliar(document: Mapping[str, Any]) -> Iterator[str]:
+    """The fields that may decide where alerts go, and that are not known here."""
+    routes = [document["route"]]
+    while routes:
+        route = routes.pop()
+        yield from route.keys() - _fields(_Route) - _HARMLESS
+        routes += route.get("routes", ())
+    for rule in document.get("inhibit_rules", ()):
+        yield from rule.keys() - _fields(_InhibitRule)
+    for named in (*document.get("mute_time_intervals", ()), *document.get("time_intervals", ())):
+        for interval in named.get("time_intervals", ()):
+            yield from interval.keys() - _fields(_Interval)
+
+
+def _fields(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(struct))
 
 
 def _told(error: Exception) -> str:

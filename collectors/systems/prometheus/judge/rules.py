@@ -1,79 +1,141 @@
-"""What alerting rules watch, and whether they are evaluated: judged by what they select, not by how they are worded."""
+"""What alerting rules watch, and whether they can fire: judged by what they compute, and of whose series."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from collectors.systems.prometheus.model.firing import always_fires
 from collectors.systems.prometheus.model.promql import Selection
-from collectors.systems.prometheus.model.rules import Evaluated
-from exporter.verdict import Result, failed, unknown
+from collectors.systems.prometheus.model.rules import Alternative, Evaluated, Needed
+from exporter.options import format_duration
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import one_line
 
-__all__ = ["KINDS", "Kind", "evaluation_problem", "watched"]
+__all__ = ["KINDS", "Kind", "evaluation_problems", "impossibility", "watched"]
 
 #: What watches the watchers: its own queues, latencies and errors are none of the product's.
 _MONITORING = re.compile(
-    r"(?:prometheus|alertmanager|promhttp|scrape|go|grafana|loki|jaeger|thanos|cortex|mimir|checklist)_.*"
+    r"(?:prometheus|alertmanager|promhttp|scrape|go(?!_sql_)|grafana|loki|tempo|jaeger|otelcol|promtail|thanos|cortex|mimir|checklist)_.*"
+)
+#: What runs the product, and is none of it.
+_PLATFORM = re.compile(
+    r"(?:kube|kubelet|kubeproxy|apiserver|aggregator|authentication|authorization|etcd|coredns|scheduler|workqueue|rest_client"
+    r"|storage_operation|volume_manager|csi|attachdetach|certmanager|cert_manager|x509|ssl|node|container|machine|cadvisor|argocd"
+    r"|gotk|velero|calico|felix|cilium|metallb|external_dns|cluster_autoscaler|karpenter|keda|containerd|crio|windows|cloudprober)_.*"
+)
+#: Jobs of both, as their usual charts and packages name them.
+_PLATFORM_JOBS = re.compile(
+    r"(?:.*[-_/])?(?:prometheus|alertmanager|thanos|grafana|loki|tempo|mimir|cortex|jaeger|otel-?col\w*|promtail|pushgateway"
+    r"|checklist-exporter|node-?exporter|node|kube-state-metrics|kubelet|kube-\w+|apiserver|kubernetes(?:-\w+)*|etcd|core-?dns"
+    r"|cadvisor|cert-manager|argocd|metrics-server)(?:[-_/].*)?"
 )
 _STORES = (
-    r"(?:pg|postgres\w*|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql|redis|valkey|memcached|etcd|qdrant)_"
+    r"(?:pg|postgres\w*|cnpg|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql|redis|valkey|memcached|etcd|qdrant"
+    r"|elasticsearch)_"
+)  #: What stands before the product and answers for it, whatever its job is called.
+_GATEWAYS = re.compile(
+    r"(?:nginx_ingress_controller|istio|linkerd|envoy|traefik|haproxy|kong|apisix|aws_applicationelb|aws_apigateway|aws_cloudfront"
+    r"|stackdriver_https_lb\w*|azure_\w*gateway\w*|probe)_.*"
 )
 _UP = frozenset({"up", "probe_success"})
 _ANY_JOB = "\N{REPLACEMENT CHARACTER}"  # a name that no job has, so that only what selects every job selects it
-_STATUS = frozenset(
-    {"code", "status", "status_code", "http_code", "http_status", "http_status_code", "http_response_status_code",
-     "response_code", "grpc_code", "grpc_status", "rpc_grpc_status_code", "outcome", "result", "error"}
-)  # fmt: skip
-#: Ways in which outcomes are written: the bad ones, and the good ones beside them.
-_OUTCOMES = (
+
+#: Labels that tell outcomes apart, and the ways in which these are written: bad ones, and good ones beside them.
+_CODES = (
     (("500", "503"), ("200",)),
     (("5xx",), ("2xx",)),
     (("5XX",), ("2XX",)),
-    (("Internal", "INTERNAL", "Unavailable", "UNAVAILABLE", "13", "14"), ("OK", "0")),
+    (("Internal", "INTERNAL", "Unavailable", "UNAVAILABLE"), ("OK",)),
     (("SERVER_ERROR",), ("SUCCESS",)),
-    (("error", "failure", "failed"), ("success", "ok")),
-    (("true",), ("false",)),
+    (("error", "failure", "failed"), ("success",)),
+    (("error", "failure", "failed"), ("ok",)),
 )
-_ERRORS = re.compile(r"(?:.*_)?(?:errors?|failures?|failed|exceptions?)(?:_.*)?")
-_REQUESTS = re.compile(r"(?:.*_)?(?:http|grpc|rpc|requests?|responses?|api|server|handler)(?:_.*)?")
-_DURATION = re.compile(r"(?:.*_)?(?:latency|duration|(?:response|request)_time)(?:_.*)?")
+_OUTCOMES: tuple[tuple[re.Pattern[str], Sequence[tuple[Sequence[str], Sequence[str]]]], ...] = (
+    (re.compile(r"(?i).*(?:code|status|class|outcome|result|response).*"), _CODES),
+    (re.compile(r"(?i).*class.*"), ((("5",), ("2",)),)),
+    (re.compile(r"(?i).*grpc.*"), ((("13", "14"), ("0",)),)),
+    (
+        re.compile(r"(?i).*(?:error|exception|fail).*"),
+        (*(((("true", "500", "timeout", "IOException")), (good,)) for good in ("", "none", "None", "false")), *_CODES),
+    ),
+    (re.compile(r"(?i)(?:is_)?(?:success|successful|ok)"), ((("false",), ("true",)),)),
+)
+_ERRORS = re.compile(r"(?:.*_)?(?:errors?|failures?|failed|exceptions?|(?:http_?|code_)?5_?xx)(?:_.*)?")
+_SUCCESSES = re.compile(r"(?:.*_)?(?:success|successes|successful|succeeded|2_?xx)(?:_.*)?")
+_REQUESTS = re.compile(
+    r"(?:.*_)?(?:http(?:5xx|code)?|https|grpc|rpc|requests?|responses?|rq|api|apigateway|server|handler|handled|calls?|elb"
+    r"|applicationelb|lambda|invocations?)(?:_.*)?"
+)
+_COUNTER = re.compile(r".*(?:_total|_count|_requests|_responses|_handled|_calls|_xx|_sum)")
+_RATES = frozenset({"rate", "irate", "increase", "delta", "idelta"})
+_DURATION = re.compile(
+    r"(?:.*_)?(?:latency|latencies|duration|responsetime|(?:response|request|handling|handler|processing|rq)_time|handling)(?:_.*)?"
+)
+_UNIT = re.compile(
+    r".*_(?:seconds|milliseconds|millis|ms|microseconds|us|nanoseconds|ns)(?:_(?:bucket|sum|count|max|total))?"
+)
+#: Durations that are none of answering.
+_OTHER_TIMES = re.compile(
+    r"(?:.*_)?(?:expir\w*|cert\w*|age|uptime|backup\w*|gc|cpu|locks?|jobs?|cron\w*|batch|lag|replication|sync|reconcile\w*|startup|boot"
+    r"|compactions?|timestamp|interval|timeout|ttl|retention|since|last|build|deploy\w*|session)(?:_.*)?"
+)
 _HISTOGRAM = frozenset({"histogram_quantile", "histogram_avg", "histogram_fraction"})
 _DATABASE = re.compile(
-    r"(?:pg|postgres\w*|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql)_(?:.*_)?"
-    r"(?:up|\w*conn\w*|activity_count|\w*backends|pools)(?:_.*)?"
-    r"|(?:.*_)?(?:db|database|sql|hikaricp|datasource|jdbc|sqlalchemy|prisma)_(?:.*_)?\w*(?:conn|pool)\w*"
+    r"(?!.*max_connections)(?:(?:pg|postgres\w*|cnpg|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql)_(?:.*_)?"
+    r"(?:up|\w*conn\w*|activity_count|\w*backends\w*|pools)(?:_.*)?"
+    r"|go_sql_(?:\w*connections?\w*|\w*wait\w*)"
+    r"|(?:aws_rds|(?:stackdriver|gcp)_cloudsql\w*|azure_\w*(?:sql|postgres)\w*)_(?:.*_)?\w*(?:conn|backends)\w*(?:_.*)?"
+    r"|(?:.*_)?(?:db|database|sql|hikaricp|datasource|jdbc|sqlalchemy|prisma)_(?:.*_)?\w*(?:conn|pool)\w*)"
 )
 _CACHE = re.compile(
-    r"(?!.*(?:slaves|replicas))(?:.*_)?(?:redis|valkey|memcached|cache)_(?:.*_)?(?:up|\w*conn\w*|rejected|errors?)(?:_.*)?"
+    r"(?!.*(?:slaves|replicas))(?:.*_)?(?:redis|valkey|memcached|elasticache|cache)_(?:.*_)?(?:up|\w*conn\w*|rejected|errors?)(?:_.*)?"
 )
 _QUEUE = re.compile(
-    r"(?!" + _STORES + r"|node_|workqueue_)(?:.*_)?(?:\w*pending|queued?|backlog|lag|depth|messages_ready)(?:_.*)?"
+    r"(?!" + _STORES + r"|node_|workqueue_)(?:.*_)?(?:\w*pending|queued?|backlog|lag|depth|messages_ready|\w*unacked\w*"
+    r"|approximate_(?:number_of_messages|age_of_oldest_message)\w*|\w*undelivered_messages|active_?messages)(?:_.*)?"
 )
-_DISK = re.compile(
-    r"node_filesystem_(?:avail|free|size|files|readonly).*|kubelet_volume_stats_.*|windows_logical_disk_.*"
-    r"|(?:.*_)?disk_(?:free|used|avail\w*|usage)(?:_.*)?"
+_DISK_FREE = re.compile(
+    r"node_filesystem_(?:avail|free)_bytes|kubelet_volume_stats_available_bytes|windows_logical_disk_free_bytes"
+    r"|(?:.*_)?(?:disk|volume|filesystem|fs)_(?:.*_)?(?:free|avail\w*)(?:_.*)?|(?:.*_)?free_storage_space(?:_.*)?"
 )
-_MEMORY = re.compile(r"(?!" + _STORES + r")(?:.*_)?memory_.*")
-_CPU = re.compile(r"(?!" + _STORES + r"|kube_)(?:(?:.*_)?cpu_.*|node_load\d+)")
+_DISK_USED = re.compile(
+    r"kubelet_volume_stats_used_bytes"
+    r"|(?:.*_)?(?:disk|fs|filesystem|volume|storage)_(?:bytes_)?(?:used|usage|utili[sz]ation|percent)(?:_.*)?"
+)
+_INODES = re.compile(r".*(?:inodes?|_files(?!ystem)|readonly).*")
+_MEMORY = re.compile(r"(?!" + _STORES + r"|go_memstats_)(?:.*_)?(?:freeable_)?memory(?:_.*)?")
+_MEMORY_FREE = re.compile(r"(?i).*(?:free|avail|buffers|cached).*")
+_MEMORY_SIZE = re.compile(r"(?i).*(?:total|limit|requests?|max|capacity|allocatable)(?:_.*)?")
+_OUT_OF_MEMORY = re.compile(r"node_vmstat_oom_kill|container_oom_events_total|(?:.*_)?oom_?kill\w*(?:_.*)?")
+_CPU = re.compile(r"(?!" + _STORES + r"|kube_)(?:(?:.*_)?cpu_.*|(?:.*_)?cpu_?utili[sz]ation(?:_.*)?|node_load\d+)")
+_CPU_SIZE = re.compile(r".*_(?:quota|period|limits?|cores|count|info)(?:_.*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of alert: the item that wants it, what it watches in words, and how it is recognised.
 
-    Each of `wanted` names a part that some rule has to watch, by what it selects.
+    Each of `wanted` names a part that some rule has to watch, by what it selects. `of_product` tells that it has to be the product
+    that is watched: the platform's and the monitoring's own requests do not count.
     """
 
     item: str
     words: str
     wanted: Mapping[str, Callable[[Selection], bool]]
+    of_product: bool = False
+
+
+def _metric(selection: Selection) -> str:
+    """The name, as Prometheus would write one that OTLP gave it (`http.server.request.duration`)."""
+    return (selection.metric or "").replace(".", "_")
 
 
 def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
     def selects(selection: Selection) -> bool:
-        metric = selection.metric or ""
+        metric = _metric(selection)
         asked = not metric.endswith("_up") or selection.compared or selection.absent
         return asked and bool(pattern.fullmatch(metric)) and not _MONITORING.fullmatch(metric)
 
@@ -89,41 +151,123 @@ def _vanished(selection: Selection) -> bool:
     return selection.metric in _UP and selection.absent and (selection.metric != "up" or bool(selection.conditions))
 
 
-def _fails(selection: Selection) -> bool:
-    """Errors are counted apart, or picked out by a label: one that takes bad outcomes and leaves out good ones."""
-    metric = selection.metric or ""
-    if _MONITORING.fullmatch(metric):
-        return False
-    if _ERRORS.fullmatch(metric) and _REQUESTS.fullmatch(metric):
-        return True
-    asked = {condition.name for condition in selection.conditions} & _STATUS
-    return any(
-        any(selection.allows(label, value) for value in bad)
-        and not any(selection.allows(label, value) for value in good)
-        for label in asked
-        for bad, good in _OUTCOMES
+def _of_product(metric: str) -> bool:
+    gateway = _GATEWAYS.fullmatch(metric)
+    return bool(gateway) or not (
+        _MONITORING.fullmatch(metric) or _PLATFORM.fullmatch(metric) or re.match(_STORES, metric)
     )
 
 
-def _slow(selection: Selection) -> bool:
-    metric = selection.metric or ""
-    if _MONITORING.fullmatch(metric) or re.match(_STORES + r"|node_|kube", metric):
+def _fails(selection: Selection) -> bool:
+    """Many failed requests, or few good ones of all: counted apart, or picked out by a label."""
+    metric = _metric(selection)
+    if not _of_product(metric) or not _HISTOGRAM.isdisjoint(selection.functions) or metric.endswith("_bucket"):
         return False
-    return bool(_DURATION.fullmatch(metric)) or not _HISTOGRAM.isdisjoint(selection.functions)
+    counts = bool(_COUNTER.fullmatch(metric)) or not _RATES.isdisjoint(selection.functions)
+    if metric.endswith("_sum") and _UNIT.fullmatch(metric):
+        return False
+    bad, good = _picks(selection)
+    bad = (bad and counts) or bool(_ERRORS.fullmatch(metric) and _REQUESTS.fullmatch(metric))
+    good = (good and counts) or bool(_SUCCESSES.fullmatch(metric) and _REQUESTS.fullmatch(metric))
+    if bad:
+        return selection.fires_when_high
+    return good and bool(selection.over) and selection.fires_when_low
+
+
+def _picks(selection: Selection) -> tuple[bool, bool]:
+    """Whether labels pick out bad outcomes and leave out good ones, and the other way round."""
+    picked = [
+        (any(selection.allows(label, value) for value in bad), any(selection.allows(label, value) for value in good))
+        for label in {condition.name for condition in selection.conditions}
+        for labels, outcomes in _OUTCOMES
+        if labels.fullmatch(label)
+        for bad, good in outcomes
+    ]
+    return (True, False) in picked, (False, True) in picked
+
+
+def _slow(selection: Selection) -> bool:
+    """A quantile or mean of the durations of answering, or the share of the fast ones, compared with a bound."""
+    metric = _metric(selection)
+    if not _of_product(metric) or selection.bound is None or _OTHER_TIMES.fullmatch(metric):
+        return False
+    named = bool(_DURATION.fullmatch(metric))
+    if not _HISTOGRAM.isdisjoint(selection.functions):
+        return (named or bool(_UNIT.fullmatch(metric))) and selection.fires_when_high
+    if metric.endswith("_count"):
+        return False
+    if metric.endswith("_bucket"):
+        return (named or bool(_UNIT.fullmatch(metric))) and bool(selection.over) and selection.fires_when_low
+    if metric.endswith(("_sum", "_total")):
+        return (named or bool(_UNIT.fullmatch(metric))) and bool(selection.over) and selection.fires_when_high
+    return named and _RATES.isdisjoint(selection.functions) and selection.fires_when_high
+
+
+def _full(selection: Selection) -> bool:
+    metric = _metric(selection)
+    if metric == "kube_node_status_condition":
+        return _condition(selection, "DiskPressure")
+    if _INODES.fullmatch(metric) or _MONITORING.fullmatch(metric):
+        return False
+    if _DISK_FREE.fullmatch(metric):
+        return selection.fires_when_low
+    return bool(_DISK_USED.fullmatch(metric)) and selection.fires_when_high
+
+
+def _memory(selection: Selection) -> bool:
+    metric = _metric(selection)
+    if metric == "kube_node_status_condition":
+        return _condition(selection, "MemoryPressure")
+    if "terminated_reason" in metric:
+        return selection.allows("reason", "OOMKilled") and not selection.allows("reason", "Completed")
+    if _OUT_OF_MEMORY.fullmatch(metric):
+        return selection.fires_when_high
+    if not _MEMORY.fullmatch(metric) or _MONITORING.fullmatch(metric):
+        return False
+    if _MEMORY_FREE.fullmatch(metric):
+        return selection.fires_when_low
+    return not _MEMORY_SIZE.fullmatch(metric) and selection.fires_when_high
+
+
+def _condition(selection: Selection, name: str) -> bool:
+    return selection.allows("condition", name) and not selection.allows("condition", "Ready")
+
+
+def _busy(selection: Selection) -> bool:
+    metric = _metric(selection)
+    if not _CPU.fullmatch(metric) or _MONITORING.fullmatch(metric) or _CPU_SIZE.fullmatch(metric):
+        return False
+    idle = metric.endswith("_idle") or (selection.allows("mode", "idle") and not selection.allows("mode", "user"))
+    return selection.fires_when_low if idle else selection.fires_when_high
+
+
+def _waiting(selection: Selection) -> bool:
+    metric = _metric(selection)
+    outside = _MONITORING.fullmatch(metric) or _PLATFORM.fullmatch(metric)
+    return bool(_QUEUE.fullmatch(metric)) and not outside and selection.fires_when_high
+
+
+def _cached(selection: Selection) -> bool:
+    return _named(_CACHE)(selection) and not _PLATFORM.fullmatch(_metric(selection))
 
 
 KINDS = {
     kind.item: kind
     for kind in (
-        Kind("service_down_alert", "services that are down", {"up is 0": _down, "up is absent": _vanished}),
-        Kind("high_error_rate_alert", "the share of failed requests", {"failed requests": _fails}),
-        Kind("high_latency_alert", "how long requests take", {"durations": _slow}),
+        Kind(
+            "service_down_alert",
+            "services that are down",
+            {"up is 0": _down, "up is absent": _vanished},
+            of_product=True,
+        ),
+        Kind("high_error_rate_alert", "the share of failed requests", {"failed requests": _fails}, of_product=True),
+        Kind("high_latency_alert", "how long requests take", {"durations": _slow}, of_product=True),
         Kind("database_connection_alert", "connections to databases", {"connections": _named(_DATABASE)}),
-        Kind("cache_connection_alert", "connections to caches", {"connections": _named(_CACHE)}),
-        Kind("queue_depth_alert", "the depth of queues", {"queues": _named(_QUEUE)}),
-        Kind("disk_space_alert", "free disk space", {"file systems": _named(_DISK)}),
-        Kind("memory_usage_alert", "memory", {"memory": _named(_MEMORY)}),
-        Kind("cpu_usage_alert", "CPU", {"CPU": _named(_CPU)}),
+        Kind("cache_connection_alert", "connections to caches", {"connections": _cached}),
+        Kind("queue_depth_alert", "the depth of queues", {"queues": _waiting}),
+        Kind("disk_space_alert", "free disk space", {"file systems": _full}),
+        Kind("memory_usage_alert", "memory", {"memory": _memory}),
+        Kind("cpu_usage_alert", "CPU", {"CPU": _busy}),
     )
 }
 """The kinds of alerts that the checklist wants, by item."""
@@ -135,11 +279,16 @@ def watched(
     names: Iterable[str] | None,
     jobs: Iterable[str] = (),
     scraped: Iterable[str] = (),
+    *,
+    live: Collection[Alternative] | None = None,
+    jobs_of: Mapping[str, Collection[str]] | None = None,
 ) -> set[tuple[str, str]]:
     """The parts of a kind that a rule watches, with the job of each (or `""` for any).
 
-    `names` are the alerts that the configuration gives for the kind, if it does: each of them counts for all parts. `scraped` are
-    the jobs that there are.
+    `names` are the alerts that the configuration gives for the kind, if it does: each of them counts for all parts. `jobs` are
+    those that are to be watched, `scraped` those that there are. Of the rule's alternatives the `live` ones count (all by default).
+    `jobs_of` gives the jobs that have series of a metric: where it is given, a metric of other jobs than these does not count,
+    nor one that only the platform or the monitoring has.
     """
     jobs = list(jobs) or [""]
     if names is not None:
@@ -147,33 +296,78 @@ def watched(
     return {
         (part, job)
         for part, recognises in kind.wanted.items()
-        for selection in rule.underlying
-        if not selection.excluding and recognises(selection)
+        for alternative in (rule.alternatives if live is None else live)
+        for selection in alternative.underlying
+        if not selection.excluding and selection.metric not in rule.recorded and recognises(selection)
         for job in jobs
-        if not job or _watches(selection, job, (*jobs, *scraped, _ANY_JOB))
+        if _watches(kind, selection, job, (*jobs, *scraped, _ANY_JOB))
+        and (jobs_of is None or not kind.of_product or _owned(selection, job, jobs_of))
     }
 
 
-def _watches(selection: Selection, job: str, jobs: Iterable[str]) -> bool:
+def _watches(kind: Kind, selection: Selection, job: str, jobs: Iterable[str]) -> bool:
     """Whether a selection tells of one of these jobs: absent() is silent while any other job that it selects is there."""
+    if not job or (kind.of_product and _GATEWAYS.fullmatch(_metric(selection)) and selection.metric not in _UP):
+        return True
     if not selection.allows("job", job):
         return False
     return not selection.absent or not any(selection.allows("job", other) for other in jobs if other != job)
 
 
-def evaluation_problem(rule: Evaluated, now: datetime) -> Result | None:
-    """What keeps a rule from being evaluated, if anything does."""
+def _owned(selection: Selection, job: str, jobs_of: Mapping[str, Collection[str]]) -> bool:
+    """Whether the selected series are the product's: those of this job, or where none is named, of any but the platform."""
+    metric = selection.metric or ""
+    if metric == "probe_success" or (_GATEWAYS.fullmatch(_metric(selection)) and metric not in _UP):
+        return True
+    if selection.absent:
+        named = [condition.value for condition in selection.conditions if condition.name == "job"]
+        return bool(job) or not named or not all(map(_PLATFORM_JOBS.fullmatch, named))
+    having = {one for one in jobs_of.get(metric, ()) if selection.allows("job", one)}
+    if job:
+        return not having or job in having or "" in having or metric in _UP
+    return not having or not all(map(_PLATFORM_JOBS.fullmatch, having))
+
+
+def evaluation_problems(rule: Evaluated, now: datetime, longest_wait: timedelta) -> Iterator[Result]:
+    """What keeps a rule from being evaluated, or its alert from becoming one that is sent."""
     name, health = rule.rule.name, rule.rule.health
     if health == "err":
-        return failed(
-            f"Alerting rule {name} cannot be evaluated: {' '.join(rule.rule.last_error.split())[:200].rstrip('.')}."
-        )
-    if health != "ok" or rule.rule.last_evaluation is None:
-        return unknown(f"Alerting rule {name} was not evaluated yet (its health is {health}).")
-    limit = timedelta(seconds=max(5 * rule.interval, 120))
-    if (age := now - rule.rule.last_evaluation) > limit:
-        return failed(
+        told = one_line(rule.rule.last_error, 200)
+        yield failed(f"Alerting rule {name} cannot be evaluated: {told}.", reason=Reason.MISCONFIGURED)
+    elif health != "ok" or rule.rule.last_evaluation is None:
+        yield unknown(f"Alerting rule {name} was not evaluated yet (its health is {health}).", reason=Reason.PENDING)
+    elif (age := now - rule.rule.last_evaluation) > timedelta(seconds=max(5 * rule.interval, 120)):
+        yield failed(
             f"Alerting rule {name} was last evaluated {age.total_seconds():.0f} s ago "
-            f"(its group shall be every {rule.interval:g} s)."
+            f"(its group shall be every {rule.interval:g} s).",
+            reason=Reason.DOWN,
         )
-    return None
+    if (wait := timedelta(seconds=rule.rule.duration)) > longest_wait:
+        yield failed(
+            f"Alerting rule {name} waits {format_duration(wait)} before it fires (limit {format_duration(longest_wait)}).",
+            reason=Reason.LIMIT,
+        )
+    if rule.rule.duration and (
+        changing := sorted(label for label, text in rule.rule.labels.items() if _VALUE.search(text))
+    ):
+        yield failed(
+            f"Alerting rule {name} can never fire: its label {changing[0]} has the value in it, so with each change of the value "
+            f"another alert begins to wait for {format_duration(wait)}.",
+            reason=Reason.MISCONFIGURED,
+        )
+    if always_fires(rule.rule.query):
+        yield failed(
+            f"Alerting rule {name} fires whatever is measured: its comparison has the modifier bool, which filters nothing.",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+_VALUE = re.compile(r"\{\{[^}]*(?:\$value|\.Value)\b")
+
+
+def impossibility(rule: Evaluated, part: Alternative, missing: Collection[Needed]) -> str:
+    """Why a part of a rule can never be true, as the end of a sentence."""
+    if missing:
+        return f"there are no series of {', '.join(sorted(map(str, missing)))}"
+    text = one_line(part.expr, 120)
+    return f"{text} selects nothing even without its comparison: its sides never join, or its labels are those of other series"

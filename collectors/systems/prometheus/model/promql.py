@@ -6,19 +6,25 @@ import functools
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from collectors.shared.re2 import anchored
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["LabelMatcher", "Selection", "selections", "selector"]
+__all__ = ["LabelMatcher", "Selection", "parse", "selections", "selections_of", "selector"]
 
 _ABSENT = frozenset({"absent", "absent_over_time"})
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
+#: Whether a comparison wants much (1) or little (-1) of its left side.
+_BOUNDS = {">": 1, ">=": 1, "<": -1, "<=": -1, "==": 0, "!=": 0}
+#: Functions of which it is not known whether they grow with what they are given.
+_UNSIGNED = frozenset(
+    ["abs", "absent", "absent_over_time", "changes", "resets", "histogram_fraction", "scalar", "sgn", "stddev_over_time"]
+)  # fmt: skip
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 #: Summaries that are small where something is down.
 _SUMMARIES = frozenset(
@@ -60,6 +66,9 @@ class Selection:
     `functions` are the functions and aggregations around it, innermost first; `compared` tells that it is on a side of a
     comparison (but not of one that is false of 0, as `up == 1` is), `absent` that it is looked for where it is missing,
     `excluding` that it only takes away (the right of `unless`).
+    `sign` is -1 where the expression shrinks as the value grows (`1 - x`, `a / x`), 0 where that is not known. `bound` is 1 where
+    the nearest comparison wants much, -1 where it wants little, 0 for a difference, None where nothing is compared. `over` names
+    what it is divided by, `under` what it divides.
     """
 
     metric: str | None
@@ -67,11 +76,25 @@ class Selection:
     functions: tuple[str, ...] = ()
     compared: bool = False
     excluding: bool = False
+    sign: int = field(default=1, compare=False)
+    bound: int | None = field(default=None, compare=False)
+    over: tuple[str, ...] = field(default=(), compare=False)
+    under: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def absent(self) -> bool:
         """Whether the expression asks if there is no such series."""
         return not _ABSENT.isdisjoint(self.functions)
+
+    @property
+    def fires_when_high(self) -> bool:
+        """Whether a high value may be what the comparison is about."""
+        return self.bound is not None and self.sign * self.bound >= 0
+
+    @property
+    def fires_when_low(self) -> bool:
+        """Whether a low value may be what the comparison is about."""
+        return self.bound is not None and self.sign * self.bound <= 0
 
     def allows(self, label: str, value: str) -> bool:
         """Whether series with this value of the label may be selected."""
@@ -79,58 +102,116 @@ class Selection:
 
     def within(self, outer: Selection) -> Selection:
         """This selection as a part of the recording rule whose series `outer` selects."""
+        inner_bound = self.bound is not None
         return Selection(
             self.metric,
             self.conditions + tuple(condition for condition in outer.conditions if condition.name != "__name__"),
             self.functions + outer.functions,
             self.compared or outer.compared,
             self.excluding or outer.excluding,
+            self.sign if inner_bound else self.sign * outer.sign,
+            self.bound if inner_bound else outer.bound,
+            self.over or outer.over,
+            self.under or outer.under,
         )
 
 
-@functools.lru_cache(maxsize=20_000)
-def selections(expr: str) -> tuple[Selection, ...]:
-    """What an expression selects, in the order of its text. Raises ProbeError when it is not understood.
+def parse(expr: str) -> Any:
+    """The syntax tree of an expression. Raises ProbeError when it is not understood.
 
     The parser knows the language of Prometheus 2.45 and some of what came later.
     """
     import promql_parser
 
     try:
-        return tuple(_walk(promql_parser.parse(expr), (), compared=False))
+        return promql_parser.parse(expr)
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise ProbeError(f"The expression {expr} was not understood: {reason}.") from None
+        raise _not_understood(expr, error) from None
 
 
-def _walk(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:
+def _not_understood(expr: str, error: Exception) -> ProbeError:
+    reason = " ".join(str(error).split())[:200].rstrip(".")
+    return ProbeError(f"The expression {expr} was not understood: {reason}.", Reason.MALFORMED)
+
+
+@functools.lru_cache(maxsize=20_000)
+def selections(expr: str) -> tuple[Selection, ...]:
+    """What an expression selects, in the order of its text. Raises ProbeError when it is not understood."""
+    return selections_of(parse(expr), expr)
+
+
+def selections_of(node: Any, expr: str) -> tuple[Selection, ...]:
+    """What a part of an expression selects. Raises ProbeError when it is not understood."""
+    try:
+        return tuple(_walk(node, _Around()))
+    except (ValueError, RecursionError) as error:
+        raise _not_understood(expr, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What surrounds a node of the tree: see Selection."""
+
+    functions: tuple[str, ...] = ()
+    compared: bool = False
+    sign: int = 1
+    bound: int | None = None
+
+
+def _walk(node: Any, around: _Around) -> Iterator[Selection]:
     kind = type(node).__name__
     if kind == "VectorSelector":
-        yield from _selected(node, functions, compared=compared)
+        yield from _selected(node, around)
     elif kind == "MatrixSelector":
-        yield from _walk(node.vector_selector, functions, compared=compared)
+        yield from _walk(node.vector_selector, around)
     elif kind == "BinaryExpr":
-        compared = compared or (
-            str(node.op) in _COMPARISONS and (not _ABSENT.isdisjoint(functions) or not _false_of_zero(node))
-        )
-        left = list(_walk(node.lhs, functions, compared=compared))
-        yield from left
-        if str(node.op) != "unless":
-            yield from _walk(node.rhs, functions, compared=compared)
-        elif left:
-            for selection in _walk(node.rhs, functions, compared=compared):
-                yield replace(selection, excluding=True)
-        else:  # `vector(1) unless up`, which is what absent() is
-            yield from _walk(node.rhs, ("absent", *functions), compared=compared)
+        yield from _joined(node, around)
     elif kind == "Call":
+        name = node.func.name
+        sign = 0 if name in _UNSIGNED else around.sign
         for argument in node.args:
-            yield from _walk(argument, (node.func.name, *functions), compared=compared)
+            yield from _walk(argument, replace(around, functions=(name, *around.functions), sign=sign))
     elif kind == "AggregateExpr":
         if node.param is not None:
-            yield from _walk(node.param, functions, compared=compared)
-        yield from _walk(node.expr, (str(node.op), *functions), compared=compared)
-    elif kind in ("UnaryExpr", "ParenExpr", "SubqueryExpr"):
-        yield from _walk(node.expr, functions, compared=compared)
+            yield from _walk(node.param, around)
+        yield from _walk(node.expr, replace(around, functions=(str(node.op), *around.functions)))
+    elif kind == "UnaryExpr":
+        yield from _walk(node.expr, replace(around, sign=-around.sign))
+    elif kind in ("ParenExpr", "SubqueryExpr"):
+        yield from _walk(node.expr, around)
+
+
+def _joined(node: Any, around: _Around) -> Iterator[Selection]:
+    """The selections on both sides of an operator."""
+    operation = str(node.op)
+    left_around = right_around = around
+    if operation in _COMPARISONS:
+        compared = around.compared or not _ABSENT.isdisjoint(around.functions) or not _false_of_zero(node)
+        bound = _BOUNDS[operation]
+        left_around = replace(around, compared=compared, sign=1, bound=bound)
+        right_around = replace(around, compared=compared, sign=1, bound=-bound)
+    elif operation in ("-", "/"):
+        right_around = replace(around, sign=-around.sign)
+    left = list(_walk(node.lhs, left_around))
+    if operation == "unless":
+        yield from left
+        if left:
+            for selection in _walk(node.rhs, replace(around, bound=None)):
+                yield replace(selection, excluding=True)
+        else:  # `vector(1) unless up`, which is what absent() is
+            yield from _walk(node.rhs, replace(around, functions=("absent", *around.functions)))
+        return
+    right = list(_walk(node.rhs, right_around))
+    if operation == "/":
+        over, under = _names(right), _names(left)
+        left = [replace(selection, over=selection.over or over) for selection in left]
+        right = [replace(selection, under=selection.under or under) for selection in right]
+    yield from left
+    yield from right
+
+
+def _names(selected: Iterable[Selection]) -> tuple[str, ...]:
+    return tuple(selection.metric for selection in selected if selection.metric)
 
 
 def _false_of_zero(comparison: Any) -> bool:
@@ -153,19 +234,21 @@ def _summary(node: Any) -> bool:
     return kind in ("VectorSelector", "MatrixSelector")
 
 
-def _selected(node: Any, functions: tuple[str, ...], *, compared: bool) -> Iterator[Selection]:
+def _selected(node: Any, around: _Around) -> Iterator[Selection]:
     """The selections of a selector: one for each alternative, where matchers are joined with `or`."""
     for matchers in node.matchers.or_matchers or [node.matchers.matchers]:
         metric = node.name
         conditions = []
         for matcher in matchers:
             condition = LabelMatcher(matcher.name, _OPERATORS[str(matcher.op)], matcher.value)
-            condition.allows("")  # what is no regular expression is told here
+            condition.allows("")  # what is no regular expression is refused here
             if condition.name == "__name__" and condition.operator == "=":
                 metric = condition.value
             else:
                 conditions.append(condition)
-        yield Selection(metric, tuple(conditions), functions, compared)
+        yield Selection(
+            metric, tuple(conditions), around.functions, around.compared, sign=around.sign, bound=around.bound
+        )
 
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

@@ -4,36 +4,68 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from collectors.systems.prometheus.model.answers import (
     Rule,
     RuleGroup,
 )
+from collectors.systems.prometheus.model.firing import alternatives
 from collectors.systems.prometheus.model.promql import LabelMatcher, Selection, selections
 from exporter.verdict import ProbeError
 
-__all__ = ["Evaluated", "Needed", "evaluated", "needed_series", "series_queries"]
+__all__ = ["Alternative", "Evaluated", "Needed", "evaluated", "needed_series", "series_queries"]
 
 _QUERY_LENGTH = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """An alerting rule, the seconds between its evaluations, and what its expression selects, also through recording rules."""
+class Alternative:
+    """One of the sides of an `or`, any of which is enough for the rule: what it selects, also through recording rules."""
 
-    rule: Rule
-    interval: float
+    expr: str
     selected: tuple[Selection, ...]
     underlying: tuple[Selection, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An alerting rule, the seconds between its evaluations, the alternatives of its expression, and what recording rules give.
+
+    `severity` is None where only the alert will have it: it is templated, or relabelled by labels of series.
+    """
+
+    rule: Rule
+    interval: float
+    alternatives: tuple[Alternative, ...]
+    recorded: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    severity: str | None = None
+
+    @property
+    def selected(self) -> tuple[Selection, ...]:
+        """What the expression selects."""
+        return tuple(selection for alternative in self.alternatives for selection in alternative.selected)
+
+    @property
+    def underlying(self) -> tuple[Selection, ...]:
+        """What the expression selects, also through recording rules."""
+        return tuple(selection for alternative in self.alternatives for selection in alternative.underlying)
+
+
 def evaluated(
-    groups: Iterable[RuleGroup], severity_label: str, severities: Iterable[str]
+    groups: Iterable[RuleGroup],
+    severity_label: str,
+    severities: Iterable[str] | None = None,
+    severity_of: Callable[[Rule], str | None] | None = None,
 ) -> tuple[list[Evaluated], list[ProbeError]]:
-    """The alerting rules of these severities, and why some were not understood."""
-    groups, severities = list(groups), frozenset(severities)
+    """The alerting rules of these severities (of all by default) or of one that is not known; and why some were not understood.
+
+    `severity_of` tells the severity that an alert is sent with: "" for none, None where that is not known. By default it is the
+    rule's label.
+    """
+    groups = list(groups)
+    wanted = None if severities is None else frozenset(severities)
     recorded: dict[str, list[str]] = {}
     for group in groups:
         for rule in group.rules:
@@ -42,15 +74,20 @@ def evaluated(
     found, missing = [], []
     for group in groups:
         for rule in group.rules:
-            if rule.type != "alerting" or rule.labels.get(severity_label) not in severities:
+            if rule.type != "alerting":
+                continue
+            severity = severity_of(rule) if severity_of else rule.labels.get(severity_label, "")
+            if wanted is not None and severity is not None and severity not in wanted:
                 continue
             try:
-                selected = selections(rule.query)
-                underlying = tuple(_underlying(selected, recorded, frozenset()))
+                parts = tuple(
+                    Alternative(expr, selected, tuple(_underlying(selected, recorded, frozenset())))
+                    for expr, selected in alternatives(rule.query)
+                )
             except ProbeError as why:
-                missing.append(ProbeError(f"Alerting rule {rule.name} was not judged. {why}"))
+                missing.append(ProbeError(f"Alerting rule {rule.name} was not judged. {why}", why.reason))
                 continue
-            found.append(Evaluated(rule, group.interval, selected, underlying))
+            found.append(Evaluated(rule, group.interval, parts, recorded, severity))
     return found, missing
 
 
@@ -87,7 +124,7 @@ class Needed:
         return f"{self.metric or ''}{{{', '.join(conditions)}}}" if self.conditions else self.metric or ""
 
 
-def needed_series(rule: Evaluated, may_be_missing: Iterable[str]) -> set[Needed]:
+def needed_series(rule: Evaluated | Alternative, may_be_missing: Iterable[str]) -> set[Needed]:
     """The series that must exist for the rule to be able to fire: not those that it wants to be absent.
 
     Filters by other labels than the job's are left out: what they select (an error, a full disk) may come only when it happens.

@@ -10,11 +10,19 @@ from typing import Any
 
 from collectors.shared.re2 import anchored
 from exporter.positioned_yaml import YamlError, load_yaml
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Sending", "parse_sending"]
+__all__ = ["Sending", "Sent", "parse_sending"]
 
 _BLOCK = re.compile(r"^([a-z_]+):", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is known of an alert when it is sent: its labels, and the names of those whose values only it will have."""
+
+    labels: dict[str, str]
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -29,14 +37,25 @@ class Sending:
 
         A label whose value is not known is left out. Raises ProbeError where it cannot be known whether the alert is sent.
         """
-        known = {**self.external_labels, **own}
+        sent = self.sent(own)
+        return None if sent is None else sent.labels
+
+    def sent(self, own: Mapping[str, str]) -> Sent | None:
+        """What is known of an alert with these labels when it is sent, of which some may be templates; None when it is dropped.
+
+        Raises ProbeError where it cannot be known whether the alert is sent.
+        """
+        unknown = {name for name, value in own.items() if "{{" in value}
+        known = {**self.external_labels, **{name: value for name, value in own.items() if name not in unknown}}
+        for name in unknown & known.keys():
+            del known[name]
         for rule in self.relabelling:
-            if not _relabel(known, rule):
+            if not _relabel(known, unknown, rule):
                 return None
-        return known
+        return Sent(known, frozenset(unknown))
 
 
-def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
+def _relabel(known: dict[str, str], unknown: set[str], rule: Mapping[str, Any]) -> bool:
     """Change the labels as one of alert_relabel_configs does; False when it drops the alert."""
     action = str(rule.get("action", "replace")).lower()
     matches = anchored(str(rule.get("regex", "(.*)")), dot_all=True)
@@ -47,10 +66,12 @@ def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
     if action in ("labeldrop", "labelkeep"):
         for name in [name for name in known if matches(name) is (action == "labeldrop")]:
             del known[name]
+        unknown -= {name for name in unknown if matches(name) is (action == "labeldrop")}
     elif action in ("keep", "drop"):
         if value is None:
             raise ProbeError(
-                f"Prometheus may drop alerts by {', '.join(sources)} (alert_relabel_configs), whose values are not known."
+                f"Prometheus may drop alerts by {', '.join(sources)} (alert_relabel_configs), whose values are not known.",
+                Reason.NOT_CONFIGURED,
             )
         return matches(value) is (action == "keep")
     elif action in ("replace", "lowercase", "uppercase", "hashmod"):
@@ -59,8 +80,10 @@ def _relabel(known: dict[str, str], rule: Mapping[str, Any]) -> bool:
             return True
         if action == "replace" and value is not None and "$" not in replacement:
             known[target] = replacement
+            unknown.discard(target)
         else:
             known.pop(target, None)
+            unknown.add(target)
     else:
         raise ProbeError(
             f"Prometheus changes the labels of alerts by {action} (alert_relabel_configs), which is not followed."
@@ -78,7 +101,7 @@ def parse_sending(configuration: str) -> Sending:
             "".join(f"{name}:{blocks[name]}" for name in ("global", "alerting") if name in blocks), "configuration"
         ).plain()
     except YamlError as error:
-        raise ProbeError(f"Prometheus's configuration was not understood: {error}.") from None
+        raise ProbeError(f"Prometheus's configuration was not understood: {error}.", Reason.MALFORMED) from None
     document = document if isinstance(document, dict) else {}
     common, alerting = (document.get(name) or {} for name in ("global", "alerting"))
     if any(manager.get("alert_relabel_configs") for manager in alerting.get("alertmanagers") or ()):

@@ -358,7 +358,6 @@ ONE = "route: {receiver: a}, receivers: [{name: a}]"
         ("route: {receiver: a, receiver: b}", "is given twice"),
         ("{route: {receiver: a}, receivers: []}", "'a' is missing"),
         ("{route: {}, receivers: [{name: a}]}", "'' is missing"),
-        ("{route: {receiver: a, unless: []}, receivers: [{name: a}]}", "unknown field `unless`"),
         ("{route: {receiver: a, routes: [{mute_time_intervals: [x]}]}, receivers: [{name: a}]}", "'x' is missing"),
         ("{route: {receiver: a, routes: [{matchers: ['x']}]}, receivers: [{name: a}]}", "is no matcher"),
         ("{route: {receiver: a, routes: [{match_re: {x: '('}}]}, receivers: [{name: a}]}", "no regular expression"),
@@ -421,3 +420,10 @@ def test_an_alert_that_began_long_ago_is_held(any_alertmanager: Alertmanager) ->
     any_alertmanager.send({"alertname": "Old"}, started=timedelta(days=2))
     held = wait_until(lambda: [a for a in any_alertmanager.alerts() if a["labels"]["alertname"] == "Old"], "the alert")
     assert datetime.fromisoformat(held[0]["startsAt"]) < datetime.now(UTC) - timedelta(days=1)
+
+
+def test_fields_of_later_versions_blind_nothing() -> None:
+    text = "{route: {receiver: a, labels: {x: y}, unless: []}, receivers: [{name: a}], inhibit_rules: [{since: x}]}"
+    configuration = parse_configuration(text)
+    assert configuration.route.receiver == "a"
+    assert configuration.unfamiliar == {"unless", "since"}

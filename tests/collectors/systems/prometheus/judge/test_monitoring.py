@@ -116,7 +116,7 @@ def held(state: str = "active", ago: float = 60, *receivers: str) -> HeldAlert:
     [
         ([held("active", 60, "a")], None, ""),
         ([held("active", 600, "a"), held("active", 60, "a")], None, ""),
-        ([], Status.FAILED, "Alertmanager http://a has no alert W, which shall fire all the time."),
+        ([], Status.FAILED, "Alertmanager http://a has no alert W, which has to fire all the time."),
         ([held("active", 400, "a")], Status.FAILED, "Alertmanager http://a got W last 6m40s ago (limit 5m)."),
         ([held("unprocessed")], Status.UNKNOWN, "Alertmanager http://a has not yet routed W."),
         ([held("suppressed", 60, "a")], Status.FAILED, "W is suppressed on Alertmanager http://a: it does not show"),

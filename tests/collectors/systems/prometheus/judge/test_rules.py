@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from collectors.systems.prometheus.judge.rules import KINDS, evaluation_problem, watched
+from collectors.systems.prometheus.judge.rules import KINDS, evaluation_problems, watched
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
 from collectors.systems.prometheus.model.rules import Evaluated, evaluated, needed_series, series_queries
 from exporter.verdict import Status
@@ -62,6 +63,59 @@ def read(*rules: Rule) -> list[Evaluated]:
         ("rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 1", ["high_latency_alert"]),
         ("histogram_quantile(0.9, rate(prometheus_tsdb_compaction_duration_seconds_bucket[5m])) > 1", []),
         ("scrape_duration_seconds > 5", []),
+        # The error alert of most people selects the count of a histogram of durations.
+        ('rate(http_request_duration_seconds_count{code=~"5.."}[5m]) > 1', ["high_error_rate_alert"]),
+        ('sum(rate(took_seconds_count{code=~"5.."}[5m])) / sum(rate(took_seconds_count[5m])) > 0.01', ["high_error_rate_alert"]),
+        ('kube_node_status_condition{condition="Ready", status="true"} == 0', []),
+        ('kube_job_status_failed{reason="Error"} > 0', []),
+        ("histogram_quantile(0.9, rate(upload_size_bytes_bucket[5m])) > 1e6", []),
+        ("histogram_quantile(0.9, rate(apiserver_request_duration_seconds_bucket[5m])) > 1", []),
+        ("probe_ssl_earliest_cert_expiry - time() < 86400", []),
+        ("backup_duration_seconds > 3600", []),
+        ("http_request_duration_seconds_sum > 100", []),
+        ("rate(http_request_duration_seconds_count[5m]) < 1", []),
+        ("histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))", []),
+        ("histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[5m]))) < 0.001", []),
+        ('sum(rate(took_seconds_bucket{le="0.5"}[5m])) / sum(rate(took_seconds_count[5m])) < 0.95', ["high_latency_alert"]),
+        ('1 - sum(rate(took_seconds_bucket{le="0.5"}[5m])) / sum(rate(took_seconds_count[5m])) > 0.05', ["high_latency_alert"]),
+        ('histogram_quantile(0.99, rate({"http.server.request.duration"}[5m])) > 1', ["high_latency_alert"]),
+        ("http_server_requests_seconds_sum / http_server_requests_seconds_count > 1", ["high_latency_alert"]),
+        ("rate(http_server_requests_seconds_sum[5m]) / rate(http_server_requests_seconds_count[5m]) > 1", ["high_latency_alert"]),
+        ('http_request_duration_seconds{quantile="0.99"} > 1', ["high_latency_alert"]),
+        ("aws_applicationelb_target_response_time_average > 1", ["high_latency_alert"]),
+        ('rate(grpc_server_handled_total{grpc_code!="OK"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('1 - sum(rate(requests_total{code!~"5.."}[5m])) / sum(rate(requests_total[5m])) > 0.01', ["high_error_rate_alert"]),
+        ('sum(rate(http_requests_total{code=~"2.."}[5m])) / sum(rate(http_requests_total[5m])) < 0.99', ["high_error_rate_alert"]),
+        ('sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) < 0.01', []),
+        ('rate(app_requests_total{status_class="5xx"}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(http_server_request_duration_seconds_count{error_type!=""}[5m]) > 1', ["high_error_rate_alert"]),
+        ('rate(http_server_requests_seconds_count{exception!="None"}[5m]) > 1', ["high_error_rate_alert"]),
+        ("aws_applicationelb_httpcode_target_5_xx_count_sum > 10", ["high_error_rate_alert"]),
+        ('rate(envoy_cluster_upstream_rq_xx{envoy_response_code_class="5"}[5m]) > 1', ["high_error_rate_alert"]),
+        ("go_sql_open_connections / go_sql_max_open_connections > 0.9", ["database_connection_alert"]),
+        ("sum by (pod) (cnpg_backends_total) > 80", ["database_connection_alert"]),
+        ("cnpg_collector_up == 0", ["database_connection_alert"]),
+        ("aws_rds_database_connections_average > 90", ["database_connection_alert"]),
+        ("pg_settings_max_connections < 100", []),
+        ('coredns_cache_errors_total > 1', []),
+        ("container_fs_usage_bytes / container_fs_limit_bytes > 0.9", ["disk_space_alert"]),
+        ("aws_rds_free_storage_space_average < 1e9", ["disk_space_alert"]),
+        ('(node_filesystem_size_bytes - node_filesystem_avail_bytes) / node_filesystem_size_bytes > 0.9', ["disk_space_alert"]),
+        ("predict_linear(node_filesystem_avail_bytes[6h], 4 * 3600) < 0", ["disk_space_alert"]),
+        ("node_filesystem_avail_bytes > 1e9", []),
+        ("node_filesystem_files_free / node_filesystem_files < 0.03", []),
+        ("node_filesystem_readonly == 1", []),
+        ('kube_node_status_condition{condition="DiskPressure", status="true"} == 1', ["disk_space_alert"]),
+        ("increase(node_vmstat_oom_kill[5m]) > 0", ["memory_usage_alert"]),
+        ('kube_pod_container_status_last_terminated_reason{reason="OOMKilled"} == 1', ["memory_usage_alert"]),
+        ("aws_rds_freeable_memory_average < 1e8", ["memory_usage_alert"]),
+        ("node_memory_MemTotal_bytes < 1e9", []),
+        ("(node_memory_MemTotal_bytes - node_memory_MemFree_bytes) / node_memory_MemTotal_bytes > 0.9", ["memory_usage_alert"]),
+        ('rate(node_cpu_seconds_total{mode="idle"}[5m]) > 0.9', []),
+        ("aws_rds_cpuutilization_average > 90", ["cpu_usage_alert"]),
+        ("workqueue_depth > 100", []),
+        ("aws_sqs_approximate_number_of_messages_visible_average > 100", ["queue_depth_alert"]),
+        ("jetstream_consumer_num_pending < 1", []),
         ("pg_up == 0", ["database_connection_alert"]),
         ("absent(pg_up)", ["database_connection_alert"]),
         ("shop_orders_late > 5 and on() pg_up == 1 and on() redis_up > 0", []),
@@ -93,6 +147,47 @@ def read(*rules: Rule) -> list[Evaluated]:
 def test_kinds(expr: str, kinds: list[str]) -> None:
     (rule,) = read(alerting(expr))
     assert [name for name, kind in KINDS.items() if watched(kind, rule, None)] == kinds
+
+
+def test_a_recorded_name_says_nothing_of_what_is_recorded() -> None:
+    recorded = Rule("recording", "job:http_request_duration_seconds:p99", "count(kube_pod_info)")
+    (rule,) = read(recorded, alerting("job:http_request_duration_seconds:p99 > 1"))
+    assert not watched(KINDS["high_latency_alert"], rule, None)
+
+
+@pytest.mark.parametrize(
+    ("jobs_of", "jobs", "seen"),
+    [
+        ({"http_requests_total": {"api", "prometheus"}}, ["api", "web"], {("failed requests", "api")}),
+        ({"http_requests_total": {"monitoring/thanos-query"}}, [], set()),
+        ({"http_requests_total": {"monitoring/thanos-query"}}, ["api"], set()),
+        ({"http_requests_total": {"shop"}}, [], {("failed requests", "")}),
+    ],
+)
+def test_whose_requests_they_are(jobs_of: dict[str, set[str]], jobs: list[str], seen: set[tuple[str, str]]) -> None:
+    (rule,) = read(alerting('rate(http_requests_total{code=~"5.."}[5m]) > 1'))
+    assert watched(KINDS["high_error_rate_alert"], rule, None, jobs, jobs_of=jobs_of) == seen
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (
+            Rule("alerting", "A", "up == 0", labels={"v": "{{ $value }}"}, duration=300),
+            "its label v has the value in it, so with each change of the value another alert begins to wait for 5m.",
+        ),
+        (Rule("alerting", "A", "up == 0", labels={"v": "{{ $value }}"}), ""),
+        (Rule("alerting", "A", "up == 0", duration=7 * 86400), "waits 7d before it fires (limit 6h)."),
+        (Rule("alerting", "A", "up < bool 1"), "its comparison has the modifier bool, which filters nothing."),
+        (Rule("alerting", "A", "sum(up == bool 1) < 3"), ""),
+    ],
+)
+def test_rules_whose_alerts_are_never_sent_or_always(rule: Rule, told: str) -> None:
+    rule = msgspec.structs.replace(rule, health="ok", last_evaluation=NOW)
+    (one,), _ = evaluated([RuleGroup("g", "f", [rule], 15)], "severity")
+    problems = [problem.summary for problem in evaluation_problems(one, NOW, timedelta(hours=6))]
+    assert bool(problems) is bool(told)
+    assert told in " ".join(problems)
 
 
 def test_recording_rules_are_followed_and_do_not_turn_in_circles() -> None:
@@ -164,7 +259,7 @@ def test_other_severities_are_left_out_and_what_is_not_understood_is_told() -> N
     ],
 )  # fmt: skip
 def test_rules_that_are_not_evaluated(rule: Rule, status: Status | None, told: str) -> None:
-    problem = evaluation_problem(read(rule)[0], NOW)
+    problem = next(evaluation_problems(read(rule)[0], NOW, timedelta(hours=6)), None)
     assert (problem and problem.status) is status
     assert told in (problem.summary if problem else "")
 

@@ -1,0 +1,53 @@
+"""What an expression is without its comparisons; that Prometheus takes the results, the section's tests show."""
+
+from __future__ import annotations
+
+import pytest
+
+from collectors.systems.prometheus.model.firing import alternatives, always_fires, possible
+from collectors.systems.prometheus.model.promql import parse
+
+
+@pytest.mark.parametrize(
+    ("expr", "result"),
+    [
+        ("up == 0", "(up) == bool (0)"),
+        ("sum by (a) (x{b='c'}) / on (a) group_left (d) y > 1", '((sum by (a) (x{b="c"})) / on (a) group_left (d) (y)) > bool (1)'),
+        ("a unless on (x) b > 1", "a"),
+        ('absent(up{job="a", x=~"b"})', 'label_replace(vector(1), "job", "a", "", "")'),
+        ("absent_over_time(up[5m])", "vector(1)"),
+        ("count without (x) (up == 1) < bool 2", "(count without (x) ((up) == bool (1))) < bool (2)"),
+        ("max_over_time((a > 3)[1h:5m] offset 2m) and b", "(max_over_time((((a) > bool (3)))[1h:5m] offset 2m)) and (b)"),
+        ("-a < quantile(0.5, b)", "(-(a)) < bool (quantile (0.5, b))"),
+    ],
+)  # fmt: skip
+def test_without_comparisons(expr: str, result: str) -> None:
+    assert possible(expr) == result
+    parse(result)
+
+
+@pytest.mark.parametrize(
+    ("expr", "result"),
+    [
+        ('rate(a{code=~"5..", x="}"}[5m] offset 1m)', "rate(a[5m] offset 1m)"),
+        ('a{job="b", code="c"}', 'a{job="b"}'),
+        ('{__name__="a.b", code="c"}', '{__name__="a.b"}'),
+        ('{code="c"}', '{code="c"}'),
+        ('a{code="c" or code="d"} @ 5', "a @ 5.000"),
+    ],
+)
+def test_without_filters(expr: str, result: str) -> None:
+    assert possible(expr, lambda label: label == "job") == result
+    parse(result)
+
+
+def test_alternatives() -> None:
+    found = alternatives("(a > 1 or b unless on() c) or (d)")
+    assert [expr for expr, _ in found] == ["a > 1", "b unless on () c", "d"]
+    assert [[one.metric for one in selected] for _, selected in found] == [["a"], ["b", "c"], ["d"]]
+
+
+def test_what_fires_whatever_is_measured() -> None:
+    assert always_fires("(up < bool 1)")
+    assert not always_fires("sum(up < bool 1) > 3")
+    assert not always_fires("up < 1")
