@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.alertmanager.client import Alertmanager, Member
 from collectors.systems.alertmanager.judge import notifications
-from collectors.systems.alertmanager.model.routes import parse_configuration
+from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
 from collectors.systems.jaeger.client import Jaeger
 from collectors.systems.jaeger.model import MarkerTrace
@@ -19,9 +20,11 @@ from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge import monitoring as judge
 from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
+from collectors.systems.prometheus.model.promql import selector
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unknown, unobserved
+from exporter.words import counted
 
 _POLL_SECONDS = 0.5
 
@@ -148,31 +151,73 @@ where a marker trace is wanted.
         """A service that discovery does not find has no target that could be down: nothing is red, and nothing is watched.
 
         Verified in Prometheus's API: it runs with its present configuration, every scrape configuration has a target (one whose
-        discovery found nothing is missing among the targets), each of `expected_jobs` has one, and all were scraped within
-        three intervals. Shortly after a start or a new configuration, what is missing is `unknown`.
+        discovery found nothing is missing among the targets), each of `expected_jobs` has one, all were scraped within three
+        intervals, and Prometheus has stored fresh samples of each: `up` is 1 for an empty page too, and while its disk is full.
+        Without `expected_jobs` nobody can say whether these are all services: then the line is `unknown`.
 
-        To mend it, see the page Service Discovery of Prometheus for the job that is named; relabelling may drop all.
+        To fix it, see the page Service Discovery of Prometheus for the job that is named; relabelling may drop all. Where samples
+        are missing, see Prometheus's log for a full disk, and `metric_relabel_configs`.
         """
         targets, pools, info = await self.targets(), await self.pools(), await self.runtime()
         if not targets and not await self._settled():
             return unknown(
-                f"Prometheus has no targets yet: it started or was configured at {info.start_time:%H:%M:%S} UTC."
+                f"Prometheus has no targets yet: it started or was configured at {info.start_time:%H:%M:%S} UTC.",
+                reason=Reason.PENDING,
             )
         wanted = set(pools) - set(self.settings.empty_pools)
+        jobs = self.settings.expected_jobs
         problems = [
             *judge.reloaded(info),
-            *judge.collecting(
-                targets, wanted, self.settings.expected_jobs, self.context.now(), settled=await self._settled()
-            ),
+            *judge.collecting(targets, wanted, jobs, self.context.now(), settled=await self._settled()),
         ]
         if not targets:
-            problems.append(failed("Prometheus has no targets."))
+            problems.append(failed("Prometheus has no targets.", reason=Reason.MISSING))
+        else:
+            problems += await self._stored(targets)
+        if not jobs:
+            told = (
+                f"Prometheus scrapes {counted(len(targets), 'target')}, but whether these are all services was not checked, as "
+                "option expected_jobs is empty."
+            )
+            problems.append(unknown(told, reason=Reason.NOT_CONFIGURED))
         good = ok(
-            f"Prometheus scrapes {len(targets)} targets of {len(pools)} scrape configurations.",
+            f"Prometheus scrapes {counted(len(targets), 'target')} of {counted(len(pools), 'scrape configuration')}.",
             scrape_targets=len(targets),
             scrape_pools=len(pools),
         )
         return verdict(problems, good)
+
+    async def _stored(self, targets: list[ScrapeTarget]) -> list[Result]:
+        """What is wrong with the samples that Prometheus has stored of its targets."""
+        if not any(target.health == "up" for target in targets):
+            return []
+        try:
+            numbers, taken = await asyncio.gather(
+                self._query(f'{{__name__=~"{judge.SCRAPED}|{judge.LEFT}"}}'), self._query(f"timestamp({judge.LEFT})")
+            )
+            seen = judge.stored(numbers, taken)
+            if problems := list(judge.storing(targets, seen)):
+                return problems
+            return [
+                problem for job in self.settings.expected_jobs if (problem := await self._fresh(job, targets, seen))
+            ]
+        except ProbeError as why:
+            return [unobserved(why)]
+
+    async def _fresh(
+        self, job: str, targets: list[ScrapeTarget], seen: Mapping[tuple[str, str], judge.Stored]
+    ) -> Result | None:
+        """What is wrong with a job whose samples carry timestamps of long ago, by the one of its targets that gives the fewest."""
+        keys = [
+            (target.labels.get("job", ""), target.labels.get("instance", ""))
+            for target in targets
+            if target.health == "up" and job in (target.labels.get("job", ""), target.scrape_pool)
+        ]
+        if not keys:
+            return None
+        name, instance = min(keys, key=lambda key: seen[key].left)
+        labels = selector("", {"job": name, "instance": instance}).replace("{", '{__name__!~"up|scrape_.*", ', 1)
+        return None if await self._query(f"group({labels})") else judge.stale(name, instance)
 
     @item("Prometheus targets are all healthy", severity=CRITICAL, needs=("clients.prometheus",))
     async def prometheus_targets_healthy(self) -> Result:
@@ -181,19 +226,22 @@ where a marker trace is wanted.
         Verified in Prometheus's API: every target is up, but for `ignore_targets`; one that was not scraped yet has its interval's
         time. The error is Prometheus's own.
 
-        To mend it, open the target's address from where Prometheus runs: a refused connection is the service, 401 or 403 the
+        To fix it, open the target's address from where Prometheus runs: a refused connection is the service, 401 or 403 the
         scrape configuration, a deadline exceeded the network or a slow exporter.
         """
         targets = await self.targets()
         if not targets:
             settled = await self._settled()
-            return failed("Prometheus has no targets.") if settled else unknown("Prometheus has no targets yet.")
+            if settled:
+                return failed("Prometheus has no targets.", reason=Reason.MISSING)
+            return unknown("Prometheus has no targets yet.", reason=Reason.PENDING)
         unscraped: dict[str, datetime] = self.context.memory.setdefault("unscraped", {})
         problems = list(judge.unhealthy(targets, self.settings.ignore_targets, unscraped, self.context.now()))
         up = sum(target.health == "up" for target in targets)
         if not up and all(problem.status is Status.WARNING for problem in problems):
             return unknown(
-                f"None of the {len(targets)} targets is up: they were not scraped yet, or are among those that may be down."
+                f"None of the {len(targets)} targets is up: they were not scraped yet, or are among those that may be down.",
+                reason=Reason.PENDING,
             )
         told = (
             f"All {up} targets are up."
@@ -211,7 +259,7 @@ where a marker trace is wanted.
         of a new configuration is a warning, as it is sent again. Each member of the cluster is ready, and has the alert
         `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
 
-        To mend it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
+        To fix it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
         """
         members = self.client(Alertmanager).members
         seen = [self._sending(len(members)), *map(self._receiving, members)]
@@ -222,8 +270,10 @@ where a marker trace is wanted.
         window, wanted = self.settings.window, self.settings.min_alertmanagers or members
         active = await self.client(Prometheus).alertmanagers()
         if len(active) < wanted:
-            lacking = f"Prometheus sends alerts to {len(active)} Alertmanagers (wanted {wanted})."
-            return failed(lacking) if await self._settled() else unknown(lacking)
+            lacking = f"Prometheus sends alerts to {counted(len(active), 'Alertmanager')} (wanted {wanted})."
+            if await self._settled():
+                return failed(lacking, reason=Reason.MISSING)
+            return unknown(lacking, reason=Reason.PENDING)
         await self._grown("prometheus_notifications_sent_total", "alertmanager", window, "itself")
         errors, lost = await asyncio.gather(
             self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)), self._dropped(window)
@@ -231,7 +281,10 @@ where a marker trace is wanted.
         problems = list(judge.dead(errors, window))
         if drop := judge.dropped(lost, window, configured_anew=lost > 0 and await self._configured_anew(window)):
             problems.append(drop)
-        good = ok(f"Prometheus sends alerts to {len(active)} Alertmanagers without errors.", alertmanagers=len(active))
+        good = ok(
+            f"Prometheus sends alerts to {counted(len(active), 'Alertmanager')} without errors.",
+            alertmanagers=len(active),
+        )
         return verdict(problems, good)
 
     async def _dropped(self, window: timedelta) -> float:
@@ -256,12 +309,13 @@ where a marker trace is wanted.
         Raises ProbeError where nothing could be seen to grow: without the series now, or without two samples of it in the window.
         """
         if not await self._query(metric):
-            raise ProbeError(f"Prometheus has no series of {metric}: it does not scrape {scraped}.")
+            raise ProbeError(f"Prometheus has no series of {metric}: it does not scrape {scraped}.", Reason.MISSING)
         if grown := await self._query(_growth(metric, by, window)):
             return grown
         raise ProbeError(
             f"Prometheus has fewer than two samples of {metric} from the last {format_duration(window)}, so what failed in that "
-            "time was not seen."
+            "time was not checked.",
+            Reason.PENDING,
         )
 
     async def _receiving(self, member: Member) -> Result:
@@ -285,7 +339,7 @@ where a marker trace is wanted.
         it reaches each of `required_integrations`. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
         notifications, and of the requests that they took, failed: a notification that is retried has not failed yet.
 
-        To mend it, route the severity that is named, with `continue: true` where several receivers shall be told; a failing
+        To fix it, route the severity that is named, with `continue: true` where several receivers shall be told; a failing
         integration is told in Alertmanager's log.
         """
         return await worst_of(self._routed(), self._notified())
@@ -296,14 +350,15 @@ where a marker trace is wanted.
         problems = [
             problem
             for severity in settings.critical_severities
-            for problem in notifications.unnotified(
-                configuration,
-                {settings.severity_label: severity} | settings.alert_labels,
-                settings.required_integrations,
-                self.context.now(),
-            )
+            for problem in self._notifies(configuration, {settings.severity_label: severity} | settings.alert_labels)
         ]
         return verdict(problems, ok(f"Critical alerts reach {', '.join(settings.required_integrations)}."))
+
+    def _notifies(self, configuration: Configuration, labels: Mapping[str, str]) -> Iterator[Result]:
+        yield from notifications.unnotified(
+            configuration, labels, self.settings.required_integrations, self.context.now()
+        )
+        yield from notifications.quiet_hours(configuration, labels, self.context.now())
 
     async def _notified(self) -> Result:
         settings, window = self.settings, self.settings.notification_window
@@ -330,7 +385,7 @@ where a marker trace is wanted.
         Verified in Grafana's API: its own database is well, each of `dashboards` is there (or any at all), and each of
         `datasources` passes its health check. A plugin without such a check is `unknown`.
 
-        To mend it, provision dashboards from files, with fixed uids; the page of a data source says why its check fails.
+        To fix it, provision dashboards from files, with fixed uids; the page of a data source says why its check fails.
         """
         return await worst_of(self._dashboards(), *map(self._datasource, self.settings.datasources))
 
@@ -338,19 +393,21 @@ where a marker trace is wanted.
         grafana = self.client(Grafana)
         health = await grafana.health()
         if health.database != "ok":
-            return failed(f"Grafana's own database is {health.database}.")
+            return failed(f"Grafana's own database is {health.database}.", reason=Reason.DOWN)
         found = {dashboard.uid for dashboard in await grafana.dashboards()}
         if missing := [uid for uid in self.settings.dashboards if uid not in found]:
             return failed(
-                f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).", dashboards=len(found)
+                f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).",
+                reason=Reason.MISSING,
+                dashboards=len(found),
             )
         if not found:
-            return failed("Grafana shows no dashboards.", dashboards=0)
+            return failed("Grafana shows no dashboards.", reason=Reason.MISSING, dashboards=0)
         return ok(f"Grafana has {len(found)} dashboards, all that are wanted among them.", dashboards=len(found))
 
     async def _datasource(self, uid: str) -> Result:
         if problem := await self.client(Grafana).datasource_problem(uid):
-            return failed(f"Grafana's data source {uid} does not work: {problem}.")
+            return failed(f"Grafana's data source {uid} does not work: {problem}.", reason=Reason.DOWN)
         return ok(f"Grafana's data source {uid} works.")
 
     @item("Loki is aggregating logs", severity=WARNING, needs=("clients.loki",))
@@ -360,16 +417,16 @@ where a marker trace is wanted.
         Verified in Loki's API: it is ready, and for each of `loki_selectors` it counts lines of the last `loki_window`, so they
         came all the way.
 
-        To mend it, see the log of the agent on the nodes (rejected batches, rate limits), and Loki's for its ring and storage.
+        To fix it, see the log of the agent on the nodes (rejected batches, rate limits), and Loki's for its ring and storage.
         """
         if not self.settings.loki_selectors:
-            raise ProbeError("Option loki_selectors is empty, so no log streams were looked at.")
+            raise ProbeError("Option loki_selectors is empty, so no log streams were looked at.", Reason.NOT_CONFIGURED)
         parts = [*map(self._lines, self.settings.loki_selectors)]
         return await worst_of(*([self._ready()] if self.settings.loki_ready else []), *parts)
 
     async def _ready(self) -> Result:
         if why := await self.client(Loki).not_ready():
-            return failed(f"Loki is not ready: {why}.")
+            return failed(f"Loki is not ready: {why}.", reason=Reason.DOWN)
         return ok("Loki is ready.")
 
     async def _lines(self, selector: str) -> Result:
@@ -377,7 +434,11 @@ where a marker trace is wanted.
         expr = f"sum(count_over_time({selector}[{window.total_seconds():.0f}s]))"
         lines = sum(sample.value for sample in await self.client(Loki).query(expr))
         if not lines:
-            return failed(f"Loki has no lines of {selector} from the last {format_duration(window)}.", log_lines=0)
+            return failed(
+                f"Loki has no lines of {selector} from the last {format_duration(window)}.",
+                reason=Reason.STALE,
+                log_lines=0,
+            )
         return ok(f"Loki has {lines:.0f} lines of {selector} from the last {format_duration(window)}.", log_lines=lines)
 
     @item(
@@ -390,9 +451,9 @@ where a marker trace is wanted.
 
         Verified in Jaeger: each of `trace_services` has a trace that began within `trace_window` (the list of services alone may
         be days old). Where `clients.jaeger.otlp` is configured, a marker trace is sent to the collector and has to be found
-        within `marker_wait`: that shows the way, even while there is no traffic.
+        within `marker_wait`: that shows the way, even without traffic.
 
-        To mend it, see the collector's log (refused spans, full queue), and the sampler of the service that is named.
+        To fix it, see the collector's log (refused spans, full queue), and the sampler of the service that is named.
         """
         jaeger = self.client(Jaeger)
         parts = [*map(self._traces, self.settings.trace_services)]
@@ -400,16 +461,17 @@ where a marker trace is wanted.
             parts.append(self._marker())
         if not parts:
             raise ProbeError(
-                "Neither trace_services nor clients.jaeger.otlp is configured, so no traces were looked for."
+                "Neither trace_services nor clients.jaeger.otlp is configured, so no traces were looked for.",
+                Reason.NOT_CONFIGURED,
             )
         return await worst_of(*parts)
 
     async def _traces(self, service: str) -> Result:
         jaeger, window = self.client(Jaeger), format_duration(self.settings.trace_window)
         if service not in await jaeger.services():
-            return failed(f"Jaeger has no traces of {service}.")
+            return failed(f"Jaeger has no traces of {service}.", reason=Reason.MISSING)
         if not await jaeger.has_recent(service, self.settings.trace_window):
-            return failed(f"Jaeger has no trace of {service} from the last {window}.")
+            return failed(f"Jaeger has no trace of {service} from the last {window}.", reason=Reason.STALE)
         return ok(f"Jaeger has traces of {service} from the last {window}.")
 
     async def _marker(self) -> Result:
@@ -422,7 +484,8 @@ where a marker trace is wanted.
             if loop.time() - sent > self.settings.marker_wait.total_seconds():
                 return failed(
                     f"The collector took a marker trace, but Jaeger did not have it within "
-                    f"{format_duration(self.settings.marker_wait)}."
+                    f"{format_duration(self.settings.marker_wait)}.",
+                    reason=Reason.DOWN,
                 )
             await asyncio.sleep(_POLL_SECONDS)
         return ok("A marker trace went from the collector to Jaeger.", marker_seconds=loop.time() - sent)

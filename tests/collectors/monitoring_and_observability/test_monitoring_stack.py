@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager
+from tests.servers.exporters import Exposition
 from tests.servers.faults import Address
 from tests.servers.grafana import HEALTH, TOKEN, Grafana, datasource_health
 from tests.servers.jaeger import Jaeger
@@ -186,7 +188,7 @@ async def test_all_is_well(world: World, no_leftovers: None) -> None:
         told[name] = results[-1].summary
     assert told["prometheus_collecting"] == "Prometheus scrapes 2 targets of 2 scrape configurations."
     assert told["prometheus_targets_healthy"] == "All 2 targets are up."
-    assert "sends alerts to 1 Alertmanagers without errors" in told["alertmanager_routing"]
+    assert "sends alerts to 1 Alertmanager without errors" in told["alertmanager_routing"]
     assert f"Alertmanager {world.alertmanager.url} routes Watchdog." in told["alertmanager_routing"]
     assert "Critical alerts reach email, slack, pagerduty." in told["alert_notifications_configured"]
 
@@ -226,10 +228,10 @@ async def test_a_discovery_that_finds_nothing_vanishes_from_the_targets(world: W
         )
         result = await world.see("prometheus_collecting")
         assert result.status is Status.FAILED
-        assert result.summary == "Scrape configuration shop has no target: its discovery found nothing."
+        assert "Scrape configuration shop has no target: its discovery found nothing." in result.summary
         early = await world.see("prometheus_collecting", warm_up="1h")
         assert early.status is Status.UNKNOWN
-        excused = await world.see("prometheus_collecting", empty_pools=["shop"])
+        excused = await world.see("prometheus_collecting", empty_pools=["shop"], expected_jobs=["prometheus"])
         assert excused.status is Status.OK
     finally:
         world.configure()
@@ -296,23 +298,101 @@ async def test_targets_of_which_none_was_seen_up(pages: Pages, healths: list[str
     assert told in result.summary
 
 
+class Querying(dict[str, Any]):
+    """Pages that are the same for every query."""
+
+    def get(self, path: str, default: Any = None) -> Any:
+        return super().get(path.partition("?")[0] if path.startswith("/api/v1/query") else path, default)
+
+
 async def test_targets_are_fetched_once_for_all_items(pages: Pages) -> None:
     target = {
         "labels": {"job": "a", "instance": "a:1"}, "scrapePool": "a", "scrapeUrl": "http://a:1/metrics", "health": "up",
         "lastScrape": datetime.now(UTC).isoformat(), "scrapeInterval": "15s",
     }  # fmt: skip
+    pages.pages = Querying(pages.pages)
     pages.add("/api/v1/targets?state=active", _success({"activeTargets": [target]}))
     pages.add("/api/v1/scrape_pools", _success({"scrapePools": ["a"]}))
     runtime = {"startTime": "2026-01-01T00:00:00Z", "reloadConfigSuccess": True}
     pages.add("/api/v1/status/runtimeinfo", _success(runtime))
-    seen = await look({"prometheus": pages.url}, *PROMETHEUS)
+    now = datetime.now(UTC).timestamp()
+    names = ("scrape_samples_scraped", "scrape_samples_post_metric_relabeling")
+    vector = [{"metric": {"__name__": name, "job": "a", "instance": "a:1"}, "value": [now, str(now)]} for name in names]
+    pages.add("/api/v1/query", _success({"resultType": "vector", "result": vector}))
+    seen = await look({"prometheus": pages.url}, *PROMETHEUS, expected_jobs=["a"])
     assert {result.status for result in seen.values()} == {Status.OK}
-    assert sorted(pages.seen) == ["/api/v1/scrape_pools", "/api/v1/status/runtimeinfo", "/api/v1/targets?state=active"]
+    asked = [path for path in sorted(pages.seen) if not path.startswith("/api/v1/query")]
+    assert asked == ["/api/v1/scrape_pools", "/api/v1/status/runtimeinfo", "/api/v1/targets?state=active"]
+    assert len(pages.seen) == 6
     del pages.pages["/api/v1/scrape_pools"]  # as Mimir, Thanos and VictoriaMetrics
     seen = await look({"prometheus": pages.url}, *PROMETHEUS)
     assert seen["prometheus_collecting"].status is Status.UNKNOWN
     assert "has no such API" in seen["prometheus_collecting"].summary
     assert seen["prometheus_targets_healthy"].status is Status.OK
+
+
+async def test_without_expected_jobs_nobody_can_say_that_they_are_all(world: World) -> None:
+    """A trap: a Prometheus that scrapes only itself misses nothing that it knows of."""
+    result = await world.see("prometheus_collecting")
+    assert result.status is Status.UNKNOWN
+    assert "whether these are all services was not checked, as option expected_jobs is empty." in result.summary
+
+
+YESTERDAY = f"shop_orders_total 1 {int((datetime.now(UTC) - timedelta(days=1)).timestamp() * 1000)}\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "relabelling", "told"),
+    [
+        ("", [], "of job shop answers with a page without samples."),
+        ("# HELP shop_orders_total Orders.\n", [], "of job shop answers with a page without samples."),
+        (
+            "shop_orders_total 1\n",
+            [{"action": "drop", "source_labels": ["__name__"], "regex": ".*"}],
+            "of job shop gives 1 sample, of which metric_relabel_configs leave none.",
+        ),
+        (YESTERDAY, [], "Prometheus has none that is fresh: they carry timestamps of long ago."),
+    ],
+    ids=["empty", "comments", "dropped", "yesterday"],
+)
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_target_that_is_up_and_gives_nothing(
+    tmp_path: Path, release: str, page: str, relabelling: list[Json], told: str
+) -> None:
+    """A trap: `up` is 1 all the same."""
+    with Exposition(page) as shop, Prometheus(tmp_path, release=release, scrapes=[]) as prometheus:
+        job = scrape("shop", shop.port, scrape_interval="1s", metric_relabel_configs=relabelling)
+        prometheus.configure(scrapes=[job])
+        prometheus.wait_for('up{job="shop"} == 1')
+        urls = {"prometheus": prometheus.url}
+
+        async def seen(expected: Status) -> bool:
+            result = (await look(urls, "prometheus_collecting", expected_jobs=["shop"]))["prometheus_collecting"]
+            return result.status is expected and (expected is Status.OK or told in result.summary)
+
+        await eventually(lambda: seen(Status.FAILED), "the target to be seen without samples")
+        assert prometheus.query('up{job="shop"} == 1')
+        shop.text = "shop_orders_total 1\n"
+        if not relabelling:
+            await eventually(lambda: seen(Status.OK), "the samples to be seen")
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_prometheus_that_can_store_nothing_more(tmp_path: Path, release: str) -> None:
+    """A trap: with a full disk every target is up, and its last scrape is fresh."""
+    with Prometheus(tmp_path, release=release) as prometheus:
+        prometheus.wait_for("up == 1")
+        urls = {"prometheus": prometheus.url}
+
+        async def seen(expected: Status, told: str) -> bool:
+            result = (await look(urls, "prometheus_collecting", expected_jobs=["prometheus"]))["prometheus_collecting"]
+            return result.status is expected and told in result.summary
+
+        await eventually(lambda: seen(Status.OK, ""), "the samples to be seen")
+        resource.prlimit(prometheus.pid, resource.RLIMIT_FSIZE, (1, 1))
+        await eventually(lambda: seen(Status.FAILED, "has stored none of its samples"), "the full disk to be seen", 60)
+        (target,) = call(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
+        assert target["health"] == "up"
 
 
 def _success(data: Any) -> str:
@@ -355,7 +435,7 @@ async def test_alerts_that_a_new_configuration_drops_are_a_warning(tmp_path: Pat
 async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> None:
     missing = await world.see("alertmanager_routing", watchdog="DeadMan")
     assert missing.status is Status.FAILED
-    assert "has no alert DeadMan, which shall fire all the time." in missing.summary
+    assert "has no alert DeadMan, which has to fire all the time." in missing.summary
     silence = world.alertmanager.silence(alertname="Watchdog")
 
     async def silenced() -> bool:
@@ -369,7 +449,7 @@ async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> N
 async def test_too_few_alertmanagers(world: World) -> None:
     few = await world.see("alertmanager_routing", min_alertmanagers=2)
     assert few.status is Status.FAILED
-    assert "Prometheus sends alerts to 1 Alertmanagers (wanted 2)." in few.summary
+    assert "Prometheus sends alerts to 1 Alertmanager (wanted 2)." in few.summary
     early = await world.see("alertmanager_routing", min_alertmanagers=2, warm_up="1h")
     assert early.status is Status.UNKNOWN
 

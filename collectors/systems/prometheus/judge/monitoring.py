@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from collectors.systems.prometheus.model.answers import (
@@ -14,10 +15,23 @@ from collectors.systems.prometheus.model.answers import (
     ScrapeTarget,
 )
 from exporter.options import format_duration, parse_duration
-from exporter.verdict import Result, failed, unknown, warning
+from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import counted
 
-__all__ = ["collecting", "dead", "dropped", "interval_of", "reloaded", "unhealthy"]
+__all__ = [
+    "LEFT",
+    "SCRAPED",
+    "Stored",
+    "collecting",
+    "dead",
+    "dropped",
+    "interval_of",
+    "reloaded",
+    "stale",
+    "stored",
+    "storing",
+    "unhealthy",
+]
 
 _SCRAPES_LATE = 3
 _LEAST_LATE = timedelta(seconds=5)  # a busy Prometheus is late by seconds
@@ -41,7 +55,10 @@ def reloaded(info: RuntimeInfo) -> Iterator[Result]:
     """Whether Prometheus runs with the configuration that it was given."""
     if not info.reload_config_success:
         since = f" since {info.last_config_time:%Y-%m-%d %H:%M} UTC" if info.last_config_time else ""
-        yield failed(f"Prometheus refused its last configuration and runs with an older one{since}.")
+        yield failed(
+            f"Prometheus refused its last configuration and runs with an older one{since}.",
+            reason=Reason.MISCONFIGURED,
+        )
 
 
 def collecting(
@@ -57,20 +74,82 @@ def collecting(
     `pools` are the scrape configurations that must have targets, `jobs` the jobs that are expected. A target that was never scraped
     is left to `unhealthy`. While discovery has not `settled`, what is missing may still come: it is unknown.
     """
-    missing = failed if settled else unknown
+    missing, reason = (failed, Reason.MISSING) if settled else (unknown, Reason.PENDING)
     found_pools = Counter(target.scrape_pool for target in targets)
     found_jobs = Counter(target.labels.get("job", "") for target in targets)
     for job in jobs:
         if not found_jobs[job] and not found_pools[job]:
-            yield missing(f"Prometheus has no target of job {job}.")
+            yield missing(f"Prometheus has no target of job {job}.", reason=reason)
     for pool in sorted(set(pools) - found_pools.keys()):
-        yield missing(f"Scrape configuration {pool} has no target: its discovery found nothing.")
+        yield missing(f"Scrape configuration {pool} has no target: its discovery found nothing.", reason=reason)
     bounds = {text: now - _latest(text) for text in {target.scrape_interval for target in targets}}
     for target in targets:
         scraped = target.last_scrape
         if scraped is not None and scraped < bounds[target.scrape_interval] and target.health != "unknown":
             age = format_duration(timedelta(seconds=int((now - scraped).total_seconds())))
-            yield failed(f"Target {_name(target)} was last scraped {age} ago (every {_interval(target)} wanted).")
+            yield failed(
+                f"Target {_name(target)} was last scraped {age} ago (every {_interval(target)} wanted).",
+                reason=Reason.STALE,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What Prometheus stored of a target's last scrape: samples that the target gave, those left by relabelling, their age."""
+
+    given: float = 0
+    left: float = 0
+    age: timedelta = timedelta(0)
+
+
+def stored(samples: Iterable[Sample], taken: Iterable[Sample]) -> dict[tuple[str, str], Stored]:
+    """By job and instance, from the series `scrape_samples_*` and from the timestamps of those after relabelling."""
+    ages = {_key(sample.labels): timedelta(seconds=sample.timestamp - sample.value) for sample in taken}
+    numbers: dict[tuple[str, str], dict[str, float]] = {}
+    for sample in samples:
+        numbers.setdefault(_key(sample.labels), {})[sample.labels.get("__name__", "")] = sample.value
+    return {
+        key: Stored(found.get(SCRAPED, 0), found.get(LEFT, 0), ages[key])
+        for key, found in numbers.items()
+        if key in ages
+    }
+
+
+SCRAPED, LEFT = "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"
+
+
+def _key(labels: Mapping[str, str]) -> tuple[str, str]:
+    return labels.get("job", ""), labels.get("instance", "")
+
+
+def storing(targets: Iterable[ScrapeTarget], seen: Mapping[tuple[str, str], Stored]) -> Iterator[Result]:
+    """The targets that answer, and of which Prometheus has no samples: `up` says nothing of what was stored."""
+    for target in targets:
+        if target.health != "up":
+            continue
+        found = seen.get(_key(target.labels))
+        if found is None or found.age > _latest(target.scrape_interval):
+            age = f" since {format_duration(timedelta(seconds=int(found.age.total_seconds())))}" if found else ""
+            yield failed(
+                f"Target {_name(target)} answers, but Prometheus has stored none of its samples{age}: see its log for a full disk "
+                "or refused samples.",
+                reason=Reason.DOWN,
+            )
+        elif not found.given:
+            yield failed(f"Target {_name(target)} answers with a page without samples.", reason=Reason.MISSING)
+        elif not found.left:
+            yield failed(
+                f"Target {_name(target)} gives {counted(int(found.given), 'sample')}, of which metric_relabel_configs leave none.",
+                reason=Reason.MISCONFIGURED,
+            )
+
+
+def stale(job: str, instance: str) -> Result:
+    """The verdict on a job of which one target was looked at, and has no fresh sample though it gives some."""
+    return failed(
+        f"Target {instance} of job {job} gives samples, but Prometheus has none that is fresh: they carry timestamps of long ago.",
+        reason=Reason.MISSING,
+    )
 
 
 def unhealthy(
@@ -86,11 +165,13 @@ def unhealthy(
             continue
         if target.health == "down":
             reason = _QUERY.sub("?…", " ".join(target.last_error.split()))[:160].rstrip(".") or "no reason given"
-            yield failed(f"Target {_name(target)} is down: {reason}.")
+            yield failed(f"Target {_name(target)} is down: {reason}.", reason=Reason.DOWN)
             continue
         since = waiting[target.scrape_url] = unscraped.get(target.scrape_url, now)
         if now - since > interval_of(target.scrape_interval):
-            yield failed(f"Target {_name(target)} is not scraped (every {_interval(target)} wanted).")
+            yield failed(
+                f"Target {_name(target)} is not scraped (every {_interval(target)} wanted).", reason=Reason.STALE
+            )
         else:
             yield warning(f"Target {_name(target)} is not scraped yet.")
     unscraped.clear()
@@ -121,6 +202,7 @@ def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
             unsent = counted(_count(sample.value), "alert")
             yield failed(
                 f"Prometheus failed to send {unsent} to {to} in the last {format_duration(window)}.",
+                reason=Reason.DOWN,
                 notification_errors=sample.value,
             )
 
@@ -136,7 +218,7 @@ def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result 
     told = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
     if configured_anew:
         return warning(f"{told}, while it took over a new configuration: they come late.")
-    return failed(f"{told}: its queue was full, or no Alertmanager took them.")
+    return failed(f"{told}: its queue was full, or no Alertmanager took them.", reason=Reason.DOWN)
 
 
 def _count(increase: float) -> int:
