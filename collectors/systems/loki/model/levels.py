@@ -11,7 +11,7 @@ from collectors.systems.prometheus.model.answers import (
 
 __all__ = ["DEBUG_FIELD", "DEBUG_WORD", "LEVEL_FIELD", "LEVEL_WORD", "Levels", "levels", "unlevelled"]
 
-_NAMES = r'\b(?:level|lvl|severity|level_?name|log_?level|log\.level|severity_?text)\\?"?\s*[:=]\s*\\?"?'
+_NAMES = r'(?:\b(?:level|lvl|severity|level_?name|log_?level|log\.level|severity_?text)|@l)\\?"?\s*[:=]\s*\\?"?'
 _DEBUG = "trace|debug|trc|dbg|dbug|verbose|silly|fine|finer|finest"
 _OTHER = "info|information|informational|inf|notice|warn|warning|wrn|error|err|eror|crit|critical|fatal|panic|alert|emerg|emergency"
 #: For LogQL (RE2, and no backquote). Numbers are those of pino and bunyan: 10 trace, 20 debug, 30 info and up.
@@ -22,6 +22,8 @@ DEBUG_WORD = r"\b(?:TRACE|DEBUG)\b|[\[<(](?i:trace|debug)[\]>)]"
 LEVEL_WORD = (
     r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
     r"|[\[<(](?i:trace|debug|info|notice|warn|warning|error|crit|critical|fatal)[\]>)]|^[IWEF]\d{4} "
+    #: JSON access logs have a status instead, and Serilog leaves out the level Information.
+    r"|\"(?:status|status_code|response_code|statusCode|DownstreamStatus)\\?\"\s*:\s*\\?\"?[1-5]\d\d\b|^\{\"@t\":"
 )
 _DEBUG_LEVELS = frozenset(_DEBUG.split("|"))
 _KNOWN_LEVELS = _DEBUG_LEVELS | frozenset(_OTHER.split("|"))

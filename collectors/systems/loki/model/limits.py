@@ -27,8 +27,24 @@ class LogLimits(Options):
     )
     min_sampled: int = Field(10, ge=1, description="Fewest sampled lines of a service by which it is judged.")
     timestamp_fields: tuple[str, ...] = Field(
-        ("timestamp", "time", "ts", "@timestamp", "t", "datetime", "date", "asctime", "eventTime"),
-        description="Names of the field that holds the time of a line.",
+        (
+            "timestamp",
+            "time",
+            "ts",
+            "@timestamp",
+            "t",
+            "@t",
+            "datetime",
+            "date",
+            "asctime",
+            "eventTime",
+            "start_time",
+            "time_local",
+            "time_iso8601",
+            "StartUTC",
+            "__REALTIME_TIMESTAMP",
+        ),
+        description="Names of the field that holds the time of a line, in upper or lower case.",
     )
     level_fields: tuple[str, ...] = Field(
         (
@@ -41,11 +57,25 @@ class LogLimits(Options):
             "log_level",
             "severity_text",
             "severityText",
+            "@l",
+            "PRIORITY",
         ),
         description="Names of the field that holds the level of a line; a label of the stream counts too.",
     )
     message_fields: tuple[str, ...] = Field(
-        ("message", "msg", "event", "body", "short_message"), description="Names of the field that holds the message."
+        (
+            "message",
+            "msg",
+            "event",
+            "body",
+            "short_message",
+            "fields.message",
+            "@m",
+            "@mt",
+            "RenderedMessage",
+            "MessageTemplate",
+        ),
+        description="Names of the field that holds the message.",
     )
     secret_patterns: dict[str, str] = Field(
         default_factory=dict,

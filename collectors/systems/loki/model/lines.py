@@ -5,6 +5,7 @@ Lines go in and numbers come out: nothing that is returned holds a line, or a pa
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -108,21 +109,48 @@ def _fields(line: str) -> Mapping[str, Any] | None:
     return fields if fields and not line[end:].strip() else None
 
 
+#: What an access log says instead of a message: which path was asked for, and with what status it was answered.
+_PATHS = (
+    "request",
+    "path",
+    "uri",
+    "request_uri",
+    "url",
+    "requestPath",
+    "request_path",
+    "request.uri",
+    "http.url",
+    "url.path",
+)
+_STATUSES = (
+    "status", "status_code", "response_code", "statusCode", "response.status", "DownstreamStatus", "OriginStatus",
+    "http.status_code", "http.response.status_code", "response_status",
+)  # fmt: skip
+
+
 def _lack(fields: Mapping[str, Any] | None, labels: Mapping[str, str], names: LogLimits) -> str:
     """What a line lacks to be structured, as the end of a sentence; empty when it lacks nothing."""
-    if fields is None or not any(_has(fields, name) for name in (*names.message_fields, *names.level_fields)):
+    if fields is None:
         return "are plain text"
-    if not any(_has(fields, name) for name in names.message_fields):
+    has = functools.partial(_has, fields, {name.lower(): value for name, value in fields.items()})
+    message, level = any(map(has, names.message_fields)), any(map(has, names.level_fields))
+    if any(map(has, _PATHS)) and any(map(has, _STATUSES)):
+        message = level = True
+    if message and has("@t"):  # Serilog leaves out the level Information
+        level = True
+    if not message and not level:
+        return "are plain text"
+    if not message:
         return "lack a message"
-    if not any(_has(fields, name) or labels.get(name) for name in names.level_fields):
+    if not level and not any(labels.get(name) for name in names.level_fields):
         return "lack a level"
-    if not any(_has(fields, name) for name in names.timestamp_fields):
-        return "lack a timestamp"
-    return ""
+    return "" if any(map(has, names.timestamp_fields)) else "lack a timestamp"
 
 
-def _has(fields: Mapping[str, Any], name: str) -> bool:
+def _has(fields: Mapping[str, Any], lowered: Mapping[str, Any], name: str) -> bool:
     value: Any = fields.get(name)
+    if value is None:
+        value = lowered.get(name.lower())
     if value is None and "." in name:
         value = fields
         for part in name.split("."):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from collectors.systems.loki.model.lines import Stream
 
@@ -31,14 +33,30 @@ _REDACTED = re.compile(
     r"(?i)[*x•#.\-_]+|.*(?:redacted|masked|hidden|filtered|removed|omitted|\*{3}|%2a%2a|xxxx).*|<.*>|null|none|nil|undefined|true|false|empty"
     r"|\$\{.*|%[sv]|required|invalid|incorrect|missing|expired"
 )
-_SECRETS: Mapping[str, re.Pattern[str]] = {
-    "a password": re.compile(
-        r"(?i)\b(?:\w{0,20}_)?(?:password|passwd|pwd|secret|api_?key|access_?key|token)\\?[\"']?\s?[:=]\s?\\?[\"']?"
-        r"(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
-    ),
-    "a bearer token": re.compile(r"(?i)\bbearer\s(?P<value>[a-z0-9._~+/=*-]{8,})"),
+#: `name=value`, `"name":"value"`, and the same within quoted text. Names are judged by their words, values by their form.
+_NAMED = re.compile(
+    r"(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]{0,60})\\*[\"']?\s?[:=]\s?\[?\\*[\"']?(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PASSWORDS = frozenset({"password", "passwd", "pwd", "passphrase", "passcode"})
+_TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials"})
+#: Words before `key` and before `token` that tell what it is for.
+_KEYS = frozenset(
+    {"api", "access", "private", "secret", "account", "auth", "encryption", "signing", "shared", "master"}
+)
+_HARMLESS_TOKENS = frozenset(
+    {"page", "next", "continuation", "continue", "sync", "cursor", "start", "cancellation", "resume", "change"}
+)
+#: Names of objects and files, and numbers: what programs write as a "secret" or "token" that is none.
+_NO_TOKEN = re.compile(r"\d+|[a-z]+(?:[-_.:][a-z]+)*|[a-z0-9.-]*(?:/[a-z0-9._-]+)+/?|/.*|.{0,7}")
+_NO_PASSWORD = re.compile(r"[./~].*/.*|/.*")
+_WHOLE: Mapping[str, re.Pattern[str]] = {
+    "a bearer token": re.compile(r"(?i)\bbearer\s(?![a-z_]{2,20}=\S)(?P<value>[a-z0-9._~+/=*-]{8,})"),
     "basic credentials": re.compile(
         r"(?i)\bauthorization\\?[\"']?\s?[:=]\s?\\?[\"']?basic\s(?P<value>[a-z0-9+/*]{8,})"
+    ),
+    "a cookie": re.compile(
+        r"(?i)(?<![\w-])(?:set-)?cookie\\*[\"']?\s?[:=]\s?\[?\\*[\"']?[^\s\"';=]{1,80}=(?P<value>[^\s\"';\\]{8,})"
     ),
     "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{16,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
@@ -47,23 +65,67 @@ _SECRETS: Mapping[str, re.Pattern[str]] = {
         r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@\"']{0,100}:(?P<value>[^\s/@\"']{3,200})@"
     ),
 }
+_KNOWN = "a token of a known service"
+#: Plugins of detect-secrets that recognise tokens by their form alone. Twilio's takes account numbers for secrets.
+_PLUGINS = (
+    "artifactory", "azure_storage_key", "discord", "github_token", "gitlab_token", "mailchimp", "npm", "openai", "pypi_token",
+    "sendgrid", "slack", "square_oauth", "stripe", "telegram_token",
+)  # fmt: skip
+#: Prefixes that services publish and detect-secrets 1.5 does not know.
+_FURTHER = re.compile(
+    r"\b(?:AIza[\w-]{35}|sk-(?:ant|proj|svcacct)-[\w-]{20,}|github_pat_\w{30,}|npm_[A-Za-z0-9]{36}|hv[sb]\.[\w-]{24,}|dckr_pat_[\w-]{20,}"
+    r"|do[opr]_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|glsa_\w{32,}|xapp-\d-[\w-]{20,}|SK[0-9a-f]{32}\b|ya29\.[\w-]{20,}"
+    r"|whsec_[A-Za-z0-9+/]{24,}|hf_[A-Za-z]{34}|atlasv1\.[\w-]{40,}|lin_api_\w{32,}|tfp_\w{40,})"
+)
+
+
+@functools.cache
+def _known_tokens() -> tuple[re.Pattern[str], ...]:
+    """The forms of tokens that are known. The library is imported by whoever looks for the first time: it takes half a second."""
+    patterns = [_FURTHER]
+    for plugin in _PLUGINS:
+        module = importlib.import_module(f"detect_secrets.plugins.{plugin}")
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__:
+                patterns += getattr(value, "denylist", ())
+    return tuple(patterns)
+
+
+def _named_secret(name: str, value: str) -> bool:
+    """Whether a field of this name holds a secret with this value."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if not words or _REDACTED.fullmatch(value):
+        return False
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last in _PASSWORDS:
+        return not _NO_PASSWORD.fullmatch(value)
+    if (last in _TOKENS and before not in _HARMLESS_TOKENS) or (last == "key" and before in _KEYS):
+        return not _NO_TOKEN.fullmatch(value)
+    return False
+
+
 _CARD = re.compile(r"(?<![\w.-])(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011)([ -]?)\d{4}\1\d{4}\1\d{4}(?![\w.-])")
 _AMEX = re.compile(r"(?<![\w.-])3[47]\d\d([ -]?)\d{6}\1\d{5}(?![\w.-])")
 
 
 def secrets_in(streams: Iterable[Stream], further: Mapping[str, str]) -> Counter[str]:
     """How many lines hold what looks like a secret, by what it looks like."""
-    patterns = {**_SECRETS, **{name: re.compile(pattern) for name, pattern in further.items()}}
+    patterns = {**_WHOLE, **{name: re.compile(pattern) for name, pattern in further.items()}}
     found: Counter[str] = Counter()
     for stream in streams:
         for _, line in stream.entries:
             found.update(name for name, pattern in patterns.items() if _shown(pattern, line))
-            found.update(
-                ["a payment card"]
-                if any(map(_card, _CARD.finditer(line))) or any(map(_card, _AMEX.finditer(line)))
-                else []
-            )
+            found.update(_others(line))
     return found
+
+
+def _others(line: str) -> Iterator[str]:
+    if any(_named_secret(match["name"], match["value"]) for match in _NAMED.finditer(line)):
+        yield "a password"
+    if any(pattern.search(line) for pattern in _known_tokens()):
+        yield _KNOWN
+    if any(map(_card, _CARD.finditer(line))) or any(map(_card, _AMEX.finditer(line))):
+        yield "a payment card"
 
 
 def _shown(pattern: re.Pattern[str], line: str) -> bool:

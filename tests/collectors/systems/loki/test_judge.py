@@ -29,10 +29,25 @@ DOTTED = '{"@timestamp":"2026-01-02T03:04:05Z","log.level":"info","message":"ser
 LOGFMT = r'ts=2026-01-02T03:04:05Z level=info msg="said \"hello\"" took=7ms ok'
 DOCKER = json.dumps({"log": ZAP + "\n", "stream": "stdout", "time": "2026-01-02T03:04:05Z"})
 CRI = f"2026-01-02T03:04:05.000000006Z stdout F {ZAP}"
+RUST = '{"timestamp":"2026-01-02T03:04:05Z","level":"INFO","fields":{"message":"served"},"target":"api"}'
+SERILOG = '{"@t":"2026-01-02T03:04:05Z","@mt":"served {Path}","Path":"/"}'
+SERILOG_ERROR = '{"@t":"2026-01-02T03:04:05Z","@m":"broke","@l":"Error"}'
+SERILOG_PLAIN = '{"Timestamp":"2026-01-02T03:04:05Z","Level":"Information","MessageTemplate":"served"}'
+NGINX = '{"time_iso8601":"2026-01-02T03:04:05Z","request":"GET / HTTP/1.1","status":"200"}'
+ENVOY = '{"start_time":"2026-01-02T03:04:05Z","method":"GET","path":"/","response_code":200}'
+TRAEFIK = (
+    '{"RequestPath":"/","DownstreamStatus":200,"StartUTC":"2026-01-02T03:04:05Z","level":"info","msg":"","time":"x"}'
+)
+OTEL = '{"Timestamp":"2026-01-02T03:04:05Z","SeverityText":"INFO","Body":"served"}'
+DOTNET = '{"Timestamp":"2026-01-02T03:04:05Z","EventId":0,"LogLevel":"Information","Message":"served"}'
 PACKED = json.dumps({"_entry": LOGFMT, "pod": "api-0"})
 
 
-@pytest.mark.parametrize("line", [PINO, ZAP, ECS, DOTTED, LOGFMT, DOCKER, CRI, PACKED, json.dumps({"log": CRI})])
+@pytest.mark.parametrize(
+    "line",
+    [PINO, ZAP, ECS, DOTTED, LOGFMT, DOCKER, CRI, PACKED, json.dumps({"log": CRI}), RUST, SERILOG, SERILOG_ERROR, SERILOG_PLAIN,
+     NGINX, ENVOY, TRAEFIK, OTEL, DOTNET],
+)  # fmt: skip
 def test_structured_lines_are_recognised(line: str) -> None:
     seen = structure(stream(line), NAMES)
     assert (seen.lines, seen.structured, dict(seen.lacking)) == (1, 1, {})
@@ -53,6 +68,8 @@ def test_structured_lines_are_recognised(line: str) -> None:
         ('{"time":1,"level":"info"}', "lack a message"),
         ('{"time":1,"level":"info","msg":""}', "lack a message"),
         ('{"time":1,"msg":"x","level":null}', "lack a level"),
+        ('{"request":"GET / HTTP/1.1","status":"200"}', "lack a timestamp"),
+        ('{"time":1,"status":"started"}', "are plain text"),
         ('{"level":"info","msg":"x"}', "lack a timestamp"),
         ('{"log":{"level":"info"},"message":"x"}', "lack a timestamp"),
         ("[" * 5000, "are plain text"),
@@ -118,6 +135,19 @@ def test_whatever_is_logged_can_be_looked_at(lines: list[str]) -> None:
         ("-----BEGIN RSA PRIVATE KEY-----", "a private key"),
         ("key AKIAIOSFODNN7EXAMPLE used", "an AWS access key"),
         ("postgresql://app:hunter22@db:5432/app", "an address with a password"),
+        ('{"accessToken":"q8Zr3xT7vB2nM5kL9wYc"}', "a password"),
+        ('{"clientSecret":"q8Zr3xT7vB2nM5kL9wYc"}', "a password"),
+        ('{"userPassword":"Tr0ub4dor&3"}', "a password"),
+        ("X-Api-Key: q8Zr3xT7vB2nM5kL9wYc", "a password"),
+        (r'{"body":"{\"refreshToken\":\"q8Zr3xT7vB2nM5kL9wYc\"}"}', "a password"),
+        ("map[X-Api-Key:[q8Zr3xT7vB2nM5kL9wYc]]", "a password"),
+        ("aws_secret_access_key=q8Zr3xT7vB2nM5kL9wYc/q8Zr3xT7vB2nM5kL9wY", "a password"),
+        ("Cookie: sid=q8Zr3xT7vB2nM5kL; theme=dark", "a cookie"),
+        ('{"set-cookie":["sid=q8Zr3xT7vB2nM5kL; HttpOnly"]}', "a cookie"),
+        ("using sk_live_q8Zr3xT7vB2nM5kL9wYcq8Zr", "a token of a known service"),
+        ("cloning with ghp_q8Zr3xT7vB2nM5kL9wYcq8Zr3xT7vB2nM5kL", "a token of a known service"),
+        ("npm_q8Zr3xT7vB2nM5kL9wYcq8Zr3xT7vB2nM5kL", "a token of a known service"),
+        ("glpat-q8Zr3xT7vB2nM5kL9wYc", "a token of a known service"),
         ("card 4111 1111 1111 1111 charged", "a payment card"),
         ("card 5555-5555-5555-4444", "a payment card"),
         ("card 378282246310005", "a payment card"),
@@ -144,6 +174,19 @@ def test_secrets_are_found(line: str, kind: str) -> None:
         "a basic introduction to bearer bonds",
         "postgresql://app:***@db:5432/app",
         "http://127.0.0.1:8080/a@b",
+        'mounted secret="shop/tls-cert"',
+        '{"secret":"shop/tls-cert","namespace":"shop"}',
+        "PWD=/srv/app",
+        "token=1532",
+        "prompt_tokens=100 max_tokens: 4096",
+        '{"usage":{"totalTokens":2000},"nextPageToken":"CAUQAA9wYcq8Zr3x"}',
+        "token_type=Bearer expires_in=3600",
+        "accessTokenLifetime=360000000",
+        "secretName: api-tls-certificate",
+        "api_key_id=17532155",
+        "password=/run/secrets/db",
+        "Cookie: [Filtered]",
+        "cache key=session:42:abcdefgh miss",
         "card 4111 1111 1111 1112",
         "trace 4111111111111111a",
         "took 4111111111111111.5",
