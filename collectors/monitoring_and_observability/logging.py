@@ -34,7 +34,7 @@ from collectors.systems.loki.model.secrets import literally, secrets_in, without
 from exporter.collector import Collector, NoTarget, Options, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, Status, failed, ok, unknown, unobserved
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unknown, unobserved
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
     async def _each(self, ask: Callable[[LoggedService], Awaitable[T]]) -> dict[str, T | ProbeError]:
         """The answer for each service, or why there is none. Raises ProbeError when no service is configured."""
         if not self.settings.services:
-            raise ProbeError("Option services is empty, so nobody's logs were looked at.")
+            raise ProbeError("Option services is empty, so nobody's logs were looked at.", Reason.NOT_CONFIGURED)
 
         async def one(service: LoggedService) -> T | ProbeError:
             try:
@@ -158,7 +158,9 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
 
     async def _mark(self, service: LoggedService) -> Marked:
         if service.marker is None:
-            raise ProbeError(f"Option marker of {service.name} is not set, so no marker was sent.")
+            raise ProbeError(
+                f"Option marker of {service.name} is not set, so no marker was sent.", Reason.NOT_CONFIGURED
+            )
         marker, started = Marker(), time.monotonic()
         secrets = await send(marker, service.marker, int(self.context.now().timestamp() * 1e9))
         found = f"{service.selector} |~ `{literally(marker.id)}`"
@@ -226,13 +228,14 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         within = format_duration(self.settings.window)
         silent = f"Loki has no line of {service.name} from the last {within} ({service.selector})"
         if not self._may_ask(service.name):
-            return failed(f"{silent}.")
+            return failed(f"{silent}.", reason=Reason.MISSING)
         seen = marked[service.name]
         if isinstance(seen, ProbeError):
-            return unknown(f"{silent}, and no marker could be sent. {seen}")
+            return unknown(f"{silent}, and no marker could be sent. {seen}", reason=Reason.UNREACHABLE)
         if seen.after is None:
             return failed(
-                f"{silent}, nor the marker request sent to it {format_duration(self.settings.marker_wait)} ago."
+                f"{silent}, nor the marker request sent to it {format_duration(self.settings.marker_wait)} ago.",
+                reason=Reason.MISSING,
             )
         return ok(f"{service.name} was silent, but logged a marker request, which Loki had after {seen.after:.0f} s.")
 
@@ -353,7 +356,10 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             elif marked.after is None:
                 wait = format_duration(self.settings.marker_wait)
                 problems.append(
-                    unknown(f"The marker sent to {name} was not found within {wait}, so neither could its secrets be.")
+                    unknown(
+                        f"The marker sent to {name} was not found within {wait}, so neither could its secrets be.",
+                        reason=Reason.MISSING,
+                    )
                 )
         lines = sum(len(stream.entries) for sample in samples.values() if isinstance(sample, list) for stream in sample)
         good = ok(
@@ -382,7 +388,10 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         config, source = await self._loki.config(), "by Loki's /config"
         if config is None:
             if self.settings.config_file is None:
-                raise ProbeError("Loki does not show its configuration at /config, and option config_file is not set.")
+                raise ProbeError(
+                    "Loki does not show its configuration at /config, and option config_file is not set.",
+                    Reason.NOT_CONFIGURED,
+                )
             config = await self.blocking(_read_config, self.settings.config_file)
             source = f"by {self.settings.config_file}, as Loki itself does not show it"
         overrides: Mapping[str, Any] = {}
@@ -390,7 +399,8 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             told = await self._loki.runtime_config()
             if told is None:
                 raise ProbeError(
-                    f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config."
+                    f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config.",
+                    Reason.MISSING,
                 )
             overrides = told
         found = judge_retention(config, overrides, self.settings, source)
@@ -415,9 +425,9 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     try:
         found = load_yaml(read_bounded(path), path.name).plain()
     except OSError as error:
-        raise ProbeError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"{path} cannot be read: {error.strerror}.", Reason.DENIED) from None
     except YamlError:  # its text might quote a secret
-        raise ProbeError(f"{path} is no YAML that can be read.") from None
+        raise ProbeError(f"{path} is no YAML that can be read.", Reason.MALFORMED) from None
     if not isinstance(found, dict):
-        raise ProbeError(f"{path} holds no configuration of Loki.")
+        raise ProbeError(f"{path} holds no configuration of Loki.", Reason.MALFORMED)
     return found

@@ -22,7 +22,7 @@ from collectors.systems.prometheus.model.series import Names, SeriesFacts, Serie
 from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.http import HttpSettings
 from exporter.options import Duration
-from exporter.verdict import INFO, WARNING, ProbeError, Result, Status, unobserved
+from exporter.verdict import INFO, WARNING, ProbeError, Reason, Result, Status, unobserved
 
 _POLL_SECONDS = 1.0
 _HTTP = (
@@ -120,7 +120,7 @@ Reading from Prometheus, or what speaks its HTTP API:
     async def _judge(self, option: str, sources: Sequence[Source], *, responses: bool = False) -> Result:
         """The verdict on all sources of one kind. Raises ProbeError when none is configured."""
         if not sources:
-            raise ProbeError(f"Option {option} is empty, so no metrics were looked for.")
+            raise ProbeError(f"Option {option} is empty, so no metrics were looked for.", Reason.NOT_CONFIGURED)
         self.client(Prometheus)
         looks: Looks = self.context.memory.setdefault(option, {})
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from exporter.reply import Reply
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["decode"]
 
@@ -20,4 +20,6 @@ def decode(reply: Reply, kind: type[T]) -> T:
         return msgspec.json.decode(reply.body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reply.json()  # tells an HTML page or half a reply from JSON of another shape
-        raise ProbeError(f"{reply.where} answered {reply.status} in an unexpected format: {error}.") from None
+        raise ProbeError(
+            f"{reply.where} answered {reply.status} in an unexpected format: {error}.", Reason.MALFORMED
+        ) from None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from collectors.shared.marker import Marker, MarkerWay, Push
 from exporter.http import Http, HttpSettings
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["request", "send"]
 
@@ -49,7 +49,10 @@ async def request(
     finally:
         await http.close()
     if reply.status in _OF_PROXIES:
-        raise ProbeError(f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.")
+        raise ProbeError(
+            f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.",
+            Reason.UNREACHABLE,
+        )
 
 
 async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
@@ -64,4 +67,6 @@ async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
     finally:
         await http.close()
     if reply.body.strip():
-        raise ProbeError(f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.")
+        raise ProbeError(
+            f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.", Reason.MALFORMED
+        )

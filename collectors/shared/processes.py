@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = ["output_of"]
@@ -33,7 +33,9 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        raise ProbeError(f"{name} cannot be run: {getattr(error, 'strerror', None) or error}.") from None
+        raise ProbeError(
+            f"{name} cannot be run: {getattr(error, 'strerror', None) or error}.", Reason.MISSING
+        ) from None
     assert process.stdout is not None
     assert process.stderr is not None
     try:
@@ -41,7 +43,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
             output, complaint = await asyncio.gather(_read(process.stdout, max_bytes), _read(process.stderr, max_bytes))
             code = await process.wait()
     except TimeoutError:
-        raise ProbeError(f"{name} did not end within {format_duration(timeout)}.") from None
+        raise ProbeError(f"{name} did not end within {format_duration(timeout)}.", Reason.TIMEOUT) from None
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
@@ -50,11 +52,13 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
         process._transport.close()  # type: ignore[attr-defined]
         await process.wait()
     if len(output) > max_bytes:
-        raise ProbeError(f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.")
+        raise ProbeError(
+            f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.", Reason.LIMIT
+        )
     if code != 0:
         lines = complaint.decode("utf-8", "replace").split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
-        raise ProbeError(f"{name} ended with status {code}: {one_line(reason)}.")
+        raise ProbeError(f"{name} ended with status {code}: {one_line(reason)}.", Reason.ERROR)
     return output
 
 

@@ -11,7 +11,7 @@ from collectors.systems.grafana.model import Dashboard, Health
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = ["Grafana", "GrafanaSettings"]
@@ -53,7 +53,9 @@ class Grafana(Client[GrafanaSettings]):
             found |= {dashboard.uid: dashboard for dashboard in part if dashboard.type == "dash-db"}
             if len(part) < _PAGE:
                 return list(found.values())
-        raise ProbeError(f"{reply.where} lists more than {_PAGE * _PAGES} dashboards, which were not all read.")
+        raise ProbeError(
+            f"{reply.where} lists more than {_PAGE * _PAGES} dashboards, which were not all read.", Reason.LIMIT
+        )
 
     async def datasource_problem(self, uid: str) -> str | None:
         """What is wrong with a data source, in Grafana's words; None when its health check is passed.
@@ -66,11 +68,13 @@ class Grafana(Client[GrafanaSettings]):
         if reply.status == 404:
             told = one_line(checked.message) or "not found"
             raise ProbeError(
-                f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check)."
+                f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check).",
+                Reason.MISSING,
             )
         if checked.status.upper() not in ("OK", "ERROR"):
             raise ProbeError(
-                f"Grafana's check of data source {uid} answered {reply.status} without saying OK or ERROR."
+                f"Grafana's check of data source {uid} answered {reply.status} without saying OK or ERROR.",
+                Reason.MALFORMED,
             )
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
 

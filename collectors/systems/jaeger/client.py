@@ -20,7 +20,7 @@ from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.reply import Reply
 from exporter.threads import Threads
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = ["Jaeger", "JaegerSettings"]
@@ -131,12 +131,15 @@ class Jaeger(Client[JaegerSettings]):
     async def send(self, marker: MarkerTrace) -> None:
         """Send a marker trace. Raises ProbeError where the configuration does not allow it, or the collector did not take it."""
         if self._otlp is None:
-            raise ProbeError("clients.jaeger.otlp is not configured, so no marker trace was sent.")
+            raise ProbeError(
+                "clients.jaeger.otlp is not configured, so no marker trace was sent.", Reason.NOT_CONFIGURED
+            )
         reply = await self._otlp.request("POST", "/v1/traces", json=marker.otlp())
         refused = decode(reply, _Sent).partial_success
         if refused and str(refused.rejected_spans) != "0":
             raise ProbeError(
-                f"{reply.where} rejected the marker trace: {one_line(refused.error_message) or 'no reason given'}."
+                f"{reply.where} rejected the marker trace: {one_line(refused.error_message) or 'no reason given'}.",
+                Reason.REFUSED,
             )
 
     async def _fetch_services(self) -> _Services:

@@ -23,7 +23,7 @@ from exporter.http import Http, HttpSettings
 from exporter.positioned_yaml import YamlError, load_yaml
 from exporter.reply import Reply
 from exporter.threads import Threads
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
 __all__ = ["Loki", "LokiSettings"]
@@ -78,7 +78,8 @@ class Loki(Client[LokiSettings]):
         reply = await self._get("/ready", expect=(200, 503))
         if reply.body.lstrip()[:1] == b"<":
             raise ProbeError(
-                f"{reply.where} answered {reply.status} with an HTML page, where Loki tells whether it is ready."
+                f"{reply.where} answered {reply.status} with an HTML page, where Loki tells whether it is ready.",
+                Reason.MALFORMED,
             )
         return None if reply.status == 200 else one_line(reply.text)
 
@@ -88,12 +89,12 @@ class Loki(Client[LokiSettings]):
         answer = await self._ask("/loki/api/v1/query", _Query, params)
         if answer is None or answer.result_type != "vector":
             kind = "nothing" if answer is None else f"a result of type {answer.result_type}"
-            raise ProbeError(f"{logql} evaluates to {kind}, where an instant vector was wanted.")
+            raise ProbeError(f"{logql} evaluates to {kind}, where an instant vector was wanted.", Reason.MISCONFIGURED)
         try:
             series = msgspec.json.decode(answer.result, type=list[_Series])
             return [Sample(one.metric, float(one.value[1]), one.value[0]) for one in series]
         except ValueError as error:  # msgspec.ValidationError is one
-            raise ProbeError(f"Loki's answer to {logql} has an unexpected format: {error}.") from None
+            raise ProbeError(f"Loki's answer to {logql} has an unexpected format: {error}.", Reason.MALFORMED) from None
 
     async def query_range(self, logql: str, start: datetime, end: datetime, *, limit: int = 100) -> list[Stream]:
         """The last `limit` lines between two moments that a log query selects, newest first within each stream."""
@@ -101,11 +102,11 @@ class Loki(Client[LokiSettings]):
         answer = await self._ask("/loki/api/v1/query_range", _Query, params | {"direction": "backward"})
         if answer is None or answer.result_type != "streams":
             kind = "nothing" if answer is None else f"a result of type {answer.result_type}"
-            raise ProbeError(f"{logql} evaluates to {kind}, where log lines were wanted.")
+            raise ProbeError(f"{logql} evaluates to {kind}, where log lines were wanted.", Reason.MISCONFIGURED)
         try:
             return msgspec.json.decode(answer.result, type=list[Stream])
         except ValueError:  # its text might hold a line
-            raise ProbeError(f"Loki's answer to {logql} has an unexpected format.") from None
+            raise ProbeError(f"Loki's answer to {logql} has an unexpected format.", Reason.MALFORMED) from None
 
     async def labels(self) -> list[str]:
         """The names of all labels of the last hours."""
@@ -135,7 +136,8 @@ class Loki(Client[LokiSettings]):
         found = await self.threads.run(self.name, lambda: _mapping(reply.body))
         if found is None:
             raise ProbeError(
-                f"{reply.where} answered {reply.status} with {reply.kind}, where Loki's configuration was expected."
+                f"{reply.where} answered {reply.status} with {reply.kind}, where Loki's configuration was expected.",
+                Reason.MALFORMED,
             )
         return found
 
@@ -143,12 +145,14 @@ class Loki(Client[LokiSettings]):
         reply = await self._get(path, params, expect=(200, 400, 422, 500, 503, 504))
         if reply.status != 200:
             told = "an error" if reply.body.lstrip()[:1] in (b"<", b"") else one_line(reply.text)
-            raise ProbeError(f"{reply.where} answered {reply.status}: {told}.")
+            raise ProbeError(f"{reply.where} answered {reply.status}: {told}.", Reason.REFUSED)
         answer = decode(reply, _Answer[data])  # type: ignore[valid-type]
         if answer.status != "success":
-            raise ProbeError(f"{reply.where} answered with status {one_line(answer.status)}.")
+            raise ProbeError(f"{reply.where} answered with status {one_line(answer.status)}.", Reason.REFUSED)
         if answer.warnings:
-            raise ProbeError(f"{reply.where} gave a partial answer: {one_line(answer.warnings[0])}.")
+            raise ProbeError(
+                f"{reply.where} gave a partial answer: {one_line(answer.warnings[0])}.", Reason.UNREACHABLE
+            )
         return answer.data
 
     async def _get(

@@ -9,7 +9,7 @@ from typing import Any
 
 from collectors.systems.loki.model.limits import LogLimits
 from exporter.options import format_duration, parse_duration
-from exporter.verdict import ProbeError, Result, failed, ok
+from exporter.verdict import ProbeError, Reason, Result, failed, ok
 
 __all__ = ["judge_retention", "overrides_file"]
 
@@ -44,7 +44,12 @@ def judge_retention(
         who, period = "Loki's compactor", own
         store = _store(config)
         if store and store not in _DELETING_STORES:
-            return [failed(f"The compactor deletes nothing from an index of the type {store} ({source}).")]
+            return [
+                failed(
+                    f"The compactor deletes nothing from an index of the type {store} ({source}).",
+                    reason=Reason.MISCONFIGURED,
+                )
+            ]
     elif (tables := _section(config, "table_manager")).get("retention_deletes_enabled") is True:
         who, period = (
             "Loki's table manager",
@@ -52,7 +57,12 @@ def judge_retention(
         )
     else:
         ignored = f": limits_config.retention_period ({format_duration(own)}) is ignored" if own else ""
-        return [failed(f"Loki deletes no logs, as compactor.retention_enabled is not true{ignored} ({source}).")]
+        return [
+            failed(
+                f"Loki deletes no logs, as compactor.retention_enabled is not true{ignored} ({source}).",
+                reason=Reason.MISCONFIGURED,
+            )
+        ]
     problems = [*_outside(f"{who} keeps logs", period, limits, source)]
     problems += _streams(_section(config, "limits_config"), "limits_config.retention_stream", limits, source)
     tenants = _section(overrides, "overrides")
@@ -72,20 +82,24 @@ def judge_retention(
 
 def _outside(what: str, period: timedelta, limits: LogLimits, source: str) -> Iterator[Result]:
     if not period:
-        yield failed(f"{what} for ever, as its period is 0 ({source}).")
+        yield failed(f"{what} for ever, as its period is 0 ({source}).", reason=Reason.MISCONFIGURED)
     elif period < limits.min_retention:
         yield failed(
-            f"{what} for {format_duration(period)} (wanted {format_duration(limits.min_retention)} at least; {source})."
+            f"{what} for {format_duration(period)} (wanted {format_duration(limits.min_retention)} at least; {source}).",
+            reason=Reason.LIMIT,
         )
     elif period > limits.max_retention:
-        yield failed(f"{what} for {format_duration(period)} (limit {format_duration(limits.max_retention)}; {source}).")
+        yield failed(
+            f"{what} for {format_duration(period)} (limit {format_duration(limits.max_retention)}; {source}).",
+            reason=Reason.LIMIT,
+        )
 
 
 def _streams(own: Mapping[str, Any], name: str, limits: LogLimits, source: str) -> Iterator[Result]:
     """What is wrong with streams that are kept for a time of their own."""
     for entry in own.get("retention_stream") or ():
         if not isinstance(entry, dict):
-            raise ProbeError(f"{name} of Loki's configuration is no list of streams.")
+            raise ProbeError(f"{name} of Loki's configuration is no list of streams.", Reason.MALFORMED)
         period = _duration(entry.get("period"), f"{name}.period")
         yield from _outside(f"{name} keeps {entry.get('selector', '')}", period, limits, source)
 
@@ -93,7 +107,7 @@ def _streams(own: Mapping[str, Any], name: str, limits: LogLimits, source: str) 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = config.get(name) or {}
     if not isinstance(found, dict):
-        raise ProbeError(f"{name} of Loki's configuration is no group of settings.")
+        raise ProbeError(f"{name} of Loki's configuration is no group of settings.", Reason.MALFORMED)
     return found
 
 
@@ -112,4 +126,4 @@ def _duration(value: object, name: str) -> timedelta:
     try:
         return timedelta(days=365 * int(years[1]) if years else 0) + (parse_duration(rest) if rest else timedelta(0))
     except ValueError:
-        raise ProbeError(f"{name} of Loki's configuration is no duration.") from None
+        raise ProbeError(f"{name} of Loki's configuration is no duration.", Reason.MALFORMED) from None

@@ -11,7 +11,7 @@ from collectors.systems.prometheus.model.answers import (
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, ok
+from exporter.verdict import Reason, Result, failed, ok
 
 __all__ = ["judge_scrape"]
 
@@ -28,17 +28,21 @@ async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 
     scraped = _by_instance(await prometheus.query(up))
     if down := sorted(instance for instance, sample in scraped.items() if sample.value != 1):
         return failed(
-            f"Prometheus cannot scrape {_names(down)}: {up} is not 1.", scraped_instances=len(scraped) - len(down)
+            f"Prometheus cannot scrape {_names(down)}: {up} is not 1.",
+            reason=Reason.DOWN,
+            scraped_instances=len(scraped) - len(down),
         )
     if len(scraped) != wanted:
         return failed(
             f"Prometheus scrapes {len(scraped)} exporters that match {up} (wanted {wanted}).",
+            reason=Reason.LIMIT,
             scraped_instances=len(scraped),
         )
     healthy = _by_instance(await prometheus.query(selector(scrape.health, labels)))
     if ill := sorted(instance for instance in scraped if instance not in healthy or healthy[instance].value != 1):
         return failed(
             f"Prometheus scrapes {_names(ill)}, which cannot reach the server: {scrape.health} is not 1.",
+            reason=Reason.DOWN,
             scraped_instances=len(scraped),
         )
     # timestamp() gives when a sample was taken; the query's own timestamp is only when it was asked for.
@@ -48,6 +52,7 @@ async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 
     if late := sorted(instance for instance in scraped if not ages.get(instance, math.inf) <= limit):
         return failed(
             f"Prometheus has no {scrape.series} of {_names(late)} from the last {format_duration(scrape.stale_after)}.",
+            reason=Reason.STALE,
             scraped_instances=len(scraped),
         )
     return ok(

@@ -14,7 +14,7 @@ from collectors.systems.prometheus.model.answers import (
     Sample,
 )
 from collectors.systems.prometheus.model.series import SeriesFacts, SeriesLimits, Source
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Counted", "Looks", "look_at"]
 
@@ -35,7 +35,9 @@ async def look_at(
     found, statuses = await _names(prometheus, source, limits, wanted)
     if len(found) < len(wanted):
         if not await prometheus.query("count(up)"):
-            raise ProbeError("Prometheus has no series up: it has scraped nothing yet, or keeps it elsewhere.")
+            raise ProbeError(
+                "Prometheus has no series up: it has scraped nothing yet, or keeps it elsewhere.", Reason.MISSING
+            )
         return SeriesFacts(found)
     counters = [_select(source, found[names]) for names in source.counters]
     ages = {name: await _age(prometheus, _select(source, name)) for name in found.values()}
@@ -111,7 +113,9 @@ async def _traffic(prometheus: Prometheus, source: Source) -> bool:
     assert source.traffic is not None
     samples = await prometheus.query(source.traffic)
     if not samples:
-        raise ProbeError(f"Option traffic of {source.name} gives nothing, so whether there was traffic was not seen.")
+        raise ProbeError(
+            f"Option traffic of {source.name} gives nothing, so whether there was traffic was not seen.", Reason.MISSING
+        )
     return any(sample.value > 0 for sample in samples)
 
 

@@ -14,7 +14,7 @@ from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.volumes import STALE_AFTER, Space, Volume
 from exporter.collector import Collector
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = ["measure_space"]
 
@@ -43,7 +43,9 @@ def _local_space(path: Path) -> Space:
     try:
         found = os.statvfs(path)
     except OSError as error:
-        raise ProbeError(f"The file system of {path} cannot be asked for its free space: {error.strerror}.") from None
+        raise ProbeError(
+            f"The file system of {path} cannot be asked for its free space: {error.strerror}.", Reason.DENIED
+        ) from None
     return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
 
@@ -61,14 +63,18 @@ async def _reported_space(
         if name not in series:
             raise ProbeError(
                 f"Prometheus has no series {selector(name, labels)}, so the free space of volume {volume.name} was not seen "
-                "(not every storage driver reports it)."
+                "(not every storage driver reports it).",
+                Reason.MISSING,
             )
     if any(len(values) > 1 for values in series.values()):
-        raise ProbeError(f"{what} matches {len(series[names[0]])} volumes, where one was wanted; name more labels.")
+        raise ProbeError(
+            f"{what} matches {len(series[names[0]])} volumes, where one was wanted; name more labels.",
+            Reason.NOT_CONFIGURED,
+        )
     for sample in await prometheus.query(f"timestamp({what})"):
         if sample.timestamp - sample.value > STALE_AFTER.total_seconds():
-            raise ProbeError(f"{what} was last scraped more than {format_duration(STALE_AFTER)} ago.")
+            raise ProbeError(f"{what} was last scraped more than {format_duration(STALE_AFTER)} ago.", Reason.STALE)
     free, size, free_inodes, inodes = (series.get(name, [0.0])[0] for name in names)
     if not free <= size:  # also when one of them is no number
-        raise ProbeError(f"{what} is {free:g} on a volume of {size:g} bytes, which cannot be.")
+        raise ProbeError(f"{what} is {free:g} on a volume of {size:g} bytes, which cannot be.", Reason.CONTRADICTED)
     return Space(free, size, free_inodes, inodes)

@@ -6,7 +6,7 @@ import re
 
 from collectors.systems.prometheus.model.series import SeriesFacts, SeriesLimits, Source
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown
 
 __all__ = ["judge_series"]
 
@@ -17,19 +17,25 @@ def judge_series(source: Source, seen: SeriesFacts, limits: SeriesLimits, *, res
     """Whether what was seen of a source is all there, fresh and counting; with `responses`, whether a status can be told."""
     where = f"{source.name} ({source.selector})"
     if lacking := [names for names in (*source.counters, *source.gauges) if names not in seen.found]:
-        return failed(f"Prometheus has no series {' and '.join(lacking)} of {where}.")
+        return failed(f"Prometheus has no series {' and '.join(lacking)} of {where}.", reason=Reason.MISSING)
     oldest = max(seen.ages, key=seen.ages.__getitem__)
     age, limit = seen.ages[oldest], limits.max_sample_age
     if not age <= limit.total_seconds():
-        return failed(f"The newest sample of {oldest} of {where} is {age:.0f} s old (limit {format_duration(limit)}).")
+        return failed(
+            f"The newest sample of {oldest} of {where} is {age:.0f} s old (limit {format_duration(limit)}).",
+            reason=Reason.LIMIT,
+        )
     if seen.healthy is False:
-        return failed(f"{source.health} of {where} is not 1: the exporter does not reach what it tells of.")
+        return failed(
+            f"{source.health} of {where} is not 1: the exporter does not reach what it tells of.", reason=Reason.DOWN
+        )
     if empty := [name for name, count in seen.numbers.items() if not count]:
-        return failed(f"{' and '.join(empty)} of {where} is no number.")
+        return failed(f"{' and '.join(empty)} of {where} is no number.", reason=Reason.DOWN)
     if responses and not any(map(_STATUS.fullmatch, seen.statuses)):
         labels = ", ".join(limits.status_labels)
         return failed(
-            f"{oldest} of {where} has no status in any of its labels ({labels}): errors cannot be told by it."
+            f"{oldest} of {where} has no status in any of its labels ({labels}): errors cannot be told by it.",
+            reason=Reason.MISCONFIGURED,
         )
     return _counting(source, seen, limits)
 
@@ -43,14 +49,17 @@ def _counting(source: Source, seen: SeriesFacts, limits: SeriesLimits) -> Result
         return ok(f"{source.name}: {told} is {age:.0f} s old and {grown}.", sample_age_seconds=age)
     still = f"{told} of {source.name} did not grow within {window}"
     if seen.marked:
-        return failed(f"{still}, nor by a marker request that was answered.", sample_age_seconds=age)
+        return failed(
+            f"{still}, nor by a marker request that was answered.", reason=Reason.DOWN, sample_age_seconds=age
+        )
     if seen.traffic is None:
         return unknown(
             f"{still}; whether there was anything to count was not seen, as option traffic is not set.",
+            reason=Reason.NOT_CONFIGURED,
             sample_age_seconds=age,
         )
     if seen.traffic:
-        return failed(f"{still}, while {source.traffic} tells of traffic.", sample_age_seconds=age)
+        return failed(f"{still}, while {source.traffic} tells of traffic.", reason=Reason.DOWN, sample_age_seconds=age)
     return ok(
         f"{source.name}: {told} is {age:.0f} s old; there was no traffic within {window}.", sample_age_seconds=age
     )
