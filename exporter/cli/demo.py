@@ -1,4 +1,4 @@
-"""`demo` starts real servers and serves what is seen of them; `demo break` and `demo mend` change what there is to see."""
+"""`demo` starts real servers, verifies and serves them; `demo break` and `demo fix` change their state."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _started(directory: Path, address: str) -> Iterator[Servers]:
 
 
 async def _announce(address: str, running: Servers, directory: Path | None) -> None:
-    """When the page answers, say where it is and how to break what it shows; then tell which alerts fire."""
+    """When the page answers, print its address and how to break what it shows; then report which alerts fire."""
     host, _, port = address.rpartition(":")
     while True:
         with suppress(OSError):
@@ -83,10 +83,10 @@ async def _announce(address: str, running: Servers, directory: Path | None) -> N
     width = max(map(len, running.faults))
     url = f"http://{host or '127.0.0.1'}:{port}"
     say(f"\nThe checklist: {url}/   its metrics: {url}/metrics   as a report: {_program()} report --url {url}\n")
-    say("Break something, and within seconds its line says so:\n")
+    say("Break something, and within seconds its line fails:\n")
     for name, effect in running.faults.items():
         say(f"  {command} break {name:<{width}}{where}   # {effect}")
-    say(f"\nMend it again with {command} mend NAME{where}. Ctrl-C ends everything.\n")
+    say(f"\nFix it with {command} fix NAME{where}. Ctrl-C stops everything.\n")
     if running.trouble:
         say(f"{running.trouble}\n")
     if running.prometheus:
@@ -95,7 +95,7 @@ async def _announce(address: str, running: Servers, directory: Path | None) -> N
 
 
 async def _tell_alerts(prometheus: str) -> None:
-    """Say which alerts begin to fire and which are over, for ever; those that notify nobody are left out."""
+    """Print which alerts fire and which are resolved, until cancelled; those that notify nobody are left out."""
     import httpx
 
     known: dict[str, str] = {}
@@ -106,7 +106,7 @@ async def _tell_alerts(prometheus: str) -> None:
                 for name in firing.keys() - known.keys():
                     say(f"{name} fires: {firing[name]}")
                 for name in known.keys() - firing.keys():
-                    say(f"{name} is over.")
+                    say(f"{name} is resolved.")
                 known = firing
             await asyncio.sleep(1)
 
@@ -134,9 +134,15 @@ def break_(name: Name = "", directory: Directory = None) -> int:
 
 
 @demo.command()
+def fix(name: Name = "", directory: Directory = None) -> int:
+    """Fix what was broken."""
+    return _ask("fix", name, directory)
+
+
+@demo.command(hidden=True)
 def mend(name: Name = "", directory: Directory = None) -> int:
-    """Mend what was broken."""
-    return _ask("mend", name, directory)
+    """Fix what was broken: the earlier name of `fix`."""
+    return fix(name, directory)
 
 
 def _ask(verb: str, name: str, directory: Path | None) -> int:

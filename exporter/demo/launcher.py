@@ -90,7 +90,7 @@ def servers(directory: Path, exporter: str, on_step: Callable[[str], None]) -> I
 
 
 def ask(directory: Path, verb: str, name: str) -> str:
-    """Have the running demo `break` or `mend` something; the sentence that says what it did. Raises DemoError."""
+    """Have the running demo `break` or `fix` something; the sentence that says what it did. Raises DemoError."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
         try:

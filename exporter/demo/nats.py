@@ -70,7 +70,7 @@ class Nats(Service):
             Fault(
                 "nats-server",
                 "One of three NATS servers is stopped, while the others' health checks say ok: "
-                "“NATS pods are running and healthy” is no longer true.",
+                "“NATS pods are running and healthy” fails.",
                 lambda: self._servers[_NAMES[2]].stop(),
                 lambda: self._servers[_NAMES[2]].start(),
             ),

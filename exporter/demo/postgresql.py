@@ -116,20 +116,20 @@ class PostgreSQL(Service):
         return (
             Fault(
                 "standby",
-                "The standby is stopped: “Primary-replica replication is operational” is no longer true.",
+                "The standby is stopped: “Primary-replica replication is operational” fails.",
                 lambda: self._servers["standby"].stop(signal.SIGINT),
                 lambda: self._serve("standby"),
             ),
             Fault(
                 "slow-queries",
                 "Slow query logging is off in database orders alone, while the server's own setting stands: "
-                "“Slow query logging is enabled” is no longer true.",
+                "“Slow query logging is enabled” fails.",
                 lambda: self._execute(f"{alter} SET log_min_duration_statement = -1"),
                 lambda: self._execute(f"{alter} RESET log_min_duration_statement"),
             ),
             Fault(
                 "primary",
-                "The primary is stopped: what only it can tell is unknown now, and says so.",
+                "The primary is stopped: the lines that only the primary can answer are unknown.",
                 lambda: self._servers["primary"].stop(signal.SIGINT),
                 lambda: self._serve("primary"),
             ),

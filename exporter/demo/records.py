@@ -100,13 +100,13 @@ class Records(Service):
         return (
             Fault(
                 "signature",
-                "The QA lead's sign-off was altered after it was signed: its line is no longer true.",
+                "The QA lead's sign-off was altered after it was signed: its line fails.",
                 alter,
                 restore,
             ),
             Fault(
                 "evidence",
-                "The records about training are gone: the lines of Training are no longer true.",
+                "The records about training are gone: the lines of Training fail.",
                 take,
                 give_back,
             ),

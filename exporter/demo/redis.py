@@ -88,13 +88,13 @@ class Redis(Service):
         return (
             Fault(
                 "redis-replica",
-                "Redis's replica is stopped: “Redis pods are running and healthy” is no longer true.",
+                "Redis's replica is stopped: “Redis pods are running and healthy” fails.",
                 lambda: self._servers["replica"].stop(),
                 self._follow,
             ),
             Fault(
                 "redis-aof",
-                "Redis's append-only file is off: “Redis persistence is configured (AOF + RDB)” is no longer true.",
+                "Redis's append-only file is off: “Redis persistence is configured (AOF + RDB)” fails.",
                 lambda: self._ask("master", lambda client: client.config_set("appendonly", "no")),
                 lambda: self._ask("master", lambda client: client.config_set("appendonly", "yes")),
             ),

@@ -1,4 +1,4 @@
-"""What the demo is made of: services that are started, broken, mended and stopped. They live in the supervisor process."""
+"""What the demo is made of: services that are started, broken, fixed and stopped. They live in the supervisor process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Fault:
     name: str
     effect: str
     inflict: Callable[[], Awaitable[None]]
-    mend: Callable[[], Awaitable[None]]
+    fix: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The process that holds the demo's servers: starts them, breaks and mends them on request, and outlives nobody.
+"""The process that holds the demo's servers: starts them, breaks and fixes them on request, and outlives nobody.
 
 It is a process of its own so that the exporter may be killed: when its standard input ends, whoever started it is gone, and it
 stops every server and removes the folder. On standard output it tells, one JSON object a line, what it starts (`starting`),
@@ -80,7 +80,7 @@ async def _serve(place: Place, services: Sequence[Service]) -> None:
 
 
 class _Requests:
-    """Breaks and mends on request: `break NAME` or `mend NAME` in, one sentence out."""
+    """Breaks and fixes on request: `break NAME` or `fix NAME` in, one sentence out."""
 
     def __init__(self, faults: Mapping[str, Fault]) -> None:
         self._faults = faults
@@ -110,9 +110,9 @@ class _Requests:
             return fault.effect
         if name not in self._broken:
             raise ServiceError(f"{name} is not broken.")
-        await fault.mend()
+        await fault.fix()
         self._broken.remove(name)
-        return f"{name} is mended."
+        return f"{name} is fixed."
 
 
 async def _end_of_input() -> None:

@@ -72,19 +72,19 @@ class Website(Service):
             Fault(
                 "certificate",
                 "The site presents a certificate that ended three days ago: "
-                "“SSL certificates are valid and not expired” is no longer true.",
+                "“SSL certificates are valid and not expired” fails.",
                 lambda: self._present(expired, self._intermediate),
                 whole,
             ),
             Fault(
                 "chain",
-                "The site leaves the intermediate certificate out: “Certificate chain is complete” is no longer true.",
+                "The site leaves the intermediate certificate out: “Certificate chain is complete” fails.",
                 lambda: self._present(self._leaf),
                 whole,
             ),
             Fault(
                 "hsts",
-                "The site no longer sends Strict-Transport-Security: “HSTS headers are configured” is no longer true.",
+                "The site no longer sends Strict-Transport-Security: “HSTS headers are configured” fails.",
                 lambda: use_hsts(False),
                 lambda: use_hsts(True),
             ),

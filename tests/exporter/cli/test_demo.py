@@ -1,4 +1,4 @@
-"""Tests of `demo`, `demo break` and `demo mend`: what they say, and that nothing outlives them however they end."""
+"""Tests of `demo`, `demo break` and `demo fix`: what they say, and that nothing outlives them however they end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_what_is_said_while_it_runs(until_done: Run, folder: Path) -> None:
     def act() -> None:
         codes.append(main(["demo", "break", "standby", *flags]))
         wait_until(lambda: "0 standbys stream from the primary" in page(url), "the page to tell it in one sentence")
-        codes.append(main(["demo", "mend", "standby", *flags]))
+        codes.append(main(["demo", "fix", "standby", *flags]))
         codes.extend(main(["demo", *command, *flags]) for command in (("mend", "standby"), ("break",), ()))
 
     running = ("demo", *flags, "--web.listen-address", address)
@@ -55,7 +55,7 @@ def test_what_is_said_while_it_runs(until_done: Run, folder: Path) -> None:
     assert codes == [0, 0, ExitCode.CONFIGURATION, ExitCode.CONFIGURATION, ExitCode.CONFIGURATION]
     assert f"The checklist: {url}/" in ended.out
     assert f" --directory {folder}   # The standby is stopped" in ended.out
-    assert "standby is mended." in ended.out
+    assert "standby is fixed." in ended.out
     assert "Starting Evidence records and signatures." in ended.err
     assert "standby is not broken." in ended.err
     assert "There is no '' to break; there are certificate, chain, " in ended.err

@@ -67,7 +67,7 @@ async def test_one_that_was_never_started_is_stopped(place: Place) -> None:
     await Prometheus(place, ":9876").stop()
 
 
-def test_what_is_broken_makes_a_rule_fire_and_what_is_mended_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_broken_makes_a_rule_fire_and_what_is_fixed_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{prometheus_program().parent}:/bin:/usr/bin")
     with scratch("demo") as folder, Demo(folder) as demo:
         said = wait_until(lambda: [x for x in demo.log.read_text().split() if x.endswith("/alerts")], "the address", 30)
@@ -76,5 +76,5 @@ def test_what_is_broken_makes_a_rule_fire_and_what_is_mended_ends_it(monkeypatch
         demo.told("break", "redis-aof")
         about = "ChecklistItemRegressed (redis/persistence_configured)"
         wait_until(lambda: f"{about} fires: “Redis persistence is configured" in demo.log.read_text(), "the alert", 90)
-        demo.told("mend", "redis-aof")
-        wait_until(lambda: f"{about} is over." in demo.log.read_text(), "its end", 90)
+        demo.told("fix", "redis-aof")
+        wait_until(lambda: f"{about} is resolved." in demo.log.read_text(), "its end", 90)

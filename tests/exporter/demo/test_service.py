@@ -158,13 +158,13 @@ async def test_a_redis_that_ends_is_told(place: Place) -> None:
         await service.stop()
 
 
-async def test_a_replica_that_is_mended_is_as_it_was_before(place: Place) -> None:
+async def test_a_replica_that_is_fixed_is_as_it_was_before(place: Place) -> None:
     service = redis.Redis(place)
     await service.start()
     try:
         (replica,) = (fault for fault in service.faults() if fault.name == "redis-replica")
         await replica.inflict()
-        await replica.mend()
+        await replica.fix()
         # It follows, and its snapshot is not that of an earlier life: of a new one Redis says that it went well.
         await service._until("replica", "the replica to follow", lambda info: info["master_link_status"] == "up")
         await service._until("replica", "a snapshot", lambda info: info["rdb_last_bgsave_time_sec"] >= 0)
@@ -205,7 +205,7 @@ async def test_what_cannot_be_broken_is_told_and_can_be_tried_again(place: Place
     async with server:
         for request, text in (
             (b"break a\n", "It does not break."),
-            (b"mend a\n", "a is not broken."),
+            (b"fix a\n", "a is not broken."),
             (b"\n", "There is no ''"),
         ):
             reader, writer = await asyncio.open_unix_connection(place.directory / "control.sock")
