@@ -64,4 +64,5 @@ def test_allowed_signers_are_read_as_ssh_keygen_reads_them(keys: Keys) -> None:
         ("*@x.org",),
     ]
     assert [line.authority for line in read.lines] == [False, False, True]
-    assert (read.revoked, read.unclear) == ({key}, (7,))
+    assert read.revoked == frozenset({key})
+    assert read.unclear == (7,)
