@@ -29,11 +29,7 @@ class TrainingSettings(EvidenceSettings):
 
 
 class Training(Collector[TrainingSettings, NoTarget]):
-    """Are enough people of each team trained, by somebody else, and recently?
-
-    A record names the trainer as `by`, the material as `links`, `measured: {trained: 9, total: 10}`, and as `artifact` the
-    roster: a text file with one trained person a line.
-    """
+    """Are enough people of each team trained, by somebody else, and recently? `artifact` is the roster, one person a line."""
 
     Settings = TrainingSettings
     rights = "Evidence records with a roster as artifact, and links below evidence.hosts."
@@ -74,16 +70,13 @@ def training(record: Record, trained: set[str], min_trained: float) -> Result:
     """Whether enough people are trained, as the roster and the record's numbers agree."""
     said, total = record.measured["trained"], record.measured["total"]
     if said != len(trained):
-        return failed(
-            f"The roster names {counted(len(trained), 'person', 'people')}, the record says that {said:g} were trained.",
-            reason=Reason.CONTRADICTED,
-        )
+        named = f"The roster names {counted(len(trained), 'person', 'people')}"
+        return failed(f"{named}, the record says that {said:g} were trained.", reason=Reason.CONTRADICTED)
     if total < 1 or said > total:
         return failed(f"The record says that {said:g} of {total:g} people were trained.", reason=Reason.INVALID)
     if any(Person.of(record.by).is_same(Person.of(person)) for person in trained):
-        return failed(
-            f"{record.by} is on the roster of a training that they attest themselves.", reason=Reason.CONTRADICTED
-        )
+        why = f"{record.by} is on the roster of a training that they attest themselves."
+        return failed(why, reason=Reason.CONTRADICTED)
     ratio = said / total
     share = f"{said:g} of {total:g} people are trained"
     if ratio < min_trained:

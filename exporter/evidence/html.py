@@ -23,6 +23,7 @@ LOGIN_PATH = re.compile(
 _SIGN_IN = re.compile(
     r"(?:please )?(?:sign|log)[ -]?(?:in|on)(?: (?:to|with|using|via|here|now|first)\b.*)?"
     r"|(?:continue|sign up|proceed) (?:with|using|via) .+|(?:use )?(?:single sign[- ]on|sso)(?: login)?"
+    r"|(?:use|sign in with|continue with) (?:a |your )?(?:passkey|security key)|welcome back\W*|(?:login|sign[- ]?in) required"
     r"|authenticat(?:e|ion)(?: required)?|(?:company|corporate|employee) login"
     r"|anmelden|anmeldung|einloggen|(?:se )?connecter|connexion|s'identifier|identification"
     r"|iniciar sesi[oó]n|acceder|ingresar|entrar|fazer login|iniciar sess[aã]o|accedi|accesso|inloggen|aanmelden"
@@ -34,6 +35,8 @@ _SIGN_IN_ANYWHERE = re.compile(r"\b(?:sign|log)(?:ged|ging)?[ -]?(?:in|on)\b|\bl
 _NO_DOCUMENT = re.compile(
     r"(?:error )?(?:40[0-9]|50[0-9])(?: .*)?|(?:page |file |document )?not found|access denied|forbidden|unauthori[sz]ed"
     r"|permission denied|(?:server |internal )?error|(?:down for |site )?maintenance|session (?:has )?expired"
+    r"|you need (?:access|permission)|request access|we'?ll be (?:right )?back(?: soon)?\W*|under construction|coming soon\W*"
+    r"|welcome to nginx\W*|apache2? .*default page.*|it works\W*|index of /.*|iis windows server"
     r"|(?:page|service|temporarily) unavailable|just a moment\W*|attention required\W*.*|redirecting\W*|loading\W*",
     re.IGNORECASE,
 )

@@ -76,7 +76,7 @@ class SigningPolicy:
             lines = [line for line in listed.decode("utf-8", "replace").splitlines() if line.strip()]
             lines = [line for line in lines if not line.lstrip().startswith("#")]
             keys = list(public_keys("\n".join(lines)))
-            if len(keys) != len(lines):
+            if len(keys) != len(lines) or not listed:  # an empty file is one that was not written to its end
                 raise ProbeError(
                     f"{name} is neither a key revocation list nor a list of public keys.", Reason.MALFORMED
                 )

@@ -79,6 +79,12 @@ def test_a_login_page_is_told_by_what_it_asks_for(body: str, why: str) -> None:
         ("<title>Log in - Confluence</title><p>x", "is titled 'Log in'"),
         ("<h1>Access denied</h1>", "is titled 'Access denied'"),
         ("<title>404 Not Found</title>", "is titled '404 Not Found'"),
+        ("<h1>You need access</h1>", "is titled 'You need access'"),
+        ("<title>Welcome to nginx!</title>", "is titled 'Welcome to nginx!'"),
+        ("<title>Apache2 Debian Default Page: It works</title>", "is titled 'Apache2 Debian Default Page'"),
+        ("<title>Index of /docs</title>", "is titled 'Index of /docs'"),
+        ("<p>Hello</p><button>Use a passkey</button>", "has a button to sign in"),
+        ("<title>Login required - Wiki</title>", "is titled 'Login required'"),
         ("<title>Just a moment...</title>", "is titled 'Just a moment...'"),
     ],
 )
