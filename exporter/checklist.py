@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -135,7 +135,9 @@ class Checklist:
         if parser.problems:
             raise ChecklistError(name, *parser.problems)
         if not parser.boxes:
-            raise ChecklistError(name, (0, "The checklist has no boxes: write lines as '- [ ] What shall be true'."))
+            raise ChecklistError(
+                name, (0, "The checklist has no boxes: write lines as '- [ ] What shall be true'."), *parser.warnings
+            )
         return cls(name, text, parser.sections(), parser.boxes, tuple(sorted(set(parser.warnings))))
 
     @cached_property
@@ -191,9 +193,12 @@ def _markdown() -> MarkdownIt:
     return MarkdownIt("commonmark", {"maxNesting": 100})
 
 
-def rendered(markdown: str) -> str:
-    """A text of one paragraph as Markdown shows it: without emphasis, addresses of links, HTML and comments."""
-    [inline] = _markdown().parseInline(markdown)
+def rendered(markdown: str, environment: dict[str, Any] | None = None) -> str:
+    """A text of one paragraph as Markdown shows it: without emphasis, addresses of links, HTML and comments.
+
+    `environment` is markdown-it's, with the links that other parts of the document define.
+    """
+    [inline] = _markdown().parseInline(markdown, environment if environment is not None else {})
     return _shown(inline)
 
 
@@ -242,7 +247,8 @@ class _Parser:
         self._bom = len(text) - len(text.removeprefix("\ufeff"))
         self._headings: list[_Heading] = []
         self._above: list[tuple[int, str]] = []
-        self._scan(_markdown().parse("".join(_without_front_matter(self._rows))))
+        self._environment: dict[str, Any] = {}
+        self._scan(_markdown().parse("".join(_without_front_matter(self._rows)), self._environment))
 
     def sections(self) -> tuple[Section, ...]:
         return tuple(
@@ -301,7 +307,7 @@ class _Parser:
         else:
             column = self._rows[first].rindex(written) + (self._bom if first == 0 else 0)
             self.boxes[number] = _Box(first, column, annotated)
-            title = _title(inline) or text
+            title = _title(inline, self._environment) or text
             self._headings[-1].lines.append(Line(text, number, match[1] != " ", depth, item, title, name))
 
     def _near_boxes(self, inline: Token, *, listed: bool = False) -> None:
@@ -372,11 +378,11 @@ def _text(inline: Token, start: int) -> tuple[str, str | None, str | None]:
     return text, item, name
 
 
-def _title(inline: Token) -> str:
+def _title(inline: Token, environment: dict[str, Any]) -> str:
     """What is shown of a box behind its bracket, without what an earlier rendering left."""
     content = inline.content
     rows = (row.partition(_ANNOTATION)[0] for row in content.split("\n"))
-    return rendered("\n".join(rows)[len("[ ]") :].strip())
+    return rendered("\n".join(rows)[len("[ ]") :].strip(), environment)
 
 
 def _comments(inline: Token) -> Iterator[str]:

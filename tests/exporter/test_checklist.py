@@ -103,6 +103,16 @@ def test_titles_are_what_markdown_shows() -> None:
     assert section.lines[0].title == "marked up link alt a&b c"
 
 
+def test_titles_know_the_links_that_the_document_defines_elsewhere() -> None:
+    text = "# A\n- [ ] ![High][badge] **Doctype** is [HTML5][spec] <!-- verified --> old\n\n[badge]: b.svg\n[spec]: https://example.com\n"
+    assert Checklist.parse(text, "x").lines[0].title == "High Doctype is HTML5"
+
+
+def test_a_file_of_near_boxes_alone_says_which_they_are() -> None:
+    with pytest.raises(ChecklistError, match=r"x: The checklist has no boxes(.|\n)*x:2: '\[\] a' is not a line"):
+        Checklist.parse("# A\n- [] a\n", "x")
+
+
 @pytest.mark.parametrize("last", ["(see the wiki)", "2 weeks long", "数据库", "*emphasis* ends", "`code`"])
 def test_an_annotation_stands_behind_the_last_row(last: str) -> None:
     text = f"# A\n- [ ] Backups are kept for\n  {last}\n- [ ] next\n"
