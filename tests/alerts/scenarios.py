@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,11 +132,16 @@ class Scenario:
         }
 
     def _expected(self, alert: Alert) -> dict[str, Any]:
-        same = {name: declared()[self.alert]["annotations"][name] for name in ("summary", "runbook_url")}
-        texts = {**same, "description": alert.description, **({} if alert.page is None else {"page": alert.page})}
+        texts = _of(self.alert, alert.labels)["annotations"]
+        same = {name: texts[name] for name in ("summary", "runbook_url")}
+        if "resolved" in texts:
+            same["resolved"] = re.sub(
+                r"{{ \$labels\.(\w+) }}", lambda name: alert.labels.get(name[1], ""), texts["resolved"]
+            )
+        expected = {**same, "description": alert.description, **({} if alert.page is None else {"page": alert.page})}
         job = {} if "job" in alert.labels else {"job": JOB}
         labels = {name: value for name, value in {**job, **alert.labels}.items() if value}
-        return {"exp_labels": labels, "exp_annotations": texts}
+        return {"exp_labels": labels, "exp_annotations": expected}
 
 
 @cache
@@ -144,6 +150,13 @@ def shipped() -> tuple[list[str], dict[str, dict[str, Any]]]:
     groups = rules()["groups"]
     alerts = {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
     return [group["name"] for group in groups], alerts
+
+
+def _of(alert: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    """The rule of an alert; where there are several, the one with this severity."""
+    found = [rule for group in rules()["groups"] for rule in group["rules"] if rule.get("alert") == alert]
+    same = [rule for rule in found if rule["labels"]["severity"] == labels.get("severity")]
+    return (same or found)[-1]
 
 
 def declared() -> dict[str, dict[str, Any]]:

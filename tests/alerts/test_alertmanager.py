@@ -130,7 +130,11 @@ TICKET = alert("ChecklistEvidenceExpired", "warning", section="redis", item="pod
         (UNSEEN, PAGED, False),
         (PAGED, TICKET, True),
         (PAGED, TICKET | {"item": "another"}, False),
-        (PAGED, alert("ChecklistSectionBelowObjective", "warning", section="redis"), False),
+        (PAGED, alert("ChecklistSectionBelowObjective", "warning", section="redis"), True),
+        (PAGED, alert("ChecklistSectionBelowObjective", "warning", section="nats"), False),
+        (UNSEEN, alert("ChecklistSectionBelowObjective", "warning", section="redis"), True),
+        (STALLED | {"severity": "warning"}, PAGED, False),
+        (STALLED | {"severity": "warning"}, UNSEEN, False),
         # Neither has section nor item: equal, were it not for the matchers that demand them.
         (DOWN | {"alertname": "Other"}, alert("ChecklistConfigReloadFailed", "warning"), False),
     ],

@@ -127,7 +127,8 @@ def test_a_line_that_regresses_is_told_once_and_resolves_whatever_restarts_in_be
     assert alert["labels"]["team"] == "storage"
     title = chain.line()["line"]
     sentence = alert["annotations"]["description"]
-    assert sentence.startswith(f"“{title}” ({'/'.join(LINE)}) is failed on cache; it was last seen to be true on ")
+    told = f"“{title}” ({'/'.join(LINE)}) is failed (reason) on cache; last OK "
+    assert re.sub(r"failed \(\w+\)", "failed (reason)", sentence).startswith(told)
     page = alert["annotations"]["page"]
     assert page == f"{chain.exporter.url}/items/{'/'.join(LINE)}"
     with urlopen(page, timeout=10) as reply:
@@ -137,7 +138,7 @@ def test_a_line_that_regresses_is_told_once_and_resolves_whatever_restarts_in_be
     wait_until(lambda: chain.received.mails, "the mail")
     wait_until(lambda: chain.received.slack, "the Slack message")
     (mail,), (message,) = chain.received.mails, chain.received.slack
-    assert "redis: A line of the production checklist was true and is no longer." in mail["Subject"]
+    assert f"redis: “{title}”: A line of the production checklist regressed." in " ".join(mail["Subject"].split())
     body = mail.get_body(("plain",))
     assert body
     for told in (body.get_content(), message["text"]):
@@ -202,8 +203,9 @@ def test_a_server_that_dies_is_one_alert_for_its_section(chain: Chain) -> None:
     assert [[one["labels"]["alertname"] for one in d["alerts"]] for d in about] == [["ChecklistSectionUnseen"]]
     (alert,) = about[0]["alerts"]
     assert re.fullmatch(
-        r"\d+ lines of redis that were true cannot be seen on cache: what is looked at is unreachable, or refuses the exporter\. "
-        r"They may be true or not\.",
+        r"\d+ lines of redis that were OK can no longer be checked on cache \([a-z_, ]+\): "
+        r"the target is unreachable or refuses the exporter\. "
+        r"The lines may still be OK\.",
         alert["annotations"]["description"],
     )
     assert alert["annotations"]["page"] == f"{chain.exporter.url}/?section=redis#lines"

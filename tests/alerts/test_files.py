@@ -44,6 +44,7 @@ def test_every_alert_says_what_is_needed_at_night(rule: dict[str, Any]) -> None:
     assert "{{" not in texts["summary"], "the same for all, since notifications are grouped by it"
     assert texts["summary"].endswith(".")
     assert texts["description"].strip()
+    assert ("resolved" in texts) == (rule["alert"] != "ChecklistDeadMansSwitch"), "what a notification of its end says"
     assert texts["runbook_url"] == f"https://runbooks.example.com/checklist-exporter/{rule['alert']}.md"
     assert ("page" in texts) == (rule in rules()["groups"][-1]["rules"]), "what is about lines links to them"
 
@@ -53,13 +54,13 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
-def test_a_runbook_tells_what_it_means_how_to_look_and_how_to_mend_it(page: Path) -> None:
+def test_a_runbook_says_what_it_means_how_to_investigate_and_how_to_fix_it(page: Path) -> None:
     text = page.read_text()
     assert re.findall(r"^#+ (.*)$", text, re.MULTILINE) == [
         page.stem,
         "What it means",
-        "How to look",
-        "How to mend it",
+        "How to investigate",
+        "How to fix it",
     ]
     assert all(len(part.split()) >= 12 for part in text.split("\n## ")[1:])
     for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
@@ -68,7 +69,7 @@ def test_a_runbook_tells_what_it_means_how_to_look_and_how_to_mend_it(page: Path
 
 @pytest.mark.parametrize("rule", RECORDS, ids=names)
 def test_records_are_named_by_level_metric_and_operation(rule: dict[str, Any]) -> None:
-    assert re.fullmatch(r"(job|section|section_item):checklist_[a-z_]+:[a-z0-9_]+", rule["record"])
+    assert re.fullmatch(r"(instance|job|section|section_item):checklist_[a-z_]+:[a-z0-9_]+", rule["record"])
     assert " by (" not in rule["expr"], "what a target carries besides is kept"
 
 
@@ -77,7 +78,7 @@ def test_rules_use_what_the_exporter_exports(rule: dict[str, Any]) -> None:
     known = {*exported(), *(record["record"] for record in RECORDS), "up"}
     assert selected(rule["expr"]) <= known
     for template in rule.get("annotations", {}).values():
-        assert set(re.findall(r"\b(?:section:|section_item:)?checklist_\w+(?::\w+)?", template)) <= known
+        assert set(re.findall(r"\b(?:instance:|job:|section:|section_item:)?checklist_\w+(?::\w+)?", template)) <= known
 
 
 def test_the_prometheus_rule_is_made_of_the_rules() -> None:

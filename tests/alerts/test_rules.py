@@ -31,18 +31,30 @@ SWITCH = Alert({"job": "", "severity": "info"}, declared()["ChecklistDeadMansSwi
 
 
 def down(where: str = "job checklist-exporter", **labels: str) -> Alert:
-    text = f"No target of {where} has answered Prometheus. What breaks now is not noticed."
+    text = f"No target of {where} answers Prometheus. Regressions go unnoticed."
     return Alert({"severity": "critical", **labels}, text)
 
 
-def stalled(age: str) -> Alert:
-    text = f"The scheduler of checklist-exporter last looked for due runs {age} ago (limit 2m). "
-    return Alert({"severity": "critical"}, text + "What it exports is what it saw then.")
+def stalled(age: str, severity: str = "critical", **labels: str) -> Alert:
+    text = {
+        "critical": f"The scheduler of checklist-exporter last looked for due runs {age} ago (limit 2m). "
+        "All results are older than that.",
+        "warning": f"The scheduler of one replica of checklist-exporter last looked for due runs {age} ago (limit 2m). "
+        "The other replicas keep verifying, and only their results count.",
+    }
+    return Alert({"severity": severity, **labels}, text[severity])
+
+
+def replicas_down(replicas: str) -> Alert:
+    text = (
+        f"{replicas} of job checklist-exporter in namespace sre cannot be scraped. The other replicas keep verifying."
+    )
+    return Alert({"severity": "warning", "namespace": "sre"}, text)
 
 
 MISSING = Alert(
     {"severity": "warning"},
-    "checklist-exporter has 2 lines, and Prometheus knows fewer: look for relabelling or a sample limit that drops "
+    "checklist-exporter has 2 lines and Prometheus has fewer: check relabelling and sample limits that drop "
     "checklist_item_info.",
 )
 RELOAD = Alert({"severity": "warning"}, declared()["ChecklistConfigReloadFailed"]["annotations"]["description"])
@@ -55,15 +67,15 @@ def regressed(
     minute: int, seen: str = "failed", severity: str = "critical", more: str = "", page: str = ITEM, **labels: str
 ) -> Alert:
     when = f"1970-01-01 {minute // 60:02}:{minute % 60:02}:00 +0000 UTC"
-    status = f"is {seen}" if seen else "was not true when the exporter last told"
-    text = f"“Pods are healthy” (redis/pods_healthy) {status}; it was last seen to be true on {when}.{more}"
+    status = f"is {seen}" if seen else "was not OK when the exporter last responded"
+    text = f"“Pods are healthy” (redis/pods_healthy) {status}; last OK {when}.{more}"
     return Alert({**LINE, "severity": severity, "item_severity": severity, "mode": "probe", **labels}, text, page)
 
 
 def unseen(count: int, severity: str, on: str = "", **labels: str) -> Alert:
     text = (
-        f"{count} lines of redis that were true cannot be seen{on}: what is looked at is unreachable, or refuses the exporter. "
-        "They may be true or not."
+        f"{count} lines of redis that were OK can no longer be checked{on}: the target is unreachable or refuses the exporter. "
+        "The lines may still be OK."
     )
     return Alert({"section": "redis", "severity": severity, **labels}, text, SECTION)
 
@@ -72,18 +84,15 @@ def in_section(severity: str, text: str) -> Alert:
     return Alert({"section": "redis", "severity": severity}, text, SECTION)
 
 
-def not_evaluated(count: int) -> Alert:
-    return in_section(
-        "warning",
-        f"{count} lines of redis should have been verified since, and were not: runs hang, or take longer than their interval.",
-    )
+def not_evaluated(lines: str) -> Alert:
+    return in_section("warning", f"{lines} overdue: runs hang, or take longer than their interval.")
 
 
 def below(share: str, objective: str) -> Alert:
     return in_section(
         "warning",
-        f"On the average of six hours {share} of the lines of redis were true (objective {objective}); "
-        "waived lines are not counted.",
+        f"Over six hours {share} of the lines of redis were OK (objective {objective}), and it is still below. "
+        "Waived lines and lines that were never OK do not count.",
     )
 
 
@@ -99,8 +108,8 @@ def of_item(severity: str, text: str) -> Alert:
 def errors(share: str) -> Alert:
     return in_section(
         "warning",
-        f"{share} of the verifications of redis within half an hour ended in an error (limit 50%): "
-        "something is unreachable, refuses the exporter, or is configured wrongly.",
+        f"{share} of the checks of redis in the last half hour ended in an error (limit 50%): "
+        "the target is unreachable, refuses the exporter, or is misconfigured.",
     )
 
 
@@ -179,13 +188,56 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistSchedulerStalled",
         {10: [], 22: [], 25: [stalled("15m 0s")], 36: []},
     ),
-    "the scheduler of one replica is enough": Scenario(
+    "the scheduler of one replica stalls and is restarted": Scenario(
         [
-            series("checklist_scheduler_last_tick_timestamp_seconds", "0+0x60", POD_0),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x20 1860+60x20", POD_0),
             series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x60", POD_1),
         ],
         "ChecklistSchedulerStalled",
-        {30: []},
+        {10: [], 22: [], 25: [stalled("15m 0s", "warning", namespace="sre")], 36: []},
+    ),
+    "a scheduler that is scraped every two minutes is not late": Scenario(
+        [series("checklist_scheduler_last_tick_timestamp_seconds", "0 _ 110 _ 230 _ 350 _ 470 _ 590 _ 710 _ 830 _ 950 _ 1070")],
+        "ChecklistSchedulerStalled",
+        {15: [], 18: []},
+    ),
+    "a replica that stands still says nothing about lines": Scenario(
+        [
+            exporter(60, POD_0),
+            exporter(60, POD_1),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x50", POD_0),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x60", POD_1),
+            several(("ok", 14), ("unknown", 46), where=POD_0),
+            several(("ok", 60), where=POD_1),
+        ],
+        "ChecklistSectionUnseen",
+        {30: [], 59: []},
+    ),
+    "beside a replica that stands still the other's regressions are reported": Scenario(
+        [
+            exporter(60, POD_0),
+            exporter(60, POD_1),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x10 600+0x50", POD_0),
+            series("checklist_scheduler_last_tick_timestamp_seconds", "0+60x60", POD_1),
+            line(("ok", 14), ("unknown", 46), where=POD_0),
+            line(("ok", 30), ("failed", 30), where=POD_1),
+        ],
+        "ChecklistItemRegressed",
+        {29: [], 45: [regressed(30, namespace="sre")]},
+    ),
+    "one of two replicas is down for a day": Scenario(
+        [series("up", steps((1, 10), (0, DAY), (1, 30)), POD_0), series("up", steps((1, DAY + 40)), POD_1)],
+        "ChecklistReplicaDown",
+        {35: [], 45: [replicas_down("1 replica")], DAY: [replicas_down("1 replica")], DAY + 30: []},
+        pace=5,
+    ),
+    "a rollout is no replica that is down": Scenario(
+        [series("up", steps((1, 10), (0, 5)) + " stale", POD_0), series("up", steps((1, 60)), POD_1)],
+        "ChecklistReplicaDown",
+        {45: []},
+    ),
+    "no replica at all is another alert": Scenario(
+        [series("up", steps((1, 10), (0, 50)), pod) for pod in (POD_0, POD_1)], "ChecklistReplicaDown", {59: []}
     ),
     "a line does not arrive": Scenario(
         [series("checklist_items_configured", steps((2, 60))), line(("ok", 60)), line(("ok", 20), item="later"),
@@ -261,9 +313,10 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="queue"),
             series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="sessions"),
             series("checklist_item_measurement", steps((312e6, 60)), **NAMES, measurement="lag_bytes"),
+            series("checklist_item_reason", "_x9 1+0x50", **NAMES, reason="limit"),
         ],
         "ChecklistItemRegressed",
-        {30: [regressed(10, "failed on queue, sessions", more=" lag_bytes is 312M.")]},
+        {30: [regressed(10, "failed (limit) on queue, sessions", more=" lag_bytes is 312M.")]},
     ),
     "without the exporter's address there is no link": Scenario(
         [line(("ok", 10), ("failed", 50))], "ChecklistItemRegressed", {30: [regressed(10, page="")]}
@@ -380,9 +433,11 @@ SCENARIOS: dict[str, Scenario] = {
             exporter(70),
             several(("ok", 10), ("unknown", 20), ("ok", 40)),
             series("checklist_item_target_ok", steps((1, 10), (0, 20), (1, 40)), **NAMES, target="cache"),
+            series("checklist_item_reason", "_x9 1+0x20 stale", section="redis", item="line_0", reason="unreachable"),
+            series("checklist_item_reason", "1+0x70", section="redis", item="never_ok", reason="not_configured"),
         ],
         "ChecklistSectionUnseen",
-        {9: [], 19: [], 20: [unseen(3, "critical", " on cache")], 41: []},
+        {9: [], 19: [], 20: [unseen(3, "critical", " on cache (unreachable)")], 41: []},
     ),
     "lines of an unreachable section are not told one by one": Scenario(
         [exporter(60), several(("ok", 10), ("unknown", 50))], "ChecklistItemRegressed", {16: [], 59: []}
@@ -416,7 +471,15 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_interval_seconds", steps((60, 90)), **NAMES),
         ],
         "ChecklistItemsNotEvaluated",
-        {10: [], 28: [], 29: [not_evaluated(1)], 42: []},
+        {10: [], 28: [], 29: [not_evaluated("1 line of redis is")], 42: []},
+    ),
+    "a line that is checked every 15 seconds and scraped every two minutes": Scenario(
+        [
+            series("checklist_item_last_run_timestamp_seconds", " _ ".join(str(m * 60 - 14) for m in range(2, 60, 2)), **NAMES),
+            series("checklist_item_interval_seconds", " _ ".join(["15"] * 29), **NAMES),
+        ],
+        "ChecklistItemsNotEvaluated",
+        {30: [], 55: []},
     ),
     "a line that is verified once a day": Scenario(
         [
@@ -436,7 +499,7 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_interval_seconds", steps((300, 90)), **NAMES),
         ],
         "ChecklistItemsNotEvaluated",
-        {39: [], 41: [not_evaluated(1)]},
+        {39: [], 41: [not_evaluated("1 line of redis is")]},
     ),
     "a line that nothing verifies": Scenario(
         [exporter(90), series("checklist_item_status_since_timestamp_seconds", steps((60, 90)), **NAMES)],
@@ -507,7 +570,7 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistItemsNeverOk",
         {
             DAY - 1: [],
-            DAY + 1: [in_section("info", "3 lines of redis are still to be done, or to be configured.")],
+            DAY + 1: [in_section("info", "3 lines of redis have never been OK: not done yet, or not configured.")],
             DAY + 40: [],
         },
         pace=5,
@@ -528,6 +591,7 @@ SCENARIOS: dict[str, Scenario] = {
             59: [],
             90: [],
             150: [below("84.68%", "95%")],
+            290: [],
             DAY - 1: [],
         },
         pace=5,
@@ -538,6 +602,27 @@ SCENARIOS: dict[str, Scenario] = {
             several(("ok", DAY), count=3),
             line(("failed", DAY)),
             series("checklist_section_objective_ratio", steps((0.75, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {DAY - 1: []},
+        pace=5,
+    ),
+    "two minutes that failed, with the objective that is the default": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("ok", 60), ("failed", 2), ("ok", DAY - 62)),
+            series("checklist_section_objective_ratio", steps((1, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {70: [], 100: [], 300: []},
+    ),
+    "a section that is configured in part": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("unknown", DAY)),
+            series("checklist_section_objective_ratio", steps((1, DAY)), section="redis"),
         ],
         "ChecklistSectionBelowObjective",
         {DAY - 1: []},
@@ -576,8 +661,8 @@ SCENARIOS: dict[str, Scenario] = {
             ),
         ],
         "ChecklistEvidenceExpiring",
-        {DAY - 1: [], DAY + 60: [], DAY + 65: [evidence("ends in 13d 22h 55m 0s; "
-            "without a new record the line is no longer true then.")],
+        {DAY - 1: [], DAY + 60: [], DAY + 65: [evidence("expires in 13d 22h 55m 0s; "
+            "without a new record the line fails then.")],
          3 * DAY - 1: []},
         pace=5,
     ),
@@ -588,7 +673,7 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_evidence_expiry_timestamp_seconds", steps((1800, 60), (86400, 60)), **NAMES),
         ],
         "ChecklistEvidenceExpired",
-        {29: [], 39: [], 40: [evidence("ended 10m 0s ago, so the line is not true.")], 60: []},
+        {29: [], 39: [], 40: [evidence("expired 10m 0s ago, so the line fails.")], 60: []},
     ),
     "evidence that ended is told once": Scenario(
         [
@@ -625,8 +710,8 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistWaiverExpiring",
         {
             DAY - 1: [],
-            DAY + 65: [of_item("warning", "The waiver of redis/pods_healthy ends in 13d 22h 55m 0s; "
-            "then the line counts as what it is.")],
+            DAY + 65: [of_item("warning", "The waiver of redis/pods_healthy expires in 13d 22h 55m 0s; "
+            "after that the line counts again.")],
             3 * DAY - 1: [],
         },
         pace=5,
@@ -640,11 +725,7 @@ SCENARIOS: dict[str, Scenario] = {
         {
             39: [],
             40: [
-                of_item(
-                    "warning",
-                    "The waiver of redis/pods_healthy ended 10m 0s ago. The line counts as what it is, and the exporter does "
-                    "not start again with this configuration.",
-                )
+                of_item("warning", "The waiver of redis/pods_healthy expired 10m 0s ago, so the line counts again.")
             ],
             61: [],
         },
