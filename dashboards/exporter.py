@@ -1,4 +1,4 @@
-"""*Exporter*: whether the exporter itself does its work: runs, errors, lag, resources."""
+"""*Exporter*: whether the exporter itself works: runs, errors, lag, resources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def dashboard() -> builders.Dashboard:
     made = frame(
         "checklist-exporter",
         "Checklist / Exporter",
-        "Whether checklist-exporter itself does its work: runs, errors, lag and resources.",
+        "Whether checklist-exporter itself works: runs, errors, lag and resources.",
     )
     for panel in _panels():
         made.with_panel(panel)
@@ -49,28 +49,28 @@ def _panels() -> Iterator[Any]:
         size=(12, 6),
     )
     yield curves(
-        "Verifications",
-        "Verifications of lines a second, over all targets, by section.",
+        "Checks",
+        "Checks of lines per second, over all targets, by section.",
         Query(f"sum by (section) (rate({q.select('checklist_item_runs_total')}[$__rate_interval]))", "{{section}}"),
         unit="ops",
     )
     yield curves(
-        "Verifications without a verdict",
-        "Verifications a second that ended in an error instead of a verdict, by section.",
+        "Errors",
+        "Checks per second that ended in an error instead of a verdict, by section.",
         Query(
             f"sum by (section) (rate({q.select('checklist_item_run_errors_total')}[$__rate_interval]))", "{{section}}"
         ),
         unit="ops",
     )
     yield curves(
-        "Slowest verification of each section",
-        "How long the last verification of each section's slowest line took.",
+        "Slowest check of each section",
+        "How long the last check of each section's slowest line took.",
         Query(f"max by (section) ({q.select('checklist_item_run_duration_seconds')})", "{{section}}"),
         unit="s",
     )
     yield curves(
         "Age of results in intervals",
-        "How many of its intervals ago each section's oldest result is from: above 3 it is told as not evaluated.",
+        "Age of each section's oldest result in intervals of its line: above 3 it counts as not evaluated.",
         Query(
             f"max by (section) ((time() - ({q.per_line('checklist_item_last_run_timestamp_seconds')} > 0)) "
             f"/ on ({q.LINE}) {q.per_line('checklist_item_interval_seconds')})",
@@ -79,7 +79,7 @@ def _panels() -> Iterator[Any]:
     )
     yield curves(
         "Scheduler",
-        "How far behind its time the scheduler ticked, and how long ago it last did.",
+        "How late the scheduler ticked, and how long ago.",
         Query(f"max by (instance) ({q.select('checklist_scheduler_lag_seconds')})", "lag of {{instance}}"),
         Query(
             f"time() - max by (instance) ({q.select('checklist_scheduler_last_tick_timestamp_seconds')})",
@@ -89,13 +89,13 @@ def _panels() -> Iterator[Any]:
     )
     yield curves(
         "Scrapes",
-        "How long Prometheus waited for each scrape.",
+        "Duration of each scrape.",
         Query(f"max by (instance) ({q.select('scrape_duration_seconds')})", "{{instance}}"),
         unit="s",
     )
     yield curves(
         "CPU",
-        "Seconds of CPU that each replica takes a second.",
+        "CPU seconds per second of each replica.",
         Query(f"sum by (instance) (rate({q.select('process_cpu_seconds_total')}[$__rate_interval]))", "{{instance}}"),
         unit="percentunit",
         size=(8, 8),
@@ -109,7 +109,7 @@ def _panels() -> Iterator[Any]:
     )
     yield curves(
         "Open files",
-        "Open file descriptors of each replica, and how many it may have.",
+        "Open file descriptors of each replica, and their limit.",
         Query(f"max by (instance) ({q.select('process_open_fds')})", "{{instance}}"),
         Query(f"max by (instance) ({q.select('process_max_fds')})", "limit of {{instance}}"),
         size=(8, 8),
@@ -126,14 +126,14 @@ def _now() -> Iterator[Any]:
     yield number("Lines", "Lines of the checklist.", f"sum(max by (job) ({q.select('checklist_items_configured')}))")
     yield number(
         "Last tick",
-        "How long ago the scheduler last looked for due runs; from 2 minutes on it is told as stalled.",
-        f"time() - max({q.select('checklist_scheduler_last_tick_timestamp_seconds')})",
+        "How long ago the scheduler of the slowest replica looked for due runs; above 2 minutes it counts as stalled.",
+        f"time() - min({q.select('checklist_scheduler_last_tick_timestamp_seconds')})",
         unit="s",
         thresholds=steps((None, GREEN), (30, YELLOW), (120, RED)),
     )
     yield number(
         "Stuck runs",
-        "Runs that have outlived their deadline and still go on.",
+        "Runs that outlived their deadline and have not finished.",
         f"sum({q.select('checklist_scheduler_stuck_runs')})",
         thresholds=steps((None, GREEN), (1, ORANGE)),
     )
@@ -145,7 +145,7 @@ def _now() -> Iterator[Any]:
     )
     yield number(
         "History",
-        "Whether transitions and last observations are being kept on disk.",
+        "Whether transitions and last results are written to disk.",
         f"min({q.select('checklist_exporter_history_ok')})",
-        texts=yes_no("kept", "not kept"),
+        texts=yes_no("written", "not written"),
     )

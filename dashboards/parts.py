@@ -156,7 +156,7 @@ class DataLink:
         return {"title": self.title, "url": self.url, "targetBlank": new_tab}
 
 
-ITEM_LINK = DataLink("What was seen", "${url}/items/${__data.fields.section}/${__data.fields.item}")
+ITEM_LINK = DataLink("Page of the line", "${url}/items/${__data.fields.section}/${__data.fields.item}")
 RUNBOOK_LINK = DataLink("Runbook", "${__value.raw}")
 SECTION_LINK = DataLink(
     "The section over time",
@@ -173,9 +173,10 @@ def number(
     unit: str = "none",
     thresholds: builders.ThresholdsConfig | None = None,
     texts: Mapping[str, tuple[str, str]] | None = None,
+    link: DataLink | None = None,
     size: tuple[int, int] = (4, 4),
 ) -> stat.Panel:
-    """One number of now. `texts` are shown instead of numbers: the text and its colour."""
+    """One number of now. `texts` are shown instead of numbers: the text and its colour. `link` is where a click leads."""
     panel = (
         _panel(stat.Panel(), title, description, unit, size)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
@@ -184,6 +185,8 @@ def number(
         .thresholds(thresholds or steps((None, "text")))
         .mappings(_mappings(texts or {}))
     )
+    if link is not None:
+        panel.override_by_regexp(".*", [models.DynamicConfigValue(id_val="links", value=[link.built()])])
     return _with(panel, [Query(query)], now=True)
 
 
@@ -258,7 +261,7 @@ def status_texts() -> dict[str, tuple[str, str]]:
     return {str(code): (name.replace("_", " "), _COLOURS[name]) for code, name in enumerate(STATUSES)}
 
 
-def yes_no(yes: str = "true", no: str = "not true") -> dict[str, tuple[str, str]]:
+def yes_no(yes: str = "OK", no: str = "not OK") -> dict[str, tuple[str, str]]:
     """What stands for 1 and 0."""
     return {"1": (yes, GREEN), "0": (no, RED)}
 

@@ -1,4 +1,4 @@
-"""*Readiness*: how much of the checklist is true now and was before, what regressed, what ends soon, and whether to launch."""
+"""*Readiness*: whether to launch and what blocks it, how much of the checklist passes now and did before, what expires soon."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from dashboards.parts import (
     RUNBOOK_LINK,
     SECTION_LINK,
     YELLOW,
+    DataLink,
     Query,
     bars,
     columns,
@@ -45,7 +46,7 @@ def _count(values: str) -> str:
 
 
 def _blocking() -> str:
-    """The critical lines that are neither true nor waived."""
+    """The critical lines that neither pass nor are waived."""
     return f"{_of_severity(f'({q.ok()} == 0)', 'critical')} unless {q.waived()}"
 
 
@@ -54,14 +55,19 @@ def dashboard() -> builders.Dashboard:
     made = frame(
         "checklist-readiness",
         "Checklist / Readiness",
-        "How much of the production checklist is true now, what is no longer, and what ends soon.",
+        "Whether to launch and what blocks it, what regressed, and what expires soon.",
     )
-    for panel in (*_now(), *_over_time()):
+    for panel in (*_now(), _blockers(), *_over_time()):
         made.with_panel(panel)
     made.with_panel(_regressions()).with_panel(_by_section())
     for panel in _ending():
         made.with_panel(panel)
     return made
+
+
+def _page(filters: str) -> DataLink:
+    """The exporter's own page with these filters."""
+    return DataLink("Lines on the checklist's page", f"${{url}}/{filters}")
 
 
 def _now() -> tuple[stat.Panel, ...]:
@@ -72,44 +78,50 @@ def _now() -> tuple[stat.Panel, ...]:
     return (
         number(
             "Launch",
-            "GO when every critical line is true, or accepted by a waiver that has not ended. No data while lines are missing, or "
-            "when no line that applies is critical.",
+            "GO when every critical line passes or is accepted by a waiver that has not expired. No data while lines are missing "
+            "or no applicable line is critical.",
             f"(({_count(_blocking())}) == bool 0) and on () ({known} == {configured}) and on () {critical}",
             texts={"1": ("GO", GREEN), "0": ("NO-GO", RED)},
+            link=_page(""),
         ),
         number(
-            "Lines that are true",
-            "Share of the lines that apply and are true now. Waived lines are not true.",
+            "Lines passing",
+            "Share of the applicable lines that pass now. Waived lines do not pass.",
             f"sum({q.ok()}) / count({q.ok()})",
             unit="percentunit",
             thresholds=steps((None, RED), (0.8, ORANGE), (0.95, YELLOW), (1, GREEN)),
+            link=_page("#lines"),
         ),
         number(
-            "Critical lines not true",
-            "Critical lines that are neither true nor waived: what stands between now and a launch.",
+            "Blocking lines",
+            "Critical lines that neither pass nor are waived: they block the launch.",
             _count(_blocking()),
             thresholds=bad,
+            link=_page("?severity=critical&status=failed#lines"),
         ),
         number(
-            "Regressed",
-            "Lines that were true once, are not now, and are not waived.",
+            "Regressions",
+            "Lines that were OK once, are not now, and are not waived.",
             _count(q.regressed()),
             thresholds=bad,
+            link=_page("?status=failed#lines"),
         ),
         number(
-            "Regressed within a day",
+            "Regressions within a day",
             "Regressed lines whose status changed within the last 24 hours.",
             _count(
                 f"({q.per_line('checklist_item_status_since_timestamp_seconds')} > time() - {_DAY}) "
                 f"and on ({q.LINE}) ({q.regressed()})"
             ),
             thresholds=steps((None, GREEN), (1, ORANGE)),
+            link=_page("?status=failed#lines"),
         ),
         number(
-            "Not seen",
-            "Lines that are unknown: unreachable, forbidden, not configured, or verified by nothing yet.",
+            "Unknown",
+            "Lines that could not be checked: unreachable, denied, not configured, or not verified by anything yet.",
             _count(f"{q.status('unknown')} == 1"),
             thresholds=steps((None, GREEN), (1, PURPLE)),
+            link=_page("?status=unknown#lines"),
         ),
     )
 
@@ -120,8 +132,8 @@ def _over_time() -> tuple[timeseries.Panel, ...]:
     colours = {name: colour for name, colour in statuses().items() if name != "not_applicable"}
     return (
         curves(
-            "True lines by severity",
-            "Share of the lines of each severity that were true.",
+            "Lines passing by severity",
+            "Share of the lines of each severity that passed.",
             *(
                 Query(
                     f"sum({_of_severity(q.ok(), severity)}) / count({_of_severity(q.ok(), severity)})",
@@ -135,7 +147,7 @@ def _over_time() -> tuple[timeseries.Panel, ...]:
         ),
         curves(
             "Lines by status",
-            "How many lines had which status.",
+            "How many lines were in each status.",
             Query(
                 f"sum by (status) (max by ({q.LINE}, status) ({applying}))",
                 "{{status}}",
@@ -146,10 +158,38 @@ def _over_time() -> tuple[timeseries.Panel, ...]:
     )
 
 
+def _blockers() -> table.Panel:
+    return columns(
+        "Lines that block the launch",
+        "Critical lines that neither pass nor are waived, whether they ever passed or not. Each links to its page.",
+        {
+            "status": q.with_info(f"{q.status_code(q.LINE)} and on ({q.LINE}) ({_blocking()})"),
+            "since": q.with_info(
+                f"1000 * {q.per_line('checklist_item_status_since_timestamp_seconds')} and on ({q.LINE}) ({_blocking()})"
+            ),
+        },
+        unit="none",
+        names={
+            "title": "Line",
+            "status": "Status",
+            "section": "Section",
+            "item": "Item",
+            "team": "Team",
+            "since": "Since",
+            "runbook_url": "Runbook",
+        },
+        units={"Since": "dateTimeFromNow"},
+        texts={"Status": status_texts()},
+        links={"Line": ITEM_LINK, "Section": SECTION_LINK, "Runbook": RUNBOOK_LINK},
+        sort="Section",
+        size=(24, 10),
+    )
+
+
 def _regressions() -> table.Panel:
     return columns(
-        "Was true, is not now",
-        "Every regressed line, since when it has its status and when it was last true. The line links to what was seen.",
+        "Regressed lines",
+        "Lines that were OK and are not now, since when, and when they were last OK. Each links to its page.",
         {
             "status": q.with_info(f"{q.status_code(q.LINE)} and on ({q.LINE}) ({q.regressed()})"),
             "since": q.with_info(
@@ -166,10 +206,10 @@ def _regressions() -> table.Panel:
             "item": "Item",
             "team": "Team",
             "since": "Since",
-            "true": "Last true",
+            "true": "Last OK",
             "runbook_url": "Runbook",
         },
-        units={"Since": "dateTimeFromNow", "Last true": "dateTimeFromNow"},
+        units={"Since": "dateTimeFromNow", "Last OK": "dateTimeFromNow"},
         texts={"Status": status_texts()},
         links={"Line": ITEM_LINK, "Section": SECTION_LINK, "Runbook": RUNBOOK_LINK},
         sort="Since",
@@ -183,7 +223,7 @@ def _by_section() -> bargauge.Panel:
     wanted = f"max by (job, section) ({q.select('checklist_section_objective_ratio')})"
     return bars(
         "Sections against their objectives",
-        "Share of each section's lines that are true, as part of the share that its objective demands: 100 % is reached.",
+        "Share of each section's lines that pass, relative to its objective: 100 % means that the objective is reached.",
         Query(f"sort(clamp_max(({true}) / ({wanted} > 0), 1))", "{{section}}"),
         thresholds=steps((None, RED), (0.5, ORANGE), (0.8, YELLOW), (1, GREEN)),
         size=(8, 16),
@@ -197,27 +237,27 @@ def _ending() -> tuple[table.Panel, table.Panel]:
     links = {"Line": ITEM_LINK, "Section": SECTION_LINK}
     return (
         columns(
-            "Evidence that ends",
-            "Lines that rest on evidence, and when that ends or has ended: the first to end first. Attest anew before that.",
+            "Evidence expiry",
+            "Lines that rest on evidence, and when it expires or expired: soonest first. Renew it before that.",
             q.with_info(f"1000 * {ends}"),
             unit="none",
-            names={**common, "Value": "Ends"},
-            units={"Ends": "dateTimeFromNow"},
+            names={**common, "Value": "Expires"},
+            units={"Expires": "dateTimeFromNow"},
             links=links,
-            sort="Ends",
+            sort="Expires",
         ),
         columns(
             "Waivers",
-            "Lines that a waiver accepts as they are, and when it ends; a waiver that is not needed any more has status ok.",
+            "Lines that a waiver accepts, and when it expires; a waiver that is no longer needed has status ok.",
             {
                 "status": q.with_info(f"{q.status_code(q.LINE)} and on ({q.LINE}) ({waiver})"),
                 "ends": q.with_info(f"1000 * {waiver}"),
             },
             unit="none",
-            names={**common, "status": "Status", "ends": "Ends"},
-            units={"Ends": "dateTimeFromNow"},
+            names={**common, "status": "Status", "ends": "Expires"},
+            units={"Expires": "dateTimeFromNow"},
             texts={"Status": status_texts()},
             links=links,
-            sort="Ends",
+            sort="Expires",
         ),
     )

@@ -1,4 +1,4 @@
-"""*Section*: each line of one section over time, its targets, what was measured, how long verifying it took."""
+"""*Section*: each line of one section over time, its targets, measurements and the duration of checks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def dashboard() -> builders.Dashboard:
     made = frame(
         "checklist-section",
         "Checklist / Section",
-        "Each line of one section over time: its status, its targets, what was measured, how long verifying it took.",
+        "Each line of one section over time: its status, its targets, measurements and the duration of checks.",
         variable("section", "checklist_item_info", "section"),
     )
     for panel in _panels():
@@ -49,8 +49,8 @@ def dashboard() -> builders.Dashboard:
 
 def _panels() -> Iterator[Any]:
     yield number(
-        "Lines that are true",
-        "Share of the section's lines that apply and are true now.",
+        "Lines passing",
+        "Share of the section's applicable lines that pass now.",
         f"sum({q.ok(_CHOSEN)}) / count({q.ok(_CHOSEN)})",
         unit="percentunit",
         thresholds=steps((None, RED), (0.8, ORANGE), (0.95, YELLOW), (1, GREEN)),
@@ -58,22 +58,22 @@ def _panels() -> Iterator[Any]:
     )
     yield number(
         "Objective",
-        "Share of the section's lines that shall be true.",
+        "Share of the section's lines that should pass.",
         f"max({q.select('checklist_section_objective_ratio', _CHOSEN)})",
         unit="percentunit",
         size=(6, 4),
     )
     yield number(
-        "Targets with a line that is not true",
-        "How many of the section's targets fail at least one line.",
+        "Targets with failing lines",
+        "Targets of the section on which at least one line does not pass.",
         f"count(min by (job, target) ({q.select('checklist_item_target_ok', _CHOSEN)}) == 0) "
         f"or 0 * max({q.select('checklist_items_configured')})",
         thresholds=steps((None, GREEN), (1, RED)),
         size=(6, 4),
     )
     yield number(
-        "Last verified",
-        "How long ago the line was verified that was verified longest ago.",
+        "Oldest result",
+        "Age of the oldest result among the section's lines.",
         f"time() - min({q.per_line('checklist_item_last_run_timestamp_seconds', _CHOSEN)} > 0)",
         unit="s",
         size=(6, 4),
@@ -88,21 +88,21 @@ def _panels() -> Iterator[Any]:
     yield _lines()
     yield states(
         "Targets over time",
-        "Whether each line was true on each target.",
+        "Whether each line passed on each target.",
         Query(f"min by (job, target, item) ({q.select('checklist_item_target_ok', _CHOSEN)})", "{{target}}: {{item}}"),
         texts=yes_no(),
         size=(24, 10),
     )
     yield from _measurements()
     yield curves(
-        "Duration of verification",
-        "How long the last verification of each line took, on its slowest target.",
+        "Duration of checks",
+        "How long the last check of each line took, on its slowest target.",
         Query(q.per_line("checklist_item_run_duration_seconds", _CHOSEN), "{{item}}"),
         unit="s",
     )
     yield curves(
-        "Verifications without a verdict",
-        "Share of the verifications of each line that ended in an error instead of a verdict.",
+        "Errors",
+        "Share of the checks of each line that ended in an error instead of a verdict.",
         Query(
             f"sum by ({q.LINE}) (rate({q.select('checklist_item_run_errors_total', _CHOSEN)}[$__rate_interval])) "
             f"/ (sum by ({q.LINE}) (rate({q.select('checklist_item_runs_total', _CHOSEN)}[$__rate_interval])) > 0)",
@@ -116,7 +116,7 @@ def _panels() -> Iterator[Any]:
 def _lines() -> Any:
     return columns(
         "Lines now",
-        "Each line with its status, since when it has it, and when it was last verified and last true. It links to what was seen.",
+        "Each line with its status, since when it has it, and when it was last checked and last OK. Each links to its page.",
         {
             "status": q.with_info(q.status_code(q.LINE, _CHOSEN), _CHOSEN),
             "since": q.with_info(
@@ -138,11 +138,11 @@ def _lines() -> Any:
             "item": "Item",
             "team": "Team",
             "since": "Since",
-            "run": "Last verified",
-            "true": "Last true",
+            "run": "Last checked",
+            "true": "Last OK",
             "runbook_url": "Runbook",
         },
-        units=dict.fromkeys(("Since", "Last verified", "Last true"), "dateTimeFromNow"),
+        units=dict.fromkeys(("Since", "Last checked", "Last OK"), "dateTimeFromNow"),
         texts={"Status": status_texts()},
         links={"Line": ITEM_LINK, "Runbook": RUNBOOK_LINK},
         sort="Line",
@@ -161,7 +161,7 @@ def _measured(title: str, matcher: str, unit: str) -> Any:
     values = f"max by ({q.LINE}, measurement) ({q.select('checklist_item_measurement', _CHOSEN, matcher)})"
     return curves(
         title,
-        "What was measured on the target that decides. Its limit is an option of the section, and stands in the line's verdict.",
+        "Measurements on the deciding target. The limit is an option of the section and is named in the line's verdict.",
         Query(values, "{{item}}: {{measurement}}"),
         unit=unit,
         least=None,

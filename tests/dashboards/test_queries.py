@@ -167,16 +167,20 @@ def test_the_numbers_are_those_of_the_page(scraping: Prometheus, checklist: Chec
     def number(title: str) -> float:
         return float(value(scraping, title)[0]["value"][1])
 
-    wait_until(lambda: number("Lines that are true") == pytest.approx(len(true) / len(applying)), "the same score")
-    assert number("Critical lines not true") == len(blocking)
+    wait_until(lambda: number("Lines passing") == pytest.approx(len(true) / len(applying)), "the same score")
+    assert number("Blocking lines") == len(blocking)
     assert number("Launch") == 0
-    assert number("Not seen") == sum(item["status"] == "unknown" for item in items)
-    assert number("Regressed") == number("Regressed within a day") == 1
-    (row,) = value(scraping, "Was true, is not now")
+    assert number("Unknown") == sum(item["status"] == "unknown" for item in items)
+    assert number("Regressions") == number("Regressions within a day") == 1
+    (row,) = value(scraping, "Regressed lines")
     assert (row["metric"]["section"], row["metric"]["item"]) == ("final_checklist", "launch_window_confirmed")
+    blocked = {
+        (row["metric"]["section"], row["metric"]["item"]) for row in value(scraping, "Lines that block the launch")
+    }
+    assert blocked == {(item["section"], item["item"]) for item in blocking}
     (waived,) = value(scraping, "Waivers")
     assert (waived["metric"]["section"], waived["metric"]["item"]) == ("nats", "pods_healthy")
-    (ends,) = value(scraping, "Evidence that ends")
+    (ends,) = value(scraping, "Evidence expiry")
     assert ends["metric"]["item"] == "qa_lead"
 
 
