@@ -156,7 +156,8 @@ def _of(alert: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """The rule of an alert; where there are several, the one with this severity."""
     found = [rule for group in rules()["groups"] for rule in group["rules"] if rule.get("alert") == alert]
     same = [rule for rule in found if rule["labels"]["severity"] == labels.get("severity")]
-    return (same or found)[-1]
+    chosen: dict[str, Any] = (same or found)[-1]
+    return chosen
 
 
 def declared() -> dict[str, dict[str, Any]]:
