@@ -207,10 +207,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         primaries = [session for session in await self.seen() if not session.instance.identity.in_recovery]
         if not primaries:
             unseen = [str(error) for error in await self.sessions() if isinstance(error, ProbeError)]
-            raise ProbeError(" ".join(["No primary was seen among the instances of the connection string.", *unseen]))
+            raise ProbeError(" ".join(["No primary was found among the instances of the connection string.", *unseen]))
         if len(primaries) > 1:
             where = names(session.instance for session in primaries)
-            raise ProbeError(f"{where} are all primaries, so which one counts was not seen.", Reason.CONTRADICTED)
+            raise ProbeError(f"{where} are all primaries, so which one counts is not known.", Reason.CONTRADICTED)
         return primaries[0]
 
     async def unseen(self) -> list[Result]:
@@ -250,7 +250,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def patroni_cluster(self) -> PatroniCluster:
         """The cluster as Patroni sees it. Raises ProbeError when it is not configured or does not answer."""
         if self.target.patroni is None:
-            raise ProbeError("Option patroni is not set, so no failover mechanism was seen.", Reason.NOT_CONFIGURED)
+            raise ProbeError("Option patroni is not set, so no failover mechanism was checked.", Reason.NOT_CONFIGURED)
         return await read_cluster(self.target.patroni)
 
     @fetched
@@ -313,14 +313,14 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         string streams, replays, and is held against the primary itself: its position, timeline and system identifier. A standby
         that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of the last
         replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no primary
-        was seen, its half is unknown.
+        was found, its half is unknown.
 
         To fix it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
         uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
         """
         seen, unseen = await self.seen(), await self.unseen()
         standbys = [session for session in seen if session.instance.identity.in_recovery]
-        if unseen and len(standbys) == len(seen):  # the primary is among those that were not seen
+        if unseen and len(standbys) == len(seen):  # the primary is among those that did not answer
             return worst(await self._standbys_follow(standbys, None), *unseen)
         primaries = [session for session in seen if not session.instance.identity.in_recovery]
         primary = primaries[0] if len(primaries) == 1 else None
@@ -419,7 +419,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return judge_backup(stanza, cluster, self.context.now(), self.target, await self._timeline())
 
     async def _timeline(self) -> int | None:
-        """The timeline that the primary writes; None when that was not seen."""
+        """The timeline that the primary writes; None when that was not observed."""
         try:
             return (await self.archiver()).timeline
         except ProbeError:

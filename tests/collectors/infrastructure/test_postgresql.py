@@ -151,14 +151,14 @@ async def test_a_server_that_is_named_twice_is_no_split_brain(pair: Cluster) -> 
     result = await see(pair.primary.dsn(pair.primary, pair.standby), "pods_healthy")
     where = f"{LOOPBACK}:{pair.primary.port}/orders"
     assert result.status is Status.UNKNOWN
-    assert result.summary.startswith(f"{where}, {where} are one server, so the other instances may not have been seen")
+    assert result.summary.startswith(f"{where}, {where} are one server, so the other instances may not have been checked")
 
 
 async def test_a_standby_alone_leaves_the_primary_unseen(pair: Cluster) -> None:
     seen = await look(pair.standby.dsn())
     assert seen["pods_healthy"].status is Status.UNKNOWN
-    assert "the primary was not seen" in seen["pods_healthy"].summary
-    assert "No primary was seen" in seen["slow_query_logging_enabled"].summary
+    assert "the primary was not found" in seen["pods_healthy"].summary
+    assert "No primary was found" in seen["slow_query_logging_enabled"].summary
 
 
 async def test_a_slow_answer_is_not_healthy(pair: Cluster) -> None:
@@ -275,7 +275,7 @@ async def test_a_standby_alone_leaves_unseen_who_else_follows_and_what_slots_kee
     pair.caught_up()
     result = await see(pair.standby.dsn(), "replication_operational")
     assert result.status is Status.UNKNOWN
-    assert result.summary == "No primary was seen among the instances of the connection string."
+    assert result.summary == "No primary was found among the instances of the connection string."
     assert result.measurements["replay_lag_bytes"] == 0
 
 
@@ -593,7 +593,7 @@ async def test_a_pooler_that_lists_no_database_yet_has_not_told_its_size(pair: C
     ):
         result = await see(pair.dsn, "connection_pool_sized", pgbouncer=bouncer.dsn())
         assert result.status is Status.UNKNOWN
-        assert "lists no database, so what its pools may reach was not seen" in result.summary
+        assert "lists no database, so what its pools may reach was not checked" in result.summary
         with bouncer.client() as client:
             client.execute("SELECT 1")
             client.rollback()

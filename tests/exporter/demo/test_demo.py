@@ -91,7 +91,7 @@ def exported(demo: Demo, sample: str) -> bool:
 
 #: What is said of some of them, word for word but for the ports.
 TOLD = {
-    "primary": r"No primary was seen among the instances of the connection string\. "
+    "primary": r"No primary was found among the instances of the connection string\. "
     r"PostgreSQL at 127\.0\.0\.1:\d+/orders cannot be reached: Connection refused\.",
     "redis-replica": r"Master 127\.0\.0\.1:\d+ has 0 replicas online \(wanted 1\), "
     r"and 127\.0\.0\.1:\d+ refuses the connection\.",

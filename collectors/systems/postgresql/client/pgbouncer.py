@@ -45,7 +45,7 @@ async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
         listed = {name: row for name, row in databases.items() if name != KNOCK}
         if not listed:  # a `*` in its configuration is not listed before somebody used it
             raise ProbeError(
-                f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not seen."
+                f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not checked."
             )
         if knock and KNOCK not in databases:
             await _knock(host, timeout)

@@ -55,7 +55,7 @@ def _instance_problems(
         return
     if same := _named_twice(instances):
         yield unknown(
-            f"{names(same)} are one server, so the other instances may not have been seen: name each instance once."
+            f"{names(same)} are one server, so the other instances may not have been checked: name each instance once."
         )
     for instance in sorted(instances, key=lambda instance: -instance.latency):
         if instance.latency > max_latency.total_seconds():
@@ -65,7 +65,7 @@ def _instance_problems(
             )
     if not primaries:
         if unseen or len(instances) == 1:
-            yield unknown(f"{names(instances)} answered as standby; the primary was not seen.")
+            yield unknown(f"{names(instances)} answered as standby; the primary was not found.")
         else:
             yield failed(f"There is no primary: {names(instances)} are all standbys.", reason=Reason.DOWN)
 
