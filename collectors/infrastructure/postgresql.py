@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
@@ -468,6 +469,16 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         connections, bounds = await session.connections(), await session.connection_limits()
         return judge_connections(session.instance.where, connections, bounds, self.target)
 
+    async def _read_poolers(self, console: SecretStr) -> list[Pooler]:
+        """What the PgBouncers report; what `*` would open is asked for now and then, and remembered."""
+        memory = self.context.memory
+        if time.monotonic() - memory.get("knocked", -math.inf) < _KNOCK_EVERY:
+            poolers = await read_poolers(console, self.target.query_timeout, knock=False)
+            return [replace(pooler, further=memory["further"].get(pooler.where)) for pooler in poolers]
+        poolers = await read_poolers(console, self.target.query_timeout)
+        memory["knocked"], memory["further"] = time.monotonic(), {pooler.where: pooler.further for pooler in poolers}
+        return poolers
+
     async def _pools_fit(self) -> Result:
         if not self.target.pools and self.target.pgbouncer is None:
             raise ProbeError(
@@ -476,10 +487,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             )
         poolers: list[Pooler] = []
         if self.target.pgbouncer is not None:
-            last = self.context.memory.get("knocked", -math.inf)
-            if knock := time.monotonic() - last >= _KNOCK_EVERY:
-                self.context.memory["knocked"] = time.monotonic()
-            poolers = await read_poolers(self.target.pgbouncer, self.target.query_timeout, knock=knock)
+            poolers = await self._read_poolers(self.target.pgbouncer)
         primary = await self.primary()
         sessions = [primary, *(session for session in await self.seen() if session is not primary)]
         capacities = [Capacity(session.instance, await session.connections()) for session in sessions]

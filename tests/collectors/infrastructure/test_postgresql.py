@@ -151,7 +151,9 @@ async def test_a_server_that_is_named_twice_is_no_split_brain(pair: Cluster) -> 
     result = await see(pair.primary.dsn(pair.primary, pair.standby), "pods_healthy")
     where = f"{LOOPBACK}:{pair.primary.port}/orders"
     assert result.status is Status.UNKNOWN
-    assert result.summary.startswith(f"{where}, {where} are one server, so the other instances may not have been checked")
+    assert result.summary.startswith(
+        f"{where}, {where} are one server, so the other instances may not have been checked"
+    )
 
 
 async def test_a_standby_alone_leaves_the_primary_unseen(pair: Cluster) -> None:

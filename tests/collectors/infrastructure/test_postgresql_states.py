@@ -540,6 +540,8 @@ async def test_a_server_whose_connections_are_all_in_use(postgresql: Programs) -
 
 
 async def test_the_limit_of_the_exporters_own_role_is_not_the_servers(pair: Cluster) -> None:
+    sessions = f"SELECT 1 FROM pg_stat_activity WHERE usename = '{MONITOR}'"
+    await eventually(lambda: not pair.primary.query(sessions), "sessions of earlier runs to end")
     with (
         pair.primary.statements(f"ALTER ROLE {MONITOR} CONNECTION LIMIT 1", f"ALTER ROLE {MONITOR} CONNECTION LIMIT 5"),
         psycopg.connect(pair.primary.dsn()),
@@ -617,8 +619,12 @@ async def test_a_pool_for_any_database_that_nobody_used_yet(pair: Cluster, poole
         with psycopg.connect(bouncer.dsn(), autocommit=True) as console:
             names = {row[0] for row in console.execute("SHOW DATABASES").fetchall()}
         assert names == {"orders", "pgbouncer"}
-        result = await see(pair.dsn, "connection_pool_sized", pgbouncer=bouncer.dsn())
-        again = await see(pair.dsn, "connection_pool_sized", pgbouncer=bouncer.dsn())
+        context = make_context(memory={})
+        result = await see(pair.dsn, "connection_pool_sized", pgbouncer=bouncer.dsn(), context=context)
+        time.sleep(1)
+        with psycopg.connect(bouncer.dsn(), autocommit=True) as console:
+            assert len(console.execute("SHOW DATABASES").fetchall()) == 2, "it is forgotten"
+        again = await see(pair.dsn, "connection_pool_sized", pgbouncer=bouncer.dsn(), context=context)
         psycopg.connect(bouncer.dsn(APPLICATION, APPLICATION, "postgres"), connect_timeout=5).close()  # it is there
     for seen in (result, again):
         told(seen, "failed", "The pools may reach 100 connections, but PostgreSQL has 97 for them", "60 of them by *")

@@ -117,6 +117,7 @@ class Connection:
         self._timeout = timeout
         self._console = console
         self._parameters = parameters
+        self._given_up = False
         self._connection: psycopg.AsyncConnection[Any] = connection
         self._turn = asyncio.Lock()
 
@@ -213,15 +214,14 @@ class Connection:
             raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR) from None
 
     async def _begin(self) -> None:
-        """Begin a transaction that sets all it needs itself; on a new connection where the server ends idle ones."""
+        """Begin a transaction that sets all it needs itself; on a new connection where the server ended the idle one."""
         import psycopg
 
         try:
             await self._connection.execute(self._beginning(self._connection.info.server_version))
-        except psycopg.OperationalError as error:
-            if "idle-session timeout" not in str(error) and error.sqlstate != "57P05":
+        except psycopg.OperationalError:
+            if self._given_up or not self._connection.closed:
                 raise
-            await self._connection.close()
             again = await Connection.open(self._parameters, self._timeout)
             self._connection = again._connection
             await self._connection.execute(self._beginning(self._connection.info.server_version))
@@ -239,6 +239,7 @@ class Connection:
 
     def _hang_up(self) -> None:
         """Shut the socket down under the query: whatever waits for it sees the end of the connection at once."""
+        self._given_up = True
         if not self._connection.closed:
             with socket.socket(fileno=os.dup(self._connection.fileno())) as held, suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)

@@ -47,9 +47,9 @@ async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
             raise ProbeError(
                 f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not checked."
             )
-        if knock and KNOCK not in databases:
-            await _knock(host, timeout)
-            databases = await _databases(connection)
+        knocked = databases.get(KNOCK)
+        if knock and knocked is None:
+            knocked = await _knock(connection, host, timeout)
         settings = {str(row["key"]): str(row["value"]) for row in await connection.ask(dict, "SHOW CONFIG")}
         lists = {str(row["list"]): row["items"] for row in await connection.ask(dict, "SHOW LISTS")}
     finally:
@@ -67,7 +67,7 @@ async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
         max((int(pool["maxwait"]) + int(pool["maxwait_us"]) / 1e6 for pool in pools), default=0.0),
         clients=int(lists.get("used_clients") or 0),
         most_clients=int(settings["max_client_conn"]) if "max_client_conn" in settings else None,
-        further=_further(databases.get(KNOCK), listed),
+        further=_further(knocked, listed),
         stopped=tuple(sorted(name for name, row in listed.items() if row.get("paused") or row.get("disabled"))),
         shared_port=settings.get("so_reuseport", "0") not in ("0", "off", "no", "false"),
     )
@@ -77,8 +77,26 @@ async def _databases(connection: Connection) -> dict[str, dict[str, Any]]:
     return {str(row["name"]): row for row in await connection.ask(dict, "SHOW DATABASES") if row["name"] != _CONSOLE}
 
 
-async def _knock(host: Parameters, timeout: timedelta) -> None:
-    """Try the database that nobody configures. Whether it is let in does not matter, but that it is listed afterwards."""
+async def _knock(connection: Connection, host: Parameters, timeout: timedelta) -> dict[str, Any] | None:
+    """What the console lists of the database that nobody configures while it is tried; None where it is refused at once.
+
+    PgBouncer lists what `*` stands for only while somebody uses it; whether the server lets anybody in does not matter.
+    """
+    trying = asyncio.create_task(_try(host, timeout))
+    try:
+        while True:
+            tried = trying.done()
+            if listed := (await _databases(connection)).get(KNOCK):
+                return listed
+            if tried:
+                return None
+            await asyncio.sleep(0.02)
+    finally:
+        trying.cancel()
+        await asyncio.gather(trying, return_exceptions=True)
+
+
+async def _try(host: Parameters, timeout: timedelta) -> None:
     with suppress(ProbeError):
         connection = await Connection.open({**host, "dbname": KNOCK}, timeout)
         await connection.close()
