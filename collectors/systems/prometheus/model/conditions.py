@@ -24,6 +24,7 @@ __all__ = ["Alert", "Comparison", "Truth", "alert", "truth"]
 _COMPARISONS = ("==", "!=", "<=", ">=", "<", ">")
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _COUNTS = "count"
+_LONGEST, _DEEPEST = 10_000, 250  # characters, and brackets and signs
 _ABSENT = ("absent", "absent_over_time")
 _BLANKED = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`""")
 _COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|#[^\n]*""")
@@ -116,6 +117,12 @@ def _parsed(text: str) -> tuple[str, Any]:
     import promql_parser
 
     plain = _COMMENT.sub(lambda match: match[1] or " ", text).strip()
+    if not plain:
+        raise ValueError("found no expression, expected a condition such as up == 1")
+    if len(plain) > _LONGEST or sum(map(plain.count, "([{+-")) > _DEEPEST:  # parsers recurse
+        raise ValueError(
+            f"{_short(text)} is longer or deeper nested than anybody could read: record a part of it by a rule"
+        )
     try:
         selections(plain)  # which also reads the regular expressions
         node = promql_parser.parse(plain)

@@ -45,7 +45,11 @@ def test_a_condition_is_taken_apart(text: str, subject: str | None, operator: st
     ("text", "expected"),
     [
         ("sum((", "not understood"),
-        ("", "not understood"),
+        ("", "found no expression"),
+        ("# comment", "found no expression"),
+        ("(" * 400_000, "deeper nested than anybody could read"),
+        ("(" * 240 + "up" + ")" * 240 + "== 1 == 1", "drops the series"),
+        ("-" * 300 + "up", "deeper nested than anybody could read"),
         ('x{a=~"("} == 1', "not understood"),
         ("x[5m]", "evaluates to a matrix"),
         ('"text"', "evaluates to a string"),
