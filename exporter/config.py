@@ -169,10 +169,17 @@ def load(
     return _Loader(path, _mapping(path), environ, now, catalogue or Catalogue.load()).load()
 
 
-def load_options(path: Path, kind: type[OptionsT]) -> tuple[OptionsT, frozenset[str]]:
-    """The options in a file that has nothing else, and the secrets among them. Raises ConfigError as `load` does."""
+def load_options(
+    path: Path, kind: type[OptionsT], check: Callable[[OptionsT, Reader], None] | None = None
+) -> tuple[OptionsT, frozenset[str]]:
+    """The options in a file that has nothing else, and the secrets among them. Raises ConfigError as `load` does.
+
+    `check` may complain about options that are valid by themselves, such as files that cannot be used.
+    """
     reader = Reader(path, _mapping(path), os.environ)
     options: OptionsT | None = reader.read(kind)
+    if options is not None and check:
+        check(options, reader)
     if options is None or reader.problems:
         raise ConfigError(tuple(reader.problems))
     return options, frozenset(reader.secrets)

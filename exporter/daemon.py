@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterable
@@ -94,13 +95,19 @@ async def serve(options: ServeOptions) -> None:
         reload=daemon.reload,
         now=utc_now,
         options=options.web,
-        access=access.current,
+        access=access.fresh,
     )
-    tls = (lambda: access.current().tls) if access.tls else None
+
+    async def current_tls() -> ssl.SSLContext:
+        context = (await access.fresh()).tls
+        assert context is not None, "access never gives up TLS"
+        return context
+
+    tls = current_tls if access.tls else None
     health.external_url = options.external_url("https" if tls else "http")
     try:
         daemon.start()
-        await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())  # type: ignore[arg-type]
+        await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):

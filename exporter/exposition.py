@@ -11,10 +11,11 @@ import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector, exposition
@@ -23,9 +24,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from exporter.health import Health
-from exporter.metrics import TARGETS, ChecklistCollector, HealthCollector, item_families, plan_families
+from exporter.metrics import TARGETS, HealthCollector, item_families, plan_families
 from exporter.plan import Plan
 from exporter.state import ItemView, State, TargetView
+from exporter.worker import Worker
 
 __all__ = ["OPENMETRICS", "TEXT", "Exposition", "Format", "Scrape", "accepts_gzip", "negotiate"]
 
@@ -45,6 +47,18 @@ SLOW = 60.0
 AT_A_TIME = 200
 
 _GZIP = 31  # zlib's wbits for a gzip stream
+
+
+#: What the name of a family's samples has after the family's own name.
+_SUFFIXES = {"counter": "_total", "info": "_info"}
+
+
+def _only(families: Iterable[Metric], names: Collection[str]) -> Iterator[Metric]:
+    """The families with the samples of these names alone."""
+    for family in families:
+        if samples := [sample for sample in family.samples if sample.name in names]:
+            family.samples = samples
+            yield family
 
 
 class _Given(Collector):
@@ -182,6 +196,16 @@ class _Page:
         """The lines to go on from."""
         return {} if afresh else self._lines
 
+    def select(self, plan: Plan, names: Collection[str]) -> bytes:
+        """The samples of these names alone. Runs in a thread."""
+        lines = self._lines
+        parts = [self.form.render(_only(plan_families(plan), names))]
+        for number, family in enumerate(item_families(())):
+            if family.name + _SUFFIXES.get(family.type, "") in names:
+                parts += (self._headers[number], *(line[number] for line in list(lines.values())))
+        parts.append(self.form.render(_only(self._exporter.collect(), names)))
+        return b"".join((*parts, self.form.end))
+
     def publish(self, lines: dict[Key, tuple[bytes, ...]], checklist: bytes, zipped: _Zipped | None) -> None:
         """Serve this from now on."""
         self._lines, self._checklist, self._zipped = lines, checklist, zipped
@@ -243,6 +267,7 @@ class Exposition:
         self._rendering = asyncio.Lock()
         # A thread of its own: the loop's common ones may all be waiting for a name server.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="exposition")
+        self._selecting = Worker("name[]", places=32)
         self._version = -1
         self._plan: Plan | None = None
         self._current_at: float | None = None
@@ -274,7 +299,8 @@ class Exposition:
             log.error("The metrics could not be rendered.", exc_info=error)
 
     def close(self) -> None:
-        """Let go of the thread that renders."""
+        """Let go of the threads."""
+        self._selecting.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def refresh(self) -> None:
@@ -335,12 +361,15 @@ class Exposition:
         return page.scrape(zipped)
 
     async def select(self, names: Iterable[str], accept: bytes = b"") -> Scrape:
-        """The answer to a scrape that asks for some metrics only, by the names of their samples."""
+        """The answer to a scrape that asks for some metrics only, by the names of their samples.
+
+        Raises Busy when too many such answers are being made: they take nothing from whole scrapes.
+        """
+        if self._current_at is not None and (why := self.trouble()):  # before the first rendering there is nothing old
+            return _refusal(why)
         form = negotiate(accept)
-        known = (self._state.plan, list(self._state.views()))
-        registry = self._own_metrics()
-        registry.register(ChecklistCollector(lambda: known))
-        body = await self._in_thread(form.generate, registry.restricted_registry(names))
+        page = self._pages.get(form) or await self._page(form)
+        body = await self._selecting.run(partial(page.select, self._state.plan, frozenset(names)))
         return _scrape(form, body, zipped=False)
 
     def _own_metrics(self) -> CollectorRegistry:

@@ -6,26 +6,34 @@ that nobody verifies.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from exporter.config import ConfigError
+from exporter.config import ConfigError, load_options
+from exporter.logs import hide
 from exporter.options import Duration, Options, Secret
-from exporter.options_reader import Problem, Reader
-from exporter.positioned_yaml import YamlError, load_yaml, read_bounded
+from exporter.options_reader import Reader
+from exporter.positioned_yaml import YamlError, read_bounded
+from exporter.threads import Threads
 
 __all__ = ["SECURITY_HEADERS", "Access", "AccessFile", "Settings"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a request waits for a look at the file; after that the last good access decides.
+PATIENCE = 0.25
 
 #: What every response says to browsers, unless the file says otherwise.
 SECURITY_HEADERS = {
@@ -167,6 +175,7 @@ class Access:
     users: Mapping[str, bytes] = field(default_factory=dict)
     rate_limit: RateLimitOptions = field(default_factory=RateLimitOptions)
     tls: ssl.SSLContext | None = None
+    client_auth: ClientAuth = ClientAuth.NONE
 
 
 def _headers(changes: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
@@ -175,75 +184,116 @@ def _headers(changes: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], .
 
 
 class AccessFile:
-    """The access that a file gives, read again whenever it or a file that it names changed; the last good one is kept.
+    """The access that a file gives. The last good one is used while the file cannot be.
 
-    Raises ConfigError when the file cannot be used at first. Without a file everyone may enter, over HTTP.
+    Raises ConfigError when the file cannot be used at first. Without a file everyone may enter, over HTTP. What once protected
+    the server (TLS, users, client certificates) is given up by a restart alone: a file that was emptied opens no door.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._stamps: tuple[object, ...] = ()
-        self._files: tuple[Path, ...] = (path,) if path else ()
         self._access = Access()
+        self._seen = _Seen({}, None)
+        self._looking: asyncio.Task[None] | None = None
+        self._looking_since = 0.0
+        self._threads = Threads(places=1)
         if path:
-            self._stamps = self._look()
-            self._access = self._load(path)
+            self._seen = _look(path)
+            if isinstance(self._seen.found, ConfigError):
+                raise self._seen.found
+            self._access = self._seen.found or self._access
 
     @property
     def tls(self) -> bool:
-        """Whether HTTPS is spoken. What was decided at the start holds: a listener cannot change sides."""
+        """Whether HTTPS is spoken. What was decided at the start stays: a listener cannot change sides."""
         return self._access.tls is not None
 
     def current(self) -> Access:
-        """What holds now."""
-        if self._path and (stamps := self._look()) != self._stamps:
-            self._stamps = stamps
-            try:
-                access = self._load(self._path)
-            except ConfigError as error:
-                log.error("%s cannot be used, the last good one stays in force: %s", self._path, error)  # noqa: TRY400
-            else:
-                if (access.tls is not None) != self.tls:
-                    log.error("%s turns TLS on or off, which takes a restart; it is not used until then.", self._path)
-                else:
-                    log.info("%s was read again.", self._path)
-                    self._access = access
+        """The access at hand, without a look at the file."""
         return self._access
 
-    def _look(self) -> tuple[object, ...]:
-        """What tells whether one of the files is another than before, also where it was exchanged as a whole."""
-        return tuple(_stamp(file) for file in self._files)
+    async def fresh(self) -> Access:
+        """The access after a look at the file, which requests at the same time share. One that hangs holds nobody up."""
+        if self._path is None:
+            return self._access
+        if self._looking is None or self._looking.done():
+            self._looking_since = time.monotonic()
+            self._looking = asyncio.create_task(self._follow(self._path), name="web configuration")
+        patience = self._looking_since + PATIENCE - time.monotonic()
+        if patience > 0:
+            await asyncio.wait({self._looking}, timeout=patience)
+        return self._access
 
-    def _load(self, path: Path) -> Access:
+    async def _follow(self, path: Path) -> None:
         try:
-            root = load_yaml(read_bounded(path), str(path))
-        except YamlError as error:
-            raise ConfigError(
-                (Problem(error.name, error.position.line, error.position.column, "", error.problem),)
-            ) from None
-        except OSError as error:
-            raise ConfigError((Problem(str(path), 1, 1, "", f"cannot be read: {error.strerror}"),)) from None
-        if root.value is None:
-            root.value = {}
-        reader = Reader(path, root, {})
-        settings: Settings | None = reader.read(Settings)
-        tls = None
-        if settings and settings.tls_server_config:
-            options = settings.tls_server_config
-            self._files = (path, *filter(None, (options.cert_file, options.key_file, options.client_ca_file)))
-            self._stamps = self._look()
-            tls = _context(options, reader)
-        if reader.problems or settings is None:
-            raise ConfigError(tuple(reader.problems))
-        return Access(
+            seen = await self._threads.run("web configuration", partial(_look, path, self._seen))
+        except RuntimeError:  # no thread to be had now: the next request tries again
+            return
+        if seen is self._seen:
+            return
+        self._seen = seen
+        why = str(seen.found) if isinstance(seen.found, ConfigError) else self._weaker(seen.found)
+        if why:
+            log.error("%s cannot be used, the last good one stays in force: %s", path, why)
+        elif isinstance(seen.found, Access):
+            self._access = seen.found
+            log.info("%s was reloaded.", path)
+
+    def _weaker(self, new: Access | None) -> str | None:
+        """What the new access gives up that only a restart may, as a full sentence."""
+        old = self._access
+        if new is None:
+            return None
+        if (new.tls is not None) != (old.tls is not None):
+            return "It turns TLS on or off, which takes a restart."
+        if old.users and not new.users:
+            return "It has no basic_auth_users any more, which takes a restart."
+        if old.client_auth is ClientAuth.REQUIRED is not new.client_auth:
+            return "It no longer requires client certificates, which takes a restart."
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look at the files found. `stamps` tell whether one of them has changed since."""
+
+    stamps: Mapping[Path, object]
+    found: Access | ConfigError | None
+
+
+def _look(path: Path, before: _Seen | None = None) -> _Seen:
+    """The files as they are now, or `before` where none has changed. Blocks."""
+    if before and all(_stamp(file) == stamp for file, stamp in before.stamps.items()):
+        return before
+    stamps: dict[Path, object] = {path: _stamp(path)}
+    tls: list[ssl.SSLContext] = []
+
+    def check(settings: Settings, reader: Reader) -> None:
+        if options := settings.tls_server_config:
+            named = filter(None, (options.cert_file, options.key_file, options.client_ca_file))
+            stamps.update((file, _stamp(file)) for file in named)
+            tls.append(_context(options, reader))
+
+    try:
+        settings, secrets = load_options(path, Settings, check)
+    except ConfigError as error:
+        return _Seen(stamps, error)
+    hide(secrets)
+    options = settings.tls_server_config
+    return _Seen(
+        stamps,
+        Access(
             headers=_headers(settings.http_server_config.headers.items()),
             users={name: secret.get_secret_value().encode() for name, secret in settings.basic_auth_users.items()},
             rate_limit=settings.rate_limit,
-            tls=tls,
-        )
+            tls=tls[0] if tls else None,
+            client_auth=options.client_auth_type if options else ClientAuth.NONE,
+        ),
+    )
 
 
 def _stamp(file: Path) -> object:
+    """What tells whether a file is another than before, also where it was replaced as a whole."""
     try:
         found = file.stat()
     except OSError:

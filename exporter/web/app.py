@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
@@ -28,11 +27,14 @@ from exporter.state import State, Transition
 from exporter.verdict import Severity, Status
 from exporter.web import pages
 from exporter.web.access import Access, AccessFile
+from exporter.web.departures import Gone, Watched
 from exporter.web.guard import Guard, Users
+from exporter.worker import Busy, Worker
 
 __all__ = ["Options", "create_app"]
 
 MAX_TRANSITIONS = 1000
+MAX_NAMES = 1000
 _JSON = "application/json"
 _STATIC = {"style.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 
@@ -58,6 +60,31 @@ class Options:
     external_url: str = ""
     route_prefix: str | None = None
     enable_lifecycle: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, with a full sentence, for what is no path or no URL."""
+        for flag, path in (("telemetry-path", self.telemetry_path), ("route-prefix", self.route_prefix or "")):
+            if not re.fullmatch(r"[A-Za-z0-9._~/-]*", path):
+                raise ValueError(f"--web.{flag} takes a path of letters, digits, '.', '_', '~' and '-', not {path!r}.")
+        if self.external_url:
+            try:
+                external = urlsplit(self.external_url)
+            except ValueError:
+                external = urlsplit("")
+            if external.scheme not in ("http", "https") or not external.hostname or external.query or external.fragment:
+                raise ValueError(
+                    "--web.external-url takes a URL such as https://sre.example.com/checklist, without a query."
+                )
+            if "@" in external.netloc:
+                raise ValueError("--web.external-url takes a URL without user and password.")
+            if not re.fullmatch(r"[A-Za-z0-9._~/-]*", external.path):
+                raise ValueError("The path of --web.external-url takes letters, digits, '.', '_', '~' and '-'.")
+        taken = ("", "/badge.svg", "/items", "/api", "/static", "/-")
+        metrics = _path(self.telemetry_path)
+        if metrics in taken or metrics.startswith(tuple(f"{path}/" for path in taken if path)):
+            raise ValueError(
+                f"--web.telemetry-path cannot be {self.telemetry_path!r}: pages of the exporter are there."
+            )
 
     @property
     def base(self) -> str:
@@ -91,7 +118,7 @@ class _Metrics:
             elif name == b"accept-encoding":
                 accept_encoding = accept_encoding + b"," + value if accept_encoding else value
         if b"name" in scope["query_string"] and (
-            names := parse_qs(scope["query_string"].decode("latin-1")).get("name[]")
+            names := parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=MAX_NAMES).get("name[]")
         ):
             scrape = await self._exposition.select(names, accept)
         else:
@@ -101,7 +128,7 @@ class _Metrics:
 
 
 class _Shortcut:
-    """ASGI: leads scrapes past all that a page needs and a scrape does not."""
+    """ASGI: leads scrapes past all that a page needs and a scrape does not. Work for clients that leave is dropped."""
 
     def __init__(self, app: ASGIApp, path: str, metrics: _Metrics) -> None:
         self._app = app
@@ -109,10 +136,50 @@ class _Shortcut:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] in ("GET", "HEAD"):
-            await self._metrics(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        scrape = scope["path"] == self._path and scope["method"] in ("GET", "HEAD")
+        if scrape and not scope["query_string"]:
+            await self._metrics(scope, receive, send)
+            return
+        watched = Watched(receive)
+        with suppress(Gone):
+            if scrape:
+                await watched.unless_gone(self._selected(scope, watched, send))
+            else:
+                await watched.unless_gone(cast("Coroutine[Any, Any, None]", self._app(scope, watched, send)))
+
+    async def _selected(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._metrics(scope, receive, send)
+        except (Busy, ValueError) as error:
+            status, text = (503, str(error)) if isinstance(error, Busy) else (400, f"At most {MAX_NAMES} names.")
+            await PlainTextResponse(f"{text}\n", status, {"retry-after": "1"})(scope, receive, send)
+
+
+class _Coalesced:
+    """Reloads: one at a time, and one more for all who ask meanwhile, since what they changed may have been read already."""
+
+    def __init__(self, reload: Callable[[], Awaitable[str | None]]) -> None:
+        self._reload = reload
+        self._running: asyncio.Task[str | None] | None = None
+        self._next: asyncio.Task[str | None] | None = None
+
+    async def __call__(self) -> str | None:
+        if self._running is None or self._running.done():
+            task = self._running = asyncio.create_task(self._once(None), name="reload")
+        elif self._next is None or self._next.done():
+            task = self._next = asyncio.create_task(self._once(self._running), name="reload")
+        else:
+            task = self._next
+        return await asyncio.shield(task)
+
+    async def _once(self, before: asyncio.Task[str | None] | None) -> str | None:
+        if before is not None:
+            await asyncio.wait({before})
+            self._running, self._next = asyncio.current_task(), None
+        return await self._reload()
 
 
 class _Site:
@@ -132,11 +199,11 @@ class _Site:
         self._exposition = exposition
         self._health = health
         self._history = history
-        self._reload = reload
+        self._reload = _Coalesced(reload)
         self._now = now
         self._options = options
         # Pages of a large checklist take a while: not the time of scrapes, nor the threads that resolve names.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pages")
+        self._worker = Worker("pages")
         self._templates = pages.environment(
             base=options.base,
             metrics_path=options.base + _path(options.telemetry_path),
@@ -145,7 +212,7 @@ class _Site:
 
     def close(self) -> None:
         """Let go of the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
 
     def routes(self) -> list[Route]:
         """Every route, below the prefix."""
@@ -168,7 +235,10 @@ class _Site:
         return found
 
     async def _in_thread(self, make: Callable[[], bytes]) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, make)
+        try:
+            return await self._worker.run(make)
+        except Busy as error:
+            raise HTTPException(503, str(error), {"retry-after": "1"}) from None
 
     async def _rendered(
         self, template: str, values: Callable[[], Mapping[str, Any]], status: int = 200, media_type: str = "text/html"
@@ -253,7 +323,7 @@ class _Site:
         return Response(content, headers={"cache-control": "public, max-age=86400"}, media_type=_STATIC[name])
 
     async def healthy(self, request: Request) -> Response:
-        """503 while the scheduler or the rendering stands still, which a restart mends; stuck runs are told."""
+        """503 while the scheduler or the rendering stands still, which a restart fixes; the answer names stuck runs, too."""
         troubles = self._health.troubles(self._now())
         if troubles:
             return PlainTextResponse("\n".join(troubles) + "\n", 503)
@@ -265,13 +335,27 @@ class _Site:
         return PlainTextResponse(f"{why or 'checklist-exporter is ready.'}\n", 503 if why else 200)
 
     async def reload(self, request: Request) -> Response:
-        """Read the configuration again; what keeps it from being used is told."""
+        """Reload the configuration; the answer has the errors that keep it from being used."""
+        if not self._is_own(request):
+            raise HTTPException(403, "Another site may not reload the configuration.")
         why = await self._reload()
-        return PlainTextResponse(f"{why or 'The configuration was read again.'}\n", 500 if why else 200)
+        return PlainTextResponse(f"{why or 'The configuration was reloaded.'}\n", 500 if why else 200)
+
+    def _is_own(self, request: Request) -> bool:
+        """Whether no page of another site sent the request: browsers say where it comes from, programs say nothing."""
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return False
+        origin = request.headers.get("origin")
+        if origin is None:
+            return True
+        own = {f"{request.url.scheme}://{request.headers.get('host', '')}"}
+        if external := urlsplit(self._options.external_url):
+            own.add(f"{external.scheme}://{external.netloc}")
+        return origin in own
 
     async def error(self, request: Request, error: Exception) -> Response:
         """What went wrong: as JSON to those who asked for data, as a page to the others."""
-        status, detail, headers = 500, "Something went wrong here; the log has the reason.", None
+        status, detail, headers = 500, "Internal error; see the exporter's log.", None
         if isinstance(error, HTTPException):
             status, detail, headers = error.status_code, error.detail, error.headers
         if request.url.path.startswith(f"{self._options.prefix}/api/"):
@@ -309,12 +393,12 @@ def create_app(
     reload: Callable[[], Awaitable[str | None]],
     now: Callable[[], datetime],
     options: Options = Options(),
-    access: Callable[[], Access] | None = None,
+    access: Callable[[], Awaitable[Access]] | None = None,
 ) -> ASGIApp:
     """The application, ready for `serve`.
 
-    `reload` reads the configuration again and returns None, or a full sentence that says why the last good one stays;
-    `access` tells who may ask, at the time of each request (`AccessFile.current`).
+    `reload` reloads the configuration and returns None, or a full sentence that says why the last good one stays;
+    `access` gives the access in force, at the time of each request (`AccessFile.fresh`).
     """
     site = _Site(state, exposition, health, history, reload, now, options)
     handlers = {HTTPException: site.error, Exception: site.error}
@@ -334,4 +418,4 @@ def create_app(
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False
     exempt = [f"{options.prefix}/-/healthy", f"{options.prefix}/-/ready"]
-    return Guard(_Shortcut(app, metrics_path, metrics), access or AccessFile(None).current, users, exempt)
+    return Guard(_Shortcut(app, metrics_path, metrics), access or AccessFile(None).fresh, users, exempt)

@@ -1,1 +1,1 @@
-"""Attacks on a running exporter: what a hostile machine, disk, clock, file or plug-in may do to it, and what must hold then."""
+"""What a hostile client, server, disk or plug-in does, and that verification and scrapes go on. Everything stays on loopback."""

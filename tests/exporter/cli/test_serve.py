@@ -81,7 +81,7 @@ def test_healthcheck_where_clients_need_a_certificate(until_done: Run, tmp_path:
         "serve", *flags, ready=lambda: listening(port), act=lambda: codes.append(main(["healthcheck", *flags]))
     )
     assert (ended.code, codes) == (0, [0])
-    assert "it tells only to those who have a certificate" in ended.out
+    assert "its health is shown only to clients with a certificate" in ended.out
     assert main(["healthcheck", *flags]) == ExitCode.FAILED
 
 

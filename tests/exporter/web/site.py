@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.servers.process import eventually
 
 @dataclass
 class Site:
-    """A running site and what is behind it. `reloaded` is what the next reload answers."""
+    """A running site and what is behind it. `reloaded` is what the next reload answers, unless `slow` answers instead."""
 
     state: State
     clock: Clock
@@ -31,6 +31,7 @@ class Site:
     addresses: list[tuple[str, int]] = field(default_factory=list)
     reloads: int = 0
     reloaded: str | None = None
+    slow: Callable[[], Awaitable[str | None]] | None = None
     task: asyncio.Task[None] = field(init=False)
 
     @property
@@ -38,6 +39,8 @@ class Site:
         return self.addresses[0][1]
 
     async def reload(self) -> str | None:
+        if self.slow:
+            return await self.slow()
         self.reloads += 1
         return self.reloaded
 
@@ -75,13 +78,13 @@ async def running(
         reload=site.reload,
         now=clock,
         options=options or Options(),
-        access=access.current,
+        access=access.fresh,
     )
     sockets = bind(addresses)
     site.addresses = [opened.getsockname()[:2] for opened in sockets]
 
-    def tls() -> ssl.SSLContext:
-        found = access.current().tls
+    async def tls() -> ssl.SSLContext:
+        found = (await access.fresh()).tls
         assert found is not None
         return found
 

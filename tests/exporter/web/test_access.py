@@ -115,7 +115,7 @@ def problems(path: Path, text: str | bytes) -> str:
         ("basic_auth_users: {alice: plain-password}", "expected a bcrypt hash, as `htpasswd -nBC 10` prints it"),
         ("rate_limit: {interval: often}", "rate_limit.interval"),
         ("rate_limit: {interval: 1s, burst: 0}", "rate_limit.burst"),
-        ("[1, 2]", "web.yaml:1:1: found a list, expected"),
+        ("[1, 2]", "web.yaml:1:1: found something else, expected a mapping"),
         ("a: b: c", "web.yaml:1:"),
         (b"\xff\xfe\x00", "web.yaml:1:1: expected UTF-8 text, found other bytes"),
     ],
@@ -129,12 +129,12 @@ def test_no_problem_shows_a_credential(web_config: Path) -> None:
 
 
 def test_file_that_is_not_there_is_told(web_config: Path) -> None:
-    with pytest.raises(ConfigError, match=r"web\.yaml:1:1: cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"web\.yaml:1:1: the file cannot be read: No such file or directory"):
         AccessFile(web_config)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "# nothing yet\n", "{}", "tls_server_config: null\n", "rate_limit: {interval: 0, burst: 1}"]
+    "text", ["{}", "basic_auth_users: {}", "tls_server_config: null\n", "rate_limit: {interval: 0, burst: 1}"]
 )
 def test_file_that_asks_for_nothing_changes_nothing(web_config: Path, text: str) -> None:
     web_config.write_text(text)

@@ -141,7 +141,7 @@ async def test_what_breaks_is_told_without_its_reason(site: Site, caplog: pytest
     site.history.transitions = broken  # type: ignore[method-assign]
     answer = await site.get("/api/v1/transitions")
     assert answer.status_code == 500
-    assert answer.json() == {"error": "Something went wrong here; the log has the reason."}
+    assert answer.json() == {"error": "Internal error; see the exporter's log."}
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "canary-secret" in caplog.text
 
@@ -232,7 +232,7 @@ async def test_reload_only_when_enabled(site: Site, clock: Clock) -> None:
         enabled.client() as client,
     ):
         assert (await client.get("/-/reload")).status_code == 405
-        assert (await client.post("/-/reload")).text == "The configuration was read again.\n"
+        assert (await client.post("/-/reload")).text == "The configuration was reloaded.\n"
         enabled.reloaded = "config.yaml:3:1: sectons: unknown key."
         answer = await client.put("/-/reload")
         assert (answer.status_code, answer.text) == (500, "config.yaml:3:1: sectons: unknown key.\n")
