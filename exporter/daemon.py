@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
 import signal
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +33,7 @@ from exporter.threads import Stuck, Threads
 from exporter.web import Options, bind, create_app
 from exporter.web import serve as serve_web
 from exporter.web.access import AccessFile
+from exporter.words import counted
 
 __all__ = ["ServeOptions", "serve"]
 
@@ -79,6 +81,8 @@ async def serve(options: ServeOptions) -> None:
     access = AccessFile(options.web_config_file)
     loaded = _load(options.config_file)
     sockets = bind(options.listen_addresses)
+    for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
+        log.info("%s", line)
     try:
         daemon = _Daemon(options.config_file, loaded, health)
     except InUse as error:
@@ -112,6 +116,24 @@ async def serve(options: ServeOptions) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await daemon.close()
+
+
+def _announcement(options: ServeOptions, loaded: Loaded, scheme: str, version: str) -> Iterator[str]:
+    """What a start logs, a line each: version, configuration file, sections, addresses."""
+    yield f"checklist-exporter {version} on Python {platform.python_version()}"
+    sections = sorted(loaded.config.sections)
+    if options.config_file is None:
+        yield (
+            "Configuration: none, so nothing is configured and every line is unknown. To begin, write a file with the sections "
+            "to verify (`checklist-exporter list` shows the requirements of each line) and pass it with --config.file."
+        )
+    else:
+        yield f"Configuration: {options.config_file}"
+    verified = sum(bool(item.targets) for item in loaded.plan.items)
+    names = f"{', '.join(sections)}; {verified} of {counted(len(loaded.plan.items), 'line')} verified"
+    yield f"Sections: {names if sections else 'none configured'}"
+    addresses = ", ".join(f"{scheme}://{address}" for address in options.listen_addresses)
+    yield f"Listening: {addresses}; metrics at {options.web.prefix}{options.web.telemetry_path}"
 
 
 def _load(path: Path | None) -> Loaded:

@@ -26,7 +26,7 @@ __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
 #: Paragraphs and `code` alone: a metric's name with `_*` in it is no emphasis.
 _MARKDOWN = MarkdownIt("zero").enable("backticks")
 
-#: How many regressions the first screen names, and how many lines whose evidence or waiver ends; the others unfold.
+#: How many regressions the first screen names, and how many lines whose evidence or waiver expires; the others unfold.
 REGRESSIONS = 8
 ENDINGS = 5
 
@@ -86,7 +86,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How many lines are true, of those that apply."""
+    """How many lines pass, of those that apply."""
 
     ok: int
     total: int
@@ -113,6 +113,11 @@ class Section:
         object.__setattr__(self, "score", Score.of(self.all))
 
     @property
+    def unconfigured(self) -> bool:
+        """Whether nothing of it is verified: no line has a target or evidence."""
+        return not any(view.targets or view.evidence for view in self.all) and not self.calm
+
+    @property
     def calm(self) -> bool:
         """Whether nothing in it wants attention."""
         return all(view.status in (Status.OK, Status.NOT_APPLICABLE) for view in self.all)
@@ -120,7 +125,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Evidence or a waiver that has ended or soon does, and whose line that changes."""
+    """Evidence or a waiver that has expired or soon does, and whose line that changes."""
 
     view: ItemView
     what: str
@@ -220,7 +225,7 @@ def _inline(text: str) -> Markup:
 
 
 def badge(views: Sequence[ItemView]) -> dict[str, Any]:
-    """What the badge shows: the score, red while a critical line is not true."""
+    """What the badge shows: the score, red while a critical line does not pass."""
     score = Score.of(views)
     critical = Score.of(view for view in views if view.planned.severity is Severity.CRITICAL)
     colour = "#1a7f37" if score.ok == score.total else "#9a6700" if critical.ok == critical.total else "#b42318"

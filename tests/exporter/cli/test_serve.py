@@ -45,6 +45,50 @@ def test_serves_until_told_to_stop(until_done: Run, evidence: Path) -> None:
     assert seen == {"healthcheck": 0, "metrics": True, "items": 205}
     assert ended.code == 0
     assert all(json.loads(line)["level"] in ("info", "warn") for line in ended.err.splitlines())
+    first = [json.loads(line)["msg"] for line in ended.err.splitlines() if json.loads(line)["level"] == "info"][:4]
+    assert [line.partition(" ")[0] for line in first] == [
+        "checklist-exporter",
+        "Configuration:",
+        "Sections:",
+        "Listening:",
+    ]
+    assert first[1] == f"Configuration: {evidence}"
+    assert first[3] == f"Listening: http://{address}; metrics at /p/m"
+
+
+def test_without_a_configuration_it_says_how_to_begin(until_done: Run) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    ended = until_done(
+        *("serve", f"--web.listen-address={address}"),
+        ready=lambda: answers(f"http://{address}/-/healthy"),
+        act=lambda: None,
+    )
+    assert (
+        "Configuration: none, so nothing is configured and every line is unknown. To begin, write a file" in ended.err
+    )
+    assert "Sections: none configured" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--web.telemetry-path=/", "--web.telemetry-path cannot be '/': pages of the exporter are there.\n"),
+        ("--web.telemetry-path=/-/healthy", "--web.telemetry-path cannot be '/-/healthy'"),
+        ("--web.telemetry-path=/{x}", "--web.telemetry-path takes a path of letters"),
+        ("--web.route-prefix=/a b", "--web.route-prefix takes a path of letters"),
+        ("--web.external-url=sre.example.com", "--web.external-url takes a URL such as"),
+        ("--web.external-url=http://[", "--web.external-url takes a URL such as"),
+        (
+            "--web.external-url=https://sre:hunter2@example.com",
+            "--web.external-url takes a URL without user and password.",
+        ),
+    ],
+)
+def test_addresses_and_paths_that_cannot_be_served(run: Run, flag: str, said: str) -> None:
+    ended = run("serve", flag)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert ended.err.startswith(said)
+    assert "hunter2" not in ended.err
 
 
 def test_healthcheck_over_tls(until_done: Run, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from exporter.document import document, schema
 from exporter.evidence.records import Link, Record
 from exporter.health import Health
-from exporter.state import Transition
-from exporter.verdict import Result, Severity, Status, failed, ok, unknown
+from exporter.state import Observation, Transition
+from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS
 from tests.exporter.samples import NOON, WAIVER, Clock, Transitions, catalogue, declared, mixed, planned, see, state
@@ -248,7 +248,7 @@ async def test_first_page_shows_every_line_and_the_score(site: Site) -> None:
         assert " ".join(one.line.split()) in " ".join(page.text.split())
         assert f"/items/{one.section}/{one.item}" in page.links
     scored = [view.status.is_ok for view in site.state.views() if view.status is not Status.NOT_APPLICABLE]
-    assert f"{sum(scored)}/{len(scored)} lines are true" in " ".join(page.text.split())
+    assert f"{sum(scored)}/{len(scored)} lines passing" in " ".join(page.text.split())
     assert "production" in page.text
     assert "2026.3.1" in page.text
 
@@ -278,7 +278,7 @@ async def test_what_was_true_and_is_not_now_comes_first(clock: Clock) -> None:
         await see(found, clock, one.section, {one.item: failed("Now 3."), other.item: unknown("Gone.")})
         clock.advance(minutes=2)
         text = " ".join(Page((await site.get("/")).text).text.split())
-    regressed = text[text.index("Was true, is not now") : text.index("Status any")]
+    regressed = text[text.index("Regressions") : text.index("Status any")]
     assert regressed.index("Now 3.") < regressed.index("Gone.")
     assert "failed for 2 min" in regressed
     assert "Never so." not in regressed
@@ -290,8 +290,7 @@ async def test_while_nothing_was_seen_it_says_what_to_do(clock: Clock) -> None:
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
         assert (
-            "Nothing has been seen yet. A section is verified once the file that --config.file names configures it;"
-            in text
+            "Nothing has been checked yet. To begin, configure a section in the file given with --config.file;" in text
         )
         assert "Nothing has regressed." not in text
         await see(found, clock, one.section, {one.item: failed("Not so.")})
@@ -306,7 +305,7 @@ async def test_many_regressions_are_counted(clock: Clock) -> None:
             await see(found, clock, one.section, {one.item: verdict})
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
-    told = text[text.index("Was true, is not now") : text.index("Status any")]
+    told = text[text.index("Regressions") : text.index("Status any")]
     first, more = told.split("And 4 more")
     assert [first.count("failed for"), more.count("failed for")] == [8, 4]
 
@@ -321,12 +320,12 @@ async def test_whether_to_launch_is_said_first(clock: Clock) -> None:
     accepted = planned(item="accepted", waiver=WAIVER)
     found = state(one, other, minor, accepted, clock=clock)
     async with running(found, clock) as site:
-        assert "Not ready to launch 2 critical lines are not true" in words((await site.get("/")).text)
+        assert "Not ready to launch 2 critical lines do not pass" in words((await site.get("/")).text)
         verdicts = {accepted.item: failed("Not so."), minor.item: failed("Not so."), one.item: ok("Seen.")}
         await see(found, clock, one.section, verdicts)
-        assert "Not ready to launch 1 critical line is not true" in words((await site.get("/")).text)
+        assert "Not ready to launch 1 critical line does not pass" in words((await site.get("/")).text)
         await see(found, clock, one.section, {other.item: ok("Seen.")})
-        assert "Ready to launch every critical line is true or waived" in words((await site.get("/")).text)
+        assert "Ready to launch every critical line passes or is waived" in words((await site.get("/")).text)
 
 
 async def test_without_a_critical_line_nothing_is_ready(clock: Clock) -> None:
@@ -334,7 +333,7 @@ async def test_without_a_critical_line_nothing_is_ready(clock: Clock) -> None:
     apart = planned(item="apart", not_applicable="There is none.")
     async with running(state(minor, apart, clock=clock), clock) as site:
         text = words((await site.get("/")).text)
-    assert "Nothing decides whether to launch no line that applies is critical" in text
+    assert "Launch readiness unknown no applicable line is critical" in text
     assert "Ready to launch" not in text
 
 
@@ -351,17 +350,17 @@ async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
     await see(found, clock, items[0].section, {**verdicts, items[7].item: failed("Not so.")})
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
-    told = text[text.index("Ended, or ends soon") : text.index("Status any")]
+    told = text[text.index("Expired, or expiring soon") : text.index("Status any")]
     assert told.startswith(
-        "Ended, or ends soon Line 3 evidence ended 1 d ago Line 6 evidence ends in 2 d Line 4 evidence ends in 3 d "
-        "Line 5 evidence ends in 4 d Line 2 evidence ends in 5 d And 2 more Line 7 waiver ends in "
+        "Expired, or expiring soon Line 3 evidence expired 1 d ago Line 6 evidence expires in 2 d Line 4 evidence expires in 3 d "
+        "Line 5 evidence expires in 4 d Line 2 evidence expires in 5 d And 2 more Line 7 waiver expires in "
     )
     async with running(state(items[7], clock=clock), clock) as site:
-        assert re.search(r"Line 7 waiver ends in \d+ d", words((await site.get("/")).text))
+        assert re.search(r"Line 7 waiver expires in \d+ d", words((await site.get("/")).text))
 
 
 async def test_nothing_that_ends_is_nothing_said(site: Site) -> None:
-    assert "ends soon" not in (await site.get("/")).text
+    assert "expiring soon" not in (await site.get("/")).text
 
 
 @pytest.mark.parametrize(
@@ -492,7 +491,7 @@ async def test_item_page_says_when_a_waiver_is_over(clock: Clock) -> None:
     found = state(planned(waiver=WAIVER), clock=clock)
     clock.at = datetime(2026, 7, 1, tzinfo=UTC)
     async with running(found, clock) as site:
-        assert "until 2026-06-30, which is over" in (await site.get(PAGES[1])).text
+        assert "until 2026-06-30 (expired)" in (await site.get(PAGES[1])).text
 
 
 async def test_badge_shows_the_score(site: Site) -> None:
@@ -707,3 +706,25 @@ async def test_item_page_shows_code_as_code_and_nothing_else_as_markup(clock: Cl
     assert "<p>Set <code>save &lt;n&gt;</code> and read redis_rdb_*, not *that*.</p>" in page
     assert "<p>&lt;b&gt;Mend it.&lt;/b&gt;</p>" in page
     assert "<li><code>+config|get</code></li>" in page
+
+
+async def test_the_page_of_a_line_shows_why_it_does_not_pass_and_what_to_do(clock: Clock) -> None:
+    found = state(planned("redis", "one"), planned("redis", "two"), clock=clock)
+    refused = failed("Too many clients.", reason=Reason.REFUSED)
+    seen = {"one": Observation(refused, clock()), "two": Observation(ok("Fine."), clock())}
+    await found.record("redis", "", seen)
+    async with running(found, clock) as site:
+        page = words((await site.get("/items/redis/one")).text)
+        assert f"refused {Reason.REFUSED.description} {Reason.REFUSED.remedy}" in page
+        assert "reason" not in (await site.get("/items/redis/two")).text
+        assert json.loads((await site.get("/api/v1/items/redis/one")).text)["reason"] == "refused"
+
+
+async def test_sections_that_nothing_verifies_are_folded(clock: Clock) -> None:
+    found = state(planned("redis", targets=()), planned("nats"), clock=clock)
+    async with running(found, clock) as site:
+        text = (await site.get("/")).text
+        assert re.search(r'<details class="section" id="redis">', text)
+        assert re.search(r'<details class="section" id="nats" open>', text)
+        assert re.search(r'id="redis" open>', (await site.get("/?status=unknown")).text)
+        assert text.index('class="launch') < text.index('id="score"'), "the launch decision stands first"
