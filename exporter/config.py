@@ -432,20 +432,25 @@ class _Loader:
                 self._reader.complain(where, "the checklist has no line of this section")
             if settings.not_applicable is not None and not all(map(str.strip, _texts(settings.not_applicable))):
                 self._reader.complain((*where, "not_applicable"), "found no reason, expected why it does not apply")
-            for option in ("not_applicable", "valid_for"):
+            for option in ("not_applicable", "valid_for", "approvers"):
                 given = getattr(settings, option)
                 for item in given if isinstance(given, dict) else ():
                     if item not in entries:
                         self._reader.complain((*where, option, item), f"unknown item{nearest(item, entries)}")
-            for item in settings.valid_for.keys() & entries.keys():
-                declared = entries[item].declared
-                if declared is not None and declared.evidence is None:
-                    self._reader.complain((*where, "valid_for", item), "the item takes no evidence")
+            self._check_evidence(where, settings, entries)
             first: dict[str, int] = {}
             for index, target in enumerate(targets_of(settings)):
                 if (other := first.setdefault(target.name, index)) != index:
                     twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
                     self._reader.complain((*where, "targets", index, "name"), twice)
+
+    def _check_evidence(self, where: Where, settings: SectionSettings, entries: Mapping[str, Entry]) -> None:
+        """The options on evidence are for items that take some."""
+        for option in ("valid_for", "approvers"):
+            for item in getattr(settings, option).keys() & entries.keys():
+                declared = entries[item].declared
+                if declared is not None and declared.evidence is None:
+                    self._reader.complain((*where, option, item), "the item takes no evidence")
 
     def _scope(
         self, options: ScopeOptions, bindings: tuple[Binding, ...], sections: Mapping[str, SectionSettings]

@@ -28,3 +28,11 @@ def test_lines_that_evidence_turns_red_are_named(run: Run, evidence: Path, tmp_p
     plain = tmp_path / "plain.yaml"
     plain.write_text("environment: staging\n")
     assert "have no record" not in run("config", "check", "--config.file", plain).err
+
+
+def test_approvers_are_demanded_of_items_that_take_evidence(run: Run, evidence: Path) -> None:
+    text = evidence.read_text()
+    for item, error in (("support_trainde", "unknown item"), ("support_trained", "")):
+        evidence.write_text(text.replace("training: {}", f"training: {{approvers: {{{item}: 2}}}}"))
+        ended = run("config", "check", "--config.file", evidence)
+        assert (ended.code, error in ended.err) == (3 if error else 0, True), ended.err
