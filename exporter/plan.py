@@ -243,8 +243,10 @@ class Planner:
             if names and collector.Target is None:
                 yield Job(section, "", collector, settings, None, names)
             elif names:
+                # A run knows its own target alone: by the list of all, each of thousands of jobs would change with any of them.
+                common = settings.model_copy(update={"targets": ()})
                 for target in targets_of(settings):
-                    yield Job(section, target.name, collector, settings, target, names)
+                    yield Job(section, target.name, collector, common, target, names)
         for item in runnable:
             if own := self._own.get(item.id):
                 settings = self._settings(item.section, own)
