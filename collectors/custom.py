@@ -123,7 +123,7 @@ class Custom(Collector[SectionSettings, NoTarget]):
 
     @classmethod
     @functools.lru_cache(
-        maxsize=10_000
+        maxsize=50_000
     )  # an unchanged line keeps its class, and so its job, when the configuration is read again
     def verifying(cls, options: CustomLine, section: str, item: str, severity: Severity) -> type[Custom]:
         """The collector for one line, whose labels are `section` and `item`."""

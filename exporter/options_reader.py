@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -25,6 +26,8 @@ __all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shap
 
 MAX_SECRET_BYTES = 64 * 1024
 _SUGGESTED = 200
+# Made once for a kind of options: building one costs a hundred times what reading a line with it does.
+_adapter = functools.lru_cache(maxsize=1000)(TypeAdapter)
 
 T = TypeVar("T")
 Where = tuple[str | int, ...]
@@ -153,7 +156,7 @@ class Reader:
     def validate(self, annotation: Any, plain: Any, where: Where = ()) -> Any:
         """A plain value as the type that `annotation` says; None when there is a problem with it."""
         try:
-            return TypeAdapter(annotation).validate_json(json.dumps(plain))
+            return _adapter(annotation).validate_json(json.dumps(plain))
         except ValidationError as error:
             self._explain(error, plain, where)
             return None
