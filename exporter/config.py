@@ -57,7 +57,7 @@ Said = Annotated[str, AfterValidator(_said)]
 
 
 class WaiverOptions(Options):
-    """Accepts that a line is not true, for a time."""
+    """Accepts that a line does not pass, until it expires; then it warns and no longer waives."""
 
     item: str = Field(description="The line, as `section.item`.")
     reason: Said = Field(description="Why it is accepted.")
@@ -121,7 +121,7 @@ class Config(Options):
     clients: dict[str, Any] = Field(default_factory=dict, description="Shared connections, by name.")
     sections: dict[str, Any] = Field(default_factory=dict, description="What to verify, by section.")
     scope: ScopeOptions = Field(ScopeOptions(), description="Which part of the checklist is wanted.")
-    waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they are not true.")
+    waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they do not pass.")
     custom: tuple[Any, ...] = Field((), description="Lines of your own, without code.")
     state: StateOptions = Field(StateOptions(), description="What outlives a restart.")
     evidence_expiring_within: Duration = Field(

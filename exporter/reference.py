@@ -31,16 +31,19 @@ _ROLES = """\
 _INTRODUCTION = """\
 # Configuration
 
-Generated from the program; `configuration.schema.json` says the same to editors. One YAML file:
+Generated from the program; editors read the same from `configuration.schema.json`. See also [lines of your own](custom.md),
+[checklists of your own](checklists.md), [evidence](evidence.md) and [plug-ins](plugins.md). `checklist-exporter config check -v`
+validates the file and prints what each line is bound to. One YAML file:
 
 - Unknown keys, wrong types and unknown names are errors. All of them are reported at once, each with file, line, column
   and key, and nothing starts; a reload keeps the last good configuration.
-- `${NAME}` in a text stands for an environment variable, which must be set; `${NAME:-default}` for the default (a text without
+- What only time brings, such as a waiver that expired, is a warning: the line counts as it is, and everything else is verified.
+- `${NAME}` in a text is replaced by an environment variable, which must be set; `${NAME:-default}` for the default (a text without
   variables) when it is not set or empty; `$${` for the characters `${`.
 - A secret may be read from a file: `<key>_file` instead of `<key>`. A newline at its end is dropped.
 - Relative paths are relative to the file's folder.
 - A duration is written `30s`, `5m`, `26h` or `30d`, a size in bytes `1048576`, `64MiB` or `50GB`.
-- Dates and everything else that YAML might guess at stay what is written; only `true` and `false` are booleans.
+- Dates and everything else that YAML might convert remain text; only `true` and `false` are booleans.
 - An option of a section that its targets have too is their default; it is marked *per target*.
 """
 
