@@ -19,13 +19,16 @@ from collectors.systems.kubernetes.judge.cluster import (
     ControlPlaneOptions,
     NodeOptions,
     VersionOptions,
+    is_dns,
     judge_api_services,
     judge_clock,
+    judge_critical,
     judge_health,
     judge_leases,
     judge_nodes,
     judge_static_pods,
     judge_version,
+    lease_path,
 )
 from collectors.systems.kubernetes.judge.ingress import IngressOptions, Routing, judge_ingress
 from collectors.systems.kubernetes.judge.network_policies import NetworkPolicyOptions, judge_network_policies
@@ -131,12 +134,12 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     async def nodes_ready(self) -> Result:
         """Pods of a node that is not Ready are started elsewhere, if there is room; without room they are gone.
 
-        The API server answers /readyz with 200, and every node is Ready, without pressure on memory, disk or process ids, and with
-        its network set up. A node may be in trouble for `node_grace`, as those that start or are drained are; of one whose kubelet
-        has not reported for `node_max_silence` nothing is known. More than `max_cordoned` nodes that are closed to new pods are a
-        warning: a drain that was never ended.
+        The API server answers /readyz with 200, and every node is Ready, without pressure on memory, disk or process ids, with its
+        network set up, and without any condition of trouble of others, such as node-problem-detector or the cloud. A node may be in
+        trouble for `node_grace`, as those that start or are drained are; of one whose kubelet has not reported for
+        `node_max_silence` nothing is known. More than `max_cordoned` cordoned nodes are a warning: a drain that was never finished.
 
-        To mend it: `kubectl describe node` says why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
+        To fix it: `kubectl describe node` shows why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """
         nodes = await self.snapshot(NODES)
         reply = await self.client(Kubernetes).get("/readyz")
@@ -152,12 +155,16 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """A version that gets no more patches keeps every hole that is found in it.
 
         The API server's gitVersion is at least `min_version`, and each kubelet is no newer and at most three minor versions older,
-        as the skew policy allows. Older than `supported_minor` is a warning: 1.25 itself has had no patches since 2023.
+        as the skew policy allows; virtual kubelets have versions of their own and are left out. A version that gets no more patches
+        is a warning: by `supported_minor`, or by the end of support that kubernetes.io lists, as known to this exporter. When that
+        list is over a year old, it is a warning too.
 
-        To mend it: upgrade one minor version at a time, the control plane first, then the nodes.
+        To fix it: upgrade one minor version at a time, the control plane first, then the nodes.
         """
         nodes = await self.everything(NODES)
-        return self.with_selectors(judge_version(await self._git_version(), nodes, self.target))
+        return self.with_selectors(
+            judge_version(await self._git_version(), nodes, self.target, self.context.now().date())
+        )
 
     async def _git_version(self) -> str:
         """The API server's version. Raises ProbeError when it does not tell."""
@@ -173,25 +180,29 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         "Check Kubernetes control plane components are running",
         severity=CRITICAL,
         needs=(
-            may_list(API_SERVICES, PODS),
+            may_list(API_SERVICES, PODS, DEPLOYMENTS, DAEMON_SETS, SERVICES, ENDPOINT_SLICES),
             may_get(LEASES, "kube-controller-manager", "kube-scheduler", namespace="kube-system"),
             may_ask("/livez", "/readyz"),
         ),
     )
     async def control_plane_running(self) -> Result:
-        """With the scheduler or the controllers gone everything goes on, until the first pod dies and nobody replaces it.
+        """Without a scheduler or controllers everything continues, until the first pod dies and nobody replaces it.
 
         The API server answers /readyz and /livez with 200; kube-controller-manager and kube-scheduler have renewed their Leases
-        within `lease_max_age`, which they do every few seconds; every APIService is available; the control plane's own pods are
-        Ready where kubelets show them. Providers that hide the Leases are declared by an empty `control_plane_leases`. The old
-        componentstatuses are not asked: they have been wrong for years. A clock that is off is a warning.
+        within `lease_max_age`, which they do every few seconds; every APIService is available; the cluster's DNS has ready
+        endpoints; Deployments and DaemonSets of a system-critical priority class have ready pods (some missing is a warning); the
+        control plane's own pods are Ready where kubelets show them. A Lease that does not exist is unknown: providers may hide it,
+        and leader election may be off, which an empty `control_plane_leases` declares. The old componentstatuses are not asked:
+        they have been wrong for years. A clock that is off is a warning.
 
-        To mend it: the log of the part that is named; an APIService that is not available names the service that should answer.
+        To fix it: check the log of the part that is named; an APIService that is not available names the service that should
+        answer.
         """
         client, target = self.client(Kubernetes), self.target
         leases: dict[str, Lease | None] = {}
         for name in target.control_plane_leases:
-            read = await client.read(LEASES, name, "kube-system")
+            namespace, own_name = lease_path(name)
+            read = await client.read(LEASES, own_name, namespace)
             leases[name] = read[0] if read else None
         replies = {path: await client.get(path) for path in ("/readyz", "/livez")}
         now = replies["/livez"].at
@@ -199,7 +210,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         health = [judge_health(path, reply.status, reply.text) for path, reply in replies.items()]
         problems = [seen for seen in health if not seen.status.is_ok]
         problems += judge_leases(leases, target, now)
-        problems += judge_api_services(services)
+        problems += judge_api_services(services, now)
+        workloads: list[Workload] = [*await self.everything(DEPLOYMENTS), *await self.everything(DAEMON_SETS)]
+        dns = [found for found in await self.everything(SERVICES) if is_dns(found)]
+        problems += judge_critical(workloads, dns, await self.everything(ENDPOINT_SLICES) if dns else ())
         problems += judge_static_pods(pods.items, pods.taken)
         problems += judge_clock(now, self.context.now(), target)
         renewed = f", {listed(leases)} renew their Leases," if leases else ""

@@ -329,7 +329,7 @@ async def test_a_node_that_is_closed_to_new_pods(control_plane: ControlPlane) ->
         control_plane.call("PATCH", named, {"spec": {"unschedulable": None}}, content=patch)
     assert (result.status, result.summary) == (
         Status.WARNING,
-        "1 node is closed to new pods (limit 0): node-0.",
+        "1 node is cordoned (limit 0): node-0.",
     )
     assert allowed.status is Status.OK
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,9 +29,10 @@ from tests.collectors.systems.kubernetes.clusters import (
     manifest,
     merged,
     network_policy,
+    pod,
     service,
 )
-from tests.servers.kubernetes import CRDS, ControlPlane, definition, pod_spec, workload
+from tests.servers.kubernetes import CRDS, ControlPlane, definition, node, pod_spec, workload
 
 __all__ = ["entry"]
 
@@ -84,8 +86,8 @@ async def test_a_target_port_that_no_pod_has(control_plane: ControlPlane, entry:
 
 async def test_addresses_of_pods_that_are_not_ready_are_published(control_plane: ControlPlane, entry: Entry) -> None:
     control_plane.apply(merged(service("web", entry.namespace), {"spec": {"publishNotReadyAddresses": True}}))
-    for pod in control_plane.pods(entry.namespace, "app=web"):
-        control_plane.crash(pod)
+    for running_pod in control_plane.pods(entry.namespace, "app=web"):
+        control_plane.crash(running_pod)
 
     def unready_and_published(found: Mapping[str, Any]) -> bool:
         conditions = [one["conditions"] for item in found["items"] for one in item.get("endpoints") or ()]
@@ -259,3 +261,60 @@ async def test_the_pods_of_a_job_are_those_of_its_cron_job(control_plane: Contro
     }
     exempt = await see(control_plane, "pod_security_enforced", namespace, **options)
     assert exempt.status is Status.OK
+
+
+# Nodes and the control plane
+
+
+async def test_a_condition_of_node_problem_detector(control_plane: ControlPlane) -> None:
+    sick = node("sick", kwok=False)
+    control_plane.apply(sick)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    conditions = [
+        {"type": kind, "status": status, "reason": "DockerHung", "lastTransitionTime": now, "lastHeartbeatTime": now}
+        for kind, status in {**fine, "KernelDeadlock": "True"}.items()
+    ]
+    control_plane.patch_status(sick, conditions=conditions)
+    try:
+        result = await see(control_plane, "nodes_ready", node_grace="0s")
+        ignored = await see(
+            control_plane, "nodes_ready", node_grace="0s", ignored_node_conditions={"KernelDeadlock": "Is wrong here."}
+        )
+    finally:
+        control_plane.delete(sick)
+    assert (result.status, ignored.status) == (Status.FAILED, Status.OK)
+    assert "Node sick has KernelDeadlock since " in result.summary
+
+
+async def test_dns_without_an_endpoint(control_plane: ControlPlane) -> None:
+    dns = merged(
+        service("kube-dns", "kube-system", 53),
+        {"metadata": {"labels": {"k8s-app": "kube-dns"}}, "spec": {"selector": {"k8s-app": "kube-dns"}}},
+    )
+    control_plane.apply(dns)
+    try:
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(dns)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith("Service kube-system/kube-dns, the cluster's DNS, has no ready endpoint.")
+
+
+async def test_a_level_pinned_to_an_old_version(control_plane: ControlPlane) -> None:
+    pinned = {"pod-security.kubernetes.io/enforce-version": "v1.0"}
+    namespace = control_plane.namespace("shop", **{"pod-security.kubernetes.io/enforce": "restricted"}, **pinned)
+    weak = pod("weak", namespace, pod_spec())
+    del weak["spec"]["containers"][0]["securityContext"]["capabilities"]
+    control_plane.apply(weak)  # which restricted has refused since 1.22
+    result = await see(control_plane, "pod_security_enforced", namespace)
+    assert result.status is Status.FAILED
+    assert f"Namespace {namespace} enforces restricted as of v1.0" in result.summary
+
+
+async def test_leases_that_are_kept_elsewhere_prove_nothing(control_plane: ControlPlane) -> None:
+    result = await see(control_plane, "control_plane_running", control_plane_leases=["leases/kube-scheduler"])
+    assert result.status is Status.UNKNOWN
+    assert (
+        "There is no Lease leases/kube-scheduler: kube-scheduler has not started, runs without leader" in result.summary
+    )

@@ -4,36 +4,56 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from math import ceil
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from collectors.shared.verdicts import collected, verdict
-from collectors.systems.kubernetes.judge.workloads import unready
-from collectors.systems.kubernetes.model.objects import ApiService, Condition, Lease, Node, condition
+from collectors.systems.kubernetes.judge.workloads import Workload, unready
+from collectors.systems.kubernetes.model.objects import (
+    ApiService,
+    Condition,
+    EndpointSlice,
+    Lease,
+    Node,
+    Service,
+    condition,
+)
 from collectors.systems.kubernetes.model.pods import PodGroup
+from collectors.systems.kubernetes.model.releases import AS_OF, END_OF_SUPPORT, is_outdated, oldest_supported
 from exporter.options import Duration, Options, format_duration
-from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
 
 __all__ = [
     "ControlPlaneOptions",
     "NodeOptions",
     "VersionOptions",
+    "is_dns",
     "judge_api_services",
     "judge_clock",
+    "judge_critical",
     "judge_health",
     "judge_leases",
     "judge_nodes",
     "judge_static_pods",
     "judge_version",
+    "lease_path",
     "parse_version",
 ]
 
 _GIT_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\D.*)?")
-#: Conditions that tell of trouble while they are True. A node whose network something else sets up need not have the last one.
-_TROUBLES = {"MemoryPressure": True, "DiskPressure": True, "PIDPressure": True, "NetworkUnavailable": False}
+#: Conditions that every kubelet reports, and that are trouble while they are True.
+_OF_KUBELETS = ("MemoryPressure", "DiskPressure", "PIDPressure")
+#: Endings of conditions that are trouble while they are False; all others (of node-problem-detector, of clouds) are when True.
+_GOOD = ("Ready", "Healthy", "Available", "Ok", "OK")
+#: Maintenance that is to come, which is no trouble yet.
+_ANNOUNCED = "Scheduled"
+#: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.
+_CRITICAL = frozenset({"system-cluster-critical", "system-node-critical"})
+_API_SERVICE_GRACE = timedelta(minutes=1)
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _MAX_SKEW_NOW, _MAX_SKEW_BEFORE_1_28 = 3, 2  # https://kubernetes.io/releases/version-skew-policy/
 
@@ -59,7 +79,7 @@ MinorVersion = Annotated[str, AfterValidator(_version)]
 
 
 class NodeOptions(Options):
-    """What is wanted of nodes."""
+    """What is required of nodes."""
 
     node_grace: Duration = Field(
         timedelta(minutes=5), description="How long a node may be in trouble, as nodes that start or are drained are."
@@ -69,24 +89,30 @@ class NodeOptions(Options):
         gt=timedelta(0),
         description="How long ago a kubelet may have reported; they do so every 5 minutes where nothing changes.",
     )
-    max_cordoned: int = Field(0, ge=0, description="Nodes that may be closed to new pods before it is told.")
+    max_cordoned: int = Field(0, ge=0, description="Nodes that may be cordoned before it is a warning.")
+    ignored_node_conditions: dict[str, str] = Field(
+        default_factory=dict, description="Type of a node's condition to the reason why it does not matter."
+    )
 
 
 class VersionOptions(Options):
     """Which versions are wanted."""
 
     min_version: MinorVersion = Field("1.25", description="Least minor version of the cluster.")
-    supported_minor: MinorVersion = Field(
-        "1.35", description="Oldest minor version that still gets patches (as of November 2026); an older one is told."
+    supported_minor: MinorVersion | None = Field(
+        None,
+        description="Oldest minor version that still gets patches, such as that of a provider's extended support; an older one is "
+        "a warning. By default the one that kubernetes.io supports on the day, as known to this version of the exporter.",
     )
 
 
 class ControlPlaneOptions(Options):
-    """What is wanted of the control plane."""
+    """What is required of the control plane."""
 
     control_plane_leases: tuple[str, ...] = Field(
         ("kube-controller-manager", "kube-scheduler"),
-        description="Leases in kube-system that have to be renewed; none where the provider hides them.",
+        description="Leases that have to be renewed: by name in kube-system, or as namespace/name; none where the provider hides "
+        "them or leader election is off.",
     )
     lease_max_age: Duration = Field(
         timedelta(seconds=60), gt=timedelta(0), description="How long ago a Lease may have been renewed."
@@ -105,11 +131,11 @@ def judge_nodes(nodes: Iterable[Node], options: NodeOptions, now: datetime) -> R
         verb = "is" if len(cordoned) == 1 else "are"
         problems.append(
             warning(
-                f"{counted(len(cordoned), 'node')} {verb} closed to new pods (limit {options.max_cordoned}): {listed(cordoned)}."
+                f"{counted(len(cordoned), 'node')} {verb} cordoned (limit {options.max_cordoned}): {listed(cordoned)}."
             )
         )
     if not found:
-        problems.append(failed("The cluster has no node."))
+        problems.append(failed("The cluster has no node.", reason=Reason.MISSING))
     ready = sum(_is_ready(node) for node in found)
     good = ok(f"Every node ({len(found)}) is Ready.", nodes=len(found), nodes_ready=ready, nodes_cordoned=len(cordoned))
     return verdict(problems, good)
@@ -131,51 +157,76 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
     if (heard := ready.last_heartbeat_time) is not None and now - heard > options.node_max_silence:
         limit = format_duration(options.node_max_silence)
         yield unknown(
-            f"The kubelet of node {node.name} said {format_length(now - heard)} ago that it is Ready, and nothing since "
-            f"(limit {limit})."
+            f"The kubelet of node {node.name} reported {_exactly(now - heard)} ago that it is Ready, and nothing since "
+            f"(limit {limit}).",
+            reason=Reason.STALE,
         )
         return
-    for kind, always_told in _TROUBLES.items():
-        seen = condition(node.status.conditions, kind)
-        if seen is None:
-            if always_told:
-                yield unknown(f"Node {node.name} does not tell whether it has {kind}.")
-        elif seen.status != "False":
-            means = "has" if seen.status == "True" else "does not know whether it has"
-            yield _for_long(f"Node {node.name} {means} {kind}", seen.last_transition_time, seen.reason, options, now)
+    for kind in _OF_KUBELETS:
+        if condition(node.status.conditions, kind) is None and not node.is_virtual:
+            yield unknown(f"Node {node.name} does not report whether it has {kind}.")
+    for seen in node.status.conditions or ():
+        if seen.type == "Ready" or seen.type in options.ignored_node_conditions:
+            continue
+        since = seen.last_transition_time
+        if seen.type.endswith(_GOOD):
+            if seen.status == "False":
+                yield _for_long(f"Node {node.name} is not {seen.type}", since, seen.reason, options, now)
+        elif seen.status == "True" and seen.type.endswith(_ANNOUNCED):
+            yield warning(f"Node {node.name} has {seen.type}{f': {seen.reason}' if seen.reason else ''}.")
+        elif seen.status == "True":
+            yield _for_long(f"Node {node.name} has {seen.type}", since, seen.reason, options, now)
+        elif seen.status != "False" and seen.type in (*_OF_KUBELETS, "NetworkUnavailable"):
+            what = f"Node {node.name} does not know whether it has {seen.type}"
+            yield _for_long(what, since, seen.reason, options, now)
 
 
 def _for_long(what: str, since: datetime | None, reason: str, options: NodeOptions, now: datetime) -> Result:
     because = f": {reason}" if reason else ""
     if since is None:
-        return failed(f"{what}{because}.")
+        return failed(f"{what}{because}.", reason=Reason.DOWN)
     grace = f"(grace {format_duration(options.node_grace)})"
     # A moment in the future is no sign that it has just begun.
     bad = failed if abs(now - since) > options.node_grace else warning
     return bad(f"{what} since {format_length(now - since)} {grace}{because}.")
 
 
-def judge_version(git_version: str, nodes: Iterable[Node], options: VersionOptions) -> Result:
-    """Whether the API server's version is wanted and supported, and no kubelet is newer or too old for it.
+def judge_version(git_version: str, nodes: Iterable[Node], options: VersionOptions, today: date) -> Result:
+    """Whether the API server's version is wanted and supported on that day, and no kubelet is newer or too old for it.
 
     Raises ProbeError when the API server's version is not understood.
     """
     version = parse_version(git_version)
     problems = []
+    declared = options.supported_minor
+    oldest = parse_version(declared) if declared else oldest_supported(today)
     if version < parse_version(options.min_version):
-        problems.append(failed(f"The cluster runs {git_version} (wanted at least {options.min_version})."))
-    elif version < parse_version(options.supported_minor):
+        problems.append(
+            failed(f"The cluster runs {git_version} (wanted at least {options.min_version}).", reason=Reason.LIMIT)
+        )
+    elif version < oldest:
+        ended = None if declared else END_OF_SUPPORT.get(version)
+        since = f" since {ended}" if ended else ""
         problems.append(
             warning(
-                f"The cluster runs {git_version}, which gets no more patches (oldest that does is {options.supported_minor})."
+                f"The cluster runs {git_version}, which has had no patches{since} (oldest supported: {'.'.join(map(str, oldest))})."
+            )
+        )
+    elif declared is None and is_outdated(today):
+        problems.append(
+            warning(
+                f"The exporter's list of Kubernetes releases is of {AS_OF}, so whether {git_version} still gets patches is not "
+                "known: install a newer exporter, or set supported_minor."
             )
         )
     most = _MAX_SKEW_NOW if version >= (1, 28) else _MAX_SKEW_BEFORE_1_28
     of_version: dict[str, list[str]] = {}
     for node in nodes:
+        if node.is_virtual:
+            continue  # its version is that of the provider's service
         of_version.setdefault(node.status.node_info.kubelet_version, []).append(node.name)
     if not of_version:
-        problems.append(unknown("The cluster has no node, so no kubelet's version was seen."))
+        problems.append(unknown("The cluster has no node with a kubelet, so no kubelet's version was checked."))
     for kubelet, names in of_version.items():
         problems += collected(_judge_kubelet(kubelet, names, version, git_version, most))
     return verdict(problems, ok(f"The cluster runs {git_version}, and its kubelets fit (at most {most} minors older)."))
@@ -186,14 +237,17 @@ def _judge_kubelet(
 ) -> Iterator[Result]:
     on = f"{counted(len(names), 'node')} ({listed(names, 3)})"
     if not kubelet:
-        yield unknown(f"The kubelet's version is not told by {on}.")
+        yield unknown(f"The kubelet's version is not reported by {on}.")
         return
     major, minor = parse_version(kubelet)
     if (major, minor) > version:
-        yield failed(f"The kubelet {kubelet} on {on} is newer than the API server ({git_version}).")
+        yield failed(
+            f"The kubelet {kubelet} on {on} is newer than the API server ({git_version}).", reason=Reason.MISCONFIGURED
+        )
     elif major != version[0] or version[1] - minor > most:
         yield failed(
-            f"The kubelet {kubelet} on {on} is too old for the API server {git_version} (limit {most} minors)."
+            f"The kubelet {kubelet} on {on} is too old for the API server {git_version} (limit {most} minors).",
+            reason=Reason.LIMIT,
         )
 
 
@@ -203,7 +257,7 @@ def judge_health(path: str, status: int, text: str) -> Result:
         return ok(f"The API server answers {path} with 200.")
     bad = re.findall(r"^\[-\](\S+)", text, re.MULTILINE)
     checks = f": {listed(bad)} failed" if bad else ""
-    return failed(f"The API server answers {path} with {status} (wanted 200){checks}.")
+    return failed(f"The API server answers {path} with {status} (wanted 200){checks}.", reason=Reason.DOWN)
 
 
 def judge_leases(leases: Mapping[str, Lease | None], options: ControlPlaneOptions, now: datetime) -> list[Result]:
@@ -211,35 +265,57 @@ def judge_leases(leases: Mapping[str, Lease | None], options: ControlPlaneOption
     problems = []
     limit = format_duration(options.lease_max_age)
     for name in options.control_plane_leases:
-        lease = leases.get(name)
+        lease, (namespace, part) = leases.get(name), lease_path(name)
+        path = f"{namespace}/{part}"
         if lease is None:
-            problems.append(failed(f"There is no Lease kube-system/{name}, so no {name} has started."))
-        elif lease.spec.renew_time is None:
-            problems.append(unknown(f"Lease kube-system/{name} does not tell when it was renewed."))
-        elif not lease.spec.holder_identity:
-            problems.append(failed(f"Lease kube-system/{name} is held by nobody, so no {name} works."))
-        elif (age := now - lease.spec.renew_time) > options.lease_max_age:
             problems.append(
-                failed(
-                    f"Lease kube-system/{name} was renewed {format_length(age)} ago (limit {limit}), so no {name} works."
+                unknown(
+                    f"There is no Lease {path}: {part} has not started, runs without leader election, or keeps it elsewhere (see "
+                    "control_plane_leases).",
+                    reason=Reason.MISSING,
                 )
             )
+        elif lease.spec.renew_time is None:
+            problems.append(unknown(f"Lease {path} does not report when it was renewed."))
+        elif not lease.spec.holder_identity:
+            problems.append(failed(f"Lease {path} is held by nobody, so no {part} works.", reason=Reason.DOWN))
+        elif (age := now - lease.spec.renew_time) > options.lease_max_age:
+            ago = _exactly(age)
+            problems.append(
+                failed(f"Lease {path} was renewed {ago} ago (limit {limit}), so no {part} works.", reason=Reason.DOWN)
+            )
         elif -age > options.lease_max_age:
-            problems.append(unknown(f"Lease kube-system/{name} was renewed {format_length(-age)} in the future."))
+            problems.append(unknown(f"Lease {path} was renewed {_exactly(-age)} in the future."))
     return problems
 
 
-def judge_api_services(services: Iterable[ApiService]) -> list[Result]:
-    """The groups of the API that are not available, or of which it is not told. Every API server has some."""
+def lease_path(name: str) -> tuple[str, str]:
+    """Namespace and name of a Lease of `control_plane_leases`."""
+    namespace, _, own = name.rpartition("/")
+    return namespace or "kube-system", own
+
+
+def _exactly(length: timedelta) -> str:
+    """A length of time to the second, for sentences that hold it against a limit: `1m5s`, not `1 minute` beside a limit of 1m."""
+    return format_duration(timedelta(seconds=max(1, ceil(length.total_seconds()))))
+
+
+def judge_api_services(services: Iterable[ApiService], now: datetime) -> list[Result]:
+    """The groups of the API that are not available, or do not report it. Every API server has some; one that is new has a grace."""
     problems = []
     if not (found := list(services)):
-        problems.append(unknown("No APIService was seen, so whether all of the API is available is not known."))
+        problems.append(unknown("There is no APIService, so whether all of the API is available is not known."))
     for service in found:
         available = condition(service.status.conditions, "Available")
-        if available is None or available.status not in ("True", "False"):
-            problems.append(unknown(f"APIService {service.name} does not tell whether it is available."))
+        made = service.metadata.creation_timestamp
+        if (available is None or available.status != "True") and made and now - made < _API_SERVICE_GRACE:
+            problems.append(warning(f"APIService {service.name} is new and not available yet."))
+        elif available is None or available.status not in ("True", "False"):
+            problems.append(unknown(f"APIService {service.name} does not report whether it is available."))
         elif available.status == "False":
-            problems.append(failed(f"APIService {service.name} is not available: {_why(available)}."))
+            problems.append(
+                failed(f"APIService {service.name} is not available: {_why(available)}.", reason=Reason.DOWN)
+            )
     return problems
 
 
@@ -251,7 +327,7 @@ def _why(seen: Condition) -> str:
 def judge_static_pods(pods: Iterable[PodGroup], now: datetime) -> list[Result]:
     """The control plane's own pods that are not Ready, where kubelets run them and show them."""
     return [
-        failed(unready(pod, now))
+        failed(unready(pod, now), reason=Reason.DOWN)
         for found in pods
         if found.template.mirror
         and found.namespace == "kube-system"
@@ -261,6 +337,39 @@ def judge_static_pods(pods: Iterable[PodGroup], now: datetime) -> list[Result]:
     ]
 
 
+def is_dns(service: Service) -> bool:
+    """Whether a Service is the cluster's DNS, by the label that CoreDNS and its kind have kept from kube-dns."""
+    return service.namespace == "kube-system" and service.metadata.labels.get("k8s-app") == "kube-dns"
+
+
+def judge_critical(
+    workloads: Iterable[Workload], dns: Iterable[Service], slices: Iterable[EndpointSlice]
+) -> Iterator[Result]:
+    """What a cluster does not work without: DNS without a ready endpoint, and critical workloads that are not ready.
+
+    `dns` are the Services of the cluster's DNS. A workload with some of its pods is a warning.
+    """
+    ready: dict[str, int] = {}
+    for one in slices:
+        path = f"{one.namespace}/{one.service}"
+        ready[path] = ready.get(path, 0) + one.ready
+    for service in dns:
+        if not ready.get(service.path):
+            yield failed(f"Service {service.path}, the cluster's DNS, has no ready endpoint.", reason=Reason.DOWN)
+    partly = []
+    for workload in workloads:
+        if workload.spec.template.spec.priority_class_name not in _CRITICAL or not workload.wanted:
+            continue
+        name, wanted = f"{workload.kind} {workload.path}", workload.wanted
+        if not workload.ready:
+            yield failed(
+                f"{name} has 0 of {counted(wanted, 'pod')} ready, and the cluster needs it.", reason=Reason.DOWN
+            )
+        elif workload.ready < wanted:
+            partly.append(warning(f"{name} has {workload.ready} of {counted(wanted, 'pod')} ready."))
+    yield from partly
+
+
 def judge_clock(theirs: datetime, ours: datetime, options: ControlPlaneOptions) -> list[Result]:
     """Whether the API server's clock is off ours: certificates, tokens and leases go by it."""
     off = abs(theirs - ours)
@@ -268,4 +377,4 @@ def judge_clock(theirs: datetime, ours: datetime, options: ControlPlaneOptions) 
         return []
     side = "ahead of" if theirs > ours else "behind"
     limit = format_duration(options.max_clock_skew)
-    return [warning(f"The API server's clock is {format_length(off)} {side} ours (limit {limit}).")]
+    return [warning(f"The API server's clock is {_exactly(off)} {side} ours (limit {limit}).")]

@@ -6,6 +6,7 @@ Kubernetes 1.37. They tighten with the versions, but for pods in a user namespac
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from exporter.words import counted
 __all__ = ["Level", "PodSecurityOptions", "judge_pod_security", "violations"]
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
+_VERSION = "pod-security.kubernetes.io/enforce-version"
+_WHOLE_SINCE = 25
+"""The minor version from which on the levels have had all their controls but a few that later ones relaxed."""
 
 
 class Level(StrEnum):
@@ -326,13 +330,26 @@ def judge_pod_security(
     namespace enforces is a warning, as it cannot be made again. Raises ProbeError without any namespace.
     """
     wanted = options.psa_min_level
-    if not (enforced := {namespace.name: _enforced(namespace, options) for namespace in namespaces}):
+    found_namespaces = list(namespaces)
+    if not (enforced := {namespace.name: _enforced(namespace, options) for namespace in found_namespaces}):
         raise ProbeError("Every namespace is exempt, so nothing was checked.", Reason.NOT_CONFIGURED)
     problems: list[Result] = []
     unenforced = [
         failed(_unenforced(name, level, wanted), reason=Reason.MISCONFIGURED)
         for name, level in enforced.items()
         if (level is None or level.strictness < wanted.strictness) and name not in options.psa_enforced_by
+    ]
+    unenforced += [
+        failed(
+            f"Namespace {namespace.name} enforces {enforced[namespace.name]} as of {version} (label {_VERSION}), which lacks later "
+            f"controls (wanted latest, or at least v1.{_WHOLE_SINCE}).",
+            reason=Reason.MISCONFIGURED,
+        )
+        for namespace in found_namespaces
+        if (version := namespace.metadata.labels.get(_VERSION))
+        and _is_before_whole(version)
+        and enforced[namespace.name] is not None
+        and namespace.name not in options.psa_enforced_by
     ]
     running = [found for found in pods if found.state.is_live]
     offenders: defaultdict[tuple[str, str, str], Counter[Sequence[str]]] = defaultdict(Counter)
@@ -368,6 +385,11 @@ def _enforced(namespace: Namespace, options: PodSecurityOptions) -> Level | None
     if label is None:
         return options.psa_cluster_default
     return Level(label) if label in tuple(Level) else None
+
+
+def _is_before_whole(version: str) -> bool:
+    found = re.fullmatch(r"v1\.(\d+)", version)
+    return found is not None and int(found[1]) < _WHOLE_SINCE
 
 
 def _unenforced(namespace: str, level: Level | None, wanted: Level) -> str:

@@ -108,6 +108,7 @@ __all__ = [
     "ServiceStatus",
     "StatefulSet",
     "Struct",
+    "Taint",
     "TargetReference",
     "TcpRoute",
     "TlsRoute",
@@ -192,10 +193,17 @@ class Namespace(_Object, frozen=True):
     """A namespace; its labels say which Pod Security level is enforced."""
 
 
+class Taint(Struct, frozen=True):
+    """What keeps pods off a node."""
+
+    key: str = ""
+
+
 class NodeSpec(Struct, frozen=True):
     """Whether new pods may be put on a node."""
 
     unschedulable: bool = False
+    taints: tuple[Taint, ...] | None = ()
 
 
 class NodeInfo(Struct, frozen=True):
@@ -223,6 +231,13 @@ class Node(_Object, frozen=True):
 
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether a provider's service poses as the node (virtual kubelet), with versions and conditions of its own."""
+        return self.metadata.labels.get("type") == "virtual-kubelet" or any(
+            taint.key.startswith("virtual-kubelet.io/") for taint in self.spec.taints or ()
+        )
 
 
 # --- Workloads ---

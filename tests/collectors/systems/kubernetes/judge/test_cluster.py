@@ -1,6 +1,6 @@
 """Nodes, versions and the control plane: object in, sentence out."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +10,10 @@ from collectors.systems.kubernetes.judge.cluster import (
     ControlPlaneOptions,
     NodeOptions,
     VersionOptions,
+    is_dns,
     judge_api_services,
     judge_clock,
+    judge_critical,
     judge_health,
     judge_leases,
     judge_nodes,
@@ -19,7 +21,7 @@ from collectors.systems.kubernetes.judge.cluster import (
     judge_version,
     parse_version,
 )
-from collectors.systems.kubernetes.model.objects import ApiService, Lease, Node
+from collectors.systems.kubernetes.model.objects import ApiService, Deployment, EndpointSlice, Lease, Node, Service
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
 
@@ -95,19 +97,19 @@ def test_all_nodes_are_ready() -> None:
             Status.FAILED,
             "Node node-1 does not know whether it has PIDPressure since 1 hour (grace 5m).",
         ),
-        (node(MemoryPressure=None), Status.UNKNOWN, "Node node-1 does not tell whether it has MemoryPressure."),
+        (node(MemoryPressure=None), Status.UNKNOWN, "Node node-1 does not report whether it has MemoryPressure."),
         (node(heard=14), Status.OK, "Every node (1) is Ready."),
         (
             node(heard=20, DiskPressure="True"),
             Status.UNKNOWN,
-            "The kubelet of node node-1 said 20 minutes ago that it is Ready, and nothing since (limit 15m).",
+            "The kubelet of node node-1 reported 20m ago that it is Ready, and nothing since (limit 15m).",
         ),
         (
             node(heard=20, minutes=14, Ready="Unknown", reason="NodeStatusUnknown"),
             Status.FAILED,
             "Node node-1 is not Ready since 14 minutes (grace 5m): NodeStatusUnknown.",
         ),
-        (node(cordoned=True), Status.WARNING, "1 node is closed to new pods (limit 0): node-1."),
+        (node(cordoned=True), Status.WARNING, "1 node is cordoned (limit 0): node-1."),
     ],
 )
 def test_a_node_in_trouble(found: Node, status: Status, sentence: str) -> None:
@@ -119,7 +121,7 @@ def test_some_nodes_may_be_closed() -> None:
     closed = [node(f"node-{n}", cordoned=True) for n in range(3)]
     assert judge(*closed, max_cordoned=3).status is Status.OK
     result = judge(*closed, max_cordoned=2)
-    assert result.summary == "3 nodes are closed to new pods (limit 2): node-0, node-1 and node-2."
+    assert result.summary == "3 nodes are cordoned (limit 2): node-0, node-1 and node-2."
     assert result.measurements["nodes_cordoned"] == 3
 
 
@@ -153,7 +155,7 @@ def test_what_is_no_version_is_not_guessed(text: str) -> None:
     with pytest.raises(ProbeError, match="is no version of Kubernetes"):
         parse_version(text)
     with pytest.raises(ProbeError):
-        judge_version(text, [], VersionOptions())
+        judge_version(text, [], VersionOptions(), NOW.date())
 
 
 def kubelets(*versions: str) -> list[Node]:
@@ -177,7 +179,7 @@ def kubelets(*versions: str) -> list[Node]:
             "v1.34.3",
             ["v1.34.3"],
             Status.WARNING,
-            "The cluster runs v1.34.3, which gets no more patches (oldest that does is 1.35).",
+            "The cluster runs v1.34.3, which has had no patches since 2026-10-27 (oldest supported: 1.35).",
         ),
         (
             "v1.37.2",
@@ -191,8 +193,8 @@ def kubelets(*versions: str) -> list[Node]:
             Status.FAILED,
             "The kubelet v1.37.0 on 1 node (node-0) is newer than the API server (v1.36.2).",
         ),
-        ("v1.37.0", [], Status.UNKNOWN, "The cluster has no node, so no kubelet's version was seen."),
-        ("v1.37.0", [""], Status.UNKNOWN, "The kubelet's version is not told by 1 node (node-0)."),
+        ("v1.37.0", [], Status.UNKNOWN, "The cluster has no node with a kubelet, so no kubelet's version was checked."),
+        ("v1.37.0", [""], Status.UNKNOWN, "The kubelet's version is not reported by 1 node (node-0)."),
         ("v1.37.0", ["devel"], Status.UNKNOWN, "'devel' is no version of Kubernetes, such as v1.29.3."),
         (
             "v1.27.1",
@@ -203,12 +205,12 @@ def kubelets(*versions: str) -> list[Node]:
     ],
 )
 def test_versions(server: str, versions: list[str], status: Status, sentence: str) -> None:
-    result = judge_version(server, kubelets(*versions), VersionOptions())
+    result = judge_version(server, kubelets(*versions), VersionOptions(), NOW.date())
     assert (result.status, result.summary) == (status, sentence)
 
 
 def test_a_version_that_is_none_is_refused() -> None:
-    assert judge_version("v1.36.0", [], VersionOptions(min_version="1.37")).status is Status.FAILED
+    assert judge_version("v1.36.0", [], VersionOptions(min_version="1.37"), NOW.date()).status is Status.FAILED
     with pytest.raises(ValidationError, match="expected a minor version"):
         VersionOptions(min_version="1.25.3")
 
@@ -229,30 +231,34 @@ def lease(name: str = "kube-scheduler", holder: str | None = "host_1", **length:
     return {name: decoded(Lease, f"kube-system/{name}", spec=spec)}
 
 
+NO_LEASE = (
+    "There is no Lease kube-system/kube-scheduler: kube-scheduler has not started, runs without leader election, or keeps it "
+    "elsewhere (see control_plane_leases)."
+)
 ONE = ControlPlaneOptions(control_plane_leases=("kube-scheduler",))
 
 
 @pytest.mark.parametrize(
     ("leases", "status", "sentence"),
     [
-        ({}, Status.FAILED, "There is no Lease kube-system/kube-scheduler, so no kube-scheduler has started."),
+        ({}, Status.UNKNOWN, NO_LEASE),
         (
             {"kube-scheduler": None},
-            Status.FAILED,
-            "There is no Lease kube-system/kube-scheduler, so no kube-scheduler has started.",
+            Status.UNKNOWN,
+            NO_LEASE,
         ),
-        (lease(), Status.UNKNOWN, "Lease kube-system/kube-scheduler does not tell when it was renewed."),
+        (lease(), Status.UNKNOWN, "Lease kube-system/kube-scheduler does not report when it was renewed."),
         (
             lease(seconds=90),
             Status.FAILED,
-            "Lease kube-system/kube-scheduler was renewed 1 minute ago (limit 1m), so no kube-scheduler works.",
+            "Lease kube-system/kube-scheduler was renewed 1m30s ago (limit 1m), so no kube-scheduler works.",
         ),
         (
             lease(holder="", seconds=2),
             Status.FAILED,
             "Lease kube-system/kube-scheduler is held by nobody, so no kube-scheduler works.",
         ),
-        (lease(minutes=-5), Status.UNKNOWN, "Lease kube-system/kube-scheduler was renewed 5 minutes in the future."),
+        (lease(minutes=-5), Status.UNKNOWN, "Lease kube-system/kube-scheduler was renewed 5m in the future."),
     ],
 )
 def test_a_lease_that_nobody_renews(leases: dict[str, Lease | None], status: Status, sentence: str) -> None:
@@ -280,17 +286,17 @@ def api_service(status: str | None, message: str = "") -> ApiService:
             "is not available: MissingEndpoints (endpoints for service/metrics-server have no addresses).",
         ),
         (api_service("False"), Status.FAILED, "is not available: MissingEndpoints."),
-        (api_service("Unknown"), Status.UNKNOWN, "does not tell whether it is available."),
-        (api_service(None), Status.UNKNOWN, "does not tell whether it is available."),
+        (api_service("Unknown"), Status.UNKNOWN, "does not report whether it is available."),
+        (api_service(None), Status.UNKNOWN, "does not report whether it is available."),
     ],
 )
 def test_a_part_of_the_api_that_is_away(found: ApiService, status: Status, sentence: str) -> None:
-    (result,) = judge_api_services([api_service("True"), found])
+    (result,) = judge_api_services([api_service("True"), found], NOW)
     assert (result.status, result.summary) == (status, f"APIService v1beta1.metrics.k8s.io {sentence}")
 
 
 def test_an_api_without_any_part_was_not_seen() -> None:
-    (result,) = judge_api_services([])
+    (result,) = judge_api_services([], NOW)
     assert result.status is Status.UNKNOWN
 
 
@@ -315,10 +321,87 @@ def test_the_control_planes_own_pods() -> None:
     [
         (29, None),
         (-29, None),
-        (90, "The API server's clock is 1 minute ahead of ours (limit 30s)."),
-        (-90, "The API server's clock is 1 minute behind ours (limit 30s)."),
+        (90, "The API server's clock is 1m30s ahead of ours (limit 30s)."),
+        (-90, "The API server's clock is 1m30s behind ours (limit 30s)."),
     ],
 )
 def test_clocks(seconds: float, sentence: str | None) -> None:
     found = judge_clock(NOW + timedelta(seconds=seconds), NOW, ControlPlaneOptions())
     assert [result.summary for result in found] == ([sentence] if sentence else [])
+
+
+def test_a_lease_in_another_namespace() -> None:
+    elsewhere = ControlPlaneOptions(control_plane_leases=("leases/kube-scheduler",))
+    (result,) = judge_leases({"leases/kube-scheduler": lease(seconds=61)["kube-scheduler"]}, elsewhere, NOW)
+    assert result.summary == "Lease leases/kube-scheduler was renewed 1m1s ago (limit 1m), so no kube-scheduler works."
+
+
+@pytest.mark.parametrize(
+    ("states", "status", "sentence"),
+    [
+        ({"KernelDeadlock": "True"}, Status.FAILED, "Node node-1 has KernelDeadlock since 1 hour (grace 5m)."),
+        ({"ReadonlyFilesystem": "True"}, Status.FAILED, "Node node-1 has ReadonlyFilesystem since 1 hour (grace 5m)."),
+        ({"ReadonlyFilesystem": "False", "KernelDeadlock": "Unknown"}, Status.OK, ""),
+        ({"ContainerRuntimeReady": "True"}, Status.OK, ""),
+        ({"StorageReady": "False"}, Status.FAILED, "Node node-1 is not StorageReady since 1 hour (grace 5m)."),
+        ({"VMEventScheduled": "True"}, Status.WARNING, "Node node-1 has VMEventScheduled."),
+    ],
+)
+def test_conditions_that_others_than_kubelets_set(states: dict[str, Any], status: Status, sentence: str) -> None:
+    result = judge(node(**states))
+    assert result.status is status, result.summary
+    if sentence:
+        assert result.summary == sentence
+        assert judge(node(**states), ignored_node_conditions=dict.fromkeys(states, "Is known.")).status is Status.OK
+
+
+def test_a_virtual_kubelet_has_versions_and_conditions_of_its_own() -> None:
+    for metadata, spec in (
+        ({"labels": {"type": "virtual-kubelet"}}, {}),
+        ({}, {"taints": [{"key": "virtual-kubelet.io/provider", "effect": "NoSchedule"}]}),
+    ):
+        status = {"conditions": [{"type": "Ready", "status": "True"}], "nodeInfo": {"kubeletVersion": "v1.19.10-vk"}}
+        virtual = decoded(Node, "virtual", metadata=metadata, spec=spec, status=status)
+        assert judge(virtual).status is Status.OK
+        assert (
+            judge_version("v1.37.2", [virtual, *kubelets("v1.37.2")], VersionOptions(), NOW.date()).status is Status.OK
+        )
+
+
+def test_an_api_service_that_is_seconds_old_has_a_grace() -> None:
+    young = decoded(ApiService, "v1.example.com", metadata={"creationTimestamp": ago(seconds=5)})
+    (result,) = judge_api_services([young], NOW)
+    assert result.status is Status.WARNING
+
+
+def test_a_table_of_releases_does_not_age_in_silence() -> None:
+    nodes = kubelets("v1.40.0")
+    assert judge_version("v1.40.0", nodes, VersionOptions(), date(2027, 6, 1)).status is Status.OK
+    aged = judge_version("v1.40.0", nodes, VersionOptions(), date(2028, 6, 1))
+    assert (aged.status, "install a newer exporter" in aged.summary) == (Status.WARNING, True)
+    old = judge_version("v1.37.2", kubelets("v1.37.2"), VersionOptions(), date(2028, 6, 1))
+    assert (
+        old.summary == "The cluster runs v1.37.2, which has had no patches since 2027-10-28 (oldest supported: 1.38)."
+    )
+    declared = VersionOptions(supported_minor="1.36")
+    assert judge_version("v1.37.2", kubelets("v1.37.2"), declared, date(2028, 6, 1)).status is Status.OK
+
+
+def critical(name: str, ready: int, priority: str = "system-cluster-critical") -> Deployment:
+    template = {"spec": {"priorityClassName": priority}}
+    spec = {"replicas": 2, "template": template}
+    return decoded(Deployment, f"kube-system/{name}", spec=spec, status={"readyReplicas": ready})
+
+
+def test_what_a_cluster_does_not_work_without() -> None:
+    dns = decoded(Service, "kube-system/kube-dns", labels={"k8s-app": "kube-dns"})
+    assert is_dns(dns)
+    assert [one.summary for one in judge_critical([], [dns], [EndpointSlice("kube-system", "kube-dns", 0)])] == [
+        "Service kube-system/kube-dns, the cluster's DNS, has no ready endpoint."
+    ]
+    assert list(judge_critical([], [dns], [EndpointSlice("kube-system", "kube-dns", 1)])) == []
+    workloads = [critical("one", 1), critical("coredns", 0), critical("plain", 0, ""), critical("well", 2)]
+    assert [(one.status, one.summary) for one in judge_critical(workloads, [], [])] == [
+        (Status.FAILED, "Deployment kube-system/coredns has 0 of 2 pods ready, and the cluster needs it."),
+        (Status.WARNING, "Deployment kube-system/one has 1 of 2 pods ready."),
+    ]

@@ -221,3 +221,28 @@ def test_no_namespace_is_no_success() -> None:
 def test_wanting_no_level_is_refused() -> None:
     with pytest.raises(ValidationError, match="expected baseline or restricted"):
         PodSecurityOptions(psa_min_level=Level.PRIVILEGED)
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("v1.0", Status.FAILED), ("v1.24", Status.FAILED), ("v1.25", Status.OK), ("latest", Status.OK)],
+)
+def test_a_level_of_an_old_version_is_less_than_it_seems(version: str, status: Status) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": version}
+    result = judge([decoded(Namespace, "shop", labels=labels)], [])
+    assert result.status is status
+    if status is Status.FAILED:
+        assert result.summary.startswith(f"Namespace shop enforces baseline as of {version} (label ")
+
+
+def test_the_worst_offence_is_not_cut_off() -> None:
+    """Of a hundred pods with ports of the host the one that is privileged comes first."""
+    ports = {"containers": [{"name": "main", "ports": [{"hostPort": 80}]}]}
+    taking = [pod(f"shop/a{number:03}", spec=ports) for number in range(100)]
+    owning = pod("shop/zz", spec={"containers": [{"name": "main", "securityContext": {"privileged": True}}]})
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    result = judge([decoded(Namespace, "shop", labels=labels)], [*taking, owning])
+    assert result.summary.startswith(
+        "Pod shop/zz violates baseline: container main is privileged. Pod shop/a000 violates"
+    )
+    assert result.summary.endswith("more are similar.")
