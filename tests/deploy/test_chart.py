@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ EVERYTHING: Json = {
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Checklist"}},
     "networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]},
     "podDisruptionBudget": {"enabled": True},
+    "annotations": {"example.com/g": "h"},
+    "commonLabels": {"example.com/i": "j"},
+    "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["db.example.com"]}],
+    "dnsPolicy": "ClusterFirst",
+    "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "startupProbe": {"failureThreshold": 30},
+    "ingress": {"enabled": True, "className": "traefik", "hosts": ["checklist.example.com"]},
     "podAnnotations": {"example.com/c": "d"},
     "podLabels": {"example.com/e": "f"},
     "nodeSelector": {"kubernetes.io/os": "linux"},
@@ -81,7 +92,7 @@ def test_the_links_of_the_chart_lead_somewhere() -> None:
 def test_the_schema_knows_every_value() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(schema["properties"]) - {"global"} == set(values)
+    assert set(schema["properties"]) - {"enabled", "tags"} == set(values)
     for name, known in values.items():
         if (properties := schema["properties"][name].get("properties")) is not None:
             assert set(properties) == set(known), name
@@ -200,3 +211,106 @@ def test_everything_is_accepted_and_runs_where_pods_are_restricted(helm: Helm, c
     control_plane.wait_ready(deployment)
     (pod,) = control_plane.pods(namespace)
     assert pod["spec"]["serviceAccountName"] == "checks-checklist-exporter"
+
+
+def deployment(helm: Helm, **values: Any) -> Json:
+    """The spec of the rendered pod."""
+    spec: Json = render(helm, values)["Deployment"]["spec"]["template"]["spec"]
+    return spec
+
+
+def packed(tmp_path: Path, **changes: str) -> Path:
+    """A copy of the chart with other fields of Chart.yaml."""
+    copy = tmp_path / "checklist-exporter"
+    shutil.copytree(CHART, copy)
+    about = yaml.safe_load((copy / "Chart.yaml").read_text()) | changes
+    (copy / "Chart.yaml").write_text(yaml.safe_dump(about))
+    return copy
+
+
+def test_it_is_a_subchart_with_a_condition(helm: Helm, tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    packed(parent / "charts")
+    dependency = {"name": "checklist-exporter", "version": "0.1.0", "condition": "checklist-exporter.enabled"}
+    about = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (parent / "Chart.yaml").write_text(yaml.safe_dump(about))
+    for enabled in (True, False):
+        values = {"checklist-exporter": {"enabled": enabled}, "global": {"imageRegistry": "registry.example.com"}}
+        done = helm("template", "checks", parent, "--kube-version", "v1.37.2", values=values)
+        assert done.returncode == 0, done.stderr
+        assert ("registry.example.com/checklist-exporter:0.1.0" in done.stdout) is enabled
+
+
+def test_build_metadata_is_no_label(helm: Helm, tmp_path: Path) -> None:
+    chart = packed(tmp_path, version="0.1.0+build.7", appVersion="0.1.0+build.7")
+    done = helm("template", "checks", chart, "--kube-version", "v1.37.2")
+    assert done.returncode == 0, done.stderr
+    for found in manifests(done.stdout):
+        assert not [value for value in found["metadata"]["labels"].values() if "+" in value]
+    assert 'image: "checklist-exporter:0.1.0_build.7"' in done.stdout
+
+
+def test_one_release_name_in_two_namespaces(helm: Helm) -> None:
+    names = [render(helm, namespace=namespace)["ClusterRole"]["metadata"]["name"] for namespace in ("one", "two")]
+    assert names == ["one-checks-checklist-exporter", "two-checks-checklist-exporter"]
+
+
+def test_it_passes_the_lines_that_it_verifies(helm: Helm, control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace(**{"pod-security.kubernetes.io/enforce": "restricted"})
+    values = {"networkPolicy": {"enabled": True}}
+    done = helm("template", "checks", CHART, "--namespace", namespace, "--kube-version", "v1.37.2", values=values)
+    found = manifests(done.stdout)
+    control_plane.apply(*found)
+    control_plane.wait_ready(*(manifest for manifest in found if manifest["kind"] == "Deployment"))
+    (container,) = control_plane.pods(namespace)[0]["spec"]["containers"]
+    assert set(container["resources"]["limits"]) == set(container["resources"]["requests"]) == {"cpu", "memory"}
+    (policy,) = [manifest for manifest in found if manifest["kind"] == "NetworkPolicy"]
+    assert {"port": 443, "protocol": "TCP"} in policy["spec"]["egress"][0]["ports"]
+
+
+def test_security_contexts_can_be_set(helm: Helm) -> None:
+    free = deployment(helm, podSecurityContext={"runAsUser": None, "runAsGroup": None, "fsGroup": None})
+    assert free["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    own = deployment(helm, securityContext={"runAsUser": 1000})
+    assert own["containers"][0]["securityContext"]["runAsUser"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("option", "volume"),
+    [
+        ("existingConfigMap", {"name": "config", "configMap": {"name": "mine"}}),
+        ("existingSecret", {"name": "config", "secret": {"secretName": "mine"}}),
+    ],
+)
+def test_the_configuration_may_exist_already(helm: Helm, option: str, volume: Json) -> None:
+    found = render(helm, {option: "mine", "configKey": "checklist.yaml"})
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert volume in pod["volumes"]
+    assert "--config.file=/etc/checklist-exporter/checklist.yaml" in pod["containers"][0]["args"]
+    assert "ConfigMap" not in found
+
+
+def test_containers_beside_it_images_by_digest_and_ways_in(helm: Helm) -> None:
+    digest = "sha256:" + "0" * 64
+    values: Json = {
+        "image": {"registry": "registry.example.com", "digest": digest},
+        "extraContainers": [{"name": "git-sync", "image": "git-sync:v4"}],
+        "initContainers": [{"name": "wait", "image": "busybox:1"}],
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["checklist.example.com"]},
+        "serviceMonitor": {"enabled": True, "namespace": "prometheus", "honorLabels": True, "sampleLimit": 5000},
+    }
+    found = render(helm, values)
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == f"registry.example.com/checklist-exporter@{digest}"
+    assert [one["name"] for one in (*pod["initContainers"], *pod["containers"])] == [
+        "wait",
+        "checklist-exporter",
+        "git-sync",
+    ]
+    (rule,) = found["HTTPRoute"]["spec"]["rules"]
+    assert rule["backendRefs"] == [{"name": "checks-checklist-exporter", "port": 9876}]
+    monitor = found["ServiceMonitor"]
+    assert (monitor["metadata"]["namespace"], monitor["spec"]["sampleLimit"]) == ("prometheus", 5000)
+    assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["monitoring"]}
+    assert monitor["spec"]["endpoints"][0]["honorLabels"] is True

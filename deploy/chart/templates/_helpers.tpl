@@ -19,9 +19,28 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "checklist-exporter.labels" -}}
 {{ include "checklist-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* Roles are named with the namespace: two releases of one name may share a cluster. */ -}}
+{{- define "checklist-exporter.roleName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "checklist-exporter.fullname" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "checklist-exporter.image" -}}
+{{- $registry := .Values.global.imageRegistry | default .Values.image.registry -}}
+{{- with $registry }}{{ . | trimSuffix "/" }}/{{ end -}}
+{{- .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+@{{ .Values.image.digest }}
+{{- else -}}
+:{{ .Values.image.tag | default .Chart.AppVersion | replace "+" "_" }}
+{{- end -}}
 {{- end -}}
 
 {{- define "checklist-exporter.serviceAccountName" -}}
