@@ -213,7 +213,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         problems += judge_api_services(services, now)
         workloads: list[Workload] = [*await self.everything(DEPLOYMENTS), *await self.everything(DAEMON_SETS)]
         dns = [found for found in await self.everything(SERVICES) if is_dns(found)]
-        problems += judge_critical(workloads, dns, await self.everything(ENDPOINT_SLICES) if dns else ())
+        problems += judge_critical(workloads, dns, await self.everything(ENDPOINT_SLICES))
         problems += judge_static_pods(pods.items, pods.taken)
         problems += judge_clock(now, self.context.now(), target)
         renewed = f", {listed(leases)} renew their Leases," if leases else ""

@@ -292,4 +292,4 @@ def test_the_roles_in_the_documentation_are_those_that_are_printed(section: str)
     page = (Path(__file__).parents[3] / "docs" / "sections" / f"{section}.md").read_text()
     (shown,) = re.findall(r"## Rights\n.*?```\n(.*?)```", page, re.DOTALL)
     rights = [right for item in ITEMS if item.startswith(f"{section}.") for right in needed(item)]
-    assert list(yaml.safe_load_all(shown)) == roles(rights, (), watch=False)
+    assert list(yaml.safe_load_all(shown)) == roles(rights, (), watch=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -269,7 +269,7 @@ async def test_the_pods_of_a_job_are_those_of_its_cron_job(control_plane: Contro
 async def test_a_condition_of_node_problem_detector(control_plane: ControlPlane) -> None:
     sick = node("sick", kwok=False)
     control_plane.apply(sick)
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
     conditions = [
         {"type": kind, "status": status, "reason": "DockerHung", "lastTransitionTime": now, "lastHeartbeatTime": now}
@@ -313,8 +313,16 @@ async def test_a_level_pinned_to_an_old_version(control_plane: ControlPlane) -> 
 
 
 async def test_leases_that_are_kept_elsewhere_prove_nothing(control_plane: ControlPlane) -> None:
-    result = await see(control_plane, "control_plane_running", control_plane_leases=["leases/kube-scheduler"])
-    assert result.status is Status.UNKNOWN
+    lease = manifest("coordination.k8s.io/v1", "Lease", "kube-scheduler", "kube-system")
+    control_plane.scheduler.kill()
+    try:
+        control_plane.delete(lease)  # as where it runs with --leader-elect=false
+        result = await see(control_plane, "control_plane_running")
+        named = await see(control_plane, "control_plane_running", control_plane_leases=["leases/kube-scheduler"])
+    finally:
+        control_plane.restore()
+    assert (result.status, named.status) == (Status.UNKNOWN, Status.FAILED)
     assert (
-        "There is no Lease leases/kube-scheduler: kube-scheduler has not started, runs without leader" in result.summary
+        "There is no Lease kube-system/kube-scheduler: kube-scheduler has not started, runs without" in result.summary
     )
+    assert named.summary == "There is no Lease leases/kube-scheduler, which control_plane_leases names."

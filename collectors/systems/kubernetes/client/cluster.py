@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _RIGHT_AGE = timedelta(minutes=5)
+_FOLLOWED_AFTER = 30.0
+"""For how long a kind is listed before it is followed, in seconds: a run that is made once has ended by then."""
 _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
 
 
@@ -62,9 +64,10 @@ class KubernetesSettings(Options):
     max_age: Duration = Field(
         timedelta(seconds=55), gt=timedelta(0), description="How long a snapshot is shared before it is taken again."
     )
-    watch: bool = Field(
-        False,
-        description="Follow what changes after the first list, instead of listing every `max_age`; for large clusters.",
+    watch: bool | None = Field(
+        None,
+        description="Follow what changes after the first list, instead of listing every `max_age`. By default what is asked for "
+        "repeatedly is followed where the account may watch it: the daemon watches, `check` lists.",
     )
     stale_after: Duration = Field(
         timedelta(minutes=2),
@@ -141,6 +144,7 @@ class Kubernetes(Client[KubernetesSettings]):
         self._followers: dict[Kind[Any], Shared[Sequence[Follower[Any]]]] = {}
         self._groups = Shared(lambda: self._blocking(self._served), settings.max_age)
         self._discovery = Shared(lambda: self._blocking(self._discovered), settings.max_age)
+        self._asked_since: dict[Kind[Any], float] = {}
         self._watches: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(threads.places)
         self._kinds: dict[str, Kind[Named]] = {}  # one object for each kind, as snapshots are shared by it
@@ -153,9 +157,23 @@ class Kubernetes(Client[KubernetesSettings]):
         """
         if self.settings.watch:
             return await self._followed(kind)
+        if self.settings.watch is None and await self._is_worth_following(kind):
+            try:
+                return await self._followed(kind)
+            except ProbeError:
+                pass  # a list shows whether the cluster is at fault, or only the watch
         if kind not in self._snapshots:
             self._snapshots[kind] = Shared(lambda: self._fresh(kind), self.settings.max_age)
         return await self._snapshots[kind].get()
+
+    async def _is_worth_following(self, kind: Kind[Any]) -> bool:
+        """Whether a kind has been asked for long enough, and the API server says that it may be watched."""
+        if kind in self._followers:
+            return True
+        first = self._asked_since.setdefault(kind, time.monotonic())
+        if time.monotonic() - first < _FOLLOWED_AFTER:
+            return False
+        return await self._blocking(lambda: all(self._may_watch(kind, space) for space in self._spaces(kind)))
 
     async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
         """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
@@ -344,7 +362,16 @@ class Kubernetes(Client[KubernetesSettings]):
         if not allowed:
             raise self._denied(verb, kind, namespace)
 
-    def _review(self, verb: str, kind: Kind[Any], namespace: str | None, name: str) -> bool:
+    def _may_watch(self, kind: Kind[Any], namespace: str | None) -> bool:
+        """Whether the account may watch a kind. Unlike for what is demanded, a review that is not answered means no."""
+        key = "watch", f"{kind}/", namespace
+        allowed, until = self._rights.get(key, (False, 0.0))
+        if until <= time.monotonic():
+            allowed = self._review("watch", kind, namespace, "", unanswered=False)
+            self._rights[key] = allowed, time.monotonic() + _RIGHT_AGE.total_seconds()
+        return allowed
+
+    def _review(self, verb: str, kind: Kind[Any], namespace: str | None, name: str, *, unanswered: bool = True) -> bool:
         attributes = {"verb": verb, "group": kind.group, "version": kind.version, "resource": kind.plural}
         attributes |= ({"namespace": namespace} if namespace else {}) | ({"name": name} if name else {})
         body = {
@@ -354,8 +381,8 @@ class Kubernetes(Client[KubernetesSettings]):
         }
         try:
             reply = self._api.post(_REVIEWS, msgspec.json.encode(body), max_bytes=self.settings.max_bytes)
-        except (Forbidden, NotFound):  # where even that is not allowed, the request itself will tell
-            return True
+        except (Forbidden, NotFound):  # where even that is not allowed, the request itself will show it
+            return unanswered
         review: _Review = _decode(reply, _REVIEW)
         return review.status.allowed
 
@@ -367,7 +394,9 @@ class Kubernetes(Client[KubernetesSettings]):
     @classmethod
     def roles(cls, settings: KubernetesSettings, needs: Iterable[str]) -> Sequence[dict[str, Any]]:
         """The least roles for a configuration, as manifests: of what its items need, the rights in a cluster."""
-        return roles((need for need in needs if isinstance(need, Right)), settings.namespaces, watch=settings.watch)
+        return roles(
+            (need for need in needs if isinstance(need, Right)), settings.namespaces, watch=settings.watch is not False
+        )
 
     async def close(self) -> None:
         """Stop what is being read and close the connections."""

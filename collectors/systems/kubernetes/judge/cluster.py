@@ -54,6 +54,8 @@ _ANNOUNCED = "Scheduled"
 #: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.
 _CRITICAL = frozenset({"system-cluster-critical", "system-node-critical"})
 _API_SERVICE_GRACE = timedelta(minutes=1)
+_NO_SERVICE = ("ServiceNotFound", "ServicePortError")
+"""Reasons for which an APIService is not available that do not pass by themselves."""
 _COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _MAX_SKEW_NOW, _MAX_SKEW_BEFORE_1_28 = 3, 2  # https://kubernetes.io/releases/version-skew-policy/
 
@@ -267,7 +269,11 @@ def judge_leases(leases: Mapping[str, Lease | None], options: ControlPlaneOption
     for name in options.control_plane_leases:
         lease, (namespace, part) = leases.get(name), lease_path(name)
         path = f"{namespace}/{part}"
-        if lease is None:
+        if lease is None and "control_plane_leases" in options.model_fields_set:
+            problems.append(
+                failed(f"There is no Lease {path}, which control_plane_leases names.", reason=Reason.MISSING)
+            )
+        elif lease is None:
             problems.append(
                 unknown(
                     f"There is no Lease {path}: {part} has not started, runs without leader election, or keeps it elsewhere (see "
@@ -308,7 +314,8 @@ def judge_api_services(services: Iterable[ApiService], now: datetime) -> list[Re
     for service in found:
         available = condition(service.status.conditions, "Available")
         made = service.metadata.creation_timestamp
-        if (available is None or available.status != "True") and made and now - made < _API_SERVICE_GRACE:
+        is_new = made is not None and now - made < _API_SERVICE_GRACE
+        if is_new and (available is None or (available.status != "True" and available.reason not in _NO_SERVICE)):
             problems.append(warning(f"APIService {service.name} is new and not available yet."))
         elif available is None or available.status not in ("True", "False"):
             problems.append(unknown(f"APIService {service.name} does not report whether it is available."))

@@ -33,6 +33,7 @@ from collectors.systems.kubernetes.model.pods import pods_in
 from collectors.systems.kubernetes.model.rbac import may_ask, may_get, may_list, roles
 from exporter.threads import Threads
 from exporter.verdict import ProbeError
+from tests.collectors.systems.kubernetes.clusters import listing, reader
 from tests.servers.certificates import Issued
 from tests.servers.kubernetes import CRDS, ControlPlane, workload
 from tests.servers.process import LOOPBACK, eventually
@@ -339,3 +340,20 @@ async def test_a_real_watch_follows_and_ages(mortal: ControlPlane) -> None:
         await asyncio.to_thread(mortal.restore)
         mortal.apply(one)
         await eventually(lambda: has("one", there=True), "the watch to be taken up again", 60)
+
+
+async def test_what_is_asked_for_again_is_followed_where_that_is_allowed(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = control_plane.namespace()
+    watching = reader(control_plane, roles([may_list(NAMESPACES)], (), watch=True))
+    for kubeconfig, is_followed in ((watching, True), (listing(control_plane, NAMESPACES), False)):
+        async with asking(kubeconfig, max_age="1ms") as client:
+            await client.list(NAMESPACES)
+            await client.list(NAMESPACES)
+            assert not client._followers  # a run that is made once lists
+            monkeypatch.setattr("collectors.systems.kubernetes.client.cluster._FOLLOWED_AFTER", 0.0)
+            found = await client.list(NAMESPACES)
+            assert bool(client._followers) is is_followed
+            assert namespace in {one.name for one in found.items}
+            monkeypatch.undo()

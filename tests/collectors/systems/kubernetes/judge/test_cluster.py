@@ -235,7 +235,7 @@ NO_LEASE = (
     "There is no Lease kube-system/kube-scheduler: kube-scheduler has not started, runs without leader election, or keeps it "
     "elsewhere (see control_plane_leases)."
 )
-ONE = ControlPlaneOptions(control_plane_leases=("kube-scheduler",))
+ONE = ControlPlaneOptions.model_construct(set(), control_plane_leases=("kube-scheduler",))  # as by default
 
 
 @pytest.mark.parametrize(
@@ -372,6 +372,10 @@ def test_an_api_service_that_is_seconds_old_has_a_grace() -> None:
     young = decoded(ApiService, "v1.example.com", metadata={"creationTimestamp": ago(seconds=5)})
     (result,) = judge_api_services([young], NOW)
     assert result.status is Status.WARNING
+    without = {"conditions": [{"type": "Available", "status": "False", "reason": "ServiceNotFound"}]}
+    lost = decoded(ApiService, "v1.example.com", metadata={"creationTimestamp": ago(seconds=5)}, status=without)
+    (result,) = judge_api_services([lost], NOW)
+    assert result.status is Status.FAILED
 
 
 def test_a_table_of_releases_does_not_age_in_silence() -> None:
