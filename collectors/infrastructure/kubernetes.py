@@ -66,7 +66,7 @@ from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import SectionSettings, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
-from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, failed, ok, unobserved, worst
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Reason, Result, failed, ok, unobserved, worst
 from exporter.words import listed
 
 _WORKLOADS: Mapping[str, Kind[Any]] = {
@@ -173,8 +173,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
             if reply.status == 200:
                 return msgspec.json.decode(reply.body, type=_Version).git_version
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.") from None
-        raise ProbeError(f"{reply.where} answered {reply.status}, so the version was not seen.")
+            raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.", Reason.MALFORMED) from None
+        raise ProbeError(f"{reply.where} answered {reply.status}, so the version was not checked.", Reason.REFUSED)
 
     @item(
         "Check Kubernetes control plane components are running",
@@ -285,7 +285,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         seen: `psa_cluster_default` declares it, with a record of this line that is not older than 180 days. Other means, such as
         Kyverno, are declared for a namespace in `psa_enforced_by`.
 
-        To mend it: label the namespace with warn first, change the workloads that it names, then label it with enforce.
+        To fix it: label the namespace with warn first, change the workloads that it names, then label it with enforce.
         """
         scope = await self.scope()
         pods = [*await self.pods(), *await self.planned()]
@@ -302,13 +302,14 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         needs=(may_list(NAMESPACES, PODS, RESOURCE_QUOTAS, LIMIT_RANGES), OWNER_RIGHTS),
     )
     async def quotas_and_limits_set(self) -> Result:
-        """Without quotas one namespace takes the whole cluster, by a mistake in one number of replicas.
+        """Without quotas one namespace takes the entire cluster, by a mistake in one number of replicas.
 
         Each namespace has ResourceQuotas for CPU and memory that count all its pods (one with scopes counts only some), and a
-        LimitRange that gives containers default requests and limits. A quota that is used to more than `quota_warn` is a warning:
-        when it is used up, the next rollout waits for ever.
+        LimitRange that gives containers default requests and limits, but for those that such a quota demands of every pod. With
+        `cpu_limit_policy: advisory` no default CPU limit is needed. A quota that is used to more than `quota_warn` is a warning:
+        when it is used up, the next rollout waits forever. Few objects (1 of 1 load balancers) may all be in use.
 
-        To mend it: a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
+        To fix it: add a ResourceQuota with requests.cpu, requests.memory, limits.memory, and a LimitRange with default and
         defaultRequest.
         """
         scope = await self.scope()
@@ -327,10 +328,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
 
         Each workload of `hpa_required` is the target of one HorizontalPodAutoscaler, and all that there are work: AbleToScale and
         ScalingActive are True, the minimum is at least `hpa_min_replicas`, the maximum is above it. One that wants more than its
-        maximum for long is a warning, as is one whose workload is scaled to zero, which stops it. There has to be at least one.
+        maximum for long is a warning, as is one whose workload is scaled to zero, unless KEDA did so. There must be at least one.
 
-        To mend it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is not
-        there, or that a container has no CPU request.
+        To fix it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is
+        missing, or that a container has no CPU request.
         """
         hpas = await self.scaling(HORIZONTAL_POD_AUTOSCALERS, self.target.hpa_required)
         taken = (await self.snapshot(HORIZONTAL_POD_AUTOSCALERS)).taken
@@ -344,37 +345,45 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     async def vpa_configured(self) -> Result:
         """Requests that were guessed once are wrong for most of the time; a VerticalPodAutoscaler measures what is used.
 
-        The cluster knows VerticalPodAutoscalers, the recommender (`vpa_recommender`) runs, each workload of `vpa_required` is the
-        target of one, and all that there are recommend: RecommendationProvided is True, and they match pods. Update mode Off, which
+        The cluster serves VerticalPodAutoscalers, the recommender (`vpa_recommender`) runs, each workload of `vpa_required` is the
+        target of one, and all of them recommend: RecommendationProvided is True, and they match pods. Update mode Off, which
         only recommends, is enough with `vpa_allow_off`. Warnings are the mode Auto, which is deprecated, and a workload that is
         scaled horizontally by the same metric. Where the product does without, declare the line not applicable.
 
-        To mend it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
+        To fix it: install the autoscaler's CustomResourceDefinitions and recommender, and one object for each workload.
         """
         try:
             vpas = await self.scaling(VERTICAL_POD_AUTOSCALERS, self.target.vpa_required)
         except NotServed:
             return failed(
-                "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed."
+                "The cluster serves no VerticalPodAutoscalers: their CustomResourceDefinition is not installed.",
+                reason=Reason.MISSING,
             )
         hpas = await self.everything(HORIZONTAL_POD_AUTOSCALERS)
         return await self.in_scope(judge_vpas(vpas, self.target, recommender=await self._recommender(), hpas=hpas))
 
     async def _recommender(self) -> Workload | None:
-        """The workload that recommends; None when it is not there, or somewhere out of sight."""
+        """The workload that recommends; None when it does not exist, or the provider hides it."""
         reference = self.target.vpa_recommender
         return await self._workload(reference) if reference is not None else None
 
     async def _workload(self, reference: Reference) -> Workload | None:
-        """The workload that an option names; None when it is not there. Raises ProbeError when the client does not look there."""
+        """The workload that an option names; None when it does not exist.
+
+        Raises ProbeError when the client leaves its namespace out, and for a kind that is not known.
+        """
         namespace, kind, name = workload_key(reference)
         if kind not in _WORKLOADS:
             raise ProbeError(
-                f"{reference} is a {kind}, of which it is not known when it works (known: {listed(_WORKLOADS)})."
+                f"{reference} is a {kind}, of which it is not known when it works (known: {listed(_WORKLOADS)}).",
+                Reason.NOT_CONFIGURED,
             )
         found = await self.snapshot(_WORKLOADS[kind])
         if found.namespaces and namespace not in found.namespaces:
-            raise ProbeError(f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not seen.")
+            raise ProbeError(
+                f"{namespace} is not among clients.kubernetes.namespaces, so {reference} was not checked.",
+                Reason.NOT_CONFIGURED,
+            )
         return next((workload for workload in found.items if workload.path == f"{namespace}/{name}"), None)
 
     @item(
@@ -444,4 +453,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
             reply = await http.get(expect=None)
         except ProbeError as why:
             return unobserved(why)
-        return failed(f"{reply.where} answered {reply.status} (limit 499).") if reply.status >= 500 else None
+        return (
+            failed(f"{reply.where} answered {reply.status} (limit 499).", reason=Reason.DOWN)
+            if reply.status >= 500
+            else None
+        )

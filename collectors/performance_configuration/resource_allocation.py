@@ -34,7 +34,7 @@ from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import Mode, SectionSettings, fetched, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, Status, worst
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Reason, Result, Status, worst
 
 
 class _Options(Scope, ResourceOptions, HpaOptions):
@@ -64,7 +64,9 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         """The pods that are judged: those that run, and those that there would be. Raises ProbeError when there is none."""
         found = running([*await self.pods(), *await self.planned()], self.target, self.target.exempts)
         if not found:
-            raise ProbeError(f"No pod runs in the namespaces of {self.target.name}, so nothing was checked.")
+            raise ProbeError(
+                f"No pod runs in the namespaces of {self.target.name}, so nothing was checked.", Reason.MISSING
+            )
         return found
 
     @item(

@@ -23,7 +23,7 @@ from collectors.systems.kubernetes.model.objects import (
 from collectors.systems.kubernetes.model.pods import ContainerStatus, Pod, PodGroup, pods_in
 from collectors.systems.kubernetes.model.selectors import matches, parse_selector
 from exporter.options import Duration, Options, format_duration, parse_duration
-from exporter.verdict import ProbeError, Result, failed, ok, unknown
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown
 from exporter.words import counted, format_length
 
 __all__ = [
@@ -156,7 +156,7 @@ def judge_pods(
     problems = [problem for workload in workloads for problem in judge_workload(workload)]
     problems += [problem for found in living for pod in found for problem in collected(_judge_pod(pod, limits, now))]
     if not living and not problems:
-        problems.append(failed(f"No pod is there that {what} selects (wanted at least 1)."))
+        problems.append(failed(f"No pod is there that {what} selects (wanted at least 1).", reason=Reason.MISSING))
     number, ready = pods_in(living), pods_in(found for found in living if found.state.ready)
     many = f"All {number} pods" if number != 1 else "The pod"
     return verdict(problems, ok(f"{many} of {what} {'are' if number != 1 else 'is'} Ready.", pods_ready=ready))
@@ -174,15 +174,19 @@ def judge_workload(workload: Workload) -> Iterator[Result]:
     elif wanted is None:
         yield unknown(f"{name} does not tell how many replicas it shall have.")
     elif wanted <= 0:
-        yield failed(f"{name} is scaled to {wanted} replicas (wanted at least 1).")
+        yield failed(f"{name} is scaled to {wanted} replicas (wanted at least 1).", reason=Reason.DOWN)
     elif ready < wanted:
         yield failed(
-            f"{name} has {ready} of {counted(wanted, 'replica')} ready{_why_not(workload, 'ReplicaFailure', 'True')}."
+            f"{name} has {ready} of {counted(wanted, 'replica')} ready{_why_not(workload, 'ReplicaFailure', 'True')}.",
+            reason=Reason.DOWN,
         )
     elif why := _why_not(
         workload, "Progressing", "False"
     ):  # the old ones serve, and no new one could be made or became ready
-        yield failed(f"{name} has all of its replicas ready, but they could not be replaced by its present form{why}.")
+        yield failed(
+            f"{name} has all of its replicas ready, but they could not be replaced by its present form{why}.",
+            reason=Reason.DOWN,
+        )
 
 
 def _why_not(workload: Workload, kind: str, status: str) -> str:
@@ -199,7 +203,7 @@ def _judge_pod(pod: Pod, limits: PodLimits, now: datetime) -> Iterator[Result]:
         status for status in pod.state.containers if status.state.waiting and status.state.waiting.reason in _STUCK
     ]
     if stuck or (not pod.state.ready and pod.workload[0] != "Job"):
-        yield failed(unready(pod, now))
+        yield failed(unready(pod, now), reason=Reason.DOWN)
         return
     for status in pod.state.containers:
         if status.restart_count <= limits.max_restarts:
@@ -211,7 +215,10 @@ def _judge_pod(pod: Pod, limits: PodLimits, now: datetime) -> Iterator[Result]:
             yield unknown(f"{often}, and it is not told whether within {window} (limit {limits.max_restarts}).")
         elif now - restarted <= limits.restart_window:
             ago = format_length(now - restarted)
-            yield failed(f"{often}, last {ago} ago{_ending(status)} (limit {limits.max_restarts} within {window}).")
+            yield failed(
+                f"{often}, last {ago} ago{_ending(status)} (limit {limits.max_restarts} within {window}).",
+                reason=Reason.LIMIT,
+            )
 
 
 def _restarted(status: ContainerStatus) -> datetime | None:
@@ -269,7 +276,7 @@ def judge_schedule(cron_job: CronJob, jobs: Iterable[Job], now: datetime, factor
     """
     name, schedule = f"CronJob {cron_job.path}", cron_job.spec.schedule
     if cron_job.spec.suspend:
-        return failed(f"{name} is suspended (schedule {schedule}).")
+        return failed(f"{name} is suspended (schedule {schedule}).", reason=Reason.MISCONFIGURED)
     limit = factor * _period(cron_job, now)
     ended = [job for job in jobs if _is_of(job, cron_job) and _outcome(job)]
     last = max(ended, key=_begin, default=None)
