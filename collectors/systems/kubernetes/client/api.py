@@ -167,9 +167,9 @@ class Api:
         self, method: str, path: str, query: Mapping[str, Any] | None, body: bytes | None, seconds: float
     ) -> Iterator[tuple[str, Any]]:
         """The response to a request, unread. Where we are not accepted, credentials are read anew and it is asked once more."""
-        deadline = time.monotonic() + self._timeout.total_seconds()
         for again in (True, False):
-            client = self._configured()
+            client = self._configured()  # which has a limit of its own
+            deadline = time.monotonic() + self._timeout.total_seconds()
             where = f"{method} {_SECRETS.sub('//', client.configuration.host)}{path}"
             try:
                 with self._explained(where, self._timeout):
@@ -357,7 +357,8 @@ class Api:
                 Reason.DENIED,
             )
         made = client.ApiClient(configuration)
-        _accept_as_others_do(made.rest_client.pool_manager, configuration)
+        if configuration.host.startswith("https"):
+            _accept_as_others_do(made.rest_client.pool_manager, configuration)
         return made
 
     def _forget(self, client: Any) -> None:
