@@ -20,7 +20,7 @@ from collectors.systems.alertmanager.model.routes import Configuration, parse_co
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
 from collectors.systems.prometheus.judge.rules import KINDS, Kind, evaluation_problems, impossibility, watched
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
-from collectors.systems.prometheus.model.firing import alternatives, possible
+from collectors.systems.prometheus.model.firing import alternatives, never_true, possible
 from collectors.systems.prometheus.model.rules import (
     Alternative,
     Evaluated,
@@ -194,6 +194,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     async def _impossible(self, rule: Evaluated, part: Alternative, within: frozenset[str] = frozenset()) -> str:
         """Why a part of a rule can never be true of the series that there are; empty where it can, or nobody can say."""
+        if why := never_true(part.expr):
+            return why
         missing = await self._missing(part)
         recorded = {needed for needed in missing if needed.metric in rule.recorded and needed.metric not in within}
         for needed in recorded:  # a recording rule may filter: without series now, what it computes tells
@@ -202,8 +204,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
                 for query in rule.recorded[needed.metric or ""]
                 for expr, selected in alternatives(query)
             ]
-            why = [await self._impossible(rule, one, within | {needed.metric or ""}) for one in parts]
-            if all(why):
+            reasons = [await self._impossible(rule, one, within | {needed.metric or ""}) for one in parts]
+            if all(reasons):
                 return impossibility(rule, part, {needed})
         if missing - recorded:
             return impossibility(rule, part, missing - recorded)
@@ -394,10 +396,10 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Critical alerts are configured:", severity=CRITICAL, mode=Mode.DERIVED)
     async def critical_alerts_configured(self) -> Result:
-        """One look that tells whether somebody is told when the product breaks, in any of the nine ways that the lines below name.
+        """Whether somebody is notified when the product breaks, in any of the nine ways that the lines below name.
 
-        Derived from the nine lines below it, in the same run: `failed` when one failed, else `unknown` when one was not seen.
-        Lines that are declared not to apply do not count.
+        Derived from the nine lines below it, in the same run: `failed` when one failed, else `unknown` when one could not be
+        checked. Lines that are declared not to apply do not count.
 
         Look at the lines that it names.
         """
@@ -433,24 +435,26 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Service down alerts", severity=CRITICAL, needs=_NEEDS)
     async def service_down_alert(self) -> Result:
-        """A service that is down tells nobody itself; and one that vanished from discovery never equals 0, so `up == 0` is silent.
+        """A service that is down notifies nobody itself; and one that vanished from discovery never equals 0, so `up == 0` is
+        silent.
 
         Verified in Prometheus and Alertmanager: critical rules compare `up` (or `probe_success`) and look for it with `absent`;
         they are evaluated, their metrics have series, nothing silences or inhibits them for ever, and they reach one of
         `integrations`. `services` names jobs of which each has to be watched. That an alert fires is no failure.
 
-        To mend it, add `absent(up{job="…"} == 1)` with severity critical, or see the rule that is named.
+        To fix it, add `absent(up{job="…"} == 1)` with severity critical, or see the rule that is named.
         """
         return await self._alerts_on(KINDS["service_down_alert"])
 
     @item("High error rate alerts", severity=CRITICAL, needs=_NEEDS)
     async def high_error_rate_alert(self) -> Result:
-        """A service may be up, fast, and answer everything with an error; only a rule over failed requests tells.
+        """A service may be up, fast, and answer everything with an error; only a rule over failed requests notices.
 
-        Verified in Prometheus and Alertmanager: a critical rule selects requests by a status of 5xx (or another bad outcome), or a
-        metric that counts errors of requests; it is evaluated, its metrics have series, and it reaches one of `integrations`.
+        Verified in Prometheus and Alertmanager: a critical rule compares how many requests of the product fail (by a status of
+        5xx, another bad outcome, or a count of failures), or how few succeed; it is evaluated, can be true, and reaches one of
+        `integrations`.
 
-        To mend it, add such a rule, name yours in `alert_map`, or see the one that is named.
+        To fix it, add such a rule, name yours in `alert_map`, or see the one that is named.
         """
         return await self._alerts_on(KINDS["high_error_rate_alert"])
 
@@ -458,10 +462,10 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
     async def high_latency_alert(self) -> Result:
         """Users leave a service that is slow as they leave one that is down, but nothing else in the monitoring notices.
 
-        Verified in Prometheus and Alertmanager: a critical rule selects durations of requests, or takes a quantile of a histogram
-        (classic or native); it is evaluated, its metrics have series, and it reaches one of `integrations`.
+        Verified in Prometheus and Alertmanager: a critical rule compares a quantile or mean of the durations of the product's
+        requests (histograms classic or native, summaries, gauges); it is evaluated, can be true, and reaches one of `integrations`.
 
-        To mend it, add such a rule, name yours in `alert_map`, or see the one that is named.
+        To fix it, add such a rule, name yours in `alert_map`, or see the one that is named.
         """
         return await self._alerts_on(KINDS["high_latency_alert"])
 
@@ -472,7 +476,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects whether a database is up, or its connections or pools; it
         is evaluated, its metrics have series, and it reaches one of `integrations`.
 
-        To mend it, alert on `pg_up == 0` and on connections against `max_connections`, or name your rules in `alert_map`.
+        To fix it, alert on `pg_up == 0` and on connections against `max_connections`, or name your rules in `alert_map`.
         """
         return await self._alerts_on(KINDS["database_connection_alert"])
 
@@ -483,7 +487,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects whether a cache is up, or its connections or errors; it
         is evaluated, its metrics have series, and it reaches one of `integrations`.
 
-        To mend it, alert on `redis_up == 0` and on rejected connections, or name your rules in `alert_map`.
+        To fix it, alert on `redis_up == 0` and on rejected connections, or name your rules in `alert_map`.
         """
         return await self._alerts_on(KINDS["cache_connection_alert"])
 
@@ -494,7 +498,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects what is pending, queued or lagging; it is evaluated, its
         metrics have series, and it reaches one of `integrations`. Queues inside the monitoring do not count.
 
-        To mend it, alert on pending messages of every consumer, or name your rules in `alert_map`.
+        To fix it, alert on pending messages of every consumer, or name your rules in `alert_map`.
         """
         return await self._alerts_on(KINDS["queue_depth_alert"])
 
@@ -505,7 +509,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects free space of file systems or volumes; it is evaluated,
         its metrics have series, and it reaches one of `integrations`.
 
-        To mend it, alert on `node_filesystem_avail_bytes` and `kubelet_volume_stats_available_bytes`, or name your rules in
+        To fix it, alert on `node_filesystem_avail_bytes` and `kubelet_volume_stats_available_bytes`, or name your rules in
         `alert_map`.
         """
         return await self._alerts_on(KINDS["disk_space_alert"])
@@ -517,7 +521,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects memory of nodes, containers or processes; it is evaluated,
         its metrics have series, and it reaches one of `integrations`. Memory inside a store does not count.
 
-        To mend it, alert on `node_memory_MemAvailable_bytes` or `container_memory_working_set_bytes`, or name your rules in
+        To fix it, alert on `node_memory_MemAvailable_bytes` or `container_memory_working_set_bytes`, or name your rules in
         `alert_map`.
         """
         return await self._alerts_on(KINDS["memory_usage_alert"])
@@ -529,7 +533,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         Verified in Prometheus and Alertmanager: a critical rule selects CPU time, throttling or load; it is evaluated, its metrics
         have series, and it reaches one of `integrations`.
 
-        To mend it, alert on `node_cpu_seconds_total` or `container_cpu_cfs_throttled_periods_total`, or name your rules in
+        To fix it, alert on `node_cpu_seconds_total` or `container_cpu_cfs_throttled_periods_total`, or name your rules in
         `alert_map`.
         """
         return await self._alerts_on(KINDS["cpu_usage_alert"])

@@ -198,7 +198,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         as a marker does not count. A service that was silent is sent a marker request, where `marker.request` says how, and
         that must arrive in its logs within `marker_wait`.
 
-        To mend it, see the targets page of promtail or Alloy on the node where the service runs, and whether its labels
+        To fix it, see the targets page of promtail or Alloy on the node where the service runs, and whether its labels
         changed.
         """
         counts = await self.counts()
@@ -248,7 +248,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         neither, from their text: a field (`level=debug`, `"level":20`), else a word (`DEBUG`, `[debug]`). When too few lines
         tell a level it is `unknown`.
 
-        To mend it, set the service's log level to info (`LOG_LEVEL=info`), or give its lines a level.
+        To fix it, set the service's log level to info (`LOG_LEVEL=info`), or give its lines a level.
         """
         seen = await self._each(self._levels)
         results = [
@@ -295,7 +295,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         level and a message. Lines are taken out of the envelopes of Docker, the kubelet and promtail first, which are JSON
         around any text; a stack trace counts as one line of plain text. Lines themselves are never shown.
 
-        To mend it, let the service's logger write JSON (pino, zap, structlog), stack traces in a field of the line.
+        To fix it, let the service's logger write JSON (pino, zap, structlog), stack traces in a field of the line.
         """
         samples = await self.samples()
         structures = await self.blocking(
@@ -332,7 +332,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         is `unknown`, as nothing can be told of lines that did not arrive. The newest lines of each service are also scanned
         for what looks like secrets; what is found is counted, and never shown.
 
-        To mend it, redact in the logger (pino's `redact`, a structlog processor), or in the pipeline (promtail's `replace`).
+        To fix it, redact in the logger (pino's `redact`, a structlog processor), or in the pipeline (promtail's `replace`).
         """
         samples = await self.samples()
         scanned = await self.blocking(
@@ -383,7 +383,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         each tenant that is granted another (/runtime_config); 0 is for ever. With an older index it is the table manager that
         deletes. A Loki before 2.0 does not show its configuration: declare `config_file`.
 
-        To mend it: `compactor: {retention_enabled: true, delete_request_store: …}`, `limits_config: {retention_period: 31d}`.
+        To fix it: `compactor: {retention_enabled: true, delete_request_store: …}`, `limits_config: {retention_period: 31d}`.
         """
         config, source = await self._loki.config(), "by Loki's /config"
         if config is None:

@@ -162,7 +162,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         them), and it grew within `window`. In quiet times `traffic` tells whether it had to, or `marker` makes it: without them a
         counter that stands still is `unknown`.
 
-        To mend it, add the instrumentation of the framework, and see Prometheus's targets page for what is not scraped.
+        To fix it, add the instrumentation of the framework, and see Prometheus's targets page for what is not scraped.
         """
         return await self._judge("services", self.settings.services, responses=True)
 
@@ -174,7 +174,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         Prometheus, fresh, and grew within `window`; `pg_up` is 1 where there is one, as an exporter is scraped well that
         reaches no database.
 
-        To mend it, start postgres_exporter with --collector.stat_statements and create the extension pg_stat_statements.
+        To fix it, start postgres_exporter with --collector.stat_statements and create the extension pg_stat_statements.
         """
         return await self._judge("databases", self.settings.databases)
 
@@ -185,7 +185,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         Of each of `caches`, counters of both hits and misses are in Prometheus and fresh, and one of them grew within
         `window`; `redis_up` is 1 where there is one, as an exporter is scraped well that reaches no Redis.
 
-        To mend it, start redis_exporter beside the cache, or count hits and misses in the application and name the counters.
+        To fix it, start redis_exporter beside the cache, or count hits and misses in the application and name the counters.
         """
         return await self._judge("caches", self.settings.caches)
 
@@ -197,7 +197,7 @@ Reading from Prometheus, or what speaks its HTTP API:
         Of each of `queues`, the depth and a counter of what was processed are in Prometheus, fresh, and the counter grew
         within `window`. A queue that is empty and unused needs `traffic`, which tells that nothing had to be processed.
 
-        To mend it, start the queue's exporter (for NATS: with -jsz=all), or name the metrics of the application.
+        To fix it, start the queue's exporter (for NATS: with -jsz=all), or name the metrics of the application.
         """
         return await self._judge("queues", self.settings.queues)
 
@@ -212,6 +212,6 @@ Reading from Prometheus, or what speaks its HTTP API:
         Each of `business_metrics` is in Prometheus and fresh. Its counters grew within `window`, where `traffic` does not
         tell that nothing had to be counted; gauges need only be there, and be numbers.
 
-        To mend it, count in the code where the thing happens, once it has happened, and name the metric in the configuration.
+        To fix it, count in the code where the thing happens, once it has happened, and name the metric in the configuration.
         """
         return await self._judge("business_metrics", self.settings.business_metrics)

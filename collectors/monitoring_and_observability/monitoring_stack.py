@@ -14,7 +14,9 @@ from collectors.systems.alertmanager.client import Alertmanager, Member
 from collectors.systems.alertmanager.judge import notifications
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.grafana.client import Grafana
+from collectors.systems.grafana.judge import dashboard_problems, datasource_problems, health_problems
 from collectors.systems.jaeger.client import Jaeger
+from collectors.systems.jaeger.judge import judge_marker, trace_problems
 from collectors.systems.jaeger.model import MarkerTrace
 from collectors.systems.loki.client import Loki
 from collectors.systems.prometheus.client import Prometheus
@@ -23,7 +25,19 @@ from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, Scr
 from collectors.systems.prometheus.model.promql import selector
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unknown, unobserved
+from exporter.verdict import (
+    CRITICAL,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    Status,
+    failed,
+    ok,
+    unknown,
+    unobserved,
+    worst,
+)
 from exporter.words import counted
 
 _POLL_SECONDS = 0.5
@@ -391,24 +405,17 @@ where a marker trace is wanted.
 
     async def _dashboards(self) -> Result:
         grafana = self.client(Grafana)
-        health = await grafana.health()
-        if health.database != "ok":
-            return failed(f"Grafana's own database is {health.database}.", reason=Reason.DOWN)
-        found = {dashboard.uid for dashboard in await grafana.dashboards()}
-        if missing := [uid for uid in self.settings.dashboards if uid not in found]:
-            return failed(
-                f"Grafana has no dashboard {', '.join(missing)} (it shows {len(found)}).",
-                reason=Reason.MISSING,
-                dashboards=len(found),
-            )
-        if not found:
-            return failed("Grafana shows no dashboards.", reason=Reason.MISSING, dashboards=0)
-        return ok(f"Grafana has {len(found)} dashboards, all that are wanted among them.", dashboards=len(found))
+        if problems := list(health_problems(await grafana.health())):
+            return worst(*problems)
+        found = await grafana.dashboards()
+        good = ok(
+            f"Grafana has {counted(len(found), 'dashboard')}, all that are wanted among them.", dashboards=len(found)
+        )
+        return verdict(dashboard_problems(found, self.settings.dashboards), good)
 
     async def _datasource(self, uid: str) -> Result:
-        if problem := await self.client(Grafana).datasource_problem(uid):
-            return failed(f"Grafana's data source {uid} does not work: {problem}.", reason=Reason.DOWN)
-        return ok(f"Grafana's data source {uid} works.")
+        problem = await self.client(Grafana).datasource_problem(uid)
+        return verdict(datasource_problems(uid, problem), ok(f"Grafana's data source {uid} works."))
 
     @item("Loki is aggregating logs", severity=WARNING, needs=("clients.loki",))
     async def loki_aggregating(self) -> Result:
@@ -467,12 +474,11 @@ where a marker trace is wanted.
         return await worst_of(*parts)
 
     async def _traces(self, service: str) -> Result:
-        jaeger, window = self.client(Jaeger), format_duration(self.settings.trace_window)
-        if service not in await jaeger.services():
-            return failed(f"Jaeger has no traces of {service}.", reason=Reason.MISSING)
-        if not await jaeger.has_recent(service, self.settings.trace_window):
-            return failed(f"Jaeger has no trace of {service} from the last {window}.", reason=Reason.STALE)
-        return ok(f"Jaeger has traces of {service} from the last {window}.")
+        jaeger, window = self.client(Jaeger), self.settings.trace_window
+        known = service in await jaeger.services()
+        recent = known and await jaeger.has_recent(service, window)
+        good = ok(f"Jaeger has traces of {service} from the last {format_duration(window)}.")
+        return verdict(trace_problems(service, window, known=known, recent=recent), good)
 
     async def _marker(self) -> Result:
         """Whether a trace that is sent to the collector is found."""
@@ -482,10 +488,6 @@ where a marker trace is wanted.
         sent = loop.time()
         while not await jaeger.has_trace(marker.trace_id):
             if loop.time() - sent > self.settings.marker_wait.total_seconds():
-                return failed(
-                    f"The collector took a marker trace, but Jaeger did not have it within "
-                    f"{format_duration(self.settings.marker_wait)}.",
-                    reason=Reason.DOWN,
-                )
+                return judge_marker(None, self.settings.marker_wait)
             await asyncio.sleep(_POLL_SECONDS)
-        return ok("A marker trace went from the collector to Jaeger.", marker_seconds=loop.time() - sent)
+        return judge_marker(loop.time() - sent, self.settings.marker_wait)

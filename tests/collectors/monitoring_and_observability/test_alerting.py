@@ -629,6 +629,22 @@ async def test_the_parent_leaves_out_what_does_not_apply(world: World) -> None:
     ("expr", "item", "told"),
     [
         # Each is inactive with health `ok`, for ever.
+        (
+            "pg_up == 0 unless on () vector(1)",
+            "database_connection_alert",
+            "selects nothing even without its comparison",
+        ),
+        (
+            "pg_up == 0 and on () vector(0) > 1",
+            "database_connection_alert",
+            "selects nothing even without its comparison",
+        ),
+        ("count(pg_up == 1) < 1", "database_connection_alert", "count() of nothing is nothing"),
+        (
+            'sum(rate(http_requests_total{code=~"5.."}[1m])) / sum(rate(http_requests_total[1m])) > 5',
+            "high_error_rate_alert",
+            "share",
+        ),
         ("pg_up * on (code) http_requests_total > 1000", "database_connection_alert", "its sides never join"),
         (
             'pg_up{cluster="eu"} == 0',

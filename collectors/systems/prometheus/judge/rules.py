@@ -35,7 +35,13 @@ _PLATFORM_JOBS = re.compile(
 _STORES = (
     r"(?:pg|postgres\w*|cnpg|mysql|mariadb|mongodb|neo4j|pgbouncer|cockroachdb|mssql|redis|valkey|memcached|etcd|qdrant"
     r"|elasticsearch)_"
-)  #: What stands before the product and answers for it, whatever its job is called.
+)  #: Other systems with requests, durations and memory of their own, and what only tells of others.
+_SYSTEMS = re.compile(
+    r"(?:cassandra|clickhouse|couchdb|solr|opensearch|influxdb|kafka|pulsar|rabbitmq|nats|gnatsd|jetstream|zookeeper|meilisearch|ceph"
+    r"|hadoop|spark|metrics_executor|minio|vault|consul|azurerm|cloudwatch|stackdriver_monitoring|mgob|restic|gitlab_ci|openstack"
+    r"|\w*exporter|\w*backup)_.*"
+)
+#: What stands before the product and answers for it, whatever its job is called.
 _GATEWAYS = re.compile(
     r"(?:nginx_ingress_controller|istio|linkerd|envoy|traefik|haproxy|kong|apisix|aws_applicationelb|aws_apigateway|aws_cloudfront"
     r"|stackdriver_https_lb\w*|azure_\w*gateway\w*|probe)_.*"
@@ -80,7 +86,7 @@ _UNIT = re.compile(
 #: Durations that are none of answering.
 _OTHER_TIMES = re.compile(
     r"(?:.*_)?(?:expir\w*|cert\w*|age|uptime|backup\w*|gc|cpu|locks?|jobs?|cron\w*|batch|lag|replication|sync|reconcile\w*|startup|boot"
-    r"|compactions?|timestamp|interval|timeout|ttl|retention|since|last|build|deploy\w*|session)(?:_.*)?"
+    r"|compactions?|queue|pipelines?|icmp|dns|scrape|\w*GCTime|timestamp|interval|timeout|ttl|retention|since|last|build|deploy\w*|session)(?:_.*)?"
 )
 _HISTOGRAM = frozenset({"histogram_quantile", "histogram_avg", "histogram_fraction"})
 _DATABASE = re.compile(
@@ -93,6 +99,8 @@ _DATABASE = re.compile(
 _CACHE = re.compile(
     r"(?!.*(?:slaves|replicas))(?:.*_)?(?:redis|valkey|memcached|elasticache|cache)_(?:.*_)?(?:up|\w*conn\w*|rejected|errors?)(?:_.*)?"
 )
+_SPARE = re.compile(r".*(?:free|idle|avail|remaining).*")
+_NO_DEPTH = re.compile(r".*(?:consumers|deaths|zombies|finalization|sector|compactions?|capacity|limit)(?:_.*)?")
 _QUEUE = re.compile(
     r"(?!" + _STORES + r"|node_|workqueue_)(?:.*_)?(?:\w*pending|queued?|backlog|lag|depth|messages_ready|\w*unacked\w*"
     r"|approximate_(?:number_of_messages|age_of_oldest_message)\w*|\w*undelivered_messages|active_?messages)(?:_.*)?"
@@ -108,7 +116,9 @@ _DISK_USED = re.compile(
 _INODES = re.compile(r".*(?:inodes?|_files(?!ystem)|readonly).*")
 _MEMORY = re.compile(r"(?!" + _STORES + r"|go_memstats_)(?:.*_)?(?:freeable_)?memory(?:_.*)?")
 _MEMORY_FREE = re.compile(r"(?i).*(?:free|avail|buffers|cached).*")
-_MEMORY_SIZE = re.compile(r"(?i).*(?:total|limit|requests?|max|capacity|allocatable)(?:_.*)?")
+_MEMORY_SIZE = re.compile(
+    r"(?i).*(?:total|limits?|requests?|max|capacity|allocatable|areas|objects|atom|swap\w*|virtual)(?:_.*)?"
+)
 _OUT_OF_MEMORY = re.compile(r"node_vmstat_oom_kill|container_oom_events_total|(?:.*_)?oom_?kill\w*(?:_.*)?")
 _CPU = re.compile(r"(?!" + _STORES + r"|kube_)(?:(?:.*_)?cpu_.*|(?:.*_)?cpu_?utili[sz]ation(?:_.*)?|node_load\d+)")
 _CPU_SIZE = re.compile(r".*_(?:quota|period|limits?|cores|count|info)(?:_.*)?")
@@ -134,10 +144,15 @@ def _metric(selection: Selection) -> str:
 
 
 def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
+    """Whether something is up, or has too many connections or errors, or too few that are free."""
+
     def selects(selection: Selection) -> bool:
         metric = _metric(selection)
-        asked = not metric.endswith("_up") or selection.compared or selection.absent
-        return asked and bool(pattern.fullmatch(metric)) and not _MONITORING.fullmatch(metric)
+        if not pattern.fullmatch(metric) or _MONITORING.fullmatch(metric):
+            return False
+        if metric.endswith("_up") or selection.absent:
+            return selection.compared or selection.absent
+        return selection.fires_when_high or bool(_SPARE.fullmatch(metric) and selection.fires_when_low)
 
     return selects
 
@@ -154,7 +169,10 @@ def _vanished(selection: Selection) -> bool:
 def _of_product(metric: str) -> bool:
     gateway = _GATEWAYS.fullmatch(metric)
     return bool(gateway) or not (
-        _MONITORING.fullmatch(metric) or _PLATFORM.fullmatch(metric) or re.match(_STORES, metric)
+        _MONITORING.fullmatch(metric)
+        or _PLATFORM.fullmatch(metric)
+        or _SYSTEMS.fullmatch(metric)
+        or re.match(_STORES, metric)
     )
 
 
@@ -222,7 +240,8 @@ def _memory(selection: Selection) -> bool:
         return selection.allows("reason", "OOMKilled") and not selection.allows("reason", "Completed")
     if _OUT_OF_MEMORY.fullmatch(metric):
         return selection.fires_when_high
-    if not _MEMORY.fullmatch(metric) or _MONITORING.fullmatch(metric):
+    inside = _MONITORING.fullmatch(metric) or _SYSTEMS.fullmatch(metric) or "swap" in metric.lower()
+    if not _MEMORY.fullmatch(metric) or inside:
         return False
     if _MEMORY_FREE.fullmatch(metric):
         return selection.fires_when_low
@@ -237,13 +256,19 @@ def _busy(selection: Selection) -> bool:
     metric = _metric(selection)
     if not _CPU.fullmatch(metric) or _MONITORING.fullmatch(metric) or _CPU_SIZE.fullmatch(metric):
         return False
+    if "count" in selection.functions:  # of CPUs
+        return False
     idle = metric.endswith("_idle") or (selection.allows("mode", "idle") and not selection.allows("mode", "user"))
-    return selection.fires_when_low if idle else selection.fires_when_high
+    if idle:
+        return selection.fires_when_low
+    used = selection.allows("mode", "user") or selection.allows("mode", "system")
+    return used and selection.fires_when_high
 
 
 def _waiting(selection: Selection) -> bool:
     metric = _metric(selection)
     outside = _MONITORING.fullmatch(metric) or _PLATFORM.fullmatch(metric)
+    outside = outside or _NO_DEPTH.fullmatch(metric)
     return bool(_QUEUE.fullmatch(metric)) and not outside and selection.fires_when_high
 
 

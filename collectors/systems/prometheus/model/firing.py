@@ -13,7 +13,7 @@ from typing import Any
 
 from collectors.systems.prometheus.model.promql import Selection, parse, selections_of
 
-__all__ = ["alternatives", "always_fires", "possible"]
+__all__ = ["alternatives", "always_fires", "never_true", "possible"]
 
 Filters = Callable[[str], bool]
 
@@ -44,10 +44,46 @@ def _alternatives(node: Any) -> Iterator[Any]:
 
 def always_fires(expr: str) -> bool:
     """Whether an expression is true of everything that it selects: it compares with `bool`, and so gives 0 where it is false."""
-    node = parse(expr)
+    node = _bare(parse(expr))
+    return type(node).__name__ == "BinaryExpr" and str(node.op) in _COMPARISONS and _returns_bool(node)
+
+
+def never_true(expr: str) -> str:
+    """Why no series whatever can make an expression true, as the end of a sentence; empty where one could.
+
+    A share of a whole is never more than 1 (5 was meant as percent), and count() of nothing is nothing, not 0.
+    """
+    node = _bare(parse(expr))
+    if type(node).__name__ != "BinaryExpr" or str(node.op) not in _COMPARISONS:
+        return ""
+    operation, left, right = str(node.op), _bare(node.lhs), _bare(node.rhs)
+    if type(right).__name__ != "NumberLiteral":
+        return ""
+    if _is_share(left) and ((operation == ">" and right.val >= 1) or (operation == ">=" and right.val > 1)):
+        return f"its left side is a share of a whole, which is never {operation} {right.val:g}"
+    counts = type(left).__name__ == "AggregateExpr" and str(left.op) == "count"
+    too_few = {"<": right.val <= 1, "<=": right.val < 1, "==": right.val < 1}
+    if counts and too_few.get(operation):
+        return f"count() of nothing is nothing, and so never {operation} {right.val:g}"
+    return ""
+
+
+def _is_share(node: Any) -> bool:
+    """Whether an expression is the sum of some series of a metric by the sum of all of them."""
+    if type(node).__name__ != "BinaryExpr" or str(node.op) != "/":
+        return False
+    some, whole = selections_of(node.lhs, ""), selections_of(node.rhs, "")
+    if len(some) != 1 or len(whole) != 1 or some[0].metric is None:
+        return False
+    (part,), (all_of,) = some, whole
+    same = part.metric == all_of.metric and part.functions == all_of.functions and "sum" in part.functions
+    return same and set(all_of.conditions) <= set(part.conditions)
+
+
+def _bare(node: Any) -> Any:
     while type(node).__name__ == "ParenExpr":
         node = node.expr
-    return type(node).__name__ == "BinaryExpr" and str(node.op) in _COMPARISONS and _returns_bool(node)
+    return node
 
 
 def _returns_bool(node: Any) -> bool:
@@ -95,9 +131,13 @@ def _grouping(node: Any) -> str:
 
 def _joined(node: Any, filters: Filters) -> str:
     operation = str(node.op)
+    if operation in _COMPARISONS and not selections_of(node, ""):
+        return str(node.prettify())  # of constants: as true today as it ever is
     left = _possible(node.lhs, filters)
     if operation == "unless":
-        return left
+        if selections_of(node.rhs, ""):
+            return left
+        return f"({left}) unless{_matching(node, compares=False)} ({node.rhs.prettify()})"
     right = _possible(node.rhs, filters)
     return f"({left}) {operation}{_matching(node, compares=operation in _COMPARISONS)} ({right})"
 

@@ -69,7 +69,9 @@ def evaluated(
     recorded: dict[str, list[str]] = {}
     for group in groups:
         for rule in group.rules:
-            if rule.type == "recording":
+            if (
+                rule.type == "recording" and rule.health != "err"
+            ):  # what fails gives no series, whatever it would compute
                 recorded.setdefault(rule.name, []).append(rule.query)
     found, missing = [], []
     for group in groups:

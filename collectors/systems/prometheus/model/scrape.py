@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.promql import selector
 from exporter.options import Duration, Options
 
-__all__ = ["Scrape"]
+__all__ = ["Scrape", "Scraped"]
 
 _METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
@@ -34,3 +37,17 @@ class Scrape(Options):
     def _labels(self) -> Self:
         selector("", self.labels)
         return self
+
+    @property
+    def selected(self) -> dict[str, str]:
+        """The labels by which the exporters are selected."""
+        return {"job": self.job} | self.labels
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """What Prometheus has of a server's exporters, by instance: `up`, the health metric, the age of the newest sample (s)."""
+
+    up: Mapping[str, Sample]
+    healthy: Mapping[str, Sample]
+    ages: Mapping[str, float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from collectors.systems.prometheus.model.firing import alternatives, always_fires, possible
+from collectors.systems.prometheus.model.firing import alternatives, always_fires, never_true, possible
 from collectors.systems.prometheus.model.promql import parse
 
 
@@ -51,3 +51,26 @@ def test_what_fires_whatever_is_measured() -> None:
     assert always_fires("(up < bool 1)")
     assert not always_fires("sum(up < bool 1) > 3")
     assert not always_fires("up < 1")
+
+
+@pytest.mark.parametrize(
+    ("expr", "never"),
+    [
+        ('sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', True),
+        ('(sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m]))) > 0.05', False),
+        ('sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) * 100 > 5', False),
+        ("sum(rate(a_sum[5m])) / sum(rate(a_count[5m])) > 5", False),
+        ('a{b="c"} / a > 5', False),
+        ("count(up == 1) < 1", True),
+        ("count(up == 1) == 0", True),
+        ("count(up == 1) < 2", False),
+        ("sum(up) < 1", False),
+    ],
+)
+def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
+    assert bool(never_true(expr)) is never
+
+
+def test_constants_stay() -> None:
+    assert possible("up == 0 and on () vector(0) > 1") == "((up) == bool (0)) and on () (vector(0) > 1)"
+    assert possible("up == 0 unless on () vector(1)") == "((up) == bool (0)) unless on () (vector(1))"
