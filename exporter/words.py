@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable
 from datetime import timedelta
 
 from exporter.logs import redact
 
-__all__ = ["counted", "format_length", "format_size", "listed", "one_line"]
+__all__ = ["counted", "format_length", "format_size", "listed", "one_line", "os_reason"]
 
 
 def format_size(size: float) -> str:
@@ -42,3 +44,10 @@ def listed(names: Iterable[str], most: int = 5) -> str:
 def one_line(text: object, limit: int = 300) -> str:
     """What a server says, as the end of a sentence: one line of at most `limit` characters, without its full stop."""
     return " ".join(redact(str(text)).split()).rstrip(".")[:limit]  # redacted first: half a secret is known by nobody
+
+
+def os_reason(error: OSError) -> str:
+    """Why the operating system refused, in its own words: `Connection refused`. asyncio puts addresses into its errors instead."""
+    if isinstance(error, socket.gaierror) or not error.errno:  # numbers of its own
+        return (error.strerror or str(error)).strip().rstrip(".") or type(error).__name__
+    return os.strerror(error.errno)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 from typing import TypeVar
@@ -13,7 +14,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from collectors.systems.tls.client import handshake as handshakes
-from collectors.systems.tls.client.client_hello import offer, suites_for
+from collectors.systems.tls.client.client_hello import ALL_SIGNATURES, EDDSA, first_flight, offer, suites_for
 from collectors.systems.tls.client.tcp import resolve
 from collectors.systems.tls.judge import (
     LEGACY,
@@ -29,15 +30,17 @@ from collectors.systems.tls.judge import (
     judge_versions,
     lacks_staple,
 )
-from collectors.systems.tls.model import certificates
+from collectors.systems.tls.model import certificates, cipher_suites
 from collectors.systems.tls.model.addresses import Address
-from collectors.systems.tls.model.hello import Accepted, Answer, Refused, Version
+from collectors.systems.tls.model.hello import Accepted, Answer, Flight, Refused, Version
 from collectors.systems.tls.model.options import AddressFamily, TlsLimits, TlsTarget
 from collectors.systems.tls.model.pages import Pages
+from collectors.systems.tls.model.starttls import NotOffered
 from exporter.collector import Collector, SectionSettings, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
-from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Result, ok
+from exporter.reply import Reply
+from exporter.verdict import CRITICAL, INFO, WARNING, ProbeError, Reason, Result, ok
 
 T = TypeVar("T")
 
@@ -46,10 +49,21 @@ _STAPLE_PAUSE = timedelta(seconds=2)
 _FAMILIES = {AddressFamily.ANY: AF_UNSPEC, AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
 
 
+@dataclass(frozen=True, slots=True)
+class WeakSuites:
+    """What an address answers to weak suites, and the bits of its Diffie-Hellman group (None when it uses none)."""
+
+    answers: Mapping[tuple[Version, str], Answer | ProbeError]
+    dh_bits: int | None
+
+
 class TlsCertificatesSettings(SectionSettings, TlsLimits):
     """Servers whose TLS is verified, from where the exporter runs."""
 
     every: Duration = Field(timedelta(minutes=5), gt=timedelta(0), description="How often the section is verified.")
+    timeout: Duration = Field(
+        timedelta(seconds=60), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
     targets: tuple[TlsTarget, ...] = Field(min_length=1, description="Endpoints that speak TLS.")
 
 
@@ -60,9 +74,15 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
     Target = TlsTarget
 
     async def open(self) -> None:
-        """Connections are bounded over the whole run."""
+        """Connections are bounded over the run, and made one after the other at each address: its limits are no refusals."""
         self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._turns: dict[Address, asyncio.Lock] = {}
         self._timeout = self.target.connection_timeout.total_seconds()
+
+    @asynccontextmanager
+    async def _turn(self, address: Address) -> AsyncIterator[None]:
+        async with self._turns.setdefault(address, asyncio.Lock()), self._places:
+            yield
 
     @fetched
     async def addresses(self) -> tuple[Address, ...]:
@@ -87,20 +107,39 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return await self._at_each_address(self._certificates)
 
     async def _certificates(self, address: Address) -> tuple[certificates.Served, ...]:
-        first = await self._handshake(address)
+        """Each distinct chain that an address presents: in several looks, and to clients that take one kind of key alone."""
+        found = [await self._handshake(address) for _ in range(self.target.looks)]
         try:
-            second = await self._handshake(address, first.other_keys)
+            found.append(await self._handshake(address, found[0].other_keys))
         except handshakes.NotServed as refusal:
             if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
                 await self._handshake(address)
-            return (first,)
-        return first, second
+        eddsa = await self._first_flight(address, cipher_suites.ECDHE_ECDSA, EDDSA)
+        if isinstance(eddsa, Flight) and eddsa.certificates:
+            found.append(handshakes.read_certificates(eddsa.certificates, address))
+        # Of chains that are the same the one with a staple: some servers staple from the second handshake on.
+        return tuple({one.sent: one for one in sorted(found, key=lambda one: bool(one.staple))}.values())
 
     async def _handshake(
         self, address: Address, keys: certificates.Keys = certificates.Keys.ANY
     ) -> certificates.Served:
-        async with self._places:
-            return await handshakes.handshake(address, self.target.expected_name, timeout=self._timeout, keys=keys)
+        name, starttls = self.target.expected_name, self.target.starttls
+        async with self._turn(address):
+            return await handshakes.handshake(address, name, timeout=self._timeout, keys=keys, starttls=starttls)
+
+    async def _first_flight(
+        self, address: Address, suites: Iterable[int], signatures: str = ALL_SIGNATURES
+    ) -> Flight | Refused:
+        async with self._turn(address):
+            return await first_flight(
+                address,
+                Version.TLS_1_2,
+                suites,
+                server_name=self.target.expected_name,
+                timeout=self._timeout,
+                signatures=signatures,
+                starttls=self.target.starttls,
+            )
 
     @fetched
     async def stapled(self) -> Seen[tuple[certificates.Served, ...]]:
@@ -133,40 +172,49 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return await self._confirmed(address, answers, answers)
 
     @fetched
-    async def weak_suites(self) -> Seen[Mapping[tuple[Version, str], Answer | ProbeError]]:
-        """What each address answers to each family of weak suites, in each version that it speaks."""
+    async def weak_suites(self) -> Seen[WeakSuites]:
+        """What each address answers to each family of weak suites, in each version that it speaks, and its DH group."""
         versions = await self.versions()
 
-        async def ask(address: Address) -> Mapping[tuple[Version, str], Answer | ProbeError]:
+        async def ask(address: Address) -> WeakSuites:
             answers = versions[address]
             if isinstance(answers, ProbeError):
                 raise answers
-            spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
+            spoken = {answer.version for answer in answers.values() if isinstance(answer, Accepted)}
             if not spoken:
-                raise ProbeError(f"{address} agreed to no version of TLS, so its cipher suites could not be seen.")
+                raise ProbeError(
+                    f"{address} agreed to no version of TLS, so its cipher suites could not be checked.", Reason.REFUSED
+                )
+            # TLS 1.2 may have been refused as a whole and a weak suite alone be accepted: servers have their own order.
+            spoken.add(Version.TLS_1_2)
             offers = {
                 (version, family): (version, offered)
-                for version in spoken
+                for version in sorted(spoken)
                 for family, suites in self.target.tls_policy.families.items()
                 if (offered := tuple(suite for suite in suites if suite in suites_for(version)))
             }
             unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, ProbeError)}
-            return await self._confirmed(address, await self._offers(address, offers), answers) | unseen
+            found = await self._confirmed(address, await self._offers(address, offers), answers) | unseen
+            group = await self._first_flight(address, cipher_suites.DHE)
+            return WeakSuites(found, group.dh_bits if isinstance(group, Flight) else None)
 
         return await self._at_each_address(ask)
 
     async def _offers(
         self, address: Address, offers: Mapping[T, tuple[Version, tuple[int, ...]]]
     ) -> dict[T, Answer | ProbeError]:
-        answers = await asyncio.gather(
-            *(self._offer(address, version, suites) for version, suites in offers.values()), return_exceptions=True
-        )
-        return {key: _seen(answer) for key, answer in zip(offers, answers, strict=True)}
+        """What an address answers to each offer, one after the other."""
+        return {key: await self._offer(address, version, suites) for key, (version, suites) in offers.items()}
 
-    async def _offer(self, address: Address, version: Version, suites: Iterable[int]) -> Answer:
-        async with self._places:
-            name = self.target.expected_name
-            return await offer(address, version, suites, server_name=name, timeout=self._timeout)
+    async def _offer(self, address: Address, version: Version, suites: Iterable[int]) -> Answer | ProbeError:
+        name, starttls = self.target.expected_name, self.target.starttls
+        try:
+            async with self._turn(address):
+                return await offer(address, version, suites, server_name=name, timeout=self._timeout, starttls=starttls)
+        except NotOffered:
+            raise
+        except ProbeError as why:
+            return why
 
     async def _confirmed(
         self, address: Address, answers: dict[T, Answer | ProbeError], versions: Mapping[Version, Answer | ProbeError]
@@ -192,23 +240,26 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return await self._at_each_address(self._pages)
 
     async def _pages(self, address: Address) -> Pages:
-        secure = self._http(f"https://{address}", self.target.port, 443)
-        first = await secure.get("/", expect=None)
-        missing = await secure.get(f"/checklist-exporter-{secrets.token_hex(8)}", expect=None)
-        plain = None
-        if self.target.http_port:
-            where = replace(address, sockaddr=(address.host, self.target.http_port, *address.sockaddr[2:]))
-            plain = await self._http(f"http://{where}", self.target.http_port, 80).get("/", expect=None)
+        nowhere = f"/checklist-exporter-{secrets.token_hex(8)}"
+        async with self._turn(address):
+            first, missing = await self._get(f"https://{address}", self.target.port, 443, "/", nowhere)
+            plain: tuple[Reply, ...] = ()
+            if self.target.http_port:
+                where = replace(address, sockaddr=(address.host, self.target.http_port, *address.sockaddr[2:]))
+                plain = await self._get(f"http://{where}", self.target.http_port, 80, "/", nowhere)
         return Pages(first, missing, plain)
 
-    def _http(self, url: str, port: int, default_port: int) -> Http:
+    async def _get(self, url: str, port: int, default_port: int, *paths: str) -> tuple[Reply, ...]:
+        """The pages at these paths, over a connection that is closed again."""
         name = self.target.expected_name
         trust = Trust(ca_file=self.target.ca_file or handshakes.PUBLIC_ROOTS, server_name=name)
         host = f"[{name}]" if ":" in name else name
         headers = {"Host": Secret(host if port == default_port else f"{host}:{port}")}
         http = Http(HttpSettings(url=url, headers=headers, tls=trust, timeout=self.target.connection_timeout))
-        self.resources.push_async_callback(http.close)
-        return http
+        try:
+            return tuple([await http.get(path, expect=None) for path in paths])
+        finally:
+            await http.close()
 
     @item("SSL certificates are valid and not expired", severity=CRITICAL, needs=("targets",))
     async def certificates_valid(self) -> Result:
@@ -258,7 +309,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         To mend it, use the intermediate configuration that Mozilla publishes for your server.
         """
-        return everywhere(await self.weak_suites(), lambda answers: judge_suites(self.target, answers))
+        return everywhere(await self.weak_suites(), lambda weak: judge_suites(self.target, weak.answers, weak.dh_bits))
 
     @item("HSTS headers are configured", severity=WARNING, needs=("targets",))
     async def hsts_configured(self) -> Result:
@@ -269,9 +320,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         To mend it, send it on every reply (nginx: add_header … always).
         """
-        if not self.target.https:
+        if not self.target.serves_https:
+            declared = f"starttls: {self.target.starttls}" if self.target.starttls else "https: false"
             return ok(
-                f"{self.target.endpoint} is declared not to serve HTTP (https: false), so HSTS has no meaning for it."
+                f"{self.target.endpoint} is declared not to serve HTTP ({declared}), so HSTS has no meaning for it."
             )
         return everywhere(await self.pages(), lambda pages: judge_hsts(self.target, pages))
 

@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
 from collectors.systems.tls.model import certificates, cipher_suites, ocsp
 from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.hello import Accepted, Answer, Version
 from collectors.systems.tls.model.options import TlsTarget
 from collectors.systems.tls.model.pages import Pages, hsts_directives
+from collectors.systems.tls.model.starttls import NotOffered
 from exporter.options import format_duration
 from exporter.reply import Reply
-from exporter.verdict import ProbeError, Result, failed, ok, unknown, unobserved, warning, worst
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, unobserved, warning, worst
 from exporter.words import counted, format_length
 
 T = TypeVar("T")
@@ -32,6 +33,8 @@ LEGACY = (Version.SSL_3, Version.TLS_1_0, Version.TLS_1_1)
 MODERN = (Version.TLS_1_2, Version.TLS_1_3)
 STAPLE_TRIES = 3
 _MIN_RSA_BITS, _MIN_EC_BITS = 2048, 256  # CA/Browser Forum Baseline Requirements §6.1.5
+_MIN_DH_BITS = 2048  # RFC 9325 §4.4
+_STAPLE_SHARE = 0.1  # a responder renews a response long before this part of its life is left
 
 
 Seen: TypeAlias = Mapping[Address, T | ProbeError]
@@ -41,7 +44,7 @@ Seen: TypeAlias = Mapping[Address, T | ProbeError]
 def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
     """One verdict on all addresses. A sentence that is not true of all says of which; of a measurement the smallest is kept."""
     results = {
-        address: unobserved(sight) if isinstance(sight, ProbeError) else judge(sight) for address, sight in seen.items()
+        address: _unseen(sight) if isinstance(sight, ProbeError) else judge(sight) for address, sight in seen.items()
     }
     where: dict[tuple[str, str], list[str]] = {}
     for address, result in results.items():
@@ -52,6 +55,11 @@ def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
         shared = len(hosts) == len(results) or isinstance(seen[address], ProbeError)
         told.append(result if shared else replace(result, summary=f"At {', '.join(hosts)}: {result.summary}"))
     return replace(worst(*told), measurements=_smallest(told))
+
+
+def _unseen(error: ProbeError) -> Result:
+    """`unknown`, but for a server that does not offer TLS: whatever is wanted of its TLS is false."""
+    return failed(str(error), reason=error.reason) if isinstance(error, NotOffered) else unobserved(error)
 
 
 def _smallest(results: Iterable[Result]) -> dict[str, float]:
@@ -99,10 +107,15 @@ def _defects(
         yield failed(
             f"{_name(served.leaf)} of {target.endpoint} is not for {target.expected_name} but for {_names(served.leaf)}."
         )
-    if not _for_servers(served.leaf):
-        yield failed(f"{_name(served.leaf)} of {target.endpoint} may not be used by a TLS server (extended key usage).")
     if untrusted:
-        yield failed(f"{_name(served.leaf)} of {target.endpoint} is not trusted: {untrusted}.")
+        yield failed(
+            f"{_name(served.leaf)} of {target.endpoint} is not trusted: {untrusted}.", reason=Reason.MISCONFIGURED
+        )
+    for certificate, why in certificates.unfit_for_servers(path):
+        yield failed(
+            f"{_name(certificate)} of {target.endpoint} is not accepted by TLS clients: {why}.",
+            reason=Reason.MISCONFIGURED,
+        )
     for certificate in path:
         subject = f"{_name(certificate)} of {target.endpoint}"
         yield from _judge_dates(subject, certificate, target, now)
@@ -144,14 +157,6 @@ def _judge_strength(subject: str, certificate: x509.Certificate) -> Iterator[Res
         yield failed(f"{subject} is signed with {digest.name.upper()}.")
 
 
-def _for_servers(leaf: x509.Certificate) -> bool:
-    try:
-        usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    return ExtendedKeyUsageOID.SERVER_AUTH in usages or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages
-
-
 def judge_chains(target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots) -> Result:
     """Whether what one address sends leads to a root without help."""
     return _all([_judge_chain(target, served, roots) for served in all_served])
@@ -162,13 +167,30 @@ def _judge_chain(target: TlsTarget, served: certificates.Served, roots: certific
     try:
         path = roots.path(served.sent)
     except certificates.Untrusted as error:
-        return failed(f"{target.endpoint} sends {count} from which no trusted root is reached: {error}.")
-    needless = [_subject(certificate) for certificate in served.sent if certificate not in path[:-1]]
+        if not error.incomplete:  # told by certificates_valid
+            return ok(
+                f"{target.endpoint} sends {count} that lead to a trusted root, which does not accept them: {error}."
+            )
+        return failed(
+            f"{target.endpoint} sends {count} from which no trusted root is reached: {error}.", reason=Reason.MISSING
+        )
+    # A root's cross-signed form is sent for older clients that do not know the root.
+    needless = [
+        _subject(certificate)
+        for certificate in served.sent
+        if certificate not in path[:-1] and not _is_cross_signed(certificate, path)
+    ]
     if needless and len(path) > 1:
         summary = f"{target.endpoint} sends a complete chain and, needlessly, {', '.join(needless)}."
         return warning(summary, chain_length=len(path))
     summary = f"{target.endpoint} sends {count}, complete up to the root {_subject(path[-1])}."
     return ok(summary, chain_length=len(path))
+
+
+def _is_cross_signed(certificate: x509.Certificate, path: Sequence[x509.Certificate]) -> bool:
+    return certificate.issuer != certificate.subject and any(
+        certificates.same_authority(certificate, other) for other in path[1:]
+    )
 
 
 def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | ProbeError]) -> Result:
@@ -187,18 +209,27 @@ def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | ProbeEr
     return ok(f"{target.endpoint} refuses {_list(LEGACY)} and speaks {_list(spoken)}.")
 
 
-def judge_suites(target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | ProbeError]) -> Result:
-    """Whether one address refuses every family of weak suites."""
+def judge_suites(
+    target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | ProbeError], dh_bits: int | None = None
+) -> Result:
+    """Whether one address refuses every family of weak suites. `dh_bits` is the size of its Diffie-Hellman group, if it has one."""
     accepted = {
         f"{family} ({cipher_suites.SUITES[answer.suite]})": None
         for (_, family), answer in answers.items()
         if isinstance(answer, Accepted)
     }
     if accepted:
-        return failed(f"{target.endpoint} accepts weak cipher suites: {', '.join(accepted)}.")
+        return failed(
+            f"{target.endpoint} accepts weak cipher suites: {', '.join(accepted)}.", reason=Reason.MISCONFIGURED
+        )
     for answer in answers.values():
         if isinstance(answer, ProbeError):
             return unobserved(answer)
+    if dh_bits is not None and dh_bits < _MIN_DH_BITS:
+        return warning(
+            f"{target.endpoint} accepts DHE with a group of {dh_bits} bits (limit {_MIN_DH_BITS}).",
+            dh_group_bits=dh_bits,
+        )
     return ok(f"{target.endpoint} accepts no weak cipher suites ({', '.join(target.tls_policy.families)}).")
 
 
@@ -208,8 +239,8 @@ def judge_hsts(target: TlsTarget, pages: Pages) -> Result:
         _judge_hsts_header(target, pages.first, "its first page"),
         _judge_hsts_header(target, pages.missing, f"a page that does not exist (status {pages.missing.status})"),
     ]
-    if pages.plain is not None:
-        results.append(_judge_redirect(target, pages.plain))
+    redirects = [_judge_redirect(target, reply) for reply in pages.plain]
+    results += [next((one for one in redirects if not one.status.is_ok), redirects[0])] if redirects else []
     return _all(results)
 
 
@@ -239,9 +270,10 @@ def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
         scheme = urlsplit(reply.headers.get("location", "")).scheme
     except ValueError:  # not a URL
         scheme = ""
-    if reply.status not in (301, 302, 307, 308) or scheme != "https":
+    if reply.status not in (301, 302, 303, 307, 308) or scheme != "https":
         return failed(
-            f"Port {target.http_port} of {target.host} answers plain HTTP with {reply.status}, no redirect to https."
+            f"Port {target.http_port} of {target.host} answers {reply.where} with {reply.status}, no redirect to https.",
+            reason=Reason.MISCONFIGURED,
         )
     return ok(f"Port {target.http_port} of {target.host} redirects to https.")
 
@@ -270,12 +302,14 @@ def _judge_staple(target: TlsTarget, served: certificates.Served, roots: certifi
     if issuer is None:
         return unknown(f"{subject} comes without its issuer, so the stapled response could not be verified.")
     try:
-        until = ocsp.good_until(served.staple, served.leaf, issuer, now)
+        since, until = ocsp.good_until(served.staple, served.leaf, issuer, now)
     except ocsp.BadStaple as error:
         return failed(f"The OCSP response stapled for {_subject(served.leaf)} by {target.endpoint} {error}.")
-    left = (until - now).total_seconds()
-    return ok(
-        f"{subject} is vouched for by a staple that holds until {until:%Y-%m-%d %H:%M} UTC.", ocsp_expiry_seconds=left
+    left = until - now
+    verdict, rest = (ok, "") if left >= (until - since) * _STAPLE_SHARE else (warning, f", in {format_length(left)}")
+    return verdict(
+        f"{subject} has a staple that expires on {until:%Y-%m-%d %H:%M} UTC{rest}.",
+        ocsp_expiry_seconds=left.total_seconds(),
     )
 
 

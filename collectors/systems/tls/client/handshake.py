@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import socket
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import certifi
@@ -18,8 +20,10 @@ from OpenSSL import SSL, crypto
 from collectors.systems.tls.client.tcp import connected
 from collectors.systems.tls.model.addresses import Address, is_ip
 from collectors.systems.tls.model.certificates import Keys, Roots, Served
+from collectors.systems.tls.model.starttls import StartTls
 from exporter.files import TooLarge, read_file
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
+from exporter.words import os_reason
 
 __all__ = ["PUBLIC_ROOTS", "NotServed", "handshake", "roots"]
 
@@ -53,6 +57,7 @@ def _client_context(keys: Keys) -> SSL.Context:
     if keys is not Keys.ANY:  # from TLS 1.3 on, suites no longer say which kind of certificate is wanted
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(f"{keys}:!aNULL:!eNULL:@SECLEVEL=0".encode())
+    context.set_options(SSL.OP_LEGACY_SERVER_CONNECT)  # browsers connect to servers without RFC 5746, too
     context.set_ocsp_client_callback(_keep_staple)
     return context
 
@@ -62,7 +67,9 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _data: None) -> bool
     return True
 
 
-async def handshake(address: Address, server_name: str, *, timeout: float, keys: Keys = Keys.ANY) -> Served:
+async def handshake(
+    address: Address, server_name: str, *, timeout: float, keys: Keys = Keys.ANY, starttls: StartTls | None = None
+) -> Served:
     """What the server at an address presents to a client that asks for `server_name`, within `timeout` seconds.
 
     Nothing is verified. Raises NotServed when the server does not agree to a handshake, ProbeError when it is unreachable, silent
@@ -75,20 +82,22 @@ async def handshake(address: Address, server_name: str, *, timeout: float, keys:
         connection.set_tlsext_host_name(server_name.encode("ascii"))
     try:
         async with asyncio.timeout(timeout):
-            await _shake_hands(connection, address)
+            await _shake_hands(connection, address, connected(address, starttls, server_name))
     except TimeoutError:
-        raise ProbeError(f"{address} did not complete a TLS handshake within {timeout:g} s.") from None
-    except SSL.Error as error:
-        raise _handshake_error(address, error) from None
-    except OSError as error:
-        raise NotServed(f"{address} broke off the TLS handshake: {error.strerror or error}.") from None
+        raise ProbeError(f"{address} did not complete a TLS handshake within {timeout:g} s.", Reason.TIMEOUT) from None
+    except (SSL.Error, NotServed, OSError) as error:
+        # An alert about a missing client certificate comes after the server's own: what it showed counts.
+        if not connection.get_peer_cert_chain():
+            raise _broken_off(address, error) from None
     return Served(_certificates(connection, address), connection.get_app_data() or b"")
 
 
-async def _shake_hands(connection: SSL.Connection, address: Address) -> None:
+async def _shake_hands(
+    connection: SSL.Connection, address: Address, transport: AbstractAsyncContextManager[socket.socket]
+) -> None:
     loop = asyncio.get_running_loop()
     received = 0
-    async with connected(address) as sock:
+    async with transport as sock:
         while True:
             try:
                 connection.do_handshake()
@@ -120,6 +129,14 @@ def _certificates(connection: SSL.Connection, address: Address) -> tuple[x509.Ce
     return tuple(sent)
 
 
+def read_certificates(encoded: Iterable[bytes], address: Address) -> Served:
+    """Certificates as another handshake showed them, in DER. Raises ProbeError when one cannot be read."""
+    try:
+        return Served(tuple(map(x509.load_der_x509_certificate, encoded)), b"")
+    except ValueError as error:
+        raise ProbeError(f"{address} sent a certificate that cannot be read: {error}.", Reason.MALFORMED) from None
+
+
 def _to_send(connection: SSL.Connection) -> bytes:
     try:
         return connection.bio_read(_CHUNK)
@@ -127,14 +144,31 @@ def _to_send(connection: SSL.Connection) -> bytes:
         return b""
 
 
+def _broken_off(address: Address, error: SSL.Error | NotServed | OSError) -> ProbeError:
+    if isinstance(error, NotServed):
+        return error
+    if isinstance(error, OSError):
+        return NotServed(f"{address} broke off the TLS handshake: {os_reason(error)}.", Reason.REFUSED)
+    return _handshake_error(address, error)
+
+
 def _handshake_error(address: Address, error: SSL.Error) -> ProbeError:
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = str(reasons[0][-1]) if reasons else "no reason given"
     if "alert" in reason:  # it is the peer's
-        refused = NotServed(f"{address} refused the TLS handshake: {reason}.")
+        refused = NotServed(f"{address} refused the TLS handshake: {reason}{_hint(reason)}.", Reason.REFUSED)
         refused.explicit = reason.endswith(_ABOUT_THE_OFFER)
         return refused
-    return ProbeError(f"{address} did not complete a TLS handshake: {reason}.")
+    return ProbeError(f"{address} did not complete a TLS handshake: {reason}{_hint(reason)}.", Reason.MALFORMED)
+
+
+def _hint(reason: str) -> str:
+    """What is probably wrong with the configuration, where an error is a riddle."""
+    if "wrong version number" in reason:
+        return " (it does not speak TLS from the first byte: see the option starttls)"
+    if "unrecognized name" in reason:
+        return " (it does not know the name that was asked for: see the option server_name)"
+    return ""
 
 
 def roots(file: Path | None) -> Roots:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from cryptography import x509
-from cryptography.x509.oid import PublicKeyAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 from OpenSSL import crypto
 
 from collectors.systems.tls.model.addresses import is_ip
 
-__all__ = ["Keys", "Roots", "Served", "Untrusted", "matches"]
+__all__ = ["Keys", "Roots", "Served", "Untrusted", "matches", "same_authority", "unfit_for_servers"]
 
+#: X509_V_ERR_…: no issuer found (2, 20, 21), self-signed (18, 19), not trusted (27), rejected (28).
+_NO_ROOT = (2, 18, 19, 20, 21, 27, 28)
+#: Server gated cryptography of Microsoft and Netscape, which OpenSSL takes for TLS servers.
+_GATED_CRYPTO = frozenset(map(x509.ObjectIdentifier, ("1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1")))
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+
+ExtensionT = TypeVar("ExtensionT", bound=x509.ExtensionType)
 
 
 class Keys(StrEnum):
@@ -46,7 +54,15 @@ class Served:
 
 
 class Untrusted(Exception):
-    """The certificates as sent lead to no trusted root; its text is OpenSSL's reason."""
+    """The certificates as sent are not trusted; its text is OpenSSL's reason.
+
+    `incomplete` says that no trusted root is reached. Otherwise one is, and something else is wrong on the way: a name or length
+    that a certificate above forbids, a certificate that is not one of an authority.
+    """
+
+    def __init__(self, reason: str, *, incomplete: bool) -> None:
+        super().__init__(reason)
+        self.incomplete = incomplete
 
 
 class Roots:
@@ -65,17 +81,49 @@ class Roots:
             return self._path(self._dated, sent)
         except crypto.X509StoreContextError as error:
             if error.errors[0] not in (_NOT_YET_VALID, _EXPIRED):
-                raise Untrusted(str(error)) from None
+                raise _untrusted(error) from None
         try:
             return self._path(self._undated, sent)
         except crypto.X509StoreContextError as error:
-            raise Untrusted(str(error)) from None
+            raise _untrusted(error) from None
 
     @staticmethod
     def _path(store: crypto.X509Store, sent: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
         leaf, *others = (crypto.X509.from_cryptography(certificate) for certificate in sent)
         chain = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
         return tuple(certificate.to_cryptography() for certificate in chain)
+
+
+def _untrusted(error: crypto.X509StoreContextError) -> Untrusted:
+    return Untrusted(str(error), incomplete=error.errors[0] in _NO_ROOT)
+
+
+def unfit_for_servers(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.Certificate, str]]:
+    """The certificates of a path, the server's own first, that TLS clients do not accept for a server, and why.
+
+    The rules are those of OpenSSL's purpose sslserver, by which Python, Node.js, curl and others judge: an extended key usage, on
+    whichever certificate of the path, must name TLS servers (anyExtendedKeyUsage does not), and a key usage of the server's own
+    must allow signatures, key encipherment or key agreement.
+    """
+    for place, certificate in enumerate(path):
+        usages = _extension(certificate, x509.ExtendedKeyUsage)
+        if usages is not None and not {ExtendedKeyUsageOID.SERVER_AUTH, *_GATED_CRYPTO} & set(usages):
+            yield certificate, "its extended key usage does not include TLS servers"
+        usage = _extension(certificate, x509.KeyUsage)
+        if place == 0 and usage and not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
+            yield certificate, "its key usage allows neither signatures nor key exchange"
+
+
+def _extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> ExtensionT | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether two certificates are of one authority: the same name and key, as a root and its cross-signed form."""
+    return one.subject == other.subject and one.public_key() == other.public_key()
 
 
 def matches(certificate: x509.Certificate, host: str) -> bool:

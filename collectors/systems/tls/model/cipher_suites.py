@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["INTERMEDIATE", "STRICT", "SUITES"]
+__all__ = ["DHE", "ECDHE_ECDSA", "INTERMEDIATE", "STRICT", "SUITES"]
 
 #: Number → name, as in the registry "TLS Cipher Suites" (RFC 8447).
 SUITES: Mapping[int, str] = {
@@ -177,3 +177,8 @@ STRICT: Mapping[str, tuple[int, ...]] = {
     "RSA key exchange": _named("TLS_RSA_WITH_"),
     "CBC with SHA-1": tuple(number for number, name in SUITES.items() if name.endswith("_CBC_SHA")),
 }
+
+#: Suites that agree on a key in a group of the server's choice (finite field Diffie-Hellman), with its certificate.
+DHE: tuple[int, ...] = _named("_DHE_RSA_WITH", "_DHE_DSS_WITH")
+#: Suites whose certificate has a key on an elliptic curve: ECDSA, Ed25519 or Ed448.
+ECDHE_ECDSA: tuple[int, ...] = _named("_ECDHE_ECDSA_")

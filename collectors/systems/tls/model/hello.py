@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Accepted", "Answer", "Refused", "Version"]
+__all__ = ["Accepted", "Answer", "Flight", "Refused", "Version"]
 
 
 _HANDSHAKE_FAILURE, _PROTOCOL_VERSION, _INSUFFICIENT_SECURITY = 40, 70, 71  # RFC 8446 §6
@@ -45,3 +45,11 @@ class Refused:
 
 
 Answer = Accepted | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What a server says in clear before TLS 1.3: its certificates (DER, its own first), the bits of its DH group."""
+
+    certificates: tuple[bytes, ...]
+    dh_bits: int | None = None

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, SignatureAlgorithmOID
 
 __all__ = ["BadStaple", "demands_staple", "good_until", "responder"]
+
+
+#: How far the responder's clock may be ahead.
+_SKEW = timedelta(minutes=5)
 
 
 class BadStaple(Exception):
@@ -37,8 +42,10 @@ def demands_staple(certificate: x509.Certificate) -> bool:
     return x509.TLSFeatureType.status_request in features
 
 
-def good_until(staple: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime) -> datetime:
-    """Until when a staple (DER) vouches for the certificate `leaf` of `issuer`.
+def good_until(
+    staple: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
+) -> tuple[datetime, datetime]:
+    """From when until when a staple (DER) vouches for the certificate `leaf` of `issuer`.
 
     Raises BadStaple when it does not: it is no OCSP response, an error, for another certificate, not signed by the issuer or a
     responder that the issuer has authorised, out of date, or says anything but GOOD.
@@ -58,14 +65,14 @@ def good_until(staple: bytes, leaf: x509.Certificate, issuer: x509.Certificate, 
         raise BadStaple("is not signed by the certificate's issuer")
     if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
         raise BadStaple(f"says that the certificate is {single.certificate_status.name}")
-    if single.this_update_utc > now:
+    if single.this_update_utc > now + _SKEW:
         raise BadStaple(f"is from the future ({single.this_update_utc:%Y-%m-%d %H:%M} UTC)")
     until = single.next_update_utc
     if until is None:
         raise BadStaple("does not say until when it holds")
     if until <= now:
         raise BadStaple(f"expired on {until:%Y-%m-%d %H:%M} UTC")
-    return until
+    return single.this_update_utc, until
 
 
 def _about(response: ocsp.OCSPResponse, leaf: x509.Certificate, issuer: x509.Certificate) -> ocsp.OCSPSingleResponse:
@@ -98,8 +105,12 @@ def _may_sign(delegate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _signed_by(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
-    key, digest = signer.public_key(), response.signature_hash_algorithm
-    signature, signed = response.signature, response.tbs_response_bytes
+    key, signature, signed = signer.public_key(), response.signature, response.tbs_response_bytes
+    if response.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS:
+        return isinstance(key, rsa.RSAPublicKey) and any(
+            _pss(key, signature, signed, digest) for digest in _PSS_DIGESTS
+        )
+    digest = response.signature_hash_algorithm
     try:
         if isinstance(key, rsa.RSAPublicKey) and digest:
             key.verify(signature, signed, padding.PKCS1v15(), digest)
@@ -109,6 +120,18 @@ def _signed_by(response: ocsp.OCSPResponse, signer: x509.Certificate) -> bool:
             key.verify(signature, signed)
         else:
             return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+#: The hashes that RSA-PSS is used with; which one it was stands in parameters that the library does not show of a response.
+_PSS_DIGESTS = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())
+
+
+def _pss(key: rsa.RSAPublicKey, signature: bytes, signed: bytes, digest: hashes.HashAlgorithm) -> bool:
+    try:
+        key.verify(signature, signed, padding.PSS(padding.MGF1(digest), padding.PSS.AUTO), digest)
     except InvalidSignature:
         return False
     return True

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from collectors.systems.tls.model import cipher_suites
 from collectors.systems.tls.model.addresses import is_ip
+from collectors.systems.tls.model.starttls import StartTls
 from exporter.collector import Options, Target
 from exporter.options import Duration
 
@@ -92,13 +93,19 @@ class TlsLimits(Options):
     address_family: AddressFamily = Field(
         AddressFamily.ANY, description="Which addresses of the name are looked at: `any` (all), `ipv4` or `ipv6`."
     )
+    looks: int = Field(
+        3,
+        ge=1,
+        le=20,
+        description="How often the certificate of each address is looked at in a run: behind a balancer one backend may differ.",
+    )
     connection_timeout: Duration = Field(
         timedelta(seconds=3), gt=timedelta(0), description="How long one connection may take to answer."
     )
 
 
 class TlsTarget(Target, TlsLimits):
-    """A server that speaks TLS from the first byte."""
+    """A server that speaks TLS, from the first byte or when asked by `starttls`."""
 
     endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
         description="Host and port, such as shop.example.com:443."
@@ -113,9 +120,19 @@ class TlsTarget(Target, TlsLimits):
     https: bool = Field(
         True, description="Whether it serves HTTP; false where no browser comes, so that HSTS has no meaning."
     )
+    starttls: StartTls | None = Field(
+        None,
+        description="Protocol in which TLS is asked for, where it does not begin at once: smtp, imap, pop3, ftp, ldap, postgres, "
+        "mysql or xmpp.",
+    )
     http_port: int | None = Field(
         None, ge=1, le=65535, description="Port of plain HTTP that must redirect to https; not looked at by default."
     )
+
+    @property
+    def serves_https(self) -> bool:
+        """Whether browsers come, so that HSTS has a meaning."""
+        return self.https and self.starttls is None
 
     @property
     def host(self) -> str:

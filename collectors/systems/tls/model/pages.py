@@ -13,11 +13,11 @@ __all__ = ["Pages", "hsts_directives"]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What an address answers to browsers: on its first page, on a page that does not exist, and over plain HTTP."""
+    """What an address answers to browsers: on its first page, on a page that does not exist, and on both over plain HTTP."""
 
     first: Reply
     missing: Reply
-    plain: Reply | None
+    plain: tuple[Reply, ...] = ()
 
 
 def hsts_directives(value: str) -> Mapping[str, str] | None:
@@ -31,4 +31,4 @@ def hsts_directives(value: str) -> Mapping[str, str] | None:
             return None
         directives[name.lower()] = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     age = directives.get("max-age", "")
-    return directives if re.fullmatch(r"[0-9]{1,10}", age) else None
+    return directives if re.fullmatch(r"[0-9]{1,100}", age) else None

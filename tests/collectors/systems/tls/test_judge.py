@@ -238,13 +238,14 @@ def test_only_the_first_hsts_header_counts() -> None:
         [("Strict-Transport-Security", "max-age=1"), ("Strict-Transport-Security", "max-age=31536000")]
     )
     both = replace(reply(), headers=headers)
-    assert judge_hsts(TARGET, Pages(both, both, None)).status is Status.FAILED
+    assert judge_hsts(TARGET, Pages(both, both)).status is Status.FAILED
 
 
 @pytest.mark.parametrize(
     ("plain", "status"),
     [
         (reply(301, location=f"https://{NAME}/"), Status.OK),
+        (reply(303, location=f"https://{NAME}/"), Status.OK),
         (reply(308, location=f"https://www.{NAME}/"), Status.OK),
         (reply(301, location=f"http://{NAME}/"), Status.FAILED),
         (reply(301, location="/login"), Status.FAILED),
@@ -256,7 +257,7 @@ def test_only_the_first_hsts_header_counts() -> None:
 )
 def test_redirects(plain: Reply, status: Status) -> None:
     good = reply(strict_transport_security="max-age=63072000")
-    assert judge_hsts(TARGET, Pages(good, good, plain)).status is status
+    assert judge_hsts(TARGET, Pages(good, good, (plain,))).status is status
 
 
 def test_a_staple_of_a_certificate_that_is_its_own_issuer(tmp_path: Path) -> None:
@@ -287,4 +288,4 @@ def test_lengths_of_time() -> None:
     short = TARGET.model_copy(update={"hsts_min_age": timedelta(days=1)})
     for seconds, told in ((3600, "1 hour"), (120, "2 minutes"), (1, "1 second")):
         header = reply(strict_transport_security=f"max-age={seconds}")
-        assert f"holds for {told} (limit 1d)" in judge_hsts(short, Pages(header, header, None)).summary
+        assert f"holds for {told} (limit 1d)" in judge_hsts(short, Pages(header, header)).summary

@@ -23,7 +23,8 @@ PLAIN = ROOT.issue(NAME)
 
 def judge(staple: bytes, leaf: Issued = LEAF) -> datetime:
     assert leaf.issuer
-    return ocsp.good_until(staple, leaf.certificate, leaf.issuer.certificate, datetime.now(UTC))
+    _, until = ocsp.good_until(staple, leaf.certificate, leaf.issuer.certificate, datetime.now(UTC))
+    return until
 
 
 def test_what_a_certificate_says_of_ocsp() -> None:
