@@ -56,6 +56,7 @@ _CODES = (
     (("5XX",), ("2XX",)),
     (("Internal", "INTERNAL", "Unavailable", "UNAVAILABLE"), ("OK",)),
     (("SERVER_ERROR",), ("SUCCESS",)),
+    (("STATUS_CODE_ERROR", "ERROR"), ("STATUS_CODE_OK", "OK", "STATUS_CODE_UNSET")),
     (("error", "failure", "failed"), ("success",)),
     (("error", "failure", "failed"), ("ok",)),
 )
@@ -218,6 +219,7 @@ def _slow(selection: Selection) -> bool:
         return (named or bool(_UNIT.fullmatch(metric))) and bool(selection.over) and selection.fires_when_low
     if metric.endswith(("_sum", "_total")):
         return (named or bool(_UNIT.fullmatch(metric))) and bool(selection.over) and selection.fires_when_high
+    named = named or (metric.endswith("_max") and bool(_UNIT.fullmatch(metric) and _REQUESTS.fullmatch(metric)))
     return named and _RATES.isdisjoint(selection.functions) and selection.fires_when_high
 
 

@@ -114,6 +114,10 @@ def read(*rules: Rule) -> list[Evaluated]:
         ('rate(node_cpu_seconds_total{mode="idle"}[5m]) > 0.9', []),
         ("aws_rds_cpuutilization_average > 90", ["cpu_usage_alert"]),
         ("workqueue_depth > 100", []),
+        ('sum(rate(traces_spanmetrics_calls_total{status_code="STATUS_CODE_ERROR"}[5m])) > 1', ["high_error_rate_alert"]),
+        ("max(http_server_requests_seconds_max) > 2", ["high_latency_alert"]),
+        ('rate(http_requests_total{code=~"4.."}[5m]) > 1', []),
+        ("time() - http_last_request_timestamp_seconds > 600", []),
         # Of public rule sets.
         ("increase(cassandra_client_request_failures_total[1m]) > 5", []),
         ('increase(azurerm_stats_metric_requests{result="error"}[15m]) > 5', []),

@@ -71,4 +71,5 @@ def test_what_only_the_alert_will_have_is_named() -> None:
         {"a": "{{ $value }}", "b": "1"}
     )
     assert sent is not None
-    assert (sent.labels, sent.unknown) == ({"b": "1"}, {"a", "severity"})
+    assert sent.labels == {"b": "1"}
+    assert sent.unknown == {"a", "severity"}
