@@ -48,7 +48,7 @@ _GIT_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\D.*)?")
 #: Conditions that every kubelet reports, and that are trouble while they are True.
 _OF_KUBELETS = ("MemoryPressure", "DiskPressure", "PIDPressure")
 #: Endings of conditions that are trouble while they are False; all others (of node-problem-detector, of clouds) are when True.
-_GOOD = ("Ready", "Healthy", "Available", "Ok", "OK")
+_GOOD = ("Ready", "Healthy", "Available", "Ok", "OK", "EtcdIsVoter")  # the last one is of k3s and RKE2
 #: Maintenance that is to come, which is no trouble yet.
 _ANNOUNCED = "Scheduled"
 #: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.

@@ -342,7 +342,7 @@ def test_a_lease_in_another_namespace() -> None:
         ({"KernelDeadlock": "True"}, Status.FAILED, "Node node-1 has KernelDeadlock since 1 hour (grace 5m)."),
         ({"ReadonlyFilesystem": "True"}, Status.FAILED, "Node node-1 has ReadonlyFilesystem since 1 hour (grace 5m)."),
         ({"ReadonlyFilesystem": "False", "KernelDeadlock": "Unknown"}, Status.OK, ""),
-        ({"ContainerRuntimeReady": "True"}, Status.OK, ""),
+        ({"ContainerRuntimeReady": "True", "EtcdIsVoter": "True"}, Status.OK, ""),
         ({"StorageReady": "False"}, Status.FAILED, "Node node-1 is not StorageReady since 1 hour (grace 5m)."),
         ({"VMEventScheduled": "True"}, Status.WARNING, "Node node-1 has VMEventScheduled."),
     ],
