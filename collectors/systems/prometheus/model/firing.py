@@ -18,6 +18,7 @@ __all__ = ["alternatives", "always_fires", "never_true", "possible"]
 Filters = Callable[[str], bool]
 
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_OF_TWO_SAMPLES = frozenset({"rate", "irate", "increase", "delta", "idelta", "deriv", "predict_linear"})
 _ABSENT = frozenset({"absent", "absent_over_time"})
 _QUOTED_OR_BRACE = re.compile(r"\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|[{}]")
 
@@ -108,6 +109,8 @@ def _possible(node: Any, filters: Filters) -> str:
     if kind == "Call":
         if node.func.name in _ABSENT:
             return _missing(node.args[0])
+        if node.func.name in _OF_TWO_SAMPLES:  # which there may not be yet, after a start
+            return f"last_over_time({_possible(node.args[0], filters)})"
         return f"{node.func.name}({', '.join(_possible(argument, filters) for argument in node.args)})"
     if kind == "AggregateExpr":
         parameter = f"{_possible(node.param, filters)}, " if node.param is not None else ""

@@ -29,7 +29,7 @@ def test_without_comparisons(expr: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("expr", "result"),
     [
-        ('rate(a{code=~"5..", x="}"}[5m] offset 1m)', "rate(a[5m] offset 1m)"),
+        ('rate(a{code=~"5..", x="}"}[5m] offset 1m)', "last_over_time(a[5m] offset 1m)"),
         ('a{job="b", code="c"}', 'a{job="b"}'),
         ('{__name__="a.b", code="c"}', '{__name__="a.b"}'),
         ('{code="c"}', '{code="c"}'),
