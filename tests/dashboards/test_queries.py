@@ -58,7 +58,8 @@ def checklist() -> Iterator[Checklist]:
         }
         exporter = started.enter_context(Checklist(folder, configuration))
         exporter.attest("signatories.qa_lead", role="qa_lead", release="1.4.2")
-        moments = {"start": "2026-01-01T08:00:00Z", "end": "2026-01-01T10:00:00Z"}
+        tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+        moments = {"start": f"{tomorrow}T08:00:00Z", "end": f"{tomorrow}T10:00:00Z"}
         launch = ("final_checklist", "launch_window_confirmed")
         lost = exporter.attest(".".join(launch), role="product_owner", environment="staging", window=moments)
         wait_until(lambda: exporter.item(*launch)["status"] == "ok", "the launch window to be seen")

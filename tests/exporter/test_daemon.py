@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ by: lead@example.com
 role: product_owner
 on: {day}
 environment: staging
-window: {{start: "2026-01-01T08:00:00Z", end: "2026-01-01T10:00:00Z"}}
+window: {{start: "{day}T08:00:00Z", end: "{next}T10:00:00Z"}}
 note: {note}
 """
 
@@ -71,7 +71,7 @@ class Exporter(Server):
 
     def attest(self, note: str = "done") -> None:
         day = datetime.now(UTC).date()
-        (self.folder / "evidence" / "window.yaml").write_text(RECORD.format(day=day, note=note))
+        (self.folder / "evidence" / "window.yaml").write_text(RECORD.format(day=day, next=day + timedelta(days=1), note=note))
 
     def get(self, path: str, method: str = "GET") -> str:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
