@@ -71,7 +71,9 @@ class Exporter(Server):
 
     def attest(self, note: str = "done") -> None:
         day = datetime.now(UTC).date()
-        (self.folder / "evidence" / "window.yaml").write_text(RECORD.format(day=day, next=day + timedelta(days=1), note=note))
+        (self.folder / "evidence" / "window.yaml").write_text(
+            RECORD.format(day=day, next=day + timedelta(days=1), note=note)
+        )
 
     def get(self, path: str, method: str = "GET") -> str:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method)
