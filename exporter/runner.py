@@ -142,7 +142,7 @@ class Runner:
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
                 raise
             # Not the run was cancelled, but something in a library that the item waited for.
-            error = ProbeError(f"{name} could not be seen: what was waited for was cancelled half-way.")
+            error = ProbeError(f"{name} could not be checked: what was waited for was cancelled half-way.")
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
         except BaseException as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
@@ -153,11 +153,14 @@ class Runner:
     def _raised(
         self, name: str, error: BaseException, context: Context, duration: float, item: Item, timeout: float
     ) -> Observation:
-        """An observation `unknown` that says what was raised. What no collector foresaw is also logged with its traceback."""
+        """An observation `unknown` that says what was raised. What no collector foresaw is also logged with its traceback.
+
+        It counts as an error of the run, but where the line is only not configured.
+        """
         error = cause(error)
         kind, text, reason = type(error).__name__, text_of(error), Reason.ERROR
         if isinstance(error, ProbeError | Stuck):
-            summary = text or f"{name} could not be seen, for a reason that was not given."
+            summary = text or f"{name} could not be checked, for a reason that was not given."
             given: object = error.reason if isinstance(error, ProbeError) else Reason.TIMEOUT
             reason = given if isinstance(given, Reason) else Reason.UNOBSERVED
         elif isinstance(error, Unacceptable):
@@ -165,14 +168,17 @@ class Runner:
             summary = f"{name} could not be checked: its collector {by} {text}."
             log.error("%s", self._redact(summary))
         elif isinstance(error, TimeoutError):
-            summary, reason = f"{name} was not seen within {timeout:g} s.", Reason.TIMEOUT
+            summary, reason = f"{name} was not checked within {timeout:g} s.", Reason.TIMEOUT
         else:
             told = " ".join(self._redact(text or "").split())  # before a secret of several lines becomes another text
-            summary = f"{name} could not be seen: {kind}: {told}" if told else f"{name} could not be seen: {kind}."
+            summary = (
+                f"{name} could not be checked: {kind}: {told}" if told else f"{name} could not be checked: {kind}."
+            )
             if text is None:
                 where = "".join(traceback.format_tb(error.__traceback__))
                 log.error("%s raised %s, whose text cannot be shown, in:\n%s", name, kind, where)
             else:
                 log.error("%s raised %s", name, kind, exc_info=error)
         result = unknown(one_sentence(self._redact(summary)), reason=reason)
-        return Observation(result, context.now(), duration, error=True)
+        # What the configuration leaves out is no fault of a run: nothing was attempted.
+        return Observation(result, context.now(), duration, error=reason is not Reason.NOT_CONFIGURED)

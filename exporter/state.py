@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one run saw of one item on one target. `duration` is in seconds; `error` says that it raised instead of judging."""
+    """What one run saw of one item on one target. `duration` is in seconds; `error` says that it raised instead of judging.
+
+    A line that is only not configured raises, too, and is no error.
+    """
 
     result: Result
     at: datetime

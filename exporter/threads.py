@@ -37,7 +37,7 @@ class Threads:
         """
         if self._busy[owner] >= self.places:
             raise Stuck(
-                f"{owner} was not looked at: {self._busy[owner]} earlier calls have not returned (limit {self.places})."
+                f"{owner} was not checked: {self._busy[owner]} earlier calls have not returned (limit {self.places})."
             )
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

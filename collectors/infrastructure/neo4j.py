@@ -38,7 +38,7 @@ from exporter.collector import Collector, Mode, Options, SectionSettings, Target
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown, unobserved, worst
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 
 T = TypeVar("T")
 
@@ -179,7 +179,9 @@ On Community, which has no roles (every user is an administrator there):
     async def artefacts(self) -> tuple[Artefact, ...]:
         """The files in the folder of backups."""
         if self.target.backup_folder is None:
-            raise ProbeError("Option backup_folder is not set, so no dump or backup was seen.")
+            raise ProbeError(
+                "Option backup_folder is not set, so no dump or backup was checked.", Reason.NOT_CONFIGURED
+            )
         return await self.blocking(_files, self.target.backup_folder)
 
     def _login(self, username: str | None, password: Secret | None) -> Login:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter.collector import Collector, NoTarget, SectionSettings, Target, fetched, item
+from exporter.collector import Client, Collector, NoTarget, Options, SectionSettings, Target, fetched, item
 from exporter.plan import Job
 from exporter.runner import Runner, contain
 from exporter.state import Observation
@@ -19,6 +19,13 @@ from tests.servers.process import eventually
 from tests.support import make_context, verify
 
 QUICK = SectionSettings(timeout=timedelta(seconds=0.2))
+
+
+class Other(Client[Options]):
+    """A client that no configuration has."""
+
+    name = "other"
+    Settings = Options
 
 
 class Sample(Collector[SectionSettings, Target | None]):
@@ -124,6 +131,35 @@ async def test_a_fact_is_asked_once_and_shared() -> None:
     assert Sample.asked == 1
 
 
+async def test_what_is_only_not_configured_is_no_error_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    class Asking(Collector[SectionSettings, NoTarget]):
+        """Asking."""
+
+        @item("Client", severity=CRITICAL)
+        async def asks_a_client(self) -> Result:
+            """Asks a client that the configuration does not have."""
+            return ok(f"Asked {self.client(Other)}.")
+
+        @item("Option", severity=CRITICAL)
+        async def wants_an_option(self) -> Result:
+            """Wants an option that is not set."""
+            raise ProbeError("address is not set.", Reason.NOT_CONFIGURED)
+
+        @item("Silent", severity=CRITICAL)
+        async def does_not_answer(self) -> Result:
+            """Asks what does not answer."""
+            raise ProbeError("Host a does not answer.", Reason.UNREACHABLE)
+
+    observed = await verify(Asking, QUICK)
+    reasons = {name: (seen.result.status, seen.result.reason, seen.error) for name, seen in observed.items()}
+    assert reasons == {
+        "asks_a_client": (Status.UNKNOWN, Reason.NOT_CONFIGURED, False),
+        "wants_an_option": (Status.UNKNOWN, Reason.NOT_CONFIGURED, False),
+        "does_not_answer": (Status.UNKNOWN, Reason.UNREACHABLE, True),
+    }
+    assert caplog.text == ""
+
+
 async def test_a_measurement_that_is_no_number_is_left_out() -> None:
     observed = await verify(Sample, SectionSettings(), items=("one",))
     assert observed["one"].result.measurements == {"size_bytes": 1}
@@ -131,7 +167,7 @@ async def test_a_measurement_that_is_no_number_is_left_out() -> None:
 
 async def test_an_item_that_hangs_is_unknown_and_holds_up_no_other() -> None:
     observed = await verify(Sample, QUICK, items=("hangs", "one"))
-    assert told(observed, "hangs") == (Status.UNKNOWN, "test_runner.hangs was not seen within 0.2 s.")
+    assert told(observed, "hangs") == (Status.UNKNOWN, "test_runner.hangs was not checked within 0.2 s.")
     assert observed["one"].result.status is Status.OK
 
 
@@ -140,10 +176,12 @@ async def test_what_is_raised_becomes_unknown_with_one_sentence(caplog: pytest.L
         Sample, QUICK, items=("cannot", "cannot_either", "raises", "silent", "wordless", "wrong", "mute")
     )
     assert told(observed, "cannot") == told(observed, "cannot_either") == (Status.UNKNOWN, "Host a does not answer.")
-    assert told(observed, "silent") == (Status.UNKNOWN, "test_runner.silent was not seen within 0.2 s.")
-    assert told(observed, "wordless")[1] == "test_runner.wordless could not be seen, for a reason that was not given."
+    assert told(observed, "silent") == (Status.UNKNOWN, "test_runner.silent was not checked within 0.2 s.")
+    assert (
+        told(observed, "wordless")[1] == "test_runner.wordless could not be checked, for a reason that was not given."
+    )
     assert told(observed, "wrong")[1].endswith("returned bool, not a Result.")
-    assert told(observed, "mute") == (Status.UNKNOWN, "test_runner.mute could not be seen: ConnectionResetError.")
+    assert told(observed, "mute") == (Status.UNKNOWN, "test_runner.mute could not be checked: ConnectionResetError.")
     assert all(seen.error for seen in observed.values())
     assert "test_runner.raises raised KeyError" in caplog.text
 
@@ -156,7 +194,7 @@ async def test_secrets_are_redacted_from_sentences() -> None:
         observed = await runner.run(job, make_context())
     finally:
         logging.getLogger("exporter.runner").disabled = False
-    assert told(observed, "raises")[1] == "test_runner.raises could not be seen: KeyError: '***'"
+    assert told(observed, "raises")[1] == "test_runner.raises could not be checked: KeyError: '***'"
 
 
 async def test_a_secret_of_several_lines_is_redacted_as_a_whole() -> None:
@@ -179,7 +217,7 @@ async def test_a_collector_that_cannot_be_made_is_unknown_with_the_reason() -> N
             raise ImportError("No module named 'heavy'")
 
     observed = await verify(Unmade, QUICK, items=("one", "two"))
-    assert told(observed, "one")[1] == "test_runner could not be seen: ImportError: No module named 'heavy'"
+    assert told(observed, "one")[1] == "test_runner could not be checked: ImportError: No module named 'heavy'"
     assert told(observed, "two")[0] is Status.UNKNOWN
 
 
@@ -219,7 +257,7 @@ async def test_a_run_that_opens_for_ever_is_unknown() -> None:
             await asyncio.sleep(60)
 
     observed = await verify(Endless, QUICK, items=("one",))
-    assert told(observed, "one") == (Status.UNKNOWN, "test_runner was not seen within 0.2 s.")
+    assert told(observed, "one") == (Status.UNKNOWN, "test_runner was not checked within 0.2 s.")
 
 
 async def test_no_more_runs_than_places_at_a_time() -> None:
@@ -275,7 +313,7 @@ async def test_an_item_that_something_else_cancelled_says_so() -> None:
     observed = await verify(Cancelled, QUICK)
     assert told(observed, "line") == (
         Status.UNKNOWN,
-        "test_runner.line could not be seen: what was waited for was cancelled half-way.",
+        "test_runner.line could not be checked: what was waited for was cancelled half-way.",
     )
 
 
@@ -451,7 +489,7 @@ async def test_what_a_plugin_hands_over_harms_its_own_line_alone(caplog: pytest.
     assert "ended the process" not in caplog.text
     assert "to end the process" in told(observed, "exits_in_a_fact")[1]
     assert "20000000 characters (limit 65536)" in told(observed, "long")[1]
-    assert told(observed, "textless")[1] == "test_runner.textless could not be seen: Textless."
+    assert told(observed, "textless")[1] == "test_runner.textless could not be checked: Textless."
     assert max(map(len, caplog.messages)) < 10_000
 
 

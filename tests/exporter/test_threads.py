@@ -23,7 +23,7 @@ async def test_calls_that_never_return_cost_their_owner_its_places_and_no_more()
     for _ in range(2):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(threads.run("stuck", release.wait), 0.05)
-    with pytest.raises(Stuck, match=r"stuck was not looked at: 2 earlier calls have not returned \(limit 2\)\."):
+    with pytest.raises(Stuck, match=r"stuck was not checked: 2 earlier calls have not returned \(limit 2\)\."):
         await threads.run("stuck", release.wait)
     assert await threads.run("other", lambda: "works") == "works"
     release.set()

@@ -72,7 +72,7 @@ async def look(configured: Neo4jTarget, *items: str, context: Context | None = N
         assert CANARY not in seen.result.summary
         assert PASSWORD not in seen.result.summary
         assert seen.result.summary.endswith(".")
-        assert "could not be seen:" not in seen.result.summary, "nothing is raised but what is foreseen"
+        assert "could not be checked:" not in seen.result.summary, "nothing is raised but what is foreseen"
     return {name: seen.result for name, seen in observed.items()}
 
 
@@ -863,7 +863,9 @@ async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path
         Status.FAILED,
         "The newest backup of database neo4j is 1d6h old (limit 1d2h): neo4j.dump.",
     )
-    assert (await seen(backup_folder=None)).summary == "Option backup_folder is not set, so no dump or backup was seen."
+    assert (
+        await seen(backup_folder=None)
+    ).summary == "Option backup_folder is not set, so no dump or backup was checked."
     missing = await seen(backup_folder=str(tmp_path / "none"))
     assert (missing.status, missing.summary) == (
         Status.UNKNOWN,

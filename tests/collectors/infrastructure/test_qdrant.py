@@ -61,7 +61,7 @@ async def look(
         assert CANARY not in seen.result.summary
         assert READER not in seen.result.summary
         assert seen.result.summary.endswith(".")
-        assert "could not be seen:" not in seen.result.summary, "nothing is raised but what is foreseen"
+        assert "could not be checked:" not in seen.result.summary, "nothing is raised but what is foreseen"
     return {name: seen.result for name, seen in observed.items()}
 
 

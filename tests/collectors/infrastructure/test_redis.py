@@ -57,7 +57,7 @@ async def look(
     seen = await verify(Redis, settings, target, items=tuple(items), context=context)
     for observation in seen.values():
         assert PASSWORD not in observation.result.summary
-        assert not observation.error or "could not be seen" not in observation.result.summary
+        assert not observation.error or "could not be checked" not in observation.result.summary
     return {name: observation.result for name, observation in seen.items()}
 
 

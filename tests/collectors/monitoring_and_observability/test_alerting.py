@@ -123,7 +123,7 @@ async def look(urls: Mapping[str, str | Json], *items: str, **options: Any) -> d
         seen = await verify(Alerting, settings, items=items or None, context=make_context(clients=clients))
     for observation in seen.values():
         assert CANARY not in observation.result.summary
-        assert "could not be seen:" not in observation.result.summary
+        assert "could not be checked:" not in observation.result.summary
         assert observation.result.summary.endswith(".")
     return {name: observation.result for name, observation in seen.items()}
 

@@ -107,7 +107,7 @@ async def look(
         seen = await verify(MonitoringStack, settings, items=items or None, context=context)
     for observation in seen.values():
         assert CANARY not in observation.result.summary
-        assert "could not be seen:" not in observation.result.summary
+        assert "could not be checked:" not in observation.result.summary
         assert observation.result.summary.endswith(".")
     return {name: observation.result for name, observation in seen.items()}
 

@@ -65,7 +65,7 @@ async def see(
         context = make_context(clients=clients, evidence=records)
         settings = ResourceSettings(targets=(target,))
         seen = await verify(ResourceAllocation, settings, target, items=(item,), context=context)
-    assert "could not be seen:" not in seen[item].result.summary
+    assert "could not be checked:" not in seen[item].result.summary
     return seen[item].result
 
 
