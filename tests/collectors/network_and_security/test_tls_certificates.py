@@ -22,7 +22,7 @@ from collectors.systems.tls.client import handshake as handshakes
 from collectors.systems.tls.model import certificates
 from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.options import TlsTarget
-from exporter.verdict import Result, Status
+from exporter.verdict import Reason, Result, Status
 from tests.servers import faults, legacy_tls
 from tests.servers.certificates import Issued, authority, intermediate
 from tests.servers.legacy_tls import java_server, tlslite_server
@@ -30,6 +30,7 @@ from tests.servers.nginx import nginx, server_block
 from tests.servers.ocsp import REVOKED, UNKNOWN, Responder, responder, response
 from tests.servers.packages import skip_or_fail
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch
+from tests.servers.starttls import SERVERS
 from tests.support import verify
 
 NAME = "shop.example.com"
@@ -748,6 +749,41 @@ async def test_what_was_not_foreseen_is_not_taken_for_something_seen(
     assert result.status is Status.UNKNOWN
     assert "RuntimeError: a defect" in result.summary
     assert "RuntimeError" in caplog.text
+
+
+# STARTTLS
+
+
+async def test_a_mail_server_is_judged_as_any_other(folder: Path) -> None:
+    expiring = intermediate().issue(NAME, kind="rsa", days=5.5, age=100)
+    with SERVERS["smtp"](expiring.write(folder, "leaf")) as port:
+        seen = await look(port, folder, starttls="smtp")
+    assert seen["certificates_valid"].status is Status.FAILED
+    assert "in 5 days (limit 7 days)" in seen["certificates_valid"].summary
+    assert seen["chain_complete"].status is Status.OK
+    assert seen["tls_1_2_enforced"].status is Status.OK
+    assert seen["strong_ciphers_configured"].status is Status.OK
+    assert seen["hsts_configured"].summary.endswith(
+        "is declared not to serve HTTP (starttls: smtp), so HSTS has no meaning for it."
+    )
+
+
+async def test_a_server_that_does_not_offer_tls_fails_every_line_about_it(folder: Path) -> None:
+    with SERVERS["smtp"](None) as port:
+        seen = await look(port, folder, starttls="smtp")
+    assert seen.pop("hsts_configured").status is Status.OK
+    for name, result in seen.items():
+        assert result.status is Status.FAILED, name
+        assert result.reason is Reason.MISCONFIGURED
+        assert result.summary.startswith(f"{LOOPBACK}:{port} does not offer TLS in smtp: "), name
+
+
+async def test_an_error_hints_at_the_option_that_is_missing(folder: Path) -> None:
+    with SERVERS["smtp"](None) as port:
+        mail = await look_at("certificates_valid", port, folder)
+    assert mail.status is Status.UNKNOWN
+    assert mail.reason is Reason.MALFORMED
+    assert "see the option starttls" in mail.summary
 
 
 # Options

@@ -16,13 +16,15 @@ __all__ = ["ask_for_tls"]
 
 _MAX_BYTES = 2**16
 _NAME = "checklist-exporter"
+_LDAP_BUSY = 51
+_MYSQL_ERROR, _MYSQL_VERSION = b"\xff", b"\x0a"
 
 
 async def ask_for_tls(sock: socket.socket, address: Address, protocol: StartTls, server_name: str) -> None:
     """Bring a fresh connection to the point where the client sends its ClientHello.
 
-    Raises NotOffered when the server speaks the protocol and does not offer TLS, ProbeError when it answers something else or
-    closes the connection.
+    Raises NotOffered when the server speaks the protocol and does not offer TLS, ProbeError when it answers something else,
+    serves nobody at the moment, or closes the connection.
     """
     await _PROTOCOLS[protocol](_Wire(sock, address, protocol), server_name)
 
@@ -64,16 +66,29 @@ class _Wire:
         text = one_line(answer[:80].decode("latin-1"))
         return ProbeError(f"{self.address} answered “{text}”, which is not {self.protocol}.", Reason.MALFORMED)
 
+    def turned_away(self, answer: bytes) -> ProbeError:
+        """The error for a server that serves nobody at the moment."""
+        text = one_line(answer[:80].decode("latin-1"))
+        return ProbeError(
+            f"{self.address} turned the exporter away before TLS was asked for: “{text}”.", Reason.REFUSED
+        )
+
     def refused(self, answer: bytes) -> NotOffered:
         """The error for a server that does not offer TLS."""
         text = one_line(answer[-80:].decode("latin-1"))
         return NotOffered(f"{self.address} does not offer TLS in {self.protocol}: “{text}”.")
 
 
+def _expect(wire: _Wire, greeting: bytes, good: bytes, *, busy: bytes) -> None:
+    """Raise ProbeError unless a greeting begins as it should; `busy` is how it begins when the server serves nobody."""
+    if re.match(good, greeting, re.IGNORECASE):
+        return
+    raise wire.turned_away(greeting) if re.match(busy, greeting, re.IGNORECASE) else wire.strange(greeting)
+
+
 async def _smtp(wire: _Wire, _: str) -> None:
     reply = rb"\A(\d{3}-[^\n]*\n)*\d{3}( [^\n]*)?\n"
-    if not (greeting := await wire.until(reply)).startswith(b"220"):
-        raise wire.strange(greeting)
+    _expect(wire, await wire.until(reply), b"220", busy=rb"[45]\d\d")
     await wire.send(f"EHLO {_NAME}\r\n".encode())
     features = await wire.until(reply)
     if re.search(rb"^250[- ]STARTTLS\s*$", features, re.MULTILINE | re.IGNORECASE) is None:
@@ -84,16 +99,15 @@ async def _smtp(wire: _Wire, _: str) -> None:
 
 
 async def _imap(wire: _Wire, _: str) -> None:
-    if not (greeting := await wire.until(rb"\n")).startswith(b"* "):
-        raise wire.strange(greeting)
+    _expect(wire, await wire.until(rb"\n"), rb"\* (OK|PREAUTH)", busy=rb"\* BYE")
     await wire.send(b"a STARTTLS\r\n")
-    if b"a OK" not in (answer := await wire.until(rb"^a [^\n]*\n")):
+    answer = (await wire.until(rb"^a [^\n]*\n")).splitlines()[-1]
+    if not answer.upper().startswith(b"A OK"):
         raise wire.refused(answer)
 
 
 async def _pop3(wire: _Wire, _: str) -> None:
-    if not (greeting := await wire.until(rb"\n")).startswith(b"+OK"):
-        raise wire.strange(greeting)
+    _expect(wire, await wire.until(rb"\n"), rb"\+OK", busy=b"-ERR")
     await wire.send(b"STLS\r\n")
     if not (answer := await wire.until(rb"\n")).startswith(b"+OK"):
         raise wire.refused(answer)
@@ -101,8 +115,7 @@ async def _pop3(wire: _Wire, _: str) -> None:
 
 async def _ftp(wire: _Wire, _: str) -> None:
     reply = rb"^\d{3} [^\n]*\n"
-    if not (greeting := await wire.until(reply)).startswith(b"220"):
-        raise wire.strange(greeting)
+    _expect(wire, await wire.until(reply), b"220", busy=rb"[45]\d\d")
     await wire.send(b"AUTH TLS\r\n")
     if not (answer := await wire.until(reply)).startswith(b"234"):
         raise wire.refused(answer)
@@ -124,6 +137,10 @@ async def _ldap(wire: _Wire, _: str) -> None:
     result = re.search(rb"\x0a\x01(.)", answer := await wire.exactly(length), re.DOTALL)
     if result is None:
         raise wire.strange(answer)
+    if result[1][0] == _LDAP_BUSY:
+        raise ProbeError(
+            f"{wire.address} is too busy to answer a request for TLS (ldap, result code 51).", Reason.REFUSED
+        )
     if result[1] != b"\0":
         raise NotOffered(f"{wire.address} does not offer TLS in ldap: it answers with result code {result[1][0]}.")
 
@@ -133,6 +150,10 @@ async def _postgres(wire: _Wire, _: str) -> None:
     answer = await wire.exactly(1)
     if answer == b"N":
         raise wire.refused(answer)
+    if answer == b"E":  # such as a pooler without a server
+        length = int.from_bytes(await wire.exactly(4), "big") - 4
+        message = re.search(rb"\0M([^\0]*)", error := await wire.exactly(min(max(0, length), _MAX_BYTES)))
+        raise wire.turned_away(message[1]) if message else wire.strange(error)
     if answer != b"S":
         raise wire.strange(answer)
 
@@ -141,9 +162,11 @@ async def _mysql(wire: _Wire, _: str) -> None:
     """An SSLRequest in answer to the server's greeting, whose capabilities say whether it takes one."""
     head = await wire.exactly(4)
     greeting = await wire.exactly(int.from_bytes(head[:3], "little"))
+    if greeting[:1] == _MYSQL_ERROR:  # too many connections, a blocked host
+        raise wire.turned_away(greeting[3:])
     after_version = greeting.find(b"\0") + 1
     capabilities = greeting[after_version + 13 : after_version + 15]
-    if greeting[:1] != b"\x0a" or not after_version or len(capabilities) < 2:
+    if greeting[:1] != _MYSQL_VERSION or not after_version or len(capabilities) < 2:
         raise wire.strange(greeting)
     tls, protocol_41, secure_connection = 0x0800, 0x0200, 0x8000
     if not int.from_bytes(capabilities, "little") & tls:
