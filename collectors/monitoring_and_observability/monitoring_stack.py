@@ -48,6 +48,10 @@ def _growth(metric: str, by: str, window: timedelta) -> str:
     return f"sum by ({by}) (increase({metric}[{max(1, round(window.total_seconds()))}s]))"
 
 
+#: Alerts that always fire, as kube-prometheus and this product's own rules name them.
+WATCHDOGS = ("Watchdog", "ChecklistDeadMansSwitch")
+
+
 class MonitoringStackSettings(SectionSettings):
     """Options of the section."""
 
@@ -70,7 +74,11 @@ class MonitoringStackSettings(SectionSettings):
         ge=1,
         description="Alertmanagers that Prometheus has to send to; by default as many as clients.alertmanager has.",
     )
-    watchdog: str = Field("Watchdog", min_length=1, description="Alert that fires all the time and has to arrive.")
+    watchdog: str | None = Field(
+        None,
+        min_length=1,
+        description="Alert that always fires and must arrive; by default Watchdog (kube-prometheus) or ChecklistDeadMansSwitch.",
+    )
     watchdog_max_age: Duration = Field(
         timedelta(minutes=5), gt=timedelta(0), description="Age from which the last arrival of that alert is too old."
     )
@@ -336,10 +344,11 @@ where a marker trace is wanted.
         """Whether one Alertmanager is ready and routes the alert that always fires."""
         await member.ready()
         settings = self.settings
+        names = (settings.watchdog,) if settings.watchdog else WATCHDOGS
         problem = notifications.watchdog_problem(
-            member.url, settings.watchdog, await member.alerts(), settings.watchdog_max_age, self.context.now()
+            member.url, names, await member.alerts(), settings.watchdog_max_age, self.context.now()
         )
-        return problem or ok(f"Alertmanager {member.url} routes {settings.watchdog}.")
+        return problem or ok(f"Alertmanager {member.url} routes the alert that always fires.")
 
     @item(
         "Alert notifications are configured (email, Slack, PagerDuty)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from collectors.systems.alertmanager.model.alerts import HeldAlert
@@ -18,15 +18,17 @@ __all__ = ["failing_notifications", "quiet_hours", "unnotified", "watchdog_probl
 
 
 def watchdog_problem(
-    where: str, name: str, held: Iterable[HeldAlert], max_age: timedelta, now: datetime
+    where: str, names: Sequence[str], held: Iterable[HeldAlert], max_age: timedelta, now: datetime
 ) -> Result | None:
-    """What is wrong with the alert that always fires, as one Alertmanager has it, if anything is."""
-    found = [alert for alert in held if alert.labels.get("alertname") == name]
+    """What is wrong with the alert that always fires, by whichever of these names one Alertmanager has it, if anything is."""
+    found = [alert for alert in held if alert.labels.get("alertname") in names]
     if not found:
         return failed(
-            f"Alertmanager {where} has no alert {name}, which has to fire all the time.", reason=Reason.MISSING
+            f"Alertmanager {where} has no alert {' or '.join(names)}, which has to fire all the time.",
+            reason=Reason.MISSING,
         )
     alert = max(found, key=lambda alert: alert.updated_at)
+    name = alert.labels["alertname"]
     if (age := now - alert.updated_at) > max_age:
         told = format_duration(timedelta(seconds=int(age.total_seconds())))
         return failed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from collectors.systems.alertmanager.judge.notifications import failing_notifications, unnotified, watchdog_problem
@@ -124,7 +125,7 @@ def held(state: str = "active", ago: float = 60, *receivers: str) -> HeldAlert:
     ],
 )
 def test_the_alert_that_always_fires(alerts: list[HeldAlert], status: Status | None, sentence: str) -> None:
-    problem: Result | None = watchdog_problem("http://a", "W", alerts, timedelta(minutes=5), NOW)
+    problem: Result | None = watchdog_problem("http://a", ("W",), alerts, timedelta(minutes=5), NOW)
     assert (problem and problem.status) is status
     assert sentence in (problem.summary if problem else "")
 
@@ -175,3 +176,12 @@ def test_notifications_that_fail(total: float, lost: float, sentence: str) -> No
     figures = ([sample("slack", total), sample("webhook", 1)], [sample("slack", lost), sample("webhook", 1)])
     seen = told(failing_notifications(*figures, ["slack"], 0.01, "notifications", HOUR))
     assert seen == ([(Status.FAILED, sentence)] if sentence else [])
+
+
+def test_either_name_of_the_alert_that_always_fires_is_enough() -> None:
+    ours = msgspec.structs.replace(held("active", 60, "a"), labels={"alertname": "ChecklistDeadMansSwitch"})
+    names = ("Watchdog", "ChecklistDeadMansSwitch")
+    assert watchdog_problem("http://a", names, [ours], timedelta(minutes=5), NOW) is None
+    missing = watchdog_problem("http://a", names, [], timedelta(minutes=5), NOW)
+    assert missing is not None
+    assert "has no alert Watchdog or ChecklistDeadMansSwitch" in missing.summary
