@@ -81,8 +81,8 @@ def test_the_roles_that_a_configuration_needs_are_printed(run: Run, tmp_path: Pa
     (role,) = yaml.safe_load_all(run("list", "--rbac", "--config.file", str(file)).out)
     assert (role["kind"], role["metadata"]["namespace"]) == ("Role", "shop")
     assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
-        (["pods"], ["list"]),
-        (["daemonsets", "deployments", "replicasets", "statefulsets"], ["list"]),
+        (["pods"], ["list", "watch"]),
+        (["daemonsets", "deployments", "replicasets", "statefulsets"], ["list", "watch"]),
     ]
 
 
