@@ -9,10 +9,8 @@ import platform
 import signal
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from typing import Any
 
 from exporter.catalogue import CatalogueError
 from exporter.config import ConfigError, Loaded, load, load_default
+from exporter.ending import end_in_time
 from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
 from exporter.health import Health
@@ -46,8 +45,6 @@ RELOAD_SECONDS = 120.0
 #: SIGTERM ends everything within five seconds: this is what requests and runs under way, then connections may take of it.
 STOP_SECONDS = 2.5
 CLOSE_SECONDS = 1.0
-#: After this long the process ends whatever still runs: a task that ignores that it is cancelled, or code that blocks the loop.
-END_SECONDS = 4.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +75,9 @@ async def serve(options: ServeOptions) -> None:
     and whatever ended one of the parts that must not end, for a supervisor to start the process anew.
     """
     health = Health(version("checklist-exporter"), started_at=utc_now())
-    access = AccessFile(options.web_config_file)
-    loaded = _load(options.config_file)
+    with _leaving_at_once():
+        access = AccessFile(options.web_config_file)
+        loaded = _load(options.config_file)
     sockets = bind(options.listen_addresses)
     for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
         log.info("%s", line)
@@ -116,6 +114,23 @@ async def serve(options: ServeOptions) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await daemon.close()
+
+
+@contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Until the exporter has begun there is nothing to bring to an end: SIGTERM ends it, also as a container's first process.
+
+    The kernel sends that one no signal that it does not handle.
+    """
+
+    def leave(number: int, _: object) -> None:
+        os._exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _announcement(options: ServeOptions, loaded: Loaded, scheme: str, version: str) -> Iterator[str]:
@@ -164,7 +179,7 @@ class _Daemon:
         loop = asyncio.get_running_loop()
 
         def stop(*_: object) -> None:
-            _end_in_time()
+            end_in_time()
             loop.call_soon_threadsafe(self._stopping.set)
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -284,21 +299,6 @@ class _Daemon:
         self._health.reload_successful = False
         log.error("The configuration was not reloaded, the last good one stays: %s", why)
         return why
-
-
-def _end_in_time() -> None:
-    """See to it that the process ends, from a thread that nothing holds up."""
-
-    def end() -> None:
-        time.sleep(END_SECONDS)
-        why = "Something does not end although it was cancelled: the process ends without it."
-        # In a thread again: what blocks the loop may hold the lock of the log.
-        telling = threading.Thread(target=log.warning, args=(why,), daemon=True)
-        telling.start()
-        telling.join(0.2)
-        os._exit(0)
-
-    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _written(file: Path) -> float:

@@ -27,6 +27,7 @@ from exporter.cli.list import list_items
 from exporter.cli.report import report
 from exporter.cli.serve import serve
 from exporter.cli.shared import ExitCode, Refused, give_up_output, output_errors, prepare_streams, say
+from exporter.ending import leave
 
 __all__ = ["main"]
 
@@ -57,11 +58,21 @@ def _main(show_version: Annotated[bool, typer.Option("--version", help="Print th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code. Flags alone, as exporters are started, mean `serve`."""
+    """Run a command and return the exit code. Flags alone, as exporters are started, mean `serve`.
+
+    The process's own `serve` (without `argv`) does not return: it leaves the process.
+    """
     prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "serve")
+    code = _run(arguments)
+    if argv is None and arguments[:1] == ["serve"]:
+        leave(code)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         with output_errors():
             code = int(app(arguments, prog_name="checklist-exporter", standalone_mode=False) or ExitCode.OK)

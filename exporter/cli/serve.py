@@ -64,6 +64,7 @@ def serve(
 def run_server(options: ServeOptions, beside: Callable[[], Awaitable[None]] | None = None) -> None:
     """Serve until interrupted; `beside` runs at the same time, and no longer."""
     from exporter.daemon import serve
+    from exporter.ending import call_off
     from exporter.web.server import ListenError
 
     async def run() -> None:
@@ -80,3 +81,5 @@ def run_server(options: ServeOptions, beside: Callable[[], Awaitable[None]] | No
             asyncio.run(run())
         except ListenError as error:
             raise Refused(error) from None
+        finally:
+            call_off()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psutil
 import pytest
 
 from tests.attacks.running import PLUGIN, Attacked, resident_bytes
+from tests.attacks.test_files import STAYS
 from tests.servers.process import wait_until
 
 HEAD = '''"""Hostile checks"""
@@ -47,7 +50,7 @@ LEAVE = """
         raise SystemExit(3)
 
 """
-CONFIG = "sections:\n  {section}: {{every: {every}, timeout: 500ms}}\nstate: {{file: history.db}}\n"
+CONFIG = "sections:\n  {section}: {{every: {every}, timeout: {timeout}}}\nstate: {{file: history.db}}\n"
 
 
 def _source(lines: dict[str, str]) -> str:
@@ -59,10 +62,10 @@ def _source(lines: dict[str, str]) -> str:
     return HEAD + LEAVE + "\n".join(parts)
 
 
-def _attacked(folder: Path, lines: dict[str, str], every: str = "1s") -> Attacked:
+def _attacked(folder: Path, lines: dict[str, str], every: str = "1s", timeout: str = "500ms") -> Attacked:
     own = "".join(f"- [ ] Line {name}\n" for name in lines)
     (folder / "checklist.md").write_text(f"# Launch\n\n## Hostile checks\n\n{own}")
-    configuration = CONFIG.format(section=PLUGIN, every=every) + "checklist: checklist.md\n"
+    configuration = CONFIG.format(section=PLUGIN, every=every, timeout=timeout) + "checklist: checklist.md\n"
     return Attacked(folder, configuration, plugin=_source(lines))
 
 
@@ -105,9 +108,56 @@ def test_sigterm_ends_within_five_seconds_whatever_runs(tmp_path: Path, body: st
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) in (0, None)
-        assert time.monotonic() - started < 7  # five seconds, and some for a busy machine
+        assert time.monotonic() - started < 5.5  # five seconds, and some to notice it
         assert exporter._process is not None
         assert exporter._process.wait(1) == 0
+
+
+def test_code_that_holds_the_interpreter_lock_does_not_outlive_sigterm(tmp_path: Path) -> None:
+    body = f"""
+        import ctypes
+        open({str(tmp_path / "begun")!r}, "w").close()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            while True:
+                ctypes.PyDLL(None).sleep(60)"""
+    with _attacked(tmp_path, {"greedy": body}, timeout="60s") as exporter:
+        wait_until((tmp_path / "begun").exists, what="the line runs")
+        started = time.monotonic()
+        os.kill(exporter.pid, signal.SIGTERM)
+        assert exporter._process is not None
+        assert exporter._process.wait(15) == -signal.SIGALRM, "no thread of Python could end it"
+        assert time.monotonic() - started < 5.5
+
+
+def test_sigterm_ends_an_exporter_that_is_still_starting(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    slow = f'import time\nopen({str(begun)!r}, "w").close()\ntime.sleep(60)\n'
+    exporter = Attacked(tmp_path, CONFIG.format(section=PLUGIN, every="1s", timeout="1s"), plugin=slow)
+    with subprocess.Popen(exporter.argv, env=exporter._env, stderr=subprocess.DEVNULL) as process:
+        wait_until(begun.exists, what="it loads")
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        # By a handler: the kernel withholds from a container's first process what it does not handle.
+        assert process.wait(15) == 128 + signal.SIGTERM
+        assert time.monotonic() - started < 2
+
+
+def test_sigterm_ends_within_five_seconds_while_thousands_of_targets_are_loaded(tmp_path: Path) -> None:
+    targets = "".join(f"\n      - {{name: t{number}}}" for number in range(5000))
+    (tmp_path / "checklist.md").write_text("# Launch\n\n## Staying checks\n\n- [ ] It stays\n")
+    more = f"checklist: checklist.md\nconcurrency: 100\nstate: {{file: history.db}}\nsections:\n  {PLUGIN}:\n"
+    with Attacked(tmp_path, f"{more}    every: 30s\n    targets:{targets}\n", plugin=STAYS) as exporter:
+        wait_until(lambda: "checklist_item_ok" in exporter.get("/metrics"), what="it is shown", deadline=120)
+        for _ in range(3):
+            os.kill(exporter.pid, signal.SIGHUP)
+        time.sleep(1)  # in the midst of it
+        started = time.monotonic()
+        os.kill(exporter.pid, signal.SIGTERM)
+        assert exporter._process is not None
+        assert exporter._process.wait(15) == 0
+        assert time.monotonic() - started < 5.5
 
 
 def test_a_run_that_ignores_cancellation_leaves_one_task_however_often_it_is_due(tmp_path: Path) -> None:
