@@ -11,9 +11,13 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["READ_SECONDS", "TooLarge", "read_file"]
+T = TypeVar("T")
+
+__all__ = ["READ_SECONDS", "TooLarge", "answered", "read_file"]
 
 #: Seconds in which a file has to be read.
 READ_SECONDS = 5.0
@@ -61,6 +65,30 @@ def read_file(path: Path, limit: int, *, seconds: float = READ_SECONDS) -> bytes
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def answered(call: Callable[[], T], path: Path, seconds: float) -> T:
+    """What `call` returns, which looks at `path` and at files that it names, and is waited for at most `seconds`.
+
+    Raises what `call` raises, and OSError for a disk that does not answer. Blocks; the thread of a call that hangs is left behind.
+    """
+    outcome: list[T] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:  # noqa: BLE001  # handed to the caller as it is
+            raised.append(error)
+
+    thread = threading.Thread(target=work, name="checklist-files", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    for error in raised:
+        raise error
+    if not outcome:
+        raise _hangs(path, seconds)
+    return outcome[0]
 
 
 def _hangs(path: Path, seconds: float) -> OSError:

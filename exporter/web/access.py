@@ -22,9 +22,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from exporter.config import ConfigError, load_options
+from exporter.files import answered
 from exporter.logs import hide
 from exporter.options import Duration, Options, Secret
-from exporter.options_reader import Reader
+from exporter.options_reader import Problem, Reader
 from exporter.positioned_yaml import YamlError, read_bounded
 from exporter.threads import Threads
 
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds that a request waits for a look at the file; after that the last good access decides.
 PATIENCE = 0.25
+
+#: Seconds in which the disk has to answer for the file and those that it names, each of which has its own deadline.
+LOOK_SECONDS = 20.0
 
 #: What every response says to browsers, unless the file says otherwise.
 SECURITY_HEADERS = {
@@ -198,7 +202,11 @@ class AccessFile:
         self._looking_since = 0.0
         self._threads = Threads(places=1)
         if path:
-            self._seen = _look(path)
+            try:
+                self._seen = answered(partial(_look, path), path, LOOK_SECONDS)
+            except OSError as error:
+                why = f"the file, or one that it names, cannot be read: {error.strerror}"
+                raise ConfigError((Problem(str(path), 1, 1, "", why),)) from None
             if isinstance(self._seen.found, ConfigError):
                 raise self._seen.found
             self._access = self._seen.found or self._access
@@ -225,8 +233,16 @@ class AccessFile:
         return self._access
 
     async def _follow(self, path: Path) -> None:
+        look = asyncio.ensure_future(self._threads.run("web configuration", partial(_look, path, self._seen)))
+        done, _ = await asyncio.wait({look}, timeout=LOOK_SECONDS)
+        if not done:
+            log.error(
+                "%s cannot be read, the last good one stays in force: a disk has not answered for %g s.",
+                path,
+                LOOK_SECONDS,
+            )
         try:
-            seen = await self._threads.run("web configuration", partial(_look, path, self._seen))
+            seen = await look
         except RuntimeError:  # no thread to be had now: the next request tries again
             return
         if seen is self._seen:

@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import socket
 import ssl
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,14 +18,14 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from exporter.config import ConfigError
-from exporter.web import Options, bind
+from exporter.web import Options, access, bind
 from exporter.web.access import AccessFile, CipherSuite, RateLimitOptions
 from exporter.web.guard import Bucket, Users
 from exporter.web.server import ListenError
 from tests.exporter.samples import Clock, planned, state
 from tests.exporter.web.site import Site, running
 from tests.servers.certificates import Issued
-from tests.servers.process import free_port
+from tests.servers.process import eventually, free_port
 
 PASSWORD = "canary-secret-of-alice"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")
@@ -122,6 +125,46 @@ def problems(path: Path, text: str | bytes) -> str:
 )  # fmt: skip
 def test_what_is_wrong_in_the_file_is_told_with_its_place(web_config: Path, text: str | bytes, problem: str) -> None:
     assert problem in problems(web_config, text)
+
+
+def test_pipes_in_place_of_the_files_are_refused_at_once(web_config: Path, authority: Issued, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    started = time.monotonic()
+    with pytest.raises(ConfigError, match="it is no regular file"):
+        AccessFile(tmp_path / "pipe")
+    authority.issue("localhost").write(tmp_path, "server")
+    text = "tls_server_config: {cert_file: server.pem, key_file: pipe}\n"
+    assert "pipe cannot be read: it is no regular file" in problems(web_config, text)
+    assert time.monotonic() - started < 3
+
+
+def test_a_disk_that_hangs_at_the_start_is_given_up(web_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(access, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(access, "_stamp", lambda _: release.wait(30))
+    why = "the file, or one that it names, cannot be read: its disk does not answer within 0.2 s"
+    assert why in problems(web_config, USERS)
+    release.set()
+
+
+async def test_a_disk_that_hangs_later_keeps_the_last_good_access(
+    web_config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    web_config.write_text(USERS)
+    file = AccessFile(web_config)
+    release, real = threading.Event(), access._stamp
+    monkeypatch.setattr(access, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(access, "PATIENCE", 0.05)
+    monkeypatch.setattr(access, "_stamp", lambda path: release.wait(30) and real(path))
+    web_config.write_text(USERS.replace("alice", "carol"))
+    before = threading.active_count()
+    for _ in range(5):
+        assert set((await file.fresh()).users) == {"alice"}
+        await asyncio.sleep(0.1)
+    assert threading.active_count() <= before + 1
+    assert caplog.text.count("the last good one stays in force: a disk has not answered for 0.2 s.") == 1
+    release.set()
+    await eventually(lambda: set(file.current().users) == {"carol"}, what="the disk answers")
 
 
 def test_no_problem_shows_a_credential(web_config: Path) -> None:
