@@ -1,4 +1,4 @@
-"""One connection to NATS for one run: it never reconnects, and what the server refuses is told as what it is."""
+"""One connection to NATS for one run: it never reconnects, and what the server refuses is reported as what it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from exporter.files import TooLarge, read_file
 from exporter.http import Trust
 from exporter.logs import hide
 from exporter.options import Secret, format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
+from exporter.words import one_line, os_reason
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
@@ -63,7 +64,7 @@ class Login:
     def secrets(self) -> Iterator[str]:
         """What of `credentials_file` nobody is to see, as a server may repeat what it was sent; nothing if it cannot be read."""
         if self.credentials_file:
-            with suppress(OSError, TooLarge):  # told when nats-py opens it
+            with suppress(OSError, TooLarge):  # reported when nats-py opens it
                 yield from _CREDENTIAL.findall(
                     read_file(self.credentials_file, _MAX_CREDENTIALS).decode(errors="replace")
                 )
@@ -80,36 +81,44 @@ class Connection:
         self._client = client
         self.address = address
         self._timeout = timeout
-        self._broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._broken: asyncio.Future[tuple[str, Reason]] = asyncio.get_running_loop().create_future()
         self.last_error: Exception | None = None
 
     def heard(self, error: Exception) -> None:
-        """Note what came beside the replies: that is where the server tells a missing right, and nats-py why it cannot connect."""
+        """Note what came beside the replies: there the server reports a missing right, and nats-py why it cannot connect."""
         self.last_error = error
         if found := _VIOLATION.search(str(error)):
             what = "publish to" if found[1] == "publish" else "subscribe to"
-            self._break(f"does not let this user {what} {found[2]}")
+            self._break(f"does not let this user {what} {found[2]}", Reason.DENIED)
         elif isinstance(error, TooMuchError):
-            self._break(str(error))
+            self._break(str(error), Reason.MALFORMED)
 
     def lost(self) -> None:
         """Note that the connection has ended."""
-        self._break("ended the connection before it had answered")
+        self._break("ended the connection before it had answered", Reason.UNREACHABLE)
 
-    def _break(self, why: str) -> None:
+    def _break(self, why: str, reason: Reason) -> None:
         if not self._broken.done():
-            self._broken.set_result(why)
+            self._broken.set_result((why, reason))
 
     @property
     def server_id(self) -> str:
         """Which server let us in: behind a service's address it may be any."""
         return str(self._client._server_info.get("server_id", ""))
 
-    async def request(self, subject: str, body: object = None, *, patience: timedelta = timedelta(0)) -> dict[str, Any]:
-        """The JSON reply to a request of JetStream's API; `patience` is how long the server itself may wait for others.
+    @property
+    def client_id(self) -> int | None:
+        """The number by which the server lists this connection."""
+        return self._client._server_info.get("client_id")
 
-        Raises ProbeError without one: in time, allowed, and a JSON object. A right that is missing looks like silence to who asks,
-        and so does a connection that ended: what is heard meanwhile counts.
+    async def request(
+        self, subject: str, body: object = None, *, patience: timedelta = timedelta(0)
+    ) -> dict[str, Any] | None:
+        """The JSON reply to a request of JetStream's API, None when the server says that nobody is there to answer.
+
+        `patience` is how long the server itself may wait for others. Raises ProbeError without a reply: in time, allowed, and a
+        JSON object. A right that is missing looks like silence to who asks, and so does a connection that ended: what is heard
+        meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
         asking = asyncio.create_task(self._ask(subject, data, self._timeout + patience))
@@ -117,33 +126,37 @@ class Connection:
             either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                why = self._broken.result()
-                for name in (subject, _INBOX):  # nats-py tells them in lower case
+                why, reason = self._broken.result()
+                for name in (subject, _INBOX):  # nats-py has them in lower case
                     why = why.replace(name.lower(), name)
-                raise ProbeError(f"NATS {self.address} {why}.")
+                raise ProbeError(f"NATS {self.address} {why}.", reason)
             found = asking.result()
         finally:
             asking.cancel()
+        if found is None:
+            return None
         try:
             reply = json.loads(found)
         except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):
-            raise ProbeError(f"NATS {self.address} answered {subject} with what is no JSON object.")
+            raise ProbeError(f"NATS {self.address} answered {subject} with what is no JSON object.", Reason.MALFORMED)
         return reply
 
-    async def _ask(self, subject: str, data: bytes, timeout: timedelta) -> bytes:
+    async def _ask(self, subject: str, data: bytes, timeout: timedelta) -> bytes | None:
         from nats import errors
 
         try:
             message = await self._client.request(subject, data, timeout=timeout.total_seconds())
         except errors.NoRespondersError:
-            raise ProbeError(f"NATS {self.address} has nobody to answer {subject}: JetStream is not enabled.") from None
+            return None
         except (errors.TimeoutError, TimeoutError):
             limit = format_duration(timeout)
-            raise ProbeError(f"NATS {self.address} did not answer {subject} within {limit}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer {subject} within {limit}.", Reason.TIMEOUT) from None
         except errors.Error as error:
-            raise ProbeError(f"NATS {self.address} did not answer {subject}: {_told(error)}.") from None
+            raise ProbeError(
+                f"NATS {self.address} did not answer {subject}: {_cause(error)}.", _reason(error)
+            ) from None
         return message.data
 
     async def ping(self) -> float:
@@ -154,9 +167,9 @@ class Connection:
             return await self._client.rtt(timeout=self._timeout.total_seconds())  # type: ignore[arg-type]  # seconds, whole or not
         except (errors.TimeoutError, TimeoutError):
             limit = format_duration(self._timeout)
-            raise ProbeError(f"NATS {self.address} did not answer PING within {limit}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer PING within {limit}.", Reason.TIMEOUT) from None
         except (errors.Error, OSError) as error:
-            raise ProbeError(f"NATS {self.address} did not answer PING: {_told(error)}.") from None
+            raise ProbeError(f"NATS {self.address} did not answer PING: {_cause(error)}.", _reason(error)) from None
 
 
 @asynccontextmanager
@@ -239,14 +252,19 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
             )
     except TimeoutError:
         limit = format_duration(login.timeout)
-        raise ProbeError(f"NATS {connection.address} did not answer within {limit}.") from None
+        raise ProbeError(f"NATS {connection.address} did not answer within {limit}.", Reason.TIMEOUT) from None
     except NkeysError as error:
-        raise ProbeError(f"NATS {connection.address} cannot be used: the key is none ({_told(error)}).") from None
+        raise ProbeError(
+            f"NATS {connection.address} cannot be used: the key is none ({_cause(error)}).", Reason.MISCONFIGURED
+        ) from None
     except (AttributeError, TypeError):  # what nats-py makes of a first line that is no object
-        raise ProbeError(f"NATS {connection.address} cannot be used: its reply does not follow the protocol.") from None
+        raise ProbeError(
+            f"NATS {connection.address} cannot be used: its reply does not follow the protocol.", Reason.MALFORMED
+        ) from None
     except (errors.Error, OSError, ValueError, LookupError, EOFError) as error:
         why = connection.last_error if isinstance(error, errors.NoServersError) else None
-        raise ProbeError(f"NATS {connection.address} cannot be used: {_told(why or error)}.") from None
+        why = why or error
+        raise ProbeError(f"NATS {connection.address} cannot be used: {_cause(why)}.", _reason(why)) from None
 
 
 async def _close(client: Nats) -> None:
@@ -259,7 +277,7 @@ async def _close(client: Nats) -> None:
             await client.close()
 
 
-def _told(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
     """What went wrong, without a full stop."""
     import ssl
 
@@ -269,7 +287,22 @@ def _told(error: BaseException) -> str:
         return f"the TLS handshake failed ({error.reason or error})"
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = " ".join(str(error).split()).rstrip(".")
-    return text.removeprefix("nats: ").strip("'") or type(error).__name__
+    if isinstance(error, OSError) and not isinstance(error, TooMuchError):
+        return os_reason(error)
+    return one_line(error).removeprefix("nats: ").strip("'") or type(error).__name__
+
+
+def _reason(error: BaseException) -> Reason:
+    """Why nothing could be observed."""
+    import ssl
+
+    text = str(error).lower()
+    if "authorization" in text or "authentication" in text or "permissions" in text:
+        return Reason.DENIED
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):  # of credentials_file
+        return Reason.MISCONFIGURED
+    if isinstance(error, TooMuchError | ValueError | LookupError):
+        return Reason.MALFORMED
+    if isinstance(error, ssl.SSLError) or "maximum" in text or "tls" in text:
+        return Reason.REFUSED
+    return Reason.UNREACHABLE

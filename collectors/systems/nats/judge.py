@@ -2,183 +2,444 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
-from collectors.systems.nats.model import Account, Monitor, NatsLimits
+from collectors.systems.nats.model import (
+    Account,
+    Consumer,
+    Group,
+    Monitor,
+    NatsLimits,
+    Origin,
+    Routez,
+    StreamInfo,
+    Varz,
+)
 from collectors.systems.prometheus.model.volumes import is_temporary
 from exporter.options import format_duration
-from exporter.verdict import Result, failed, ok, unknown
-from exporter.words import counted, format_size
+from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
+from exporter.words import counted, format_size, listed
 
-__all__ = ["account_usage", "distinct", "group", "meta", "peers", "same", "slow", "store", "stream", "verdict"]
+__all__ = [
+    "account_problems",
+    "consumer_problems",
+    "distinct_problems",
+    "group_problems",
+    "health_problems",
+    "kept_problems",
+    "link_problems",
+    "meta_problems",
+    "peer_problems",
+    "remembered_problems",
+    "same_problems",
+    "slow_problems",
+    "store_problems",
+    "stream_problems",
+]
 
 
-def verdict(problems: Iterable[Result], good: Result, most: int = 5) -> Result:
-    """The worst of the problems, the first few of them by name; `good`, with its measurements, when there is none."""
-    found = list(problems)
-    for status in ("failed", "unknown", "warning"):
-        telling = list(dict.fromkeys(problem.summary for problem in found if problem.status == status))
-        if telling:
-            more = f" And {len(telling) - most} more." if len(telling) > most else ""
-            first = next(problem for problem in found if problem.status == status)
-            return Result(first.status, " ".join(telling[:most]) + more, good.measurements)
-    return good
+# -- servers
 
 
-def peers(monitors: Sequence[Monitor], size: int, silent: Sequence[str] = ()) -> Iterator[Result]:
-    """Whether each server has routes to all others; `silent` are the sentences that say why some could not be asked.
-
-    `num_routes` counts pooled connections, so the servers behind them are counted.
-    """
-    lacking: dict[int, list[str]] = {}
+def _clusters(monitors: Iterable[Monitor]) -> dict[str, list[Monitor]]:
+    """The servers of each cluster, leaves last and the largest first. A server without a cluster is one of its own."""
+    found: dict[str, list[Monitor]] = defaultdict(list)
     for monitor in monitors:
-        known = {route.get("remote_id") for route in monitor.routez.get("routes") or ()} - {None}
-        if len(known) != size - 1:
-            lacking.setdefault(len(known), []).append(monitor.name)
+        if isinstance(monitor.varz, Varz):
+            found[monitor.varz.cluster.name or monitor.varz.server_id].append(monitor)
+    return dict(sorted(found.items(), key=lambda pair: (all(map(_is_leaf, pair[1])), -len(pair[1]))))
+
+
+def _apart(monitors: Sequence[Monitor]) -> list[list[Monitor]]:
+    """The servers that are linked to others by gateways or as leaves, by cluster, without the first one."""
+    _, *others = _clusters(monitors).values() or [[]]
+    return [group for group in others if all(map(_is_linked, group))]
+
+
+def _is_linked(monitor: Monitor) -> bool:
+    return isinstance(monitor.varz, Varz) and bool(monitor.varz.gateway.name or monitor.varz.uplinks)
+
+
+def _is_leaf(monitor: Monitor) -> bool:
+    return isinstance(monitor.varz, Varz) and bool(monitor.varz.uplinks) and not monitor.varz.gateway.name
+
+
+def peer_problems(
+    monitors: Sequence[Monitor], size: int, silent: Sequence[str] = (), *, silent_core: int = 0
+) -> Iterator[Result]:
+    """Whether each of `size` servers has routes to all others of its cluster.
+
+    `silent` are the sentences that say why some could not be asked, `silent_core` how many of those have no JetStream, by
+    declaration.
+    Servers that are not listed count as too many, but for those beside a cluster with JetStream that have none themselves.
+    Connections are pooled, so the servers at their other ends are counted.
+    """
+    apart = _apart(monitors)
+    aside = {monitor.where for group in apart for monitor in group}
+    main = [monitor for monitor in monitors if monitor.where not in aside]
+    groups = [(main, size - len(aside)), *((group, len(group)) for group in apart)]
+    lacking: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for group, wanted in groups:
+        ids = frozenset[str]().union(*(monitor.server_ids for monitor in group))
+        members = frozenset[str]().union(*(monitor.members for monitor in group))
+        for monitor in group:
+            if isinstance(monitor.routez, Routez):
+                seen = _seen_by(monitor.routez, ids, members, silent_core)
+                if seen != wanted - 1:
+                    lacking[seen, wanted - 1].append(monitor.name)
     because = f", and {' '.join(silent).rstrip('.')}" if silent else ""
-    for count, names in sorted(lacking.items()):
+    for (count, wanted), names in sorted(lacking.items()):
         who = f"{', '.join(names[:-1])} and {names[-1]} see" if len(names) > 1 else f"{names[0]} sees"
-        only = "only " if 0 < count < size - 1 else ""
+        only = "only " if 0 < count < wanted else ""
         noun = f"NATS server{'s' if len(names) > 1 else ''}"
-        yield failed(f"{noun} {who} {only}{count or 'none'} of the other servers (wanted {size - 1}){because}.")
+        yield failed(
+            f"{noun} {who} {only}{count or 'none'} of the other servers (wanted {wanted}){because}.", reason=Reason.DOWN
+        )
 
 
-def distinct(monitors: Sequence[Monitor]) -> Iterator[Result]:
-    """Whether each monitoring endpoint is that of another server; those that nobody asked may be in any state."""
-    found = Counter((monitor.varz.get("server_id"), monitor.name) for monitor in monitors)
-    for (_, name), count in found.items():
-        if count > 1:
-            yield unknown(
-                f"{count} monitoring endpoints lead to the same NATS server {name}: name each server's own address."
+def _seen_by(routez: Routez, ids: frozenset[str], members: frozenset[str], silent_core: int) -> int:
+    """How many of the listed servers one has routes to. Those that did not answer are known by nothing but being others."""
+    strangers = {other: name for other, name in routez.others.items() if other not in ids}
+    core = sum(bool(name) and name not in members for name in strangers.values()) if members else 0
+    return len(routez.others) - core + min(core, silent_core)
+
+
+def link_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
+    """Whether the servers have the gateways and the connections as a leaf that they are configured to have."""
+    for monitor in monitors:
+        if not isinstance(monitor.varz, Varz):
+            continue
+        if isinstance(monitor.gatewayz, ProbeError):
+            yield unobserved(monitor.gatewayz)
+        elif monitor.gatewayz is not None and (
+            lacking := sorted(monitor.varz.gateways - set(monitor.gatewayz.outbound_gateways or ()))
+        ):
+            yield failed(
+                f"NATS server {monitor.name} has no gateway to {listed(lacking)} (wanted one to each cluster).",
+                reason=Reason.DOWN,
+            )
+        if monitor.varz.leafnodes < monitor.varz.uplinks:
+            yield failed(
+                f"NATS server {monitor.name} has {counted(monitor.varz.leafnodes, 'leaf connection')} "
+                f"(wanted {monitor.varz.uplinks}).",
+                reason=Reason.DOWN,
             )
 
 
-def same(server: str, server_id: str, monitoring: str, monitor: Monitor) -> Iterator[Result]:
+def distinct_problems(monitors: Sequence[Monitor]) -> Iterator[Result]:
+    """Whether each monitoring endpoint is that of another server; those that nobody asked may be in any state."""
+    found: dict[frozenset[str], list[str]] = defaultdict(list)
+    for monitor in monitors:
+        found[monitor.server_ids].append(monitor.name)
+    for names in found.values():
+        if len(names) > 1:
+            yield unknown(
+                f"{len(names)} monitoring endpoints lead to the same NATS server {names[0]}: name each server's own address.",
+                reason=Reason.CONTRADICTED,
+            )
+
+
+def same_problems(server: str, server_id: str, monitor: Monitor) -> Iterator[Result]:
     """Whether the server that let a client in at `server` is the one whose monitoring endpoint was asked."""
-    if server_id != monitor.varz.get("server_id"):
-        yield unknown(f"{server} and {monitoring} lead to different NATS servers: name each server's own address.")
+    if server_id not in monitor.server_ids:
+        yield unknown(
+            f"{server} and {monitor.where} lead to different NATS servers: name each server's own address.",
+            reason=Reason.CONTRADICTED,
+        )
 
 
-def slow(monitor: Monitor, before: tuple[str, int] | None) -> Result:
+def health_problems(monitor: Monitor) -> Iterator[Result]:
+    """Whether a server calls itself healthy, and which of its documents could not be read."""
+    if isinstance(monitor.ill, ProbeError):
+        yield unobserved(monitor.ill)
+    elif monitor.ill is not None:
+        yield failed(f"NATS server {monitor.name} is not healthy: {monitor.ill}.", reason=Reason.DOWN)
+    for document in (monitor.varz, monitor.routez):
+        if isinstance(document, ProbeError):
+            yield unobserved(document)
+
+
+def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[Result]:
     """Whether consumers were cut off because they were too slow, since the look `before` (the server's start, their number)."""
-    start, count = str(monitor.varz.get("start")), int(monitor.varz.get("slow_consumers", 0))
-    if before is not None and before[0] == start:
+    if not isinstance(monitor.varz, Varz):
+        return
+    count = monitor.varz.slow_consumers
+    if before is not None and before[0] == monitor.varz.start:
         if (new := count - before[1]) > 0:
             cut = counted(new, "slow consumer")
-            return failed(f"NATS server {monitor.name} cut off {cut} since the last look (wanted none).")
+            yield failed(
+                f"NATS server {monitor.name} cut off {cut} since the last check (wanted none).", reason=Reason.LIMIT
+            )
     elif count:
-        return unknown(
+        yield unknown(
             f"NATS server {monitor.name} cut off {counted(count, 'slow consumer')} since it started; "
-            "whether there are new ones shows the second look."
+            "the next check shows whether there are new ones.",
+            reason=Reason.PENDING,
         )
-    return ok(f"NATS server {monitor.name} cut off no slow consumer.")
 
 
-def store(monitor: Monitor, limits: NatsLimits) -> Result:
+# -- where messages are kept
+
+
+def store_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
     """Whether a server keeps streams on a disk that lasts, with room left. /healthz and /varz say ok without any JetStream."""
-    name = monitor.name
-    if monitor.jsz.get("disabled") or not monitor.jsz.get("config"):
-        return failed(f"NATS server {name} runs without JetStream.")
-    config = monitor.jsz["config"]
-    folder, room, used = str(config.get("store_dir", "")), config.get("max_storage", 0), monitor.jsz.get("storage", 0)
-    if limits.store_volume is not None and not PurePosixPath(folder).is_relative_to(limits.store_volume):
-        return failed(f"NATS server {name} stores in {folder}, which is not below {limits.store_volume}.")
-    if limits.store_volume is None and is_temporary(folder):
-        return failed(f"NATS server {name} stores in {folder}, a temporary folder (wanted a persistent volume).")
-    if room <= 0:
-        return failed(f"NATS server {name} may store nothing: max_storage is {room}.")
-    if used > limits.max_usage * room:
-        return failed(
-            f"NATS server {name} uses {format_size(used)} of {format_size(room)} storage (limit {limits.max_usage:.0%})."
+    name, jsz = monitor.name, monitor.jsz
+    if isinstance(jsz, ProbeError):
+        yield unobserved(jsz)
+        return
+    if not jsz.enabled or jsz.config is None:
+        if not monitor.core:
+            yield failed(
+                f"NATS server {name} runs without JetStream.",
+                reason=Reason.MISCONFIGURED,
+            )
+        return
+    folder, room = jsz.config.store_dir, jsz.config.max_storage
+    if limits.store_volume is not None and PurePosixPath(folder).is_absolute():
+        if not PurePosixPath(folder).is_relative_to(limits.store_volume):
+            yield failed(
+                f"NATS server {name} stores in {folder}, which is not below {limits.store_volume}.",
+                reason=Reason.MISCONFIGURED,
+            )
+    elif is_temporary(folder):
+        yield failed(
+            f"NATS server {name} stores in {folder}, a temporary folder (wanted a persistent volume).",
+            reason=Reason.MISCONFIGURED,
         )
-    return ok(f"NATS server {name} stores in {folder}.")
+    elif not PurePosixPath(folder).is_absolute():
+        yield unknown(
+            f"NATS server {name} stores in {folder}, relative to the folder that it was started in (wanted an absolute path).",
+            reason=Reason.MISCONFIGURED,
+        )
+    if room <= 0:
+        yield failed(f"NATS server {name} may store nothing: max_storage is {room} B.", reason=Reason.MISCONFIGURED)
+    elif jsz.storage > limits.max_usage * room:
+        yield failed(
+            f"NATS server {name} uses {format_size(jsz.storage)} of {format_size(room)} storage (limit {limits.max_usage:.0%}).",
+            reason=Reason.LIMIT,
+        )
 
 
-def account_usage(account: Account, limits: NatsLimits) -> list[Result]:
-    """Whether the account's own limits (all of them, or those of each tier) leave room."""
+_NO_LIMIT = -1
+
+
+def account_problems(account: Account, limits: NatsLimits) -> Iterator[Result]:
+    """Whether the account's own limits (all of them, or those of each tier) leave room for messages, streams and consumers."""
     tiers: Mapping[str, Any] = account.info.get("tiers") or {"account": account.info}
-    problems = []
     for tier, usage in tiers.items():
-        room, used = usage.get("limits", {}).get("max_storage", -1), usage.get("storage", 0)
-        if room >= 0 and used >= limits.max_usage * room:
-            limit = f"limit {limits.max_usage:.0%}"
-            problems.append(failed(f"NATS {tier} uses {format_size(used)} of {format_size(room)} storage ({limit})."))
-    return problems
+        if not isinstance(usage, dict) or not isinstance(allowed := usage.get("limits") or {}, dict):
+            raise ProbeError(f"JetStream reports the limits of NATS {tier} in an unexpected format.", Reason.MALFORMED)
+        of = "the account" if tier == "account" else f"tier {tier}"
+        for what, key in (("storage", "storage"), ("memory", "memory")):
+            room, used = _number(allowed, f"max_{key}", _NO_LIMIT), _number(usage, key, 0)
+            if room > 0 and used >= limits.max_usage * room:
+                yield failed(
+                    f"NATS {tier} uses {format_size(used)} of {format_size(room)} {what} (limit {limits.max_usage:.0%}).",
+                    reason=Reason.LIMIT,
+                )
+        most, used = _number(allowed, "max_consumers", _NO_LIMIT), _number(usage, "consumers", 0)
+        if 0 < most <= used:
+            yield failed(
+                f"JetStream refuses new consumers: {of} has {counted(used, 'consumer')} (limit {most}).",
+                reason=Reason.LIMIT,
+            )
+        most, used = _number(allowed, "max_streams", _NO_LIMIT), _number(usage, "streams", 0)
+        if 0 < most <= used:
+            yield warning(f"JetStream refuses new streams: {of} has {counted(used, 'stream')} (limit {most}).")
 
 
-def kept(stream_info: Mapping[str, Any], limits: NatsLimits) -> Result:
-    """Whether a stream survives a restart."""
-    name, storage = stream_info["config"]["name"], stream_info["config"].get("storage")
-    if storage != "file" and name not in limits.in_memory:
-        return failed(f"Stream {name} is kept in {storage} (wanted file).")
-    return ok(f"Stream {name} is kept in {storage}.")
+def _number(found: Mapping[str, Any], name: str, default: int) -> int:
+    value = found.get(name, default)
+    if not isinstance(value, int):
+        raise ProbeError(f"JetStream reports {name} of the account as no number.", Reason.MALFORMED)
+    return value
 
 
-def stream(stream_info: Mapping[str, Any], limits: NatsLimits) -> list[Result]:
-    """Whether a stream, as its leader tells, has all the copies it shall have, and they keep up."""
-    name, copies = stream_info["config"]["name"], stream_info["config"].get("num_replicas", 1)
-    problems = []
-    if copies < limits.min_replicas and name not in limits.single_copy:
-        has = counted(copies, "copy", "copies")
-        problems.append(failed(f"Stream {name} has {has} (wanted {limits.min_replicas})."))
-    cluster = stream_info.get("cluster")
-    if cluster is None:
-        return problems  # a server alone: there is nobody who could lead or follow
-    return [*problems, *group(f"Stream {name}", cluster, copies, limits)]
+def kept_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a stream survives a restart, and takes messages: one that is full and discards new ones refuses them."""
+    name, config, state = stream.name, stream.config, stream.state
+    if config.storage != "file" and name not in limits.in_memory:
+        yield failed(f"Stream {name} is kept in {config.storage} (wanted file).", reason=Reason.MISCONFIGURED)
+    if config.discard != "new":
+        return
+    average = state.bytes / state.messages if state.messages else 0
+    if 0 < config.max_bytes < state.bytes + average:
+        used = f"{format_size(state.bytes)} of {format_size(config.max_bytes)}"
+        yield failed(f"Stream {name} is full and refuses messages: it holds {used} (discard new).", reason=Reason.LIMIT)
+    elif 0 < config.max_msgs <= state.messages:
+        used = f"{state.messages} of {counted(config.max_msgs, 'message')}"
+        yield failed(f"Stream {name} is full and refuses messages: it holds {used} (discard new).", reason=Reason.LIMIT)
+    elif (
+        share := max(_share(state.bytes, config.max_bytes), _share(state.messages, config.max_msgs))
+    ) > limits.max_usage:
+        yield warning(
+            f"Stream {name} refuses messages once it is full, and {share:.0%} of it are used (limit {limits.max_usage:.0%})."
+        )
 
 
-def group(what: str, cluster: Mapping[str, Any], size: int, limits: NatsLimits) -> list[Result]:
-    """Whether a group of replicas, as its leader tells, has that leader and `size` - 1 followers that keep up."""
-    if not cluster.get("leader"):
-        return [failed(f"{what} has no leader, so nothing is written to it.")]
-    replicas = cluster.get("replicas") or ()
-    problems = []
+def _share(used: int, most: int) -> float:
+    return used / most if most > 0 else 0.0
+
+
+def remembered_problems(consumer: Consumer, limits: NatsLimits) -> Iterator[Result]:
+    """Whether what a durable consumer has delivered survives a restart of all servers."""
+    if consumer.config.durable_name and consumer.config.mem_storage and not consumer.exempt_by & set(limits.in_memory):
+        yield failed(
+            f"Consumer {consumer.name} of stream {consumer.stream_name} is kept in memory (wanted file).",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+# -- copies
+
+
+def stream_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a stream, as its leader reports it, has all the copies it shall have, and they keep up."""
+    name, copies = stream.name, stream.config.num_replicas
+    if stream.cluster is None and copies > 1:  # JetStream accepts that by an update
+        if name not in limits.single_copy:
+            yield failed(
+                f"Stream {name} shall have {copies} copies and has one: its server is alone (wanted {limits.min_replicas}).",
+                reason=Reason.MISSING,
+            )
+    elif copies < limits.min_replicas and name not in limits.single_copy:
+        yield failed(
+            f"Stream {name} has {counted(copies, 'copy', 'copies')} (wanted {limits.min_replicas}).",
+            reason=Reason.MISCONFIGURED,
+        )
+    if stream.cluster is not None:
+        yield from group_problems(f"Stream {name}", stream.cluster, copies, limits)
+    for kind, origin in stream.origins:
+        yield from _origin_problems(f"Stream {name}", kind, origin, limits)
+    if stream.cluster is not None and copies >= limits.min_replicas and copies % 2 == 0:
+        yield warning(
+            f"Stream {name} has {copies} copies, which survive the loss of no more servers than "
+            f"{counted(copies - 1, 'copy does', 'copies do')} (wanted an odd number)."
+        )
+
+
+def _origin_problems(what: str, kind: str, origin: Origin, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a mirror or a source delivers."""
+    whose = f"{what} gets nothing from its {kind} {origin.name}"
+    silent = timedelta(microseconds=origin.active / 1000)
+    if origin.error is not None:
+        yield failed(f"{whose}: {origin.error.description.rstrip('.') or 'no reason given'}.", reason=Reason.DOWN)
+    elif origin.active < 0:
+        yield failed(f"{whose}, which was never reached.", reason=Reason.DOWN)
+    elif silent > limits.max_silence:
+        yield failed(
+            f"{whose}, silent for {_seconds(silent)} (limit {format_duration(limits.max_silence)}).", reason=Reason.DOWN
+        )
+    elif origin.lag > limits.max_lag:
+        yield failed(
+            f"{what} is {counted(origin.lag, 'message')} behind its {kind} {origin.name} (limit {limits.max_lag}).",
+            reason=Reason.LIMIT,
+        )
+
+
+def consumer_problems(consumer: Consumer, stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a durable consumer has the copies it shall have, and they keep up. Others are made anew by their clients."""
+    if not consumer.config.durable_name or consumer.cluster is None:
+        return
+    copies = consumer.config.num_replicas or stream.config.num_replicas
+    what = f"Consumer {consumer.name} of stream {consumer.stream_name}"
+    # Where the stream itself has no more copies, it is the one to change.
+    if copies < min(limits.min_replicas, stream.config.num_replicas) and not consumer.exempt_by & set(
+        limits.single_copy
+    ):
+        yield failed(
+            f"{what} has {counted(copies, 'copy', 'copies')} (wanted {limits.min_replicas}).",
+            reason=Reason.MISCONFIGURED,
+        )
+    yield from group_problems(what, consumer.cluster, copies, limits)
+
+
+def group_problems(what: str, group: Group, size: int, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a group of replicas, as its leader reports it, has that leader and `size` - 1 followers that keep up."""
+    if not group.leader:
+        yield failed(f"{what} has no leader, so nothing is written to it.", reason=Reason.DOWN)
+        return
+    replicas = group.replicas or ()
     if len(replicas) != size - 1:
         has = counted(len(replicas) + 1, "replica")
-        problems.append(failed(f"{what} has {has} in its group (wanted {size})."))
+        yield failed(f"{what} has {has} in its group (wanted {size}).", reason=Reason.MISSING)
     for replica in replicas:
-        silent = timedelta(microseconds=replica.get("active", 0) / 1000)
-        lag = replica.get("lag", 0)
-        if replica.get("offline"):
-            problems.append(failed(f"{what} has its replica on {replica['name']} offline."))
+        silent = timedelta(microseconds=replica.active / 1000)
+        if replica.offline:
+            yield failed(f"{what} has its replica on {replica.name} offline.", reason=Reason.DOWN)
         elif silent > limits.max_silence:
-            seconds = timedelta(seconds=round(silent.total_seconds()))
             limit = format_duration(limits.max_silence)
-            problems.append(
-                failed(
-                    f"{what} has heard nothing of its replica on {replica['name']} for {format_duration(seconds)} (limit {limit})."
-                )
+            yield failed(
+                f"{what} has heard nothing of its replica on {replica.name} for {_seconds(silent)} (limit {limit}).",
+                reason=Reason.DOWN,
             )
-        elif lag > limits.max_lag:
-            problems.append(
-                failed(f"{what} has its replica on {replica['name']} {lag} operations behind (limit {limits.max_lag}).")
+        elif replica.lag > limits.max_lag:
+            behind = counted(replica.lag, "operation")
+            yield failed(
+                f"{what} has its replica on {replica.name} {behind} behind (limit {limits.max_lag}).",
+                reason=Reason.LIMIT,
             )
-        elif not replica.get("current"):
-            problems.append(failed(f"{what} has its replica on {replica['name']} not current."))
-    return problems
+        elif not replica.current:
+            yield failed(f"{what} has its replica on {replica.name} not current.", reason=Reason.DOWN)
 
 
-def meta(monitors: Sequence[Monitor], size: int, limits: NatsLimits) -> list[Result]:
-    """Whether the servers agree on who leads JetStream, and that leader has all of them. Followers do not know who keeps up."""
-    leaders = {monitor.name: (monitor.jsz.get("meta_cluster") or {}).get("leader") or "" for monitor in monitors}
-    problems = [
-        failed(f"NATS server {name} knows no leader of JetStream, so no stream can be made or moved.")
-        for name, leader in leaders.items()
-        if not leader
-    ]
+def _seconds(length: timedelta) -> str:
+    return format_duration(timedelta(seconds=round(length.total_seconds())))
+
+
+def meta_problems(monitors: Sequence[Monitor], size: int, limits: NatsLimits) -> Iterator[Result]:
+    """Whether the servers with JetStream (`size` of them) agree on who leads it, and that leader has all of them.
+
+    Followers do not know who keeps up. Leaves have a JetStream of their own. Over gateways one JetStream spans clusters of which
+    not all need to be listed.
+    """
+    leaves = [group for group in _apart(monitors) if all(map(_is_leaf, group))]
+    aside = {monitor.where for group in leaves for monitor in group}
+    yield from _meta_problems(
+        [monitor for monitor in monitors if monitor.where not in aside],
+        size - sum(not monitor.core for group in leaves for monitor in group),
+        limits,
+    )
+    for group in leaves:
+        yield from _meta_problems(group, sum(not monitor.core for monitor in group), limits)
+
+
+def _meta_problems(monitors: Sequence[Monitor], size: int, limits: NatsLimits) -> Iterator[Result]:
+    groups: dict[str, Group | None] = {}
+    for monitor in monitors:
+        if isinstance(monitor.jsz, ProbeError):
+            yield unobserved(monitor.jsz)
+        elif not monitor.core:
+            groups[monitor.name] = monitor.jsz.meta_cluster
+    if size < 2 and not any(groups.values()):
+        return
+    leaders = {name: (group.leader if group else None) or "" for name, group in groups.items()}
+    for name, leader in leaders.items():
+        if not leader:
+            yield failed(
+                f"NATS server {name} knows no leader of JetStream, so no stream can be created or moved.",
+                reason=Reason.DOWN,
+            )
     named = {leader for leader in leaders.values() if leader}
     if len(named) > 1:
-        problems.append(failed(f"NATS servers name different leaders of JetStream: {', '.join(sorted(named))}."))
-    for monitor in monitors:
-        if leaders[monitor.name] == monitor.name:
-            found = monitor.jsz["meta_cluster"]
-            if (known := found.get("cluster_size")) != size:
-                problems.append(failed(f"JetStream's group has {counted(known or 0, 'server')} (wanted {size})."))
-            problems += group("JetStream's group", found, known or size, limits)
-    if not problems and not named & set(leaders):
-        problems.append(unknown(f"{', '.join(named)} leads JetStream and could not be asked who keeps up."))
-    return problems
+        yield failed(
+            f"NATS servers name different leaders of JetStream: {', '.join(sorted(named))}.", reason=Reason.CONTRADICTED
+        )
+    spans = any(isinstance(monitor.varz, Varz) and monitor.varz.gateway.name for monitor in monitors)
+    for name, group in groups.items():
+        if group is not None and leaders[name] == name:
+            known = group.cluster_size
+            if known < size or (known > size and not spans):
+                yield failed(
+                    f"JetStream's group has {counted(known, 'server')} (wanted {size}).", reason=Reason.MISSING
+                )
+            yield from group_problems("JetStream's group", group, known or size, limits)
+    if named and not named & set(leaders) and not spans:
+        yield unknown(
+            f"{', '.join(sorted(named))} leads JetStream and could not be asked who keeps up.",
+            reason=Reason.NOT_CONFIGURED,
+        )

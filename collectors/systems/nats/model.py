@@ -2,59 +2,323 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from pydantic import Field
 
 from exporter.options import Duration, Options
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Account", "Monitor", "NatsLimits"]
+__all__ = [
+    "Account",
+    "Consumer",
+    "Copies",
+    "Gatewayz",
+    "Group",
+    "Jsz",
+    "Monitor",
+    "NatsLimits",
+    "Origin",
+    "Peer",
+    "Routez",
+    "StreamInfo",
+    "Varz",
+    "parsed",
+]
+
+T = TypeVar("T")
 
 
 class NatsLimits(Options):
     """Limits of the section."""
 
-    min_replicas: int = Field(3, ge=1, le=5, description="Copies that every stream shall have.")
-    max_lag: int = Field(1000, ge=0, description="Operations by which a replica may be behind its leader.")
+    min_replicas: int = Field(
+        3, ge=1, le=5, description="Copies that every stream and every durable consumer shall have."
+    )
+    max_lag: int = Field(
+        1000,
+        ge=0,
+        description="Operations by which a replica may be behind its leader, and messages by which a mirror or source may be.",
+    )
     max_silence: Duration = Field(
         timedelta(seconds=10),
         gt=timedelta(0),
-        description="How long a replica may be silent; it is called current for as long after it died.",
+        description="How long a replica, a mirror or a source may be silent; a replica that died is called current for as long.",
     )
     max_usage: float = Field(0.8, gt=0, le=1, description="Share of the storage that may be used (0 to 1).")
     store_volume: str | None = Field(
         None, description="Folder where the persistent volume is mounted; store_dir shall be below it."
     )
     single_copy: dict[str, str] = Field(
-        default_factory=dict, description="Streams that may have fewer copies, each with the reason."
+        default_factory=dict,
+        description="Streams (`STREAM`, with their consumers) and consumers (`STREAM/CONSUMER`) that may have fewer copies, each "
+        "with the reason.",
     )
     in_memory: dict[str, str] = Field(
-        default_factory=dict, description="Streams that may be kept in memory, each with the reason."
+        default_factory=dict,
+        description="Streams (`STREAM`, with their consumers) and consumers (`STREAM/CONSUMER`) that may be kept in memory, each "
+        "with the reason.",
     )
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A part of a reply. Fields that a server adds are ignored; null and absence mean the default where there is one."""
+
+
+class Named(Document, frozen=True):
+    """Something that is known by its name, such as a cluster; empty where there is none."""
+
+    name: str = ""
+
+
+class Gateways(Document, frozen=True):
+    """A server's own name as a gateway, and those that it shall connect to."""
+
+    name: str = ""
+    gateways: tuple[Named, ...] | None = ()
+
+
+class Remote(Document, frozen=True):
+    """A server that this one shall connect to as a leaf."""
+
+    disabled: bool = False
+
+
+class Leaf(Document, frozen=True):
+    """What a server connects to as a leaf."""
+
+    remotes: tuple[Remote, ...] | None = ()
+
+
+class Varz(Document, frozen=True):
+    """Of /varz: who the server is, and how many consumers were too slow since `start`."""
+
+    server_id: str
+    slow_consumers: int
+    server_name: str = ""
+    start: str = ""
+    cluster: Named = Named()
+    gateway: Gateways = Gateways()
+    leaf: Leaf = Leaf()
+    leafnodes: int = 0
+
+    @property
+    def gateways(self) -> frozenset[str]:
+        """The other clusters that the server shall be connected to by gateways."""
+        return frozenset(other.name for other in self.gateway.gateways or ()) - {self.gateway.name}
+
+    @property
+    def uplinks(self) -> int:
+        """Connections as a leaf that the server shall have."""
+        return sum(not remote.disabled for remote in self.leaf.remotes or ())
+
+
+class Route(Document, frozen=True):
+    """One connection to another server of the cluster."""
+
+    remote_id: str
+    remote_name: str = ""
+
+
+class Routez(Document, frozen=True):
+    """Of /routez: the connections to other servers of the cluster; several to each where they are pooled."""
+
+    server_id: str
+    routes: tuple[Route, ...] | None = ()
+
+    @property
+    def others(self) -> Mapping[str, str]:
+        """The servers at the other ends: their names by their ids."""
+        return {route.remote_id: route.remote_name for route in self.routes or ()}
+
+
+class Gatewayz(Document, frozen=True):
+    """Of /gatewayz: the connections to other clusters, by their names."""
+
+    server_id: str
+    outbound_gateways: dict[str, Any] | None = None
+
+
+class Peer(Document, frozen=True):
+    """A replica, as another one of its group knows it. `active` is the time since it was heard of, in nanoseconds."""
+
+    name: str = ""
+    current: bool = False
+    offline: bool = False
+    active: int = 0
+    lag: int = 0
+
+
+class Group(Document, frozen=True):
+    """A group of replicas: of JetStream itself (`cluster_size` servers), of a stream or of a consumer."""
+
+    leader: str | None = ""
+    replicas: tuple[Peer, ...] | None = ()
+    cluster_size: int = 0
+
+
+class Store(Document, frozen=True):
+    """Where a server keeps streams, and how many bytes of them it may keep in files."""
+
+    store_dir: str = ""
+    max_storage: int = 0
+
+
+class Jsz(Document, frozen=True):
+    """Of /jsz: JetStream on this server; `storage` are the bytes that it uses in files."""
+
+    server_id: str
+    disabled: bool = False
+    config: Store | None = None
+    storage: int = 0
+    meta_cluster: Group | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the server has JetStream."""
+        return not self.disabled and self.config is not None and self.config != Store()
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """What the monitoring endpoint of one server answers: /varz, /jsz, /routez, and why /healthz is not 200 (None when it is)."""
+    """What the monitoring endpoint at `where` answers, each document for itself; ProbeError where it does not.
 
-    varz: Mapping[str, Any]
-    jsz: Mapping[str, Any]
-    routez: Mapping[str, Any]
-    ill: str | None
+    `ill` is why /healthz is not 200 (None when it is), `gatewayz` is None where the server has no gateway. `core` says that the
+    server has no JetStream by declaration.
+    """
+
+    where: str
+    varz: Varz | ProbeError
+    jsz: Jsz | ProbeError
+    routez: Routez | ProbeError
+    gatewayz: Gatewayz | ProbeError | None = None
+    ill: str | ProbeError | None = None
+    core: bool = False
 
     @property
     def name(self) -> str:
-        """The server's name."""
-        return str(self.varz.get("server_name") or self.varz.get("server_id"))
+        """The server's name, or where it was asked when it does not say."""
+        return (self.varz.server_name or self.varz.server_id) if isinstance(self.varz, Varz) else self.where
+
+    @property
+    def server_ids(self) -> frozenset[str]:
+        """The servers that have answered: one, unless the address leads to several."""
+        documents = (self.varz, self.jsz, self.routez)
+        return frozenset(document.server_id for document in documents if not isinstance(document, ProbeError))
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The names of the servers that are in JetStream's own group, as far as this one knows them."""
+        if isinstance(self.jsz, ProbeError) or self.jsz.meta_cluster is None:
+            return frozenset()
+        meta = self.jsz.meta_cluster
+        return frozenset({self.name, meta.leader or "", *(peer.name for peer in meta.replicas or ())}) - {""}
+
+
+class Copies(Document, frozen=True):
+    """The part of a stream's configuration that is judged."""
+
+    name: str
+    storage: str = "file"
+    num_replicas: int = 1
+    discard: str = "old"
+    max_bytes: int = -1
+    max_msgs: int = -1
+
+
+class State(Document, frozen=True):
+    """What a stream holds."""
+
+    messages: int = 0
+    bytes: int = 0
+    consumer_count: int = 0
+
+
+class Failure(Document, frozen=True):
+    """What JetStream says against something."""
+
+    description: str = ""
+
+
+class Origin(Document, frozen=True):
+    """A stream that is mirrored or a source: messages behind it, and nanoseconds since it was heard of (-1: never)."""
+
+    name: str
+    active: int = -1
+    lag: int = 0
+    error: Failure | None = None
+
+
+class StreamInfo(Document, frozen=True):
+    """A stream, as its leader reports it. Without `cluster` its server is alone."""
+
+    config: Copies
+    state: State = State()
+    cluster: Group | None = None
+    mirror: Origin | None = None
+    sources: tuple[Origin, ...] | None = ()
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.config.name
+
+    @property
+    def origins(self) -> Iterator[tuple[str, Origin]]:
+        """The streams that its messages come from, each with what it is to it."""
+        if self.mirror is not None:
+            yield "mirror", self.mirror
+        for origin in self.sources or ():
+            yield "source", origin
+
+
+class ConsumerConfig(Document, frozen=True):
+    """The part of a consumer's configuration that is judged. `num_replicas` 0 is as many as the stream has."""
+
+    durable_name: str = ""
+    num_replicas: int = 0
+    mem_storage: bool = False
+
+
+class Consumer(Document, frozen=True):
+    """A consumer, as its leader reports it."""
+
+    stream_name: str
+    name: str
+    config: ConsumerConfig = ConsumerConfig()
+    cluster: Group | None = None
+
+    @property
+    def exempt_by(self) -> frozenset[str]:
+        """The names under which a declaration exempts it."""
+        return frozenset({self.stream_name, f"{self.stream_name}/{self.name}"})
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What JetStream's API tells an account. `missing` are streams that nobody could tell the state of."""
+    """What JetStream's API tells an account, `who` asked. `missing` are streams whose leader did not answer.
+
+    `refused` is what JetStream says instead of answering, and `unavailable` whether it has no leader for now.
+    """
 
     info: Mapping[str, Any]
-    streams: tuple[Mapping[str, Any], ...]
+    streams: tuple[StreamInfo, ...]
     missing: tuple[str, ...]
+    refused: str | None = None
+    unavailable: bool = False
+
+
+def parsed(where: str, document: object, kind: type[T]) -> T:
+    """The document in this shape; `where` names what was asked. Raises ProbeError when it has another one."""
+    if not isinstance(document, dict):
+        raise ProbeError(f"{where} was answered in an unexpected format: expected an object.", Reason.MALFORMED)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise ProbeError(
+            f"{where} was answered in an unexpected format: {str(error).rstrip('.')}.", Reason.MALFORMED
+        ) from None

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ import nats
 import nkeys
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from nats.js.api import StorageType, StreamConfig
+from nats.js.api import ConsumerConfig, StorageType, StreamConfig
 
 from collectors.infrastructure.nats import Nats as NatsSection
 from collectors.infrastructure.nats import NatsSettings, NatsTarget
@@ -27,7 +27,7 @@ from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context
 from exporter.logs import redact
 from exporter.threads import Threads
-from exporter.verdict import ProbeError, Result, Status
+from exporter.verdict import ProbeError, Reason, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
@@ -147,7 +147,7 @@ async def test_without_streams_no_replication_was_seen(node: Nats) -> None:
     result = seen["message_replication_configured"]
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "The account on broker has no streams, so no copies of any were seen.",
+        "The account on broker has no streams, so no copies of any were checked.",
     )
 
 
@@ -284,7 +284,7 @@ async def test_streams_that_went_with_their_server_are_told(tmp_path: Path, rele
             seen = await look(*alive, dead, node_timeout="3s")
             return (
                 f"Stream single{number} has no leader that answers." in seen["message_replication_configured"].summary
-                and f"Stream single{number} was not seen" in seen["jetstream_persistence_enabled"].summary
+                and f"Stream single{number} was not checked" in seen["jetstream_persistence_enabled"].summary
             )
 
         await eventually(told, what="the lost stream is told", deadline=60)
@@ -309,7 +309,7 @@ async def test_a_stream_with_one_copy_is_told_although_it_acknowledges(three: li
         assert (result.status, "Stream single has 1 copy (wanted 3)." in result.summary) == (Status.FAILED, True)
         exempt = await see("message_replication_configured", *three, single_copy={"single": "It is a cache."})
         assert exempt.status is Status.OK
-        assert "but for single by declaration" in exempt.summary
+        assert "except single by declaration" in exempt.summary
         await jetstream.delete_stream("single")
 
 
@@ -334,6 +334,12 @@ async def test_a_server_without_jetstream_is_told_though_health_is_200(tmp_path:
         result = await see("jetstream_persistence_enabled", node)
         assert result.status is Status.FAILED
         assert "NATS server n1 runs without JetStream." in result.summary
+        assert result.reason is Reason.MISCONFIGURED
+        copies = await see("message_replication_configured", node)
+        assert (copies.status, copies.summary) == (
+            Status.FAILED,
+            "JetStream refuses account $G (user none) on NATS server n1: nobody answers, as JetStream is not enabled.",
+        )
 
 
 async def test_a_store_in_a_temporary_folder_or_beside_the_volume_is_told(node: Nats) -> None:
@@ -367,47 +373,77 @@ async def test_an_account_without_jetstream_is_told(tmp_path: Path) -> None:
     accounts = {"APP": {"users": [{"user": "app", "password": CANARY}]}}
     with Nats(tmp_path, accounts=accounts) as node:
         result = await see("message_replication_configured", node, username="app", password=CANARY)
-        assert result.status is not Status.OK
-        assert "JetStream" in result.summary
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            "JetStream refuses account APP (user app) on NATS server n1: JetStream not enabled for account (code 10039).",
+        )
 
 
 async def test_slow_consumers_count_from_look_to_look(node: Nats) -> None:
     context = make_context()
     assert (await see("pods_healthy", node, context=context)).status is Status.OK
-    monitor = model.Monitor(node.monitor("varz"), {}, {}, None)
-    start = str(monitor.varz["start"])
-    grown = model.Monitor(dict(monitor.varz) | {"slow_consumers": 3}, {}, {}, None)
-    assert judge.slow(grown, None).status is Status.UNKNOWN
-    assert judge.slow(grown, (start, 1)).summary.endswith("cut off 2 slow consumers since the last look (wanted none).")
-    assert judge.slow(grown, (start, 3)).status is Status.OK
-    assert judge.slow(grown, ("before a restart", 9)).status is Status.UNKNOWN
+    start = str(node.monitor("varz")["start"])
+    grown = monitor("n1", start=start, slow_consumers=3)
+
+    def slow(before: tuple[str, int] | None) -> list[Result]:
+        return list(judge.slow_problems(grown, before))
+
+    assert [problem.status for problem in slow(None)] == [Status.UNKNOWN]
+    assert slow((start, 1))[0].summary.endswith("cut off 2 slow consumers since the last check (wanted none).")
+    assert slow((start, 3)) == []
+    assert [problem.status for problem in slow(("before a restart", 9))] == [Status.UNKNOWN]
     context.memory["slow_consumers"]["n1"] = (start, -1)
     assert (await see("pods_healthy", node, context=context)).status is Status.FAILED
 
 
+def monitor(
+    name: str,
+    *,
+    routes: tuple[str, ...] = (),
+    meta: dict[str, Any] | None = None,
+    store_dir: str = "/data",
+    gateways: tuple[str, ...] | None = None,
+    core: bool = False,
+    **varz: Any,
+) -> model.Monitor:
+    """What a server of this name answers; its id is its name, its routes lead to servers of these names."""
+    said = {"server_id": name, "server_name": name, "slow_consumers": 0, "cluster": {"name": "c1"}} | varz
+    others = [{"remote_id": other, "remote_name": other} for other in routes]
+    config = {"store_dir": store_dir, "max_storage": 1000}
+    return model.Monitor(
+        f"http://{name}:8222",
+        model.parsed("/varz", said, model.Varz),
+        model.parsed("/jsz", {"server_id": name, "config": config, "meta_cluster": meta}, model.Jsz),
+        model.parsed("/routez", {"server_id": name, "routes": others}, model.Routez),
+        None if gateways is None else model.Gatewayz(name, {other: {} for other in gateways}),
+        core=core,
+    )
+
+
+def led(by: str, size: int, *others: str) -> dict[str, Any]:
+    """JetStream's group, as the server `by`, its leader, reports it."""
+    replicas = [{"name": name, "current": True, "active": 1000} for name in others]
+    return {"leader": by, "cluster_size": size, "replicas": replicas}
+
+
+def summaries(problems: Iterable[Result]) -> list[str]:
+    return [problem.summary for problem in problems]
+
+
 def test_more_servers_than_are_configured_are_told() -> None:
-    routes = {"routes": [{"remote_id": name} for name in ("b", "b", "c")]}
-    (problem,) = judge.peers([model.Monitor({"server_name": "a"}, {}, routes, None)], 2)
+    (problem,) = judge.peer_problems([monitor("a", routes=("b", "b", "c"))], 2)
     assert (problem.status, problem.summary) == (
         Status.FAILED,
         "NATS server a sees 2 of the other servers (wanted 1).",
     )
-    assert list(judge.peers([model.Monitor({"server_name": "a"}, {}, routes, None)], 3)) == []
+    assert list(judge.peer_problems([monitor("a", routes=("b", "b", "c"))], 3)) == []
 
 
 def test_followers_are_not_believed() -> None:
     limits = model.NatsLimits()
     follower = {"name": "n2", "leader": "n1", "replicas": [{"name": "n1", "current": False, "active": 0}]}
-    leader = {
-        "leader": "n1",
-        "cluster_size": 2,
-        "replicas": [{"name": "n2", "current": True, "active": 1000}],
-    }
-    seen = [
-        model.Monitor({"server_name": "n1"}, {"meta_cluster": leader}, {}, None),
-        model.Monitor({"server_name": "n2"}, {"meta_cluster": follower}, {}, None),
-    ]
-    assert judge.meta(seen, 2, limits) == []
+    seen = [monitor("n1", meta=led("n1", 2, "n2")), monitor("n2", meta=follower)]
+    assert list(judge.meta_problems(seen, 2, limits)) == []
 
 
 @pytest.mark.parametrize(
@@ -421,32 +457,48 @@ def test_followers_are_not_believed() -> None:
 )
 def test_a_replica_that_does_not_keep_up_is_told(replica: dict[str, Any], told: str) -> None:
     cluster = {"leader": "n1", "replicas": [{"name": "n2", "current": True, "active": 1} | replica]}
-    problems = judge.group("Stream orders", cluster, 2, model.NatsLimits())
-    assert [problem.summary for problem in problems] == [f"Stream orders {told}"]
+    group = model.parsed("a group", cluster, model.Group)
+    problems = judge.group_problems("Stream orders", group, 2, model.NatsLimits())
+    assert summaries(problems) == [f"Stream orders {told}"]
 
 
 def test_groups_that_are_not_whole_are_told() -> None:
     limits = model.NatsLimits()
-    assert judge.group("Stream a", {}, 3, limits)[0].summary.startswith("Stream a has no leader")
-    assert "has 1 replica in its group (wanted 3)" in judge.group("Stream a", {"leader": "n1"}, 3, limits)[0].summary
-    apart = [
-        model.Monitor({"server_name": name}, {"meta_cluster": {"leader": name, "cluster_size": 1}}, {}, None)
-        for name in ("n1", "n2")
-    ]
-    summaries = " ".join(problem.summary for problem in judge.meta(apart, 2, limits))
-    assert "name different leaders of JetStream: n1, n2." in summaries
-    assert "JetStream's group has 1 server (wanted 2)." in summaries
+
+    def group(**cluster: Any) -> list[str]:
+        return summaries(judge.group_problems("Stream a", model.Group(**cluster), 3, limits))
+
+    assert group()[0].startswith("Stream a has no leader")
+    assert "has 1 replica in its group (wanted 3)" in group(leader="n1")[0]
+    apart = [monitor(name, meta=led(name, 1)) for name in ("n1", "n2")]
+    found = " ".join(summaries(judge.meta_problems(apart, 2, limits)))
+    assert "name different leaders of JetStream: n1, n2." in found
+    assert "JetStream's group has 1 server (wanted 2)." in found
 
 
-def test_tiers_of_an_account_are_looked_at_one_by_one() -> None:
-    info = {
-        "tiers": {
-            "R1": {"storage": 1, "limits": {"max_storage": 100}},
-            "R3": {"storage": 90, "limits": {"max_storage": 100}},
-        }
-    }
-    problems = judge.account_usage(model.Account(info, (), ()), model.NatsLimits())
-    assert [problem.summary for problem in problems] == ["NATS R3 uses 90 B of 100 B storage (limit 80%)."]
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (
+            {
+                "tiers": {
+                    "R1": {"storage": 1, "limits": {"max_storage": 100}},
+                    "R3": {"storage": 90, "limits": {"max_storage": 100}},
+                }
+            },
+            ["NATS R3 uses 90 B of 100 B storage (limit 80%)."],
+        ),
+        (
+            {"memory": 90, "limits": {"max_memory": 100, "max_storage": -1}},
+            ["NATS account uses 90 B of 100 B memory (limit 80%)."],
+        ),
+        ({"limits": {"max_storage": 0, "max_memory": 0}}, []),
+        ({}, []),
+    ],
+)
+def test_tiers_of_an_account_are_judged_one_by_one(info: dict[str, Any], expected: list[str]) -> None:
+    problems = judge.account_problems(model.Account(info, (), ()), model.NatsLimits())
+    assert summaries(problems) == expected
 
 
 # -- what cannot be seen
@@ -496,7 +548,7 @@ def users(*permitted: str) -> dict[str, Any]:
     return {"authorization": {"users": [{"user": "checklist", "password": CANARY, "permissions": permissions}]}}
 
 
-RIGHTS = ("$JS.API.INFO", "$JS.API.STREAM.LIST")
+RIGHTS = ("$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.*")
 
 
 def test_the_rights_shown_are_those_that_are_tested() -> None:
@@ -509,6 +561,8 @@ async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, re
     login: dict[str, Any] = {"username": "checklist", "password": CANARY, "min_replicas": 1}
     with Nats(tmp_path, release=release) as node:
         await add(node, "orders")
+        async with client(node) as jetstream:
+            await jetstream.add_consumer("orders", ConsumerConfig(durable_name="billing"))
         node.configure(**users(*RIGHTS))
         assert {result.status for result in (await look(node, **login)).values()} == {Status.OK}
         for right in RIGHTS:
@@ -517,7 +571,8 @@ async def test_the_least_rights_are_enough_and_each_is_needed(tmp_path: Path, re
             assert seen["pods_healthy"].status is Status.OK
             for item in ALL[1:]:
                 assert seen[item].status is Status.UNKNOWN
-                assert f"does not let this user publish to {right}" in seen[item].summary
+                assert seen[item].reason is Reason.DENIED
+                assert f"does not let this user publish to {right.removesuffix('*')}" in seen[item].summary
         wrong = await look(node, **login | {"password": f"{CANARY}-wrong"})
         assert {result.status for result in wrong.values()} == {Status.UNKNOWN}
         assert "Authorization Violation" in wrong["pods_healthy"].summary

@@ -1,0 +1,356 @@
+"""States of NATS in which something is not as the checklist demands though it looks so, or the other way round."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.js import errors
+from nats.js.api import ConsumerConfig, DiscardPolicy, StreamConfig, StreamSource
+
+from exporter.verdict import Reason, Result, Status
+from tests.collectors.infrastructure.test_nats import ALL, add, address, client, look, see
+from tests.servers import faults
+from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
+from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
+
+HEALTH, STORE, REPLICATION = ALL
+
+pytestmark = pytest.mark.usefixtures("no_noise")
+
+
+@pytest.fixture(params=[NEW, OLD], scope="module")
+def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Nats]]:
+    """A healthy cluster of either release."""
+    with cluster(tmp_path_factory.mktemp("three"), release=request.param) as nodes:
+        yield nodes
+
+
+@asynccontextmanager
+async def stream(node: Nats, name: str, **config: Any) -> AsyncIterator[Any]:
+    """A stream that is there for a while; gives JetStream to work with."""
+    async with client(node) as jetstream:
+        config = {"num_replicas": 3} | config
+        if "mirror" not in config and "sources" not in config:
+            config["subjects"] = [f"{name}.>"]
+        await jetstream.add_stream(StreamConfig(name=name, **config))
+        try:
+            yield jetstream
+        finally:
+            await jetstream.delete_stream(name)
+
+
+async def becomes(item: str, told: str, status: Status, *nodes: Nats, **options: Any) -> Result:
+    """The verdict, once it is this one."""
+    seen: list[Result] = []
+
+    async def is_so() -> bool:
+        seen.append(await see(item, *nodes, **options))
+        return told in seen[-1].summary and seen[-1].status is status
+
+    try:
+        await eventually(is_so, what=told, deadline=60)
+    except TimeoutError:
+        raise AssertionError(seen[-1].summary) from None
+    return seen[-1]
+
+
+# -- consumers, mirrors, sources, limits
+
+
+async def test_a_durable_consumer_with_one_copy_or_in_memory_is_reported(three: list[Nats]) -> None:
+    async with stream(three[0], "orders") as jetstream:
+        await jetstream.add_consumer("orders", ConsumerConfig(durable_name="whole"))
+        await jetstream.subscribe("orders.>", ordered_consumer=True)  # in memory, once, and made anew by its client
+        await becomes(REPLICATION, "has 3 copies that keep up", Status.OK, *three)
+        assert (await see(STORE, *three)).status is Status.OK
+        await jetstream.add_consumer("orders", ConsumerConfig(durable_name="billing", num_replicas=1))
+        await jetstream.add_consumer("orders", ConsumerConfig(durable_name="quick", mem_storage=True))
+        assert (await jetstream.consumer_info("orders", "billing")).config.num_replicas == 1
+        single = await becomes(
+            REPLICATION, "Consumer billing of stream orders has 1 copy (wanted 3).", Status.FAILED, *three
+        )
+        assert single.reason is Reason.MISCONFIGURED
+        memory = await see(STORE, *three)
+        assert (memory.status, memory.summary) == (
+            Status.FAILED,
+            "Consumer quick of stream orders is kept in memory (wanted file).",
+        )
+        why = {"orders/billing": "It reads everything again.", "orders/quick": "It reads everything again."}
+        await becomes(REPLICATION, "except orders by declaration", Status.OK, *three, single_copy=why)
+        assert (await see(STORE, *three, in_memory=why)).status is Status.OK
+
+
+async def test_a_mirror_that_never_came_and_a_source_that_went_are_reported(three: list[Nats]) -> None:
+    async with stream(three[0], "orders") as jetstream:
+        async with (
+            stream(three[0], "copy", mirror=StreamSource(name="orders")),
+            stream(three[0], "all", sources=[StreamSource(name="orders")]),
+        ):
+            await becomes(REPLICATION, "has 3 copies that keep up", Status.OK, *three)
+            await jetstream.delete_stream("orders")
+            await becomes(
+                REPLICATION,
+                "Stream all gets nothing from its source orders",
+                Status.FAILED,
+                *three,
+                max_silence="3s",
+            )
+            await becomes(
+                REPLICATION,
+                "Stream copy gets nothing from its mirror orders",
+                Status.FAILED,
+                *three,
+                max_silence="3s",
+            )
+        async with stream(three[0], "never", mirror=StreamSource(name="nothing")):
+            assert (
+                (await jetstream._jsm.stream_info("never")).mirror is not None if hasattr(jetstream, "_jsm") else True
+            )
+            never = await becomes(
+                REPLICATION,
+                "Stream never gets nothing from its mirror nothing, which was never reached.",
+                Status.FAILED,
+                *three,
+            )
+            assert never.reason is Reason.DOWN
+        await add(three[0], "orders", num_replicas=3)
+
+
+async def fill(jetstream: Any) -> None:
+    for _ in range(20):
+        await jetstream.publish("orders.a", b"x" * 900)
+
+
+@pytest.mark.parametrize("limit", [{"max_msgs": 10}, {"max_bytes": 10_000}])
+async def test_a_full_stream_that_refuses_messages_is_reported(three: list[Nats], limit: dict[str, int]) -> None:
+    async with stream(three[0], "orders", discard=DiscardPolicy.NEW, **limit) as jetstream:
+        await jetstream.publish("orders.a", b"x" * 900)
+        assert (await see(STORE, *three)).status is Status.OK
+        with pytest.raises(errors.APIError, match=r"maximum (messages|bytes) exceeded"):
+            await fill(jetstream)
+        full = await becomes(STORE, "Stream orders is full and refuses messages: it holds ", Status.FAILED, *three)
+        assert full.reason is Reason.LIMIT
+        await jetstream.purge_stream("orders")
+        for _ in range(9):
+            await jetstream.publish("orders.a", b"x" * 900)
+        await becomes(STORE, "Stream orders refuses messages once it is full, and ", Status.WARNING, *three)
+    async with stream(three[0], "orders", max_msgs=1) as jetstream:
+        for _ in range(3):
+            await jetstream.publish("orders.a")
+        assert (await see(STORE, *three)).status is Status.OK, "discard old is how it is meant to work"
+
+
+async def test_limits_of_the_account_that_are_used_up_are_reported(tmp_path: Path) -> None:
+    app = {"jetstream": {"max_streams": 1, "max_consumers": 1}, "users": [{"user": "app", "password": "p"}]}
+    with Nats(tmp_path, accounts={"APP": app}) as node:
+        async with client(node, user="app", password="p") as jetstream:
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders"]))
+            with pytest.raises(errors.APIError, match="maximum number of streams reached"):
+                await jetstream.add_stream(StreamConfig(name="more", subjects=["more"]))
+            login = {"username": "app", "password": "p"}
+            result = await see(STORE, node, **login)
+            assert (result.status, result.summary) == (
+                Status.WARNING,
+                "JetStream refuses new streams: the account has 1 stream (limit 1).",
+            )
+            await jetstream.add_consumer("orders", ConsumerConfig(durable_name="one"))
+            with pytest.raises(errors.APIError, match="maximum consumers"):
+                await jetstream.add_consumer("orders", ConsumerConfig(durable_name="two"))
+            result = await see(STORE, node, **login)
+            assert (result.status, result.summary, result.reason) == (
+                Status.FAILED,
+                "JetStream refuses new consumers: the account has 1 consumer (limit 1).",
+                Reason.LIMIT,
+            )
+
+
+async def test_a_server_alone_has_one_copy_whatever_its_stream_says(tmp_path: Path) -> None:
+    with Nats(tmp_path, release=OLD) as node:
+        await add(node, "orders")
+        async with client(node) as jetstream:
+            config = StreamConfig(name="orders", subjects=["orders.>"], num_replicas=3)
+            assert (await jetstream.update_stream(config)).config.num_replicas == 3
+        result = await see(REPLICATION, node)
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            "Stream orders shall have 3 copies and has one: its server is alone (wanted 3).",
+        )
+
+
+async def test_an_even_number_of_copies_is_a_warning(three: list[Nats]) -> None:
+    async with stream(three[0], "orders", num_replicas=2):
+        result = await becomes(REPLICATION, "Stream orders has 2 copies, which", Status.WARNING, *three, min_replicas=2)
+        assert result.summary == (
+            "Stream orders has 2 copies, which survive the loss of no more servers than 1 copy does (wanted an odd number)."
+        )
+
+
+async def test_a_relative_store_dir_says_nothing_of_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Nats(tmp_path, jetstream={"store_dir": "streams", "max_file_store": 1 << 20}) as node:
+        assert (told := node.monitor("jsz")["config"]["store_dir"]) == "streams/jetstream"
+        await add(node, "orders")
+        for options in ({"store_volume": None}, {}, {"store_volume": "/data"}):
+            result = await see(STORE, node, **options)
+            assert (result.status, result.summary) == (
+                Status.UNKNOWN,
+                f"NATS server n1 stores in {told}, relative to the folder that it was started in (wanted an absolute path).",
+            )
+
+
+# -- topologies
+
+
+@contextmanager
+def superclusters(directory: Path, release: str) -> Iterator[list[Nats]]:
+    """Two clusters that are linked by gateways and share one JetStream: a1 and a2, and b1."""
+    gates = {"A": free_port(), "B": free_port()}
+    routes = [free_port(), free_port()]
+    gateways = [{"name": name, "urls": [f"nats://{LOOPBACK}:{port}"]} for name, port in gates.items()]
+    with ExitStack() as stack:
+        nodes = []
+        for name, own in (("a1", "A"), ("a2", "A"), ("b1", "B")):
+            listen = gates[own] if name != "a2" else free_port()
+            port = {"a1": routes[0], "a2": routes[1]}.get(name) or free_port()
+            joined: dict[str, Any] = {"name": own, "listen": f"{LOOPBACK}:{port}"}
+            peers = routes if own == "A" else [port]
+            joined["routes"] = [f"nats-route://{LOOPBACK}:{route}" for route in peers]
+            gateway = {"name": own, "listen": f"{LOOPBACK}:{listen}", "gateways": gateways}
+            nodes.append(
+                stack.enter_context(Nats(directory, name=name, release=release, cluster=joined, gateway=gateway))
+            )
+        wait_until(lambda: meta_leader(nodes), "JetStream to have a leader", 60)
+        yield nodes
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_supercluster_is_healthy_whether_all_of_it_is_listed_or_one_cluster(
+    tmp_path: Path, release: str
+) -> None:
+    with superclusters(tmp_path, release) as nodes:
+        a1, a2, b1 = nodes
+        assert a1.monitor("jsz")["meta_cluster"]["leader"] == b1.monitor("jsz")["meta_cluster"]["leader"]
+        await add(a1, "orders", num_replicas=2)
+        options: dict[str, Any] = {"min_replicas": 2}
+        for listed in (nodes, [a1, a2], [b1]):
+            await becomes(HEALTH, "answer", Status.OK, *listed, **options)
+            # Two copies are a warning of its own.
+            await becomes(REPLICATION, "has 2 copies", Status.WARNING, *listed, **options)
+            assert (await see(STORE, *listed, **options)).status is Status.OK
+        b1.kill()
+        await becomes(HEALTH, "has no gateway to B (wanted one to each cluster).", Status.FAILED, a1, a2, **options)
+        await becomes(HEALTH, f"{LOOPBACK}:{b1.port}", Status.FAILED, *nodes, **options)
+
+
+async def test_a_leaf_beside_a_cluster_is_healthy_until_it_is_cut_off(tmp_path: Path) -> None:
+    leaves = [free_port() for _ in range(3)]
+    with ExitStack() as stack:
+        routes = [free_port() for _ in range(3)]
+        nodes = []
+        for number in range(3):
+            joined = {
+                "name": "hub",
+                "listen": f"{LOOPBACK}:{routes[number]}",
+                "routes": [f"nats-route://{LOOPBACK}:{port}" for port in routes],
+            }
+            leafnodes = {"listen": f"{LOOPBACK}:{leaves[number]}"}
+            nodes.append(
+                stack.enter_context(Nats(tmp_path, name=f"n{number + 1}", cluster=joined, leafnodes=leafnodes))
+            )
+        wait_until(lambda: meta_leader(nodes), "a leader", 60)
+        await add(nodes[0], "orders", num_replicas=3)
+        store = {"store_dir": str(tmp_path / "leaf-store"), "domain": "edge", "max_file_store": 1 << 20}
+        remotes = {"remotes": [{"urls": [f"nats-leaf://{LOOPBACK}:{port}"]} for port in leaves[:1]]}
+        leaf = stack.enter_context(Nats(tmp_path, name="edge", jetstream=store, leafnodes=remotes))
+        wait_until(lambda: leaf.monitor("varz")["leafnodes"] == 1, "the leaf to be connected")
+        for listed in (nodes, [*nodes, leaf]):
+            await becomes(HEALTH, "answer and see each other", Status.OK, *listed)
+            await becomes(REPLICATION, "has 3 copies that keep up", Status.OK, *listed)
+            assert (await see(STORE, *listed)).status is Status.OK
+        nodes[0].kill()
+        await becomes(HEALTH, "NATS server edge has 0 leaf connections (wanted 1).", Status.FAILED, *nodes[1:], leaf)
+
+
+async def test_a_server_without_jetstream_beside_a_cluster_may_be_listed_or_not(tmp_path: Path) -> None:
+    routes = [free_port() for _ in range(4)]
+    with ExitStack() as stack:
+        nodes = []
+        for number, port in enumerate(routes, 1):
+            joined = {
+                "name": "c1",
+                "listen": f"{LOOPBACK}:{port}",
+                "routes": [f"nats-route://{LOOPBACK}:{route}" for route in routes],
+            }
+            options: dict[str, Any] = {"jetstream": None} if number == 4 else {}
+            nodes.append(stack.enter_context(Nats(tmp_path, name=f"n{number}", cluster=joined, **options)))
+        *three, core = nodes
+        wait_until(lambda: meta_leader(three), "a leader", 60)
+        await add(three[0], "orders", num_replicas=3)
+        where = [address(node.port, node.monitoring) for node in nodes]
+        declared = [*where[:3], where[3] | {"jetstream": False}]
+        for listed in (where[:3], declared):
+            await becomes(HEALTH, "answer and see each other", Status.OK, nodes=listed)
+            await becomes(REPLICATION, "has 3 copies that keep up", Status.OK, nodes=listed)
+            await becomes(STORE, "JetStream stores on disk on every server", Status.OK, nodes=listed)
+        assert "except on 1 server by declaration." in (await see(STORE, nodes=declared)).summary
+        undeclared = await see(STORE, nodes=where)
+        assert (undeclared.status, "NATS server n4 runs without JetStream." in undeclared.summary) == (
+            Status.FAILED,
+            True,
+        )
+        # One that has JetStream and is not listed is one too many, as ever.
+        short = await see(HEALTH, nodes=[where[0], where[1], declared[3]])
+        assert (short.status, "see 3 of the other servers (wanted 2)" in short.summary) == (Status.FAILED, True)
+        core.kill()
+        dead = await becomes(HEALTH, "see only 2 of the other servers (wanted 3)", Status.FAILED, nodes=declared)
+        assert dead.reason is Reason.DOWN
+
+
+# -- answers that are none, or say no
+
+
+async def test_a_server_in_lame_duck_mode_gives_its_own_reason(tmp_path: Path) -> None:
+    with Nats(tmp_path, lame_duck_duration="60s", lame_duck_grace_period="50s") as node:
+        await add(node, "orders")
+        async with client(node):  # a server without clients ends at once
+            node.signal(signal.SIGUSR2)
+            seen = {}
+
+            async def told() -> bool:
+                seen.update(await look(node, min_replicas=1))
+                return "NATS server n1 is not healthy: " in seen[HEALTH].summary
+
+            await eventually(told, what="the server says that it is about to end")
+        assert seen[HEALTH].status is Status.FAILED
+        assert "failed to be ready for connections" in seen[HEALTH].summary
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "blind", "told"),
+    [
+        ("/varz", {"slow_consumers": None}, {HEALTH}, "`$.slow_consumers`"),
+        ("/routez", {"routes": [1]}, {HEALTH}, "`$.routes[0]`"),
+        ("/jsz", {"config": [1]}, {STORE, REPLICATION}, "`$.config`"),
+        ("/jsz", {"storage": "much"}, {STORE, REPLICATION}, "`$.storage`"),
+        ("/jsz", {"meta_cluster": {"replicas": [None]}}, {STORE, REPLICATION}, "`$.meta_cluster.replicas[0]`"),
+    ],
+)
+async def test_a_document_of_another_shape_blinds_its_own_line(
+    nats_server: Nats, path: str, change: dict[str, Any], blind: set[str], told: str
+) -> None:
+    await add(nats_server, "shapes")
+    body = json.dumps(nats_server.monitor(path.strip("/")) | change).encode()
+    async with faults.without_path(nats_server.monitoring, path, body) as url:
+        seen = await look(nodes=[address(nats_server.port, url)], min_replicas=1)
+    for item, result in seen.items():
+        assert result.status is (Status.UNKNOWN if item in blind else Status.OK), result.summary
+        if item in blind:
+            assert result.reason is Reason.MALFORMED
+            assert f"{path} was answered in an unexpected format: " in result.summary
+            assert told in result.summary
