@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 #: What the header of our files says, for `file` and for us: "chkl".
 APPLICATION_ID = 0x63686B6C
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 create table transitions (
     id integer primary key, at text not null, section text not null, item text not null,
@@ -43,14 +43,18 @@ create table items (
 create table observations (
     section text not null, item text not null, target text not null, status text not null, summary text not null,
     measurements text not null, valid_until text, at text not null, duration real not null, error integer not null,
-    reason text,
+    reason text, fingerprint text,
     primary key (section, item, target)) without rowid;
 create table set_aside (at text not null, origin text not null, row text not null);
 """
-_FROM_1 = """
+#: What each format lacks of the next one.
+_FROM = {
+    1: """
 alter table observations add column reason text;
 create table set_aside (at text not null, origin text not null, row text not null);
-"""
+""",
+    2: "alter table observations add column fingerprint text;",
+}
 _TABLES = {"transitions", "items", "observations"}
 _PRUNE_EVERY = timedelta(hours=1)
 #: Clocks are set; a time that is further ahead was never observed.
@@ -199,7 +203,8 @@ class Database:
             version = database.execute("pragma user_version").fetchone()[0]
             if version < _VERSION:
                 with transaction(database):
-                    for statement in (_FROM_1 if version else _SCHEMA).split(";"):
+                    missing = "".join(_FROM[known] for known in range(version, _VERSION)) if version else _SCHEMA
+                    for statement in missing.split(";"):
                         database.execute(statement)
                     database.execute(f"pragma application_id = {APPLICATION_ID}")
                     database.execute(f"pragma user_version = {_VERSION}")
@@ -316,7 +321,7 @@ class Database:
                 ],
             )
             database.executemany(
-                "insert or replace into observations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "insert or replace into observations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(*key, target, *_row(seen)) for key, one in kept.items() for target, seen in one.observations.items()],
             )
             self._prune(database)
@@ -415,7 +420,7 @@ def _moment(text: object, latest: datetime | None) -> datetime:
 
 
 def _observation(row: tuple[Any, ...], latest: datetime) -> Observation:
-    status, summary, measurements, valid_until, at, duration, error, reason = row
+    status, summary, measurements, valid_until, at, duration, error, reason, fingerprint = row
     numbers = {_text(name): float(value) for name, value in json.loads(measurements).items()}
     if not all(map(math.isfinite, [*numbers.values(), float(duration)])):
         raise ValueError(numbers)
@@ -429,7 +434,7 @@ def _observation(row: tuple[Any, ...], latest: datetime) -> Observation:
         _moment(valid_until, None) if valid_until else None,
         reason=Reason(reason) if reason else None,
     )
-    return Observation(result, _moment(at, latest), float(duration), bool(error))
+    return Observation(result, _moment(at, latest), float(duration), bool(error), _text(fingerprint or ""))
 
 
 def _row(seen: Observation) -> tuple[object, ...]:
@@ -443,4 +448,5 @@ def _row(seen: Observation) -> tuple[object, ...]:
         seen.duration,
         seen.error,
         result.reason,
+        seen.fingerprint,
     )

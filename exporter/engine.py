@@ -136,7 +136,10 @@ class Engine:
         for job in changed:
             if job.id in done:
                 looks.append((job.section, job.target, done[job.id].result()))
-            elif (known := before.jobs.get(job.id)) is not None and known.target_settings != job.target_settings:
+            elif (known := before.jobs.get(job.id)) is not None and (
+                known.target_settings != job.target_settings
+                or (job.id in looking and known.fingerprint != job.fingerprint)
+            ):
                 looks.append((job.section, job.target, dict.fromkeys(job.items)))
         now = self._now()
         return looks, dict.fromkeys(done, now)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from exporter.catalogue import Binding, Catalogue, Entry
 from exporter.collector import Collector, Item, Mode, SectionSettings, Target
+from exporter.fingerprint import fingerprint
 from exporter.verdict import Severity
 
 __all__ = ["Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
@@ -108,6 +109,7 @@ class Job:
     """One scheduled run: a section on one of its targets. `items` are the names that it verifies, all of one collector.
 
     `name` is set where a section has other runs on the same target: for the lines that the configuration verifies itself.
+    `fingerprint` is another one where what it verifies is another, or is judged by other limits.
     """
 
     section: str
@@ -117,6 +119,7 @@ class Job:
     target_settings: Target | None
     items: tuple[str, ...]
     name: str = ""
+    fingerprint: str = ""
 
     @property
     def id(self) -> str:
@@ -241,16 +244,23 @@ class Planner:
             names = tuple(item.item for item in runnable if item.section == section and item.id not in self._own)
             settings = self._settings(section)
             if names and collector.Target is None:
-                yield Job(section, "", collector, settings, None, names)
+                told = fingerprint(settings, without=_COMMON)
+                yield Job(section, "", collector, settings, None, names, fingerprint=told)
             elif names:
                 # A run knows its own target alone: by the list of all, each of thousands of jobs would change with any of them.
                 common = settings.model_copy(update={"targets": ()})
                 for target in targets_of(settings):
-                    yield Job(section, target.name, collector, common, target, names)
+                    told = fingerprint(common, target, without=_COMMON)
+                    yield Job(section, target.name, collector, common, target, names, fingerprint=told)
         for item in runnable:
             if own := self._own.get(item.id):
                 settings = self._settings(item.section, own)
-                yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id)
+                told = fingerprint(own.options, without=_COMMON)
+                yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id, told)
+
+
+#: Options that say when, by whom and with what names a line is verified, not what is verified.
+_COMMON = frozenset((*SectionSettings.model_fields, "targets", "severity"))
 
 
 def _reason(reasons: str | dict[str, str] | None, item: str) -> str | None:

@@ -26,13 +26,14 @@ log = logging.getLogger(__name__)
 class Observation:
     """What one run saw of one item on one target. `duration` is in seconds; `error` says that it raised instead of judging.
 
-    A line that is only not configured raises, too, and is no error.
+    A line that is only not configured raises, too, and is no error. `fingerprint` is that of the settings it was made with.
     """
 
     result: Result
     at: datetime
     duration: float = 0.0
     error: bool = False
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,10 +383,14 @@ class State:
 
     def _adopt(self, plan: Plan, now: datetime) -> None:
         entries: dict[Key, _Entry] = {}
+        prints: dict[tuple[str, str, str], str] | None = None
         for planned in plan.items:
             key = (planned.section, planned.item)
             if (entry := self._entries.get(key)) is None:
-                entry = _Entry(planned, now, self._remembered.pop(key, None))
+                if (known := self._remembered.pop(key, None)) is not None:
+                    prints = _fingerprints(plan) if prints is None else prints
+                    known = _of_these_settings(known, key, prints)
+                entry = _Entry(planned, now, known)
             elif entry.planned != planned:
                 entry.take_over(planned, now)
             else:
@@ -549,6 +554,23 @@ class State:
             self._changed.clear()
             await self._changed.wait()
         return self.version
+
+
+def _fingerprints(plan: Plan) -> dict[tuple[str, str, str], str]:
+    """By section, item and target, what the settings are that each is verified with."""
+    return {(job.section, name, job.target): job.fingerprint for job in plan.jobs for name in job.items}
+
+
+def _of_these_settings(known: Remembered, key: Key, prints: Mapping[tuple[str, str, str], str]) -> Remembered:
+    """What was known, without what was observed with other settings: at another address, by another limit."""
+
+    def applies(target: str, seen: Observation) -> bool:
+        wanted = prints.get((*key, target), "")
+        return seen.fingerprint in ("", wanted)  # rows of older versions have none
+
+    return replace(
+        known, observations={target: seen for target, seen in known.observations.items() if applies(target, seen)}
+    )
 
 
 def _remembered(entry: _Entry) -> Remembered:

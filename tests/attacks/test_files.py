@@ -32,6 +32,12 @@ class Staying(Collector[Settings, Target]):
         """It is true of every target but those whose name says otherwise."""
         return failed("Broken.") if self.target.name == "broken" else ok("As ever.")
 '''
+ADDRESSED = (
+    STAYS.replace("class Settings", "class Place(Target):\n    address: str\n\n\nclass Settings")
+    .replace("tuple[Target", "tuple[Place")
+    .replace("[Settings, Target]", "[Settings, Place]")
+    .replace("Target = Target", "Target = Place")
+)
 RELOADED = "checklist_exporter_config_last_reload_successful"
 
 
@@ -86,3 +92,23 @@ def test_a_target_that_is_new_at_a_reload_is_looked_at_before_it_counts(tmp_path
         assert exporter.reload() == 200
         found = exporter.item(PLUGIN, "stays")
         assert (found["status"], found["summary"]) == ("failed", "broken: Broken.")
+
+
+def test_a_target_that_changed_while_the_exporter_was_down_is_not_shown_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "checklist.md").write_text("# Launch\n\n## Staying checks\n\n- [ ] It stays\n")
+
+    def started(address: str) -> Attacked:
+        targets = f"{{name: a, address: {address}}}, {{name: b, address: b.example.com}}"
+        return Attacked(tmp_path, _configuration("state: {file: history.db}", targets), plugin=ADDRESSED)
+
+    with started("a.example.com") as exporter:
+        wait_until(lambda: exporter.ok(PLUGIN, "stays") == 1, what="it verifies", deadline=60)
+        last_ok = exporter.item(PLUGIN, "stays")["last_ok"]
+    with started("a.example.com") as exporter:
+        assert exporter.item(PLUGIN, "stays")["status"] == "ok", "nothing changed, so what is known of it counts"
+    with started("elsewhere.example.com") as exporter:
+        found = exporter.item(PLUGIN, "stays")
+        assert (found["status"], found["reason"], found["last_ok"]) == ("unknown", "pending", last_ok)
+        assert {target["target"]: target["status"] for target in found["targets"]} == {"a": "unknown", "b": "ok"}
+        assert exporter.ok(PLUGIN, "stays") == 0
+        wait_until(lambda: exporter.ok(PLUGIN, "stays") == 1, what="it is verified there", deadline=60)

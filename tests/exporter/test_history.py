@@ -214,9 +214,9 @@ async def test_damage_found_while_writing_is_set_aside_and_nothing_is_lost(tmp_p
     [
         (("pragma application_id = 7", "create table a (b)"), "it belongs to another program (application id 0x7)"),
         (("create table users (name)",), "it is a database of another program"),
-        (("pragma user_version = 3", "create table users (name)"), "it was written by a newer version (format 3"),
+        (("pragma user_version = 4", "create table users (name)"), "it was written by a newer version (format 4"),
         (("pragma user_version = 1", "create table users (name)"), "it is a database of another program"),
-        (("pragma user_version = 99",), "it was written by a newer version (format 99, known 2)"),
+        (("pragma user_version = 99",), "it was written by a newer version (format 99, known 3)"),
     ],
 )
 async def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path, made: tuple[str, ...], why: str) -> None:
@@ -254,6 +254,7 @@ async def test_a_file_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
     await history.close()
     altered(
         path,
+        "alter table observations drop column fingerprint",
         "alter table observations drop column reason",
         "drop table set_aside",
         "pragma application_id = 0",
