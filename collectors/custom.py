@@ -165,7 +165,7 @@ class Custom(Collector[SectionSettings, NoTarget]):
             condition = alert(self.options.alert_when)
             if found := await self.client(Prometheus).query(condition.text):
                 return alerts(condition, found, {}, least)
-            asked = await self._asked((*condition.present, *condition.sides, *condition.joined))
+            asked = await self._asked((*condition.present, *condition.sides, *condition.ages, *condition.joined))
             return alerts(condition, found, asked, least)
         demanded = truth(self.options.condition or "")
         parts = [
@@ -175,6 +175,7 @@ class Custom(Collector[SectionSettings, NoTarget]):
                 : 1 if comparison.bound is not None else 3
             ]
         ]
+        parts += [part for comparison in demanded.comparisons for part in (*comparison.ages, *comparison.alone)]
         asked = await self._asked((*parts, *demanded.present))
         for comparison in demanded.comparisons:
             if comparison.counts and not asked[comparison.subject] and all(asked[query] for query in demanded.present):

@@ -5,17 +5,18 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import msgspec
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 __all__ = ["LOGIN_PATH", "Page", "folded", "read_page", "refreshed"]
 
 LOGIN_PATH = re.compile(
-    r"/(?:log[-_]?[io]n|sign[-_]?[io]n|sso|saml2?|oidc|oauth2?|openid(?:-connect)?|auth|authorize|authenticate|adfs|cas)"
-    r"(?:[/.;]|$)",
+    r"/(?:sessions?/new|log[-_]?[io]n|sign[-_]?[io]n|sso|saml2?|oidc|oauth2?|openid(?:-connect)?|auth|authorize|authenticate|adfs|cas)"
+    r"(?=[/.;]|$)",
     re.IGNORECASE,
 )
 
@@ -33,20 +34,40 @@ _SIGN_IN = re.compile(
 )
 _SIGN_IN_ANYWHERE = re.compile(r"\b(?:sign|log)(?:ged|ging)?[ -]?(?:in|on)\b|\blogin\b|\bsso\b", re.IGNORECASE)
 _NO_DOCUMENT = re.compile(
-    r"(?:error )?(?:40[0-9]|50[0-9])(?: .*)?|(?:page |file |document )?not found|access denied|forbidden|unauthori[sz]ed"
-    r"|permission denied|(?:server |internal )?error|(?:down for |site )?maintenance|session (?:has )?expired"
-    r"|you need (?:access|permission)|request access|we'?ll be (?:right )?back(?: soon)?\W*|under construction|coming soon\W*"
+    r"(?:error )?(?:40[0-9]|50[0-9])(?:\W.*)?|(?:the )?(?:\w+ )?(?:was |could )?not (?:be )?found\W*|access denied\W*|forbidden"
+    r"|unauthori[sz]ed|permission denied\W*|(?:server |internal |application )?error|(?:down for |site )?maintenance"
+    r"|(?:your )?session (?:has )?(?:expired|ended|timed out)\W*|too many requests|rate limit exceeded\W*"
+    r"|(?:oops\W*|sorry\W*|uh[- ]?oh\W*)?(?:this|that|the|we)"
+    r" (?:page |content |document |article |file |can'?t |could ?n[o']t )?"
+    r"(?:does(?: not|n't) exist|(?:is|was|isn't|is not) (?:not |no longer )?(?:found|available)"
+    r"|ha(?:s|ve) been (?:deleted|removed|moved)|(?:can't|cannot|could not|couldn't) be found"
+    r"|find (?:this|that|the) page.*)\W*|oops\W*|something went wrong\W*"
+    r"|(?:die )?(?:seite|datei) (?:wurde )?(?:leider )?nicht gefunden\W*|zugriff verweigert"
+    r"|page (?:introuvable|non trouv[ée]e)|acc[eè]s (?:refus[eé]|interdit)"
+    r"|p[aá]gina no (?:encontrada|existe)|acceso denegado|p[aá]gina n[aã]o encontrada|pagina (?:non trovata|niet gevonden)"
+    r"|ページが見つかりません\W*|页面不存在|页面未找到|страница не найдена"
+    r"|you need (?:access|permission)\W*|request access|we'?ll be (?:right )?back(?: soon)?\W*|under construction|coming soon\W*"
     r"|welcome to nginx\W*|apache2? .*default page.*|it works\W*|index of /.*|iis windows server"
     r"|(?:page|service|temporarily) unavailable|just a moment\W*|attention required\W*.*|redirecting\W*|loading\W*",
     re.IGNORECASE,
 )
+_NOTHING_THERE = re.compile(
+    r"\b(?:not (?:be )?found|(?:could|can)(?: ?not|n't) (?:be )?f(?:ind|ound)|does(?: not|n't) exist|no (?:results?|matches|page)"
+    r"|search(?: results)?|deleted|removed|no longer|unavailable)\b",
+    re.IGNORECASE,
+)
+_ERROR_KEYS = frozenset({"error", "errors", "error_description", "errorcode", "error_code", "exception"})
 _IDENTITY = re.compile(
     r"user(?:_?name)?|login(?:_?fmt|_?hint|_?id)?|identifier|email|e-mail|account|uid", re.IGNORECASE
 )
 _SEARCH = re.compile(r"search|find|filter|query|such|suche|recherche|buscar", re.IGNORECASE)
 _SEARCH_FIELD = re.compile(r"q|s|query|search|term|terms|keywords?|filter", re.IGNORECASE)
 _ASSERTION = frozenset({"samlrequest", "samlresponse", "relaystate", "wresult", "wctx"})
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)|(?:^|[;\s])opacity\s*:\s*0*(?:\.0+)?%?\s*(?:!|;|$)"
+    r"|(?:^|[;\s])font-size\s*:\s*0(?:\.0+)?(?:px|r?em|%|pt)?\s*(?:!|;|$)",
+    re.IGNORECASE,
+)
 _REFRESH = re.compile(r"\s*(?P<wait>\d*\.?\d*)\s*(?:[;,\s]\s*(?:url\s*=\s*)?(?P<url>.*))?", re.IGNORECASE | re.DOTALL)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';>]+)", re.IGNORECASE)
 _BREAK = re.compile(r"\s*[|–—·:•«»]\s*|\s+-\s+")
@@ -75,8 +96,9 @@ class Page:
     """What a page shows.
 
     `text` is what can be read on it, folded. `login` says why it is a login page, `doubt` why it may be another page than the
-    document. `readable` is False for what has no text (an image, a PDF). `drawn` is whether scripts or frames draw most of it.
-    `refresh` is the address it leads on to. `blocks` are the parts of the text, `title` its title.
+    document, `error` that this is what it says of itself. `readable` is False for what has no text (an image, a PDF). `drawn` is
+    whether scripts or frames draw most of it. `refresh` is the address it leads on to. `blocks` are the parts of the text, `title`
+    its title.
     """
 
     text: str
@@ -86,16 +108,19 @@ class Page:
     title: str = ""
     login: str | None = None
     doubt: str | None = None
+    error: bool = False
     drawn: bool = False
     refresh: str | None = None
     blocks: tuple[str, ...] = field(default=(), repr=False)
 
     def shows(self, wanted: str) -> bool:
-        """Whether a text can be read on it; on a login page, outside of what speaks of signing in."""
+        """Whether a text can be read on it; on a login page outside of what speaks of signing in, on one that says that there is
+        no such page outside of what repeats for what was asked."""
         wanted = folded(wanted)
-        if not self.login:
+        if not self.login and not self.error:
             return wanted in self.text
-        return wanted in " ".join(block for block in self.blocks if not _SIGN_IN_ANYWHERE.search(block))
+        other = _SIGN_IN_ANYWHERE if self.login else _NOTHING_THERE
+        return wanted in " ".join(block for block in self.blocks if not other.search(block))
 
 
 def folded(text: str) -> str:
@@ -115,10 +140,12 @@ def read_page(body: bytes, content_type: str) -> Page:
     """What a body of this `Content-Type` (empty when there is none) shows, in time that is bounded. Never raises."""
     kind = content_type.partition(";")[0].strip().lower()
     said = _CHARSET.search(content_type)
-    if "html" in kind or "xml" in kind or (not kind and body.lstrip()[:1] == b"<"):
+    if "html" in kind or "xml" in kind or (not kind and body.lstrip()[:1] == b"<") or _IS_HTML.match(body):
         return _html(body, said[1] if said else None)
     if kind.startswith("text/") or not kind or kind.endswith(("json", "yaml", "markdown", "javascript")):
-        return Page(folded(_decoded(body, said[1] if said else None)))
+        text = folded(_decoded(body, said[1] if said else None))
+        doubt = _error_reply(body) if kind.endswith("json") else _says_nothing([text])
+        return Page(text, doubt=doubt, error=doubt is not None, blocks=(text,))
     return Page("", readable=False, media=bool(body))
 
 
@@ -135,7 +162,9 @@ def refreshed(value: str) -> str | None:
 
 
 def _html(body: bytes, charset: str | None) -> Page:
-    markup = _NOSCRIPT.sub("", _decoded(body, charset or _declared(body)))
+    markup = _NOSCRIPT.sub(
+        lambda found: "" if found["noscript"] else found[0], _decoded(body, charset or _declared(body))
+    )
     if _explodes(markup):
         return Page("", html=True, readable=False, media=True, doubt="has markup that is too tangled to be read")
     tree = LexborHTMLParser(markup)
@@ -143,14 +172,16 @@ def _html(body: bytes, charset: str | None) -> Page:
     text = " ".join(blocks)
     title = folded(node.text(deep=True)) if (node := tree.css_first("title")) else ""
     frames = tree.css_first("script, iframe, frame") is not None or "onload" in _attributes(tree.css_first("body"))
+    error = _no_document(tree, title, () if frames else blocks)
     return Page(
         text=text,
         html=True,
         media=tree.css_first(_MEDIA) is not None,
         title=title,
         login=_login(tree),
-        doubt=_doubt(tree, title),
-        drawn=frames and len(text) < _A_DOCUMENT,
+        doubt=error or _doubt(tree, title),
+        error=error is not None,
+        drawn=(frames and len(text) < _A_DOCUMENT) or tree.css_first("template[shadowrootmode]") is not None,
         refresh=_refresh(tree),
         blocks=blocks,
     )
@@ -175,7 +206,12 @@ def _explodes(markup: str) -> bool:
     return any(len(_QUOTED.sub("", tag).split()) > _MOST_ATTRIBUTES for tag in _LONG_TAG.findall(markup))
 
 
-_NOSCRIPT = re.compile(r"<noscript\b.*?(?:</noscript\s*>|\Z)", re.IGNORECASE | re.DOTALL)  # no browser shows it
+_IS_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--[^>]*-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+# What stands in <noscript> no browser shows; the word in a comment or a script begins none.
+_NOSCRIPT = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|textarea|title|xmp)\b.*?(?:</\1\s*>|\Z)|(?P<noscript><noscript\b.*?(?:</noscript\s*>|\Z))",
+    re.IGNORECASE | re.DOTALL,
+)
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/><]*)")
 _LONG_TAG = re.compile(r"<[a-zA-Z][^<>]{10000,}")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -208,8 +244,27 @@ _FORMATTING = frozenset(
 _MOST_WORK = 50_000_000
 
 
+_XML = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']")
+_AS_BROWSERS_DO = {  # the labels that mean more than their names say: the Encoding Standard
+    **dict.fromkeys(("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii", "iso8859-1"), "cp1252"),
+    **dict.fromkeys(("gb2312", "gbk", "x-gbk", "gb-2312", "chinese"), "gb18030"),
+    **dict.fromkeys(("shift-jis", "sjis", "x-sjis", "ms-kanji", "windows-31j"), "cp932"),
+    **dict.fromkeys(("euc-kr", "ks-c-5601-1987", "korean", "ksc5601"), "cp949"),
+    **dict.fromkeys(("big5", "big5-hkscs", "x-x-big5"), "big5hkscs"),
+    **dict.fromkeys(("iso-8859-9", "latin5"), "cp1254"),
+    **dict.fromkeys(("iso-8859-11", "tis-620"), "cp874"),
+}
+
+
 def _declared(body: bytes) -> str | None:
-    """The charset that the page itself declares, in its first kilobytes as browsers look for it."""
+    """The charset that the page itself declares, in its first kilobytes as browsers look for it; they read no UTF-16 so."""
+    charset = _said(body)
+    return "utf-8" if charset and charset.lower().startswith("utf-16") else charset
+
+
+def _said(body: bytes) -> str | None:
+    if declared := _XML.match(body):
+        return declared[1].decode("ascii")
     for node in LexborHTMLParser(body[:4096].decode("latin-1")).css("meta"):
         attributes = _attributes(node)
         if charset := attributes.get("charset"):
@@ -226,8 +281,7 @@ def _decoded(body: bytes, charset: str | None) -> str:
         if body.startswith(mark):
             return body.decode(encoding, "replace")
     name = (charset or "").strip().lower()
-    if name.replace("_", "-") in ("iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii", "iso8859-1"):
-        name = "cp1252"  # as every browser reads them
+    name = _AS_BROWSERS_DO.get(name.replace("_", "-"), name)
     try:
         return body.decode(name or "utf-8", "replace" if name else "strict")
     except (
@@ -273,6 +327,7 @@ def _unread(node: LexborNode) -> bool:
         node.tag in _UNREAD
         or (node.tag == "title" and node.parent is not None and node.parent.tag == "svg")
         or "hidden" in attributes
+        or "popover" in attributes
         or (node.tag == "dialog" and "open" not in attributes)
         or _HIDDEN.search(attributes.get("style", "")) is not None
     )
@@ -295,11 +350,46 @@ def _login(tree: LexborHTMLParser) -> str | None:
     return None
 
 
+def _no_document(tree: LexborHTMLParser, title: str, blocks: tuple[str, ...]) -> str | None:
+    """Why a page says that there is no document: by its title, a heading of first rank, its first heading, or how a short one begins."""
+    headings = [title, *(folded(node.text(deep=True)) for node in tree.css("h1"))]
+    if first := tree.css_first("h1, h2, h3, h4"):
+        headings.append(folded(first.text(deep=True)))
+    if doubt := _says_nothing(headings):
+        return doubt
+    return _says_nothing(blocks[:1]) if sum(map(len, blocks)) < _A_DOCUMENT else None
+
+
+def _says_nothing(headings: Iterable[str]) -> str | None:
+    for part in (part for heading in headings for part in (*_BREAK.split(heading), heading)):
+        if _NO_DOCUMENT.fullmatch(part.removeprefix("Oops! ").removeprefix("Sorry, ")):
+            return f"is titled {part[:80]!r}"
+    return None
+
+
+def _error_reply(body: bytes) -> str | None:
+    """Why JSON that came with a 200 reports an error."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    for key, value in found.items():
+        if key.lower() in _ERROR_KEYS and value:
+            return f"reports an error in {key!r}"
+        if key.lower() in ("status", "code", "statuscode", "status_code") and (
+            value in ("error", "fail", "failed", "failure") or (isinstance(value, int) and 400 <= value < 600)
+        ):
+            return f"reports the {key} {value}"
+    return None
+
+
 def _doubt(tree: LexborHTMLParser, title: str) -> str | None:
-    """Why a page may be a login, or say that there is no document."""
+    """Why a page may be a login."""
     headings = [title, *(folded(node.text(deep=True)) for node in tree.css("h1"))]
     for part in (part for heading in headings for part in _BREAK.split(heading)):
-        if _SIGN_IN.fullmatch(part) or _NO_DOCUMENT.fullmatch(part):
+        if _SIGN_IN.fullmatch(part):
             return f"is titled {part!r}"
     for node in tree.css("input"):
         attributes = _attributes(node)

@@ -61,8 +61,10 @@ class Links:
         """Close every connection."""
         await asyncio.gather(*(http.close() for http in self._hosts), return_exceptions=True)
 
-    async def look(self, links: Iterable[Link]) -> list[Result]:
+    async def look(self, links: Iterable[Link], *, different: bool = False) -> list[Result]:
         """Whether each page answers with its document, one Result for each different page and text.
+
+        With `different` each address must show another document, also where it says what that has.
 
         A login page was not observed, and a page that cannot be told from one needs `must_contain`. Different addresses that
         show one and the same text show something else than their documents.
@@ -71,7 +73,15 @@ class Links:
         pages = {url: None for url, _ in wanted}
         opened = dict(zip(pages, await asyncio.gather(*map(self._opened, pages)), strict=True))
         texts = Counter(shown.page.text for shown in opened.values() if isinstance(shown, _Shown) and shown.page.html)
-        return [self._judged(url, text, opened[url], texts) for url, text in wanted]
+        results = [self._judged(url, text, opened[url], texts) for url, text in wanted]
+        if not different or self._must_contain is MustContain.NEVER:
+            return results
+        return [
+            unknown(f"{url} shows the same text as another link, so only one document was seen: link each once.")
+            if result.status.is_ok and _is_double(opened[url], texts)
+            else result
+            for (url, _), result in zip(wanted, results, strict=True)
+        ]
 
     async def _opened(self, url: str) -> _Shown | Result:
         try:
@@ -165,6 +175,10 @@ class Links:
         raise ProbeError(f"{url} is not below any of evidence.hosts, so it was not opened.", Reason.NOT_CONFIGURED)
 
 
+def _is_double(shown: _Shown | Result | None, texts: Counter[str]) -> bool:
+    return isinstance(shown, _Shown) and shown.page.html and bool(shown.page.text) and texts[shown.page.text] > 1
+
+
 def _leads_to(reply: Reply, page: Page) -> str | None:
     """Where a reply leads on to, by status, by a Refresh header or by the page itself."""
     if reply.status in _REDIRECTS and "location" in reply.headers:
@@ -184,9 +198,12 @@ def _joined(url: str, location: str) -> str:
 def _is_login(url: str, asked: str) -> bool:
     """Whether a redirect goes to a login: by its path, or because it takes along where to come back to."""
     parts = urlsplit(url)
-    if LOGIN_PATH.search(parts.path):
-        return True
     origin = urlsplit(asked)
+    own = set(
+        origin.path.casefold().split("/")
+    )  # a document about logins, say at /wiki/auth, which moves to /wiki/auth/
+    if any(match[0][1:].casefold() not in own for match in LOGIN_PATH.finditer(parts.path)):
+        return True
     for name, value in parse_qsl(parts.query):
         if name.lower() in _HANDED_ON:
             return True
@@ -202,6 +219,8 @@ def _moved(asked: str, url: str) -> str | None:
         return None
     if not after:
         return "redirects to the front page"
+    if re.fullmatch(rf"{re.escape(before)}/(?:index|default)\.\w+", after):
+        return None
     if _FRONT.fullmatch(after.rpartition("/")[2]) or before.startswith(f"{after}/"):
         return f"redirects to {after}"
     return None

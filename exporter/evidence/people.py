@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import itertools
 import re
@@ -13,9 +14,12 @@ from dataclasses import dataclass, field
 
 from exporter.evidence.records import Record
 
-__all__ = ["Person", "Signer", "Signers", "distinct", "public_keys", "role_named", "same_person"]
+__all__ = ["Person", "Signer", "Signers", "distinct", "fingerprint", "public_keys", "role_named", "same_person"]
 
-_ADDRESS = re.compile(r"(?P<name>.*?)\s*<\s*(?P<address>[^<>\s]+@[^<>\s]+)\s*>", re.DOTALL)
+_ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:|]+@[^\s<>()\[\]\"',;:|]+")
+_MARK = re.compile(r"(?:[-*+\u2022]|\d{1,4}[.)]|\[[ x]?\])\s+")
+_FILLER = re.compile("[\u115f\u1160\u3164\uffa0]")  # drawn as blanks, though they count as letters
+_IGNORED = re.compile("[\u034f\u17b4\u17b5\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _SUBADDRESS = re.compile(r"\+[^@]*(?=@)")
 _KEY_TYPE = re.compile(
     r"(?:sk-)?(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-[\w-]+)(?:-cert-v\d\d@openssh\.com|@openssh\.com)?"
@@ -25,13 +29,14 @@ _FIELD = re.compile(r'(?:"(?:\\.|[^"])*"|[^\s"])+')
 
 def _folded(text: str) -> str:
     """A name as it is compared: without case, compatibility forms, kinds and numbers of blanks, and invisible characters."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    text = _IGNORED.sub("", _FILLER.sub(" ", unicodedata.normalize("NFKC", text)))
+    text = unicodedata.normalize("NFKC", text.replace("\u0130", "i").casefold())
     return " ".join("".join(character for character in text if unicodedata.category(character) != "Cf").split())
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody as named in a record, a roster or allowed_signers: by an address, by a name, or `Name <address>`."""
+    """Somebody as named in a record, a roster or allowed_signers: by an address, by a name, or by both, as `Name <address>`."""
 
     name: str
     address: str | None
@@ -40,11 +45,13 @@ class Person:
     def of(cls, text: str) -> Person:
         """Read a name or an address."""
         folded = _folded(text)
-        if match := _ADDRESS.fullmatch(folded):
-            return cls(match["name"].strip("\"' "), _SUBADDRESS.sub("", match["address"]))
-        if "@" in folded and " " not in folded:
-            return cls("", _SUBADDRESS.sub("", folded.removeprefix("mailto:").strip("<>")))
-        return cls(folded, None)
+        while match := _MARK.match(folded):  # of a list
+            folded = folded[match.end() :]
+        found = list(dict.fromkeys(_ADDRESS.findall(folded)))
+        if len(found) != 1:
+            return cls(_in_order(folded), None)
+        name = _folded(folded.replace(found[0], " ").replace("mailto:", " ").replace('"', " "))
+        return cls(_in_order(name.strip("<>()[]\"',;:| ")), _plain(found[0]))
 
     def __str__(self) -> str:
         return f"{self.name} <{self.address}>" if self.name and self.address else self.address or self.name
@@ -54,6 +61,25 @@ class Person:
         if self.address is not None and other.address is not None:
             return self.address == other.address
         return bool(self.name) and self.name == other.name
+
+
+def _in_order(name: str) -> str:
+    """`lee, ann` as `ann lee`."""
+    last, comma, first = name.partition(",")
+    return (
+        f"{first.strip()} {last}"
+        if comma and len(first.split()) == 1 == len(last.split()) and "," not in first
+        else name
+    )
+
+
+def _plain(address: str) -> str:
+    """An address without what makes no other mailbox of it: a `+suffix`, the spelling of its domain."""
+    local, _, domain = _SUBADDRESS.sub("", address).rpartition("@")
+    domain = domain.rstrip(".")
+    with contextlib.suppress(UnicodeError):  # a domain that cannot exist
+        domain = domain.encode("idna").decode("ascii")
+    return f"{local}@{domain}"
 
 
 def distinct(people: Iterable[Person]) -> list[Person]:
@@ -67,9 +93,9 @@ def distinct(people: Iterable[Person]) -> list[Person]:
 
 
 def role_named(text: str, roles: Iterable[str]) -> str | None:
-    """The role of which a text is only the name: `QA lead` for `qa_lead`."""
-    plain = re.sub(r"[\s_-]+", "_", _folded(text))
-    return next((role for role in roles if plain == role), None)
+    """The role of which a text is only the name, with an address or not: `QA lead`, `qa.lead` and `QA Lead <qa@example.com>`."""
+    plain = re.sub(r"[\W_]+", "", Person.of(text).name)
+    return next((role for role in roles if plain and plain == role.replace("_", "")), None)
 
 
 def same_person(one: Record, other: Record) -> bool:
@@ -130,9 +156,19 @@ class Signers:
         return tuple(line for line in self.lines if line.key == key and not line.authority)
 
     def names(self, key: str, roles: Iterable[str]) -> tuple[str, ...]:
-        """Every name of the person whose key this is."""
+        """Every name of the person whose key this is: also those of other keys that are listed for one of them."""
         roles = tuple(roles)
-        return tuple(dict.fromkeys(name for line in self.of(key) for name in line.people(roles)))
+        names = dict.fromkeys(name for line in self.of(key) for name in line.people(roles))
+        others = [line.people(roles) for line in self.lines if not line.authority]
+        while joined := [listed for listed in others if _share(names, listed)]:
+            others = [listed for listed in others if listed not in joined]
+            names |= dict.fromkeys(name for listed in joined for name in listed)
+        return tuple(names)
+
+
+def _share(some: Iterable[str], others: Iterable[str]) -> bool:
+    people = [Person.of(name) for name in some]
+    return any(Person.of(name).is_same(person) for name in others for person in people)
 
 
 def public_keys(text: str) -> Iterator[str]:

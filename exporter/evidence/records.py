@@ -44,6 +44,7 @@ __all__ = [
 
 MAX_RECORD_BYTES = 256 * 1024
 MAX_FILES = 10_000
+_MAX_SCANNED = 16 * 2**20
 
 PRINTABLE = re.compile(r"[!-~]{0,8000}")  # all that may stand in an address
 ADDRESS = re.compile(r"^https?://[!-~]{1,1990}$")
@@ -194,11 +195,16 @@ class Unreadable:
 
     problem: str
     item: str | None
-    content: bytes
+    content: bytes | None
 
     def may_concern(self, item: str) -> bool:
-        """Whether this is, or may hold, a record about `item`; where it cannot be told, its name in the file decides."""
-        return self.item == item if self.item else item.encode() in self.content
+        """Whether this is, or may hold, a record about `item`; where it cannot be told, its name in the file decides.
+
+        A file of which nothing is known (`content` is None) may be about any.
+        """
+        if self.item:
+            return self.item == item
+        return self.content is None or item.encode() in self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +217,7 @@ class RecordFile:
 
 
 def record_files(folder: Path) -> Iterator[Path]:
-    """Every .yaml and .yml file in the folder and below, in order of name; hidden ones are skipped.
+    """Every .yaml and .yml file in the folder and below, in order of name, also by symbolic links; hidden ones are skipped.
 
     (A mounted Kubernetes ConfigMap keeps its files twice, once in a hidden folder.) Raises OSError when a folder cannot be listed,
     ValueError when there are too many files.
@@ -221,15 +227,41 @@ def record_files(folder: Path) -> Iterator[Path]:
         raise error
 
     seen = 0
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    entered = {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and _enters(Path(parent, name), entered)
+        )
         seen += len(files)
         if seen > MAX_FILES:
             raise ValueError(f"it holds more than {MAX_FILES} files")
         for name in sorted(files):
             path = Path(parent, name)
-            if path.suffix in (".yaml", ".yml") and not name.startswith(".") and path.is_file():
+            if (
+                path.suffix.lower() in (".yaml", ".yml")
+                and not name.startswith(".")
+                and (path.is_file() or _dangles(path))
+            ):
                 yield path
+
+
+def _enters(folder: Path, entered: set[str]) -> bool:
+    """Whether a folder was not entered before, by another link."""
+    real = os.path.realpath(folder)
+    new = real not in entered
+    entered.add(real)
+    return new
+
+
+def _dangles(path: Path) -> bool:
+    """Whether it is a symbolic link to a file that does not exist: a record may be there, and cannot be read."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return path.is_symlink()
+    except OSError:
+        return False
+    return False
 
 
 def read_records(path: Path, name: str) -> RecordFile:
@@ -237,10 +269,20 @@ def read_records(path: Path, name: str) -> RecordFile:
     try:
         content = read_bounded(path, MAX_RECORD_BYTES)
     except OSError as error:
-        return RecordFile((), (Unreadable(f"{name}: cannot be read: {error.strerror}", None, b""),), b"")
+        gone = isinstance(error, FileNotFoundError) and not path.is_symlink()
+        problem = f"{name}: cannot be read: {error.strerror}"
+        return RecordFile((), (Unreadable(problem, None, b"" if gone else None),), b"")
     except YamlError as error:
-        return RecordFile((), (Unreadable(f"{name}: {error.problem}", None, b""),), b"")
+        return RecordFile((), (Unreadable(f"{name}: {error.problem}", None, _scanned(path)),), b"")
     return parse_records(content, name)
+
+
+def _scanned(path: Path) -> bytes | None:
+    """What a file holds that is too large for a record, such as a report: only which lines it names matters."""
+    try:
+        return read_bounded(path, _MAX_SCANNED)
+    except (OSError, YamlError):
+        return None
 
 
 def parse_records(content: bytes, name: str) -> RecordFile:

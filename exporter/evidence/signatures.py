@@ -7,12 +7,13 @@ import base64
 import binascii
 import re
 from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from exporter.evidence.errors import BadSignature
-from exporter.evidence.people import Signers, public_keys
+from exporter.evidence.people import Signers, fingerprint, public_keys
 from exporter.options import format_duration
 from exporter.positioned_yaml import YamlError, read_bounded
 from exporter.verdict import ProbeError, Reason
@@ -46,7 +47,8 @@ class SigningPolicy:
                 "and ssh-keygen does not honor them here.",
                 Reason.MALFORMED,
             )
-        if key in signers.revoked:
+        keys = {key, *_certified(_read(signature, "no signature was verified"))}
+        if keys & signers.revoked:
             raise BadSignature(
                 f"{self.allowed_signers.name} marks the key of {signature.name} as @revoked.", Reason.EXPIRED
             )
@@ -80,7 +82,7 @@ class SigningPolicy:
                 raise ProbeError(
                     f"{name} is neither a key revocation list nor a list of public keys.", Reason.MALFORMED
                 )
-            if key not in keys:
+            if not {key, *_certified(_read(signature, "no signature was verified"))}.intersection(keys):
                 return
         raise BadSignature(f"The key of {signature.name} is revoked in {name}.", Reason.EXPIRED)
 
@@ -127,15 +129,51 @@ def _read(path: Path, so: str) -> bytes:
 
 def _public_key(signature: bytes) -> bytes:
     """The public key that an armored signature carries, as a line of an .pub file. The signature was verified before."""
+    key = _blob(signature)
+    return _text(key) + b" " + base64.b64encode(key) + b"\n"
+
+
+def _blob(signature: bytes) -> bytes:
     armored = b"".join(line for line in signature.splitlines() if not line.startswith(b"-----"))
     try:
-        content = base64.b64decode(armored)
-        length = int.from_bytes(content[10:14], "big")  # behind "SSHSIG" and the version
-        key = content[14 : 14 + length]
-        kind = key[4 : 4 + int.from_bytes(key[:4], "big")]
+        return _text(base64.b64decode(armored)[10:])  # behind "SSHSIG" and the version
     except (binascii.Error, ValueError):
         raise ProbeError("A signature could not be read.", Reason.MALFORMED) from None
-    return kind + b" " + base64.b64encode(key) + b"\n"
+
+
+def _text(content: bytes) -> bytes:
+    """The first string of what OpenSSH writes: its length, then its bytes."""
+    return content[4 : 4 + int.from_bytes(content[:4], "big")]
+
+
+def _certified(signature: bytes) -> Iterator[str]:
+    """The fingerprints by which a certificate that signed may be revoked: its own, and that of the authority that issued it."""
+    key = _blob(signature)
+    kind = _text(key)
+    if b"-cert-" not in kind:
+        return
+    yield _fingerprint(key)
+    rest, strings = key[4 + len(kind) :], []
+    for _ in range(1 + _KEY_FIELDS.get(kind.partition(b"-cert-")[0], 1)):  # a nonce, then the key itself
+        rest = rest[4 + len(_text(rest)) :]
+    rest = rest[12:]  # serial, type
+    for _ in range(2):  # key id, principals
+        rest = rest[4 + len(_text(rest)) :]
+    rest = rest[16:]  # valid after, valid before
+    for _ in range(4):  # critical options, extensions, reserved, the authority's key
+        strings.append(_text(rest))
+        rest = rest[4 + len(strings[-1]) :]
+    yield _fingerprint(strings[-1])
+
+
+def _fingerprint(blob: bytes) -> str:
+    return fingerprint(base64.b64encode(blob).decode()) or ""
+
+
+_KEY_FIELDS = {
+    b"ssh-rsa": 2, b"ssh-dss": 4, b"sk-ssh-ed25519": 2, b"sk-ecdsa-sha2-nistp256": 3,
+    **{b"ecdsa-sha2-nistp" + size: 2 for size in (b"256", b"384", b"521")},
+}  # fmt: skip
 
 
 async def sign(path: Path, key: Path) -> Path:

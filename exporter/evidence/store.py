@@ -154,7 +154,7 @@ class Store:
         assert self.folder is not None
         found = (self.folder / file).parent / path
         try:
-            inside, exists = found.resolve().is_relative_to(self.folder.resolve()), found.exists()
+            inside, exists = found.resolve().is_relative_to(self.folder.resolve()), _exists(found)
         except (OSError, RuntimeError):  # a loop of symbolic links, a folder that may not be looked into
             raise ProbeError(f"{path} cannot be followed.") from None
         if not inside:
@@ -178,6 +178,15 @@ def read_artifact(path: Path, name: str) -> bytes:
         raise ProbeError(f"{name} cannot be read: {error.strerror}.", _reason(error)) from None
     except YamlError as error:
         raise ProbeError(f"{name}: {error.problem}.", Reason.LIMIT) from None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file. Raises OSError where that cannot be told, for a loop of links too on every Python."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _reason(error: OSError) -> Reason:

@@ -161,8 +161,11 @@ class Evidence:
         return sorted(records, key=rank, reverse=True)
 
     def _applies(self, record: Record, rule: EvidenceRule) -> bool:
-        here = record.environment in (None, self.environment)
-        return here and (not rule.bound_to_release or self.release is None or record.release == self.release)
+        if not _is_here(record, self.environment):
+            return False
+        if record.result == "failed" and record.release is None:
+            return True  # of every release
+        return not rule.bound_to_release or self.release is None or record.release == self.release
 
     async def _approved(
         self, newest: Result, older: Iterable[Record], rule: EvidenceRule, known: Known, roles: Collection[str]
@@ -229,7 +232,7 @@ class Evidence:
         """What the record's links and artefact show; links that answer share one sentence."""
         if record.artifact is not None:
             await self.artifact(record)
-        pages = await self.links(record.links)
+        pages = await self._links.look(record.links, different=True)
         bad = [page for page in pages if not page.status.is_ok]
         return bad or [ok(f"Its {len(pages)} links answer." if len(pages) > 1 else page.summary) for page in pages[:1]]
 
@@ -256,12 +259,18 @@ class Evidence:
             if is_login:
                 raise ProbeError(f"{place} answers with a login page, so the artifact was not seen.", Reason.DENIED)
             raise Refuted(f"{place} has the SHA-256 {found[:12]}…, the record says {artifact.sha256[:12]}….")
+        if not content.strip():
+            raise Refuted(f"{place} is empty.", Reason.MISSING)
         return content
 
 
 def is_future(record: Record, now: datetime) -> bool:
     """Whether a record is dated later than clocks and time zones explain."""
     return start_of(record.on) > now + (_SKEW if isinstance(record.on, datetime) else _ZONES)
+
+
+def _is_here(record: Record, environment: str) -> bool:
+    return record.environment is None or record.environment.casefold() == environment.casefold()
 
 
 def standing(
@@ -275,7 +284,7 @@ def standing(
     """Whether a record is valid now, by what it says itself. Its signature, links and artefact are checked elsewhere."""
     about = f"Evidence for {record.item}"
     start = start_of(record.on)
-    if record.environment not in (None, environment):
+    if not _is_here(record, environment):
         return failed(
             f"{about} is about the environment {record.environment}, this is {environment or 'unnamed'}.",
             reason=Reason.MISSING,

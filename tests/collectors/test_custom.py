@@ -41,6 +41,7 @@ RECORDED = {
     "backup_timestamp_seconds": ("vector(time() - 60)", {}),
     "backup_timestamp_milliseconds": ("vector(time() * 1000)", {}),
     "other_labels": ("vector(1)", {"node": "n"}),
+    "tomorrow_timestamp_seconds": ("vector(time() + 7200)", {}),
 }
 
 
@@ -60,7 +61,7 @@ def recorder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         )
         server.wait_for('count(up{job="both"}) == 2 and on() up{job="both"} == 1')
         server.wait_for("infinite")
-        server.wait_for("other_labels")
+        server.wait_for("tomorrow_timestamp_seconds")
         yield server
 
 
@@ -120,6 +121,19 @@ OK, FAILED, UNKNOWN = Status.OK, Status.FAILED, Status.UNKNOWN
         ("time() - backup_timestamp_milliseconds < 3600", UNKNOWN, "lies in the future"),
         ("3600 > time() - backup_timestamp_milliseconds", UNKNOWN, "lies in the future"),
         ("time() - backup_timestamp_seconds < 30", FAILED, "does not hold"),
+        ("(time() - tomorrow_timestamp_seconds) / 60 < 60", UNKNOWN, "lies in the future"),
+        ("max by (job) (time() - tomorrow_timestamp_seconds) < 3600", UNKNOWN, "lies in the future"),
+        ("tomorrow_timestamp_seconds > time() - 3600", UNKNOWN, "time() - (tomorrow_timestamp_seconds) lies in the future"),
+        ("(time() - 3600) < tomorrow_timestamp_seconds", UNKNOWN, "lies in the future"),
+        ("backup_timestamp_seconds > time() - 3600", OK, "holds for"),
+        ("tomorrow_timestamp_seconds > time()", OK, "holds for"),
+        ("time() - tomorrow_timestamp_seconds < -3600", OK, "holds for"),
+        ("(tomorrow_timestamp_seconds - time()) / 3600 > 1", OK, "holds for"),
+        # Series that only one operand has are not judged.
+        ("pods / on(pod) wanted > 0.5", UNKNOWN, 'has nothing to calculate with for pods{pod="b"}'),
+        ("wanted / on(pod) group_right() pods > 0.5", UNKNOWN, 'for pods{pod="b"}'),
+        ("replicas / on(pod) pods >= 1", OK, "holds for"),
+        ("pods * on(pod) group_left() wanted > 0.5", OK, "holds for"),
     ],
 )  # fmt: skip
 async def test_a_condition_has_to_be_true_of_every_series(
@@ -154,6 +168,10 @@ async def test_a_condition_has_to_be_true_of_every_series(
         ("(sum(no_such_metric) or vector(0)) / sum(pods) > 0.05", OK, "returned nothing of 1 series"),
         ("time() - backup_timestamp_milliseconds > 3600", UNKNOWN, "lies in the future"),
         ("time() - backup_timestamp_seconds > 3600", OK, "returned nothing"),
+        ("(time() - tomorrow_timestamp_seconds) / 3600 > 1", UNKNOWN, "lies in the future"),
+        ("max(time() - tomorrow_timestamp_seconds) > 3600", UNKNOWN, "lies in the future"),
+        ("tomorrow_timestamp_seconds < time() - 3600", UNKNOWN, "lies in the future"),
+        ("backup_timestamp_seconds < time() - 3600", OK, "returned nothing"),
     ],
 )  # fmt: skip
 async def test_an_alert_has_to_be_quiet_and_able_to_alert(
@@ -262,6 +280,9 @@ def test_a_line_that_nothing_would_verify_is_refused() -> None:
         ({"true_when": "up", "alert_when": "up == 0"}, "found true_when and alert_when, expected one of them"),
         ({"true_when": "up", "promql": "up"}, "found true_when and promql, expected one of them"),
         ({"min_series": 2, "evidence": {"valid_for": "1d"}}, "found min_series without a condition"),
+        ({"true_when": "topk(1, pods) > 2"}, "drops series by topk, so they would never be judged"),
+        ({"alert_when": "pods > +Inf"}, "is true of no number, so it would never alert"),
+        ({"alert_when": "NaN == pods"}, "is true of no number, so it would never alert"),
         ({"true_when": "sum(("}, "was not understood: unclosed left parenthesis"),
     ],
 )

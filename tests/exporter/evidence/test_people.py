@@ -66,3 +66,48 @@ def test_allowed_signers_are_read_as_ssh_keygen_reads_them(keys: Keys) -> None:
     assert [line.authority for line in read.lines] == [False, False, True]
     assert read.revoked == frozenset({key})
     assert read.unclear == (7,)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Ann Lee, ann@example.com",
+        "ann@example.com;Ann Lee",
+        "Ann Lee\tann@example.com",
+        "Ann Lee (ann@example.com)",
+        "Ann Lee mailto:ann@example.com",
+        "Lee, Ann",
+        "1. Ann Lee",
+        "- [x] Ann Lee",
+        "Ann\u3164Lee",
+        "A\ufe0fnn Lee",
+        "ann@example.com.",
+    ],
+)
+def test_one_person_as_rosters_and_exports_write_them(other: str) -> None:
+    assert len(distinct([Person.of("Ann Lee <ann@example.com>"), Person.of(other)])) == 1
+
+
+def test_people_who_share_a_little_are_two() -> None:
+    for one, other in (
+        ("Ann Lee <a@x.org>", "Ann Lee <b@x.org>"),
+        ("Bob, on leave", "Bob"),
+        ("ann@x.org", "ann@y.org"),
+        ("Ann Lee, Bob Ray", "Ann Lee"),
+    ):
+        assert len(distinct([Person.of(one), Person.of(other)])) == 2
+    assert Person.of("ann@b\u00fccher.example") == Person.of("ANN@xn--bcher-kva.example")
+
+
+def test_a_third_key_may_show_that_two_are_of_one_person(keys: Keys) -> None:
+    one, two, three, foreign = (keys.public(name) for name in ("one", "two", "three", "foreign"))
+    signers = Signers.read(f"a@x {one}\nA@x,b@x {two}\nb@x,qa_lead {three}\nc@x,qa_lead {foreign}\n")
+    by_key = {line.principals[0]: line.key for line in signers.lines}
+    assert set(signers.names(by_key["a@x"], ["qa_lead"])) == {"a@x", "A@x", "b@x"}
+    assert set(signers.names(by_key["b@x"], ["qa_lead"])) == {"a@x", "A@x", "b@x"}
+    assert signers.names(by_key["c@x"], ["qa_lead"]) == ("c@x",), "a role is no name in common"
+
+
+@pytest.mark.parametrize("text", ["qa.lead", "QALead", "QA Lead <qa@example.com>"])
+def test_a_role_in_other_spellings_is_no_person(text: str) -> None:
+    assert role_named(text, ["qa_lead"]) == "qa_lead"

@@ -874,6 +874,35 @@ SHELL = "<title>Runbook</title><div id=app></div><script src=/app.js></script>"
         ({"body": b"\x89PNG", "Content_Type": "image/png"}, None, Status.OK, "answers."),
         ({"body": b"%PDF Runbook", "Content_Type": "application/pdf"}, "Runbook", Status.UNKNOWN, "cannot be looked for"),
         ({"body": "<h1>404 Not Found</h1>"}, None, Status.UNKNOWN, "is titled '404 Not Found'"),
+        # A 200 that reports an error
+        ({"body": '{"code":404}', "Content_Type": "application/json"}, None, Status.UNKNOWN, "reports the code 404"),
+        ({"body": '{"status":"ok","code":200}', "Content_Type": "application/json"}, None, Status.OK, "answers."),
+        ({"body": "404 page not found\n", "Content_Type": "text/plain"}, None, Status.UNKNOWN, "is titled '404 page not found'"),
+        ({"body": "<p>Page not found</p>"}, None, Status.UNKNOWN, "is titled 'Page not found'"),
+        ({"body": "<title>Wiki</title><h2>Page not found</h2><p>Search."}, None, Status.UNKNOWN, "is titled 'Page not found'"),
+        ({"body": "<h1>Oops! That page can&rsquo;t be found.</h1>"}, None, Status.UNKNOWN, "can't be found"),
+        ({"body": "<title>Seite nicht gefunden</title>Leider"}, None, Status.UNKNOWN, "is titled 'Seite nicht gefunden'"),
+        ({"body": "<h1>This page has been deleted</h1>"}, None, Status.UNKNOWN, "has been deleted"),
+        ({"body": "<h1>Failover</h1><p>Where it is not found, promote.<h2>Access denied</h2>"}, None, Status.OK, "answers."),
+        ({"body": "<title>Page not found</title><p>Runbook was not found.<p>Search results for Runbook"}, "Runbook", Status.UNKNOWN,
+            "is titled 'Page not found' and does not contain 'Runbook'"),
+        ({"body": "<h1>503 errors</h1><p>Runbook: restart the gateway."}, "Runbook", Status.OK, "contains"),
+        # The word noscript begins nothing in a comment or a script
+        ({"body": "<script>document.write('<noscript>')</script><p>Runbook"}, "Runbook", Status.OK, "contains"),
+        ({"body": "<!-- no <noscript> here --><p>Runbook"}, "Runbook", Status.OK, "contains"),
+        ({"body": "<h1>Wiki</h1><!-- <noscript> --><input type=password>"}, None, Status.UNKNOWN, "a login page"),
+        ({"body": "<p>Wiki<noscript>Runbook</noscript>"}, "Runbook", Status.FAILED, "does not contain"),
+        # Charsets as browsers know them
+        ({"body": '<?xml version="1.0" encoding="windows-1251"?><p>Авария</p>'.encode("cp1251")}, "Авария", Status.OK, "contains"),
+        ({"body": "<p>镕".encode("gbk"), "Content_Type": "text/html; charset=gb2312"}, "镕", Status.OK, "contains"),
+        ({"body": "<p>手順①".encode("cp932"), "Content_Type": "text/html; charset=Shift_JIS"}, "手順①", Status.OK, "contains"),
+        ({"body": "<meta charset=utf-16><p>Über"}, "Über", Status.OK, "contains"),
+        ({"body": b"<html><input type=password>", "Content_Type": "application/x"}, None, Status.UNKNOWN, "a login page"),
+        # Hidden in other ways, and shown by what is no script
+        ({"body": "<p>Wiki<div popover>Runbook</div>"}, "Runbook", Status.FAILED, "does not contain"),
+        ({"body": "<p>Wiki<div style='opacity: 0'>Runbook</div>"}, "Runbook", Status.FAILED, "does not contain"),
+        ({"body": "<p>Wiki<div style='opacity: 0.9; font-size: 0.8em'>Runbook</div>"}, "Runbook", Status.OK, "contains"),
+        ({"body": "<x-x><template shadowrootmode=open>Runbook</template></x-x>"}, "Runbook", Status.UNKNOWN, "drawn by scripts"),
         # Refreshes are redirects
         ({"body": "<meta http-equiv=refresh content='0;url=/login'>Runbook"}, "Runbook", Status.UNKNOWN, "redirects to a login"),
         ({"body": "Runbook", "Refresh": "0; url=/login"}, "Runbook", Status.UNKNOWN, "redirects to a login"),
@@ -1036,3 +1065,108 @@ async def test_two_approvers_are_two_people(folder: Folder, keys: Keys, signed: 
     signed("5.yaml", by="Quinn", result="failed", on="2026-10-02", role=None)
     assert "has 1 of 2 approvals, by dana@example.com" in (await seen())[1], "whoever denied it after the first"
     assert (await folder.judge(two)).status is Status.UNKNOWN, "signatures that nobody can verify"
+
+
+async def test_a_document_about_logins_may_move(folder: Folder, pages: Pages) -> None:
+    """Sites answer /wiki/auth by a redirect to /wiki/auth/: its name is no login."""
+    for asked, to, status in (
+        ("/wiki/auth", "/wiki/auth/", Status.OK),
+        ("/wiki/sso", "/wiki/sso/index.html", Status.OK),
+        ("/auth/runbook", "/auth/login", Status.UNKNOWN),
+        ("/wiki/a", "/session/new", Status.UNKNOWN),
+    ):
+        pages.add(to, "<p>Some page.")
+        folder.write(links=[pages.redirect(asked, to)])
+        result = await folder.judge(hosts=host(pages.url))
+        assert (asked, result.status) == (asked, status), result.summary
+
+
+async def test_one_document_under_five_addresses_is_one(folder: Folder, pages: Pages) -> None:
+    links = [{"url": pages.add(f"/kb?v={number}", "<p>Runbook"), "must_contain": "Runbook"} for number in range(5)]
+    folder.write(links=links)
+    result = await folder.judge(hosts=host(pages.url))
+    assert (result.status, "shows the same text as another link" in result.summary) == (Status.UNKNOWN, True)
+    folder.write(links=links[:1])
+    assert (await folder.judge(hosts=host(pages.url))).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("denial", "status"),
+    [
+        ({}, Status.FAILED),
+        ({"release": "1.4.2", "environment": "Production"}, Status.FAILED),
+        ({"release": "1.4.1"}, Status.OK),
+        ({"release": "1.4.2", "environment": "staging"}, Status.OK),
+    ],
+)
+async def test_a_denial_counts_unless_it_is_about_something_else(
+    folder: Folder, denial: dict[str, str], status: Status
+) -> None:
+    folder.write("1.yaml", release="1.4.2")
+    folder.write("2.yaml", result="failed", on="2026-10-05", **denial)
+    assert (await folder.judge(RELEASE)).status is status
+
+
+async def test_a_record_that_cannot_be_read_may_deny(folder: Folder) -> None:
+    """A newer record is there, and only its name is known: what it says may be that the line is false."""
+    folder.write("1.yaml")
+    bad = folder.path / "2.yaml"
+    bad.symlink_to("not-checked-out.yaml")
+    result = await folder.judge()
+    assert (result.status, "2.yaml: cannot be read: No such file" in result.summary) == (Status.UNKNOWN, True)
+    bad.unlink()
+    bad.write_text("# " + "x" * 300_000)
+    assert (await folder.judge()).status is Status.OK, "it is too large to be read, but does not name the line"
+    bad.write_text("# " + "x" * 300_000 + "\n- item: a.b\n")
+    assert (await folder.judge()).status is Status.UNKNOWN
+    bad.unlink()
+    folder.write("2.YAML", result="failed", on="2026-10-05")
+    assert (await folder.judge()).status is Status.FAILED
+    (folder.path / "2.YAML").unlink()
+    apart = folder.path.with_name("apart")
+    apart.mkdir()
+    folder.write("../apart/2.yaml", result="failed", on="2026-10-05")
+    (folder.path / "linked").symlink_to(apart)
+    (apart / "round").symlink_to(apart)
+    assert (await folder.judge()).status is Status.FAILED
+
+
+async def test_an_empty_artefact_shows_nothing(folder: Folder) -> None:
+    (folder.path / "scan.txt").write_bytes(b"\n")
+    folder.write(artifact=artifact(b"\n", path="scan.txt"))
+    result = await folder.judge()
+    assert (result.status, "scan.txt is empty." in result.summary) == (Status.FAILED, True)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+async def test_a_certificate_is_revoked_by_its_key_itself_or_its_authority(
+    folder: Folder, keys: Keys, kind: str
+) -> None:
+    """As sshd reads the same lists; the serial and the identity are matters of a KRL."""
+    authority, key = keys.private("authority"), keys.directory / f"certified-{kind}"
+
+    def run(*arguments: str) -> None:
+        subprocess.run(["ssh-keygen", "-q", *arguments], check=True, capture_output=True)
+
+    run("-t", kind, "-N", "", "-C", "", "-f", str(key))
+    public, certificate = key.with_suffix(".pub"), key.with_name(f"{key.name}-cert.pub")
+    run("-s", str(authority), "-I", "quinn", "-z", "7", "-n", "quinn@example.com,qa_lead", str(public))
+    path = folder.write("qa.yaml", by="quinn@example.com", role="qa_lead", release="1.4.2")
+    run("-Y", "sign", "-f", str(certificate), "-n", "checklist-exporter", str(path))
+    signers, revoked = folder.path / "allowed_signers", folder.path / "revoked"
+    listed = f"*@example.com,qa_lead cert-authority {keys.public('authority')}\n"
+    signers.write_text(listed)
+    revoked.write_text(keys.public("mallory"))
+    assert (await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)).status is Status.OK
+    for lines in (keys.public("authority"), public.read_text(), certificate.read_text()):
+        revoked.write_text(lines)
+        result = await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.EXPIRED), lines
+        signers.write_text(f"{listed}@revoked * {lines}\n")
+        assert (await folder.judge(QA, allowed_signers=signers)).status is Status.FAILED, lines
+        signers.write_text(listed)
+    spec = folder.path / "spec"
+    spec.write_text("serial: 7\n")
+    revoked.unlink()
+    run("-k", "-f", str(revoked), "-s", str(authority.with_suffix(".pub")), str(spec))
+    assert (await folder.judge(QA, allowed_signers=signers, revoked_keys=revoked)).status is Status.FAILED

@@ -28,7 +28,8 @@ _HOLDS: Mapping[str, Callable[[float, float], bool]] = {
 def holds(truth: Truth, answers: Answers, least: int) -> Result:
     """Whether each of a condition's comparisons is true of every series of its subject, of which there are at least `least`.
 
-    `answers` has what its `present` returned and, of each comparison, the subject (without a bound also `other` and `as_bool`).
+    `answers` has what its `present` returned and, of each comparison, the subject, `ages` and `alone` (without a bound also `other`
+    and `as_bool`).
     """
     measured = {"series": float(max(len(answers[comparison.subject]) for comparison in truth.comparisons))}
     false = [sample for comparison in truth.comparisons for sample in _false(comparison, answers)]
@@ -84,8 +85,16 @@ def _unjudged(comparison: Comparison, answers: Answers, least: int) -> Iterator[
                 f"{text} is infinite for {_series(infinite)}, so it says nothing: is it divided by 0?",
                 reason=Reason.MALFORMED,
             )
-    if comparison.age and (future := _future(subject)):
-        yield unknown(f"{comparison.subject} lies in the future for {_series(future)}.", reason=Reason.CONTRADICTED)
+    for age in comparison.ages:
+        if future := _future(answers[age]):
+            yield unknown(f"{age} lies in the future for {_series(future)}.", reason=Reason.CONTRADICTED)
+    for query in comparison.alone:
+        if dropped := answers[query]:
+            yield unknown(
+                f"{comparison.subject} has nothing to calculate with for {_series(dropped)}, so "
+                f"{'it was' if len(dropped) == 1 else 'they were'} not judged.",
+                reason=Reason.MISSING,
+            )
     if comparison.bound is None and (left := len(subject) - len(answers[comparison.as_bool])) > 0:
         yield unknown(
             f"{left} of {counted(len(subject), 'series', 'series')} of {comparison.subject} "
@@ -115,8 +124,9 @@ def _silenced(alert: Alert, answers: Answers, least: int) -> Iterator[Result]:
     for text in alert.sides:
         if undefined := _undefined(answers[text]):
             yield unknown(f"{text} is not a number for {_series(undefined)}.", reason=Reason.MALFORMED)
-        if text in alert.ages and (future := _future(answers[text])):
-            yield unknown(f"{text} lies in the future for {_series(future)}.", reason=Reason.CONTRADICTED)
+    for age in alert.ages:
+        if future := _future(answers[age]):
+            yield unknown(f"{age} lies in the future for {_series(future)}.", reason=Reason.CONTRADICTED)
     for query in alert.joined:
         if not answers[query]:
             yield unknown(

@@ -30,6 +30,11 @@ _BLANKED = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`"""
 _COMMENT = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|#[^\n]*""")
 _BRACKETS = re.compile(r"\([^()\[\]{}]*\)|\[[^()\[\]{}]*\]|\{[^()\[\]{}]*\}")
 _OPERATOR = re.compile(r"==|!=|<=|>=|<|>|\b(?:and|or|unless)\b", re.IGNORECASE)
+_ARITHMETIC = re.compile(r"[-+*/%^]|\batan2\b", re.IGNORECASE)
+_SINCE = re.compile(r"\btime\s*\(\s*\)\s*-")
+_ENDS = re.compile(r"[-+*/%^<>=!,)\]]|\b(?:and|or|unless|atan2|bool)\b|$", re.IGNORECASE)
+_CHOOSING = ("topk", "bottomk", "limitk", "limit_ratio")
+_PARTIAL = ("/", "-", "+", "%")  # by `*` people join what describes a series, and choose by that
 _BOOL = re.compile(r"\s*\bbool\b", re.IGNORECASE)
 _MATCHING = re.compile(
     r"\s*(?:(?:on|ignoring)\s*\([^()]*\)\s*(?:group_(?:left|right)\b\s*(?:\([^()]*\))?)?)?", re.IGNORECASE
@@ -42,8 +47,8 @@ class Comparison:
 
     `subject` is the side whose series are judged, `other` the one that they are compared with, `operator` stands between them in
     this order. `bound` is the value of `other` where it is a number. `as_bool` returns 1 or 0 for each series that has something
-    to be compared with. `counts` says that the subject is the number of what it selects, so that nothing selected is 0, `age` that
-    it is the time since a timestamp.
+    to be compared with. `counts` says that the subject is the number of what it selects, so that nothing selected is 0. `ages`
+    return the times since timestamps that it compares, `alone` the series that drop out since only one operand has them.
     """
 
     text: str
@@ -53,7 +58,8 @@ class Comparison:
     bound: float | None
     as_bool: str
     counts: bool = False
-    age: bool = False
+    ages: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,14 @@ class Alert:
     """A condition written as an alert: it is quiet while it returns nothing.
 
     It could have returned something if each query of `present` (its selectors) and of `joined` (its comparisons, true or not)
-    returns something, and none of `sides` (what it compares) is not a number, nor one of `ages` negative.
+    returns something, and none of `sides` (what it compares) is not a number, nor one of `ages` (times since timestamps) negative.
     """
 
     text: str
     present: tuple[str, ...]
     joined: tuple[str, ...]
     sides: tuple[str, ...]
-    ages: frozenset[str] = frozenset()
+    ages: tuple[str, ...] = ()
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -105,8 +111,8 @@ def alert(text: str) -> Alert:
         raise ValueError(f"{_short(text)} selects no series: it would never alert, or always")
     joined = tuple(dict.fromkeys(_population(plain, node)))
     sides = dict(_sides(plain, node))
-    ages = frozenset(side for side, compared in sides.items() if _is_age(compared))
-    return Alert(text.strip(), required, joined, tuple(sides), ages)
+    _can_be_true(node)
+    return Alert(text.strip(), required, joined, tuple(sides), tuple(dict.fromkeys(_ages(plain, node))))
 
 
 # Parsing
@@ -202,7 +208,8 @@ def _split(text: str, node: Any) -> tuple[str, str, str, str, str]:
     """
     import promql_parser
 
-    for match in _OPERATOR.finditer(_outside(text)):
+    operators = _ARITHMETIC if _operator(node) in _ARITHMETIC_OPERATORS else _OPERATOR
+    for match in operators.finditer(_outside(text)):
         if match[0].lower() != _operator(node):
             continue
         left, rest = text[: match.start()], text[match.end() :]
@@ -218,6 +225,9 @@ def _split(text: str, node: Any) -> tuple[str, str, str, str, str]:
         if (str(sides[0]), str(sides[1])) == (str(node.lhs), str(node.rhs)):
             return left.strip(), match[0], " bool" if given else "", matched.strip(), right.strip()
     raise ValueError(f"{_short(text)} could not be taken apart at its {_operator(node)}: put its sides in brackets")
+
+
+_ARITHMETIC_OPERATORS = ("+", "-", "*", "/", "%", "^", "atan2")
 
 
 def _outside(text: str) -> str:
@@ -275,7 +285,11 @@ def _comparison(text: str, node: Any) -> Comparison:
     if bound is not None and math.isnan(bound):
         raise ValueError(f"{_short(text)} compares with NaN, which nothing equals")
     operator = _MIRRORED.get(operator, operator) if mirrored else operator
-    return Comparison(text, subject, operator, other, bound, as_bool, _counts(judged), _is_age(judged))
+    ages = (
+        () if bound is not None and bound < 0 else tuple(dict.fromkeys(_ages(text, node)))
+    )  # below 0 it is a time to come
+    alone = tuple(dict.fromkeys(_alone(subject, judged)))
+    return Comparison(text, subject, operator, other, bound, as_bool, _counts(judged), ages, alone)
 
 
 def _as_bool(parts: tuple[str, str, str, str, str]) -> str:
@@ -302,11 +316,68 @@ def _counts(node: Any) -> bool:
     return _kind(node) == "AggregateExpr" and str(node.op) == _COUNTS and node.modifier is None
 
 
-def _is_age(node: Any) -> bool:
-    """Whether it is the time since a timestamp: `time() - x`."""
-    while _kind(node) == "ParenExpr":
-        node = node.expr
-    return _operator(node) == "-" and str(node.lhs) == "time()"
+def _ages(text: str, node: Any) -> Iterator[str]:
+    """The times since timestamps that an expression compares, wherever they are: `time() - x`, and `x > time() - 3600`."""
+    for before in _befores(node):
+        if any(_selectors(before.rhs)) and (age := _cut(text, before)):
+            yield age
+    yield from _implied_ages(text, node)
+
+
+def _implied_ages(text: str, node: Any) -> Iterator[str]:
+    text, node = _unwrapped(text, node)
+    operator = _operator(node)
+    if operator in ("and", "or", "unless"):
+        left, _, _, _, right = _split(text, node)
+        yield from _implied_ages(left, node.lhs)
+        yield from _implied_ages(right, node.rhs)
+    elif operator in _COMPARISONS:
+        left, _, _, _, right = _split(text, node)
+        for since, other, stamps in ((node.lhs, node.rhs, right), (node.rhs, node.lhs, left)):
+            while _kind(since) == "ParenExpr":
+                since = since.expr
+            past = _operator(since) == "-" and str(since.lhs) == "time()" and not any(_selectors(since.rhs))
+            if past and any(_selectors(other)) and "time()" not in str(other):
+                yield f"time() - ({stamps})"
+
+
+def _befores(node: Any) -> Iterator[Any]:
+    """The differences `time() - …` in an expression."""
+    if _operator(node) == "-" and str(node.lhs) == "time()":
+        yield node
+    for child in _children(node):
+        yield from _befores(child)
+
+
+def _cut(text: str, node: Any) -> str | None:
+    """A difference `time() - …` as it is written somewhere in a text."""
+    import promql_parser
+
+    for start in _SINCE.finditer(text):
+        for end in _ENDS.finditer(text, start.end()):
+            try:
+                found = promql_parser.parse(text[start.start() : end.start()])
+            except ValueError:
+                continue
+            if str(found) == str(node):
+                return text[start.start() : end.start()].strip()
+    return None
+
+
+def _alone(text: str, node: Any) -> Iterator[str]:
+    """Queries that return the series of which a calculation has but one operand, so that they drop out and are never judged."""
+    text, node = _unwrapped(text, node)
+    if _kind(node) == "Call" or _operator(node) not in _ARITHMETIC_OPERATORS:
+        return
+    left, operator, _, matching, right = _split(text, node)
+    yield from _alone(left, node.lhs)
+    yield from _alone(right, node.rhs)
+    if operator in _PARTIAL and _type(node.lhs) == _type(node.rhs) == "Vector":
+        many, one = (right, left) if "group_right" in matching.lower() else (left, right)
+        yield " ".join(filter(None, (f"({many}) unless", _GROUPED.sub("", matching).strip(), f"({one})")))
+
+
+_GROUPED = re.compile(r"\bgroup_(?:left|right)\b.*", re.IGNORECASE | re.DOTALL)
 
 
 def _keeps_all(text: str, node: Any) -> None:
@@ -321,6 +392,10 @@ def _keeps_all(text: str, node: Any) -> None:
             _keeps_all(text, node.lhs)
             if _operator(node) not in ("and", "unless"):
                 _keeps_all(text, node.rhs)
+        case "AggregateExpr" if str(node.op) in _CHOOSING:
+            raise ValueError(
+                f"{_short(text)} drops series by {node.op}, so they would never be judged: compare max(), min() or all of them"
+            )
         case "ParenExpr" | "UnaryExpr":
             _keeps_all(text, node.expr)
         case "Call" if node.func.name not in (*_ABSENT, "scalar"):
@@ -396,6 +471,22 @@ def _filters(node: Any) -> bool:
     if _operator(node) == "or":
         return _filters(node.lhs) and _filters(node.rhs)
     return any(_filters(child) for child in _children(node))
+
+
+def _can_be_true(node: Any) -> None:
+    """Refuse a comparison that no number satisfies."""
+    if _operator(node) in _COMPARISONS:
+        operator, bound = _operator(node), _number(node.rhs)
+        if bound is None and (bound := _number(node.lhs)) is not None:
+            operator = _MIRRORED.get(operator, operator)
+        if bound is not None and (
+            (math.isnan(bound) and operator != "!=")
+            or (bound == math.inf and operator == ">")
+            or (bound == -math.inf and operator == "<")
+        ):
+            raise ValueError(f"{_short(str(node))} is true of no number, so it would never alert")
+    for child in _children(node):
+        _can_be_true(child)
 
 
 def _selected(node: Any, *, absent: bool, inside: bool = False) -> Iterator[str]:
