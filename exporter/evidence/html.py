@@ -351,7 +351,7 @@ def _login(tree: LexborHTMLParser) -> str | None:
 
 
 def _no_document(tree: LexborHTMLParser, title: str, blocks: tuple[str, ...]) -> str | None:
-    """Why a page says that there is no document: by its title, a heading of first rank, its first heading, or how a short one begins."""
+    """Why a page says that there is no document: in its title, a first-rank or first heading, or how a short one begins."""
     headings = [title, *(folded(node.text(deep=True)) for node in tree.css("h1"))]
     if first := tree.css_first("h1, h2, h3, h4"):
         headings.append(folded(first.text(deep=True)))
