@@ -34,17 +34,17 @@ Alert = Annotated[str, _readable(alert)]
 
 
 class CustomEvidence(Options):
-    """What evidence a line takes."""
+    """Evidence that a line requires."""
 
     valid_for: Duration = Field(gt=timedelta(0), description="Longest validity of a record.")
     signed_by_role: str | None = Field(None, description="Role that must have signed the record.")
-    bound_to_release: bool = Field(False, description="Whether a record is valid for the running release alone.")
+    bound_to_release: bool = Field(False, description="Whether a record is valid only for the running release.")
 
 
 class CustomLine(Options):
-    """A line of your own; docs/custom.md has ten to copy."""
+    """Your own line; docs/custom.md has ten to copy."""
 
-    section: str = Field(pattern=r"\S", description="Heading or name of its section; a new one when there is none.")
+    section: str = Field(pattern=r"\S", description="Heading or name of its section; a new section if none has it.")
     line: str = Field(pattern=r"\S", description="The line, as in the checklist if it is there.")
     item: str | None = Field(
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", description="The `item` label; made from the line by default."
@@ -52,26 +52,26 @@ class CustomLine(Options):
     severity: Severity | None = Field(None, description="How much the line matters; `warning` by default.")
     true_when: Truth | None = Field(
         None,
-        description="PromQL condition that has to be true of every series that its left side returns, such as `up == 1`. Requires "
+        description="PromQL condition that every series of its left side must satisfy, such as `up == 1`. Requires "
         "`clients.prometheus`.",
     )
     alert_when: Alert | None = Field(
         None,
-        description="PromQL condition as an alerting rule has it: the line passes while it returns nothing and the series that "
-        "it selects exist. Requires `clients.prometheus`.",
+        description="Expression of an alerting rule: the line passes while it returns nothing and the series that it "
+        "selects exist. Requires `clients.prometheus`.",
     )
     promql: Truth | None = Field(None, description="Former name of `true_when`.", deprecated=True)
     min_series: int | None = Field(
-        None, ge=1, description="How many series `true_when` or `alert_when` has to be about at least; 1 by default."
+        None, ge=1, description="Minimum number of series that `true_when` or `alert_when` must select; 1 by default."
     )
     evidence: CustomEvidence | None = Field(
-        None, description="Evidence that the line takes, with or without a condition."
+        None, description="Evidence that the line requires, with or without a condition."
     )
     every: Duration | None = Field(
-        None, gt=timedelta(0), description="How often it is verified; as its section by default."
+        None, gt=timedelta(0), description="How often it is verified; as often as its section by default."
     )
-    team: str | None = Field(None, description="Team that owns it; as its section by default.")
-    runbook_url: str | None = Field(None, description="Page that says what to do; as its section by default.")
+    team: str | None = Field(None, description="Team that owns it; the section's team by default.")
+    runbook_url: str | None = Field(None, description="Runbook of the line; the section's by default.")
 
     @model_validator(mode="after")
     def _verifiable(self) -> Self:

@@ -25,7 +25,7 @@ from exporter.verdict import WARNING, Severity
 __all__ = ["Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 
 UNBOUND = "none"
-"""The annotation `<!-- item: none -->` says that no item verifies the line, whatever its text."""
+"""The annotation `<!-- item: none -->` means that no item verifies the line, whatever its text."""
 
 _CUSTOM = "collectors.custom"
 _NO_GROUPS = ("shared", "systems")

@@ -110,7 +110,7 @@ class Checklist:
             raise ChecklistError(str(path), (0, f"The checklist cannot be read: {error.strerror}.")) from None
         except ValueError:
             raise ChecklistError(
-                repr(str(path)).strip("'"), (0, "The checklist cannot be read: this is no path.")
+                repr(str(path)).strip("'"), (0, "The checklist cannot be read: not a valid path.")
             ) from None
         return cls.decode(data, str(path))
 
@@ -130,13 +130,13 @@ class Checklist:
         """Parse Markdown; raises ChecklistError when there are no boxes, or boxes without text or heading."""
         if "\0" in text:
             row = text.count("\n", 0, text.index("\0")) + 1
-            raise ChecklistError(name, (row, "The checklist is not a text: it holds a NUL character."))
+            raise ChecklistError(name, (row, "The checklist is not text: it contains a NUL character."))
         parser = _Parser(text)
         if parser.problems:
             raise ChecklistError(name, *parser.problems)
         if not parser.boxes:
             raise ChecklistError(
-                name, (0, "The checklist has no boxes: write lines as '- [ ] What shall be true'."), *parser.warnings
+                name, (0, "The checklist has no boxes: write lines as '- [ ] What must hold'."), *parser.warnings
             )
         return cls(name, text, parser.sections(), parser.boxes, tuple(sorted(set(parser.warnings))))
 
@@ -301,9 +301,9 @@ class _Parser:
         text, item, name = _text(inline, match.end())
         self._pinned(number, name)
         if not text or match.end() >= len(written):
-            self.problems.append((number, "The box has no text: write what shall be true behind it."))
+            self.problems.append((number, "The box has no text: write what must hold after it."))
         elif not self._headings:
-            self.problems.append((number, "The box stands above the first heading, so it belongs to no section."))
+            self.problems.append((number, "The box is above the first heading, so it belongs to no section."))
         else:
             column = self._rows[first].rindex(written) + (self._bom if first == 0 else 0)
             self.boxes[number] = _Box(first, column, annotated)
@@ -330,7 +330,7 @@ class _Parser:
                 self.warnings.append((first + row + 1, _WARNED.format(f"A box in {where}")))
 
 
-_WARNED = "{} is not a line: write lines as '- [ ] What has to be true'."
+_WARNED = "{} is not a line: write lines as '- [ ] What must hold'."
 
 
 def _clipped(text: str) -> str:

@@ -68,14 +68,14 @@ class SectionSettings(Options):
         description="Age from which a result counts as `unknown`; three times `every` by default.",
     )
     team: str = Field("", description="Team that owns the section: the `team` label, and what the page filters by.")
-    runbook_url: str = Field("", description="Page that says what to do when a line of the section is not true.")
-    objective: float = Field(1.0, ge=0, le=1, description="Share of the section's lines that shall be true (0 to 1).")
+    runbook_url: str = Field("", description="Runbook to follow when a line of the section does not pass.")
+    objective: float = Field(1.0, ge=0, le=1, description="Share of the section's lines that must pass (0 to 1).")
     not_applicable: str | dict[str, str] | None = Field(
         None, description="Why the section, or each item named, does not apply; the reason is shown."
     )
     valid_for: dict[str, Duration] = Field(
         default_factory=dict,
-        description="Item name to how long its evidence is valid, where the default does not suit.",
+        description="Item name to how long its evidence is valid, instead of the default.",
     )
     approvers: dict[str, Annotated[int, Field(ge=1, le=10)]] = Field(
         default_factory=dict,
@@ -369,7 +369,7 @@ class Collector(Generic[SettingsT, TargetT]):
             return cast("T", await asyncio.shield(task))
         except asyncio.CancelledError:
             if task.cancelled() and not cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
-                raise ProbeError(f"{self.section()} could not see its {name}: asking was cancelled half-way.") from None
+                raise ProbeError(f"{self.section()} could not read its {name}: the query was cancelled.") from None
             raise
 
     async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -380,9 +380,7 @@ class Collector(Generic[SettingsT, TargetT]):
         """The shared client of this kind; raises ProbeError when the configuration has none."""
         found = self.context.clients.get(kind.name)
         if not isinstance(found, kind):
-            raise ProbeError(
-                f"clients.{kind.name} is not configured, so nothing was asked of it.", Reason.NOT_CONFIGURED
-            )
+            raise ProbeError(f"clients.{kind.name} is not configured, so it was not queried.", Reason.NOT_CONFIGURED)
         return found
 
     def has_client(self, kind: type[Client[Any]]) -> bool:

@@ -49,7 +49,7 @@ class ConfigError(Exception):
 
 def _said(text: str) -> str:
     if not text.strip():
-        raise ValueError("expected a text that says something")
+        raise ValueError("expected a text that is not blank")
     return text
 
 
@@ -57,18 +57,18 @@ Said = Annotated[str, AfterValidator(_said)]
 
 
 class WaiverOptions(Options):
-    """Accepts that a line does not pass, until it expires; then it warns and no longer waives."""
+    """Accepts that a line does not pass, until the waiver expires; an expired one is a warning and accepts nothing."""
 
     item: str = Field(description="The line, as `section.item`.")
     reason: Said = Field(description="Why it is accepted.")
-    owner: Said = Field(description="Who answers for it.")
+    owner: Said = Field(description="Who is responsible for it.")
     until: date = Field(description="Last day on which it is accepted (UTC).")
 
 
 class EvidenceOptions(Options):
-    """Where evidence is, and what may be opened to look at it."""
+    """Where evidence is stored, and which addresses may be opened to verify it."""
 
-    folder: Path | None = Field(None, description="Folder with the records, YAML files that a team keeps in git.")
+    folder: Path | None = Field(None, description="Folder with the records: YAML files, usually in git.")
     allowed_signers: Path | None = Field(None, description="OpenSSH allowed_signers file: whose signatures count.")
     revoked_keys: Path | None = Field(
         None,
@@ -77,15 +77,15 @@ class EvidenceOptions(Options):
     require_must_contain: MustContain = Field(
         MustContain.AUTO,
         description="When a link needs `must_contain`: `auto` where its page may be a login page or was drawn by scripts, "
-        "`always`, or `never`, which takes any page without a password field for the document.",
+        "`always`, or `never`, which accepts any page without a password field.",
     )
     hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artifacts are opened.")
 
 
 class ScopeOptions(Options):
-    """Which part of the checklist is wanted. The rest does not apply, and says why."""
+    """Which part of the checklist is in scope. Everything else does not apply, and shows the reason."""
 
-    only: tuple[str, ...] = Field((), description="Names of the sections and groups that are wanted; all by default.")
+    only: tuple[str, ...] = Field((), description="Names of the sections and groups in scope; all by default.")
     reason: Said | None = Field(None, description="Why the others do not apply; required with `only`.")
     not_applicable: dict[str, Said] = Field(
         default_factory=dict, description="Names of groups that do not apply, each with the reason."
@@ -99,12 +99,12 @@ class ScopeOptions(Options):
 
 
 class StateOptions(Options):
-    """What outlives a restart."""
+    """What survives a restart."""
 
     file: Path | None = Field(
-        None, description="SQLite file for transitions and last results; none are kept without it."
+        None, description="SQLite file for transitions and last results; without it a restart loses them."
     )
-    keep: Duration = Field(timedelta(days=90), gt=timedelta(0), description="How long transitions are kept.")
+    keep: Duration = Field(timedelta(days=90), gt=timedelta(0), description="How long transitions are stored.")
 
 
 class Config(Options):
@@ -120,14 +120,14 @@ class Config(Options):
     evidence: Path | EvidenceOptions | None = Field(None, description="Folder with evidence records, or these options.")
     clients: dict[str, Any] = Field(default_factory=dict, description="Shared connections, by name.")
     sections: dict[str, Any] = Field(default_factory=dict, description="What to verify, by section.")
-    scope: ScopeOptions = Field(ScopeOptions(), description="Which part of the checklist is wanted.")
+    scope: ScopeOptions = Field(ScopeOptions(), description="Which part of the checklist is in scope.")
     waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they do not pass.")
-    custom: tuple[Any, ...] = Field((), description="Lines of your own, without code.")
-    state: StateOptions = Field(StateOptions(), description="What outlives a restart.")
+    custom: tuple[Any, ...] = Field((), description="Your own lines, without code.")
+    state: StateOptions = Field(StateOptions(), description="What survives a restart.")
     evidence_expiring_within: Duration = Field(
-        timedelta(days=14), description="How long before its end evidence turns its line to `warning`."
+        timedelta(days=14), description="How long before it expires evidence turns its line to `warning`."
     )
-    concurrency: int = Field(16, ge=1, le=1000, description="How many runs may be under way at a time.")
+    concurrency: int = Field(16, ge=1, le=1000, description="How many runs may be in progress at a time.")
 
 
 _BY_CATALOGUE = ("clients", "sections", "custom")

@@ -256,7 +256,7 @@ class _Daemon:
             secrets = await asyncio.to_thread(_stamps, self._secret_files(self.engine.loaded))
             if secrets != self._secrets:
                 self._secrets = secrets
-                log.info("A secret file changed: the configuration is loaded anew.")
+                log.info("A secret file changed: reloading the configuration.")
                 await self.reload()
 
     def _secret_files(self, loaded: Loaded) -> set[Path]:
@@ -283,10 +283,13 @@ class _Daemon:
             except Exception as error:  # a mistake of ours must not end what verifies well
                 self._health.reload_successful = False
                 log.exception("The configuration was not reloaded, the last good one stays.")
-                return f"The configuration was not reloaded ({type(error).__name__}, see the log); the last good one stays."
+                return (
+                    f"The configuration was not reloaded ({type(error).__name__}, see the log); "
+                    "the last good one stays in force."
+                )
             if loaded.config.state != before.config.state:
                 log.warning(
-                    "The options of `state` changed, which takes a restart; history is kept as before until then."
+                    "The options of `state` changed and apply after a restart; until then history is stored as before."
                 )
             self._schedule.replace(loaded.plan.jobs, looked, afresh=shared(loaded) != shared(before))
             self._secrets = await asyncio.to_thread(_stamps, self._secret_files(loaded))

@@ -192,7 +192,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():
-            raise NotOurs("it is no regular file")
+            raise NotOurs("it is not a regular file")
         if self.path.exists() and self.path.stat().st_size:
             self._recognise()
         database = sqlite3.connect(self.path, timeout=1, isolation_level=None, check_same_thread=False)
@@ -272,8 +272,8 @@ class Database:
             )
         told = listed(f"{origin} {'.'.join(map(str, row[: len(keys[origin])]))[:100]}" for origin, row in bad)
         self._notice(
-            f"{counted(len(bad), 'row')} of history file {self.path} make no sense and were set aside in it "
-            f"(table set_aside): {told}."
+            f"{counted(len(bad), 'row')} of history file {self.path} could not be understood and were moved to "
+            f"its table set_aside: {told}."
         )
 
     def newest(self, section: str | None, item: str | None, limit: int) -> tuple[list[Transition], list[Any]]:

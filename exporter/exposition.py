@@ -387,8 +387,8 @@ class Exposition:
         age = now - self._current_at
         # A first rendering of very many lines takes its time, as long as it gets on.
         if age > self._stale and (age > SLOW or now - self._progress_at > self._stale):
-            why = self._health.render_error or "Rendering does not come through."
-            return f"The metrics at hand are {age:.0f} s old (limit {self._stale:.0f} s). {why}"
+            why = self._health.render_error or "Rendering makes no progress."
+            return f"The available metrics are {age:.0f} s old (limit {self._stale:.0f} s). {why}"
         return None
 
 

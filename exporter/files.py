@@ -104,7 +104,7 @@ def _read(path: Path, limit: int) -> bytes:
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         content = opened.read(limit + 1)
     if len(content) > limit:
         raise TooLarge(f"expected at most {limit} bytes, found more")

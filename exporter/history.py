@@ -87,7 +87,7 @@ class History:
         if self._error is not None:
             return self._error
         if self._writer is not None and not self._writer.is_alive() and not self._closing:
-            return f"History file {self._path} is no longer written: its writer ended, see the log."
+            return f"History file {self._path} is no longer written: its writer stopped, see the log."
         since = self._writing_since
         if since is not None and time.monotonic() - since > PATIENCE_SECONDS:
             return f"History file {self._path} cannot be written: the disk has not answered for {PATIENCE_SECONDS:g} s."

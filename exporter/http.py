@@ -24,7 +24,7 @@ __all__ = ["Http", "HttpSettings", "Trust", "tls_context"]
 
 
 class Trust(Options):
-    """Whom to trust, and who we are, when speaking TLS.
+    """TLS: which authorities to trust, and which client certificate to present.
 
     Certificates are verified as curl, kubectl and Go programs do, on every version of Python: an Authority Key Identifier may be
     missing, and `ca_file` may hold an intermediate instead of its root.
@@ -95,16 +95,14 @@ def _tls_context(
 class HttpSettings(Options):
     """How to reach an HTTP API."""
 
-    url: str = Field(description="Base address, with the path prefix if there is one, without credentials.")
+    url: str = Field(description="Base URL, with the path prefix if there is one, without credentials.")
     username: str | None = Field(None, description="User for basic authentication.")
     password: Secret | None = Field(None, description="Password for basic authentication.")
     bearer_token: Secret | None = Field(None, description="Token sent as `Authorization: Bearer`.")
     headers: dict[str, Secret] = Field(default_factory=dict, description="Headers to send, such as X-Scope-OrgID.")
-    tls: Trust = Field(Trust(), description="Whom to trust, and who we are.")
-    timeout: Duration = Field(
-        timedelta(seconds=5), gt=timedelta(0), description="How long one request may take in all."
-    )
-    max_bytes: Size = Field(16 * 2**20, gt=0, description="Largest reply that is read.")
+    tls: Trust = Field(Trust(), description="TLS: trusted authorities and client certificate.")
+    timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0), description="Timeout of one request in total.")
+    max_bytes: Size = Field(16 * 2**20, gt=0, description="Maximum size of a response.")
 
     @field_validator("url")
     @classmethod
@@ -288,7 +286,7 @@ class _Unpacking:
         self._encoding = encoding.strip().lower()
         self._where = where
         if self._encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise ProbeError(f"{where} answered in the encoding {encoding[:40]!r}, which was not asked for.")
+            raise ProbeError(f"{where} answered in the encoding {encoding[:40]!r}, which was not requested.")
         packed = self._encoding not in ("", "identity")
         self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if packed else None  # gzip or zlib, as it begins
         self._begun = False

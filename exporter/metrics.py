@@ -87,7 +87,7 @@ def _waiver_end(view: ItemView) -> datetime | None:
 
 
 _ITEM_FAMILIES = (
-    _Family("checklist_item_ok", f"Whether the line is true: 1 for ok and warning, otherwise 0. {_TIMER}", _ok),
+    _Family("checklist_item_ok", f"Whether the line passes: 1 for ok and warning, otherwise 0. {_TIMER}", _ok),
     _Family(
         "checklist_item_status",
         f"Status of the line: 1 for the one it has, otherwise 0. {_TIMER}",
@@ -100,46 +100,46 @@ _ITEM_FAMILIES = (
         _reason,
         ("reason",),
     ),
-    _Family(TARGETS, f"Whether the line is true on this target. {_TIMER}", _targets, ("target",)),
+    _Family(TARGETS, f"Whether the line passes on this target. {_TIMER}", _targets, ("target",)),
     _Family(
         "checklist_item_measurement",
-        f"What was measured, in the base unit that its name ends in, on the target that decides. {_TIMER}",
+        f"Measured value, in the base unit at the end of its name, on the target that decides the verdict. {_TIMER}",
         _measurements,
         ("measurement",),
     ),
     _Family(
         "checklist_item_last_run_timestamp_seconds",
-        "When the line was last verified, on the target where that is longest ago; 0 when it has not been yet.",
+        "When the line was last verified, on the target verified longest ago; 0 if it never was.",
         _when_scheduled(lambda view: view.last_run or 0.0),
     ),
     _Family(
         "checklist_item_last_ok_timestamp_seconds",
-        "When the line was last seen to be true; 0 when it never was.",
+        "When the line was last OK; 0 if it never was.",
         _last_ok,
     ),
     _Family(
         "checklist_item_status_since_timestamp_seconds",
-        "Since when the line has its status.",
+        "When the line entered its current status.",
         lambda view: _one(view.since),
     ),
     _Family(
         "checklist_item_evidence_expiry_timestamp_seconds",
-        "From when the evidence no longer holds that the line rests on.",
+        "When the evidence for the line expires.",
         lambda view: _one(view.valid_until),
     ),
     _Family(
         "checklist_item_waiver_expiry_timestamp_seconds",
-        "From when the line's waiver no longer holds.",
+        "When the line's waiver expires.",
         lambda view: _one(_waiver_end(view)),
     ),
     _Family(
         "checklist_item_run_duration_seconds",
-        "How long the line's last verification took, on the slowest target.",
+        "Duration of the line's last verification, on the slowest target.",
         _when_scheduled(lambda view: view.duration),
     ),
     _Family(
         "checklist_item_interval_seconds",
-        "How often the line is verified.",
+        "Interval at which the line is verified.",
         _when_scheduled(lambda view: view.planned.every.total_seconds()),
     ),
     _Family(
@@ -150,7 +150,7 @@ _ITEM_FAMILIES = (
     ),
     _Family(
         "checklist_item_run_errors",
-        "Verifications of the line that ended in an error instead of a verdict.",
+        "Verifications of the line that ended with an error instead of a verdict.",
         _when_scheduled(lambda view: float(view.errors)),
         kind=CounterMetricFamily,
     ),
@@ -187,7 +187,7 @@ def item_families(views: Iterable[ItemView]) -> list[Metric]:
 def plan_families(plan: Plan) -> list[Metric]:
     """The metrics of the configuration as a whole."""
     objectives = GaugeMetricFamily(
-        "checklist_section_objective_ratio", "Share of the section's lines that shall be true.", labels=("section",)
+        "checklist_section_objective_ratio", "Share of the section's lines that must pass.", labels=("section",)
     )
     for section, objective in plan.objectives.items():
         objectives.add_metric((section,), objective)
@@ -206,19 +206,19 @@ def health_families(health: Health) -> Iterator[Metric]:
 
     yield gauge(
         "checklist_scheduler_last_tick_timestamp_seconds",
-        "When the scheduler last looked for due runs.",
+        "When the scheduler last checked for due runs.",
         health.last_tick,
     )
-    yield gauge("checklist_scheduler_lag_seconds", "How far behind its time the scheduler last ticked.", health.lag)
+    yield gauge("checklist_scheduler_lag_seconds", "How late the scheduler's last tick was.", health.lag)
     yield gauge(
         "checklist_scheduler_stuck_runs",
-        "Runs that have outlived their deadline and still go on.",
+        "Runs that are past their deadline and still in progress.",
         len(health.stuck_runs),
     )
     yield gauge("checklist_exporter_leader", "Whether this replica verifies the checklist.", health.leader)
     yield gauge(
         "checklist_exporter_history_ok",
-        "Whether transitions and last observations are being kept on disk.",
+        "Whether transitions and last observations are stored on disk.",
         health.history_error is None,
     )
     yield gauge(
@@ -232,9 +232,9 @@ def health_families(health: Health) -> Iterator[Metric]:
         health.reload_success_at,
     )
     build = {"version": health.version, "revision": health.revision, "python_version": health.python}
-    yield InfoMetricFamily("checklist_exporter_build", "Version of the exporter that is running.", value=build)
+    yield InfoMetricFamily("checklist_exporter_build", "Version of the running exporter.", value=build)
     web = {"external_url": health.external_url}
-    yield InfoMetricFamily("checklist_exporter_web", "Where people reach the exporter's pages.", value=web)
+    yield InfoMetricFamily("checklist_exporter_web", "External URL of the exporter's pages.", value=web)
 
 
 class ChecklistCollector(Collector):

@@ -256,7 +256,7 @@ class Reader:
             if not name:
                 problem = "found '${' without a variable's name and '}', expected ${NAME} (write $${ for the characters themselves)"
             elif "${" in (default or ""):
-                problem = f"the default of ${{{name}}} holds a variable, expected a text without"
+                problem = f"the default of ${{{name}}} contains a variable, expected a text without"
             elif value is None:
                 problem = f"the environment variable {name} is not set"
             elif not _is_text(value):
@@ -386,7 +386,7 @@ def _content(path: Path, name: str) -> tuple[str, str]:
     except YamlError:
         return "", f"{name} is larger than {MAX_SECRET_BYTES} bytes"
     except ValueError:
-        return "", "found what is no path, expected the path of a file"
+        return "", "found something other than a path, expected the path of a file"
     text = text.removesuffix("\n").removesuffix("\r")
     return text, "" if text else f"{name} is empty"
 

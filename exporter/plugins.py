@@ -106,7 +106,7 @@ def contradictions(collector: type[Collector[Any, Any]]) -> Iterator[str]:
     if not is_name(section := collector.section()):
         yield f"Section name '{section}' is not snake_case."
     if not _is_kind(collector.Settings, SectionSettings):
-        yield f"{name}.Settings is no subclass of SectionSettings."
+        yield f"{name}.Settings is not a subclass of SectionSettings."
         return
     yield from _target_contradictions(name, collector.Settings, collector.Target)
     items = collector.items()
@@ -121,7 +121,7 @@ def _target_contradictions(name: str, settings: type[SectionSettings], target: A
     if target is None and has_targets:
         yield f"{name} has no Target, but its settings have targets: set Target to their class."
     elif target is not None and not _is_kind(target, Target):
-        yield f"{name}.Target is no subclass of Target."
+        yield f"{name}.Target is not a subclass of Target."
     elif target is not None and not has_targets:
         yield f"{name} has a Target, but its settings have no targets: add targets: tuple[{target.__name__}, ...]."
 
@@ -141,5 +141,5 @@ def item_contradictions(collector: type[Collector[Any, Any]]) -> Iterator[tuple[
         if (item.evidence is not None) != (item.mode in _TAKES_EVIDENCE):
             wrong.append(f"{who} has mode {item.mode} {'with' if item.evidence else 'without'} a rule for evidence.")
         if not inspect.iscoroutinefunction(item.verify):
-            wrong.append(f"{who} is no coroutine: write 'async def {item.name}(self) -> Result'.")
+            wrong.append(f"{who} is not a coroutine: write 'async def {item.name}(self) -> Result'.")
         yield item, wrong

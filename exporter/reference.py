@@ -24,27 +24,29 @@ __all__ = ["configuration", "items", "json_schema", "main", "pages", "roles"]
 Schema = dict[str, Any]
 
 _ROLES = """\
-# Generated from the program: the rights in a cluster that are enough for every line. Those that a configuration needs, which may be
+# Generated from the program: the cluster rights that suffice for all lines. Those that a configuration requires, which may
+# be
 # fewer, are printed by `checklist-exporter list --rbac --config.file config.yaml`.
 """
 
 _INTRODUCTION = """\
 # Configuration
 
-Generated from the program; editors read the same from `configuration.schema.json`. See also [lines of your own](custom.md),
-[checklists of your own](checklists.md), [evidence](evidence.md) and [plug-ins](plugins.md). `checklist-exporter config check -v`
+Generated from the program; editors read the same from `configuration.schema.json`. See also [your own lines](custom.md),
+[your own checklist](checklists.md), [evidence](evidence.md) and [plug-ins](plugins.md). `checklist-exporter config check -v`
 validates the file and prints what each line is bound to. One YAML file:
 
 - Unknown keys, wrong types and unknown names are errors. All of them are reported at once, each with file, line, column
   and key, and nothing starts; a reload keeps the last good configuration.
-- What only time brings, such as a waiver that expired, is a warning: the line counts as it is, and everything else is verified.
+- What changes with time alone, such as an expired waiver, is a warning: the line counts with its own verdict, and
+verification continues.
 - `${NAME}` in a text is replaced by an environment variable, which must be set; `${NAME:-default}` for the default (a text without
   variables) when it is not set or empty; `$${` for the characters `${`.
-- A secret may be read from a file: `<key>_file` instead of `<key>`. A newline at its end is dropped.
+- A secret may be read from a file: `<key>_file` instead of `<key>`. A trailing newline is removed.
 - Relative paths are relative to the file's folder.
 - A duration is written `30s`, `5m`, `26h` or `30d`, a size in bytes `1048576`, `64MiB` or `50GB`.
 - Dates and everything else that YAML might convert remain text; only `true` and `false` are booleans.
-- An option of a section that its targets have too is their default; it is marked *per target*.
+- Options marked *per target* may be set on each target; the section's value is their default.
 """
 
 
@@ -255,7 +257,7 @@ def items(catalogue: Catalogue) -> str:
 
 def _items(catalogue: Catalogue) -> Iterator[str]:
     yield "# What is verified\n"
-    yield "Generated from the program. Every line of the checklist, its labels, what verifies it and what that needs.\n"
+    yield "Generated from the program. Every line of the checklist: its labels, how it is verified, its requirements.\n"
     for section in catalogue.sections:
         entries = catalogue.section(section)
         collector = catalogue.collectors.get(section)

@@ -28,8 +28,8 @@ Generated from the program. The sentence of a line says what was observed; `chec
 line's page show one reason from the list below. `checklist-exporter check --section NAME` verifies a section now and prints its
 sentences; `checklist-exporter config check -v` prints what each line is bound to and what is missing.
 
-- **failed** means that it was observed, and is not as the line demands.
-- **unknown** means that it was not observed. Fix what is in the way first: nothing is known of the line.
+- **failed** means that it was checked, and is not as the line requires.
+- **unknown** means that it could not be checked. Fix the cause first: until then nothing is known about the line.
 """
 
 _OF_UNKNOWN = Reason.UNOBSERVED  # the reasons from here on are of what was not observed

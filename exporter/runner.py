@@ -71,7 +71,7 @@ class Runner:
             failure: BaseException | None = None
             if job.id in self._endless:
                 failure = ProbeError(
-                    f"{job.id} was not verified: its earlier run does not end, although it was cancelled.",
+                    f"{job.id} was not verified: its earlier run was cancelled and has not stopped.",
                     Reason.TIMEOUT,
                 )
             else:

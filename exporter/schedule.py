@@ -190,7 +190,7 @@ class Schedule:
             if now - since > (RUN_FACTOR * job.settings.timeout + GRACE).total_seconds()
         )
         for name in set(stuck) - set(self._health.stuck_runs):
-            log.error("The run of %s does not end: it is stuck past its deadline.", name)
+            log.error("The run of %s does not finish: it is stuck past its deadline.", name)
         return stuck
 
     def _watch(self, loop_thread: int) -> None:

@@ -79,18 +79,18 @@ class Reason(StrEnum):
 
 
 _REASONS: Mapping[Reason, tuple[str, str]] = {
-    Reason.UNMET: ("It was observed and is not as the line demands.", "Fix what the sentence names."),
-    Reason.MISSING: ("Something that the line demands does not exist.", "Create what the sentence names."),
+    Reason.UNMET: ("It was checked and is not as the line requires.", "Fix what the sentence names."),
+    Reason.MISSING: ("Something that the line requires does not exist.", "Create what the sentence names."),
     Reason.DOWN: ("Something exists but does not work.", "Repair or restart what the sentence names."),
     Reason.LIMIT: (
         "A measured value is beyond its limit.",
         "Bring the value back, or change the limit named by the section's option.",
     ),
     Reason.MISCONFIGURED: (
-        "A setting differs from what the line demands.",
+        "A setting differs from what the line requires.",
         "Change the setting that the sentence names.",
     ),
-    Reason.EXPIRED: ("A certificate, a record or another thing with an end is past it.", "Renew it."),
+    Reason.EXPIRED: ("A certificate, a record or something else with an expiry date has expired.", "Renew it."),
     Reason.CONTRADICTED: (
         "Two observations contradict each other.",
         "Find out which one is right: a record and the live system, or two members of one system, disagree.",
@@ -99,25 +99,25 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
         "A record was read but cannot be accepted.",
         "Write it again with `checklist-exporter attest`, which names what is wrong.",
     ),
-    Reason.UNOBSERVED: ("It could not be observed.", "Read the sentence: it names what was in the way."),
+    Reason.UNOBSERVED: ("It could not be checked.", "Read the sentence: it names the cause."),
     Reason.UNREACHABLE: (
         "No connection could be made.",
         "Check address, DNS, network policies and firewalls between the exporter and the server.",
     ),
     Reason.REFUSED: (
-        "The server answered and turned the exporter away.",
-        "Check its limits (connections, rate), TLS and what stands in front of it.",
+        "The server answered and rejected the exporter.",
+        "Check its limits (connections, rate), its TLS settings and any proxy in front of it.",
     ),
     Reason.DENIED: (
         "The account is wrong or lacks a right.",
-        "Grant the right that the sentence names; `checklist-exporter list` prints the least rights of each section.",
+        "Grant the right that the sentence names; `checklist-exporter list` prints the minimal rights of each section.",
     ),
     Reason.TIMEOUT: (
         "There was no answer in time.",
         "Find out why the server is slow, or raise the section's `timeout`.",
     ),
     Reason.MALFORMED: (
-        "The answer could not be understood.",
+        "The response could not be understood.",
         "Check that the address belongs to the expected kind of server, without a login page or proxy in between.",
     ),
     Reason.NOT_CONFIGURED: (
@@ -134,7 +134,7 @@ _REASONS: Mapping[Reason, tuple[str, str]] = {
         "Check the exporter's log and ChecklistSchedulerStalled: runs do not finish.",
     ),
     Reason.ERROR: (
-        "The collector raised an error that nobody foresaw.",
+        "The collector raised an unexpected error.",
         "See the exporter's log for the traceback and report it as a bug.",
     ),
 }

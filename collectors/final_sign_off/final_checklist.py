@@ -37,7 +37,7 @@ class Freeze(Options):
     """A time in which nothing is released."""
 
     start: Moment = Field(description="When it begins: a date (UTC), or a time with its offset.")
-    end: Moment = Field(description="When it is over; a date counts to its end.")
+    end: Moment = Field(description="When it ends; a date counts to the end of the day.")
     reason: str = Field(min_length=1, description="Why nothing is released.")
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ def attest(
     item: Annotated[str, typer.Argument(metavar="SECTION.ITEM", help="The line that the evidence is about.")],
     config_file: ConfigFile = None,
     result: Annotated[str | None, typer.Option(metavar="passed|failed", help="What was found.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who says so; when signed, as in allowed_signers.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who attests it; when signed, as in allowed_signers.")] = None,
     role: Annotated[str | None, typer.Option(help="In which role.")] = None,
     on: Annotated[str | None, typer.Option(metavar="DATE", help="When it was found; now by default.")] = None,
     valid_until: Annotated[str | None, typer.Option(metavar="DATE", help="Last day on which it is valid.")] = None,

@@ -105,7 +105,7 @@ def _print_roles(loaded: Loaded, sections: Sequence[str] | None) -> int:
     needs = [need for job in loaded.plan.jobs if not chosen or job.section in chosen for need in job.needs]
     roles = cast("Any", client).roles(settings, needs)
     if not roles:
-        raise Refused("Nothing in the configuration needs a right in the cluster.")
+        raise Refused("Nothing in the configuration requires rights in the cluster.")
     write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
     return ExitCode.OK
 

@@ -92,7 +92,7 @@ def _fetch(settings: HttpSettings) -> dict[str, Any]:
     except ProbeError as cannot:
         raise Refused(cannot, ExitCode.UNKNOWN) from None
     if not _is_document(found):
-        raise Refused(f"{settings.url} is no checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
+        raise Refused(f"{settings.url} is not a checklist-exporter: its /api/v1/items has no items.", ExitCode.UNKNOWN)
     return cast("dict[str, Any]", found)
 
 

@@ -128,7 +128,7 @@ def _claim(directory: Path) -> int:
         raise DemoError(f"{directory} cannot be used: {error.strerror}.") from None
     try:
         if os.fstat(descriptor).st_uid != os.geteuid():
-            raise DemoError(f"{directory} belongs to somebody else; choose another with --directory.")
+            raise DemoError(f"{directory} belongs to another user; choose another with --directory.")
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _empty(directory)
         if os.geteuid() == 0:
@@ -146,7 +146,7 @@ def _empty(directory: Path) -> None:
     """Remove what a demo left that was killed together with its supervisor; nobody else's files."""
     leftovers = list(directory.iterdir())
     if leftovers and not (directory / _MARK).is_file():
-        raise DemoError(f"{directory} is not empty and was not made by a demo; choose another with --directory.")
+        raise DemoError(f"{directory} is not empty and was not created by a demo; choose another with --directory.")
     for leftover in leftovers:
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover)
@@ -163,7 +163,7 @@ def _wait_until_ready(told: IO[bytes], log: IO[bytes], on_step: Callable[[str], 
             raise DemoError(message["error"])
         on_step(message["starting"])
     log.seek(0)
-    raise DemoError(f"The demo's servers ended before they were ready. {log.read().decode(errors='replace')}".strip())
+    raise DemoError(f"The demo's servers exited before they were ready. {log.read().decode(errors='replace')}".strip())
 
 
 def _write_config(directory: Path, config: Mapping[str, Any]) -> Path:

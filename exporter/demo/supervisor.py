@@ -103,7 +103,7 @@ class _Requests:
     async def _perform(self, verb: str, name: str) -> str:
         fault = self._faults.get(name)
         if fault is None:
-            raise ServiceError(f"There is no {name!r} to break; there are {_enumerate(sorted(self._faults))}.")
+            raise ServiceError(f"There is no {name!r} to break; choose one of {_enumerate(sorted(self._faults))}.")
         if verb == "break":
             await fault.inflict()
             self._broken.add(name)

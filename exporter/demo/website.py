@@ -22,7 +22,7 @@ _PAGE = "<!doctype html><title>{0}</title><h1>{0}</h1><p>A page of the site that
 class Website(Service):
     """https://localhost with HSTS, TLS 1.2 and later, a leaf below an intermediate below a root of its own."""
 
-    name: ClassVar[str] = "HTTPS site with a certificate chain of its own"
+    name: ClassVar[str] = "HTTPS site with its own certificate chain"
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -71,7 +71,7 @@ class Website(Service):
         return (
             Fault(
                 "certificate",
-                "The site presents a certificate that ended three days ago: "
+                "The site presents a certificate that expired three days ago: "
                 "“SSL certificates are valid and not expired” fails.",
                 lambda: self._present(expired, self._intermediate),
                 whole,

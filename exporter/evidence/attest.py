@@ -83,7 +83,7 @@ async def attest(
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
     path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
     if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml") or _hidden(path, situation.folder):
-        raise NotAttested(f"{path.name} is no .yaml file in the evidence folder, or a hidden one.")
+        raise NotAttested(f"{path.name} is not a .yaml file in the evidence folder, or is hidden.")
     if path.exists():
         raise NotAttested(f"{path} exists already and was left as it is; choose another file.")
     if isinstance(artifact := written.get("artifact"), str):
@@ -155,7 +155,7 @@ def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRul
     if rule.window and "window" not in written:
         written["window"] = {
             "start": needed("window.start", "when the period begins, a date or a time with its offset"),
-            "end": needed("window.end", "when it is over; a date counts to its end"),
+            "end": needed("window.end", "when it ends; a date counts to the end of the day"),
         }
     measured = dict(written.get("measured", {}))
     for name in rule.measured:

@@ -98,11 +98,11 @@ class Links:
         if must_contain is not None:
             return self._containing(url, must_contain, shown)
         if page.login:
-            return unknown(f"{url} answers with a login page, so the document was not seen.", reason=Reason.DENIED)
+            return unknown(f"{url} answers with a login page, so the document was not checked.", reason=Reason.DENIED)
         if not shown.reply.body.strip() or (page.readable and not page.text and not page.media and not page.drawn):
             return failed(f"{url} is an empty page.", reason=Reason.MISSING)
         if not page.text and page.html and not page.media:
-            return unknown(f"{url} has no text before its scripts run, so the document was not seen.")
+            return unknown(f"{url} has no text before its scripts run, so the document was not checked.")
         doubt = page.doubt or shown.moved or ("is drawn by scripts" if page.drawn else None)
         if page.html and texts[page.text] > 1 and page.text:
             doubt = doubt or "shows the same text as another link"
@@ -123,14 +123,15 @@ class Links:
         if not page.readable:
             kind = shown.reply.headers.get("content-type", "").partition(";")[0]
             return unknown(
-                f"{url} is {kind[:60]}, in which {wanted!r} cannot be looked for: link a page, or give it as artifact."
+                f"{url} is {kind[:60]}, in which {wanted!r} cannot be searched for: link a page, or give it as "
+                "artifact."
             )
         if page.shows(wanted):
             return ok(f"{url} answers and contains {wanted!r}.")
         if page.login:
-            return unknown(f"{url} answers with a login page, so the document was not seen.", reason=Reason.DENIED)
+            return unknown(f"{url} answers with a login page, so the document was not checked.", reason=Reason.DENIED)
         if doubt := page.doubt or shown.moved or ("is drawn by scripts" if page.drawn else None):
-            return unknown(f"{url} {doubt} and does not contain {wanted!r}, so the document was not seen.")
+            return unknown(f"{url} {doubt} and does not contain {wanted!r}, so the document was not checked.")
         return failed(f"{url} does not contain {wanted!r}.", reason=Reason.CONTRADICTED)
 
     async def artifact(self, url: str, limit: int) -> tuple[bytes, bool]:
@@ -153,7 +154,7 @@ class Links:
             if to is None or ((target := _joined(url, to)) == url and reply.status not in _REDIRECTS):
                 break
             if _is_login(target, asked):
-                raise ProbeError(f"{asked} redirects to a login page, so the document was not seen.", Reason.DENIED)
+                raise ProbeError(f"{asked} redirects to a login page, so the document was not checked.", Reason.DENIED)
             url = target
         else:
             raise ProbeError(f"{asked} was redirected more than three times.")
@@ -161,7 +162,7 @@ class Links:
             raise Refuted(f"{asked} does not exist ({reply.status}).", Reason.MISSING)
         if reply.status != 200:
             raise ProbeError(
-                f"{asked} answered {reply.status} (expected 200), so the document was not seen.",
+                f"{asked} answered {reply.status} (expected 200), so the document was not checked.",
                 Reason.DENIED if reply.status in (401, 403) else Reason.REFUSED,
             )
         return _Shown(reply, url, page, _moved(asked, url))
@@ -192,7 +193,7 @@ def _joined(url: str, location: str) -> str:
     try:
         return urldefrag(urljoin(url, location)).url
     except ValueError:
-        raise ProbeError(f"{url} redirects to an address that is none.", Reason.MALFORMED) from None
+        raise ProbeError(f"{url} redirects to an invalid address.", Reason.MALFORMED) from None
 
 
 def _is_login(url: str, asked: str) -> bool:

@@ -125,7 +125,7 @@ class Window(Options):
     """A period that the record speaks of, such as a launch window."""
 
     start: Moment = Field(description="When it begins.")
-    end: Moment = Field(description="When it is over; a date counts to its end.")
+    end: Moment = Field(description="When it ends; a date counts to the end of the day.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -144,12 +144,13 @@ class Statement(Options):
     item: str = Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$", description="`section.item` that it is about.")
     result: Literal["passed", "failed"] = Field(description="What was found.")
     by: str = Field(
-        pattern=r"^[^\s,]([^\n,]{0,252}[^\s,])?$", description="Who says so; for signed records as in allowed_signers."
+        pattern=r"^[^\s,]([^\n,]{0,252}[^\s,])?$",
+        description="Who attests it; in signed records as in allowed_signers.",
     )
     role: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$", description="In which role, such as qa_lead.")
     on: Moment = Field(description="When it was found: a date (UTC), or a time with its offset.")
     valid_until: Moment | None = Field(
-        None, description="Last day on which it holds; never longer than the item allows."
+        None, description="Last day on which it is valid; never longer than the item allows."
     )
     release: str | None = Field(None, min_length=1, max_length=200, description="Release that it is about.")
     environment: str | None = Field(None, min_length=1, description="Environment that it is about; any when left out.")
@@ -160,7 +161,7 @@ class Statement(Options):
     measured: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=dict, description="Numbers, named with their unit."
     )
-    window: Window | None = Field(None, description="Period that it speaks of.")
+    window: Window | None = Field(None, description="Period that it is about.")
     note: str | None = Field(None, description="Anything a reader should know.")
     signature: FileName | None = Field(
         None, description="File of the signature, beside the record file; its name with .sig by default."
@@ -234,7 +235,7 @@ def record_files(folder: Path) -> Iterator[Path]:
         )
         seen += len(files)
         if seen > MAX_FILES:
-            raise ValueError(f"it holds more than {MAX_FILES} files")
+            raise ValueError(f"it contains more than {MAX_FILES} files")
         for name in sorted(files):
             path = Path(parent, name)
             if (
@@ -327,7 +328,7 @@ def _told(error: Any) -> str:
         case "missing":
             return f"{key} is missing"
         case "extra_forbidden":
-            return f"{key} is no key of a record"
+            return f"{key} is not a key of a record"
     expected = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     expected = expected[:1].lower() + expected[1:].replace("a valid string", "text").replace("a valid", "a")
     if not key:

@@ -101,7 +101,7 @@ async def verify(content: bytes, signature: Path, allowed_signers: Path, princip
     why = err.decode("utf-8", "replace").strip().partition("\n")[0].replace(f"{allowed_signers}:", "line ")
     if b"Could not verify signature" not in out:
         raise ProbeError(
-            f"Signature {signature.name} could not be verified: ssh-keygen ended with {code} ({why or 'silent'})."
+            f"Signature {signature.name} could not be verified: ssh-keygen exited with {code} ({why or 'silent'})."
         )
     if not why:
         raise BadSignature(f"{allowed_signers.name} does not list the key of {signature.name} for {principal}.")
@@ -187,7 +187,7 @@ async def sign(path: Path, key: Path) -> Path:
     signature = path.with_name(f"{path.name}.sig")
     if code != 0 or not signature.exists():
         why = err.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ProbeError(f"{path.name} was not signed: ssh-keygen ended with {code} ({why or 'silent'}).")
+        raise ProbeError(f"{path.name} was not signed: ssh-keygen exited with {code} ({why or 'silent'}).")
     return signature
 
 
@@ -204,7 +204,7 @@ async def _ssh_keygen(*arguments: str, given: bytes | None, timeout: timedelta) 
         async with asyncio.timeout(timeout.total_seconds()):
             out, err = await process.communicate(given)
     except TimeoutError:
-        raise ProbeError(f"ssh-keygen did not end within {format_duration(timeout)}.", Reason.TIMEOUT) from None
+        raise ProbeError(f"ssh-keygen did not finish within {format_duration(timeout)}.", Reason.TIMEOUT) from None
     finally:
         if process.returncode is None:
             process.kill()

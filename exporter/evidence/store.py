@@ -169,7 +169,7 @@ class Store:
 def read_artifact(path: Path, name: str) -> bytes:
     """The bytes of a file that is called `name`. Raises Refuted when there is none, ProbeError when they cannot be read."""
     if path.exists() and not path.is_file():
-        raise Refuted(f"{name} is no regular file.", Reason.INVALID)
+        raise Refuted(f"{name} is not a regular file.", Reason.INVALID)
     try:
         return read_bounded(path, MAX_ARTIFACT)
     except FileNotFoundError:

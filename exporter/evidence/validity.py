@@ -257,7 +257,7 @@ class Evidence:
             content = await self._store.artifact(record.file, artifact.path)
         if (found := hashlib.sha256(content).hexdigest()) != artifact.sha256:
             if is_login:
-                raise ProbeError(f"{place} answers with a login page, so the artifact was not seen.", Reason.DENIED)
+                raise ProbeError(f"{place} answers with a login page, so the artifact was not checked.", Reason.DENIED)
             raise Refuted(f"{place} has the SHA-256 {found[:12]}…, the record says {artifact.sha256[:12]}….")
         if not content.strip():
             raise Refuted(f"{place} is empty.", Reason.MISSING)
@@ -291,7 +291,7 @@ def standing(
         )
     if record.result == "failed":
         return failed(
-            f"{about} says failed: {(record.note or f'{record.by} found so on {start:%Y-%m-%d}').rstrip('.')}."
+            f"{about} reports failed: {(record.note or f'{record.by} found so on {start:%Y-%m-%d}').rstrip('.')}."
         )
     if rule.bound_to_release and (record.release is None or record.release != release):
         return _for_another_release(record, rule, release)

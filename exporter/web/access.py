@@ -94,12 +94,12 @@ class TlsServerOptions(Options):
 
     cert_file: Path = Field(description="PEM file with the certificate and its chain.")
     key_file: Path = Field(description="PEM file with the certificate's key, not encrypted.")
-    client_auth_type: ClientAuth = Field(ClientAuth.NONE, description="Whether clients need a certificate.")
+    client_auth_type: ClientAuth = Field(ClientAuth.NONE, description="Whether clients must present a certificate.")
     client_ca_file: Path | None = Field(
         None, description="PEM file with the authorities that sign clients' certificates."
     )
-    min_version: TlsVersion = Field(TlsVersion.TLS12, description="Oldest version of TLS that is spoken.")
-    max_version: TlsVersion = Field(TlsVersion.TLS13, description="Newest version of TLS that is spoken.")
+    min_version: TlsVersion = Field(TlsVersion.TLS12, description="Oldest TLS version that is accepted.")
+    max_version: TlsVersion = Field(TlsVersion.TLS13, description="Newest TLS version that is accepted.")
     cipher_suites: tuple[CipherSuite, ...] = Field(
         (), description="Suites of TLS 1.2; OpenSSL's defaults without them."
     )
@@ -129,7 +129,7 @@ HeaderValue: TypeAlias = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
 class HttpServerOptions(Options):
     """How HTTP is spoken."""
 
-    http2: Literal[False] = Field(False, description="HTTP/2 is not spoken; only `false` is accepted.")
+    http2: Literal[False] = Field(False, description="HTTP/2 is not supported; only `false` is accepted.")
     headers: dict[HeaderName, HeaderValue] = Field(
         default_factory=dict,
         description="Headers of every response, in place of the built-in ones; a blank one is not sent.",
@@ -142,7 +142,7 @@ class RateLimitOptions(Options):
     interval: Duration | Literal[0] = Field(
         0, description="Time between two requests in the long run; 0 sets no limit."
     )
-    burst: int = Field(1, ge=1, description="How many requests may come at once.")
+    burst: int = Field(1, ge=1, description="How many requests may arrive at once.")
 
     @property
     def seconds(self) -> float:
@@ -347,7 +347,7 @@ def _context(options: TlsServerOptions, reader: Reader) -> ssl.SSLContext:
         except ssl.SSLError as error:
             reader.complain(
                 ("tls_server_config", "client_ca_file"),
-                f"{options.client_ca_file} holds no certificate ({error.reason})",
+                f"{options.client_ca_file} contains no certificate ({error.reason})",
             )
     return context
 

@@ -280,7 +280,7 @@ class Guard:
                     await _answer(guarded, 429, "Too many failed logins from this address.", _RETRY)
                     return
                 if not right:
-                    await _answer(guarded, 401, "Wrong or no user and password.", _CHALLENGE)
+                    await _answer(guarded, 401, "User or password is wrong or missing.", _CHALLENGE)
                     return
             if not self._bucket.take(access.rate_limit):  # strangers take none of the rate that users have
                 await _answer(guarded, 429, "Too many requests.", _RETRY)

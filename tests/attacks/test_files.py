@@ -59,7 +59,7 @@ def test_a_secret_that_becomes_a_pipe_stops_no_reload(tmp_path: Path) -> None:
         secret.unlink()
         os.mkfifo(secret)
         wait_until(lambda: exporter.metric(RELOADED) == 0, what="the pipe is told")
-        assert "no regular file" in exporter.logged()
+        assert "not a regular file" in exporter.logged()
         assert exporter.ok(PLUGIN, "stays") == 1
         secret.unlink()
         secret.write_text("canary-two")
@@ -76,7 +76,7 @@ def test_a_configuration_that_is_a_pipe_is_refused(tmp_path: Path, command: list
         [exporter.argv[0], *command, flag], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
     )
     assert done.returncode == 3
-    assert "no regular file" in done.stderr + done.stdout
+    assert "not a regular file" in done.stderr + done.stdout
 
 
 def test_a_target_that_is_new_at_a_reload_is_looked_at_before_it_counts(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_run_that_ignores_cancellation_leaves_one_task_however_often_it_is_due
                 pass"""
     with _attacked(tmp_path, {"endless": body, "good": "return ok('Observed.')"}, every="500ms") as exporter:
         wait_until(
-            lambda: "its earlier run does not end" in exporter.item(PLUGIN, "endless")["summary"],
+            lambda: "its earlier run was cancelled and has not stopped" in exporter.item(PLUGIN, "endless")["summary"],
             what="the run is known not to end",
             deadline=60,
         )

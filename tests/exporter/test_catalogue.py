@@ -516,7 +516,7 @@ def test_another_package_brings_a_section(tmp_path: Path, point: str) -> None:
         (
             FOREIGN.replace("async def", "def"),
             "x = {m}:Search",
-            "{m}.Search.index_fresh is no coroutine: write 'async def index_fresh(self) -> Result'.",
+            "{m}.Search.index_fresh is not a coroutine: write 'async def index_fresh(self) -> Result'.",
         ),
         (
             FOREIGN.partition("    @item")[0],

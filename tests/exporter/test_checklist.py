@@ -68,7 +68,7 @@ def test_what_looks_like_a_box_and_is_none_is_warned_of(text: str, number: int) 
     assert [line.text for line in checklist.lines] == ["real"]
     [(found, sentence)] = checklist.warnings
     assert found == number
-    assert sentence.endswith("is not a line: write lines as '- [ ] What has to be true'.")
+    assert sentence.endswith("is not a line: write lines as '- [ ] What must hold'.")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_line_ends_and_byte_order_mark_stay(end: str, bom: str) -> None:
 
 
 def test_byte_order_mark_before_a_box_on_the_first_line() -> None:
-    with pytest.raises(ChecklistError, match="x:1: The box stands above the first heading"):
+    with pytest.raises(ChecklistError, match="x:1: The box is above the first heading"):
         Checklist.parse("\ufeff- [ ] early\n", "x")
 
 
@@ -220,13 +220,13 @@ def test_a_number_that_is_no_line_is_refused() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "x.md: The checklist has no boxes: write lines as '- [ ] What shall be true'."),
-        (b"# Title\n\ntext\n", "x.md: The checklist has no boxes: write lines as '- [ ] What shall be true'."),
+        (b"", "x.md: The checklist has no boxes: write lines as '- [ ] What must hold'."),
+        (b"# Title\n\ntext\n", "x.md: The checklist has no boxes: write lines as '- [ ] What must hold'."),
         (b"# A\n- [ ] caf\xe9\n", "x.md:2: The checklist is not UTF-8 text."),
-        (b"# A\n\n\0- [ ] a\n", "x.md:3: The checklist is not a text: it holds a NUL character."),
-        (b"# A\n- [ ] a\n- [ ]\n", "x.md:3: The box has no text: write what shall be true behind it."),
-        (b"# A\n- [ ] a\n- [x] <!-- item: a.b -->\n", "x.md:3: The box has no text: write what shall be true behind it."),
-        (b"- [ ] a\n# A\n- [ ] b\n", "x.md:1: The box stands above the first heading, so it belongs to no section."),
+        (b"# A\n\n\0- [ ] a\n", "x.md:3: The checklist is not text: it contains a NUL character."),
+        (b"# A\n- [ ] a\n- [ ]\n", "x.md:3: The box has no text: write what must hold after it."),
+        (b"# A\n- [ ] a\n- [x] <!-- item: a.b -->\n", "x.md:3: The box has no text: write what must hold after it."),
+        (b"- [ ] a\n# A\n- [ ] b\n", "x.md:1: The box is above the first heading, so it belongs to no section."),
         (b"#" * (MAX_BYTES + 1), f"x.md: The checklist is larger than {MAX_BYTES:,} bytes."),
     ],
     ids=["empty", "no boxes", "not UTF-8", "NUL", "no text", "only an annotation", "no heading", "huge"],

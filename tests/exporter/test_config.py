@@ -296,7 +296,7 @@ def test_secrets_are_read_from_files(read: Read, tmp_path: Path) -> None:
         ("dsn_file: binary", "dsn_file: binary is not UTF-8 text"),
         ("dsn_file: absent", "dsn_file: the file that it names cannot be read: No such file or directory"),
         ("dsn_file: .", "dsn_file: . cannot be read: Is a directory"),
-        ('dsn_file: "a\\0b"', "dsn_file: found what is no path, expected the path of a file"),
+        ('dsn_file: "a\\0b"', "dsn_file: found something other than a path, expected the path of a file"),
         ("dsn_file: 7", "dsn_file: expected the path of a file"),
         ("dsn_file: '${NONE}'", "dsn_file: the environment variable NONE is not set"),
         ("dsn_file: good, dsn: x", "dsn_file: found beside dsn, expected only one of both"),
@@ -459,7 +459,7 @@ def test_a_group_may_be_left_out_and_groups_may_be_wanted(read: Read) -> None:
         ("scope: {not_applicable: {mony: a}}", "1:26: scope.not_applicable.mony: unknown group; did you mean 'money'?"),
         (
             "scope: {not_applicable: {money: ''}}",
-            "1:26: scope.not_applicable.money: found '' of type string, expected a text that says something",
+            "1:26: scope.not_applicable.money: found '' of type string, expected a text that is not blank",
         ),
         (
             TARGET + "scope: {only: [papers], reason: a}",

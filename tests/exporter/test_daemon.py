@@ -229,10 +229,10 @@ async def test_what_a_reload_cannot_take_over_is_said(tmp_path: Path, caplog: py
     daemon = _Daemon(config, load(config), Health("test"))
     daemon._schedule.start()
     assert await daemon.reload() is None
-    assert "takes a restart" not in caplog.text
+    assert "apply after a restart" not in caplog.text
     config.write_text("state: {file: other.db}\n")
     assert await daemon.reload() is None
-    assert "The options of `state` changed, which takes a restart" in caplog.text
+    assert "The options of `state` changed and apply after a restart" in caplog.text
     await daemon.close()
 
 
@@ -246,7 +246,9 @@ async def test_whatever_goes_wrong_in_a_reload_the_last_good_configuration_stays
 
     monkeypatch.setattr("exporter.daemon._load", broken)
     told = await daemon.reload()
-    assert told == "The configuration was not reloaded (ZeroDivisionError, see the log); the last good one stays."
+    assert told == (
+        "The configuration was not reloaded (ZeroDivisionError, see the log); the last good one stays in force."
+    )
     assert (daemon._health.reload_successful, "ZeroDivisionError" in caplog.text) == (False, True)
     await daemon.engine.close()
 

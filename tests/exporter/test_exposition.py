@@ -391,7 +391,7 @@ async def test_a_rendering_that_hangs_makes_scrapes_fail(
         await eventually(lambda: exposition.trouble() is not None, "the bytes to be too old")
         scrape = await exposition.scrape()
         assert scrape.status == 503
-        assert b"(limit 1 s). Rendering does not come through.\n" in scrape.body
+        assert b"(limit 1 s). Rendering makes no progress.\n" in scrape.body
     release.set()
 
 

@@ -243,7 +243,7 @@ async def test_what_is_no_file_is_trouble_and_no_end(tmp_path: Path, make_it: Ca
     assert history.load() == {}
     history.keep([transition()], {})
     assert await history.transitions() == [transition()]
-    assert "it is no regular file" in str(history.trouble)
+    assert "it is not a regular file" in str(history.trouble)
     await history.close()
 
 
@@ -457,7 +457,7 @@ async def test_a_writer_that_ended_is_told(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(history._database, "save", broken)
     history.keep([transition()], {})
-    await eventually(lambda: "its writer ended" in str(history.trouble), what="it is told")
+    await eventually(lambda: "its writer stopped" in str(history.trouble), what="it is told")
     await history.close()
 
 

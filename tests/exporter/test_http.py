@@ -109,8 +109,8 @@ BOMB = gzip.compress(bytes(100_000_000))
     ("encoding", "body", "told"),
     [
         ("gzip", BOMB, "answered more than 100000 bytes (limit 100000), which was not read."),
-        ("gzip, gzip", gzip.compress(BOMB), "answered in the encoding 'gzip, gzip', which was not asked for."),
-        ("br", b"abc", "answered in the encoding 'br', which was not asked for."),
+        ("gzip, gzip", gzip.compress(BOMB), "answered in the encoding 'gzip, gzip', which was not requested."),
+        ("br", b"abc", "answered in the encoding 'br', which was not requested."),
         ("gzip", b"abc", "answered in the encoding gzip, but that cannot be unpacked."),
         ("gzip", gzip.compress(b"up 1\n" * 1000)[:-9], "answered in the encoding gzip, but broke off in the middle."),
     ],

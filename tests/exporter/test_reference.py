@@ -62,7 +62,7 @@ def test_every_metric_and_every_reason_is_explained() -> None:
 
 def test_a_table_says_type_default_and_meaning() -> None:
     page = configuration(CATALOGUE)
-    assert "| `concurrency` | integer | `16` | How many runs may be under way at a time. |" in page
+    assert "| `concurrency` | integer | `16` | How many runs may be in progress at a time. |" in page
     assert "| `dsn` | secret | **required** |  |" in page
     assert "| `targets` | list of [SearchTarget](#searchtarget) | **required** |  |" in page
     assert "| `max_age` | duration | `1h` | *Per target.* |" in page

@@ -333,7 +333,7 @@ async def test_a_fact_cancelled_from_elsewhere_is_a_reason_not_a_crash() -> None
     observed: dict[str, Any] = await verify(Cancelled, QUICK)
     assert told(observed, "line") == (
         Status.UNKNOWN,
-        "test_runner could not see its fact: asking was cancelled half-way.",
+        "test_runner could not read its fact: the query was cancelled.",
     )
 
 
@@ -515,7 +515,7 @@ async def test_a_run_that_does_not_end_is_not_joined_by_others(monkeypatch: pyte
     for _ in range(5):
         seen = (await asyncio.wait_for(runner.run(job, make_context()), 5))["line"].result
         assert (seen.status, seen.reason) == (Status.UNKNOWN, Reason.TIMEOUT)
-    assert seen.summary == "stubborn/a was not verified: its earlier run does not end, although it was cancelled."
+    assert seen.summary == "stubborn/a was not verified: its earlier run was cancelled and has not stopped."
     assert len(asyncio.all_tasks()) <= before + 2
     release.set()
     await eventually(lambda: len(asyncio.all_tasks()) == before, what="it ends")

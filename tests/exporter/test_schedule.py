@@ -134,7 +134,7 @@ async def test_a_run_that_does_not_end_is_stuck_and_said_once(
         await started.wait()
         await eventually(lambda: health.stuck_runs == ("section/a",), what="the run is stuck")
         await asyncio.sleep(0.2)
-    assert caplog.text.count("The run of section/a does not end") == 1
+    assert caplog.text.count("The run of section/a does not finish") == 1
 
 
 async def test_a_new_plan_keeps_unchanged_jobs_running() -> None:

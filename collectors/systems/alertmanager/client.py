@@ -27,10 +27,10 @@ class AlertmanagerSettings(HttpSettings):
     """How to reach Alertmanager. A path prefix belongs to `url`, a tenant (X-Scope-OrgID) to `headers`."""
 
     peers: tuple[str, ...] = Field(
-        (), description="Base addresses of the cluster's other members, which are asked with the same credentials."
+        (), description="Base URLs of the cluster's other members, queried with the same credentials."
     )
     max_age: Duration = Field(
-        timedelta(seconds=15), description="How long an answer is shared before it is asked again."
+        timedelta(seconds=15), description="How long a response is shared before it is requested again."
     )
 
     @field_validator("peers")

@@ -31,11 +31,11 @@ class JaegerSettings(HttpSettings):
 
     otlp: HttpSettings | None = Field(
         None,
-        description="Where marker traces may be sent by OTLP/HTTP, without `/v1/traces`, such as http://collector:4318. "
-        "Nothing is sent where it is not set.",
+        description="OTLP/HTTP address to which marker traces are sent, without `/v1/traces`, such as "
+        "http://collector:4318. None are sent without it.",
     )
     max_age: Duration = Field(
-        timedelta(seconds=15), description="How long the list of services is shared before it is asked for again."
+        timedelta(seconds=15), description="How long the list of services is shared before it is requested again."
     )
 
 

@@ -40,7 +40,7 @@ class PrometheusSettings(HttpSettings):
 
     max_age: Duration = Field(
         timedelta(seconds=15),
-        description="How long rules, targets and metadata are shared before they are asked again.",
+        description="How long rules, targets and metadata are shared before they are requested again.",
     )
 
 

@@ -55,7 +55,7 @@ async def test_pages_that_answer_and_those_that_are_gone_and_those_that_are_not_
     pages.add("/page-3", '<input type="password">')
     result = await seen(evidence, item)
     assert result.status is Status.UNKNOWN
-    assert f"{pages.url}/page-3 answers with a login page, so the document was not seen." in result.summary
+    assert f"{pages.url}/page-3 answers with a login page, so the document was not checked." in result.summary
     del pages.pages["/page-3"]
     result = await seen(evidence, item)
     assert result.status is Status.FAILED
@@ -213,7 +213,7 @@ async def test_without_prometheus_runbooks_are_unknown_and_denied_ones_fail(evid
     result = await seen(evidence, "runbooks_created")
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "Evidence for documentation.runbooks_created says failed: None for restores.",
+        "Evidence for documentation.runbooks_created reports failed: None for restores.",
     )
 
 

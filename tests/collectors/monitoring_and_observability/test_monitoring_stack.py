@@ -615,7 +615,7 @@ async def test_what_is_no_whole_answer_is_unknown(pages: Pages, status: int, bod
 async def test_without_clients_nothing_is_seen() -> None:
     seen = await look({}, **ASKING)
     assert {name: result.status for name, result in seen.items()} == dict.fromkeys(ALL, Status.UNKNOWN)
-    assert all("is not configured, so nothing was asked of it" in result.summary for result in seen.values())
+    assert all("is not configured, so it was not queried" in result.summary for result in seen.values())
 
 
 def test_a_marker_has_to_fit_into_the_deadline() -> None:

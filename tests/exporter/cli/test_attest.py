@@ -150,7 +150,7 @@ def test_a_record_that_denies_is_written_unless_it_is_of_the_future(run: Run, ev
     denied = (WINDOW, "--result", "failed", "--by", "lead@example.com", "--note", "Two teams are away.")
     ended = run("attest", *denied, "--window", f"{TODAY}/{TODAY}", "--config.file", evidence)
     assert ended.code == ExitCode.OK, ended.err
-    assert "says failed: Two teams are away." in ended.out
+    assert "reports failed: Two teams are away." in ended.out
     ended = run("attest", *denied, "--on", "2062-01-01", "--window", f"{TODAY}/{TODAY}", "--config.file", evidence)
     assert (ended.code, "which is in the future" in ended.err) == (ExitCode.CONFIGURATION, True)
 

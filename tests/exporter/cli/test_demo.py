@@ -58,7 +58,7 @@ def test_what_is_said_while_it_runs(until_done: Run, folder: Path) -> None:
     assert "standby is fixed." in ended.out
     assert "Starting Evidence records and signatures." in ended.err
     assert "standby is not broken." in ended.err
-    assert "There is no '' to break; there are certificate, chain, " in ended.err
+    assert "There is no '' to break; choose one of certificate, chain, " in ended.err
     assert f"A demo is running in {folder} already; choose another with --directory." in ended.err
     assert not folder.exists()
 
@@ -84,7 +84,7 @@ def test_somebody_elses_files_are_never_removed(run: Run, tmp_path: Path) -> Non
     (tmp_path / "thesis.txt").write_text("The only copy.")
     ended = run("demo", "--directory", tmp_path)
     assert ended.code == ExitCode.CONFIGURATION
-    assert ended.err.startswith(f"{tmp_path} is not empty and was not made by a demo")
+    assert ended.err.startswith(f"{tmp_path} is not empty and was not created by a demo")
     assert (tmp_path / "thesis.txt").read_text() == "The only copy."
 
 
@@ -159,7 +159,7 @@ def test_a_supervisor_that_does_not_end_is_killed(folder: Path, monkeypatch: pyt
 def test_servers_that_cannot_start_end_it_with_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     with (
-        pytest.raises(DemoError, match="ended before they were ready"),
+        pytest.raises(DemoError, match="exited before they were ready"),
         servers(folder, f"127.0.0.1:{free_port()}", lambda name: None),
     ):
         pass

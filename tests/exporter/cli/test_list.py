@@ -89,7 +89,7 @@ def test_the_roles_that_a_configuration_needs_are_printed(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (CLUSTER.replace(", pods: {namespace: shop, selector: app=cache}", ""), "needs a right in the cluster"),
+        (CLUSTER.replace(", pods: {namespace: shop, selector: app=cache}", ""), "requires rights in the cluster"),
         ("sections: {}", "clients.kubernetes is not configured"),
     ],
 )

@@ -65,7 +65,7 @@ def test_what_answers_in_json_but_is_no_exporter(run: Run, pages: Pages, body: s
     pages.add("/api/v1/items", body, content_type="application/json")
     ended = run("report", "--url", pages.url)
     assert ended.code == ExitCode.UNKNOWN
-    assert ended.err == f"{pages.url} is no checklist-exporter: its /api/v1/items has no items.\n"
+    assert ended.err == f"{pages.url} is not a checklist-exporter: its /api/v1/items has no items.\n"
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:9876", "http://", "http://sre:canary@127.0.0.1:9876"])

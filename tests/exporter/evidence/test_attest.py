@@ -146,7 +146,7 @@ async def test_an_artefact_that_could_not_be_seen_later_is_not_attested(
     situation.folder.mkdir()
     (situation.folder / "large").write_bytes(bytes(11))
     os.mkfifo(situation.folder / "pipe")
-    for name, message in (("large", "Artifact large: "), ("pipe", "Artifact pipe is no regular file.")):
+    for name, message in (("large", "Artifact large: "), ("pipe", "Artifact pipe is not a regular file.")):
         with pytest.raises(NotAttested, match=message):
             await attest(situation, "a.b", PLAIN, GIVEN | {"artifact": name})
     assert files(situation) == ["large", "pipe"]
@@ -160,7 +160,7 @@ async def test_an_answer_that_is_no_number_is_refused(situation: Situation) -> N
 
 @pytest.mark.parametrize("file", ["../a.yaml", "/tmp/a.yaml", "a.txt", ".a.yaml", ".drafts/a.yaml"])
 async def test_records_are_written_into_the_folder_alone(situation: Situation, file: str) -> None:
-    with pytest.raises(NotAttested, match=r"is no \.yaml file in the evidence folder"):
+    with pytest.raises(NotAttested, match=r"is not a \.yaml file in the evidence folder"):
         await attest(situation, "a.b", PLAIN, GIVEN, file=file)
 
 
@@ -205,7 +205,7 @@ async def test_a_key_that_would_not_be_accepted_writes_nothing(situation: Situat
     listed = Situation(situation.folder, NOON, "production", "1.4.2", signers)
     with pytest.raises(NotAttested, match=r"does not list the key of .* for qa_lead"):
         await attest(listed, "a.b", QA, GIVEN, key=keys.private("quinn"))
-    with pytest.raises(NotAttested, match="was not signed: ssh-keygen ended with"):
+    with pytest.raises(NotAttested, match="was not signed: ssh-keygen exited with"):
         await attest(listed, "a.b", QA, GIVEN, key=situation.folder / "missing")
     assert files(situation) == []
 

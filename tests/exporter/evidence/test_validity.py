@@ -157,8 +157,8 @@ async def test_validity_may_be_endless(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("values", "rule", "summary"),
     [
-        ({"result": "failed", "note": "Two faults."}, RULE, "Evidence for a.b says failed: Two faults."),
-        ({"result": "failed"}, RULE, "Evidence for a.b says failed: team@example.com found so on 2026-10-01."),
+        ({"result": "failed", "note": "Two faults."}, RULE, "Evidence for a.b reports failed: Two faults."),
+        ({"result": "failed"}, RULE, "Evidence for a.b reports failed: team@example.com found so on 2026-10-01."),
         ({"environment": "staging"}, RULE, "Evidence for a.b is about the environment staging, this is production."),
         ({"release": "1.4.1"}, RELEASE, "team@example.com attested 1.4.1, running 1.4.2."),
         ({"release": "1.4.1"}, QA, "QA lead signed 1.4.1, running 1.4.2."),
@@ -492,7 +492,7 @@ async def test_an_ssh_keygen_that_hangs_or_breaks_is_unknown_and_is_ended(
     result = await folder.judge(QA, allowed_signers=signers)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "Evidence for a.b was not checked: ssh-keygen did not end within 100ms.",
+        "Evidence for a.b was not checked: ssh-keygen did not finish within 100ms.",
     )
     monkeypatch.setattr("exporter.evidence.signatures.TIMEOUT", timedelta(seconds=60))
     task = asyncio.create_task(folder.judge(QA, allowed_signers=signers))
@@ -503,7 +503,7 @@ async def test_an_ssh_keygen_that_hangs_or_breaks_is_unknown_and_is_ended(
     program.write_text("#!/bin/sh\necho 'No user exists for uid 4711' >&2\nexit 255\n")
     result = await folder.judge(QA, allowed_signers=signers)
     assert result.status is Status.UNKNOWN
-    assert "ssh-keygen ended with 255 (No user exists for uid 4711)." in result.summary
+    assert "ssh-keygen exited with 255 (No user exists for uid 4711)." in result.summary
 
 
 async def test_a_signature_nobody_asked_for_must_be_right_as_well(
@@ -538,10 +538,10 @@ async def test_links_that_answer_hold_and_are_asked_once(folder: Folder, pages: 
         ({"body": " \n"}, Status.FAILED, "{url} is an empty page."),
         ({"status": 404}, Status.FAILED, "{url} does not exist (404)."),
         ({"status": 410}, Status.FAILED, "{url} does not exist (410)."),
-        ({"status": 403}, Status.UNKNOWN, "{url} answered 403 (expected 200), so the document was not seen."),
-        ({"status": 500}, Status.UNKNOWN, "{url} answered 500 (expected 200), so the document was not seen."),
-        ({"status": 302}, Status.UNKNOWN, "{url} answered 302 (expected 200), so the document was not seen."),
-        ({"body": LOGIN}, Status.UNKNOWN, "{url} answers with a login page, so the document was not seen."),
+        ({"status": 403}, Status.UNKNOWN, "{url} answered 403 (expected 200), so the document was not checked."),
+        ({"status": 500}, Status.UNKNOWN, "{url} answered 500 (expected 200), so the document was not checked."),
+        ({"status": 302}, Status.UNKNOWN, "{url} answered 302 (expected 200), so the document was not checked."),
+        ({"body": LOGIN}, Status.UNKNOWN, "{url} answers with a login page, so the document was not checked."),
         ({"body": LOGIN, "must": "Runbook"}, Status.UNKNOWN, "{url} answers with a login page"),
         ({"body": LOGIN + "Runbook", "must": "Runbook"}, Status.OK, "{url} answers and contains 'Runbook'."),
         (
@@ -572,7 +572,7 @@ async def test_a_link_must_answer_with_its_document(
     [
         ("/b", Status.OK, "/a answers."),
         ("b", Status.OK, "/a answers."),
-        ("/login?next=/a", Status.UNKNOWN, "/a redirects to a login page, so the document was not seen."),
+        ("/login?next=/a", Status.UNKNOWN, "/a redirects to a login page, so the document was not checked."),
         ("/sso/start", Status.UNKNOWN, "redirects to a login page"),
         ("/users/SignIn.aspx", Status.UNKNOWN, "redirects to a login page"),
         ("/users/sign_in", Status.UNKNOWN, "redirects to a login page"),
@@ -581,7 +581,7 @@ async def test_a_link_must_answer_with_its_document(
         ("/signing", Status.OK, "/a answers."),
         ("/a", Status.UNKNOWN, "/a was redirected more than three times."),
         ("http://169.254.169.254/latest/meta-data", Status.UNKNOWN, "is not below any of evidence.hosts"),
-        ("//[", Status.UNKNOWN, "redirects to an address that is none."),
+        ("//[", Status.UNKNOWN, "redirects to an invalid address."),
         ("/\xe9", Status.UNKNOWN, "is not below any of evidence.hosts"),
     ],
 )
@@ -801,7 +801,7 @@ async def test_an_artefact_outside_the_folder_is_not_looked_at(folder: Folder, p
 async def test_an_artefact_that_is_no_file_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(folder.path / "pipe")
     folder.write(artifact=artifact(b"", path="pipe"))
-    assert "pipe is no regular file." in (await folder.judge()).summary
+    assert "pipe is not a regular file." in (await folder.judge()).summary
     (folder.path / "large").write_bytes(b"12345")
     folder.write(artifact=artifact(b"12345", path="large"))
     monkeypatch.setattr("exporter.evidence.store.MAX_ARTIFACT", 4)
@@ -828,7 +828,7 @@ async def test_an_artefact_may_be_a_page(folder: Folder, pages: Pages) -> None:
     pages.add("/a.pdf", LOGIN)
     result = await folder.judge(hosts=host(pages.url))
     assert result.status is Status.UNKNOWN
-    assert "answers with a login page, so the artifact was not seen." in result.summary
+    assert "answers with a login page, so the artifact was not checked." in result.summary
     del pages.pages["/a.pdf"]
     assert (await folder.judge(hosts=host(pages.url))).status is Status.FAILED
     assert (await folder.judge()).status is Status.UNKNOWN
@@ -872,7 +872,7 @@ SHELL = "<title>Runbook</title><div id=app></div><script src=/app.js></script>"
         ({"body": "<html><body></body></html>"}, None, Status.FAILED, "is an empty page."),
         ({"body": "<img src=diagram.png>"}, None, Status.OK, "answers."),
         ({"body": b"\x89PNG", "Content_Type": "image/png"}, None, Status.OK, "answers."),
-        ({"body": b"%PDF Runbook", "Content_Type": "application/pdf"}, "Runbook", Status.UNKNOWN, "cannot be looked for"),
+        ({"body": b"%PDF Runbook", "Content_Type": "application/pdf"}, "Runbook", Status.UNKNOWN, "cannot be searched for"),
         ({"body": "<h1>404 Not Found</h1>"}, None, Status.UNKNOWN, "is titled '404 Not Found'"),
         # A 200 that reports an error
         ({"body": '{"code":404}', "Content_Type": "application/json"}, None, Status.UNKNOWN, "reports the code 404"),

@@ -199,7 +199,7 @@ def test_authorities_without_certificate_are_told(web_config: Path, authority: I
         tls(authority, tmp_path)
         + f"  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: {tmp_path / 'server.key'}\n"
     )
-    assert "server.key holds no certificate (NO_CERTIFICATE_OR_CRL_FOUND)" in problems(web_config, text)
+    assert "server.key contains no certificate (NO_CERTIFICATE_OR_CRL_FOUND)" in problems(web_config, text)
 
 
 @pytest.mark.parametrize("suite", CipherSuite)

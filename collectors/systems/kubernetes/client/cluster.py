@@ -66,20 +66,21 @@ class KubernetesSettings(Options):
     )
     watch: bool | None = Field(
         None,
-        description="Follow what changes after the first list, instead of listing every `max_age`. By default what is asked for "
-        "repeatedly is followed where the account may watch it: the daemon watches, `check` lists.",
+        description="Watch for changes after the first list, instead of listing every `max_age`. By default what is "
+        "requested repeatedly is watched where the account may watch it: the daemon watches, `check` lists.",
     )
     stale_after: Duration = Field(
         timedelta(minutes=2),
         gt=timedelta(0),
-        description="How long a watch may be silent before its objects count as too old; a watch is renewed every 45 seconds.",
+        description="How long a watch may be silent before its objects are too old; a watch is renewed every 45 "
+        "seconds.",
     )
     timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="How long one request may take.")
-    page_size: int = Field(500, ge=1, le=10_000, description="How many objects are asked for at a time.")
+    page_size: int = Field(500, ge=1, le=10_000, description="How many objects are requested at a time.")
     max_bytes: Size = Field(
-        32 * 2**20, gt=0, description="Largest reply that is read; a larger page is asked for again in smaller ones."
+        32 * 2**20, gt=0, description="Maximum size of a response; a larger page is requested again in smaller ones."
     )
-    requests_per_second: float = Field(50, gt=0, description="How often the API server is asked at most.")
+    requests_per_second: float = Field(50, gt=0, description="Maximum rate of requests to the API server.")
 
 
 @dataclass(frozen=True, slots=True)

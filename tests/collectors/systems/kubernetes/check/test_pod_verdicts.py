@@ -74,7 +74,7 @@ async def test_the_option_takes_a_client(option: str) -> None:
     item = "pods_healthy" if option == "pods" else "backup_tested"
     seen = await verify(Cache, SectionSettings(), target, items=(item,))
     assert seen[item].result.status is Status.UNKNOWN
-    assert seen[item].result.summary == "clients.kubernetes is not configured, so nothing was asked of it."
+    assert seen[item].result.summary == "clients.kubernetes is not configured, so it was not queried."
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
