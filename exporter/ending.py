@@ -41,7 +41,7 @@ def end_in_time() -> None:
 def _end(in_time: threading.Event) -> None:
     if in_time.wait(END_SECONDS):
         return
-    why = "Something does not end although it was cancelled: the process ends without it."
+    why = "A task did not stop after it was cancelled: the process exits without it."
     # In a thread again: what blocks the loop may hold the lock of the log.
     telling = threading.Thread(target=log.warning, args=(why,), daemon=True)
     telling.start()
