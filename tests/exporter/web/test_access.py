@@ -130,11 +130,11 @@ def test_what_is_wrong_in_the_file_is_told_with_its_place(web_config: Path, text
 def test_pipes_in_place_of_the_files_are_refused_at_once(web_config: Path, authority: Issued, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     started = time.monotonic()
-    with pytest.raises(ConfigError, match="it is no regular file"):
+    with pytest.raises(ConfigError, match="it is not a regular file"):
         AccessFile(tmp_path / "pipe")
     authority.issue("localhost").write(tmp_path, "server")
     text = "tls_server_config: {cert_file: server.pem, key_file: pipe}\n"
-    assert "pipe cannot be read: it is no regular file" in problems(web_config, text)
+    assert "pipe cannot be read: it is not a regular file" in problems(web_config, text)
     assert time.monotonic() - started < 3
 
 
