@@ -34,7 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     # A command that hangs at its end is ended with its process: here that would be the tests'.
-    monkeypatch.setattr("exporter.daemon._end_in_time", lambda: None)
+    monkeypatch.setattr("exporter.daemon.end_in_time", lambda: None)
 
     def call(*arguments: str | Path) -> Ended:
         capsys.readouterr()
