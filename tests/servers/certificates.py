@@ -111,17 +111,21 @@ class Issued:
         return replace(self, certificate=x509.load_pem_x509_certificate(again.stdout))
 
 
-_AUTHORITY_USAGE = x509.KeyUsage(
-    digital_signature=True,  # of OCSP responses
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+def key_usage(*allowed: str) -> x509.KeyUsage:
+    """What a key may be used for, by the names of ``x509.KeyUsage``."""
+    usages: tuple[str, ...] = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+    )
+    usages += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{usage: usage in allowed for usage in usages})
+
+
+_AUTHORITY_USAGE = key_usage("digital_signature", "key_cert_sign", "crl_sign")  # signatures: of OCSP responses
+_CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.NameConstraints)
 
 
 def _sign(
@@ -138,10 +142,13 @@ def _sign(
     must_staple: bool = False,
     usage: x509.ObjectIdentifier | None = None,
     identified: bool = True,
+    extensions: Sequence[x509.ExtensionType] = (),
+    without: Sequence[type[x509.ExtensionType]] = (),
 ) -> tuple[x509.Certificate, Key]:
     """Sign a certificate that began ``age`` days ago and ends in ``days`` days (either may be negative).
 
     Unless ``identified`` it lacks the Authority Key Identifier that strict verifiers demand; many private authorities set none.
+    ``extensions`` replace those of their kind, and kinds ``without`` are left out.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     key = key or new_key(kind)
@@ -154,28 +161,29 @@ def _sign(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=age))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     signer = issuer.key if issuer else key
+    wanted: list[x509.ExtensionType] = [
+        x509.BasicConstraints(ca=ca, path_length=None),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+    ]
     if identified:
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
+        wanted.append(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()))
     if ca:
-        builder = builder.add_extension(_AUTHORITY_USAGE, critical=True)
+        wanted.append(_AUTHORITY_USAGE)
     if names:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([_general_name(one) for one in names]), critical=False
-        )
+        wanted.append(x509.SubjectAlternativeName([_general_name(one) for one in names]))
     if not ca:
-        purpose = usage or ExtendedKeyUsageOID.SERVER_AUTH
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        wanted.append(x509.ExtendedKeyUsage([usage or ExtendedKeyUsageOID.SERVER_AUTH]))
     if responder:
         access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier(responder))
-        builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        wanted.append(x509.AuthorityInformationAccess([access]))
     if must_staple:
-        builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
+        wanted.append(x509.TLSFeature([x509.TLSFeatureType.status_request]))
+    replaced = {type(one) for one in extensions}
+    for one in [*(one for one in wanted if type(one) not in replaced), *extensions]:
+        if type(one) not in without:
+            builder = builder.add_extension(one, critical=isinstance(one, _CRITICAL))
     return builder.sign(signer, digest_for(signer)), key
 
 

@@ -4,7 +4,7 @@ import shutil
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from cryptography.hazmat.primitives.serialization import (
@@ -111,8 +111,13 @@ public class Legacy {
 
 
 @contextmanager
-def java_server(certificate: Issued, *, versions: Sequence[str], suites: Sequence[str]) -> Iterator[int]:
-    """Serve TLS on a loopback port, which is given, with Java's names of versions (``TLSv1``) and suites."""
+def java_server(
+    certificate: Issued, *, versions: Sequence[str], suites: Sequence[str], properties: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Serve TLS on a loopback port, which is given, with Java's names of versions (``TLSv1``) and suites.
+
+    ``properties`` are those of the system, such as ``jdk.tls.allowLegacyMasterSecret``.
+    """
     java = shutil.which("java")
     if java is None:
         skip_or_fail("Java cannot be had: no program `java` on the path (17 still speaks DES and EXPORT).")
@@ -123,7 +128,8 @@ def java_server(certificate: Issued, *, versions: Sequence[str], suites: Sequenc
         (folder / "keys.p12").write_bytes(store)
         (folder / "Legacy.java").write_text(_JAVA)
         port = free_port()
-        argv = [java, "-Xms16m", "-Xmx64m", "-XX:TieredStopAtLevel=1", "Legacy.java", str(port), "keys.p12"]
+        defined = [f"-D{name}={value}" for name, value in (properties or {}).items()]
+        argv = [java, "-Xms16m", "-Xmx64m", "-XX:TieredStopAtLevel=1", *defined, "Legacy.java", str(port), "keys.p12"]
         with Server(
             "java-tls", [*argv, ",".join(versions), ",".join(suites)], directory=folder, ready=lambda: listening(port)
         ):

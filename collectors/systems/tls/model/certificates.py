@@ -20,6 +20,7 @@ __all__ = ["Keys", "Roots", "Served", "Untrusted", "matches", "same_authority", 
 _NO_ROOT = (2, 18, 19, 20, 21, 27, 28)
 #: Server gated cryptography of Microsoft and Netscape, which OpenSSL takes for TLS servers.
 _GATED_CRYPTO = frozenset(map(x509.ObjectIdentifier, ("1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1")))
+_NETSCAPE_TYPE = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
 _NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
 
 
@@ -103,7 +104,7 @@ def unfit_for_servers(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.C
 
     The rules are those of OpenSSL's purpose sslserver, by which Python, Node.js, curl and others judge: an extended key usage, on
     whichever certificate of the path, must name TLS servers (anyExtendedKeyUsage does not), and a key usage of the server's own
-    must allow signatures, key encipherment or key agreement.
+    must allow signatures, key encipherment or key agreement, as must its Netscape certificate type, if it has one.
     """
     for place, certificate in enumerate(path):
         usages = _extension(certificate, x509.ExtendedKeyUsage)
@@ -112,6 +113,17 @@ def unfit_for_servers(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.C
         usage = _extension(certificate, x509.KeyUsage)
         if place == 0 and usage and not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
             yield certificate, "its key usage allows neither signatures nor key exchange"
+        if place == 0 and not _netscape_server(certificate):
+            yield certificate, "its Netscape certificate type does not include TLS servers"
+
+
+def _netscape_server(certificate: x509.Certificate) -> bool:
+    """Whether the old extension nsCertType, a bit string whose second bit is for servers, is absent or allows servers."""
+    try:
+        value = certificate.extensions.get_extension_for_oid(_NETSCAPE_TYPE).value
+    except x509.ExtensionNotFound:
+        return True
+    return isinstance(value, x509.UnrecognizedExtension) and bool(value.value[3:4] and value.value[3] & 0x40)
 
 
 def _extension(certificate: x509.Certificate, kind: type[ExtensionT]) -> ExtensionT | None:
