@@ -25,6 +25,7 @@ from collectors.systems.tls.judge import (
     judge_certificates,
     judge_chains,
     judge_hsts,
+    judge_presented,
     judge_staples,
     judge_suites,
     judge_versions,
@@ -46,6 +47,7 @@ T = TypeVar("T")
 
 _CONNECTIONS = 8
 _STAPLE_PAUSE = timedelta(seconds=2)
+_CLOSED_PAUSE = timedelta(seconds=0.3)
 _FAMILIES = {AddressFamily.ANY: AF_UNSPEC, AddressFamily.IPV4: AF_INET, AddressFamily.IPV6: AF_INET6}
 
 
@@ -93,7 +95,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             async with asyncio.timeout(self._timeout):
                 found = [await self.blocking(resolve, host, self.target.port, family) for host in hosts]
         except TimeoutError:
-            raise ProbeError(f"The name {self.target.host} was not resolved within {self._timeout:g} s.") from None
+            raise ProbeError(
+                f"The name {self.target.host} was not resolved within {self._timeout:g} s.", Reason.TIMEOUT
+            ) from None
         return tuple(dict.fromkeys(address for addresses in found for address in addresses))
 
     async def _at_each_address(self, look: Callable[[Address], Awaitable[T]]) -> Seen[T]:
@@ -102,23 +106,34 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         return {address: _seen(answer) for address, answer in zip(addresses, answers, strict=True)}
 
     @fetched
-    async def served(self) -> Seen[tuple[certificates.Served, ...]]:
-        """The certificates that each address presents: one, or one for each kind of key."""
+    async def served(self) -> Seen[certificates.Presented]:
+        """The certificates that each address presents: one, or one for each kind of key and each backend."""
         return await self._at_each_address(self._certificates)
 
-    async def _certificates(self, address: Address) -> tuple[certificates.Served, ...]:
+    async def _certificates(self, address: Address) -> certificates.Presented:
         """Each distinct chain that an address presents: in several looks, and to clients that take one kind of key alone."""
-        found = [await self._handshake(address) for _ in range(self.target.looks)]
+        found = [await self._handshake(address)]
+        unseen: ProbeError | None = None
         try:
-            found.append(await self._handshake(address, found[0].other_keys))
-        except handshakes.NotServed as refusal:
-            if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
-                await self._handshake(address)
+            await self._look_again(address, found)
+        except ProbeError as error:  # what was seen before counts all the same
+            unseen = error
+        # Of chains that are the same the one with a staple: some servers staple from the second handshake on.
+        chains = {one.sent: one for one in sorted(found, key=lambda one: bool(one.staple))}
+        return certificates.Presented(tuple(chains.values()), unseen)
+
+    async def _look_again(self, address: Address, found: list[certificates.Served]) -> None:
+        """Add to what was found what further looks show. Raises ProbeError."""
+        found += [await self._handshake(address) for _ in range(self.target.looks - 1)]
+        for keys in found[0].other_keys:
+            try:
+                found.append(await self._handshake(address, keys))
+            except handshakes.NotServed as refusal:
+                if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
+                    found.append(await self._handshake(address))
         eddsa = await self._first_flight(address, cipher_suites.ECDHE_ECDSA, EDDSA)
         if isinstance(eddsa, Flight) and eddsa.certificates:
             found.append(handshakes.read_certificates(eddsa.certificates, address))
-        # Of chains that are the same the one with a staple: some servers staple from the second handshake on.
-        return tuple({one.sent: one for one in sorted(found, key=lambda one: bool(one.staple))}.values())
 
     async def _handshake(
         self, address: Address, keys: certificates.Keys = certificates.Keys.ANY
@@ -142,16 +157,16 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             )
 
     @fetched
-    async def stapled(self) -> Seen[tuple[certificates.Served, ...]]:
+    async def stapled(self) -> Seen[certificates.Presented]:
         """As `served`, after further handshakes where a staple was missing."""
         served = await self.served()
 
-        async def ask(address: Address) -> tuple[certificates.Served, ...]:
+        async def ask(address: Address) -> certificates.Presented:
             presented = served[address]
             if isinstance(presented, ProbeError):
                 raise presented
             for _ in range(STAPLE_TRIES - 1):
-                if not any(lacks_staple(one) for one in presented):
+                if not any(lacks_staple(one) for one in presented.chains):
                     break
                 await asyncio.sleep(_STAPLE_PAUSE.total_seconds())
                 presented = await self._certificates(address)
@@ -168,8 +183,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         answers = await self._offers(address, {version: (version, suites_for(version)) for version in MODERN})
         if all(isinstance(answer, ProbeError) for answer in answers.values()):
             raise next(answer for answer in answers.values() if isinstance(answer, ProbeError))
-        answers |= await self._offers(address, {version: (version, suites_for(version)) for version in LEGACY})
-        return await self._confirmed(address, answers, answers)
+        legacy = {version: (version, suites_for(version)) for version in LEGACY}
+        return answers | await self._confirmed(address, legacy, answers)
 
     @fetched
     async def weak_suites(self) -> Seen[WeakSuites]:
@@ -194,8 +209,11 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
                 if (offered := tuple(suite for suite in suites if suite in suites_for(version)))
             }
             unseen = {(version, ""): answer for version, answer in answers.items() if isinstance(answer, ProbeError)}
-            found = await self._confirmed(address, await self._offers(address, offers), answers) | unseen
-            group = await self._first_flight(address, cipher_suites.DHE)
+            found = await self._confirmed(address, offers, answers) | unseen
+            try:
+                group = await self._first_flight(address, cipher_suites.DHE)
+            except ProbeError as error:
+                return WeakSuites(found | {(Version.TLS_1_2, "DHE"): error}, None)
             return WeakSuites(found, group.dh_bits if isinstance(group, Flight) else None)
 
         return await self._at_each_address(ask)
@@ -206,10 +224,14 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """What an address answers to each offer, one after the other."""
         return {key: await self._offer(address, version, suites) for key, (version, suites) in offers.items()}
 
-    async def _offer(self, address: Address, version: Version, suites: Iterable[int]) -> Answer | ProbeError:
+    async def _offer(
+        self, address: Address, version: Version, suites: Iterable[int], pause: timedelta = timedelta(0)
+    ) -> Answer | ProbeError:
+        """What an address answers to an offer; before it, nothing connects to the address for as long as `pause` says."""
         name, starttls = self.target.expected_name, self.target.starttls
         try:
             async with self._turn(address):
+                await asyncio.sleep(pause.total_seconds())
                 return await offer(address, version, suites, server_name=name, timeout=self._timeout, starttls=starttls)
         except NotOffered:
             raise
@@ -217,22 +239,33 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             return why
 
     async def _confirmed(
-        self, address: Address, answers: dict[T, Answer | ProbeError], versions: Mapping[Version, Answer | ProbeError]
+        self,
+        address: Address,
+        offers: Mapping[T, tuple[Version, tuple[int, ...]]],
+        versions: Mapping[Version, Answer | ProbeError],
     ) -> dict[T, Answer | ProbeError]:
-        """The answers, where a refusal that is not explicit counts only if the server still accepts what it accepted before.
+        """What an address answers to each offer, where closing the connection counts as a refusal only if it is certain.
 
-        A server that is about to die, or that limits how often it is asked, closes connections too.
+        A server that is about to die, or that limits how often or from how many connections it is asked, closes connections, too.
+        So what was closed is offered again when the server has had time to forget the connection before, and then, in the same way,
+        what it accepted before: that it must still accept.
         """
+        answers = await self._offers(address, offers)
         accepted = [version for version, answer in versions.items() if isinstance(answer, Accepted)]
-        if not accepted or not any(_is_doubtful(answer) for answer in answers.values()):
+        if not accepted:
             return answers
-        control = (await self._offers(address, {"control": (max(accepted), suites_for(max(accepted)))}))["control"]
-        if isinstance(control, Accepted):
-            return answers
-        doubt = ProbeError(
-            f"{address} no longer accepts what it accepted before, so what it refused meanwhile proves nothing."
-        )
-        return {key: doubt if _is_doubtful(answer) else answer for key, answer in answers.items()}
+        known = max(accepted)
+        for key in [key for key, answer in answers.items() if _is_doubtful(answer)]:
+            again = await self._offer(address, *offers[key], _CLOSED_PAUSE)
+            if _is_doubtful(again):
+                control = await self._offer(address, known, suites_for(known), _CLOSED_PAUSE)
+                if not isinstance(control, Accepted):
+                    again = ProbeError(
+                        f"{address} no longer accepts what it accepted before, so what it refused meanwhile proves nothing.",
+                        Reason.REFUSED,
+                    )
+            answers[key] = again
+        return answers
 
     @fetched
     async def pages(self) -> Seen[Pages]:
@@ -274,7 +307,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """
         roots, now = handshakes.roots(self.target.ca_file), self.context.now()
         return everywhere(
-            await self.served(), lambda all_served: judge_certificates(self.target, all_served, roots, now)
+            await self.served(),
+            lambda seen: judge_presented(seen, lambda chains: judge_certificates(self.target, chains, roots, now)),
         )
 
     @item("Certificate chain is complete", severity=CRITICAL, needs=("targets",))
@@ -287,7 +321,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         To mend it, configure the certificate with its intermediates (often named fullchain.pem).
         """
         roots = handshakes.roots(self.target.ca_file)
-        return everywhere(await self.served(), lambda all_served: judge_chains(self.target, all_served, roots))
+        return everywhere(
+            await self.served(),
+            lambda seen: judge_presented(seen, lambda chains: judge_chains(self.target, chains, roots)),
+        )
 
     @item("TLS 1.2+ is enforced (TLS 1.0/1.1 disabled)", severity=CRITICAL, needs=("targets",))
     async def tls_1_2_enforced(self) -> Result:
@@ -338,7 +375,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         To mend it, turn stapling on (nginx: ssl_stapling on, with a resolver) and let the server reach the responder.
         """
         roots, now = handshakes.roots(self.target.ca_file), self.context.now()
-        return everywhere(await self.stapled(), lambda all_served: judge_staples(self.target, all_served, roots, now))
+        return everywhere(
+            await self.stapled(),
+            lambda seen: judge_presented(seen, lambda chains: judge_staples(self.target, chains, roots, now)),
+        )
 
 
 def _is_doubtful(answer: Answer | ProbeError) -> bool:

@@ -6,6 +6,7 @@ import socketserver
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -15,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from tlslite.api import HandshakeSettings, TLSConnection, X509CertChain, parsePEMKey
+from tlslite.constants import ExtensionType
 from tlslite.errors import BaseTLSException
+from tlslite.messages import ServerHello
 
 from tests.servers.certificates import Issued
 from tests.servers.packages import skip_or_fail
@@ -23,6 +26,13 @@ from tests.servers.process import LOOPBACK, Server, free_port, listening, scratc
 
 SSL_3, TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 = (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)
 Version = tuple[int, int]
+
+
+class _BeforeRfc5746(TLSConnection):  # type: ignore[misc]
+    def _sendMsg(self, message: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(message, ServerHello) and message.extensions:
+            message.extensions = [one for one in message.extensions if one.extType != ExtensionType.renegotiation_info]
+        return super()._sendMsg(message, *arguments, **options)
 
 
 @contextmanager
@@ -34,8 +44,12 @@ def tlslite_server(
     ciphers: Sequence[str] = ("aes128gcm", "aes128"),
     exchanges: Sequence[str] | None = None,
     anonymous: bool = False,
+    secure_renegotiation: bool = True,
 ) -> Iterator[int]:
-    """Serve TLS in these versions with these ciphers (tlslite's names) on a loopback port, which is given."""
+    """Serve TLS in these versions with these ciphers (tlslite's names) on a loopback port, which is given.
+
+    Without ``secure_renegotiation`` it does not answer that extension, as servers from before RFC 5746.
+    """
     settings = HandshakeSettings()
     settings.minVersion, settings.maxVersion = oldest, newest
     settings.versions = [version for version in [*settings.versions, SSL_3] if oldest <= version <= newest]
@@ -51,7 +65,7 @@ def tlslite_server(
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.settimeout(5)
-            connection = TLSConnection(self.request)
+            connection = (TLSConnection if secure_renegotiation else _BeforeRfc5746)(self.request)
             with suppress(BaseTLSException, OSError):
                 if anonymous:
                     connection.handshakeServer(anon=True, settings=settings)

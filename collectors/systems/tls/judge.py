@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from collectors.shared.verdicts import verdict
 from collectors.systems.tls.model import certificates, cipher_suites, ocsp
 from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.hello import Accepted, Answer, Version
@@ -74,59 +75,75 @@ def _all(results: Sequence[Result]) -> Result:
     return replace(worst(*results), measurements=_smallest(results))
 
 
+def judge_presented(
+    presented: certificates.Presented, judge: Callable[[Sequence[certificates.Served]], Result]
+) -> Result:
+    """What `judge` says of the chains that were seen; never ok where a further look did not succeed."""
+    result = judge(presented.chains)
+    return result if presented.unseen is None else _all([result, _unseen(presented.unseen)])
+
+
 def judge_certificates(
     target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
 ) -> Result:
     """Whether the certificates that one address presents are accepted now, and for long enough."""
-    return _all([_judge_certificate(target, served, roots, now) for served in all_served])
+    titles = _titles(all_served)
+    return _all([_judge_certificate(target, served, titles[served.leaf], roots, now) for served in all_served])
+
+
+def _titles(all_served: Sequence[certificates.Served]) -> Mapping[x509.Certificate, str]:
+    """What each of the servers' own certificates is called; of several with different kinds of keys it says which."""
+    leaves = [served.leaf for served in all_served]
+    several = len({certificates.kind_of_key(leaf) for leaf in leaves}) > 1
+    return {leaf: _name(leaf) + (f" ({certificates.kind_of_key(leaf)})" if several else "") for leaf in leaves}
 
 
 def _judge_certificate(
-    target: TlsTarget, served: certificates.Served, roots: certificates.Roots, now: datetime
+    target: TlsTarget, served: certificates.Served, title: str, roots: certificates.Roots, now: datetime
 ) -> Result:
     try:
         path, untrusted = roots.path(served.sent), None
     except certificates.Untrusted as error:
         path, untrusted = served.sent, str(error)
-    defects = list(_defects(target, served, path, untrusted, now))
     end = min(certificate.not_valid_after_utc for certificate in path)
-    result = (
-        worst(*defects) if defects else ok(f"{_name(served.leaf)} of {target.endpoint} is valid until {_date(end)}.")
+    good = ok(
+        f"{title} of {target.endpoint} is valid until {_date(end)}.",
+        certificate_expiry_seconds=(end - now).total_seconds(),
     )
-    return replace(result, measurements={"certificate_expiry_seconds": (end - now).total_seconds()})
+    return verdict(_certificate_problems(target, served, title, path, untrusted, now), good)
 
 
-def _defects(
+def _certificate_problems(
     target: TlsTarget,
     served: certificates.Served,
+    title: str,
     path: Sequence[x509.Certificate],
     untrusted: str | None,
     now: datetime,
 ) -> Iterator[Result]:
     if not certificates.matches(served.leaf, target.expected_name):
         yield failed(
-            f"{_name(served.leaf)} of {target.endpoint} is not for {target.expected_name} but for {_names(served.leaf)}."
-        )
-    if untrusted:
-        yield failed(
-            f"{_name(served.leaf)} of {target.endpoint} is not trusted: {untrusted}.", reason=Reason.MISCONFIGURED
-        )
-    for certificate, why in certificates.unfit_for_servers(path):
-        yield failed(
-            f"{_name(certificate)} of {target.endpoint} is not accepted by TLS clients: {why}.",
+            f"{title} of {target.endpoint} is not for {target.expected_name} but for {_names(served.leaf)}.",
             reason=Reason.MISCONFIGURED,
         )
-    for certificate in path:
-        subject = f"{_name(certificate)} of {target.endpoint}"
-        yield from _judge_dates(subject, certificate, target, now)
-        yield from _judge_strength(subject, certificate)
+    if untrusted:
+        yield failed(f"{title} of {target.endpoint} is not trusted: {untrusted}.", reason=Reason.MISCONFIGURED)
+    subjects = {
+        certificate: f"{title if certificate == served.leaf else _name(certificate)} of {target.endpoint}"
+        for certificate in path
+    }
+    for certificate, why in certificates.unfit_for_servers(path):
+        yield failed(f"{subjects[certificate]} is not accepted by TLS clients: {why}.", reason=Reason.MISCONFIGURED)
+    for certificate, subject in subjects.items():
+        yield from _date_problems(subject, certificate, target, now)
+        yield from _strength_problems(subject, certificate)
     for certificate in served.sent:
         end = certificate.not_valid_after_utc
         if certificate not in path and end <= now:
             yield warning(f"{target.endpoint} also sends {_subject(certificate)}, which expired on {_date(end)}.")
 
 
-def _judge_dates(subject: str, certificate: x509.Certificate, target: TlsTarget, now: datetime) -> Iterator[Result]:
+def _date_problems(subject: str, certificate: x509.Certificate, target: TlsTarget, now: datetime) -> Iterator[Result]:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     lifetime, left = end - begin, end - now
     wanted = min(timedelta(days=target.min_days), lifetime / 3)
@@ -134,19 +151,25 @@ def _judge_dates(subject: str, certificate: x509.Certificate, target: TlsTarget,
     if begin > now:
         yield failed(f"{subject} is not valid before {_date(begin)}.")
     elif left <= timedelta(0):
-        yield failed(f"{subject} expired on {_date(end)}.")
+        yield failed(f"{subject} expired on {_date(end)}.", reason=Reason.EXPIRED)
     elif left < wanted:
-        verdict, limit = (failed, critical) if left < critical else (warning, wanted)
-        yield verdict(f"{subject} expires on {_date(end)}, in {format_length(left)} (limit {format_length(limit)}).")
+        limit = critical if left < critical else wanted
+        summary = f"{subject} expires on {_date(end)}, in {format_length(left)} (limit {format_length(limit)})."
+        yield failed(summary, reason=Reason.LIMIT) if left < critical else warning(summary)
 
 
-def _judge_strength(subject: str, certificate: x509.Certificate) -> Iterator[Result]:
+def _strength_problems(subject: str, certificate: x509.Certificate) -> Iterator[Result]:
     key = certificate.public_key()
     match key:
         case rsa.RSAPublicKey() if key.key_size < _MIN_RSA_BITS:
-            yield failed(f"{subject} has an RSA key of {key.key_size} bits (limit {_MIN_RSA_BITS}).")
+            yield failed(
+                f"{subject} has an RSA key of {key.key_size} bits (limit {_MIN_RSA_BITS}).", reason=Reason.LIMIT
+            )
         case ec.EllipticCurvePublicKey() if key.key_size < _MIN_EC_BITS:
-            yield failed(f"{subject} has an elliptic-curve key of {key.key_size} bits (limit {_MIN_EC_BITS}).")
+            yield failed(
+                f"{subject} has an elliptic-curve key of {key.key_size} bits (limit {_MIN_EC_BITS}).",
+                reason=Reason.LIMIT,
+            )
         case rsa.RSAPublicKey() | ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             pass
         case _:
@@ -198,13 +221,14 @@ def judge_versions(target: TlsTarget, answers: Mapping[Version, Answer | ProbeEr
     spoken = sorted({answer.version for answer in answers.values() if isinstance(answer, Accepted)})
     old = [version for version in spoken if version in LEGACY]
     if old:
-        return failed(f"{target.endpoint} accepts {_list(old)} (limit {Version.TLS_1_2}).")
+        return failed(f"{target.endpoint} accepts {_list(old)} (limit {Version.TLS_1_2}).", reason=Reason.MISCONFIGURED)
     for version in LEGACY:
         if isinstance(answer := answers[version], ProbeError):
             return unobserved(answer)
     if not spoken:
         return unknown(
-            f"{target.endpoint} agreed to no version of TLS, not even {_list(MODERN)}, so its refusals prove nothing."
+            f"{target.endpoint} agreed to no version of TLS, not even {_list(MODERN)}, so its refusals prove nothing.",
+            reason=Reason.REFUSED,
         )
     return ok(f"{target.endpoint} refuses {_list(LEGACY)} and speaks {_list(spoken)}.")
 
@@ -213,24 +237,29 @@ def judge_suites(
     target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | ProbeError], dh_bits: int | None = None
 ) -> Result:
     """Whether one address refuses every family of weak suites. `dh_bits` is the size of its Diffie-Hellman group, if it has one."""
+    good = ok(f"{target.endpoint} accepts no weak cipher suites ({', '.join(target.tls_policy.families)}).")
+    if dh_bits is not None:
+        good = replace(good, measurements={"dh_group_bits": dh_bits})
+    return verdict(_suite_problems(target, answers, dh_bits), good)
+
+
+def _suite_problems(
+    target: TlsTarget, answers: Mapping[tuple[Version, str], Answer | ProbeError], dh_bits: int | None
+) -> Iterator[Result]:
     accepted = {
         f"{family} ({cipher_suites.SUITES[answer.suite]})": None
         for (_, family), answer in answers.items()
         if isinstance(answer, Accepted)
     }
     if accepted:
-        return failed(
+        yield failed(
             f"{target.endpoint} accepts weak cipher suites: {', '.join(accepted)}.", reason=Reason.MISCONFIGURED
         )
     for answer in answers.values():
         if isinstance(answer, ProbeError):
-            return unobserved(answer)
+            yield unobserved(answer)
     if dh_bits is not None and dh_bits < _MIN_DH_BITS:
-        return warning(
-            f"{target.endpoint} accepts DHE with a group of {dh_bits} bits (limit {_MIN_DH_BITS}).",
-            dh_group_bits=dh_bits,
-        )
-    return ok(f"{target.endpoint} accepts no weak cipher suites ({', '.join(target.tls_policy.families)}).")
+        yield warning(f"{target.endpoint} accepts DHE with a group of {dh_bits} bits (limit {_MIN_DH_BITS}).")
 
 
 def judge_hsts(target: TlsTarget, pages: Pages) -> Result:
@@ -247,19 +276,26 @@ def judge_hsts(target: TlsTarget, pages: Pages) -> Result:
 def _judge_hsts_header(target: TlsTarget, reply: Reply, page: str) -> Result:
     values = reply.headers.get_list("strict-transport-security")
     if not values:
-        return failed(f"{target.endpoint} sends no Strict-Transport-Security header with {page}.")
+        return failed(
+            f"{target.endpoint} sends no Strict-Transport-Security header with {page}.", reason=Reason.MISSING
+        )
     directives = hsts_directives(values[0])  # browsers process the first alone (RFC 6797 §8.1)
     if directives is None:
         return failed(
-            f"{target.endpoint} sends a Strict-Transport-Security header with {page} that browsers ignore as malformed."
+            f"{target.endpoint} sends a Strict-Transport-Security header with {page} that browsers ignore as malformed.",
+            reason=Reason.MISCONFIGURED,
         )
     seconds = int(directives["max-age"])
     if seconds < target.hsts_min_age.total_seconds():
         held = f"{format_length(timedelta(seconds=seconds))} (limit {format_duration(target.hsts_min_age)})"
-        return failed(f"{target.endpoint} sends HSTS with {page} that holds for {held}.", hsts_max_age_seconds=seconds)
+        return failed(
+            f"{target.endpoint} sends HSTS with {page} that holds for {held}.",
+            reason=Reason.LIMIT,
+            hsts_max_age_seconds=seconds,
+        )
     if target.hsts_include_subdomains and "includesubdomains" not in directives:
         summary = f"{target.endpoint} sends HSTS with {page} without includeSubDomains."
-        return failed(summary, hsts_max_age_seconds=seconds)
+        return failed(summary, reason=Reason.MISCONFIGURED, hsts_max_age_seconds=seconds)
     return ok(
         f"{target.endpoint} sends HSTS that holds for {counted(seconds // 86400, 'day')}.", hsts_max_age_seconds=seconds
     )
@@ -287,16 +323,25 @@ def judge_staples(
     target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
 ) -> Result:
     """Whether one address vouches, with a staple, that each of its certificates is not revoked."""
-    return _all([_judge_staple(target, served, roots, now) for served in all_served])
+    titles = _titles(all_served)
+    return _all([_judge_staple(target, served, titles[served.leaf], roots, now) for served in all_served])
 
 
-def _judge_staple(target: TlsTarget, served: certificates.Served, roots: certificates.Roots, now: datetime) -> Result:
-    subject = f"{_name(served.leaf)} of {target.endpoint}"
+def _judge_staple(
+    target: TlsTarget, served: certificates.Served, title: str, roots: certificates.Roots, now: datetime
+) -> Result:
+    subject = f"{title} of {target.endpoint}"
     if not served.staple:
         if ocsp.demands_staple(served.leaf):
-            return failed(f"{subject} demands a staple (must-staple) and nothing was stapled in {STAPLE_TRIES} tries.")
+            return failed(
+                f"{subject} demands a staple (must-staple) and nothing was stapled in {STAPLE_TRIES} tries.",
+                reason=Reason.MISSING,
+            )
         if ocsp.responder(served.leaf):
-            return failed(f"{subject} names an OCSP responder and nothing was stapled in {STAPLE_TRIES} tries.")
+            return failed(
+                f"{subject} names an OCSP responder and nothing was stapled in {STAPLE_TRIES} tries.",
+                reason=Reason.MISSING,
+            )
         return ok(f"{subject} names no OCSP responder, so there is nothing to staple.")
     issuer = _issuer(served, roots)
     if issuer is None:
@@ -306,11 +351,10 @@ def _judge_staple(target: TlsTarget, served: certificates.Served, roots: certifi
     except ocsp.BadStaple as error:
         return failed(f"The OCSP response stapled for {_subject(served.leaf)} by {target.endpoint} {error}.")
     left = until - now
-    verdict, rest = (ok, "") if left >= (until - since) * _STAPLE_SHARE else (warning, f", in {format_length(left)}")
-    return verdict(
-        f"{subject} has a staple that expires on {until:%Y-%m-%d %H:%M} UTC{rest}.",
-        ocsp_expiry_seconds=left.total_seconds(),
-    )
+    expiry = f"{subject} has a staple that expires on {_date(until)}"
+    if left < (until - since) * _STAPLE_SHARE:
+        return warning(f"{expiry}, in {format_length(left)}.", ocsp_expiry_seconds=left.total_seconds())
+    return ok(f"{expiry}.", ocsp_expiry_seconds=left.total_seconds())
 
 
 def _issuer(served: certificates.Served, roots: certificates.Roots) -> x509.Certificate | None:

@@ -154,7 +154,7 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _read_alert(content: bytes, *, about_offer: bool = True) -> Refused | None:
     """What an alert means; None for a warning about the name alone, after which servers go on.
 
-    `about_offer` says that nothing came before it, so that it must be an answer to the offer.
+    `about_offer` says that only an alert that turns down an offer will do.
     """
     if len(content) != 2 or content[0] not in (_WARNING, _FATAL):
         raise ValueError("answered with a malformed alert")
@@ -214,15 +214,15 @@ def _server_extensions(data: bytes) -> Iterator[tuple[int, bytes]]:
 def read_flight(data: bytes, *, ended: bool) -> Flight | Refused | None:
     """What a server says in clear after a ClientHello of TLS 1.2 or before; None while it has not said all.
 
-    An alert after the certificates (about a client certificate that is missing, say) ends the flight and is no refusal. Raises
-    ValueError, with a clause that completes "The server …", for what is not TLS.
+    An alert after the certificates (about a client certificate that is missing, say) ends the flight and is no refusal; an alert
+    before them is one, whatever its number. Raises ValueError, with a clause that completes "The server …", for what is not TLS.
     """
     handshake = b""
     certificates: tuple[bytes, ...] = ()
     bits, alert, complete = None, None, False
     for kind, content in _records(data):
         if kind == _ALERT:
-            alert = _read_alert(content, about_offer=not handshake) or alert
+            alert = _read_alert(content, about_offer=False) or alert
         else:
             handshake += content
     try:

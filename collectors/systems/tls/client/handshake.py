@@ -23,7 +23,7 @@ from collectors.systems.tls.model.certificates import Keys, Roots, Served
 from collectors.systems.tls.model.starttls import StartTls
 from exporter.files import TooLarge, read_file
 from exporter.verdict import ProbeError, Reason
-from exporter.words import os_reason
+from exporter.words import counted, os_reason
 
 __all__ = ["PUBLIC_ROOTS", "NotServed", "handshake", "roots"]
 
@@ -36,6 +36,7 @@ _CHUNK = 2**16
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, to which pyOpenSSL gives no name
 
 
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 _ABOUT_THE_OFFER = ("handshake failure", "protocol version", "insufficient security")
 
 
@@ -109,10 +110,12 @@ async def _shake_hands(
                 return
             data = await loop.sock_recv(sock, _CHUNK)
             if not data:
-                raise NotServed(f"{address} closed the connection during the TLS handshake.")
+                raise NotServed(f"{address} closed the connection during the TLS handshake.", Reason.REFUSED)
             received += len(data)
             if received > _MAX_BYTES:
-                raise ProbeError(f"{address} sent more than {_MAX_BYTES} bytes without completing a TLS handshake.")
+                raise ProbeError(
+                    f"{address} sent more than {_MAX_BYTES} bytes without completing a TLS handshake.", Reason.MALFORMED
+                )
             connection.bio_write(data)
 
 
@@ -120,21 +123,28 @@ def _certificates(connection: SSL.Connection, address: Address) -> tuple[x509.Ce
     """The certificates as sent, each of which can be read in all its parts."""
     try:
         sent = connection.get_peer_cert_chain(as_cryptography=True) or []
-        for certificate in sent:
-            _ = certificate.extensions, certificate.public_key(), certificate.signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise ProbeError(f"{address} presents a certificate that cannot be read: {error}.") from None
+        _read_all(sent)
+    except _UNREADABLE as error:
+        raise ProbeError(f"{address} presents a certificate that cannot be read: {error}.", Reason.MALFORMED) from None
     if not sent:
-        raise ProbeError(f"{address} presents no certificate.")
+        raise ProbeError(f"{address} presents no certificate.", Reason.MALFORMED)
     return tuple(sent)
 
 
 def read_certificates(encoded: Iterable[bytes], address: Address) -> Served:
     """Certificates as another handshake showed them, in DER. Raises ProbeError when one cannot be read."""
     try:
-        return Served(tuple(map(x509.load_der_x509_certificate, encoded)), b"")
-    except ValueError as error:
-        raise ProbeError(f"{address} sent a certificate that cannot be read: {error}.", Reason.MALFORMED) from None
+        sent = tuple(map(x509.load_der_x509_certificate, encoded))
+        _read_all(sent)
+    except _UNREADABLE as error:
+        raise ProbeError(f"{address} presents a certificate that cannot be read: {error}.", Reason.MALFORMED) from None
+    return Served(sent, b"")
+
+
+def _read_all(sent: Iterable[x509.Certificate]) -> None:
+    """Read each certificate in all its parts, which are decoded only then."""
+    for certificate in sent:
+        _ = certificate.extensions, certificate.public_key(), certificate.signature_hash_algorithm
 
 
 def _to_send(connection: SSL.Connection) -> bytes:
@@ -182,9 +192,9 @@ def roots(file: Path | None) -> Roots:
         stat = file.stat()
         return _roots(file, stat.st_mtime_ns, stat.st_size)
     except OSError as error:
-        raise ProbeError(f"CA file {file} cannot be read: {error.strerror}.") from None
+        raise ProbeError(f"CA file {file} cannot be read: {os_reason(error)}.", Reason.NOT_CONFIGURED) from None
     except TooLarge as error:
-        raise ProbeError(f"CA file {file} cannot be read: {error}.") from None
+        raise ProbeError(f"CA file {file} cannot be read: {error}.", Reason.NOT_CONFIGURED) from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -196,11 +206,11 @@ def _roots(file: Path, _modified: int, _size: int) -> Roots:
             crypto.X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(read_file(file, _MAX_ROOTS))
         ]
     except ValueError:
-        raise ProbeError(f"CA file {file} is not a PEM file of certificates.") from None
+        raise ProbeError(f"CA file {file} is not a PEM file of certificates.", Reason.NOT_CONFIGURED) from None
     trusted = [certificate for certificate in found if _is_root(certificate)]
     if not trusted:
-        count = f"{len(found)} certificate{'s' if len(found) != 1 else ''}"
-        raise ProbeError(f"CA file {file} has {count} and no root among them.")
+        count = counted(len(found), "certificate")
+        raise ProbeError(f"CA file {file} has {count} and no root among them.", Reason.NOT_CONFIGURED)
     return Roots(*(_store(trusted, flags) for flags in (0, _NO_CHECK_TIME)))
 
 

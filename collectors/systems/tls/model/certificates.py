@@ -13,8 +13,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 from OpenSSL import crypto
 
 from collectors.systems.tls.model.addresses import is_ip
+from exporter.verdict import ProbeError
 
-__all__ = ["Keys", "Roots", "Served", "Untrusted", "matches", "same_authority", "unfit_for_servers"]
+__all__ = [
+    "Keys",
+    "Presented",
+    "Roots",
+    "Served",
+    "Untrusted",
+    "kind_of_key",
+    "matches",
+    "same_authority",
+    "unfit_for_servers",
+]
 
 #: X509_V_ERR_…: no issuer found (2, 20, 21), self-signed (18, 19), not trusted (27), rejected (28).
 _NO_ROOT = (2, 18, 19, 20, 21, 27, 28)
@@ -35,6 +46,22 @@ class Keys(StrEnum):
     ECDSA = "aECDSA"
 
 
+_KINDS = {PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5: Keys.RSA, PublicKeyAlgorithmOID.EC_PUBLIC_KEY: Keys.ECDSA}
+_NAMES = {
+    PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5: "RSA",
+    PublicKeyAlgorithmOID.RSASSA_PSS: "RSA-PSS",
+    PublicKeyAlgorithmOID.EC_PUBLIC_KEY: "ECDSA",
+    PublicKeyAlgorithmOID.ED25519: "Ed25519",
+    PublicKeyAlgorithmOID.ED448: "Ed448",
+}
+
+
+def kind_of_key(certificate: x509.Certificate) -> str:
+    """The kind of key that a certificate is for, as people call it: RSA, RSA-PSS, ECDSA, Ed25519, Ed448 or an OID."""
+    oid = certificate.public_key_algorithm_oid
+    return _NAMES.get(oid, oid.dotted_string)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What one handshake showed: the certificates as sent, the server's own first, and the stapled OCSP response (DER)."""
@@ -48,10 +75,18 @@ class Served:
         return self.sent[0]
 
     @property
-    def other_keys(self) -> Keys:
-        """What to ask for to see a certificate with a key of the other kind, if the server has one."""
-        is_rsa = self.leaf.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5
-        return Keys.ECDSA if is_rsa else Keys.RSA
+    def other_keys(self) -> tuple[Keys, ...]:
+        """What to ask for to see a certificate with a key of another kind, if the server has one."""
+        own = _KINDS.get(self.leaf.public_key_algorithm_oid)
+        return tuple(kind for kind in (Keys.RSA, Keys.ECDSA) if kind is not own)
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The distinct chains that one address presented, and what kept further looks from showing theirs."""
+
+    chains: tuple[Served, ...]
+    unseen: ProbeError | None = None
 
 
 class Untrusted(Exception):

@@ -50,7 +50,7 @@ async def test_certificates_are_given_as_they_were_sent(folder: Path, no_leftove
     assert served.sent == (leaf.certificate, intermediate().certificate)
     assert served.leaf == leaf.certificate
     assert served.staple == b""
-    assert served.other_keys is certificates.Keys.RSA
+    assert served.other_keys == (certificates.Keys.RSA,)
 
 
 async def test_a_kind_of_key_that_the_server_has_not(folder: Path, no_leftovers: None) -> None:

@@ -1,0 +1,478 @@
+"""States of TLS endpoints that a simple check gets wrong, each proven by another client before the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from exporter.verdict import Reason, Status
+from tests.collectors.network_and_security.test_tls_certificates import HSTS, MODERN, NAME, look, look_at
+from tests.servers import faults
+from tests.servers.certificates import Issued, authority, intermediate, key_usage
+from tests.servers.haproxy import haproxy
+from tests.servers.legacy_tls import java_server, tlslite_server
+from tests.servers.nginx import nginx, server_block
+from tests.servers.ocsp import response
+from tests.servers.process import LOOPBACK, free_port, scratch
+
+EVERYTHING = "ssl_ciphers ALL:eNULL:aNULL:@SECLEVEL=0;"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with scratch("tls") as path:
+        (path / "ca.pem").write_bytes(authority().pem)
+        yield path
+
+
+@pytest.fixture
+def good() -> Issued:
+    return intermediate().issue(NAME)
+
+
+@pytest.fixture(scope="module")
+def rsa_leaf() -> Issued:
+    return authority().issue(NAME, kind="rsa")
+
+
+def openssl(*arguments: str | Path, folder: Path | None = None) -> str:
+    """What OpenSSL's program says."""
+    argv = ["openssl", *map(str, arguments)]
+    done = subprocess.run(argv, cwd=folder, input="", capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr
+
+
+async def s_client(port: int, *options: str | Path) -> str:
+    return await asyncio.to_thread(openssl, "s_client", "-connect", f"{LOOPBACK}:{port}", "-servername", NAME, *options)
+
+
+# What is refused is the offer, not the client
+
+
+@pytest.mark.verifies("tls_certificates.tls_1_2_enforced", "failed")
+async def test_a_server_that_demands_an_extended_master_secret(folder: Path, rsa_leaf: Issued) -> None:
+    suites = ["TLS_RSA_WITH_AES_128_CBC_SHA", "SSL_RSA_WITH_3DES_EDE_CBC_SHA"]
+    strict = {"jdk.tls.allowLegacyMasterSecret": "false", "jdk.tls.allowLegacyResumption": "false"}
+    with java_server(rsa_leaf, versions=["TLSv1", "TLSv1.2"], suites=suites, properties=strict) as port:
+        old = await s_client(port, "-tls1", "-cipher", "ALL:@SECLEVEL=0")
+        assert "Extended master secret: yes" in old
+        assert "Protocol  : TLSv1\n" in old
+        seen = await look(port, folder, "tls_1_2_enforced", "strong_ciphers_configured")
+    assert seen["tls_1_2_enforced"].status is Status.FAILED
+    assert "accepts TLS 1.0 " in seen["tls_1_2_enforced"].summary
+    assert seen["strong_ciphers_configured"].status is Status.FAILED
+    assert "3DES (TLS_RSA_WITH_3DES_EDE_CBC_SHA)" in seen["strong_ciphers_configured"].summary
+
+
+@asynccontextmanager
+async def front_that_drops_long_hellos(port: int, most: int) -> AsyncIterator[int]:
+    """In front of a server, close connections whose ClientHello has more suites than that."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await reader.read(65536)
+        ids = 44 + hello[43]
+        if int.from_bytes(hello[ids : ids + 2], "big") // 2 > most:
+            return
+        upstream, to_upstream = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            to_upstream.write(hello)
+            while data := await upstream.read(65536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            to_upstream.transport.abort()
+
+    async with faults.serving(talk) as (_, front):
+        yield front
+
+
+async def test_a_front_that_drops_long_hellos_does_not_hide_weak_suites(folder: Path, good: Issued) -> None:
+    port = free_port()
+    block = server_block(port, good.write(folder, "good"), extra=f"ssl_protocols TLSv1.2; {EVERYTHING}")
+    with nginx(block, port=port):
+        assert "Cipher is ECDHE-ECDSA-NULL-SHA" in await s_client(port, "-tls1_2", "-cipher", "eNULL:@SECLEVEL=0")
+        async with front_that_drops_long_hellos(port, 128) as front:
+            seen = await look(front, folder, "tls_1_2_enforced", "strong_ciphers_configured")
+    assert seen["tls_1_2_enforced"].status is Status.OK
+    assert seen["strong_ciphers_configured"].status is Status.FAILED
+    assert "NULL encryption (TLS_" in seen["strong_ciphers_configured"].summary
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_a_limit_of_concurrent_connections_is_no_refusal(folder: Path, rsa_leaf: Issued, most: int) -> None:
+    """HAProxy turns away what is beyond the limit as a server turns away what it does not speak: it closes."""
+    port = free_port()
+    (folder / "pair.pem").write_bytes(rsa_leaf.chain_pem + rsa_leaf.key_pem)
+    configuration = f"""
+frontend limited
+  bind {LOOPBACK}:{port} ssl crt {folder}/pair.pem ciphers ALL:@SECLEVEL=0
+  stick-table type ip size 1k expire 60s store conn_cur
+  tcp-request connection track-sc0 src
+  tcp-request connection reject if {{ sc0_conn_cur gt {most} }}
+  tcp-request inspect-delay 1s
+  default_backend nothing
+backend nothing
+"""
+    with haproxy(configuration, port=port):
+        held = [socket.create_connection((LOOPBACK, port)) for _ in range(most)]
+        assert "no peer certificate available" in await s_client(port)
+        for connection in held:
+            connection.close()
+        assert "Protocol  : TLSv1\n" in await s_client(port, "-tls1", "-cipher", "ALL:@SECLEVEL=0")
+        for _ in range(5):
+            result = await look_at("tls_1_2_enforced", port, folder)
+            assert result.status is Status.FAILED, result.summary
+            assert "accepts TLS 1.0 and TLS 1.1" in result.summary
+
+
+async def test_a_server_that_turns_away_most_connections_is_never_ok(folder: Path, rsa_leaf: Issued) -> None:
+    """It may close on what it does not speak, or on anybody: it is asked again, and for what it speaks."""
+    port, count = free_port(), 0
+    block = server_block(
+        port, rsa_leaf.write(folder, "leaf"), extra="ssl_protocols TLSv1 TLSv1.2; ssl_ciphers ALL:@SECLEVEL=0;"
+    )
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        hello = await reader.read(65536)
+        if count > 2 and count % 2:  # two are let in, then every second
+            return
+        upstream, to_upstream = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            to_upstream.write(hello)
+            writer.write(await upstream.read(65536))
+        finally:
+            to_upstream.transport.abort()
+
+    with nginx(block, port=port):
+        async with faults.serving(talk) as (_, front):
+            result = await look_at("tls_1_2_enforced", front, folder)
+    assert result.status is not Status.OK, result.summary
+
+
+async def test_a_server_without_secure_renegotiation_is_observed(folder: Path, rsa_leaf: Issued) -> None:
+    with tlslite_server(rsa_leaf, secure_renegotiation=False) as port:
+        assert "unsafe legacy renegotiation disabled" in await s_client(port, "-tls1_2")
+        assert "Secure Renegotiation IS NOT supported" in await s_client(port, "-tls1_2", "-legacy_server_connect")
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.OK
+
+
+# Certificates that a usual client does not see
+
+
+async def test_a_certificate_with_a_key_for_rsa_pss_alone(folder: Path) -> None:
+    leaf, key = folder / "pss.pem", folder / "pss.key"
+    authority().write(folder, "issuer", authority().pem)
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+    openssl(
+        *("req", "-new", "-key", key, "-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}"),
+        *("-out", folder / "request.pem"),
+    )
+    openssl(
+        *("x509", "-req", "-in", folder / "request.pem", "-CA", folder / "issuer.pem", "-CAkey", folder / "issuer.key"),
+        *("-copy_extensions", "copyall", "-days", "365", "-out", leaf),
+    )
+    port = free_port()
+    with nginx(server_block(port, (leaf, key), extra=MODERN), port=port):
+        assert "RSA-PSS" in await s_client(port, "-tls1_2")
+        seen = await look(port, folder, "certificates_valid", "chain_complete", "tls_1_2_enforced")
+    assert {name: result.status for name, result in seen.items()} == dict.fromkeys(seen, Status.OK), seen
+
+
+@contextmanager
+def python_server(context: ssl.SSLContext) -> Iterator[int]:
+    """Python's ssl, in a thread: hands are shaken and the connection closed."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                connection.settimeout(10)
+                with suppress(OSError), context.wrap_socket(connection, server_side=True) as client:
+                    client.recv(1)
+                connection.close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_server_that_demands_a_client_certificate_shows_its_own(
+    folder: Path, good: Issued, newest: ssl.TLSVersion
+) -> None:
+    expired = intermediate().issue(NAME, kind="rsa", days=-2, age=90)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = newest
+    context.load_verify_locations(folder / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(*good.write(folder, "good"))
+    with python_server(context) as port:
+        assert "certificate required" in (alone := await s_client(port)) or "handshake failure" in alone
+        seen = await look(port, folder, https=False)
+        assert {result.status for result in seen.values()} == {Status.OK}, seen
+    context.load_cert_chain(*expired.write(folder, "expired"))
+    with python_server(context) as port:
+        assert "notAfter" in openssl("x509", "-in", folder / "expired.pem", "-noout", "-enddate")
+        assert "verify error:num=10" in await s_client(
+            port, "-tls1_2", "-sigalgs", "RSA+SHA256", "-CAfile", folder / "ca.pem"
+        )
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED
+    assert "expired on" in result.summary
+    assert "(RSA)" in result.summary, "of two certificates it says which"
+
+
+async def test_an_expired_certificate_beside_two_of_other_kinds(folder: Path, good: Issued) -> None:
+    port = free_port()
+    rsa, eddsa = intermediate().issue(NAME, kind="rsa"), intermediate().issue(NAME, kind="ed25519", days=-2, age=90)
+    files = [good.write(folder, "ec"), rsa.write(folder, "rsa"), eddsa.write(folder, "ed")]
+    with nginx(server_block(port, files, extra=MODERN), port=port):
+        assert "Verify return code: 0" in await s_client(port, "-CAfile", folder / "ca.pem")
+        assert "Verify return code: 10" in await s_client(port, "-CAfile", folder / "ca.pem", "-sigalgs", "ed25519")
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED
+    assert "(Ed25519)" in result.summary
+    assert "expired on" in result.summary
+
+
+async def test_one_backend_of_three_has_the_old_certificate(folder: Path, good: Issued) -> None:
+    port, backends = free_port(), [free_port() for _ in range(3)]
+    old = intermediate().issue(NAME, days=-2, age=90).write(folder, "old")
+    new = good.write(folder, "new")
+    blocks = "".join(server_block(at, old if number == 1 else new) for number, at in enumerate(backends))
+    servers = "\n".join(f"  server s{at} {LOOPBACK}:{at}" for at in backends)
+    balancer = f"listen all\n  bind {LOOPBACK}:{port}\n  balance roundrobin\n{servers}\n"
+    with nginx(blocks, port=backends[0]), haproxy(balancer, port=port):
+        codes = ["code: 10 " in await s_client(port, "-CAfile", folder / "ca.pem", "-no_ticket") for _ in range(3)]
+        assert sorted(codes) == [False, False, True]
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED
+    assert "expired on" in result.summary
+
+
+async def test_what_was_seen_counts_when_a_later_look_fails(folder: Path) -> None:
+    port, count = free_port(), 0
+    old = intermediate().issue(NAME, days=-2, age=90).write(folder, "old")
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            return
+        upstream, to_upstream = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            to_upstream.write(await reader.read(65536))
+            while data := await upstream.read(65536):
+                writer.write(data)
+        finally:
+            to_upstream.transport.abort()
+
+    with nginx(server_block(port, old, extra=MODERN), port=port):
+        async with faults.serving(talk) as (_, front):
+            result = await look_at("certificates_valid", front, folder)
+    assert result.status is Status.FAILED, result.summary
+    assert "expired on" in result.summary
+
+
+async def test_an_intermediate_for_clients_alone(folder: Path) -> None:
+    for_clients = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    leaf, port = authority().intermediate("For Clients", extensions=[for_clients]).issue(NAME), free_port()
+    with nginx(server_block(port, leaf.write(folder, "leaf")), port=port):
+        assert "Verify return code: 26" in await s_client(port, "-CAfile", folder / "ca.pem")
+        seen = await look(port, folder, "certificates_valid", "chain_complete")
+    assert seen["certificates_valid"].status is Status.FAILED
+    assert "Certificate For Clients of " in seen["certificates_valid"].summary
+    assert "is not accepted by TLS clients: its extended key usage" in seen["certificates_valid"].summary
+    assert seen["chain_complete"].status is Status.OK, "the chain lacks nothing"
+
+
+async def test_a_key_that_may_only_sign_certificates(folder: Path) -> None:
+    leaf = authority().issue(NAME, kind="rsa", extensions=[key_usage("key_cert_sign")])
+    with tlslite_server(leaf) as port:
+        assert "Verify return code: 26" in await s_client(port, "-CAfile", folder / "ca.pem")
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED
+    assert "its key usage allows neither signatures nor key exchange" in result.summary
+
+
+async def test_a_root_for_mail_alone(folder: Path) -> None:
+    root = Issued.root("Mail", extensions=[x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])])
+    (folder / "ca.pem").write_bytes(root.pem)
+    port = free_port()
+    with nginx(server_block(port, root.issue(NAME).write(folder, "leaf")), port=port):
+        assert "Verify return code: 0" not in await s_client(port, "-CAfile", folder / "ca.pem")
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.FAILED
+    assert "Certificate Mail" in result.summary
+
+
+# Chains
+
+
+@pytest.mark.parametrize(
+    "forbids",
+    [
+        x509.NameConstraints(permitted_subtrees=[x509.DNSName("example.org")], excluded_subtrees=None),
+        x509.BasicConstraints(ca=True, path_length=0),
+    ],
+)
+async def test_what_an_authority_forbids_leaves_the_chain_complete(folder: Path, forbids: x509.ExtensionType) -> None:
+    upper = authority().intermediate("Upper", extensions=[forbids])
+    leaf = upper.intermediate("Lower").issue(NAME)
+    port = free_port()
+    with nginx(server_block(port, leaf.write(folder, "leaf")), port=port):
+        assert "Verify return code: 0" not in await s_client(port, "-CAfile", folder / "ca.pem")
+        seen = await look(port, folder, "certificates_valid", "chain_complete")
+    assert seen["certificates_valid"].status is Status.FAILED
+    assert seen["chain_complete"].status is Status.OK, seen["chain_complete"].summary
+
+
+async def test_a_cross_signed_root_is_sent_for_older_clients(folder: Path) -> None:
+    older, newer = Issued.root("Older Root"), Issued.root("Newer Root")
+    cross = Issued(older.intermediate("Newer Root", key=newer.key).certificate, newer.key, older)
+    below = newer.intermediate("Below")
+    leaf = below.issue(NAME)
+    (folder / "ca.pem").write_bytes(newer.pem + older.pem)
+    (folder / "older.pem").write_bytes(older.pem)
+    port, chain = free_port(), leaf.pem + below.pem + cross.pem
+    with nginx(server_block(port, leaf.write(folder, "leaf", chain=chain)), port=port):
+        for file in "ca.pem", "older.pem":
+            assert "Verify return code: 0" in await s_client(port, "-CAfile", folder / file)
+        result = await look_at("chain_complete", port, folder)
+        older_clients = await look_at("chain_complete", port, folder, ca_file=str(folder / "older.pem"))
+    assert result.status is Status.OK, result.summary
+    assert older_clients.status is Status.OK, older_clients.summary
+
+
+# Groups
+
+
+@pytest.mark.verifies("tls_certificates.strong_ciphers_configured", "warning")
+async def test_a_small_group_of_diffie_hellman(folder: Path, rsa_leaf: Issued) -> None:
+    port = free_port()
+    for bits, status in ((1024, Status.WARNING), (2048, Status.OK)):
+        openssl("dhparam", "-dsaparam", "-out", folder / "group.pem", str(bits))
+        extra = (
+            f"ssl_protocols TLSv1.2; ssl_dhparam {folder}/group.pem; ssl_ciphers DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0;"
+        )
+        with nginx(server_block(port, rsa_leaf.write(folder, "leaf"), extra=extra), port=port):
+            assert f"Server Temp Key: DH, {bits} bits" in await s_client(port, "-cipher", "DHE:@SECLEVEL=0")
+            result = await look_at("strong_ciphers_configured", port, folder)
+        assert result.status is status, result.summary
+    assert "group" not in result.summary
+
+
+# Staples
+
+
+async def stapled(folder: Path, leaf: Issued, staple: bytes) -> tuple[Status, str]:
+    port = free_port()
+    (folder / "staple.der").write_bytes(staple)
+    extra = f"ssl_stapling on; ssl_stapling_file {folder}/staple.der;"
+    with nginx(server_block(port, leaf.write(folder, "leaf"), extra=extra), port=port):
+        assert "OCSP Response Status: successful" in await s_client(port, "-status")
+        result = await look_at("ocsp_stapling_enabled", port, folder)
+    return result.status, result.summary
+
+
+@pytest.mark.parametrize(("seconds_ahead", "status"), [(3, Status.OK), (240, Status.OK), (400, Status.FAILED)])
+async def test_the_clock_of_a_responder_may_be_ahead(folder: Path, seconds_ahead: int, status: Status) -> None:
+    leaf = intermediate().issue(NAME, responder="http://127.0.0.1/")
+    found, summary = await stapled(folder, leaf, response(leaf, age=-seconds_ahead / 3600))
+    assert found is status, summary
+
+
+@pytest.mark.verifies("tls_certificates.ocsp_stapling_enabled", "warning")
+async def test_a_staple_that_expires_in_minutes(folder: Path) -> None:
+    leaf = intermediate().issue(NAME, responder="http://127.0.0.1/")
+    status, summary = await stapled(folder, leaf, response(leaf, age=96, hours=2 / 60 + 0.001))
+    assert status is Status.WARNING
+    assert "in 2 minutes" in summary
+
+
+@pytest.mark.parametrize("digest", ["sha256", "sha384"])
+async def test_a_response_that_is_signed_with_rsa_pss(folder: Path, digest: str) -> None:
+    root = Issued.root("RSA Root", kind="rsa")
+    (folder / "ca.pem").write_bytes(root.pem)
+    leaf = root.issue(NAME, responder="http://127.0.0.1/")
+    root.write(folder, "issuer", root.pem)
+    leaf.write(folder, "server")
+    (folder / "index.txt").write_text(f"V\t400101000000Z\t\t{leaf.certificate.serial_number:X}\tunknown\t/CN={NAME}\n")
+    (folder / "index.txt").write_text(
+        f"V\t400101000000Z\t\t{leaf.certificate.serial_number:040X}\tunknown\t/CN={NAME}\n"
+    )
+    command = (
+        "ocsp -index index.txt -rsigner issuer.pem -rkey issuer.key -CA issuer.pem -issuer issuer.pem -cert server.pem"
+        f" -respout staple.der -ndays 4 -rmd {digest} -rsigopt rsa_padding_mode:pss -noverify"
+    )
+    openssl(*command.split(), folder=folder)
+    text = openssl("ocsp", "-respin", "staple.der", "-CAfile", "issuer.pem", "-resp_text", folder=folder)
+    assert "Signature Algorithm: rsassaPss" in text
+    assert "Response verify OK" in text
+    found, summary = await stapled(folder, leaf, (folder / "staple.der").read_bytes())
+    assert found is Status.OK, summary
+
+
+# HSTS and redirects
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"), [(301, Status.OK), (302, Status.OK), (303, Status.OK), (308, Status.OK)]
+)
+async def test_every_kind_of_redirect_leads_to_https(folder: Path, good: Issued, status: int, verdict: Status) -> None:
+    port, http_port = free_port(), free_port()
+    plain = f"server {{ listen {LOOPBACK}:{http_port}; return {status} https://$host$request_uri; }}"
+    long = "add_header Strict-Transport-Security max-age=31536000000 always;"
+    with nginx(server_block(port, good.write(folder, "good"), extra=long) + plain, port=port):
+        result = await look_at("hsts_configured", port, folder, http_port=http_port)
+    assert result.status is verdict, result.summary
+
+
+async def test_only_the_first_page_is_redirected(folder: Path, good: Issued) -> None:
+    port, http_port = free_port(), free_port()
+    plain = f"server {{ listen {LOOPBACK}:{http_port}; location = / {{ return 301 https://$host/; }}"
+    plain += " location / { return 200 'in clear'; } }"
+    with nginx(server_block(port, good.write(folder, "good"), extra=HSTS) + plain, port=port):
+        result = await look_at("hsts_configured", port, folder, http_port=http_port)
+    assert result.status is Status.FAILED
+    assert result.reason is Reason.MISCONFIGURED
+    assert (
+        f"Port {http_port} of {LOOPBACK} answers GET http://{LOOPBACK}:{http_port}/checklist-exporter-"
+        in result.summary
+    )
+
+
+# Errors that help
+
+
+async def test_an_error_hints_at_the_name(folder: Path, good: Issued) -> None:
+    port = free_port()
+    (folder / "pair.pem").write_bytes(good.chain_pem + good.key_pem)
+    front = (
+        f"frontend f\n  bind {LOOPBACK}:{port} ssl strict-sni crt {folder}/pair.pem\n  default_backend b\nbackend b\n"
+    )
+    with haproxy(front, port=port):
+        assert "unrecognized name" in await s_client(port, "-servername", "other.example.com")
+        result = await look_at("certificates_valid", port, folder, server_name="other.example.com")
+    assert result.status is Status.UNKNOWN
+    assert "see the option server_name" in result.summary
