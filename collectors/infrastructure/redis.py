@@ -12,10 +12,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from collectors.shared.verdicts import collected, verdict
+from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
 from collectors.systems.redis.client import Full, Login, answers_plaintext, look
@@ -23,7 +24,8 @@ from collectors.systems.redis.model import Address, Answers, Look, RedisLimits, 
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
 from exporter.options import Duration, Secret
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, failed, ok, unknown
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted
 
 
 class Deployment(StrEnum):
@@ -40,6 +42,7 @@ def _address(text: str) -> str:
     return text
 
 
+_METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 HostPort = Annotated[str, AfterValidator(_address)]
 
 
@@ -49,6 +52,9 @@ class RedisScrape(Scrape):
     job: str = Field("redis", description="Job that scrapes redis_exporter.")
     health: str = Field("redis_up", description="Metric that is 1 while the exporter reaches its Redis.")
     series: str = Field("redis_uptime_in_seconds", description="Metric that only a working Redis gives.")
+    identity: str = Field(
+        "redis_instance_info", pattern=_METRIC, description="Metric whose label run_id shows which node is scraped."
+    )
 
 
 class _Options(RedisLimits):
@@ -76,7 +82,7 @@ class RedisTarget(Target, PodOptions, _Options):
     min_replicas: int | None = Field(
         None,
         ge=0,
-        description="Replicas that a master shall have; by default the other nodes (replication) or 1 (sentinel, cluster).",
+        description="Replicas that a master must have; by default the other nodes (replication) or 1 (sentinel, cluster).",
     )
     username: str | None = Field(None, description="ACL user; Redis's default user when there is only a password.")
     password: Secret | None = Field(None, description="Password of the user.")
@@ -105,11 +111,11 @@ class RedisTarget(Target, PodOptions, _Options):
 class RedisSettings(SectionSettings, _Options):
     """Options of the section."""
 
-    targets: tuple[RedisTarget, ...] = Field(min_length=1, description="The Redis deployments to look at.")
+    targets: tuple[RedisTarget, ...] = Field(min_length=1, description="The Redis deployments to check.")
 
 
 class Redis(Collector[RedisSettings, RedisTarget]):
-    """Looks at every node of a Redis, each asked everything at once over a connection that is then closed."""
+    """Checks every node of a Redis, each asked everything at once over a connection that is then closed."""
 
     Settings = RedisSettings
     Target = RedisTarget
@@ -135,21 +141,38 @@ On every Sentinel:
 
     @fetched
     async def nodes(self) -> tuple[Look, ...]:
-        """Every node that is configured, or named by the Sentinels or the cluster. Raises ProbeError when no Sentinel names any."""
+        """Every node that is configured, or named by the Sentinels or the cluster, without replicas that Sentinels alone remember.
+
+        Raises ProbeError when no Sentinel names any.
+        """
         if self.target.mode is Deployment.CLUSTER:
             return await self._cluster()
         if self.target.mode is Deployment.SENTINEL:
-            named = await self._named()  # they come first, as the Sentinels know them by these addresses
-            return model.each_once(await self._look_at([*named, *self.target.nodes], self._login, self._commands))
+            return (await self._guarded())[0]
         return await self._look_at(self.target.nodes, self._login, self._commands)
 
     @fetched
-    async def plaintext(self) -> Mapping[Address, bool | ProbeError]:
-        """Whether an unencrypted PING is answered, on every port of every node that might do so."""
-        doors = sorted({door for node in await self.nodes() for door in model.doors(node, self.target.plaintext_port)})
+    async def _guarded(self) -> tuple[tuple[Look, ...], tuple[Address, ...]]:
+        """The nodes that the Sentinels name, and the addresses of replicas that are gone and that Sentinels alone remember."""
+        target = self.target
+        watches, missing = await self._watches()
+        if not watches:
+            raise ProbeError(f"No Sentinel names the master. {missing[0]}", missing[0].reason)
+        named = [address for watch in watches for address in (watch.master, *watch.replicas)]
+        # The named ones come first, as the Sentinels know them by these addresses.
+        looks = model.each_once(await self._look_at([*named, *target.nodes], self._login, self._commands))
+        gone = model.remembered(looks, watches, target.nodes, target.wanted_replicas)
+        return tuple(node for node in looks if node.address not in gone), tuple(sorted(gone))
+
+    @fetched
+    async def plaintext(self) -> Mapping[Address, Address | ProbeError | None]:
+        """Where an unencrypted PING is answered, for every port of every node and Sentinel that might do so."""
+        usual = self.target.plaintext_port
+        doors = {door for node in await self.nodes() for door in model.doors(node, usual)}
+        doors |= {door for sentinel in await self.sentinels() for door in model.doors(sentinel, None)}
         places = asyncio.Semaphore(self.target.max_connections)
 
-        async def knock(door: Address) -> bool | ProbeError:
+        async def knock(door: Address) -> Address | ProbeError | None:
             async with places:
                 try:
                     return await answers_plaintext(door, self.target.node_timeout)
@@ -170,7 +193,7 @@ On every Sentinel:
             try:
                 now = model.traffic(node, self.context.now())
             except ProbeError:
-                continue  # told by the judge, which needs the same answers
+                continue  # reported by the judge, which needs the same answers
             grown[node.address] = model.grow(histories.setdefault(node.address, deque()), now, self.target.window)
         return grown
 
@@ -182,12 +205,12 @@ On every Sentinel:
     @cached_property
     def _commands(self) -> tuple[str, ...]:
         """What a node is asked. CONFIG GET names one parameter each: `*` would show the password, and 6.2 takes but one."""
-        settings = ["save", "dir"]
+        settings = ["save", "dir", "appendfsync", "min-replicas-to-write"]
         if self.target.tls:
             settings += ["port", "tls-replication", "tls-cluster", "tls-protocols"]
         commands = ["INFO", "ROLE", *(f"CONFIG GET {name}" for name in settings)]
         if self.target.mode is Deployment.CLUSTER:
-            commands += ["CLUSTER INFO", "CLUSTER NODES"]
+            commands += ["CONFIG GET cluster-replica-no-failover", "CLUSTER INFO", "CLUSTER NODES"]
         if self.target.pools:
             commands += ["CLIENT LIST"]
         return (*commands, "PING")  # last, as redis-py hangs up when PING is answered that data is being loaded
@@ -212,31 +235,25 @@ On every Sentinel:
                 missing.append(why)
         return watches, missing
 
-    async def _named(self) -> list[Address]:
-        watches, missing = await self._watches()
-        if not watches:
-            raise ProbeError(f"No Sentinel tells where the master is. {missing[0]}")
-        return [address for watch in watches for address in (watch.master, *watch.replicas)]
-
     async def _cluster(self) -> tuple[Look, ...]:
         """The configured nodes, then those that they name: one hop, as every node of a cluster knows every other."""
         first = await self._look_at(self.target.nodes, self._login, self._commands)
         views = [model.view(node) for node in first]
         if not any(views):
             for silent in model.seen(first):
-                model.cluster_nodes(silent)  # raises why: without it there may be nodes that nobody looks at
+                model.cluster_nodes(silent)  # raises why: without it there may be nodes that are not checked
         looked: dict[str, Look] = {}
         named: dict[str, Address] = {}
         for node, view in zip(first, views, strict=True):
             own = next((other.id for other in view if "myself" in other.flags), str(node.address))
             looked.setdefault(own, node)
-            named |= {other.id: other.address for other in view if other.address and "handshake" not in other.flags}
+            named |= {other.id: other.address for other in view if other.address and other.joined}
         asked = {node.address for node in first}
         rest = [address for identity, address in named.items() if identity not in looked and address not in asked]
         return (*looked.values(), *await self._look_at(rest, self._login, self._commands))
 
     async def _dead(self, nodes: Iterable[Look]) -> Mapping[Address, Address]:
-        """The nodes that the cluster or a Sentinel holds for dead, each with a witness."""
+        """The nodes that the cluster or a Sentinel takes for dead, each with a witness."""
         if self.target.mode is Deployment.SENTINEL:
             return model.given_up((await self._watches())[0])
         return model.buried(nodes) if self.target.mode is Deployment.CLUSTER else {}
@@ -247,15 +264,16 @@ On every Sentinel:
         needs=("+ping", "+info", "+role", "Sentinels or Cluster: their rights", *POD_RIGHTS),
     )
     async def pods_healthy(self) -> Result:
-        """A Redis that answers a health check may still be loading its data, be cut off from its master, or be one of two masters.
+        """A Redis that answers a health check may still be loading its data, refuse writes, or be one of two masters.
 
-        Every node is asked over its own protocol: it answers PING, has loaded its data, and takes part in replication. Without
-        Cluster exactly one node answers ROLE as master, with the wanted replicas online; replicas have their link up and the
-        master's replication id. With Cluster no node is held for dead by another. A replica may be without its master for
-        `replica_grace`, as it is during its first sync. With `pods`, their pods are Ready and do not keep
-        restarting, and their workload has all its replicas; without it pods are not looked at.
+        Every node is asked over its own protocol: it answers PING, has loaded its data, takes writes (an error such as BUSY,
+        MISCONF or too few replicas for `min-replicas-to-write` fails the line), and takes part in replication. Without Cluster
+        exactly one node answers ROLE as master, with the wanted replicas online, directly or along a chain; replicas have their
+        link up and the master's replication id. With Cluster no node is taken for dead by another. A replica may be without its
+        master for `replica_grace`, as it is during its first sync. With `pods`, their pods are Ready and do not keep
+        restarting, and their workload has all its replicas; without it pods are not checked.
 
-        To mend it, see the log of the node that is named; INFO replication tells why a link is down.
+        How to fix it: see the log of the node that is named; INFO replication shows why a link is down.
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
@@ -264,12 +282,27 @@ On every Sentinel:
         since: dict[Address, datetime] = self.context.memory.setdefault("link_down_since", {})
         for gone in since.keys() - {node.address for node in nodes}:
             del since[gone]
-        problems = judge.of_each(nodes, judge.alive)
-        problems += judge.of_each(model.seen(nodes), lambda node: judge.linked(node, target, since, self.context.now()))
+        full = [failed(str(why), reason=why.reason) for why in _full(nodes)]
+        problems = [*full, *judge.of_each(nodes, judge.health_problems)]
+        problems += judge.of_each(
+            model.seen(nodes), lambda node: judge.link_problems(node, target, since, self.context.now())
+        )
         if target.mode is not Deployment.CLUSTER:
-            problems += collected(judge.led(nodes, target.wanted_replicas))
+            problems += collected(judge.leadership_problems(nodes, target.wanted_replicas))
         dead = await self._dead(nodes)
-        problems += [failed(f"{witness} holds {node} for dead.") for node, witness in dead.items()]
+        stale = (await self._guarded())[1] if target.mode is Deployment.SENTINEL else ()
+        problems += [
+            failed(f"{witness} holds {node} for dead.", reason=Reason.DOWN)
+            for node, witness in dead.items()
+            if node not in stale
+        ]
+        problems += [
+            warning(
+                f"Sentinels still list replica {node}, which is down and not missed: if it is gone for good, SENTINEL RESET "
+                f"{target.master_name} forgets it."
+            )
+            for node in stale
+        ]
         many = f"All {len(nodes)} nodes of {target.name} answer" if len(nodes) > 1 else f"{nodes[0].address} answers"
         good = ok(
             f"{many} PING with the data loaded and replication up, {how_seen(target.pods)}.",
@@ -282,17 +315,21 @@ On every Sentinel:
     async def persistence_configured(self) -> Result:
         """What is only in memory is gone after a restart, sessions, queues and counters, and the database gets all the load.
 
-        On every node: the append-only file is on and its last write and rewrite went well; `save` is not empty, the last
-        snapshot went well and none is overdue; the data folder is on `data_volume`, or at least no temporary one. Redis that
-        has just started reports its start as the last snapshot, and that as ok: this is told as a warning until one was written.
-        `persistence` says when only one of the two is wanted.
+        On every node: the append-only file is on, and its last write and rewrite went well; `save` is not empty, the last
+        snapshot went well, none is overdue, and none has been under way for longer than `max_child_time`; the data folder is on
+        `data_volume`, or at least no temporary one. Changes may be in no snapshot for `max_unsaved` before it is a warning, as is
+        `appendfsync no`. Redis that has just started reports its start as the last snapshot, and that as ok: this is a warning
+        until one was written. `persistence` selects when only one of the two is wanted. Settings are those of the running
+        server: what its configuration file has for the next start is not checked.
 
-        To mend: `appendonly yes`, `save 3600 1 300 100 60 10000`, `dir` on a persistent volume. The log tells why writing failed.
+        How to fix it: `appendonly yes`, `save 3600 1 300 100 60 10000`, `dir` on a persistent volume, in the configuration file.
+        The log shows why writing failed.
         """
         nodes, limits = await self.nodes(), self.target
-        problems = judge.of_each(nodes, lambda node: judge.persisted(node, limits, self.context.now()))
+        problems = judge.of_each(nodes, lambda node: judge.persistence_problems(node, limits, self.context.now()))
         good = ok(
-            f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well.",
+            f"All nodes of {limits.name} persist ({limits.persistence}), and their last writes went well; whether the "
+            "configuration file that the next start reads has the same settings was not checked.",
             changes_since_last_save=model.highest(nodes, lambda node: node.number("rdb_changes_since_last_save")),
         )
         return verdict(problems, good)
@@ -302,13 +339,14 @@ On every Sentinel:
         """A cache without eviction refuses writes when it is full; one without maxmemory grows until the kernel kills it.
 
         On every node, by INFO: maxmemory-policy is the wanted one; maxmemory is set, as no policy acts while it is 0, and is not
-        more than the share of the container's or machine's memory that leaves room for forking and buffers; use is below the limit.
+        more than the share of the container's or machine's memory that leaves room for forking and buffers. A cache that evicts
+        may be full; with noeviction, or with nothing to evict, use is below `memory_warn`, and above maxmemory writes are refused.
         Queues and sessions need another policy than a cache does: set `eviction_policy` for such a target.
 
-        To mend it: `CONFIG SET maxmemory 3gb`, `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
+        How to fix it: `CONFIG SET maxmemory 3gb`, `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
         """
         nodes, limits = await self.nodes(), self.target
-        problems = judge.of_each(nodes, lambda node: judge.evicting(node, limits))
+        problems = judge.of_each(nodes, lambda node: judge.memory_problems(node, limits))
         good = ok(
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
             memory_used_ratio=model.highest(nodes, model.memory_used),
@@ -320,26 +358,36 @@ On every Sentinel:
         """Without metrics nobody sees memory, evictions and replication lag coming.
 
         Prometheus is asked for redis_exporter: one instance for each node is scraped, reaches its Redis (`redis_up` is 1, which
-        `up` says nothing about), and has a sample of it that is fresh.
+        `up` says nothing about), and has a sample of it that is fresh. Each node is the one that an exporter reports: they are
+        matched by `run_id`, as two exporters may scrape the same node.
 
-        To mend it, see Prometheus's targets page, and the exporter's log for why it cannot reach its Redis.
+        How to fix it: see Prometheus's targets page, and the exporter's log for why it cannot reach its Redis.
         """
-        return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(await self.nodes()))
+        scrape, prometheus = self.target.scrape, self.client(Prometheus)
+        scraped = judge_scrape(prometheus, scrape, instances=len(await self.nodes()))
+        return await worst_of(scraped, self._matched(prometheus))
 
-    @item("Connection pool is optimized", severity=WARNING, needs=("+info", "two looks", "with `pools`: +client|list"))
+    async def _matched(self, prometheus: Prometheus) -> Result:
+        scrape, nodes = self.target.scrape, await self.nodes()
+        samples = await prometheus.query(selector(scrape.identity, {"job": scrape.job} | scrape.labels))
+        wanted = min(scrape.instances or len(nodes), len(nodes))
+        problems = judge.scraped_problems(nodes, samples, scrape.identity, wanted, scrape.stale_after)
+        return verdict(problems, ok("Each node is scraped by an exporter of its own."))
+
+    @item("Connection pool is optimized", severity=WARNING, needs=("+info", "two runs", "with `pools`: +client|list"))
     async def connection_pool_optimized(self) -> Result:
         """Clients without a pool open a connection for every command, and at maxclients Redis turns the next one away.
 
         On every node, by INFO: no connection was rejected within `window`, new connections come at no more than `max_churn` a
         second, clients are below the share of maxclients, none are in blocking commands but `max_blocked_clients`, and no client
-        name of `pools` holds more connections than its pools have. Counters are compared between two looks, and start over when
+        name of `pools` holds more connections than its pools have. Counters are compared between two runs, and start over when
         Redis does: until then it is unknown.
 
-        To mend it, give each client a bounded pool that keeps connections, then raise maxclients (and the limit of open files).
+        How to fix it: give each client a bounded pool that keeps connections, then raise maxclients (and the limit of open files).
         """
         nodes, grown = await self.nodes(), await self.growth()
-        problems = [failed(str(node.why)) for node in nodes if isinstance(node, Unseen) and isinstance(node.why, Full)]
-        problems += judge.of_each(nodes, lambda node: judge.pooled(node, grown, self.target))
+        problems = [failed(str(why), reason=why.reason) for why in _full(nodes)]
+        problems += judge.of_each(nodes, lambda node: judge.connection_problems(node, grown, self.target))
         good = ok(
             f"No node of {self.target.name} rejected a connection, and their clients keep theirs.",
             clients_used_ratio=model.highest(nodes, model.clients_used),
@@ -350,23 +398,39 @@ On every Sentinel:
     async def tls_enabled(self) -> Result:
         """Redis sends passwords and data in plaintext unless told otherwise, and keeps its plaintext port open beside the TLS one.
 
-        On every node: the handshake verifies the certificate's authority and name and gives TLS 1.2 or later; an unencrypted PING
-        is refused on that port, on 6379 and on the port that CONFIG (or INFO) names; replication and the cluster's bus are
-        encrypted, which CONFIG alone tells. Where a service mesh or a proxy encrypts instead, declare this not applicable.
+        On every node and Sentinel: the handshake verifies the certificate's authority and name, gives TLS 1.2 or later, and the
+        certificate is valid for longer than `certificate_warn`. An unencrypted PING is refused on that port, on the port that
+        CONFIG (or INFO) shows, and on a node's `plaintext_port`, at every address of its name; `port` is 0. Replication and the
+        cluster's bus are encrypted, which CONFIG alone shows. Where a service mesh or a proxy encrypts instead, declare this not
+        applicable.
 
-        To mend it: `tls-port 6379`, `port 0`, `tls-replication yes`, in a cluster `tls-cluster yes`.
+        How to fix it: `tls-port 6379`, `port 0`, `tls-replication yes`, in a cluster `tls-cluster yes`.
         """
-        target, nodes = self.target, await self.nodes()
+        target, nodes, now = self.target, await self.nodes(), self.context.now()
         if target.tls is None:
             problems = judge.of_each(
-                nodes, lambda node: [failed(f"{node.address} is spoken to in plaintext: no `tls`.")]
+                nodes,
+                lambda node: [
+                    failed(f"{node.address} accepts unencrypted connections: no `tls`.", reason=Reason.MISCONFIGURED)
+                ],
             )
         else:
             answered, cluster = await self.plaintext(), target.mode is Deployment.CLUSTER
-            problems = [problem for node in nodes for problem in judge.encrypted(node, answered, target.plaintext_port)]
-            problems += judge.of_each(model.seen(nodes), lambda node: judge.encrypts_peers(node, cluster=cluster))
+            asked: list[tuple[Look, int | None]] = [(node, target.plaintext_port) for node in nodes]
+            asked += [(sentinel, None) for sentinel in await self.sentinels()]
+            problems = [
+                problem for node, usual in asked for problem in judge.door_problems(node, answered, usual, target, now)
+            ]
+            problems += judge.of_each(
+                model.seen(nodes), lambda node: judge.peer_encryption_problems(node, cluster=cluster)
+            )
             if target.tls.insecure_skip_verify:
-                problems.append(unknown(f"insecure_skip_verify is set for {target.name}: no certificate was verified."))
+                problems.append(
+                    unknown(
+                        f"insecure_skip_verify is set for {target.name}: no certificate was verified.",
+                        reason=Reason.NOT_VERIFIED,
+                    )
+                )
         return verdict(problems, ok(f"All nodes of {target.name} speak verified TLS and refuse plaintext."))
 
     @item(
@@ -374,24 +438,29 @@ On every Sentinel:
         severity=CRITICAL,
         needs=(
             "Sentinel: +info, +sentinel|masters, +sentinel|replicas, +sentinel|ckquorum, and +role on nodes",
-            "Cluster: +cluster|info, +cluster|nodes",
+            "Cluster: +cluster|info, +cluster|nodes, +info, +config|get",
         ),
     )
     async def sentinel_or_cluster_operational(self) -> Result:
         """Failover needs a majority that is there and a replica to promote; often one is missing, unnoticed until the master dies.
 
-        Sentinel: each answers CKQUORUM with OK (INFO goes on saying ok without a quorum), they are as many distinct ones as wanted,
-        all name one master, that one answers ROLE as master, and a replica could take over. Cluster: every node says cluster_state
-        ok, all 16384 slots are served (the state stays ok without them where cluster-require-full-coverage is no), and every
-        master has a replica that is not held for dead.
+        Sentinel: each answers CKQUORUM with OK (INFO continues to show ok without a quorum), they are as many distinct ones as
+        wanted, not in TILT, all name one master, that one answers ROLE as master, and a replica could take over: its
+        replica-priority is not 0 and its link to the master is up. Cluster: every node says cluster_state ok, all 16384 slots are
+        served (the state stays ok without them where cluster-require-full-coverage is no) by masters on which all nodes agree,
+        every handshake is complete, every master has a replica that could take over, and after the death of any master a
+        majority is left to vote. It is a warning when one more Sentinel must not fail, when Sentinels that are known are gone,
+        and while slots are migrating.
 
-        To mend it, start the missing Sentinel or replica; SENTINEL RESET forgets Sentinels that are gone for good.
+        How to fix it: start the missing Sentinel or replica; SENTINEL RESET forgets Sentinels and replicas that are gone for good.
         """
         target, nodes = self.target, await self.nodes()
         if target.mode is Deployment.CLUSTER:
             buried = model.buried(nodes)
             living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
-            problems = judge.of_each(living, lambda node: judge.whole(node, target.wanted_replicas))
+            problems = judge.of_each(living, lambda node: judge.cluster_problems(node, target.wanted_replicas))
+            problems += collected(judge.ownership_problems(nodes))
+            problems += collected(judge.successor_problems(nodes, target, target.wanted_replicas))
             good = ok(
                 f"All {model.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",
                 nodes_answering=len(model.seen(nodes)),
@@ -399,18 +468,32 @@ On every Sentinel:
             return verdict(problems, good)
         if target.mode is Deployment.SENTINEL:
             return await self._sentinel(nodes)
-        return failed(f"{target.name} is declared {target.mode}: nothing fails over when its master dies.")
+        return failed(
+            f"{target.name} is declared {target.mode}: nothing fails over when its master dies.", reason=Reason.MISSING
+        )
 
     async def _sentinel(self, nodes: Sequence[Look]) -> Result:
         target, name, sentinels = self.target, self.target.master_name, await self.sentinels()
         watches, _ = await self._watches()
         masters = {watch.master for watch in watches}
-        problems = judge.of_each(sentinels, lambda one: judge.guards(one, name, target, target.wanted_replicas))
-        problems += collected(judge.distinct(sentinels, target))
-        problems += judge.agree(watches, name)
-        problems += judge.of_each((node for node in nodes if node.address in masters), judge.leads)
+        answered = model.seen(sentinels)
+        # A Sentinel that is silent for us and for the others is gone, which they report; one that they reach was not observed.
+        gone = len(sentinels) - len(answered) <= model.known_gone(sentinels, name)
+        problems = judge.of_each(
+            answered if gone else sentinels,
+            lambda one: judge.sentinel_problems(one, name, target, target.wanted_replicas, nodes),
+        )
+        problems += collected(judge.electorate_problems(sentinels, watches, target))
+        problems += judge.agreement_problems(watches, name)
+        problems += judge.of_each((node for node in nodes if node.address in masters), judge.named_master_problems)
         good = ok(
-            f"{len(sentinels)} Sentinels have a quorum for {name}, and {', '.join(map(str, masters))} is its master.",
+            f"{counted(len(answered), 'Sentinel')} {'has' if len(answered) == 1 else 'have'} a quorum for {name}, and "
+            f"{', '.join(map(str, masters))} is its master.",
             sentinels_answering=len(watches),
         )
         return verdict(problems, good)
+
+
+def _full(nodes: Iterable[Look]) -> list[Full]:
+    """The nodes that take no more clients: that we were turned away is a fact about them."""
+    return [node.why for node in nodes if isinstance(node, Unseen) and isinstance(node.why, Full)]

@@ -215,17 +215,18 @@ def guarded(
     release: str = NEW,
     files: Files | None = None,
     down_after: int = SOON,
+    watchers: int = 3,
     **settings: Any,
 ) -> Iterator[Guarded]:
-    """A master and a replica with three Sentinels that know each other and both."""
+    """A master and a replica with Sentinels that know each other and both."""
     with ExitStack() as stack:
         nodes = stack.enter_context(replication(directory, *options, release=release, files=files, **settings))
         sentinels: list[Node] = [
             stack.enter_context(_Sentinel(directory, nodes[0], down_after, release=release, files=files))
-            for _ in range(3)
+            for _ in range(watchers)
         ]
         for sentinel in sentinels:
-            wait_until(partial(_settled, sentinel), f"{sentinel.name} to know the others")
+            wait_until(partial(_settled, sentinel, watchers), f"{sentinel.name} to know the others")
         yield Guarded(nodes, sentinels)
 
 
@@ -249,12 +250,12 @@ class _Sentinel(Node):
         return [str(file), "--sentinel"]
 
 
-def _settled(sentinel: Node) -> bool:
+def _settled(sentinel: Node, watchers: int) -> bool:
     master = sentinel.command("SENTINEL", "MASTER", "mymaster")
     replicas = sentinel.command("SENTINEL", "REPLICAS", "mymaster")
     fine = [replica for replica in replicas if replica["flags"] in ("slave", {"slave"})]
     return (
-        int(master["num-other-sentinels"]) == 2
+        int(master["num-other-sentinels"]) == watchers - 1
         and len(fine) == 1
         and bool(sentinel.command("SENTINEL", "CKQUORUM", "mymaster"))
     )

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from collectors.systems.redis.model import Address, Answers, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
+from exporter.words import os_reason
 
 if TYPE_CHECKING:
     from redis.asyncio import Connection
@@ -66,28 +67,43 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
     from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 
     try:
-        async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, version):
+        async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, secure):
             replies = await _replies(connection, commands)
     except TimeoutError:
-        raise ProbeError(f"{address} did not answer within {format_duration(login.timeout)}.") from None
+        told = format_duration(login.timeout)
+        raise ProbeError(f"{address} did not answer within {told}.", Reason.TIMEOUT) from None
     except AuthenticationError as error:
         if login.password is None:
-            raise ProbeError(f"{address} wants a password, and none is configured.") from None
-        raise ProbeError(f"{address} does not accept the password: {str(error).rstrip('.?')}.") from None
+            raise ProbeError(f"{address} wants a password, and none is configured.", Reason.DENIED) from None
+        raise ProbeError(f"{address} does not accept the password: {str(error).rstrip('.?')}.", Reason.DENIED) from None
     except ResponseError:  # its text may repeat what was sent, and the password with it
         raise ProbeError(
-            f"{address} refuses AUTH (the command is renamed there, or forbidden), so nothing was asked."
+            f"{address} refuses AUTH (the command is renamed there, or forbidden), so nothing was asked.", Reason.DENIED
         ) from None
     except (InvalidResponse, ValueError, RecursionError):  # what redis-py makes of bytes that are not its protocol
-        raise ProbeError(f"{address} answered with something else than Redis does.") from None
+        raise ProbeError(f"{address} answered with something else than Redis does.", Reason.MALFORMED) from None
     except (RedisError, OSError) as error:
         if "max number of clients" in str(error):
-            raise Full(f"{address} refuses more clients: maxclients is reached.") from None
-        # With TLS 1.3 a missing client certificate is told only after the handshake.
+            raise Full(f"{address} refuses more clients: maxclients is reached.", Reason.LIMIT) from None
+        # With TLS 1.3 a missing client certificate is reported only after the handshake.
         alert = next((cause for cause in (error, error.__context__) if isinstance(cause, ssl.SSLError)), None)
-        told = f": {_told(alert)}" if alert else ""
-        raise ProbeError(f"{address} ended the connection before it had answered{told}.") from None
-    return Answers(address, version, dict(zip(commands, replies, strict=True)))
+        told = f": {_alert(alert)}" if alert else ""
+        raise ProbeError(
+            f"{address} ended the connection before it had answered{told}.",
+            Reason.REFUSED if alert else Reason.UNREACHABLE,
+        ) from None
+    return Answers(
+        address,
+        secure.version() if secure else None,
+        dict(zip(commands, replies, strict=True)),
+        _expiry(secure) if secure else None,
+    )
+
+
+def _expiry(secure: ssl.SSLObject) -> datetime | None:
+    """When the server's certificate expires; None where it was not verified, as Python does not read it then."""
+    ends = (secure.getpeercert() or {}).get("notAfter")
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC) if isinstance(ends, str) else None
 
 
 async def _replies(connection: Connection, commands: Sequence[str]) -> list[object]:
@@ -107,14 +123,13 @@ async def _replies(connection: Connection, commands: Sequence[str]) -> list[obje
 
 
 @asynccontextmanager
-async def _connected(address: Address, login: Login) -> AsyncIterator[tuple[Connection, str | None]]:
+async def _connected(address: Address, login: Login) -> AsyncIterator[tuple[Connection, ssl.SSLObject | None]]:
     async with _streams(address, login.tls) as (reader, writer):
         password = login.password.get_secret_value() if login.password else None
         connection = _connection_type()(reader, writer, address, login.username, password)
         try:
             await connection.connect()
-            secure: ssl.SSLObject | None = writer.get_extra_info("ssl_object")
-            yield connection, secure.version() if secure else None
+            yield connection, writer.get_extra_info("ssl_object")
         finally:
             await connection.disconnect(nowait=True)
 
@@ -167,33 +182,61 @@ class _Bounded(asyncio.StreamReader):
         if self._left >= 0:
             super().feed_data(data)
         elif self.exception() is None:
-            self.set_exception(ProbeError(f"{self._address} answered more than {MAX_BYTES} bytes, which was not read."))
+            self.set_exception(
+                ProbeError(
+                    f"{self._address} answered more than {MAX_BYTES} bytes, which was not read.", Reason.MALFORMED
+                )
+            )
+
+
+async def _hosts(address: Address) -> list[str]:
+    """Every IP address that the name has. Raises ProbeError when it has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ProbeError(
+            f"The name {address.host} cannot be resolved: {os_reason(error)}.", Reason.UNREACHABLE
+        ) from None
+    except UnicodeError:  # no name that DNS could have
+        raise ProbeError(
+            f"The name {address.host} cannot be resolved: it is no valid host name.", Reason.UNREACHABLE
+        ) from None
+    return list(dict.fromkeys(str(where[0]) for *_, where in found))
 
 
 @asynccontextmanager
 async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
-    """An open connection, aborted at the end: a peer that hangs must not hold up closing. Raises ProbeError when there is none."""
+    """An open connection to the first of the name's addresses that takes one, aborted at the end: a peer that hangs must not
+    hold up closing. Raises ProbeError when there is none.
+    """
     loop = asyncio.get_running_loop()
-    reader = _Bounded(address)
-    try:
-        transport, protocol = await loop.create_connection(
-            lambda: asyncio.StreamReaderProtocol(reader, loop=loop),
-            address.host,
-            address.port,
-            ssl=tls.context if tls else None,
-            server_hostname=(tls.server_name or address.host) if tls else None,
-        )
-    except ssl.SSLCertVerificationError as error:
-        reason = error.verify_message.rstrip(".")
-        raise Untrusted(f"The certificate of {address} is not accepted: {reason}.") from None
-    except ssl.SSLError as error:
-        raise ProbeError(f"The TLS handshake with {address} failed: {_told(error)}.") from None
-    except (socket.gaierror, UnicodeError) as error:  # UnicodeError: no name that DNS could have
-        raise ProbeError(f"The name {address.host} cannot be resolved: {_told(error)}.") from None
-    except ConnectionRefusedError:
-        raise Refused(f"{address} refuses the connection.") from None
-    except OSError as error:
-        raise ProbeError(f"{address} cannot be reached: {_told(error)}.") from None
+    failures: list[OSError] = []
+    for host in await _hosts(address):
+        reader = _Bounded(address)
+        try:
+            transport, protocol = await loop.create_connection(
+                functools.partial(asyncio.StreamReaderProtocol, reader, loop=loop),
+                host,
+                address.port,
+                ssl=tls.context if tls else None,
+                server_hostname=(tls.server_name or address.host) if tls else None,
+            )
+            break
+        except ssl.SSLCertVerificationError as error:
+            expired = error.verify_code == _HAS_EXPIRED
+            raise Untrusted(
+                f"The certificate of {address} is not accepted: {error.verify_message.rstrip('.')}.",
+                Reason.EXPIRED if expired else Reason.REFUSED,
+            ) from None
+        except ssl.SSLError as error:
+            raise ProbeError(f"The TLS handshake with {address} failed: {_alert(error)}.", Reason.REFUSED) from None
+        except OSError as error:
+            failures.append(error)
+    else:
+        if all(isinstance(error, ConnectionRefusedError) for error in failures):
+            raise Refused(f"{address} refuses the connection.", Reason.UNREACHABLE)
+        why = next(error for error in failures if not isinstance(error, ConnectionRefusedError))
+        raise ProbeError(f"{address} cannot be reached: {os_reason(why)}.", Reason.UNREACHABLE)
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
         yield reader, writer
@@ -203,27 +246,49 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
             await writer.wait_closed()
 
 
-def _told(error: BaseException) -> str:
-    """What an exception says, or its kind when it says nothing."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).replace("_", " ").lower()
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return text.strip().rstrip(".") or type(error).__name__
+#: X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.
+_HAS_EXPIRED = 10
 
 
-async def answers_plaintext(address: Address, timeout: timedelta) -> bool:
-    """Whether a Redis answers an unencrypted PING there, be it with an error; a closed door or hanging up is a no.
+def _alert(error: ssl.SSLError) -> str:
+    """What TLS reports, in small words."""
+    return (error.reason or str(error)).replace("_", " ").lower()
 
-    Raises ProbeError when there is neither an answer nor a no within `timeout`.
+
+async def answers_plaintext(door: Address, timeout: timedelta) -> Address | None:
+    """Where a Redis answers an unencrypted PING behind this door, be it with an error: a name is tried at each of its addresses.
+
+    None when all are closed or hang up. Raises ProbeError when none answers, and one neither answers nor refuses within `timeout`.
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
+            hosts = await _hosts(door)
+    except TimeoutError:
+        raise ProbeError(
+            f"The name {door.host} was not resolved within {format_duration(timeout)}.", Reason.TIMEOUT
+        ) from None
+    doors = [door] if len(hosts) == 1 else [Address(host, door.port) for host in hosts]
+    answered = await asyncio.gather(*(_knock(one, timeout) for one in doors), return_exceptions=True)
+    for one, answer in zip(doors, answered, strict=True):
+        if answer is True:
+            return one
+    for answer in answered:
+        if isinstance(answer, BaseException):
+            raise answer
+    return None
+
+
+async def _knock(door: Address, timeout: timedelta) -> bool:
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
             try:
-                async with _streams(address, None) as (reader, writer):
+                async with _streams(door, None) as (reader, writer):
                     writer.write(b"PING\r\n")
                     return (await reader.read(64))[:1] in (b"+", b"-")
             except (Refused, OSError):  # an OSError here is a reset: it hung up on us
                 return False
     except TimeoutError:
         told = format_duration(timeout)
-        raise ProbeError(f"{address} neither answered a plaintext PING nor refused it within {told}.") from None
+        raise ProbeError(
+            f"{door} neither answered a plaintext PING nor refused it within {told}.", Reason.TIMEOUT
+        ) from None

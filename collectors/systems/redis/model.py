@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,35 +13,49 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from exporter.options import Duration, Options, Size
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
+from exporter.words import one_line
 
 __all__ = [
     "SLOTS",
     "Address",
     "Answers",
+    "Child",
     "ClusterNode",
     "Growth",
     "Look",
     "Persistence",
     "RedisLimits",
     "Role",
+    "Standby",
     "Traffic",
     "Unseen",
     "Untrusted",
     "Watch",
     "buried",
+    "by_id",
+    "children",
     "clients_used",
     "cluster_nodes",
+    "counted_memory",
     "doors",
     "each_once",
+    "followers",
     "given_up",
     "grow",
     "highest",
+    "keys",
+    "known_gone",
     "lag",
     "memory_used",
     "never_saved",
+    "owners",
     "plain_port",
+    "quorum",
+    "remembered",
     "role",
+    "save_points",
+    "seconds_since_save",
     "seen",
     "traffic",
     "view",
@@ -88,6 +103,7 @@ class Answers:
     address: Address
     tls_version: str | None
     replies: Mapping[str, object]
+    certificate_expiry: datetime | None = None
     info: Mapping[str, str] = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -109,20 +125,22 @@ class Answers:
         name = " ".join(words[: 2 if words[0] in _CONTAINERS else 1])
         if isinstance(reply, NoPermissionError):
             right = name.lower().replace(" ", "|")
-            raise ProbeError(f"{self.address} does not let this user run {name}: the right +{right} is missing.")
+            raise ProbeError(
+                f"{self.address} does not let this user run {name}: the right +{right} is missing.", Reason.DENIED
+            )
         if isinstance(reply, BusyLoadingError):
-            raise ProbeError(f"{self.address} is loading its data and does not answer {name} yet.")
+            raise ProbeError(f"{self.address} is loading its data and does not answer {name} yet.", Reason.REFUSED)
         if isinstance(reply, Exception):
-            raise ProbeError(f"{self.address} refuses {name}: {str(reply).strip().rstrip('.')}.")
+            raise ProbeError(f"{self.address} refuses {name}: {one_line(reply)}.", Reason.REFUSED)
         if not isinstance(reply, kind):
-            raise ProbeError(f"{self.address} answered {name} with something else than Redis does.")
+            raise ProbeError(f"{self.address} answered {name} with something else than Redis does.", Reason.MALFORMED)
         return reply
 
     def text(self, name: str) -> str:
         """A field of INFO. Raises ProbeError when INFO may not be asked or has no such field."""
         self.reply("INFO", str)
         if name not in self.info:
-            raise ProbeError(f"{self.address} does not tell {name} in INFO.")
+            raise ProbeError(f"{self.address} does not show {name} in INFO.")
         return self.info[name]
 
     def number(self, name: str) -> int:
@@ -131,7 +149,9 @@ class Answers:
         try:
             return int(value)
         except ValueError:
-            raise ProbeError(f"{self.address} tells {name} as {value[:40]!r}, where a number was expected.") from None
+            raise ProbeError(
+                f"{self.address} shows {name} as {value[:40]!r}, where a number was expected.", Reason.MALFORMED
+            ) from None
 
     def setting(self, name: str) -> str | None:
         """A setting by CONFIG GET; None when this server has no such setting. Raises ProbeError when it may not be asked."""
@@ -161,7 +181,18 @@ class RedisLimits(Options):
     )
     persistence: Persistence = Field(Persistence.BOTH, description="What is written to disk: aof+rdb, aof or rdb.")
     data_volume: str | None = Field(
-        None, pattern="^/", description="Folder where the persistent volume is mounted; Redis must write beneath it."
+        None, pattern="^/", description="Folder where the persistent volume is mounted; Redis must write below it."
+    )
+    max_child_time: Duration = Field(
+        timedelta(hours=1),
+        gt=timedelta(0),
+        description="How long writing a snapshot or rewriting the append-only file may take.",
+    )
+    max_unsaved: Duration = Field(
+        timedelta(days=1), gt=timedelta(0), description="How long changes may be in no snapshot before it is a warning."
+    )
+    certificate_warn: Duration = Field(
+        timedelta(days=14), description="Time before a certificate's expiry from which to warn."
     )
     eviction_policy: str = Field("allkeys-lru", description="The maxmemory-policy wanted.")
     memory_warn: float = Field(0.9, gt=0, le=1, description="Share of maxmemory in use from which to warn.")
@@ -172,7 +203,7 @@ class RedisLimits(Options):
         description="Largest share that maxmemory may have of the container's (else machine's) memory.",
     )
     container_memory: Size | None = Field(
-        None, gt=0, description="Memory limit of the container; by default what the machine has, as Redis tells it."
+        None, gt=0, description="Memory limit of the container; by default what the machine has, as Redis shows it."
     )
     clients_warn: float = Field(0.8, gt=0, le=1, description="Share of maxclients in use from which to warn.")
     max_blocked_clients: int = Field(0, ge=0, description="Clients that may wait in blocking commands, as workers do.")
@@ -184,7 +215,7 @@ class RedisLimits(Options):
         default_factory=dict,
         description="Client name (CLIENT SETNAME) to the most connections it may hold on a node: pool size × instances.",
     )
-    min_sentinels: int = Field(3, ge=1, description="How many Sentinels shall watch the master.")
+    min_sentinels: int = Field(3, ge=1, description="How many Sentinels must watch the master.")
 
 
 def seen(looks: Iterable[Look]) -> list[Answers]:
@@ -202,13 +233,13 @@ def each_once(looks: Iterable[Look]) -> tuple[Look, ...]:
 
 
 def highest(nodes: Iterable[Look], measure: Callable[[Answers], float]) -> float:
-    """The highest measure of any node that tells it; NaN (which is no measurement) when none does."""
+    """The highest measure of any node that shows it; NaN (which is no measurement) when none does."""
     found = []
     for node in seen(nodes):
         try:
             found.append(measure(node))
         except ProbeError:
-            continue  # of_each has told it
+            continue  # reported by of_each
     return max(found, default=float("nan"))
 
 
@@ -227,28 +258,70 @@ def role(node: Answers) -> Role:
             return Role(master=True, replicas=len(replicas))
         case ["slave", str(), int(), str(), int()]:
             return Role(master=False)
-    raise ProbeError(f"{node.address} answered ROLE with something else than a Redis node does.")
+    raise ProbeError(f"{node.address} answered ROLE with something else than a Redis node does.", Reason.MALFORMED)
+
+
+def _followers(node: Answers) -> list[Mapping[str, str]]:
+    """The replicas that are connected to a node and in sync, as its INFO describes them."""
+    described = (
+        dict(pair.partition("=")[::2] for pair in value.split(","))
+        for name, value in node.info.items()
+        if name.startswith("slave") and name[5:].isdecimal()
+    )
+    return [fields for fields in described if fields.get("state") == "online"]
+
+
+def followers(node: Answers) -> int:
+    """How many replicas are connected to a node and in sync: those of a replica are the next link of a chain."""
+    return len(_followers(node))
 
 
 def lag(node: Answers) -> float:
-    """How many bytes the slowest online replica of a master is behind; 0 for a replica."""
+    """How many bytes the slowest online replica of a node is behind; 0 without one."""
     behind = 0
-    for name, value in node.info.items():
-        fields = dict(pair.partition("=")[::2] for pair in value.split(","))
-        if name.startswith("slave") and fields.get("state") == "online" and fields.get("offset", "").isdigit():
-            behind = max(behind, node.number("master_repl_offset") - int(fields["offset"]))
+    for fields in _followers(node):
+        if (offset := fields.get("offset", "")).isdecimal():
+            behind = max(behind, node.number("master_repl_offset") - int(offset))
     return float(behind)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What a child process of a node writes at the moment, and for how long."""
+
+    writes: str
+    running: timedelta
+
+
+def children(node: Answers) -> list[Child]:
+    """The snapshot or rewrite under way: Redis has one at a time, and everything else that has to be written waits for it."""
+    kinds = (
+        ("a snapshot", "rdb_bgsave_in_progress", "rdb_current_bgsave_time_sec"),
+        ("a new append-only file", "aof_rewrite_in_progress", "aof_current_rewrite_time_sec"),
+    )
+    return [
+        Child(writes, timedelta(seconds=max(0, node.number(seconds) if seconds in node.info else 0)))
+        for writes, running, seconds in kinds
+        if running in node.info and node.number(running)
+    ]
+
+
+def save_points(text: str) -> list[tuple[int, int]]:
+    """`3600 1 300 100` as pairs: after so many seconds, if there are so many changes."""
+    numbers = [int(word) for word in text.split() if word.isdecimal()]
+    return list(zip(numbers[::2], numbers[1::2], strict=False))
 
 
 def never_saved(node: Answers) -> bool:
     """Whether no snapshot was written since the start: the last save then is the start. (6.2 does not count saves.)"""
-    if "rdb_saves" in node.info:
-        return node.number("rdb_saves") == 0
+    if "rdb_saves" in node.info:  # it counts the one that is under way, too
+        first = node.info.get("rdb_bgsave_in_progress") == "1" and node.info.get("rdb_last_bgsave_time_sec") == "-1"
+        return node.number("rdb_saves") <= first
     started = node.number("server_time_usec") // 10**6 - node.number("uptime_in_seconds")
     return node.number("rdb_last_bgsave_time_sec") < 0 and abs(node.number("rdb_last_save_time") - started) <= 2
 
 
-def _seconds_since_save(node: Answers, now: datetime) -> float:
+def seconds_since_save(node: Answers, now: datetime) -> float:
     """By the server's own clock where it tells it (6.2 and later)."""
     clock = node.number("server_time_usec") / 10**6 if "server_time_usec" in node.info else now.timestamp()
     return clock - node.number("rdb_last_save_time")
@@ -258,7 +331,27 @@ def memory_used(node: Answers) -> float:
     """Share of maxmemory in use."""
     if (most := node.number("maxmemory")) <= 0:
         raise ProbeError(f"{node.address} has no maxmemory.")
-    return node.number("used_memory") / most
+    return counted_memory(node) / most
+
+
+def counted_memory(node: Answers) -> int:
+    """The bytes that Redis compares with maxmemory: without the buffers of replicas and of the append-only file."""
+    uncounted = node.number("mem_not_counted_for_evict") if "mem_not_counted_for_evict" in node.info else 0
+    return node.number("used_memory") - uncounted
+
+
+def keys(node: Answers) -> tuple[int, int]:
+    """How many keys a node has, and how many of them expire."""
+    described = [
+        dict(pair.partition("=")[::2] for pair in value.split(","))
+        for name, value in node.info.items()
+        if name.startswith("db") and name[2:].isdecimal()
+    ]
+
+    def total(field: str) -> int:
+        return sum(int(value) for fields in described if (value := fields.get(field, "")).isdecimal())
+
+    return total("keys"), total("expires")
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,35 +405,69 @@ def clients_used(node: Answers) -> float:
     return node.number("connected_clients") / max(1, node.number("maxclients"))
 
 
-def doors(node: Look, plaintext_port: int) -> set[Address]:
-    """Every port of a node that might answer in plaintext: the one that is asked, the usual one, and the one that it tells."""
-    ports = {node.address.port, plaintext_port}
+def doors(node: Look, usual: int | None) -> set[Address]:
+    """Every port of a node or Sentinel that might answer in plaintext: the one that is asked, the usual one, and those that it
+    shows itself.
+    """
+    ports = {node.address.port, usual}
     if isinstance(node, Answers):
-        ports |= {plain_port(node) or plaintext_port}
-    return {Address(node.address.host, port) for port in ports}
+        shown = node.info.get("tcp_port", "")
+        ports |= {plain_port(node), int(shown) if shown.isdecimal() else None}
+    return {Address(node.address.host, port) for port in ports if port and port < 2**16}
 
 
 def plain_port(node: Answers) -> int | None:
-    """The port that Redis listens on without TLS; 0 when there is none, None when it does not tell.
+    """The port on which Redis listens without TLS; 0 when there is none, None when that is not shown.
 
-    Where CONFIG is forbidden, INFO tells that port or, when there is none, the TLS port.
+    CONFIG shows it, and so do the listeners in INFO since 7.2. Older ones show in INFO this port or, when there is none, the TLS
+    port.
     """
-    try:
-        told = node.setting("port") or ""
-    except ProbeError:
-        told = node.info.get("tcp_port", "")
-    return int(told) if told.isdecimal() and int(told) < 2**16 else None
+    shown: str | None = None
+    if "CONFIG GET port" in node.replies and not node.error("CONFIG GET port"):
+        with suppress(ProbeError):
+            shown = node.setting("port")
+    if shown is None and (listeners := [value for name, value in node.info.items() if name.startswith("listener")]):
+        fields = [dict(pair.partition("=")[::2] for pair in value.split(",")) for value in listeners]
+        shown = next((listener.get("port", "") for listener in fields if listener.get("name") == "tcp"), "0")
+    return int(shown) if shown is not None and shown.isdecimal() and int(shown) < 2**16 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """What a Sentinel knows of a replica: its flags, its priority (0: never to be promoted), and whether its link is up."""
+
+    flags: frozenset[str]
+    priority: int
+    linked: bool
+
+    @property
+    def down(self) -> bool:
+        """Whether the Sentinel takes it for down."""
+        return bool(self.flags & _DOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What one Sentinel knows of the master: its address and flags, how many Sentinels watch it, its replicas and theirs."""
+    """What one Sentinel knows of the master: its address and flags, how many Sentinels watch it, how many of them have to agree
+    that it is down (0 where that is not shown), and its replicas.
+    """
 
     sentinel: Address
     master: Address
     flags: frozenset[str]
     sentinels: int
-    replicas: Mapping[Address, frozenset[str]]
+    quorum: int
+    replicas: Mapping[Address, Standby]
+
+    @property
+    def needed(self) -> int:
+        """How many Sentinels a failover takes: the quorum, and the majority of all that are known."""
+        return max(self.quorum, self.sentinels // 2 + 1)
+
+    @property
+    def down(self) -> bool:
+        """Whether the Sentinel takes the master for down."""
+        return bool(self.flags & _DOWN)
 
 
 _DOWN = frozenset({"s_down", "o_down", "disconnected", "master_down"})
@@ -353,23 +480,68 @@ def watch(sentinel: Look, name: str) -> Watch:
     masters = [_fields(sentinel, entry) for entry in sentinel.reply("SENTINEL MASTERS", list)]
     master = next((fields for fields in masters if fields.get("name") == name), None)
     if master is None:
-        raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.")
-    if not (others := master.get("num-other-sentinels", "")).isdecimal():
-        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
+        raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.", Reason.MISSING)
+    others, quorum = master.get("num-other-sentinels", ""), master.get("quorum", "0")
+    if not (others.isdecimal() and quorum.isdecimal()):
+        raise _no_sentinel(sentinel)
     replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
     return Watch(
         sentinel.address,
         _listens(sentinel, master),
         _flags(master),
         int(others) + 1,
-        {_listens(sentinel, replica): _flags(replica) for replica in replicas},
+        int(quorum),
+        {
+            _listens(sentinel, replica): Standby(
+                _flags(replica),
+                int(priority) if (priority := replica.get("slave-priority", "")).isdecimal() else 100,
+                replica.get("master-link-status", "ok") == "ok",
+            )
+            for replica in replicas
+        },
     )
+
+
+def _no_sentinel(sentinel: Answers) -> ProbeError:
+    return ProbeError(
+        f"Sentinel {sentinel.address} answered with something else than a Sentinel does.", Reason.MALFORMED
+    )
+
+
+def quorum(sentinel: Answers, name: str) -> tuple[bool, str, int]:
+    """What a Sentinel answers to CKQUORUM: whether it could fail over, its words, and how many Sentinels it reaches (-1 where it
+    does not say so). Raises ProbeError when it may not be asked or answers something else.
+    """
+    command = f"SENTINEL CKQUORUM {name}"
+    said = sentinel.error(command) or ""
+    if not said.startswith("NOQUORUM"):
+        said = sentinel.reply(command, str)
+    match said.split():
+        case ["NOQUORUM", usable, *_]:
+            return False, said.strip().rstrip("."), int(usable) if usable.isdecimal() else -1
+        case ["OK", usable, *_] if usable.isdecimal():
+            return True, said.strip().rstrip("."), int(usable)
+    raise ProbeError(
+        f"Sentinel {sentinel.address} answered CKQUORUM with something else than a Sentinel does.", Reason.MALFORMED
+    )
+
+
+def known_gone(sentinels: Iterable[Look], name: str) -> int:
+    """How many Sentinels all those that answered know of and do not reach: what is silent for us is gone for them, too."""
+    gone = []
+    for sentinel in seen(sentinels):
+        try:
+            _, _, usable = quorum(sentinel, name)
+            gone.append(watch(sentinel, name).sentinels - usable if usable >= 0 else 0)
+        except ProbeError:
+            gone.append(0)
+    return min(gone, default=0)
 
 
 def _fields(sentinel: Answers, entry: object) -> dict[str, str]:
     """`[name, value, name, value, …]` as a dict."""
     if not isinstance(entry, list) or not all(isinstance(word, str) for word in entry):
-        raise ProbeError(f"Sentinel {sentinel.address} answered with something else than a Sentinel does.")
+        raise _no_sentinel(sentinel)
     return dict(zip(entry[::2], entry[1::2], strict=False))
 
 
@@ -377,7 +549,7 @@ def _listens(sentinel: Answers, fields: Mapping[str, str]) -> Address:
     try:
         return Address.parse(f"{fields.get('ip', '')}:{fields.get('port', '')}")
     except ValueError:
-        raise ProbeError(f"Sentinel {sentinel.address} names a node without an address.") from None
+        raise ProbeError(f"Sentinel {sentinel.address} names a node without an address.", Reason.MALFORMED) from None
 
 
 def _flags(fields: Mapping[str, str]) -> frozenset[str]:
@@ -385,29 +557,61 @@ def _flags(fields: Mapping[str, str]) -> frozenset[str]:
 
 
 def given_up(watches: Iterable[Watch]) -> dict[Address, Address]:
-    """The replicas that a Sentinel holds for down, each with one that does."""
+    """The replicas that a Sentinel takes for down, each with one that does."""
     return {
         replica: watch.sentinel
         for watch in watches
-        for replica, flags in watch.replicas.items()
-        if flags & {"s_down", "disconnected"}
+        for replica, standby in watch.replicas.items()
+        if standby.flags & {"s_down", "disconnected"}
+    }
+
+
+def remembered(
+    nodes: Iterable[Look], watches: Collection[Watch], configured: Collection[str], wanted: int
+) -> set[Address]:
+    """The addresses of replicas that Sentinels alone remember: down for all of them and for us, not configured, and not missed,
+    as the master has as many replicas as wanted without them. Sentinels forget nobody until SENTINEL RESET.
+    """
+    nodes = tuple(nodes)
+    masters = [its for node in seen(nodes) if not node.error("ROLE") and (its := role(node)).master]
+    if len(masters) != 1 or masters[0].replicas < wanted:
+        return set()
+    return {
+        node.address
+        for node in nodes
+        if isinstance(node, Unseen) and str(node.address) not in configured
+        if (known := [watch.replicas[node.address] for watch in watches if node.address in watch.replicas])
+        and all(standby.down for standby in known)
     }
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterNode:
-    """One node as another sees it: a line of CLUSTER NODES. `slots` is how many it serves, `master` whose replica it is."""
+    """One node as another sees it: a line of CLUSTER NODES. `ranges` are the slots that it serves, `moving` those of its own
+    that are migrating or importing, `master` whose replica it is.
+    """
 
     id: str
     address: Address | None
     flags: frozenset[str]
     master: str
     connected: bool
-    slots: int
+    ranges: tuple[tuple[int, int], ...]
+    moving: tuple[str, ...] = ()
+
+    @property
+    def slots(self) -> int:
+        """How many slots it serves."""
+        return sum(last - first + 1 for first, last in self.ranges)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is a member: the handshake is over."""
+        return "handshake" not in self.flags
 
     @property
     def dead(self) -> bool:
-        """Whether it is held for dead, suspected of it, or not connected."""
+        """Whether it is taken for dead, suspected of it, or not connected."""
         return bool(self.flags & {"fail", "fail?", "noaddr"}) or not self.connected
 
 
@@ -419,7 +623,9 @@ def cluster_nodes(node: Answers) -> tuple[ClusterNode, ...]:
     except ValueError:
         found = ()
     if not any("myself" in other.flags for other in found):
-        raise ProbeError(f"{node.address} answered CLUSTER NODES with something else than Redis does.")
+        raise ProbeError(
+            f"{node.address} answered CLUSTER NODES with something else than Redis does.", Reason.MALFORMED
+        )
     return found
 
 
@@ -436,12 +642,13 @@ def _cluster_node(words: list[str], asked: Address) -> ClusterNode:
         frozenset(flags.split(",")),
         "" if master == "-" else master,
         link == "connected" or own,
-        sum(int(last or first) - int(first) + 1 for first, last in ranges),
+        tuple((int(first), int(last or first)) for first, last in ranges),
+        tuple(slot[1:].partition("-")[0] for slot in slots if slot.startswith("[")),
     )
 
 
 def view(node: Look) -> tuple[ClusterNode, ...]:
-    """As `cluster_nodes`, with nothing for a node that does not tell."""
+    """As `cluster_nodes`, with nothing for a node that does not show it."""
     try:
         return cluster_nodes(node) if isinstance(node, Answers) else ()
     except ProbeError:
@@ -449,10 +656,20 @@ def view(node: Look) -> tuple[ClusterNode, ...]:
 
 
 def buried(nodes: Iterable[Look]) -> dict[Address, Address]:
-    """The cluster's nodes that one of them holds for dead, each with one that does."""
+    """The cluster's nodes that one of them takes for dead, each with one that does."""
     return {
         other.address: node.address
         for node in nodes
         for other in view(node)
         if "fail" in other.flags and other.address is not None
     }
+
+
+def by_id(nodes: Iterable[Look]) -> dict[str, Answers]:
+    """The nodes of a cluster that answered, by the identity under which the others know them."""
+    return {other.id: node for node in seen(nodes) for other in view(node) if "myself" in other.flags}
+
+
+def owners(node: Look) -> dict[tuple[int, int], str]:
+    """Who serves which slots, as a node of a cluster sees it: ranges of slots with the identity of their master."""
+    return {slots: other.id for other in view(node) for slots in other.ranges}

@@ -4,13 +4,14 @@ import json
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
@@ -28,6 +29,7 @@ from tests.servers.redis import (
     NEW,
     OLD,
     PASSWORD,
+    VALKEY,
     Files,
     Guarded,
     Node,
@@ -224,7 +226,10 @@ async def test_both_ways_of_persistence(any_redis: Node) -> None:
     any_redis.write_and_save()
     result = await see("persistence_configured", any_redis, data_volume=str(any_redis.data.parent))
     assert result.status is Status.OK
-    assert result.summary == "All nodes of cache persist (aof+rdb), and their last writes went well."
+    assert result.summary == (
+        "All nodes of cache persist (aof+rdb), and their last writes went well; whether the configuration file that the next "
+        "start reads has the same settings was not checked."
+    )
 
 
 @pytest.mark.verifies("redis.persistence_configured", "failed")
@@ -335,18 +340,68 @@ async def test_another_policy_or_too_much_memory(start_redis: Start) -> None:
     assert (await see("eviction_policy_set", node, eviction_policy="noeviction")).status is Status.OK
     large = await see("eviction_policy_set", node, eviction_policy="noeviction", container_memory="128MiB")
     assert large.status is Status.FAILED
-    assert f"maxmemory of {node.address} is 105 MB of the 134 MB that there are (limit 75%)" in large.summary
+    assert f"maxmemory of {node.address} is 105 MB of the 134 MB available (limit 75%)" in large.summary
+
+
+def fill(node: Node, size: int) -> None:
+    """Write until the node takes no more, or so many bytes are written."""
+    with node.client() as client, suppress(redis.OutOfMemoryError):
+        for number in range(size // 8192):
+            client.set(f"checklist:{number}", "x" * 8192)
+
+
+def refuses_writes(node: Node) -> str:
+    """The error that a write is refused with; empty when it is taken."""
+    try:
+        node.command("SET", "checklist:canary", "x" * 8192)
+    except redis.RedisError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.verifies("redis.eviction_policy_set", "warning")
 async def test_memory_that_is_nearly_used_up(start_redis: Start) -> None:
-    node = start_redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru")
-    with node.client() as client:
-        for number in range(300):
-            client.set(f"checklist:{number}", "x" * 8192)
-    result = await see("eviction_policy_set", node)
+    node = start_redis("--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+    fill(node, 1_500_000)
+    assert not refuses_writes(node)
+    result = await see("eviction_policy_set", node, eviction_policy="noeviction", memory_warn=0.8)
     assert result.status is Status.WARNING
-    assert "of its maxmemory 3.15 MB (limit 90%)" in result.summary
+    assert "of its maxmemory 3.15 MB (limit 80%), and its policy is noeviction." in result.summary
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_cache_that_is_full_evicts_as_designed(start_redis: Start, release: str) -> None:
+    node = start_redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru", release=release)
+    fill(node, 6_000_000)
+    assert node.info("evicted_keys") > 0
+    assert not refuses_writes(node)
+    assert (await see("eviction_policy_set", node)).status is Status.OK
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_maxmemory_without_its_unit_refuses_every_write(start_redis: Start, release: str) -> None:
+    node = start_redis("--maxmemory", "512", "--maxmemory-policy", "allkeys-lru", release=release)
+    assert "OOM" in refuses_writes(node) or "maxmemory" in refuses_writes(node)
+    result = await see("eviction_policy_set", node)
+    assert result.status is Status.FAILED
+    assert result.summary == (
+        f"maxmemory of {node.address} is 512 B, less than Redis takes without any data: every write is refused. "
+        "Is a unit missing?"
+    )
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "volatile-lru"])
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_memory_that_is_used_up_with_nothing_to_evict(start_redis: Start, release: str, policy: str) -> None:
+    """No key expires, so that volatile-lru acts as noeviction does."""
+    node = start_redis("--maxmemory", "3mb", "--maxmemory-policy", policy, release=release)
+    fill(node, 3_000_000)
+    node.command("CONFIG", "SET", "maxmemory", "2500000")
+    assert "maxmemory" in refuses_writes(node)
+    result = await see("eviction_policy_set", node, eviction_policy=policy)
+    assert result.status is Status.FAILED
+    because = "its policy is noeviction" if policy == "noeviction" else "volatile-lru finds no key to evict"
+    assert f"of its maxmemory 2.5 MB and refuses writes, as {because}." in result.summary
 
 
 # Metrics
@@ -428,7 +483,7 @@ async def test_counters_are_compared_between_two_looks(any_redis: Node) -> None:
     context = make_context(now=clock)
     first = await see("connection_pool_optimized", any_redis, context=context)
     assert first.status is Status.UNKNOWN
-    assert f"{any_redis.address} was looked at once since it or this exporter started" in first.summary
+    assert f"{any_redis.address} was checked once since it or this exporter started" in first.summary
     clock.pass_time(60)
     second = await see("connection_pool_optimized", any_redis, context=context)
     assert second.status is Status.OK
@@ -466,7 +521,7 @@ async def test_connections_that_were_rejected(start_redis: Start, release: str) 
     after = await see("connection_pool_optimized", node, context=context)
     assert after.status is Status.FAILED
     assert f"{node.address} rejected " in after.summary
-    assert "connections within 2m: its maxclients 3 is reached." in after.summary
+    assert " within 2m: its maxclients 3 is reached." in after.summary
 
 
 def held(node: Node, *words: str) -> socket.socket:
@@ -558,7 +613,7 @@ async def test_verified_tls_that_refuses_plaintext(tmp_path: Path, files: Files,
 async def test_plaintext_alone(any_redis: Node, files: Files) -> None:
     unasked = await see("tls_enabled", any_redis)
     assert unasked.status is Status.FAILED
-    assert unasked.summary == f"{any_redis.address} is spoken to in plaintext: no `tls`."
+    assert unasked.summary == f"{any_redis.address} accepts unencrypted connections: no `tls`."
     asked = await look(any_redis, **trusting(files), node_timeout="1s")
     assert asked["tls_enabled"].status is Status.FAILED
     assert asked["tls_enabled"].summary == f"{any_redis.address} still answers in plaintext."
@@ -781,7 +836,7 @@ async def test_too_few_distinct_sentinels(redis_guarded: Guarded) -> None:
     twice = [first.address, f"localhost:{first.port}", first.address]
     few = await see("sentinel_or_cluster_operational", mode="sentinel", sentinels=twice)
     assert few.status is Status.UNKNOWN
-    assert few.summary == "`sentinels` leads to 1 distinct Sentinels (wanted 3): name each."
+    assert few.summary == "`sentinels` leads to 1 distinct Sentinel (wanted 3): name each."
     more = await see(
         "sentinel_or_cluster_operational", mode="sentinel", sentinels=redis_guarded.addresses, min_sentinels=5
     )
@@ -813,7 +868,7 @@ async def test_sentinels_that_could_not_be_asked(redis_guarded: Guarded) -> None
         none = await look(mode="sentinel", sentinels=[f"{host}:{port}"])
         assert {result.status for result in none.values()} == {Status.UNKNOWN}
         assert none["pods_healthy"].summary == (
-            f"No Sentinel tells where the master is. 127.0.0.1:{port} refuses the connection."
+            f"No Sentinel names the master. 127.0.0.1:{port} refuses the connection."
         )
         two = await look(mode="sentinel", sentinels=[*redis_guarded.addresses[:2], f"{host}:{port}"])
         assert two["sentinel_or_cluster_operational"].status is Status.UNKNOWN
@@ -1052,7 +1107,17 @@ async def test_config_get_never_asks_for_everything(start_redis: Start, files: F
     commands = [command for command in logged if not command.startswith(("SLOWLOG", "AUTH", "HELLO"))]
     asked = {command for command in commands if command.startswith("CONFIG")}
     assert asked == {
-        f"CONFIG GET {name}" for name in ("SAVE", "DIR", "PORT", "TLS-REPLICATION", "TLS-CLUSTER", "TLS-PROTOCOLS")
+        f"CONFIG GET {name}"
+        for name in (
+            "SAVE",
+            "DIR",
+            "APPENDFSYNC",
+            "MIN-REPLICAS-TO-WRITE",
+            "PORT",
+            "TLS-REPLICATION",
+            "TLS-CLUSTER",
+            "TLS-PROTOCOLS",
+        )
     }
     assert {command.split()[0].upper() for command in commands} <= {"INFO", "ROLE", "CONFIG", "CLIENT", "PING"}
 

@@ -43,10 +43,10 @@ def test_info_is_read_line_by_line() -> None:
     found = answers(INFO="# Server\r\nredis_version:7.0.15\r\nexecutable:/usr/bin/redis:server\r\nnonsense\r\n")
     assert found.info == {"redis_version": "7.0.15", "executable": "/usr/bin/redis:server"}
     assert found.text("redis_version") == "7.0.15"
-    with pytest.raises(ProbeError, match=r"^cache-1:6379 does not tell loading in INFO\.$"):
+    with pytest.raises(ProbeError, match=r"^cache-1:6379 does not show loading in INFO\.$"):
         found.number("loading")
     with pytest.raises(
-        ProbeError, match=r"^cache-1:6379 tells redis_version as '7\.0\.15', where a number was expected\.$"
+        ProbeError, match=r"^cache-1:6379 shows redis_version as '7\.0\.15', where a number was expected\.$"
     ):
         found.number("redis_version")
 

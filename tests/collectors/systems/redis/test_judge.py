@@ -46,7 +46,7 @@ def test_roles_that_no_redis_has(reply: object) -> None:
 
 
 def test_a_pong_that_is_none() -> None:
-    [problem] = judge.alive(answers({"loading": 0}, PING="PANG"))
+    [problem] = judge.health_problems(answers({"loading": 0}, PING="PANG"))
     assert (problem.status, problem.summary) == (Status.FAILED, "cache-1:6379 answers PING with 'PANG'.")
 
 
@@ -80,7 +80,7 @@ def snapshots(*, changes: int, seconds: int, saves: int = 1, running: int = 0, c
     limits = RedisLimits(persistence=model.Persistence.RDB)
     found = answers(info, **reply)
     # The server's own clock counts where it tells it, else ours.
-    problems = list(judge.persisted(found, limits, NOW + timedelta(days=1) if clock else NOW))
+    problems = list(judge.persistence_problems(found, limits, NOW + timedelta(days=1) if clock else NOW))
     return [f"{problem.status}: {problem.summary}" for problem in problems]
 
 
@@ -153,7 +153,7 @@ def test_what_does_not_continue_starts_over(later: Traffic) -> None:
 @pytest.mark.parametrize(("version", "told"), [("TLSv1.1", "TLSv1.1"), (None, "no TLS")])
 def test_a_protocol_that_is_outdated(version: str | None, told: str) -> None:
     found = Answers(WHERE, version, {"INFO": "tcp_port:6379", "CONFIG GET port": ["port", "0"]})
-    [problem] = judge.encrypted(found, {WHERE: False}, 6379)
+    [problem] = judge.door_problems(found, {WHERE: None}, 6379, RedisLimits(), NOW)
     assert problem.summary == f"cache-1:6379 speaks {told} (wanted TLS 1.2 or later)."
 
 
@@ -199,7 +199,7 @@ def test_views_that_no_redis_has(text: str) -> None:
 
 def test_a_state_that_no_redis_has() -> None:
     with pytest.raises(ProbeError, match="answered CLUSTER INFO with something else"):
-        list(judge.whole(answers(CLUSTER_INFO="cluster_state:ok"), 1))
+        list(judge.cluster_problems(answers(CLUSTER_INFO="cluster_state:ok"), 1))
 
 
 @given(st.text())
@@ -243,7 +243,9 @@ def test_what_no_sentinel_says(found: Answers) -> None:
 @pytest.mark.parametrize("quorum", ["OK", "OK many usable", "PERHAPS 3", "", 3, ResponseError("No such master")])
 def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     with pytest.raises(ProbeError):
-        list(judge.guards(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", RedisLimits(), 1))
+        list(
+            judge.sentinel_problems(sentinel(replicas=[replica("slave")], quorum=quorum), "mymaster", RedisLimits(), 1)
+        )
 
 
 @pytest.mark.parametrize(
@@ -255,13 +257,13 @@ def test_a_quorum_that_no_sentinel_has(quorum: object) -> None:
     ],
 )
 def test_replicas_that_could_take_over(flags: str, told: list[str]) -> None:
-    found = judge.guards(sentinel(replicas=[replica(flags)]), "mymaster", RedisLimits(), 1)
+    found = judge.sentinel_problems(sentinel(replicas=[replica(flags)]), "mymaster", RedisLimits(), 1)
     assert [problem.summary for problem in found] == told
 
 
 def test_a_master_that_a_sentinel_holds_for_down() -> None:
     masters = [["name", "mymaster", "ip", "::1", "port", "6379", "flags", "master,s_down", "num-other-sentinels", "2"]]
-    [problem] = judge.guards(sentinel(masters, [replica("slave")]), "mymaster", RedisLimits(), 1)
+    [problem] = judge.sentinel_problems(sentinel(masters, [replica("slave")]), "mymaster", RedisLimits(), 1)
     assert problem.summary == "Sentinel cache-1:6379 holds the master [::1]:6379 for down."
 
 
@@ -272,12 +274,12 @@ def test_a_master_that_a_sentinel_holds_for_down() -> None:
 def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> None:
     found = answers({"loading": 0, "maxmemory": "x", "master_link_status": "down"}, **replies)
     for judged in (
-        judge.alive(found),
-        judge.linked(found, RedisLimits(), {}, NOW),
-        judge.led([found], 1),
-        judge.evicting(found, RedisLimits()),
-        judge.pooled(found, {}, RedisLimits(pools={"orders": 1})),
-        judge.whole(found, 1),
+        judge.health_problems(found),
+        judge.link_problems(found, RedisLimits(), {}, NOW),
+        judge.leadership_problems([found], 1),
+        judge.memory_problems(found, RedisLimits()),
+        judge.connection_problems(found, {}, RedisLimits(pools={"orders": 1})),
+        judge.cluster_problems(found, 1),
     ):
         for problem in collected(judged):
             assert problem.status in (Status.FAILED, Status.UNKNOWN, Status.WARNING)
@@ -286,5 +288,5 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
 @given(Json, Json, Json)
 def test_whatever_a_sentinel_answers_is_judged_or_refused(masters: object, replicas: object, quorum: object) -> None:
     found = answers(SENTINEL_MASTERS=masters, SENTINEL_REPLICAS_mymaster=replicas, SENTINEL_CKQUORUM_mymaster=quorum)
-    problems = collected(judge.guards(found, "mymaster", RedisLimits(), 1))
+    problems = collected(judge.sentinel_problems(found, "mymaster", RedisLimits(), 1))
     assert {problem.status for problem in problems} == {Status.UNKNOWN}

@@ -1,0 +1,506 @@
+"""States of a real Redis in which a line is untrue though it looks fine, or fine though it looks bad, each proven by itself."""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from collectors.systems.redis.client import answers_plaintext
+from collectors.systems.redis.model import Address
+from exporter.verdict import Reason, Status
+from tests.collectors.infrastructure.test_redis import (
+    BY_INFO,
+    asking,
+    held,
+    see,
+    see_twice,
+    trusting,
+)
+from tests.servers.exporters import redis_exporter
+from tests.servers.faults import mute, refused
+from tests.servers.process import LOOPBACK, free_port, wait_until
+from tests.servers.prometheus import Prometheus, scrape
+from tests.servers.redis import (
+    BUS,
+    HEALTHY,
+    NEVER,
+    NEW,
+    OLD,
+    PASSWORD,
+    SOON,
+    VALKEY,
+    Node,
+    Start,
+    cluster,
+    guarded,
+    replication,
+    tls_files,
+)
+
+pytestmark = pytest.mark.usefixtures("no_noise")
+
+OPERATIONAL = "sentinel_or_cluster_operational"
+
+
+def error(node: Node, *words: str | int) -> str:
+    """The error that a command is refused with; empty when it is not."""
+    try:
+        node.command(*words)
+    except (redis.RedisError, redis.ConnectionError) as refusal:
+        return str(refusal)
+    return ""
+
+
+# Who could take over: Sentinel
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_replica_that_may_never_be_promoted(tmp_path: Path, release: str) -> None:
+    with guarded(tmp_path, "--replica-priority", "0", release=release, down_after=NEVER) as found:
+        assert "NOGOODSLAVE" in error(found.sentinels[0], "SENTINEL FAILOVER", "mymaster")
+        result = await see(OPERATIONAL, mode="sentinel", sentinels=found.addresses)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    where = found.nodes[1].address
+    assert f"sees 0 replicas that could take over (wanted 1): the replica-priority of {where} is 0." in result.summary
+
+
+async def test_sentinels_in_tilt_start_no_failover(tmp_path: Path) -> None:
+    with guarded(tmp_path, down_after=NEVER) as found:
+        options = {"mode": "sentinel", "sentinels": found.addresses}
+        for number, sentinel in enumerate(found.sentinels):
+            sentinel.pause()
+            await asyncio.sleep(2.5)
+            sentinel.resume()
+            wait_until(partial(_tilted, sentinel), "TILT")
+            result = await see(OPERATIONAL, **options)
+            if number == 0:
+                assert result.status is Status.WARNING
+                assert "1 of 3 Sentinels" in result.summary
+                assert "is in TILT and would start no failover, which needs 2." in result.summary
+        assert result.status is Status.FAILED
+        assert "3 of 3 Sentinels" in result.summary
+        assert "are in TILT and would start no failover, which needs 2." in result.summary
+
+
+def _tilted(sentinel: Node) -> bool:
+    return bool(sentinel.info("sentinel_tilt") == 1)
+
+
+async def test_a_quorum_of_all_sentinels_leaves_none_to_spare(tmp_path: Path) -> None:
+    with guarded(tmp_path) as found:
+        for sentinel in found.sentinels:
+            sentinel.command("SENTINEL SET", "mymaster", "quorum", 3)
+        result = await see(OPERATIONAL, mode="sentinel", sentinels=found.addresses)
+        assert result.status is Status.WARNING
+        assert "needs 3 of 3 Sentinels for a failover (quorum 3) and reaches 3" in result.summary
+        found.sentinels[2].kill()
+        wait_until(lambda: "NOQUORUM" in error(found.sentinels[0], "SENTINEL CKQUORUM", "mymaster"), "NOQUORUM")
+
+
+async def test_two_of_five_sentinels_are_gone(tmp_path: Path) -> None:
+    with guarded(tmp_path, watchers=5) as found:
+        for sentinel in found.sentinels[3:]:
+            sentinel.kill()
+        for sentinel in found.sentinels[:3]:
+            wait_until(partial(_usable, sentinel, 3), "both to be missed")
+        listed = await see(OPERATIONAL, mode="sentinel", sentinels=found.addresses)
+        left = await see(OPERATIONAL, mode="sentinel", sentinels=found.addresses[:3])
+        for result in (listed, left):
+            assert result.status is Status.WARNING
+            assert (
+                "reaches 3 of 5 Sentinels: start the others, or let SENTINEL RESET mymaster forget them."
+                in result.summary
+            )
+            assert "without one more of them nothing fails over." in result.summary
+
+
+def _usable(sentinel: Node, number: int) -> bool:
+    return sentinel.cli("-p", str(sentinel.port), "SENTINEL", "CKQUORUM", "mymaster").startswith(f"OK {number} usable")
+
+
+async def test_a_stale_replica_that_sentinels_alone_remember(tmp_path: Path) -> None:
+    with guarded(tmp_path, *HEALTHY) as found, ExitStack() as stack:
+        for node in found.nodes:
+            node.write_and_save()
+        gone = stack.enter_context(Node(tmp_path, "--replicaof", LOOPBACK, str(found.nodes[0].port)))
+        gone.wait_linked()
+        for sentinel in found.sentinels:
+            sentinel.command("SENTINEL RESET", "mymaster")
+        for sentinel in found.sentinels:
+            wait_until(partial(_replicas, sentinel, 2), "both replicas to be known")
+            wait_until(lambda sentinel=sentinel: _usable(sentinel, 3), "the Sentinels to be known again")  # type: ignore[misc]
+        gone.kill()
+        for sentinel in found.sentinels:
+            wait_until(partial(_down, sentinel, gone), "the replica to be taken for down")
+        seen = await see_twice(mode="sentinel", sentinels=found.addresses)
+        assert {name: seen[name].status for name in BY_INFO} == {
+            "pods_healthy": Status.WARNING,
+            **dict.fromkeys(BY_INFO - {"pods_healthy"}, Status.OK),
+        }
+        assert seen["pods_healthy"].summary == (
+            f"Sentinels still list replica {gone.address}, which is down and not missed: if it is gone for good, SENTINEL "
+            "RESET mymaster forgets it."
+        )
+        missed = await see("pods_healthy", mode="sentinel", sentinels=found.addresses, min_replicas=2)
+        assert missed.status is Status.FAILED
+        named = await see("pods_healthy", gone, mode="sentinel", sentinels=found.addresses)
+        assert named.status is Status.FAILED
+
+
+def _replicas(sentinel: Node, number: int) -> bool:
+    return len(sentinel.command("SENTINEL REPLICAS", "mymaster")) == number
+
+
+def _down(sentinel: Node, gone: Node) -> bool:
+    return any(
+        int(replica["port"]) == gone.port and "s_down" in str(replica["flags"])
+        for replica in sentinel.command("SENTINEL REPLICAS", "mymaster")
+    )
+
+
+# Who could take over: Cluster
+
+
+@contextmanager
+def small_cluster(directory: Path, release: str) -> Iterator[list[Node]]:
+    """Two masters with a replica each, which redis-cli refuses to make."""
+    more = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(SOON))
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(Node(directory, *more, release=release, port=free_port(also=BUS))) for _ in range(4)
+        ]
+        halves = (range(8192), range(8192, 16384))
+        for node, slots in zip(nodes, halves, strict=False):
+            node.command("CLUSTER", "ADDSLOTS", *slots)
+        for number, node in enumerate(nodes):
+            node.command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for node in nodes[1:]:
+            nodes[0].command("CLUSTER", "MEET", LOOPBACK, node.port)
+        for node in nodes:
+            wait_until(lambda node=node: len(node.command("CLUSTER NODES")) == 4, "all to have met")  # type: ignore[misc]
+            wait_until(lambda node=node: node.command("CLUSTER INFO")["cluster_state"] == "ok", "the state")  # type: ignore[misc]
+        for master, replica in zip(nodes[:2], nodes[2:], strict=True):
+            replica.command("CLUSTER", "REPLICATE", master.command("CLUSTER", "MYID"))
+            replica.wait_linked()
+        for node in nodes:
+            wait_until(
+                lambda node=node: sum("slave" in o["flags"] for o in node.command("CLUSTER NODES").values()) == 2,  # type: ignore[misc]
+                "both replicas to be known",
+            )
+        yield nodes
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_cluster_of_two_masters_has_no_majority(tmp_path: Path, release: str) -> None:
+    with small_cluster(tmp_path, release) as nodes:
+        result = await see(OPERATIONAL, nodes[0], mode="cluster")
+        assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+        assert result.summary == (
+            "The cluster has 2 masters that vote of 2: when one dies, the others are fewer than the 2 that have to agree "
+            "before a replica is promoted."
+        )
+        nodes[0].kill()
+        wait_until(lambda: nodes[1].command("CLUSTER INFO")["cluster_state"] == "fail", "the cluster to fail")
+        await asyncio.sleep(3 * SOON / 1000)
+        assert nodes[2].command("ROLE")[0] == "slave"
+
+
+async def test_nodes_that_disagree_on_the_owner_of_a_slot(tmp_path: Path) -> None:
+    with cluster(tmp_path, replicas=0, node_timeout=NEVER) as nodes:
+        nodes.sort(key=lambda node: 0 in {slot for slots in _served(node) for slot in slots}, reverse=True)
+        owner, one, other = nodes
+        assert (await see(OPERATIONAL, one, mode="cluster", min_replicas=0)).status is Status.OK
+        owner.pause()
+        try:
+            one.command("CLUSTER", "SETSLOT", 0, "NODE", other.command("CLUSTER", "MYID"))
+            assert f"0 {LOOPBACK}:{other.port}" in error(one, "GET", "{06S}")  # a key of slot 0: MOVED to the one …
+            assert f"0 {LOOPBACK}:{owner.port}" in error(other, "GET", "{06S}")  # … and away from it
+            result = await see(OPERATIONAL, one, mode="cluster", min_replicas=0, node_timeout="1s")
+        finally:
+            owner.resume()
+    assert (result.status, result.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert "disagree on who serves 1 slot: slot 0 is that of" in result.summary
+
+
+def _served(node: Node) -> list[range]:
+    slots = node.command("CLUSTER NODES")[node.address]["slots"]
+    return [range(int(first), int(last) + 1) for first, last in slots]
+
+
+async def test_a_node_whose_handshake_never_ends(tmp_path: Path) -> None:
+    async with mute() as (host, port):
+        with cluster(tmp_path, replicas=0, node_timeout=NEVER) as nodes:
+            nodes[0].command("CLUSTER", "MEET", host, free_port(), port)
+            wait_until(lambda: "handshake" in str(nodes[0].command("CLUSTER NODES")), "the handshake")
+            assert nodes[0].command("CLUSTER INFO")["cluster_state"] == "ok"
+            result = await see(OPERATIONAL, nodes[0], mode="cluster", min_replicas=0)
+    assert result.status is Status.FAILED
+    assert f"{nodes[0].address} has not completed its handshake with {host}:" in result.summary
+
+
+async def test_replicas_of_a_cluster_that_could_not_take_over(tmp_path: Path) -> None:
+    with cluster(tmp_path, node_timeout=NEVER) as nodes:
+        for node in nodes:
+            node.command("ACL", "SETUSER", "checklist", "on", f">{PASSWORD}", "+@all", "~*")
+        options = {"mode": "cluster", "username": "checklist", "password": PASSWORD}
+        assert (await see(OPERATIONAL, nodes[0], **options)).status is Status.OK
+        master, replica = nodes[0], next(node for node in nodes[3:] if node.command("ROLE")[2] == nodes[0].port)
+
+        replica.command("CONFIG", "SET", "cluster-replica-no-failover", "yes")
+        forbidden = await see(OPERATIONAL, nodes[1], **options)
+        assert forbidden.status is Status.FAILED
+        assert forbidden.summary == (
+            f"Master {master.address} of the cluster has 0 replicas that could take over (wanted 1): "
+            f"cluster-replica-no-failover of {replica.address} is yes."
+        )
+        replica.command("CONFIG", "SET", "cluster-replica-no-failover", "no")
+
+        master.command(
+            "CONFIG", "SET", "requirepass", "another-password"
+        )  # of which the replica's masterauth knows nothing
+        master.password = "another-password"
+        master.command("CLIENT", "KILL", "TYPE", "replica")
+        wait_until(lambda: replica.info("master_link_status") == "down", "the link to be down")
+        wait_until(lambda: "no replica" in _writes(master), "the master to lose it")
+        parted = await see(OPERATIONAL, nodes[1], replica_grace="0s", **options)
+        assert parted.status is Status.FAILED
+        assert f"the link of {replica.address} to its master is down." in parted.summary
+
+
+def _writes(master: Node) -> str:
+    return "no replica" if not master.command("ROLE")[2] else ""
+
+
+async def test_slots_that_are_left_migrating(tmp_path: Path) -> None:
+    with cluster(tmp_path, replicas=0, node_timeout=NEVER) as nodes:
+        source = next(node for node in nodes if any(0 in slots for slots in _served(node)))
+        target = next(node for node in nodes if node is not source)
+        target.command("CLUSTER", "SETSLOT", 0, "IMPORTING", source.command("CLUSTER", "MYID"))
+        source.command("CLUSTER", "SETSLOT", 0, "MIGRATING", target.command("CLUSTER", "MYID"))
+        assert "ASK" in error(source, "GET", "{06S}") or f"0 {target.address}" in error(source, "GET", "{06S}")
+        result = await see(OPERATIONAL, nodes[0], mode="cluster", min_replicas=0)
+    assert result.status is Status.WARNING
+    for node in (source, target):
+        assert f"{node.address} has 1 slot that is migrating or importing (0)" in result.summary
+
+
+# Replication
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_chain_of_replicas(tmp_path: Path, release: str) -> None:
+    with ExitStack() as stack:
+        master, first = stack.enter_context(replication(tmp_path, release=release))
+        second = stack.enter_context(Node(tmp_path, "--replicaof", LOOPBACK, str(first.port), release=release))
+        second.wait_linked()
+        wait_until(lambda: first.info("connected_slaves") == 1, "the chain")
+        master.command("SET", "checklist:canary", "1")
+        wait_until(lambda: second.command("GET", "checklist:canary") == "1", "the write to arrive")
+        assert len(master.command("ROLE")[2]) == 1
+        result = await see("pods_healthy", master, first, second, mode="replication")
+    assert result.status is Status.OK
+
+
+# Errors that are the answer
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_redis_that_is_busy_with_a_script(start_redis: Start, release: str) -> None:
+    node = start_redis("--lua-time-limit", "50", release=release)
+    with socket.create_connection((LOOPBACK, node.port)) as client:
+        client.sendall(b"*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
+        wait_until(lambda: "BUSY" in error(node, "GET", "x"), "BUSY")
+        result = await see("pods_healthy", node)
+        node.command("SCRIPT", "KILL")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert result.summary == f"{node.address} is busy with a script and refuses every other command (BUSY)."
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_redis_that_refuses_writes_as_its_snapshot_failed(start_redis: Start, release: str) -> None:
+    node = start_redis("--save", "3600", "1", release=release)
+    node.command("SET", "checklist:canary", "1")
+    shutil.rmtree(node.data)
+    node.command("BGSAVE")
+    wait_until(lambda: node.info("rdb_last_bgsave_status") == "err", "the snapshot to fail")
+    assert "MISCONF" in error(node, "SET", "checklist:canary", "2")
+    result = await see("pods_healthy", node)
+    assert result.status is Status.FAILED
+    assert result.summary == f"{node.address} refuses writes, as its last snapshot failed (MISCONF)."
+
+
+@pytest.mark.parametrize("release", [OLD, NEW])
+async def test_a_master_with_fewer_replicas_than_it_needs_for_writes(tmp_path: Path, release: str) -> None:
+    with replication(tmp_path, release=release) as (master, replica):
+        options = {"mode": "replication"}
+        master.command("CONFIG", "SET", "min-replicas-to-write", 1)
+        wait_until(lambda: error(master, "SET", "checklist:canary", "1") == "", "the replica to be good")
+        assert (await see("pods_healthy", master, replica, **options)).status is Status.OK
+        master.command("CONFIG", "SET", "min-replicas-to-write", 2)
+        assert "NOREPLICAS" in error(master, "SET", "checklist:canary", "1")
+        result = await see("pods_healthy", master, replica, **options)
+    assert result.status is Status.FAILED
+    assert result.summary == (
+        f"{master.address} refuses writes (NOREPLICAS): 1 replica in sync, fewer than its min-replicas-to-write."
+    )
+
+
+async def test_a_redis_that_takes_no_more_clients_is_not_healthy(start_redis: Start) -> None:
+    node = start_redis("--maxclients", "2")
+    with held(node), held(node):
+        result = await see("pods_healthy", node)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert result.summary == f"{node.address} refuses more clients: maxclients is reached."
+
+
+# Persistence
+
+
+@pytest.mark.parametrize("what", ["BGSAVE", "BGREWRITEAOF"])
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_child_that_hangs_saves_nothing(start_redis: Start, release: str, what: str) -> None:
+    node = start_redis(*HEALTHY, "--rdb-key-save-delay", "10000000", release=release)
+    for number in range(20):
+        node.command("SET", f"checklist:{number}", "1")
+    node.command(what)
+    field = "rdb_current_bgsave_time_sec" if what == "BGSAVE" else "aof_current_rewrite_time_sec"
+    wait_until(lambda: node.info(field) > 1, "the child to hang")
+    result = await see("persistence_configured", node, max_child_time="1s")
+    patient = await see("persistence_configured", node)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    written = "a snapshot" if what == "BGSAVE" else "a new append-only file"
+    assert f"{node.address} has been writing {written} for " in result.summary
+    assert patient.status is Status.WARNING  # none was written yet
+
+
+async def test_settings_that_keep_little(start_redis: Start) -> None:
+    node = start_redis(*HEALTHY, "--appendfsync", "no", "--save", "31536000", "1")
+    node.write_and_save()
+    assert node.command("CONFIG", "GET", "save")["save"].endswith("31536000 1")
+    node.command("CONFIG", "SET", "save", "31536000 1")
+    result = await see("persistence_configured", node)
+    assert result.status is Status.WARNING
+    assert f"{node.address} may hold changes in no snapshot for 365d, as its save '31536000 1' allows (limit 1d)." in (
+        result.summary
+    )
+    assert "appendfsync is no (wanted everysec or always)." in result.summary
+
+
+# Doors
+
+
+async def test_a_name_is_tried_at_each_of_its_addresses(any_redis: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both(*_: object, **__: object) -> list[Any]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, ("127.0.0.2", any_redis.port)), (*kind, (LOOPBACK, any_redis.port))]
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    real = asyncio.get_running_loop().getaddrinfo
+
+    async def resolve(host: str, *rest: Any, **more: Any) -> Any:
+        return await (both() if host == "cache.example.com" else real(host, *rest, **more))
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    async with await asyncio.start_server(hang_up, "127.0.0.2", any_redis.port):
+        opened = await answers_plaintext(Address("cache.example.com", any_redis.port), timedelta(seconds=15))
+    assert opened == Address(LOOPBACK, any_redis.port)
+
+
+async def test_doors_that_are_closed_at_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with refused() as (host, port):
+
+        async def both(*_: object, **__: object) -> list[Any]:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+            return [(*kind, ("127.0.0.2", port)), (*kind, (host, port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+        assert await answers_plaintext(Address("cache.example.com", port), timedelta(seconds=15)) is None
+
+
+async def test_a_plaintext_port_behind_a_service_that_shows_the_tls_port_alone(
+    start_redis: Start, tmp_path: Path
+) -> None:
+    files, plain = tls_files(tmp_path), free_port()
+    node = start_redis("--port", str(plain), files=files)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        near, far = await asyncio.open_connection(LOOPBACK, node.port)
+        await asyncio.gather(_pump(reader, far), _pump(near, writer))
+
+    async with await asyncio.start_server(relay, "127.0.0.2", 0) as service:
+        port = service.sockets[0].getsockname()[1]
+        with socket.create_connection((LOOPBACK, plain)) as inside:  # as any neighbour of the pod
+            inside.sendall(b"PING\r\n")
+            assert inside.recv(64) == b"+PONG\r\n"
+        options = trusting(files, server_name=LOOPBACK)
+        result = await see("tls_enabled", nodes=[f"127.0.0.2:{port}"], **options)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+    assert result.summary == (
+        f"127.0.0.2:{port} also listens on port {plain} in plaintext, though that is not open from here "
+        f"(port is {plain}, wanted 0)."
+    )
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    writer.close()
+
+
+async def test_sentinels_that_also_listen_in_plaintext(tmp_path: Path) -> None:
+    files = tls_files(tmp_path)
+    with guarded(tmp_path, files=files, down_after=NEVER) as found:
+        options = {"mode": "sentinel", **trusting(files)}
+        with guarded(tmp_path, down_after=NEVER) as plain:
+            both = await see(
+                "tls_enabled", sentinels=[*found.addresses, plain.addresses[0]], node_timeout="2s", **options
+            )
+    assert both.status is Status.FAILED
+    assert f"{plain.addresses[0]} still answers in plaintext." in both.summary
+
+
+async def test_a_certificate_that_expires_tomorrow(start_redis: Start, tmp_path: Path) -> None:
+    files = tls_files(tmp_path, days=1)
+    node = start_redis(files=files)
+    result = await see("tls_enabled", node, **trusting(files))
+    assert result.status is Status.WARNING
+    assert f"The certificate of {node.address} expires in 23h" in result.summary
+    assert result.summary.endswith("(limit 14d).")
+    assert (await see("tls_enabled", node, certificate_warn="1h", **trusting(files))).status is Status.OK
+
+
+# Metrics
+
+
+async def test_two_exporters_that_scrape_one_node_count_as_one(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        master, replica = stack.enter_context(replication(tmp_path))
+        exporters = [stack.enter_context(redis_exporter(tmp_path, f"redis://{master.address}")) for _ in range(2)]
+        server = stack.enter_context(
+            Prometheus(tmp_path, scrapes=[scrape("redis", *(exporter.port for exporter in exporters))])
+        )
+        server.wait_for("count(redis_up == 1) == 2")
+        async with asking(server) as context:
+            options = {"mode": "replication", "context": context, "scrape": {"stale_after": "1s"}}
+            wait_until(lambda: replica.info("uptime_in_seconds") > 1, "the nodes to have run for a while")
+            result = await see("metrics_collected", master, replica, **options)
+            assert result.status is Status.FAILED
+            told = f"No exporter scrapes {replica.address}: its run_id is in no redis_instance_info of Prometheus."
+            assert told in result.summary
+            fresh = await see("metrics_collected", master, replica, mode="replication", context=context)
+            assert fresh.status is Status.UNKNOWN
+            assert f"{replica.address} has just started and is in no redis_instance_info yet" in fresh.summary
