@@ -31,7 +31,7 @@ from collectors.systems.qdrant.model import Peer, QdrantLimits
 from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Result, ok, unknown, unobserved, worst
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, unknown, unobserved, worst
 
 _MIN_FREE = 10 * 2**30
 _MIN_FREE_RATIO = 0.2
@@ -87,11 +87,11 @@ class QdrantTarget(Target, PodOptions, CronJobOptions, _Options):
 class QdrantSettings(SectionSettings, _Options):
     """Options of the section."""
 
-    targets: tuple[QdrantTarget, ...] = Field(min_length=1, description="The Qdrant servers and clusters to look at.")
+    targets: tuple[QdrantTarget, ...] = Field(min_length=1, description="The Qdrant servers and clusters to check.")
 
 
 class Qdrant(Collector[QdrantSettings, QdrantTarget]):
-    """Asks every peer for what it says of itself, of its peers and of each collection."""
+    """Asks every peer about itself, its peers and each collection."""
 
     Settings = QdrantSettings
     Target = QdrantTarget
@@ -114,7 +114,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
     @fetched
     async def peers(self) -> tuple[Peer | ProbeError, ...]:
-        """What each peer tells, or why it does not."""
+        """What each peer answers, or why it does not."""
 
         async def look(http: Http) -> Peer | ProbeError:
             try:
@@ -128,7 +128,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         return zip(self.target.nodes, self._https, strict=True)
 
     async def _seen(self) -> tuple[list[Peer], list[Result]]:
-        """The peers that could be looked at, and why the others could not."""
+        """The peers that could be checked, and why the others could not."""
         peers = await self.peers()
         problems = [unobserved(why) for why in peers if isinstance(why, ProbeError)]
         return [peer for peer in peers if isinstance(peer, Peer)], problems
@@ -142,14 +142,15 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         """A peer that has lost its whole cluster still calls itself leader, working and ready, while searches fail.
 
         So every peer is asked for more than its health: it is ready, not in recovery mode, counts no dead copies, takes part in
-        the consensus, knows all peers, and reaches them (`message_send_failures`). All follow one leader. Every collection can be
-        read, is not red, its optimizer works, and each shard has its copies, Active. Yellow is a warning after
+        the consensus and may vote, is not behind in its log (`max_raft_lag`), knows all peers, and reaches them
+        (`message_send_failures`). All follow one leader. Every collection can be read, is not red, its optimizer works, and each
+        of its shards is on a peer and has its copies, Active. Yellow is a warning after
         `optimizing_grace`, a copy that is being recovered a failure after `recovery_grace`. A request without a key is refused:
         without that, a key proves nothing. With `pods`, their pods are Ready and do not keep restarting, and their workload has
-        all its replicas; without it pods are not looked at.
+        all its replicas; without it pods are not checked.
 
-        To mend it, see the log of the peer that is named. A peer that is gone for good is removed by DELETE /cluster/peer/ID, and
-        copies are made again by replicating its shards (POST /collections/NAME/cluster).
+        How to fix it: see the log of the peer that is named. A peer that is gone for good is removed by DELETE /cluster/peer/ID,
+        and copies are made again by replicating its shards (POST /collections/NAME/cluster).
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
@@ -157,11 +158,11 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         target, now = self.target, self.context.now()
         peers, problems = await self._seen()
         for peer in peers:
-            problems += judge.peer(peer, target, now)
-        problems += judge.members(peers, len(target.nodes))
-        problems += judge.missing(peers, target)
-        problems += judge.collections(peers)
-        problems += judge.settled(peers, target, self.context.memory.setdefault("since", {}), now)
+            problems += judge.peer_problems(peer, target, now)
+        problems += judge.membership_problems(peers, len(target.nodes), target)
+        problems += judge.missing_problems(peers, target)
+        problems += judge.collection_problems(peers)
+        problems += judge.settling_problems(peers, target, self.context.memory.setdefault("since", {}), now)
         count = len({name for peer in peers for name in peer.collections})
         many = (
             f"All {len(peers)} Qdrant peers work and reach each other" if len(peers) > 1 else "The Qdrant server works"
@@ -182,11 +183,12 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
         """A snapshot holds the shards of the peer that took it, so a collection is saved when every peer has one of it.
 
         On each peer, each collection that has shards there has a snapshot no older than `max_snapshot_age`, not empty, with a
-        checksum. Qdrant takes no snapshots by itself and by default keeps them on the disk that they shall replace; whether they
-        are copied elsewhere it does not tell. `without_snapshots` names collections that can be made anew, each with the reason.
-        With `cronjob`, the CronJob that takes them is not suspended, and its last success is recent.
+        checksum. A snapshot of the whole storage counts for a server alone, and is a warning in a cluster, whose peers Qdrant does
+        not restore from it. Qdrant takes no snapshots by itself and by default keeps them on the disk that they are to replace;
+        whether they are copied elsewhere it does not show. `without_snapshots` names collections that can be made again, each
+        with the reason. With `cronjob`, the CronJob that takes them is not suspended, and its last success is recent.
 
-        To mend it, run a job every day that sends POST /collections/NAME/snapshots to every peer, and set
+        How to fix it: run a job every day that sends POST /collections/NAME/snapshots to every peer, and set
         `storage.snapshots_config.snapshots_storage: s3` or copy the files away.
         """
         return await with_cron_job(self, self.target.cronjob, self._saved())
@@ -194,18 +196,23 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
     async def _saved(self) -> Result:
         target, now = self.target, self.context.now()
         peers, problems = await self._seen()
-        problems += judge.unwatched(peers, len(target.nodes))
-        problems += judge.missing(peers, target)
+        problems += judge.unwatched_problems(peers, len(target.nodes))
+        problems += judge.missing_problems(peers, target)
         for peer in peers:
-            problems += judge.saved(peer, target, now)
+            problems += judge.snapshot_problems(peer, target, now)
         names = {name for peer in peers for name in peer.collections}
         kept = names - set(target.without_snapshots)
         if peers and not kept:
-            problems.append(unknown(f"{target.name} has no collection that needs a snapshot, so none was seen."))
+            problems.append(
+                unknown(
+                    f"{target.name} has no collection that needs a snapshot, so none was checked.",
+                    reason=Reason.MISSING,
+                )
+            )
         exempt = ", ".join(sorted(names - kept))
         good = ok(
             f"Every peer has a recent snapshot of all {len(kept)} collections"
-            f"{f', but for {exempt} by declaration' if exempt else ''}; whether they are copied off the node was not seen.",
+            f"{f', but for {exempt} by declaration' if exempt else ''}; whether they are copied off the node was not checked.",
             snapshot_age_seconds=judge.snapshot_age(peers, target, now),
         )
         return verdict(problems, good)
@@ -224,9 +231,9 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
         Each volume of each peer has `min_free` and `min_free_ratio` left, and room for another copy of the largest collection
         that the peer holds (vectors and payloads, by /telemetry): optimizing and taking a snapshot write one. Qdrant itself does
-        not tell what its disk has left, so kubelet, node_exporter or the local file system is asked.
+        not show what its disk has left, so kubelet, node_exporter or the local file system is asked.
 
-        To mend it, enlarge the volume, delete old snapshots, or move shards to another peer.
+        How to fix it: enlarge the volume, delete old snapshots, or move shards to another peer.
         """
         parts = [part for node, http in self._nodes() for part in await self._space(node, http)]
         measured: dict[str, float] = {}
@@ -238,12 +245,16 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
     async def _space(self, node: QdrantNode, http: Http) -> list[Result]:
         """What each volume of a peer has left."""
-        parts = [] if node.volumes else [unknown("option volumes is not set, so no free space was seen.")]
+        parts = (
+            []
+            if node.volumes
+            else [unknown("option volumes is not set, so no free space was checked.", reason=Reason.NOT_CONFIGURED)]
+        )
         try:
             sizes = await client.collection_sizes(http, self.target.api_key)
         except ProbeError as why:
             sizes = {}
-            parts.append(unknown(f"how large its collections are was not seen. {why}"))
+            parts.append(unknown(f"the size of its collections was not checked. {why}", reason=why.reason))
         for volume in node.volumes:
             try:
                 space = await measure_space(self, volume)
@@ -255,11 +266,11 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
     @item("API metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
     async def api_metrics_collected(self) -> Result:
-        """Without metrics nobody sees searches becoming slow or failing before users do.
+        """Without metrics nobody notices searches becoming slow or failing before users do.
 
-        Prometheus is asked for /metrics of every peer, which tells of that peer alone: each is scraped, works (`app_info`), and has
-        a fresh count of its collections. `scrape` names other series, where the server's `metrics_prefix` renames them.
+        Prometheus is asked for /metrics of every peer, which describes that peer alone: each is scraped, works (`app_info`), and
+        has a fresh count of its collections. `scrape` names other series, where the server's `metrics_prefix` renames them.
 
-        To mend it, see Prometheus's targets page; the scrape needs the API key (`authorization: {credentials_file: …}`).
+        How to fix it: see Prometheus's targets page; the scrape needs the API key (`authorization: {credentials_file: …}`).
         """
         return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))

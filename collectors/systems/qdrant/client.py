@@ -1,4 +1,4 @@
-"""One look at a Qdrant peer over its REST API: what it says of itself, of the others, and of each collection.
+"""Asks a Qdrant peer over its REST API: for itself, for the others, and for each collection.
 
 qdrant-client is not used: it talks to one address and raises on the replies that matter here (503 of /readyz, 500 of a collection
 that has lost a shard, 401 without a key), has no call for /metrics, and takes 94 MB for models of requests that are never made.
@@ -69,18 +69,19 @@ async def look(http: Http, api_key: Secret | None) -> Peer:
     ask = _Asking(http, api_key)
     ready = await http.get("/readyz", expect=(200, 503))  # asks for no key
     names = sorted(entry.name for entry in (await ask.result("/collections", _Names)).collections)
-    anonymous, cluster, metrics, *collections = await asyncio.gather(
+    anonymous, cluster, metrics, storage, *collections = await asyncio.gather(
         http.get("/collections", expect=None),
         _told(ask.result("/cluster", Cluster)),
         _told(ask.text("/metrics")),
+        _told(ask.result("/snapshots", list[Snapshot])),
         *map(ask.collection, names),
     )
     told = dict(zip(names, collections, strict=True))
-    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, told)
+    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, told, storage)
 
 
 async def collection_sizes(http: Http, api_key: Secret | None) -> dict[str, int]:
-    """Bytes of vectors and payloads that the peer holds of each collection. Raises ProbeError when it does not tell."""
+    """Bytes of vectors and payloads that the peer holds of each collection. Raises ProbeError when it does not answer."""
     telemetry = await _Asking(http, api_key).result("/telemetry", _Telemetry, {"details_level": "3"})
     return {
         collection.id: sum(

@@ -1,4 +1,7 @@
-"""What Qdrant's peers say of themselves, of each other and of their collections: pure judgements."""
+"""What Qdrant's peers answer about themselves, each other and their collections, judged. Nothing here asks anything.
+
+Judges yield what is wrong, and nothing when all is well.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,20 @@ from collectors.systems.qdrant.model import (
     seen,
 )
 from exporter.options import format_duration
-from exporter.verdict import ProbeError, Result, failed, ok, unknown, warning
-from exporter.words import format_size
+from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted, format_size, listed
 
-__all__ = ["collections", "copy_fits", "members", "missing", "peer", "saved", "settled", "snapshot_age", "unwatched"]
+__all__ = [
+    "collection_problems",
+    "copy_fits",
+    "membership_problems",
+    "missing_problems",
+    "peer_problems",
+    "settling_problems",
+    "snapshot_age",
+    "snapshot_problems",
+    "unwatched_problems",
+]
 
 
 _SKEW = timedelta(minutes=5)
@@ -33,24 +46,33 @@ _WHOLE = ("Active", "Listener")
 # -- peers
 
 
-def peer(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+def peer_problems(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """What is wrong with one peer, by what it says of itself and of those that it cannot reach."""
     url = peer.url
     if not peer.ready:
-        yield failed(f"{url} is not ready: /readyz answers 503, as some shards are not ready.")
+        yield failed(f"{url} is not ready: /readyz answers 503, as some shards are not ready.", reason=Reason.DOWN)
     if peer.anonymous == 200 and not limits.anonymous_access:
-        yield failed(f"{url} answers a request without an API key: whoever reaches it can read and delete collections.")
+        yield failed(
+            f"{url} answers a request without an API key: whoever reaches it can read and delete collections.",
+            reason=Reason.MISCONFIGURED,
+        )
     elif peer.anonymous not in (200, 401, 403):
-        yield unknown(f"{url} answers {peer.anonymous} to a request without an API key (wanted 401).")
+        yield unknown(
+            f"{url} answers {peer.anonymous} to a request without an API key (wanted 401).", reason=Reason.MALFORMED
+        )
     yield from collected(_consensus(url, peer.cluster, limits, now))
     yield from collected(_gauges(peer, limits.metrics_prefix))
 
 
 def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
     if peer.gauge(f"{prefix}app_status_recovery_mode"):
-        yield failed(f"{peer.url} runs in recovery mode: collections are listed, but not loaded.")
+        yield failed(f"{peer.url} runs in recovery mode: collections are listed, but not loaded.", reason=Reason.DOWN)
     if dead := peer.gauge(f"{prefix}collection_dead_replicas"):
-        yield failed(f"{peer.url} counts {dead:g} copies of shards that are not active (collection_dead_replicas).")
+        copies = counted(int(dead), "copy", "copies")
+        yield failed(
+            f"{peer.url} counts {copies} of shards that {'is' if dead == 1 else 'are'} not active (collection_dead_replicas).",
+            reason=Reason.DOWN,
+        )
 
 
 def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
@@ -60,40 +82,80 @@ def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: 
         return
     if (state := cluster.consensus_thread_status.get("consensus_thread_status")) != "working":
         why = cluster.consensus_thread_status.get("err")
-        yield failed(f"{url} takes no part in the consensus: its thread is {state}{f' ({why})' if why else ''}.")
+        yield failed(
+            f"{url} takes no part in the consensus: its thread is {state}{f' ({why})' if why else ''}.",
+            reason=Reason.DOWN,
+        )
     if not cluster.raft_info.leader:
-        yield failed(f"{url} knows no leader, so collections cannot be changed.")
+        yield failed(f"{url} knows no leader, so collections cannot be changed.", reason=Reason.DOWN)
+    if not cluster.raft_info.is_voter:
+        yield failed(
+            f"{url} may not vote in the consensus (is_voter is false): when another peer fails it cannot replace its vote.",
+            reason=Reason.DOWN,
+        )
     for uri, failure in cluster.message_send_failures.items():
         if (age := now - failure.latest_error_timestamp) <= limits.failure_window:
-            yield failed(f"{url} cannot reach its peer {uri} ({failure.count} failures, the last {_age(age)} ago).")
+            many = counted(failure.count, "failure")
+            yield failed(
+                f"{url} cannot reach its peer {uri} ({many}, the last {_age(age)} ago).", reason=Reason.UNREACHABLE
+            )
 
 
-def members(peers: Sequence[Peer], nodes: int) -> Iterator[Result]:
-    """Whether the peers that answered belong to one cluster of `nodes` peers that follows one leader."""
-    yield from unwatched(peers, nodes)
+def membership_problems(peers: Sequence[Peer], nodes: int, limits: QdrantLimits) -> Iterator[Result]:
+    """Whether the peers that answered belong to one cluster of `nodes` peers that follows one leader, and keep up with it."""
+    yield from unwatched_problems(peers, nodes)
     leaders = set()
     for peer in peers:
         if isinstance(peer.cluster, ProbeError):
-            continue  # told by the judge of the peer itself
+            continue  # reported by the judge of the peer itself
         if peer.cluster.alone and nodes > 1:
-            yield failed(f"{peer.url} runs without cluster mode (wanted a cluster of {nodes} peers).")
+            yield failed(
+                f"{peer.url} runs without cluster mode (wanted a cluster of {nodes} peers).",
+                reason=Reason.MISCONFIGURED,
+            )
         elif not peer.cluster.alone and (known := len(peer.cluster.peers)) < nodes:
-            yield failed(f"{peer.url} knows {known} peers of its cluster (wanted {nodes}).")
+            yield failed(
+                f"{peer.url} knows {counted(known, 'peer')} of its cluster (wanted {nodes}).", reason=Reason.MISSING
+            )
         leaders.add(peer.cluster.raft_info.leader)
     if len(named := sorted(leader for leader in leaders if leader)) > 1:
-        yield failed(f"The peers follow different leaders: {', '.join(map(str, named))}.")
+        yield failed(f"The peers follow different leaders: {', '.join(map(str, named))}.", reason=Reason.CONTRADICTED)
+    yield from _lag_problems(peers, limits)
 
 
-def unwatched(peers: Sequence[Peer], nodes: int) -> Iterator[Result]:
-    """The peers that nobody looked at, since `nodes` has fewer of them, or one of them twice."""
+def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Result]:
+    """A peer that is far behind in the log knows nothing of collections and copies that were changed since, and says it works."""
+    commits = {
+        peer.url: peer.cluster.raft_info.commit
+        for peer in peers
+        if isinstance(peer.cluster, Cluster) and not peer.cluster.alone and peer.cluster.raft_info.commit is not None
+    }
+    furthest = max(commits.values(), default=0)
+    for url, commit in commits.items():
+        if (behind := furthest - commit) > limits.max_raft_lag:
+            yield failed(
+                f"{url} is {counted(behind, 'entry', 'entries')} behind in the log of the consensus "
+                f"(limit {limits.max_raft_lag}).",
+                reason=Reason.LIMIT,
+            )
+
+
+def unwatched_problems(peers: Sequence[Peer], nodes: int) -> Iterator[Result]:
+    """The peers that were not checked, since `nodes` has fewer of them, or one of them twice."""
     names = _names(peers)
     for peer in peers:
         if isinstance(peer.cluster, ProbeError) or peer.cluster.alone:
             continue
         if (known := len(peer.cluster.peers)) > nodes:
-            yield unknown(f"The cluster has {known} peers, of which only the {nodes} in option nodes are looked at.")
+            yield unknown(
+                f"The cluster has {known} peers, of which only the {nodes} in option nodes are checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
         if (other := names[peer.cluster.peer_id]) != peer.url:
-            yield unknown(f"{other} and {peer.url} are the same peer: name each peer's own address, not a service's.")
+            yield unknown(
+                f"{other} and {peer.url} are the same peer: name each peer's own address, not a service's.",
+                reason=Reason.CONTRADICTED,
+            )
 
 
 def _names(peers: Sequence[Peer]) -> dict[int, str]:
@@ -108,15 +170,15 @@ def _names(peers: Sequence[Peer]) -> dict[int, str]:
 # -- collections
 
 
-def missing(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Result]:
-    """The collections that shall exist and do not, on any of the peers."""
+def missing_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Result]:
+    """The collections that must exist and do not, on any of the peers."""
     for peer in peers:
         for name in limits.collections:
             if name not in peer.collections:
-                yield failed(f"Collection {name} does not exist on {peer.url}.")
+                yield failed(f"Collection {name} does not exist on {peer.url}.", reason=Reason.MISSING)
 
 
-def collections(peers: Sequence[Peer]) -> Iterator[Result]:
+def collection_problems(peers: Sequence[Peer]) -> Iterator[Result]:
     """What is wrong with collections at once: unreadable, red, with an optimizer that failed, or with copies lost or dead."""
     names = _names(peers)
     for peer in peers:
@@ -130,14 +192,15 @@ def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
     if isinstance(info, ProbeError):
         raise info
     if isinstance(info, Unreadable):
-        yield failed(f"{what} cannot be read on {url}: {info.error}.")
+        yield failed(f"{what} cannot be read on {url}: {info.error}.", reason=Reason.DOWN)
         return
     if info.status not in ("green", "yellow", "grey"):
-        yield failed(f"{what} is {info.status} on {url} (wanted green).")
+        yield failed(f"{what} is {info.status} on {url} (wanted green).", reason=Reason.DOWN)
     if info.optimizer_status != "ok":
         error = info.optimizer_status
         told = str(error.get("error", error) if isinstance(error, dict) else error).rstrip(".")
-        yield failed(f"The optimizer of collection {what.removeprefix('Collection ')} failed on {url}: {told}.")
+        name = what.removeprefix("Collection ")
+        yield failed(f"The optimizer of collection {name} failed on {url}: {told}.", reason=Reason.DOWN)
 
 
 def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[Result]:
@@ -145,12 +208,23 @@ def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, s
     for shard, where in _shards(peer, collection, names):
         copies[shard.shard_id] = copies.get(shard.shard_id, 0) + 1
         if shard.state == "Dead":
-            yield failed(f"Shard {shard.shard_id} of collection {name} is Dead on {where} (wanted Active).")
+            yield failed(
+                f"Shard {shard.shard_id} of collection {name} is Dead on {where} (wanted Active).", reason=Reason.DOWN
+            )
+    if isinstance(collection.info, Info) and (lost := sorted(collection.info.config.params.shards - copies.keys())):
+        shards = f"Shard {lost[0]}" if len(lost) == 1 else f"Shards {listed(map(str, lost))}"
+        yield failed(
+            f"{shards} of collection {name} {'is' if len(lost) == 1 else 'are'} on no peer, as {peer.url} lists them.",
+            reason=Reason.MISSING,
+        )
     if isinstance(collection.info, Info) and isinstance(peer.cluster, Cluster) and not peer.cluster.alone:
         wanted = collection.info.config.params.replication_factor
         for shard_id, count in sorted(copies.items()):
             if count < wanted:
-                yield failed(f"Shard {shard_id} of collection {name} has {count} copies (wanted {wanted}).")
+                has = counted(count, "copy", "copies")
+                yield failed(
+                    f"Shard {shard_id} of collection {name} has {has} (wanted {wanted}).", reason=Reason.MISSING
+                )
 
 
 def _shards(peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[tuple[Shard, str]]:
@@ -162,8 +236,8 @@ def _shards(peer: Peer, collection: Collection, names: Mapping[int, str]) -> Ite
         yield shard, names.get(shard.peer_id, f"peer {shard.peer_id}")
 
 
-def settled(peers: Sequence[Peer], limits: QdrantLimits, since: Since, now: datetime) -> Iterator[Result]:
-    """What takes too long: optimizing, and the recovery of copies. `since` is kept from look to look."""
+def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since, now: datetime) -> Iterator[Result]:
+    """What takes too long: optimizing, and the recovery of copies. `since` is kept from run to run."""
     waiting, read = _waiting(peers)
     for key in [key for key in since if key[0] in read and key not in waiting]:
         del since[key]
@@ -175,11 +249,11 @@ def settled(peers: Sequence[Peer], limits: QdrantLimits, since: Since, now: date
         if lasted <= grace and recovering:
             yield warning(f"{told}: it is being recovered.")
         elif lasted > grace:
-            yield failed(late) if recovering else warning(late)
+            yield failed(late, reason=Reason.LIMIT) if recovering else warning(late)
 
 
 def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str]]:
-    """What is not as it should be and may become so by itself, told in words; and the collections of which all was seen."""
+    """What is not as it should be and may become so by itself, in words; and the collections of which all was observed."""
     names, waiting, unread = _names(peers), {}, set()
     for peer in peers:
         for name, collection in peer.collections.items():
@@ -198,39 +272,61 @@ def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str
 # -- snapshots
 
 
-def saved(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+def snapshot_problems(peer: Peer, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """The collections whose shards on this peer are in no usable, recent snapshot: one holds the shards of its own peer alone."""
     for name, collection in peer.collections.items():
         if name not in limits.without_snapshots:
-            yield from collected(_saved(name, peer.url, collection, limits, now))
+            yield from collected(_saved(name, peer, collection, limits, now))
 
 
-def _saved(name: str, url: str, collection: Collection, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+def _saved(name: str, peer: Peer, collection: Collection, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+    """A snapshot of the whole storage counts as well; but that of a cluster's peer cannot be restored as it is."""
     if not seen(collection.shards).local_shards:
         return
-    if not seen(collection.snapshots):
-        yield failed(f"Collection {name} has no snapshot on {url}, which holds shards of it.")
+    problems = list(_snapshots(f"collection {name}", peer.url, seen(collection.snapshots), limits, now))
+    whole = seen(peer.storage) if problems else []
+    if not problems:
         return
-    if (newest := _newest(collection)) is None:
-        yield unknown(f"No snapshot of collection {name} on {url} tells when it was made.")
+    if not whole or any(_snapshots("the whole storage", peer.url, whole, limits, now)):
+        yield from problems
+    elif not (isinstance(peer.cluster, Cluster) and peer.cluster.alone):
+        yield warning(
+            f"Collection {name} on {peer.url} is saved by a snapshot of the whole storage alone, from which Qdrant restores no "
+            "peer of a cluster: take one of the collection."
+        )
+
+
+def _snapshots(
+    of: str, url: str, snapshots: Sequence[Snapshot], limits: QdrantLimits, now: datetime
+) -> Iterator[Result]:
+    """What is wrong with the newest of these snapshots."""
+    if not snapshots:
+        yield failed(
+            f"{of[0].upper()}{of[1:]} has no snapshot on {url}, which holds shards of it.", reason=Reason.MISSING
+        )
+        return
+    if (newest := _newest(snapshots)) is None:
+        yield unknown(f"No snapshot of {of} on {url} shows when it was made.", reason=Reason.MALFORMED)
         return
     snapshot, made = newest
-    what, age = f"The newest snapshot of collection {name} on {url}", now - made
+    what, age = f"The newest snapshot of {of} on {url}", now - made
     if age > limits.max_snapshot_age:
-        yield failed(f"{what} is {_age(age)} old (limit {format_duration(limits.max_snapshot_age)}).")
-    if age < -_SKEW:
-        yield unknown(f"{what} is dated {made:%Y-%m-%d %H:%M} UTC, which is in the future.")
+        yield failed(
+            f"{what} is {_age(age)} old (limit {format_duration(limits.max_snapshot_age)}).", reason=Reason.STALE
+        )
     if snapshot.size <= 0:
-        yield failed(f"{what} is empty.")
+        yield failed(f"{what} is empty.", reason=Reason.INVALID)
     if not snapshot.checksum:
-        yield failed(f"{what} has no checksum, so nobody can tell whether it is whole.")
+        yield failed(f"{what} has no checksum, so nobody can check whether it is complete.", reason=Reason.INVALID)
+    if age < -_SKEW:
+        yield unknown(f"{what} is dated {made:%Y-%m-%d %H:%M} UTC, which is in the future.", reason=Reason.CONTRADICTED)
 
 
-def _newest(collection: Collection) -> tuple[Snapshot, datetime] | None:
+def _newest(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, datetime] | None:
     dated = [
-        # The server writes UTC without saying so.
+        # The server writes UTC without a zone.
         (snapshot, snapshot.creation_time.replace(tzinfo=snapshot.creation_time.tzinfo or UTC))
-        for snapshot in seen(collection.snapshots)
+        for snapshot in snapshots
         if snapshot.creation_time is not None
     ]
     return max(dated, key=lambda snapshot: snapshot[1], default=None)
@@ -238,13 +334,14 @@ def _newest(collection: Collection) -> tuple[Snapshot, datetime] | None:
 
 def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> float:
     """Seconds since the oldest of the newest snapshots was made; NaN (which is no measurement) without any."""
-    ages = [
-        (now - newest[1]).total_seconds()
-        for peer in peers
-        for name, collection in peer.collections.items()
-        if name not in limits.without_snapshots and not isinstance(collection.snapshots, ProbeError)
-        if (newest := _newest(collection)) is not None
-    ]
+    ages = []
+    for peer in peers:
+        whole = [] if isinstance(peer.storage, ProbeError) else peer.storage
+        for name, collection in peer.collections.items():
+            if name in limits.without_snapshots or isinstance(collection.snapshots, ProbeError):
+                continue
+            if (newest := _newest([*collection.snapshots, *whole])) is not None:
+                ages.append((now - newest[1]).total_seconds())
     return max(ages, default=float("nan"))
 
 
@@ -257,7 +354,8 @@ def copy_fits(volume: Volume, space: Space, sizes: Mapping[str, int]) -> Result:
     if space.free < size:
         return failed(
             f"Volume {volume.name} has {format_size(space.free)} free, but collection {name} takes {format_size(size)}: "
-            "optimizing it or taking its snapshot needs as much."
+            "optimizing it or taking its snapshot needs as much.",
+            reason=Reason.LIMIT,
         )
     return ok(f"A copy of the largest collection ({format_size(size)}) fits.", largest_collection_bytes=size)
 

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import Field
 
 from exporter.options import Duration, Options
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
 __all__ = [
     "Address",
@@ -55,9 +55,13 @@ class Address(_Struct, frozen=True):
 
 
 class Raft(_Struct, frozen=True):
-    """A peer's part in the consensus; `leader` is None or 0 while it knows none."""
+    """A peer's part in the consensus; `leader` is None or 0 while it knows none, `commit` the last entry of the log that it knows
+    to be agreed on.
+    """
 
     leader: int | None = None
+    commit: int | None = None
+    is_voter: bool = True
 
 
 class Cluster(_Struct, frozen=True):
@@ -80,6 +84,13 @@ class Params(_Struct, frozen=True):
     """How a collection is spread."""
 
     replication_factor: int = 1
+    shard_number: int | None = None
+    sharding_method: str | None = None
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """The shards that there have to be; none are known where clients make them by key (`sharding_method: custom`)."""
+        return frozenset(range(self.shard_number or 0) if self.sharding_method in (None, "auto") else ())
 
 
 class Config(_Struct, frozen=True):
@@ -120,7 +131,7 @@ class Shards(_Struct, frozen=True):
 
 
 class Snapshot(_Struct, frozen=True):
-    """One snapshot: of the shards of one peer alone. `creation_time` has no zone and is UTC."""
+    """One snapshot, of the shards of one peer alone. `creation_time` has no zone and is UTC."""
 
     name: str
     size: int
@@ -130,7 +141,7 @@ class Snapshot(_Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a peer tells about one collection; ProbeError where it does not."""
+    """What a peer answers about one collection; ProbeError where it does not."""
 
     info: Info | Unreadable | ProbeError
     shards: Shards | ProbeError
@@ -139,7 +150,9 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What one peer tells; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key."""
+    """What one peer answers; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key,
+    `storage` are its snapshots of all collections at once.
+    """
 
     url: str
     ready: bool
@@ -147,42 +160,52 @@ class Peer:
     cluster: Cluster | ProbeError
     metrics: str | ProbeError
     collections: Mapping[str, Collection]
+    storage: list[Snapshot] | ProbeError
 
     def gauge(self, name: str) -> float:
         """The value of a metric without labels; raises ProbeError without one."""
         if (found := re.search(rf"^{re.escape(name)} (\S+)$", seen(self.metrics), re.MULTILINE)) is None:
-            raise ProbeError(f"{self.url}/metrics has no {name}: where metrics are renamed, set metrics_prefix.")
+            raise ProbeError(
+                f"{self.url}/metrics has no {name}: where metrics are renamed, set metrics_prefix.", Reason.MISSING
+            )
         try:
             return float(found[1])
         except ValueError:
-            raise ProbeError(f"{self.url}/metrics has {name} with a value that is no number.") from None
+            raise ProbeError(
+                f"{self.url}/metrics has {name} with a value that is no number.", Reason.MALFORMED
+            ) from None
 
 
 def seen(told: T | ProbeError) -> T:
-    """What was told; raises the reason why it was not."""
+    """What was answered; raises the reason why it was not."""
     if isinstance(told, ProbeError):
         raise told
     return told
 
 
 Since = dict[tuple[str, str], datetime]
-"""Since when something of a collection has not been as it should: (collection, what) to the first look that saw it."""
+"""Since when something of a collection has not been as it should: (collection, what) to the first run that observed it."""
 
 
 class QdrantLimits(Options):
     """Limits of the section."""
 
-    collections: tuple[str, ...] = Field((), description="Collections that shall exist.")
+    collections: tuple[str, ...] = Field((), description="Collections that must exist.")
     anonymous_access: str = Field("", description="Why requests without a key may be answered; a failure by default.")
     metrics_prefix: str = Field("", description="Prefix of the metrics' names, where the server sets metrics_prefix.")
     failure_window: Duration = Field(
         timedelta(minutes=1), gt=timedelta(0), description="How long a failure to reach another peer counts."
     )
+    max_raft_lag: int = Field(
+        10, ge=0, description="Entries of the consensus log that a peer may be behind the one that is furthest."
+    )
     optimizing_grace: Duration = Field(
-        timedelta(hours=1), description="How long a collection may be yellow or grey, counted from the first look."
+        timedelta(hours=1),
+        description="How long a collection may be yellow or grey, counted from the first run that observed it.",
     )
     recovery_grace: Duration = Field(
-        timedelta(minutes=10), description="How long a copy of a shard may be recovering, counted from the first look."
+        timedelta(minutes=10),
+        description="How long a copy of a shard may be recovering, counted from the first run that observed it.",
     )
     max_snapshot_age: Duration = Field(
         timedelta(hours=26), gt=timedelta(0), description="How old the newest snapshot of a collection may be."

@@ -28,7 +28,7 @@ from exporter.collector import Context
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.threads import Threads
-from exporter.verdict import ProbeError, Result, Status
+from exporter.verdict import ProbeError, Reason, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
@@ -113,7 +113,7 @@ async def test_a_dead_peer_is_seen_in_each_of_the_ways_that_tell() -> None:
         http = Http(HttpSettings(url=qdrant.peers[0].url))
         peer = await client.look(http, target("http://x").api_key)
         await http.close()
-    told = [problem.summary for problem in judge.collections([peer])]
+    told = [problem.summary for problem in judge.collection_problems([peer])]
     assert "Shard 1 of collection documents is Dead on peer 5459299829063873 (wanted Active)." in told
     assert any(summary.startswith(f"Collection single_copy cannot be read on {peer.url}: ") for summary in told)
 
@@ -227,7 +227,7 @@ async def test_an_empty_server_works_but_shows_no_backup() -> None:
         result = await see(BACKUPS, qdrant)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
-        "vectors has no collection that needs a snapshot, so none was seen.",
+        "vectors has no collection that needs a snapshot, so none was checked.",
     )
 
 
@@ -270,6 +270,50 @@ async def test_a_peer_that_is_not_of_the_cluster_is_told(edit: Callable[[Any], N
     assert told in result.summary
 
 
+async def test_a_peer_that_may_not_vote_is_told() -> None:
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[2].change("/cluster", lambda cluster: cluster["raft_info"].update(is_voter=False))
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert result.summary.startswith(f"{qdrant.peers[2].url} may not vote in the consensus (is_voter is false)")
+
+
+@pytest.mark.parametrize("furthest", [0, 1])
+async def test_a_peer_whose_log_is_far_behind_is_told(furthest: int) -> None:
+    """Whether it is one of the others or the leader: the recordings have 20 entries each."""
+    with replay("cluster_healthy") as qdrant:
+        peer = qdrant.peers[furthest]
+        peer.change("/cluster", lambda cluster: cluster["raft_info"].update(commit=30))
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+        peer.change("/cluster", lambda cluster: cluster["raft_info"].update(commit=3000))
+        result = await see(HEALTH, qdrant)
+        behind = [other.url for other in qdrant.peers if other is not peer]
+        assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+        assert result.summary == " ".join(
+            f"{url} is 2980 entries behind in the log of the consensus (limit 10)." for url in behind
+        )
+        assert (await see(HEALTH, qdrant, max_raft_lag=5000)).status is Status.OK
+
+
+async def test_a_shard_that_no_peer_lists_is_told() -> None:
+    with replay("cluster_healthy") as qdrant:
+        for peer in qdrant.peers:
+
+            def lose(shards: Any) -> None:
+                for kind in ("local_shards", "remote_shards"):
+                    shards[kind] = [shard for shard in shards[kind] if shard["shard_id"] != 1]
+
+            peer.change("/collections/documents/cluster", lose)
+        result = await see(HEALTH, qdrant)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+        assert f"Shard 1 of collection documents is on no peer, as {qdrant.peers[0].url} lists them." in result.summary
+        for peer in qdrant.peers:  # shards that clients make by their keys have no number that is known
+            peer.change(
+                "/collections/documents", lambda info: info["config"]["params"].update(sharding_method="custom")
+            )
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -299,7 +343,7 @@ async def test_peers_that_nobody_looks_at_are_told(item: str) -> None:
         one, two, three = (peer.url for peer in qdrant.peers)
         few = (await look(target(one, two), item, now=qdrant.now))[item]
         assert few.status is Status.UNKNOWN
-        assert few.summary == "The cluster has 3 peers, of which only the 2 in option nodes are looked at."
+        assert few.summary == "The cluster has 3 peers, of which only the 2 in option nodes are checked."
         qdrant.peers[2].replies = qdrant.peers[0].replies  # as behind a service that balances
         same = (await look(target(one, two, three), item, now=qdrant.now))[item]
         assert same.status is Status.UNKNOWN
@@ -337,7 +381,7 @@ async def test_snapshots_on_every_peer_are_ok(scenario: str) -> None:
         result = await see(BACKUPS, qdrant, later=timedelta(hours=25))
         assert result.status is Status.OK
         assert result.summary == (
-            "Every peer has a recent snapshot of all 2 collections; whether they are copied off the node was not seen."
+            "Every peer has a recent snapshot of all 2 collections; whether they are copied off the node was not checked."
         )
         assert 25 * 3600 <= result.measurements["snapshot_age_seconds"] <= 25 * 3600 + 5
         old = await see(BACKUPS, qdrant, later=timedelta(hours=27))
@@ -378,7 +422,7 @@ async def test_a_snapshot_on_one_peer_saves_only_its_shards() -> None:
 @pytest.mark.parametrize(
     ("snapshot", "status", "told"),
     [
-        ({"creation_time": None}, Status.UNKNOWN, "No snapshot of collection images on {url} tells when it was made."),
+        ({"creation_time": None}, Status.UNKNOWN, "No snapshot of collection images on {url} shows when it was made."),
         ({"size": 0}, Status.FAILED, "The newest snapshot of collection images on {url} is empty."),
         ({"checksum": None}, Status.FAILED, "The newest snapshot of collection images on {url} has no checksum"),
         (
@@ -395,6 +439,43 @@ async def test_a_snapshot_that_is_none_is_told(snapshot: dict[str, Any], status:
         result = await see(BACKUPS, qdrant)
     assert result.status is status
     assert told.format(url=qdrant.peers[0].url) in result.summary
+
+
+def _whole(qdrant: Qdrant, **changes: Any) -> dict[str, Any]:
+    made = (qdrant.now - timedelta(hours=1)).replace(tzinfo=None).isoformat()
+    return {"name": "full.snapshot", "size": 4096, "creation_time": made, "checksum": "c0ffee"} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, Status.OK),
+        ({"size": 0}, Status.FAILED),
+        ({"checksum": None}, Status.FAILED),
+        ({"creation_time": "2026-11-01T10:00:00"}, Status.FAILED),
+        ({"creation_time": "2026-12-24T10:00:00"}, Status.FAILED),
+    ],
+)
+async def test_a_snapshot_of_the_whole_storage_counts(changes: dict[str, Any], status: Status) -> None:
+    with replay("single_no_snapshot") as qdrant:
+        qdrant.peers[0].change("/snapshots", lambda found: found.append(_whole(qdrant, **changes)))
+        result = await see(BACKUPS, qdrant)
+        assert result.status is status
+        if status is Status.OK:
+            assert result.measurements == {"snapshot_age_seconds": 3600}
+        qdrant.peers[0].answer("/snapshots", status=403)
+        assert (await see(BACKUPS, qdrant)).status is Status.UNKNOWN
+
+
+async def test_a_snapshot_of_the_whole_storage_of_a_cluster_is_a_warning() -> None:
+    with replay("cluster_snapshot_on_one_peer_only", "cluster_healthy") as qdrant:
+        for peer in qdrant.peers:
+            peer.change("/snapshots", lambda found: found.append(_whole(qdrant)))
+        result = await see(BACKUPS, qdrant)
+    assert result.status is Status.WARNING
+    assert "is saved by a snapshot of the whole storage alone, from which Qdrant restores no peer of a cluster" in (
+        result.summary
+    )
 
 
 # -- space
@@ -426,13 +507,13 @@ async def test_space_is_judged_on_every_volume_of_every_peer(tmp_path: Path) -> 
         unseen = await space([local(tmp_path)], [local(tmp_path)], [])
         assert (unseen.status, unseen.summary) == (
             Status.UNKNOWN,
-            f"{qdrant.peers[2].url}: option volumes is not set, so no free space was seen.",
+            f"{qdrant.peers[2].url}: option volumes is not set, so no free space was checked.",
         )
         assert (await space(*[[local(tmp_path / "none")]] * 3)).status is Status.UNKNOWN
         qdrant.peers[0].answer("/telemetry?details_level=3", status=401)
         refused = await space(*[[local(tmp_path)]] * 3)
         assert refused.status is Status.UNKNOWN
-        assert "how large its collections are was not seen." in refused.summary
+        assert "the size of its collections was not checked." in refused.summary
 
 
 def test_the_largest_collection_must_fit_once_more() -> None:
