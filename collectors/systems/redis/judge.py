@@ -89,13 +89,11 @@ def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]])
 
 def health_problems(node: Answers) -> Iterator[Result]:
     """Answers, has its data in memory, and takes writes: an error that it answers instead is what is wrong."""
-    from redis.exceptions import BusyLoadingError
-
-    where, replies = node.address, node.replies.values()
-    if any(str(reply).startswith("BUSY ") for reply in replies if isinstance(reply, Exception)):
+    where = node.address
+    if node.busy:
         yield failed(f"{where} is busy with a script and refuses every other command (BUSY).", reason=Reason.DOWN)
         return
-    if any(isinstance(reply, BusyLoadingError) for reply in replies) or node.number("loading"):
+    if node.loading or node.number("loading"):
         yield failed(f"{where} is still loading its data from disk.", reason=Reason.DOWN)
         return
     refusal = node.error("PING") or ""

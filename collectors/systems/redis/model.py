@@ -111,6 +111,18 @@ class Answers:
             pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
             object.__setattr__(self, "info", {name: value for name, colon, value in pairs if colon})
 
+    @property
+    def loading(self) -> bool:
+        """Whether a command was refused as the data is still being loaded."""
+        from redis.exceptions import BusyLoadingError
+
+        return any(isinstance(reply, BusyLoadingError) for reply in self.replies.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command was refused as a script runs, which refuses everything but its end."""
+        return any(isinstance(reply, Exception) and str(reply).startswith("BUSY ") for reply in self.replies.values())
+
     def error(self, command: str) -> str | None:
         """The error that a command was answered with, if it was."""
         reply = self.replies[command]
