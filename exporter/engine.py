@@ -145,8 +145,10 @@ class Engine:
         return looks, dict.fromkeys(done, now)
 
     async def run(self, job: Job) -> None:
-        """One run, whose observations become the state."""
+        """One run, whose observations become the state. What is derived waits for what goes stale while nothing ran."""
         setup = self._setup
+        if _derives(job) and self.state.resumes():
+            return
         observed = await self._look(setup, job)
         now = self._setup
         if now.jobs.get(job.id) == job and (setup is now or shared(setup.loaded) == shared(now.loaded)):

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import Protocol
 
+from exporter.collector import Mode
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.verdict import Reason, Result, Status
 
@@ -530,6 +531,25 @@ class State:
         now = self._now()
         entry = self._entries.get((section, item))
         return self._view(entry, now) if entry else None
+
+    def resumes(self) -> bool:
+        """Whether a line is unknown only since the exporter was away or has other settings, and may have its first run in time.
+
+        What is derived from such lines would be another verdict than before, though none of them has changed.
+        """
+        now = self._now()
+        return any(
+            entry.runs == 0
+            and entry.status is not None
+            and entry.planned.targets
+            and entry.planned.mode is not Mode.DERIVED
+            and now < self._patience(entry)
+            and (
+                not entry.observations
+                or any(now >= seen.at + entry.planned.stale_after for seen in entry.observations.values())
+            )
+            for entry in self._entries.values()
+        )
 
     def measured(self, section: str, item: str, target: str) -> Mapping[str, float]:
         """What was last measured of an item on a target, however long ago; nothing where it never was."""

@@ -216,6 +216,25 @@ async def test_after_a_restart_that_brings_no_run_the_silence_is_a_transition() 
     assert [t.to_status for t in memory.transitions] == [Status.OK, Status.UNKNOWN]
 
 
+async def test_what_is_derived_waits_for_lines_that_went_stale_while_nothing_ran() -> None:
+    """An hour without the exporter must not make "all lines pass" unknown, and then ok again, within its first minutes."""
+    derived = planned("all", mode=Mode.DERIVED)
+    state, clock, memory = make_state(planned(), derived, planned("off", targets=()))
+    assert not state.resumes(), "nothing was known before"
+    await see(state, clock, ok("Seen."))
+    await see(state, clock, ok("All."), item="all")
+    assert not State(plan_of(planned(), derived), clock, memory).resumes(), "what was known still counts"
+    clock.forward(minutes=10)
+    again = State(plan_of(planned(), derived), clock, memory)
+    assert again.resumes()
+    assert not State(plan_of(planned(targets=()), derived), clock, memory).resumes(), "it will not be run"
+    await see(again, clock, ok("Seen again."))
+    assert not again.resumes()
+    late = State(plan_of(planned(), derived), clock, memory)
+    clock.forward(minutes=3)
+    assert not late.resumes(), "nothing ran in time"
+
+
 async def test_a_new_plan_keeps_what_stays_and_drops_the_rest_at_once() -> None:
     state, clock, memory = make_state(planned(), planned("two"))
     await see(state, clock, ok("Seen."))
