@@ -34,8 +34,8 @@ class DocumentationSettings(EvidenceSettings):
         min_length=1,
         description="Text that the runbook of each critical rule must have; `{alert}` stands for the rule's name.",
     )
-    min_escalation_levels: int = Field(2, ge=1, description="Levels that the escalation path must have at least.")
-    min_articles: int = Field(5, ge=1, description="Articles that the knowledge base must have at least.")
+    min_escalation_levels: int = Field(2, ge=1, description="Minimum number of levels of the escalation path.")
+    min_articles: int = Field(5, ge=1, description="Minimum number of articles in the knowledge base.")
 
 
 class Documentation(Collector[DocumentationSettings, NoTarget]):
@@ -74,11 +74,11 @@ class Documentation(Collector[DocumentationSettings, NoTarget]):
         """A page without a runbook is a page that one person can handle.
 
         Verified in Prometheus itself: every critical alerting rule has the annotation `runbook_url`, and each of those pages
-        answers and is no login page. Besides, a record that is at most 180 days old says that operations which no alert starts (a
-        failover, a restore) have their runbooks too.
+        answers and is not a login page. In addition, a record that is at most 180 days old confirms that operations which no
+        alert starts (a failover, a restore) have runbooks too.
 
-        Add `runbook_url` to the rules named, or write the pages that do not exist; list their address under `evidence.hosts`, with
-        credentials if it takes some. Then attest it.
+        To fix it, add `runbook_url` to the rules named, or write the missing pages; list their address under
+        `evidence.hosts`, with credentials if it takes some. Then attest it.
         """
         return await worst_of(self._runbooks(), self.attested("runbooks_created"))
 

@@ -34,7 +34,7 @@ _PLANNED = ("channels", "contacts", "templates")
 
 
 class Freeze(Options):
-    """A time in which nothing is released."""
+    """A period in which nothing is released."""
 
     start: Moment = Field(description="When it begins: a date (UTC), or a time with its offset.")
     end: Moment = Field(description="When it ends; a date counts to the end of the day.")
@@ -53,14 +53,14 @@ class FinalChecklistSettings(SectionSettings):
     timeout: Duration = Field(
         timedelta(seconds=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
-    freezes: tuple[Freeze, ...] = Field((), description="Times in which nothing is released.")
+    freezes: tuple[Freeze, ...] = Field((), description="Periods in which nothing is released.")
     max_window: Duration = Field(
-        timedelta(days=30), gt=timedelta(0), description="How long the launch window may be at most."
+        timedelta(days=30), gt=timedelta(0), description="Maximum length of the launch window."
     )
     max_ahead: Duration = Field(
-        timedelta(days=365), gt=timedelta(0), description="How far in the future the launch window may begin at most."
+        timedelta(days=365), gt=timedelta(0), description="How far in the future the launch window may begin."
     )
-    status_page: HttpSettings | None = Field(None, description="Page that tells users of trouble; it must answer 200.")
+    status_page: HttpSettings | None = Field(None, description="Status page for users; it must answer 200.")
 
 
 class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
@@ -76,7 +76,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         Derived from every other line as it is now: `failed` when any failed, else `unknown` while any is unknown, else `warning`
         when some are waived, else `ok`. Lines that do not apply, this one, and that all have signed off, do not count.
 
-        Fix the lines that it names; critical ones come first.
+        To fix it, fix the lines that it names; critical ones come first.
         """
         own = {name for name, declared in self.items().items() if declared.mode is Mode.DERIVED}
         return completed(
@@ -87,11 +87,11 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
 
     @item("All stakeholders have signed off", severity=CRITICAL, mode=Mode.DERIVED)
     async def all_stakeholders_signed_off(self) -> Result:
-        """A launch that somebody did not agree to ends in the argument about who agreed to it.
+        """A launch that not everyone agreed to leads to an argument about who did.
 
         Derived from the lines of the section Signatories as they are now, by the same rules as "All checklist items completed".
 
-        Let those sign who are named.
+        To fix it, collect the sign-offs that it names.
         """
         return completed(view for view in self.context.view() if view.planned.section == "signatories")
 
@@ -103,9 +103,9 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         severity=WARNING,
     )
     async def launch_window_confirmed(self, record: Record) -> Result:
-        """Everyone must expect the launch at the same time, and nobody may have frozen changes then.
+        """Everyone must expect the launch at the same time, and no change freeze may cover it.
 
-        Agree on a window, and record it with `window: {start: …, end: …}`. The line still passes after the window.
+        To fix it, agree on a window and record it with `window: {start: …, end: …}`. The line still passes after the window.
         """
         return launch_window(record, self.settings, self.context.now())
 
@@ -117,9 +117,9 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         needs=("evidence", "evidence.hosts for the plan"),
     )
     async def communication_plan_ready(self, record: Record) -> Result:
-        """When something goes wrong, users should hear it from you first, in words that were thought about before.
+        """When something goes wrong, users should hear it from you first, in words prepared in advance.
 
-        Write the plan, and record it with `measured: {channels: 3, contacts: 5, templates: 4}`.
+        To fix it, write the plan and record it with `measured: {channels: 3, contacts: 5, templates: 4}`.
         """
         if self.settings.status_page is None:
             return communication_plan(record)

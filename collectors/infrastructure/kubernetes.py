@@ -103,8 +103,8 @@ class _Options(
 
     ingress_requests: tuple[HttpSettings, ...] = Field(
         (),
-        description="Requests (GET) that are sent through the ingress, such as `{url: https://shop.example.com}`; any answer "
-        "below 500 is one.",
+        description="Requests (GET) that are sent through the ingress, such as `{url: https://shop.example.com}`; any "
+        "status below 500 counts as an answer.",
     )
 
 
@@ -135,9 +135,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """Pods of a node that is not Ready are started elsewhere, if there is room; without room they are gone.
 
         The API server answers /readyz with 200, and every node is Ready, without pressure on memory, disk or process ids, with its
-        network set up, and without any condition of trouble of others, such as node-problem-detector or the cloud. A node may be in
-        trouble for `node_grace`, as those that start or are drained are; of one whose kubelet has not reported for
-        `node_max_silence` nothing is known. More than `max_cordoned` cordoned nodes are a warning: a drain that was never finished.
+        network set up, and without any problem condition set by others, such as node-problem-detector or the cloud. A node
+        may have a problem for `node_grace`, as starting and draining nodes do; nothing is known about one whose kubelet has
+        not reported for `node_max_silence`. More than `max_cordoned` cordoned nodes are a warning: a drain that was never
+        finished.
 
         To fix it: `kubectl describe node` shows why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """
@@ -152,12 +153,12 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         needs=(may_list(NODES), may_ask("/version")),
     )
     async def version_supported(self) -> Result:
-        """A version that gets no more patches keeps every hole that is found in it.
+        """A version that gets no more patches keeps every vulnerability that is found in it.
 
-        The API server's gitVersion is at least `min_version`, and each kubelet is no newer and at most three minor versions older,
-        as the skew policy allows; virtual kubelets have versions of their own and are left out. A version that gets no more patches
-        is a warning: by `supported_minor`, or by the end of support that kubernetes.io lists, as known to this exporter. When that
-        list is over a year old, it is a warning too.
+        The API server's gitVersion is at least `min_version`, and each kubelet is no newer and at most three minor versions
+        older, as the skew policy allows; virtual kubelets have their own versions and are left out. A version that gets no
+        more patches is a warning: by `supported_minor`, or by the end of support that kubernetes.io lists, as known to this
+        exporter. When that list is over a year old, it is a warning too.
 
         To fix it: upgrade one minor version at a time, the control plane first, then the nodes.
         """
@@ -192,8 +193,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         within `lease_max_age`, which they do every few seconds; every APIService is available; the cluster's DNS has ready
         endpoints; Deployments and DaemonSets of a system-critical priority class have ready pods (some missing is a warning); the
         control plane's own pods are Ready where kubelets show them. A Lease that does not exist is unknown: providers may hide it,
-        and leader election may be off, which an empty `control_plane_leases` declares. The old componentstatuses are not asked:
-        they have been wrong for years. A clock that is off is a warning.
+        and leader election may be off, which an empty `control_plane_leases` declares. The old componentstatuses are not
+        used: they have been wrong for years. A clock that is off is a warning.
 
         To fix it: check the log of the part that is named; an APIService that is not available names the service that should
         answer.
@@ -231,15 +232,16 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         ),
     )
     async def network_policies_configured(self) -> Result:
-        """Without a policy every pod may talk to every other one: one that is taken over reaches the databases.
+        """Without a policy every pod may talk to every other one: a compromised pod reaches the databases.
 
-        Each namespace has a policy that selects all pods and opens only some traffic, in both directions, and every pod is selected
-        in both, those of CronJobs between runs and of workloads at zero too. None allows everything: all traffic, or (nearly) all
-        ports of a protocol, of (nearly) all addresses or of every pod of the cluster. Policies are judged by what they select among
-        the namespaces and pods that exist, not by how they are written. Pods on the host's network are not judged, as policies do
-        not apply to them. Other kinds of network policies, whoever made them, are discovered but not judged: the line is then
-        unknown, unless `other_policies_accepted` says why they do not matter. `default_denied_by` declares namespaces whose default
-        deny is one of those. Whether the network enforces policies is verified by another line.
+        Each namespace has a policy that selects all pods and opens only some traffic, in both directions, and every pod is
+        selected in both, those of CronJobs between runs and of workloads at zero too. None allows everything: all traffic, or
+        (nearly) all ports of a protocol, of (nearly) all addresses or of every pod of the cluster. Policies are judged by
+        what they select among the namespaces and pods that exist, not by how they are written. Pods on the host's network are
+        not judged, as policies do not apply to them. Other kinds of network policies, whoever made them, are discovered but
+        not judged: the line is then unknown, unless `other_policies_accepted` gives the reason why they do not matter.
+        `default_denied_by` declares namespaces whose default deny is one of those. Whether the network enforces policies is
+        verified by another line.
 
         To fix it: add a NetworkPolicy with an empty podSelector and both policyTypes, then one for each connection that is needed.
         """
@@ -277,13 +279,13 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         needs=(may_list(NAMESPACES, PODS), OWNER_RIGHTS, PLANNED_RIGHTS, "with `psa_cluster_default`: a record of it"),
     )
     async def pod_security_enforced(self) -> Result:
-        """A privileged pod owns its node, and with it every pod and secret there; nothing but admission keeps one from being made.
+        """A privileged pod owns its node, and with it every pod and secret there; only admission prevents its creation.
 
         PodSecurityPolicy was removed in 1.25. Each namespace has the label pod-security.kubernetes.io/enforce with at least
-        `psa_min_level` (the labels audit and warn enforce nothing), and all running pods keep that level, as the label acts when a
-        pod is made and not on those that were there before. The API server's own default for namespaces without a label cannot be
-        seen: `psa_cluster_default` declares it, with a record of this line that is not older than 180 days. Other means, such as
-        Kyverno, are declared for a namespace in `psa_enforced_by`.
+        `psa_min_level` (the labels audit and warn enforce nothing), and all running pods meet that level, as the label
+        applies when a pod is created and not to existing ones. The API does not show the server's own default for namespaces
+        without a label: `psa_cluster_default` declares it, with a record of this line that is not older than 180 days. Other
+        means, such as Kyverno, are declared for a namespace in `psa_enforced_by`.
 
         To fix it: label the namespace with warn first, change the workloads that it names, then label it with enforce.
         """
@@ -407,8 +409,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         behind it serve. Where neither IngressClass nor GatewayClass exists, Services of type LoadBalancer are checked instead. Each
         address of `ingress_requests` is requested with GET and must answer below 500. The retired ingress-nginx is a warning.
 
-        To fix it: check the controller's log, and `kubectl get endpointslices` for a Service without ready endpoints. Controllers
-        on ports of the host set no address: set `ingress_addresses: false`.
+        To fix it: check the controller's log, and `kubectl get endpointslices` for a Service without ready endpoints.
+        Controllers on ports of the host set no address: set `ingress_addresses: false`.
         """
         scope, target = await self.scope(), self.target
         snapshot = await self.snapshot(INGRESSES)

@@ -93,13 +93,13 @@ class PostgresScrape(Scrape):
 
     job: str = Field("postgres", description="Job that scrapes the exporter.")
     health: str = Field("pg_up", description="Metric that is 1 while the exporter reaches PostgreSQL.")
-    series: str = Field("pg_stat_database_xact_commit", description="Metric that only a working server gives.")
+    series: str = Field("pg_stat_database_xact_commit", description="Metric that exists only while the server works.")
 
 
 class InstanceVolume(Volume):
     """A volume of one instance, or of several that share it."""
 
-    instances: int = Field(1, ge=1, description="How many instances keep their data on it.")
+    instances: int = Field(1, ge=1, description="How many instances store their data on it.")
 
     @property
     def where(self) -> str:
@@ -112,7 +112,7 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
 
     dsn: Secret = Field(
         description="Connection string or URI, to a database that has pg_stat_statements. Name every instance in it "
-        "(postgresql://checklist_exporter@db-0,db-1/orders): each is asked by itself."
+        "(postgresql://checklist_exporter@db-0,db-1/orders): each is checked by itself."
     )
     volumes: tuple[InstanceVolume, ...] = Field(
         (),
@@ -131,10 +131,11 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     metrics: PostgresScrape = Field(PostgresScrape(), description="Where its metrics are found in Prometheus.")
     delayed_standbys: dict[str, Duration] = Field(
         default_factory=dict,
-        description="How late standbys replay by design, by their application_name; of those in the connection string it is known.",
+        description="Intended replay delay of standbys, by their application_name; for those in the connection string "
+        "it is known.",
     )
     spare_slots: tuple[str, ...] = Field(
-        (), description="Replication slots that may be inactive, as long as they keep no more than max_lag_bytes."
+        (), description="Replication slots that may be inactive, as long as they retain no more than max_lag_bytes."
     )
     app_roles: tuple[str, ...] = Field(
         (), description="Roles that applications use: their own settings count; those of every role if not given."
@@ -276,11 +277,12 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def pods_healthy(self) -> Result:
         """Everything that stores data in this cluster stops when its primary does.
 
-        Every instance that the connection string names is asked by itself: it has to let the exporter in and answer within
-        `max_latency`, exactly one of them has to be the primary, and all have to be of the same cluster (system identifier). Two
-        primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The primary
-        has to take writes: no database has run out of transaction ids, and default_transaction_read_only is off. With `pods`,
-        their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not checked.
+        Every instance that the connection string names is checked by itself: it must let the exporter in and answer within
+        `max_latency`, exactly one of them must be the primary, and all must belong to the same cluster (system identifier).
+        Two primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The
+        primary must accept writes: no database has run out of transaction ids, and default_transaction_read_only is off. With
+        `pods`, their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are
+        not checked.
 
         To fix it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
         was not meant to be promoted at once, and bring it back with pg_rewind. Near wraparound end old transactions, drop
@@ -316,8 +318,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no primary
         was found, its half is unknown.
 
-        To fix it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that nobody
-        uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
+        To fix it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that
+        nobody uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
         """
         seen, unseen = await self.seen(), await self.unseen()
         standbys = [session for session in seen if session.instance.identity.in_recovery]
@@ -398,18 +400,18 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         evidence=EvidenceRule(valid_for=timedelta(days=30)),
     )
     async def backups_enabled_and_tested(self) -> Result:
-        """A backup that was never restored is a hope.
+        """A backup that was never restored is only a hope.
 
         The pgBackRest repository has to hold a complete backup of this very cluster (and its timeline) that is not older than
-        `backup_max_age`, a full one that is not older than `full_backup_max_age`, and every WAL segment from the start of that
-        backup up to what PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true, makes
-        pg_stat_archiver perfectly green, and `pgbackrest info` names only the first and the last segment. WAL archiving has to be
-        on, its last try a success; not more than `max_ready` segments may wait, none longer than `max_ready_age`. With `cronjob`,
-        the CronJob that takes backups is not suspended, and its last success is recent. A record of a restore, at most 30 days
-        old, has to confirm that the backup was tested.
+        `backup_max_age`, a full one that is not older than `full_backup_max_age`, and every WAL segment from the start of
+        that backup up to what PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true,
+        makes pg_stat_archiver report success, and `pgbackrest info` names only the first and the last segment. WAL archiving
+        has to be on, its last try a success; not more than `max_ready` segments may wait, none longer than `max_ready_age`.
+        With `cronjob`, the CronJob that takes backups is not suspended, and its last success is recent. A record of a
+        restore, at most 30 days old, has to confirm that the backup was tested.
 
-        To fix it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; after a gap in the WAL take a new
-        backup. Restore into a scratch instance, count rows, and record that.
+        To fix it: `pgbackrest check`, the log of the archiver, the schedule of the backup job; after a gap in the WAL take a
+        new backup. Restore into a scratch instance, count rows, and record that.
         """
         seen = worst_of(self._backup_fresh(), self._wal_archived(), self.attested("backups_enabled_and_tested"))
         return await with_cron_job(self, self.target.cronjob, seen)
@@ -451,11 +453,12 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def connection_pool_sized(self) -> Result:
         """When all pools are full at once, PostgreSQL must still have a slot for each of them, or clients are refused.
 
-        max_connections is what `max_connections` demands; the sizes of all pools (times their replicas, and what PgBouncer may
-        open to this server) fit into it without the slots that are reserved, and into the CONNECTION LIMIT of their database and
-        role; fewer than `connections_warning_ratio` of what applications can get are in use; and in PgBouncer clients get in
-        (max_client_conn) and nobody waits for a second or more. Whether PgBouncer would open a pool for any database (`*`) is
-        tried once an hour, by a connection to a database that nobody configures: it is not listed before it is used.
+        max_connections is what `max_connections` requires; the sizes of all pools (times their replicas, and what PgBouncer
+        may open to this server) fit into it without the slots that are reserved, and into the CONNECTION LIMIT of their
+        database and role; fewer than `connections_warning_ratio` of what applications can get are in use; and in PgBouncer
+        clients get in (max_client_conn) and nobody waits for a second or more. Whether PgBouncer would open a pool for any
+        database (`*`) is tried once an hour, by a connection to a database that nobody configures: it is not listed before it
+        is used.
 
         To fix it: make the pools smaller before max_connections is raised; each connection costs PostgreSQL memory. Behind a
         pooler another max_connections may be right: give a range.
@@ -551,7 +554,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     @item("Slow query logging is enabled", severity=WARNING, needs=(_MONITOR,))
     async def slow_query_logging_enabled(self) -> Result:
-        """Without it, nobody knows afterwards which query was slow.
+        """Without it, slow queries cannot be found afterwards.
 
         On every instance, log_min_duration_statement (or auto_explain's setting, or log_min_duration_sample at a rate of 1) has to
         be between 0 and `slow_query`, for the instance and wherever a database or a role that can log in sets it differently:

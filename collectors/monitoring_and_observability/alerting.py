@@ -55,7 +55,7 @@ class AlertingSettings(SectionSettings):
     """Options of the section."""
 
     severity_label: str = Field(
-        "severity", min_length=1, description="Label of alerting rules that tells their severity."
+        "severity", min_length=1, description="Label that holds the severity of an alerting rule."
     )
     critical_severities: tuple[str, ...] = Field(
         ("critical",), min_length=1, description="Values of that label that mark an alert as critical."
@@ -63,16 +63,17 @@ class AlertingSettings(SectionSettings):
     integrations: tuple[str, ...] = Field(
         ("email", "pagerduty", "slack"),
         min_length=1,
-        description="Integrations of Alertmanager that count as notifying somebody; an alert has to reach one of them.",
+        description="Integrations of Alertmanager that notify a person; an alert must reach one of them.",
     )
     alert_map: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="Item to the names of the alerts that it means, where they are not recognised by what they select.",
+        description="Item to the names of its alerts, where they are not recognized by what they select.",
     )
     services: tuple[str, ...] = Field(
         (),
-        description="Jobs of the product: each has to be watched by the alerts for services that are down, and the alerts on "
-        "errors and latency have to be on their requests. Without it these lines are at most a warning.",
+        description="Jobs of the product: each must be covered by the alerts for services that are down, and the "
+        "alerts on errors and latency must be on their requests. Without it these lines are at most a "
+        "warning.",
     )
     longest_wait: Duration = Field(
         timedelta(hours=6), gt=timedelta(0), description="Alerts whose `for` is longer count as alerts that never fire."
@@ -88,12 +89,12 @@ class AlertingSettings(SectionSettings):
         None, description="Labels that Prometheus adds to alerts; read from its configuration by default."
     )
     longest_silence: Duration = Field(
-        timedelta(days=7), gt=timedelta(0), description="Silences that last longer count as silence for ever."
+        timedelta(days=7), gt=timedelta(0), description="Silences that last longer count as permanent."
     )
     longest_inhibition: Duration = Field(
         timedelta(days=1),
         gt=timedelta(0),
-        description="Alerts that inhibit others for longer count as doing so for ever.",
+        description="Alerts that inhibit others for longer count as permanent inhibitions.",
     )
 
     @model_validator(mode="after")
@@ -396,12 +397,12 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Critical alerts are configured:", severity=CRITICAL, mode=Mode.DERIVED)
     async def critical_alerts_configured(self) -> Result:
-        """Whether somebody is notified when the product breaks, in any of the nine ways that the lines below name.
+        """Whether a person is notified when the product breaks in any of the nine ways that the lines below name.
 
         Derived from the nine lines below it, in the same run: `failed` when one failed, else `unknown` when one could not be
         checked. Lines that are declared not to apply do not count.
 
-        Look at the lines that it names.
+        To fix it, see the lines that it names.
         """
         declared = self.settings.not_applicable
         left_out = declared if isinstance(declared, Mapping) else {}
@@ -435,12 +436,12 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Service down alerts", severity=CRITICAL, needs=_NEEDS)
     async def service_down_alert(self) -> Result:
-        """A service that is down notifies nobody itself; and one that vanished from discovery never equals 0, so `up == 0` is
-        silent.
+        """A service that is down does not notify anyone itself, and for one that vanished from discovery `up == 0` never
+        fires.
 
         Verified in Prometheus and Alertmanager: critical rules compare `up` (or `probe_success`) and look for it with `absent`;
-        they are evaluated, their metrics have series, nothing silences or inhibits them for ever, and they reach one of
-        `integrations`. `services` names jobs of which each has to be watched. That an alert fires is no failure.
+        they are evaluated, their metrics have series, nothing silences or inhibits them permanently, and they reach one of
+        `integrations`. `services` names jobs that must each be covered. A firing alert is not a failure.
 
         To fix it, add `absent(up{job="…"} == 1)` with severity critical, or see the rule that is named.
         """
@@ -493,7 +494,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Queue depth alerts", severity=WARNING, needs=_NEEDS)
     async def queue_depth_alert(self) -> Result:
-        """Work that nobody takes from a queue is not missed by any request; it grows until it expires or fills a disk.
+        """No request misses work that is stuck in a queue; it grows until it expires or fills a disk.
 
         Verified in Prometheus and Alertmanager: a critical rule selects what is pending, queued or lagging; it is evaluated, its
         metrics have series, and it reaches one of `integrations`. Queues inside the monitoring do not count.
@@ -504,7 +505,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Disk space alerts", severity=CRITICAL, needs=_NEEDS)
     async def disk_space_alert(self) -> Result:
-        """A full disk stops databases and logs at once, and is the one failure that is known days before.
+        """A full disk stops databases and logs at once, and is the one failure that can be predicted days ahead.
 
         Verified in Prometheus and Alertmanager: a critical rule selects free space of file systems or volumes; it is evaluated,
         its metrics have series, and it reaches one of `integrations`.
@@ -516,7 +517,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @item("Memory usage alerts", severity=WARNING, needs=_NEEDS)
     async def memory_usage_alert(self) -> Result:
-        """When memory runs out the kernel ends whatever is largest, which is usually what matters most.
+        """When memory runs out the kernel kills whatever is largest, which is usually what matters most.
 
         Verified in Prometheus and Alertmanager: a critical rule selects memory of nodes, containers or processes; it is evaluated,
         its metrics have series, and it reaches one of `integrations`. Memory inside a store does not count.

@@ -42,9 +42,9 @@ _POLL_SECONDS = 0.5
 
 
 class LoggedService(Options):
-    """A service whose logs are looked at."""
+    """A service whose logs are checked."""
 
-    name: str = Field(min_length=1, description="What sentences call it.")
+    name: str = Field(min_length=1, description="Name used in verdicts.")
     selector: str = Field(
         pattern=SELECTOR,
         description='Stream selector of its logs, such as {namespace="shop", app="api"}.',
@@ -62,19 +62,19 @@ class LoggingSettings(SectionSettings, LogLimits):
     timeout: Duration = Field(
         timedelta(minutes=2), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
-    services: tuple[LoggedService, ...] = Field((), description="The services whose logs are looked at.")
+    services: tuple[LoggedService, ...] = Field((), description="The services whose logs are checked.")
     window: Duration = Field(
         timedelta(minutes=15), gt=timedelta(0), description="Time in which every service must have logged something."
     )
     level_window: Duration = Field(
-        timedelta(hours=1), gt=timedelta(0), description="Time of which levels are counted and lines are sampled."
+        timedelta(hours=1), gt=timedelta(0), description="Period from which levels are counted and lines sampled."
     )
-    sample: int = Field(100, ge=1, le=1000, description="How many of a service's newest lines are looked at.")
+    sample: int = Field(100, ge=1, le=1000, description="How many of a service's newest lines are checked.")
     marker_wait: Duration = Field(
         timedelta(seconds=90), gt=timedelta(0), description="How long a marker may take until Loki has it."
     )
     marker_settle: Duration = Field(
-        timedelta(seconds=5), description="How long its secrets are looked for after the marker itself was found."
+        timedelta(seconds=5), description="How long its secrets are searched for after the marker itself was found."
     )
     config_file: Path | None = Field(
         None, description="Loki's configuration file, where Loki itself does not show it at /config (before 2.0)."
@@ -192,7 +192,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
 
     @item("All services are logging to Loki", severity=WARNING, needs=("clients.loki", "option services"))
     async def services_logging_to_loki(self) -> Result:
-        """A service whose logs do not arrive is found out about in the middle of an incident, when they are wanted.
+        """Missing logs are discovered in the middle of an incident, when they are needed.
 
         Each service has at least one line in Loki from the last `window`, by its stream selector; a line that was only pushed
         as a marker does not count. A service that was silent is sent a marker request, where `marker.request` says how, and
@@ -245,8 +245,8 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
 
         Of each service's lines of the last `level_window`, the share of levels debug and trace is at most `max_debug_ratio`.
         The level is taken from `detected_level`, which newer Lokis add, or from the label `level`; of lines that have
-        neither, from their text: a field (`level=debug`, `"level":20`), else a word (`DEBUG`, `[debug]`). When too few lines
-        tell a level it is `unknown`.
+        neither, from their text: a field (`level=debug`, `"level":20`), else a word (`DEBUG`, `[debug]`).
+        When too few lines have a level it is `unknown`.
 
         To fix it, set the service's log level to info (`LOG_LEVEL=info`), or give its lines a level.
         """
@@ -325,12 +325,12 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         needs=("clients.loki", "option services", "option marker of every service"),
     )
     async def sensitive_data_redacted(self) -> Result:
-        """A password or card number in a log is read by everyone who reads logs, and kept as long as they are.
+        """A password or card number in a log is read by everyone who reads logs, and stored as long as they are.
 
-        Each service is sent a marker with a fake password, bearer token and card number, made anew each time. The marker must
-        be found in its logs within `marker_wait`, and none of the secrets in the logs of any service: without the marker it
-        is `unknown`, as nothing can be told of lines that did not arrive. The newest lines of each service are also scanned
-        for what looks like secrets; what is found is counted, and never shown.
+        Each service is sent a marker with a fake password, bearer token and card number, new each time. The marker must be
+        found in its logs within `marker_wait`, and none of the secrets in the logs of any service: without the marker it
+        is `unknown`, as nothing is known about lines that did not arrive. The newest lines of each service are also scanned
+        for what looks like secrets; matches are counted, and never shown.
 
         To fix it, redact in the logger (pino's `redact`, a structlog processor), or in the pipeline (promtail's `replace`).
         """
@@ -375,12 +375,12 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
         needs=("clients.loki", "GET /config, or option config_file"),
     )
     async def retention_configured(self) -> Result:
-        """Logs that are kept too short are gone when an incident is looked into; kept for ever, they cost money and break the
+        """Logs deleted too early are missing when an incident is investigated; stored forever, they cost money and break the
         law.
 
         Loki's running configuration (/config) has retention enabled in the compactor, without which `retention_period` is
         ignored, and a period within `min_retention` and `max_retention`, also for each of `retention_stream` and for
-        each tenant that is granted another (/runtime_config); 0 is for ever. With an older index it is the table manager that
+        each tenant that has another (/runtime_config); 0 means forever. With an older index it is the table manager that
         deletes. A Loki before 2.0 does not show its configuration: declare `config_file`.
 
         To fix it: `compactor: {retention_enabled: true, delete_request_store: …}`, `limits_config: {retention_period: 31d}`.

@@ -42,17 +42,17 @@ class HttpService(Source):
     counters: tuple[Names, ...] = Field((_HTTP,), description="Counters or histograms of requests, with their status.")
     marker: HttpSettings | None = Field(
         None,
-        description="Address of the service that answers and counts a GET: one is sent while its counters stand still, and must be "
-        "counted within `marker_wait`. Nothing is sent where it is not set.",
+        description="Address of the service that answers and counts a GET: one is sent while its counters do not grow, "
+        "and must be counted within `marker_wait`. None is sent without it.",
     )
 
 
 class Database(Source):
-    """A database, or a service that asks one."""
+    """A database, or a service that queries one."""
 
     counters: tuple[Names, ...] = Field((_QUERIES,), description="Counters or histograms of queries.")
     health: Names | None = Field(
-        "pg_up", description="Metric that is 1 while the exporter reaches the database; judged where it exists."
+        "pg_up", description="Metric that is 1 while the exporter reaches the database; checked where it exists."
     )
 
 
@@ -64,12 +64,12 @@ class Cache(Source):
         description="Counters of hits and of misses; one of the two must grow.",
     )
     health: Names | None = Field(
-        "redis_up", description="Metric that is 1 while the exporter reaches the cache; judged where it exists."
+        "redis_up", description="Metric that is 1 while the exporter reaches the cache; checked where it exists."
     )
 
 
 class Queue(Source):
-    """A queue, and what takes from it."""
+    """A queue and its consumers."""
 
     gauges: tuple[Names, ...] = Field(
         ("jetstream_consumer_num_pending|rabbitmq_queue_messages",), description="How much waits in the queue."
@@ -93,7 +93,7 @@ class MetricsCollectionSettings(SectionSettings, SeriesLimits):
     marker_wait: Duration = Field(
         timedelta(seconds=90),
         gt=timedelta(0),
-        description="How long Prometheus may take until it has counted a marker.",
+        description="How long Prometheus may take to count a marker.",
     )
     services: tuple[HttpService, ...] = Field((), description="Services whose requests are counted.")
     databases: tuple[Database, ...] = Field((), description="Databases whose queries are counted.")
@@ -155,12 +155,12 @@ Reading from Prometheus, or what speaks its HTTP API:
 
     @item("HTTP request/response metrics", severity=WARNING, needs=("clients.prometheus", "option services"))
     async def http_metrics(self) -> Result:
-        """Without request counters nobody can tell how much fails, how slow it is, or that nothing arrives any more.
+        """Without request counters nothing shows how much fails, how slow it is, or that no requests arrive.
 
         Of each of `services`, a counter or histogram of requests (classic or native) is in Prometheus, its newest sample is
         not older than `max_sample_age`, it has a status in one of `status_labels` (503, or 5xx where the library groups
-        them), and it grew within `window`. In quiet times `traffic` tells whether it had to, or `marker` makes it: without them a
-        counter that stands still is `unknown`.
+        them), and it grew within `window`. In quiet times `traffic` shows whether it had to, or `marker` sends a request:
+        without them a counter that does not grow is `unknown`.
 
         To fix it, add the instrumentation of the framework, and see Prometheus's targets page for what is not scraped.
         """
@@ -180,7 +180,7 @@ Reading from Prometheus, or what speaks its HTTP API:
 
     @item("Cache hit/miss metrics", severity=WARNING, needs=("clients.prometheus", "option caches"))
     async def cache_metrics(self) -> Result:
-        """A cache that stopped hitting does no harm by itself: the database behind it breaks, and the reason stays unseen.
+        """A cache that stopped hitting does no harm by itself: the database behind it breaks, and the cause stays hidden.
 
         Of each of `caches`, counters of both hits and misses are in Prometheus and fresh, and one of them grew within
         `window`; `redis_up` is 1 where there is one, as an exporter is scraped well that reaches no Redis.
@@ -191,11 +191,10 @@ Reading from Prometheus, or what speaks its HTTP API:
 
     @item("Queue depth and processing metrics", severity=WARNING, needs=("clients.prometheus", "option queues"))
     async def queue_metrics(self) -> Result:
-        """A queue that grows, or that nobody takes from any more, is seen by its depth and by what is processed, by nothing
-        else.
+        """A queue that grows, or that nobody takes from any more, shows only in its depth and in what is processed.
 
         Of each of `queues`, the depth and a counter of what was processed are in Prometheus, fresh, and the counter grew
-        within `window`. A queue that is empty and unused needs `traffic`, which tells that nothing had to be processed.
+        within `window`. A queue that is empty and unused needs `traffic`, which shows that nothing had to be processed.
 
         To fix it, start the queue's exporter (for NATS: with -jsz=all), or name the metrics of the application.
         """
@@ -207,10 +206,10 @@ Reading from Prometheus, or what speaks its HTTP API:
         needs=("clients.prometheus", "option business_metrics"),
     )
     async def business_metrics(self) -> Result:
-        """Servers may all be well while no lead comes in: only what the product does tells whether it does it.
+        """All servers may be healthy while no lead comes in: only business metrics show whether the product does its job.
 
-        Each of `business_metrics` is in Prometheus and fresh. Its counters grew within `window`, where `traffic` does not
-        tell that nothing had to be counted; gauges need only be there, and be numbers.
+        Each of `business_metrics` is in Prometheus and fresh. Its counters grew within `window`, unless `traffic` shows that
+        nothing had to be counted; gauges need only be there, and be numbers.
 
         To fix it, count in the code where the thing happens, once it has happened, and name the metric in the configuration.
         """

@@ -59,7 +59,7 @@ class MonitoringStackSettings(SectionSettings):
         timedelta(seconds=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     expected_jobs: tuple[str, ...] = Field(
-        (), description="Jobs (or scrape configurations) of which each has to have a target."
+        (), description="Jobs (or scrape configurations) that must each have a target."
     )
     empty_pools: tuple[str, ...] = Field((), description="Scrape configurations that may have no target.")
     ignore_targets: tuple[str, ...] = Field(
@@ -67,12 +67,13 @@ class MonitoringStackSettings(SectionSettings):
     )
     warm_up: Duration = Field(
         timedelta(minutes=1),
-        description="Time after Prometheus started or took a new configuration in which nothing found says nothing.",
+        description="Time after Prometheus started or reloaded its configuration in which an empty result proves "
+        "nothing.",
     )
     min_alertmanagers: int | None = Field(
         None,
         ge=1,
-        description="Alertmanagers that Prometheus has to send to; by default as many as clients.alertmanager has.",
+        description="Alertmanagers that Prometheus must send to; by default as many as clients.alertmanager has.",
     )
     watchdog: str | None = Field(
         None,
@@ -85,14 +86,14 @@ class MonitoringStackSettings(SectionSettings):
     window: Duration = Field(
         timedelta(minutes=15),
         gt=timedelta(0),
-        description="Time in which Prometheus may not have failed to send alerts.",
+        description="Period in which Prometheus must not have failed to send alerts.",
     )
     required_integrations: tuple[str, ...] = Field(
         ("email", "slack", "pagerduty"),
         min_length=1,
-        description="Integrations that a critical alert has to reach, each of them.",
+        description="Integrations that a critical alert must reach, each of them.",
     )
-    severity_label: str = Field("severity", min_length=1, description="Label of alerts that tells their severity.")
+    severity_label: str = Field("severity", min_length=1, description="Label that holds the severity of an alert.")
     critical_severities: tuple[str, ...] = Field(
         ("critical",), min_length=1, description="Values of that label that mark an alert as critical."
     )
@@ -100,23 +101,27 @@ class MonitoringStackSettings(SectionSettings):
         default_factory=dict, description="Further labels of the alert that is followed, such as namespace."
     )
     notification_window: Duration = Field(
-        timedelta(hours=1), gt=timedelta(0), description="Time of which failed notifications are counted."
+        timedelta(hours=1), gt=timedelta(0), description="Period in which failed notifications are counted."
     )
     max_failed_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of notifications through one integration that may fail."
     )
     dashboards: tuple[str, ...] = Field(
-        (), description="Uids of dashboards that Grafana has to have; by default at least one, whichever."
+        (), description="UIDs of dashboards that Grafana must have; by default any one is enough."
     )
-    datasources: tuple[str, ...] = Field((), description="Uids of data sources whose health check Grafana has to pass.")
+    datasources: tuple[str, ...] = Field(
+        (), description="UIDs of data sources whose health check must pass in Grafana."
+    )
     loki_selectors: tuple[str, ...] = Field(
-        (), description='Log streams of which Loki has to have new lines, such as {namespace="shop"}.'
+        (), description='Log streams of which Loki must have new lines, such as {namespace="shop"}.'
     )
     loki_window: Duration = Field(
         timedelta(minutes=5), gt=timedelta(0), description="Age from which lines are no longer new."
     )
-    loki_ready: bool = Field(True, description="Whether Loki is asked for /ready, which many gateways do not pass on.")
-    trace_services: tuple[str, ...] = Field((), description="Services of which Jaeger has to have recent traces.")
+    loki_ready: bool = Field(
+        True, description="Whether Loki's /ready is requested, which many gateways do not pass on."
+    )
+    trace_services: tuple[str, ...] = Field((), description="Services of which Jaeger must have recent traces.")
     trace_window: Duration = Field(
         timedelta(minutes=15), gt=timedelta(0), description="Age from which a trace is no longer recent."
     )
@@ -170,15 +175,15 @@ where a marker trace is wanted.
 
     @item("Prometheus is collecting metrics from all services", severity=CRITICAL, needs=("clients.prometheus",))
     async def prometheus_collecting(self) -> Result:
-        """A service that discovery does not find has no target that could be down: nothing is red, and nothing is watched.
+        """A service that discovery does not find has no target that could be down: nothing fails, and nothing is monitored.
 
         Verified in Prometheus's API: it runs with its present configuration, every scrape configuration has a target (one whose
         discovery found nothing is missing among the targets), each of `expected_jobs` has one, all were scraped within three
         intervals, and Prometheus has stored fresh samples of each: `up` is 1 for an empty page too, and while its disk is full.
-        Without `expected_jobs` nobody can say whether these are all services: then the line is `unknown`.
+        Without `expected_jobs` it is not known whether these are all services: then the line is `unknown`.
 
-        To fix it, see the page Service Discovery of Prometheus for the job that is named; relabelling may drop all. Where samples
-        are missing, see Prometheus's log for a full disk, and `metric_relabel_configs`.
+        To fix it, see the page Service Discovery of Prometheus for the job that is named; relabelling may drop all. Where
+        samples are missing, see Prometheus's log for a full disk, and `metric_relabel_configs`.
         """
         targets, pools, info = await self.targets(), await self.pools(), await self.runtime()
         if not targets and not await self._settled():
@@ -274,12 +279,12 @@ where a marker trace is wanted.
 
     @item("AlertManager is routing alerts", severity=CRITICAL, needs=("clients.prometheus", "clients.alertmanager"))
     async def alertmanager_routing(self) -> Result:
-        """Between a rule that fires and a person who is told stands Alertmanager; when it is gone, all is quiet.
+        """Alertmanager is between a firing rule and the person it notifies; when it is down, everything is quiet.
 
-        Verified on both sides. Prometheus sends to enough Alertmanagers, and its counters show neither errors nor dropped alerts
-        within `window` (an Alertmanager that was killed stays in its list, only the errors tell); what was dropped within `warm_up`
-        of a new configuration is a warning, as it is sent again. Each member of the cluster is ready, and has the alert
-        `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
+        Verified on both sides. Prometheus sends to enough Alertmanagers, and its counters show neither errors nor dropped
+        alerts within `window` (an Alertmanager that was killed stays in its list, only the errors show it); what was dropped
+        within `warm_up` of a new configuration is a warning, as it is sent again. Each member of the cluster is ready, and
+        has the alert `watchdog`, lately sent, routed to a receiver, neither silenced nor inhibited.
 
         To fix it, see Prometheus's log for "Error sending alert"; let a rule `Watchdog` with `expr: vector(1)` fire all the time.
         """
@@ -356,14 +361,15 @@ where a marker trace is wanted.
         needs=("clients.prometheus", "clients.alertmanager"),
     )
     async def alert_notifications_configured(self) -> Result:
-        """A receiver that exists and is not routed to, or whose key has expired, tells nobody; each looks fine in a list.
+        """A receiver that no route leads to, or whose key has expired, notifies no one, although the list of receivers looks
+        fine.
 
         Verified by following an alert with a critical severity (and `alert_labels`) through Alertmanager's running configuration:
         it reaches each of `required_integrations`. Prometheus's series of Alertmanager show that at most `max_failed_ratio` of the
         notifications, and of the requests that they took, failed: a notification that is retried has not failed yet.
 
-        To fix it, route the severity that is named, with `continue: true` where several receivers shall be told; a failing
-        integration is told in Alertmanager's log.
+        To fix it, route the severity that is named, with `continue: true` where several receivers must be notified;
+        Alertmanager's log shows failing integrations.
         """
         return await worst_of(self._routed(), self._notified())
 
@@ -403,12 +409,13 @@ where a marker trace is wanted.
 
     @item("Grafana dashboards are configured", severity=WARNING, needs=("clients.grafana",))
     async def grafana_dashboards_configured(self) -> Result:
-        """Whoever is woken opens a dashboard first; one that was renamed, or whose data source is gone, costs the first minutes.
+        """The engineer on call opens a dashboard first; one that was renamed, or whose data source is gone, costs the first
+        minutes.
 
-        Verified in Grafana's API: its own database is well, each of `dashboards` is there (or any at all), and each of
+        Verified in Grafana's API: its own database is healthy, each of `dashboards` exists (or any at all), and each of
         `datasources` passes its health check. A plugin without such a check is `unknown`.
 
-        To fix it, provision dashboards from files, with fixed uids; the page of a data source says why its check fails.
+        To fix it, provision dashboards from files, with fixed uids; the page of a data source shows why its check fails.
         """
         return await worst_of(self._dashboards(), *map(self._datasource, self.settings.datasources))
 
@@ -428,7 +435,7 @@ where a marker trace is wanted.
 
     @item("Loki is aggregating logs", severity=WARNING, needs=("clients.loki",))
     async def loki_aggregating(self) -> Result:
-        """Logs that are not collected are missed on the day when they are wanted, which is too late.
+        """Missing logs are only noticed on the day when they are needed, which is too late.
 
         Verified in Loki's API: it is ready, and for each of `loki_selectors` it counts lines of the last `loki_window`, so they
         came all the way.
@@ -466,8 +473,8 @@ where a marker trace is wanted.
         """Without traces, which of ten services is slow is a matter of opinion.
 
         Verified in Jaeger: each of `trace_services` has a trace that began within `trace_window` (the list of services alone may
-        be days old). Where `clients.jaeger.otlp` is configured, a marker trace is sent to the collector and has to be found
-        within `marker_wait`: that shows the way, even without traffic.
+        be days old). Where `clients.jaeger.otlp` is configured, a marker trace is sent to the collector and must be found
+        within `marker_wait`: that verifies the path, even without traffic.
 
         To fix it, see the collector's log (refused spans, full queue), and the sampler of the service that is named.
         """

@@ -447,7 +447,7 @@ async def test_a_fresh_backup_that_was_restored_lately(backed_up: tuple[Cluster,
 async def test_a_command_that_archives_nothing_is_not_believed(
     backed_up: tuple[Cluster, Repository], tmp_path: Path, pretence: str, told: str
 ) -> None:
-    """It makes pg_stat_archiver perfectly green, and clears a backlog of failures."""
+    """It makes pg_stat_archiver report success, and clears a backlog of failures."""
     pair, repository = backed_up
     evidence = attested(tmp_path, "backups_enabled_and_tested")
     with pair.primary.setting(archive_command=pretence.replace("'", "''")):

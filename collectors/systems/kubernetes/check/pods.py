@@ -58,7 +58,7 @@ CRON_JOB_RIGHTS = ("with `cronjob`: clients.kubernetes", may_list(CRON_JOBS, JOB
 
 
 class Pods(PodSelection, PodLimits):
-    """The pods that something runs as, and what they may do and still count as healthy."""
+    """The pods of a system, and how often they may restart and still count as healthy."""
 
 
 class PodOptions(Options):
@@ -71,7 +71,7 @@ class PodOptions(Options):
 
 
 class Schedule(Options):
-    """A CronJob that has to run."""
+    """A CronJob that must run."""
 
     namespace: str = Field(description="Namespace of the CronJob.")
     name: str = Field(description="Name of the CronJob.")

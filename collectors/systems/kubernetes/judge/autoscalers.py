@@ -48,11 +48,11 @@ class HpaOptions(Options):
     hpa_required: tuple[Reference, ...] = Field(
         (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
     )
-    hpa_min_replicas: int = Field(2, ge=1, description="PodGroup that an autoscaler shall leave at least.")
+    hpa_min_replicas: int = Field(2, ge=1, description="Fewest replicas that an autoscaler may scale down to.")
     hpa_limited_for: Duration = Field(
         timedelta(minutes=15), gt=timedelta(0), description="How long an autoscaler may want more than its maximum."
     )
-    hpa_range: tuple[int, int] = Field((40, 85), description="Least and most utilization to aim at, in percent.")
+    hpa_range: tuple[int, int] = Field((40, 85), description="Lowest and highest target utilization, in percent.")
 
 
 class VpaOptions(Options):
@@ -61,7 +61,7 @@ class VpaOptions(Options):
     vpa_required: tuple[Reference, ...] = Field(
         (), description="Workloads that need one: `namespace/name` of a Deployment, or `namespace/Kind/name`."
     )
-    vpa_allow_off: bool = Field(True, description="Whether recommending alone (update mode Off) is enough.")
+    vpa_allow_off: bool = Field(True, description="Whether recommendations alone (update mode Off) are enough.")
     vpa_recommender: Reference | None = Field(
         "kube-system/vpa-recommender",
         description="The recommender's workload; none where the provider runs it out of sight.",
@@ -174,8 +174,8 @@ def judge_vpas(
 ) -> Result:
     """Whether each workload that needs one has a VerticalPodAutoscaler, and all that are given recommend. None at all is `failed`.
 
-    `recommender` is the workload that the options name, None when it was not found. Conflicts with horizontal autoscalers on the
-    same metric, and the mode Auto, which is deprecated, are warnings.
+    `recommender` is the workload that the options name, None when it was not found. Conflicts with horizontal autoscalers on
+    the same metric, and the mode Auto, which is deprecated, are warnings.
     """
     found = list(vpas)
     problems = []

@@ -84,12 +84,12 @@ class NodeOptions(Options):
     """What is required of nodes."""
 
     node_grace: Duration = Field(
-        timedelta(minutes=5), description="How long a node may be in trouble, as nodes that start or are drained are."
+        timedelta(minutes=5), description="How long a node may have a problem, as starting and draining nodes do."
     )
     node_max_silence: Duration = Field(
         timedelta(minutes=15),
         gt=timedelta(0),
-        description="How long ago a kubelet may have reported; they do so every 5 minutes where nothing changes.",
+        description="Maximum age of a kubelet's last report; kubelets report every 5 minutes when nothing changes.",
     )
     max_cordoned: int = Field(0, ge=0, description="Nodes that may be cordoned before it is a warning.")
     ignored_node_conditions: dict[str, str] = Field(
@@ -100,7 +100,7 @@ class NodeOptions(Options):
 class VersionOptions(Options):
     """Which versions are wanted."""
 
-    min_version: MinorVersion = Field("1.25", description="Least minor version of the cluster.")
+    min_version: MinorVersion = Field("1.25", description="Minimum minor version of the cluster.")
     supported_minor: MinorVersion | None = Field(
         None,
         description="Oldest minor version that still gets patches, such as that of a provider's extended support; an older one is "
@@ -117,10 +117,12 @@ class ControlPlaneOptions(Options):
         "them or leader election is off.",
     )
     lease_max_age: Duration = Field(
-        timedelta(seconds=60), gt=timedelta(0), description="How long ago a Lease may have been renewed."
+        timedelta(seconds=60), gt=timedelta(0), description="Maximum age of a Lease's last renewal."
     )
     max_clock_skew: Duration = Field(
-        timedelta(seconds=30), gt=timedelta(0), description="How far the API server's clock may be off ours."
+        timedelta(seconds=30),
+        gt=timedelta(0),
+        description="Maximum difference between the API server's clock and the exporter's.",
     )
 
 

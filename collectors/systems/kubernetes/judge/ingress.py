@@ -62,7 +62,7 @@ class IngressOptions(Options):
         True, description="Whether every Ingress needs an address; controllers on ports of the host give none."
     )
     ingress_grace: Duration = Field(
-        timedelta(minutes=5), description="How long an Ingress may be without an address after it was made."
+        timedelta(minutes=5), description="How long an Ingress may be without an address after its creation."
     )
 
 

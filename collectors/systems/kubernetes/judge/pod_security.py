@@ -46,17 +46,18 @@ class PodSecurityOptions(Options):
     """What is required of pods and of the namespaces that they run in."""
 
     psa_min_level: Level = Field(
-        Level.BASELINE, description="Least level that namespaces enforce and running pods keep: baseline or restricted."
+        Level.BASELINE,
+        description="Lowest level that namespaces must enforce and running pods must meet: baseline or restricted.",
     )
     psa_cluster_default: Level | None = Field(
         None,
-        description="Level that the API server's own admission configuration enforces where a namespace has no label; it cannot be "
-        "seen through the API, so it is declared here.",
+        description="Level that the API server's own admission configuration enforces where a namespace has no label; "
+        "the API does not show it, so it is declared here.",
     )
     psa_enforced_by: dict[str, str] = Field(
         default_factory=dict,
-        description="Namespaces whose pods something other than the label keeps to the level, each with what that is; their pods "
-        "are looked at all the same.",
+        description="Namespaces in which something other than the label enforces the level, each with what that is; "
+        "their pods are checked all the same.",
     )
 
     @field_validator("psa_min_level")

@@ -72,8 +72,8 @@ class Scope(Options):
 
     namespaces: tuple[str, ...] = Field(
         (),
-        description="Namespaces of applications; `*` stands for any letters. All that are not exempt by default. One that is named "
-        "has to exist.",
+        description="Namespaces of applications; `*` matches any characters. All that are not exempt by default. A "
+        "namespace that is named must exist.",
     )
     exempt_namespaces: Exempt = Field(
         default_factory=dict,

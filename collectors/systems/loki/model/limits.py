@@ -81,8 +81,8 @@ class LogLimits(Options):
         default_factory=dict,
         description="Further regular expressions that no line may match, each by the name of what it finds.",
     )
-    min_retention: Duration = Field(timedelta(days=14), description="Shortest time that logs may be kept.")
-    max_retention: Duration = Field(timedelta(days=365), description="Longest time that logs may be kept.")
+    min_retention: Duration = Field(timedelta(days=14), description="Shortest retention of logs.")
+    max_retention: Duration = Field(timedelta(days=365), description="Longest retention of logs.")
 
     @field_validator("secret_patterns")
     @classmethod

@@ -16,8 +16,8 @@ class Pool(Options):
     """One application's pool of connections."""
 
     name: str = Field(min_length=1, description="Whose pool it is.")
-    size: int = Field(ge=1, description="Connections that one replica opens at most, overflow included.")
-    replicas: int = Field(1, ge=1, description="Replicas at the most, such as the autoscaler's maximum.")
+    size: int = Field(ge=1, description="Maximum number of connections of one replica, overflow included.")
+    replicas: int = Field(1, ge=1, description="Maximum number of replicas, such as the autoscaler's maximum.")
     database: str | None = Field(
         None, description="The database that it connects to; that of the connection string if not given."
     )
@@ -33,23 +33,26 @@ class ClusterLimits(Options):
     max_latency: Duration = Field(
         timedelta(seconds=1), description="How long connecting and the first answer may take."
     )
-    expected_replicas: int = Field(1, ge=1, description="How many standbys stream from the primary at the least.")
-    max_lag_bytes: Size = Field(64 * 2**20, description="How far a standby may be behind, in WAL.")
-    max_lag: Duration = Field(timedelta(seconds=30), description="How far a standby may be behind, in time.")
-    backup_max_age: Duration = Field(timedelta(hours=26), description="Age of the newest complete backup at the most.")
+    expected_replicas: int = Field(1, ge=1, description="Minimum number of standbys that stream from the primary.")
+    max_lag_bytes: Size = Field(64 * 2**20, description="Maximum lag of a standby, in WAL.")
+    max_lag: Duration = Field(timedelta(seconds=30), description="Maximum lag of a standby, in time.")
+    backup_max_age: Duration = Field(timedelta(hours=26), description="Maximum age of the newest complete backup.")
     full_backup_max_age: Duration = Field(
-        timedelta(days=8), description="Age of the newest full backup at the most; others need it to be restored."
+        timedelta(days=8), description="Maximum age of the newest full backup; restoring the others requires it."
     )
     max_ready_age: Duration = Field(
         timedelta(minutes=10), description="How long a WAL segment may wait to be archived."
     )
     max_ready: int = Field(10, ge=0, description="WAL segments that may wait to be archived.")
     max_connections: Annotated[int, Field(ge=1)] | tuple[int, int] = Field(
-        100, description="What max_connections shall be: a number, or the least and the most: [100, 500]."
+        100, description="Required max_connections: a number, or a range: [100, 500]."
     )
     connections_warning_ratio: float = Field(
-        0.8, gt=0, le=1, description="Share of the connections that applications can get from which on it is a warning."
+        0.8,
+        gt=0,
+        le=1,
+        description="Share of the connections available to applications from which their use is a warning.",
     )
     slow_query: Duration = Field(
-        timedelta(seconds=1), description="Queries that take this long have to be logged; faster ones may be."
+        timedelta(seconds=1), description="Queries that take this long must be logged; faster ones may be."
     )

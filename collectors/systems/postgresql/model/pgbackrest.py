@@ -14,7 +14,7 @@ __all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "Stanza"]
 
 
 class PgBackRest(Options):
-    """How to run pgBackRest where the exporter runs: it needs the repository's part of its configuration alone."""
+    """How to run pgBackRest where the exporter runs: it needs only the repository's part of its configuration."""
 
     stanza: str = Field(min_length=1, description="Stanza of the cluster.")
     command: tuple[str, ...] = Field(

@@ -21,20 +21,22 @@ Names = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_:][\w:.]*(\|[a-zA-Z_
 class Source(Options):
     """Something that gives metrics. Of names that are separated by `|` the first counts that exists."""
 
-    name: str = Field(min_length=1, description="What sentences call it.")
+    name: str = Field(min_length=1, description="Name used in verdicts.")
     selector: str = Field(pattern=SELECTOR, description='Labels of its series, such as {job="api"}.')
     counters: tuple[Names, ...] = Field(
         (), description="Counters and histograms that must be there, and of which one at least must grow."
     )
     gauges: tuple[Names, ...] = Field((), description="Metrics that must be there.")
     health: Names | None = Field(
-        None, description="Metric that is 1 while the exporter reaches what it tells of; judged where it exists."
+        None,
+        description="Metric that is 1 while the exporter reaches the system that it reports on; checked where it "
+        "exists.",
     )
     traffic: str | None = Field(
         None,
         pattern=r"\S",
-        description="PromQL whose value is above 0 while there is something to count, for quiet times: "
-        "without it counters that stand still are `unknown`.",
+        description="PromQL whose value is above 0 while there is something to count, for quiet times: without it "
+        "counters that do not grow are `unknown`.",
     )
 
     @model_validator(mode="after")

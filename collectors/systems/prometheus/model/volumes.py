@@ -33,7 +33,7 @@ class Volume(Options):
     mountpoint: str | None = Field(
         None, description="Where the host mounts it: node_exporter's `node_filesystem_*` series in Prometheus."
     )
-    path: Path | None = Field(None, description="Where this machine mounts it: the local file system is asked.")
+    path: Path | None = Field(None, description="Where this machine mounts it: read from the local file system.")
     labels: dict[str, str] = Field(
         default_factory=dict, description="Labels that the series must have, such as instance or cluster."
     )
