@@ -88,7 +88,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
     @fetched
     async def addresses(self) -> tuple[Address, ...]:
-        """Every address that is looked at."""
+        """Every address that is checked."""
         family = _FAMILIES[self.target.address_family]
         hosts = self.target.addresses or (self.target.host,)
         try:
@@ -298,12 +298,12 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
     async def certificates_valid(self) -> Result:
         """A certificate that has expired, is for another name or is not trusted turns every client away at once.
 
-        Every address of the endpoint is asked, by name (SNI), for its certificates: both, where it has one with an RSA and one with
-        an elliptic-curve key and speaks TLS 1.2. Each certificate up to the root must be valid now and for some time to come, the
-        server's own must be for the name, for TLS servers, and trusted; keys have at least 2048 bits (RSA) or 256 bits (elliptic
-        curves) and no signature uses SHA-1 or MD5.
+        Every address of the endpoint is asked, by name (SNI), for its certificates: several times (`looks`), and with TLS 1.2 for
+        one of each kind of key (RSA, ECDSA, Ed25519). Each certificate up to the root must be valid now and for some time to come,
+        and acceptable for TLS servers; the server's own must be for the name, and trusted; keys have at least 2048 bits (RSA) or
+        256 bits (elliptic curves) and no signature uses SHA-1 or MD5.
 
-        To mend it, renew the certificate, reload every replica, and have the renewal automated and its failures alerted.
+        To fix it, renew the certificate, reload every replica, and have the renewal automated and its failures alerted.
         """
         roots, now = handshakes.roots(self.target.ca_file), self.context.now()
         return everywhere(
@@ -317,8 +317,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
         The certificates are taken as the server sent them and traced to a trusted root, with nothing else at hand: no bundle, no
         cache, no download. Certificates that are sent without being needed, the root too, are a warning: they cost every handshake.
+        The cross-signed form of a root is needed by older clients.
 
-        To mend it, configure the certificate with its intermediates (often named fullchain.pem).
+        To fix it, configure the certificate with its intermediates (often named fullchain.pem).
         """
         roots = handshakes.roots(self.target.ca_file)
         return everywhere(
@@ -333,7 +334,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         SSL 3, TLS 1.0 and TLS 1.1 are offered one by one, with every cipher suite they had; the server must refuse, with an alert
         or by closing the connection, and must agree to TLS 1.2 or 1.3 when asked in the same way.
 
-        To mend it, set the lowest version (nginx: ssl_protocols TLSv1.2 TLSv1.3).
+        To fix it, set the lowest version (nginx: ssl_protocols TLSv1.2 TLSv1.3).
         """
         return everywhere(await self.versions(), lambda answers: judge_versions(self.target, answers))
 
@@ -342,9 +343,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """A weak cipher suite that a server accepts can be read, forged or forced upon others.
 
         Each family of weak suites is offered alone, in each version that the server speaks, and must be refused: NULL, anonymous,
-        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1.
+        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1. A Diffie-Hellman group of less
+        than 2048 bits is a warning.
 
-        To mend it, use the intermediate configuration that Mozilla publishes for your server.
+        To fix it, use the intermediate configuration that Mozilla publishes for your server.
         """
         return everywhere(await self.weak_suites(), lambda weak: judge_suites(self.target, weak.answers, weak.dh_bits))
 
@@ -353,9 +355,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """Without Strict-Transport-Security (RFC 6797) the first request of a browser may go, and stay, unencrypted.
 
         The header is read over https, as browsers do, on the first page and on one that does not exist, with its max-age; with
-        `http_port` the plain port must redirect to https. A target with `https: false` is declared to serve no browsers.
+        `http_port` the plain port must redirect both to https. A target with `https: false` is declared to serve no browsers.
 
-        To mend it, send it on every reply (nginx: add_header … always).
+        To fix it, send it on every reply (nginx: add_header … always).
         """
         if not self.target.serves_https:
             declared = f"starttls: {self.target.starttls}" if self.target.starttls else "https: false"
@@ -369,10 +371,11 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """A stapled OCSP response tells clients that the certificate is not revoked; few ask the responder themselves.
 
         The staple must be there in at most three handshakes (some servers fetch it only after the first), be about this
-        certificate, signed by its issuer or a responder that the issuer authorised, say GOOD and hold now. A certificate that
-        names no responder has nothing to staple, unless it demands it (must-staple).
+        certificate, signed by its issuer or a responder that the issuer authorised, say GOOD and be valid now; with less than a
+        tenth of its validity left it is a warning. A certificate that names no responder has nothing to staple, unless it demands
+        it (must-staple).
 
-        To mend it, turn stapling on (nginx: ssl_stapling on, with a resolver) and let the server reach the responder.
+        To fix it, turn stapling on (nginx: ssl_stapling on, with a resolver) and let the server reach the responder.
         """
         roots, now = handshakes.roots(self.target.ca_file), self.context.now()
         return everywhere(

@@ -34,7 +34,7 @@ class TlsPolicy(StrEnum):
 
 
 class AddressFamily(StrEnum):
-    """Which addresses of a name are looked at."""
+    """Which addresses of a name are checked."""
 
     ANY = "any"
     IPV4 = "ipv4"
@@ -77,12 +77,12 @@ class TlsLimits(Options):
     min_days: int = Field(
         21,
         ge=1,
-        description="Days that a certificate must still hold, else `warning`. Never more than a third of its lifetime.",
+        description="Days that a certificate must still be valid, else `warning`. Never more than a third of its lifetime.",
     )
     critical_days: int = Field(
         7,
         ge=0,
-        description="Days that a certificate must still hold, else `failed`. Never more than a ninth of its lifetime.",
+        description="Days that a certificate must still be valid, else `failed`. Never more than a ninth of its lifetime.",
     )
     tls_policy: TlsPolicy = Field(
         TlsPolicy.INTERMEDIATE,
@@ -91,13 +91,13 @@ class TlsLimits(Options):
     hsts_min_age: Duration = Field(timedelta(days=365), gt=timedelta(0), description="Least max-age of HSTS.")
     hsts_include_subdomains: bool = Field(False, description="Whether HSTS must have includeSubDomains.")
     address_family: AddressFamily = Field(
-        AddressFamily.ANY, description="Which addresses of the name are looked at: `any` (all), `ipv4` or `ipv6`."
+        AddressFamily.ANY, description="Which addresses of the name are checked: `any` (all), `ipv4` or `ipv6`."
     )
     looks: int = Field(
         3,
         ge=1,
         le=20,
-        description="How often the certificate of each address is looked at in a run: behind a balancer one backend may differ.",
+        description="How often each address is asked for its certificate in a run: behind a balancer one backend may differ.",
     )
     connection_timeout: Duration = Field(
         timedelta(seconds=3), gt=timedelta(0), description="How long one connection may take to answer."
@@ -115,7 +115,7 @@ class TlsTarget(Target, TlsLimits):
     )
     addresses: tuple[Host, ...] = Field(
         (),
-        description="Look at these hosts or addresses, such as every replica behind a balancer, not at the endpoint's own.",
+        description="Check these hosts or addresses, such as every replica behind a balancer, instead of the endpoint's own.",
     )
     https: bool = Field(
         True, description="Whether it serves HTTP; false where no browser comes, so that HSTS has no meaning."
@@ -126,7 +126,7 @@ class TlsTarget(Target, TlsLimits):
         "mysql or xmpp.",
     )
     http_port: int | None = Field(
-        None, ge=1, le=65535, description="Port of plain HTTP that must redirect to https; not looked at by default."
+        None, ge=1, le=65535, description="Port of plain HTTP that must redirect to https; not checked by default."
     )
 
     @property
