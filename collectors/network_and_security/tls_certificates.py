@@ -343,8 +343,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """A weak cipher suite that a server accepts can be read, forged or forced upon others.
 
         Each family of weak suites is offered alone, in each version that the server speaks, and must be refused: NULL, anonymous,
-        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1. A Diffie-Hellman group of less
-        than 2048 bits is a warning.
+        EXPORT, RC4, DES and 3DES; with `tls_policy: strict` also RSA key exchange and CBC with SHA-1. A Diffie-Hellman group of
+        less than 2048 bits is a warning.
 
         To fix it, use the intermediate configuration that Mozilla publishes for your server.
         """

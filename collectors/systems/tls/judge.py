@@ -87,20 +87,20 @@ def judge_certificates(
     target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
 ) -> Result:
     """Whether the certificates that one address presents are accepted now, and for long enough."""
-    titles = _titles(all_served)
-    return _all([_judge_certificate(target, served, titles[served.leaf], roots, now) for served in all_served])
+    kinds = _kinds(all_served)
+    return _all([_judge_certificate(target, served, kinds[served.leaf], roots, now) for served in all_served])
 
 
-def _titles(all_served: Sequence[certificates.Served]) -> Mapping[x509.Certificate, str]:
-    """What each of the servers' own certificates is called; of several with different kinds of keys it says which."""
-    leaves = [served.leaf for served in all_served]
-    several = len({certificates.kind_of_key(leaf) for leaf in leaves}) > 1
-    return {leaf: _name(leaf) + (f" ({certificates.kind_of_key(leaf)})" if several else "") for leaf in leaves}
+def _kinds(all_served: Sequence[certificates.Served]) -> Mapping[x509.Certificate, str]:
+    """What to add to each of a server's own certificates when they have several kinds of keys, so that one knows which."""
+    kinds = {served.leaf: f" ({certificates.kind_of_key(served.leaf)})" for served in all_served}
+    return kinds if len(set(kinds.values())) > 1 else dict.fromkeys(kinds, "")
 
 
 def _judge_certificate(
-    target: TlsTarget, served: certificates.Served, title: str, roots: certificates.Roots, now: datetime
+    target: TlsTarget, served: certificates.Served, kind: str, roots: certificates.Roots, now: datetime
 ) -> Result:
+    title = _name(served.leaf) + kind
     try:
         path, untrusted = roots.path(served.sent), None
     except certificates.Untrusted as error:
@@ -182,11 +182,12 @@ def _strength_problems(subject: str, certificate: x509.Certificate) -> Iterator[
 
 def judge_chains(target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots) -> Result:
     """Whether what one address sends leads to a root without help."""
-    return _all([_judge_chain(target, served, roots) for served in all_served])
+    kinds = _kinds(all_served)
+    return _all([_judge_chain(target, served, kinds[served.leaf], roots) for served in all_served])
 
 
-def _judge_chain(target: TlsTarget, served: certificates.Served, roots: certificates.Roots) -> Result:
-    count = counted(len(served.sent), "certificate")
+def _judge_chain(target: TlsTarget, served: certificates.Served, kind: str, roots: certificates.Roots) -> Result:
+    count = counted(len(served.sent), "certificate") + kind
     try:
         path = roots.path(served.sent)
     except certificates.Untrusted as error:
@@ -204,7 +205,7 @@ def _judge_chain(target: TlsTarget, served: certificates.Served, roots: certific
         if certificate not in path[:-1] and not _is_cross_signed(certificate, path)
     ]
     if needless and len(path) > 1:
-        summary = f"{target.endpoint} sends a complete chain and, needlessly, {', '.join(needless)}."
+        summary = f"{target.endpoint} sends a complete chain{kind} and, needlessly, {', '.join(needless)}."
         return warning(summary, chain_length=len(path))
     summary = f"{target.endpoint} sends {count}, complete up to the root {_subject(path[-1])}."
     return ok(summary, chain_length=len(path))
@@ -323,14 +324,14 @@ def judge_staples(
     target: TlsTarget, all_served: Sequence[certificates.Served], roots: certificates.Roots, now: datetime
 ) -> Result:
     """Whether one address vouches, with a staple, that each of its certificates is not revoked."""
-    titles = _titles(all_served)
-    return _all([_judge_staple(target, served, titles[served.leaf], roots, now) for served in all_served])
+    kinds = _kinds(all_served)
+    return _all([_judge_staple(target, served, kinds[served.leaf], roots, now) for served in all_served])
 
 
 def _judge_staple(
-    target: TlsTarget, served: certificates.Served, title: str, roots: certificates.Roots, now: datetime
+    target: TlsTarget, served: certificates.Served, kind: str, roots: certificates.Roots, now: datetime
 ) -> Result:
-    subject = f"{title} of {target.endpoint}"
+    subject = f"{_name(served.leaf)}{kind} of {target.endpoint}"
     if not served.staple:
         if ocsp.demands_staple(served.leaf):
             return failed(
@@ -349,7 +350,7 @@ def _judge_staple(
     try:
         since, until = ocsp.good_until(served.staple, served.leaf, issuer, now)
     except ocsp.BadStaple as error:
-        return failed(f"The OCSP response stapled for {_subject(served.leaf)} by {target.endpoint} {error}.")
+        return failed(f"The OCSP response stapled for {_subject(served.leaf)}{kind} by {target.endpoint} {error}.")
     left = until - now
     expiry = f"{subject} has a staple that expires on {_date(until)}"
     if left < (until - since) * _STAPLE_SHARE:

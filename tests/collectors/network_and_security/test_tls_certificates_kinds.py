@@ -24,6 +24,7 @@ from tests.servers.legacy_tls import java_server, tlslite_server
 from tests.servers.nginx import nginx, server_block
 from tests.servers.ocsp import response
 from tests.servers.process import LOOPBACK, free_port, scratch
+from tests.servers.starttls import SERVERS
 
 EVERYTHING = "ssl_ciphers ALL:eNULL:aNULL:@SECLEVEL=0;"
 
@@ -227,7 +228,7 @@ async def test_a_server_that_demands_a_client_certificate_shows_its_own(
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(*good.write(folder, "good"))
     with python_server(context) as port:
-        assert "certificate required" in (alone := await s_client(port)) or "handshake failure" in alone
+        assert "Requested Signature Algorithms: " in await s_client(port), "a client certificate is asked for"
         seen = await look(port, folder, https=False)
         assert {result.status for result in seen.values()} == {Status.OK}, seen
     context.load_cert_chain(*expired.write(folder, "expired"))
@@ -475,4 +476,65 @@ async def test_an_error_hints_at_the_name(folder: Path, good: Issued) -> None:
         assert "unrecognized name" in await s_client(port, "-servername", "other.example.com")
         result = await look_at("certificates_valid", port, folder, server_name="other.example.com")
     assert result.status is Status.UNKNOWN
+    assert result.reason is Reason.REFUSED
     assert "see the option server_name" in result.summary
+
+
+# More states, found by attack
+
+
+@pytest.mark.parametrize("protocol", ["mysql", "ftp"])
+async def test_what_is_said_in_clear_after_an_alert_hides_nothing(
+    folder: Path, rsa_leaf: Issued, protocol: str
+) -> None:
+    """MariaDB and vsftpd go on in clear when a handshake fails."""
+    with SERVERS[protocol](rsa_leaf.write(folder, "leaf")) as port:
+        assert "alert" in await s_client(
+            port, "-starttls", protocol, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"
+        )
+        seen = await look(port, folder, starttls=protocol)
+    assert {result.status for result in seen.values()} == {Status.OK}, seen
+
+
+@pytest.mark.parametrize("group", ["ffdhe2048", "secp521r1"])
+async def test_a_server_with_one_group_is_understood(folder: Path, good: Issued, group: str) -> None:
+    port = free_port()
+    extra = f"ssl_protocols TLSv1.3; ssl_ecdh_curve {group};"
+    with nginx(server_block(port, good.write(folder, "good"), extra=extra), port=port):
+        assert "Protocol  : TLSv1.3" in await s_client(port, "-tls1_3")
+        seen = await look(port, folder, "tls_1_2_enforced", "strong_ciphers_configured")
+    assert {result.status for result in seen.values()} == {Status.OK}, seen
+
+
+async def test_the_brainpool_curves_hide_no_old_version(folder: Path, good: Issued) -> None:
+    port = free_port()
+    extra = f"ssl_protocols TLSv1 TLSv1.2; ssl_ecdh_curve brainpoolP256r1; {EVERYTHING}"
+    with nginx(server_block(port, good.write(folder, "good"), extra=extra.replace("eNULL:aNULL:", "")), port=port):
+        old = await s_client(port, "-tls1", "-cipher", "ALL:@SECLEVEL=0", "-groups", "brainpoolP256r1")
+        assert "Protocol  : TLSv1\n" in old
+        result = await look_at("tls_1_2_enforced", port, folder)
+    assert result.status is Status.FAILED, result.summary
+
+
+async def test_one_staple_of_two_certificates(folder: Path) -> None:
+    ec, rsa = (intermediate().issue(NAME, kind=kind, responder="http://127.0.0.1/") for kind in ("ec", "rsa"))
+    (folder / "staple.der").write_bytes(response(ec))
+    extra = f"{MODERN} ssl_stapling on; ssl_stapling_file {folder}/staple.der;"
+    port = free_port()
+    with nginx(server_block(port, [ec.write(folder, "ec"), rsa.write(folder, "rsa")], extra=extra), port=port):
+        assert "Cert Status: good" in await s_client(port, "-status")
+        result = await look_at("ocsp_stapling_enabled", port, folder)
+    assert result.status is Status.FAILED
+    assert f"stapled for {NAME} (RSA) by" in result.summary
+
+
+async def test_one_chain_of_two_is_incomplete(folder: Path, good: Issued) -> None:
+    rsa, port = intermediate().issue(NAME, kind="rsa"), free_port()
+    files = [good.write(folder, "ec"), rsa.write(folder, "rsa", chain=rsa.pem)]
+    with nginx(server_block(port, files, extra=MODERN), port=port):
+        assert "Verify return code: 21" in await s_client(
+            port, "-tls1_2", "-sigalgs", "RSA+SHA256", "-CAfile", folder / "ca.pem"
+        )
+        result = await look_at("chain_complete", port, folder)
+    assert result.status is Status.FAILED
+    assert "sends 1 certificate (RSA) from which no trusted root is reached" in result.summary

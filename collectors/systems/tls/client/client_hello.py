@@ -48,6 +48,10 @@ _MOST_SUITES = 100
 _SERVER_NAME, _GROUPS, _POINT_FORMATS, _SIGNATURES, _MASTER_SECRET, _VERSIONS, _KEY_SHARE = 0, 10, 11, 13, 23, 43, 51
 _SECURE_RENEGOTIATION = 0x00FF  # a pseudo suite; some servers talk to nobody who does not offer it (RFC 5746)
 _X25519 = 0x001D
+_CURVES = "001d 0017 0018 0019 001e"  # X25519, the NIST curves, X448
+_OLD_CURVES = "001a 001b 001c 0016"  # Brainpool's and secp256k1
+#: Groups of finite field Diffie-Hellman. Before TLS 1.3 a server would use them instead of a weak group of its own (RFC 7919).
+_FFDHE = "0100 0101 0102"
 _WARNING, _FATAL = 1, 2
 # Alerts, RFC 8446 §6.2
 _CLOSE_NOTIFY, _HANDSHAKE_FAILURE, _PROTOCOL_VERSION, _INSUFFICIENT_SECURITY, _INTERNAL_ERROR = 0, 40, 70, 71, 80
@@ -91,7 +95,9 @@ def client_hello(version: Version, suites: Iterable[int], server_name: str, sign
 def _extensions(version: Version, server_name: str, signatures: str) -> Iterator[bytes]:
     if not is_ip(server_name):
         yield _extension(_SERVER_NAME, _sized(2, b"\0" + _sized(2, server_name.encode("ascii"))))
-    yield _extension(_GROUPS, _sized(2, bytes.fromhex("001d 0017 0018 0019 001e")))  # X25519, the NIST curves, X448
+    yield _extension(
+        _GROUPS, _sized(2, bytes.fromhex(_CURVES + (_FFDHE if version is Version.TLS_1_3 else _OLD_CURVES)))
+    )
     yield _extension(_POINT_FORMATS, _sized(1, b"\0"))
     if version < Version.TLS_1_3:
         yield _extension(_MASTER_SECRET, b"")
@@ -162,8 +168,9 @@ def _read_alert(content: bytes, *, about_offer: bool = True) -> Refused | None:
     if level == _WARNING and alert == _UNRECOGNIZED_NAME:
         return None
     if about_offer and alert not in _REFUSALS:
+        hint = " with the name: see the option server_name" if alert == _UNRECOGNIZED_NAME else ""
         raise ValueError(
-            f"answered with alert {alert}, which does not refuse the offer but says that something else was wrong"
+            f"answered with alert {alert}, which does not refuse the offer but says that something else was wrong{hint}"
         )
     return Refused(alert)
 
@@ -221,10 +228,10 @@ def read_flight(data: bytes, *, ended: bool) -> Flight | Refused | None:
     certificates: tuple[bytes, ...] = ()
     bits, alert, complete = None, None, False
     for kind, content in _records(data):
-        if kind == _ALERT:
-            alert = _read_alert(content, about_offer=False) or alert
-        else:
+        if kind != _ALERT:
             handshake += content
+        elif alert := _read_alert(content, about_offer=False):
+            break  # what some servers say afterwards is in clear
     try:
         for kind, body in _messages(handshake):
             if kind == _CERTIFICATE:

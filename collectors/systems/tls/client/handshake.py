@@ -165,7 +165,7 @@ def _broken_off(address: Address, error: SSL.Error | NotServed | OSError) -> Pro
 def _handshake_error(address: Address, error: SSL.Error) -> ProbeError:
     reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reason = str(reasons[0][-1]) if reasons else "no reason given"
-    if "alert" in reason:  # it is the peer's
+    if "alert" in reason or "unrecognized name" in reason:  # it is the peer's
         refused = NotServed(f"{address} refused the TLS handshake: {reason}{_hint(reason)}.", Reason.REFUSED)
         refused.explicit = reason.endswith(_ABOUT_THE_OFFER)
         return refused
