@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate --no-strip-extras
 
-.PHONY: help demo test lint format servers benchmark soak docs package lock clean
+.PHONY: help demo test lint format servers benchmark soak recordings docs package lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ benchmark: $(VENV)/dev ## Print ratios of speed and memory
 
 soak: $(VENV)/dev ## Run the tests that attack for minutes
 	$(BIN)/pytest -m soak $(PYTEST_ARGS)
+
+recordings: $(VENV)/dev ## Record again what real servers answer (tests/recordings)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --record $(PYTEST_ARGS)
 
 docs: $(VENV)/dev ## Generate the reference documentation, the PrometheusRule and the dashboards
 	$(BIN)/python -m exporter.reference docs

@@ -31,6 +31,11 @@ SERVERS = "tests.servers"
 pytest_plugins = ["pytester"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make recordings`."""
+    parser.addoption("--record", action="store_true", help="write what real servers answer to tests/recordings")
+
+
 def pytest_configure() -> None:
     """Let programs under test hear Ctrl-C also where the tests run in the background, which ignores it for all below."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -38,11 +43,16 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests of one file that share a real server in one worker, so that it is started once for them.
 
     Tests of servers that take minutes to build are marked; their files come last, in the order in which `make servers` builds.
+    With `--record` only the tests that record are left.
     """
+    if config.getoption("--record"):
+        others = [item for item in items if not (isinstance(item, pytest.Function) and "record" in item.fixturenames)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
     costly = sorted(name for name in sys.modules if name.startswith(SERVERS) and hasattr(sys.modules[name], "build"))
     turn: defaultdict[Path, int] = defaultdict(int)
     for item in items:
