@@ -147,9 +147,11 @@ class Engine:
     async def run(self, job: Job) -> None:
         """One run, whose observations become the state. What is derived waits for what goes stale while nothing ran."""
         setup = self._setup
-        if _derives(job) and self.state.resumes():
-            return
+        waits = _derives(job) and self.state.resumes()
         observed = await self._look(setup, job)
+        if waits:
+            declared = job.collector.items()
+            observed = {name: seen for name, seen in observed.items() if declared[name].mode is not Mode.DERIVED}
         now = self._setup
         if now.jobs.get(job.id) == job and (setup is now or shared(setup.loaded) == shared(now.loaded)):
             await self.state.record(job.section, job.target, observed)
