@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import platform
@@ -151,6 +152,16 @@ def _announcement(options: ServeOptions, loaded: Loaded, scheme: str, version: s
     yield f"Listening: {addresses}; metrics at {options.web.prefix}{options.web.telemetry_path}"
 
 
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Look for no garbage meanwhile: that stops all threads, the longer the more there is, and loading makes none but much else."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _load(path: Path | None) -> Loaded:
     loaded = load(path) if path else load_default()
     for warned in loaded.warnings:
@@ -186,6 +197,8 @@ class _Daemon:
             loop.add_signal_handler(number, self._stopping.set)  # has a signal wake a loop that sleeps
             signal.signal(number, stop)  # is called also while the loop is blocked
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        gc.collect()
+        gc.freeze()  # what the start made stays: it is not gone through in every search for garbage
         self._schedule.start()
         self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
         self._health.reload_success_at = utc_now()
@@ -274,7 +287,8 @@ class _Daemon:
             before = self.engine.loaded
             try:
                 async with asyncio.timeout(RELOAD_SECONDS):
-                    loaded = await self._threads.run("reload", lambda: _load(self._config_file))
+                    with _garbage_left():
+                        loaded = await self._threads.run("reload", lambda: _load(self._config_file))
                     looked = await self.engine.replace(loaded)
             except (ConfigError, CatalogueError) as error:
                 return self._not_reloaded(str(error))
