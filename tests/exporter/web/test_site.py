@@ -473,7 +473,7 @@ async def test_item_page_tells_all_that_is_known(clock: Clock) -> None:
 async def test_item_page_of_a_line_that_nothing_verifies(clock: Clock) -> None:
     async with running(state(planned(declared=None, mode=None, targets=())), clock) as site:
         text = " ".join(Page((await site.get(PAGES[1])).text).text.split())
-    assert "No collector verifies this line yet." in text
+    assert "Nothing verifies this line. Bind it to an item" in text
     assert "nothing yet" in text
 
 
