@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -27,7 +28,7 @@ from collectors.systems.kubernetes.check.pods import (
 )
 from collectors.systems.neo4j import judge, model
 from collectors.systems.neo4j.client import Connection, Login, connected, knock
-from collectors.systems.neo4j.model import Artefact, Doors, Entry, Look, Neo4jLimits, Tried
+from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.check.volumes import measure_space
 from collectors.systems.prometheus.client import Prometheus
@@ -39,18 +40,19 @@ from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
+from exporter.words import counted, listed, os_reason
 
 T = TypeVar("T")
 
 _MIN_FREE = 20 * 2**30
 _MIN_FREE_RATIO = 0.2
 _MAX_FILES = 100_000
-_TRIED, _WRONG = "default_password_tried_timestamp_seconds", "default_password_wrong_tries"
 
 _SETTINGS = (
     "dbms.security.auth_enabled",
     "dbms.security.auth_max_failed_attempts",
     "dbms.security.auth_minimum_password_length",
+    "dbms.security.http_auth_allowlist",
     "server.http.enabled",
     "server.https.enabled",
 )
@@ -95,7 +97,7 @@ class Neo4jServer(Options):
 class Neo4jScrape(Scrape):
     """Where the metrics are found in Prometheus. The defaults are those of Enterprise's own endpoint (port 2004)."""
 
-    job: str = Field("neo4j", description="Job that scrapes the servers, or the exporter that looks at them.")
+    job: str = Field("neo4j", description="Job that scrapes the servers, or the exporter that observes them.")
     health: str = Field(
         "up", description="Metric that is 1 while the server works; of blackbox_exporter probe_success."
     )
@@ -143,7 +145,7 @@ class Neo4jTarget(Target, PodOptions, CronJobOptions, _Options):
 class Neo4jSettings(SectionSettings, _Options):
     """Options of the section."""
 
-    targets: tuple[Neo4jTarget, ...] = Field(min_length=1, description="The Neo4j servers and clusters to look at.")
+    targets: tuple[Neo4jTarget, ...] = Field(min_length=1, description="The Neo4j servers and clusters to check.")
 
 
 class Neo4j(Collector[Neo4jSettings, Neo4jTarget]):
@@ -166,7 +168,7 @@ On Community, which has no roles (every user is an administrator there):
 
     @fetched
     async def looks(self) -> tuple[Look | ProbeError, ...]:
-        """What each server tells, or why it does not."""
+        """What each server reports, or why it does not."""
         return await self._each(self._look(server) for server in self.target.servers)
 
     @fetched
@@ -196,9 +198,11 @@ On Community, which has no roles (every user is an administrator there):
             databases = await _told(connection.rows("SHOW DATABASES YIELD *", "system"))
             servers = await _told(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
             settings = await _told(self._settings_of(connection))
-            user = await _told(self._default_user(connection))
+            users = await _told(self._users(connection))
         routed, http = await asyncio.gather(self._routed(server, login), self._http_version(server))
-        return Look(server.bolt, edition, latency, routed, databases, servers, settings, user, http)
+        user, others = (users, {}) if isinstance(users, ProbeError) else (users.get(model.DEFAULT_USER), users)
+        names = tuple(sorted(others.keys() - {model.DEFAULT_USER}))
+        return Look(server.bolt, edition, latency, routed, databases, servers, settings, user, http, names)
 
     @staticmethod
     async def _timed(connection: Connection) -> float:
@@ -213,9 +217,9 @@ On Community, which has no roles (every user is an administrator there):
         return {row["name"]: row["value"] for row in rows}
 
     @staticmethod
-    async def _default_user(connection: Connection) -> dict[str, Any] | None:
-        rows = await connection.rows("SHOW USERS YIELD user, passwordChangeRequired WHERE user = 'neo4j'", "system")
-        return rows[0] if rows else None
+    async def _users(connection: Connection) -> dict[str, dict[str, Any]]:
+        rows = await connection.rows("SHOW USERS YIELD user, passwordChangeRequired", "system")
+        return {row["user"]: row for row in rows}
 
     async def _routed(self, server: Neo4jServer, login: Login) -> float | ProbeError | None:
         """How long a statement takes by way of the server's routing table."""
@@ -232,7 +236,7 @@ On Community, which has no roles (every user is an administrator there):
         reply = await http.get("/")
         document = reply.json()
         if not isinstance(document, dict) or "neo4j_version" not in document:
-            raise ProbeError(f"{reply.where} is answered by something that is no Neo4j.")
+            raise ProbeError(f"{reply.where} is answered by something that is no Neo4j.", Reason.MALFORMED)
         return str(document["neo4j_version"])
 
     def _http(self, url: str) -> Http:
@@ -241,72 +245,107 @@ On Community, which has no roles (every user is an administrator there):
         return http
 
     async def _doors(self, server: Neo4jServer, look: Look | ProbeError) -> Doors:
+        names = ("neo4j", "system") if isinstance(look, ProbeError) else look.names
         bolt, http = await asyncio.gather(
-            _told(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server)
+            _told(knock(server.bolt, self._login(None, None))), self._http_without_credentials(server, names)
         )
-        default = await _told(self._default_password(server, look)) if bolt is Entry.REFUSED else None
-        return Doors(bolt, http, default)
+        if bolt is not Entry.REFUSED:
+            return Doors(bolt, http, None)
+        default = await _told(self._default_password(server, look, model.DEFAULT_USER))
+        users = (
+            () if isinstance(look, ProbeError) else [user for user in look.others if user in model.DEFAULT_PASSWORDS]
+        )
+        return Doors(
+            bolt, http, default, {user: await _told(self._default_password(server, look, user)) for user in users}
+        )
 
-    async def _http_without_credentials(self, server: Neo4jServer) -> int | ProbeError | None:
-        return None if server.http is None else await _told(self._status(self._http(server.http)))
+    async def _http_without_credentials(
+        self, server: Neo4jServer, names: Iterable[str]
+    ) -> tuple[Knock, ...] | ProbeError | None:
+        if server.http is None:
+            return None
+        http = self._http(server.http)
+        found = await self._each(
+            question
+            for name in names
+            for question in (self._knock(http, name, "tx/commit"), self._knock(http, name, "query/v2"))
+        )
+        knocks = tuple(knock for knock in found if isinstance(knock, Knock))
+        failure = next((why for why in found if isinstance(why, ProbeError)), None)
+        return knocks if failure is None or any(knock.entry is Entry.ACCEPTED for knock in knocks) else failure
 
     @staticmethod
-    async def _status(http: Http) -> int:
-        statement = {"statement": "SHOW DATABASES"}
-        return (await http.request("POST", "/db/system/query/v2", json=statement, expect=None)).status
+    async def _knock(http: Http, database: str, api: str) -> Knock:
+        """What becomes of a statement without credentials, by one of the two HTTP APIs."""
+        statement = {"statement": "SHOW DATABASES" if database == "system" else "RETURN 1"}
+        path = f"/db/{quote(database, safe='')}/{api}"
+        body = statement if api == "query/v2" else {"statements": [statement]}
+        reply = await http.request("POST", path, json=body, expect=None)
+        try:
+            errors = reply.json()["errors"]
+            code = str(errors[0]["code"])
+        except (ProbeError, LookupError, TypeError):
+            code = ""
+        return Knock(path, reply.status, code)
 
-    async def _default_password(self, server: Neo4jServer, look: Look | ProbeError) -> Tried:
-        """What became of neo4j/neo4j: now, where nothing speaks against trying, or when it was last tried."""
+    async def _default_password(self, server: Neo4jServer, look: Look | ProbeError, user: str) -> Tried:
+        """What became of a user's default password: now, where nothing speaks against trying, or when it was last tried."""
         if isinstance(look, ProbeError):
             raise look
-        now, tried = self.context.now(), self._tries.get(server.bolt)
-        known = tried if tried is not None and judge.holds(look, tried) else None
+        now, key = self.context.now(), (server.bolt, user)
+        tried = self._tries.get(key)
+        known = tried if tried is not None and judge.holds(look, tried, user) else None
         if known is not None and known.at is not None and now < known.at + model.PAUSE:
             return known
-        wrong = judge.counted(look, tried, self.target.username)
-        why = judge.unwise(look, tried, wrong, now, remembers=self.context.recall is not None)
+        wrong = judge.wrong_passwords(look, tried, self.target.username, user)
+        why = judge.unwise(look, tried, wrong, now, remembers=self.context.recall is not None, user=user)
         if why is None:
-            entry = await knock(server.bolt, self._login(model.DEFAULT_USER, SecretStr(model.DEFAULT_PASSWORD)))
+            entry = await knock(server.bolt, self._login(user, SecretStr(model.DEFAULT_PASSWORDS[user])))
             if entry is not Entry.LOCKED:
                 wrong = wrong + 1 if entry is Entry.REFUSED else 0
-                self._tries[server.bolt] = tried = Tried(entry, now, wrong, look.started)
+                self._tries[key] = tried = Tried(entry, now, wrong, look.started)
                 return tried
             # As many wrong ones as lock the user were given: from now on each one would do so again.
-            self._tries[server.bolt] = Tried(entry, now, sys.maxsize, look.started)
-            why = f"Neo4j {server.bolt} has locked the user neo4j for now, so the default password was not tried."
+            self._tries[key] = Tried(entry, now, sys.maxsize, look.started)
+            why = f"Neo4j {server.bolt} has locked the user {user} for now, so the default password was not tried."
         if known is not None:
             return known
-        if judge.needless(look):
+        if judge.needless(look, user):
             return Tried(Entry.REFUSED)
-        raise ProbeError(why)
+        raise ProbeError(why, Reason.NOT_VERIFIED)
 
     @property
-    def _tries(self) -> dict[str, Tried]:
+    def _tries(self) -> dict[tuple[str, str], Tried]:
         """The last try on each server, also from before a restart of the exporter, when all servers had refused."""
         if "default_password" not in self.context.memory:
             recalled = self.context.recall("authentication_enabled") if self.context.recall else {}
-            tries = {}
-            if {_TRIED, _WRONG} <= recalled.keys():
-                tried = Tried(Entry.REFUSED, datetime.fromtimestamp(recalled[_TRIED], UTC), int(recalled[_WRONG]))
-                tries = dict.fromkeys((server.bolt for server in self.target.servers), tried)
+            tries: dict[tuple[str, str], Tried] = {}
+            for user in model.DEFAULT_PASSWORDS:
+                at, wrong = _measured(user)
+                if {at, wrong} <= recalled.keys():
+                    tried = Tried(Entry.REFUSED, datetime.fromtimestamp(recalled[at], UTC), int(recalled[wrong]))
+                    tries |= {(server.bolt, user): tried for server in self.target.servers}
             self.context.memory["default_password"] = tries
-        return cast("dict[str, Tried]", self.context.memory["default_password"])
+        return cast("dict[tuple[str, str], Tried]", self.context.memory["default_password"])
 
     def _remembered(self) -> dict[str, float]:
         """The tries, as measurements: these outlive the process."""
-        tries = [self._tries.get(server.bolt) for server in self.target.servers]
-        refused = [tried for tried in tries if tried is not None and tried.entry is Entry.REFUSED and tried.at]
-        if len(refused) < len(tries):
-            return {}
-        oldest = min(tried.at.timestamp() for tried in refused if tried.at)
-        return {_TRIED: oldest, _WRONG: max(tried.wrong for tried in refused)}
+        found: dict[str, float] = {}
+        for user in model.DEFAULT_PASSWORDS:
+            tries = [self._tries.get((server.bolt, user)) for server in self.target.servers]
+            refused = [tried for tried in tries if tried is not None and tried.entry is Entry.REFUSED and tried.at]
+            if len(refused) == len(tries):
+                at, wrong = _measured(user)
+                found[at] = min(tried.at.timestamp() for tried in refused if tried.at)
+                found[wrong] = max(tried.wrong for tried in refused)
+        return found
 
     @staticmethod
     async def _each(questions: Iterable[Coroutine[Any, Any, T]]) -> tuple[T | ProbeError, ...]:
         return tuple(await asyncio.gather(*map(_told, questions)))
 
     async def _seen(self) -> tuple[list[Look], list[Result]]:
-        """The servers that could be looked at, and why the others could not."""
+        """The servers that could be checked, and why the others could not."""
         looks = await self.looks()
         problems = [unobserved(why) for why in looks if isinstance(why, ProbeError)]
         return [look for look in looks if isinstance(look, Look)], problems
@@ -319,24 +358,25 @@ On Community, which has no roles (every user is an administrator there):
     async def pods_healthy(self) -> Result:
         """A server that accepts connections, which is all that the usual readiness check sees, may have its databases offline.
 
-        Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES tells each database online, as requested, with one
-        writer; on Enterprise SHOW SERVERS tells each server Enabled and Available. A client that asks for a route (neo4j://)
-        reaches a writer: addresses that are advertised wrongly are told here. HTTP answers where it is configured. With `pods`,
-        their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are not looked at.
+        Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES shows each database online, as requested, with one
+        writer, and taking writes (except those in `read_only`); on Enterprise SHOW SERVERS shows each server Enabled and Available.
+        A client that asks for a route (neo4j://) reaches a writer: addresses that are advertised wrongly are noticed here. HTTP
+        answers where it is configured. With `pods`, their pods are Ready and do not keep restarting, and their workload has all its
+        replicas; without it pods are not checked.
 
-        To mend it, see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
+        How to fix it: see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
     async def _healthy(self) -> Result:
         looks, problems = await self._seen()
         for look in looks:
-            problems += [*judge.server(look, self.target), *judge.databases(look)]
+            problems += [*judge.server_problems(look, self.target), *judge.database_problems(look, self.target)]
         measured = [look.latency for look in looks if isinstance(look.latency, float)]
         names = {row["name"] for look in looks if not isinstance(look.databases, ProbeError) for row in look.databases}
         many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"
         good = ok(
-            f"{many} and {len(names)} databases are online, {how_seen(self.target.pods)}.",
+            f"{many} and {counted(len(names), 'database is', 'databases are')} online, {how_seen(self.target.pods)}.",
             servers_answering=len(looks),
             latency_seconds=max(measured, default=float("nan")),
         )
@@ -354,22 +394,39 @@ On Community, which has no roles (every user is an administrator there):
     async def authentication_enabled(self) -> Result:
         """Whoever reaches a server without authentication reads, changes and deletes everything; scanners look for such servers.
 
-        Every server is asked by Bolt and by HTTP without credentials, and must refuse. The documented default ones (neo4j/neo4j)
-        are tried at most once a day, and not where a wrong password might be the one that locks the user (they add up over days,
-        until the user is let in or the server starts); SHOW USERS then tells whether they were changed. That they must be changed
-        at the first login means that nobody has done so. A server that serves HTTP needs its address configured here.
+        Every server is asked by Bolt, and by both HTTP APIs for each database, without credentials, and must refuse; its
+        `dbms.security.http_auth_allowlist` must not let anybody in. Documented default passwords (neo4j/neo4j, and admin/admin
+        where there is such a user) are tried at most once a day, and not where a wrong password might be the one that locks the
+        user (they add up over days, until the user is let in or the server starts); SHOW USERS then shows whether they were
+        changed. That they must be changed at the first login means that nobody has done so. A server that serves HTTP needs its
+        address configured here.
 
-        To mend it: `dbms.security.auth_enabled=true`, restart, and ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO a good one.
+        How to fix it: `dbms.security.auth_enabled=true`, restart, and ALTER CURRENT USER SET PASSWORD FROM 'neo4j' TO a good one.
         """
         problems: list[Result] = []
         all_found = await self.doors()
         for server, look, found in zip(self.target.servers, await self.looks(), all_found, strict=True):
             settings = look if isinstance(look, ProbeError) else look.settings
-            problems += judge.doors(server.bolt, settings, found)
+            names = ("neo4j", "system") if isinstance(look, ProbeError) else look.names
+            problems += judge.door_problems(server.bolt, settings, found, names)
         ways = "Bolt and HTTP refuse" if any(server.http for server in self.target.servers) else "Bolt refuses"
-        good = ok(f"Without credentials {ways}, and {judge.default_refused(all_found)}.")
+        good = ok(
+            f"Without credentials {ways}, and {judge.default_refused(all_found)}.{self._untried(await self.looks())}"
+        )
         good = replace(good, measurements=self._remembered())
         return verdict(problems, good)
+
+    def _untried(self, looks: Iterable[Look | ProbeError]) -> str:
+        """Whose passwords were not tried, as a sentence; nothing where there is nobody."""
+        seen = [look for look in looks if isinstance(look, Look)]
+        if any(isinstance(look.user, ProbeError) for look in seen):
+            return " Other users could not be listed, so their passwords were not tried."
+        others = {user for look in seen for user in look.others} - {*model.DEFAULT_PASSWORDS, self.target.username}
+        return (
+            f" Passwords of {counted(len(others), 'other user')} were not tried ({listed(sorted(others))})."
+            if others
+            else ""
+        )
 
     @item(
         "Graph data storage has sufficient space",
@@ -380,10 +437,10 @@ On Community, which has no roles (every user is an administrator there):
         """A server whose disk is full stops writing, and its database goes offline.
 
         Each volume of each server (the data, and the transaction logs where they have their own) has `min_free` and
-        `min_free_ratio` left. No statement and no metric tells what the disk has left, only what is used, so kubelet,
+        `min_free_ratio` left. No statement and no metric shows what the disk has left, only what is used, so kubelet,
         node_exporter or the local file system is asked.
 
-        To mend it, enlarge the volume, or keep fewer transaction logs (`db.tx_log.rotation.retention_policy`).
+        How to fix it: enlarge the volume, or keep fewer transaction logs (`db.tx_log.rotation.retention_policy`).
         """
         parts = [part for server in self.target.servers for part in await self._space(server)]
         measured: dict[str, float] = {}
@@ -393,7 +450,11 @@ On Community, which has no roles (every user is an administrator there):
         return replace(worst(*parts), measurements=measured)
 
     async def _space(self, server: Neo4jServer) -> list[Result]:
-        parts = [] if server.volumes else [unknown("option volumes is not set, so no free space was seen.")]
+        parts = (
+            []
+            if server.volumes
+            else [unknown("option volumes is not set, so no free space was seen.", reason=Reason.NOT_CONFIGURED)]
+        )
         for volume in server.volumes:
             space = await _told(measure_space(self, volume))
             parts.append(unobserved(space) if isinstance(space, ProbeError) else judge_space(volume, space))
@@ -407,13 +468,14 @@ On Community, which has no roles (every user is an administrator there):
         (`server.metrics.prometheus.enabled=true`, port 2004) is in Enterprise only; for Community set `neo4j_metrics: jmx` and
         name in `scrape` what the JMX exporter or a probe of blackbox_exporter gives.
 
-        To mend it, see Prometheus's targets page; `server.metrics.filter` decides which metrics Enterprise gives.
+        How to fix it: see Prometheus's targets page; `server.metrics.filter` decides which metrics Enterprise gives.
         """
         result = await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.servers))
         if self.target.neo4j_metrics is MetricsBy.ENDPOINT and _community((await self._seen())[0]):
             return failed(
                 "Metrics of Neo4j's own endpoint are impossible on Community (it is Enterprise only): collect them with the JMX "
-                "exporter or blackbox_exporter and set neo4j_metrics to jmx."
+                "exporter or blackbox_exporter and set neo4j_metrics to jmx.",
+                reason=Reason.MISCONFIGURED,
             )
         return result
 
@@ -428,11 +490,12 @@ On Community, which has no roles (every user is an administrator there):
         """A dump that was never loaded may be none, and one without the database system lacks users and rights.
 
         In `backup_folder` each database, system among them, has a DATABASE.dump or DATABASE-TIMESTAMP.backup (in any subfolder,
-        also compressed) no older than `max_backup_age` and not empty. With `cronjob`, the CronJob that takes them is not suspended,
+        also compressed) no older than `max_backup_age` and not empty; a date in its name or its folder
+        counts, as a copy is younger than its backup. With `cronjob`, the CronJob that takes them is not suspended,
         and its last success is recent. Whether a backup can be restored is a matter of evidence: a record of a restore with a
         consistency check, within 90 days. Community can only dump a database that is stopped.
 
-        To mend it, schedule `neo4j-admin database backup` (Enterprise) or `dump` (Community), restore one elsewhere, run
+        How to fix it: schedule `neo4j-admin database backup` (Enterprise) or `dump` (Community), restore one elsewhere, run
         `neo4j-admin database check` on it, and record that.
         """
         seen = worst_of(self._saved(), self.attested("backup_tested"))
@@ -441,7 +504,7 @@ On Community, which has no roles (every user is an administrator there):
     async def _saved(self) -> Result:
         artefacts = await self.artefacts()
         looks, problems = await self._seen()
-        problems += judge.saved(looks, artefacts, self.target, self.context.now())
+        problems += judge.saved_problems(looks, artefacts, self.target, self.context.now())
         exempt = sorted(self.target.without_backup)
         but = f", but for {', '.join(exempt)} by declaration" if exempt else ""
         dump = " Community can only dump a database that is stopped." if _community(looks) else ""
@@ -451,6 +514,12 @@ On Community, which has no roles (every user is an administrator there):
 
 def _community(looks: Iterable[Look]) -> bool:
     return any(look.edition == "community" for look in looks)
+
+
+def _measured(user: str) -> tuple[str, str]:
+    """The measurements that remember when a user's default password was last tried, and how many wrong ones count."""
+    of = "" if user == model.DEFAULT_USER else f"_of_{user}"
+    return f"default_password{of}_tried_timestamp_seconds", f"default_password{of}_wrong_tries"
 
 
 async def _told(question: Coroutine[Any, Any, T]) -> T | ProbeError:
@@ -471,12 +540,17 @@ def _files(folder: Path) -> tuple[Artefact, ...]:
         for place, _, names in os.walk(folder, onerror=refuse):
             for name in names:
                 if len(found) >= _MAX_FILES:
-                    raise ProbeError(f"{folder} has more than {_MAX_FILES} files, which were not looked at.")
+                    raise ProbeError(
+                        f"{folder} has more than {_MAX_FILES} files, which were not checked.", Reason.LIMIT
+                    )
                 try:
                     stat = (Path(place) / name).stat()
                 except FileNotFoundError:
                     continue  # it went away meanwhile
-                found.append(Artefact(name, datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size))
+                path = str((Path(place) / name).relative_to(folder))
+                found.append(
+                    Artefact(name, model.dated(path, datetime.fromtimestamp(stat.st_mtime, UTC)), stat.st_size)
+                )
     except OSError as error:
-        raise ProbeError(f"Backup folder {folder} cannot be listed: {error.strerror}.") from None
+        raise ProbeError(f"Backup folder {folder} cannot be listed: {os_reason(error)}.", Reason.UNREACHABLE) from None
     return tuple(found)

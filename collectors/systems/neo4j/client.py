@@ -21,7 +21,8 @@ from collectors.shared.lean_imports import without
 from collectors.systems.neo4j.model import Entry
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
+from exporter.words import one_line, os_reason
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, Auth
@@ -86,7 +87,7 @@ class Connection:
         try:
             return await self.run(statement, database)
         except Neo4jError as error:
-            raise ProbeError(_refusal(self.address, error)) from None
+            raise _refusal(self.address, error) from None
 
     async def run(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
         """As `rows`, but what the server itself says against it is raised as the driver's Neo4jError."""
@@ -99,9 +100,9 @@ class Connection:
                 return [{name: _native(value) for name, value in record.data().items()} async for record in result]
         except TimeoutError:
             limit = format_duration(self._timeout)
-            raise ProbeError(f"Neo4j {self.address} did not answer within {limit}.") from None
+            raise ProbeError(f"Neo4j {self.address} did not answer within {limit}.", Reason.TIMEOUT) from None
         except (DriverError, OSError) as error:
-            raise ProbeError(f"Neo4j {self.address} cannot be used: {_told(error)}.") from None
+            raise ProbeError(f"Neo4j {self.address} cannot be used: {_cause(error)}.", _reason(error)) from None
         except (
             BoltError,
             ValueError,
@@ -109,7 +110,9 @@ class Connection:
             AttributeError,
             LookupError,
         ):  # what the driver makes of a malformed reply
-            raise ProbeError(f"Neo4j {self.address} cannot be used: its reply does not follow Bolt.") from None
+            raise ProbeError(
+                f"Neo4j {self.address} cannot be used: its reply does not follow Bolt.", Reason.MALFORMED
+            ) from None
 
 
 def _native(value: Any) -> Any:
@@ -254,32 +257,39 @@ async def knock(address: str, login: Login) -> Entry:
             if (refused := _ENTRIES.get(code)) is not None:
                 return refused
             if not code.startswith(_LET_IN):
-                raise ProbeError(_refusal(address, error)) from None
+                raise _refusal(address, error) from None
         return Entry.ACCEPTED
 
 
-def _refusal(address: str, error: Any) -> str:
+def _refusal(address: str, error: Any) -> ProbeError:
     """What the server said, in one sentence."""
-    told = {
+    known = {
         "Unauthorized": "did not accept the credentials",
         "CredentialsExpired": "lets this user do nothing before its password is changed",
         "AuthenticationRateLimit": "has locked this user for some seconds, as wrong passwords were given too often",
     }
     code = str(error.code or "")
-    if (known := told.get(code.removeprefix(_SECURITY))) is not None:
-        return f"Neo4j {address} {known}."
+    reason = Reason.DENIED if code.startswith(_SECURITY) else Reason.REFUSED
+    if (what := known.get(code.removeprefix(_SECURITY))) is not None:
+        return ProbeError(f"Neo4j {address} {what}.", reason)
     lines = str(error.message or code).strip().splitlines() or [""]
     what = "has no right for it" if code == f"{_SECURITY}Forbidden" else "refused the statement"
-    return f"Neo4j {address} {what}: {lines[0].rstrip('.')}."
+    return ProbeError(f"Neo4j {address} {what}: {one_line(lines[0])}.", reason)
 
 
-def _told(error: BaseException) -> str:
-    """What went wrong, without a full stop, from the exceptions behind the driver's."""
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and those behind it."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
+    return chain
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, without a full stop, from the exceptions behind the driver's."""
+    chain = _chain(error)
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"the certificate was not accepted ({cause.verify_message or cause.reason})"
@@ -290,8 +300,28 @@ def _told(error: BaseException) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return "the connection was refused"
     last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    if type(error).__name__ == "UnsupportedServerProduct" or "Bolt handshake" in last or "Bolt service" in last:
+    if _is_no_bolt(error):
         return "what answers there does not speak Bolt"
     if last.startswith("Timed out trying to establish"):
         return "no connection was made in time"
-    return last.rstrip(".")
+    for cause in chain:
+        if isinstance(cause, OSError) and (cause.errno or isinstance(cause, socket.gaierror)):
+            return os_reason(cause)
+    return one_line(last)
+
+
+def _is_no_bolt(error: BaseException) -> bool:
+    last = (str(error).strip().splitlines() or [""])[-1]
+    return type(error).__name__ == "UnsupportedServerProduct" or "Bolt handshake" in last or "Bolt service" in last
+
+
+def _reason(error: BaseException) -> Reason:
+    """Why nothing could be observed."""
+    chain = _chain(error)
+    if any(isinstance(cause, ssl.SSLError) for cause in chain):
+        return Reason.REFUSED
+    if any(isinstance(cause, TooMuchError) for cause in chain) or _is_no_bolt(error):
+        return Reason.MALFORMED
+    if "Timed out trying" in str(error):
+        return Reason.TIMEOUT
+    return Reason.UNREACHABLE

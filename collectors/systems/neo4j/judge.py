@@ -7,22 +7,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from collectors.shared.re2 import anchored
 from collectors.shared.verdicts import collected
 from collectors.systems.neo4j.model import (
-    DEFAULT_PASSWORD,
+    DEFAULT_PASSWORDS,
     DEFAULT_USER,
     PAUSE,
     Artefact,
     Doors,
     Entry,
+    Knock,
     Look,
     Neo4jLimits,
     Tried,
 )
 from exporter.options import format_duration
-from exporter.verdict import ProbeError, Result, failed, unknown, unobserved
+from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
+from exporter.words import counted, listed
 
-__all__ = ["counted", "databases", "default_refused", "doors", "holds", "needless", "saved", "server", "unwise"]
+__all__ = [
+    "database_problems",
+    "default_refused",
+    "door_problems",
+    "holds",
+    "needless",
+    "saved_problems",
+    "server_problems",
+    "unwise",
+    "wrong_passwords",
+]
 
 
 _SKEW = timedelta(minutes=5)
@@ -32,38 +45,51 @@ _SUFFIX = r"(-\d{4}-\d{2}-\d{2}.*)?\.(dump|backup)(\.(gz|xz|zst|age|gpg))*"
 # -- servers and databases
 
 
-def server(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
+def server_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     """What is wrong with one server, as far as it answers itself."""
     address = look.address
     if isinstance(look.latency, ProbeError):
         yield unobserved(look.latency)
     elif look.latency > (limit := limits.max_latency.total_seconds()):
-        yield failed(f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).")
+        yield failed(
+            f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).", reason=Reason.LIMIT
+        )
     elif isinstance(look.routed, ProbeError):
-        yield failed(f"Clients that ask {address} for a route (neo4j://) do not reach a writer. {look.routed}")
+        yield failed(
+            f"Clients that ask {address} for a route (neo4j://) do not reach a writer. {look.routed}",
+            reason=Reason.DOWN,
+        )
     if isinstance(look.http, ProbeError):
         yield unobserved(look.http)
 
 
-def databases(look: Look) -> Iterator[Result]:
+def database_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     """What is wrong with the databases and servers that one server knows of: all of its cluster's."""
-    yield from collected(_databases(look))
+    yield from collected(_databases(look, limits))
     yield from collected(_servers(look))
 
 
-def _databases(look: Look) -> Iterator[Result]:
+def _databases(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     writers: dict[str, int] = {}
     for row in _shown(look):
         name, where = row["name"], row.get("address") or look.address
         status, requested = row.get("currentStatus"), row.get("requestedStatus")
         if status != "online" or requested != "online":
             why = f": {message}" if (message := str(row.get("statusMessage") or "").strip().rstrip(".")) else ""
-            yield failed(f"Database {name} is {status} on {where} (wanted online, requested {requested}){why}.")
+            yield failed(
+                f"Database {name} is {status} on {where} (wanted online, requested {requested}){why}.",
+                reason=Reason.DOWN,
+            )
+        elif row.get("access") == "read-only" and name not in limits.read_only:
+            yield failed(
+                f"Database {name} takes no writes on {where}: its access is read-only (wanted read-write).",
+                reason=Reason.MISCONFIGURED,
+            )
         if row.get("type") != "composite":  # it has no store of its own to write to
             writers[name] = writers.get(name, 0) + bool(row.get("writer", row.get("role") == "leader"))
     for name, count in writers.items():
         if count != 1:
-            yield failed(f"Database {name} has {count} writers (wanted one).")
+            yield failed(f"Database {name} has {counted(count, 'writer')} (wanted one).", reason=Reason.DOWN)
 
 
 def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
@@ -71,7 +97,9 @@ def _shown(look: Look) -> Sequence[Mapping[str, Any]]:
     if isinstance(look.databases, ProbeError):
         raise look.databases
     if not look.databases:
-        raise ProbeError(f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).")
+        raise ProbeError(
+            f"Neo4j {look.address} shows this user no database (privilege ACCESS ON DATABASE *).", Reason.DENIED
+        )
     return look.databases
 
 
@@ -82,7 +110,9 @@ def _servers(look: Look) -> Iterator[Result]:
     for row in look.servers:
         if row.get("state") != "Enabled" or row.get("health") != "Available":
             told = f"{row.get('state')} and {row.get('health')} (wanted Enabled and Available)"
-            yield failed(f"Server {row.get('address') or row.get('name')} of the cluster is {told}.")
+            yield failed(
+                f"Server {row.get('address') or row.get('name')} of the cluster is {told}.", reason=Reason.DOWN
+            )
 
 
 # -- authentication
@@ -104,23 +134,26 @@ def _initial(look: Look) -> bool:
     )
 
 
-def holds(look: Look, tried: Tried) -> bool:
-    """Whether the default password that was refused still is: the server has not started anew, nor says that it must be changed."""
-    again = tried.started is None and _initial(look)  # told from before this process: it may be another server by now
+def holds(look: Look, tried: Tried, user: str = DEFAULT_USER) -> bool:
+    """Whether a default password that was refused still is: the server has not restarted, nor says that it must be changed."""
+    # A try from before this process: it may be another server by now.
+    again = tried.started is None and user == DEFAULT_USER and _initial(look)
     return tried.entry is Entry.REFUSED and not _restarted(look, tried) and not again
 
 
-def counted(look: Look, tried: Tried | None, username: str | None) -> int:
-    """How many wrong passwords of ours count against the user neo4j.
+def wrong_passwords(look: Look, tried: Tried | None, username: str | None, user: str = DEFAULT_USER) -> int:
+    """How many wrong passwords of ours count against the user.
 
     They do not lapse with time: three in three days lock the user as three in a row do. The server forgets them when it starts,
     and when the user is let in, as it just was when it is ours.
     """
-    return 0 if tried is None or username == DEFAULT_USER or _restarted(look, tried) else tried.wrong
+    return 0 if tried is None or username == user or _restarted(look, tried) else tried.wrong
 
 
-def unwise(look: Look, tried: Tried | None, wrong: int, now: datetime, *, remembers: bool) -> str | None:
-    """Why the default password must not be tried now: a wrong one must never be the one that locks the user. None where it may be.
+def unwise(
+    look: Look, tried: Tried | None, wrong: int, now: datetime, *, remembers: bool, user: str = DEFAULT_USER
+) -> str | None:
+    """Why a default password must not be tried now: a wrong one must never be the one that locks the user. None where it may be.
 
     `remembers` says whether tries are known after a restart of the exporter.
     """
@@ -129,34 +162,39 @@ def unwise(look: Look, tried: Tried | None, wrong: int, now: datetime, *, rememb
     told = look.settings.get("dbms.security.auth_max_failed_attempts")
     if told is None:
         return (
-            f"Neo4j {look.address} does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the "
+            f"Neo4j {look.address} does not show dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the "
             "default password was not tried: that might lock the user."
         )
     if 0 < (limit := int(told)) <= wrong + 1:
-        plural = "s" if limit > 1 else ""
+        of = "" if user == DEFAULT_USER else f" of user {user}"
         given = f", of which {min(wrong, limit)} were given" if wrong else ""
-        return f"Neo4j {look.address} locks a user after {limit} wrong password{plural}{given}, so the default one was not tried."
-    if _initial(look):
+        return (
+            f"Neo4j {look.address} locks a user after {counted(limit, 'wrong password')}{given}, so the default one{of} "
+            "was not tried."
+        )
+    if user == DEFAULT_USER and _initial(look):
         return None  # it may well be the default one, and then it is not counted
     if tried is not None and tried.entry is Entry.REFUSED and tried.at is not None and now < tried.at + PAUSE:
         return f"Neo4j {look.address} was restarted after it had refused the default password, which is tried at most once a day."
     if not remembers:
         return (
             f"The default password was not tried on Neo4j {look.address}: without state.file nobody remembers that, and "
-            "tries of several starts would lock the user. The privilege SHOW USER tells whether it was changed."
+            "tries of several starts would lock the user. The privilege SHOW USER shows whether it was changed."
         )
     return None
 
 
-def needless(look: Look) -> bool:
-    """Whether the server's own word rules the default password out.
+def needless(look: Look, user: str = DEFAULT_USER) -> bool:
+    """Whether the server's own word rules a default password out.
 
     There is no user neo4j, or its first password was changed, and none as short as the default one is allowed.
     """
-    if isinstance(look.user, ProbeError) or isinstance(look.settings, ProbeError) or _initial(look):
+    if isinstance(look.user, ProbeError) or isinstance(look.settings, ProbeError):
         return False
+    if user == DEFAULT_USER and (look.user is None or _initial(look)):
+        return look.user is None
     shortest = int(look.settings.get("dbms.security.auth_minimum_password_length", 0))
-    return look.user is None or shortest > len(DEFAULT_PASSWORD)
+    return shortest > len(DEFAULT_PASSWORDS[user])
 
 
 def default_refused(found: Sequence[Doors]) -> str:
@@ -168,54 +206,111 @@ def default_refused(found: Sequence[Doors]) -> str:
     return f"the default password is refused (last tried on {min(tried):%Y-%m-%d})"
 
 
-def doors(address: str, settings: Mapping[str, str] | ProbeError, found: Doors) -> Iterator[Result]:
-    """What is wrong with the doors of a server: each has to be closed to who has no credentials, or default ones."""
+def door_problems(
+    address: str, settings: Mapping[str, str] | ProbeError, found: Doors, names: Sequence[str] = ("neo4j", "system")
+) -> Iterator[Result]:
+    """What is wrong with the doors of a server: each has to be closed to who has no credentials, or default ones.
+
+    `names` are its databases.
+    """
     if isinstance(found.bolt, ProbeError):
         yield unobserved(found.bolt)
     elif found.bolt is Entry.ACCEPTED:
-        yield failed(f"Neo4j {address} runs statements of anybody: Bolt without credentials is accepted.")
+        yield failed(
+            f"Neo4j {address} runs statements of anybody: Bolt without credentials is accepted.",
+            reason=Reason.MISCONFIGURED,
+        )
     elif found.bolt is not Entry.REFUSED:
         yield unknown(f"Neo4j {address} did not say whether it takes Bolt without credentials: they are {found.bolt}.")
     yield from _http_door(address, settings, found.http)
-    yield from _default_password(address, found.default)
+    yield from _default_password(address, DEFAULT_USER, found.default)
+    for user, tried in found.others.items():
+        yield from _default_password(address, user, tried)
     if isinstance(settings, ProbeError):
         yield unobserved(settings)
     elif settings.get("dbms.security.auth_enabled") == "false":
-        yield failed(f"Neo4j {address} has dbms.security.auth_enabled set to false.")
+        yield failed(f"Neo4j {address} has dbms.security.auth_enabled set to false.", reason=Reason.MISCONFIGURED)
+    else:
+        yield from _allowlist_problems(address, settings, names)
+
+
+_CONNECTORS = ("server.http.enabled", "server.https.enabled")
+_ALLOWLIST = "dbms.security.http_auth_allowlist"
+
+
+def _allowlist_problems(address: str, settings: Mapping[str, str], names: Sequence[str]) -> Iterator[Result]:
+    """Whether the setting that opens paths to anybody opens those of statements. It is read only when the server starts."""
+    if all(settings.get(name) == "false" for name in _CONNECTORS):
+        return
+    paths = [f"/db/{name}/{path}" for name in names for path in ("tx/commit", "tx", "tx/1", "tx/1/commit")]
+    for entry in filter(None, map(str.strip, settings.get(_ALLOWLIST, "").split(","))):
+        try:
+            matches = anchored(entry)
+        except ValueError:
+            yield unknown(
+                f"Neo4j {address} has {entry} in {_ALLOWLIST}, which cannot be understood.", reason=Reason.MALFORMED
+            )
+            continue
+        if opened := [path for path in paths if matches(path)]:
+            yield failed(
+                f"Neo4j {address} runs statements of anybody at {opened[0]}: {_ALLOWLIST} has {entry}.",
+                reason=Reason.MISCONFIGURED,
+            )
+        elif entry.startswith("/db"):
+            yield warning(f"Neo4j {address} asks for no credentials at {entry} ({_ALLOWLIST}).")
 
 
 def _http_door(
-    address: str, settings: Mapping[str, str] | ProbeError, status: int | ProbeError | None
+    address: str, settings: Mapping[str, str] | ProbeError, knocks: Sequence[Knock] | ProbeError | None
 ) -> Iterator[Result]:
-    if isinstance(status, ProbeError):
-        yield unobserved(status)
-    elif status is None:
-        connectors = ("server.http.enabled", "server.https.enabled")
-        if not isinstance(settings, ProbeError) and any(settings.get(name) == "true" for name in connectors):
-            yield unknown(f"Neo4j {address} serves HTTP, but its address is not configured, so nobody knocked there.")
-    elif status in (200, 201, 202, 400):
-        yield failed(f"Neo4j {address} runs statements of anybody: HTTP without credentials is answered {status}.")
-    elif status not in (401, 403):
-        yield unknown(f"Neo4j {address} answers {status} to HTTP without credentials (wanted 401).")
+    if isinstance(knocks, ProbeError):
+        yield unobserved(knocks)
+        return
+    if knocks is None:
+        if not isinstance(settings, ProbeError) and any(settings.get(name) == "true" for name in _CONNECTORS):
+            yield unknown(
+                f"Neo4j {address} serves HTTP, but its address is not configured, so nobody knocked there.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return
+    if opened := [knock for knock in knocks if knock.entry is Entry.ACCEPTED]:
+        where = listed(knock.path for knock in opened)
+        status = opened[0].status
+        yield failed(
+            f"Neo4j {address} runs statements of anybody: HTTP without credentials is answered {status} at {where}.",
+            reason=Reason.MISCONFIGURED,
+        )
+    for knock in knocks:
+        if knock.entry is None:
+            yield unknown(
+                f"Neo4j {address} answers {knock.status} to HTTP without credentials at {knock.path} (wanted 401).",
+                reason=Reason.MALFORMED,
+            )
 
 
-def _default_password(address: str, tried: Tried | ProbeError | None) -> Iterator[Result]:
+def _default_password(address: str, user: str, tried: Tried | ProbeError | None) -> Iterator[Result]:
     if isinstance(tried, ProbeError):
         yield unobserved(tried)
     elif tried is None:
         return
     elif tried.entry is Entry.EXPIRED:
         yield failed(
-            f"Neo4j {address} still has the default password of the user neo4j, which the first login must change."
+            f"Neo4j {address} still has the default password of the user {user}, which the first login must change.",
+            reason=Reason.MISCONFIGURED,
         )
     elif tried.entry is Entry.ACCEPTED:
-        yield failed(f"Neo4j {address} lets in the user neo4j with the password neo4j.")
+        yield failed(
+            f"Neo4j {address} lets in the user {user} with the password {DEFAULT_PASSWORDS[user]}.",
+            reason=Reason.MISCONFIGURED,
+        )
 
 
 # -- backups
 
 
-def saved(looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Neo4jLimits, now: datetime) -> Iterator[Result]:
+def saved_problems(
+    looks: Sequence[Look], artefacts: Sequence[Artefact], limits: Neo4jLimits, now: datetime
+) -> Iterator[Result]:
     """The databases (system too: it holds users and rights) without a dump or backup that is recent and not empty."""
     names: set[str] = set()
     for look in looks:
@@ -235,17 +330,19 @@ def _saved(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: da
         default=None,
     )
     if newest is None:
-        yield failed(f"Database {name} has no dump or backup in the folder.")
+        yield failed(f"Database {name} has no dump or backup in the folder.", reason=Reason.MISSING)
         return
     age = now - newest.written
     if age > max_age:
-        old = format_duration(timedelta(seconds=round(age.total_seconds())))
+        old = format_duration(timedelta(minutes=round(age.total_seconds() / 60)))
         yield failed(
-            f"The newest backup of database {name} is {old} old (limit {format_duration(max_age)}): {newest.name}."
+            f"The newest backup of database {name} is {old} old (limit {format_duration(max_age)}): {newest.name}.",
+            reason=Reason.LIMIT,
         )
     if age < -_SKEW:
         yield unknown(
-            f"The newest backup of database {name} is dated {newest.written:%Y-%m-%d %H:%M} UTC, in the future."
+            f"The newest backup of database {name} is dated {newest.written:%Y-%m-%d %H:%M} UTC, in the future.",
+            reason=Reason.CONTRADICTED,
         )
     if newest.size == 0:
-        yield failed(f"The newest backup of database {name} is empty: {newest.name}.")
+        yield failed(f"The newest backup of database {name} is empty: {newest.name}.", reason=Reason.UNMET)

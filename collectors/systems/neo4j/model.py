@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -13,13 +14,27 @@ from pydantic import Field
 from exporter.options import Duration, Options
 from exporter.verdict import ProbeError
 
-__all__ = ["DEFAULT_PASSWORD", "DEFAULT_USER", "PAUSE", "Artefact", "Doors", "Entry", "Look", "Neo4jLimits", "Tried"]
+__all__ = [
+    "DEFAULT_PASSWORDS",
+    "DEFAULT_USER",
+    "PAUSE",
+    "Artefact",
+    "Doors",
+    "Entry",
+    "Knock",
+    "Look",
+    "Neo4jLimits",
+    "Tried",
+    "dated",
+]
 
 #: How long nobody tries the default password again after it was refused.
 PAUSE = timedelta(days=1)
 
 
-DEFAULT_USER = DEFAULT_PASSWORD = "neo4j"  # noqa: S105  # which the documentation names
+DEFAULT_USER = "neo4j"
+#: Passwords that documentation and examples name. The first user is there from the beginning, others where SHOW USERS lists them.
+DEFAULT_PASSWORDS = {DEFAULT_USER: "neo4j", "admin": "admin"}
 
 
 class Neo4jLimits(Options):
@@ -34,6 +49,9 @@ class Neo4jLimits(Options):
     without_backup: dict[str, str] = Field(
         default_factory=dict, description="Databases that need no backup, each with the reason."
     )
+    read_only: dict[str, str] = Field(
+        default_factory=dict, description="Databases that take no writes on purpose, each with the reason."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +60,8 @@ class Look:
 
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
     at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
-    neo4j in SHOW USERS (None when there is none), `http` the version that the HTTP API names (None when its address is not
-    configured).
+    neo4j in SHOW USERS (None when there is none) and `others` the names of the other users, `http` the version that the HTTP API
+    names (None when its address is not configured).
     """
 
     address: str
@@ -55,6 +73,13 @@ class Look:
     settings: Mapping[str, str] | ProbeError
     user: Mapping[str, Any] | ProbeError | None
     http: str | ProbeError | None
+    others: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The databases that the server lists; those that each server has where it does not list them."""
+        listed = () if isinstance(self.databases, ProbeError) else self.databases
+        return tuple(sorted({row["name"] for row in listed} | {"neo4j", "system"}))
 
     @property
     def started(self) -> datetime | None:
@@ -81,16 +106,60 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What became of who came without credentials, by Bolt and by HTTP, and with the default ones; None where nobody knocked."""
+    """What became of who came without credentials, by Bolt and by HTTP, and with default ones; None where nobody knocked.
+
+    `default` is of the user neo4j, `others` are of other users.
+    """
 
     bolt: Entry | ProbeError
-    http: int | ProbeError | None
+    http: Sequence[Knock] | ProbeError | None
     default: Tried | ProbeError | None
+    others: Mapping[str, Tried | ProbeError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A statement that was sent by HTTP without credentials: where, the answer's status, and the server's code for an error."""
+
+    path: str
+    status: int
+    code: str = ""
+
+    @property
+    def entry(self) -> Entry | None:
+        """What became of it; None where the answer does not say. A path may be open and refuse the statement itself."""
+        if self.status in (401, 403) or (self.code.startswith(_SECURITY) and self.code != f"{_SECURITY}Forbidden"):
+            return Entry.REFUSED
+        if self.code.startswith("Neo.") or self.status in (200, 201, 202, 400):
+            return Entry.ACCEPTED
+        return None
+
+
+_SECURITY = "Neo.ClientError.Security."
+_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[T_ -]?(\d{2})[-:.]?(\d{2})[-:.]?(\d{2}))?")
+
+
+def dated(path: str, copied: datetime) -> datetime:
+    """When a backup was taken: the date in its name or its folders (UTC), or `copied`, when the file was written, if earlier.
+
+    A copy is younger than what it is a copy of. A date without a time is the end of its day.
+    """
+    moments = [copied]
+    for found in _DATE.finditer(path):
+        year, month, day, *time = (int(part) for part in found.groups(default="-1"))
+        try:
+            moment = datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)
+            if time[0] >= 0:
+                moment = datetime(year, month, day, time[0], time[1], time[2], tzinfo=UTC)
+            moments.append(moment)
+        except ValueError:
+            continue  # a number, but no date
+    return min(moments)
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A file in the folder of backups: its name, when it was last written, and its size in bytes."""
+    """A file in the folder of backups: its name, when it was taken (`dated`), and its size in bytes."""
 
     name: str
     written: datetime

@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from neo4j.exceptions import ClientError
 from pydantic import SecretStr, ValidationError
 
 from collectors.infrastructure import neo4j as section
@@ -23,14 +25,14 @@ from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
 from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
 from collectors.systems.neo4j import judge
 from collectors.systems.neo4j.client import Login, connected, knock
-from collectors.systems.neo4j.model import Artefact, Doors, Entry, Look, Neo4jLimits, Tried
+from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried, dated
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter import http
 from exporter.collector import Context
 from exporter.evidence.validity import Evidence
 from exporter.threads import Threads
-from exporter.verdict import ProbeError, Result, Status
+from exporter.verdict import ProbeError, Reason, Result, Status
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition, blackbox_exporter
@@ -142,7 +144,7 @@ async def test_a_route_to_nowhere_is_told() -> None:
     # A server alone routes clients back to the address that they asked, so only a cluster could do so live.
     looked = _look(routed=ProbeError("Neo4j n2:7687 cannot be used: the connection was refused."))
     told = "Clients that ask n1:7687 for a route (neo4j://) do not reach a writer."
-    problems = list(judge.server(looked, Neo4jLimits()))
+    problems = list(judge.server_problems(looked, Neo4jLimits()))
     assert [problem.summary for problem in problems] == [f"{told} {looked.routed}"]
 
 
@@ -150,7 +152,7 @@ async def test_a_slow_server_is_told(server: Neo4j) -> None:
     result = await see(HEALTH, server, max_latency="0.001ms")
     assert (result.status, " s for RETURN 1 (limit 1e-06 s)." in result.summary) == (Status.FAILED, True)
     slow = _look(latency=1.5)
-    assert [problem.summary for problem in judge.server(slow, Neo4jLimits())] == [
+    assert [problem.summary for problem in judge.server_problems(slow, Neo4jLimits())] == [
         "Neo4j n1:7687 took 1.5 s for RETURN 1 (limit 1 s)."
     ]
 
@@ -228,7 +230,7 @@ def _row(**told: Any) -> dict[str, Any]:
 )
 def test_databases_and_servers_of_a_cluster(told: dict[str, Any], expected: list[str]) -> None:
     # Enterprise cannot be had: these are the columns that its documentation names.
-    assert [problem.summary for problem in judge.databases(_look(**told))] == expected
+    assert [problem.summary for problem in judge.database_problems(_look(**told), Neo4jLimits())] == expected
 
 
 # -- authentication
@@ -372,8 +374,8 @@ async def test_after_a_restart_of_the_server_an_earlier_refusal_counts_no_more(t
     before = Tried(Entry.REFUSED, NOW, 2, NOW - timedelta(days=9))
     same = _look(databases=[_row(name="system", lastStartTime=NOW - timedelta(days=9))], settings=SETTINGS)
     again = _look(databases=[_row(name="system", lastStartTime=NOW + timedelta(hours=1))], settings=SETTINGS)
-    assert (judge.holds(same, before), judge.counted(same, before, "checklist")) == (True, 2)
-    assert (judge.holds(again, before), judge.counted(again, before, "checklist")) == (False, 0)
+    assert (judge.holds(same, before), judge.wrong_passwords(same, before, "checklist")) == (True, 2)
+    assert (judge.holds(again, before), judge.wrong_passwords(again, before, "checklist")) == (False, 0)
     soon, later = NOW + timedelta(hours=2), NOW + timedelta(hours=25)
     assert "tried at most once a day" in (judge.unwise(again, before, 0, soon, remembers=True) or "")
     assert judge.unwise(again, before, 0, later, remembers=True) is None
@@ -460,27 +462,46 @@ SETTINGS = {"dbms.security.auth_enabled": "true", "dbms.security.auth_max_failed
 @pytest.mark.parametrize(
     ("found", "status", "told"),
     [
-        (Doors(ProbeError("No Bolt."), 401, None), Status.UNKNOWN, "No Bolt."),
+        (Doors(ProbeError("No Bolt."), [Knock("/db/neo4j/tx/commit", 401)], None), Status.UNKNOWN, "No Bolt."),
         (Doors(Entry.REFUSED, ProbeError("No HTTP."), Tried(Entry.REFUSED)), Status.UNKNOWN, "No HTTP."),
-        (Doors(Entry.REFUSED, 401, ProbeError("Not tried.")), Status.UNKNOWN, "Not tried."),
-        (Doors(Entry.LOCKED, 401, None), Status.UNKNOWN, "did not say whether it takes Bolt without credentials"),
         (
-            Doors(Entry.REFUSED, 404, Tried(Entry.REFUSED)),
+            Doors(Entry.REFUSED, [Knock("/db/neo4j/tx/commit", 401)], ProbeError("Not tried.")),
             Status.UNKNOWN,
-            "answers 404 to HTTP without credentials (wanted 401).",
+            "Not tried.",
         ),
-        (Doors(Entry.REFUSED, 400, Tried(Entry.REFUSED)), Status.FAILED, "HTTP without credentials is answered 400."),
+        (
+            Doors(Entry.LOCKED, [Knock("/db/neo4j/tx/commit", 401)], None),
+            Status.UNKNOWN,
+            "did not say whether it takes Bolt without credentials",
+        ),
+        (
+            Doors(Entry.REFUSED, [Knock("/db/neo4j/tx/commit", 404)], Tried(Entry.REFUSED)),
+            Status.UNKNOWN,
+            "answers 404 to HTTP without credentials at /db/neo4j/tx/commit (wanted 401).",
+        ),
+        (
+            Doors(Entry.REFUSED, [Knock("/db/neo4j/tx/commit", 400)], Tried(Entry.REFUSED)),
+            Status.FAILED,
+            "HTTP without credentials is answered 400 at /db/neo4j/tx/commit.",
+        ),
     ],
 )
 def test_doors(found: Doors, status: Status, told: str) -> None:
-    problems = list(judge.doors("n1:7687", SETTINGS, found))
+    problems = list(judge.door_problems("n1:7687", SETTINGS, found))
     assert [problem.status for problem in problems] == [status]
     assert told in problems[0].summary
 
 
 def test_closed_doors_are_no_problem() -> None:
-    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, 401, Tried(Entry.REFUSED)))) == []
-    assert list(judge.doors("n1:7687", SETTINGS, Doors(Entry.REFUSED, None, Tried(Entry.REFUSED)))) == []
+    assert (
+        list(
+            judge.door_problems(
+                "n1:7687", SETTINGS, Doors(Entry.REFUSED, [Knock("/db/neo4j/tx/commit", 401)], Tried(Entry.REFUSED))
+            )
+        )
+        == []
+    )
+    assert list(judge.door_problems("n1:7687", SETTINGS, Doors(Entry.REFUSED, None, Tried(Entry.REFUSED)))) == []
 
 
 @pytest.mark.parametrize(
@@ -491,7 +512,7 @@ def test_closed_doors_are_no_problem() -> None:
         (SETTINGS, 2, "locks a user after 3 wrong passwords, of which 2 were given, so the default one was not tried."),
         ({"dbms.security.auth_max_failed_attempts": "0"}, 9, None),
         ({"dbms.security.auth_max_failed_attempts": "1"}, 0, "locks a user after 1 wrong password, so"),
-        ({}, 0, "does not tell dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
+        ({}, 0, "does not show dbms.security.auth_max_failed_attempts (privilege SHOW SETTING)"),
         (ProbeError("The server is silent."), 0, "The server is silent."),
     ],
 )
@@ -844,7 +865,8 @@ async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path
     half = await seen()
     assert (half.status, half.summary) == (Status.FAILED, "Database system has no dump or backup in the folder.")
     assert (await seen(without_backup={"system": "There is one user."})).status is Status.OK
-    dump(folder, "2026-11-24/system-2026-11-24T02-00-00.backup.gz")
+    day = datetime.now(UTC) - timedelta(hours=2)
+    dump(folder, f"{day:%Y-%m-%d}/system-{day:%Y-%m-%dT%H-%M-%S}.backup.gz")
     good = await seen()
     assert good.status is Status.OK
     assert good.summary.startswith(
@@ -890,20 +912,24 @@ async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path
 )
 def test_files_are_known_by_their_names(name: str, counts: bool) -> None:
     looked = _look(databases=[_row(name="orders")])
-    problems = list(judge.saved([looked], [Artefact(name, NOW, 1)], Neo4jLimits(), NOW))
+    problems = list(judge.saved_problems([looked], [Artefact(name, NOW, 1)], Neo4jLimits(), NOW))
     assert bool(problems) is not counts
 
 
 def test_artefacts_that_are_none_are_told() -> None:
     looked = _look(databases=[_row(name="orders"), _row(name="view", type="composite")])
     limits = Neo4jLimits()
-    empty = list(judge.saved([looked], [Artefact("orders.dump", NOW, 0)], limits, NOW))
+    empty = list(judge.saved_problems([looked], [Artefact("orders.dump", NOW, 0)], limits, NOW))
     assert [problem.summary for problem in empty] == ["The newest backup of database orders is empty: orders.dump."]
     late = [Artefact("orders.dump", NOW + timedelta(hours=1), 1)]
-    assert [problem.status for problem in judge.saved([looked], late, limits, NOW)] == [Status.UNKNOWN]
+    assert [problem.status for problem in judge.saved_problems([looked], late, limits, NOW)] == [Status.UNKNOWN]
     unseen = _look(databases=ProbeError("No databases were seen."))
-    assert [problem.summary for problem in judge.saved([unseen], [], limits, NOW)] == ["No databases were seen."]
-    assert [problem.status for problem in judge.saved([_look(databases=[])], [], limits, NOW)] == [Status.UNKNOWN]
+    assert [problem.summary for problem in judge.saved_problems([unseen], [], limits, NOW)] == [
+        "No databases were seen."
+    ]
+    assert [problem.status for problem in judge.saved_problems([_look(databases=[])], [], limits, NOW)] == [
+        Status.UNKNOWN
+    ]
 
 
 def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -912,3 +938,102 @@ def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatc
         dump(tmp_path, f"{number}.dump")
     with pytest.raises(ProbeError, match="more than 2 files"):
         section._files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("orders-2026-11-22T02-00-00.backup", datetime(2026, 11, 22, 2, tzinfo=UTC)),
+        ("20261122T020000Z/orders.dump", datetime(2026, 11, 22, 2, tzinfo=UTC)),
+        ("2026-11-22/orders.dump.gz", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("orders-2026-11-29.dump", NOW),  # in the future: the file was written before
+        ("orders-1234567890.dump", NOW),
+        ("orders.dump", NOW),
+    ],
+)
+def test_a_copy_is_younger_than_its_backup(path: str, taken: datetime) -> None:
+    assert dated(path, NOW) == taken
+
+
+async def test_an_old_backup_that_was_copied_is_old(server: Neo4j, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps"
+    dump(folder, "system.dump")
+    then = datetime.now(UTC) - timedelta(days=3)
+    dump(folder, f"neo4j-{then:%Y-%m-%dT%H-%M-%S}.backup")
+    result = await see(BACKUP, server, backup_folder=str(folder))
+    assert result.status is Status.FAILED
+    assert result.summary.startswith("The newest backup of database neo4j is 3d")
+    assert result.reason is Reason.LIMIT
+
+
+async def test_paths_that_need_no_credentials_and_databases_that_take_no_writes_are_reported(tmp_path: Path) -> None:
+    settings = {"dbms.security.http_auth_allowlist": "/,/browser.*,/db/neo4j/.*"}
+    with Neo4j(tmp_path / "neo4j", settings=settings) as server:
+        server.change_password()
+        server.run(
+            Neo4jSection.rights.strip().splitlines()[-1].strip().replace("'PASSWORD'", f"'{CANARY}'").rstrip(";"),
+            "CREATE USER admin SET PASSWORD 'admin' CHANGE NOT REQUIRED",
+        )
+        async with asyncio.timeout(60):
+            async with httpx.AsyncClient() as anybody:
+                body = {"statements": [{"statement": "RETURN 1"}]}
+                reply = await anybody.post(f"{server.url}/db/neo4j/tx/commit", json=body)
+        assert (reply.status_code, reply.json()["errors"]) == (200, []), "it runs statements of anybody"
+        result = await see(AUTHENTICATION, server)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+        where = f"Neo4j {server.address}"
+        assert (
+            f"{where} runs statements of anybody: HTTP without credentials is answered 200 at /db/neo4j/tx/commit."
+            in result.summary
+        )
+        assert f"{where} lets in the user admin with the password admin." in result.summary
+        assert "dbms.security.http_auth_allowlist has /db/neo4j/.*." in result.summary
+        unasked = await see(AUTHENTICATION, servers=[{"bolt": server.address}])
+        assert unasked.status is Status.FAILED, "the setting says it where nobody knocked"
+        server.kill()
+        with (server.directory / "neo4j.conf").open("a") as configuration:
+            configuration.write("server.databases.read_only=neo4j\n")
+        server.start()
+        with pytest.raises(ClientError, match="read-only"):
+            server.run("CREATE (n)", database="neo4j")
+        result = await see(HEALTH, server)
+        assert (result.status, result.summary) == (
+            Status.FAILED,
+            f"Database neo4j takes no writes on {server.address}: its access is read-only (wanted read-write).",
+        )
+        assert (await see(HEALTH, server, read_only={"neo4j": "It is an archive."})).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("allowlist", "statuses"),
+    [
+        ("/,/browser.*", []),
+        ("/,/browser.*,/db/neo4j/.*", [Status.FAILED]),
+        (".*", [Status.FAILED]),
+        ("/db/.+/tx/commit", [Status.FAILED]),
+        ("/db/other/.*", [Status.WARNING]),
+        ("/(", [Status.UNKNOWN]),
+    ],
+)
+def test_the_setting_that_opens_paths(allowlist: str, statuses: list[Status]) -> None:
+    settings = SETTINGS | {"dbms.security.http_auth_allowlist": allowlist}
+    closed = Doors(Entry.REFUSED, None, Tried(Entry.REFUSED))
+    assert [problem.status for problem in judge.door_problems("n1:7687", settings, closed)] == statuses
+    off = {"server.http.enabled": "false", "server.https.enabled": "false"}
+    assert list(judge.door_problems("n1:7687", settings | off, closed)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "entry"),
+    [
+        (401, "Neo.ClientError.Security.Unauthorized", Entry.REFUSED),
+        (400, "Neo.ClientError.Security.Unauthorized", Entry.REFUSED),  # the path is open, its statements are not
+        (404, "Neo.TransientError.General.DatabaseUnavailable", Entry.ACCEPTED),
+        (403, "Neo.ClientError.Security.Forbidden", Entry.REFUSED),
+        (200, "", Entry.ACCEPTED),
+        (404, "", None),
+        (502, "", None),
+    ],
+)
+def test_what_an_answer_without_credentials_says(status: int, code: str, entry: Entry | None) -> None:
+    assert Knock("/db/neo4j/tx/commit", status, code).entry is entry
