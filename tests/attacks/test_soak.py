@@ -171,5 +171,5 @@ def test_nothing_piles_up(tmp_path: Path, seconds: float) -> None:
     assert grown("descriptors") <= 4, told
     assert grown("threads") <= 4, told
     assert grown("tasks") <= 4, told
-    assert history < 5e6, told
+    assert history < 8e6, told  # of which its log takes 4 MB
     assert "Traceback" not in exporter.logged()
