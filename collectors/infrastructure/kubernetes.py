@@ -138,7 +138,8 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         network set up, and without any problem condition set by others, such as node-problem-detector or the cloud. A node
         may have a problem for `node_grace`, as starting and draining nodes do; nothing is known about one whose kubelet has
         not reported for `node_max_silence`. More than `max_cordoned` cordoned nodes are a warning: a drain that was never
-        finished.
+        finished; when every one of several is, no new pod can be placed, and the line fails. It also fails for a taint of the
+        cloud that keeps pods off a node.
 
         To fix it: `kubectl describe node` shows why, then the kubelet's log on it; `kubectl uncordon` after maintenance.
         """
@@ -235,8 +236,9 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         """Without a policy every pod may talk to every other one: a compromised pod reaches the databases.
 
         Each namespace has a policy that selects all pods and opens only some traffic, in both directions, and every pod is
-        selected in both, those of CronJobs between runs and of workloads at zero too. None allows everything: all traffic, or
-        (nearly) all ports of a protocol, of (nearly) all addresses or of every pod of the cluster. Policies are judged by
+        selected in both, those of CronJobs between runs and of workloads at zero too. None allows everything, alone
+        or with others that select the same pods: all traffic, or (nearly) all ports of a protocol, of (nearly) all addresses
+        or of every pod of the cluster. Policies are judged by
         what they select among the namespaces and pods that exist, not by how they are written. Pods on the host's network are
         not judged, as policies do not apply to them. Other kinds of network policies, whoever made them, are discovered but
         not judged: the line is then unknown, unless `other_policies_accepted` gives the reason why they do not matter.
@@ -328,9 +330,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     async def hpa_configured(self) -> Result:
         """A workload that does not scale answers slowly at noon and costs money at night.
 
-        Each workload of `hpa_required` is the target of one HorizontalPodAutoscaler, and all that there are work: AbleToScale and
-        ScalingActive are True, the minimum is at least `hpa_min_replicas`, the maximum is above it. One that wants more than its
-        maximum for long is a warning, as is one whose workload is scaled to zero, unless KEDA did so. There must be at least one.
+        Each workload of `hpa_required` is the target of one HorizontalPodAutoscaler, and all that there are work: AbleToScale
+        and ScalingActive are True, scaling up is not Disabled, the minimum is at least `hpa_min_replicas`, the maximum is above
+        it. One that wants more than its maximum for long is a warning, as is one whose workload is scaled to zero, unless KEDA
+        did so. There must be at least one.
 
         To fix it, see the conditions that `kubectl describe hpa` shows: FailedGetResourceMetric means that metrics-server is
         missing, or that a container has no CPU request.

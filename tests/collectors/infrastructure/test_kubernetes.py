@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -304,7 +305,9 @@ async def test_a_node_that_nobody_marked_though_it_is_silent(control_plane: Cont
     with another_node(control_plane, timedelta(hours=1), timedelta(minutes=20)):
         result = await see(control_plane, "nodes_ready")
     assert result.status is Status.UNKNOWN
-    assert result.summary.startswith("The kubelet of node node-3 reported 20m ago that it is Ready, and nothing since")
+    assert re.match(
+        r"The kubelet of node node-3 reported 20m(\d+s)? ago that it is Ready, and nothing since", result.summary
+    )
 
 
 async def test_a_node_that_has_just_started(control_plane: ControlPlane) -> None:
@@ -383,7 +386,7 @@ async def test_a_kubelet_that_does_not_fit(control_plane: ControlPlane, version:
             "answered in an unexpected format: Object missing required field `gitVersion`.",
         ),
         (b"<html>", 200, "answered in an unexpected format"),
-        ({}, 503, "answered 503, so the version was not seen."),
+        ({}, 503, "answered 503, so the version was not checked."),
         ({"gitVersion": "a new one"}, 200, "'a new one' is no version of Kubernetes, such as v1.29.3."),
     ],
 )
@@ -486,7 +489,7 @@ async def test_a_pod_of_the_control_plane_that_is_not_ready(control_plane: Contr
 async def test_a_clock_that_is_off(control_plane: ControlPlane) -> None:
     result = await see(control_plane, "control_plane_running", now=lambda: utc_now() - timedelta(minutes=5, seconds=30))
     assert result.status is Status.WARNING
-    assert "The API server's clock is 5m30s ahead of ours (limit 30s)." in result.summary
+    assert re.search(r"The API server's clock is 5m(29|3\d)s ahead of ours \(limit 30s\)\.", result.summary)
 
 
 @pytest.mark.verifies("kubernetes.control_plane_running", "unknown")
@@ -915,7 +918,7 @@ async def test_a_cluster_that_knows_no_vertical_autoscalers(control_plane: Contr
         result = await see(control_plane, "vpa_configured", namespace, kubeconfig=kubeconfig)
     assert (result.status, result.summary) == (
         Status.FAILED,
-        "The cluster knows no VerticalPodAutoscalers: their CustomResourceDefinition is not installed.",
+        "The cluster serves no VerticalPodAutoscalers: their CustomResourceDefinition is not installed.",
     )
 
 

@@ -140,6 +140,27 @@ async def test_a_class_that_nobody_serves_with_an_address_of_former_times(
     assert CONTROLLER != "example.com/gone"
 
 
+async def test_a_gateway_of_a_controller_that_is_gone(control_plane: ControlPlane, entry: Entry) -> None:
+    """Its conditions are those that it stated before it was removed."""
+    namespace, api = entry.namespace, "gateway.networking.k8s.io/v1"
+    name = f"gone-{namespace}"
+    class_ = manifest(api, "GatewayClass", name, spec={"controllerName": "other.example/gone"})
+    door = manifest(api, "Gateway", "door", namespace, spec={"gatewayClassName": name})
+
+    def stated(*kinds: str) -> list[dict[str, Any]]:
+        return [{"type": kind, "status": "True", "reason": "Was", "observedGeneration": 1} for kind in kinds]
+
+    with control_plane.defining(*CRDS["gateway"]):
+        control_plane.apply(class_, door)
+        control_plane.patch_status(class_, conditions=stated("Accepted"))
+        control_plane.patch_status(door, conditions=stated("Accepted", "Programmed"))
+        result = await operational(control_plane, entry)
+        named = await operational(control_plane, entry, ingress_class_controllers={name: f"{namespace}/gone"})
+    assert (result.status, named.status) == (Status.UNKNOWN, Status.FAILED)
+    assert f"Nothing shows which workload serves GatewayClass {name} (controller other.example/gone)" in result.summary
+    assert f"The ingress controller {namespace}/gone does not exist." in named.summary
+
+
 async def test_a_load_balancer_leads_traffic_in_without_any_class(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
     door = merged(service("web", namespace), {"spec": {"type": "LoadBalancer"}})
@@ -223,7 +244,42 @@ async def test_network_policies_of_a_maker_that_nobody_knows(control_plane: Cont
     assert "also depends on 1 clusternetworkpolicies.crd.antrea.io" in result.summary
 
 
+async def test_two_policies_that_open_everything_together(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web")
+    halves = [
+        network_policy(
+            name,
+            namespace,
+            podSelector={"matchLabels": {"app": "web"}},
+            policyTypes=["Ingress"],
+            ingress=[{"from": [{"ipBlock": {"cidr": cidr}}]}],
+        )
+        for name, cidr in (("one", "0.0.0.0/1"), ("other", "128.0.0.0/1"))
+    ]
+    control_plane.apply(default_deny(namespace), *halves)
+    result = await policies(control_plane, namespace)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"NetworkPolicies {namespace}/one and {namespace}/other select the same pods and together allow all ingress.",
+    )
+
+
 # Owners, and pods that there would be
+
+
+async def test_a_paused_deployment_has_a_template_that_no_pod_has_yet(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane, level=None)
+    running(control_plane, namespace, "web")
+    changed = workload(namespace, "web", spec=pod_spec(hostNetwork=True))
+    control_plane.apply(merged(changed, {"spec": {"paused": True}}))
+    path = control_plane.path(changed)
+    control_plane.wait(path, lambda found: found["status"]["observedGeneration"] > 1, "the pause to be observed")
+    assert "updatedReplicas" not in control_plane.get(path)["status"]
+    assert not any(one["spec"].get("hostNetwork") for one in control_plane.pods(namespace))
+    result = await see(control_plane, "pod_security_enforced", namespace, psa_enforced_by={namespace: "Kyverno."})
+    assert result.status is Status.FAILED
+    assert result.summary.startswith(f"Deployment {namespace}/web violates baseline: the pod has hostNetwork")
 
 
 def job_of(cluster: ControlPlane, namespace: str, made_by: str, name: str, spec: Manifest) -> Manifest:
@@ -299,6 +355,62 @@ async def test_dns_without_an_endpoint(control_plane: ControlPlane) -> None:
         control_plane.delete(dns)
     assert result.status is Status.FAILED
     assert result.summary.startswith("Service kube-system/kube-dns, the cluster's DNS, has no ready endpoint.")
+
+
+async def test_dns_on_a_port_that_no_pod_has(control_plane: ControlPlane) -> None:
+    dns = merged(
+        service("kube-dns", "kube-system"),
+        {"metadata": {"labels": {"k8s-app": "kube-dns"}}, "spec": {"selector": {"app": "coredns"}}},
+    )
+    dns["spec"]["ports"] = [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "no-such-port"}]
+    serving = workload("kube-system", "coredns")
+    control_plane.apply(dns, serving)
+    try:
+        control_plane.wait_ready(serving)
+
+        def ready_without_port(found: Mapping[str, Any]) -> bool:
+            mine = [one for one in found["items"] if one["metadata"]["name"].startswith("kube-dns")]
+            return any(one.get("endpoints") for one in mine) and not any(one.get("ports") for one in mine)
+
+        path = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
+        control_plane.wait(path, ready_without_port, "endpoints without a port")
+        result = await see(control_plane, "control_plane_running")
+    finally:
+        control_plane.delete(dns, serving)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith(
+        "Port dns of Service kube-system/kube-dns, the cluster's DNS, is one that none of its ready pods has"
+    )
+
+
+async def test_no_node_takes_a_new_pod(control_plane: ControlPlane) -> None:
+    namespace, names = (
+        shop(control_plane),
+        [one["metadata"]["name"] for one in control_plane.get("/api/v1/nodes")["items"]],
+    )
+    stuck = workload(namespace, "stuck")
+
+    def cordon(closed: bool | None) -> None:
+        for name in names:
+            patch = {"spec": {"unschedulable": closed}}
+            control_plane.call("PATCH", f"/api/v1/nodes/{name}", patch, content="application/merge-patch+json")
+
+    def unplaced(found: Mapping[str, Any]) -> bool:
+        return any(
+            one.get("reason") == "Unschedulable"
+            for item in found["items"]
+            for one in item["status"].get("conditions", ())
+        )
+
+    try:
+        cordon(True)
+        control_plane.apply(stuck)
+        control_plane.wait(f"/api/v1/namespaces/{namespace}/pods", unplaced, "a pod that cannot be placed")
+        result = await see(control_plane, "nodes_ready")
+    finally:
+        cordon(None)
+    assert result.status is Status.FAILED
+    assert "nodes are cordoned (limit 0)" in result.summary
 
 
 async def test_a_level_pinned_to_an_old_version(control_plane: ControlPlane) -> None:

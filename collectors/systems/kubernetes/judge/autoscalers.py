@@ -9,6 +9,7 @@ from fractions import Fraction
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict
+from collectors.systems.kubernetes.judge.lengths import length_beside
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload, workload_key
 from collectors.systems.kubernetes.model.base import Amounts
 from collectors.systems.kubernetes.model.objects import (
@@ -23,7 +24,7 @@ from collectors.systems.kubernetes.model.pods import PodGroup, PodSpec, pods_in
 from collectors.systems.kubernetes.model.quantities import format_amount, parse_quantity
 from exporter.options import Duration, Options, format_duration
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted, format_length
+from exporter.words import counted
 
 __all__ = [
     "HpaOptions",
@@ -103,6 +104,9 @@ def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime)
         yield failed(f"{name} may leave {counted(least, 'replica')} (wanted at least {options.hpa_min_replicas}).")
     if spec.max_replicas <= least:
         yield failed(f"{name} cannot scale: its maximum is {spec.max_replicas} and its minimum {least}.")
+    behavior = spec.behavior
+    if behavior is not None and behavior.scale_up is not None and behavior.scale_up.select_policy == "Disabled":
+        yield failed(f"{name} never scales up: selectPolicy of its behavior is Disabled.", reason=Reason.MISCONFIGURED)
     for kind in ("AbleToScale", "ScalingActive"):
         seen = condition(status.conditions, kind)
         if seen is None or seen.status not in ("True", "False"):
@@ -118,7 +122,8 @@ def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime)
         since = limited.last_transition_time
         if since is not None and now - since > options.hpa_limited_for:
             yield warning(
-                f"{name} wants more than its maximum of {counted(spec.max_replicas, 'replica')} since {format_length(now - since)} "
+                f"{name} wants more than its maximum of {counted(spec.max_replicas, 'replica')} since "
+                f"{length_beside(now - since, options.hpa_limited_for)} "
                 f"(limit {format_duration(options.hpa_limited_for)})."
             )
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
-from math import ceil
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from collectors.shared.verdicts import collected, verdict
+from collectors.systems.kubernetes.judge.lengths import exactly, length_beside
 from collectors.systems.kubernetes.judge.workloads import Workload, unready
 from collectors.systems.kubernetes.model.objects import (
     ApiService,
     Condition,
+    DaemonSet,
     EndpointSlice,
     Lease,
     Node,
@@ -25,7 +26,7 @@ from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.releases import AS_OF, END_OF_SUPPORT, is_outdated, oldest_supported
 from exporter.options import Duration, Options, format_duration
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted, format_length, listed
+from exporter.words import counted, listed
 
 __all__ = [
     "ControlPlaneOptions",
@@ -48,11 +49,23 @@ _GIT_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\D.*)?")
 #: Conditions that every kubelet reports, and that are trouble while they are True.
 _OF_KUBELETS = ("MemoryPressure", "DiskPressure", "PIDPressure")
 #: Endings of conditions that are trouble while they are False; all others (of node-problem-detector, of clouds) are when True.
-_GOOD = ("Ready", "Healthy", "Available", "Ok", "OK", "EtcdIsVoter")  # the last one is of k3s and RKE2
+_GOOD = (
+    *("Ready", "Healthy", "Available", "Ok", "OK", "EtcdIsVoter"),  # the last one is of k3s and RKE2
+    *("Online", "Running", "Connected", "Synced", "Initialized", "Joined", "Registered", "Schedulable"),
+)
+_DENIAL = re.compile(r"(Not|Un)$")
+"""What turns such an ending into its opposite: KernelNotReady."""
+_CLOSING = {
+    "node.cloudprovider.kubernetes.io/uninitialized": "has not been initialized by its cloud provider",
+    "node.cloudprovider.kubernetes.io/shutdown": "is shut down, as its cloud provider reports",
+    "node.kubernetes.io/out-of-service": "is marked out of service",
+}
+"""Taints that keep pods off a node that may be Ready all the same."""
 #: Maintenance that is to come, which is no trouble yet.
 _ANNOUNCED = "Scheduled"
 #: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.
 _CRITICAL = frozenset({"system-cluster-critical", "system-node-critical"})
+_DNS_PORT = 53
 _API_SERVICE_GRACE = timedelta(minutes=1)
 _NO_SERVICE = ("ServiceNotFound", "ServicePortError")
 """Reasons for which an APIService is not available that do not pass by themselves."""
@@ -133,11 +146,11 @@ def judge_nodes(nodes: Iterable[Node], options: NodeOptions, now: datetime) -> R
     cordoned = [node.name for node in found if node.spec.unschedulable]
     if len(cordoned) > options.max_cordoned:
         verb = "is" if len(cordoned) == 1 else "are"
-        problems.append(
-            warning(
-                f"{counted(len(cordoned), 'node')} {verb} cordoned (limit {options.max_cordoned}): {listed(cordoned)}."
-            )
+        all_are = len(cordoned) == len(found) > 1  # then no new pod can be placed
+        sentence = (
+            f"{counted(len(cordoned), 'node')} {verb} cordoned (limit {options.max_cordoned}): {listed(cordoned)}."
         )
+        problems.append(failed(sentence, reason=Reason.DOWN) if all_are else warning(sentence))
     if not found:
         problems.append(failed("The cluster has no node.", reason=Reason.MISSING))
     ready = sum(_is_ready(node) for node in found)
@@ -161,11 +174,26 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
     if (heard := ready.last_heartbeat_time) is not None and now - heard > options.node_max_silence:
         limit = format_duration(options.node_max_silence)
         yield unknown(
-            f"The kubelet of node {node.name} reported {_exactly(now - heard)} ago that it is Ready, and nothing since "
+            f"The kubelet of node {node.name} reported {exactly(now - heard)} ago that it is Ready, and nothing since "
             f"(limit {limit}).",
             reason=Reason.STALE,
         )
         return
+    if heard is not None and heard - now > options.node_max_silence:
+        yield unknown(
+            f"The kubelet of node {node.name} reported {exactly(heard - now)} in the future that it is Ready, so whether it still "
+            "reports was not checked.",
+            reason=Reason.STALE,
+        )
+    for taint in node.spec.taints or ():
+        if closed := _CLOSING.get(taint.key):
+            made = node.metadata.creation_timestamp
+            yield _for_long(f"Node {node.name} {closed}", made, f"taint {taint.key}", options, now)
+    yield from _condition_problems(node, options, now)
+
+
+def _condition_problems(node: Node, options: NodeOptions, now: datetime) -> Iterator[Result]:
+    """What is wrong by the conditions of a node that is Ready."""
     for kind in _OF_KUBELETS:
         if condition(node.status.conditions, kind) is None and not node.is_virtual:
             yield unknown(f"Node {node.name} does not report whether it has {kind}.")
@@ -173,7 +201,7 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
         if seen.type == "Ready" or seen.type in options.ignored_node_conditions:
             continue
         since = seen.last_transition_time
-        if seen.type.endswith(_GOOD):
+        if _is_good(seen.type):
             if seen.status == "False":
                 yield _for_long(f"Node {node.name} is not {seen.type}", since, seen.reason, options, now)
         elif seen.status == "True" and seen.type.endswith(_ANNOUNCED):
@@ -185,6 +213,12 @@ def _judge_node(node: Node, options: NodeOptions, now: datetime) -> Iterator[Res
             yield _for_long(what, since, seen.reason, options, now)
 
 
+def _is_good(kind: str) -> bool:
+    """Whether a condition is trouble while it is False, as Ready is; KernelNotReady is none of those."""
+    ending = next((ending for ending in _GOOD if kind.endswith(ending)), None)
+    return ending is not None and not _DENIAL.search(kind.removesuffix(ending))
+
+
 def _for_long(what: str, since: datetime | None, reason: str, options: NodeOptions, now: datetime) -> Result:
     because = f": {reason}" if reason else ""
     if since is None:
@@ -192,7 +226,7 @@ def _for_long(what: str, since: datetime | None, reason: str, options: NodeOptio
     grace = f"(grace {format_duration(options.node_grace)})"
     # A moment in the future is no sign that it has just begun.
     bad = failed if abs(now - since) > options.node_grace else warning
-    return bad(f"{what} since {format_length(now - since)} {grace}{because}.")
+    return bad(f"{what} since {length_beside(now - since, options.node_grace)} {grace}{because}.")
 
 
 def judge_version(git_version: str, nodes: Iterable[Node], options: VersionOptions, today: date) -> Result:
@@ -288,12 +322,12 @@ def judge_leases(leases: Mapping[str, Lease | None], options: ControlPlaneOption
         elif not lease.spec.holder_identity:
             problems.append(failed(f"Lease {path} is held by nobody, so no {part} works.", reason=Reason.DOWN))
         elif (age := now - lease.spec.renew_time) > options.lease_max_age:
-            ago = _exactly(age)
+            ago = exactly(age)
             problems.append(
                 failed(f"Lease {path} was renewed {ago} ago (limit {limit}), so no {part} works.", reason=Reason.DOWN)
             )
         elif -age > options.lease_max_age:
-            problems.append(unknown(f"Lease {path} was renewed {_exactly(-age)} in the future."))
+            problems.append(unknown(f"Lease {path} was renewed {exactly(-age)} in the future."))
     return problems
 
 
@@ -301,11 +335,6 @@ def lease_path(name: str) -> tuple[str, str]:
     """Namespace and name of a Lease of `control_plane_leases`."""
     namespace, _, own = name.rpartition("/")
     return namespace or "kube-system", own
-
-
-def _exactly(length: timedelta) -> str:
-    """A length of time to the second, for sentences that hold it against a limit: `1m5s`, not `1 minute` beside a limit of 1m."""
-    return format_duration(timedelta(seconds=max(1, ceil(length.total_seconds()))))
 
 
 def judge_api_services(services: Iterable[ApiService], now: datetime) -> list[Result]:
@@ -356,15 +385,26 @@ def judge_critical(
 ) -> Iterator[Result]:
     """What a cluster does not work without: DNS without a ready endpoint, and critical workloads that are not ready.
 
-    `dns` are the Services of the cluster's DNS. A workload with some of its pods is a warning.
+    `dns` are the Services of the cluster's DNS. A workload with some of its pods is a warning; a DaemonSet on fewer than half
+    of its nodes has failed.
     """
-    ready: dict[str, int] = {}
+    ready: dict[str, set[str]] = {}
     for one in slices:
-        path = f"{one.namespace}/{one.service}"
-        ready[path] = ready.get(path, 0) + one.ready
+        if one.ready:
+            ready.setdefault(f"{one.namespace}/{one.service}", set()).update(one.ports)
     for service in dns:
-        if not ready.get(service.path):
+        served = ready.get(service.path)
+        if served is None:
             yield failed(f"Service {service.path}, the cluster's DNS, has no ready endpoint.", reason=Reason.DOWN)
+            continue
+        for port in service.spec.ports or ():
+            if port.port == _DNS_PORT and port.name not in served:
+                at = f" (targetPort {port.target_port})" if port.target_port is not None else ""
+                yield failed(
+                    f"Port {port.name or port.port} of Service {service.path}, the cluster's DNS, is one that none of its ready "
+                    f"pods has{at}.",
+                    reason=Reason.MISCONFIGURED,
+                )
     partly = []
     for workload in workloads:
         if workload.spec.template.spec.priority_class_name not in _CRITICAL or not workload.wanted:
@@ -373,6 +413,11 @@ def judge_critical(
         if not workload.ready:
             yield failed(
                 f"{name} has 0 of {counted(wanted, 'pod')} ready, and the cluster needs it.", reason=Reason.DOWN
+            )
+        elif isinstance(workload, DaemonSet) and workload.ready * 2 < wanted:
+            yield failed(
+                f"{name} is ready on {workload.ready} of {counted(wanted, 'node')}, and the others need it.",
+                reason=Reason.DOWN,
             )
         elif workload.ready < wanted:
             partly.append(warning(f"{name} has {workload.ready} of {counted(wanted, 'pod')} ready."))
@@ -386,4 +431,4 @@ def judge_clock(theirs: datetime, ours: datetime, options: ControlPlaneOptions) 
         return []
     side = "ahead of" if theirs > ours else "behind"
     limit = format_duration(options.max_clock_skew)
-    return [warning(f"The API server's clock is {_exactly(off)} {side} ours (limit {limit}).")]
+    return [warning(f"The API server's clock is {exactly(off)} {side} ours (limit {limit}).")]

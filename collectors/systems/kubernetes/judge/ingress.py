@@ -13,6 +13,7 @@ from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.judge.workloads import Reference, Workload, judge_workload
 from collectors.systems.kubernetes.model.objects import (
     Backend,
+    BackendReference,
     Condition,
     EndpointSlice,
     Gateway,
@@ -23,6 +24,7 @@ from collectors.systems.kubernetes.model.objects import (
     ParentReference,
     Route,
     RouteParent,
+    RouteRule,
     Service,
     ServicePort,
     condition,
@@ -35,6 +37,8 @@ __all__ = ["IngressOptions", "Routing", "judge_ingress"]
 
 RETIRED = {"k8s.io/ingress-nginx": "which gets no more fixes since March 2026"}
 _GATEWAYS = "gateway.networking.k8s.io"
+_ANSWERING = ("RequestRedirect", "ExtensionRef")
+"""Filters of routes that may answer requests, so that no backend is needed."""
 _LISTENER = ("Accepted", "Programmed", "ResolvedRefs")
 _ALB_ACTION = "use-annotation"
 _ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
@@ -51,12 +55,13 @@ class IngressOptions(Options):
     )
     ingress_class_controllers: dict[str, Reference] = Field(
         default_factory=dict,
-        description="IngressClass to the workload that serves it; needed where Ingresses use classes of more controllers than "
-        "`ingress_controllers` names.",
+        description="IngressClass or GatewayClass to the workload that serves it; needed where Ingresses and Gateways use classes "
+        "of more controllers than `ingress_controllers` names.",
     )
     external_ingress_classes: dict[str, str] = Field(
         default_factory=dict,
-        description="IngressClass to the reason why no workload of the cluster serves it, such as a load balancer of the provider.",
+        description="IngressClass or GatewayClass to the reason why no workload of the cluster serves it, such as a load balancer "
+        "of the provider.",
     )
     ingress_addresses: bool = Field(
         True, description="Whether every Ingress needs an address; controllers on ports of the host give none."
@@ -138,18 +143,59 @@ def judge_ingress(routing: Routing, options: IngressOptions, now: datetime) -> R
         counts.append(
             counted(len(routing.load_balancers), "Service of type LoadBalancer", "Services of type LoadBalancer")
         )
-    by_annotation = sum(_is_action(backend) for ingress in routing.ingresses for backend in ingress.backends)
-    not_checked = f" {counted(by_annotation, 'ALB action')} was not checked." if by_annotation == 1 else ""
-    if by_annotation > 1:
-        not_checked = f" {by_annotation} ALB actions were not checked."
     good = ok(
-        f"{listed(counts)} are served and lead to ready endpoints.{not_checked}",
+        f"{listed(counts)} are served and lead to ready endpoints.{_not_checked(routing)}",
         ingresses=len(routing.ingresses),
         gateways=len(routing.gateways),
         http_routes=sum(route.kind == "HTTPRoute" for route in routing.routes),
         routes=len(routing.routes),
     )
     return verdict(_ingress_problems(routing, options, now), good)
+
+
+def _not_checked(routing: Routing) -> str:
+    """What else traffic is led to, whose state cannot be read here: a sentence after a space, or nothing."""
+    outside = {service.path for service in routing.services if service.spec.type == "ExternalName"}
+    actions = others = 0
+    external: set[str] = set()
+    for ingress in routing.ingresses:
+        for backend in dict.fromkeys(ingress.backends):
+            actions += _is_action(backend)
+            others += backend.service is None
+            if backend.service is not None:
+                external |= {f"{ingress.namespace}/{backend.service.name}"} & outside
+    for route in routing.routes:
+        for path, reference in _led_to(route):
+            if _is_service(reference):
+                external |= {path} & outside
+            else:
+                others += 1
+    numbers = {
+        counted(actions, "ALB action"): actions,
+        counted(len(external), "ExternalName Service"): len(external),
+        counted(others, "backend that is no Service", "backends that are no Services"): others,
+    }
+    if not (total := sum(numbers.values())):
+        return ""
+    return (
+        f" {listed(what for what, number in numbers.items() if number)} {'was' if total == 1 else 'were'} not checked."
+    )
+
+
+def _led_to(route: Route) -> Iterator[tuple[str, BackendReference]]:
+    """The backends of a route that get requests, each with its path."""
+    for rule in route.spec.rules or ():
+        for backend in rule.backend_refs or ():
+            if backend.weight:
+                yield f"{backend.namespace or route.namespace}/{backend.name}", backend
+
+
+def _answers(rule: RouteRule) -> bool:
+    return any(found.type in _ANSWERING for found in rule.filters or ())
+
+
+def _is_service(backend: BackendReference) -> bool:
+    return (backend.group, backend.kind) == ("", "Service")
 
 
 def _ingress_problems(routing: Routing, options: IngressOptions, now: datetime) -> Iterator[Result]:
@@ -195,30 +241,47 @@ def _controller_problems(routing: Routing, options: IngressOptions) -> Iterator[
 
 
 def _class_problems(routing: Routing, options: IngressOptions) -> Iterator[Result]:
-    """Classes of Ingresses whose controller nobody names, where there are more controllers than workloads are named."""
-    controllers = {found.name: found.spec.controller for found in routing.ingress_classes}
+    """Classes in use whose controller nobody names, where there are more controllers than workloads are named.
+
+    What one maker serves as an IngressClass and as a GatewayClass, such as Traefik, counts as one.
+    """
+    controllers = {("IngressClass", found.name): found.spec.controller for found in routing.ingress_classes}
+    controllers |= {("GatewayClass", found.name): found.spec.controller_name for found in routing.gateway_classes}
     default = next((found.name for found in routing.ingress_classes if found.is_default), None)
-    in_use: dict[str, list[str]] = {}
+    in_use: dict[tuple[str, str], list[str]] = {}
     for ingress in routing.ingresses:
         if name := ingress.class_name or default:
-            in_use.setdefault(name, []).append(ingress.path)
+            in_use.setdefault(("IngressClass", name), []).append(ingress.path)
+    for gateway in routing.gateways:
+        in_use.setdefault(("GatewayClass", gateway.spec.gateway_class_name), []).append(gateway.path)
     unnamed = [
-        name
-        for name in in_use
-        if name not in options.external_ingress_classes and name not in options.ingress_class_controllers
+        key
+        for key in in_use
+        if key[1] not in options.external_ingress_classes and key[1] not in options.ingress_class_controllers
     ]
     if not options.ingress_controllers and not options.ingress_class_controllers:
         return  # which is a problem of its own
     named = set(options.ingress_controllers) - set(options.ingress_class_controllers.values())
-    if len({controllers.get(name, name) for name in unnamed}) <= len(named):
+    of_ingresses = {controllers.get(key) or key[1] for key in unnamed if key[0] == "IngressClass"}
+    makers = {_maker(controller) for controller in of_ingresses}
+    of_gateways = {controllers[key] for key in unnamed if key[0] == "GatewayClass" and controllers.get(key)}
+    if len(of_ingresses) + len([one for one in of_gateways if _maker(one) not in makers]) <= len(named):
         return
-    for name in unnamed:
+    for kind, name in (key for key in unnamed if controllers.get(key) or key[0] == "IngressClass"):
+        found = in_use[kind, name]
+        users = (
+            counted(len(found), "Gateway") if kind == "GatewayClass" else counted(len(found), "Ingress", "Ingresses")
+        )
         yield unknown(
-            f"Nothing shows which workload serves IngressClass {name} (controller {controllers.get(name) or 'not known'}) of "
-            f"{counted(len(in_use[name]), 'Ingress', 'Ingresses')} ({listed(in_use[name], 3)}): name it in "
-            "ingress_class_controllers.",
+            f"Nothing shows which workload serves {kind} {name} (controller {controllers.get((kind, name)) or 'not known'}) of "
+            f"{users} ({listed(found, 3)}): name it in ingress_class_controllers.",
             reason=Reason.NOT_CONFIGURED,
         )
+
+
+def _maker(controller: str) -> str:
+    """Who makes a controller: `traefik.io` of `traefik.io/gateway-controller`."""
+    return controller.partition("/")[0]
 
 
 def _route_in_problems(
@@ -249,6 +312,8 @@ def _is_action(backend: Backend) -> bool:
 
 def _backend_problems(ingress: Ingress, backends: _Backends) -> Iterator[Result]:
     what = f"Ingress {ingress.path}"
+    if ingress.spec.rules and not any(True for _ in ingress.backends):
+        yield warning(f"{what} leads nowhere: it has neither a path nor a default backend.")
     for backend in dict.fromkeys(ingress.backends):
         if (service := backend.service) is None:
             continue
@@ -296,27 +361,33 @@ def _gateway_problems(routing: Routing) -> Iterator[Result]:
 
 def _route_problems(route: Route, gateways: set[str], backends: _Backends) -> Iterator[Result]:
     what, namespace = f"{route.kind} {route.path}", route.namespace
-    parents = [
-        parent for parent in route.spec.parent_refs or () if (parent.group, parent.kind) == (_GATEWAYS, "Gateway")
-    ]
     if not route.spec.parent_refs:
         yield failed(f"{what} names no Gateway.", reason=Reason.MISCONFIGURED)
-    for parent in parents:
+    for parent in route.spec.parent_refs or ():
         path = f"{parent.namespace or namespace}/{parent.name}"
         taken = [found for found in route.status.parents or () if _same(found, parent, namespace)]
-        if not taken:
+        if not taken and (parent.group, parent.kind) == ("", "Service"):
+            continue  # it is for a mesh, within the cluster
+        if not taken and (parent.group, parent.kind) != (_GATEWAYS, "Gateway"):
+            yield unknown(
+                f"{what} names {parent.kind} {path}, and no controller has reported whether it accepted that."
+            )
+        elif not taken:
             there = "has not accepted it" if path in gateways else "does not exist or is not read"
             yield failed(f"{what} names Gateway {path}, which {there}.", reason=Reason.MISSING)
         for found in taken:
             yield from _stated(
                 f"{what} on {path}", found.conditions, route.metadata.generation, "Accepted", "ResolvedRefs"
             )
-    for path, number in dict.fromkeys(
-        (f"{backend.namespace or namespace}/{backend.name}", backend.port)
-        for rule in route.spec.rules or ()
-        for backend in rule.backend_refs or ()
-        if (backend.group, backend.kind) == ("", "Service") and backend.weight
-    ):
+    rules = route.spec.rules or ()
+    void = [rule for rule in rules if not any(backend.weight for backend in rule.backend_refs or ())]
+    if any(rule.backend_refs for rule in void):
+        yield failed(
+            f"A rule of {what} leads nowhere: the weights of all its backends are 0.", reason=Reason.MISCONFIGURED
+        )
+    elif void and len(void) == len(rules) and not any(_answers(rule) for rule in rules):
+        yield failed(f"{what} leads nowhere: it has neither a backend nor a redirect.", reason=Reason.MISCONFIGURED)
+    for path, number in dict.fromkeys((path, backend.port) for path, backend in _led_to(route) if _is_service(backend)):
         yield from backends.problems(what, path, ServicePort(number))
 
 

@@ -7,12 +7,13 @@ enforces any of it cannot be seen in these objects.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from itertools import chain
+from itertools import chain, pairwise
 
 from pydantic import Field
 
@@ -106,6 +107,7 @@ class _Coverage:
         self._by_labels: dict[tuple[str | None, ...], frozenset[str]] = {}
         self._by_template: dict[PodTemplate, frozenset[str]] = {}
         self.selecting: set[str] = set()
+        self.together: dict[tuple[str, ...], list[NetworkPolicy]] = {}
 
     def of(self, pods: PodGroup) -> frozenset[str]:
         """The directions in which some policy selects the pods."""
@@ -121,12 +123,12 @@ class _Coverage:
         return found
 
     def _selected(self, labels: Mapping[str, str]) -> frozenset[str]:
-        selected: set[str] = set()
-        for policy in chain(self._others, *(self._demanding.get(pair, ()) for pair in labels.items())):
-            if matches(policy.spec.pod_selector, labels):
-                selected |= directions(policy)
-                self.selecting.add(policy.path)
-        return frozenset(selected)
+        candidates = chain(self._others, *(self._demanding.get(pair, ()) for pair in labels.items()))
+        found = [policy for policy in candidates if matches(policy.spec.pod_selector, labels)]
+        paths = tuple(policy.path for policy in found)
+        self.selecting.update(paths)
+        self.together[paths] = found
+        return frozenset(side for policy in found for side in directions(policy))
 
 
 def _demanded(selector: Selector) -> list[tuple[str, str]]:
@@ -139,12 +141,16 @@ def _demanded(selector: Selector) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """What was observed in one namespace: its pods, those that are open in each direction, and the policies that select none."""
+    """What was observed in one namespace: its pods, those that are open in each direction, and the policies that select none.
+
+    `together` are the policies that select the same pods.
+    """
 
     pods: int
     labels: Sequence[Mapping[str, str]]
     bare: Mapping[Direction, Sequence[PodGroup]]
     idle: Sequence[NetworkPolicy]
+    together: Sequence[Sequence[NetworkPolicy]]
 
 
 def covered(pods: Iterable[PodGroup], policies: Iterable[NetworkPolicy]) -> Iterator[tuple[PodGroup, frozenset[str]]]:
@@ -254,6 +260,7 @@ def _look(
             labels[name],
             bare[name],
             [policy for policy in of_namespace.get(name, ()) if policy.path not in coverages[name].selecting],
+            list(coverages[name].together.values()),
         )
         for name in names
     }
@@ -265,8 +272,10 @@ def _judge_namespace(
     for policy in policies:
         for side in options.directions:
             if side in directions(policy) and policy.path not in options.may_allow_all:
-                for what in _opened(policy, side, whole):
+                for what in _opened([policy], side, whole):
                     yield failed(f"NetworkPolicy {policy.path} allows {what}.", reason=Reason.MISCONFIGURED)
+    for side in options.directions:
+        yield from _opened_together(seen.together, side, options, whole)
     open_sides = [
         side.lower()
         for side in options.directions
@@ -293,6 +302,36 @@ def _judge_namespace(
         )
 
 
+def _opened_together(
+    sets: Iterable[Sequence[NetworkPolicy]], side: Direction, options: NetworkPolicyOptions, whole: _Whole
+) -> Iterator[Result]:
+    """Policies none of which opens everything, while all that select the same pods do."""
+    told: set[tuple[str, ...]] = set()
+    for found in sets:
+        together = [
+            policy
+            for policy in found
+            if side in directions(policy)
+            and _rules(policy, side)
+            and policy.path not in options.may_allow_all
+            and not any(_opened([policy], side, whole))
+        ]
+        if len(together) < 2 or not any(_opened(together, side, whole)):
+            continue
+        for policy in tuple(together):  # those that do not matter are not named
+            without = [one for one in together if one is not policy]
+            if any(_opened(without, side, whole)):
+                together = without
+        paths = tuple(sorted(policy.path for policy in together))
+        if paths not in told:
+            told.add(paths)
+            for what in _opened(together, side, whole):
+                yield failed(
+                    f"NetworkPolicies {listed(paths)} select the same pods and together allow {what}.",
+                    reason=Reason.MISCONFIGURED,
+                )
+
+
 def _denies(policy: NetworkPolicy, side: Direction, labels: Sequence[Mapping[str, str]], whole: _Whole) -> bool:
     """Whether a policy selects all pods, and opens only some of the traffic in this direction, also within the namespace."""
     for rule in _rules(policy, side):
@@ -302,7 +341,7 @@ def _denies(policy: NetworkPolicy, side: Direction, labels: Sequence[Mapping[str
     return (
         side in directions(policy)
         and _selects_everything(policy.spec.pod_selector, labels)
-        and not any(_opened(policy, side, whole))
+        and not any(_opened([policy], side, whole))
     )
 
 
@@ -319,40 +358,60 @@ def _selects_everything(selector: Selector | None, labels: Iterable[Mapping[str,
     return matches(selector, {}) and all(matches(selector, one) for one in labels)
 
 
-def _opened(policy: NetworkPolicy, side: Direction, whole: _Whole) -> Iterator[str]:
-    """What the rules of a policy leave open together: everyone, or every pod of the cluster, on all ports of a protocol."""
-    of_ports: dict[tuple[PolicyPort, ...], list[Peer] | None] = {}
-    for rule in _rules(policy, side):
-        ports = tuple(rule.ports or ())
-        known = of_ports.setdefault(ports, [])
-        of_ports[ports] = None if known is None or not rule.peers else [*known, *rule.peers]
-    everyone = [ports for ports, peers in of_ports.items() if peers is None or _is_everywhere(policy, peers)]
-    every_pod = [
-        ports
-        for ports, peers in of_ports.items()
-        if ports in everyone or (peers is not None and _is_every_pod(policy, peers, whole))
-    ]
+def _opened(policies: Sequence[NetworkPolicy], side: Direction, whole: _Whole) -> Iterator[str]:
+    """What policies of one namespace leave open together: everyone, or every pod of the cluster, on all ports of a protocol."""
+    rules = [rule for policy in policies if side in directions(policy) for rule in _rules(policy, side)]
+    if not rules:
+        return
+
+    def peers(chosen: frozenset[int]) -> list[Peer] | None:
+        if any(not rules[number].peers for number in chosen):
+            return None
+        return [peer for number in sorted(chosen) for peer in rules[number].peers]
+
+    @functools.cache
+    def is_everyone(chosen: frozenset[int]) -> bool:
+        found = peers(chosen)
+        return found is None or _is_everywhere(policies[0], found)
+
+    @functools.cache
+    def is_every_pod(chosen: frozenset[int]) -> bool:
+        found = peers(chosen)
+        return is_everyone(chosen) or (found is not None and _is_every_pod(policies[0], found, whole))
+
+    ports = [tuple(rule.ports or ()) for rule in rules]
     told: set[str] = set()
-    for traffic in _all_traffic(everyone):
+    for traffic in _all_traffic(ports, is_everyone):
         told.add(traffic)
         yield f"all {traffic}{side.lower()}"
-    for traffic in _all_traffic(every_pod):
+    for traffic in _all_traffic(ports, is_every_pod):
         if traffic not in told and "" not in told:
             yield f"all {traffic}{side.lower()} {'from' if side is Direction.INGRESS else 'to'} every pod of the cluster"
 
 
-def _all_traffic(rules: Sequence[tuple[PolicyPort, ...]]) -> Iterator[str]:
-    """Nothing where all traffic is meant, and the protocols of which all ports are, or all but a few."""
-    if any(not ports for ports in rules):
+def _all_traffic(rules: Sequence[tuple[PolicyPort, ...]], is_open: Callable[[frozenset[int]], bool]) -> Iterator[str]:
+    """Nothing where all traffic is meant, and the protocols of which all ports are open, or all but a few.
+
+    `rules` are the ports of each rule, none for all; `is_open` says whether the peers of some rules, by number, are all there are.
+    """
+    always = frozenset(number for number, ports in enumerate(rules) if not ports)
+    if always and is_open(always):
         yield ""
         return
-    ranges: dict[str, list[tuple[int, int]]] = {}
-    for port in (port for ports in rules for port in ports):
-        first, last = _PORTS if port.port is None else (port.port, port.end_port or port.port)
-        if isinstance(first, int) and isinstance(last, int):
-            ranges.setdefault(port.protocol or "TCP", []).append((first, last))
+    ranges: dict[str, list[tuple[int, int, int]]] = {}
+    for number, ports in enumerate(rules):
+        for port in ports:
+            first, last = _PORTS if port.port is None else (port.port, port.end_port or port.port)
+            if isinstance(first, int) and isinstance(last, int):
+                ranges.setdefault(port.protocol or "TCP", []).append((first, last, number))
     for protocol, found in ranges.items():
-        if sum(last - first + 1 for first, last in _merged(found)) >= _MOST * _PORTS[1]:
+        open_ports = 0
+        borders = sorted({border for first, last, _ in found for border in (first, last + 1)})
+        for one, beyond in pairwise(borders):
+            covering = always | {number for first, last, number in found if first <= one <= last}
+            if covering != always and is_open(covering):
+                open_ports += beyond - one
+        if open_ports >= _MOST * _PORTS[1]:
             yield f"{protocol} "
 
 

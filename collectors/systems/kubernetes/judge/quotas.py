@@ -198,6 +198,11 @@ def _shares(quota: ResourceQuota) -> dict[str, float]:
 def _use_problems(quota: ResourceQuota, shares: dict[str, float], options: QuotaOptions) -> Iterator[Result]:
     if uncounted := [resource for resource in quota.spec.hard if resource not in quota.status.used]:
         yield unknown(f"The use of ResourceQuota {quota.path} has not been counted: {listed(uncounted, 3)}.")
+    for resource, hard in quota.status.hard.items():
+        if resource in (*_CPU, *_MEMORY) and parse_quantity(hard) == 0:
+            yield warning(
+                f"ResourceQuota {quota.path} allows no {resource} at all, so no pod that needs it can be made."
+            )
     for resource, share in shares.items():
         few = _is_count(resource) and parse_quantity(quota.status.hard[resource]) < _FEW
         if share >= options.quota_warn and not (few and share <= 1):

@@ -93,10 +93,13 @@ __all__ = [
     "ResourceQuotaSpec",
     "ResourceQuotaStatus",
     "Route",
+    "RouteFilter",
     "RouteParent",
     "RouteRule",
     "RouteSpec",
     "RouteStatus",
+    "ScalingBehavior",
+    "ScalingRules",
     "ScopeRequirement",
     "ScopeSelector",
     "Selector",
@@ -571,6 +574,19 @@ class Metric(Struct, frozen=True):
     container_resource: ResourceMetric | None = None
 
 
+class ScalingRules(Struct, frozen=True):
+    """How fast is scaled in one direction; `Disabled` is never."""
+
+    select_policy: str | None = None
+
+
+class ScalingBehavior(Struct, frozen=True):
+    """How fast is scaled in each direction."""
+
+    scale_up: ScalingRules | None = None
+    scale_down: ScalingRules | None = None
+
+
 class HorizontalPodAutoscalerSpec(Struct, frozen=True):
     """Between which limits, and by which metrics, is scaled."""
 
@@ -578,6 +594,7 @@ class HorizontalPodAutoscalerSpec(Struct, frozen=True):
     min_replicas: int | None = None
     max_replicas: int = 0
     metrics: tuple[Metric, ...] | None = ()
+    behavior: ScalingBehavior | None = None
 
 
 class HorizontalPodAutoscalerStatus(Struct, frozen=True):
@@ -874,10 +891,17 @@ class BackendReference(Struct, frozen=True):
     weight: int = 1
 
 
+class RouteFilter(Struct, frozen=True):
+    """What is done with requests on their way; a `RequestRedirect` answers them itself."""
+
+    type: str = ""
+
+
 class RouteRule(Struct, frozen=True):
     """Whereto requests of one kind go."""
 
     backend_refs: tuple[BackendReference, ...] | None = ()
+    filters: tuple[RouteFilter, ...] | None = ()
 
 
 class RouteSpec(Struct, frozen=True):

@@ -11,6 +11,7 @@ from collectors.systems.kubernetes.model.base import Amounts
 from collectors.systems.kubernetes.model.objects import (
     CronJob,
     DaemonSet,
+    DaemonSetStatus,
     Deployment,
     Job,
     LimitRange,
@@ -84,7 +85,7 @@ def _owners(
 def planned_pods(
     workloads: Iterable[Templated], live: Iterable[PodGroup], limit_ranges: Iterable[LimitRange]
 ) -> list[PodGroup]:
-    """The pods that workloads without a live one would have: one of each, with the defaults that LimitRanges would give it.
+    """The pods that workloads without a live one of their template would have: one of each, with the defaults of LimitRanges.
 
     `live` are all pods, with their owners. A Job that has finished makes no more, and one of a CronJob counts as that.
     """
@@ -92,7 +93,9 @@ def planned_pods(
     defaults = _defaults(limit_ranges)
     found = []
     for workload in workloads:
-        if (workload.namespace, workload.kind, workload.name) in having or workload.metadata.deletion_timestamp:
+        if workload.metadata.deletion_timestamp or (
+            (workload.namespace, workload.kind, workload.name) in having and not _waits(workload)
+        ):
             continue
         owner = next((one for one in workload.metadata.owner_references if one.controller), None)
         if isinstance(workload, Job) and (has_finished(workload) or (owner and owner.kind == "CronJob")):
@@ -104,6 +107,15 @@ def planned_pods(
         state = PodState(PLANNED, qos_class="BestEffort" if _is_best_effort(spec) else "")
         found.append(PodGroup(msgspec.structs.replace(template, spec=spec, owners=owners), state, "planned", ("",)))
     return found
+
+
+def _waits(workload: Templated) -> bool:
+    """Whether none of its pods are of its present template: it is paused, or waits until pods are deleted (OnDelete)."""
+    if isinstance(workload, Job | CronJob) or workload.observed_generation < workload.metadata.generation:
+        return False
+    status = workload.status
+    updated = status.updated_number_scheduled if isinstance(status, DaemonSetStatus) else status.updated_replicas
+    return workload.ready > 0 and updated == 0
 
 
 _NO_DEFAULTS = Amounts(), Amounts()

@@ -70,6 +70,16 @@ def test_no_autoscaler_is_no_success() -> None:
     assert judge(hpa_required=("shop/api",)).summary == "Deployment shop/api has no HorizontalPodAutoscaler."
 
 
+def test_an_autoscaler_that_never_scales_up() -> None:
+    result = judge(hpa(behavior={"scaleUp": {"selectPolicy": "Disabled"}}))
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "HorizontalPodAutoscaler shop/api never scales up: selectPolicy of its behavior is Disabled.",
+    )
+    never_down = hpa(behavior={"scaleUp": {"selectPolicy": "Max"}, "scaleDown": {"selectPolicy": "Disabled"}})
+    assert judge(never_down).status is Status.OK
+
+
 def test_a_workload_that_lacks_one_or_has_two() -> None:
     result = judge(hpa(), hpa("shop/other"), hpa_required=("shop/api", "bank/StatefulSet/db"))
     assert result.status is Status.FAILED

@@ -21,7 +21,15 @@ from collectors.systems.kubernetes.judge.cluster import (
     judge_version,
     parse_version,
 )
-from collectors.systems.kubernetes.model.objects import ApiService, Deployment, EndpointSlice, Lease, Node, Service
+from collectors.systems.kubernetes.model.objects import (
+    ApiService,
+    DaemonSet,
+    Deployment,
+    EndpointSlice,
+    Lease,
+    Node,
+    Service,
+)
 from exporter.verdict import ProbeError, Result, Status
 from tests.collectors.systems.kubernetes.objects import NOW, ago, decoded, pod
 
@@ -409,3 +417,84 @@ def test_what_a_cluster_does_not_work_without() -> None:
         (Status.FAILED, "Deployment kube-system/coredns has 0 of 2 pods ready, and the cluster needs it."),
         (Status.WARNING, "Deployment kube-system/one has 1 of 2 pods ready."),
     ]
+
+
+def of_node(*names: str) -> DaemonSet:
+    """A critical DaemonSet, ready on as many of 3 nodes as names are given."""
+    return decoded(
+        DaemonSet,
+        "kube-system/cni",
+        spec={"template": {"spec": {"priorityClassName": "system-node-critical"}}},
+        status={"desiredNumberScheduled": 3, "numberReady": len(names)},
+    )
+
+
+def test_the_network_of_most_nodes_is_down() -> None:
+    (problem,) = judge_critical([of_node("a")], [], [])
+    assert (problem.status, problem.summary) == (
+        Status.FAILED,
+        "DaemonSet kube-system/cni is ready on 1 of 3 nodes, and the others need it.",
+    )
+    assert [one.status for one in judge_critical([of_node("a", "b")], [], [])] == [Status.WARNING]
+
+
+def test_dns_on_a_port_that_no_pod_has() -> None:
+    ports = [{"name": "dns", "port": 53, "targetPort": "no-such"}, {"name": "metrics", "port": 9153}]
+    dns = decoded(Service, "kube-system/kube-dns", labels={"k8s-app": "kube-dns"}, spec={"ports": ports})
+    (problem,) = judge_critical([], [dns], [EndpointSlice("kube-system", "kube-dns", 2, ("metrics",))])
+    assert (problem.status, problem.summary) == (
+        Status.FAILED,
+        "Port dns of Service kube-system/kube-dns, the cluster's DNS, is one that none of its ready pods has (targetPort no-such).",
+    )
+    assert list(judge_critical([], [dns], [EndpointSlice("kube-system", "kube-dns", 2, ("dns",))])) == []
+
+
+def test_where_every_node_is_cordoned_no_pod_can_be_placed() -> None:
+    assert judge(*(node(f"node-{n}", cordoned=True) for n in range(3))).status is Status.FAILED
+    assert judge(node("node-0"), node("node-1", cordoned=True)).status is Status.WARNING
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "status"),
+    [
+        ("KernelNotReady", "True", Status.FAILED),
+        ("KernelNotReady", "False", Status.OK),
+        ("KernelReady", "False", Status.FAILED),
+        ("LinstorSatelliteOnline", "True", Status.OK),
+        ("LinstorSatelliteOnline", "False", Status.FAILED),
+    ],
+)
+def test_conditions_are_read_as_they_are_meant(kind: str, state: str, status: Status) -> None:
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    found = [
+        {"type": one, "status": value, "lastTransitionTime": ago(hours=1)}
+        for one, value in {**fine, kind: state}.items()
+    ]
+    assert judge(decoded(Node, "node-1", status={"conditions": found})).status is status
+
+
+@pytest.mark.parametrize(
+    ("taint", "sentence"),
+    [
+        (
+            "node.cloudprovider.kubernetes.io/uninitialized",
+            "Node node-1 has not been initialized by its cloud provider",
+        ),
+        ("node.kubernetes.io/out-of-service", "Node node-1 is marked out of service"),
+    ],
+)
+def test_a_ready_node_on_which_no_pod_may_run(taint: str, sentence: str) -> None:
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    status = {"conditions": [{"type": one, "status": value} for one, value in fine.items()]}
+    made = {"creationTimestamp": ago(hours=1)}
+    result = judge(decoded(Node, "node-1", metadata=made, spec={"taints": [{"key": taint}]}, status=status))
+    assert result.status is Status.FAILED
+    assert result.summary.startswith(sentence)
+
+
+def test_a_kubelet_that_reported_in_the_future_is_not_believed() -> None:
+    fine = {"Ready": "True", "MemoryPressure": "False", "DiskPressure": "False", "PIDPressure": "False"}
+    found = [{"type": one, "status": value, "lastHeartbeatTime": ago(hours=-24)} for one, value in fine.items()]
+    result = judge(decoded(Node, "node-1", status={"conditions": found}))
+    assert result.status is Status.UNKNOWN
+    assert "The kubelet of node node-1 reported 1d in the future that it is Ready" in result.summary

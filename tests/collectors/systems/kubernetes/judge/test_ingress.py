@@ -476,3 +476,68 @@ def test_a_class_that_no_named_workload_serves_is_unknown() -> None:
     assert judge(declared, **seen).status is Status.OK
     named = OPTIONS.model_copy(update={"ingress_class_controllers": {"old": "ingress/gone"}})
     assert "The ingress controller ingress/gone does not exist." in judge(named, **seen).summary
+
+
+def test_a_gateway_class_that_no_named_workload_serves_is_unknown() -> None:
+    """What its controller stated may be of former times: nothing shows that it still runs."""
+    other = decoded(
+        GatewayClass,
+        "traefik",
+        spec={"controllerName": "example.com/gone"},
+        status={"conditions": conditions(Accepted="True")},
+    )
+    result = judge(gateway_classes=[other])
+    assert result.status is Status.UNKNOWN
+    assert (
+        "Nothing shows which workload serves GatewayClass traefik (controller example.com/gone) of 1 Gateway "
+        "(ingress/public): name it in ingress_class_controllers."
+    ) in result.summary
+    own = decoded(
+        GatewayClass,
+        "traefik",
+        spec={"controllerName": "traefik.io/gateway-controller"},
+        status={"conditions": conditions(Accepted="True")},
+    )
+    assert judge(gateway_classes=[own]).status is Status.OK  # one Traefik serves both
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "sentence"),
+    [
+        (
+            {"routes": [route(rules=[{"backendRefs": [{"name": "web", "port": 80, "weight": 0}]}])]},
+            Status.FAILED,
+            "A rule of HTTPRoute shop/web leads nowhere: the weights of all its backends are 0.",
+        ),
+        (
+            {"routes": [route(rules=[{"matches": [{"path": {"value": "/"}}]}])]},
+            Status.FAILED,
+            "HTTPRoute shop/web leads nowhere: it has neither a backend nor a redirect.",
+        ),
+        ({"routes": [route(rules=[{"filters": [{"type": "RequestRedirect"}]}])]}, Status.OK, "1 route"),
+        (
+            {"routes": [route([], parentRefs=[{"kind": "ListenerSet", "name": "extra"}])]},
+            Status.UNKNOWN,
+            "HTTPRoute shop/web names ListenerSet shop/extra, and no controller has reported whether it accepted that.",
+        ),
+        (
+            {"ingresses": [ingress({"rules": [{"host": "void.example.com"}]})]},
+            Status.WARNING,
+            "Ingress shop/web leads nowhere: it has neither a path nor a default backend.",
+        ),
+        (
+            {"services": [service(kind="ExternalName", externalName="gone.invalid")]},
+            Status.OK,
+            "lead to ready endpoints. 1 ExternalName Service was not checked.",
+        ),
+        (
+            {"ingresses": [ingress({"rules": None, "defaultBackend": {"resource": {"kind": "Bucket", "name": "a"}}})]},
+            Status.OK,
+            "lead to ready endpoints. 1 backend that is no Service was not checked.",
+        ),
+    ],
+)
+def test_what_leads_nowhere_or_where_nobody_looked(changes: dict[str, Any], status: Status, sentence: str) -> None:
+    result = judge(**changes)
+    assert result.status is status, result.summary
+    assert sentence in result.summary

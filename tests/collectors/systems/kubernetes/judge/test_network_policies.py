@@ -402,3 +402,37 @@ def test_a_policy_of_a_cron_job_between_runs_is_not_idle() -> None:
         spec={"jobTemplate": {"spec": {"template": {"metadata": {"labels": {"app": "nightly"}}}}}},
     )
     assert judge([*WEB, *planned_pods([job], WEB, [])], policy(), nightly).status is Status.OK
+
+
+HALVES = [{"ipBlock": {"cidr": "0.0.0.0/1"}}], [{"ipBlock": {"cidr": "128.0.0.0/1"}}]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ([{"from": HALVES[0]}], [{"from": HALVES[1]}]),
+        ([{"ports": [{"port": 1, "endPort": 32767}]}], [{"ports": [{"port": 32768, "endPort": 65535}]}]),
+        ([{"from": HALVES[0]}], [{"from": HALVES[1], "ports": [{"port": 1, "endPort": 65535}]}]),
+    ],
+)
+def test_what_policies_of_the_same_pods_open_together(rules: Any) -> None:
+    one, other = (policy(f"shop/{name}", ingress=rule) for name, rule in zip("ab", rules, strict=True))
+    harmless = policy("shop/c", ingress=[{"from": [{"podSelector": {}}], "ports": [{"port": 80}]}])
+    result = judge(WEB, policy(), one, other, harmless)
+    assert result.status is Status.FAILED
+    assert result.summary.startswith("NetworkPolicies shop/a and shop/b select the same pods and together allow all ")
+    allowed = judge(WEB, policy(), one, other, harmless, may_allow_all={"shop/a": "The public site."})
+    assert allowed.status is Status.OK
+
+
+def test_policies_of_different_pods_open_nothing_together() -> None:
+    both = pods("shop/web-1", labels={"app": "web"}) + pods("shop/api-1", labels={"app": "api"})
+    one = policy("shop/a", labelled(app="web"), ingress=[{"from": HALVES[0]}])
+    other = policy("shop/b", labelled(app="api"), ingress=[{"from": HALVES[1]}])
+    assert judge(both, policy(), one, other).status is Status.OK
+
+
+def test_rules_of_one_policy_with_and_without_ports_open_together() -> None:
+    rules = [{"from": HALVES[0]}, {"from": HALVES[1], "ports": [{"port": 1, "endPort": 65535}]}]
+    result = judge(WEB, policy(), policy("shop/a", ingress=rules))
+    assert (result.status, result.summary) == (Status.FAILED, "NetworkPolicy shop/a allows all TCP ingress.")

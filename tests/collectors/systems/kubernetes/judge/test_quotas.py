@@ -215,6 +215,14 @@ def test_a_quota_of_nothing_cannot_be_used_up() -> None:
     assert judge([quota(HARD | {"pods": "0"}, HALF | {"pods": "0"})]).status is Status.OK
 
 
+def test_a_quota_that_allows_no_cpu_at_all() -> None:
+    result = judge([quota(HARD | {"requests.cpu": "0"}, HALF | {"requests.cpu": "0"})])
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "ResourceQuota shop/all allows no requests.cpu at all, so no pod that needs it can be made.",
+    )
+
+
 def test_a_quota_that_nobody_has_counted_is_unknown() -> None:
     result = judge([quota(used={})])
     assert (result.status, result.summary) == (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from collectors.systems.kubernetes.model.objects import CronJob, Deployment, Job, LimitRange, ReplicaSet
+from collectors.systems.kubernetes.model.objects import CronJob, DaemonSet, Deployment, Job, LimitRange, ReplicaSet
 from collectors.systems.kubernetes.model.scope import Scope
 from collectors.systems.kubernetes.model.workloads import planned_pods, with_owners
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, wire_pod
@@ -66,6 +67,29 @@ def test_which_pods_there_would_be(workload: Any, is_planned: bool) -> None:
     assert [one.workload for one in found] == ([(workload.kind, "a")] if is_planned else [])
     assert all(one.state.is_live and dict(one.labels) == {"app": "a"} for one in found)
     assert planned_pods([workload], [pod("shop/a-1", owner=f"{workload.kind}/a")], []) == []
+
+
+@pytest.mark.parametrize(
+    ("workload", "updated", "is_planned"),
+    [
+        (decoded(Deployment, "shop/a", generation=2, spec={"replicas": 1, "template": template()}), 0, True),
+        (decoded(Deployment, "shop/a", generation=2, spec={"replicas": 1, "template": template()}), 1, False),
+        (decoded(DaemonSet, "shop/a", generation=2, spec={"template": template()}), 0, True),
+        (decoded(DaemonSet, "shop/a", generation=2, spec={"template": template()}), 1, False),
+    ],
+)
+def test_a_template_that_no_pod_has_yet(workload: Any, updated: int, is_planned: bool) -> None:
+    """A Deployment that is paused, a DaemonSet that waits until its pods are deleted."""
+    counts: dict[str, Any] = {"observed_generation": 2}
+    if isinstance(workload, DaemonSet):
+        counts |= {"number_ready": 1, "updated_number_scheduled": updated}
+    else:
+        counts |= {"ready_replicas": 1, "updated_replicas": updated}
+    seen = replace(workload, status=replace(workload.status, **counts))
+    live = [pod("shop/a-1", owner=f"{workload.kind}/a")]
+    assert bool(planned_pods([seen], live, [])) is is_planned
+    unseen = replace(seen, status=replace(seen.status, observed_generation=1))
+    assert planned_pods([unseen], live, []) == []
 
 
 def test_limit_ranges_act_on_pods_that_there_would_be() -> None:
