@@ -266,7 +266,8 @@ class Server:
     def resume(self) -> None:
         """Let a frozen program go on."""
         for process in self._family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                process.resume()
 
     def tail(self, lines: int = 30) -> str:
         """Return the end of the log."""
