@@ -48,6 +48,21 @@ class Deriving(Collector[SectionSettings, NoTarget]):
         return ok("All ok.") if all(view.status.is_ok for view in seen) else unknown("Not all ok.")
 
 
+class Mixed(Collector[SectionSettings, NoTarget]):
+    """Mixed."""
+
+    @item("Sees", severity=CRITICAL)
+    async def sees(self) -> Result:
+        """Sees."""
+        return ok("Seen.")
+
+    @item("Sums up", severity=CRITICAL, mode=Mode.DERIVED)
+    async def sums_up(self) -> Result:
+        """Derives from the line beside it."""
+        seen = [view for view in self.context.view() if view.planned.item == "sees"]
+        return ok("All ok.") if all(view.status.is_ok for view in seen) else unknown("Not all ok.")
+
+
 class Recalling(Collector[SectionSettings, NoTarget]):
     """Recalling."""
 
@@ -214,3 +229,23 @@ async def test_without_a_file_nothing_is_recalled() -> None:
     assert view is not None
     assert view.summary == "Nothing outlives the process."
     await engine.close()
+
+
+async def test_after_a_long_stop_what_is_derived_waits_and_what_is_not_does_not(tmp_path: Path) -> None:
+    """A day without the exporter is no reason for "all lines pass" to become unknown, and then ok again."""
+    configured = loaded(Mixed)
+    job = replace(configured.plan.jobs[0], items=("sees", "sums_up"))
+    configured = replace(configured, plan=replace(configured.plan, jobs=(job,)))
+    for day, runs in ((1, 3), (2, 2)):
+        now = partial(datetime, 2026, 11, day, tzinfo=UTC)
+        history = History(tmp_path / "history.db", now=now)
+        engine = Engine(configured, history=history, now=now)
+        for _ in range(runs):
+            await engine.run(job)
+        views = [engine.state.view("mixed", name) for name in job.items]
+        assert [view and view.status for view in views] == [Status.OK, Status.OK]
+        changes = await history.transitions()
+        await engine.close()
+        await history.close()
+    assert {change.item for change in changes} == {"sees", "sums_up"}
+    assert {change.at.day for change in changes} == {1}, "the second day has none"
