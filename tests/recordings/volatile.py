@@ -25,12 +25,18 @@ def _role(reply: Any) -> Any:
         case ["master", int(), replicas]:
             return ["master", 100, [[host, port, "100"] for host, port, _ in replicas]]
         case ["slave", host, port, state, int()]:
-            return ["slave", host, port, state, 100 if state == "connected" else -1]
+            up = state == "connected"  # else it is in one of many steps
+            return ["slave", host, port, state if up else "connect", 100 if up else -1]
     return reply
 
 
 def _replica(text: str) -> str:
     return re.sub(r"offset=\d+,lag=\d+", "offset=100,lag=0", text)
+
+
+def _ids(found: Any) -> list[str]:
+    """Ids of silences, of which the recorded states have one at most."""
+    return [str(number) for number, _ in enumerate(found, 1)]
 
 
 VOLATILE: Mapping[str, Mapping[str, object]] = {
@@ -56,5 +62,17 @@ VOLATILE: Mapping[str, Mapping[str, object]] = {
         "master_sync_in_progress": 0,
         "master_sync_.*|errorstat_.*": ABSENT,
         "last-.*|.*-time|role-reported.*|info-refresh|link-pending-commands|link-refcount|slave-repl-offset": "1",
+    },
+    "prometheus": {
+        "lastScrape|lastEvaluation": "2027-01-31T11:59:59Z",
+        "startTime|lastConfigTime|activeAt": "2027-01-31T11:00:00Z",
+        "lastScrapeDuration": 0.01,
+    },
+    "alertmanager": {
+        "startsAt|uptime": "2027-01-31T11:00:00Z",
+        "updatedAt": "2027-01-31T11:59:30Z",
+        "endsAt": "2027-01-31T12:05:00Z",
+        "id": "1",
+        "silencedBy": _ids,
     },
 }
