@@ -418,9 +418,7 @@ async def test_standbys_of_one_name_have_their_address(pair: Cluster) -> None:
             lag = "SELECT 1 FROM pg_stat_replication WHERE pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 90000"
             await eventually(lambda: pair.primary.query(lag), "the standby to fall behind")
             result = await see(pair.primary.dsn(), "replication_operational", max_lag_bytes="64KiB")
-    drop = (
-        "SELECT pg_drop_replication_slot('namesake') FROM pg_replication_slots WHERE slot_name = 'namesake' AND NOT active"
-    )
+    drop = "SELECT pg_drop_replication_slot('namesake') FROM pg_replication_slots WHERE slot_name = 'namesake' AND NOT active"
     wait_until(lambda: pair.primary.query(drop), "the slot to be dropped")
     pair.caught_up()
     told(result, "failed", f"Standby standby ({LOOPBACK}) is 1", "kB behind")
@@ -571,7 +569,7 @@ async def test_a_limit_of_the_database_that_is_reached(pair: Cluster, pooled: Pg
         "ALTER DATABASE orders CONNECTION LIMIT 2", "ALTER DATABASE orders CONNECTION LIMIT -1"
     )
     with limit, ExitStack() as stack:
-        with pytest.raises(psycopg.OperationalError, match="too many connections for database"):
+        with pytest.raises(psycopg.OperationalError, match="too many connections for database"):  # noqa: PT012
             for _ in range(3):  # the pool may hold some already
                 stack.enter_context(pair.primary.connect("orders", APPLICATION, password=APPLICATION))
         result = await see(pair.primary.dsn(), "connection_pool_sized", **POOLS)
