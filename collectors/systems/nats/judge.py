@@ -236,7 +236,11 @@ def account_problems(account: Account, limits: NatsLimits) -> Iterator[Result]:
         of = "the account" if tier == "account" else f"tier {tier}"
         for what, key in (("storage", "storage"), ("memory", "memory")):
             room, used = _number(allowed, f"max_{key}", _NO_LIMIT), _number(usage, key, 0)
-            if room > 0 and used >= limits.max_usage * room:
+            if what == "storage" and room == 0:
+                yield failed(
+                    f"NATS {tier} may store nothing in files: max_storage is 0 B.", reason=Reason.MISCONFIGURED
+                )
+            elif room > 0 and used >= limits.max_usage * room:
                 yield failed(
                     f"NATS {tier} uses {format_size(used)} of {format_size(room)} {what} (limit {limits.max_usage:.0%}).",
                     reason=Reason.LIMIT,

@@ -492,7 +492,10 @@ def test_groups_that_are_not_whole_are_told() -> None:
             {"memory": 90, "limits": {"max_memory": 100, "max_storage": -1}},
             ["NATS account uses 90 B of 100 B memory (limit 80%)."],
         ),
-        ({"limits": {"max_storage": 0, "max_memory": 0}}, []),
+        (
+            {"limits": {"max_storage": 0, "max_memory": 0}},
+            ["NATS account may store nothing in files: max_storage is 0 B."],
+        ),
         ({}, []),
     ],
 )
