@@ -126,35 +126,53 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """Add to what was found what further looks show. Raises ProbeError."""
         found += [await self._handshake(address) for _ in range(self.target.looks - 1)]
         for keys in found[0].other_keys:
-            try:
-                found.append(await self._handshake(address, keys))
-            except handshakes.NotServed as refusal:
-                if not refusal.explicit:  # then it must still show what it showed before, or it is in trouble
-                    found.append(await self._handshake(address))
+            found += await self._with_keys(address, keys)
         eddsa = await self._first_flight(address, cipher_suites.ECDHE_ECDSA, EDDSA)
         if isinstance(eddsa, Flight) and eddsa.certificates:
             found.append(handshakes.read_certificates(eddsa.certificates, address))
 
+    async def _with_keys(self, address: Address, keys: certificates.Keys) -> list[certificates.Served]:
+        """The chain for this kind of key, if there is one. Raises ProbeError where a closed connection may have other reasons."""
+        for pause in timedelta(0), _CLOSED_PAUSE:
+            try:
+                return [await self._handshake(address, keys, pause)]
+            except handshakes.NotServed as refusal:
+                if refusal.explicit:
+                    return []
+        # Closed twice: then it must still show what it showed before, or it is in trouble.
+        return [await self._handshake(address, pause=_CLOSED_PAUSE)]
+
     async def _handshake(
-        self, address: Address, keys: certificates.Keys = certificates.Keys.ANY
+        self,
+        address: Address,
+        keys: certificates.Keys = certificates.Keys.ANY,
+        pause: timedelta = timedelta(0),
     ) -> certificates.Served:
         name, starttls = self.target.expected_name, self.target.starttls
         async with self._turn(address):
+            await asyncio.sleep(pause.total_seconds())
             return await handshakes.handshake(address, name, timeout=self._timeout, keys=keys, starttls=starttls)
 
     async def _first_flight(
         self, address: Address, suites: Iterable[int], signatures: str = ALL_SIGNATURES
     ) -> Flight | Refused:
-        async with self._turn(address):
-            return await first_flight(
-                address,
-                Version.TLS_1_2,
-                suites,
-                server_name=self.target.expected_name,
-                timeout=self._timeout,
-                signatures=signatures,
-                starttls=self.target.starttls,
-            )
+        """What the server says in clear to these suites and signatures; what was closed without an alert is asked again."""
+        answer: Flight | Refused = Refused(None)
+        for pause in timedelta(0), _CLOSED_PAUSE:
+            async with self._turn(address):
+                await asyncio.sleep(pause.total_seconds())
+                answer = await first_flight(
+                    address,
+                    Version.TLS_1_2,
+                    suites,
+                    server_name=self.target.expected_name,
+                    timeout=self._timeout,
+                    signatures=signatures,
+                    starttls=self.target.starttls,
+                )
+            if isinstance(answer, Flight) or answer.explicit:
+                break
+        return answer
 
     @fetched
     async def stapled(self) -> Seen[certificates.Presented]:

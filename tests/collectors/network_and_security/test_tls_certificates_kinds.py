@@ -75,6 +75,14 @@ async def test_a_server_that_demands_an_extended_master_secret(folder: Path, rsa
     assert "3DES (TLS_RSA_WITH_3DES_EDE_CBC_SHA)" in seen["strong_ciphers_configured"].summary
 
 
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes one way until there are no more."""
+    while data := await reader.read(65536):
+        writer.write(data)
+    with suppress(OSError):
+        writer.write_eof()
+
+
 @asynccontextmanager
 async def front_that_drops_long_hellos(port: int, most: int) -> AsyncIterator[int]:
     """In front of a server, close connections whose ClientHello has more suites than that."""
@@ -254,6 +262,29 @@ async def test_an_expired_certificate_beside_two_of_other_kinds(folder: Path, go
     assert result.status is Status.FAILED
     assert "(Ed25519)" in result.summary
     assert "expired on" in result.summary
+
+
+async def test_a_connection_that_is_closed_by_chance_hides_no_certificate(folder: Path, good: Issued) -> None:
+    port, count = free_port(), 0
+    old = intermediate().issue(NAME, kind="rsa", days=-2, age=90)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        if count == 2:  # the one that asks for RSA
+            return
+        upstream, to_upstream = await asyncio.open_connection(LOOPBACK, port)
+        try:
+            await asyncio.gather(pump(reader, to_upstream), pump(upstream, writer))
+        finally:
+            to_upstream.transport.abort()
+
+    files = [good.write(folder, "good"), old.write(folder, "old")]
+    with nginx(server_block(port, files, extra=MODERN), port=port):
+        async with faults.serving(talk) as (_, front):
+            result = await look_at("certificates_valid", front, folder, looks=1, connection_timeout="3s")
+    assert result.status is Status.FAILED, result.summary
+    assert "(RSA)" in result.summary
 
 
 async def test_one_backend_of_three_has_the_old_certificate(folder: Path, good: Issued) -> None:

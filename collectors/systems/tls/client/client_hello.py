@@ -296,14 +296,16 @@ async def offer(
     More suites than a current client would send go into several hellos, one after the other, until one is accepted. Raises
     ProbeError when the server is unreachable, silent, or answers neither yes nor no.
     """
-    left, answer = tuple(suites), Refused(None)
+    left = tuple(suites)
+    refusals: list[Refused] = []
     while left:
         some, left = left[:_MOST_SUITES], left[_MOST_SUITES:]
         found = await _answer(address, version, some, server_name, timeout, starttls)
         if isinstance(found, Accepted):
             return found
-        answer = found if found.explicit or answer.alert is None else answer
-    return answer
+        refusals.append(found)
+    # As certain as the least certain: a connection that was closed may have been the one whose suites it accepts.
+    return next((one for one in refusals if not one.explicit), refusals[0] if refusals else Refused(None))
 
 
 async def _answer(

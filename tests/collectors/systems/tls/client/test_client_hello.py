@@ -217,6 +217,27 @@ async def test_a_connection_that_is_closed_or_reset_at_once(no_leftovers: None) 
         assert await ask(port) == Refused(None)
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+async def test_a_refusal_in_several_hellos_is_as_certain_as_the_least_certain(closed: int, no_leftovers: None) -> None:
+    count = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        await reader.read(65536)
+        if count != closed:
+            writer.write(alert(2, 40))
+            await writer.drain()
+
+    suites = suites_for(Version.TLS_1_2)
+    assert len(suites) > 100
+    async with faults.serving(talk) as (_, port):
+        address = Address(socket.AF_INET, ("127.0.0.1", port))
+        found = await offer(address, Version.TLS_1_2, suites, server_name=NAME, timeout=20)
+    assert found == Refused(None)
+    assert count == 2
+
+
 async def test_a_connection_that_is_reset_in_the_middle_of_the_answer(no_leftovers: None) -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65536)
