@@ -460,6 +460,7 @@ On every Sentinel:
             living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
             problems = judge.of_each(living, lambda node: judge.cluster_problems(node, target.wanted_replicas))
             problems += collected(judge.ownership_problems(nodes))
+            problems += collected(judge.member_problems(nodes))
             problems += collected(judge.successor_problems(nodes, target, target.wanted_replicas))
             good = ok(
                 f"All {model.SLOTS} slots of cluster {target.name} are served, and each master has a replica.",

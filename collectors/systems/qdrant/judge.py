@@ -41,6 +41,10 @@ __all__ = [
 
 _SKEW = timedelta(minutes=5)
 _WHOLE = ("Active", "Listener")
+#: States in which a copy answers searches: the last two are those of resharding and of a copy that takes no writes yet.
+_READABLE = ("Active", "ReshardingScaleDown", "ActiveRead")
+#: The consensus thread reports each second; the peers' clocks may differ by seconds.
+_STALLED = timedelta(minutes=5)
 
 
 # -- peers
@@ -93,6 +97,11 @@ def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: 
             f"{url} may not vote in the consensus (is_voter is false): when another peer fails it cannot replace its vote.",
             reason=Reason.DOWN,
         )
+    if (pending := cluster.raft_info.pending_operations) > limits.max_raft_lag:
+        yield failed(
+            f"{url} has {counted(pending, 'operation')} of the consensus that it has not applied (limit {limits.max_raft_lag}).",
+            reason=Reason.LIMIT,
+        )
     for uri, failure in cluster.message_send_failures.items():
         if (age := now - failure.latest_error_timestamp) <= limits.failure_window:
             many = counted(failure.count, "failure")
@@ -130,6 +139,7 @@ def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Resul
         for peer in peers
         if isinstance(peer.cluster, Cluster) and not peer.cluster.alone and peer.cluster.raft_info.commit is not None
     }
+    yield from _stall_problems(peers)
     furthest = max(commits.values(), default=0)
     for url, commit in commits.items():
         if (behind := furthest - commit) > limits.max_raft_lag:
@@ -137,6 +147,26 @@ def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Resul
                 f"{url} is {counted(behind, 'entry', 'entries')} behind in the log of the consensus "
                 f"(limit {limits.max_raft_lag}).",
                 reason=Reason.LIMIT,
+            )
+
+
+def _stall_problems(peers: Sequence[Peer]) -> Iterator[Result]:
+    """A peer in an older term, or whose consensus thread no longer reports, is left behind: peers are compared with each other."""
+    members = [
+        (peer.url, peer.cluster) for peer in peers if isinstance(peer.cluster, Cluster) and not peer.cluster.alone
+    ]
+    newest = max((cluster.raft_info.term or 0 for _, cluster in members), default=0)
+    updates = {url: update for url, cluster in members if (update := cluster.last_update) is not None}
+    for url, cluster in members:
+        if cluster.raft_info.term is not None and (term := cluster.raft_info.term) < newest:
+            yield failed(
+                f"{url} is in term {term} of the consensus, while others are in term {newest}.",
+                reason=Reason.CONTRADICTED,
+            )
+        if url in updates and (late := max(updates.values()) - updates[url]) > _STALLED:
+            yield failed(
+                f"The consensus thread of {url} last reported {_age(late)} before those of other peers.",
+                reason=Reason.STALE,
             )
 
 
@@ -179,8 +209,18 @@ def missing_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Re
 
 
 def collection_problems(peers: Sequence[Peer]) -> Iterator[Result]:
-    """What is wrong with collections at once: unreadable, red, with an optimizer that failed, or with copies lost or dead."""
+    """What is wrong with collections at once: unreadable, red, with an optimizer that failed, with copies lost or dead, or not
+    known to all peers of the cluster.
+    """
     names = _names(peers)
+    everywhere = [peer for peer in peers if peer.url in names.values()]
+    for name in sorted({name for peer in everywhere for name in peer.collections}):
+        lacking = [peer.url for peer in everywhere if name not in peer.collections]
+        if lacking:
+            yield failed(
+                f"Collection {name} is not known to {listed(lacking)}, while other peers of the cluster have it.",
+                reason=Reason.CONTRADICTED,
+            )
     for peer in peers:
         for name, collection in peer.collections.items():
             yield from collected(_status(f"Collection {name}", peer.url, collection))
@@ -211,6 +251,13 @@ def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, s
             yield failed(
                 f"Shard {shard.shard_id} of collection {name} is Dead on {where} (wanted Active).", reason=Reason.DOWN
             )
+    for shard_id, states in sorted(_states(peer, collection, names).items()):
+        if not any(state in _READABLE for state in states):
+            yield failed(
+                f"Shard {shard_id} of collection {name} has no Active copy, as {peer.url} lists them ({listed(states)}): searches "
+                "of it fail.",
+                reason=Reason.DOWN,
+            )
     if isinstance(collection.info, Info) and (lost := sorted(collection.info.config.params.shards - copies.keys())):
         shards = f"Shard {lost[0]}" if len(lost) == 1 else f"Shards {listed(map(str, lost))}"
         yield failed(
@@ -225,6 +272,14 @@ def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, s
                 yield failed(
                     f"Shard {shard_id} of collection {name} has {has} (wanted {wanted}).", reason=Reason.MISSING
                 )
+
+
+def _states(peer: Peer, collection: Collection, names: Mapping[int, str]) -> dict[int, list[str]]:
+    """The states of each shard's copies."""
+    states: dict[int, list[str]] = {}
+    for shard, _ in _shards(peer, collection, names):
+        states.setdefault(shard.shard_id, []).append(shard.state)
+    return states
 
 
 def _shards(peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[tuple[Shard, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -56,11 +56,13 @@ class Address(_Struct, frozen=True):
 
 class Raft(_Struct, frozen=True):
     """A peer's part in the consensus; `leader` is None or 0 while it knows none, `commit` the last entry of the log that it knows
-    to be agreed on.
+    to be agreed on, `pending_operations` how many of those it has not applied yet.
     """
 
     leader: int | None = None
     commit: int | None = None
+    term: int | None = None
+    pending_operations: int = 0
     is_voter: bool = True
 
 
@@ -73,6 +75,15 @@ class Cluster(_Struct, frozen=True):
     raft_info: Raft = Raft()
     consensus_thread_status: dict[str, Any] = {}
     message_send_failures: dict[str, SendFailure] = {}
+
+    @property
+    def last_update(self) -> datetime | None:
+        """When the consensus thread last reported, by the peer's own clock; None where that is not shown."""
+        try:
+            update = msgspec.convert(self.consensus_thread_status.get("last_update"), datetime)
+        except msgspec.ValidationError:
+            return None
+        return update.replace(tzinfo=update.tzinfo or UTC)
 
     @property
     def alone(self) -> bool:
@@ -197,7 +208,9 @@ class QdrantLimits(Options):
         timedelta(minutes=1), gt=timedelta(0), description="How long a failure to reach another peer counts."
     )
     max_raft_lag: int = Field(
-        10, ge=0, description="Entries of the consensus log that a peer may be behind the one that is furthest."
+        10,
+        ge=0,
+        description="Entries of the consensus log that a peer may be behind the furthest one, or has not applied yet.",
     )
     optimizing_grace: Duration = Field(
         timedelta(hours=1),

@@ -58,6 +58,7 @@ __all__ = [
     "health_problems",
     "leadership_problems",
     "link_problems",
+    "member_problems",
     "memory_problems",
     "named_master_problems",
     "of_each",
@@ -108,7 +109,15 @@ def health_problems(node: Answers) -> Iterator[Result]:
 
 
 def _write_problems(node: Answers) -> Iterator[Result]:
-    """INFO counts the good replicas only where min-replicas-to-write is set: with fewer of them a master refuses writes."""
+    """Writes are not paused by an operator. INFO counts the good replicas only where min-replicas-to-write is set: with fewer of
+    them a master refuses writes.
+    """
+    if node.info.get("paused_reason") == "client_pause" and node.info.get("paused_actions") in ("write", "all"):
+        left = timedelta(seconds=node.number("paused_timeout_milliseconds") // 1000)
+        yield failed(
+            f"{node.address} lets its clients wait for {format_duration(left)} more before they can write (CLIENT PAUSE).",
+            reason=Reason.DOWN,
+        )
     if "min_slaves_good_slaves" not in node.info or node.info.get("role") != "master":
         return
     good = node.number("min_slaves_good_slaves")
@@ -171,6 +180,12 @@ def leadership_problems(nodes: Collection[Look], wanted_replicas: int) -> Iterat
             f"Master {master.address} has {counted(online, 'replica')} online (wanted {wanted_replicas}){because}.",
             reason=Reason.MISSING,
         )
+    for node, other in roles.values():
+        if not other.master and node.info.get("slave_read_only") == "0":
+            yield warning(
+                f"Replica {node.address} takes writes (replica-read-only is no), which its master never gets and the next sync "
+                "discards."
+            )
     for node in linked:
         if node.text("master_replid") != history:
             yield failed(
@@ -185,14 +200,7 @@ def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> I
     """Writes to disk what is wanted, where it lasts, and the last attempts went well."""
     where = node.address
     if limits.persistence is not Persistence.RDB:
-        if not node.number("aof_enabled"):
-            yield failed(f"{where} writes no append-only file: appendonly is no.", reason=Reason.MISCONFIGURED)
-        for name, what in (("aof_last_write_status", "write"), ("aof_last_bgrewrite_status", "rewrite")):
-            if (status := node.text(name)) != "ok":
-                yield failed(
-                    f"The last {what} of the append-only file on {where} went wrong ({name} is {status[:20]}).",
-                    reason=Reason.DOWN,
-                )
+        yield from _append_only_problems(node)
     for child in children(node):
         if child.running > limits.max_child_time:
             yield failed(
@@ -203,7 +211,12 @@ def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> I
     if limits.persistence is not Persistence.AOF:
         yield from _snapshot_problems(node, limits, now)
     folder = node.setting("dir") or ""
-    if limits.data_volume and not PurePosixPath(folder).is_relative_to(limits.data_volume):
+    if not folder:  # getcwd() fails in a folder that was deleted
+        yield failed(
+            f"The data folder of {where} does not exist any more: what it writes is lost when it ends.",
+            reason=Reason.MISSING,
+        )
+    elif limits.data_volume and not PurePosixPath(folder).is_relative_to(limits.data_volume):
         yield failed(
             f"{where} writes to {folder}, which is not on the volume {limits.data_volume}.",
             reason=Reason.MISCONFIGURED,
@@ -213,7 +226,24 @@ def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> I
             f"{where} writes to {folder}, which does not outlive the machine or container.",
             reason=Reason.MISCONFIGURED,
         )
-    if limits.persistence is not Persistence.RDB and node.setting("appendfsync") == "no":
+
+
+def _append_only_problems(node: Answers) -> Iterator[Result]:
+    where = node.address
+    if not node.number("aof_enabled"):
+        yield failed(f"{where} writes no append-only file: appendonly is no.", reason=Reason.MISCONFIGURED)
+    for name, what in (("aof_last_write_status", "write"), ("aof_last_bgrewrite_status", "rewrite")):
+        if (status := node.text(name)) != "ok":
+            yield failed(
+                f"The last {what} of the append-only file on {where} went wrong ({name} is {status[:20]}).",
+                reason=Reason.DOWN,
+            )
+    if node.info.get("aof_current_size") == "0" and node.info.get("aof_rewrite_in_progress") == "1":
+        yield warning(
+            f"{where} is writing its append-only file for the first time: until that is done a restart loses what is in no "
+            "snapshot."
+        )
+    if node.setting("appendfsync") == "no":
         yield warning(
             f"{where} leaves it to the kernel when its append-only file reaches the disk: appendfsync is no "
             "(wanted everysec or always)."
@@ -313,7 +343,7 @@ def _room_problems(node: Answers, policy: str, used: int, most: int, limits: Red
             yield warning(f"{where} uses {share} (limit {limits.memory_warn:.0%}), and {because}.")
         elif everything and policy.startswith("volatile-"):
             yield warning(
-                f"None of the {counted(everything, 'key')} on {where} expires, so {policy} finds nothing to evict."
+                f"{where} has {counted(everything, 'key')}, none of which expires, so {policy} finds nothing to evict."
             )
     elif used > most * _EVICTION_SLACK and master:
         yield failed(
@@ -667,6 +697,18 @@ def ownership_problems(nodes: Collection[Look]) -> Iterator[Result]:
                 f"{first.address} and {node.address} disagree on who serves {counted(len(differing), 'slot')}: slot {slot} is "
                 f"{_owner(named, whole[slot])} for the one, {_owner(named, owned[slot])} for the other.",
                 reason=Reason.CONTRADICTED,
+            )
+
+
+def member_problems(nodes: Collection[Look]) -> Iterator[Result]:
+    """All nodes know the same members: one that was forgotten by some, or met by some alone, takes no part in what they decide."""
+    known = {node.address: {other.id for other in view(node) if other.joined} for node in seen(nodes)}
+    named = {other.id: other for node in seen(nodes) for other in view(node) if other.joined and not other.dead}
+    for identity, other in named.items():
+        if lacking := [str(address) for address, members in known.items() if members and identity not in members]:
+            yield warning(
+                f"{listed(lacking, most=3)} {'does' if len(lacking) == 1 else 'do'} not know {other.address}, which "
+                "other nodes take for a member of the cluster."
             )
 
 

@@ -295,6 +295,61 @@ async def test_a_peer_whose_log_is_far_behind_is_told(furthest: int) -> None:
         assert (await see(HEALTH, qdrant, max_raft_lag=5000)).status is Status.OK
 
 
+def _older_term(cluster: Any) -> None:
+    cluster["raft_info"]["term"] = 0
+
+
+def _pending(cluster: Any) -> None:
+    cluster["raft_info"]["pending_operations"] = 500
+
+
+def _hanging(cluster: Any) -> None:
+    cluster["consensus_thread_status"]["last_update"] = "2026-11-24T16:39:18.710186798Z"
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (_older_term, "{url} is in term 0 of the consensus, while others are in term 1."),
+        (_pending, "{url} has 500 operations of the consensus that it has not applied (limit 10)."),
+        (_hanging, "The consensus thread of {url} last reported 2h1s before those of other peers."),
+    ],
+)
+async def test_a_peer_that_is_left_behind_still_says_it_works(edit: Callable[[Any], None], told: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[1].change("/cluster", edit)
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.summary) == (Status.FAILED, told.format(url=qdrant.peers[1].url))
+
+
+async def test_a_collection_that_one_peer_does_not_know_is_told() -> None:
+    with replay("cluster_healthy") as qdrant:
+        qdrant.peers[2].change("/collections", lambda found: found["collections"].pop(0))
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert result.summary == (
+        f"Collection documents is not known to {qdrant.peers[2].url}, while other peers of the cluster have it."
+    )
+
+
+@pytest.mark.parametrize("state", ["Partial", "Listener", "Initializing"])
+async def test_a_shard_without_an_active_copy_cannot_be_searched(state: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+
+        def change(shards: Any) -> None:
+            for shard in shards["local_shards"] + shards["remote_shards"]:
+                shard["state"] = state if shard["shard_id"] == 1 else "Active"
+
+        for peer in qdrant.peers:
+            peer.change("/collections/documents/cluster", change)
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    told = (
+        f"Shard 1 of collection documents has no Active copy, as {qdrant.peers[0].url} lists them ({state} and {state})"
+    )
+    assert told in result.summary
+
+
 async def test_a_shard_that_no_peer_lists_is_told() -> None:
     with replay("cluster_healthy") as qdrant:
         for peer in qdrant.peers:

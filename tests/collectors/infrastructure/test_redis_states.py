@@ -309,6 +309,50 @@ async def test_a_chain_of_replicas(tmp_path: Path, release: str) -> None:
     assert result.status is Status.OK
 
 
+async def test_a_replica_that_takes_writes_of_its_own(tmp_path: Path) -> None:
+    with replication(tmp_path, "--replica-read-only", "no") as (master, replica):
+        replica.command("SET", "checklist:canary", "1")
+        assert master.command("GET", "checklist:canary") is None
+        result = await see("pods_healthy", master, replica, mode="replication")
+    assert result.status is Status.WARNING
+    assert result.summary.startswith(f"Replica {replica.address} takes writes (replica-read-only is no)")
+
+
+async def test_writes_that_an_operator_paused(start_redis: Start) -> None:
+    node = start_redis(release=VALKEY)
+    node.command("CLIENT", "PAUSE", "60000", "WRITE")
+    with socket.create_connection((LOOPBACK, node.port), timeout=0.5) as client:
+        client.sendall(b"SET checklist:canary 1\r\n")
+        with pytest.raises(TimeoutError):
+            client.recv(64)
+    result = await see("pods_healthy", node)
+    node.command("CLIENT", "UNPAUSE")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert f"{node.address} lets its clients wait for " in result.summary
+
+
+async def test_a_node_that_others_do_not_know(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        nodes = stack.enter_context(cluster(tmp_path, replicas=0, node_timeout=NEVER))
+        extra = stack.enter_context(Node(tmp_path, "--cluster-enabled", "yes", port=free_port(also=BUS)))
+        nodes[0].command("CLUSTER", "MEET", LOOPBACK, extra.port)
+        for node in [*nodes, extra]:
+            wait_until(partial(_knows, node, 4), "all to have met")
+        assert (await see(OPERATIONAL, nodes[0], mode="cluster", min_replicas=0)).status is Status.OK
+        nodes[1].command("CLUSTER", "FORGET", extra.command("CLUSTER", "MYID"))
+        result = await see(OPERATIONAL, nodes[0], mode="cluster", min_replicas=0)
+    assert result.status is Status.WARNING
+    assert result.summary == (
+        f"{nodes[1].address} does not know {extra.address}, which other nodes take for a member of the cluster."
+    )
+
+
+def _knows(node: Node, number: int) -> bool:
+    view = node.command("CLUSTER NODES").values()
+    joined = len(view) == number and not any("handshake" in other["flags"] for other in view)
+    return joined and bool(node.command("CLUSTER INFO")["cluster_state"] == "ok")
+
+
 # Errors that are the answer
 
 
@@ -392,6 +436,30 @@ async def test_settings_that_keep_little(start_redis: Start) -> None:
         result.summary
     )
     assert "appendfsync is no (wanted everysec or always)." in result.summary
+
+
+async def test_an_append_only_file_that_is_switched_on_and_not_written_yet(start_redis: Start) -> None:
+    node = start_redis("--save", "3600", "1", "--rdb-key-save-delay", "5000000")
+    for number in range(20):
+        node.command("SET", f"checklist:{number}", "1")
+    node.command("CONFIG", "SET", "appendonly", "yes")
+    wait_until(lambda: node.info("aof_rewrite_in_progress") == 1, "the first rewrite")
+    assert not list(node.data.glob("appendonlydir/*.manifest"))
+    result = await see("persistence_configured", node, persistence="aof")
+    assert result.status is Status.WARNING
+    assert result.summary.startswith(f"{node.address} is writing its append-only file for the first time")
+
+
+async def test_a_data_folder_that_was_deleted(start_redis: Start) -> None:
+    node = start_redis(*HEALTHY)
+    node.write_and_save()
+    shutil.rmtree(node.data)
+    assert node.info("aof_last_write_status") == node.info("rdb_last_bgsave_status") == "ok"
+    result = await see("persistence_configured", node)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    assert result.summary == (
+        f"The data folder of {node.address} does not exist any more: what it writes is lost when it ends."
+    )
 
 
 # Doors

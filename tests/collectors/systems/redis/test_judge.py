@@ -104,6 +104,30 @@ def test_a_snapshot_that_is_overdue_by_its_save_points(changes: int, seconds: in
     assert snapshots(changes=changes, seconds=seconds, clock=clock, running=1) == []
 
 
+def test_a_snapshot_waits_for_the_rewrite_of_the_append_only_file() -> None:
+    """Redis writes one at a time: that a snapshot is due meanwhile is no failure, unless what it waits for hangs."""
+    info: dict[str, object] = {
+        "rdb_last_bgsave_status": "ok",
+        "rdb_changes_since_last_save": 10_000,
+        "rdb_last_save_time": int(NOW.timestamp()) - 3000,
+        "server_time_usec": int(NOW.timestamp()) * 10**6,
+        "rdb_saves": 1,
+        "aof_rewrite_in_progress": 1,
+        "aof_current_rewrite_time_sec": 2900,
+    }
+    reply = {"CONFIG_GET_save": ["save", "300 100"], "CONFIG_GET_dir": ["dir", "/data"]}
+    limits = RedisLimits(persistence=model.Persistence.RDB)
+    assert list(judge.persistence_problems(answers(info, **reply), limits, NOW)) == []
+    info["aof_current_rewrite_time_sec"] = 86_400
+    [problem] = judge.persistence_problems(answers(info, **reply), limits, NOW)
+    assert problem.summary == (
+        "cache-1:6379 has been writing a new append-only file for 1d (limit 1h): until that process ends nothing else is saved."
+    )
+    info["aof_rewrite_in_progress"] = 0
+    [overdue] = judge.persistence_problems(answers(info, **reply), limits, NOW)
+    assert "has 10000 changes in no snapshot since 50m" in overdue.summary
+
+
 def test_an_overdue_snapshot_is_told_even_when_none_was_ever_written() -> None:
     [told] = snapshots(changes=500, seconds=7200, saves=0)
     assert told == (
