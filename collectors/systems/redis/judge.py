@@ -199,8 +199,6 @@ def leadership_problems(nodes: Collection[Look], wanted_replicas: int) -> Iterat
 def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> Iterator[Result]:
     """Writes to disk what is wanted, where it lasts, and the last attempts went well."""
     where = node.address
-    if limits.persistence is not Persistence.RDB:
-        yield from _append_only_problems(node)
     for child in children(node):
         if child.running > limits.max_child_time:
             yield failed(
@@ -208,6 +206,8 @@ def persistence_problems(node: Answers, limits: RedisLimits, now: datetime) -> I
                 f"(limit {format_duration(limits.max_child_time)}): until that process ends nothing else is saved.",
                 reason=Reason.LIMIT,
             )
+    if limits.persistence is not Persistence.RDB:
+        yield from _append_only_problems(node)
     if limits.persistence is not Persistence.AOF:
         yield from _snapshot_problems(node, limits, now)
     folder = node.setting("dir") or ""
