@@ -280,7 +280,12 @@ async def test_the_default_password_is_told(server: Neo4j, change: str, told: st
 
 async def test_a_user_whose_password_must_be_changed_sees_nothing(server: Neo4j, no_leftovers: None) -> None:
     server.run(f"CREATE OR REPLACE USER fresh SET PASSWORD '{CANARY}' CHANGE REQUIRED")
-    result = await see(HEALTH, server, username="fresh")
+    try:
+        result = await see(HEALTH, server, username="fresh")
+        other = await see(AUTHENTICATION, server)
+    finally:
+        server.run("DROP USER fresh")
+    assert other.summary.endswith(" Passwords of 1 other user were not tried (fresh).")
     assert (result.status, result.summary) == (
         Status.UNKNOWN,
         f"Neo4j {server.address} lets this user do nothing before its password is changed.",
