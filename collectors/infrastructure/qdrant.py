@@ -44,7 +44,7 @@ def _address(url: str) -> str:
 class QdrantVolume(Volume):
     """A volume of a peer."""
 
-    name: str = Field("storage", min_length=1, description="What is kept on it: storage or snapshots.")
+    name: str = Field("storage", min_length=1, description="What is stored on it: storage or snapshots.")
     min_free: Size = Field(_MIN_FREE, description="Space that must be free.")
     min_free_ratio: float = Field(_MIN_FREE_RATIO, ge=0, le=1, description="Share of the volume that must be free.")
 

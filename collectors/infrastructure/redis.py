@@ -183,7 +183,7 @@ On every Sentinel:
 
     @fetched
     async def growth(self) -> Mapping[Address, model.Growth | None]:
-        """How each node's connection counters grew within the window; None until it was looked at twice since it started."""
+        """How each node's connection counters grew within the window; None until it was checked twice since it started."""
         histories: dict[Address, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
         grown: dict[Address, model.Growth | None] = {}
         nodes = await self.nodes()
@@ -396,7 +396,7 @@ On every Sentinel:
 
     @item("TLS/SSL encryption is enabled", severity=CRITICAL, needs=("tls", "with replicas: +role, +config|get"))
     async def tls_enabled(self) -> Result:
-        """Redis sends passwords and data in plaintext unless told otherwise, and keeps its plaintext port open beside the TLS one.
+        """Redis sends passwords and data in plaintext by default, and leaves its plaintext port open beside the TLS one.
 
         On every node and Sentinel: the handshake verifies the certificate's authority and name, gives TLS 1.2 or later, and the
         certificate is valid for longer than `certificate_warn`. An unencrypted PING is refused on that port, on the port that

@@ -80,7 +80,7 @@ def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
 
 
 def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
-    """A peer that has lost all the others still calls itself leader, working and ready; that it cannot send is what tells."""
+    """A peer that has lost all the others still calls itself leader, working and ready; that it cannot send is what shows it."""
     cluster = seen(told)
     if cluster.alone:
         return

@@ -120,7 +120,7 @@ class Info(_Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a peer cannot tell about a collection, in its own words."""
+    """Why a peer cannot answer about a collection, in its own words."""
 
     error: str
 

@@ -598,11 +598,12 @@ def electorate_problems(
     needed = max((watch.needed for watch in watches), default=0)
     if tilted:
         left = found - len(tilted)
-        judge = failed if left < needed else warning
-        yield judge(
-            f"{len(tilted)} of {counted(found, 'Sentinel')} ({listed(tilted, most=3)}) "
-            f"{'is' if len(tilted) == 1 else 'are'} in TILT and would start no failover, which needs {needed}."
+        verb = "is" if len(tilted) == 1 else "are"
+        sentence = (
+            f"{len(tilted)} of {counted(found, 'Sentinel')} ({listed(tilted, most=3)}) {verb} in TILT and would start no "
+            f"failover, which needs {needed}."
         )
+        yield failed(sentence, reason=Reason.DOWN) if left < needed else warning(sentence)
     if found < limits.min_sentinels and all(isinstance(sentinel, Answers) for sentinel in sentinels):
         yield unknown(
             f"`sentinels` leads to {found} distinct {'Sentinel' if found == 1 else 'Sentinels'} "

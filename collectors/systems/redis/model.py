@@ -334,7 +334,7 @@ def never_saved(node: Answers) -> bool:
 
 
 def seconds_since_save(node: Answers, now: datetime) -> float:
-    """By the server's own clock where it tells it (6.2 and later)."""
+    """By the server's own clock where it shows it (6.2 and later)."""
     clock = node.number("server_time_usec") / 10**6 if "server_time_usec" in node.info else now.timestamp()
     return clock - node.number("rdb_last_save_time")
 
@@ -378,7 +378,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How much a node's connection counters grew between two looks, so many seconds apart."""
+    """How much a node's connection counters grew between two runs, so many seconds apart."""
 
     seconds: float
     rejected: int
