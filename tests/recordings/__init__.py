@@ -26,7 +26,7 @@ T = TypeVar("T")
 _FOLDER = Path(__file__).parent
 _LINES, _ERROR = "!lines", "!error"
 _FIELD = re.compile(r"([A-Za-z_]\w*):(.*)", re.DOTALL)
-_ID = re.compile(r"\b(?!0{40})[0-9a-f]{40}\b")
+_ID = re.compile(r"\b(?:(?!0{40})[0-9a-f]{40}|N[A-Z2-7]{55})\b")
 _LEAK = re.compile(r"canary|BEGIN \w* ?PRIVATE KEY|/tmp/|/home/|/root/|/var/cache/|pytest-")
 
 Record = Callable[..., None]
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
         case Exception():
             return {_ERROR: [f"{type(value).__module__}.{type(value).__qualname__}", str(value)]}
         case msgspec.Struct():
-            return msgspec.to_builtins(value)
+            return _plain(msgspec.to_builtins(value))
         case Mapping():
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
