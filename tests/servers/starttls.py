@@ -1,4 +1,4 @@
-"""Servers of protocols that turn to TLS on request: aiosmtpd, Dovecot, vsftpd, OpenLDAP, PostgreSQL and MariaDB."""
+"""Servers of protocols that turn to TLS on request: aiosmtpd, Dovecot, vsftpd, OpenLDAP, PostgreSQL, MariaDB, Prosody."""
 
 from __future__ import annotations
 
@@ -191,6 +191,50 @@ def mariadb(files: Files) -> Iterator[int]:
             yield port
 
 
+_PROSODY = """
+run_as_root = true
+data_path = "{folder}"
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {port} }}
+c2s_direct_tls_ports = {{ }}
+s2s_ports = {{ }}
+modules_enabled = {{ "saslauth", {module} }}
+modules_disabled = {{ "s2s", {disabled} }}
+allow_unencrypted_plain_auth = true
+c2s_require_encryption = false
+log = "*console"
+{tls}
+VirtualHost "mail.example.com"
+"""
+
+
+@contextmanager
+def prosody(files: Files) -> Iterator[int]:
+    """XMPP for mail.example.com, by Prosody 0.12; the port is given."""
+    root = debian(
+        "prosody", "lua5.4", "liblua5.4-0", "lua-socket", "lua-sec", "lua-expat", "lua-filesystem", "lua-bitop"
+    )
+    port, libraries = free_port(), next(root.glob("usr/lib/*-linux-gnu*"))
+    tls = f'ssl = {{ certificate = "{files[0]}"; key = "{files[1]}" }}' if files else ""
+    modules = {"module": '"tls"', "disabled": ""} if files else {"module": "", "disabled": '"tls"'}
+    with scratch("prosody") as folder:
+        (folder / "prosody.cfg.lua").write_text(_PROSODY.format(folder=folder, port=port, tls=tls, **modules))
+        program = (root / "usr/bin/prosody").read_text().replace("'/usr/lib/prosody", f"'{root}/usr/lib/prosody")
+        (folder / "prosody.lua").write_text(program.replace("'/etc/prosody'", f"'{folder}'"))
+        env = library_environment(root)
+        env["LUA_PATH"] = f"{root}/usr/share/lua/5.4/?.lua;{root}/usr/share/lua/5.4/?/init.lua;;"
+        env["LUA_CPATH"] = f"{libraries}/lua/5.4/?.so;;"
+        argv: list[str | Path] = [
+            root / "usr/bin/lua5.4",
+            folder / "prosody.lua",
+            "-F",
+            "--config",
+            folder / "prosody.cfg.lua",
+        ]
+        with Server("prosody", argv, directory=folder, env=env, ready=lambda: listening(port)):
+            yield port
+
+
 SERVERS: Mapping[str, Callable[[Files], AbstractContextManager[int]]] = {
     "smtp": aiosmtpd,
     "imap": lambda files: dovecot(files, "imap"),
@@ -199,5 +243,6 @@ SERVERS: Mapping[str, Callable[[Files], AbstractContextManager[int]]] = {
     "ldap": slapd,
     "postgres": postgres,
     "mysql": mariadb,
+    "xmpp": prosody,
 }
 """What starts a server of each protocol."""

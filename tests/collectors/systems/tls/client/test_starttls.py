@@ -42,7 +42,18 @@ def address(port: int) -> Address:
 def s_client(port: int, protocol: str) -> str:
     """What OpenSSL's own client says of the server."""
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"{LOOPBACK}:{port}", "-starttls", protocol, "-servername", NAME],
+        [
+            "openssl",
+            "s_client",
+            "-connect",
+            f"{LOOPBACK}:{port}",
+            "-starttls",
+            protocol,
+            "-servername",
+            NAME,
+            "-name",
+            NAME,
+        ],
         input="",
         capture_output=True,
         text=True,
@@ -67,7 +78,8 @@ async def test_a_server_that_offers_tls(folder: Path, leaf: Issued, protocol: st
 @pytest.mark.parametrize("protocol", SERVERS)
 async def test_a_server_that_does_not_offer_tls(protocol: str, no_leftovers: None) -> None:
     with SERVERS[protocol](None) as port:
-        assert "subject=" not in await asyncio.to_thread(s_client, port, protocol)
+        if protocol != "xmpp":  # there OpenSSL's client waits for ever
+            assert "subject=" not in await asyncio.to_thread(s_client, port, protocol)
         with pytest.raises(NotOffered, match=rf"{LOOPBACK}:{port} does not offer TLS in {protocol}: .+\.$") as refused:
             await handshakes.handshake(address(port), NAME, timeout=20, starttls=StartTls(protocol))
     assert refused.value.reason is Reason.MISCONFIGURED
