@@ -265,7 +265,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """What an address answers to each offer, where closing the connection counts as a refusal only if it is certain.
 
         A server that is about to die, or that limits how often or from how many connections it is asked, closes connections, too.
-        So what was closed is offered again when the server has had time to forget the connection before, and then, in the same way,
+        So what was closed is offered twice more, when the server has had time to forget the connection before; then, in the same way,
         what it accepted before: that it must still accept.
         """
         answers = await self._offers(address, offers)
@@ -274,8 +274,10 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
             return answers
         known = max(accepted)
         for key in [key for key, answer in answers.items() if _is_doubtful(answer)]:
-            again = await self._offer(address, *offers[key], _CLOSED_PAUSE)
-            if _is_doubtful(again):
+            for pause in _CLOSED_PAUSE, 2 * _CLOSED_PAUSE:
+                if not _is_doubtful(again := await self._offer(address, *offers[key], pause)):
+                    break
+            else:
                 control = await self._offer(address, known, suites_for(known), _CLOSED_PAUSE)
                 if not isinstance(control, Accepted):
                     again = ProbeError(
