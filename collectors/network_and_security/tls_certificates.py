@@ -265,8 +265,8 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         """What an address answers to each offer, where closing the connection counts as a refusal only if it is certain.
 
         A server that is about to die, or that limits how often or from how many connections it is asked, closes connections, too.
-        So what was closed is offered twice more, when the server has had time to forget the connection before; then, in the same way,
-        what it accepted before: that it must still accept.
+        So what was closed is offered twice more, when the server has had time to forget the connection before. Then, in the same
+        way, it is offered what it accepted before: that it must still accept.
         """
         answers = await self._offers(address, offers)
         accepted = [version for version, answer in versions.items() if isinstance(answer, Accepted)]
