@@ -145,10 +145,10 @@ backend nothing
         for connection in held:
             connection.close()
         await eventually(old_version, "HAProxy to forget them")
-        for _ in range(5):
-            result = await look_at("tls_1_2_enforced", port, folder)
-            assert result.status is Status.FAILED, result.summary
-            assert "accepts TLS 1." in result.summary
+        results = [await look_at("tls_1_2_enforced", port, folder) for _ in range(5)]
+    # With a limit of 1 a busy HAProxy may still count the connection before, and reset the next: then nothing was observed.
+    assert Status.OK not in {result.status for result in results}, results
+    assert any("accepts TLS 1." in result.summary for result in results if result.status is Status.FAILED), results
 
 
 async def test_a_server_that_turns_away_most_connections_is_never_ok(folder: Path, rsa_leaf: Issued) -> None:
