@@ -72,10 +72,21 @@ def maven_classpath(*artifacts: str) -> str:
     return ":".join(sorted(map(str, folder.glob("*.jar"))))
 
 
-def python_packages(*requirements: str) -> Path:
-    """Return a folder, for PYTHONPATH, with Python packages and all that they need, for this Python's minor version."""
-    key = f"python{sys.version_info.minor}-{requirements[0].split('[')[0]}-{_digest(*sorted(requirements))}"
-    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check")
+def python_packages(*requirements: str, python: str = sys.executable) -> Path:
+    """Return a folder, for PYTHONPATH, with Python packages and all that they need, for the minor version of an interpreter."""
+    minor = _run(python, "-c", "import sys; print(sys.version_info.minor)", timeout=30).strip()
+    key = f"python{minor}-{requirements[0].split('[')[0]}-{_digest(*sorted(requirements))}"
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+    )
 
     def install(folder: Path) -> None:
         _run(*pip, "--target", str(folder), *requirements, timeout=_DOWNLOAD_SECONDS)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -16,6 +17,9 @@ from tests.servers.packages import python_packages, skip_or_fail
 from tests.servers.postgresql import Postgres, Programs, create_monitor, postgresql_15, run_unprivileged
 from tests.servers.process import LOOPBACK, Server, call, free_port, scratch, unprivileged, wait_until
 from tests.servers.sharing import shared
+
+_PACKAGES = ("patroni[raft]>=4.1", "psycopg[binary]>=3.2")
+_MINORS = (f".{sys.version_info.minor}", "", ".11", ".12", ".13", ".14")
 
 
 class Member(Server):
@@ -31,7 +35,7 @@ class Member(Server):
             f"patroni-{name}",
             [_interpreter(), "-m", "patroni", configuration],
             directory=directory,
-            env={**programs.env, "PYTHONPATH": str(python_packages("patroni[raft]>=4.1", "psycopg[binary]>=3.2"))},
+            env={**programs.env, "PYTHONPATH": str(python_packages(*_PACKAGES, python=_interpreter()))},
             ready=lambda: True,  # neither is, without the other: two make the quorum
             user=unprivileged(),
         )
@@ -138,13 +142,16 @@ class Patroni:
         urlopen(Request(f"{self.url}/config", body, method="PATCH"), timeout=10).close()
 
 
+@cache
 def _interpreter() -> str:
-    """Return a Python of this minor version that the servers' user may run: a virtual environment's may be root's alone."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    candidates = (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin"))
+    """Return a Python that the servers' user may run: a virtual environment's, and what it is made of, may be root's alone."""
+    candidates = (
+        sys.executable,
+        *(shutil.which(f"python3{minor}", path="/usr/bin:/usr/local/bin") for minor in _MINORS),
+    )
     found = next((candidate for candidate in candidates if candidate and _runs(candidate)), None)
     if found is None:
-        skip_or_fail(f"Patroni cannot be run: {unprivileged() or 'this user'} may run no Python {version}.")
+        skip_or_fail(f"Patroni cannot be run: {unprivileged() or 'this user'} may run no Python 3.")
     return found
 
 
