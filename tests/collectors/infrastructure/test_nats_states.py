@@ -235,8 +235,12 @@ async def test_a_supercluster_is_healthy_whether_all_of_it_is_listed_or_one_clus
 ) -> None:
     with superclusters(tmp_path, release) as nodes:
         a1, a2, b1 = nodes
-        leaders = lambda: {node.monitor("jsz").get("meta_cluster", {}).get("leader") for node in nodes}  # noqa: E731
-        wait_until(lambda: len(leaders()) == 1 and None not in leaders(), "all to know one leader", 60)
+
+        def one_leader() -> bool:
+            leaders = {node.monitor("jsz").get("meta_cluster", {}).get("leader") for node in nodes}
+            return len(leaders) == 1 and None not in leaders
+
+        wait_until(one_leader, "all to know one leader", 60)
         await add(a1, "orders", num_replicas=2)
         options: dict[str, Any] = {"min_replicas": 2}
         for listed in (nodes, [a1, a2], [b1]):
