@@ -60,7 +60,7 @@ class Demo(Server):
         """The ways to break it that it names."""
         command: list[str | Path] = [self.program, "demo", "break", "--directory", self.folder]
         refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stderr
-        return set(re.findall(r"[\w-]+", refused.partition(" there are ")[2])) - {"and"}
+        return set(re.findall(r"[\w-]+", refused.partition(" choose one of ")[2])) - {"and", "or"}
 
     def told(self, verb: str, name: str) -> str:
         command: list[str | Path] = [self.program, "demo", verb, name, "--directory", self.folder]
