@@ -31,7 +31,9 @@ def fingerprint(*options: BaseModel | None, without: Collection[str] = ()) -> st
 def _plain(value: Any, without: Collection[str] = ()) -> Any:
     if isinstance(value, BaseModel):
         names = sorted(value.model_fields_set - set(without))
-        return {name: _plain(getattr(value, name)) for name in names}
+        return {
+            name: _plain(value.__dict__[name]) for name in names
+        }  # by attribute pydantic warns of what is deprecated
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -350,10 +350,10 @@ where a marker trace is wanted.
         await member.ready()
         settings = self.settings
         names = (settings.watchdog,) if settings.watchdog else WATCHDOGS
-        problem = notifications.watchdog_problem(
-            member.url, names, await member.alerts(), settings.watchdog_max_age, self.context.now()
-        )
-        return problem or ok(f"Alertmanager {member.url} routes the alert that always fires.")
+        held = await member.alerts()
+        problem = notifications.watchdog_problem(member.url, names, held, settings.watchdog_max_age, self.context.now())
+        found = next((alert.labels["alertname"] for alert in held if alert.labels.get("alertname") in names), names[0])
+        return problem or ok(f"Alertmanager {member.url} routes {found}.")
 
     @item(
         "Alert notifications are configured (email, Slack, PagerDuty)",

@@ -33,6 +33,7 @@ from tests.collectors.systems.kubernetes.clusters import (
     service,
 )
 from tests.servers.kubernetes import CRDS, ControlPlane, definition, node, pod_spec, workload
+from tests.servers.process import eventually
 
 __all__ = ["entry"]
 
@@ -168,9 +169,13 @@ async def test_a_load_balancer_leads_traffic_in_without_any_class(control_plane:
     control_plane.apply(door)
     endpoints(control_plane, namespace)
     options: dict[str, Any] = {"ingress_controllers": [f"{namespace}/web"]}
-    young = await see(control_plane, "ingress_operational", namespace, **options)
-    assert young.status is Status.WARNING
-    assert f"Service {namespace}/web of type LoadBalancer has no address" in young.summary
+    said = f"Service {namespace}/web of type LoadBalancer has no address"
+
+    async def waits() -> bool:
+        young = await see(control_plane, "ingress_operational", namespace, **options)
+        return young.status is Status.WARNING and said in young.summary
+
+    await eventually(waits, "the Service to be seen")
     control_plane.patch_status(door, loadBalancer={"ingress": [{"ip": "192.0.2.81"}]})
     result = await see(control_plane, "ingress_operational", namespace, **options)
     assert result.status is Status.OK
