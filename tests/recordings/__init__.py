@@ -27,7 +27,7 @@ _FOLDER = Path(__file__).parent
 _LINES, _ERROR = "!lines", "!error"
 _FIELD = re.compile(r"([A-Za-z_]\w*):(.*)", re.DOTALL)
 _ID = re.compile(r"\b(?:(?!0{40})[0-9a-f]{40}|N[A-Z2-7]{55})\b")
-_LEAK = re.compile(r"canary|BEGIN \w* ?PRIVATE KEY|/tmp/|/home/|/root/|/var/cache/|pytest-")
+_LEAK = re.compile(r"canary|BEGIN \w* ?PRIVATE KEY|/(?:tmp|home|root|var/cache)/|pytest-")
 
 Record = Callable[..., None]
 
