@@ -269,8 +269,6 @@ async def test_a_server_that_flaps_leaves_nothing(
             result = await look(
                 where, nats_server.monitoring, HEALTH, patience="15s", context=context, node_timeout="15s"
             )
-            if "slow consumer" in result[HEALTH].summary:  # on a busy machine what was cut may have been one
-                continue
             assert number % 2 or result[HEALTH].status is Status.OK, result[HEALTH].summary
             seen.add((number % 2, result[HEALTH].status))
         assert proxy.accepted == 1000  # nothing is tried again
