@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 __all__ = ["ABSENT", "NOW", "VOLATILE"]
@@ -39,7 +40,41 @@ def _ids(found: Any) -> list[str]:
     return [str(number) for number, _ in enumerate(found, 1)]
 
 
+def _entries(found: Any) -> list[Any]:
+    """Lines of one stream, newest first: when each was written, and the line."""
+    return [[str((NOW - second) * 1_000_000_000), line] for second, (_, line) in enumerate(found)]
+
+
+def _in_order(found: Any) -> list[Any]:
+    """Conditions, in whatever order controllers have set them."""
+    return sorted(
+        ({**condition, "lastTransitionTime": "2027-01-31T11:00:00Z"} for condition in found), key=itemgetter("type")
+    )
+
+
 VOLATILE: Mapping[str, Mapping[str, object]] = {
+    "jaeger": {
+        "traceId|spanId": "1",
+        "startTimeUnixNano|endTimeUnixNano": str(NOW * 1_000_000_000),
+    },
+    "kubernetes": {
+        ".*Timestamp|startTime|startedAt|lastProbeTime": "2027-01-31T11:00:00Z",
+        "uid|resourceVersion": "1",
+        ".*IPs?|nodeName": ABSENT,
+        "controller-revision-hash|currentRevision|updateRevision": "cache-1",
+        "conditions": _in_order,
+    },
+    "loki": {"values": _entries, "timestamp": NOW},
+    "postgresql": {
+        "system_identifier": "7000000000000000001",
+        "latency": 0.01,
+        "used": 1,
+        "xid_age|mxid_age": 10,
+        "position|checkpoint_position|flushed|replayed|received": 50_331_648,
+        "checkpoint_age": 60.0,
+        "silence": 0.5,
+        "flush_lag|replay_lag": None,
+    },
     "redis": {
         "ROLE": _role,
         r"slave\d+": _replica,

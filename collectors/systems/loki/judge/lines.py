@@ -9,6 +9,7 @@ from collectors.systems.loki.model.limits import LogLimits
 from collectors.systems.loki.model.lines import Structure
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.words import counted
 
 __all__ = ["judge_levels", "judge_structure"]
 
@@ -17,7 +18,7 @@ def judge_structure(service: str, seen: Structure, limits: LogLimits) -> Result:
     """Whether enough of a service's lines are structured."""
     if seen.lines < limits.min_sampled:
         return unknown(
-            f"Only {seen.lines} lines of {service} were there to be sampled (wanted {limits.min_sampled}), which prove nothing.",
+            f"Only {counted(seen.lines, 'line')} of {service} could be sampled (wanted {limits.min_sampled}).",
             reason=Reason.LIMIT,
         )
     share = seen.structured / seen.lines
@@ -34,7 +35,9 @@ def judge_levels(service: str, seen: Levels, limits: LogLimits, window: timedelt
     """Whether few enough lines of a service are of level debug or trace."""
     within = f"of the last {format_duration(window)}"
     if not seen.lines:
-        return unknown(f"Loki has no line of {service} {within}, so their levels were not seen.", reason=Reason.MISSING)
+        return unknown(
+            f"Loki has no line of {service} {within}, so their levels were not checked.", reason=Reason.MISSING
+        )
     share = seen.debug / seen.lines
     told = f"{seen.debug:.0f} of {seen.lines:.0f} lines of {service} {within} are of level debug or trace"
     if share > limits.max_debug_ratio:
@@ -43,7 +46,7 @@ def judge_levels(service: str, seen: Levels, limits: LogLimits, window: timedelt
         )
     if seen.levelled < limits.min_levelled_ratio * seen.lines:
         return unknown(
-            f"Only {seen.levelled:.0f} of {seen.lines:.0f} lines of {service} {within} tell their level "
+            f"Only {seen.levelled:.0f} of {seen.lines:.0f} lines of {service} {within} have a recognizable level "
             f"(wanted {limits.min_levelled_ratio:.0%}).",
             reason=Reason.LIMIT,
             debug_ratio=share,

@@ -37,7 +37,9 @@ class Settings:
     overrides: tuple[Setting, ...] = ()
     hidden: frozenset[str] = frozenset()
     masked: frozenset[str] = frozenset()
-    _by_place: dict[tuple[str, str | None, str | None], Setting] = field(init=False, repr=False, compare=False)
+    _by_place: dict[tuple[str, str | None, str | None], Setting] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         by_place = {(setting.name, setting.database, setting.role): setting for setting in self.overrides}
