@@ -1,0 +1,1 @@
+"""AWS: S3 buckets, RDS and whatever else its APIs answer."""
