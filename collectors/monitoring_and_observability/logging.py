@@ -18,7 +18,7 @@ from collectors.shared.selectors import SELECTOR
 from collectors.shared.verdicts import verdict
 from collectors.systems.loki.client import Loki
 from collectors.systems.loki.judge.lines import judge_levels, judge_structure
-from collectors.systems.loki.judge.retention import judge_retention, overrides_file
+from collectors.systems.loki.judge.retention import judge_retention
 from collectors.systems.loki.model.levels import (
     DEBUG_FIELD,
     DEBUG_WORD,
@@ -30,6 +30,7 @@ from collectors.systems.loki.model.levels import (
 )
 from collectors.systems.loki.model.limits import LogLimits
 from collectors.systems.loki.model.lines import Stream, structure
+from collectors.systems.loki.model.retention import overrides_file, parse_retention
 from collectors.systems.loki.model.secrets import literally, secrets_in, without_secrets
 from exporter.collector import Collector, NoTarget, Options, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
@@ -403,8 +404,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
                     Reason.MISSING,
                 )
             overrides = told
-        found = judge_retention(config, overrides, self.settings, source)
-        return verdict([result for result in found if not result.status.is_ok], found[0])
+        return judge_retention(parse_retention(config, overrides), self.settings, source)
 
 
 def _overall(

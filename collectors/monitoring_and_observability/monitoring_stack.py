@@ -305,14 +305,12 @@ where a marker trace is wanted.
         errors, lost = await asyncio.gather(
             self._query(_growth("prometheus_notifications_errors_total", "alertmanager", window)), self._dropped(window)
         )
-        problems = list(judge.dead(errors, window))
-        if drop := judge.dropped(lost, window, configured_anew=lost > 0 and await self._configured_anew(window)):
-            problems.append(drop)
+        anew = lost > 0 and await self._configured_anew(window)
         good = ok(
             f"Prometheus sends alerts to {counted(len(active), 'Alertmanager')} without errors.",
             alertmanagers=len(active),
         )
-        return verdict(problems, good)
+        return verdict([*judge.dead(errors, window), *judge.drop_problems(lost, window, configured_anew=anew)], good)
 
     async def _dropped(self, window: timedelta) -> float:
         """How many alerts Prometheus dropped within the last time."""
@@ -351,9 +349,11 @@ where a marker trace is wanted.
         settings = self.settings
         names = (settings.watchdog,) if settings.watchdog else WATCHDOGS
         held = await member.alerts()
-        problem = notifications.watchdog_problem(member.url, names, held, settings.watchdog_max_age, self.context.now())
+        problems = notifications.watchdog_problems(
+            member.url, names, held, settings.watchdog_max_age, self.context.now()
+        )
         found = next((alert.labels["alertname"] for alert in held if alert.labels.get("alertname") in names), names[0])
-        return problem or ok(f"Alertmanager {member.url} routes {found}.")
+        return verdict(problems, ok(f"Alertmanager {member.url} routes {found}."))
 
     @item(
         "Alert notifications are configured (email, Slack, PagerDuty)",

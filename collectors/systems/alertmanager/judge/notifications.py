@@ -14,35 +14,35 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
 
-__all__ = ["failing_notifications", "quiet_hours", "unnotified", "watchdog_problem"]
+__all__ = ["failing_notifications", "quiet_hours", "unnotified", "watchdog_problems"]
 
 
-def watchdog_problem(
+def watchdog_problems(
     where: str, names: Sequence[str], held: Iterable[HeldAlert], max_age: timedelta, now: datetime
-) -> Result | None:
-    """What is wrong with the alert that always fires, by whichever of these names one Alertmanager has it, if anything is."""
+) -> Iterator[Result]:
+    """What is wrong with the alert that always fires, by whichever of these names one Alertmanager has it."""
     found = [alert for alert in held if alert.labels.get("alertname") in names]
     if not found:
-        return failed(
+        yield failed(
             f"Alertmanager {where} has no alert {' or '.join(names)}, which has to fire all the time.",
             reason=Reason.MISSING,
         )
+        return
     alert = max(found, key=lambda alert: alert.updated_at)
     name = alert.labels["alertname"]
     if (age := now - alert.updated_at) > max_age:
         told = format_duration(timedelta(seconds=int(age.total_seconds())))
-        return failed(
+        yield failed(
             f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).", reason=Reason.STALE
         )
-    if alert.status.state == "unprocessed":
-        return unknown(f"Alertmanager {where} has not yet routed {name}.", reason=Reason.PENDING)
-    if alert.status.state != "active":
-        return failed(
+    elif alert.status.state == "unprocessed":
+        yield unknown(f"Alertmanager {where} has not yet routed {name}.", reason=Reason.PENDING)
+    elif alert.status.state != "active":
+        yield failed(
             f"{name} is {alert.status.state} on Alertmanager {where}: it does not show that alerts are routed."
         )
-    if not alert.receivers:
-        return failed(f"Alertmanager {where} routes {name} to no receiver.", reason=Reason.MISCONFIGURED)
-    return None
+    elif not alert.receivers:
+        yield failed(f"Alertmanager {where} routes {name} to no receiver.", reason=Reason.MISCONFIGURED)
 
 
 def unnotified(

@@ -51,8 +51,3 @@ class Pooler:
     further: int | None = None
     stopped: tuple[str, ...] = ()
     shared_port: bool = False
-
-    @property
-    def server_connections(self) -> int:
-        """How many connections it may open to all its servers."""
-        return sum(demand.connections for demand in self.demands)

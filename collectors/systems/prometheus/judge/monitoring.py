@@ -24,7 +24,7 @@ __all__ = [
     "Stored",
     "collecting",
     "dead",
-    "dropped",
+    "drop_problems",
     "interval_of",
     "reloaded",
     "stale",
@@ -207,18 +207,19 @@ def dead(errors: Iterable[Sample], window: timedelta) -> Iterator[Result]:
             )
 
 
-def dropped(lost: float, window: timedelta, *, configured_anew: bool) -> Result | None:
+def drop_problems(lost: float, window: timedelta, *, configured_anew: bool) -> Iterator[Result]:
     """What Prometheus had nobody to send to within the window, by its own counter.
 
-    While it takes over a new configuration (`configured_anew`, and none was dropped since), a Prometheus before 3.1 knows no
+    While it loads a new configuration (`configured_anew`, and none was dropped since), a Prometheus before 3.1 knows no
     Alertmanager for some seconds: what it drops then, it sends again a minute later.
     """
     if lost <= 0:
-        return None
+        return
     told = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
     if configured_anew:
-        return warning(f"{told}, while it took over a new configuration: they come late.")
-    return failed(f"{told}: its queue was full, or no Alertmanager took them.", reason=Reason.DOWN)
+        yield warning(f"{told}, while it loaded a new configuration: they come late.")
+        return
+    yield failed(f"{told}: its queue was full, or no Alertmanager took them.", reason=Reason.DOWN)
 
 
 def _count(increase: float) -> int:

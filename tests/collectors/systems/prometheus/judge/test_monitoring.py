@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.alertmanager.judge.notifications import failing_notifications, unnotified, watchdog_problem
+from collectors.systems.alertmanager.judge.notifications import failing_notifications, unnotified, watchdog_problems
 from collectors.systems.alertmanager.model.alerts import HeldAlert, HeldStatus, ReceiverName
 from collectors.systems.alertmanager.model.routes import parse_configuration
-from collectors.systems.prometheus.judge.monitoring import collecting, dead, dropped, reloaded, unhealthy
+from collectors.systems.prometheus.judge.monitoring import collecting, dead, drop_problems, reloaded, unhealthy
 from collectors.systems.prometheus.model.answers import RuntimeInfo, Sample, ScrapeTarget
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -91,16 +91,16 @@ def test_alerts_that_are_not_sent() -> None:
 
 
 def test_alerts_that_nobody_took() -> None:
-    assert dropped(0, HOUR, configured_anew=False) is None
-    seen = [dropped(0.4, HOUR, configured_anew=anew) for anew in (False, True)]
-    assert told(filter(None, seen)) == [
+    assert not [*drop_problems(0, HOUR, configured_anew=False)]
+    seen = [problem for anew in (False, True) for problem in drop_problems(0.4, HOUR, configured_anew=anew)]
+    assert told(seen) == [
         (
             Status.FAILED,
             "Prometheus dropped 1 alert in the last 1h: its queue was full, or no Alertmanager took them.",
         ),
         (
             Status.WARNING,
-            "Prometheus dropped 1 alert in the last 1h, while it took over a new configuration: they come late.",
+            "Prometheus dropped 1 alert in the last 1h, while it loaded a new configuration: they come late.",
         ),
     ]
 
@@ -125,9 +125,9 @@ def held(state: str = "active", ago: float = 60, *receivers: str) -> HeldAlert:
     ],
 )
 def test_the_alert_that_always_fires(alerts: list[HeldAlert], status: Status | None, sentence: str) -> None:
-    problem: Result | None = watchdog_problem("http://a", ("W",), alerts, timedelta(minutes=5), NOW)
-    assert (problem and problem.status) is status
-    assert sentence in (problem.summary if problem else "")
+    problems = [*watchdog_problems("http://a", ("W",), alerts, timedelta(minutes=5), NOW)]
+    assert [problem.status for problem in problems] == ([status] if status else [])
+    assert all(sentence in problem.summary for problem in problems)
 
 
 def test_who_is_told() -> None:
@@ -181,7 +181,6 @@ def test_notifications_that_fail(total: float, lost: float, sentence: str) -> No
 def test_either_name_of_the_alert_that_always_fires_is_enough() -> None:
     ours = msgspec.structs.replace(held("active", 60, "a"), labels={"alertname": "ChecklistDeadMansSwitch"})
     names = ("Watchdog", "ChecklistDeadMansSwitch")
-    assert watchdog_problem("http://a", names, [ours], timedelta(minutes=5), NOW) is None
-    missing = watchdog_problem("http://a", names, [], timedelta(minutes=5), NOW)
-    assert missing is not None
+    assert not [*watchdog_problems("http://a", names, [ours], timedelta(minutes=5), NOW)]
+    [missing] = watchdog_problems("http://a", names, [], timedelta(minutes=5), NOW)
     assert "has no alert Watchdog or ChecklistDeadMansSwitch" in missing.summary
