@@ -39,6 +39,13 @@ def attest(
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A number with its unit in the name; may be repeated."),
     ] = None,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What the artifact, a report of a tool, does not say itself, such as target=…; may be repeated.",
+        ),
+    ] = None,
     window: Annotated[
         str | None,
         typer.Option(metavar="START/END", help="The period that it is about: two dates, or times with offset."),
@@ -50,6 +57,7 @@ def attest(
 ) -> int:
     """Write a record of evidence, signed with --key. Asks for what is missing on a terminal; never writes over a file.
 
+    Reports of known tools are read: `measured` is taken from them, and what they do not say must be given by --report.
     The record is judged as `serve` would judge it, links and artifact included, and not written if it would not pass.
     """
     loaded = load(config_file)
@@ -67,6 +75,7 @@ def attest(
         "links": link or None,
         "artifact": artifact,
         "measured": _numbers(measured or ()),
+        "report": _facts(report or ()),
         "window": _window(window),
         "note": note,
     }
@@ -133,6 +142,16 @@ def _numbers(given: Iterable[str]) -> dict[str, float] | None:
         return {name: float(number) for name, _, number in (pair.partition("=") for pair in given)} or None
     except ValueError:
         raise Refused("--measured takes NAME=NUMBER, such as restored_rows=5120.") from None
+
+
+def _facts(given: Iterable[str]) -> dict[str, Any] | None:
+    facts: dict[str, Any] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise Refused("--report takes NAME=VALUE, such as target=https://shop.example.com.")
+        facts[name] = int(value) if name == "exit_code" and value.isascii() and value.isdigit() else value
+    return facts or None
 
 
 def _window(given: str | None) -> dict[str, str] | None:

@@ -15,11 +15,13 @@ import msgspec
 
 from exporter.evidence.errors import Refuted
 from exporter.evidence.records import Record, parse_records
+from exporter.evidence.rules import ReportReader
 from exporter.evidence.signatures import sign, verify
 from exporter.evidence.store import read_artifact
 from exporter.evidence.validity import Evidence, EvidenceRule, is_future, standing
 from exporter.positioned_yaml import YamlError, load_yaml
 from exporter.verdict import ProbeError, Result, Status
+from exporter.words import listed
 
 __all__ = ["Attested", "NotAttested", "Situation", "attest"]
 
@@ -80,6 +82,8 @@ async def attest(
     accepted, or, unless `force`, when it would not pass: by the code that the daemon judges with.
     """
     given = {name: value for name, value in given.items() if value is not None}
+    if rule.reads is not None and isinstance(artifact := given.get("artifact"), str):
+        given = _reported(given, (situation.folder / (file or item)).parent / artifact, rule.reads, ask)
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
     path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
     if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml") or _hidden(path, situation.folder):
@@ -164,6 +168,27 @@ def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRul
     while len(links) < rule.links:
         links.append(needed("links", f"address of a page that shows it ({len(links) + 1} of {rule.links})"))
     return written | ({"measured": measured} if measured else {}) | ({"links": links} if links else {})
+
+
+def _reported(given: Mapping[str, Any], path: Path, reads: ReportReader, ask: Ask | None) -> dict[str, Any]:
+    """What is given, with what the report says itself: its numbers and when it ended. What it lacks is asked for."""
+    try:
+        summary = reads(read_artifact(path, path.name))
+    except (Refuted, ProbeError) as error:
+        raise NotAttested(f"Artifact {path.name}: {error}") from None
+    said = dict(given.get("report", {}))
+    if (lacking := [name for name in summary.lacks if name not in said]) and ask is None:
+        raise NotAttested(
+            f"The {summary.format} report does not say its {listed(lacking)}: give "
+            f"{' '.join(f'--report {name}=…' for name in lacking)}."
+        )
+    for name in lacking:
+        if ask is not None and (answer := ask(f"report.{name}", f"which the {summary.format} report lacks").strip()):
+            said[name] = int(answer) if name == "exit_code" and answer.isascii() and answer.isdigit() else answer
+    filled = dict(given) | {"measured": {**summary.measured, **given.get("measured", {})}}
+    if "on" not in given and (ended := summary.finished):
+        filled["on"] = f"{ended:%Y-%m-%dT%H:%M:%SZ}"
+    return filled | ({"report": said} if said else {})
 
 
 def _texts(rule: EvidenceRule) -> Iterator[tuple[str, str]]:

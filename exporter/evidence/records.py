@@ -33,6 +33,7 @@ __all__ = [
     "Moment",
     "Record",
     "RecordFile",
+    "ReportFacts",
     "Statement",
     "Unreadable",
     "Window",
@@ -121,6 +122,21 @@ class Artifact(Options):
         return self
 
 
+class ReportFacts(Options):
+    """What an artifact that is a report does not say itself."""
+
+    target: str | None = Field(None, min_length=1, max_length=500, description="What was tested or scanned.")
+    started: Moment | None = Field(None, description="When the run began.")
+    finished: Moment | None = Field(None, description="When the run ended.")
+    tool: str | None = Field(None, min_length=1, max_length=200, description="Tool and version.")
+    database: Moment | None = Field(None, description="Date of the scanner's database.")
+    filters: str | None = Field(
+        None, min_length=1, max_length=500, description="What limited the scan; `none` where nothing did."
+    )
+    exit_code: Annotated[int, Field(ge=0, le=255)] | None = Field(None, description="Exit code of the tool.")
+    scenario: str | None = Field(None, min_length=1, max_length=500, description="Name of the load scenario.")
+
+
 class Window(Options):
     """A period that the record speaks of, such as a launch window."""
 
@@ -158,6 +174,7 @@ class Statement(Options):
         (), max_length=50, description="Pages that show it: addresses, or url with must_contain."
     )
     artifact: Artifact | None = Field(None, description="The document itself.")
+    report: ReportFacts | None = Field(None, description="What the artifact, a report, does not say itself.")
     measured: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=dict, description="Numbers, named with their unit."
     )

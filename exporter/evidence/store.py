@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MAX_ARTIFACT = 16 * 2**20
+MAX_ARTIFACT = 100 * 2**20
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from exporter.evidence.attest import NotAttested, Situation, _lines, attest
 from exporter.evidence.records import parse_records
+from exporter.evidence.rules import ReportSummary
 from exporter.evidence.validity import Evidence, EvidenceRule
-from exporter.verdict import Status
+from exporter.verdict import ProbeError, Status
 from tests.servers.signing import Keys
 
 NOON = datetime(2026, 10, 13, 12, tzinfo=UTC)
@@ -226,3 +227,43 @@ def test_every_note_that_is_written_is_read_back(value: object) -> None:
     else:
         assert len(read.records) + len(read.unreadable) == 1
     assert json.dumps(str(read)) is not None
+
+
+REPORT = EvidenceRule(
+    valid_for=timedelta(days=30),
+    artifact=True,
+    reads=lambda content: ReportSummary(
+        "Locust", NOON - timedelta(hours=2), {"requests": 19.0}, ("target", "exit_code")
+    ),
+)
+
+
+async def test_a_report_fills_what_it_says_and_what_it_lacks_is_named(situation: Situation) -> None:
+    situation.folder.mkdir()
+    (situation.folder / "load.json").write_text("[]")
+    given = GIVEN | {"artifact": "load.json"}
+    with pytest.raises(
+        NotAttested, match=r"does not say its target and exit_code: give --report target=… --report exit_c"
+    ):
+        await attest(situation, "a.b", REPORT, given)
+    with pytest.raises(NotAttested, match=r"report\.host is not a key of a record"):
+        await attest(situation, "a.b", REPORT, given | {"report": {"target": "a", "exit_code": 0, "host": "b"}})
+    terminal = Terminal({"report.exit_code": ["0"]})
+    attested = await attest(situation, "a.b", REPORT, given | {"report": {"target": "http://a"}}, ask=terminal)
+    assert [key for key, _ in terminal.asked] == ["report.exit_code"]
+    record = attested.record
+    assert record.report
+    assert (record.report.target, record.report.exit_code) == ("http://a", 0)
+    assert record.measured == {"requests": 19}
+    assert record.on == NOON - timedelta(hours=2)
+
+
+async def test_a_report_of_no_known_format_is_not_attested(situation: Situation) -> None:
+    def unreadable(content: bytes) -> ReportSummary:
+        raise ProbeError("The report is empty: the tool did not finish.")
+
+    situation.folder.mkdir()
+    (situation.folder / "load.json").write_text("")
+    rule = EvidenceRule(valid_for=timedelta(days=30), artifact=True, reads=unreadable)
+    with pytest.raises(NotAttested, match=r"load\.json: The report is empty"):
+        await attest(situation, "a.b", rule, GIVEN | {"artifact": "load.json"})

@@ -1,0 +1,1 @@
+"""What test, load and security tools wrote into files: read by their content, judged by what was done."""

@@ -1,0 +1,1 @@
+"""Whether what a tool reports proves what a line says."""

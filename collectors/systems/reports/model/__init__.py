@@ -1,0 +1,1 @@
+"""The formats of reports, and the one record that all are read into."""

@@ -1,0 +1,56 @@
+"""Locust's `--json`: a list with an entry per request, which names neither its target nor how it ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from collectors.systems.reports.model.report import Kind, Load, Report, malformed, moment_of, weighted_percentile
+
+__all__ = ["read_locust"]
+
+
+class _Entry(msgspec.Struct):
+    name: str
+    method: str | None = None
+    start_time: float | None = None
+    last_request_timestamp: float | None = None
+    num_requests: int = 0
+    num_failures: int = 0
+    response_times: dict[str, int] = {}
+
+
+def read_locust(content: bytes) -> Report:
+    """Counts and percentiles over all entries. Failures are among the response times, so the fastest ones are left out.
+
+    Raises ProbeError.
+    """
+    try:
+        entries = msgspec.json.decode(content, type=list[_Entry])
+        times: dict[float, int] = {}
+        for entry in entries:
+            for value, count in entry.response_times.items():
+                milliseconds = float(value)
+                times[milliseconds] = times.get(milliseconds, 0) + count
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        raise malformed("Locust", "it does not have the fields of Locust's --json") from None
+    if any(entry.num_requests < 0 or not 0 <= entry.num_failures <= entry.num_requests for entry in entries):
+        raise malformed("Locust", "its numbers of requests and failures contradict each other")
+    requests = sum(entry.num_requests for entry in entries)
+    errors = sum(entry.num_failures for entry in entries)
+    started = moment_of(min((entry.start_time for entry in entries if entry.start_time), default=None))
+    ended = moment_of(max((entry.last_request_timestamp or 0 for entry in entries), default=None))
+    p95 = weighted_percentile(times.items(), 0.95, slower_than=min(errors, sum(times.values())))
+    return Report(
+        "Locust",
+        Kind.LOAD,
+        started=started,
+        finished=ended,
+        examined=requests,
+        load=Load(
+            requests,
+            errors,
+            duration=ended - started if started and ended and ended >= started else None,
+            p95=None if p95 is None else p95 / 1000,
+            scenario=frozenset(f"{entry.method or ''} {entry.name}".strip() for entry in entries),
+        ),
+    )

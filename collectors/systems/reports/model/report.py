@@ -1,0 +1,277 @@
+"""One record for every format: what a tool did, when, on what and how much of it, and what it found."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from exporter.evidence.records import Record, start_of
+from exporter.verdict import ProbeError, Reason
+
+__all__ = [
+    "Finding",
+    "Kind",
+    "Level",
+    "Load",
+    "Report",
+    "Tests",
+    "completed",
+    "malformed",
+    "moment",
+    "moment_of",
+    "weighted_percentile",
+]
+
+
+class Kind(StrEnum):
+    """What a report is about."""
+
+    TESTS = "tests"
+    LOAD = "load"
+    SCAN = "scan"
+
+
+class Level(StrEnum):
+    """How severe a finding is. UNRATED where the tool does not say: it may be critical."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    UNRATED = "unrated"
+
+    @classmethod
+    def named(cls, name: str) -> Level:
+        """The level that a tool calls so; `moderate` is medium, `info` and `negligible` are low, anything else is unrated."""
+        return _LEVELS.get(name.strip().lower(), cls.UNRATED)
+
+
+_LEVELS: Mapping[str, Level] = {
+    "critical": Level.CRITICAL,
+    "high": Level.HIGH,
+    "medium": Level.MEDIUM,
+    "moderate": Level.MEDIUM,
+    "low": Level.LOW,
+    "negligible": Level.LOW,
+    "info": Level.LOW,
+    "informational": Level.LOW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding of a scan. `place` is the part of the target that it is in; `aliases` are other names of the advisory."""
+
+    advisory: str
+    level: Level
+    package: str = ""
+    place: str = ""
+    aliases: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name of the advisory."""
+        return self.aliases | {self.advisory}
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Test cases by outcome: names of those that passed; of the others at most a few, and how many there are."""
+
+    passed: frozenset[str]
+    failed: tuple[str, ...] = ()
+    failures: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Figures of a load test. `p95` is of the successful answers, in seconds, or a bound above it; None where the file has neither.
+
+    `scenario` are the names of what was requested; empty where the file has none. `broken` are the thresholds that the tool itself
+    found broken, None where the file has no verdict.
+    """
+
+    requests: int
+    errors: int
+    duration: timedelta | None = None
+    p95: float | None = None
+    scenario: frozenset[str] = frozenset()
+    broken: tuple[str, ...] | None = None
+
+    @property
+    def error_ratio(self) -> float:
+        """The share of requests that failed, 0 to 1; 1 without any request."""
+        return self.errors / self.requests if self.requests else 1.0
+
+    @property
+    def rate(self) -> float | None:
+        """Requests a second, None where the duration is unknown."""
+        seconds = self.duration.total_seconds() if self.duration else 0.0
+        return self.requests / seconds if seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one file says. None and empty where the file does not say it: then the evidence record has to.
+
+    `examined` is how many things were looked at, `places` which parts of the target; `filters` is what limited the scan, empty
+    when the file proves that nothing did. `problems` are what the tool itself reports as not done.
+    """
+
+    format: str
+    kind: Kind
+    tool: str = ""
+    started: datetime | None = None
+    finished: datetime | None = None
+    target: str | None = None
+    digests: frozenset[str] = frozenset()
+    revision: str | None = None
+    database: datetime | None = None
+    filters: str | None = None
+    scope: frozenset[str] = frozenset()
+    examined: int | None = None
+    places: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    accepted: tuple[Finding, ...] = ()
+    problems: tuple[str, ...] = ()
+    tests: Tests | None = None
+    load: Load | None = None
+    exit_code: int | None = None
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Keys of `report` in the evidence record that must be given, as the file does not say them."""
+        missing: list[str] = []
+        if self.finished is None:
+            missing.append("finished")
+        if self.kind is not Kind.TESTS and not self.target:
+            missing.append("target")
+        if self.kind is Kind.LOAD and self.load:
+            if self.load.duration is None and self.started is None:
+                missing.append("started")
+            if not self.load.scenario:
+                missing.append("scenario")
+            if self.load.broken is None and self.exit_code is None:
+                missing.append("exit_code")
+        if self.kind is Kind.SCAN:
+            missing += [name for name, value in (("tool", self.tool), ("database", self.database)) if not value]
+            if self.filters is None:
+                missing.append("filters")
+        return tuple(missing)
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The report's numbers, named with their unit."""
+        numbers: dict[str, float] = {}
+        if self.tests:
+            numbers |= {
+                "passed_tests": len(self.tests.passed),
+                "failed_tests": self.tests.failures,
+                "skipped_tests": self.tests.skipped,
+            }
+        if self.load:
+            numbers |= {"requests": self.load.requests, "error_ratio": round(self.load.error_ratio, 6)}
+            if self.load.p95 is not None:
+                numbers["p95_seconds"] = round(self.load.p95, 6)
+            if self.load.duration is not None:
+                numbers["duration_seconds"] = round(self.load.duration.total_seconds(), 3)
+        if self.kind is Kind.SCAN:
+            numbers |= {f"{level}_findings": self.count(level) for level in Level}
+            numbers["accepted_findings"] = len(self.accepted)
+        return numbers
+
+    def count(self, level: Level) -> int:
+        """How many different findings have this level: one advisory in one package counts once."""
+        return len({(finding.advisory, finding.package) for finding in self.findings if finding.level is level})
+
+
+def completed(report: Report, record: Record) -> Report:
+    """The report, with what the file does not say taken from the evidence record. What the file says stands.
+
+    Raises ProbeError where they contradict each other.
+    """
+    said = record.report
+    if said is None:
+        return report
+    if said.target and report.target and said.target != report.target and said.target not in report.digests:
+        raise ProbeError(
+            f"The {report.format} report is about {report.target}, the evidence record says {said.target}.",
+            Reason.CONTRADICTED,
+        )
+    if said.exit_code is not None and report.exit_code is not None and said.exit_code != report.exit_code:
+        raise ProbeError(
+            f"The {report.format} report has the exit code {report.exit_code}, the evidence record says "
+            f"{said.exit_code}.",
+            Reason.CONTRADICTED,
+        )
+    filled = replace(
+        report,
+        tool=report.tool or said.tool or "",
+        started=report.started or (start_of(said.started) if said.started else None),
+        finished=report.finished or (start_of(said.finished) if said.finished else None),
+        target=report.target or said.target,
+        database=report.database or (start_of(said.database) if said.database else None),
+        filters=said.filters if report.filters is None else report.filters,
+        exit_code=said.exit_code if report.exit_code is None else report.exit_code,
+    )
+    if filled.filters is not None and filled.filters.strip().lower() in ("none", "no", "-"):
+        filled = replace(filled, filters="")
+    if (load := filled.load) is None:
+        return filled
+    if load.duration is None and filled.started and filled.finished and filled.finished > filled.started:
+        load = replace(load, duration=filled.finished - filled.started)
+    if not load.scenario and said.scenario:
+        load = replace(load, scenario=frozenset({said.scenario}))
+    return replace(filled, load=load)
+
+
+def malformed(format: str, why: str) -> ProbeError:  # noqa: A002 - what it is
+    """The error for a file that cannot be read as this format; `why` is a clause without a full stop."""
+    return ProbeError(f"The file looks like a {format} report but cannot be read: {why}.", Reason.MALFORMED)
+
+
+_FRACTION = re.compile(r"(\.\d{6})\d+")
+_NEVER = 1970
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as tools write it, in UTC; without a zone it is taken for UTC. None for none, and for year 1, which means none."""
+    if not text or len(text) > 64:
+        return None
+    try:
+        found = datetime.fromisoformat(_FRACTION.sub(r"\1", text.strip()))
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.year > _NEVER else None
+
+
+def moment_of(seconds: float | None) -> datetime | None:
+    """A time in seconds since 1970; None for none and for what is no time."""
+    if seconds is None or not math.isfinite(seconds) or not 0 < seconds < 1e11:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def weighted_percentile(counts: Iterable[tuple[float, int]], ratio: float, slower_than: int = 0) -> float | None:
+    """The value below which this share of the things lies, by counts per value; None without any.
+
+    With `slower_than`, so many of the things are known not to count, but not which: they are taken for the lowest, so that the
+    value is not too low.
+    """
+    ordered = sorted((value, count) for value, count in counts if count > 0)
+    total = sum(count for _, count in ordered)
+    rank = slower_than + math.ceil(ratio * (total - slower_than))
+    if total - slower_than <= 0:
+        return None
+    seen = 0
+    for value, count in ordered:
+        seen += count
+        if seen >= rank:
+            return value
+    return ordered[-1][0]

@@ -1,0 +1,217 @@
+"""Reports that real tools wrote, what is lacking in them, and files that are hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collectors.systems.reports.judge.tests import case_problems
+from collectors.systems.reports.model.registry import FORMATS, Format, read_report
+from collectors.systems.reports.model.report import Level, Report
+from exporter.verdict import ProbeError, Reason, Status
+
+DATA = Path(__file__).parent / "data"
+
+
+def read(name: str) -> Report:
+    return read_report((DATA / name).read_bytes())
+
+
+def tried(reader: Callable[[bytes], Report], content: bytes) -> Report | None:
+    """What is read, or None where that is refused in one sentence; anything else is raised."""
+    with contextlib.suppress(ProbeError):
+        return reader(content)
+    return None
+
+
+def counts(report: Report) -> tuple[int, ...]:
+    return tuple(report.count(level) for level in Level)
+
+
+JUNIT = """<?xml version="1.0" encoding="utf-8"?>
+<testsuites><testsuite name="pay" tests="4" failures="0" errors="0" skipped="1" time="2.5" timestamp="2026-11-29T10:00:00+01:00">
+<testcase classname="pay.flows" name="card"/><testcase classname="pay.flows" name="refund"><system-out>x</system-out></testcase>
+<testcase classname="pay.flows" name="sepa"><skipped/></testcase><testcase classname="pay.flows" name="3ds"/>
+</testsuite></testsuites>"""
+
+
+def test_junit_is_counted_by_its_cases() -> None:
+    report = read_report(JUNIT.encode())
+    assert report.tests
+    assert report.tests.passed == {"pay.flows.card", "pay.flows.refund", "pay.flows.3ds"}
+    assert (report.tests.failures, report.tests.skipped, report.problems) == (0, 1, ())
+    assert (str(report.started), str(report.finished)) == (
+        "2026-11-29 09:00:00+00:00",
+        "2026-11-29 09:00:02.500000+00:00",
+    )
+    assert not list(case_problems(report, ["card", "refund"]))
+    assert [problem.status for problem in case_problems(report, ["sepa"])] == [Status.UNKNOWN]
+
+
+def test_a_failed_run_of_a_test_outweighs_one_that_passed() -> None:
+    report = read_report(JUNIT.replace('name="3ds"/>', 'name="card"><failure message="declined"/></testcase>').encode())
+    assert report.tests
+    assert "pay.flows.card" not in report.tests.passed
+    assert [problem.status for problem in case_problems(report)] == [Status.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('tests="4"', 'tests="9"'),
+        ('failures="0"', 'failures="2"'),
+        ('errors="0"', 'errors="1"'),
+    ],
+)
+def test_a_junit_file_that_contradicts_itself_proves_nothing(before: str, after: str) -> None:
+    problems = list(case_problems(read_report(JUNIT.replace(before, after).encode())))
+    assert [problem.status for problem in problems] == [Status.UNKNOWN]
+
+
+def test_skipped_tests_and_none_prove_nothing() -> None:
+    for xml in (b"<testsuites/>", b'<testsuite><testcase name="a"><skipped/></testcase></testsuite>'):
+        (problem,) = case_problems(read_report(xml))
+        assert (problem.status, problem.reason) == (Status.UNKNOWN, Reason.MISSING)
+
+
+BILLION = (
+    '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><testsuite>&b;</testsuite>'
+)
+EXTERNAL = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a SYSTEM "file:///etc/passwd">]><testsuite>&a;</testsuite>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        BILLION,
+        EXTERNAL,
+        "<testsuite>" + "<a>" * 100_000,
+        "<testsuite><testcase>",
+        '<?xml version="1.0" encoding="nonsense"?><testsuite/>',
+        "[" * 100_000,
+        '{"SchemaVersion": 2, "ArtifactName": ' + "[" * 100_000,
+        '{"runs": [{"tool": 1}], "version": "2.1.0"}',
+        '[{"num_requests": -5, "response_times": {}, "name": "a"}]',
+        '[{"num_requests": 5, "response_times": {"x": 1}, "name": "a"}]',
+        "<html><body>Sign in</body></html>",
+        "{",
+        " ",
+        "\x00\xff",
+    ],
+    ids=lambda content: content[:24],
+)
+def test_hostile_files_are_refused_in_a_sentence(content: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ProbeError) as raised:
+        read_report(content.encode("latin-1"))
+    assert raised.value.reason in (Reason.MALFORMED, Reason.LIMIT)
+    assert "Error" not in str(raised.value)
+    assert time.monotonic() - begun < 20
+
+
+def test_a_test_case_with_millions_of_children_takes_little_memory() -> None:
+    inner = "<a/>" * 200_000 + "<failure/>"
+    report = read_report(f'<testsuite><testcase name="x">{inner}</testcase></testsuite>'.encode())
+    assert report.tests
+    assert report.tests.failures == 1
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_change_to_a_real_file_makes_a_parser_raise_anything_else(data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(sorted(DATA.iterdir())))
+    content = bytearray(path.read_bytes() or JUNIT.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, max(0, len(content) - 1)))
+        match data.draw(st.sampled_from(("cut", "insert", "swap"))):
+            case "cut":
+                del content[at : at + data.draw(st.integers(1, 200))]
+            case "insert":
+                content[at:at] = data.draw(
+                    st.sampled_from((b"null", b"{}", b"[]", b'"', b"-1", b"1e999", b"<a>", b"\xff", b","))
+                )
+            case _:
+                content[at : at + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    report = tried(read_report, bytes(content))
+    assert report is None or isinstance(report.measured, dict)
+    assert report is None or isinstance(report.lacks, tuple)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(FORMATS), st.binary(max_size=200), _JSON)
+def test_every_parser_raises_nothing_else_for_anything(known: Format, raw: bytes, value: object) -> None:
+    for content in (raw, json.dumps(value).encode()):
+        for reader in (known.read, read_report):
+            tried(reader, content)
+
+
+def test_locust_reports_name_neither_target_nor_exit_code() -> None:
+    report = read("locust-passed.json")
+    assert report.load
+    assert (report.load.requests, report.load.errors, report.load.p95) == (19, 0, 0.085)
+    assert report.load.scenario == {"GET /"}
+    assert report.lacks == ("target", "exit_code")
+
+
+def test_failures_of_locust_do_not_lower_the_percentile() -> None:
+    times = {"1": 50, "900": 50}
+    entry = {"name": "/", "method": "GET", "num_requests": 100, "num_failures": 50, "response_times": times}
+    report = read_report(json.dumps([entry]).encode())
+    assert report.load
+    assert (report.load.error_ratio, report.load.p95) == (0.5, 0.9)
+    down = read("locust-target-down.json").load
+    assert down
+    assert (down.error_ratio, down.p95) == (1.0, None)
+    none = read("locust-zero-requests.json").load
+    assert none
+    assert (none.requests, none.error_ratio) == (0, 1.0)
+
+
+def test_trivy_is_read_by_class_and_place() -> None:
+    report = read("trivy-criticals.json")
+    assert counts(report)[:2] == (1, 2)
+    assert report.scope == {"vulnerabilities"}
+    assert report.lacks == ("tool", "database", "filters")
+    assert read("trivy-secrets-only.json").scope == {"secrets"}
+    assert read("trivy-empty-scan.json").examined == 0
+    assert [finding.advisory for finding in read("trivy-accepted-shown.json").accepted] == ["CVE-2099-0001"]
+    image = read("trivy-image-archive.json")
+    assert image.revision == "0123456789abcdef0123456789abcdef01234567"
+    assert image.digests == {"sha256:8d54b5247bcc8428616d352ee26639161e8251b16a9c4ab00de04707a3c682ac"}
+    with pytest.raises(ProbeError, match="is empty"):
+        read("trivy-missing-target.json")
+
+
+def test_sarif_is_read_by_severity_and_not_by_level() -> None:
+    assert counts(read("trivy-criticals.sarif"))[:2] == (1, 2)  # both are `error`
+    assert counts(read("gitleaks-leak.sarif")) == (0, 0, 0, 0, 1)  # no severity: it may be critical
+    assert read("govulncheck-affected.sarif").count(Level.UNRATED) > 0
+    semgrep = read("semgrep-findings-one-suppressed.sarif")
+    assert (len(semgrep.findings), len(semgrep.accepted)) == (2, 1)
+    assert read("gitleaks-clean.sarif").lacks == ("finished", "target", "database", "filters")
+
+
+def test_sarif_that_is_under_review_is_open_and_what_is_gone_is_none() -> None:
+    results = [
+        {"ruleId": "a", "level": "error", "suppressions": [{"kind": "external", "status": "underReview"}]},
+        {"ruleId": "b", "level": "error", "baselineState": "absent"},
+        {"ruleId": "c", "kind": "pass"},
+    ]
+    run = {"tool": {"driver": {"name": "x"}}, "results": results, "invocations": [{"executionSuccessful": False}]}
+    report = read_report(json.dumps({"version": "2.1.0", "runs": [run]}).encode())
+    assert [finding.advisory for finding in report.findings] == ["a"]
+    assert report.problems == ("a run of x was not successful",)
