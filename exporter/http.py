@@ -18,9 +18,17 @@ from pydantic import Field, field_validator
 from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
-from exporter.verdict import ProbeError
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Http", "HttpSettings", "Trust", "tls_context"]
+__all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "tls_context"]
+
+
+class Unreachable(ProbeError):
+    """No connection could be made: nothing is known of the server."""
+
+
+class Unanswered(ProbeError):
+    """The connection was accepted, and there was no whole answer: the server does not respond."""
 
 
 class Trust(Options):
@@ -193,8 +201,8 @@ class Http:
     ) -> Reply:
         """The reply to one request to `url` + `path`.
 
-        Raises ProbeError when there was none in time, it was too large, redirected to another host, or had a status that is not in
-        `expect` (None expects any).
+        Raises Unreachable when no connection could be made, Unanswered when one was accepted and there was no whole reply in time;
+        ProbeError when it was too large, redirected to another host, or had a status that is not in `expect` (None expects any).
         """
         url = self.settings.url + path
         where = f"{method} {_plain_url(url)}"
@@ -221,8 +229,18 @@ class Http:
                     url, params = self._redirected(request.url, reply, where), None
                 else:
                     raise ProbeError(f"{where} was redirected more than three times.")
-        except (TimeoutError, httpx.ConnectTimeout):
-            raise ProbeError(f"{where} did not answer within {format_duration(self.settings.timeout)}.") from None
+        except httpx.ConnectTimeout:
+            raise Unreachable(
+                f"{where} did not answer within {format_duration(self.settings.timeout)}.", Reason.TIMEOUT
+            ) from None
+        except TimeoutError:  # connecting ends earlier
+            raise Unanswered(
+                f"{where} did not answer within {format_duration(self.settings.timeout)}.", Reason.TIMEOUT
+            ) from None
+        except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+            raise Unanswered(_sentence(where, error), Reason.MALFORMED) from None
+        except httpx.ConnectError as error:
+            raise Unreachable(_sentence(where, error), Reason.UNREACHABLE) from None
         except httpx.HTTPError as error:
             raise ProbeError(_sentence(where, error)) from None
         if expect is not None and reply.status not in expect:

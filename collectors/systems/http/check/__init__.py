@@ -1,0 +1,1 @@
+"""What several sections ask of a service, and judge."""

@@ -1,0 +1,97 @@
+"""Asks a service by GET, gently: one request at a time, no redirects, and none while the service wants to be left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from exporter.http import Http, HttpSettings, Unanswered, Unreachable
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["Answer", "ServiceClient", "Throttled", "Unanswered", "Unreachable", "new_trace_id"]
+
+_DEFAULT_PAUSE = timedelta(seconds=60)
+_LONGEST_PAUSE = timedelta(hours=1)
+
+
+class Throttled(ProbeError):
+    """The service answered 429, or did so lately and asked for a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A service's reply, and how long it took in seconds."""
+
+    reply: Reply
+    seconds: float
+
+
+class ServiceClient:
+    """One address of a service during one run of one section.
+
+    Every request carries the run's trace id (`trace_id`, in a W3C `traceparent` with a span id of its own), by which it is found in
+    logs and traces. `memory` outlives the run: it holds until when the service wants to be left alone.
+    """
+
+    def __init__(self, settings: HttpSettings, memory: dict[str, Any], trace_id: str, turn: asyncio.Lock) -> None:
+        self._http = Http(settings, connections=1)
+        self._paused: dict[str, datetime] = memory.setdefault("paused", {})
+        self._turn = turn
+        self.trace_id = trace_id
+        self.url = settings.url
+
+    async def get(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to GET `url` + `path`, whatever its status, but for 429; redirects are not followed.
+
+        Raises Unreachable, Unanswered and other ProbeErrors as `Http.request` does, and Throttled.
+        """
+        async with self._turn:
+            if (until := self._paused.get(self.url)) is not None and now < until:
+                raise Throttled(
+                    f"GET {self.url}{path.partition('?')[0]} was not sent: the service answered 429 before and is left alone "
+                    f"until {until:%H:%M:%S} UTC.",
+                    Reason.REFUSED,
+                )
+            sent = {"traceparent": f"00-{self.trace_id}-{secrets.token_hex(8)}-01", "Cache-Control": "no-cache"}
+            started = time.monotonic()
+            reply = await self._http.get(path, headers={**sent, **(headers or {})}, expect=None)
+            took = time.monotonic() - started
+            if reply.status == 429:
+                self._paused[self.url] = now + _pause(reply, now)
+                raise Throttled(f"{reply.where} answered 429: the service limits our requests.", Reason.REFUSED)
+            return Answer(reply, took)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._http.close()
+
+
+def new_trace_id() -> str:
+    """A fresh W3C trace id."""
+    return secrets.token_hex(16)
+
+
+def _pause(reply: Reply, now: datetime) -> timedelta:
+    """How long to wait after a 429: what any Retry-After (named throttlers add a suffix) says, within bounds."""
+    pauses = [_retry_after(value, now) for name, value in reply.headers.items() if name.startswith("retry-after")]
+    return min(max((pause for pause in pauses if pause is not None), default=_DEFAULT_PAUSE), _LONGEST_PAUSE)
+
+
+def _retry_after(value: str, now: datetime) -> timedelta | None:
+    """Seconds or a date, as a length of time; None for anything else."""
+    try:
+        return min(timedelta(seconds=max(0.0, float(value))), _LONGEST_PAUSE)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(date - now, timedelta(0)) if date.tzinfo else None

@@ -1,0 +1,160 @@
+"""Start the applications: NestJS (``nest/``), FastAPI (``fastapi/``, with its workers and migrations) and Next.js (``next/``).
+
+``with nest(directory, THROTTLE="on") as api:`` gives an Application with ``url``; keyword arguments are the environment variables
+that switch its behaviours:
+
+- nest: ``NAME DATABASE_URL REDIS_URL`` · ``HEALTH=down|html|plain`` · ``HEALTH_UNTHROTTLED=1`` · ``METRICS=html|bare`` ·
+  ``SHUTDOWN_HOOKS=0 DRAIN_MS SLOW_MS`` · ``THROTTLE=on|named LIMIT TTL_MS`` · ``DOCS=0`` · ``HELMET=0 CSP=off`` ·
+  ``CORS=strict|reflect|suffix|null|star ORIGIN`` · ``AUTH=off|decode AUTHORIZATION=0 OWNERSHIP=0`` · ``VALIDATION=0`` ·
+  ``SQLI=1 SQL_LEAK=0`` · ``XSS=1 ECHO=json`` · ``CSRF=1 SAMESITE COOKIE_SECURE=1 COOKIE_HTTPONLY=0`` · ``LOG=off|secrets``.
+  Paths: ``/ /login /me /admin/users /orders/USER-N /items?page= /search?q= /echo?q= /slow /big /csrf /change /health /metrics /docs
+  /docs-json``. Any user's password is ``synthetic``; ``admin`` is the admin.
+- fastapi: ``DATABASE_URL REDIS_URL NATS_URL NAME`` · ``HEALTH=deep|shallow|html|lying`` · ``DOCS=public|no-ui|off ROOT_PATH`` ·
+  ``CORS=strict|star|null|suffix CREDENTIALS=1`` · ``AUTH=decode|off`` · ``LIMIT=5/minute`` ·
+  ``SQLI=1 SQL_ERRORS=swallowed|leaked`` · ``XSS=1`` · ``METRICS=off`` · ``SLOW`` · ``JOB``.
+- next: ``API_URL MARKER AUTH=off`` at run time; ``BACKEND_URL`` (the rewrite of /bff) is fixed when it is built.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers.packages import node_program, npm_build, npm_packages, python_packages
+from tests.servers.process import LOOPBACK, Server, answers, free_port, listening
+
+SOURCES = Path(__file__).parent
+#: A busy machine needs that long for what takes a second on a quiet one.
+READY_SECONDS = 120.0
+
+
+class Application(Server):
+    """A running application; ``url`` is its address, without a slash at its end."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+
+def _directory(directory: Path, name: str, port: int) -> Path:
+    own = directory / f"{name}-{port}"
+    own.mkdir(parents=True)
+    return own
+
+
+@contextmanager
+def nest(directory: Path, **switches: str) -> Iterator[Application]:
+    """Run the NestJS application."""
+    modules, port = npm_packages(SOURCES / "nest"), free_port()
+    environment = {"PORT": str(port), "HOST": LOOPBACK, "NODE_PATH": str(modules / "node_modules"), **switches}
+    application = Application(
+        "nest",
+        [node_program(), SOURCES / "nest/main.js"],
+        directory=_directory(directory, "nest", port),
+        env=environment,
+        ready=lambda: listening(port),
+        deadline=READY_SECONDS,
+    )
+    application.port = port
+    with application:
+        yield application
+
+
+def fastapi_packages() -> Path:
+    """Return the folder with FastAPI, ARQ, Dramatiq and Alembic, for PYTHONPATH."""
+    return python_packages(*_requirements("requirements.txt"))
+
+
+def celery_packages() -> Path:
+    """Return the folder with Celery, whose Redis client is newer than ARQ's may be."""
+    return python_packages(*_requirements("requirements-celery.txt"))
+
+
+def _requirements(name: str) -> list[str]:
+    return (SOURCES / "fastapi" / name).read_text().split()
+
+
+@contextmanager
+def fastapi(directory: Path, **switches: str) -> Iterator[Application]:
+    """Run the FastAPI application by uvicorn."""
+    packages, port = fastapi_packages(), free_port()
+    application = Application(
+        "fastapi",
+        [sys.executable, "-m", "uvicorn", "app:app", "--host", LOOPBACK, "--port", str(port)],
+        directory=_directory(directory, "fastapi", port),
+        env={"PYTHONPATH": f"{packages}:{SOURCES / 'fastapi'}", "PYTHONDONTWRITEBYTECODE": "1", **switches},
+        ready=lambda: listening(port),
+        deadline=READY_SECONDS,
+    )
+    application.port = port
+    with application:
+        yield application
+
+
+@contextmanager
+def worker(directory: Path, kind: str, redis_url: str, ready: str, **switches: str) -> Iterator[Server]:
+    """Run a worker (``arq``, ``celery`` or ``dramatiq``) until its log shows ``ready``."""
+    packages = celery_packages() if kind == "celery" else fastapi_packages()
+    program = {
+        "arq": ["arq", "worker.WorkerSettings"],
+        "celery": ["celery", "-A", "worker:celery", "worker", "--pool=solo", "--loglevel=info"],
+        "dramatiq": ["dramatiq", "worker:broker", "--processes=1", "--threads=1"],
+    }[kind]
+    server = Server(
+        kind,
+        [sys.executable, "-m", *program],
+        directory=_directory(directory, kind, free_port()),
+        env={
+            "PYTHONPATH": f"{packages}:{SOURCES / 'fastapi'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "REDIS_URL": redis_url,
+            "KIND": kind,
+            **switches,
+        },
+        ready=lambda: ready in server.log.read_text(errors="replace"),
+        deadline=READY_SECONDS,
+        stop_signal=signal.SIGTERM,
+    )
+    with server:
+        yield server
+
+
+def next_build() -> Path:
+    """Return the folder of the standalone server, with static files and public folder beside it, built once into the cache."""
+
+    def standalone(project: Path, folder: Path) -> None:
+        shutil.copytree(project / ".next/standalone", folder, dirs_exist_ok=True, symlinks=True)
+        shutil.copytree(project / ".next/static", folder / ".next/static")
+        shutil.copytree(project / "public", folder / "public")
+
+    return npm_build(SOURCES / "next", ["node_modules/.bin/next", "build"], standalone, NEXT_TELEMETRY_DISABLED="1")
+
+
+@contextmanager
+def next_server(directory: Path, *, copy: bool = False, **switches: str) -> Iterator[Application]:
+    """Run the Next.js application. ``copy`` gives it files of its own, in ``directory``'s ``standalone``, which a test may spoil.
+
+    The rewrite of /bff goes to port 38199, where nothing listens unless a test does.
+    """
+    build, port = next_build(), free_port()
+    own = _directory(directory, "next", port)
+    # Next writes the pages that it renders anew into its folder, which other tests share.
+    if copy or os.access(build, os.W_OK):
+        build = Path(shutil.copytree(build, own / "standalone", symlinks=True))
+    application = Application(
+        "next",
+        [node_program(), build / "server.js"],
+        directory=own,
+        env={"PORT": str(port), "HOSTNAME": LOOPBACK, "NEXT_TELEMETRY_DISABLED": "1", **switches},
+        ready=lambda: answers(f"http://{LOOPBACK}:{port}/robots.txt"),
+        deadline=READY_SECONDS,
+    )
+    application.port = port
+    with application:
+        yield application
