@@ -39,6 +39,9 @@ class CustomEvidence(Options):
     valid_for: Duration = Field(gt=timedelta(0), description="Longest validity of a record.")
     signed_by_role: str | None = Field(None, description="Role that must have signed the record.")
     bound_to_release: bool = Field(False, description="Whether a record is valid only for the running release.")
+    approvers: int = Field(
+        1, ge=1, le=10, description="How many different people must each have signed a record of their own."
+    )
 
 
 class CustomLine(Options):

@@ -122,7 +122,7 @@ async def _line(loaded: Loaded, item: str, evidence: Evidence) -> Result:
     jobs = (job for job in loaded.plan.jobs if job.section == planned.section and planned.item in job.items)
     if planned.mode is not Mode.EVIDENCE or (job := next(jobs, None)) is None:
         return unknown(f"{item} is verified by more than evidence.")
-    settings = job.settings.model_copy(update={"approvers": {}})
+    settings = job.settings.model_copy(update={"approvers": {planned.item: 1}})
     context = Context(
         environment=loaded.plan.environment,
         release=loaded.plan.release,

@@ -21,6 +21,7 @@ from tests.servers import faults
 from tests.servers.process import free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, scrape
 from tests.servers.prometheus import Prometheus as Server
+from tests.servers.signing import Keys
 from tests.support import verify
 
 UP = 'up{job="prometheus"}'
@@ -236,6 +237,33 @@ async def test_a_line_by_evidence(evidence: Folder, no_leftovers: None) -> None:
     evidence.record("index_is_fresh")
     found = await verify(collector, SectionSettings(), **evidence.context)
     assert found["index_is_fresh"].result.status is Status.OK
+
+
+async def test_a_line_that_takes_two_approvers(evidence: Folder, keys: Keys) -> None:
+    collector = custom(evidence={"valid_for": "30d", "approvers": 2})
+    (evidence.path / "allowed_signers").write_text(
+        f"quinn@example.com {keys.public('quinn')}\ndana@example.com {keys.public('dana')}\n"
+    )
+
+    async def seen() -> Result:
+        return (await verify(collector, SectionSettings(), **evidence.context))["index_is_fresh"].result
+
+    def approve(name: str) -> None:
+        record = evidence.record("index_is_fresh", by=f"{name}@example.com")
+        keys.sign(record.rename(evidence.path / f"{name}.yaml"), name)
+
+    approve("quinn")
+    result = await seen()
+    assert result.status is Status.FAILED
+    assert "has 1 of 2 approvals, by quinn@example.com" in result.summary
+    approve("dana")
+    assert (await seen()).status is Status.OK
+
+
+@pytest.mark.parametrize("approvers", [0, 11, "two"])
+def test_approvers_that_nobody_can_demand(approvers: object) -> None:
+    with pytest.raises(ValidationError, match="approvers"):
+        custom(evidence={"valid_for": "30d", "approvers": approvers})
 
 
 async def test_a_line_by_both_is_as_good_as_the_worse(evidence: Folder, prometheus: Server) -> None:

@@ -173,3 +173,16 @@ def test_a_line_that_nothing_verifies_yet_is_called_so(run: Run, evidence: Path)
     unbuilt = next(entry for entry in Catalogue.load().entries.values() if entry.declared is None)
     ended = run("attest", unbuilt.id, *GIVEN, "--config.file", evidence)
     assert (ended.code, "is not verified by any collector yet" in ended.err) == (ExitCode.CONFIGURATION, True)
+
+
+def test_the_first_of_two_approvals_of_a_line_of_ones_own_is_written(run: Run, evidence: Path, keys: Keys) -> None:
+    folder, signers = evidence.parent / "evidence", evidence.parent / "allowed_signers"
+    signers.write_text(f"quinn@example.com {keys.public('quinn')}\n")
+    options = json.dumps({"folder": str(folder), "allowed_signers": str(signers)})
+    line = "{section: Search, line: Index is fresh, evidence: {valid_for: 30d, approvers: 2}}"
+    text = evidence.read_text().replace(f"evidence: {folder}", f"evidence: {options}")
+    evidence.write_text(f"{text}custom: [{line}]\n")
+    said = ("--result", "passed", "--by", "quinn@example.com", "--key", keys.private("quinn"))
+    ended = run("attest", "search.index_is_fresh", *said, "--config.file", evidence)
+    assert ended.code == ExitCode.OK, ended.err
+    assert len(list(folder.iterdir())) == 2, "the record and its signature"
