@@ -1,0 +1,206 @@
+"""Disaster Recovery"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.oncall.client import OnCallOptions, read_rosters
+from collectors.systems.oncall.judge import judge_rosters
+from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item
+from exporter.evidence.records import Record, end_of, start_of
+from exporter.evidence.rules import EvidenceRule
+from exporter.options import Duration, format_duration
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, worst
+from exporter.words import listed
+
+_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+
+
+class RecoveryTime(Options):
+    """How long the recovery of one service may take."""
+
+    service: str = Field(pattern=_NAME, description="Name of the service: small letters, digits and _.")
+    at_most: Duration = Field(gt=timedelta(0), description="The objective: how long its recovery may take.")
+
+
+class DisasterRecoverySettings(EvidenceSettings):
+    """Options of the section."""
+
+    recovery_times: tuple[RecoveryTime, ...] = Field((), description="The recovery time objective of each service.")
+    failover_components: tuple[str, ...] = Field(
+        (),
+        description="The components whose failover has to be tested, such as postgresql; their names as in the record.",
+    )
+    on_call: OnCallOptions | None = Field(
+        None, description="Where it is asked who is on call; evidence alone if not given."
+    )
+
+
+class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
+    """Is recovery rehearsed, as fast as promised, and is there someone to do it?"""
+
+    Settings = DisasterRecoverySettings
+    rights = (
+        "Evidence records, and evidence.hosts for the pages that they link. With `on_call.pagerduty` or `on_call.opsgenie`, a "
+        "read-only API key."
+    )
+
+    @item(
+        "Recovery Time Objective (RTO) is defined and met",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("evidence", "recovery_times"),
+        evidence=EvidenceRule(valid_for=timedelta(days=180)),
+    )
+    async def rto_met(self) -> Result:
+        """An objective that was never measured is a wish.
+
+        `recovery_times` defines the objective of each service. A record of a drill, at most 180 days old, has to measure how long
+        the recovery of every one of them took, as `SERVICE_seconds`; none may exceed its objective.
+
+        To fix it: rehearse the recovery, measure from the decision to the first successful request, and record it:
+        `checklist-exporter attest disaster_recovery.rto_met`. Where it took too long, restore smaller parts, faster disks, or agree
+        on another objective.
+        """
+        if not self.settings.recovery_times:
+            raise ProbeError("Option recovery_times is not set, so no objective is known.", Reason.NOT_CONFIGURED)
+        attested = await self.attested("rto_met")
+        if not attested.status.is_ok:
+            return attested
+        return worst(attested, self._recovery_times(attested.evidence[0]))
+
+    def _recovery_times(self, record: Record) -> Result:
+        measured: dict[str, Any] = {
+            f"{objective.service}_recovery_seconds": record.measured[key]
+            for objective in self.settings.recovery_times
+            if (key := f"{objective.service}_seconds") in record.measured
+        }
+        good = ok("Every service was recovered within its objective.", **measured)
+        return verdict(self._recovery_time_problems(record), good)
+
+    def _recovery_time_problems(self, record: Record) -> Iterator[Result]:
+        for objective in self.settings.recovery_times:
+            key = f"{objective.service}_seconds"
+            seconds = record.measured.get(key)
+            if seconds is None:
+                yield failed(
+                    f"The record does not measure the recovery of {objective.service} ({key}).", reason=Reason.MISSING
+                )
+            elif seconds <= 0:
+                yield failed(
+                    f"The record says that the recovery of {objective.service} took {seconds:g} s, which cannot be.",
+                    reason=Reason.INVALID,
+                )
+            elif seconds > objective.at_most.total_seconds():
+                yield failed(
+                    f"The recovery of {objective.service} took {seconds:g} s (objective {format_duration(objective.at_most)}).",
+                    reason=Reason.LIMIT,
+                )
+
+    @item(
+        "Failover procedures are documented",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("evidence", "evidence.hosts for the pages it links"),
+        evidence=EvidenceRule(valid_for=timedelta(days=180), links=1),
+    )
+    async def failover_documented(self) -> Result:
+        """At three in the morning nobody invents a failover; they follow a page, if there is one and it can be opened.
+
+        Verified by a record that is at most 180 days old and links the procedures: each page has to answer with its document, not
+        with a login page, and to have the text that the link demands.
+
+        To fix it: write the procedure for each component that can fail over, review it, and record the review with its links:
+        `checklist-exporter attest disaster_recovery.failover_documented`.
+        """
+        return await self.attested("failover_documented")
+
+    @evidence_item(
+        "Failover tests are conducted",
+        EvidenceRule(valid_for=timedelta(days=90)),
+        how="which measures how long the failover of each of `failover_components` took, as `COMPONENT_seconds`",
+        severity=WARNING,
+    )
+    async def failover_tested(self, record: Record) -> Result:
+        """A standby that never took over may be unable to: a wrong password or a full disk shows on the day it is needed.
+
+        Let every component fail over on purpose, and measure how long its clients were refused.
+        """
+        return failovers(record, self.settings.failover_components)
+
+    @evidence_item(
+        "Recovery procedures are tested",
+        EvidenceRule(valid_for=timedelta(days=180), measured=("recovery_seconds",), window=True),
+        how="as long as the exercise lasted or shorter",
+        severity=WARNING,
+    )
+    async def recovery_tested(self, record: Record) -> Result:
+        """Backups that can be restored are not yet a service that works again: names, keys, order and people are needed too.
+
+        Rebuild the service from nothing but its backups and its documentation, by people who did not write them.
+        """
+        return exercise(record)
+
+    @item(
+        "Emergency contact list is up to date",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("evidence", "with `on_call`: a read-only API key"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def emergency_contacts_current(self) -> Result:
+        """The list is needed when everything else is down, and people change numbers, teams and employers.
+
+        A record that is at most 90 days old confirms that the list was reviewed. With `on_call`, PagerDuty, Opsgenie or any API
+        that answers in JSON is asked as well: every level of the escalation has to have someone on call, at least `min_people`
+        different ones in total; in PagerDuty also someone who can be reached otherwise than by email, and no gap within
+        `look_ahead`. Names never leave the exporter.
+
+        To fix it: staff the level that is named, call every number once, and record the review:
+        `checklist-exporter attest disaster_recovery.emergency_contacts_current`.
+        """
+        attested = self.attested("emergency_contacts_current")
+        if self.settings.on_call is None:
+            return await attested
+        return await worst_of(self._on_call(self.settings.on_call), attested)
+
+    async def _on_call(self, options: OnCallOptions) -> Result:
+        rosters = await read_rosters(options, self.context.now())
+        if not rosters:
+            raise ProbeError(
+                "Option on_call names no service, so it was not asked who is on call.", Reason.NOT_CONFIGURED
+            )
+        return judge_rosters(rosters, options)
+
+
+def failovers(record: Record, components: tuple[str, ...]) -> Result:
+    """Whether the record measures a failover of each component; of any at all where none is named."""
+    measured = {name for name in record.measured if name.endswith("_seconds")}
+    missing = [component for component in components if f"{component}_seconds" not in measured]
+    impossible = sorted(name for name in measured if record.measured[name] < 0)
+    if missing or not measured:
+        of = listed(missing) if missing else "any component"
+        return failed(f"The record measures no failover of {of} (COMPONENT_seconds).", reason=Reason.MISSING)
+    if impossible:
+        return failed(f"The record says {impossible[0]} is negative, which cannot be.", reason=Reason.INVALID)
+    values: dict[str, Any] = {name: record.measured[name] for name in measured}
+    tested = listed(sorted(name.removesuffix("_seconds") for name in measured))
+    return ok(f"The failover of {tested} was tested.", **values)
+
+
+def exercise(record: Record) -> Result:
+    """Whether the measured recovery fits into the exercise."""
+    seconds = record.measured["recovery_seconds"]
+    assert record.window is not None
+    lasted = (end_of(record.window.end) - start_of(record.window.start)).total_seconds()
+    if not 0 < seconds <= lasted:
+        return failed(
+            f"The record says that the recovery took {seconds:g} s, in an exercise of {lasted:g} s.",
+            reason=Reason.CONTRADICTED,
+        )
+    return ok(f"The service was recovered within {seconds:g} s.", recovery_seconds=seconds)

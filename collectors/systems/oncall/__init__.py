@@ -1,0 +1,1 @@
+"""Who is on call: PagerDuty, Opsgenie, or any API that answers in JSON."""

@@ -1,0 +1,66 @@
+"""Whether someone answers at every level, now and in the days to come. No sentence names a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.oncall.model import OnCallLimits, Roster
+from exporter.verdict import Reason, Result, failed, ok, warning
+from exporter.words import counted
+
+__all__ = ["judge_rosters"]
+
+
+def judge_rosters(rosters: Sequence[Roster], limits: OnCallLimits) -> Result:
+    """Whether each roster has enough levels, every one of them staffed by people who can be reached."""
+    people = {shift.person for roster in rosters for shift in roster.shifts if shift.covers(roster.since)}
+    levels = sum(roster.levels for roster in rosters)
+    good = ok(
+        f"{counted(levels, 'escalation level has', 'escalation levels have')} someone on call "
+        f"({counted(len(people), 'person', 'people')} in total).",
+        on_call_people=len(people),
+        escalation_levels=levels,
+    )
+    return verdict((problem for roster in rosters for problem in _problems(roster, limits)), good)
+
+
+def _problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
+    current = [shift for shift in roster.shifts if shift.covers(roster.since)]
+    for level in range(1, roster.levels + 1):
+        here = [shift for shift in current if shift.level == level]
+        if not here:
+            yield failed(f"{roster.name} has nobody on call at level {level}.", reason=Reason.MISSING)
+        elif all(shift.reachable is False for shift in here):
+            yield failed(
+                f"{roster.name} has nobody at level {level} who can be reached otherwise than by email.",
+                reason=Reason.MISCONFIGURED,
+            )
+    if roster.levels < limits.min_levels:
+        has = counted(roster.levels, "level")
+        yield failed(f"{roster.name} has {has} (at least {limits.min_levels} wanted).", reason=Reason.LIMIT)
+    people = len({shift.person for shift in current})
+    if current and people < limits.min_people:
+        yield failed(
+            f"{roster.name} has {counted(people, 'different person', 'different people')} on call at all levels "
+            f"(at least {limits.min_people} wanted).",
+            reason=Reason.LIMIT,
+        )
+    for level in range(1, roster.levels + 1):
+        gap = _gap(roster, level)
+        if gap is not None and gap > roster.since:
+            yield warning(f"{roster.name} will have nobody on call at level {level} from {gap:%F %H:%M} UTC.")
+
+
+def _gap(roster: Roster, level: int) -> datetime | None:
+    """The first moment before `until` at which a level has nobody."""
+    moment = roster.since
+    while moment < roster.until:
+        covering = [shift for shift in roster.shifts if shift.level == level and shift.covers(moment)]
+        if not covering:
+            return moment
+        if any(shift.end is None for shift in covering):
+            return None
+        moment = max(shift.end for shift in covering if shift.end is not None)
+    return None

@@ -1,0 +1,78 @@
+"""Who is on call at which level. People are opaque names here: they are counted and never shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from exporter.options import Duration, Options
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["OnCallLimits", "Roster", "Shift", "people_at"]
+
+
+class OnCallLimits(Options):
+    """What a roster has to have."""
+
+    min_levels: int = Field(2, ge=1, description="Minimum number of levels of an escalation path.")
+    min_people: int = Field(2, ge=1, description="Minimum number of different people on call at all levels together.")
+    look_ahead: Duration = Field(
+        timedelta(days=7),
+        gt=timedelta(0),
+        le=timedelta(days=60),
+        description="How far ahead the shifts of PagerDuty have to be staffed; a gap later than now is a warning.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """One person at one level (from 1). None as start or end is for ever; `reachable` is None where that is not shown."""
+
+    level: int
+    person: str
+    start: datetime | None = None
+    end: datetime | None = None
+    reachable: bool | None = None
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether the shift lasts at this moment."""
+        return (self.start is None or self.start <= moment) and (self.end is None or self.end > moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """One path of escalation and its shifts from `since` to `until`; the two are equal where only now was asked."""
+
+    name: str
+    levels: int
+    shifts: tuple[Shift, ...]
+    since: datetime
+    until: datetime
+
+
+def people_at(document: Any, pointer: str, where: str) -> set[str]:
+    """Who stands at a JSON pointer of a document; empty texts, objects and lists are nobody.
+
+    Raises ProbeError when there is no such place, or there is something that is nobody's name.
+    """
+    for token in pointer.split("/")[1:]:
+        token = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict) and token in document:
+            document = document[token]
+        elif isinstance(document, list) and re.fullmatch(r"\d{1,6}", token) and int(token) < len(document):
+            document = document[int(token)]
+        else:
+            raise ProbeError(f"{where} has nothing at {pointer}, so who is on call was not read.", Reason.MALFORMED)
+    if document is None:
+        return set()
+    people: set[str] = set()
+    for person in document if isinstance(document, list) else [document]:
+        if not isinstance(person, str | dict):
+            raise ProbeError(f"{where} has something at {pointer} that names no person.", Reason.MALFORMED)
+        if person and (isinstance(person, dict) or person.strip()):
+            people.add(str(person).strip().casefold())
+    return people

@@ -1,0 +1,132 @@
+"""A small PagerDuty and Opsgenie, with the replies that their OpenAPI documents describe: who is on call is what a test says."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from tests.servers.process import LOOPBACK
+
+TOKEN = "canary-token-81c2"
+
+
+@dataclass
+class Person:
+    """A user of PagerDuty at one level, from `start` to `end`."""
+
+    level: int
+    name: str
+    start: datetime | None = None
+    end: datetime | None = None
+    methods: tuple[str, ...] = ("phone", "push_notification", "email")
+
+
+@dataclass
+class OnCallServer:
+    """Who is on call: `people` of the one policy of PagerDuty (with `levels` levels), `schedules` of Opsgenie."""
+
+    url: str
+    levels: int = 2
+    people: list[Person] = field(default_factory=list)
+    schedules: dict[str, list[str]] = field(default_factory=dict)
+    disabled: set[str] = field(default_factory=set)
+    page: int = 100
+    queries: list[dict[str, list[str]]] = field(default_factory=list)
+
+    def answer(self, path: str, query: dict[str, list[str]], authorization: str) -> tuple[int, Any]:
+        """Return status and document."""
+        vendor = "GenieKey " if path.startswith("/v2/") else "Token token="
+        if authorization != vendor + TOKEN:
+            return 401, {"error": {"message": "Unauthorized", "code": 2006}}
+        self.queries.append(query)
+        if path == "/oncalls":
+            return 200, self.oncalls(query)
+        if path == "/escalation_policies/PT20YPA":
+            return 200, self.policy()
+        if path.startswith("/v2/schedules/") and (name := path.split("/")[3]) in self.schedules:
+            return 200, self.schedule(name)
+        return 404, {"error": {"message": "Not Found", "code": 2100}}
+
+    def policy(self) -> dict[str, Any]:
+        """Return the escalation policy."""
+        target = {"id": "PI7DH85", "type": "schedule_reference", "summary": "Rotation"}
+        rule = {"id": "PGHDV41", "escalation_delay_in_minutes": 30, "targets": [target]}
+        named = {"id": "PT20YPA", "type": "escalation_policy", "name": "Orders", "summary": "Orders"}
+        return {"escalation_policy": {**named, "escalation_rules": [rule] * self.levels}}
+
+    def oncalls(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Return one page of shifts."""
+        full = query.get("include[]") == ["users"]
+        offset = int(query.get("offset", ["0"])[0])
+        shown = self.people[offset : offset + self.page]
+        return {
+            "oncalls": [self._shift(person, full) for person in shown],
+            "limit": self.page,
+            "offset": offset,
+            "more": offset + self.page < len(self.people),
+            "total": None,
+        }
+
+    @staticmethod
+    def _shift(person: Person, full: bool) -> dict[str, Any]:
+        user: dict[str, Any] = {
+            "id": f"P{person.name}",
+            "type": "user" if full else "user_reference",
+            "summary": person.name,
+        }
+        if full:
+            user |= {"name": person.name, "email": f"{person.name}@example.com"}
+            user["contact_methods"] = [
+                {"id": "PTDVERC", "type": f"{way}_contact_method_reference"} for way in person.methods
+            ]
+        return {
+            "user": user,
+            "schedule": {"id": "PI7DH85", "type": "schedule_reference", "summary": "Rotation"},
+            "escalation_policy": {"id": "PT20YPA", "type": "escalation_policy_reference", "summary": "Orders"},
+            "escalation_level": person.level,
+            "start": person.start and person.start.isoformat(),
+            "end": person.end and person.end.isoformat(),
+        }
+
+    def schedule(self, name: str) -> dict[str, Any]:
+        """Return who is on call by a schedule of Opsgenie."""
+        parent = {"id": name, "name": name, "enabled": name not in self.disabled}
+        return {
+            "data": {"_parent": parent, "onCallRecipients": self.schedules[name]},
+            "took": 0.05,
+            "requestId": "43a29c5c",
+        }
+
+
+@pytest.fixture
+def oncall_server() -> Iterator[OnCallServer]:
+    """A service at which nobody is on call."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            status, document = state.answer(asked.path, parse_qs(asked.query), self.headers.get("Authorization", ""))
+            body = msgspec.json.encode(document)
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+            pass
+
+    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    state = OnCallServer(f"http://{LOOPBACK}:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
