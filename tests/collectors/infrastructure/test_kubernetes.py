@@ -581,6 +581,37 @@ async def test_policies_of_other_makers_are_not_understood(control_plane: Contro
     assert elsewhere.status is Status.OK
 
 
+async def test_default_denies_of_cilium_and_calico_are_read(control_plane: ControlPlane) -> None:
+    namespace, other = shop(control_plane), shop(control_plane)
+    running(control_plane, namespace, "web")
+    kinds = [
+        ("cilium.io", "CiliumNetworkPolicy", "ciliumnetworkpolicies", "v2"),
+        ("projectcalico.org", "NetworkPolicy", "networkpolicies", "v3"),
+    ]
+    for group, kind, plural, version in kinds:
+        control_plane.define(definition(group, kind, plural, version))
+    ingress = manifest("cilium.io/v2", "CiliumNetworkPolicy", "deny", namespace, spec={"endpointSelector": {}})
+    ingress["spec"]["ingress"] = [{}]
+    egress = manifest("projectcalico.org/v3", "NetworkPolicy", "deny", namespace, spec={"types": ["Egress"]})
+    control_plane.apply(ingress, egress)
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "Network policies cover ingress and egress of every pod (1) in 1 namespace and deny by default.",
+    )
+    assert (await see(control_plane, "network_policies_configured", other)).status is Status.FAILED
+
+    control_plane.delete(egress)
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert result.status is Status.FAILED
+    assert f"Namespace {namespace} has no network policy that denies egress by default." in result.summary
+
+    control_plane.apply(merged(ingress, {"spec": {"egress": [{"toEntities": ["all"]}]}}))
+    result = await see(control_plane, "network_policies_configured", namespace)
+    assert result.status is Status.UNKNOWN
+    assert "also depends on 1 ciliumnetworkpolicies.cilium.io, which are not judged" in result.summary
+
+
 async def test_policies_of_a_version_that_is_not_known_are_not_called_absent(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
     control_plane.apply(default_deny(namespace))
@@ -606,8 +637,9 @@ async def test_policies_of_calico_are_told_of_once(control_plane: ControlPlane, 
     groups = [("crd.projectcalico.org", "v1")] if behind_a_server else []
     groups.append(("projectcalico.org", "v3"))
     kind = "GlobalNetworkPolicy", "globalnetworkpolicies"
+    opening = {"ingress": [{"action": "Allow"}]}
     with control_plane.defining(*(definition(group, *kind, version, namespaced=False) for group, version in groups)):
-        control_plane.apply(*(manifest("/".join(found), kind[0], "open", spec={}) for found in groups))
+        control_plane.apply(*(manifest("/".join(found), kind[0], "open", spec=opening) for found in groups))
         result = await see(control_plane, "network_policies_configured", namespace)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,

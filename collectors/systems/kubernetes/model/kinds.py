@@ -97,18 +97,18 @@ CUSTOM_RESOURCE_DEFINITIONS: Kind[objects.CustomResourceDefinition] = Kind(
     "customresourcedefinitions", objects.CustomResourceDefinition, "apiextensions.k8s.io", namespaced=False
 )
 
-OTHER_NETWORK_POLICIES: tuple[Kind[objects.Named], ...] = (
-    Kind("ciliumnetworkpolicies", objects.Named, "cilium.io", "v2"),
-    Kind("ciliumclusterwidenetworkpolicies", objects.Named, "cilium.io", "v2", namespaced=False),
-    Kind("networkpolicies", objects.Named, "crd.projectcalico.org"),
-    Kind("globalnetworkpolicies", objects.Named, "crd.projectcalico.org", namespaced=False),
-    Kind("adminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
-    Kind("baselineadminnetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
-    Kind("clusternetworkpolicies", objects.Named, "policy.networking.k8s.io", "v1alpha2", namespaced=False),
-    Kind("networkpolicies", objects.Named, "projectcalico.org", "v3"),
-    Kind("globalnetworkpolicies", objects.Named, "projectcalico.org", "v3", namespaced=False),
+OTHER_NETWORK_POLICIES: tuple[Kind[objects.OtherPolicy], ...] = (
+    Kind("ciliumnetworkpolicies", objects.OtherPolicy, "cilium.io", "v2"),
+    Kind("ciliumclusterwidenetworkpolicies", objects.OtherPolicy, "cilium.io", "v2", namespaced=False),
+    Kind("networkpolicies", objects.OtherPolicy, "crd.projectcalico.org"),
+    Kind("globalnetworkpolicies", objects.OtherPolicy, "crd.projectcalico.org", namespaced=False),
+    Kind("adminnetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
+    Kind("baselineadminnetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
+    Kind("clusternetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha2", namespaced=False),
+    Kind("networkpolicies", objects.OtherPolicy, "projectcalico.org", "v3"),
+    Kind("globalnetworkpolicies", objects.OtherPolicy, "projectcalico.org", "v3", namespaced=False),
 )
-"""Network policies of other makers, whose meaning is not judged: only whether there are any.
+"""Network policies of other makers, of which only some default denies are judged, and of all others whether there are any.
 
 Calico has them in the group projectcalico.org: of its own server, behind which are those of crd.projectcalico.org, or since 3.32 as
 custom resources themselves.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import field
 
@@ -74,6 +74,7 @@ __all__ = [
     "NodeInfo",
     "NodeSpec",
     "NodeStatus",
+    "OtherPolicy",
     "OwnerReference",
     "ParentReference",
     "Peer",
@@ -480,6 +481,20 @@ class NetworkPolicy(_Object, frozen=True):
     """A NetworkPolicy."""
 
     spec: NetworkPolicySpec = NetworkPolicySpec()
+
+
+class OtherPolicyStatus(Struct, frozen=True):
+    """What the maker's controller reports of a policy."""
+
+    conditions: tuple[Condition, ...] | None = ()
+
+
+class OtherPolicy(_Object, frozen=True):
+    """A network policy that is no NetworkPolicy, with its spec (of Cilium: or several) as it was written."""
+
+    spec: dict[str, Any] | None = None
+    specs: list[Any] | None = None
+    status: OtherPolicyStatus | None = None
 
 
 # --- Quotas, limits, autoscalers ---
