@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -45,6 +45,24 @@ class _Setup:
     memories: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+class _Noted(Mapping[str, Client[Any]]):
+    """The shared clients, noting in `used` which of them a run asked for, also in vain."""
+
+    def __init__(self, clients: Mapping[str, Client[Any]], used: set[str]) -> None:
+        self._clients = clients
+        self._used = used
+
+    def __getitem__(self, name: str) -> Client[Any]:
+        self._used.add(name)
+        return self._clients[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._clients)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+
 class Engine:
     """Verifies what a configuration asks for, one job at a time; the state tells what was seen.
 
@@ -60,6 +78,7 @@ class Engine:
         block_apart()
         contain()
         self._endless: dict[str, asyncio.Task[None]] = {}
+        self._used: dict[str, set[str]] = {}  # the shared clients that each job asked for, by its id
         logs.hide(loaded.secrets)
         self.state = State(loaded.plan, now, self.history)
         self._setup = self._set_up(loaded, self._read(loaded), {})
@@ -90,9 +109,9 @@ class Engine:
     async def replace(self, loaded: Loaded) -> Mapping[str, datetime]:
         """Take over another configuration: clients and items that did not change keep their connections and their state.
 
-        Targets that are new, or configured in another way, are looked at before it is in force, so that no line that passes
-        is called unknown only because the configuration was written; returns when, by job. Runs under way end, but those
-        that began with other settings than hold now change nothing. Cancelled before it is in force, it changes nothing.
+        Targets that are new, or configured in another way, or seen through a client that is, are looked at first, so that no line
+        that passes is called unknown only because the configuration was written; returns when, by job. Runs under way end, but
+        those that began with other settings than hold now change nothing. Cancelled before it is in force, it changes nothing.
         """
         before = self._setup
         logs.hide(loaded.secrets)
@@ -107,6 +126,7 @@ class Engine:
             raise
         kept = {name: memory for name, memory in before.memories.items() if setup.jobs.get(name) == before.jobs[name]}
         setup.memories.update(kept | setup.memories)
+        self._used = {name: used for name, used in self._used.items() if name in setup.jobs}
         self._setup = setup
         await self.state.replace_plan(loaded.plan, looks)
         with suppress(TimeoutError):
@@ -118,7 +138,10 @@ class Engine:
         self, before: _Setup, setup: _Setup
     ) -> tuple[list[tuple[str, str, Mapping[str, Observation | None]]], dict[str, datetime]]:
         """What is seen of the targets that are not those of before, for lines that pass now, and when each job was run."""
-        changed = [job for job in setup.jobs.values() if before.jobs.get(job.id) != job and not _derives(job)]
+        asking = self._asking(_changed_clients(before.loaded, setup.loaded))
+        changed = [
+            job for job in setup.jobs.values() if (before.jobs.get(job.id) != job or asking(job)) and not _derives(job)
+        ]
         looking = {
             job.id: asyncio.create_task(self._look(setup, job), name=f"first look {job.id}")
             for job in changed
@@ -138,11 +161,20 @@ class Engine:
                 looks.append((job.section, job.target, done[job.id].result()))
             elif (known := before.jobs.get(job.id)) is not None and (
                 known.target_settings != job.target_settings
-                or (job.id in looking and known.fingerprint != job.fingerprint)
+                or (job.id in looking and (known.fingerprint != job.fingerprint or asking(job)))
             ):
                 looks.append((job.section, job.target, dict.fromkeys(job.items)))
         now = self._now()
         return looks, dict.fromkeys(done, now)
+
+    def _asking(self, clients: Collection[str]) -> Callable[[Job], bool]:
+        """Whether a job's results may come from one of these clients: it asked for one, or has not run since the start."""
+        used = dict(self._used)  # as it is before the first looks ask
+
+        def asking(job: Job) -> bool:
+            return bool(clients) and (job.id not in used or not used[job.id].isdisjoint(clients))
+
+        return asking
 
     async def run(self, job: Job) -> None:
         """One run, whose observations become the state. What is derived waits for what goes stale while nothing ran."""
@@ -160,18 +192,21 @@ class Engine:
         def recall(item: str) -> Mapping[str, float]:
             return self.state.measured(job.section, item, job.target)
 
+        used: set[str] = set()
         context = Context(
             environment=setup.loaded.plan.environment,
             release=setup.loaded.plan.release,
             now=self._now,
             evidence=setup.evidence,
             threads=self._threads,
-            clients=setup.clients,
+            clients=_Noted(setup.clients, used),
             memory=setup.memories.setdefault(job.id, {}),
             recall=recall if self.history.lasts else None,
             view=self.state.views,
         )
-        return await setup.runner.run(job, context)
+        observed = await setup.runner.run(job, context)
+        self._used.setdefault(job.id, set()).update(used)
+        return observed
 
     async def close(self) -> None:
         """Let go of every connection, and write down what is left to write."""
@@ -210,6 +245,12 @@ def read_evidence(loaded: Loaded, now: Callable[[], datetime]) -> Evidence:
         require_must_contain=options.require_must_contain,
         roles=(rule.signed_by_role for rule in rules if rule and rule.signed_by_role),
     )
+
+
+def _changed_clients(before: Loaded, after: Loaded) -> frozenset[str]:
+    """The names of the shared clients that are new, gone, or configured in another way."""
+    names = before.clients.keys() | after.clients.keys()
+    return frozenset(name for name in names if before.clients.get(name) != after.clients.get(name))
 
 
 def _judged_by(loaded: Loaded) -> tuple[object, ...]:

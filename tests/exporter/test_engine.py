@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,7 +17,7 @@ from exporter.config import EvidenceOptions, Loaded, load_default
 from exporter.engine import Engine, check
 from exporter.history import History
 from exporter.plan import Job, PlannedItem
-from exporter.verdict import CRITICAL, Result, Status, ok, unknown
+from exporter.verdict import CRITICAL, Result, Status, failed, ok, unknown
 
 order: list[str] = []
 
@@ -157,6 +157,69 @@ class Waiting(Collector[SectionSettings, NoTarget]):
         type(self).begun.set()
         await type(self).release.wait()
         return ok("Seen.")
+
+
+class Address(Options):
+    url: str = "http://a"
+
+
+class Server(Client[Address]):
+    name = "server"
+    Settings = Address
+
+
+class Asking(Collector[SectionSettings, NoTarget]):
+    """Asking."""
+
+    looks: ClassVar[list[str]] = []
+    hangs: ClassVar[bool] = False
+
+    @item("Asks", severity=CRITICAL)
+    async def asks(self) -> Result:
+        """Asks the shared server."""
+        url = self.client(Server).settings.url
+        self.looks.append(url)
+        if self.hangs:
+            await asyncio.Event().wait()
+        return ok(f"Seen at {url}.") if url == "http://a" else failed(f"Missing at {url}.")
+
+
+class Other(Collector[SectionSettings, NoTarget]):
+    """Other."""
+
+    looks: ClassVar[list[str]] = []
+
+    @item("Looks", severity=CRITICAL)
+    async def others(self) -> Result:
+        """Asks nobody."""
+        self.looks.append("looked")
+        return ok("Seen.")
+
+
+@pytest.mark.parametrize(
+    ("hangs", "wanted"), [(False, Status.FAILED), (True, Status.UNKNOWN)], ids=["answers", "hangs"]
+)
+async def test_what_a_client_was_asked_before_it_changed_does_not_count(
+    hangs: bool, wanted: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Asking, "looks", [])
+    monkeypatch.setattr(Other, "looks", [])
+    before = loaded(Asking, Other, clients={"server": (Server, Address())})
+    engine = Engine(before)
+    for job in before.plan.jobs:
+        await engine.run(job)
+    view = engine.state.view("asking", "asks")
+    assert view is not None
+    assert view.status is Status.OK
+    monkeypatch.setattr(Asking, "hangs", hangs)
+    monkeypatch.setattr("exporter.engine.FIRST_LOOKS", timedelta(seconds=0.2))
+    await engine.replace(loaded(Asking, Other, clients={"server": (Server, Address(url="http://b"))}))
+    view = engine.state.view("asking", "asks")
+    assert view is not None
+    assert view.status is wanted
+    assert Asking.looks == ["http://a", "http://b"]
+    assert Other.looks == ["looked"]  # one that does not ask it is left alone
+    await engine.close()
 
 
 @pytest.mark.parametrize("changed", ["nothing", "settings", "release"])
