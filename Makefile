@@ -60,9 +60,9 @@ package: $(VENV)/dev ## Build the source distribution, and the wheel from it, in
 
 lock: ## Pin the requirements to their newest versions (requires uv)
 	@command -v $(UV) >/dev/null || { echo "make lock requires uv: install it, or set its path with UV=…" >&2; exit 1; }
-	$(LOCK) --extra aws pyproject.toml -o requirements/run.txt
-	$(LOCK) --extra aws --extra demo pyproject.toml -o requirements/demo.txt
-	$(LOCK) --extra aws --extra demo --extra dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra aws --extra http3 pyproject.toml -o requirements/run.txt
+	$(LOCK) --extra aws --extra http3 --extra demo pyproject.toml -o requirements/demo.txt
+	$(LOCK) --extra aws --extra http3 --extra demo --extra dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --group build -o requirements/build.txt
 
 clean: ## Remove the virtual environment and everything generated (the cache of servers stays)

@@ -20,7 +20,7 @@ from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "tls_context"]
+__all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
 
 
 class Unreachable(ProbeError):
@@ -238,11 +238,11 @@ class Http:
                 f"{where} did not answer within {format_duration(self.settings.timeout)}.", Reason.TIMEOUT
             ) from None
         except (httpx.ReadError, httpx.RemoteProtocolError) as error:
-            raise Unanswered(_sentence(where, error), Reason.MALFORMED) from None
+            raise Unanswered(failure(where, error), Reason.MALFORMED) from None
         except httpx.ConnectError as error:
-            raise Unreachable(_sentence(where, error), Reason.UNREACHABLE) from None
+            raise Unreachable(failure(where, error), Reason.UNREACHABLE) from None
         except httpx.HTTPError as error:
-            raise ProbeError(_sentence(where, error)) from None
+            raise ProbeError(failure(where, error)) from None
         if expect is not None and reply.status not in expect:
             raise ProbeError(_refusal(where, reply, expect))
         return reply
@@ -332,7 +332,7 @@ def _plain_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _sentence(where: str, error: httpx.HTTPError) -> str:
+def failure(where: str, error: httpx.HTTPError) -> str:
     """What went wrong, in one sentence, from the exceptions behind httpx's."""
     chain: list[BaseException] = []
     cause: BaseException | None = error

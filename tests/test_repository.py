@@ -27,9 +27,9 @@ ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 WANTED = {
-    "run": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"]],
-    "demo": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["demo"]],
-    "dev": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["demo"], *EXTRAS["dev"]],
+    "run": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["http3"]],
+    "demo": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["http3"], *EXTRAS["demo"]],
+    "dev": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["http3"], *EXTRAS["demo"], *EXTRAS["dev"]],
     "build": PROJECT["dependency-groups"]["build"],
 }
 

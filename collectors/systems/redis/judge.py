@@ -18,6 +18,7 @@ from collectors.systems.redis.model import (
     SLOTS,
     Address,
     Answers,
+    CacheLimits,
     ClusterNode,
     Growth,
     Look,
@@ -30,6 +31,7 @@ from collectors.systems.redis.model import (
     children,
     cluster_nodes,
     counted_memory,
+    databases,
     doors,
     each_once,
     followers,
@@ -56,6 +58,8 @@ __all__ = [
     "door_problems",
     "electorate_problems",
     "health_problems",
+    "hit_problems",
+    "keep_alive_problems",
     "leadership_problems",
     "link_problems",
     "member_problems",
@@ -68,6 +72,7 @@ __all__ = [
     "scraped_problems",
     "sentinel_problems",
     "successor_problems",
+    "ttl_problems",
 ]
 
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
@@ -400,6 +405,56 @@ def _pool_problems(node: Answers, pools: Mapping[str, int]) -> Iterator[Result]:
                 f"Client {name} holds {counted(held[name], 'connection')} to {node.address} (limit {most}).",
                 reason=Reason.LIMIT,
             )
+
+
+def keep_alive_problems(node: Answers) -> Iterator[Result]:
+    """It asks idle clients whether they are still there, so that those that vanished do not hold their connections for ever."""
+    if node.setting("tcp-keepalive") == "0":
+        yield failed(
+            f"{node.address} never notices clients that vanished (tcp-keepalive 0).", reason=Reason.MISCONFIGURED
+        )
+
+
+# Caching
+
+
+def ttl_problems(node: Answers, limits: CacheLimits) -> Iterator[Result]:
+    """Its keys expire. A sample of keys would say less, and be counted by Redis as lookups that found something."""
+    judged = {number: counts for number, counts in databases(node).items() if number not in limits.lasting_databases}
+    for number, (held, expiring) in sorted(judged.items()):
+        if held and (share := expiring / held) < limits.min_ttl_ratio:
+            yield failed(
+                f"{share:.1%} of the {counted(held, 'key')} in database {number} of {node.address} expire "
+                f"(wanted {limits.min_ttl_ratio:.0%}).",
+                reason=Reason.LIMIT,
+            )
+    if not any(held for held, _ in judged.values()):
+        yield unknown(f"{node.address} holds no key in a database that caches, so nothing was judged.")
+
+
+def hit_problems(
+    nodes: Sequence[Answers], grown: Mapping[Address, tuple[float, ...]] | None, limits: CacheLimits
+) -> Iterator[Result]:
+    """Most lookups on all the nodes find their key: within the window where it had enough of them, else since the start."""
+    totals = {
+        node.address: (float(node.number("keyspace_hits")), float(node.number("keyspace_misses"))) for node in nodes
+    }
+    for counts in (grown, totals):
+        if counts is None:
+            continue
+        hits, misses = (sum(values[place] for values in counts.values()) for place in (0, 1))
+        if hits + misses >= limits.min_lookups:
+            if (share := hits / (hits + misses)) < limits.min_cache_hits:
+                yield failed(
+                    f"{share:.1%} of {hits + misses:,.0f} lookups in {listed(str(node.address) for node in nodes)} found their key "
+                    f"(wanted {limits.min_cache_hits:.0%}).",
+                    reason=Reason.LIMIT,
+                )
+            return
+    yield unknown(
+        f"{listed(str(node.address) for node in nodes)} had fewer than {limits.min_lookups:,} lookups, too few to judge what the "
+        "cache saves."
+    )
 
 
 # Metrics

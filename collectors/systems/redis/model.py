@@ -20,6 +20,7 @@ __all__ = [
     "SLOTS",
     "Address",
     "Answers",
+    "CacheLimits",
     "Child",
     "ClusterNode",
     "Growth",
@@ -38,6 +39,7 @@ __all__ = [
     "clients_used",
     "cluster_nodes",
     "counted_memory",
+    "databases",
     "doors",
     "each_once",
     "followers",
@@ -175,6 +177,17 @@ SLOTS = 16384
 
 
 Look = Answers | Unseen
+
+
+class CacheLimits(Options):
+    """What is wanted of a Redis that caches."""
+
+    min_ttl_ratio: float = Field(0.9, ge=0, le=1, description="Share of the keys of a database that must expire.")
+    min_cache_hits: float = Field(0.8, ge=0, le=1, description="Share of lookups that must find their key.")
+    min_lookups: int = Field(1000, ge=1, description="Lookups that a share is computed of; fewer show nothing.")
+    lasting_databases: tuple[int, ...] = Field(
+        (), description="Numbers of databases whose keys are meant to stay: queues, sessions without end."
+    )
 
 
 class Persistence(StrEnum):
@@ -352,18 +365,22 @@ def counted_memory(node: Answers) -> int:
     return node.number("used_memory") - uncounted
 
 
+def databases(node: Answers) -> dict[int, tuple[int, int]]:
+    """How many keys each database of a node has, and how many of them expire; databases without keys are left out."""
+    found = {}
+    for name, value in node.info.items():
+        if name.startswith("db") and name[2:].isdecimal():
+            fields = dict(pair.partition("=")[::2] for pair in value.split(","))
+            keys, expiring = (fields.get(field, "") for field in ("keys", "expires"))
+            if keys.isdecimal() and expiring.isdecimal():
+                found[int(name[2:])] = int(keys), int(expiring)
+    return found
+
+
 def keys(node: Answers) -> tuple[int, int]:
     """How many keys a node has, and how many of them expire."""
-    described = [
-        dict(pair.partition("=")[::2] for pair in value.split(","))
-        for name, value in node.info.items()
-        if name.startswith("db") and name[2:].isdecimal()
-    ]
-
-    def total(field: str) -> int:
-        return sum(int(value) for fields in described if (value := fields.get(field, "")).isdecimal())
-
-    return total("keys"), total("expires")
+    described = databases(node).values()
+    return sum(keys for keys, _ in described), sum(expiring for _, expiring in described)
 
 
 @dataclass(frozen=True, slots=True)

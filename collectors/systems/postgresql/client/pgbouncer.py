@@ -16,7 +16,7 @@ from collectors.systems.postgresql.client.connection import Connection, Paramete
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from exporter.verdict import ProbeError
 
-__all__ = ["KNOCK", "read_poolers"]
+__all__ = ["KNOCK", "read_poolers", "read_waits"]
 
 #: A database that nobody configures: whether PgBouncer would open a pool for it shows whether it would for any (`*`).
 KNOCK = "checklist_exporter_probe"
@@ -35,6 +35,26 @@ async def read_poolers(dsn: SecretStr, timeout: timedelta, *, knock: bool = True
         if isinstance(error, BaseException):
             raise error
     return [pooler for pooler in found if isinstance(pooler, Pooler)]
+
+
+async def read_waits(dsn: SecretStr, timeout: timedelta) -> dict[str, float]:
+    """How many seconds clients waited for a connection on average in the last period of statistics, by PgBouncer and database.
+
+    Raises ProbeError when one of the PgBouncers cannot be asked.
+    """
+    waits: dict[str, float] = {}
+    for host in parse_dsn(dsn):
+        connection = await Connection.open({**host, "dbname": _CONSOLE}, timeout, console=True)
+        try:
+            rows = await connection.ask(dict, "SHOW STATS")
+        finally:
+            await connection.close()
+        for row in rows:
+            if row["database"] != _CONSOLE:
+                waits[f"database {row['database']} of PgBouncer at {connection.where}"] = (
+                    int(row["avg_wait_time"]) / 1e6
+                )
+    return waits
 
 
 async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from collectors.systems.postgresql.client.connection import Connection, Parameters
 from collectors.systems.postgresql.model.instance import (
@@ -25,6 +25,8 @@ from collectors.systems.postgresql.model.instance import (
 from collectors.systems.postgresql.model.settings import Setting, Settings
 
 __all__ = ["Session"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ class Session:
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+    async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
+        """The rows of one query, each made into a `kind` by its column names, in a read-only transaction."""
+        return await self._connection.ask(kind, sql, parameters)
 
     async def wal(self) -> Wal:
         """Where it, a primary, writes."""

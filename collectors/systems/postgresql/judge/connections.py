@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.instance import ConnectionLimit, Connections, Instance
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.pgbouncer import Demand, Pooler
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted, listed
+from exporter.words import counted, format_length, listed
 
-__all__ = ["Capacity", "judge_connections", "judge_pools"]
+__all__ = ["Capacity", "judge_churn", "judge_connections", "judge_pools", "judge_waits"]
 
 
 def judge_connections(
@@ -207,3 +208,35 @@ def _pooler_problems(poolers: Sequence[Pooler], limits: ClusterLimits, processes
             )
     if waiting := sum(pooler.clients_waiting for pooler in poolers):
         yield warning(f"{counted(waiting, 'client waits', 'clients wait')} in PgBouncer for a connection.")
+
+
+def judge_waits(waits: Mapping[str, float], most: float) -> Result:
+    """Whether clients of PgBouncer get a connection at once: `waits` are mean seconds by database, `most` the limit."""
+    problems = (
+        failed(
+            f"Clients of {where} waited {seconds * 1000:.0f} ms on average for a connection (limit {most * 1000:.0f} ms).",
+            reason=Reason.LIMIT,
+        )
+        for where, seconds in sorted(waits.items(), key=lambda wait: -wait[1])
+        if seconds > most
+    )
+    longest = max(waits.values(), default=0.0)
+    return verdict(problems, ok("Clients of PgBouncer get a connection at once.", pool_wait_seconds=longest))
+
+
+#: Fewer new sessions are no sign of anything.
+_MIN_SESSIONS = 100
+#: Transactions for which a kept connection should be opened once, at the least.
+_TRANSACTIONS = 2
+
+
+def judge_churn(where: str, sessions: float, transactions: float, seconds: float) -> Result:
+    """Whether clients keep their connections: `sessions` begun and `transactions` ended within so many seconds."""
+    own = max(0.0, transactions - sessions)  # connecting is a transaction, too
+    seen = f"Clients of {where} opened {sessions:,.0f} connections for {own:,.0f} transactions"
+    if sessions >= _MIN_SESSIONS and sessions * _TRANSACTIONS > own:
+        return failed(
+            f"{seen} within {format_length(timedelta(seconds=seconds))} (wanted at least {_TRANSACTIONS} transactions for each).",
+            reason=Reason.LIMIT,
+        )
+    return ok(f"{seen}.")

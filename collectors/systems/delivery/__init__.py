@@ -1,0 +1,1 @@
+"""How content reaches browsers: CDN, compression, HTTP versions, connections that are kept."""

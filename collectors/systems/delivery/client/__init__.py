@@ -1,0 +1,1 @@
+"""Asks a site as browsers do."""

@@ -1,0 +1,124 @@
+"""Whether content is delivered as fast as the protocols allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.delivery.model import MIN_COMPRESSED, Delivered, Http3, cache_status, compressible, unpacks
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
+from exporter.words import listed
+
+__all__ = ["judge_compression", "judge_keep_alive", "judge_shared_cache", "judge_versions"]
+
+_OK = 200
+
+
+def judge_shared_cache(looks: Sequence[Delivered]) -> Result:
+    """Whether a CDN serves a static file from its cache, once it has been requested before. `looks` are in their order."""
+    where = looks[0].where
+    for look in looks:
+        if look.status != _OK:
+            return failed(f"{where} answered {look.status} (wanted a static file, 200).", reason=Reason.DOWN)
+    last = looks[-1]
+    kind = last.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
+        return failed(f"{where} answered a page (text/html) where a static file was wanted.", reason=Reason.UNMET)
+    states = [cache_status(look.headers) for look in looks]
+    if states[-1] or any(states[1:]):
+        return ok(f"{where} comes from a shared cache.")
+    told = last.headers.get("cache-control", "")
+    if any(word in told.lower() for word in ("no-store", "private", "no-cache")):
+        return failed(f"{where} forbids caches to keep it (Cache-Control: {told[:80]}).", reason=Reason.MISCONFIGURED)
+    if states[-1] is False:
+        return failed(
+            f"{where} passed a shared cache {len(looks)} times, which never served it itself.",
+            reason=Reason.MISCONFIGURED,
+        )
+    return failed(f"{where} shows no sign of a CDN in {len(looks)} answers (Age, X-Cache, Cache-Status, …).")
+
+
+def judge_compression(browser: Delivered, gzip: Delivered, plain: Delivered) -> Result:
+    """Whether a body is compressed for browsers, and for clients that know gzip alone, and left alone for others."""
+    return verdict(_compression_problems(browser, gzip, plain), ok(f"{browser.where} is sent as {browser.encoding}."))
+
+
+def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered) -> Iterator[Result]:
+    where = browser.where
+    for reply in (browser, gzip, plain):
+        if reply.status != _OK:
+            yield unknown(f"{where} answered {reply.status} (wanted 200), so its compression was not checked.")
+            return
+    if not compressible(plain):
+        kind = plain.headers.get("content-type", "no type")
+        yield unknown(f"{where} is {kind}, which is not compressed; name a page, a script or an API reply.")
+        return
+    if plain.whole and not plain.encoding and len(plain.body) < MIN_COMPRESSED:
+        yield unknown(
+            f"{where} has {len(plain.body)} bytes, too few to be compressed (wanted {MIN_COMPRESSED} or more)."
+        )
+        return
+    if plain.encoding:
+        yield failed(
+            f"{where} is sent as {plain.encoding} to clients that did not ask for it.", reason=Reason.MISCONFIGURED
+        )
+    if not browser.encoding:
+        yield failed(
+            f"{where} is sent uncompressed to browsers (wanted br, zstd or gzip).", reason=Reason.MISCONFIGURED
+        )
+    elif browser.encoding == "gzip" and not unpacks(browser):
+        yield failed(f"{where} claims to be gzip, but cannot be unpacked.", reason=Reason.DOWN)
+    if browser.encoding and not gzip.encoding:
+        yield warning(f"{where} is sent uncompressed to clients that know gzip alone.")
+    elif gzip.encoding == "gzip" and browser.encoding != "gzip" and not unpacks(gzip):
+        yield failed(f"{where} claims to be gzip, but cannot be unpacked.", reason=Reason.DOWN)
+    if browser.encoding and not browser.varies & {"accept-encoding", "*"}:
+        yield warning(
+            f"{where} is compressed without Vary: Accept-Encoding, so a cache may give it to clients that cannot unpack it."
+        )
+
+
+def judge_versions(
+    where: str,
+    chosen: Mapping[str, str | None],
+    reply: Delivered | None,
+    http3: Http3 | None,
+    advertised: bool,
+    wanted: bool,
+) -> Result:
+    """Whether browsers get HTTP/2 or HTTP/3.
+
+    `chosen` is the protocol that each address negotiates, `reply` what a request by HTTP/2 was answered, `http3` what became of one
+    by HTTP/3 (None where it was not tried), `advertised` whether Alt-Svc names it, `wanted` whether the configuration demands it.
+    """
+    without = sorted(address for address, protocol in chosen.items() if protocol != "h2")
+    by_2 = bool(chosen) and not without and reply is not None and reply.version == "HTTP/2"
+    by_3 = http3 is not None and http3.status is not None
+    spoken = [name for name, speaks in (("HTTP/2", by_2), ("HTTP/3", by_3)) if speaks]
+
+    def problems() -> Iterator[Result]:
+        if wanted and not by_3:
+            why = f": {http3.problem}" if http3 else ""
+            yield failed(f"{where} does not answer by HTTP/3{why}.", reason=Reason.UNMET)
+        if not spoken:
+            if without and len(without) < len(chosen):
+                yield failed(f"{where} speaks HTTP/1.1 alone at {listed(without)}.", reason=Reason.MISCONFIGURED)
+            else:
+                yield failed(f"{where} speaks HTTP/1.1 alone (wanted HTTP/2 or HTTP/3).", reason=Reason.MISCONFIGURED)
+        elif without and by_3:
+            yield warning(f"{where} speaks HTTP/3, but HTTP/1.1 alone over TCP at {listed(without)}.")
+        if advertised and not wanted and http3 is not None and not by_3:
+            yield warning(f"{where} advertises HTTP/3 (Alt-Svc), but it was not answered: {http3.problem}.")
+
+    claimed = "; HTTP/3 is advertised, but was not requested" if advertised and http3 is None else ""
+    return verdict(problems(), ok(f"{where} answers by {listed(spoken or ['nothing'])}{claimed}."))
+
+
+def judge_keep_alive(first: Delivered, second: Delivered) -> Result:
+    """Whether a second request travels on the connection of the first."""
+    where = first.where
+    if first.port is not None and first.port == second.port:
+        return ok(f"{where} keeps its connection for the next request.")
+    says = "close" in first.headers.get("connection", "").lower()
+    how = " (it answers Connection: close)" if says else ""
+    return failed(f"{where} ends the connection after one request{how}.", reason=Reason.MISCONFIGURED)

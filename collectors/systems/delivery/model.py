@@ -1,0 +1,99 @@
+"""What replies tell of how content is delivered."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["BROWSER", "MIN_COMPRESSED", "Delivered", "Http3", "cache_status", "compressible", "unpacks"]
+
+#: What browsers say they can unpack.
+BROWSER = "gzip, deflate, br, zstd"
+#: Smaller bodies are left alone by servers, and rightly: they fit into one packet.
+MIN_COMPRESSED = 2048
+
+_COMPRESSIBLE = re.compile(r"text/|application/(.+\+)?(json|xml|javascript|manifest|wasm)|image/svg", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One reply as it came over the wire: `body` is not unpacked, and may be cut off. `port` is the local one."""
+
+    where: str
+    status: int
+    headers: Mapping[str, str]
+    version: str
+    body: bytes
+    whole: bool
+    port: int | None
+
+    @property
+    def encoding(self) -> str:
+        """How its body is packed; empty where it is not."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return "" if encoding == "identity" else encoding
+
+    @property
+    def varies(self) -> set[str]:
+        """The request headers that it says it depends on, in lower case."""
+        return {name.strip().lower() for name in self.headers.get("vary", "").split(",") if name.strip()}
+
+
+@dataclass(frozen=True, slots=True)
+class Http3:
+    """What became of a request by HTTP/3: its status, or why there was none."""
+
+    status: int | None
+    problem: str = ""
+
+
+def compressible(reply: Delivered) -> bool:
+    """Whether a body of its kind becomes smaller: text does, images and archives are packed already."""
+    return bool(_COMPRESSIBLE.match(reply.headers.get("content-type", "")))
+
+
+def unpacks(reply: Delivered) -> bool:
+    """Whether a body that claims to be gzip is gzip."""
+    try:
+        zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(reply.body, 2**20)
+    except (zlib.error, gzip.BadGzipFile):
+        return False
+    return True
+
+
+#: Headers by which shared caches say whether they had a reply: a hit, or not.
+_STATUS_HEADERS = ("x-cache", "cf-cache-status", "x-vercel-cache", "x-cache-status", "x-proxy-cache", "cdn-cache")
+_CDN_HEADERS = (
+    "cf-ray",
+    "x-amz-cf-id",
+    "x-served-by",
+    "x-vercel-id",
+    "x-azure-ref",
+    "x-fastly-request-id",
+    "akamai-grn",
+    "x-varnish",
+)
+_HIT = re.compile(r"\b(?:hit|stale|revalidated|updating)\b", re.IGNORECASE)
+
+
+def cache_status(headers: Mapping[str, str]) -> bool | None:
+    """Whether a shared cache served a reply: True where it says so, False where one was asked and did not, None without a sign.
+
+    Cache-Status is RFC 9211's; a Varnish hit has the ids of two requests in X-Varnish, and an Age that may still be 0.
+    """
+    age = headers.get("age", "").strip()
+    signs = [bool(_HIT.search(headers[name])) for name in _STATUS_HEADERS if name in headers]
+    if "cache-status" in headers:
+        signs.append(bool(re.search(r";\s*hit\b", headers["cache-status"], re.IGNORECASE)))
+    if "x-varnish" in headers:
+        signs.append(len(headers["x-varnish"].split()) > 1)
+    if age.isdigit():
+        signs.append(int(age) > 0)
+    if any(signs):
+        return True
+    if signs or "via" in headers or any(name in headers for name in _CDN_HEADERS):
+        return False
+    return None

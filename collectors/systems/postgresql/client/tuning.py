@@ -1,0 +1,181 @@
+"""What an instance is asked about its statements, tables and indexes. All of it raises ProbeError when not answered in time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from collectors.systems.postgresql.client.session import Session
+from collectors.systems.postgresql.model.tuning import (
+    Activity,
+    ForeignKey,
+    Index,
+    LongTransaction,
+    Statement,
+    StatementCounts,
+    Table,
+    TableScans,
+)
+
+__all__ = [
+    "read_activity",
+    "read_foreign_keys",
+    "read_indexes",
+    "read_long_transactions",
+    "read_scans",
+    "read_statements",
+    "read_statistics_age",
+    "read_tables",
+]
+
+#: The first word of a statement, without comments and parentheses, of those that read and write rows: COPY, VACUUM and the like
+#: are those of backups and maintenance.
+_VERB = (
+    r"""upper(substring(regexp_replace(query, '^(\s|--[^\n]*\n|/\*([^*]|\*[^/])*\*+/|\()+', '') FROM '^[A-Za-z]+'))"""
+)
+_VERBS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE", "FETCH", "EXECUTE")
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Info:
+    lost: int
+    reset_age: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Age:
+    seconds: float | None
+
+
+async def read_statements(session: Session, leave_out: Collection[str]) -> StatementCounts | None:
+    """The statements that read and write rows, of all roles but those left out; None where the extension is not installed."""
+    found = await session.ask(
+        _Schema,
+        """SELECT quote_ident(nspname) AS name FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+           WHERE extname = 'pg_stat_statements'""",
+    )
+    if not found:
+        return None
+    schema = found[0].name
+    (info,) = await session.ask(
+        _Info,
+        f"""SELECT dealloc::int8 AS lost, extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS reset_age
+            FROM {schema}.pg_stat_statements_info()""",  # noqa: S608  # quoted by the server
+    )
+    statements = await session.ask(
+        Statement,
+        f"""SELECT coalesce(s.queryid::text, '') AS id, coalesce(d.datname::text, 'a dropped one') AS database,
+                   coalesce(r.rolname::text, 'a dropped one') AS role,
+                   sum(s.calls)::int8 AS calls, (sum(s.total_exec_time) / 1000)::float8 AS seconds
+            FROM {schema}.pg_stat_statements(true) s
+                 LEFT JOIN pg_database d ON d.oid = s.dbid LEFT JOIN pg_roles r ON r.oid = s.userid
+            WHERE {_VERB} = ANY(%s) AND r.rolname IS DISTINCT FROM session_user AND NOT coalesce(r.rolname = ANY(%s), false)
+            GROUP BY 1, 2, 3""",  # noqa: S608  # quoted by the server
+        [list(_VERBS), list(leave_out)],
+    )
+    return StatementCounts(session.instance.where, info.reset_age, info.lost, tuple(statements))
+
+
+async def read_long_transactions(
+    session: Session, older_than: float, roles: Collection[str], applications: Collection[str]
+) -> list[LongTransaction]:
+    """Clients' transactions that are older than so many seconds, and prepared ones; the oldest first."""
+    return await session.ask(
+        LongTransaction,
+        """SELECT 'process ' || pid AS what, coalesce(usename::text, '') AS role, coalesce(datname::text, '') AS database,
+                  coalesce(state, 'unknown') AS state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
+           FROM pg_stat_activity
+           WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+                 AND clock_timestamp() - xact_start > make_interval(secs => %s)
+                 AND NOT coalesce(usename = ANY(%s), false) AND NOT application_name = ANY(%s)
+           UNION ALL
+           SELECT 'prepared transaction ' || gid, owner::text, database::text, 'prepared',
+                  extract(epoch FROM clock_timestamp() - prepared)::float8
+           FROM pg_prepared_xacts WHERE clock_timestamp() - prepared > make_interval(secs => %s)
+           ORDER BY age DESC""",
+        [older_than, list(roles), list(applications), older_than],
+    )
+
+
+async def read_activity(session: Session) -> Activity:
+    """What all its databases have counted."""
+    (activity,) = await session.ask(
+        Activity,
+        """SELECT coalesce(sum(blks_hit), 0)::int8 AS hits, coalesce(sum(blks_read), 0)::int8 AS reads,
+                  sum((to_jsonb(d) ->> 'sessions')::int8)::int8 AS sessions,
+                  coalesce(sum(xact_commit + xact_rollback), 0)::int8 AS transactions
+           FROM pg_stat_database d WHERE datname IS NOT NULL""",
+    )
+    return activity
+
+
+async def read_statistics_age(session: Session) -> float | None:
+    """How many seconds ago the statistics of the database were reset; None where they never were."""
+    (age,) = await session.ask(
+        _Age,
+        """SELECT extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS seconds
+           FROM pg_stat_database WHERE datname = current_database()""",
+    )
+    return age.seconds
+
+
+async def read_tables(session: Session) -> list[Table]:
+    """The tables of the database, with their dead row versions."""
+    return await session.ask(
+        Table,
+        """SELECT format('%I.%I', s.schemaname, s.relname) AS name, c.reltuples::float8 AS rows, s.n_dead_tup AS dead,
+                  pg_relation_size(c.oid) AS size,
+                  NOT coalesce(array_to_string(c.reloptions, ',') ~* 'autovacuum_enabled=(f|of|n|0)', false) AS autovacuum
+           FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid WHERE c.relpersistence <> 't'""",
+    )
+
+
+async def read_scans(session: Session) -> list[TableScans]:
+    """How often each table of the database was read whole."""
+    return await session.ask(
+        TableScans,
+        """SELECT format('%I.%I', s.schemaname, s.relname) AS name,
+                  greatest(c.reltuples, s.n_live_tup)::float8 AS rows, s.seq_scan AS scans, s.seq_tup_read AS read
+           FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid WHERE c.relpersistence <> 't'""",
+    )
+
+
+async def read_indexes(session: Session) -> list[Index]:
+    """The indexes of the database's own tables, those of partitions included."""
+    return await session.ask(
+        Index,
+        """SELECT i.indexrelid::int8 AS id, coalesce(pg_partition_root(i.indexrelid)::oid, i.indexrelid)::int8 AS root,
+                  format('%I.%I', n.nspname, c.relname) AS name,
+                  coalesce(pg_partition_root(i.indexrelid), i.indexrelid::regclass)::text AS root_name,
+                  i.indrelid::regclass::text AS table,
+                  i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisunique AS unique,
+                  i.indisreplident OR EXISTS (SELECT FROM pg_constraint k
+                                              WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')) AS bound,
+                  EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS building,
+                  c.relispartition AS partition, pg_relation_size(i.indexrelid) AS size,
+                  concat_ws(' ', i.indrelid, c.relam, i.indnkeyatts, i.indkey, i.indclass, i.indcollation, i.indoption,
+                            pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)) AS key,
+                  coalesce(s.idx_scan, 0) AS scans
+           FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                LEFT JOIN pg_stat_user_indexes s ON s.indexrelid = i.indexrelid
+           WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'""",
+    )
+
+
+async def read_foreign_keys(session: Session) -> list[ForeignKey]:
+    """Foreign keys whose columns no valid index begins with, and how many rows were deleted from what they reference."""
+    return await session.ask(
+        ForeignKey,
+        """SELECT k.conname::text AS name, k.conrelid::regclass::text AS table, k.confrelid::regclass::text AS references,
+                  greatest(c.reltuples, 0)::float8 AS rows, coalesce(s.n_tup_del, 0) AS deleted
+           FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+                LEFT JOIN pg_stat_user_tables s ON s.relid = k.confrelid
+           WHERE k.contype = 'f' AND NOT EXISTS (
+               SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
+                   AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)""",
+    )
