@@ -1,0 +1,319 @@
+"""Security Configuration"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from pydantic import Field
+
+from collectors.shared.verdicts import collected, verdict
+from collectors.systems.web_security.client import probes
+from collectors.systems.web_security.client.application import Application
+from collectors.systems.web_security.judge.access import authentication_problems, authorization_problems
+from collectors.systems.web_security.judge.cors import cors_problems
+from collectors.systems.web_security.judge.forgery import forgery_problems, same_site_problems
+from collectors.systems.web_security.judge.headers import cookie_problems, header_problems
+from collectors.systems.web_security.judge.values import reflection_problems, sql_problems, validation_problems
+from collectors.systems.web_security.model.cookies import Cookie, parse_cookies, session_cookies
+from collectors.systems.web_security.model.looks import Credentials, Shown
+from collectors.systems.web_security.model.options import WebSecurityOptions
+from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Restriction
+from collectors.systems.web_security.model.tokens import expiry
+from exporter.collector import Collector, SectionSettings, Target, fetched, item
+from exporter.options import Duration
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, unknown, unobserved, warning
+from exporter.words import counted
+
+T = TypeVar("T")
+
+_MARGIN = timedelta(minutes=2)  # verifiers allow for clocks that differ
+
+
+class SecurityTarget(Target, WebSecurityOptions):
+    """An application."""
+
+
+class SecurityConfigurationSettings(SectionSettings):
+    """Options of the section. It asks slowly, so a run takes minutes."""
+
+    every: Duration = Field(timedelta(hours=1), gt=timedelta(0), description="How often the section is verified.")
+    timeout: Duration = Field(
+        timedelta(minutes=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
+    targets: tuple[SecurityTarget, ...] = Field(min_length=1, description="The applications to check.")
+
+
+class SecurityConfiguration(Collector[SecurityConfigurationSettings, SecurityTarget]):
+    """Asks an application as browsers, strangers and users without rights would, by GET but for what is declared."""
+
+    Settings = SecurityConfigurationSettings
+    Target = SecurityTarget
+    rights = """\
+Synthetic users of the application that can read and change nothing of value: one for protected pages, two for objects that
+only one of them may read, and one of the role that functions need. Without users, only headers, CORS and input are checked.
+"""
+
+    async def open(self) -> None:
+        """Requests are sent one after the other, whichever line asks."""
+        self._application = Application(self.target)
+        self.resources.push_async_callback(self._application.close)
+
+    async def _each(
+        self, option: str, many: Sequence[T], look: Callable[[T], Awaitable[Iterable[Result]]], good: str
+    ) -> Result:
+        """Look at each of what an option declares; without any the line is unknown."""
+        if not many:
+            return unknown(
+                f"Option {option} of {self.target.name} is not set, so nothing was checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        problems: list[Result] = []
+        for one in many:
+            try:
+                problems += await look(one)
+            except ProbeError as why:
+                problems.append(unobserved(why))
+        return verdict(problems, ok(good))
+
+    @fetched
+    async def pages(self) -> list[Shown | ProbeError]:
+        """Every page of `paths`, as a stranger sees it."""
+        shown: list[Shown | ProbeError] = []
+        for path in self.target.paths:
+            try:
+                shown.append(await probes.see_page(self._application, path))
+            except ProbeError as why:
+                shown.append(why)
+        return shown
+
+    @item("Security headers are configured (CSP, X-Frame-Options, etc.)", severity=WARNING, needs=("option paths",))
+    async def security_headers_configured(self) -> Result:
+        """Headers tell browsers to stop what an application overlooked: injected scripts, framing, guessed types.
+
+        Each of `paths` is read. A page has a Content-Security-Policy that is enforced and stops injected scripts, which is judged
+        by the policy's grammar (nonces, hashes, strict-dynamic; the same nonce twice protects nothing), may be framed only by
+        named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff. Session cookies
+        are HttpOnly and Secure.
+
+        How to fix it: send the header that is named, from the application or from the gateway, with every status.
+        """
+        problems: list[Result] = []
+        for shown in await self.pages():
+            problems += (
+                [unobserved(shown)]
+                if isinstance(shown, ProbeError)
+                else header_problems(shown, self.target.session_cookie)
+            )
+        for name in self.target.users:
+            problems += collected(await self._login_cookies(name))
+        count = counted(len(self.target.paths), "path")
+        return verdict(problems, ok(f"The headers of {count} of {self.target.name} protect its users."))
+
+    async def _login_cookies(self, name: str) -> Iterator[Result]:
+        try:
+            who = await self._application.user(name)
+        except ProbeError:
+            return iter(())  # the lines that need the user say so
+        return cookie_problems(f"{self.target.url} at login", who.set_cookies, self.target.session_cookie)
+
+    @item("CORS policies are properly configured", severity=CRITICAL, needs=("option cors",))
+    async def cors_configured(self) -> Result:
+        """A policy that lets any origin read answers gives every site what the user sees here.
+
+        Each route of `cors` is read from an unrelated origin, from null, and from origins that resemble the allowed one: as
+        prefix, as suffix, with a dot replaced, without TLS, on another port; with a cookie, and some also without, because
+        some frameworks answer differently. Only Access-Control-Allow-Origin decides. The origins of `allowed_origins`
+        are the control: they must be able to read it.
+
+        How to fix it: compare whole origins with a list; no patterns, no null, no reflection of what was sent.
+        """
+
+        async def look(rule: Cors) -> Iterable[Result]:
+            return cors_problems(await probes.see_origins(self._application, rule), rule)
+
+        routes = counted(len(self.target.cors), "route")
+        good = f"Only the allowed origins may read {routes} of {self.target.name}."
+        return await self._each("cors", self.target.cors, look, good)
+
+    @item("Authentication middleware is active", severity=CRITICAL, needs=("options users and protected",))
+    async def authentication_active(self) -> Result:
+        """A guard that only looks whether there is a token lets in whoever writes one.
+
+        Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage,
+        with `alg: none`, and with a wrong signature; a session cookie is forged. A token that the exporter itself got and that has
+        expired since, `expired_token` and `foreign_token` are tried, too. Every one of them must be refused or sent to a login.
+
+        How to fix it: verify signature, algorithm, expiry and audience with a library, and look sessions up in their store.
+        """
+        users = list(self.target.users)
+        if not users or not self.target.protected:
+            return unknown(
+                f"Options users and protected of {self.target.name} are not set, so nobody's credentials were checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        expired = self._expired_token()
+        foreign = self.target.foreign_token.get_secret_value() if self.target.foreign_token else None
+        genuine = {"a genuine token that has expired": expired, "a token for another audience": foreign}
+
+        async def look(path: str) -> Iterable[Result]:
+            access = await probes.ask_as_others(self._application, path, users[0], genuine)
+            self._remember(await self._application.user(users[0]))
+            return authentication_problems(access, self.target.protected_marker)
+
+        pages = counted(len(self.target.protected), "protected page")
+        good = f"{pages} of {self.target.name} refused strangers and forged credentials"
+        good += "." if expired else "; an expired token was not tried, because there is none yet."
+        return await self._each("protected", self.target.protected, look, good)
+
+    def _remember(self, who: Credentials) -> None:
+        """Keep the newest token, to try it once it has expired."""
+        if who.token is not None and (until := expiry(who.token)) is not None:
+            held = self.context.memory.get("held")
+            if held is None or held[1] + _MARGIN < self.context.now():
+                self.context.memory["held"] = (who.token, until)
+
+    def _expired_token(self) -> str | None:
+        if self.target.expired_token is not None:
+            return self.target.expired_token.get_secret_value()
+        token, until = self.context.memory.get("held", (None, None))
+        return token if until is not None and until + _MARGIN < self.context.now() else None
+
+    @item("Authorization checks are enforced", severity=CRITICAL, needs=("options users, functions and objects",))
+    async def authorization_enforced(self) -> Result:
+        """A user who is logged in may still not read what belongs to others, nor use what only administrators may.
+
+        Each of `functions` and `objects` is read by the user who may, who must get it, and by those who may not: each of them is
+        first let into the first page of `protected`, so that a refusal is not just an expired session.
+
+        How to fix it: check the role and the owner in the handler or the query, for every route.
+        """
+        target = self.target
+        if not target.protected:
+            return unknown(
+                f"Option protected of {target.name} is not set: without a page that every user may read, refusals show nothing.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        rules = [(rule, "a function") for rule in target.functions] + [(rule, "an object") for rule in target.objects]
+        problems: list[Result] = []
+        for name in dict.fromkeys(name for rule, _ in rules for name in rule.refused):
+            problems += collected(await self._logged_in(name))
+
+        async def look(rule: tuple[Restriction, str]) -> Iterable[Result]:
+            return authorization_problems(await probes.ask_without_rights(self._application, rule[0]), rule[1])
+
+        what = f"{counted(len(target.functions), 'function')} and {counted(len(target.objects), 'object')}"
+        good = f"{what} of {target.name} were refused to users without the right."
+        found = await self._each("functions and objects", rules, look, good)
+        if not target.functions or not target.objects:
+            missing = "functions" if not target.functions else "objects"
+            problems.append(warning(f"{good} Option {missing} is not set, so only the others were checked."))
+        return verdict([*problems, found], found) if problems else found
+
+    async def _logged_in(self, name: str) -> Iterator[Result]:
+        path = self.target.protected[0]
+        try:
+            reply = await self._application.get(path, await self._application.user(name))
+        except ProbeError as why:
+            return iter((unobserved(why),))
+        if 200 <= reply.status < 300:
+            return iter(())
+        sentence = (
+            f"{reply.where} answered {reply.status} to user {name}, so what else is refused to this user shows nothing."
+        )
+        return iter((unknown(sentence, reason=Reason.DENIED),))
+
+    @item("Input validation is enabled", severity=WARNING, needs=("option validation",))
+    async def input_validation_enabled(self) -> Result:
+        """Values of the wrong type that are taken turn up later, as errors or as attacks, where nobody expects them.
+
+        Each parameter of `validation` is sent with its value, which must be accepted, and with a value of another type, which must
+        be refused with 400, 404 or 422. Malformed JSON is not sent: frameworks refuse that without any validation.
+
+        How to fix it: declare the types of parameters and validate them for all routes (a global pipe, models).
+        """
+
+        async def look(parameter: Parameter) -> Iterable[Result]:
+            return validation_problems(await probes.try_value(self._application, parameter))
+
+        good = f"{counted(len(self.target.validation), 'parameter')} of {self.target.name} refused a value of the wrong type."
+        return await self._each("validation", self.target.validation, look, good)
+
+    @item("SQL injection protection is active", severity=CRITICAL, needs=("option sql",))
+    async def sql_injection_protected(self) -> Result:
+        """Whoever can put SQL into a statement reads the whole database.
+
+        Each parameter of `sql` is sent with a value that finds something, with quotes, and with the same value in two parts that
+        only a database joins (`app'||'le`, and the forms of MySQL and SQL Server; `3-1` for numbers). No condition is changed and
+        nothing is written. Where a part is refused by a WAF and a harmless value is not, the line is unknown: set `url` to the
+        application itself. A WAF with the OWASP rules does refuse the joined values and logs them.
+
+        How to fix it: bind parameters; never build statements of strings.
+        """
+
+        async def look(parameter: Parameter) -> Iterable[Result]:
+            return sql_problems(await probes.try_sql(self._application, parameter))
+
+        good = f"{counted(len(self.target.sql), 'parameter')} of {self.target.name} took quotes and joined strings as they are."
+        return await self._each("sql", self.target.sql, look, good)
+
+    @item("XSS protection is enabled", severity=CRITICAL, needs=("option xss",))
+    async def xss_protected(self) -> Result:
+        """A page that shows a value as it was sent runs the scripts of whoever sends a link to it.
+
+        Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes. They must
+        not come back as such, wherever in the page the word is shown. Replies that browsers do not render, such as JSON, pass.
+
+        How to fix it: escape values in templates by the place that they are in, and add a Content-Security-Policy.
+        """
+
+        async def look(parameter: Parameter) -> Iterable[Result]:
+            return reflection_problems(await probes.try_xss(self._application, parameter))
+
+        good = f"{counted(len(self.target.xss), 'parameter')} of {self.target.name} did not bring code into a page."
+        return await self._each("xss", self.target.xss, look, good)
+
+    @item(
+        "CSRF protection is enabled", severity=CRITICAL, needs=("option csrf and allow_intrusive, or a session cookie",)
+    )
+    async def csrf_protected(self) -> Result:
+        """Browsers send cookies also with requests that other sites make, so a cookie alone does not show who wanted them.
+
+        With `allow_intrusive`, each route of `csrf`, which changes nothing, gets a POST with the session cookie as another site
+        would send it, which must be refused, and one as the application's own page sends it, with the token, which must not: the
+        second decides what the first shows. Without it only SameSite of the session cookie is read, which is at most a warning.
+
+        How to fix it: demand a token or check Origin on every route that changes something, and set SameSite=Lax.
+        """
+        if not self.target.csrf or not self.target.allow_intrusive:
+            return await self._same_site()
+
+        async def look(rule: Csrf) -> Iterable[Result]:
+            forgery = await probes.forge_post(self._application, rule)
+            return forgery_problems(
+                forgery, session_cookies(await self._all_cookies(forgery.cookies), self.target.session_cookie)
+            )
+
+        routes = counted(len(self.target.csrf), "route")
+        good = f"{routes} of {self.target.name} refused a POST of another site and took the application's own."
+        return await self._each("csrf", self.target.csrf, look, good)
+
+    async def _all_cookies(self, more: Iterable[Cookie] = ()) -> list[Cookie]:
+        shown = [page.reply for page in await self.pages() if isinstance(page, Shown)]
+        return [*more, *(cookie for reply in shown for cookie in parse_cookies(reply.headers.get_list("set-cookie")))]
+
+    async def _same_site(self) -> Result:
+        found = await self._all_cookies()
+        for name in self.target.users:
+            try:
+                found += (await self._application.user(name)).set_cookies
+            except ProbeError:
+                continue  # the lines that need the user say so
+        session = session_cookies(found, self.target.session_cookie)
+        none = unknown(
+            f"{self.target.name} set no session cookie on its paths or at login; declare the line not applicable where no cookie "
+            "logs users in, or set csrf and allow_intrusive.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+        return verdict(same_site_problems(self.target.url, session), none)

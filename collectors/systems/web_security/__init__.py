@@ -1,0 +1,1 @@
+"""How a web application treats browsers and strangers: headers, origins, tokens, input."""

@@ -1,0 +1,123 @@
+"""One application, asked slowly: nothing that one answer sets is sent with the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote, urlencode
+
+from collectors.systems.web_security.model.cookies import parse_cookies
+from collectors.systems.web_security.model.looks import Credentials
+from collectors.systems.web_security.model.options import WebSecurityOptions
+from collectors.systems.web_security.model.routes import Login, Parameter, User
+from exporter.http import Http, HttpSettings
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["Application"]
+
+_AGENT = "checklist-exporter (security_configuration; harmless checks, see the operators of this environment)"
+_MAX_BYTES = 2**20
+
+
+class Application:
+    """Sends one request after the other, at least `pause` apart, each by a connection and without cookies of its own."""
+
+    def __init__(self, options: WebSecurityOptions) -> None:
+        self.options = options
+        self._turn = asyncio.Lock()
+        self._next = 0.0
+        self._logins: dict[str, asyncio.Task[Credentials]] = {}
+
+    async def get(
+        self, path: str, who: Credentials | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """GET as somebody, or as a stranger. Raises ProbeError where there is no reply; every status is one."""
+        return await self._send("GET", path, who, headers or {}, None)
+
+    async def get_value(self, parameter: Parameter, value: str) -> Reply:
+        """GET a route with a value for its parameter; raises ProbeError as `get` and `login` do."""
+        who = await self.user(parameter.user) if parameter.user else None
+        if parameter.name is None:
+            return await self.get(parameter.path.replace("{value}", quote(value, safe="")), who)
+        mark = "&" if "?" in parameter.path else "?"
+        return await self.get(f"{parameter.path}{mark}{urlencode({parameter.name: value})}", who)
+
+    async def post(
+        self, path: str, who: Credentials | None, *, fields: Mapping[str, str], headers: Mapping[str, str], form: bool
+    ) -> Reply:
+        """POST fields as a form or as JSON. Raises ProbeError where there is no reply."""
+        kind = "application/x-www-form-urlencoded" if form else "application/json"
+        content = (urlencode(fields) if form else json.dumps(dict(fields))).encode()
+        return await self._send("POST", path, who, {"Content-Type": kind, **headers}, content)
+
+    async def _send(
+        self, method: str, path: str, who: Credentials | None, headers: Mapping[str, str], content: bytes | None
+    ) -> Reply:
+        options = self.options
+        settings = HttpSettings(
+            url=options.url,
+            headers=options.headers,
+            tls=options.tls,
+            timeout=options.request_timeout,
+            max_bytes=_MAX_BYTES,
+        )
+        sent = {"User-Agent": _AGENT, **(who.headers if who else {}), **headers}
+        async with self._turn:
+            clock = asyncio.get_running_loop()
+            await asyncio.sleep(self._next - clock.time())
+            http = Http(settings, connections=1)
+            try:
+                return await http.request(method, path, headers=sent, content=content, expect=None)
+            finally:
+                self._next = clock.time() + options.pause.total_seconds()
+                await http.close()
+
+    async def user(self, name: str) -> Credentials:
+        """The credentials of a synthetic user, who logs in at most once a run. Raises ProbeError when that does not succeed."""
+        user = self.options.users[name]
+        if user.login is None:
+            return _static(user)
+        if name not in self._logins:
+            self._logins[name] = asyncio.create_task(self._login(user.login))
+        return await asyncio.shield(self._logins[name])
+
+    async def _login(self, login: Login) -> Credentials:
+        fields = {key: value.get_secret_value() for key, value in login.fields.items()}
+        reply = await self.post(login.path, None, fields=fields, headers={}, form=login.form)
+        if reply.status not in (200, 201, 204, 302, 303):
+            raise ProbeError(f"{reply.where} answered {reply.status} to the login of a synthetic user.", Reason.DENIED)
+        cookies = parse_cookies(reply.headers.get_list("set-cookie"))
+        if login.token is None:
+            if not cookies:
+                raise ProbeError(f"{reply.where} set no cookie at the login of a synthetic user.", Reason.DENIED)
+            return Credentials(cookies={cookie.name: cookie.value for cookie in cookies}, set_cookies=cookies)
+        found = reply.json()
+        for key in login.token.split("."):
+            found = found.get(key) if isinstance(found, dict) else None
+        if not isinstance(found, str) or not found.isprintable() or not found.isascii():
+            raise ProbeError(
+                f"{reply.where} answered without {login.token}, where a token was expected.", Reason.MALFORMED
+            )
+        return Credentials(token=found, set_cookies=cookies)
+
+    async def close(self) -> None:
+        """End logins that nobody waits for any more."""
+        for task in self._logins.values():
+            task.cancel()
+        await asyncio.gather(*self._logins.values(), return_exceptions=True)
+
+
+def _static(user: User) -> Credentials:
+    if user.bearer_token is not None:
+        return Credentials(token=user.bearer_token.get_secret_value())
+    assert user.cookie is not None
+    try:
+        cookies = {name: morsel.value for name, morsel in SimpleCookie(user.cookie.get_secret_value()).items()}
+    except CookieError:
+        cookies = {}
+    if not cookies:
+        raise ProbeError("The cookie of a synthetic user is not of the form name=value.", Reason.NOT_CONFIGURED)
+    return Credentials(cookies=cookies)

@@ -1,0 +1,204 @@
+"""What is sent to find out about one line, in which order, and what came back."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from selectolax.lexbor import LexborHTMLParser
+
+from collectors.systems.web_security.client.application import Application
+from collectors.systems.web_security.model.cookies import parse_cookies
+from collectors.systems.web_security.model.csp import nonces
+from collectors.systems.web_security.model.looks import (
+    Access,
+    Credentials,
+    CrossOrigin,
+    Forgery,
+    Origins,
+    Shown,
+    SqlTrial,
+    ValueTrial,
+    finds,
+    shows,
+)
+from collectors.systems.web_security.model.pages import enforced_policies
+from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Restriction
+from collectors.systems.web_security.model.sql import QUOTES, confirmations, joins, nonsense
+from collectors.systems.web_security.model.tokens import forged
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason
+
+__all__ = [
+    "ask_as_others",
+    "ask_without_rights",
+    "forge_post",
+    "see_origins",
+    "see_page",
+    "try_sql",
+    "try_value",
+    "try_xss",
+]
+
+
+def _word(length: int = 8) -> str:
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(length))
+
+
+async def see_page(application: Application, path: str) -> Shown:
+    """A page, twice where a nonce in its policy has to change."""
+    reply = await application.get(path)
+    return Shown(reply, await application.get(path) if nonces(enforced_policies(reply)) else None)
+
+
+async def ask_as_others(application: Application, path: str, user: str, genuine: Mapping[str, str | None]) -> Access:
+    """A protected page as a user, and with no, forged and no longer valid credentials (`genuine`: what they are, the token)."""
+    who = await application.user(user)
+    control = await application.get(path, who)
+    knocks = {}
+    if 200 <= control.status < 300:
+        for kind, forgery in _forgeries(who, genuine):
+            knocks[kind] = await application.get(path, forgery)
+    return Access(control, user, knocks)
+
+
+def _forgeries(who: Credentials, genuine: Mapping[str, str | None]) -> Iterator[tuple[str, Credentials]]:
+    yield "no credentials", Credentials()
+    if who.token is not None:
+        yield from ((kind, Credentials(token=token)) for kind, token in forged(who.token).items())
+        yield from ((kind, Credentials(token=token)) for kind, token in genuine.items() if token)
+    elif who.cookies:
+        kinds = {kind: None for value in who.cookies.values() for kind in forged(value)}
+        for kind in kinds:
+            cookies = {name: forged(value).get(kind, value) for name, value in who.cookies.items()}
+            yield f"cookies with {kind}", Credentials(cookies=cookies)
+
+
+async def ask_without_rights(application: Application, rule: Restriction) -> Access:
+    """A resource as the user who may read it, and as those who may not."""
+    control = await application.get(rule.path, await application.user(rule.allowed))
+    knocks = {}
+    if 200 <= control.status < 300:
+        knocks = {name: await application.get(rule.path, await application.user(name)) for name in rule.refused}
+    return Access(control, rule.allowed, knocks)
+
+
+async def see_origins(application: Application, rule: Cors) -> Origins:
+    """The answers to scripts on allowed origins and on those that an attacker may have."""
+    who = await application.user(rule.user) if rule.user else None
+    plain = await application.get(rule.path, who)
+
+    async def ask(kind: str, origin: str, *, cookie: bool) -> CrossOrigin:
+        headers = {"Origin": origin}
+        if cookie and not (who and who.cookies):
+            headers["Cookie"] = f"{_word()}={_word()}"
+        return CrossOrigin(kind, origin, cookie, await application.get(rule.path, who, headers=headers))
+
+    allowed = [await ask("allowed", origin, cookie=False) for origin in rule.allowed_origins]
+    others = []
+    for kind, origin in _attackers(rule.allowed_origins[0] if rule.allowed_origins else application.options.url):
+        others += [await ask(kind, origin, cookie=cookie) for cookie in ((False, True) if kind in _TWICE else (True,))]
+    return Origins(plain, tuple(allowed), tuple(others))
+
+
+_TWICE = ("an unrelated origin", "a host that begins with the allowed name")
+
+
+def _attackers(allowed: str) -> Iterator[tuple[str, str]]:
+    parts = urlsplit(allowed)
+    scheme, host, netloc = parts.scheme, parts.hostname or "", parts.netloc.rpartition("@")[2]
+    yield "an unrelated origin", f"https://{_word()}.example"
+    yield "the origin null", "null"
+    if ":" in host or host.replace(".", "").isdecimal():
+        return  # an address has no names that resemble it
+    yield "a host that begins with the allowed name", f"{scheme}://{host}.{_word()}.example"
+    yield "a host that ends with the allowed name", f"{scheme}://{_word()}{netloc}"
+    if "." in host:
+        yield "a host in which a dot is another letter", f"{scheme}://{netloc.replace('.', 'x', 1)}"
+    if scheme == "https":
+        yield "the allowed host without TLS", f"http://{netloc}"
+    yield "another port of the allowed host", f"{scheme}://{host}:{8443 if parts.port != 8443 else 9443}"
+
+
+async def try_value(application: Application, parameter: Parameter) -> ValueTrial:
+    """A value of the right type, then one of another type."""
+    control = await application.get_value(parameter, parameter.value)
+    sent = "pc7x" if parameter.value.isdecimal() else "not-" + _word()
+    return ValueTrial(control, await application.get_value(parameter, sent), sent)
+
+
+async def try_xss(application: Application, parameter: Parameter) -> ValueTrial:
+    """A word that is harmless, then the same with the characters that begin and end tags and attributes."""
+    sent = f"pc7x{_word(4)}"
+    control = await application.get_value(parameter, sent)
+    return ValueTrial(control, await application.get_value(parameter, f"{sent}<'\">"), sent)
+
+
+async def try_sql(application: Application, parameter: Parameter) -> SqlTrial:
+    """Quotes, and values that only a database puts together again; where it seems to, values that tell it from a filter."""
+    value = parameter.value
+    baseline = (await application.get_value(parameter, value), await application.get_value(parameter, value))
+    absent = await application.get_value(parameter, nonsense(value))
+    words = finds(baseline, absent)
+    quotes = {mark: await application.get_value(parameter, value + mark) for mark in QUOTES}
+    quotes |= {
+        mark * 2: await application.get_value(parameter, value + mark * 2)
+        for mark in ("'", '"')
+        if quotes[mark].status >= 500
+    }
+    joined, confirmed = {}, {}
+    for database, text in joins(value).items() if words else ():
+        joined[database] = await application.get_value(parameter, text)
+        if shows(joined[database], baseline[0], words):
+            others = [await application.get_value(parameter, other) for other in confirmations(value, database)]
+            confirmed[database] = tuple(others)
+    where = f"parameter {parameter.name}" if parameter.name else f"the last part of {parameter.path}"
+    return SqlTrial(where, baseline, absent, quotes, joined, confirmed)
+
+
+async def forge_post(application: Application, rule: Csrf) -> Forgery:
+    """A POST with the session cookie as another site would make the browser send it, then as the application's own page does."""
+    who = await application.user(rule.user)
+    if not who.cookies:
+        raise ProbeError(
+            f"User {rule.user} has no session cookie, so no other site could use it: declare csrf_protected not applicable.",
+            Reason.NOT_CONFIGURED,
+        )
+    parts = urlsplit(application.options.url)
+    own = rule.origin or f"{parts.scheme}://{parts.netloc}"
+    evil = {"Origin": f"https://{_word()}.example"}
+    foreign = await application.post(rule.path, who, fields=rule.fields, headers=evil, form=True)
+    fields, headers, own_user = dict(rule.fields), {"Origin": own}, who
+    if rule.token_path is not None:
+        token, own_user = await _token(application, rule, who)
+        if rule.send_header is not None:
+            headers[rule.send_header] = token
+        else:
+            fields[rule.token_name] = token
+    reply = await application.post(rule.path, own_user, fields=fields, headers=headers, form=True)
+    return Forgery(who.set_cookies, foreign, reply, rule.token_path is not None)
+
+
+async def _token(application: Application, rule: Csrf, who: Credentials) -> tuple[str, Credentials]:
+    """The anti-forgery token, and the user with the cookies that came with it."""
+    assert rule.token_path is not None
+    reply = await application.get(rule.token_path, who)
+    cookies = {cookie.name: cookie.value for cookie in parse_cookies(reply.headers.get_list("set-cookie"))}
+    found = _found_token(rule, reply, cookies)
+    if not isinstance(found, str) or not found:
+        raise ProbeError(f"{reply.where} answered {reply.status} without an anti-forgery token.", Reason.MALFORMED)
+    return found, Credentials(cookies={**who.cookies, **cookies})
+
+
+def _found_token(rule: Csrf, reply: Reply, cookies: Mapping[str, str]) -> object:
+    match rule.token_from:
+        case "json":
+            found = reply.json()
+            return found.get(rule.token_name) if isinstance(found, dict) else None
+        case "cookie":
+            return cookies.get(rule.token_name)
+        case _:
+            field = LexborHTMLParser(reply.body).css_first(f'input[name="{rule.token_name}"]')
+            return field.attributes.get("value") if field else None

@@ -1,0 +1,1 @@
+"""Verdicts on the security of a web application."""

@@ -1,0 +1,95 @@
+"""Who gets in: strangers, forgeries, and users without the right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectors.systems.web_security.model.looks import Access
+from collectors.systems.web_security.model.pages import is_login_page
+from exporter.reply import Reply
+from exporter.verdict import Reason, Result, failed, unknown
+
+__all__ = ["authentication_problems", "authorization_problems", "control_problems"]
+
+_BUSY = (408, 425, 429)
+
+
+def control_problems(access: Access, marker: str | None = None) -> Iterator[Result]:
+    """Without a user who gets in, refusals prove nothing."""
+    control = access.control
+    if not 200 <= control.status < 300:
+        yield unknown(
+            f"{control.where} answered {control.status} to user {access.user}, who should be let in, "
+            "so what it answers to others shows nothing.",
+            reason=Reason.DENIED if control.status in (401, 403) else Reason.MALFORMED,
+        )
+    elif is_login_page(control):
+        yield unknown(
+            f"{control.where} answered user {access.user} with a page that asks for a password.", reason=Reason.DENIED
+        )
+    elif marker is not None and marker not in control.text:
+        yield unknown(
+            f"{control.where} answered user {access.user} without the text that protected_marker names.",
+            reason=Reason.MALFORMED,
+        )
+
+
+def authentication_problems(access: Access, marker: str | None) -> Iterator[Result]:
+    """Credentials that get in, and those of which it cannot be said."""
+    yield from control_problems(access, marker)
+    for kind, reply in access.knocks.items():
+        if _let_in(reply, marker):
+            yield failed(f"{reply.where} let {kind} in (it answered {reply.status}).")
+    yield from _unclear(access)
+
+
+def authorization_problems(access: Access, what: str) -> Iterator[Result]:
+    """Users who get what they have no right to; `what` names it, such as a function."""
+    yield from control_problems(access)
+    for name, reply in access.knocks.items():
+        if _let_in(reply, None):
+            yield failed(f"User {name} got {reply.where}, {what} that only {access.user} may have.")
+        elif reply.status == 401:
+            yield unknown(
+                f"{reply.where} answered 401 to user {name}: whoever is not logged in was not checked for rights.",
+                reason=Reason.DENIED,
+            )
+    yield from _unclear(access)
+
+
+def _let_in(reply: Reply, marker: str | None) -> bool:
+    if not 200 <= reply.status < 300 or is_login_page(reply):
+        return False
+    return marker is None or marker in reply.text
+
+
+def _unclear(access: Access) -> Iterator[Result]:
+    for kind, reply in access.knocks.items():
+        if reply.status in _BUSY or reply.status >= 500:
+            yield unknown(
+                f"{reply.where} answered {reply.status} to {kind}, which is neither in nor refused.",
+                reason=Reason.REFUSED,
+            )
+        elif 300 <= reply.status < 400 and _same_place(reply):
+            yield unknown(f"{reply.where} redirected {kind} to itself, which is no refusal.", reason=Reason.MALFORMED)
+    statuses = {reply.status for reply in access.knocks.values()}
+    if len(statuses) > 1 and 403 in statuses and 401 in statuses:
+        yield from _firewall(access)
+
+
+def _same_place(reply: Reply) -> bool:
+    path = reply.where.partition("://")[2].partition("/")[2].strip("/")
+    to = str(reply.headers.get("location", "")).partition("?")[0]
+    return bool(path) and to.rstrip("/").endswith(f"/{path}")
+
+
+def _firewall(access: Access) -> Iterator[Result]:
+    """A 403 with other headers than the application's 401 comes from somewhere in front of it."""
+    by_application = next(reply for reply in access.knocks.values() if reply.status == 401)
+    ours = set(by_application.headers) - {"www-authenticate", "content-length", "set-cookie"}
+    for kind, reply in access.knocks.items():
+        if reply.status == 403 and len(ours - set(reply.headers)) > len(ours) // 3:
+            yield unknown(
+                f"Something in front of {reply.where} refused {kind} (403), so the application's own check was not seen.",
+                reason=Reason.REFUSED,
+            )

@@ -1,0 +1,59 @@
+"""Whether another site can act in a user's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectors.systems.web_security.model.cookies import Cookie
+from collectors.systems.web_security.model.looks import Forgery
+from exporter.reply import Reply
+from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import listed
+
+__all__ = ["forgery_problems", "same_site_problems"]
+
+
+def _accepted(reply: Reply) -> bool:
+    return 200 <= reply.status < 400
+
+
+def forgery_problems(forgery: Forgery, session: list[Cookie]) -> Iterator[Result]:
+    """A POST of another site that is accepted; the application's own must be, or refusals prove nothing."""
+    where = forgery.foreign.where
+    lax = bool(session) and all(cookie.same_site in ("lax", "strict") for cookie in session)
+    if _accepted(forgery.foreign) and not lax:
+        yield failed(f"{where} accepted a POST from another site with the user's session cookie.")
+    if not _accepted(forgery.own):
+        token = "with" if forgery.own_has_token else "without"
+        yield unknown(
+            f"{where} answered {forgery.own.status} also to the application's own POST ({token} a token), "
+            "so its refusals show nothing.",
+            reason=Reason.REFUSED,
+        )
+    elif forgery.foreign.status in (404, 405, 408, 425, 429, 401) or forgery.foreign.status >= 500:
+        yield unknown(
+            f"{where} answered {forgery.foreign.status} to a POST from another site, which is no refusal of a forgery.",
+            reason=Reason.MALFORMED,
+        )
+    if _accepted(forgery.foreign) and lax:
+        yield warning(
+            f"{where} accepts POSTs from other sites; only SameSite of {listed(cookie.name for cookie in session)} keeps "
+            "browsers from sending the session cookie with them."
+        )
+
+
+def same_site_problems(where: str, session: list[Cookie]) -> Iterator[Result]:
+    """What the session cookie alone does, where no POST was allowed."""
+    for cookie in session:
+        if cookie.same_site not in ("lax", "strict"):
+            yield unknown(
+                f"The session cookie {cookie.name} of {where} has SameSite {cookie.same_site or 'unset'}, "
+                "so browsers may send it with requests of other sites; "
+                "whether their POSTs are refused was not checked, which needs csrf and allow_intrusive.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+    if session:
+        yield warning(
+            f"SameSite of {listed(cookie.name for cookie in session)} keeps browsers from sending the session cookie of {where} "
+            "with POSTs of other sites; whether these are refused was not checked, which needs csrf and allow_intrusive."
+        )

@@ -1,0 +1,121 @@
+"""What an application does with values that it should not trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from collectors.systems.web_security.model.looks import SqlTrial, ValueTrial, finds, shows
+from collectors.systems.web_security.model.pages import is_html
+from collectors.systems.web_security.model.reflection import Context, reflected
+from collectors.systems.web_security.model.sql import database_error
+from exporter.reply import Reply
+from exporter.verdict import Reason, Result, failed, unknown
+
+__all__ = ["reflection_problems", "sql_problems", "validation_problems"]
+
+_FIREWALL = (403, 405, 406, 418, 419, 501, 503)
+
+
+def _control_problems(control: Reply) -> Iterator[Result]:
+    if not 200 <= control.status < 300:
+        yield unknown(
+            f"{control.where} answered {control.status} to a value that is fine, so its other answers show nothing.",
+            reason=Reason.DENIED if control.status in (401, 403) else Reason.MALFORMED,
+        )
+
+
+def _refusal(reply: Reply, what: str) -> Result:
+    return unknown(
+        f"The WAF or gateway in front of {reply.where} refuses {what} ({reply.status}), and harmless values not: "
+        "the application itself was not checked.",
+        reason=Reason.REFUSED,
+    )
+
+
+def validation_problems(trial: ValueTrial) -> Iterator[Result]:
+    """A value of the wrong type has to be refused, not taken and not crashed on."""
+    control, answer = trial.control, trial.answer
+    if 200 <= control.status < 300 and 200 <= answer.status < 300:
+        yield failed(f"{answer.where} took {trial.sent} for a value of another type (it answered {answer.status}).")
+    elif 200 <= control.status < 300 and answer.status == 500:
+        yield failed(
+            f"{answer.where} answered 500 to {trial.sent}, where 400 or 422 is expected: the type is not validated."
+        )
+    yield from _control_problems(control)
+    if answer.status in (400, 404, 422) or answer.status < 300 or answer.status == 500:
+        return
+    if answer.status in _FIREWALL:
+        yield _refusal(answer, "a value of the wrong type")
+    else:
+        yield unknown(
+            f"{answer.where} answered {answer.status} to a value of the wrong type, where 400 or 422 is expected.",
+            reason=Reason.MALFORMED,
+        )
+
+
+def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
+    """Characters that begin tags or end attributes must not come back as such in a page."""
+    control, answer = trial.control, trial.answer
+    context = reflected(answer, trial.sent)
+    if context is not None and context is not Context.HARMLESS:
+        yield failed(
+            f"{answer.where} puts a value into {context.value} of its page as it is, so scripts can be injected."
+        )
+    yield from _control_problems(control)
+    if answer.status in _FIREWALL:
+        yield _refusal(answer, "characters of HTML")
+    elif not 200 <= answer.status < 300 and answer.status not in (400, 404, 422):
+        yield unknown(f"{answer.where} answered {answer.status} to characters of HTML.", reason=Reason.MALFORMED)
+    elif is_html(control) and trial.sent not in control.text:
+        yield unknown(
+            f"{answer.where} does not show the value in its page, so it shows nothing: xss needs a parameter that is shown.",
+            reason=Reason.MALFORMED,
+        )
+
+
+def sql_problems(trial: SqlTrial) -> Iterator[Result]:
+    """Values that reach the database as a part of the statement."""
+    where = trial.baseline[0].where
+    words = finds(trial.baseline, trial.absent)
+    for database, confirmations in trial.confirmations.items():
+        joined = trial.joins[database]
+        if not any(shows(other, trial.baseline[0], words) for other in confirmations):
+            how = "computed a number" if database == "a number" else f"joined two strings as {database} does"
+            yield failed(f"SQL can be injected into {trial.parameter} of {joined.where}: the database {how}.")
+    yield from _quote_failures(trial)
+    yield from _control_problems(trial.baseline[0])
+    if 200 <= trial.baseline[0].status < 300 and not words:
+        yield unknown(
+            f"{where} answers the same to a value of {trial.parameter} that finds nothing, so it shows nothing: "
+            "sql needs a value that finds something.",
+            reason=Reason.MALFORMED,
+        )
+    yield from _sql_unclear(trial)
+
+
+def _quote_failures(trial: SqlTrial) -> Iterator[Result]:
+    known = any(database_error(reply.text) for reply in (*trial.baseline, trial.absent))
+    for mark, reply in trial.quotes.items():
+        if not known and database_error(reply.text):
+            yield failed(f"{reply.where} answered {mark} in {trial.parameter} with an error of its database.")
+            return
+    for mark in ("'", '"'):
+        single, double = trial.quotes[mark], trial.quotes.get(mark * 2)
+        calm = trial.baseline[0].status < 500 and trial.absent.status < 500
+        if calm and single.status >= 500 and double is not None and double.status < 400:
+            yield failed(
+                f"SQL can be injected into {trial.parameter} of {single.where}: it answered {single.status} to {mark} "
+                f"and {double.status} to {mark * 2}."
+            )
+
+
+def _sql_unclear(trial: SqlTrial) -> Iterator[Result]:
+    tried = {**{f"{mark} in a value": reply for mark, reply in trial.quotes.items() if len(mark.strip(")")) == 1}}
+    tried |= {f"values joined as by {database}": reply for database, reply in trial.joins.items()}
+    if not 200 <= trial.baseline[0].status < 300:
+        return
+    for what, reply in tried.items():
+        if reply.status in _FIREWALL and trial.absent.status not in _FIREWALL:
+            yield _refusal(reply, what)
+        elif reply.status in (401, 408, 425, 429) or reply.status >= 500:
+            yield unknown(f"{reply.where} answered {reply.status} to {what}.", reason=Reason.MALFORMED)

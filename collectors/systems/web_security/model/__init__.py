@@ -1,0 +1,1 @@
+"""What answers of a web application mean for its security."""

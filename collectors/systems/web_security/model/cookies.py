@@ -1,0 +1,69 @@
+"""Cookies as a server sets them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["Cookie", "parse_cookies", "session_cookies"]
+
+_SESSION = re.compile(r"sess|sid\b|auth|token|jwt|login", re.IGNORECASE)
+_ANTI_FORGERY = re.compile(r"csrf|xsrf", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One Set-Cookie header; the value is never shown."""
+
+    name: str
+    value: str
+    secure: bool
+    http_only: bool
+    same_site: str
+    host_only: bool
+    path: str
+
+    @property
+    def broken_prefix(self) -> bool:
+        """Whether browsers reject it, because its name promises what it does not keep."""
+        if self.name.lower().startswith("__host-"):
+            return not (self.secure and self.host_only and self.path == "/")
+        return self.name.lower().startswith("__secure-") and not self.secure
+
+
+def parse_cookies(headers: Iterable[str]) -> tuple[Cookie, ...]:
+    """The cookies of Set-Cookie headers; those without a name or that delete one (`Max-Age=0`) are left out."""
+    return tuple(cookie for header in headers if (cookie := _cookie(header)) is not None)
+
+
+def _cookie(header: str) -> Cookie | None:
+    pair, *rest = header.split(";")
+    name, equals, value = pair.strip().partition("=")
+    attributes = {}
+    for attribute in rest:
+        key, _, setting = attribute.strip().partition("=")
+        attributes[key.strip().lower()] = setting.strip()  # of several the last counts
+    if (
+        not equals
+        or not name
+        or attributes.get("max-age", "1").lstrip("-") == "0"
+        or attributes.get("max-age", "").startswith("-")
+    ):
+        return None
+    return Cookie(
+        name=name.strip(),
+        value=value.strip().strip('"'),
+        secure="secure" in attributes,
+        http_only="httponly" in attributes,
+        same_site=attributes.get("samesite", "").lower(),
+        host_only=not attributes.get("domain"),
+        path=attributes.get("path", ""),
+    )
+
+
+def session_cookies(cookies: Iterable[Cookie], declared: str | None) -> list[Cookie]:
+    """The cookies that carry a session: the one that is declared, else those that are named like one."""
+    if declared is not None:
+        return [cookie for cookie in cookies if cookie.name == declared]
+    return [cookie for cookie in cookies if _SESSION.search(cookie.name) and not _ANTI_FORGERY.search(cookie.name)]

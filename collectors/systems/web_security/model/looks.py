@@ -1,0 +1,109 @@
+"""What was asked of an application and what it answered, for the judges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from collectors.systems.web_security.model.cookies import Cookie
+from exporter.reply import Reply
+
+__all__ = ["Access", "Credentials", "CrossOrigin", "Forgery", "Origins", "Shown", "SqlTrial", "ValueTrial", "finds"]
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who asks: a bearer token or cookies, and how the login set these."""
+
+    token: str | None = field(default=None, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    set_cookies: tuple[Cookie, ...] = field(default=(), repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The request headers that carry them."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A page, and the same page again where its policy trusts a nonce."""
+
+    reply: Reply
+    again: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A resource: the answer to who may read it, and what was answered to others, by what they presented."""
+
+    control: Reply
+    user: str
+    knocks: Mapping[str, Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossOrigin:
+    """The answer to a script on another origin."""
+
+    kind: str
+    origin: str
+    cookie: bool
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The answers of one route to no origin, to allowed ones and to others."""
+
+    plain: Reply
+    allowed: tuple[CrossOrigin, ...]
+    others: tuple[CrossOrigin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueTrial:
+    """The answers of one parameter to a value that is fine and to one that is not."""
+
+    control: Reply
+    answer: Reply
+    sent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTrial:
+    """The answers of one parameter, as `model.sql` names what was sent."""
+
+    parameter: str
+    baseline: tuple[Reply, Reply]
+    absent: Reply
+    quotes: Mapping[str, Reply]
+    joins: Mapping[str, Reply]
+    confirmations: Mapping[str, tuple[Reply, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgery:
+    """The answers of one route to a POST of another site, and of the application's own page."""
+
+    cookies: tuple[Cookie, ...]
+    foreign: Reply
+    own: Reply
+    own_has_token: bool
+
+
+def finds(trial_baseline: tuple[Reply, Reply], absent: Reply) -> frozenset[str]:
+    """The words that only an answer has whose value finds something: those of both baselines that nonsense does not get."""
+    first, second = (frozenset(_WORD.findall(reply.text)) for reply in trial_baseline)
+    return (first & second) - frozenset(_WORD.findall(absent.text))
+
+
+def shows(reply: Reply, like: Reply, words: frozenset[str]) -> bool:
+    """Whether a reply has found what the baseline did."""
+    return bool(words) and reply.status == like.status and words <= frozenset(_WORD.findall(reply.text))

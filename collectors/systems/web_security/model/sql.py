@@ -1,0 +1,53 @@
+"""Harmless values that a database reads otherwise than a program that is careful."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+
+__all__ = ["QUOTES", "confirmations", "database_error", "joins", "nonsense"]
+
+QUOTES = ("'", '"', "')")
+
+_JOINS = {"||": "PostgreSQL, Oracle or SQLite", " ": "MySQL", "+": "SQL Server"}
+_ERROR = re.compile(
+    r"SQLSTATE\[?|PostgreSQL.{0,40}ERROR|PSQLException|psycopg\d?\.|PG::\w*Error|unterminated quoted string"
+    r"|You have an error in your SQL syntax|mysqli?_\w+\(|MySqlException|ORA-\d{5}|Unclosed quotation mark"
+    r"|System\.Data\.SqlClient|sqlite3?\.\w*Error|SQLITE_ERROR|near \"[^\"]{1,40}\": syntax error|JDBCException|QueryFailedError",
+)
+
+
+def nonsense(value: str, longer: int = 4) -> str:
+    """A value that finds nothing, of the same kind, as long as the probes are: the control for a firewall that refuses them."""
+    if value.isdecimal():
+        return str(1_900_000_000 + secrets.randbelow(99_999_999))
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(len(value) + longer))
+
+
+def joins(value: str) -> dict[str, str]:
+    """Database to a value that only this database makes the given one of: `app'||'le`, and `4-1` for numbers."""
+    left, right = _halves(value)
+    values = {database: f"{left}'{operator}'{right}" for operator, database in _JOINS.items()}
+    if value.isdecimal():
+        values["a number"] = f"{int(value) + 1}-1"
+    return values
+
+
+def confirmations(value: str, database: str) -> tuple[str, ...]:
+    """Values that the database does not make the given one of, though a program that drops special characters may."""
+    left, right = _halves(value)
+    if database == "a number":
+        return (f"{int(value) + 2}-1",)
+    operator = next(operator for operator, name in _JOINS.items() if name == database)
+    return f"{left}'{operator}'{right}xx", f"{left}'{operator}''{right}"
+
+
+def _halves(value: str) -> tuple[str, str]:
+    cut = (len(value) + 1) // 2
+    return value[:cut], value[cut:]
+
+
+def database_error(text: str) -> bool:
+    """Whether a text is what a database says when it does not understand a statement."""
+    return _ERROR.search(text) is not None
