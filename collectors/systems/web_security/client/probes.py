@@ -25,6 +25,7 @@ from collectors.systems.web_security.model.looks import (
     shows,
 )
 from collectors.systems.web_security.model.pages import enforced_policies
+from collectors.systems.web_security.model.reflection import TAIL
 from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Restriction
 from collectors.systems.web_security.model.sql import QUOTES, confirmations, joins, nonsense
 from collectors.systems.web_security.model.tokens import forged
@@ -133,7 +134,7 @@ async def try_xss(application: Application, parameter: Parameter) -> ValueTrial:
     """A word that is harmless, then the same with the characters that begin and end tags and attributes."""
     sent = f"pc7x{_word(4)}"
     control = await application.get_value(parameter, sent)
-    return ValueTrial(control, await application.get_value(parameter, f"{sent}<'\">"), sent)
+    return ValueTrial(control, await application.get_value(parameter, f"{sent}<'\">{TAIL}"), sent)
 
 
 async def try_sql(application: Application, parameter: Parameter) -> SqlTrial:
