@@ -181,7 +181,7 @@ async def test_a_parameter_that_finds_nothing_shows_nothing(safe: Application) -
 async def test_without_a_positive_control_nothing_passes(safe: Application) -> None:
     lost = {"path": "/nowhere", "name": "q", "value": "1"}
     stale = {"alice": {"bearer_token": "stale"}, "bob": {"bearer_token": "stale"}}
-    options = {
+    options: dict[str, Any] = {
         "users": stale,
         "paths": ("/nowhere",),
         "protected": ("/me",),
@@ -263,7 +263,7 @@ async def test_no_secret_is_shown(weak: Application, caplog: pytest.LogCaptureFi
         "bob": {"bearer_token": canary},
         "carol": {"cookie": f"session={canary}"},
     }
-    options = {**_ROUTES, "users": users, "functions": (), "headers": {"X-Key": canary}, "foreign_token": canary}
+    options: dict[str, Any] = {**_ROUTES, "users": users, "functions": (), "headers": {"X-Key": canary}, "foreign_token": canary}
     seen = await _seen(weak.url, **options)
     assert canary not in str(seen)
     assert canary not in caplog.text
