@@ -56,9 +56,14 @@ def _denied_by_cilium(policy: OtherPolicy) -> Iterator[str]:
 
 
 def _denied_by_calico(spec: dict[str, Any]) -> Iterator[str]:
-    """The directions that a policy of Calico denies by default: it selects every workload, and has no rule."""
+    """The directions that a policy of Calico denies by default: it selects every workload, and has no rule.
+
+    Only in the tier `default`: what no rule of another tier decides may pass on, by that tier's `defaultAction`.
+    """
     known = {"selector", "namespaceSelector", "types", "ingress", "egress", "order", "tier"}
     if not spec.keys() <= known or spec.get("ingress") or spec.get("egress"):
+        return
+    if spec.get("tier") not in (None, "", "default"):
         return
     if {spec.get("selector") or "", spec.get("namespaceSelector") or ""} <= _ALL:
         yield from (side for side in _SIDES if side in (spec.get("types") or ("Ingress",)))

@@ -49,6 +49,7 @@ def test_default_denies(group: str, spec: dict[str, Any], sides: tuple[str, ...]
         (CILIUM, {"endpointSelector": {}, "ingress": [{}, {"fromEntities": ["world"]}]}),
         (CILIUM, {"endpointSelector": {}, "ingressDeny": [{"fromEntities": ["world"]}]}),
         (CILIUM, {"endpointSelector": {}, **BOTH, "enableDefaultDeny": {"ingress": False}}),
+        (CALICO, {"tier": "platform"}),  # its defaultAction may be Pass
         (CALICO, {"selector": "app == 'web'"}),
         (CALICO, {"namespaceSelector": "projectcalico.org/name != 'shop'"}),
         (CALICO, {"ingress": [{"action": "Allow"}]}),
