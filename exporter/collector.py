@@ -278,6 +278,9 @@ class EvidenceView(Protocol):
     async def judge(self, section: str, item: str, rule: EvidenceRule, roles: Collection[str] = ()) -> Result:
         """The verdict on the evidence for an item, with the records that it rests on."""
 
+    async def every(self, section: str, item: str, rule: EvidenceRule, roles: Collection[str] = ()) -> list[Result]:
+        """The verdict on each record for an item, the newest first."""
+
     async def links(self, links: Iterable[Link]) -> list[Result]:
         """Whether each page answers with its document."""
 
@@ -391,7 +394,21 @@ class Collector(Generic[SettingsT, TargetT]):
         """The verdict on the evidence for this section's item `name`, by the rule in its decorator; judged once a run."""
         return await self.share(f"evidence for {name}", functools.partial(self._attested, name))
 
+    async def attested_each(self, name: str) -> list[Result]:
+        """The verdict on each record for this section's item `name`, the newest first; judged once a run."""
+
+        async def judged() -> list[Result]:
+            rule, roles = self._rule(name)
+            return await self.context.evidence.every(self.section(), name, rule, roles)
+
+        return await self.share(f"every evidence for {name}", judged)
+
     async def _attested(self, name: str) -> Result:
+        rule, roles = self._rule(name)
+        return await self.context.evidence.judge(self.section(), name, rule, roles)
+
+    def _rule(self, name: str) -> tuple[EvidenceRule, set[str]]:
+        """By which rule an item's evidence is judged under these settings, and the roles that the section's items ask for."""
         items = self.items()
         if (rule := items[name].evidence) is None:
             raise TypeError(f"{self.section()}.{name} declares no evidence rule.")
@@ -400,4 +417,4 @@ class Collector(Generic[SettingsT, TargetT]):
         if (approvers := self.settings.approvers.get(name)) is not None:
             rule = replace(rule, approvers=approvers)
         roles = {item.evidence.signed_by_role or "" for item in items.values() if item.evidence}
-        return await self.context.evidence.judge(self.section(), name, rule, roles)
+        return rule, roles

@@ -131,6 +131,19 @@ class Evidence:
             result = replace(result, summary=f"{result.summary} Not counted, dated in the future: {where}.")
         return result
 
+    async def every(self, section: str, item: str, rule: EvidenceRule, roles: Collection[str] = ()) -> list[Result]:
+        """The verdict on each record for an item that is about this environment and release, the newest first.
+
+        What keeps any record from being read, and that there is none, is the one verdict instead, as `judge` gives it.
+        """
+        name, known = f"{section}.{item}", self._store.known
+        applying = [record for record in self._ranked(known.records.get(name, ()), rule) if self._applies(record, rule)]
+        first = await self.judge(section, item, replace(rule, approvers=1), roles)
+        if not applying or not first.evidence:
+            return [first]
+        others = [await self.weigh(record, rule, known.content(record), roles) for record in applying[1:]]
+        return [first, *others]
+
     async def weigh(self, record: Record, rule: EvidenceRule, content: bytes, roles: Collection[str] = ()) -> Result:
         """The verdict on one record, which was read from a file with this content: standing, signature, artefact and links."""
         held = result = standing(record, rule, self.environment, self.release, self._now(), self._expiring_within)

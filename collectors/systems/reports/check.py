@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collectors.systems.reports.model.registry import read_report
 from collectors.systems.reports.model.report import Kind, Report, completed
 from exporter.collector import EvidenceView
+from exporter.evidence.errors import Refuted
 from exporter.evidence.records import Record
 from exporter.evidence.rules import ReportSummary
 from exporter.verdict import ProbeError, Reason
@@ -33,7 +34,10 @@ async def report_of(record: Record, evidence: EvidenceView, kind: Kind) -> Repor
     if record.artifact is None:
         raise ProbeError(f"{record.file} names no artifact, so no report was read.", Reason.MISSING)
     if (report := _READ.get(record.artifact.sha256)) is None:
-        content = await evidence.artifact(record)
+        try:
+            content = await evidence.artifact(record)
+        except Refuted as refuted:
+            raise ProbeError(f"{record.file}: {refuted}", refuted.reason) from None
         report = await asyncio.to_thread(read_report, content)
         _READ[record.artifact.sha256] = report
         while len(_READ) > _MOST_READ:

@@ -8,11 +8,24 @@ from dataclasses import dataclass
 
 import msgspec
 
+from collectors.systems.reports.model.autocannon import read_autocannon
+from collectors.systems.reports.model.dependencies import read_govulncheck, read_npm_audit, read_pip_audit
+from collectors.systems.reports.model.gatling import FIRST_LINE, read_gatling
+from collectors.systems.reports.model.jmeter import COLUMNS, read_jmeter
 from collectors.systems.reports.model.junit import read_junit
+from collectors.systems.reports.model.k6 import read_k6
 from collectors.systems.reports.model.locust import read_locust
 from collectors.systems.reports.model.report import Report
 from collectors.systems.reports.model.sarif import read_sarif
+from collectors.systems.reports.model.scanners import (
+    read_bandit,
+    read_grype,
+    read_kube_bench,
+    read_nuclei,
+    read_zap,
+)
 from collectors.systems.reports.model.trivy import read_trivy
+from collectors.systems.reports.model.vegeta import read_vegeta
 from exporter.verdict import ProbeError, Reason
 from exporter.words import listed
 
@@ -43,6 +56,10 @@ class Format:
     documented: bool = False
 
 
+def _has(*keys: str) -> Callable[[Shape], bool]:
+    return lambda shape: not shape.is_list and shape.keys.issuperset(keys)
+
+
 FORMATS: tuple[Format, ...] = (
     Format("JUnit", lambda shape: shape.root in ("testsuites", "testsuite"), read_junit),
     Format(
@@ -50,8 +67,25 @@ FORMATS: tuple[Format, ...] = (
         lambda shape: shape.is_empty_list or (shape.is_list and {"num_requests", "response_times"} <= shape.keys),
         read_locust,
     ),
-    Format("Trivy", lambda shape: {"SchemaVersion", "ArtifactName"} <= shape.keys and not shape.is_list, read_trivy),
-    Format("SARIF", lambda shape: {"runs", "version"} <= shape.keys and not shape.is_list, read_sarif),
+    Format("vegeta", _has("latencies", "status_codes", "success"), read_vegeta),
+    Format("autocannon", _has("url", "latency", "statusCodeStats"), read_autocannon),
+    Format("JMeter", lambda shape: set(shape.first_line.split(",")) >= COLUMNS, read_jmeter),
+    Format("Gatling", lambda shape: FIRST_LINE in shape.first_line, read_gatling),
+    Format("k6", _has("metrics", "root_group"), read_k6, documented=True),
+    Format("Trivy", _has("SchemaVersion", "ArtifactName"), read_trivy),
+    Format("Grype", _has("matches", "descriptor"), read_grype, documented=True),
+    Format("SARIF", _has("runs", "version"), read_sarif),
+    Format("govulncheck", _has("config", "protocol_version"), read_govulncheck),
+    Format("pip-audit", _has("dependencies", "fixes"), read_pip_audit),
+    Format(
+        "npm audit",
+        lambda shape: _has("auditReportVersion")(shape) or _has("statusCode", "method", "uri")(shape),
+        read_npm_audit,
+    ),
+    Format("Bandit", _has("generated_at", "metrics", "results"), read_bandit),
+    Format("ZAP", _has("@programName", "site"), read_zap, documented=True),
+    Format("nuclei", lambda shape: {"template-id", "info"} <= shape.keys, read_nuclei, documented=True),
+    Format("kube-bench", _has("Controls"), read_kube_bench, documented=True),
 )
 
 

@@ -156,10 +156,13 @@ class Report:
                 missing.append("started")
             if not self.load.scenario:
                 missing.append("scenario")
-            if self.load.broken is None and self.exit_code is None:
+            if self.load.broken is None and self.exit_code is None and self.format == "k6":
                 missing.append("exit_code")
         if self.kind is Kind.SCAN:
-            missing += [name for name, value in (("tool", self.tool), ("database", self.database)) if not value]
+            if not self.tool:
+                missing.append("tool")
+            if self.database is None and self.scope == {"vulnerabilities"}:
+                missing.append("database")
             if self.filters is None:
                 missing.append("filters")
         return tuple(missing)

@@ -159,12 +159,12 @@ def test_every_parser_raises_nothing_else_for_anything(known: Format, raw: bytes
             tried(reader, content)
 
 
-def test_locust_reports_name_neither_target_nor_exit_code() -> None:
+def test_locust_reports_do_not_name_their_target() -> None:
     report = read("locust-passed.json")
     assert report.load
     assert (report.load.requests, report.load.errors, report.load.p95) == (19, 0, 0.085)
     assert report.load.scenario == {"GET /"}
-    assert report.lacks == ("target", "exit_code")
+    assert report.lacks == ("target",)
 
 
 def test_failures_of_locust_do_not_lower_the_percentile() -> None:
@@ -202,7 +202,7 @@ def test_sarif_is_read_by_severity_and_not_by_level() -> None:
     assert read("govulncheck-affected.sarif").count(Level.UNRATED) > 0
     semgrep = read("semgrep-findings-one-suppressed.sarif")
     assert (len(semgrep.findings), len(semgrep.accepted)) == (2, 1)
-    assert read("gitleaks-clean.sarif").lacks == ("finished", "target", "database", "filters")
+    assert read("gitleaks-clean.sarif").lacks == ("finished", "target", "filters")
 
 
 def test_sarif_that_is_under_review_is_open_and_what_is_gone_is_none() -> None:
@@ -215,3 +215,113 @@ def test_sarif_that_is_under_review_is_open_and_what_is_gone_is_none() -> None:
     report = read_report(json.dumps({"version": "2.1.0", "runs": [run]}).encode())
     assert [finding.advisory for finding in report.findings] == ["a"]
     assert report.problems == ("a run of x was not successful",)
+
+
+def test_a_refused_target_is_all_errors_in_every_format() -> None:
+    for name in (
+        "vegeta-target-down.json",
+        "autocannon-target-down.json",
+        "gatling-target-down.txt",
+        "jmeter-target-down.jtl.csv",
+    ):
+        load = read(name).load
+        assert load
+        assert (load.error_ratio, load.p95) == (1.0, None), name
+
+
+def test_real_load_reports_say_what_they_measured() -> None:
+    for name, requests, p95 in (
+        ("vegeta-passed.json", 80, 0.083942635),
+        ("autocannon-passed.json", 115, 0.084),  # p97.5: it has no p95
+        ("gatling-passed.txt", 20, 0.599),
+        ("jmeter-passed.jtl.csv", 11, 0.472),
+    ):
+        load = read(name).load
+        assert load
+        assert (load.requests, load.errors, load.p95) == (requests, 0, p95), name
+    failed = read("vegeta-failures.json").load
+    assert failed
+    assert (failed.errors, failed.p95) == (12, 0.104753269)  # p99, as failures are among the latencies
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "broken"),
+    [
+        ({"http_req_duration": {"p(95)": 90.0, "thresholds": {"p(95)<500": False}}}, ()),
+        ({"http_req_duration": {"p(95)": 90.0, "thresholds": {"p(95)<50": True}}}, ("http_req_duration: p(95)<50",)),
+        ({"http_req_duration": {"values": {"p(95)": 90.0}, "thresholds": {"p(95)<500": {"ok": True}}}}, ()),
+        (
+            {"http_req_duration": {"values": {"p(95)": 90.0}, "thresholds": {"p(95)<50": {"ok": False}}}},
+            ("http_req_duration: p(95)<50",),
+        ),
+        ({"http_req_duration": {"values": {"p(95)": 90.0}}}, None),
+    ],
+)
+def test_thresholds_of_k6_are_read_by_their_shape(
+    thresholds: dict[str, object], broken: tuple[str, ...] | None
+) -> None:
+    flat = "values" not in str(thresholds)
+    metrics = thresholds | (
+        {"http_reqs": {"count": 50}, "http_req_failed": {"value": 0.0}}
+        if flat
+        else {"http_reqs": {"values": {"count": 50}}, "http_req_failed": {"values": {"rate": 0.0}}}
+    )
+    report = read_report(
+        json.dumps({"root_group": {}, "metrics": metrics, "state": {"testRunDurationMs": 60000}}).encode()
+    )
+    assert report.load
+    assert (report.load.requests, report.load.p95, report.load.broken) == (50, 0.09, broken)
+    assert ("exit_code" in report.lacks) == (broken is None)
+
+
+def test_an_audit_counts_what_was_audited() -> None:
+    skipped = read("pip-audit-nothing-audited.json")
+    assert (skipped.examined, skipped.problems) == (0, ("2 dependencies skipped",))
+    with pytest.raises(ProbeError, match="registry did not answer"):
+        read("npm-audit-endpoint-refused.json")
+    go = read("govulncheck-affected.json")
+    assert {finding.package for finding in go.findings} == {"golang.org/x/text", "stdlib"}
+    assert (go.count(Level.UNRATED), go.database) == (3, None)
+    via = [{"source": 1, "url": "https://github.com/advisories/GHSA-1", "severity": "critical"}, "other"]
+    npm = {
+        "auditReportVersion": 2,
+        "vulnerabilities": {"a": {"name": "a", "severity": "critical", "via": via}},
+        "metadata": {"dependencies": {"total": 7}},
+    }
+    report = read_report(json.dumps(npm).encode())
+    assert (report.examined, [finding.advisory for finding in report.findings]) == (7, ["GHSA-1"])
+
+
+def test_bandit_counts_what_its_filter_left_out() -> None:
+    assert read("bandit-findings.json").filters == ""
+    assert read("bandit-filtered-by-severity.json").filters == "a severity or confidence level"
+    assert read("bandit-empty-scan.json").examined == 0
+    assert read("bandit-missing-target.json").problems == ("1 file could not be read",)
+
+
+def test_documented_formats_are_read() -> None:
+    alerts = [
+        {"alertRef": "1", "riskcode": "3", "confidence": "2"},
+        {"alertRef": "2", "riskcode": "3", "confidence": "0"},
+    ]
+    zap = {
+        "@programName": "ZAP", "@version": "2.16.1", "created": "2026-10-12T10:00:00Z",
+        "site": [{"@name": "https://shop.example.com", "alerts": alerts}],
+    }  # fmt: skip
+    report = read_report(json.dumps(zap).encode())
+    assert (report.tool, report.target, report.count(Level.HIGH), len(report.accepted)) == (
+        "ZAP 2.16.1", "https://shop.example.com", 1, 1,
+    )  # fmt: skip
+    line = json.dumps(
+        {
+            "template-id": "git-config",
+            "info": {"severity": "critical"},
+            "host": "a",
+            "timestamp": "2026-10-12T10:00:00Z",
+        }
+    )
+    assert read_report(f"{line}\n{line}\n".encode()).count(Level.CRITICAL) == 1
+    results = [{"test_number": "1.1.1", "status": "FAIL"}, {"test_number": "1.1.2", "status": "WARN"}]
+    bench = {"Controls": [{"node_type": "master", "tests": [{"results": results}]}], "Totals": {}}
+    report = read_report(json.dumps(bench).encode())
+    assert (report.examined, report.count(Level.HIGH)) == (1, 1)

@@ -1,0 +1,221 @@
+"""Security Tests"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.reports.check import report_of, summarised
+from collectors.systems.reports.judge.scans import (
+    Decisions,
+    ScanLimits,
+    coverage_problems,
+    finding_problems,
+    open_findings,
+    scan_problems,
+    suppression_problems,
+)
+from collectors.systems.reports.judge.tests import age_problems
+from collectors.systems.reports.model.report import Kind, Report
+from collectors.systems.reports.model.vex import Acceptance, Statement, read_openvex
+from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, evidence_item, fetched, item
+from exporter.evidence.records import Record
+from exporter.evidence.rules import EvidenceRule
+from exporter.files import TooLarge, read_file
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unobserved
+from exporter.words import counted
+
+_SCAN = EvidenceRule(valid_for=timedelta(days=7), artifact=True, reads=summarised)
+_NEEDS = ("evidence", "the report of a scanner as artifact, one record for each target")
+_MAX_VEX = 4 * 2**20
+
+
+class SecurityTestsSettings(EvidenceSettings, ScanLimits):
+    """Options of the section."""
+
+    accepted: tuple[Acceptance, ...] = Field((), description="Findings that are accepted, by whom and until when.")
+    vex: tuple[Path, ...] = Field((), description="OpenVEX documents that state which findings do not apply.")
+
+
+class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
+    """Was it scanned and attacked, and is what was found dealt with?"""
+
+    Settings = SecurityTestsSettings
+    rights = "Evidence records whose artifacts are reports of scanners; to read the OpenVEX documents in `vex`."
+
+    @fetched
+    async def scans(self) -> list[tuple[Result, Report | Result]]:
+        """Each record of a scan: the verdict on the record, and its report or why it was not read."""
+        results = [
+            result
+            for name in ("vulnerability_scans_completed", "critical_vulnerabilities_remediated")
+            for result in await self.attested_each(name)
+            if result.evidence or name == "vulnerability_scans_completed" or result.reason is not Reason.MISSING
+        ]
+        return [(result, await self._report(result)) for result in results]
+
+    async def _report(self, result: Result) -> Report | Result:
+        """The report of a record; one that has expired still shows what was found then."""
+        if not result.evidence or not (result.status.is_ok or result.reason is Reason.EXPIRED):
+            return result
+        try:
+            return await report_of(result.evidence[0], self.context.evidence, Kind.SCAN)
+        except ProbeError as error:
+            return unobserved(error)
+
+    @item(
+        "Vulnerability scans are completed",
+        severity=CRITICAL,
+        mode=Mode.EVIDENCE,
+        needs=_NEEDS,
+        evidence=_SCAN,
+    )
+    async def vulnerability_scans_completed(self) -> Result:
+        """What was never scanned is full of old vulnerabilities, and so is what was scanned last year.
+
+        Verified by records that are at most 7 days old, one for each target, whose artifacts are reports of scanners. Each is read:
+        it must have examined something, with no filter, by a database that is at most `max_database_age` old, and be complete. One
+        at least must be of a vulnerability scan, and one for each of `scan_targets`.
+
+        Record it: `checklist-exporter attest security_tests.vulnerability_scans_completed --artifact report.json`.
+        """
+        reports, problems = await self._valid()
+        found = [*problems, *(each for report in reports for each in scan_problems(report, self.settings))]
+        targets = sorted({report.target or "" for report in reports})
+        good = ok(f"{counted(len(reports), 'scan')} of {counted(len(targets), 'target')} completed.")
+        return await self._dated(verdict([*found, *coverage_problems(reports, self.settings)], good))
+
+    @evidence_item(
+        "Penetration testing is completed",
+        EvidenceRule(valid_for=timedelta(days=365), artifact=True, measured=("open_critical", "open_high")),
+        how="both of which must be 0; the note names who tested, and `report.target` what",
+        severity=WARNING,
+    )
+    async def penetration_testing_completed(self, record: Record) -> Result:
+        """People find what scanners cannot: broken authorization, and flaws in the logic of the application.
+
+        To fix it, have what goes live tested by people who did not build it, fix what they find, and attest their report.
+        """
+        return penetration_test(record)
+
+    @item(
+        "All critical vulnerabilities are remediated",
+        severity=CRITICAL,
+        mode=Mode.EVIDENCE,
+        needs=(*_NEEDS, "with `vex`: the OpenVEX documents"),
+        evidence=_SCAN,
+    )
+    async def critical_vulnerabilities_remediated(self) -> Result:
+        """A known critical vulnerability is found by those who scan the internet within days.
+
+        Verified in the reports of the records for "Vulnerability scans are completed" and for this line: none may have an open
+        critical finding, at most `max_high` may be high, and none may be without a severity. A finding is open until a later
+        complete scan of the same place no longer has it, an OpenVEX document in `vex` states that it does not apply, or `accepted`
+        accepts it with an owner until a date that has not passed.
+
+        To fix it, update the packages that it names and attest the new scan.
+        """
+        reports, problems = await self._valid()
+        everything = [report for _, report in await self.scans() if isinstance(report, Report)]
+        decisions = Decisions(self.settings.accepted, await self._vex(), self.context.now())
+        found = [
+            *problems,
+            *(each for report in reports for each in scan_problems(report, self.settings)),
+            *coverage_problems(reports, self.settings),
+            *finding_problems(open_findings(everything), decisions, self.settings),
+            *suppression_problems(reports),
+        ]
+        good = ok(f"No critical finding is open in {counted(len(reports), 'report')}.")
+        return await self._dated(verdict(sorted(found, key=_badness), good))
+
+    @evidence_item(
+        "Security sign-off is obtained",
+        EvidenceRule(valid_for=timedelta(days=30), signed_by_role="security_lead", bound_to_release=True),
+        how="with a valid OpenSSH signature by a key that allowed_signers lists both for the signer and for security_lead",
+        severity=CRITICAL,
+        needs=("evidence", "evidence.allowed_signers", "release"),
+    )
+    async def security_sign_off_obtained(self, record: Record) -> None:
+        """Someone who answers for security has looked at this release as a whole, and at what was accepted.
+
+        To fix it, have the security lead review the reports and sign.
+        """
+
+    async def _valid(self) -> tuple[list[Report], list[Result]]:
+        """The reports whose records are valid, and what keeps the newest record for a target from being so.
+
+        An older record that has expired is no problem where a newer one is about the same target.
+        """
+        reports: list[Report] = []
+        problems: list[Result] = []
+        scans = await self.scans()
+        targets = {report.target for result, report in scans if result.status.is_ok and isinstance(report, Report)}
+        for result, report in scans:
+            if not result.status.is_ok:
+                superseded = isinstance(report, Report) and report.target in targets
+                problems += [] if superseded and result.reason is Reason.EXPIRED else [result]
+            elif isinstance(report, Result):
+                problems.append(report)
+            else:
+                aged = list(age_problems(report, self.context.now(), self._longest()))
+                if not aged:
+                    reports.append(report)
+                elif not any(
+                    isinstance(other, Report) and other.target == report.target and _after(other, report)
+                    for _, other in scans
+                ):
+                    problems += aged
+        return reports, problems
+
+    def _longest(self) -> timedelta:
+        return self.settings.valid_for.get("vulnerability_scans_completed", _SCAN.valid_for)
+
+    async def _dated(self, result: Result) -> Result:
+        """The verdict with the records that it rests on, and until when they are valid."""
+        held = [found for found, report in await self.scans() if found.status.is_ok and isinstance(report, Report)]
+        until = min((found.valid_until for found in held if found.valid_until), default=None)
+        return replace(result, valid_until=until, evidence=tuple(record for found in held for record in found.evidence))
+
+    async def _vex(self) -> tuple[Statement, ...]:
+        return tuple([each for path in self.settings.vex for each in await self.blocking(_openvex, path)])
+
+
+def _after(one: Report, other: Report) -> bool:
+    return one is not other and bool(one.finished and other.finished and one.finished > other.finished)
+
+
+_ORDER = {Status.FAILED: 0, Status.UNKNOWN: 1, Status.WARNING: 2, Status.OK: 3}
+
+
+def _badness(result: Result) -> int:
+    return _ORDER.get(result.status, 3)
+
+
+def _openvex(path: Path) -> tuple[Statement, ...]:
+    """Read in a thread. Raises ProbeError."""
+    try:
+        return read_openvex(read_file(path, _MAX_VEX))
+    except TooLarge:
+        raise ProbeError(f"OpenVEX document {path} has more than {_MAX_VEX} bytes.", Reason.LIMIT) from None
+    except OSError as error:
+        raise ProbeError(f"OpenVEX document {path} cannot be read: {error.strerror}.", Reason.MISSING) from None
+
+
+def penetration_test(record: Record) -> Result:
+    """Whether nothing that the testers found is left open, and the record says who tested what."""
+    critical, high = record.measured["open_critical"], record.measured["open_high"]
+    if critical or high:
+        return failed(
+            f"The penetration test has {critical:g} open critical and {high:g} open high findings (0 wanted).",
+            reason=Reason.LIMIT,
+        )
+    if not record.note or record.report is None or record.report.target is None:
+        return failed(
+            "The record of the penetration test does not say who tested (note) what (report.target).",
+            reason=Reason.INVALID,
+        )
+    return ok(f"The penetration test of {record.report.target} left no critical or high finding open.")

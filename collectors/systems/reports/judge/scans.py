@@ -1,0 +1,151 @@
+"""Whether scans looked at everything, and whether what they found is dealt with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import Field
+
+from collectors.systems.reports.model.report import Finding, Level, Report
+from collectors.systems.reports.model.vex import Acceptance, Statement, accepts, excludes
+from exporter.options import Duration, Options
+from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import counted, format_length, listed
+
+__all__ = [
+    "Decisions",
+    "ScanLimits",
+    "coverage_problems",
+    "finding_problems",
+    "open_findings",
+    "repository",
+    "scan_problems",
+    "suppression_problems",
+]
+
+
+class ScanLimits(Options):
+    """What must be scanned, and how recent the scanner's database must be."""
+
+    scan_targets: tuple[str, ...] = Field(
+        (),
+        description="What must have been scanned for vulnerabilities: names of images without tag, folders or modules, as reports "
+        "name them. By default what the records are about.",
+    )
+    max_database_age: Duration = Field(
+        timedelta(days=7), gt=timedelta(0), description="Maximum age of the scanner's database at the time of the scan."
+    )
+    max_high: int = Field(0, ge=0, description="Maximum number of open findings of severity high.")
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was decided about findings."""
+
+    accepted: tuple[Acceptance, ...]
+    vex: tuple[Statement, ...]
+    now: datetime
+
+
+def repository(target: str) -> str:
+    """A target without the tag or digest that an image has."""
+    name = target.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    return f"{head}{slash}{tail.partition(':')[0]}" if "://" not in target else target
+
+
+def scan_problems(report: Report, limits: ScanLimits) -> Iterator[Result]:
+    """What speaks against one scan: errors, nothing examined, filters, an old database."""
+    scan = f"The {report.format} scan of {report.target}"
+    if report.filters:
+        yield failed(f"{scan} was limited by {report.filters} (no filters wanted).", reason=Reason.INVALID)
+    for problem in report.problems:
+        yield unknown(f"{scan} is not complete: {problem}.", reason=Reason.MALFORMED)
+    if report.examined == 0 or not report.scope:
+        yield unknown(f"{scan} examined nothing.", reason=Reason.MISSING)
+    if report.database and report.finished:
+        age = report.finished - report.database
+        if age > limits.max_database_age:
+            yield failed(
+                f"{scan} used a database that was {format_length(age)} old (at most "
+                f"{format_length(limits.max_database_age)}).",
+                reason=Reason.EXPIRED,
+            )
+        elif age < -timedelta(hours=24):
+            yield unknown(f"{scan} is older than its database: one of the dates is wrong.", reason=Reason.CONTRADICTED)
+
+
+def coverage_problems(reports: Iterable[Report], limits: ScanLimits) -> Iterator[Result]:
+    """What must have been scanned for vulnerabilities and was not; a scan for secrets alone is no such scan."""
+    scanned = {
+        repository(report.target)
+        for report in reports
+        if report.target and "vulnerabilities" in report.scope and report.examined != 0 and not report.problems
+    }
+    if missing := [target for target in limits.scan_targets if repository(target) not in scanned]:
+        yield failed(f"There is no valid vulnerability scan of {listed(missing)}.", reason=Reason.MISSING)
+    if not scanned:
+        yield unknown("No valid report is one of a vulnerability scan.", reason=Reason.MISSING)
+
+
+def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
+    """The findings that no later scan looked at again, each advisory once per package and target.
+
+    A scan settles only the places that it looked at, and none where it was limited, incomplete or examined nothing.
+    """
+    found: dict[tuple[str, str, str], tuple[Finding, Report]] = {}
+    settled: set[tuple[str, str]] = set()
+    oldest = datetime.min.replace(tzinfo=UTC)
+    for report in sorted(reports, key=lambda each: each.finished or oldest, reverse=True):
+        target = repository(report.target or "")
+        for finding in (*report.findings, *(each for each in report.accepted if each.level is not Level.UNRATED)):
+            if (target, finding.place) not in settled:
+                key = (target, min(name for name in _names(finding)), finding.package)
+                found.setdefault(key, (finding, report))
+        if not (report.filters or report.problems or report.examined == 0):
+            settled |= {(target, place) for place in report.places}
+    return list(found.values())
+
+
+def _names(finding: Finding) -> Iterable[str]:
+    """Names by which one advisory is the same in two scanners: its CVE where it has one."""
+    return [name for name in finding.names if name.startswith("CVE-")] or [finding.advisory]
+
+
+def finding_problems(
+    found: Iterable[tuple[Finding, Report]], decisions: Decisions, limits: ScanLimits
+) -> Iterator[Result]:
+    """Critical findings, more high ones than allowed, and those whose severity nobody states, unless they are decided upon."""
+    left: dict[Level, list[str]] = {level: [] for level in Level}
+    expired: list[str] = []
+    for finding, report in found:
+        if excludes(decisions.vex, finding, report):
+            continue
+        acceptances = list(accepts(decisions.accepted, finding, decisions.now))
+        if any(counts for _, counts in acceptances):
+            continue
+        expired += [f"{finding.advisory} ({each.owner})" for each, _ in acceptances]
+        left[finding.level].append(f"{finding.advisory} in {finding.package or report.target}")
+    more = f" Acceptances that expired: {listed(expired)}." if expired else ""
+    if critical := left[Level.CRITICAL]:
+        yield failed(f"{_counted(critical, 'critical')} open: {listed(critical)}.{more}", reason=Reason.LIMIT)
+    if len(high := left[Level.HIGH]) > limits.max_high:
+        yield failed(
+            f"{_counted(high, 'high')} open: {listed(high)} (at most {limits.max_high}).{more}", reason=Reason.LIMIT
+        )
+    if unrated := left[Level.UNRATED]:
+        yield unknown(
+            f"{_counted(unrated, 'unrated')} open and may be critical: {listed(unrated)}.{more}", reason=Reason.UNMET
+        )
+
+
+def _counted(findings: Sequence[str], level: str) -> str:
+    return f"{counted(len(findings), f'{level} finding')} {'is' if len(findings) == 1 else 'are'}"
+
+
+def suppression_problems(reports: Iterable[Report]) -> Iterator[Result]:
+    """Findings that comments in code or a scanner's own file suppress, without an owner or an end."""
+    if suppressed := sum(finding.level is Level.UNRATED for report in reports for finding in report.accepted):
+        yield warning(f"{counted(suppressed, 'finding')} suppressed in the code, without owner and end.")

@@ -1,0 +1,64 @@
+"""JMeter's JTL as CSV: a row per sample. Which columns there are is configurable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from collectors.systems.reports.model.report import Kind, Load, Report, malformed, moment_of, weighted_percentile
+from exporter.words import listed
+
+__all__ = ["COLUMNS", "read_jmeter"]
+
+COLUMNS = frozenset({"timeStamp", "elapsed", "label", "success"})
+_MOST_LABELS = 10_000
+
+
+def read_jmeter(content: bytes) -> Report:
+    """Counts and percentiles of the samples; the sums that transaction controllers write are left out."""
+    times: dict[float, int] = {}
+    labels: set[str] = set()
+    hosts: set[str] = set()
+    requests = errors = 0
+    first, last = float("inf"), 0.0
+    try:
+        rows = csv.DictReader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
+        if not set(rows.fieldnames or ()) >= COLUMNS:
+            raise malformed("JMeter", f"its header lacks {listed(sorted(COLUMNS - set(rows.fieldnames or ())))}")
+        for row in itertools.islice(rows, 5_000_000):
+            if (row.get("responseMessage") or "").startswith("Number of samples in transaction"):
+                continue
+            began, elapsed = float(row["timeStamp"]), float(row["elapsed"])
+            requests += 1
+            first, last = min(first, began), max(last, began + elapsed)
+            labels.add(str(row["label"])[:200])
+            if (host := urlsplit(row.get("URL") or "").netloc) and len(hosts) < _MOST_LABELS:
+                hosts.add(f"{urlsplit(row['URL']).scheme}://{host.rpartition('@')[2]}")
+            if row["success"] == "true":
+                times[elapsed] = times.get(elapsed, 0) + 1
+            else:
+                errors += 1
+            if len(labels) > _MOST_LABELS:
+                raise malformed("JMeter", f"it has more than {_MOST_LABELS} labels")
+    except (csv.Error, ValueError, TypeError, KeyError):
+        raise malformed("JMeter", "a row is not one of a JTL file") from None
+    p95 = weighted_percentile(times.items(), 0.95)
+    started, finished = moment_of(first / 1000), moment_of(last / 1000)
+    return Report(
+        "JMeter",
+        Kind.LOAD,
+        started=started,
+        finished=finished,
+        target=listed(sorted(hosts)) if hosts else None,
+        examined=requests,
+        load=Load(
+            requests,
+            errors,
+            duration=timedelta(milliseconds=last - first) if started and finished else None,
+            p95=None if p95 is None else p95 / 1000,
+            scenario=frozenset(labels),
+        ),
+    )

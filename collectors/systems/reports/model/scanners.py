@@ -1,0 +1,278 @@
+"""Scanners with a JSON of their own: Grype, Bandit, ZAP, nuclei, kube-bench."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from collectors.systems.reports.model.report import Finding, Kind, Level, Report, malformed, moment
+from exporter.words import counted
+
+__all__ = ["read_bandit", "read_grype", "read_kube_bench", "read_nuclei", "read_zap"]
+
+_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class _GrypeVulnerability(msgspec.Struct):
+    id: str
+    severity: str = ""
+
+
+class _GrypePackage(msgspec.Struct):
+    name: str = ""
+    type: str = ""
+
+
+class _GrypeMatch(msgspec.Struct):
+    vulnerability: _GrypeVulnerability
+    artifact: _GrypePackage
+    related: list[_GrypeVulnerability] | None = msgspec.field(name="relatedVulnerabilities", default=None)
+
+
+class _GrypeTarget(msgspec.Struct):
+    user_input: str = msgspec.field(name="userInput", default="")
+    image_id: str = msgspec.field(name="imageID", default="")
+    manifest_digest: str = msgspec.field(name="manifestDigest", default="")
+    repo_digests: list[str] | None = msgspec.field(name="repoDigests", default=None)
+
+
+class _GrypeSource(msgspec.Struct):
+    target: _GrypeTarget | str = ""
+
+
+class _GrypeDatabase(msgspec.Struct):
+    built: str = ""
+    status: Any = None
+
+
+class _GrypeDescriptor(msgspec.Struct):
+    name: str = ""
+    version: str = ""
+    timestamp: str = ""
+    db: _GrypeDatabase | None = None
+    configuration: dict[str, Any] | None = None
+
+
+class _Grype(msgspec.Struct):
+    matches: list[_GrypeMatch]
+    descriptor: _GrypeDescriptor
+    source: _GrypeSource | None = None
+    ignored: list[_GrypeMatch] | None = msgspec.field(name="ignoredMatches", default=None)
+
+
+def read_grype(content: bytes) -> Report:
+    """Target, times and database are in it; what it leaves out (`only-fixed`, ignore rules) is in its configuration."""
+    try:
+        read = msgspec.json.decode(content, type=_Grype)
+    except _ERRORS:
+        raise malformed("Grype", "it does not have the fields of Grype's JSON") from None
+    source = read.source.target if read.source else ""
+    target = source if isinstance(source, _GrypeTarget) else _GrypeTarget(user_input=source)
+    digests = {digest.rpartition("@")[2] for digest in target.repo_digests or ()}
+    database = read.descriptor.db
+    built = ""
+    if database:
+        status = database.status if isinstance(database.status, dict) else {}
+        built = database.built or str(status.get("built") or "")
+    configuration = read.descriptor.configuration
+    filters = None
+    if configuration is not None:
+        set_ = [
+            name
+            for name in ("only-fixed", "only-notfixed", "ignore-wontfix", "ignore", "exclude")
+            if configuration.get(name)
+        ]
+        filters = ", ".join(set_)
+    return Report(
+        "Grype",
+        Kind.SCAN,
+        tool=f"{read.descriptor.name} {read.descriptor.version}".strip(),
+        finished=moment(read.descriptor.timestamp),
+        target=target.user_input or None,
+        digests=frozenset(filter(None, digests | {target.image_id, target.manifest_digest})),
+        database=moment(built),
+        filters=filters,
+        scope=frozenset({"vulnerabilities"}),
+        places=frozenset({"packages"}),
+        findings=tuple(map(_grype, read.matches)),
+        accepted=tuple(map(_grype, read.ignored or ())),
+    )
+
+
+def _grype(match: _GrypeMatch) -> Finding:
+    aliases = frozenset(related.id for related in match.related or ())
+    level = Level.named(match.vulnerability.severity)
+    return Finding(match.vulnerability.id, level, match.artifact.name, "packages", aliases)
+
+
+class _BanditResult(msgspec.Struct):
+    test_id: str
+    issue_severity: str = ""
+    filename: str = ""
+
+
+class _BanditError(msgspec.Struct):
+    reason: str = ""
+
+
+class _Bandit(msgspec.Struct):
+    generated_at: str
+    metrics: dict[str, dict[str, int]]
+    results: list[_BanditResult]
+    errors: list[_BanditError] = []
+
+
+def read_bandit(content: bytes) -> Report:
+    """Its totals still count what a severity or confidence filter left out of the results."""
+    try:
+        read = msgspec.json.decode(content, type=_Bandit)
+    except _ERRORS:
+        raise malformed("Bandit", "it does not have the fields of Bandit's JSON") from None
+    totals = read.metrics.get("_totals", {})
+    found = sum(count for name, count in totals.items() if name.startswith("SEVERITY."))
+    skipped = totals.get("skipped_tests", 0)
+    problems = [f"{counted(len(read.errors), 'file')} could not be read"] if read.errors else []
+    if skipped:
+        problems.append(f"{counted(skipped, 'test')} skipped by comments")
+    return Report(
+        "Bandit",
+        Kind.SCAN,
+        finished=moment(read.generated_at),
+        filters="" if found == len(read.results) else "a severity or confidence level",
+        scope=frozenset({"code"}),
+        examined=totals.get("loc", 0),
+        places=frozenset(name for name in read.metrics if name != "_totals"),
+        findings=tuple(
+            Finding(each.test_id, Level.named(each.issue_severity), each.filename, each.filename)
+            for each in read.results
+        ),
+        accepted=tuple(Finding("nosec", Level.UNRATED) for _ in range(min(100, max(0, totals.get("nosec", 0))))),
+        problems=tuple(problems),
+    )
+
+
+class _ZapAlert(msgspec.Struct):
+    reference: str = msgspec.field(name="alertRef", default="")
+    plugin: str = msgspec.field(name="pluginid", default="")
+    risk: str = msgspec.field(name="riskcode", default="")
+    confidence: str = ""
+
+
+class _ZapSite(msgspec.Struct):
+    name: str = msgspec.field(name="@name", default="")
+    alerts: list[_ZapAlert] | None = None
+
+
+class _Zap(msgspec.Struct):
+    site: list[_ZapSite]
+    version: str = msgspec.field(name="@version", default="")
+    created: str = ""
+
+
+_ZAP_RISKS = {"3": Level.HIGH, "2": Level.MEDIUM, "1": Level.LOW, "0": Level.LOW}
+
+
+def read_zap(content: bytes) -> Report:
+    """ZAP knows no critical, High is its highest; an alert of confidence 0 was marked as a false positive."""
+    try:
+        read = msgspec.json.decode(content, type=_Zap)
+    except _ERRORS:
+        raise malformed("ZAP", "it does not have the fields of ZAP's traditional JSON report") from None
+    found = [
+        (
+            alert,
+            Finding(alert.reference or alert.plugin, _ZAP_RISKS.get(alert.risk, Level.UNRATED), site.name, site.name),
+        )
+        for site in read.site
+        for alert in site.alerts or ()
+    ]
+    return Report(
+        "ZAP",
+        Kind.SCAN,
+        tool=f"ZAP {read.version}".strip() if read.version else "",
+        finished=moment(read.created),
+        target=", ".join(site.name for site in read.site[:20]) or None,
+        scope=frozenset({"web"}),
+        examined=len(read.site),
+        places=frozenset(site.name for site in read.site),
+        findings=tuple(finding for alert, finding in found if alert.confidence != "0"),
+        accepted=tuple(finding for alert, finding in found if alert.confidence == "0"),
+    )
+
+
+class _NucleiInfo(msgspec.Struct):
+    severity: str = ""
+
+
+class _NucleiResult(msgspec.Struct):
+    template: str = msgspec.field(name="template-id")
+    info: _NucleiInfo = msgspec.field(default_factory=_NucleiInfo)
+    host: str = ""
+    timestamp: str = ""
+
+
+def read_nuclei(content: bytes) -> Report:
+    """A line per finding, or one list: a clean run leaves an empty file, which nothing can be read from."""
+    try:
+        if content.lstrip().startswith(b"["):
+            read = msgspec.json.decode(content, type=list[_NucleiResult])
+        else:
+            read = [msgspec.json.decode(line, type=_NucleiResult) for line in content.splitlines() if line.strip()]
+    except _ERRORS:
+        raise malformed("nuclei", "it does not have the fields of nuclei's JSON") from None
+    hosts = sorted({each.host for each in read})
+    return Report(
+        "nuclei",
+        Kind.SCAN,
+        finished=max(filter(None, (moment(each.timestamp) for each in read)), default=None),
+        target=", ".join(hosts[:20]) or None,
+        scope=frozenset({"web"}),
+        places=frozenset(hosts),
+        findings=tuple(Finding(each.template, Level.named(each.info.severity), each.host, each.host) for each in read),
+    )
+
+
+class _BenchResult(msgspec.Struct):
+    number: str = msgspec.field(name="test_number", default="")
+    status: str = ""
+
+
+class _BenchGroup(msgspec.Struct):
+    results: list[_BenchResult] | None = None
+
+
+class _BenchControl(msgspec.Struct):
+    version: str = ""
+    node_type: str = ""
+    tests: list[_BenchGroup] | None = None
+
+
+class _Bench(msgspec.Struct):
+    controls: list[_BenchControl] = msgspec.field(name="Controls")
+
+
+def read_kube_bench(content: bytes) -> Report:
+    """A control that failed counts as high; one to be checked by hand (WARN) was not checked. Time and version are not in it."""
+    try:
+        read = msgspec.json.decode(content, type=_Bench)
+    except _ERRORS:
+        raise malformed("kube-bench", "it does not have the fields of kube-bench's JSON") from None
+    results = [
+        (control, result)
+        for control in read.controls
+        for group in control.tests or ()
+        for result in group.results or ()
+    ]
+    return Report(
+        "kube-bench",
+        Kind.SCAN,
+        scope=frozenset({"configuration"}),
+        examined=sum(result.status in ("PASS", "FAIL") for _, result in results),
+        places=frozenset(control.node_type for control in read.controls),
+        findings=tuple(
+            Finding(result.number, Level.HIGH, control.node_type, control.node_type)
+            for control, result in results
+            if result.status == "FAIL"
+        ),
+    )

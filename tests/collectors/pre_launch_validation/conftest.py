@@ -1,0 +1,5 @@
+"""The servers that the tests of this folder use."""
+
+from tests.servers.pages import pages
+from tests.servers.prometheus import prometheus
+from tests.servers.signing import keys

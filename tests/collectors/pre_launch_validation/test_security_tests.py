@@ -1,0 +1,241 @@
+"""Security tests: what was scanned, by what, and what is left of what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.pre_launch_validation.security_tests import SecurityTests, SecurityTestsSettings
+from exporter.verdict import Reason, Result, Status
+from tests.collectors.evidence import Folder, folder
+from tests.collectors.pre_launch_validation.reports import attached
+from tests.servers.signing import Keys
+from tests.support import verify
+
+SCANS, CRITICALS = "vulnerability_scans_completed", "critical_vulnerabilities_remediated"
+SAID = {"tool": "Trivy 0.59.1", "database": "2026-10-11", "filters": "none"}
+
+
+def trivy(
+    findings: Mapping[str, str] = {},
+    *,
+    target: str = "shop:1.4.2",
+    at: str = "2026-10-12T10:00:00Z",
+    place: str = "app.lock",
+) -> dict[str, Any]:
+    """What Trivy writes of a scan: advisories and their severities in one place."""
+    found = [{"VulnerabilityID": name, "PkgName": "lib", "Severity": level} for name, level in findings.items()]
+    result = {"Target": place, "Class": "lang-pkgs", "Type": "pip", "Vulnerabilities": found}
+    return {"SchemaVersion": 2, "CreatedAt": at, "ArtifactName": target, "Results": [result]}
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
+    async for made in folder("security_tests", tmp_path):
+        yield made
+
+
+async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
+    options = SecurityTestsSettings.model_validate_json(json.dumps(settings))
+    return (await verify(SecurityTests, options, items=(item,), **evidence.context))[item].result
+
+
+@pytest.mark.verifies("security_tests.vulnerability_scans_completed", "ok")
+@pytest.mark.verifies("security_tests.vulnerability_scans_completed", "failed")
+@pytest.mark.verifies("security_tests.vulnerability_scans_completed", "unknown")
+async def test_a_scan_looked_at_everything(evidence: Folder) -> None:
+    assert (await seen(evidence, SCANS)).reason is Reason.MISSING
+    attached(evidence, SCANS, trivy(), report=SAID)
+    result = await seen(evidence, SCANS, scan_targets=["shop"])
+    assert (result.status, result.summary) == (Status.OK, "1 scan of 1 target completed.")
+    assert result.evidence
+    assert result.valid_until
+    result = await seen(evidence, SCANS, scan_targets=["shop", "ledger"])
+    assert (result.status, result.summary) == (Status.FAILED, "There is no valid vulnerability scan of ledger.")
+    for report, said, status, words in (
+        (trivy(), None, Status.UNKNOWN, "gives report.tool, report.database, report.filters."),
+        (trivy(), SAID | {"filters": "--severity CRITICAL"}, Status.FAILED, "was limited by --severity CRITICAL"),
+        (trivy(), SAID | {"database": "2025-12-01"}, Status.FAILED, "used a database that was 315 days old"),
+        (trivy(), SAID | {"database": "2026-10-20"}, Status.UNKNOWN, "is older than its database"),
+        (trivy(at="2026-09-01T00:00:00Z"), SAID, Status.FAILED, "is 42 days old (at most 7 days)."),
+        (trivy(at="2027-09-01T00:00:00Z"), SAID, Status.FAILED, "which is in the future."),
+        (trivy() | {"Results": None}, SAID, Status.UNKNOWN, "examined nothing."),
+        (b"", SAID, Status.FAILED, "is empty"),
+        ([], SAID, Status.UNKNOWN, "expected one of a security scan"),
+        (trivy(), SAID | {"target": "ledger"}, Status.UNKNOWN, "is about shop:1.4.2, the evidence record says ledger."),
+    ):
+        attached(evidence, SCANS, report, report=said)
+        result = await seen(evidence, SCANS)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("trivy-secrets-only.json", Status.UNKNOWN),
+        ("trivy-empty-scan.json", Status.UNKNOWN),
+        ("pip-audit-nothing-audited.json", Status.UNKNOWN),
+        ("npm-audit-endpoint-refused.json", Status.UNKNOWN),
+        ("bandit-missing-target.json", Status.UNKNOWN),
+        ("bandit-filtered-by-severity.json", Status.FAILED),
+        ("trivy-clean.json", Status.OK),
+        ("trivy-clean-and-filtered", Status.FAILED),
+        ("govulncheck-affected.json", Status.OK),
+    ],
+)
+async def test_real_reports_prove_what_they_show(evidence: Folder, name: str, status: Status) -> None:
+    evidence.clock.advance(days=48)
+    said = {"tool": "x 1", "database": "2026-11-29", "filters": "none"}
+    if "trivy" not in name:
+        said["target"] = "shop"
+    if name == "trivy-clean-and-filtered":
+        name, said["filters"] = "trivy-filtered-by-severity.json", "--severity LOW"
+    if name.startswith(("govuln", "pip")):
+        said["finished"] = "2026-11-29"
+    attached(evidence, SCANS, name, report=said, on="2026-11-30")
+    result = await seen(evidence, SCANS)
+    assert result.status is status, result.summary
+
+
+@pytest.mark.verifies("security_tests.critical_vulnerabilities_remediated", "ok")
+@pytest.mark.verifies("security_tests.critical_vulnerabilities_remediated", "failed")
+@pytest.mark.verifies("security_tests.critical_vulnerabilities_remediated", "unknown")
+async def test_no_critical_finding_is_open(evidence: Folder) -> None:
+    assert (await seen(evidence, CRITICALS)).status is Status.FAILED
+    for findings, status, words in (
+        ({}, Status.OK, "No critical finding is open in 1 report."),
+        ({"CVE-1": "MEDIUM"}, Status.OK, "No critical"),
+        ({"CVE-1": "CRITICAL"}, Status.FAILED, "1 critical finding is open: CVE-1 in lib."),
+        ({"CVE-1": "HIGH"}, Status.FAILED, "1 high finding is open: CVE-1 in lib (at most 0)."),
+        ({"CVE-1": "UNKNOWN"}, Status.UNKNOWN, "1 unrated finding is open and may be critical: CVE-1 in lib."),
+    ):
+        attached(evidence, SCANS, trivy(findings), report=SAID)
+        result = await seen(evidence, CRITICALS)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+    evidence.tear(SCANS)
+    assert (await seen(evidence, CRITICALS)).status is Status.UNKNOWN
+
+
+async def test_an_acceptance_has_an_owner_and_an_end(evidence: Folder) -> None:
+    attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}), report=SAID)
+    accepted = {"advisory": "CVE-1", "owner": "ann", "reason": "Not reachable.", "until": "2026-10-31"}
+    assert (await seen(evidence, CRITICALS, accepted=[accepted])).status is Status.OK
+    assert (await seen(evidence, CRITICALS, accepted=[accepted | {"package": "other"}])).status is Status.FAILED
+    result = await seen(evidence, CRITICALS, accepted=[accepted | {"until": "2026-10-12"}])
+    assert (result.status, "Acceptances that expired: CVE-1 (ann)." in result.summary) == (Status.FAILED, True)
+    with pytest.raises(ValueError, match="owner"):
+        SecurityTestsSettings.model_validate_json(
+            '{"accepted": [{"advisory": "CVE-1", "reason": "a", "until": "2026-10-31"}]}'
+        )
+
+
+async def test_what_a_scanner_itself_accepted_has_neither(evidence: Folder) -> None:
+    evidence.clock.advance(days=48)
+    said = {"tool": "Trivy", "database": "2026-11-29", "filters": "none"}
+    attached(evidence, SCANS, "trivy-accepted-shown.json", report=said, on="2026-11-30")
+    result = await seen(evidence, CRITICALS)
+    assert (result.status, "CVE-2099-0001" in result.summary) == (Status.FAILED, True)
+
+
+async def test_vex_is_about_one_package(evidence: Folder) -> None:
+    attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}), report=SAID)
+    for purl, status, justification, path in (
+        ("pkg:pypi/lib@1.0", "not_affected", "vulnerable_code_not_present", Status.OK),
+        ("pkg:pypi/lib@1.0", "not_affected", "", Status.FAILED),
+        ("pkg:pypi/lib@1.0", "under_investigation", "vulnerable_code_not_present", Status.FAILED),
+        ("pkg:pypi/other@1.0", "not_affected", "vulnerable_code_not_present", Status.FAILED),
+    ):
+        product = {"@id": "shop", "subcomponents": [{"@id": purl}]}
+        statement = {
+            "vulnerability": {"name": "CVE-1"}, "products": [product], "status": status, "justification": justification
+        }  # fmt: skip
+        document = {"@context": "https://openvex.dev/ns/v0.2.0", "statements": [statement]}
+        vex = evidence.path / "vex.json"
+        vex.write_text(json.dumps(document))
+        assert (await seen(evidence, CRITICALS, vex=[str(vex)])).status is path
+    vex.write_text("{}")
+    assert (await seen(evidence, CRITICALS, vex=[str(vex)])).status is Status.UNKNOWN
+    assert (await seen(evidence, CRITICALS, vex=[str(vex.with_name("none"))])).status is Status.UNKNOWN
+
+
+async def test_a_partial_scan_closes_nothing_else(evidence: Folder) -> None:
+    old, new = "2026-10-11T10:00:00Z", "2026-10-12T10:00:00Z"
+    attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}, at=old), name="first", report=SAID, on="2026-10-11")
+    # Another target, another place, a filtered one, one that examined nothing: none of them looked again.
+    for number, (report, said) in enumerate(
+        (
+            (trivy(target="ledger:1"), SAID),
+            (trivy(place="other.lock"), SAID),
+            (trivy() | {"Results": []}, SAID),
+        )
+    ):
+        attached(evidence, SCANS, report, name=f"later{number}", report=said)
+    result = await seen(evidence, CRITICALS)
+    assert (result.status, "CVE-1 in lib" in result.summary) == (Status.FAILED, True)
+    for path in evidence.path.glob("later*"):
+        path.unlink()
+    attached(evidence, SCANS, trivy(target="shop:1.4.3", at=new), name="later", report=SAID)
+    assert (await seen(evidence, CRITICALS)).status is Status.OK
+
+
+async def test_one_advisory_that_two_scanners_found_counts_once(evidence: Folder) -> None:
+    attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}), report=SAID)
+    grype: dict[str, Any] = {
+        "matches": [
+            {
+                "vulnerability": {"id": "GHSA-1", "severity": "Critical"},
+                "relatedVulnerabilities": [{"id": "CVE-1"}],
+                "artifact": {"name": "lib"},
+            }
+        ],
+        "source": {"type": "image", "target": {"userInput": "shop:1.4.2"}},
+        "descriptor": {
+            "name": "grype", "version": "0.90.0", "timestamp": "2026-10-12T10:00:00Z",
+            "db": {"status": {"built": "2026-10-12T01:00:00Z"}}, "configuration": {"only-fixed": False},
+        },
+    }  # fmt: skip
+    attached(evidence, SCANS, grype, name="grype")
+    result = await seen(evidence, CRITICALS)
+    assert (result.status, result.summary.startswith("1 critical finding is open")) == (Status.FAILED, True)
+    grype["descriptor"]["configuration"] = {"only-fixed": True}
+    attached(evidence, SCANS, grype, name="grype")
+    assert "was limited by only-fixed" in (await seen(evidence, SCANS)).summary
+
+
+@pytest.mark.verifies("security_tests.penetration_testing_completed", "ok")
+@pytest.mark.verifies("security_tests.penetration_testing_completed", "failed")
+@pytest.mark.verifies("security_tests.penetration_testing_completed", "unknown")
+async def test_a_penetration_test_left_nothing_open(evidence: Folder) -> None:
+    item = "penetration_testing_completed"
+    clean = {"open_critical": 0, "open_high": 0}
+    facts: dict[str, Any] = {"note": "Example Security tested it.", "report": {"target": "https://shop.example.com"}}
+    attached(evidence, item, b"%PDF", measured=clean, **facts)
+    assert (await seen(evidence, item)).status is Status.OK
+    for measured in (clean | {"open_critical": 1}, clean | {"open_high": 2}, {"open_high": 0}):
+        attached(evidence, item, b"%PDF", measured=measured, **facts)
+        assert (await seen(evidence, item)).status is Status.FAILED
+    for left_out in facts:
+        attached(evidence, item, b"%PDF", measured=clean, **(facts | {left_out: None}))
+        assert (await seen(evidence, item)).reason is Reason.INVALID
+    evidence.tear(item)
+    assert (await seen(evidence, item)).status is Status.UNKNOWN
+
+
+@pytest.mark.verifies("security_tests.security_sign_off_obtained", "ok")
+@pytest.mark.verifies("security_tests.security_sign_off_obtained", "failed")
+@pytest.mark.verifies("security_tests.security_sign_off_obtained", "unknown")
+async def test_the_security_lead_signs_this_release(evidence: Folder, keys: Keys) -> None:
+    item, role = "security_sign_off_obtained", "security_lead"
+    (evidence.path / "allowed_signers").write_text(f"sam@example.com,security_lead {keys.public('sam')}\n")
+    path = evidence.record(item, by="sam@example.com", role=role, release="1.4.2", on="2026-10-12")
+    assert (await seen(evidence, item)).status is Status.FAILED
+    keys.sign(path, "sam")
+    assert (await seen(evidence, item)).status is Status.OK
+    evidence.release = "1.4.3"
+    assert (await seen(evidence, item)).status is Status.FAILED
+    evidence.release = None
+    assert (await seen(evidence, item)).status is Status.UNKNOWN
