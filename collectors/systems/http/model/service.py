@@ -10,15 +10,11 @@ from pydantic import AfterValidator, Field
 from exporter.http import HttpSettings, Trust
 from exporter.options import Duration, Options, Secret, Size
 
-__all__ = ["Path", "RequestOptions", "Service"]
+__all__ = ["RequestOptions", "Service"]
 
 
 def _address(url: str) -> str:
     return HttpSettings(url=url).url
-
-
-Path = Annotated[str, Field(pattern=r"^/[^\s#]*$")]
-"""A path below a service's address, with its query if need be."""
 
 
 class RequestOptions(Options):

@@ -1,0 +1,91 @@
+"""API Service (NestJS)"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from collectors.systems.http.check.service import (
+    ServiceCollector,
+    ServiceOptions,
+    ServiceSettings,
+    ServiceTarget,
+    document_service,
+)
+from collectors.systems.http.model.documentation import DocumentationOptions
+from collectors.systems.http.model.paths import Path
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from exporter.collector import item
+from exporter.verdict import CRITICAL, INFO, WARNING, Result
+
+
+class _Options(ServiceOptions, DocumentationOptions):
+    """What may be set for the section and for one target."""
+
+    docs_paths: tuple[Path, ...] = Field(
+        ("/docs",), min_length=1, description="Paths of the pages that document the API."
+    )
+
+
+class ApiTarget(ServiceTarget, _Options):
+    """An API, of whatever framework."""
+
+
+class ApiSettings(ServiceSettings, _Options):
+    """Options of the section."""
+
+    targets: tuple[ApiTarget, ...] = Field(min_length=1, description="The API services to check.")
+
+
+class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
+    """Asks each API by a few harmless GET requests, one at a time."""
+
+    Settings = ApiSettings
+    Target = ApiTarget
+
+    @item("API pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
+    async def pods_healthy(self) -> Result:
+        """Pods that restart, are not ready or are too few drop requests while a health check behind a Service still succeeds.
+
+        The pods that `pods` selects are Ready, do not keep restarting, and their workload has all its replicas.
+
+        How to fix it: `kubectl describe pod` and the log of the previous container show why the pod that is named is not ready.
+        """
+        return await self.see_pods()
+
+    @item("Health check endpoint responds (GET /health)", severity=CRITICAL, needs=("url",))
+    async def health_endpoint_responds(self) -> Result:
+        """Load balancers, kubelets and people rely on the health endpoint: it has to answer, and to report what is broken.
+
+        GET `health_path` answers 2xx with a report of a healthy service: Terminus, Spring Boot, ASP.NET, MicroProfile,
+        `application/health+json`, one's own JSON with a status, or a body that matches `health_body`. No dependency in it is down
+        unless it is one of `optional_deps`, and all `required_deps` are in it. HTML, a redirect, a cached answer and an endpoint
+        that accepts the connection and does not answer do not pass; nor does a service that answers any path so.
+
+        How to fix it: fix the dependency that is named, or let the endpoint report the dependencies that the service cannot do
+        without.
+        """
+        return await self.see_health()
+
+    @item("Metrics endpoint is accessible (GET /metrics)", severity=WARNING, needs=("url",))
+    async def metrics_endpoint_accessible(self) -> Result:
+        """Without metrics nobody sees errors and latency.
+
+        GET `metrics_path` answers 200 with samples that can be parsed, among them `required_metrics`; `moving_metrics` increased
+        within `moving_within`. It is a warning when Prometheus 3 would refuse the content type, and when `public_url` gives the
+        metrics to anybody.
+
+        How to fix it: register the missing metrics in the service; let the ingress refuse the path.
+        """
+        return await self.see_metrics()
+
+    @item("API documentation is accessible (/docs)", severity=INFO, needs=("url",))
+    async def documentation_accessible(self) -> Result:
+        """Documentation that cannot be read, or that the public can read, helps the wrong people.
+
+        Each of `docs_paths` answers 200 with an HTML page whose scripts are there and not forbidden by the page's own
+        Content-Security-Policy, and the OpenAPI document behind it describes at least one path. With `docs_exposure` internal
+        neither is served at `public_url`, with disabled nowhere.
+
+        How to fix it: serve the page and its document, or refuse them where they shall not be read.
+        """
+        return await document_service(self, self.target, self.target.docs_paths)

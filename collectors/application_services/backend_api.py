@@ -1,0 +1,75 @@
+"""Backend API (FastAPI)"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from collectors.systems.http.check.service import (
+    ServiceCollector,
+    ServiceOptions,
+    ServiceSettings,
+    ServiceTarget,
+    document_service,
+)
+from collectors.systems.http.model.documentation import DocumentationOptions
+from collectors.systems.http.model.paths import Path
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from exporter.collector import item
+from exporter.verdict import CRITICAL, INFO, Result
+
+
+class _Options(ServiceOptions, DocumentationOptions):
+    """What may be set for the section and for one target."""
+
+    docs_paths: tuple[Path, ...] = Field(
+        ("/docs", "/redoc"), min_length=1, description="Paths of the pages that document the API."
+    )
+
+
+class BackendTarget(ServiceTarget, _Options):
+    """A backend, of whatever framework."""
+
+
+class BackendSettings(ServiceSettings, _Options):
+    """Options of the section."""
+
+    targets: tuple[BackendTarget, ...] = Field(min_length=1, description="The backends to check.")
+
+
+class BackendApi(ServiceCollector[BackendSettings, BackendTarget]):
+    """Asks each backend by a few harmless GET requests, one at a time."""
+
+    Settings = BackendSettings
+    Target = BackendTarget
+
+    @item("Backend pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
+    async def pods_healthy(self) -> Result:
+        """Pods that restart, are not ready or are too few drop requests while a health check behind a Service still succeeds.
+
+        The pods that `pods` selects are Ready, do not keep restarting, and their workload has all its replicas.
+
+        How to fix it: `kubectl describe pod` and the log of the previous container show why the pod that is named is not ready.
+        """
+        return await self.see_pods()
+
+    @item("API documentation is accessible (/docs, /redoc)", severity=INFO, needs=("url",))
+    async def documentation_accessible(self) -> Result:
+        """Documentation that cannot be read, or that the public can read, helps the wrong people.
+
+        Verified as `api_service.documentation_accessible`. FastAPI serves `/openapi.json` also where both pages are switched off:
+        with `docs_exposure` disabled that fails the line.
+
+        How to fix it: serve the pages and the document behind them, or switch off `openapi_url` too.
+        """
+        return await document_service(self, self.target, self.target.docs_paths)
+
+    @item("Health check endpoint responds", severity=CRITICAL, needs=("url",))
+    async def health_endpoint_responds(self) -> Result:
+        """Load balancers, kubelets and people rely on the health endpoint: it has to answer, and to report what is broken.
+
+        Verified as `api_service.health_endpoint_responds`.
+
+        How to fix it: fix the dependency that is named, or let the endpoint report the dependencies that the service cannot do
+        without.
+        """
+        return await self.see_health()

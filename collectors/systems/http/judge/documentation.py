@@ -1,0 +1,86 @@
+"""Whether an API's documentation can be read by those who shall, and by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from collectors.systems.http.model.documentation import operations
+from exporter.reply import Reply
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import listed
+
+__all__ = ["asset_problems", "exposed_problems", "page_problems", "policy_problems", "specification_problems"]
+
+_CLOSED = (401, 403, 404, 410)
+
+
+def page_problems(page: Reply) -> Iterator[Result]:
+    """Why a page of documentation cannot be read."""
+    if page.status in (401, 403, 407):
+        yield unknown(
+            f"{page.where} answered {page.status}: the exporter's credentials were not accepted.", reason=Reason.DENIED
+        )
+    elif page.status in (404, 410):
+        yield failed(f"{page.where} answered {page.status}: there is no documentation.", reason=Reason.MISSING)
+    elif page.status != 200:
+        yield failed(f"{page.where} answered {page.status} (expected 200).", reason=Reason.DOWN)
+    elif page.kind != "an HTML page":
+        yield failed(
+            f"{page.where} answered 200 with {page.kind}, where an HTML page was wanted.", reason=Reason.INVALID
+        )
+
+
+def specification_problems(found: Reply | None, tried: Iterable[str]) -> Iterator[Result]:
+    """Why there is no specification behind the page: pages are the same with and without one."""
+    if found is None:
+        yield failed(f"No OpenAPI document is served at {listed(tried, most=8)}.", reason=Reason.MISSING)
+    elif found.status in (401, 403):
+        yield unknown(
+            f"{found.where} answered {found.status}: the exporter's credentials were not accepted.",
+            reason=Reason.DENIED,
+        )
+    elif (paths := operations(found)) is None or found.status != 200:
+        yield failed(f"{found.where} answered {found.status} with no OpenAPI document.", reason=Reason.INVALID)
+    elif not paths:
+        yield failed(f"The OpenAPI document at {found.where} describes no path.", reason=Reason.INVALID)
+
+
+def asset_problems(asset: Reply) -> Iterator[Result]:
+    """Why a script or style sheet of the page's own host is missing."""
+    if asset.status != 200 or asset.kind == "an HTML page":
+        yield failed(
+            f"{asset.where}, which the documentation needs, answered {asset.status} with {asset.kind}.",
+            reason=Reason.MISSING,
+        )
+
+
+def policy_problems(page: Reply, foreign: Iterable[str]) -> Iterator[Result]:
+    """Whether the page's own Content-Security-Policy keeps browsers from loading its scripts from other hosts."""
+    policy = page.headers.get("content-security-policy", "")
+    directives = {words[0].lower(): words[1:] for part in policy.split(";") if (words := part.split())}
+    allowed = directives.get("script-src-elem", directives.get("script-src", directives.get("default-src")))
+    if allowed is None:
+        return
+    for origin in foreign:
+        scheme, _, host = origin.partition("://")
+        wild = "*." + host.partition(".")[2]
+        if not {"*", f"{scheme}:", origin, host, wild, f"{scheme}://{wild}"} & {
+            "/".join(source.split("/")[:3]) if "://" in source else source.partition("/")[0] for source in allowed
+        }:
+            yield failed(
+                f"{page.where} loads scripts from {origin}, which its own Content-Security-Policy forbids: browsers show an empty "
+                "page.",
+                reason=Reason.MISCONFIGURED,
+            )
+
+
+def exposed_problems(reply: Reply, wanted: str) -> Iterator[Result]:
+    """Whether something is served that shall not be."""
+    if reply.status in _CLOSED or 300 <= reply.status < 400:
+        return
+    if reply.status >= 500 or not 200 <= reply.status < 300:
+        yield unknown(f"{reply.where} answered {reply.status}, so who can read the documentation was not observed.")
+    else:
+        yield failed(
+            f"{reply.where} answered {reply.status}, though docs_exposure is {wanted}.", reason=Reason.CONTRADICTED
+        )

@@ -1,0 +1,89 @@
+"""Pages that document an API, and the specification behind them."""
+
+from __future__ import annotations
+
+import json
+import re
+from enum import StrEnum
+from urllib.parse import urljoin, urlsplit
+
+from pydantic import Field
+
+from collectors.systems.http.model.paths import Path
+from exporter.options import Options
+from exporter.reply import Reply
+
+__all__ = ["SPECIFICATIONS", "DocumentationOptions", "Exposure", "assets", "operations", "specification_path"]
+
+SPECIFICATIONS = (
+    "/openapi.json",
+    "/docs-json",
+    "/v3/api-docs",
+    "/swagger.json",
+    "/swagger/v1/swagger.json",
+    "/api-json",
+)
+"""Where frameworks serve the specification: FastAPI, NestJS, springdoc, and others."""
+
+_NAMED = re.compile(r"""(?:\burl\s*:\s*|\bspec-url\s*=\s*)["']([^"'\s]+)["']""")
+_ASSET = re.compile(
+    r"""<(?:script\b[^>]*?\bsrc|link\b[^>]*?\brel=["']?stylesheet["']?[^>]*?\bhref)\s*=\s*["']([^"']+)["']""",
+    re.IGNORECASE,
+)
+_LINK = re.compile(r"""<link\b[^>]*?\bhref\s*=\s*["']([^"']+)["'][^>]*?\brel=["']?stylesheet""", re.IGNORECASE)
+
+
+class Exposure(StrEnum):
+    """Who may read the documentation."""
+
+    INTERNAL = "internal"
+    PUBLIC = "public"
+    DISABLED = "disabled"
+
+
+class DocumentationOptions(Options):
+    """Where an API's documentation is, and who may read it."""
+
+    docs_exposure: Exposure = Field(
+        Exposure.INTERNAL,
+        description="internal: readable at `url`, and not at `public_url`; public: readable at `public_url` (or `url`); disabled: "
+        "neither pages nor specification are served.",
+    )
+    spec_path: Path | None = Field(
+        None, description="Path of the OpenAPI document; by default the one that the page names, else the usual ones."
+    )
+
+
+def specification_path(page: Reply, path: str) -> str | None:
+    """The path of the specification that a page names, on the same host; None where it names none."""
+    for named in _NAMED.findall(page.text):
+        target = urlsplit(urljoin(f"http://host{path}", named))
+        if target.netloc == "host" and (
+            target.path.endswith((".json", "-json", "api-docs")) or "openapi" in target.path
+        ):
+            return str(target.path)
+    return None
+
+
+def assets(page: Reply, path: str) -> tuple[list[str], list[str]]:
+    """The scripts and style sheets that a page wants: paths on its own host, and origins of others (`https://cdn.example`)."""
+    own, foreign = [], []
+    for named in (*_ASSET.findall(page.text), *_LINK.findall(page.text)):
+        target = urlsplit(urljoin(f"http://host{path}", named))
+        if target.netloc == "host":
+            own.append(target.path)
+        else:
+            foreign.append(f"{target.scheme if named.startswith('http') else 'https'}://{target.netloc}")
+    return list(dict.fromkeys(own)), list(dict.fromkeys(foreign))
+
+
+def operations(reply: Reply) -> int | None:
+    """How many paths a specification describes; None where the reply is no OpenAPI or Swagger document."""
+    try:
+        document = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("openapi") or document.get("swagger"), str):
+        return None
+    paths = document.get("paths")
+    return len(paths) if isinstance(paths, dict) else 0

@@ -1,0 +1,194 @@
+"""What a health endpoint says: the shapes that frameworks give it, read into one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from collectors.systems.http.model.paths import Path
+from exporter.options import Options
+
+__all__ = ["Health", "HealthOptions", "State", "read_health", "state_of"]
+
+_GOOD = frozenset(
+    {
+        "ok",
+        "up",
+        "healthy",
+        "health",
+        "pass",
+        "passed",
+        "passing",
+        "alive",
+        "ready",
+        "connected",
+        "green",
+        "true",
+        "available",
+        "serving",
+        "success",
+        "online",
+        "running",
+        "operational",
+        "reachable",
+    }
+)
+_DEGRADED = frozenset(["degraded", "warn", "warning", "yellow"])
+_LEAVING = frozenset(["shutting_down", "shuttingdown", "draining", "stopping"])
+_BAD = frozenset(
+    {
+        "down",
+        "error",
+        "errored",
+        "fail",
+        "failed",
+        "failing",
+        "unhealthy",
+        "red",
+        "false",
+        "disconnected",
+        "unavailable",
+        "unreachable",
+        "critical",
+        "unknown",
+        "timeout",
+        "out_of_service",
+        "offline",
+        "closed",
+        "dead",
+    }
+)
+_PARTS = ("details", "components", "checks", "entries", "dependencies", "services", "results", "info", "error")
+_STATUS = ("status", "state", "health", "healthy", "ok", "up", "alive", "ready")
+_DEEPEST = 4
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"expected a regular expression: {error}") from None
+    return text
+
+
+class HealthOptions(Options):
+    """Where a service reports its health, and what it has to report."""
+
+    health_path: Path = Field("/health", description="Path of the health endpoint.")
+    health_body: Annotated[str, AfterValidator(_regex)] | None = Field(
+        None,
+        description="Regular expression that the whole body of a healthy answer matches, for endpoints that answer no JSON with "
+        "a status, such as `Healthy`.",
+    )
+    required_deps: tuple[str, ...] = Field(
+        (), description="Dependencies that the health endpoint has to report as up, by the names it gives them."
+    )
+    optional_deps: tuple[str, ...] = Field(
+        (), description="Dependencies that may be down while the service counts as healthy."
+    )
+
+
+class State(IntEnum):
+    """How well something is, the best first."""
+
+    UP = 0
+    DEGRADED = 1
+    LEAVING = 2
+    DOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A health report: the word for the whole and its meaning (None where it has none), and the word for each dependency."""
+
+    word: str
+    state: State | None
+    parts: Mapping[str, str]
+
+    def part(self, name: str) -> str | None:
+        """The word for a dependency, whatever the case of its name; None where it is not reported."""
+        wanted = name.casefold()
+        for own, word in self.parts.items():
+            folded = own.casefold()
+            if wanted in (folded, folded.partition(":")[0]):
+                return word
+        return None
+
+
+def state_of(word: str) -> State:
+    """What a word for a state means; one that is not known is no good sign."""
+    plain = _plain(word)
+    if plain in _GOOD:
+        return State.UP
+    if plain in _DEGRADED:
+        return State.DEGRADED
+    return State.LEAVING if plain in _LEAVING else State.DOWN
+
+
+def _plain(word: str) -> str:
+    return word.strip().casefold().replace("-", "_").replace(" ", "_")
+
+
+def read_health(document: Any) -> Health | None:
+    """The report in a JSON document: Terminus, Spring Boot, ASP.NET, MicroProfile, `application/health+json`, or one of one's own.
+
+    None where it is no JSON object and no plain word.
+    """
+    if isinstance(document, str):
+        return Health(document, state_of(document), {})
+    if not isinstance(document, dict):
+        return None
+    word = _word(document)
+    parts: dict[str, str] = {}
+    for key in _PARTS:
+        for name, state in _parts(document.get(key), depth=0):
+            # A name that is reported twice is as bad as the worse of the two.
+            if name not in parts or state_of(state) > state_of(parts[name]):
+                parts[name] = state
+    return Health(word or "", None if word is None else state_of(word), parts)
+
+
+def _word(document: Mapping[str, Any]) -> str | None:
+    for key in _STATUS:
+        value = next((value for name, value in document.items() if name.casefold() == key), None)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            return "up" if value else "down"
+    return None
+
+
+def _parts(found: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """Each dependency in a part of a report, with the word for it."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(found, list):
+        for entry in found:
+            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str):
+                yield from _one(name, entry, depth)
+    elif isinstance(found, dict):
+        for name, entry in found.items():
+            yield from _one(name, entry, depth)
+
+
+def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
+    if isinstance(entry, bool):
+        yield name, "up" if entry else "down"
+    elif isinstance(entry, str):
+        # Not every text is a state: versions and messages stand beside them.
+        if _plain(entry.partition(":")[0]) in _GOOD | _DEGRADED | _LEAVING | _BAD:
+            yield name, entry
+    elif isinstance(entry, dict):
+        if (word := _word(entry)) is not None:
+            yield name, word
+        for key in _PARTS:
+            yield from _parts(entry.get(key), depth + 1)
+    elif isinstance(entry, list):
+        words = [word for one in entry if isinstance(one, dict) and (word := _word(one)) is not None]
+        if words:
+            yield name, max(words, key=state_of)

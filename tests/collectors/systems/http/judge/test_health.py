@@ -1,0 +1,73 @@
+"""Health reports in the shapes of many frameworks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from collectors.shared.verdicts import collected
+from collectors.systems.http.judge.health import health_problems
+from collectors.systems.http.model.health import HealthOptions
+from exporter.reply import Reply
+from exporter.verdict import Status
+
+TERMINUS = {"status": "ok", "info": {"db": {"status": "up"}}, "error": {}, "details": {"db": {"status": "up"}}}
+SPRING = {"status": "UP", "components": {"db": {"status": "UP", "details": {"database": "PostgreSQL", "result": 1}}}}
+ASPNET = {"status": "Healthy", "totalDuration": "00:00:00.1", "entries": {"db": {"status": "Healthy", "data": {}}}}
+DRAFT = {"status": "pass", "checks": {"db:responseTime": [{"status": "pass"}, {"status": "pass"}]}}
+MICROPROFILE = {"status": "UP", "checks": [{"name": "db", "status": "UP", "data": {}}]}
+OWN = {"ok": True, "details": {"db": "up", "version": "1.2.3", "since": "yesterday"}, "info": {"build": "abc"}}
+
+
+def judge(document: Any, status: int = 200, **options: Any) -> Status:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    reply = Reply("GET http://service/health", status, httpx.Headers(), body)
+    problems = collected(health_problems(reply, HealthOptions(**options)))
+    return problems[0].status if problems else Status.OK
+
+
+@pytest.mark.parametrize("document", [TERMINUS, SPRING, ASPNET, DRAFT, MICROPROFILE, OWN])
+def test_shapes(document: Any) -> None:
+    assert judge(document, required_deps=("DB",)) is Status.OK
+    assert judge(document, required_deps=("db", "queue")) is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"status": "UP", "components": {"db": {"status": "DOWN"}}}, Status.FAILED),
+        (
+            {"status": "UP", "components": {"db": {"status": "UP", "components": {"r": {"status": "DOWN"}}}}},
+            Status.FAILED,
+        ),
+        ({"status": "pass", "checks": {"db:x": [{"status": "pass"}, {"status": "fail"}]}}, Status.FAILED),
+        ({"status": "UP", "checks": [{"name": "db", "status": "DOWN"}]}, Status.FAILED),
+        ({"status": "ok", "details": {"db": "down: OperationalError"}}, Status.FAILED),
+        ({"status": "ok", "details": {"db": False}}, Status.FAILED),
+        ({"healthy": False}, Status.FAILED),
+        ({"Status": "Degraded"}, Status.WARNING),
+        ({"status": "out_of_service"}, Status.FAILED),
+        ({"status": "purple"}, Status.FAILED),
+        ({"message": "hello"}, Status.UNKNOWN),
+        ([], Status.FAILED),
+        (b"", Status.FAILED),
+        (b"Healthy", Status.FAILED),
+    ],
+)
+def test_what_is_not_well(document: Any, expected: Status) -> None:
+    assert judge(document) is expected
+
+
+def test_plain_bodies_match_as_a_whole() -> None:
+    assert judge(b"Healthy\n", health_body="Healthy") is Status.OK
+    assert judge(b"Unhealthy", health_body="Healthy") is Status.FAILED
+    assert judge(b"Healthy", health_body="Healthy", required_deps=("db",)) is Status.UNKNOWN
+
+
+def test_optional_dependencies_may_be_down() -> None:
+    document = {"status": "ok", "details": {"search": {"status": "down"}}}
+    assert judge(document, optional_deps=("search",)) is Status.OK
+    assert judge(document, optional_deps=("search",), required_deps=("search",)) is Status.FAILED
