@@ -263,7 +263,13 @@ async def test_no_secret_is_shown(weak: Application, caplog: pytest.LogCaptureFi
         "bob": {"bearer_token": canary},
         "carol": {"cookie": f"session={canary}"},
     }
-    options: dict[str, Any] = {**_ROUTES, "users": users, "functions": (), "headers": {"X-Key": canary}, "foreign_token": canary}
+    options: dict[str, Any] = {
+        **_ROUTES,
+        "users": users,
+        "functions": (),
+        "headers": {"X-Key": canary},
+        "foreign_token": canary,
+    }
     seen = await _seen(weak.url, **options)
     assert canary not in str(seen)
     assert canary not in caplog.text

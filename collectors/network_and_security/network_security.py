@@ -1,0 +1,218 @@
+"""Network Security"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from pydantic import Field
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.blackbox import client as blackbox
+from collectors.systems.blackbox.client import Blackbox
+from collectors.systems.blackbox.judge import firewall_problems, policy_problems
+from collectors.systems.blackbox.model import Canary, Guarded
+from collectors.systems.gateway import client as gateways
+from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
+from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
+from exporter.collector import Collector, Mode, NoTarget, SectionSettings, item
+from exporter.evidence.rules import EvidenceRule
+from exporter.http import Http, HttpSettings
+from exporter.options import Duration
+from exporter.reply import Reply
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, ok, unknown, unobserved, worst
+from exporter.words import counted, listed
+
+
+class NetworkSecuritySettings(SectionSettings):
+    """What should be reachable from where, and what should not."""
+
+    every: Duration = Field(timedelta(minutes=15), gt=timedelta(0), description="How often the section is verified.")
+    timeout: Duration = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+    )
+    allow_intrusive: bool = Field(False, description="Allow the bursts of `limits`.")
+    hosts: tuple[Guarded, ...] = Field((), description="Hosts whose ports are tried from outside, by clients.blackbox.")
+    canaries: tuple[Canary, ...] = Field((), description="Paths between pods that policies close.")
+    gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
+    limits: tuple[Limit, ...] = Field((), description="Routes whose rate the gateway limits.")
+    edges: tuple[Edge, ...] = Field((), description="Sites behind a DDoS protection, and their origins.")
+
+
+class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
+    """Tries connections from where attackers and users are."""
+
+    Settings = NetworkSecuritySettings
+    rights = """\
+A blackbox_exporter outside the network (clients.blackbox) with a module that connects by TCP; for canaries one in each of two pods.
+"""
+
+    def _unset(self, option: str) -> Result:
+        return unknown(f"Option {option} is not set, so nothing was checked.", reason=Reason.NOT_CONFIGURED)
+
+    @item("Firewall rules are configured correctly", severity=CRITICAL, needs=("clients.blackbox", "option hosts"))
+    async def firewall_rules_configured(self) -> Result:
+        """A port that is open to the internet is found within minutes.
+
+        The ports of each of `hosts` are tried from a blackbox_exporter outside. Those in `open` must be open: without one of them
+        in the same run, closed ports may only show that the host is gone. Those in `closed` must be dropped or rejected;
+        one that refuses the connection is a warning, because there a packet arrived. IPv4 and IPv6 are entries of their own.
+
+        How to fix it: deny by default, and allow only what is published.
+        """
+        if not self.settings.hosts:
+            return self._unset("hosts")
+        outside = self.client(Blackbox)
+        problems: list[Result] = []
+        for host in self.settings.hosts:
+            try:
+                opened = [await outside.knock(f"{host.host}:{port}", host.module) for port in host.open]
+                closed = await asyncio.gather(
+                    *(outside.knock(f"{host.host}:{port}", host.module) for port in host.closed)
+                )
+                opened += [await outside.knock(opened[0].target, host.module)]  # still there
+            except ProbeError as why:
+                problems.append(unobserved(why))
+            else:
+                problems += firewall_problems(opened, closed, host.host)
+        ports = counted(sum(len(host.closed) for host in self.settings.hosts), "port")
+        hosts = counted(len(self.settings.hosts), "host")
+        return verdict(problems, ok(f"From outside, {ports} of {hosts} are filtered, and the published ones are open."))
+
+    @item("Network policies are enforced", severity=CRITICAL, needs=("option canaries",))
+    async def network_policies_enforced(self) -> Result:
+        """A network policy is only an object where the network plug-in does not enforce it.
+
+        Each of `canaries` is a pair of pods with a blackbox_exporter. One of them may connect to the service and must be able to,
+        the other may not: its packets must be dropped or rejected, while it reaches `denied_control`, which shows that it works.
+
+        How to fix it: use a network plug-in that enforces policies (Cilium, Calico), ready on every node, and deny by default.
+        """
+        if not self.settings.canaries:
+            return self._unset("canaries")
+        problems: list[Result] = []
+        for canary in self.settings.canaries:
+            try:
+                problems += await self._canary(canary)
+            except ProbeError as why:
+                problems.append(unobserved(why))
+        paths = counted(len(self.settings.canaries), "path")
+        return verdict(problems, ok(f"{paths} that policies deny could not be used, while allowed ones could."))
+
+    async def _canary(self, canary: Canary) -> list[Result]:
+        allowed, denied = (Http(HttpSettings(url=url)) for url in (canary.allowed, canary.denied))
+        try:
+            return list(
+                policy_problems(
+                    canary,
+                    denied=await blackbox.knock(denied, canary.target, canary.module),
+                    allowed=await blackbox.knock(allowed, canary.target, canary.module),
+                    control=await blackbox.knock(denied, canary.denied_control, canary.module),
+                )
+            )
+        finally:
+            await allowed.close()
+            await denied.close()
+
+    @item("API gateway is operational", severity=CRITICAL, needs=("option gateways",))
+    async def api_gateway_operational(self) -> Result:
+        """A gateway that calls itself live may have no service behind it that answers.
+
+        Each route of each of `gateways` is asked several times, each time by a new connection, and must answer with the status
+        and with a text that only the service behind the gateway has. Its own health is not asked: HAProxy's monitor-uri and
+        Envoy's /ready are 200 with all backends dead.
+
+        How to fix it: see the gateway's log for the upstream of the route that is named.
+        """
+        if not self.settings.gateways:
+            return self._unset("gateways")
+        problems: list[Result] = []
+        for gateway in self.settings.gateways:
+            for route in gateway.routes:
+                problems += route_problems(gateway, route, [await _asked(route) for _ in range(gateway.looks)])
+        routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
+        return verdict(
+            problems,
+            ok(f"{routes} through {listed(one.name for one in self.settings.gateways)} reached their services."),
+        )
+
+    @item(
+        "Rate limiting is enforced at gateway level",
+        severity=WARNING,
+        needs=("option limits", "option allow_intrusive"),
+    )
+    async def gateway_rate_limiting_enforced(self) -> Result:
+        """Without a limit in front of them, applications are busy refusing.
+
+        With `allow_intrusive`, each of `limits` is asked up to `burst` times in a row, until a request is refused by 429, or by 503
+        as nginx does by default; after `recovery` it must answer again, which tells a limit from an outage. The refusal must be
+        the gateway's: an application's has the headers that its other answers have.
+
+        How to fix it: limit_req in nginx, a stick table in HAProxy, local_ratelimit in Envoy, a plug-in of the gateway.
+        """
+        if not self.settings.limits:
+            return self._unset("limits")
+        if not self.settings.allow_intrusive:
+            return unknown("Option allow_intrusive is not set, so no burst was sent.", reason=Reason.NOT_CONFIGURED)
+        problems: list[Result] = []
+        for limit in self.settings.limits:
+            try:
+                problems += limit_problems(limit, await gateways.burst(limit))
+            except ProbeError as why:
+                problems.append(unobserved(why))
+        return verdict(
+            problems, ok(f"The gateway limited {counted(len(self.settings.limits), 'route')}, and recovered.")
+        )
+
+    @item(
+        "DDoS protection is active",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("option edges or evidence",),
+        evidence=EvidenceRule(valid_for=timedelta(days=180)),
+    )
+    async def ddos_protection_active(self) -> Result:
+        """A protection that can be gone around protects nothing: attackers look for the origin first.
+
+        Each of `edges` must answer through a CDN or protection that is known by its headers, and each of its `origins` must refuse
+        direct requests for the site, asked in the same run. Without `edges` or without their origins, a record is needed, at most
+        180 days old, that says what protects the site; what is seen live outweighs it.
+
+        How to fix it: let the origin's firewall accept the protection's addresses only, or ask for its client certificate. Record
+        it: `checklist-exporter attest network_security.ddos_protection_active`.
+        """
+        if not self.settings.edges:
+            return await self.attested("ddos_protection_active")
+        problems: list[Result] = []
+        for edge in self.settings.edges:
+            try:
+                reply = await gateways.ask_edge(edge)
+                origins = {origin: await _asked_origin(edge, origin) for origin in edge.origins}
+            except ProbeError as why:
+                problems.append(unobserved(why))
+            else:
+                problems += edge_problems(edge, reply, origins)
+        sites = counted(len(self.settings.edges), "site")
+        live = verdict(
+            problems, ok(f"{sites} answered through a protection, and their origins refused direct requests.")
+        )
+        if live.status is Status.OK and not all(edge.origins for edge in self.settings.edges):
+            bare = [edge.url for edge in self.settings.edges if not edge.origins]
+            attested = await self.attested("ddos_protection_active")
+            seen = ok(f"{sites} answered through a protection; origins of {listed(bare)} were not checked.")
+            return worst(attested, seen) if attested.status.is_ok else attested
+        return live
+
+
+async def _asked(route: Route) -> Reply | ProbeError:
+    try:
+        return await gateways.ask(route.url)
+    except ProbeError as why:
+        return why
+
+
+async def _asked_origin(edge: Edge, origin: str) -> Reply | ProbeError | None:
+    try:
+        return await gateways.ask_origin(edge, origin)
+    except ProbeError as why:
+        return why

@@ -1,0 +1,1 @@
+"""blackbox_exporter: what can be reached from where it runs."""

@@ -1,0 +1,53 @@
+"""Asks blackbox_exporter to connect to a port."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from pydantic import Field
+
+from collectors.systems.blackbox.model import Knock, parse_probe
+from exporter.collector import Client
+from exporter.http import Http, HttpSettings
+from exporter.options import Duration
+from exporter.threads import Threads
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["Blackbox", "BlackboxSettings", "knock"]
+
+
+class BlackboxSettings(HttpSettings):
+    """How to reach a blackbox_exporter that runs outside."""
+
+    timeout: Duration = Field(
+        timedelta(seconds=15), gt=timedelta(0), description="Timeout of one request; longer than the module's own."
+    )
+
+
+class Blackbox(Client[BlackboxSettings]):
+    """The vantage outside."""
+
+    name = "blackbox"
+    Settings = BlackboxSettings
+
+    def __init__(self, settings: BlackboxSettings, threads: Threads) -> None:
+        super().__init__(settings, threads)
+        self._http = Http(settings)
+
+    async def knock(self, target: str, module: str) -> Knock:
+        """What became of a connection from there to `host:port`. Raises ProbeError when the exporter does not say."""
+        return await knock(self._http, target, module)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.close()
+
+
+async def knock(http: Http, target: str, module: str) -> Knock:
+    """What became of a connection to `host:port`. Raises ProbeError when the exporter does not say."""
+    query = urlencode({"target": target, "module": module, "debug": "true"})
+    reply = await http.get(f"/probe?{query}", expect=(200, 400))
+    if reply.status == 400:
+        raise ProbeError(f"{reply.where} answered 400: it has no module {module}.", Reason.MISCONFIGURED)
+    return parse_probe(target, reply.text)

@@ -1,0 +1,63 @@
+"""Whether a firewall or a policy keeps connections out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from collectors.systems.blackbox.model import Canary, Knock, Outcome
+from exporter.verdict import Reason, Result, failed, unknown, warning
+
+__all__ = ["firewall_problems", "policy_problems"]
+
+
+def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
+    """Ports that are open and should not be; without an open port of the same host, closed ones show nothing."""
+    closed = list(closed)
+    for knock in closed:
+        if knock.outcome is Outcome.OPEN:
+            yield failed(f"{knock.target} is open from outside.", reason=Reason.UNMET)
+    if all(knock.outcome is not Outcome.OPEN for knock in opened):
+        yield unknown(
+            f"None of the ports of {host} that should be open is: it may be gone, so that others are closed shows nothing.",
+            reason=Reason.UNREACHABLE,
+        )
+    for knock in opened:
+        if knock.outcome is not Outcome.OPEN:
+            yield failed(
+                f"{knock.target} is {_how(knock)} from outside, but should be open.", reason=Reason.MISCONFIGURED
+            )
+    for knock in closed:
+        if knock.outcome is Outcome.OTHER:
+            yield unknown(f"{knock.target} was not checked from outside ({knock.error}).", reason=Reason.MALFORMED)
+    for knock in closed:
+        if knock.outcome is Outcome.REFUSED:
+            yield warning(
+                f"{knock.target} refuses connections from outside: a packet arrives there, so either nothing listens now or a "
+                "firewall answers for it."
+            )
+
+
+def policy_problems(canary: Canary, allowed: Knock, denied: Knock, control: Knock) -> Iterator[Result]:
+    """A path that should be closed and is not. The two others show that the service and the canary work."""
+    if denied.outcome is Outcome.OPEN:
+        yield failed(f"The canary at {canary.denied} can connect to {canary.target}, which policies should deny.")
+    if allowed.outcome is not Outcome.OPEN:
+        yield unknown(
+            f"The canary at {canary.allowed}, which may, cannot connect to {canary.target} ({_how(allowed)}), so it may be down.",
+            reason=Reason.UNREACHABLE,
+        )
+    if control.outcome is not Outcome.OPEN:
+        yield unknown(
+            f"The canary at {canary.denied} cannot connect to {canary.denied_control} ({_how(control)}), which it may, "
+            "so it shows nothing.",
+            reason=Reason.UNREACHABLE,
+        )
+    if denied.outcome in (Outcome.REFUSED, Outcome.OTHER):
+        yield unknown(
+            f"From the canary at {canary.denied}, {canary.target} is {_how(denied)}, which is not how a policy denies.",
+            reason=Reason.MALFORMED,
+        )
+
+
+def _how(knock: Knock) -> str:
+    return f"{knock.outcome.value}{f': {knock.error}' if knock.error else ''}"

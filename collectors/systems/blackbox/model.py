@@ -1,0 +1,99 @@
+"""What blackbox_exporter answers about one port."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from pydantic import Field, field_validator
+
+from exporter.options import Options
+
+__all__ = ["Canary", "Guarded", "Knock", "Outcome", "parse_probe"]
+
+_SUCCESS = re.compile(r"^probe_success ([01])\s*$", re.MULTILINE)
+_ERROR = re.compile(r'\berr(?:or)?="((?:[^"\\]|\\.)*)"')
+
+
+class Outcome(Enum):
+    """What became of a connection, as the sentences have it."""
+
+    OPEN = "open"
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+    OTHER = "not tried"
+
+
+_WORDS = (
+    ("connection refused", Outcome.REFUSED),
+    ("no route to host", Outcome.REJECTED),
+    ("network is unreachable", Outcome.OTHER),  # of the vantage
+    ("unreachable", Outcome.REJECTED),
+    ("prohibited", Outcome.REJECTED),
+    ("permission denied", Outcome.REJECTED),
+    ("i/o timeout", Outcome.DROPPED),
+    ("deadline exceeded", Outcome.DROPPED),
+    ("connection timed out", Outcome.DROPPED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """One connection to a port; `error` is the exporter's own words where they are not understood."""
+
+    target: str
+    outcome: Outcome
+    error: str = ""
+
+
+def parse_probe(target: str, text: str) -> Knock:
+    """Read the answer of `/probe?debug=true`: why a connection failed is only in the log that it has in front of the metrics."""
+    success = _SUCCESS.findall(text)
+    if not success:
+        return Knock(target, Outcome.OTHER, "no probe_success")
+    if success[-1] == "1":
+        return Knock(target, Outcome.OPEN)
+    errors = _ERROR.findall(text.partition("Metrics that would have been returned")[0])
+    for error in errors:
+        for words, outcome in _WORDS:
+            if words in error.lower():
+                return Knock(target, outcome)
+    return Knock(target, Outcome.OTHER, errors[-1] if errors else "no reason")
+
+
+def _ports(ports: tuple[int, ...]) -> tuple[int, ...]:
+    if wrong := [port for port in ports if not 0 < port < 65536]:
+        raise ValueError(f"{wrong[0]} is no port, expected 1 to 65535")
+    return ports
+
+
+class Guarded(Options):
+    """A host behind a firewall, by the name or address by which it is reached from outside."""
+
+    host: str = Field(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[\w.-]+)$",
+        description="Name or address; IPv6 in brackets, as an entry of its own.",
+    )
+    open: tuple[int, ...] = Field(min_length=1, description="Ports that must be open: the control.")
+    closed: tuple[int, ...] = Field(
+        (22, 5432, 6379, 7474, 7687, 6333, 4222, 9090, 3000), min_length=1, description="Ports that must not be."
+    )
+    module: str = Field(
+        "tcp_connect", min_length=1, description="Module of blackbox_exporter; with preferred_ip_protocol."
+    )
+
+    _valid_ports = field_validator("open", "closed")(_ports)
+
+
+class Canary(Options):
+    """A path between pods that a policy closes, and one to the same place that it leaves open."""
+
+    target: str = Field(pattern=r"^\S+:\d{1,5}$", description="host:port of the service that is protected.")
+    allowed: str = Field(description="URL of a blackbox_exporter in a pod that may connect: the control.")
+    denied: str = Field(description="URL of a blackbox_exporter in a pod that may not.")
+    denied_control: str = Field(
+        pattern=r"^\S+:\d{1,5}$", description="host:port that the second one may connect to, which shows that it works."
+    )
+    module: str = Field("tcp_connect", min_length=1, description="Module of both.")

@@ -1,0 +1,85 @@
+"""Asks gateways: routes, bursts, and origins behind their back."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+from urllib.parse import urlsplit
+
+from collectors.systems.gateway.model import Burst, Edge, Limit
+from exporter.http import Http, HttpSettings, Trust, Unanswered, Unreachable
+from exporter.reply import Reply
+from exporter.verdict import Reason
+
+__all__ = ["ask", "ask_edge", "ask_origin", "burst"]
+
+_AGENT = {"User-Agent": "checklist-exporter (network_security)"}
+_MAX_BYTES = 2**20
+_POLL_SECONDS = 5.0
+_REFUSALS = (
+    "the connection was refused",
+    *(os.strerror(code) for code in (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET)),
+)
+
+
+async def ask(url: str) -> Reply:
+    """GET by a connection of its own; redirects are not followed. Raises ProbeError where there is no reply."""
+    return await _get(url, Trust(), {})
+
+
+async def _get(url: str, tls: Trust, headers: dict[str, str]) -> Reply:
+    parts = urlsplit(url)
+    http = Http(HttpSettings(url=f"{parts.scheme}://{parts.netloc}", tls=tls, max_bytes=_MAX_BYTES), connections=1)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        return await http.get(path, headers={**_AGENT, **headers}, expect=None)
+    finally:
+        await http.close()
+
+
+async def burst(limit: Limit) -> Burst:
+    """One request, then as many as it says until one is refused, then one after the other until the gateway answers again."""
+    before = await ask(limit.url)
+    answers: list[Reply] = []
+    if not 200 <= before.status < 400:
+        return Burst(before, (), None)
+    while len(answers) < limit.burst and (not answers or answers[-1].status not in (429, 503)):
+        answers.append(await ask(limit.url))
+    if answers[-1].status not in (429, 503):
+        return Burst(before, tuple(answers), None)
+    clock = asyncio.get_running_loop()
+    until = clock.time() + limit.recovery.total_seconds()
+    while True:
+        await asyncio.sleep(min(_POLL_SECONDS, limit.recovery.total_seconds()))
+        after = await ask(limit.url)
+        if 200 <= after.status < 400 or clock.time() >= until:
+            return Burst(before, tuple(answers), after)
+
+
+async def ask_edge(edge: Edge) -> Reply:
+    """The site as the public sees it, not from a cache. Raises ProbeError where there is no reply."""
+    mark = "&" if "?" in edge.url else "?"
+    return await ask(f"{edge.url}{mark}checklist={secrets.token_hex(4)}")
+
+
+async def ask_origin(edge: Edge, origin: str) -> Reply | None:
+    """What an origin answers when it is asked directly for the site; None when it takes no connection or closes it.
+
+    Raises ProbeError where neither is certain.
+    """
+    parts = urlsplit(edge.url)
+    url = f"{parts.scheme}://{origin}{parts.path or '/'}"
+    # Whoever goes around the protection does not mind the certificate.
+    trust = Trust(server_name=parts.hostname, insecure_skip_verify=True)
+    try:
+        return await _get(url, trust, {"Host": parts.netloc})
+    except Unanswered as why:
+        if why.reason is Reason.MALFORMED:  # it closed the connection, as nginx does with 444
+            return None
+        raise
+    except Unreachable as why:
+        if why.reason is Reason.TIMEOUT or any(words in str(why) for words in _REFUSALS):
+            return None
+        raise  # a name that is not known, a handshake that we are not able to make, no route from here

@@ -1,0 +1,102 @@
+"""Whether a gateway passes on what it should, limits it, and cannot be gone around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from collectors.systems.gateway.model import Burst, Edge, Gateway, Limit, Route, Who, edge_name, who_refused
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved
+from exporter.words import counted
+
+__all__ = ["edge_problems", "limit_problems", "route_problems"]
+
+
+_REFUSALS = (400, 401, 403, 404, 421)
+
+
+def route_problems(gateway: Gateway, route: Route, replies: Sequence[Reply | ProbeError]) -> Iterator[Result]:
+    """Answers that are not the service's. A gateway that answers by itself, with whatever status, has not passed a request on."""
+    for reply in replies:
+        if isinstance(reply, ProbeError):
+            yield unobserved(reply)
+            continue
+        if reply.status == route.status and route.contains in reply.text:
+            continue
+        if reply.status in (401, 403, 407, 429) and route.status not in (401, 403, 407, 429):
+            yield unknown(
+                f"Gateway {gateway.name} refused {reply.where} ({reply.status}), so nothing of the service was seen.",
+                reason=Reason.REFUSED,
+            )
+        elif reply.status == route.status:
+            yield failed(
+                f"{reply.where} answered {reply.status} without the text of the service behind gateway {gateway.name}.",
+                reason=Reason.UNMET,
+            )
+        else:
+            yield failed(
+                f"{reply.where} answered {reply.status} through gateway {gateway.name}, where {route.status} is expected.",
+                reason=Reason.DOWN if reply.status >= 500 else Reason.UNMET,
+            )
+
+
+def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
+    """A burst that is taken whole, limited by the application alone, or that the gateway does not recover from."""
+    if not 200 <= burst.before.status < 400:
+        yield unknown(
+            f"{burst.before.where} answered {burst.before.status} before the burst, so no limit could be seen.",
+            reason=Reason.REFUSED if burst.before.status in (403, 429, 503) else Reason.MALFORMED,
+        )
+        return
+    if (refused := burst.refused) is None:
+        yield failed(
+            f"{burst.before.where} took {counted(len(burst.answers), 'request')} in a row from one address, and refused none.",
+            reason=Reason.MISSING,
+        )
+        return
+    if burst.after is None or not 200 <= burst.after.status < 400:
+        yield unknown(
+            f"{refused.where} answered {refused.status} to a burst and had not recovered after it: that may be an outage, "
+            "or a longer limit than `recovery`.",
+            reason=Reason.DOWN,
+        )
+    who = who_refused(burst.before, refused) if limit.application else Who.GATEWAY
+    if who is Who.APPLICATION:
+        yield failed(
+            f"{refused.where} answered {refused.status} with the headers of the application: it limits, and the gateway does not.",
+            reason=Reason.MISSING,
+        )
+    elif who is Who.UNCLEAR:
+        yield unknown(
+            f"{refused.where} answered {refused.status}, and nothing shows whether the gateway did or the application: name a "
+            "route that the gateway answers itself, with `application: false`.",
+            reason=Reason.MALFORMED,
+        )
+
+
+def edge_problems(edge: Edge, reply: Reply, origins: Mapping[str, Reply | ProbeError | None]) -> Iterator[Result]:
+    """A site that is not behind a protection, and origins that answer who goes around it."""
+    if edge_name(reply) is None:
+        yield failed(
+            f"{reply.where} did not come through a CDN or protection that is known by its headers.",
+            reason=Reason.MISSING,
+        )
+    for origin, answer in origins.items():
+        if isinstance(answer, Reply) and answer.status < 400:
+            yield failed(
+                f"Origin {origin} answers requests for the site directly ({answer.status}), around its protection.",
+                reason=Reason.MISCONFIGURED,
+            )
+    if not 200 <= reply.status < 400:
+        yield unknown(
+            f"{reply.where} answered {reply.status}, so that its origins refuse direct requests shows nothing.",
+            reason=Reason.MALFORMED,
+        )
+    for origin, answer in origins.items():
+        if isinstance(answer, ProbeError):
+            yield unobserved(answer)
+        elif answer is not None and answer.status >= 400 and answer.status not in _REFUSALS:
+            yield unknown(
+                f"Origin {origin} answered {answer.status} to a direct request, which is no refusal.",
+                reason=Reason.MALFORMED,
+            )

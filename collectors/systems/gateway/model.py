@@ -1,0 +1,140 @@
+"""What gateways answer, and what tells their answers from those of applications."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from exporter.options import Duration, Options
+from exporter.reply import Reply
+
+__all__ = ["Burst", "Edge", "Gateway", "Limit", "Route", "Who", "edge_name", "who_refused"]
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/@#?]+(/[^\s#]*)?", text):
+        raise ValueError("expected an address such as https://shop.example.com/path, without credentials")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_url)]
+
+
+class Route(Options):
+    """A route through the gateway to a service."""
+
+    url: Url = Field(description="Address of the route, on the gateway.")
+    status: int = Field(200, ge=100, le=599, description="Status that the service answers with.")
+    contains: str = Field(min_length=1, description="Text that only the service behind the gateway answers with.")
+
+
+class Gateway(Options):
+    """A gateway."""
+
+    name: str = Field(min_length=1, description="Name of the gateway, for sentences.")
+    routes: tuple[Route, ...] = Field(min_length=1, description="At least one route to each service behind it.")
+    looks: int = Field(3, ge=1, le=10, description="How often each route is asked, each time by a new connection.")
+
+
+class Limit(Options):
+    """A route that is asked often in a short time."""
+
+    url: Url = Field(description="Address to GET, on the gateway.")
+    burst: int = Field(20, ge=2, le=50, description="Requests after which the gateway must have refused one.")
+    application: bool = Field(
+        True, description="Whether an application answers it; false where the gateway itself does."
+    )
+    recovery: Duration = Field(
+        timedelta(minutes=1),
+        gt=timedelta(0),
+        description="Time after which it must answer again, which tells a limit from an outage.",
+    )
+
+
+class Edge(Options):
+    """A site behind a CDN or a DDoS protection."""
+
+    url: Url = Field(description="Public address of the site.")
+    origins: tuple[str, ...] = Field(
+        (),
+        description="host:port of each origin server as it is reached from the internet: it must refuse direct requests.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """The answers to a burst, and to one request after the recovery."""
+
+    before: Reply
+    answers: tuple[Reply, ...]
+    after: Reply | None
+
+    @property
+    def refused(self) -> Reply | None:
+        """The first refusal."""
+        return next((reply for reply in self.answers if reply.status in (429, 503)), None)
+
+
+class Who(Enum):
+    """Who refused a request."""
+
+    GATEWAY = "the gateway"
+    APPLICATION = "the application"
+    UNCLEAR = "unclear"
+
+
+_PER_REPLY = re.compile(
+    r"^(date|content-.*|etag|last-modified|cache-control|vary|set-cookie|accept-ranges|transfer-encoding|connection|keep-alive|age"
+    r"|retry-after.*|x-ratelimit.*|ratelimit.*|x-request-id|traceparent|x-envoy-.*|link|expires|pragma|access-control-.*)$"
+)
+_OWN_PAGES = re.compile(
+    r"<center>(nginx|openresty)|local_rate_limited|<h1>429 Too Many Requests</h1>\s*You have sent"
+    r"|<h1>503 Service Unavailable</h1>\s*No server"
+)
+
+
+def who_refused(before: Reply, refusal: Reply) -> Who:
+    """Whether the headers of an application's own answers are in a refusal as well."""
+    if _OWN_PAGES.search(refusal.text):
+        return Who.GATEWAY
+    names = {name.lower() for name in before.headers} - {"server"}
+    own = {name for name in names if not _PER_REPLY.match(name)}
+    if before.headers.get("server") != refusal.headers.get("server"):
+        return Who.GATEWAY
+    if own and not own & set(refusal.headers):
+        return Who.GATEWAY
+    return Who.APPLICATION if own and own <= set(refusal.headers) else Who.UNCLEAR
+
+
+_EDGES: Mapping[str, str] = {
+    "cf-ray": "Cloudflare",
+    "x-amz-cf-id": "Amazon CloudFront",
+    "x-akamai-transformed": "Akamai",
+    "akamai-grn": "Akamai",
+    "x-fastly-request-id": "Fastly",
+    "x-azure-ref": "Azure Front Door",
+    "x-iinfo": "Imperva",
+    "x-sucuri-id": "Sucuri",
+    "x-vercel-id": "Vercel",
+    "x-nf-request-id": "Netlify",
+}
+_SERVERS = {
+    "cloudflare": "Cloudflare",
+    "cloudfront": "Amazon CloudFront",
+    "akamaighost": "Akamai",
+    "ddos-guard": "DDoS-Guard",
+}
+
+
+def edge_name(reply: Reply) -> str | None:
+    """The protection that an answer came through, by what it adds to it."""
+    for header, name in _EDGES.items():
+        if header in reply.headers:
+            return name
+    return _SERVERS.get(str(reply.headers.get("server", "")).strip().lower())

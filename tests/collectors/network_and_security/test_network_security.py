@@ -1,0 +1,229 @@
+"""The network's security on a real firewall, and on nginx, HAProxy, Envoy and Caddy in front of real applications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from collectors.network_and_security.network_security import NetworkSecurity, NetworkSecuritySettings
+from collectors.systems.blackbox.client import Blackbox, BlackboxSettings
+from exporter.threads import Threads
+from exporter.verdict import Status
+from tests.servers import firewall
+from tests.servers.applications.programs import Application, fastapi
+from tests.servers.exporters import blackbox_exporter
+from tests.servers.firewall import Firewalled, firewalled
+from tests.servers.gateways import caddy, envoy
+from tests.servers.haproxy import haproxy
+from tests.servers.nginx import nginx
+from tests.servers.process import LOOPBACK, free_port
+from tests.support import make_context, verify
+
+
+async def _seen(item: str, vantage: str | None = None, **options: Any) -> tuple[Status, str]:
+    settings = NetworkSecuritySettings.model_validate(options)
+    clients = {"blackbox": Blackbox(BlackboxSettings(url=vantage), Threads())} if vantage else {}
+    seen = await verify(NetworkSecurity, settings, items=(item,), context=make_context(clients=clients))
+    for client in clients.values():
+        await client.close()
+    return seen[item].result.status, seen[item].result.summary
+
+
+@pytest.fixture(scope="module")
+def outside() -> Iterator[Firewalled]:
+    with firewalled() as both:
+        yield both
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    with fastapi(tmp_path_factory.mktemp("app"), LIMIT="5/minute") as started:
+        yield started
+
+
+@pytest.mark.verifies("network_security.firewall_rules_configured", "ok")
+@pytest.mark.verifies("network_security.firewall_rules_configured", "failed")
+@pytest.mark.verifies("network_security.firewall_rules_configured", "unknown")
+def test_dropped_rejected_refused_and_absent_are_told_apart(outside: Firewalled) -> None:
+    def seen(host: str, *closed: int) -> tuple[Status, str]:
+        hosts = ({"host": host, "open": (firewall.OPEN,), "closed": closed},)
+        return outside.run(lambda: _seen("firewall_rules_configured", outside.vantage, hosts=hosts))
+
+    assert seen(outside.host, firewall.DROPPED, firewall.REJECTED)[0] is Status.OK
+    status, summary = seen(outside.host, firewall.DROPPED, firewall.FORGOTTEN)
+    assert status is Status.FAILED
+    assert summary == f"{outside.host}:{firewall.FORGOTTEN} is open from outside."
+    status, summary = seen(outside.host, firewall.DROPPED, firewall.REFUSED)
+    assert status is Status.WARNING
+    assert f"{outside.host}:{firewall.REFUSED} refuses connections" in summary
+    status, summary = seen("127.66.0.9", firewall.DROPPED)  # no such host: everything times out there, too
+    assert "None of the ports of 127.66.0.9 that should be open is" in summary or status is Status.FAILED
+    assert status is not Status.OK
+
+
+@pytest.mark.verifies("network_security.network_policies_enforced", "ok")
+@pytest.mark.verifies("network_security.network_policies_enforced", "failed")
+@pytest.mark.verifies("network_security.network_policies_enforced", "unknown")
+def test_a_canary_needs_both_controls(outside: Firewalled) -> None:
+    def seen(target: int, control: int, allowed: str = outside.inside) -> tuple[Status, str]:
+        canary = {
+            "target": f"{outside.host}:{target}",
+            "denied": outside.vantage,
+            "allowed": allowed,
+            "denied_control": f"{outside.host}:{control}",
+        }
+        return outside.run(lambda: _seen("network_policies_enforced", canaries=(canary,)))
+
+    status, summary = seen(firewall.DROPPED, firewall.OPEN)
+    assert (status, summary) == (
+        Status.OK,
+        "1 path that policies deny could not be used, while allowed ones could.",
+    )
+    status, summary = seen(firewall.FORGOTTEN, firewall.OPEN)
+    assert status is Status.FAILED
+    assert "which policies should deny" in summary
+    status, summary = seen(firewall.DROPPED, firewall.OPEN, allowed=outside.vantage)
+    assert status is Status.UNKNOWN
+    assert "so it may be down" in summary
+    status, summary = seen(firewall.DROPPED, firewall.REJECTED)
+    assert status is Status.UNKNOWN
+    assert "so it shows nothing" in summary
+
+
+async def test_a_refused_port_is_no_policy(tmp_path: Path) -> None:
+    modules = {"tcp_connect": {"prober": "tcp", "timeout": "1s"}}
+    with blackbox_exporter(tmp_path, modules) as exporter:
+        canary = {
+            "target": f"{LOOPBACK}:{free_port()}",
+            "denied": exporter.url,
+            "allowed": exporter.url,
+            "denied_control": f"{LOOPBACK}:{exporter.port}",
+        }
+        assert (await _seen("network_policies_enforced", canaries=(canary,)))[0] is Status.UNKNOWN
+        hosts = ({"host": LOOPBACK, "open": (free_port(),), "closed": (free_port(),)},)
+        status, summary = await _seen("firewall_rules_configured", exporter.url, hosts=hosts)
+        assert status is Status.FAILED, summary
+        wrong = ({**hosts[0], "module": "udp"},)
+        status, summary = await _seen("firewall_rules_configured", exporter.url, hosts=wrong)
+        assert (status, "has no module udp" in summary) == (Status.UNKNOWN, True)
+
+
+def _gateways(tmp_path: Path, upstream: int) -> Iterator[tuple[str, str]]:
+    """Each gateway in front of a port, by name, and its address."""
+    port = free_port()
+    block = f"server {{ listen {LOOPBACK}:{port}; location / {{ proxy_pass http://{LOOPBACK}:{upstream}; }} }}"
+    with nginx(block, port=port):
+        yield "nginx", f"http://{LOOPBACK}:{port}"
+    port = free_port()
+    parts = f"frontend f\n mode http\n bind {LOOPBACK}:{port}\n monitor-uri /alive\n default_backend b\n"
+    with haproxy(f"{parts}backend b\n mode http\n server s {LOOPBACK}:{upstream} check inter 100ms\n", port=port):
+        yield "HAProxy", f"http://{LOOPBACK}:{port}"
+    with envoy(tmp_path, upstream) as url:
+        yield "Envoy", url
+    with caddy(tmp_path, upstream) as url:
+        yield "Caddy", url
+
+
+@pytest.mark.verifies("network_security.api_gateway_operational", "ok")
+@pytest.mark.verifies("network_security.api_gateway_operational", "failed")
+async def test_a_gateway_is_as_alive_as_what_is_behind_it(tmp_path: Path, app: Application) -> None:
+    for upstream, expected in ((app.port, Status.OK), (free_port(), Status.FAILED)):
+        for name, url in _gateways(tmp_path, upstream):
+            gateway = {"name": name, "routes": ({"url": f"{url}/items/1", "contains": '"number":1'},), "looks": 2}
+            status, summary = await _seen("api_gateway_operational", gateways=(gateway,))
+            assert status is expected, (name, summary)
+            if expected is Status.FAILED:
+                assert "answered 50" in summary, summary
+
+
+@pytest.mark.verifies("network_security.api_gateway_operational", "unknown")
+async def test_a_gateway_that_is_gone_or_refuses_shows_nothing(app: Application) -> None:
+    gone = {"name": "edge", "routes": ({"url": f"http://{LOOPBACK}:{free_port()}/", "contains": "x"},)}
+    assert (await _seen("api_gateway_operational", gateways=(gone,)))[0] is Status.UNKNOWN
+    own = {"name": "edge", "routes": ({"url": f"{app.url}/items/1", "contains": "another service"},)}
+    status, summary = await _seen("api_gateway_operational", gateways=(own,))
+    assert status is Status.FAILED
+    assert "without the text of the service behind gateway edge" in summary
+
+
+@pytest.mark.verifies("network_security.gateway_rate_limiting_enforced", "ok")
+@pytest.mark.verifies("network_security.gateway_rate_limiting_enforced", "failed")
+@pytest.mark.verifies("network_security.gateway_rate_limiting_enforced", "unknown")
+async def test_the_limit_must_be_the_gateways(app: Application) -> None:
+    port, upstream = free_port(), f"http://{LOOPBACK}:{app.port}"
+    block = f"""
+    limit_req_zone $binary_remote_addr zone=z:1m rate=2r/s;
+    server {{
+      listen {LOOPBACK}:{port};
+      location / {{ proxy_pass {upstream}; }}
+      location /metrics {{ limit_req zone=z burst=2 nodelay; proxy_pass {upstream}; }}
+    }}"""
+
+    async def seen(path: str, **options: Any) -> tuple[Status, str]:
+        limit = {"url": f"http://{LOOPBACK}:{port}{path}", "burst": 12, "recovery": timedelta(seconds=2), **options}
+        return await _seen("gateway_rate_limiting_enforced", limits=(limit,), allow_intrusive=True)
+
+    with nginx(block, port=port):
+        assert (await seen("/metrics"))[0] is Status.OK  # by 503, as is nginx's default
+        status, summary = await seen("/items/1")
+        assert status is Status.FAILED
+        assert "took 12 requests in a row from one address, and refused none" in summary
+        status, summary = await seen("/limited")  # five a minute, by the application
+        assert status is Status.UNKNOWN, summary
+    limits = ({"url": f"http://{LOOPBACK}:{port}/"},)
+    status, summary = await _seen("gateway_rate_limiting_enforced", limits=limits)
+    assert (status, summary) == (Status.UNKNOWN, "Option allow_intrusive is not set, so no burst was sent.")
+
+
+@pytest.mark.verifies("network_security.ddos_protection_active", "ok")
+@pytest.mark.verifies("network_security.ddos_protection_active", "failed")
+@pytest.mark.verifies("network_security.ddos_protection_active", "unknown")
+async def test_an_origin_that_answers_directly_is_not_protected() -> None:
+    port, origin, closed, bare = free_port(), free_port(), free_port(), free_port()
+    site = "location / { add_header CF-RAY 1-FRA; return 200 site; }"
+    blocks = (
+        f"server {{ listen {LOOPBACK}:{port}; {site} }} server {{ listen {LOOPBACK}:{origin}; location / {{ return 200 site; }} }}"
+        f"server {{ listen {LOOPBACK}:{bare}; location / {{ return 444; }} }}"
+    )
+
+    async def seen(url: str, *origins: str) -> tuple[Status, str]:
+        return await _seen("ddos_protection_active", edges=({"url": url, "origins": origins},))
+
+    with nginx(blocks, port=port):
+        url = f"http://{LOOPBACK}:{port}/"
+        assert (await seen(url, f"{LOOPBACK}:{closed}", f"{LOOPBACK}:{bare}"))[0] is Status.OK
+        status, summary = await seen(url, f"{LOOPBACK}:{closed}", f"{LOOPBACK}:{origin}")
+        assert status is Status.FAILED
+        assert (
+            summary
+            == f"Origin {LOOPBACK}:{origin} answers requests for the site directly (200), around its protection."
+        )
+        assert (await seen(f"http://{LOOPBACK}:{origin}/", f"{LOOPBACK}:{closed}"))[0] is Status.FAILED
+        assert (await seen(url, "no-such-origin.invalid:80"))[
+            0
+        ] is Status.UNKNOWN  # a name that is not known refuses nothing
+        assert (await seen(url))[0] is not Status.OK  # a fingerprint alone is no protection
+
+
+@pytest.mark.parametrize("item", list(NetworkSecurity.items()))
+async def test_what_is_not_configured_does_not_pass(item: str) -> None:
+    assert not (await _seen(item))[0].is_ok
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hosts": ({"host": "a b", "open": (80,)},)}, "host"),
+        ({"hosts": ({"host": "shop.example", "open": (0,)},)}, "0 is no port"),
+        ({"gateways": ({"name": "g", "routes": ()},)}, "routes"),
+        ({"limits": ({"url": "https://user:secret@shop.example/"},)}, "without credentials"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        NetworkSecuritySettings.model_validate(options)
