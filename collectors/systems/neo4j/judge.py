@@ -26,6 +26,7 @@ from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobse
 from exporter.words import counted, listed
 
 __all__ = [
+    "artefact_problems",
     "database_problems",
     "default_refused",
     "door_problems",
@@ -319,10 +320,11 @@ def saved_problems(
         except ProbeError as why:
             yield unobserved(why)
     for name in sorted(names - set(limits.without_backup)):
-        yield from _saved(name, artefacts, limits.max_backup_age, now)
+        yield from artefact_problems(name, artefacts, limits.max_backup_age, now)
 
 
-def _saved(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: datetime) -> Iterator[Result]:
+def artefact_problems(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: datetime) -> Iterator[Result]:
+    """The newest dump or backup of one database, where it is missing, too old, empty or dated in the future."""
     pattern = re.compile(re.escape(name) + _SUFFIX)
     newest = max(
         (artefact for artefact in artefacts if pattern.fullmatch(artefact.name)),

@@ -16,7 +16,15 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown
 from exporter.words import counted, format_length, listed
 
-__all__ = ["archive_of", "judge_archive", "judge_archiver", "judge_backup", "newest_backup"]
+__all__ = [
+    "archive_of",
+    "judge_archive",
+    "judge_archiver",
+    "judge_backup",
+    "judge_encryption",
+    "judge_retention",
+    "newest_backup",
+]
 
 #: How far clocks of two hosts may differ before a date counts as one of the future.
 _CLOCKS = timedelta(minutes=5)
@@ -227,3 +235,35 @@ def _number(segment: str, size: int) -> int:
 def _name(number: int, timeline: str, size: int) -> str:
     log, part = divmod(number, 2**32 // size)
     return f"{timeline}{log:08X}{part:08X}"
+
+
+def judge_retention(stanza: Stanza, cluster: str, retention: timedelta, min_fulls: int, now: datetime) -> Result:
+    """Whether the repository holds full backups of this cluster as old as they have to be retained."""
+    fulls = sorted(backup.stopped for backup in _ours(stanza, cluster, None) if backup.type == "full")
+    if not fulls:
+        return failed(
+            f"pgBackRest stanza {stanza.name} holds no full backup of cluster {cluster}.", reason=Reason.MISSING
+        )
+    age = now - fulls[0]
+    held = f"pgBackRest stanza {stanza.name} holds {counted(len(fulls), 'full backup')}, the oldest {format_length(age)} old"
+    seconds = age.total_seconds()
+    if age < retention:
+        sentence = f"{held} (retention {format_duration(retention)})."
+        return failed(sentence, reason=Reason.LIMIT, oldest_backup_age_seconds=seconds)
+    if len(fulls) < min_fulls:
+        sentence = f"{held} (at least {min_fulls} wanted)."
+        return failed(sentence, reason=Reason.LIMIT, oldest_backup_age_seconds=seconds)
+    return ok(f"{held}.", oldest_backup_age_seconds=seconds)
+
+
+def judge_encryption(stanza: Stanza) -> Result:
+    """Whether pgBackRest encrypts what it stores, in every repository of the stanza."""
+    if not stanza.repo:
+        return unknown(f"pgBackRest stanza {stanza.name} names no repository, so its encryption was not checked.")
+    plain = [str(repository.key) for repository in stanza.repo if repository.cipher == "none"]
+    if plain:
+        return failed(
+            f"pgBackRest does not encrypt repository {listed(plain)} of stanza {stanza.name}.",
+            reason=Reason.MISCONFIGURED,
+        )
+    return ok(f"pgBackRest encrypts stanza {stanza.name} ({stanza.repo[0].cipher}).")

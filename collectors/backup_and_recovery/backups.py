@@ -1,0 +1,335 @@
+"""Backups"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Self, TypeVar
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.aws.client import Aws, AwsError
+from collectors.systems.backups.client import read_bucket, read_objects, read_rds
+from collectors.systems.backups.judge import (
+    judge_bucket,
+    judge_objects,
+    judge_rds,
+    judge_rds_encryption,
+    judge_rds_retention,
+    judge_retention,
+)
+from collectors.systems.backups.model import Bucket, Objects, Rds, RdsInstance, StoredObject
+from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOptions, with_cron_job
+from collectors.systems.neo4j.judge import artefact_problems
+from collectors.systems.neo4j.model import Artefact
+from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
+from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.pgbackrest import read_stanza
+from collectors.systems.postgresql.judge.backups import judge_encryption
+from collectors.systems.postgresql.judge.backups import judge_retention as judge_stanza_retention
+from collectors.systems.postgresql.model.options import ClusterLimits
+from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
+from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
+from exporter.evidence.rules import EvidenceRule
+from exporter.options import Duration, Secret
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok
+from exporter.words import listed
+
+_AWS = "with `objects` or `rds`: clients.aws"
+
+
+class Store(CronJobOptions):
+    """A store, and where its backups are."""
+
+    name: str = Field(pattern=r"^\S(.{0,126}\S)?$", description="Name of the store, for sentences.")
+    objects: Objects | None = Field(None, description="Its backups as objects in a bucket.")
+    retention: Duration = Field(
+        timedelta(days=7), gt=timedelta(0), description="How old the oldest backup has to be at least."
+    )
+
+
+StoreT = TypeVar("StoreT", bound=Store)
+
+
+class DatabaseStore(Store):
+    """A database."""
+
+    dsn: Secret | None = Field(
+        None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
+    )
+    pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that makes the backups.")
+    rds: Rds | None = Field(None, description="The RDS instance, where RDS makes the backups.")
+    limits: ClusterLimits = Field(
+        ClusterLimits(), description="Limits of the backups of pgBackRest, as in section postgresql."
+    )
+    min_fulls: int = Field(2, ge=1, description="Minimum number of full backups that pgBackRest retains.")
+
+    @field_validator("dsn")
+    @classmethod
+    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn is not None:
+            parse_dsn(dsn)
+        return dsn
+
+    @model_validator(mode="after")
+    def _backed_up(self) -> Self:
+        if self.pgbackrest is None and self.rds is None and self.objects is None:
+            raise ValueError("expected at least one of pgbackrest, rds and objects: where its backups are")
+        if self.pgbackrest is not None and self.dsn is None:
+            raise ValueError("expected dsn beside pgbackrest: whose backups they are")
+        return self
+
+
+class CacheStore(Store):
+    """A Redis."""
+
+    objects: Objects = Field(description="Its backups as objects in a bucket.")
+
+
+class GraphStore(Store):
+    """A Neo4j."""
+
+    objects: Objects = Field(
+        description="Its backups as objects in a bucket: DATABASE.dump or DATABASE-TIMESTAMP.backup."
+    )
+    databases: tuple[str, ...] = Field(
+        ("neo4j", "system"), min_length=1, description="Databases that have to be in it; system holds users and rights."
+    )
+
+
+class BackupsSettings(EvidenceSettings):
+    """Every store, and where its backups are."""
+
+    databases: tuple[DatabaseStore, ...] = Field((), description="The databases.")
+    redis: tuple[CacheStore, ...] = Field((), description="The Redis servers whose loss matters.")
+    neo4j: tuple[GraphStore, ...] = Field((), description="The Neo4j servers.")
+
+
+class Backups(Collector[BackupsSettings, NoTarget]):
+    """Are the backups of every store made, recent, retained, encrypted and out of reach?"""
+
+    Settings = BackupsSettings
+    rights = """\
+AWS, on the buckets of backups alone: s3:ListBucket, s3:GetEncryptionConfiguration, s3:GetBucketPublicAccessBlock,
+s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
+s3:GetLifecycleConfiguration, s3:GetObject (for the head of the newest backup); on everything: s3:GetAccountPublicAccessBlock,
+kms:DescribeKey, rds:DescribeDBInstances.
+PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
+"""
+
+    # Facts
+
+    async def stored(self, objects: Objects) -> list[StoredObject]:
+        """The objects of a store, the newest first."""
+        return await self.share(f"objects {objects}", functools.partial(read_objects, self.client(Aws), objects))
+
+    async def bucket(self, objects: Objects) -> Bucket:
+        """How their bucket is protected."""
+        return await self.share(f"bucket {objects}", functools.partial(read_bucket, self.client(Aws), objects))
+
+    async def instance(self, rds: Rds) -> RdsInstance:
+        """The RDS instance."""
+        return await self.share(f"rds {rds}", functools.partial(read_rds, self.client(Aws), rds))
+
+    async def archived(self, store: DatabaseStore) -> tuple[Primary, Stanza]:
+        """The primary, and what the repository holds of it: asked afterwards, it has what the primary believes to be archived."""
+        return await self.share(f"pgbackrest {store.name}", functools.partial(self._archived, store))
+
+    @staticmethod
+    async def _archived(store: DatabaseStore) -> tuple[Primary, Stanza]:
+        assert store.dsn is not None
+        assert store.pgbackrest is not None
+        primary = await ask_primary(store.dsn, store.limits)
+        return primary, await read_stanza(store.pgbackrest)
+
+    # Lines
+
+    @item(
+        "Database backups are scheduled",
+        severity=CRITICAL,
+        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, *CRON_JOB_RIGHTS),
+    )
+    async def database_backups_scheduled(self) -> Result:
+        """A schedule that nobody watches stops one day, and is missed on the day it is needed.
+
+        What the schedule makes is checked, not only the schedule: for each of `databases`, the newest backup of pgBackRest is of
+        this very cluster, recent, and has all the WAL that was archived since; RDS can restore up to `max_lag` ago; the newest
+        object in the bucket is recent (a date in its name counts, as a copy is younger than its backup), large enough and as large
+        as those before. With `cronjob`, that is not suspended and its last success is recent.
+
+        To fix it: read the log of the job or tool that is named, and take a backup by hand.
+        """
+        return await self._each("databases", self.settings.databases, self._database_scheduled)
+
+    async def _database_scheduled(self, store: DatabaseStore) -> Result:
+        parts: list[Awaitable[Result]] = []
+        if store.pgbackrest is not None:
+            parts.append(self._pgbackrest(store, store.pgbackrest))
+        if store.rds is not None:
+            parts.append(self._rds(store.rds, functools.partial(judge_rds, rds=store.rds, now=self.now)))
+        if store.objects is not None:
+            parts.append(self._of_bucket(store.objects, self._fresh(store.objects)))
+        return await with_cron_job(self, store.cronjob, worst_of(*parts))
+
+    async def _pgbackrest(self, store: DatabaseStore, settings: PgBackRest) -> Result:
+        primary, stanza = await self.archived(store)
+        return await see_backups(primary, stanza, settings, store.limits, self.now)
+
+    async def _rds(self, rds: Rds, judge: Callable[[RdsInstance], Result]) -> Result:
+        try:
+            return judge(await self.instance(rds))
+        except AwsError as error:
+            if error.code == "DBInstanceNotFound":
+                return failed(f"RDS instance {rds.instance} does not exist.", reason=Reason.MISSING)
+            raise
+
+    async def _fresh(self, objects: Objects) -> Result:
+        return judge_objects(await self.stored(objects), objects, self.now)
+
+    @staticmethod
+    async def _of_bucket(objects: Objects, judged: Awaitable[Result]) -> Result:
+        """The verdict, or `failed` where there is no such bucket: it holds no backup, that is known."""
+        try:
+            return await judged
+        except AwsError as error:
+            if error.code == "NoSuchBucket":
+                return failed(f"Bucket {objects.bucket} does not exist.", reason=Reason.MISSING)
+            raise
+
+    @property
+    def now(self) -> datetime:
+        """The time of this run."""
+        return self.context.now()
+
+    @item("Redis backups are scheduled", severity=WARNING, needs=(_AWS, *CRON_JOB_RIGHTS))
+    async def redis_backups_scheduled(self) -> Result:
+        """Persistence on the server's own disk is no backup: FLUSHALL, a bug or the loss of the volume takes it along.
+
+        For each of `redis`, the newest object in its bucket is recent, large enough, and as large as those before. With `cronjob`,
+        that is not suspended and its last success is recent. A cache whose loss is acceptable is declared `not_applicable`.
+
+        To fix it: copy the RDB file off the node after each BGSAVE (`redis-cli --rdb`), by a CronJob, and look at its log.
+        """
+        return await self._each("redis", self.settings.redis, self._object_scheduled)
+
+    @item("Neo4j backups are scheduled", severity=CRITICAL, needs=(_AWS, *CRON_JOB_RIGHTS))
+    async def neo4j_backups_scheduled(self) -> Result:
+        """A dump of one database restores neither the others nor the users and rights, which are in the database system.
+
+        For each of `neo4j`, the bucket has a recent DATABASE.dump or DATABASE-TIMESTAMP.backup, not empty, of every one of
+        `databases`. With `cronjob`, that is not suspended and its last success is recent.
+
+        To fix it: schedule `neo4j-admin database backup` (Enterprise) or `dump` (Community, with the database stopped) for the
+        database that is named, and look at the log of the job.
+        """
+        return await self._each("neo4j", self.settings.neo4j, self._graph_scheduled)
+
+    async def _object_scheduled(self, store: CacheStore) -> Result:
+        seen = worst_of(self._of_bucket(store.objects, self._fresh(store.objects)))
+        return await with_cron_job(self, store.cronjob, seen)
+
+    async def _graph_scheduled(self, store: GraphStore) -> Result:
+        return await with_cron_job(self, store.cronjob, worst_of(self._of_bucket(store.objects, self._dumps(store))))
+
+    async def _dumps(self, store: GraphStore) -> Result:
+        stored = await self.stored(store.objects)
+        artefacts = [
+            Artefact(
+                found.key.rpartition("/")[2], found.written, found.size if found.size >= store.objects.min_size else 0
+            )
+            for found in stored
+        ]
+        problems = (
+            problem
+            for database in store.databases
+            for problem in artefact_problems(database, artefacts, store.objects.max_age, self.now)
+        )
+        return verdict(problems, ok(f"{store.name} has a recent dump or backup of {listed(store.databases)}."))
+
+    @item(
+        "Backup retention policy is configured",
+        severity=WARNING,
+        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS),
+    )
+    async def retention_policy_configured(self) -> Result:
+        """A mistake is often noticed days later: the only backups left must not all be younger than it.
+
+        What is there is measured, as a setting may lie: the oldest backup of each store is at least `retention` old, pgBackRest has
+        `min_fulls` full ones, and no rule of the bucket's lifecycle deletes backups earlier than the tool would. RDS retains for as
+        many days. A store that is younger than its retention does not pass yet.
+
+        To fix it: raise repo1-retention-full, BackupRetentionPeriod or the days of the rule that is named.
+        """
+        stores: tuple[Store, ...] = (*self.settings.databases, *self.settings.redis, *self.settings.neo4j)
+        return await self._each("databases, redis or neo4j", stores, self._retained)
+
+    async def _retained(self, store: Store) -> Result:
+        parts: list[Awaitable[Result]] = []
+        if isinstance(store, DatabaseStore):
+            if store.pgbackrest is not None:
+                parts.append(self._stanza_retained(store))
+            if store.rds is not None:
+                parts.append(self._rds(store.rds, functools.partial(judge_rds_retention, retention=store.retention)))
+        if store.objects is not None:
+            parts.append(self._of_bucket(store.objects, self._objects_retained(store.objects, store.retention)))
+        return await worst_of(*parts)
+
+    async def _stanza_retained(self, store: DatabaseStore) -> Result:
+        primary, stanza = await self.archived(store)
+        return judge_stanza_retention(stanza, primary.system_identifier, store.retention, store.min_fulls, self.now)
+
+    async def _objects_retained(self, objects: Objects, retention: timedelta) -> Result:
+        stored = await self.stored(objects)
+        return judge_retention(stored, await self.bucket(objects), objects, retention, self.now)
+
+    @item(
+        "Backup storage is secure and encrypted",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, "evidence"),
+        evidence=EvidenceRule(valid_for=timedelta(days=180)),
+    )
+    async def storage_encrypted(self) -> Result:
+        """A backup holds everything that the store's own access control protects, and whoever can delete it holds the rest.
+
+        Of each bucket: default encryption (and that of the newest backup itself), a KMS key that is enabled, no public policy or
+        access control list, and public access blocked by the bucket or its account. With `min_lock`, object lock with a rule that
+        locks for so long. RDS encrypts its storage. pgBackRest encrypts its repositories, unless `objects` names an encrypted
+        bucket that they are in. Where no bucket and no RDS was checked, a record that is at most 180 days old has to confirm the
+        rest.
+
+        To fix it: change the setting of the bucket that is named; copy old backups onto themselves to encrypt them; set
+        repo1-cipher-type. To record it: `checklist-exporter attest backups.storage_encrypted`.
+        """
+        stores: tuple[Store, ...] = (*self.settings.databases, *self.settings.redis, *self.settings.neo4j)
+        seen = self._each("databases, redis or neo4j", stores, self._secured)
+        if all(store.objects is not None or getattr(store, "rds", None) is not None for store in stores):
+            return await seen
+        return await worst_of(seen, self.attested("storage_encrypted"))
+
+    async def _secured(self, store: Store) -> Result:
+        parts: list[Awaitable[Result]] = []
+        if isinstance(store, DatabaseStore):
+            if store.pgbackrest is not None and store.objects is None:
+                parts.append(self._stanza_encrypted(store.pgbackrest))
+            if store.rds is not None:
+                parts.append(self._rds(store.rds, judge_rds_encryption))
+        if store.objects is not None:
+            parts.append(self._of_bucket(store.objects, self._bucket_secured(store.objects)))
+        return await worst_of(*parts)
+
+    @staticmethod
+    async def _stanza_encrypted(settings: PgBackRest) -> Result:
+        return judge_encryption(await read_stanza(settings))
+
+    async def _bucket_secured(self, objects: Objects) -> Result:
+        return judge_bucket(await self.bucket(objects), objects)
+
+    async def _each(
+        self, option: str, stores: Sequence[StoreT], judge: Callable[[StoreT], Awaitable[Result]]
+    ) -> Result:
+        if not stores:
+            raise ProbeError(f"Option {option} names no store, so no backup was checked.", Reason.NOT_CONFIGURED)
+        return await worst_of(*map(judge, stores))

@@ -1,0 +1,1 @@
+"""Backups outside of the server that they are of: objects in buckets, and snapshots of RDS."""

@@ -1,0 +1,228 @@
+"""Whether backups in buckets and in RDS are recent, retained for long enough, encrypted and protected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from statistics import median
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Objects, Rds, RdsInstance, StoredObject
+from exporter.options import format_duration
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
+from exporter.words import counted, format_length, format_size, listed
+
+__all__ = [
+    "judge_bucket",
+    "judge_objects",
+    "judge_rds",
+    "judge_rds_encryption",
+    "judge_rds_retention",
+    "judge_retention",
+]
+
+_CLOCKS = timedelta(minutes=5)
+_SHRUNK = 0.5
+_FROZEN = ("GLACIER", "DEEP_ARCHIVE")
+_UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", "inaccessible-encryption-credentials")
+
+
+def _backups(stored: Sequence[StoredObject], objects: Objects) -> list[StoredObject]:
+    return [found for found in stored if found.size >= objects.min_size]
+
+
+def _where(objects: Objects) -> str:
+    return f"s3://{objects.bucket}/{objects.prefix}"
+
+
+def judge_objects(stored: Sequence[StoredObject], objects: Objects, now: datetime) -> Result:
+    """Whether the newest of these objects, the newest first, is recent and as large as those before."""
+    backups = _backups(stored, objects)
+    if not backups:
+        small = f" ({counted(len(stored), 'object')} of less than {format_size(objects.min_size)})" if stored else ""
+        return failed(f"{_where(objects)} holds no backup{small}.", reason=Reason.MISSING)
+    newest = backups[0]
+    age = now - newest.written
+    good = ok(
+        f"The newest backup in {_where(objects)} is {format_length(age)} old and has {format_size(newest.size)}.",
+        backup_age_seconds=max(0.0, age.total_seconds()),
+        backup_size_bytes=newest.size,
+    )
+    return verdict(_object_problems(backups, objects, now), good)
+
+
+def _object_problems(backups: Sequence[StoredObject], objects: Objects, now: datetime) -> Iterator[Result]:
+    newest = backups[0]
+    age = now - newest.written
+    if age > objects.max_age:
+        yield failed(
+            f"The newest backup in {_where(objects)} is {format_length(age)} old (limit {format_duration(objects.max_age)}).",
+            reason=Reason.LIMIT,
+        )
+    if -age > _CLOCKS:
+        yield unknown(
+            f"The newest backup in {_where(objects)} is dated {format_length(-age)} in the future.",
+            reason=Reason.CONTRADICTED,
+        )
+    if newest.storage_class in _FROZEN:
+        yield warning(
+            f"The newest backup in {_where(objects)} is in storage class {newest.storage_class}: it cannot be read at once."
+        )
+    usual = median(found.size for found in backups[1:6]) if len(backups) > 1 else 0
+    if newest.size < _SHRUNK * usual:
+        yield warning(
+            f"The newest backup in {_where(objects)} has {format_size(newest.size)}, those before it {format_size(usual)}."
+        )
+
+
+def judge_retention(
+    stored: Sequence[StoredObject], bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
+) -> Result:
+    """Whether backups are as old as they have to be retained, and no rule of the bucket deletes them before."""
+    backups = _backups(stored, objects)
+    if not backups:
+        return failed(f"{_where(objects)} holds no backup, so nothing is retained.", reason=Reason.MISSING)
+    oldest = min(found.written for found in backups)
+    good = ok(
+        f"{_where(objects)} holds {counted(len(backups), 'backup')}, the oldest of {format_length(now - oldest)} ago.",
+        oldest_backup_age_seconds=(now - oldest).total_seconds(),
+    )
+    return verdict(_retention_problems(oldest, bucket, objects, retention, now), good)
+
+
+def _retention_problems(
+    oldest: datetime, bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
+) -> Iterator[Result]:
+    for expiry in bucket.expiries:
+        if not expiry.concerns(objects.prefix):
+            continue
+        if expiry.date is not None and expiry.date < now + retention:
+            when = f"from {expiry.date:%F} on"
+        elif expiry.days is not None and timedelta(days=expiry.days) < retention:
+            when = f"after {counted(expiry.days, 'day')}"
+        else:
+            continue
+        rule = f"Lifecycle rule {expiry.rule} of bucket {bucket.name}"
+        sentence = f"{rule} deletes backups {when} (retention {format_duration(retention)})"
+        if expiry.filtered:
+            yield unknown(f"{sentence}, if they match its filter.", reason=Reason.CONTRADICTED)
+        else:
+            yield failed(f"{sentence}.", reason=Reason.CONTRADICTED)
+    if now - oldest < retention:
+        yield failed(
+            f"The oldest backup in {_where(objects)} is {format_length(now - oldest)} old "
+            f"(retention {format_duration(retention)}).",
+            reason=Reason.LIMIT,
+        )
+
+
+def judge_bucket(bucket: Bucket, objects: Objects) -> Result:
+    """Whether backups in the bucket are encrypted, out of everyone's reach, and protected from being deleted."""
+    how = "KMS" if bucket.algorithm and "kms" in bucket.algorithm else bucket.algorithm
+    lock = f", locked for {counted(bucket.lock_days, 'day')}" if bucket.lock_days else ""
+    good = ok(f"Bucket {bucket.name} is encrypted ({how}) and not public{lock}.")
+    return verdict(
+        (*_access_problems(bucket), *_encryption_problems(bucket, objects), *_lock_problems(bucket, objects)), good
+    )
+
+
+def _access_problems(bucket: Bucket) -> Iterator[Result]:
+    if bucket.policy_public and "RestrictPublicBuckets" not in bucket.blocks:
+        yield failed(f"Bucket {bucket.name} is public by its policy.", reason=Reason.MISCONFIGURED)
+    if bucket.acl_public and "IgnorePublicAcls" not in bucket.blocks:
+        yield failed(f"Bucket {bucket.name} is public by its access control list.", reason=Reason.MISCONFIGURED)
+    if missing := [block for block in PUBLIC_BLOCKS if block not in bucket.blocks]:
+        sentence = f"Bucket {bucket.name} does not block public access ({listed(missing)} not set)"
+        if bucket.account_seen:
+            yield failed(f"{sentence}, nor does its account.", reason=Reason.MISCONFIGURED)
+        else:
+            yield unknown(f"{sentence}; whether its account does could not be read.", reason=Reason.DENIED)
+
+
+def _encryption_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
+    if bucket.algorithm is None:
+        yield failed(f"Bucket {bucket.name} has no default encryption.", reason=Reason.MISCONFIGURED)
+    elif objects.kms and "kms" not in bucket.algorithm:
+        yield failed(
+            f"Bucket {bucket.name} is encrypted with {bucket.algorithm}, not with a key of KMS.",
+            reason=Reason.MISCONFIGURED,
+        )
+    if bucket.newest_encrypted is False:
+        yield failed(f"The newest backup in {_where(objects)} is not encrypted.", reason=Reason.UNMET)
+    if bucket.key_state not in (None, "Enabled"):
+        yield failed(
+            f"The KMS key of bucket {bucket.name} is {bucket.key_state}: its backups cannot be read without it.",
+            reason=Reason.DOWN,
+        )
+
+
+def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
+    if objects.min_lock is None:
+        if not bucket.versioned and not bucket.lock_days:
+            yield warning(
+                f"Bucket {bucket.name} has neither versions nor object lock: who may write can destroy every backup."
+            )
+        return
+    wanted = f"({format_duration(objects.min_lock)} wanted)"
+    if not bucket.locked:
+        yield failed(f"Bucket {bucket.name} has no object lock {wanted}.", reason=Reason.MISSING)
+    elif bucket.lock_days is None:
+        yield failed(
+            f"Bucket {bucket.name} has object lock without a rule: it locks nothing {wanted}.",
+            reason=Reason.MISCONFIGURED,
+        )
+    elif timedelta(days=bucket.lock_days) < objects.min_lock:
+        yield failed(
+            f"Bucket {bucket.name} locks objects for {counted(bucket.lock_days, 'day')} {wanted}.", reason=Reason.LIMIT
+        )
+    elif bucket.lock_mode != "COMPLIANCE":
+        yield warning(
+            f"Bucket {bucket.name} locks objects in mode {bucket.lock_mode}, which privileged accounts can bypass."
+        )
+
+
+def judge_rds(instance: RdsInstance, rds: Rds, now: datetime) -> Result:
+    """Whether RDS takes automated backups, and can restore up to a moment ago."""
+    lag = max(timedelta(0), now - instance.restorable) if instance.restorable else timedelta(0)
+    good = ok(
+        f"RDS instance {instance.name} can be restored up to {format_length(lag)} ago.",
+        backup_age_seconds=lag.total_seconds(),
+    )
+    return verdict(_rds_problems(instance, rds, now), good)
+
+
+def _rds_problems(instance: RdsInstance, rds: Rds, now: datetime) -> Iterator[Result]:
+    if instance.retention <= 0:
+        yield failed(f"Automated backups of RDS instance {instance.name} are off.", reason=Reason.MISCONFIGURED)
+        return
+    if instance.status in _UNUSABLE:
+        yield failed(f"RDS instance {instance.name} is {instance.status}, and is not backed up.", reason=Reason.DOWN)
+    if instance.restorable is None:
+        yield failed(f"RDS instance {instance.name} cannot be restored to any time yet.", reason=Reason.MISSING)
+    elif (lag := now - instance.restorable) > rds.max_lag:
+        yield failed(
+            f"RDS instance {instance.name} can be restored up to {format_length(lag)} ago (limit {format_duration(rds.max_lag)}).",
+            reason=Reason.LIMIT,
+        )
+    elif -lag > _CLOCKS:
+        yield unknown(
+            f"RDS instance {instance.name} can be restored up to {format_length(-lag)} in the future.",
+            reason=Reason.CONTRADICTED,
+        )
+
+
+def judge_rds_retention(instance: RdsInstance, retention: timedelta) -> Result:
+    """Whether RDS retains its automated backups for long enough."""
+    retained = f"RDS instance {instance.name} retains backups for {counted(instance.retention, 'day')}"
+    if timedelta(days=instance.retention) < retention:
+        return failed(f"{retained} (retention {format_duration(retention)}).", reason=Reason.LIMIT)
+    return ok(f"{retained}.")
+
+
+def judge_rds_encryption(instance: RdsInstance) -> Result:
+    """Whether RDS encrypts the storage of an instance, and with it its backups."""
+    if not instance.encrypted:
+        return failed(
+            f"RDS instance {instance.name}, and so its backups, is not encrypted.", reason=Reason.MISCONFIGURED
+        )
+    return ok(f"RDS encrypts instance {instance.name} and its backups.")

@@ -1,0 +1,121 @@
+"""What a bucket, its objects and RDS answer, and what they are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import Field
+
+from exporter.options import Duration, Options, Size
+
+__all__ = ["PUBLIC_BLOCKS", "Bucket", "Expiry", "Objects", "Rds", "RdsInstance", "StoredObject", "expiries_of"]
+
+PUBLIC_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+
+class Objects(Options):
+    """Backups that are objects in a bucket of S3 (`clients.aws`)."""
+
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Name of the bucket.")
+    prefix: str = Field("", description="What the keys of these backups begin with.")
+    suffix: str = Field("", description="What they end with, where other objects are among them, such as `.dump`.")
+    max_age: Duration = Field(timedelta(hours=26), description="Maximum age of the newest backup.")
+    min_size: Size = Field(1, ge=1, description="Minimum size of a backup; a smaller object is none.")
+    kms: bool = Field(False, description="Whether it has to be encrypted with a key of KMS, not with one of S3's own.")
+    min_lock: Duration | None = Field(
+        None, description="How long object lock has to keep a backup from being deleted; not required if not given."
+    )
+
+
+class Rds(Options):
+    """Automated backups of RDS (`clients.aws`)."""
+
+    instance: str = Field(min_length=1, description="Identifier of the DB instance.")
+    max_lag: Duration = Field(
+        timedelta(minutes=15), description="Maximum age of the latest time to which it can be restored."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object: when its content was made (`written`), its size in bytes and its storage class."""
+
+    key: str
+    written: datetime
+    size: int
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """An enabled rule of a lifecycle that deletes current objects: after `days`, or on a date. `filtered`: only some of them."""
+
+    rule: str
+    prefix: str
+    days: int | None
+    date: datetime | None
+    filtered: bool
+
+    def concerns(self, prefix: str) -> bool:
+        """Whether it may delete an object whose key begins so."""
+        return self.prefix.startswith(prefix) or prefix.startswith(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How a bucket is protected. `blocks` are the public access blocks of the bucket or its account that are on.
+
+    `algorithm` is that of the default encryption, None without one; `key_state` that of its KMS key, None where it has none of its
+    own. `newest_encrypted` says whether the newest backup itself is encrypted, None where there is none.
+    """
+
+    name: str
+    algorithm: str | None
+    key_state: str | None
+    newest_encrypted: bool | None
+    blocks: frozenset[str]
+    account_seen: bool
+    policy_public: bool
+    acl_public: bool
+    versioned: bool
+    locked: bool
+    lock_mode: str | None
+    lock_days: int | None
+    expiries: tuple[Expiry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RdsInstance:
+    """A DB instance: `retention` in days, 0 where automated backups are off."""
+
+    name: str
+    status: str
+    retention: int
+    restorable: datetime | None
+    encrypted: bool
+
+
+def expiries_of(rules: list[Mapping[str, Any]]) -> tuple[Expiry, ...]:
+    """The rules of a lifecycle that delete current objects."""
+    found = []
+    for rule in rules:
+        expiration = rule.get("Expiration") or {}
+        if rule.get("Status") != "Enabled" or not ("Days" in expiration or "Date" in expiration):
+            continue
+        where: Mapping[str, Any] = rule.get("Filter") or {}
+        both: Mapping[str, Any] = where.get("And") or where
+        prefix = both.get("Prefix", rule.get("Prefix", ""))
+        filtered = any(name in both for name in ("Tag", "Tags", "ObjectSizeGreaterThan", "ObjectSizeLessThan"))
+        found.append(
+            Expiry(
+                str(rule.get("ID", "without a name")),
+                str(prefix or ""),
+                expiration.get("Days"),
+                expiration.get("Date"),
+                filtered,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Whole questions about PostgreSQL that several sections ask."""

@@ -1,0 +1,387 @@
+"""Backups on moto's S3 and RDS, and on a real pgBackRest repository."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.backup_and_recovery.backups import Backups, BackupsSettings
+from collectors.systems.aws.client import Aws, AwsSettings
+from exporter.threads import Threads
+from exporter.verdict import Result, Status
+from tests.collectors.evidence import Folder, each, folder
+from tests.servers.aws import REGION, AwsServer
+from tests.servers.pgbackrest import Repository
+from tests.servers.postgresql import PASSWORD, Cluster, cluster, postgresql_15
+from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged
+from tests.support import verify
+
+BUCKET = "orders-backups"
+OBJECTS: dict[str, Any] = {"bucket": BUCKET, "prefix": "orders/"}
+ALL_BLOCKED = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+KEY = "a-secret-key"
+
+#: Each line that reads buckets, and where it finds a store.
+LINES = {
+    "database_backups_scheduled": "databases",
+    "redis_backups_scheduled": "redis",
+    "retention_policy_configured": "redis",
+    "storage_encrypted": "redis",
+}
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
+    async for made in folder("backups", tmp_path):
+        made.clock.at = datetime.now(UTC)
+        yield made
+
+
+@pytest.fixture
+async def client(aws: AwsServer) -> AsyncIterator[Aws]:
+    made = Aws(AwsSettings.model_validate(aws.settings), Threads())
+    yield made
+    await made.close()
+
+
+class S3:
+    """A bucket as it has to be, with one object in it."""
+
+    def __init__(self, aws: AwsServer) -> None:
+        self.api = aws.client("s3")
+
+    def create(self, **more: Any) -> None:
+        self.api.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}, **more)
+        self.encrypt({"SSEAlgorithm": "AES256"})
+        self.api.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=ALL_BLOCKED)
+        self.api.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+
+    def encrypt(self, how: dict[str, str]) -> None:
+        rule = {"ApplyServerSideEncryptionByDefault": how}
+        self.api.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration={"Rules": [rule]})
+
+    def put(self, key: str, size: int = 1000) -> None:
+        self.api.put_object(Bucket=BUCKET, Key=key, Body=b"x" * size)
+
+    def lifecycle(self, **rule: Any) -> None:
+        rules = [{"ID": "tidy", "Status": "Enabled", "Filter": {"Prefix": ""}, **rule}]
+        self.api.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration={"Rules": rules})
+
+
+@pytest.fixture
+def s3(aws: AwsServer) -> S3:
+    bucket = S3(aws)
+    bucket.create()
+    bucket.put("orders/now.dump")
+    return bucket
+
+
+async def seen(evidence: Folder, item: str, client: Aws | None = None, **settings: Any) -> Result:
+    made = BackupsSettings.model_validate(settings, strict=False)
+    clients = {"aws": client} if client else {}
+    found = await verify(Backups, made, items=(item,), clients=clients, **evidence.context)
+    assert KEY not in found[item].result.summary
+    assert PASSWORD not in found[item].result.summary
+    return found[item].result
+
+
+def store(item: str, **more: Any) -> dict[str, Any]:
+    return {LINES[item]: [{"name": "orders", "objects": OBJECTS, **more}]}
+
+
+def days_ago(days: float) -> str:
+    return f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H-%M-%S}"
+
+
+# Objects in a bucket
+
+
+SCHEDULED = each("backups", ("database_backups_scheduled", "redis_backups_scheduled"), "ok", "failed", "unknown")
+
+
+@pytest.mark.parametrize("item", SCHEDULED)
+async def test_the_newest_backup_has_to_be_recent(evidence: Folder, s3: S3, client: Aws, item: str) -> None:
+    result = await seen(evidence, item, client, **store(item))
+    assert (result.status, result.measurements["backup_size_bytes"]) == (Status.OK, 1000)
+    evidence.clock.at += timedelta(hours=27)
+    result = await seen(evidence, item, client, **store(item))
+    assert (result.status, "is 27 hours old (limit 1d2h)" in result.summary.replace("1 day", "27 hours")) == (
+        Status.FAILED,
+        True,
+    )
+    evidence.clock.at -= timedelta(hours=28)
+    assert (await seen(evidence, item, client, **store(item))).status is Status.UNKNOWN  # of the future
+    assert (await seen(evidence, item, None, **store(item))).status is Status.UNKNOWN
+    assert (await seen(evidence, item, client)).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize("item", ["database_backups_scheduled", "redis_backups_scheduled"])
+async def test_objects_that_are_no_backups(evidence: Folder, s3: S3, client: Aws, item: str) -> None:
+    s3.api.delete_object(Bucket=BUCKET, Key="orders/now.dump")
+    s3.put("others/now.dump")
+    assert "holds no backup." in (await seen(evidence, item, client, **store(item))).summary
+    s3.put("orders/empty.dump", 0)
+    result = await seen(evidence, item, client, **store(item))
+    assert (result.status, "1 object of less than 1 B" in result.summary) == (Status.FAILED, True)
+    s3.put(f"orders/{days_ago(40.5)}.dump")  # copied now, made long ago
+    result = await seen(evidence, item, client, **store(item))
+    assert (result.status, "is 40 days old" in result.summary) == (Status.FAILED, True)
+    s3.put("orders/backup.log")
+    only = {**OBJECTS, "suffix": ".dump"}
+    assert (await seen(evidence, item, client, **store(item, objects=only))).status is Status.FAILED
+
+
+async def test_a_backup_that_shrank_is_a_warning(evidence: Folder, s3: S3, client: Aws) -> None:
+    for day in (1, 2, 3):
+        s3.put(f"orders/{days_ago(day)}.dump", 5000)
+    result = await seen(evidence, "redis_backups_scheduled", client, **store("redis_backups_scheduled"))
+    assert (result.status, "has 1 kB, those before it 5 kB" in result.summary) == (Status.WARNING, True)
+
+
+@pytest.mark.parametrize("item", LINES)
+async def test_a_bucket_that_is_gone_holds_no_backup(evidence: Folder, aws: AwsServer, client: Aws, item: str) -> None:
+    result = await seen(evidence, item, client, **store(item))
+    assert (result.status, f"Bucket {BUCKET} does not exist." in result.summary) == (Status.FAILED, True)
+
+
+@pytest.mark.parametrize("item", LINES)
+async def test_an_aws_that_does_not_answer_is_unknown(evidence: Folder, item: str) -> None:
+    url = f"http://{LOOPBACK}:{free_port()}"
+    settings = {"region": REGION, "endpoint_url": url, "access_key_id": "A", "secret_access_key": KEY, "timeout": "1s"}
+    client = Aws(AwsSettings.model_validate(settings), Threads())
+    result = await seen(evidence, item, client, **store(item))
+    assert result.status is Status.UNKNOWN
+    await client.close()
+
+
+@pytest.mark.verifies("backups.neo4j_backups_scheduled", "ok")
+@pytest.mark.verifies("backups.neo4j_backups_scheduled", "failed")
+@pytest.mark.verifies("backups.neo4j_backups_scheduled", "unknown")
+async def test_every_database_of_neo4j_has_a_dump(evidence: Folder, s3: S3, client: Aws) -> None:
+    line = "neo4j_backups_scheduled"
+    graph = {"neo4j": [{"name": "graph", "objects": {"bucket": BUCKET, "prefix": "graph/"}}]}
+    s3.put("graph/neo4j.dump")
+    result = await seen(evidence, line, client, **graph)
+    assert (result.status, "Database system has no dump or backup" in result.summary) == (Status.FAILED, True)
+    s3.put("graph/systematic.dump")  # a database of another name
+    assert (await seen(evidence, line, client, **graph)).status is Status.FAILED
+    s3.put("graph/system.dump", 0)
+    assert "database system is empty" in (await seen(evidence, line, client, **graph)).summary
+    s3.put("graph/system.dump")
+    assert (await seen(evidence, line, client, **graph)).status is Status.OK
+    evidence.clock.at += timedelta(days=2)
+    assert (await seen(evidence, line, client, **graph)).status is Status.FAILED
+    assert (await seen(evidence, line, None, **graph)).status is Status.UNKNOWN
+
+
+# Retention
+
+
+@pytest.mark.verifies("backups.retention_policy_configured", "ok")
+@pytest.mark.verifies("backups.retention_policy_configured", "failed")
+@pytest.mark.verifies("backups.retention_policy_configured", "unknown")
+async def test_the_oldest_backup_and_the_lifecycle_are_held_against_the_retention(
+    evidence: Folder, s3: S3, client: Aws
+) -> None:
+    line = "retention_policy_configured"
+    result = await seen(evidence, line, client, **store(line))
+    assert (result.status, "(retention 7d)" in result.summary) == (Status.FAILED, True)
+    s3.put(f"orders/{days_ago(8)}.dump")
+    assert (await seen(evidence, line, client, **store(line))).status is Status.OK
+    s3.lifecycle(Expiration={"Days": 3}, Filter={"Prefix": "orders/"})
+    result = await seen(evidence, line, client, **store(line))
+    assert result.status is Status.FAILED
+    assert f"Lifecycle rule tidy of bucket {BUCKET} deletes backups after 3 days (retention 7d)." in result.summary
+    s3.lifecycle(Expiration={"Days": 3}, Filter={"And": {"Prefix": "", "Tags": [{"Key": "temporary", "Value": "yes"}]}})
+    assert (await seen(evidence, line, client, **store(line))).status is Status.UNKNOWN
+    for harmless in (
+        {"Expiration": {"Days": 3}, "Status": "Disabled"},
+        {"Expiration": {"Days": 3}, "Filter": {"Prefix": "others/"}},
+        {"Expiration": {"Days": 30}},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}},
+    ):
+        s3.lifecycle(**harmless)
+        assert (await seen(evidence, line, client, **store(line))).status is Status.OK, harmless
+    assert (await seen(evidence, line, client, **store(line, retention="30d"))).status is Status.FAILED
+
+
+# Encryption and access
+
+
+async def secured(evidence: Folder, client: Aws, **objects: Any) -> Result:
+    return await seen(
+        evidence, "storage_encrypted", client, **store("storage_encrypted", objects={**OBJECTS, **objects})
+    )
+
+
+@pytest.mark.verifies("backups.storage_encrypted", "ok")
+@pytest.mark.verifies("backups.storage_encrypted", "failed")
+async def test_a_bucket_that_is_encrypted_and_out_of_reach(evidence: Folder, s3: S3, client: Aws) -> None:
+    assert (await secured(evidence, client)).status is Status.OK
+    s3.api.delete_bucket_encryption(Bucket=BUCKET)
+    result = await secured(evidence, client)
+    assert (result.status, "has no default encryption" in result.summary) == (Status.FAILED, True)
+
+
+async def test_encryption_of_a_bucket_does_not_reach_what_it_holds(evidence: Folder, s3: S3, client: Aws) -> None:
+    s3.api.delete_bucket_encryption(Bucket=BUCKET)
+    s3.put("orders/now.dump")
+    s3.encrypt({"SSEAlgorithm": "AES256"})
+    head = s3.api.head_object(Bucket=BUCKET, Key="orders/now.dump")
+    assert "ServerSideEncryption" not in head
+    result = await secured(evidence, client)
+    assert (result.status, "The newest backup in s3://orders-backups/orders/ is not encrypted." in result.summary) == (
+        Status.FAILED,
+        True,
+    )
+
+
+async def test_a_key_that_is_about_to_be_deleted(evidence: Folder, aws: AwsServer, s3: S3, client: Aws) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    s3.encrypt({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key})
+    assert (await secured(evidence, client, kms=True)).status is Status.OK
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    result = await secured(evidence, client)
+    assert (result.status, "is PendingDeletion" in result.summary) == (Status.FAILED, True)
+    s3.encrypt({"SSEAlgorithm": "AES256"})
+    assert "not with a key of KMS" in (await secured(evidence, client, kms=True)).summary
+
+
+def account(monkeypatch: pytest.MonkeyPatch, blocks: dict[str, bool] | None) -> None:
+    """Let the account have these blocks: its name goes in front of the host's, which moto's address cannot have."""
+
+    async def read(_: Aws) -> dict[str, bool] | None:
+        return blocks
+
+    monkeypatch.setattr("collectors.systems.backups.client._account_blocks", read)
+
+
+@pytest.mark.verifies("backups.storage_encrypted", "unknown")
+async def test_public_access(evidence: Folder, s3: S3, client: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3.api.delete_public_access_block(Bucket=BUCKET)
+    result = await secured(evidence, client)
+    assert (result.status, "whether its account does could not be read" in result.summary) == (Status.UNKNOWN, True)
+    account(monkeypatch, {})
+    result = await secured(evidence, client)
+    assert (result.status, "not set), nor does its account." in result.summary) == (Status.FAILED, True)
+    s3.api.put_bucket_acl(Bucket=BUCKET, ACL="public-read")
+    assert "is public by its access control list" in (await secured(evidence, client)).summary
+    account(monkeypatch, ALL_BLOCKED)
+    assert (await secured(evidence, client)).status is Status.OK  # the account blocks what the bucket allows
+
+
+async def test_object_lock_takes_a_rule(evidence: Folder, aws: AwsServer, client: Aws) -> None:
+    bucket = S3(aws)
+    bucket.create(ObjectLockEnabledForBucket=True)
+    assert (await secured(evidence, client)).status is Status.OK
+    result = await secured(evidence, client, min_lock="7d")
+    assert (result.status, "object lock without a rule: it locks nothing (7d wanted)" in result.summary) == (
+        Status.FAILED,
+        True,
+    )
+    for mode, days, status in (("COMPLIANCE", 3, "failed"), ("COMPLIANCE", 7, "ok"), ("GOVERNANCE", 7, "warning")):
+        rule = {"DefaultRetention": {"Mode": mode, "Days": days}}
+        lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
+        bucket.api.put_object_lock_configuration(Bucket=BUCKET, ObjectLockConfiguration=lock)
+        assert (await secured(evidence, client, min_lock="7d")).status == status, (mode, days)
+
+
+async def test_a_bucket_without_versions_and_lock_is_a_warning(evidence: Folder, s3: S3, client: Aws) -> None:
+    s3.api.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+    assert (await secured(evidence, client)).status is Status.WARNING
+    assert "has no object lock (7d wanted)" in (await secured(evidence, client, min_lock="7d")).summary
+
+
+# RDS
+
+
+@pytest.mark.parametrize(
+    ("retention", "encrypted", "statuses"),
+    [(7, True, ("ok", "ok", "ok")), (3, False, ("ok", "failed", "failed")), (0, True, ("failed", "failed", "ok"))],
+)
+async def test_automated_backups_of_rds(
+    evidence: Folder, aws: AwsServer, client: Aws, retention: int, encrypted: bool, statuses: tuple[str, ...]
+) -> None:
+    aws.client("rds").create_db_instance(
+        DBInstanceIdentifier="orders",
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        MasterUsername="owner",
+        MasterUserPassword="a-long-password",
+        BackupRetentionPeriod=retention,
+        StorageEncrypted=encrypted,
+    )
+    settings = {"databases": [{"name": "orders", "rds": {"instance": "orders"}}]}
+    lines = ("database_backups_scheduled", "retention_policy_configured", "storage_encrypted")
+    found = [await seen(evidence, line, client, **settings) for line in lines]
+    assert tuple(result.status for result in found) == statuses, found
+    settings["databases"][0]["rds"] = {"instance": "absent"}
+    result = await seen(evidence, lines[0], client, **settings)
+    assert (result.status, result.summary) == (Status.FAILED, "RDS instance absent does not exist.")
+
+
+# pgBackRest
+
+
+@pytest.fixture(scope="module")
+def backed_up() -> Iterator[tuple[Cluster, Repository]]:
+    """A PostgreSQL 15 that archives into a pgBackRest repository with one full backup."""
+    with scratch("pgbackrest", unprivileged()) as directory:
+        repository = Repository(directory)
+        with cluster(postgresql_15(), archive_mode="on", archive_command=repository.archive_command) as pair:
+            repository.configure(pair.primary)
+            repository.back_up(pair.primary)
+            yield pair, repository
+
+
+def database(backed_up: tuple[Cluster, Repository], dsn: str | None = None, **more: Any) -> dict[str, Any]:
+    pair, repository = backed_up
+    pgbackrest = {"stanza": "orders", "command": repository.command, "config": str(repository.config)}
+    return {"databases": [{"name": "orders", "dsn": dsn or pair.dsn, "pgbackrest": pgbackrest, **more}]}
+
+
+async def test_a_repository_of_pgbackrest(evidence: Folder, backed_up: tuple[Cluster, Repository]) -> None:
+    settings = database(backed_up)
+    result = await seen(evidence, "database_backups_scheduled", **settings)
+    assert (result.status, "The repository holds WAL up to" in result.summary) == (Status.OK, True), result
+    result = await seen(evidence, "retention_policy_configured", **settings)
+    assert (result.status, "holds 1 full backup" in result.summary) == (Status.FAILED, True)
+    evidence.record("storage_encrypted")
+    result = await seen(evidence, "storage_encrypted", **settings)
+    assert (result.status, "does not encrypt repository 1" in result.summary) == (Status.FAILED, True)
+    evidence.clock.at += timedelta(days=2)
+    assert (await seen(evidence, "database_backups_scheduled", **settings)).status is Status.FAILED
+    evidence.clock.at += timedelta(days=6)
+    result = await seen(evidence, "retention_policy_configured", **settings)
+    assert (result.status, "(at least 2 wanted)" in result.summary) == (Status.FAILED, True)
+    settings = database(backed_up, min_fulls=1)
+    assert (await seen(evidence, "retention_policy_configured", **settings)).status is Status.OK
+
+
+async def test_a_cluster_that_is_not_there_is_unknown(evidence: Folder, backed_up: tuple[Cluster, Repository]) -> None:
+    settings = database(backed_up, f"postgresql://checklist_exporter:{KEY}@{LOOPBACK}:{free_port()}/orders")
+    result = await seen(evidence, "database_backups_scheduled", **settings)
+    assert (result.status, "No primary was found" in result.summary) == (Status.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"databases": [{"name": "orders"}]},
+        {"databases": [{"name": "orders", "pgbackrest": {"stanza": "orders"}}]},
+        {"databases": [{"name": "orders", "dsn": f"postgresql://a:{KEY}@b@c/d", "rds": {"instance": "orders"}}]},
+        {"redis": [{"name": "cache"}]},
+        {"redis": [{"name": "cache", "objects": {"bucket": "No_Bucket"}}]},
+        {"neo4j": [{"name": "graph", "objects": OBJECTS, "databases": []}]},
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error") as refused:
+        BackupsSettings.model_validate(settings, strict=False)
+    assert KEY not in str(refused.value)
