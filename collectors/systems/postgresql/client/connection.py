@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
-from collectors.systems.postgresql.model.instance import NotServing
+from collectors.systems.postgresql.model.instance import Corrupted, NotServing
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 
@@ -165,7 +165,8 @@ class Connection:
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
 
-        It runs in a read-only transaction of its own, one at a time, within the timeout; raises ProbeError otherwise.
+        It runs in a read-only transaction of its own, one at a time, within the timeout; raises ProbeError otherwise, and Corrupted
+        where the server finds damaged data.
         """
         async with self._turn:
             query = asyncio.create_task(self._query(kind, sql, parameters))
@@ -204,6 +205,9 @@ class Connection:
                     await self._connection.rollback()
         except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
             raise self._late() from None
+        except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
+            reason = _reason(error, self._password)
+            raise Corrupted(f"PostgreSQL at {self.where} found damaged data: {reason}.", Reason.DOWN) from None
         except psycopg.errors.InsufficientPrivilege as error:
             reason = _reason(error, self._password)
             raise ProbeError(

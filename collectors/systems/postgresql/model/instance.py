@@ -13,6 +13,7 @@ __all__ = [
     "Archiver",
     "ConnectionLimit",
     "Connections",
+    "Corrupted",
     "Exported",
     "Figures",
     "Freeze",
@@ -36,6 +37,10 @@ class NotServing(ProbeError):
     def exhausted(self) -> bool:
         """Whether all its connections are in use."""
         return self.reason is Reason.LIMIT
+
+
+class Corrupted(ProbeError):
+    """The instance answered that data or an index is damaged."""
 
 
 @dataclass(frozen=True, slots=True)

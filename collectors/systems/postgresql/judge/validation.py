@@ -1,0 +1,162 @@
+"""Whether the data of a database is whole, sound and old enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.validation import (
+    Checksums,
+    Collation,
+    Copy,
+    History,
+    Invariant,
+    Loose,
+    Oldest,
+    Orphans,
+)
+from collectors.systems.postgresql.model.validation import Sequence as Numbering
+from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.words import counted, format_length
+
+__all__ = [
+    "judge_checksums",
+    "judge_collations",
+    "judge_copy",
+    "judge_history",
+    "judge_invariant",
+    "judge_loose",
+    "judge_orphans",
+    "judge_sequences",
+]
+
+
+def judge_copy(where: str, copy: Copy, source: float, target: float) -> Result:
+    """Whether as much is there as was copied."""
+    if abs(source - target) > copy.tolerance:
+        return failed(
+            f"{copy.name}: the source has {source:,.0f}, {where} has {target:,.0f} (they may differ by {copy.tolerance}).",
+            reason=Reason.CONTRADICTED,
+        )
+    if not source:
+        return unknown(f"{copy.name}: the source has none, so nothing shows that it was copied.", reason=Reason.MISSING)
+    return ok(f"{copy.name}: {where} has {target:,.0f}, as the source does.")
+
+
+def judge_loose(where: str, loose: Sequence[Loose]) -> Result:
+    """Whether every constraint was checked against all rows, and none is switched off, as restores do for speed."""
+
+    def problems() -> Iterator[Result]:
+        for rule in loose:
+            if rule.kind == "constraint":
+                yield failed(
+                    f"Constraint {rule.name} of table {rule.table} on {where} is NOT VALID: older rows were never checked.",
+                    reason=Reason.MISCONFIGURED,
+                )
+            else:
+                yield failed(
+                    f"{rule.kind[0].upper()}{rule.kind[1:]} {rule.name} of table {rule.table} on {where} is switched off.",
+                    reason=Reason.MISCONFIGURED,
+                )
+
+    return verdict(problems(), ok(f"All constraints and triggers on {where} apply to all rows."))
+
+
+def judge_checksums(where: str, checksums: Checksums) -> Result:
+    """Whether pages that the disk changed would be noticed, and none was."""
+    if not checksums.enabled:
+        return failed(
+            f"{where} writes no data checksums, so damaged pages are not noticed (pg_checksums --enable).",
+            reason=Reason.MISCONFIGURED,
+        )
+    if checksums.failures is None:
+        return unknown(f"{where} does not show whether checksums failed.", reason=Reason.DENIED)
+    if checksums.failures:
+        return failed(
+            f"{counted(checksums.failures, 'page')} on {where} did not match {'its' if checksums.failures == 1 else 'their'} "
+            f"checksum (in {checksums.databases}).",
+            reason=Reason.DOWN,
+        )
+    return ok(f"Checksums on {where} are on and never failed.", checksum_failures=0.0)
+
+
+def judge_collations(where: str, collations: Sequence[Collation]) -> Result:
+    """Whether text is sorted by the version that the indexes were built with."""
+    problems = (
+        failed(
+            f"{collation.what.capitalize()} on {where} was sorted by version {collation.recorded} and is sorted by "
+            f"{collation.actual} now: its indexes may miss rows until they are rebuilt (REINDEX, then REFRESH VERSION).",
+            reason=Reason.CONTRADICTED,
+        )
+        for collation in collations
+    )
+    return verdict(problems, ok(f"Text on {where} is sorted as its indexes are."))
+
+
+def judge_sequences(where: str, sequences: Sequence[Numbering]) -> Result:
+    """Whether the next number of each sequence is free."""
+
+    def problems() -> Iterator[Result]:
+        for sequence in sequences:
+            if not sequence.readable or sequence.highest is None:
+                continue
+            taken = sequence.last if sequence.last is not None else sequence.start - 1
+            if sequence.highest > taken:
+                yield failed(
+                    f"Sequence {sequence.name} on {where} will give {taken + 1}, but {sequence.column} goes up to "
+                    f"{sequence.highest}: inserts will fail or collide (setval).",
+                    reason=Reason.CONTRADICTED,
+                )
+        if hidden := [sequence for sequence in sequences if not sequence.readable]:
+            yield unknown(
+                f"{counted(len(hidden), 'sequence')} on {where} or their columns may not be read ({hidden[0].name}): grant "
+                "pg_read_all_data, or SELECT on both.",
+                reason=Reason.DENIED,
+            )
+
+    return verdict(problems(), ok(f"The {counted(len(sequences), 'sequence')} on {where} are ahead of their columns."))
+
+
+def judge_orphans(where: str, orphans: Sequence[Orphans]) -> Result:
+    """Whether every row finds what it references; a validated constraint does not prove that."""
+    problems = (
+        failed(
+            f"{counted(key.rows, 'row')} of {key.table} on {where} reference{'s' if key.rows == 1 else ''} nothing in "
+            f"{key.references} (foreign key {key.key}).",
+            reason=Reason.CONTRADICTED,
+        )
+        for key in sorted(orphans, key=lambda key: -key.rows)
+        if key.rows
+    )
+    return verdict(problems, ok(f"No row on {where} references what is not there."))
+
+
+def judge_invariant(where: str, invariant: Invariant, value: float) -> Result:
+    """Whether nothing breaks a rule of the user's own."""
+    if value:
+        return failed(f"{where} has {value:,.0f} {invariant.name} (wanted none).", reason=Reason.UNMET)
+    return ok(f"{where} has no {invariant.name}.")
+
+
+def judge_history(where: str, history: History, oldest: Oldest) -> Result:
+    """Whether old data can be read, and is as old and as much as wanted."""
+    if oldest.age is None:
+        return failed(f"{history.name} on {where} has no rows at all.", reason=Reason.MISSING)
+    if oldest.age < 0:
+        return unknown(
+            f"The oldest of {history.name} on {where} is dated in the future, so its age is not known.",
+            reason=Reason.CONTRADICTED,
+        )
+    age, wanted = timedelta(seconds=oldest.age), history.min_age
+    if age < wanted:
+        return failed(
+            f"The oldest of {history.name} on {where} is {format_length(age)} old (wanted {format_length(wanted)}).",
+            reason=Reason.LIMIT,
+        )
+    if history.min_rows is not None and (oldest.rows or 0) < history.min_rows:
+        return failed(
+            f"{history.name} on {where} has {counted(oldest.rows or 0, 'row')} (wanted {history.min_rows:,}).",
+            reason=Reason.LIMIT,
+        )
+    return ok(f"{history.name} on {where} goes back {format_length(age)}.", oldest_age_seconds=oldest.age)

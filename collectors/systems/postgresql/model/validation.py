@@ -1,0 +1,129 @@
+"""What an instance tells of the soundness of its data, and what a database may be configured to be held against."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from exporter.options import Duration, Options, Secret
+
+__all__ = [
+    "Checksums",
+    "Collation",
+    "Copy",
+    "History",
+    "Invariant",
+    "Loose",
+    "Oldest",
+    "Orphans",
+    "Query",
+    "Sequence",
+]
+
+_READS = re.compile(r"\s*(select|with|table|values)\b", re.IGNORECASE)
+
+
+def _query(text: str) -> str:
+    sql = text.strip().removesuffix(";").rstrip()
+    if not _READS.match(sql):
+        raise ValueError("expected one SQL query that begins with SELECT, WITH, TABLE or VALUES")
+    return sql
+
+
+Query = Annotated[str, AfterValidator(_query)]
+"""A query of the user's own. It runs in a read-only transaction with search_path pg_catalog: tables are named with their schema."""
+
+
+class Copy(Options):
+    """Data that was copied from a source into the database."""
+
+    name: str = Field(min_length=1, description="What was copied, for sentences.")
+    source: Secret = Field(description="Connection string or URI of the PostgreSQL that it was copied from.")
+    source_query: Query = Field(description="Query whose one value is compared: `SELECT count(*) FROM public.orders`.")
+    target_query: Query | None = Field(None, description="The same for the database; `source_query` if not given.")
+    tolerance: int = Field(0, ge=0, description="By how much the two numbers may differ.")
+
+
+class Invariant(Options):
+    """Something that is true of sound data."""
+
+    name: str = Field(min_length=1, description="What would be wrong, for sentences: `orders without a customer`.")
+    query: Query = Field(
+        description="Query whose one value must be 0: `SELECT count(*) FROM public.orders WHERE total < 0`."
+    )
+
+
+class History(Options):
+    """Old data that must still be there."""
+
+    name: str = Field(min_length=1, description="Which data, for sentences.")
+    query: Query = Field(
+        description="Query of one row: the oldest moment, and with `min_rows` how many rows there are: "
+        "`SELECT min(created_at), count(*) FROM public.orders`."
+    )
+    min_age: Duration = Field(timedelta(days=365), description="How old the oldest must be at the least.")
+    min_rows: int | None = Field(None, ge=1, description="How many rows there must be at the least.")
+
+
+@dataclass(frozen=True, slots=True)
+class Checksums:
+    """Whether an instance writes checksums, and in which databases they did not match. Failures are None without checksums."""
+
+    enabled: bool
+    failures: int | None
+    databases: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collation:
+    """A database or a collation whose order was made by another version of the library than sorts now."""
+
+    what: str
+    recorded: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """A rule that is written down and not kept: a constraint that is NOT VALID, or a trigger that is switched off (`kind`)."""
+
+    kind: str
+    name: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A sequence that numbers a column: its last value (None where never used), and the column's highest.
+
+    `readable` is false where the role may not see one of the two, which are then None without an error.
+    """
+
+    name: str
+    column: str
+    last: int | None
+    start: int
+    readable: bool
+    highest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """How many rows reference something that is not there, by a foreign key."""
+
+    key: str
+    table: str
+    references: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Oldest:
+    """How many seconds old the oldest row is, by the server's own clock, and how many there are where that was asked."""
+
+    age: float | None
+    rows: int | None
