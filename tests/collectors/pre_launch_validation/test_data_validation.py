@@ -61,7 +61,7 @@ def checked(orders: Postgres) -> Postgres:
 
 @pytest.mark.verifies("data_validation.data_integrity_verified", "ok")
 async def test_sound_data_passes(checked: Postgres, pair: Cluster) -> None:
-    options = {
+    options: dict[str, Any] = {
         "foreign_keys": ["line_customer"],
         "invariants": [
             {"name": "lines of the future", "query": "SELECT count(*) FROM public.line WHERE created > now();"}
