@@ -10,14 +10,15 @@ from typing import Any
 from collectors.application_services.api_service import ApiService
 from collectors.application_services.backend_api import BackendApi
 from collectors.application_services.data_service import DataService
+from collectors.application_services.frontend import Frontend
 from collectors.application_services.orchestrator_service import OrchestratorService
-from collectors.systems.http.check.service import ServiceCollector
+from collectors.systems.http.check.service import AskingCollector
 from exporter.collector import Client
 from exporter.verdict import Result
 from tests.support import make_context, verify
 
-SECTIONS: Mapping[str, type[ServiceCollector[Any, Any]]] = {
-    kind.section(): kind for kind in (ApiService, DataService, OrchestratorService, BackendApi)
+SECTIONS: Mapping[str, type[AskingCollector[Any, Any]]] = {
+    kind.section(): kind for kind in (ApiService, DataService, OrchestratorService, BackendApi, Frontend)
 }
 
 

@@ -31,11 +31,12 @@ from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, wa
 from exporter.words import counted, listed
 
 __all__ = [
+    "AskedTarget",
+    "AskingCollector",
     "ServiceCollector",
     "ServiceOptions",
     "ServiceSettings",
     "ServiceTarget",
-    "ServiceTargetT",
     "document_service",
 ]
 
@@ -43,15 +44,19 @@ _CONTROL_EVERY = timedelta(hours=1)
 _ASSETS = 4
 
 
-class ServiceOptions(RequestOptions, HealthOptions, MetricsOptions):
+class ServiceOptions(HealthOptions, MetricsOptions):
     """What may be set for a section of services and for one target."""
 
 
-class ServiceTarget(Target, PodOptions, Service, ServiceOptions):
-    """A service."""
+class AskedTarget(Target, PodOptions, Service, RequestOptions):
+    """What is asked over HTTP."""
 
 
-class ServiceSettings(SectionSettings):
+class ServiceTarget(AskedTarget, ServiceOptions):
+    """A service that reports its health, and has metrics."""
+
+
+class ServiceSettings(SectionSettings, RequestOptions):
     """Options of every section of services: their items wait for each other's requests."""
 
     timeout: Duration = Field(
@@ -59,11 +64,12 @@ class ServiceSettings(SectionSettings):
     )
 
 
+AskedTargetT = TypeVar("AskedTargetT", bound=AskedTarget)
 ServiceTargetT = TypeVar("ServiceTargetT", bound=ServiceTarget)
 
 
-class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
-    """Asks a service by one GET at a time; every item of a run uses the same answers.
+class AskingCollector(Collector[SettingsT, AskedTargetT]):
+    """Asks over HTTP by one GET at a time; every item of a run uses the same answers.
 
     The sentences on what was asked name the run's trace id: the service's own logs and traces have the requests under it.
     """
@@ -85,6 +91,23 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
         """The present."""
         return self.context.now()
 
+    async def see_pods(self) -> Result:
+        """The verdict on the service's pods."""
+        if self.target.pods is None:
+            return unknown(
+                f"`pods` of {self.target.name} is not configured, so its pods were not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_pods(self, self.target.pods)
+
+    def traced(self) -> str:
+        """The end of a sentence that names the trace."""
+        return f" (trace {self.trace_id})"
+
+
+class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
+    """Asks a service for its health and its metrics."""
+
     @fetched
     async def health(self) -> Answer:
         """The answer of the health endpoint."""
@@ -99,15 +122,6 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
         reply = (await self.service.get(self.target.metrics_path, self.now, accepted)).reply
         return reply, await self.blocking(read_exposition, reply) if reply.status == 200 else None
 
-    async def see_pods(self) -> Result:
-        """The verdict on the service's pods."""
-        if self.target.pods is None:
-            return unknown(
-                f"`pods` of {self.target.name} is not configured, so its pods were not checked.",
-                reason=Reason.NOT_CONFIGURED,
-            )
-        return await see_pods(self, self.target.pods)
-
     async def see_health(self) -> Result:
         """The verdict on the health endpoint."""
         target = self.target
@@ -115,12 +129,12 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
             answer = await self.health()
         except Unanswered as why:
             return failed(
-                f"{str(why).rstrip('.')}, though the connection was accepted{self._traced()}.", reason=Reason.DOWN
+                f"{str(why).rstrip('.')}, though the connection was accepted{self.traced()}.", reason=Reason.DOWN
             )
         said = health.report(answer.reply)
         parts = f", and reports {listed(said.parts)} as up" if said and said.parts else "; it reports no dependencies"
         good = ok(
-            f"{answer.reply.where} answered {answer.reply.status} and healthy in {answer.seconds:.2f} s{parts}{self._traced()}.",
+            f"{answer.reply.where} answered {answer.reply.status} and healthy in {answer.seconds:.2f} s{parts}{self.traced()}.",
             health_seconds=answer.seconds,
         )
         problems = collected(health.health_problems(answer.reply, target))
@@ -151,7 +165,7 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
             reply, exposition = await self.exposition()
         except Unanswered as why:
             return failed(
-                f"{str(why).rstrip('.')}, though the connection was accepted{self._traced()}.", reason=Reason.DOWN
+                f"{str(why).rstrip('.')}, though the connection was accepted{self.traced()}.", reason=Reason.DOWN
             )
         except ProbeError as why:
             if why.reason is Reason.MALFORMED:
@@ -161,7 +175,7 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
             return verdict(metrics.metrics_status_problems(reply), unknown(f"{reply.where} answered {reply.status}."))
         good = ok(
             f"{reply.where} gives {counted(exposition.samples, 'sample')} of "
-            f"{counted(len(exposition.sums), 'name')}{self._traced()}.",
+            f"{counted(len(exposition.sums), 'name')}{self.traced()}.",
             samples=exposition.samples,
         )
         problems = collected(metrics.exposition_problems(reply, exposition, target))
@@ -210,15 +224,12 @@ class ServiceCollector(Collector[SettingsT, ServiceTargetT]):
             return unknown(
                 f"{reply.where} answered {reply.status}, so the connections to the {what} were not observed."
             )
-        good = ok(f"{reply.where} reports {name}, the {what}, as up{self._traced()}.")
+        good = ok(f"{reply.where} reports {name}, the {what}, as up{self.traced()}.")
         return verdict(health.dependency_problems(reply, name), good)
-
-    def _traced(self) -> str:
-        return f" (trace {self.trace_id})"
 
 
 async def document_service(
-    collector: ServiceCollector[Any, Any], options: DocumentationOptions, pages: Iterable[str]
+    collector: AskingCollector[Any, Any], options: DocumentationOptions, pages: Iterable[str]
 ) -> Result:
     """The verdict on the documentation of a service: its pages, the specification behind them, and who can read both.
 
@@ -239,7 +250,7 @@ async def document_service(
 
 
 async def _readable(
-    collector: ServiceCollector[Any, Any], client: ServiceClient, options: DocumentationOptions, pages: tuple[str, ...]
+    collector: AskingCollector[Any, Any], client: ServiceClient, options: DocumentationOptions, pages: tuple[str, ...]
 ) -> Result:
     problems: list[Result] = []
     for path in pages:
@@ -261,13 +272,13 @@ async def _readable(
         tried = (named,) if named else SPECIFICATIONS
         problems += documentation.specification_problems(await _specification(collector, client, tried), tried)
     good = ok(
-        f"{listed(f'{client.url}{path}' for path in pages)} can be read, with an OpenAPI document behind{collector._traced()}."
+        f"{listed(f'{client.url}{path}' for path in pages)} can be read, with an OpenAPI document behind{collector.traced()}."
     )
     return verdict(problems, good)
 
 
 async def _specification(
-    collector: ServiceCollector[Any, Any], client: ServiceClient, tried: Iterable[str]
+    collector: AskingCollector[Any, Any], client: ServiceClient, tried: Iterable[str]
 ) -> Reply | None:
     for path in tried:
         reply = (await client.get(path, collector.now)).reply
@@ -277,7 +288,7 @@ async def _specification(
 
 
 async def _closed(
-    collector: ServiceCollector[Any, Any], client: ServiceClient, paths: Iterable[str], wanted: Exposure
+    collector: AskingCollector[Any, Any], client: ServiceClient, paths: Iterable[str], wanted: Exposure
 ) -> Result:
     problems: list[Result] = []
     for path in paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from enum import StrEnum
+from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
@@ -26,11 +27,21 @@ SPECIFICATIONS = (
 """Where frameworks serve the specification: FastAPI, NestJS, springdoc, and others."""
 
 _NAMED = re.compile(r"""(?:\burl\s*:\s*|\bspec-url\s*=\s*)["']([^"'\s]+)["']""")
-_ASSET = re.compile(
-    r"""<(?:script\b[^>]*?\bsrc|link\b[^>]*?\brel=["']?stylesheet["']?[^>]*?\bhref)\s*=\s*["']([^"']+)["']""",
-    re.IGNORECASE,
-)
-_LINK = re.compile(r"""<link\b[^>]*?\bhref\s*=\s*["']([^"']+)["'][^>]*?\brel=["']?stylesheet""", re.IGNORECASE)
+
+
+class _Assets(HTMLParser):
+    """Collects what a page loads: scripts and style sheets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value for name, value in attrs if value}
+        if tag == "script" and "src" in values:
+            self.found.append(values["src"])
+        elif tag == "link" and "href" in values and "stylesheet" in values.get("rel", "").lower():
+            self.found.append(values["href"])
 
 
 class Exposure(StrEnum):
@@ -67,8 +78,11 @@ def specification_path(page: Reply, path: str) -> str | None:
 
 def assets(page: Reply, path: str) -> tuple[list[str], list[str]]:
     """The scripts and style sheets that a page wants: paths on its own host, and origins of others (`https://cdn.example`)."""
-    own, foreign = [], []
-    for named in (*_ASSET.findall(page.text), *_LINK.findall(page.text)):
+    own: list[str] = []
+    foreign: list[str] = []
+    parser = _Assets()
+    parser.feed(page.text)
+    for named in parser.found:
         target = urlsplit(urljoin(f"http://host{path}", named))
         if target.netloc == "host":
             own.append(target.path)
