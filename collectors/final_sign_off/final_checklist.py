@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.grafana.client import Grafana
+from collectors.systems.grafana.judge import active_problems
+from collectors.systems.grafana.model import Frames, has_data, queries_of
+from collectors.systems.issues.client import IssueTrackers, open_issues
+from collectors.systems.issues.judge import issue_problems
+from collectors.systems.kubernetes.client.cluster import Kubernetes
+from collectors.systems.kubernetes.judge.rollback import rollback_problems
+from collectors.systems.kubernetes.model.rbac import may_list
+from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
+from collectors.systems.oncall.client import OnCallOptions, read_rosters
+from collectors.systems.oncall.judge import judge_rosters
 from exporter.collector import Collector, LineView, Mode, NoTarget, Options, SectionSettings, evidence_item, item
 from exporter.evidence.records import Moment, Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
@@ -30,6 +43,8 @@ from exporter.verdict import (
 )
 from exporter.words import counted, format_length, listed
 
+_MOST_PANELS = 20
+_MOST_AHEAD = timedelta(days=60)
 _PLANNED = ("channels", "contacts", "templates")
 
 
@@ -47,8 +62,24 @@ class Freeze(Options):
         return self
 
 
+class LiveDashboard(Options):
+    """A dashboard that must show data."""
+
+    uid: str = Field(pattern=r"^[\w-]{1,40}$", description="The dashboard's uid.")
+    variables: dict[str, str] = Field(
+        default_factory=dict, description="Values of the dashboard's variables, such as datasource, in its queries."
+    )
+
+
 class FinalChecklistSettings(SectionSettings):
     """Options of the section."""
+
+    issues: IssueTrackers = Field(IssueTrackers(), description="Where it is asked whether blocking issues are open.")
+    rollback_deployments: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$")], ...] = Field(
+        (), description="Deployments that must have an earlier release to roll back to, as namespace/name."
+    )
+    dashboards: tuple[LiveDashboard, ...] = Field((), description="Grafana dashboards that must show data.")
+    on_call: OnCallOptions | None = Field(None, description="Where it is asked who is on call.")
 
     timeout: Duration = Field(
         timedelta(seconds=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
@@ -85,6 +116,29 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
             if view.planned.section != self.section() or view.planned.item not in own
         )
 
+    @item(
+        "All identified issues resolved",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("option issues, or evidence", "an account that may read the issues"),
+        evidence=EvidenceRule(valid_for=timedelta(days=7), links=1, measured=("open_issues",)),
+    )
+    async def all_issues_resolved(self) -> Result:
+        """An issue that was said to block the launch blocks it until it is closed.
+
+        Verified in the trackers that `issues` names: none has an open issue with the label, or for the query, and the account can
+        see the label or project at all. Without `issues`, by a record that is at most 7 days old, with a link, and with
+        `open_issues`, which must be 0.
+
+        To fix it, close the issues that it names, or agree that they do not block the launch and take the label off.
+        """
+        if self.settings.issues.any:
+            trackers = await open_issues(self.settings.issues)
+            names = listed(tracker.name for tracker in trackers)
+            return verdict(issue_problems(trackers), ok(f"No blocking issue of {names} is open.", open_issues=0))
+        attested = await self.attested("all_issues_resolved")
+        return worst(attested, no_issues(attested.evidence[0])) if attested.status.is_ok else attested
+
     @item("All stakeholders have signed off", severity=CRITICAL, mode=Mode.DERIVED)
     async def all_stakeholders_signed_off(self) -> Result:
         """A launch that not everyone agreed to leads to an argument about who did.
@@ -108,6 +162,119 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         To fix it, agree on a window and record it with `window: {start: …, end: …}`. The line still passes after the window.
         """
         return launch_window(record, self.settings, self.context.now())
+
+    @item(
+        "Rollback plan is ready",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(
+            "evidence",
+            "with `rollback_deployments`: clients.kubernetes",
+            may_list(REVISED, REVISIONS, option="rollback_deployments"),
+        ),
+        evidence=EvidenceRule(valid_for=timedelta(days=90), links=1, measured=("drill_minutes",)),
+    )
+    async def rollback_plan_ready(self) -> Result:
+        """When the launch goes wrong, going back must be a step that was taken before, not an idea.
+
+        Verified by a record that is at most 90 days old, with a link to the plan and with how long the drill took
+        (`drill_minutes`), and in Kubernetes: each of `rollback_deployments` keeps revisions and has an earlier ReplicaSet with
+        other images. Whether those images can still be pulled is not checked.
+
+        To fix it, write the plan, roll back once in an environment like production, and attest it; keep `revisionHistoryLimit`
+        at 1 or more.
+        """
+        if not self.settings.rollback_deployments:
+            return await self._rollback_drill()
+        return await worst_of(self._rollback_drill(), self._revisions())
+
+    async def _rollback_drill(self) -> Result:
+        attested = await self.attested("rollback_plan_ready")
+        return worst(attested, drill(attested.evidence[0])) if attested.status.is_ok else attested
+
+    async def _revisions(self) -> Result:
+        client, wanted = self.client(Kubernetes), self.settings.rollback_deployments
+        found = [await client.read(REVISED, name, space) for space, _, name in (path.partition("/") for path in wanted)]
+        replica_sets = await client.list(REVISIONS)
+        good = ok(f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet.")
+        return verdict(rollback_problems(wanted, [each[0] for each in found if each], replica_sets.items), good)
+
+    @item(
+        "Monitoring dashboards are active",
+        severity=WARNING,
+        needs=("clients.grafana", "option dashboards", "a service account with the role Viewer"),
+    )
+    async def monitoring_dashboards_active(self) -> Result:
+        """A dashboard that shows nothing is noticed when someone looks at it in the night.
+
+        Verified in Grafana: each of `dashboards` exists, has panels with queries, and at least one of them returns data of the
+        last hour. Variables of the dashboard take the values in `variables`.
+
+        To fix it, open the dashboard that it names, and repair its data source or its queries.
+        """
+        if not self.settings.dashboards:
+            return unknown(
+                "The option dashboards is not set, so no dashboard was opened.", reason=Reason.NOT_CONFIGURED
+            )
+        shown = [await self._dashboard(dashboard) for dashboard in self.settings.dashboards]
+        good = ok(f"{counted(len(shown), 'dashboard shows', 'dashboards show')} data of the last hour.")
+        return verdict((problem for problems in shown for problem in problems), good)
+
+    async def _dashboard(self, dashboard: LiveDashboard) -> list[Result]:
+        client = self.client(Grafana)
+        try:
+            panels = await client.panels(dashboard.uid)
+            answers: dict[str, dict[str, Frames]] = {}
+            for panel in (panels or ())[:_MOST_PANELS]:
+                queries = queries_of(panel, dashboard.variables)
+                if not queries:
+                    continue
+                answers[f"{panel.id} {panel.title}"] = found = await client.query(queries)
+                if any(has_data(frames) for frames in found.values()):
+                    break
+        except ProbeError as error:
+            return [unobserved(error)]
+        return list(active_problems(dashboard.uid, None if panels is None else len(panels), answers))
+
+    @item(
+        "On-call team is notified",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("evidence", "with `on_call`: a read-only key of PagerDuty or Opsgenie"),
+        evidence=EvidenceRule(valid_for=timedelta(days=7), links=1),
+    )
+    async def on_call_team_notified(self) -> Result:
+        """Who is on call must know of the launch, and someone must be on call while it happens.
+
+        Verified by a record that is at most 7 days old with a link to the message, and, where `on_call` is configured, in the
+        roster: every level is staffed throughout the launch window that `launch_window_confirmed` records (PagerDuty), or now
+        (Opsgenie and other APIs, which is a warning while the window has not begun).
+
+        To fix it, write to those on call, attest the message, and fill the shifts that it names.
+        """
+        if self.settings.on_call is None:
+            return await self.attested("on_call_team_notified")
+        return await worst_of(self.attested("on_call_team_notified"), self._on_call(self.settings.on_call))
+
+    async def _on_call(self, options: OnCallOptions) -> Result:
+        confirmed = await self.attested("launch_window_confirmed")
+        if not confirmed.status.is_ok or (window := confirmed.evidence[0].window) is None:
+            return unknown(f"There is no launch window to look at: {confirmed.summary}", reason=Reason.MISSING)
+        now, end = self.context.now(), end_of(window.end)
+        start = max(now, start_of(window.start))
+        if end <= now:
+            return ok("The launch window has passed, so who is on call was not requested.")
+        ahead = options.model_copy(update={"look_ahead": min(end - start, _MOST_AHEAD)})
+        rosters = await read_rosters(ahead, start)
+        judged = judge_rosters(rosters, ahead)
+        if judged.status is Status.WARNING:  # a gap in the window, which is all that was looked at
+            return replace(failed(judged.summary, reason=Reason.MISSING), measurements=judged.measurements)
+        if judged.status is Status.OK and start > now and any(roster.since == roster.until for roster in rosters):
+            return replace(
+                warning(f"{judged.summary} Who is on call during the launch window is not shown by the roster."),
+                measurements=judged.measurements,
+            )
+        return judged
 
     @evidence_item(
         "Communication plan is ready",
@@ -190,6 +357,21 @@ def launch_window(record: Record, settings: FinalChecklistSettings, now: datetim
         return ok(f"{window.replace('window', 'window was', 1)}.")
     seconds = max(0.0, (start - now).total_seconds())
     return ok(f"{window.replace('window', 'window is', 1)}.", seconds_until_window=seconds)
+
+
+def no_issues(record: Record) -> Result:
+    """Whether the record has no open issue."""
+    if left := record.measured["open_issues"]:
+        return failed(f"The record has {left:g} open issues (0 wanted).", reason=Reason.LIMIT, open_issues=left)
+    return ok("No identified issue is open.", open_issues=0)
+
+
+def drill(record: Record) -> Result:
+    """Whether the drill took any time: a drill that took none was not made."""
+    minutes = record.measured["drill_minutes"]
+    if minutes <= 0:
+        return failed(f"The rollback drill took {minutes:g} minutes (more than 0 wanted).", reason=Reason.INVALID)
+    return ok(f"The rollback drill took {minutes:g} minutes.", drill_minutes=minutes)
 
 
 def communication_plan(record: Record) -> Result:

@@ -20,6 +20,7 @@ Reply = tuple[int, Any]
 
 HEALTH = "/api/health"
 SEARCH = "/api/search"
+QUERY = "/api/ds/query"
 _OPEN = (HEALTH,)
 
 DASHBOARDS = (
@@ -59,6 +60,7 @@ class Grafana:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, document = grafana.reply(self.command, self.path, self.headers.get("authorization", ""))
                 body = json.dumps(document).encode()
                 self.send_response(status)
@@ -81,7 +83,7 @@ class Grafana:
     def reply(self, method: str, target: str, authorization: str) -> Reply:
         """Give status and document of the documented reply."""
         parts = urlsplit(target)
-        found = self.replies.get(parts.path) if method == "GET" else None
+        found = self.replies.get(parts.path) if method == ("POST" if parts.path == QUERY else "GET") else None
         if found is None:
             self.refused.append(f"{method} {target}")
             return 501, {"message": "not documented"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 from collectors.shared.decoding import decode
-from collectors.systems.grafana.model import Dashboard, Health
+from collectors.systems.grafana.model import Dashboard, Frames, Health, Panel, panels_of
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.threads import Threads
@@ -27,6 +28,18 @@ class GrafanaSettings(HttpSettings):
 class _Checked(msgspec.Struct, frozen=True):
     status: str = ""
     message: str = ""
+
+
+class _Panels(msgspec.Struct, frozen=True):
+    panels: list[Panel] | None = None
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    dashboard: _Panels
+
+
+class _Queried(msgspec.Struct, frozen=True):
+    results: dict[str, Frames] | None = None
 
 
 class Grafana(Client[GrafanaSettings]):
@@ -77,6 +90,21 @@ class Grafana(Client[GrafanaSettings]):
                 Reason.MALFORMED,
             )
         return None if checked.status.upper() == "OK" else one_line(checked.message) or "the check gave no reason"
+
+    async def panels(self, uid: str) -> list[Panel] | None:
+        """The panels of a dashboard that have queries; None where there is no such dashboard."""
+        reply = await self._http.get(f"/api/dashboards/uid/{quote(uid, safe='')}", expect=(200, 404))
+        if reply.status == 404:
+            return None
+        return list(panels_of(decode(reply, _Whole).dashboard.panels or []))
+
+    async def query(self, queries: list[dict[str, Any]]) -> dict[str, Frames]:
+        """What the queries of a panel return for the last hour, by their refId. Reads only."""
+        body = {"queries": queries, "from": "now-1h", "to": "now"}
+        reply = await self._http.request("POST", "/api/ds/query", json=body, expect=(200, 207, 400, 404, 500))
+        if reply.status in (200, 207, 400) and (results := decode(reply, _Queried).results):
+            return results
+        raise ProbeError(f"{reply.where} answered {reply.status} without results.", Reason.MALFORMED)
 
     async def close(self) -> None:
         """Close the connections."""

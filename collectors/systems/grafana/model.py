@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import msgspec
 
-__all__ = ["Dashboard", "Health"]
+__all__ = ["Dashboard", "Frames", "Health", "Panel", "has_data", "panels_of", "queries_of"]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -21,3 +24,67 @@ class Dashboard(msgspec.Struct, frozen=True, rename="camel"):
     title: str
     type: str = "dash-db"
     folder_title: str = ""
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """One panel and its queries, as the dashboard has them; rows that are folded hold panels."""
+
+    id: int = 0
+    title: str = ""
+    type: str = ""
+    datasource: dict[str, Any] | str | None = None
+    targets: list[dict[str, Any]] | None = None
+    panels: list[Panel] | None = None
+
+
+class Frames(msgspec.Struct, frozen=True):
+    """What one query returned: frames of columns, or an error."""
+
+    frames: list[dict[str, Any]] | None = None
+    error: str = ""
+    status: int = 200
+
+
+def panels_of(panels: list[Panel]) -> Iterator[Panel]:
+    """All panels that have queries, those in rows too."""
+    for panel in panels:
+        yield from panels_of(panel.panels or [])
+        if panel.targets:
+            yield panel
+
+
+def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The panel's queries as the API takes them, with the variables of its dashboard filled in; hidden ones are left out."""
+    queries = []
+    for number, target in enumerate(panel.targets or ()):
+        if target.get("hide"):
+            continue
+        source = target.get("datasource") or panel.datasource
+        query = {"refId": chr(65 + number % 26), "intervalMs": 60_000, "maxDataPoints": 100} | target
+        if source is not None:
+            query["datasource"] = {"uid": source} if isinstance(source, str) else source
+        queries.append(_filled(query, variables))
+    return queries
+
+
+def _filled(value: Any, variables: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(entry, variables) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_filled(entry, variables) for entry in value]
+    if isinstance(value, str):
+        for name, text in sorted(variables.items(), key=lambda pair: -len(pair[0])):
+            for written in (f"${{{name}}}", f"[[{name}]]", f"${name}"):
+                value = value.replace(written, text)
+    return value
+
+
+def has_data(frames: Frames) -> bool:
+    """Whether any column but the time has a value that is not null."""
+    for frame in frames.frames or ():
+        fields = (frame.get("schema") or {}).get("fields") or []
+        columns = (frame.get("data") or {}).get("values") or []
+        for field, column in zip(fields, columns, strict=False):
+            if field.get("type") != "time" and any(value is not None for value in column or ()):
+                return True
+    return False

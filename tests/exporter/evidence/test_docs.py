@@ -34,4 +34,4 @@ def test_the_validity_of_every_line_is_the_one_in_its_rule() -> None:
             if entry.section == section and item in ("*", entry.item) and rule is not None:
                 assert rule.valid_for.days == int(days), entry.id
                 told.add(entry.id)
-    assert len(told) == 5 + 4 + 6 + 2
+    assert len(told) == 5 + 4 + 6 + 5 + 5 + 4

@@ -1,0 +1,1 @@
+"""Issue trackers: GitHub, GitLab, Jira, or any API that answers in JSON."""

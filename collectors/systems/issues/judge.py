@@ -1,0 +1,20 @@
+"""Whether issues that block the launch are open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from collectors.systems.issues.model import OpenIssues
+from exporter.verdict import Result, failed
+from exporter.words import counted, listed
+
+__all__ = ["issue_problems"]
+
+
+def issue_problems(trackers: Sequence[OpenIssues]) -> Iterator[Result]:
+    """Which trackers have open issues."""
+    for tracker in trackers:
+        if tracker.count:
+            named = f": {listed(tracker.keys)}" if tracker.keys else ""
+            verb = "is" if tracker.count == 1 else "are"
+            yield failed(f"{counted(tracker.count, 'issue')} of {tracker.name} {verb} open{named}.")

@@ -1,0 +1,71 @@
+"""What of Deployments and ReplicaSets says whether a Deployment can be rolled back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from collectors.systems.kubernetes.model.base import OwnerReference, Struct
+from collectors.systems.kubernetes.model.kind import Kind
+
+__all__ = ["REVISED", "REVISIONS", "Revised"]
+
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+class _Metadata(Struct, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    annotations: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    owner_references: tuple[OwnerReference, ...] = ()
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+
+
+class _Container(Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+
+
+class _PodSpec(Struct, frozen=True):
+    containers: tuple[_Container, ...] = ()
+
+
+class _Template(Struct, frozen=True):
+    spec: _PodSpec = _PodSpec()
+
+
+class _Spec(Struct, frozen=True):
+    paused: bool = False
+    revision_history_limit: int | None = None
+    template: _Template = _Template()
+
+
+class Revised(Struct, frozen=True):
+    """A Deployment, or a ReplicaSet that is one of its revisions."""
+
+    metadata: _Metadata = _Metadata()
+    spec: _Spec = _Spec()
+
+    @property
+    def revision(self) -> int:
+        """The number of the revision; 0 where it has none."""
+        text = self.metadata.annotations.get(_REVISION, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images of its containers."""
+        return tuple(container.image for container in self.spec.template.spec.containers)
+
+    def is_of(self, deployment: Revised) -> bool:
+        """Whether it is a ReplicaSet of this Deployment."""
+        return self.metadata.namespace == deployment.metadata.namespace and any(
+            owner.controller and owner.kind == "Deployment" and owner.name == deployment.metadata.name
+            for owner in self.metadata.owner_references
+        )
+
+
+REVISED: Kind[Revised] = Kind("deployments", Revised, "apps")
+"""Deployments, with what a rollback needs."""
+REVISIONS: Kind[Revised] = Kind("replicasets", Revised, "apps")
+"""ReplicaSets, with what a rollback needs."""

@@ -1,0 +1,279 @@
+"""The lines of the final checklist that look at trackers, the cluster, Grafana and rosters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
+from collectors.systems.grafana.client import Grafana, GrafanaSettings
+from exporter.collector import Client
+from exporter.threads import Threads
+from exporter.verdict import Reason, Result, Status
+from tests.collectors.evidence import NOW, Folder, folder
+from tests.collectors.systems.kubernetes.clusters import asking
+from tests.servers import grafana as shown
+from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.servers.oncall import TOKEN as ROSTER_TOKEN
+from tests.servers.oncall import OnCallServer, Person
+from tests.servers.pages import Pages
+from tests.servers.trackers import LABEL, TOKEN, Issue, Trackers
+from tests.support import verify
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
+    async for made in folder("final_checklist", tmp_path):
+        made.hosts = [pages.url]
+        yield made
+
+
+async def seen(evidence: Folder, item: str, clients: Mapping[str, Client[Any]] = {}, **settings: Any) -> Result:
+    options = FinalChecklistSettings.model_validate_json(json.dumps(settings, default=str))
+    found = await verify(FinalChecklist, options, items=(item,), clients=clients, **evidence.context)
+    return found[item].result
+
+
+# Issues
+
+ISSUES = "all_issues_resolved"
+
+
+def tracker(kind: str, trackers: Trackers, **changes: Any) -> dict[str, Any]:
+    options: dict[str, dict[str, Any]] = {
+        "github": {"repositories": ["shop/web"], "bearer_token": TOKEN},
+        "gitlab": {"projects": ["shop/web"], "headers": {"PRIVATE-TOKEN": TOKEN}},
+        "jira": {"project": "SHOP", "bearer_token": TOKEN},
+    }
+    return {kind: {"url": trackers.url} | options[kind] | changes}
+
+
+@pytest.mark.verifies("final_checklist.all_issues_resolved", "ok")
+@pytest.mark.verifies("final_checklist.all_issues_resolved", "failed")
+@pytest.mark.verifies("final_checklist.all_issues_resolved", "unknown")
+@pytest.mark.parametrize("kind", ["github", "gitlab", "jira"])
+async def test_no_blocking_issue_is_open(evidence: Folder, trackers: Trackers, kind: str) -> None:
+    issues = tracker(kind, trackers)
+    trackers.issues = [Issue(1, open=False)]
+    if kind != "jira":  # a search by JQL is what the server makes of it
+        trackers.issues.append(Issue(2, labels=("bug",)))
+    result = await seen(evidence, ISSUES, issues=issues)
+    assert (result.status, result.summary.startswith("No blocking issue of ")) == (Status.OK, True), result.summary
+    trackers.issues += [Issue(number) for number in range(10, 140)]
+    result = await seen(evidence, ISSUES, issues=issues)
+    assert (result.status, "130 issues of" in result.summary, "and 1 more" in result.summary) == (
+        Status.FAILED,
+        True,
+        True,
+    )
+    trackers.status = 503
+    assert (await seen(evidence, ISSUES, issues=issues)).status is Status.UNKNOWN
+
+
+async def test_pull_requests_are_no_issues(evidence: Folder, trackers: Trackers) -> None:
+    trackers.issues = [Issue(1, pull_request=True)]
+    assert (await seen(evidence, ISSUES, issues=tracker("github", trackers))).status is Status.OK
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+async def test_a_label_that_does_not_exist_proves_nothing(evidence: Folder, trackers: Trackers, kind: str) -> None:
+    trackers.labels = {"launch_blocker"}
+    result = await seen(evidence, ISSUES, issues=tracker(kind, trackers))
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.MISSING)
+    assert f"has no label {LABEL}" in result.summary
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab", "jira"])
+async def test_nobody_and_another_project_see_no_issues(evidence: Folder, trackers: Trackers, kind: str) -> None:
+    trackers.issues = [Issue(1)]
+    for changes in (
+        {"bearer_token": "wrong", "headers": {}},
+        {"project": "OTHER"} if kind == "jira" else {"url": f"{trackers.url}/x"},
+    ):
+        result = await seen(evidence, ISSUES, issues=tracker(kind, trackers, **changes))
+        assert result.status is Status.UNKNOWN
+        assert TOKEN not in result.summary
+
+
+async def test_jql_stays_within_the_project(evidence: Folder, trackers: Trackers) -> None:
+    await seen(evidence, ISSUES, issues=tracker("jira", trackers, jql="labels = a OR labels = b"))
+    assert trackers.asked == ['project = "SHOP" AND statusCategory != Done AND (labels = a OR labels = b)']
+    with pytest.raises(ValueError, match="key of a project"):
+        FinalChecklistSettings.model_validate({"issues": tracker("jira", trackers, project='SHOP" OR 1')})
+
+
+async def test_any_json_has_a_number_or_a_list(evidence: Folder, pages: Pages) -> None:
+    for body, status in (
+        ({"total": 0}, Status.OK),
+        ({"total": 3}, Status.FAILED),
+        ({"total": []}, Status.OK),
+        ({"total": [1, 2]}, Status.FAILED),
+        ({"total": None}, Status.UNKNOWN),
+        ({"total": True}, Status.UNKNOWN),
+        ({"error": "no"}, Status.UNKNOWN),
+    ):
+        url = pages.add("/issues", json.dumps(body))
+        result = await seen(evidence, ISSUES, issues={"json_api": {"url": url, "open_issues": "/total"}})
+        assert result.status is status
+
+
+async def test_without_a_tracker_a_record_of_the_week_counts(evidence: Folder, pages: Pages) -> None:
+    assert (await seen(evidence, ISSUES)).reason is Reason.MISSING
+    links = [pages.add("/issues")]
+    for measured, on, status in (
+        ({"open_issues": 0}, "2026-10-10", Status.OK),
+        ({"open_issues": 2}, "2026-10-10", Status.FAILED),
+        ({"open_issues": 0}, "2026-10-01", Status.FAILED),
+        ({}, "2026-10-10", Status.FAILED),
+    ):
+        evidence.record(ISSUES, links=links, measured=measured, on=on)
+        result = await seen(evidence, ISSUES)
+        assert result.status is status or (status is Status.OK and result.status is Status.WARNING), result.summary
+
+
+# Rollback
+
+ROLLBACK = "rollback_plan_ready"
+
+
+def release(namespace: str, image: str, **spec: Any) -> dict[str, Any]:
+    made = pod_spec()
+    made["containers"][0]["image"] = image
+    deployment = workload(namespace, "web", spec=made)
+    deployment["spec"] |= spec
+    return deployment
+
+
+@pytest.mark.verifies("final_checklist.rollback_plan_ready", "ok")
+@pytest.mark.verifies("final_checklist.rollback_plan_ready", "failed")
+@pytest.mark.verifies("final_checklist.rollback_plan_ready", "unknown")
+async def test_there_is_an_earlier_release_to_go_back_to(
+    evidence: Folder, pages: Pages, control_plane: ControlPlane
+) -> None:
+    namespace = control_plane.namespace("shop")
+    options: dict[str, Any] = {"rollback_deployments": [f"{namespace}/web"]}
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
+
+    async def rolled(status: Status, words: str = "") -> None:
+        async with asking(control_plane) as clients:
+            result = await seen(evidence, ROLLBACK, clients, **options)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+    assert (await seen(evidence, ROLLBACK)).status is Status.OK
+    assert (await seen(evidence, ROLLBACK, **options)).reason is Reason.NOT_CONFIGURED
+    await rolled(Status.FAILED, f"There is no Deployment {namespace}/web.")
+
+    def apply(image: str, **spec: Any) -> None:
+        deployment = release(namespace, image, **spec)
+        control_plane.apply(deployment)
+        control_plane.wait_ready(deployment)
+
+    apply("registry.example.com/app:1")
+    await rolled(Status.FAILED, "has no earlier ReplicaSet to roll back to.")
+    again = release(namespace, "registry.example.com/app:1")
+    again["spec"]["template"]["metadata"]["annotations"] = {"restartedAt": "now"}
+    control_plane.apply(again)
+    control_plane.wait_ready(again)
+    await rolled(Status.FAILED, "has no earlier ReplicaSet with other images to roll back to.")
+    apply("registry.example.com/app:2")
+    await rolled(Status.OK)
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 0})
+    await rolled(Status.FAILED, "The rollback drill took 0 minutes")
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
+    apply("registry.example.com/app:3", revisionHistoryLimit=0)
+    await rolled(Status.FAILED, "has revisionHistoryLimit 0")
+
+
+# Dashboards
+
+DASHBOARDS = "monitoring_dashboards_active"
+PANELS = [
+    {"id": 1, "type": "row", "panels": [{"id": 2, "title": "Errors", "targets": [{"refId": "A", "expr": "a{job=\"$job\"}"}]}]},
+    {"id": 3, "title": "Text", "type": "text"},
+]  # fmt: skip
+
+
+def frames(*values: float | None) -> dict[str, Any]:
+    schema = {"fields": [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number"}]}
+    return {"status": 200, "frames": [{"schema": schema, "data": {"values": [[1] * len(values), list(values)]}}]}
+
+
+@pytest.mark.verifies("final_checklist.monitoring_dashboards_active", "ok")
+@pytest.mark.verifies("final_checklist.monitoring_dashboards_active", "failed")
+@pytest.mark.verifies("final_checklist.monitoring_dashboards_active", "unknown")
+async def test_a_dashboard_shows_data(evidence: Folder, grafana: shown.Grafana) -> None:
+    clients = {
+        "grafana": Grafana(GrafanaSettings.model_validate({"url": grafana.url, "bearer_token": shown.TOKEN}), Threads())
+    }
+    options: dict[str, Any] = {"dashboards": [{"uid": "readiness", "variables": {"job": "shop"}}]}
+    path = "/api/dashboards/uid/readiness"
+    assert (await seen(evidence, DASHBOARDS, clients)).reason is Reason.NOT_CONFIGURED
+    assert (await seen(evidence, DASHBOARDS, **options)).reason is Reason.NOT_CONFIGURED
+    for dashboard, answer, status, words in (
+        ((200, PANELS), (200, frames(None, 3.0)), Status.OK, "1 dashboard shows data of the last hour."),
+        ((200, PANELS), (200, frames(0.0)), Status.OK, ""),
+        ((200, PANELS), (200, frames(None)), Status.FAILED, "has data of the last hour."),
+        ((200, PANELS), (200, frames()), Status.FAILED, ""),
+        ((200, PANELS), (200, {"status": 200, "frames": []}), Status.FAILED, ""),
+        ((200, PANELS), (400, {"status": 400, "error": "no such host"}), Status.FAILED, "has data: no such host."),
+        ((200, []), (200, frames(1.0)), Status.FAILED, "has no panel with a query."),
+        ((404, []), (200, frames(1.0)), Status.FAILED, "has no dashboard readiness"),
+        ((503, []), (200, frames(1.0)), Status.UNKNOWN, ""),
+    ):
+        code, panels = dashboard
+        grafana.replies[path] = (code, {"dashboard": {"panels": panels}})
+        grafana.replies[shown.QUERY] = (answer[0], {"results": {"A": answer[1]}})
+        result = await seen(evidence, DASHBOARDS, clients, **options)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+    await clients["grafana"].close()
+
+
+# On call
+
+ON_CALL = "on_call_team_notified"
+START, END = NOW + timedelta(days=2), NOW + timedelta(days=2, hours=8)
+
+
+def roster(server: OnCallServer) -> dict[str, Any]:
+    return {"pagerduty": {"url": server.url, "token": ROSTER_TOKEN, "escalation_policies": ["PT20YPA"]}}
+
+
+def on_duty(*shifts: tuple[int, str, datetime, datetime]) -> list[Person]:
+    return [Person(level, name, start, end) for level, name, start, end in shifts]
+
+
+@pytest.mark.verifies("final_checklist.on_call_team_notified", "ok")
+@pytest.mark.verifies("final_checklist.on_call_team_notified", "failed")
+@pytest.mark.verifies("final_checklist.on_call_team_notified", "unknown")
+async def test_someone_is_on_call_throughout_the_launch(
+    evidence: Folder, pages: Pages, oncall_server: OnCallServer
+) -> None:
+    assert (await seen(evidence, ON_CALL)).reason is Reason.MISSING
+    evidence.record(ON_CALL, links=[pages.add("/message")], on="2026-10-13")
+    assert (await seen(evidence, ON_CALL)).status.is_ok
+    options = {"on_call": roster(oncall_server)}
+    assert "There is no launch window" in (await seen(evidence, ON_CALL, **options)).summary
+    evidence.record(
+        "launch_window_confirmed", window={"start": START.isoformat(), "end": END.isoformat()}, on="2026-10-12"
+    )
+    half = START + timedelta(hours=4)
+    before, after = START - timedelta(days=1), END + timedelta(days=1)
+    for people, status in (
+        (on_duty((1, "a", before, after), (2, "b", before, after)), (Status.OK, Status.WARNING)),
+        (on_duty((1, "a", before, half), (1, "c", half, after), (2, "b", before, after)), (Status.OK, Status.WARNING)),
+        (on_duty((1, "a", before, half), (2, "b", before, after)), (Status.FAILED,)),
+        (on_duty((1, "a", NOW - timedelta(days=1), before), (2, "b", before, after)), (Status.FAILED,)),
+        ([], (Status.FAILED,)),
+    ):
+        oncall_server.people = people
+        result = await seen(evidence, ON_CALL, **options)
+        assert result.status in status, result.summary
+    wrong = {"on_call": {"pagerduty": options["on_call"]["pagerduty"] | {"token": "wrong-canary"}}}
+    result = await seen(evidence, ON_CALL, **wrong)
+    assert result.status is Status.UNKNOWN
+    assert "wrong-canary" not in result.summary
