@@ -290,10 +290,12 @@ only one of them may read, and one of the role that functions need. Without user
             return await self._same_site()
 
         async def look(rule: Csrf) -> Iterable[Result]:
+            logged_in = collected(await self._logged_in(rule.user)) if self.target.protected else []
+            if logged_in:
+                return logged_in
             forgery = await probes.forge_post(self._application, rule)
-            return forgery_problems(
-                forgery, session_cookies(await self._all_cookies(forgery.cookies), self.target.session_cookie)
-            )
+            session = session_cookies(await self._all_cookies(forgery.cookies), self.target.session_cookie)
+            return forgery_problems(forgery, session, logged_in=bool(self.target.protected))
 
         routes = counted(len(self.target.csrf), "route")
         good = f"{routes} of {self.target.name} refused a POST of another site and took the application's own."

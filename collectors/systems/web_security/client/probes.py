@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
@@ -18,11 +19,10 @@ from collectors.systems.web_security.model.looks import (
     CrossOrigin,
     Forgery,
     Origins,
+    Sent,
     Shown,
     SqlTrial,
     ValueTrial,
-    finds,
-    shows,
 )
 from collectors.systems.web_security.model.pages import enforced_policies
 from collectors.systems.web_security.model.reflection import TAIL
@@ -139,24 +139,22 @@ async def try_xss(application: Application, parameter: Parameter) -> ValueTrial:
 
 async def try_sql(application: Application, parameter: Parameter) -> SqlTrial:
     """Quotes, and values that only a database puts together again; where it seems to, values that tell it from a filter."""
+
+    async def send(value: str) -> Sent:
+        return Sent(value, await application.get_value(parameter, value))
+
     value = parameter.value
-    baseline = (await application.get_value(parameter, value), await application.get_value(parameter, value))
-    absent = await application.get_value(parameter, nonsense(value))
-    words = finds(baseline, absent)
-    quotes = {mark: await application.get_value(parameter, value + mark) for mark in QUOTES}
-    quotes |= {
-        mark * 2: await application.get_value(parameter, value + mark * 2)
-        for mark in ("'", '"')
-        if quotes[mark].status >= 500
-    }
-    joined, confirmed = {}, {}
-    for database, text in joins(value).items() if words else ():
-        joined[database] = await application.get_value(parameter, text)
-        if shows(joined[database], baseline[0], words):
-            others = [await application.get_value(parameter, other) for other in confirmations(value, database)]
-            confirmed[database] = tuple(others)
     where = f"parameter {parameter.name}" if parameter.name else f"the last part of {parameter.path}"
-    return SqlTrial(where, baseline, absent, quotes, joined, confirmed)
+    baseline = (await send(value), await send(value))
+    trial = SqlTrial(where, baseline, await send(nonsense(value)), {}, {}, {})
+    quotes = {mark: (await send(value + mark)).reply for mark in QUOTES}
+    quotes |= {mark * 2: (await send(value + mark * 2)).reply for mark in ("'", '"') if quotes[mark].status >= 500}
+    joined, confirmed = {}, {}
+    for database, text in joins(value).items() if trial.finds else ():
+        joined[database] = await send(text)
+        if trial.shows(joined[database]):
+            confirmed[database] = tuple([await send(other) for other in confirmations(value, database)])
+    return replace(trial, quotes=quotes, joins=joined, confirmations=confirmed)
 
 
 async def forge_post(application: Application, rule: Csrf) -> Forgery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from collectors.systems.web_security.model.looks import Access
@@ -12,6 +13,7 @@ from exporter.verdict import Reason, Result, failed, unknown
 __all__ = ["authentication_problems", "authorization_problems", "control_problems"]
 
 _BUSY = (408, 425, 429)
+_WORD = re.compile(r"\w+")
 
 
 def control_problems(access: Access, marker: str | None = None) -> Iterator[Result]:
@@ -47,7 +49,13 @@ def authorization_problems(access: Access, what: str) -> Iterator[Result]:
     """Users who get what they have no right to; `what` names it, such as a function."""
     yield from control_problems(access)
     for name, reply in access.knocks.items():
-        if _let_in(reply, None):
+        if _let_in(reply, None) and not _alike(reply, access.control):
+            yield unknown(
+                f"{reply.where} answered {reply.status} to user {name}, with other content than to {access.user}: whether that "
+                "is a refusal is not known.",
+                reason=Reason.MALFORMED,
+            )
+        elif _let_in(reply, None):
             yield failed(f"User {name} got {reply.where}, {what} that only {access.user} may have.")
         elif reply.status == 401:
             yield unknown(
@@ -61,6 +69,12 @@ def _let_in(reply: Reply, marker: str | None) -> bool:
     if not 200 <= reply.status < 300 or is_login_page(reply):
         return False
     return marker is None or marker in reply.text
+
+
+def _alike(reply: Reply, control: Reply) -> bool:
+    """Whether a reply has at least half of the words of another."""
+    words = set(_WORD.findall(control.text))
+    return 2 * len(words & set(_WORD.findall(reply.text))) >= len(words)
 
 
 def _unclear(access: Access) -> Iterator[Result]:

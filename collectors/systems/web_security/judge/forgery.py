@@ -17,9 +17,20 @@ def _accepted(reply: Reply) -> bool:
     return 200 <= reply.status < 400
 
 
-def forgery_problems(forgery: Forgery, session: list[Cookie]) -> Iterator[Result]:
-    """A POST of another site that is accepted; the application's own must be, or refusals prove nothing."""
+def forgery_problems(forgery: Forgery, session: list[Cookie], *, logged_in: bool) -> Iterator[Result]:
+    """A POST of another site that is accepted; the application's own must be, or refusals prove nothing.
+
+    Unless the user is known to be logged in, a redirect may lead to a login, and shows nothing.
+    """
     where = forgery.foreign.where
+    redirects = [reply for reply in (forgery.foreign, forgery.own) if 300 <= reply.status < 400]
+    if redirects and not logged_in:
+        yield unknown(
+            f"{where} answered {redirects[0].status}, which may lead to a login: without a page in protected that the user gets, "
+            "that shows nothing.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+        return
     lax = bool(session) and all(cookie.same_site in ("lax", "strict") for cookie in session)
     if _accepted(forgery.foreign) and not lax:
         yield failed(f"{where} accepted a POST from another site with the user's session cookie.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectors.systems.web_security.model.looks import SqlTrial, ValueTrial, finds, shows
+from collectors.systems.web_security.model.looks import SqlTrial, ValueTrial
 from collectors.systems.web_security.model.pages import is_html
 from collectors.systems.web_security.model.reflection import Context, reflected
 from collectors.systems.web_security.model.sql import database_error
@@ -75,18 +75,16 @@ def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
 
 def sql_problems(trial: SqlTrial) -> Iterator[Result]:
     """Values that reach the database as a part of the statement."""
-    where = trial.baseline[0].where
-    words = finds(trial.baseline, trial.absent)
+    baseline = trial.baseline[0].reply
     for database, confirmations in trial.confirmations.items():
-        joined = trial.joins[database]
-        if not any(shows(other, trial.baseline[0], words) for other in confirmations):
+        if trial.shows(trial.joins[database]) and not any(trial.shows(other) for other in confirmations):
             how = "computed a number" if database == "a number" else f"joined two strings as {database} does"
-            yield failed(f"SQL can be injected into {trial.parameter} of {joined.where}: the database {how}.")
+            yield failed(f"SQL can be injected into {trial.parameter} of {baseline.where}: the database {how}.")
     yield from _quote_failures(trial)
-    yield from _control_problems(trial.baseline[0])
-    if 200 <= trial.baseline[0].status < 300 and not words:
+    yield from _control_problems(baseline)
+    if 200 <= baseline.status < 300 and not trial.finds:
         yield unknown(
-            f"{where} answers the same to a value of {trial.parameter} that finds nothing, so it shows nothing: "
+            f"{baseline.where} answers the same to a value of {trial.parameter} that finds nothing, so it shows nothing: "
             "sql needs a value that finds something.",
             reason=Reason.MALFORMED,
         )
@@ -94,14 +92,14 @@ def sql_problems(trial: SqlTrial) -> Iterator[Result]:
 
 
 def _quote_failures(trial: SqlTrial) -> Iterator[Result]:
-    known = any(database_error(reply.text) for reply in (*trial.baseline, trial.absent))
+    known = any(database_error(reply.text) for reply in (*(sent.reply for sent in trial.baseline), trial.absent.reply))
     for mark, reply in trial.quotes.items():
         if not known and database_error(reply.text):
             yield failed(f"{reply.where} answered {mark} in {trial.parameter} with an error of its database.")
             return
     for mark in ("'", '"'):
         single, double = trial.quotes[mark], trial.quotes.get(mark * 2)
-        calm = trial.baseline[0].status < 500 and trial.absent.status < 500
+        calm = trial.baseline[0].reply.status < 500 and trial.absent.reply.status < 500
         if calm and single.status >= 500 and double is not None and double.status < 400:
             yield failed(
                 f"SQL can be injected into {trial.parameter} of {single.where}: it answered {single.status} to {mark} "
@@ -111,11 +109,11 @@ def _quote_failures(trial: SqlTrial) -> Iterator[Result]:
 
 def _sql_unclear(trial: SqlTrial) -> Iterator[Result]:
     tried = {**{f"{mark} in a value": reply for mark, reply in trial.quotes.items() if len(mark.strip(")")) == 1}}
-    tried |= {f"values joined as by {database}": reply for database, reply in trial.joins.items()}
-    if not 200 <= trial.baseline[0].status < 300:
+    tried |= {f"values joined as by {database}": sent.reply for database, sent in trial.joins.items()}
+    if not 200 <= trial.baseline[0].reply.status < 300:
         return
     for what, reply in tried.items():
-        if reply.status in _FIREWALL and trial.absent.status not in _FIREWALL:
+        if reply.status in _FIREWALL and trial.absent.reply.status not in _FIREWALL:
             yield _refusal(reply, what)
         elif reply.status in (401, 408, 425, 429) or reply.status >= 500:
             yield unknown(f"{reply.where} answered {reply.status} to {what}.", reason=Reason.MALFORMED)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.systems.web_security.model.cookies import Cookie
 from exporter.reply import Reply
 
-__all__ = ["Access", "Credentials", "CrossOrigin", "Forgery", "Origins", "Shown", "SqlTrial", "ValueTrial", "finds"]
+__all__ = ["Access", "Credentials", "CrossOrigin", "Forgery", "Origins", "Sent", "Shown", "SqlTrial", "ValueTrial"]
 
 _WORD = re.compile(r"\w+")
 
@@ -77,15 +79,40 @@ class ValueTrial:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A value and what was answered to it."""
+
+    value: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
 class SqlTrial:
     """The answers of one parameter, as `model.sql` names what was sent."""
 
     parameter: str
-    baseline: tuple[Reply, Reply]
-    absent: Reply
+    baseline: tuple[Sent, Sent]
+    absent: Sent
     quotes: Mapping[str, Reply]
-    joins: Mapping[str, Reply]
-    confirmations: Mapping[str, tuple[Reply, ...]]
+    joins: Mapping[str, Sent]
+    confirmations: Mapping[str, tuple[Sent, ...]]
+
+    @property
+    def finds(self) -> frozenset[str]:
+        """The words that both baselines have more often than what nonsense gets: they show that the value finds something."""
+        first, second = (_words(sent, sent.value) for sent in self.baseline)
+        return frozenset((first & second) - _words(self.absent, self.baseline[0].value))
+
+    def shows(self, sent: Sent) -> bool:
+        """Whether a value has found what the baseline did."""
+        value = self.baseline[0].value
+        words, absent = _words(sent, value), _words(self.absent, value)
+        found = self.finds
+        return (
+            bool(found)
+            and sent.reply.status == self.baseline[0].reply.status
+            and all(words[word] > absent[word] for word in found)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +125,7 @@ class Forgery:
     own_has_token: bool
 
 
-def finds(trial_baseline: tuple[Reply, Reply], absent: Reply) -> frozenset[str]:
-    """The words that only an answer has whose value finds something: those of both baselines that nonsense does not get."""
-    first, second = (frozenset(_WORD.findall(reply.text)) for reply in trial_baseline)
-    return (first & second) - frozenset(_WORD.findall(absent.text))
-
-
-def shows(reply: Reply, like: Reply, words: frozenset[str]) -> bool:
-    """Whether a reply has found what the baseline did."""
-    return bool(words) and reply.status == like.status and words <= frozenset(_WORD.findall(reply.text))
+def _words(sent: Sent, value: str) -> Counter[str]:
+    """The words of a page and how often it has them. What was sent counts as the value itself: many pages repeat it."""
+    text = html.unescape(sent.reply.text).replace("\\u0027", "'")
+    return Counter(_WORD.findall(text.replace(sent.value, value)))
