@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.grafana.client import Grafana
 from collectors.systems.grafana.judge import active_problems
-from collectors.systems.grafana.model import Frames, has_data, queries_of
+from collectors.systems.grafana.model import Frames, has_data, queries_of, unfilled
 from collectors.systems.issues.client import IssueTrackers, open_issues
 from collectors.systems.issues.judge import issue_problems
 from collectors.systems.kubernetes.client.cluster import Kubernetes
@@ -196,6 +196,9 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         client, wanted = self.client(Kubernetes), self.settings.rollback_deployments
         found = [await client.read(REVISED, name, space) for space, _, name in (path.partition("/") for path in wanted)]
         replica_sets = await client.list(REVISIONS)
+        spaces = replica_sets.namespaces
+        if unread := [path for path in wanted if spaces and path.partition("/")[0] not in spaces]:
+            raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
         good = ok(f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet.")
         return verdict(rollback_problems(wanted, [each[0] for each in found if each], replica_sets.items), good)
 
@@ -225,15 +228,25 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
         try:
             panels = await client.panels(dashboard.uid)
             answers: dict[str, dict[str, Frames]] = {}
+            left: set[str] = set()
             for panel in (panels or ())[:_MOST_PANELS]:
                 queries = queries_of(panel, dashboard.variables)
-                if not queries:
+                left |= unfilled(queries)
+                if not queries or unfilled(queries):
                     continue
                 answers[f"{panel.id} {panel.title}"] = found = await client.query(queries)
                 if any(has_data(frames) for frames in found.values()):
                     break
         except ProbeError as error:
             return [unobserved(error)]
+        if left and not any(has_data(frames) for found in answers.values() for frames in found.values()):
+            names = listed(sorted(left))
+            return [
+                unknown(
+                    f"Grafana's dashboard {dashboard.uid} has variables without a value in `variables`: {names}.",
+                    reason=Reason.NOT_CONFIGURED,
+                )
+            ]
         return list(active_problems(dashboard.uid, None if panels is None else len(panels), answers))
 
     @item(

@@ -23,7 +23,7 @@ from collectors.systems.reports.model.report import Kind, Report
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, evidence_item, item
 from exporter.evidence.records import Record
 from exporter.evidence.rules import EvidenceRule
-from exporter.verdict import CRITICAL, WARNING, Reason, Result, failed, ok, unknown
+from exporter.verdict import CRITICAL, WARNING, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted
 
 _RUN = EvidenceRule(valid_for=timedelta(days=90), artifact=True, reads=summarised)
@@ -89,6 +89,8 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
         latest = await self._latest()
         if isinstance(latest, Result):
             return latest
+        if latest == baseline:
+            return warning(f"{judged.summary} The latest run is the baseline itself, so nothing was compared.")
         good = ok(f"{judged.summary} The latest run is no slower than {self.settings.max_regression:g} times that.")
         return verdict(comparison_problems(latest, baseline, self.settings.max_regression), good)
 

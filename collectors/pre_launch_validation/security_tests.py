@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from collectors.systems.reports.judge.scans import (
     finding_problems,
     open_findings,
     scan_problems,
+    supersedes,
     suppression_problems,
 )
 from collectors.systems.reports.judge.tests import age_problems
@@ -59,13 +61,13 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         return [(result, await self._report(result)) for result in results]
 
     async def _report(self, result: Result) -> Report | Result:
-        """The report of a record; one that has expired still shows what was found then."""
-        if not result.evidence or not (result.status.is_ok or result.reason is Reason.EXPIRED):
+        """The report of a record, or why there is none; one that has expired still shows what was found then."""
+        if not result.evidence:
             return result
         try:
             return await report_of(result.evidence[0], self.context.evidence, Kind.SCAN)
         except ProbeError as error:
-            return unobserved(error)
+            return unobserved(error) if result.status.is_ok else result
 
     @item(
         "Vulnerability scans are completed",
@@ -84,10 +86,11 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         Record it: `checklist-exporter attest security_tests.vulnerability_scans_completed --artifact report.json`.
         """
         reports, problems = await self._valid()
-        found = [*problems, *(each for report in reports for each in scan_problems(report, self.settings))]
         targets = sorted({report.target or "" for report in reports})
         good = ok(f"{counted(len(reports), 'scan')} of {counted(len(targets), 'target')} completed.")
-        return await self._dated(verdict([*found, *coverage_problems(reports, self.settings)], good))
+        return await self._dated(
+            verdict(sorted([*problems, *coverage_problems(reports, self.settings)], key=_badness), good)
+        )
 
     @evidence_item(
         "Penetration testing is completed",
@@ -124,7 +127,6 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         decisions = Decisions(self.settings.accepted, await self._vex(), self.context.now())
         found = [
             *problems,
-            *(each for report in reports for each in scan_problems(report, self.settings)),
             *coverage_problems(reports, self.settings),
             *finding_problems(open_findings(everything), decisions, self.settings),
             *suppression_problems(reports),
@@ -146,30 +148,24 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         """
 
     async def _valid(self) -> tuple[list[Report], list[Result]]:
-        """The reports whose records are valid, and what keeps the newest record for a target from being so.
+        """The reports that count, and what is wrong with any scan that no later good one of the same target stands for."""
+        judged = [(report, list(self._wrong_with(result, report))) for result, report in await self.scans()]
+        good = [report for report, problems in judged if isinstance(report, Report) and not problems]
+        left = [
+            (report, problems)
+            for report, problems in judged
+            if isinstance(report, Result) or not any(supersedes(other, report) for other in good)
+        ]
+        return good, [problem for _, problems in left for problem in problems]
 
-        An older record that has expired is no problem where a newer one is about the same target.
-        """
-        reports: list[Report] = []
-        problems: list[Result] = []
-        scans = await self.scans()
-        targets = {report.target for result, report in scans if result.status.is_ok and isinstance(report, Report)}
-        for result, report in scans:
-            if not result.status.is_ok:
-                superseded = isinstance(report, Report) and report.target in targets
-                problems += [] if superseded and result.reason is Reason.EXPIRED else [result]
-            elif isinstance(report, Result):
-                problems.append(report)
-            else:
-                aged = list(age_problems(report, self.context.now(), self._longest()))
-                if not aged:
-                    reports.append(report)
-                elif not any(
-                    isinstance(other, Report) and other.target == report.target and _after(other, report)
-                    for _, other in scans
-                ):
-                    problems += aged
-        return reports, problems
+    def _wrong_with(self, result: Result, report: Report | Result) -> Iterator[Result]:
+        if not result.status.is_ok:
+            yield result
+        elif isinstance(report, Result):
+            yield report
+        else:
+            yield from age_problems(report, self.context.now(), self._longest())
+            yield from scan_problems(report, self.settings)
 
     def _longest(self) -> timedelta:
         return self.settings.valid_for.get("vulnerability_scans_completed", _SCAN.valid_for)
@@ -182,10 +178,6 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
 
     async def _vex(self) -> tuple[Statement, ...]:
         return tuple([each for path in self.settings.vex for each in await self.blocking(_openvex, path)])
-
-
-def _after(one: Report, other: Report) -> bool:
-    return one is not other and bool(one.finished and other.finished and one.finished > other.finished)
 
 
 _ORDER = {Status.FAILED: 0, Status.UNKNOWN: 1, Status.WARNING: 2, Status.OK: 3}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-__all__ = ["Dashboard", "Frames", "Health", "Panel", "has_data", "panels_of", "queries_of"]
+__all__ = ["Dashboard", "Frames", "Health", "Panel", "has_data", "panels_of", "queries_of", "unfilled"]
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -53,6 +54,17 @@ def panels_of(panels: list[Panel]) -> Iterator[Panel]:
             yield panel
 
 
+_INVENTED = ("grafana", "testdata", "grafana-testdata-datasource", "datasource")
+"""Kinds of data sources that make their data up, or take it from another panel."""
+_VARIABLE = re.compile(r"\$\{?(?!__)([A-Za-z]\w*)|\[\[(\w+)\]\]")
+
+
+def unfilled(queries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Variables that are left in queries: what those return says nothing."""
+    texts = [str(query.get(key, "")) for query in queries for key in ("expr", "query", "rawSql", "datasource")]
+    return {left or bracketed for text in texts for left, bracketed in _VARIABLE.findall(text)}
+
+
 def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any]]:
     """The panel's queries as the API takes them, with the variables of its dashboard filled in; hidden ones are left out."""
     queries = []
@@ -61,6 +73,8 @@ def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any
             continue
         source = target.get("datasource") or panel.datasource
         query = {"refId": chr(65 + number % 26), "intervalMs": 60_000, "maxDataPoints": 100} | target
+        if isinstance(source, dict) and source.get("type") in _INVENTED:
+            continue
         if source is not None:
             query["datasource"] = {"uid": source} if isinstance(source, str) else source
         queries.append(_filled(query, variables))

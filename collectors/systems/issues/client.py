@@ -30,7 +30,9 @@ class GitHub(HttpSettings):
 
     url: str = Field("https://api.github.com", description="Base URL; https://HOST/api/v3 for Enterprise Server.")
     repositories: tuple[str, ...] = Field(min_length=1, description="Repositories, as owner/name.")
-    label: str = Field("launch-blocker", min_length=1, description="Label of the issues that must be closed.")
+    label: str = Field(
+        "launch-blocker", pattern=r"^[^,]{1,100}$", description="Label of the issues that must be closed."
+    )
 
     @field_validator("repositories")
     @classmethod
@@ -45,7 +47,9 @@ class GitLab(HttpSettings):
 
     url: str = Field("https://gitlab.com", description="Base URL, without /api/v4.")
     projects: tuple[str, ...] = Field(min_length=1, description="Projects, as group/name.")
-    label: str = Field("launch-blocker", min_length=1, description="Label of the issues that must be closed.")
+    label: str = Field(
+        "launch-blocker", pattern=r"^[^,]{1,100}$", description="Label of the issues that must be closed."
+    )
 
 
 class Jira(HttpSettings):
@@ -197,7 +201,9 @@ async def _jira(settings: Jira) -> OpenIssues:
             } | ({"nextPageToken": token} if token else {})
             page = decode(await http.get("/rest/api/3/search/jql", params=params), _JiraPage)
             keys += (issue.key for issue in page.issues)
-            if (token := page.next) is None or page.last:
+            if (token := page.next) is None and page.last is False:
+                raise ProbeError(f"{where} broke off before its last page of issues.", Reason.MALFORMED)
+            if token is None or page.last:
                 return OpenIssues(where, len(keys), tuple(keys[:_KEPT]))
     raise _too_many(where)
 

@@ -230,6 +230,14 @@ async def test_a_dashboard_shows_data(evidence: Folder, grafana: shown.Grafana) 
         grafana.replies[shown.QUERY] = (answer[0], {"results": {"A": answer[1]}})
         result = await seen(evidence, DASHBOARDS, clients, **options)
         assert (result.status, words in result.summary) == (status, True), result.summary
+    grafana.replies[path] = (200, {"dashboard": {"panels": PANELS}})
+    grafana.replies[shown.QUERY] = (200, {"results": {"A": frames()}})
+    result = await seen(evidence, DASHBOARDS, clients, dashboards=[{"uid": "readiness"}])
+    assert (result.status, "without a value in `variables`: job." in result.summary) == (Status.UNKNOWN, True)
+    invented = {"id": 1, "targets": [{"refId": "A"}], "datasource": {"type": "testdata", "uid": "x"}}
+    grafana.replies[path] = (200, {"dashboard": {"panels": [invented]}})
+    grafana.replies[shown.QUERY] = (200, {"results": {"A": frames(1.0)}})
+    assert not (await seen(evidence, DASHBOARDS, clients, **options)).status.is_ok
     await clients["grafana"].close()
 
 

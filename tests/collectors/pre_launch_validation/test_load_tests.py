@@ -155,6 +155,8 @@ async def test_only_like_is_compared_with_like(evidence: Folder) -> None:
         attached(evidence, "load_tests_executed", run, report=SAID)
         result = await seen(evidence, item)
         assert (result.status, words in result.summary) == (status, True), result.summary
+    attached(evidence, "load_tests_executed", locust(p95=200), report=SAID)
+    assert (await seen(evidence, item)).status is Status.WARNING
     attached(evidence, item, locust(errors=6000), report=SAID)
     assert (await seen(evidence, item)).status is Status.FAILED
 

@@ -239,3 +239,30 @@ async def test_the_security_lead_signs_this_release(evidence: Folder, keys: Keys
     assert (await seen(evidence, item)).status is Status.FAILED
     evidence.release = None
     assert (await seen(evidence, item)).status is Status.UNKNOWN
+
+
+async def test_a_good_scan_stands_for_an_earlier_one_of_the_same_target(evidence: Folder) -> None:
+    early: dict[str, Any] = {"name": "first", "on": "2026-10-01"}
+    for report, said, record in (
+        (trivy(at="2026-10-01T00:00:00Z"), SAID | {"database": "2026-10-01"}, early),  # expired, under another tag
+        (trivy(at="2026-10-11T00:00:00Z"), SAID | {"filters": "--ignore-unfixed"}, early | {"on": "2026-10-11"}),
+        (trivy(at="2026-10-11T00:00:00Z"), SAID, early | {"on": "2026-10-11", "result": "failed"}),
+    ):
+        attached(evidence, SCANS, report, report=said, **record)
+        (evidence.path / f"{SCANS}.yaml").unlink(missing_ok=True)
+        assert (await seen(evidence, SCANS)).status is Status.FAILED
+        attached(evidence, SCANS, trivy(target="shop:1.4.3"), report=SAID)
+        for item in (SCANS, CRITICALS):
+            result = await seen(evidence, item)
+            assert result.status is Status.OK, result.summary
+        secrets = trivy(target="shop:1.4.3") | {"Results": [{"Target": "a", "Class": "secret"}]}
+        attached(evidence, SCANS, secrets, report=SAID)
+        assert (await seen(evidence, SCANS)).status is Status.FAILED
+
+
+async def test_a_distribution_out_of_support_has_no_advisories(evidence: Folder) -> None:
+    old = trivy() | {"Metadata": {"OS": {"Family": "debian", "Name": "9.13", "EOSL": True}}}
+    attached(evidence, SCANS, old, report=SAID)
+    for item in (SCANS, CRITICALS):
+        result = await seen(evidence, item)
+        assert (result.status, "debian 9.13 is out of support" in result.summary) == (Status.UNKNOWN, True)

@@ -76,7 +76,7 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
     if load.duration is None or load.duration < limits.min_duration:
         lasted = "did not say how long it lasted" if load.duration is None else f"lasted {format_length(load.duration)}"
         yield unknown(f"{test} {lasted} (at least {format_length(limits.min_duration)} wanted).", reason=Reason.MISSING)
-    if load.requests and load.p95 is None and load.errors < load.requests:
+    if load.requests and (load.p95 is None or load.p95 < 0) and load.errors < load.requests:
         yield unknown(f"{test} has no percentile of its successful requests.", reason=Reason.MISSING)
 
 

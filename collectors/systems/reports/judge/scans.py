@@ -22,6 +22,7 @@ __all__ = [
     "open_findings",
     "repository",
     "scan_problems",
+    "supersedes",
     "suppression_problems",
 ]
 
@@ -54,6 +55,16 @@ def repository(target: str) -> str:
     name = target.partition("@")[0]
     head, slash, tail = name.rpartition("/")
     return f"{head}{slash}{tail.partition(':')[0]}" if "://" not in target else target
+
+
+def supersedes(later: Report, earlier: Report) -> bool:
+    """Whether a scan stands for an earlier one of the same target: it is later and of everything that that was of."""
+    return (
+        later is not earlier
+        and repository(later.target or "") == repository(earlier.target or "")
+        and later.scope >= earlier.scope
+        and bool(later.finished and earlier.finished and later.finished > earlier.finished)
+    )
 
 
 def scan_problems(report: Report, limits: ScanLimits) -> Iterator[Result]:

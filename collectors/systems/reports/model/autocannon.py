@@ -12,7 +12,7 @@ __all__ = ["read_autocannon"]
 
 
 class _Latency(msgspec.Struct):
-    p97_5: float = 0
+    p97_5: float | None = None
     total: int = msgspec.field(name="totalCount", default=0)
 
 
@@ -43,6 +43,7 @@ def read_autocannon(content: bytes) -> Report:
         raise malformed("autocannon", "its numbers are impossible")
     requests = max(read.requests.total, read.successes) + read.errors  # `errors` counts the time-outs too
     errors = min(requests, requests - read.successes + read.mismatches)
+    bound = read.latency.p97_5
     return Report(
         "autocannon",
         Kind.LOAD,
@@ -54,7 +55,7 @@ def read_autocannon(content: bytes) -> Report:
             requests,
             errors,
             duration=timedelta(seconds=read.duration),
-            p95=read.latency.p97_5 / 1000 if read.latency.total and 2 * errors <= requests else None,
+            p95=bound / 1000 if bound is not None and read.latency.total and 2 * errors <= requests else None,
             scenario=frozenset({read.url} if read.url else ()),
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from collectors.systems.reports.model.report import Finding, Kind, Level, Report, malformed, moment
@@ -62,7 +64,14 @@ class _ImageConfig(msgspec.Struct):
     config: _Config | None = None
 
 
+class _System(_Struct):
+    family: str = ""
+    name: str = ""
+    unsupported: bool = msgspec.field(name="EOSL", default=False)
+
+
 class _Metadata(_Struct):
+    system: _System | None = msgspec.field(name="OS", default=None)
     image_id: str = msgspec.field(name="ImageID", default="")
     repo_tags: list[str] | None = None
     repo_digests: list[str] | None = None
@@ -106,7 +115,14 @@ def read_trivy(content: bytes) -> Report:
         places=frozenset(map(_place, results)),
         findings=tuple(finding for result in results for finding in _findings(result)),
         accepted=accepted,
+        problems=tuple(_problems(metadata)),
     )
+
+
+def _problems(metadata: _Metadata) -> Iterator[str]:
+    """For a distribution whose support has ended no advisories are published any more."""
+    if metadata.system and metadata.system.unsupported:
+        yield f"{metadata.system.family} {metadata.system.name} is out of support, so its packages have no advisories"
 
 
 def _place(result: _Result) -> str:

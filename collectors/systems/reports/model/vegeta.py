@@ -12,8 +12,8 @@ __all__ = ["read_vegeta"]
 
 
 class _Latencies(msgspec.Struct):
-    p95: float = msgspec.field(name="95th", default=0)
-    p99: float = msgspec.field(name="99th", default=0)
+    p95: float | None = msgspec.field(name="95th", default=None)
+    p99: float | None = msgspec.field(name="99th", default=None)
 
 
 class _Report(msgspec.Struct):
@@ -47,6 +47,6 @@ def read_vegeta(content: bytes) -> Report:
             read.requests,
             errors,
             duration=timedelta(microseconds=read.duration / 1000),
-            p95=bound / 1e9 if knows and read.requests else None,
+            p95=bound / 1e9 if bound is not None and knows and read.requests else None,
         ),
     )
