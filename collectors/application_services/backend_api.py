@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from collectors.shared.verdicts import verdict
 from collectors.systems.http.check.service import (
     ServiceCollector,
     ServiceOptions,
@@ -14,8 +15,13 @@ from collectors.systems.http.check.service import (
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.migrations import read_revisions
+from collectors.systems.postgresql.judge.migrations import migration_problems
+from collectors.systems.postgresql.model.migrations import Alembic
 from exporter.collector import item
-from exporter.verdict import CRITICAL, INFO, Result
+from exporter.verdict import CRITICAL, INFO, Reason, Result, ok, unknown
+from exporter.words import listed
 
 
 class _Options(ServiceOptions, DocumentationOptions):
@@ -29,6 +35,17 @@ class _Options(ServiceOptions, DocumentationOptions):
 class BackendTarget(ServiceTarget, _Options):
     """A backend, of whatever framework."""
 
+    migrations: Alembic | None = Field(
+        None, description="Its database, and the migrations that the release expects there."
+    )
+
+    @field_validator("migrations")
+    @classmethod
+    def _understood(cls, migrations: Alembic | None) -> Alembic | None:
+        if migrations is not None:
+            parse_dsn(migrations.dsn)
+        return migrations
+
 
 class BackendSettings(ServiceSettings, _Options):
     """Options of the section."""
@@ -41,6 +58,11 @@ class BackendApi(ServiceCollector[BackendSettings, BackendTarget]):
 
     Settings = BackendSettings
     Target = BackendTarget
+    rights = """\
+In the database of `migrations`:
+  CREATE ROLE checklist_exporter LOGIN PASSWORD 'PASSWORD';
+  GRANT SELECT ON alembic_version TO checklist_exporter;
+"""
 
     @item("Backend pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
     async def pods_healthy(self) -> Result:
@@ -62,6 +84,29 @@ class BackendApi(ServiceCollector[BackendSettings, BackendTarget]):
         How to fix it: serve the pages and the document behind them, or switch off `openapi_url` too.
         """
         return await document_service(self, self.target, self.target.docs_paths)
+
+    @item(
+        "Database migrations are applied",
+        severity=CRITICAL,
+        needs=("migrations", "SELECT on its table of versions"),
+    )
+    async def database_migrations_applied(self) -> Result:
+        """A release whose migrations are missing fails at the first query that needs them; one that is behind its database may too.
+
+        The revisions in Alembic's table of versions on the primary are exactly `expected_heads`: none is missing and there is no
+        other, as after a rollback of the release alone. A table that is absent or empty does not pass.
+
+        How to fix it: `alembic current` and `alembic upgrade heads`; set `expected_heads` with each release, from `alembic heads`
+        in its image.
+        """
+        if (migrations := self.target.migrations) is None:
+            return unknown(
+                f"migrations of {self.target.name} is not configured, so its database was not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        found = await read_revisions(migrations, self.target.request_timeout)
+        good = ok(f"{found.where} is at {listed(sorted(migrations.expected_heads))}, as the release expects.")
+        return verdict(migration_problems(found, migrations), good)
 
     @item("Health check endpoint responds", severity=CRITICAL, needs=("url",))
     async def health_endpoint_responds(self) -> Result:

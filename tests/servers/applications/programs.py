@@ -18,6 +18,7 @@ that switch its behaviours:
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,22 @@ def fastapi(directory: Path, **switches: str) -> Iterator[Application]:
     application.port = port
     with application:
         yield application
+
+
+def alembic(url: str, *arguments: str) -> str:
+    """Run Alembic's command on a database (``postgresql+psycopg://…``); return what it prints.
+
+    The history is a1, then b2 and c3, and a branch d4 from a1: the heads are c3 and d4.
+    """
+    environment = {"PYTHONPATH": str(fastapi_packages()), "PYTHONDONTWRITEBYTECODE": "1", "ALEMBIC_URL": url}
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", SOURCES / "fastapi/alembic.ini", *arguments],
+        env={**os.environ, **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=READY_SECONDS,
+    ).stdout
 
 
 @contextmanager
