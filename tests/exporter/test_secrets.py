@@ -33,7 +33,7 @@ def configuration(port: int) -> dict[str, Any]:
     service = {"name": "shop", "selector": '{app="shop"}'}
     return {
         "clients": {
-            **dict.fromkeys(("alertmanager", "grafana", "loki", "prometheus"), http),
+            **dict.fromkeys(("alertmanager", "blackbox", "grafana", "loki", "prometheus"), http),
             "jaeger": {**http, "otlp": http},
             "kubernetes": {"kubeconfig": "kubeconfig.yaml"},
         },
@@ -95,6 +95,28 @@ def configuration(port: int) -> dict[str, Any]:
                 ],
             },
             "monitoring_stack": {**often, "marker_wait": "1s", "trace_services": ["shop"]},
+            "network_security": {**often, "hosts": [{"host": "127.0.0.1", "open": [port], "closed": [port]}]},
+            "security_configuration": {
+                **often,
+                "targets": [
+                    {
+                        "name": "a",
+                        "url": http["url"],
+                        "pause": "0s",
+                        "request_timeout": "1s",
+                        "headers": {"X-Key": "canary"},
+                        "expired_token": "canary",
+                        "foreign_token": "canary",
+                        "users": {
+                            "alice": {"bearer_token": "canary"},
+                            "bob": {"cookie": "session=canary"},
+                            "carol": {"login": {"path": "/login", "fields": {"password": "canary"}}},
+                        },
+                        "protected": ["/me"],
+                        "objects": [{"path": "/orders/1", "allowed": "alice", "refused": ["bob", "carol"]}],
+                    }
+                ],
+            },
             "alerting": often,
             "final_checklist": {**often, "status_page": http},
         },
@@ -114,16 +136,17 @@ def numbered(value: Any, found: list[str]) -> Any:
     return value
 
 
-def places(value: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The keys that lead to each canary, without the indexes of lists."""
+def places(value: Any, where: tuple[str, ...] = (), *, named: bool = False) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to each canary, without the indexes of lists and the names that are given to headers, fields and users."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from places(inner, (*where, key))
+            deeper = where if named else (*where, key)
+            yield from places(inner, deeper, named=not named and key in ("headers", "fields", "users"))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
             yield from places(inner, where)
     elif isinstance(value, str) and "canary" in value:
-        yield where[:-1] if where[-2:-1] == ("headers",) else where
+        yield where
 
 
 def secrets(model: type[BaseModel], where: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from collectors.systems.blackbox.model import Canary, Knock, Outcome
 from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.words import one_line
 
 __all__ = ["firewall_problems", "policy_problems"]
 
@@ -28,7 +29,9 @@ def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: st
             )
     for knock in closed:
         if knock.outcome is Outcome.OTHER:
-            yield unknown(f"{knock.target} was not checked from outside ({knock.error}).", reason=Reason.MALFORMED)
+            yield unknown(
+                f"{knock.target} was not checked from outside ({one_line(knock.error)}).", reason=Reason.MALFORMED
+            )
     for knock in closed:
         if knock.outcome is Outcome.REFUSED:
             yield warning(
@@ -60,4 +63,4 @@ def policy_problems(canary: Canary, allowed: Knock, denied: Knock, control: Knoc
 
 
 def _how(knock: Knock) -> str:
-    return f"{knock.outcome.value}{f': {knock.error}' if knock.error else ''}"
+    return f"{knock.outcome.value}{f': {one_line(knock.error)}' if knock.error else ''}"

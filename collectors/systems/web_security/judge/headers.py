@@ -10,7 +10,7 @@ from collectors.systems.web_security.model.looks import Shown
 from collectors.systems.web_security.model.pages import enforced_policies, has_nosniff, is_html, referrer_policy
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import listed
+from exporter.words import listed, one_line
 
 __all__ = ["cookie_problems", "header_problems"]
 
@@ -32,7 +32,7 @@ def header_problems(shown: Shown, session_cookie: str | None) -> Iterator[Result
     if is_html(reply):
         yield from _page_warnings(reply)
     if powered := reply.headers.get("x-powered-by"):
-        yield warning(f"{reply.where} names its software by X-Powered-By: {powered[:40]}.")
+        yield warning(f"{reply.where} names its software by X-Powered-By: {one_line(powered, 40)}.")
 
 
 def _page_problems(shown: Shown) -> Iterator[Result]:
