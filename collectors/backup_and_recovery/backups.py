@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
@@ -27,15 +29,17 @@ from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
 from collectors.systems.postgresql.client.connection import parse_dsn
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
-from collectors.systems.postgresql.judge.backups import judge_encryption
+from collectors.systems.postgresql.client.restore import Restore, restore
+from collectors.systems.postgresql.judge.backups import judge_backup, judge_encryption, newest_backup
 from collectors.systems.postgresql.judge.backups import judge_retention as judge_stanza_retention
+from collectors.systems.postgresql.judge.restore import judge_restored
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration, Secret
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok
-from exporter.words import listed
+from exporter.words import format_length, listed
 
 _AWS = "with `objects` or `rds`: clients.aws"
 
@@ -64,6 +68,9 @@ class DatabaseStore(Store):
     limits: ClusterLimits = Field(
         ClusterLimits(), description="Limits of the backups of pgBackRest, as in section postgresql."
     )
+    restore: Restore | None = Field(
+        None, description="With `pgbackrest` and `allow_intrusive`: a restore into a scratch PostgreSQL."
+    )
     min_fulls: int = Field(2, ge=1, description="Minimum number of full backups that pgBackRest retains.")
 
     @field_validator("dsn")
@@ -79,6 +86,8 @@ class DatabaseStore(Store):
             raise ValueError("expected at least one of pgbackrest, rds and objects: where its backups are")
         if self.pgbackrest is not None and self.dsn is None:
             raise ValueError("expected dsn beside pgbackrest: whose backups they are")
+        if self.restore is not None and self.pgbackrest is None:
+            raise ValueError("expected pgbackrest beside restore: what is restored")
         return self
 
 
@@ -102,6 +111,9 @@ class GraphStore(Store):
 class BackupsSettings(EvidenceSettings):
     """Every store, and where its backups are."""
 
+    allow_intrusive: bool = Field(
+        False, description="Whether backups may be restored, which takes room, disk and network."
+    )
     databases: tuple[DatabaseStore, ...] = Field((), description="The databases.")
     redis: tuple[CacheStore, ...] = Field((), description="The Redis servers whose loss matters.")
     neo4j: tuple[GraphStore, ...] = Field((), description="The Neo4j servers.")
@@ -327,9 +339,74 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
     async def _bucket_secured(self, objects: Objects) -> Result:
         return judge_bucket(await self.bucket(objects), objects)
 
+    @item(
+        "Backup restoration is tested",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("evidence", "with `restore`: allow_intrusive, pgBackRest, PostgreSQL's programs and a folder with room"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def restoration_tested(self) -> Result:
+        """A backup that was never restored is only a hope.
+
+        With `restore` and `allow_intrusive`, the newest backup of pgBackRest is restored into a PostgreSQL of its own, once in
+        `repeat`: it has to leave recovery, to be the same cluster, and to answer `queries` with enough; the time that it took is
+        measured. It archives nothing, is reached by nobody, and is removed afterwards. For every other store, a record that is at
+        most 90 days old has to measure a restore, as `STORE_seconds` (anything but letters and digits in its name is _).
+
+        To fix it: read the sentence and the log of the tool; take a new backup. To record a restore:
+        `checklist-exporter attest backups.restoration_tested`.
+        """
+        stores: tuple[Store, ...] = (*self.settings.databases, *self.settings.redis, *self.settings.neo4j)
+        if not stores:
+            raise ProbeError(
+                "Options databases, redis and neo4j name no store, so no restore was tested.", Reason.NOT_CONFIGURED
+            )
+        restored = [store for store in self.settings.databases if self.settings.allow_intrusive and store.restore]
+        parts = [self._restored(store) for store in restored]
+        if others := [store for store in stores if store not in restored]:
+            parts.append(self._restore_recorded(others))
+        return await worst_of(*parts)
+
+    async def _restore_recorded(self, stores: Sequence[Store]) -> Result:
+        attested = await self.attested("restoration_tested")
+        if not attested.status.is_ok:
+            return attested
+        measured = attested.evidence[0].measured
+        missing = [store.name for store in stores if not measured.get(f"{_key(store.name)}_seconds", 0) > 0]
+        if missing:
+            example = f"{_key(missing[0])}_seconds"
+            return failed(
+                f"The record measures no restore of {listed(missing)} (such as {example}).", reason=Reason.MISSING
+            )
+        return attested
+
+    async def _restored(self, store: DatabaseStore) -> Result:
+        assert store.restore is not None
+        assert store.pgbackrest is not None
+        at, took = f"{_key(store.name)}_restored_timestamp_seconds", f"{_key(store.name)}_restore_seconds"
+        last = self.context.recall("restoration_tested") if self.context.recall else {}
+        age = timedelta(seconds=self.now.timestamp() - last[at]) if at in last and took in last else None
+        if age is not None and timedelta(0) <= age < store.restore.repeat:
+            good = ok(f"{store.name} was restored {format_length(age)} ago, within {last[took]:.0f} s.")
+            return replace(good, measurements={at: last[at], took: last[took]})
+        primary, stanza = await self.archived(store)
+        backup = newest_backup(stanza, primary.system_identifier, primary.archiver.timeline, self.now)
+        if backup is None:
+            return judge_backup(stanza, primary.system_identifier, self.now, store.limits, primary.archiver.timeline)
+        begun = self.now.timestamp()
+        found = await restore(store.restore, store.pgbackrest, backup)
+        judged = judge_restored(found, store.name, backup.label, primary.system_identifier, store.restore)
+        return replace(judged, measurements={at: begun, took: found.seconds} if judged.status.is_ok else {})
+
     async def _each(
         self, option: str, stores: Sequence[StoreT], judge: Callable[[StoreT], Awaitable[Result]]
     ) -> Result:
         if not stores:
             raise ProbeError(f"Option {option} names no store, so no backup was checked.", Reason.NOT_CONFIGURED)
         return await worst_of(*map(judge, stores))
+
+
+def _key(name: str) -> str:
+    """A store's name as part of that of a measurement."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,8 +18,8 @@ from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, folder
 from tests.servers.aws import REGION, AwsServer
 from tests.servers.pgbackrest import Repository
-from tests.servers.postgresql import PASSWORD, Cluster, cluster, postgresql_15
-from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged
+from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15
+from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged, wait_until
 from tests.support import verify
 
 BUCKET = "orders-backups"
@@ -330,23 +332,31 @@ async def test_automated_backups_of_rds(
 
 
 @pytest.fixture(scope="module")
-def backed_up() -> Iterator[tuple[Cluster, Repository]]:
-    """A PostgreSQL 15 that archives into a pgBackRest repository with one full backup."""
+def backed_up() -> Iterator[tuple[Postgres, Repository]]:
+    """A PostgreSQL 15 with a tablespace, which archives into a pgBackRest repository with one full backup."""
     with scratch("pgbackrest", unprivileged()) as directory:
         repository = Repository(directory)
-        with cluster(postgresql_15(), archive_mode="on", archive_command=repository.archive_command) as pair:
-            repository.configure(pair.primary)
-            repository.back_up(pair.primary)
-            yield pair, repository
+        primary = Postgres(postgresql_15(), directory, "primary")
+        primary.initialize(archive_mode="on", archive_command=repository.archive_command)
+        with primary:
+            create_monitor(primary)
+            fast = directory / "fast"
+            fast.mkdir()
+            if user := unprivileged():
+                shutil.chown(fast, user)
+            primary.query(f"CREATE TABLESPACE fast LOCATION '{fast}'")
+            repository.configure(primary)
+            repository.back_up(primary)
+            yield primary, repository
 
 
-def database(backed_up: tuple[Cluster, Repository], dsn: str | None = None, **more: Any) -> dict[str, Any]:
-    pair, repository = backed_up
+def database(backed_up: tuple[Postgres, Repository], dsn: str | None = None, **more: Any) -> dict[str, Any]:
+    primary, repository = backed_up
     pgbackrest = {"stanza": "orders", "command": repository.command, "config": str(repository.config)}
-    return {"databases": [{"name": "orders", "dsn": dsn or pair.dsn, "pgbackrest": pgbackrest, **more}]}
+    return {"databases": [{"name": "orders", "dsn": dsn or primary.dsn(), "pgbackrest": pgbackrest, **more}]}
 
 
-async def test_a_repository_of_pgbackrest(evidence: Folder, backed_up: tuple[Cluster, Repository]) -> None:
+async def test_a_repository_of_pgbackrest(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:
     settings = database(backed_up)
     result = await seen(evidence, "database_backups_scheduled", **settings)
     assert (result.status, "The repository holds WAL up to" in result.summary) == (Status.OK, True), result
@@ -364,10 +374,145 @@ async def test_a_repository_of_pgbackrest(evidence: Folder, backed_up: tuple[Clu
     assert (await seen(evidence, "retention_policy_configured", **settings)).status is Status.OK
 
 
-async def test_a_cluster_that_is_not_there_is_unknown(evidence: Folder, backed_up: tuple[Cluster, Repository]) -> None:
+async def test_a_cluster_that_is_not_there_is_unknown(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:
     settings = database(backed_up, f"postgresql://checklist_exporter:{KEY}@{LOOPBACK}:{free_port()}/orders")
     result = await seen(evidence, "database_backups_scheduled", **settings)
     assert (result.status, "No primary was found" in result.summary) == (Status.UNKNOWN, True)
+
+
+# Restores
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    with scratch("restores", unprivileged()) as directory:
+        yield directory
+
+
+def restoring(
+    backed_up: tuple[Postgres, Repository], room: Path, *queries: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+    programs = postgresql_15()
+    prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"] if unprivileged() else []
+    prefix += ["env", *(f"{name}={value}" for name, value in programs.env.items())]
+    settings = database(backed_up)
+    store = settings["databases"][0]
+    store["pgbackrest"]["command"] = [*prefix, *backed_up[1].command]
+    store["restore"] = {
+        "folder": str(room),
+        "postgres": [*prefix, str(programs.folder / "postgres")],
+        "queries": list(queries) or [{"sql": "SELECT count(*) FROM paid", "database": "orders", "at_least": 3}],
+        **more,
+    }
+    return {**settings, "allow_intrusive": True, "timeout": "120s"}
+
+
+@pytest.mark.verifies("backups.restoration_tested", "ok")
+@pytest.mark.verifies("backups.restoration_tested", "failed")
+async def test_a_backup_is_restored_up_to_its_last_commit(
+    evidence: Folder, backed_up: tuple[Postgres, Repository], room: Path
+) -> None:
+    primary, repository = backed_up
+    primary.script(
+        "DROP TABLE IF EXISTS paid; CREATE TABLE paid TABLESPACE fast AS SELECT generate_series(1, 3)", "orders"
+    )
+    ((segment,),) = primary.query("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(
+        lambda: primary.query(f"SELECT 1 FROM pg_stat_archiver WHERE last_archived_wal >= '{segment}'"),
+        "the WAL to be archived",
+    )
+    before = sorted(path.name for path in repository.path.rglob("*"))
+    ours = sorted((primary.directory / "fast").rglob("*"))
+    settings = restoring(backed_up, room)
+    result = await seen(evidence, "restoration_tested", **settings)
+    assert (result.status, "1 query passed" in result.summary) == (Status.OK, True), result
+    assert result.measurements["orders_restore_seconds"] > 0
+    assert [path.name for path in room.iterdir()] == [".restore.lock"]
+    assert sorted(path.name for path in repository.path.rglob("*")) == before  # the copy archived nothing
+    assert sorted((primary.directory / "fast").rglob("*")) == ours
+    result = await seen(
+        evidence,
+        "restoration_tested",
+        **restoring(
+            backed_up,
+            room,
+            {"sql": "SELECT count(*) FROM paid", "database": "orders", "at_least": 4},
+            {"sql": "SELECT 1 FROM absent"},
+            {"sql": "SELECT 1", "database": "gone"},
+        ),
+    )
+    assert result.status is Status.FAILED
+    for words in (
+        "query 1 of database orders returned 3 (at least 4 wanted)",
+        'relation "absent" does not exist',
+        "query 3 of database gone failed",
+    ):
+        assert words in result.summary
+    config = repository.config.read_text()
+    label = next(path for path in (repository.path / "backup/orders").iterdir() if path.name.endswith("F"))
+    data = label / "pg_data/global"
+    hidden = data.with_name("hidden")
+    data.rename(hidden)
+    try:
+        assert '"code":0' in repository.run("info", "--output=json")  # it says that all is well
+        result = await seen(evidence, "restoration_tested", **settings)
+    finally:
+        hidden.rename(data)
+    assert (result.status, "The restore of backup" in result.summary) == (Status.FAILED, True), result
+    assert [path.name for path in room.iterdir()] == [".restore.lock"]
+    assert repository.config.read_text() == config
+
+
+@pytest.mark.verifies("backups.restoration_tested", "unknown")
+async def test_a_restore_that_cannot_be_tried_is_unknown(
+    evidence: Folder, backed_up: tuple[Postgres, Repository], room: Path
+) -> None:
+    result = await seen(evidence, "restoration_tested", **restoring(backed_up, room / "absent"))
+    assert (result.status, "cannot be used: No such file or directory" in result.summary) == (Status.UNKNOWN, True), (
+        result
+    )
+    with (room / ".restore.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = await seen(evidence, "restoration_tested", **restoring(backed_up, room))
+    assert (result.status, "is under way" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_restore_is_repeated_once_in_a_while(
+    evidence: Folder, backed_up: tuple[Postgres, Repository], room: Path
+) -> None:
+    settings = BackupsSettings.model_validate(restoring(backed_up, room / "absent"), strict=False)  # not to be tried
+    at = evidence.clock.at.timestamp() - 3600
+    measured = {"orders_restored_timestamp_seconds": at, "orders_restore_seconds": 412.0}
+    for hours, status in ((0, "ok"), (24, "unknown")):
+        evidence.clock.advance(hours=hours)
+        found = await verify(
+            Backups, settings, items=("restoration_tested",), recall=lambda _: measured, **evidence.context
+        )
+        result = found["restoration_tested"].result
+        assert result.status == status
+    measured["orders_restored_timestamp_seconds"] = evidence.clock.at.timestamp() + 3600  # of the future
+    found = await verify(
+        Backups, settings, items=("restoration_tested",), recall=lambda _: measured, **evidence.context
+    )
+    assert found["restoration_tested"].result.status is Status.UNKNOWN
+
+
+async def test_without_leave_a_record_has_to_measure_a_restore_of_every_store(
+    evidence: Folder, backed_up: tuple[Postgres, Repository], room: Path
+) -> None:
+    settings = {**restoring(backed_up, room), "allow_intrusive": False}
+    assert (await seen(evidence, "restoration_tested", **settings)).status is Status.FAILED
+    on = f"{evidence.clock.at:%Y-%m-%d}"
+    evidence.record("restoration_tested", on=on)
+    assert (
+        "measures no restore of orders (such as orders_seconds)"
+        in (await seen(evidence, "restoration_tested", **settings)).summary
+    )
+    evidence.record("restoration_tested", on=on, measured={"orders_seconds": 0})
+    assert (await seen(evidence, "restoration_tested", **settings)).status is Status.FAILED
+    evidence.record("restoration_tested", on=on, measured={"orders_seconds": 412})
+    assert (await seen(evidence, "restoration_tested", **settings)).status is Status.OK
+    assert not list(room.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ class Needed(_Struct, frozen=True):
     stop: str | None = None
 
 
+class _Size(_Struct, frozen=True):
+    size: int = 0
+
+
 class Backup(_Struct, frozen=True):
     """One backup. `error` is true when pages with wrong checksums were found in it, `type` is full, diff or incr.
 
@@ -78,6 +82,12 @@ class Backup(_Struct, frozen=True):
     error: bool | None = None
     archive: Needed = Needed()
     reference: list[str] | None = None
+    info: _Size = _Size()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the cluster that was backed up; 0 where that is not known."""
+        return self.info.size
 
     @property
     def timeline(self) -> int | None:
