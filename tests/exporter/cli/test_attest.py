@@ -186,3 +186,25 @@ def test_the_first_of_two_approvals_of_a_line_of_ones_own_is_written(run: Run, e
     ended = run("attest", "search.index_is_fresh", *said, "--config.file", evidence)
     assert ended.code == ExitCode.OK, ended.err
     assert len(list(folder.iterdir())) == 2, "the record and its signature"
+
+
+def test_a_report_is_read_and_what_it_lacks_is_given(run: Run, evidence: Path) -> None:
+    item = "security_tests.vulnerability_scans_completed"
+    scan = {
+        "SchemaVersion": 2,
+        "CreatedAt": f"{TODAY}T00:00:00Z",
+        "ArtifactName": "shop",
+        "Results": [{"Target": "app.lock", "Class": "lang-pkgs", "Vulnerabilities": []}],
+    }
+    (evidence.parent / "evidence" / "scan.json").write_text(json.dumps(scan))
+    command = ("attest", item, "--config.file", evidence, *GIVEN, "--artifact", "scan.json", "--file", "scan.yaml")
+    ended = run(*command)
+    assert ended.code == ExitCode.CONFIGURATION
+    assert "does not say its tool, database and filters: give --report tool=…" in ended.err
+    assert "--report takes NAME=VALUE" in run(*command, "--report", "tool").err
+    said = ("--report", "tool=Trivy 0.59.1", "--report", f"database={TODAY}", "--report", "filters=none")
+    ended = run(*command, *said, "--report", "exit_code=0")
+    assert ended.code == ExitCode.OK, ended.err
+    record = yaml.safe_load((evidence.parent / "evidence" / "scan.yaml").read_text())
+    assert (record["report"]["tool"], record["report"]["exit_code"]) == ("Trivy 0.59.1", 0)
+    assert record["measured"]["critical_findings"] == 0

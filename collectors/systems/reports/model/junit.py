@@ -19,6 +19,7 @@ from exporter.words import counted
 __all__ = ["elements", "read_junit"]
 
 _DEEPEST = 64
+_MOST_TAGS = 5_000_000
 _MOST_CHILDREN = 8
 _MOST_NAMES = 100_000
 _MOST_FAILED = 50
@@ -32,6 +33,8 @@ def elements(content: bytes, format: str) -> Iterator[tuple[str, Any]]:  # noqa:
 
     Entities and document types are refused, nesting is bounded, and what was read is let go. Raises ProbeError for what is no XML.
     """
+    if content.count(b"<") > _MOST_TAGS:
+        raise malformed(format, f"it has more than {_MOST_TAGS} tags")
     open_elements: list[Any] = []
     try:
         for event, element in iterparse(io.BytesIO(content), events=("start", "end"), forbid_dtd=True):

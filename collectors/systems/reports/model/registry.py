@@ -120,7 +120,7 @@ def _shape(content: bytes) -> Shape:
 
 def _json_shape(content: bytes, head: bytes) -> Shape:
     if content.count(b"{") > _MOST_OBJECTS or content.count(b",") > _MOST_VALUES:
-        raise ProbeError(f"The report has more than {_MOST_OBJECTS} objects, which are not read.", Reason.LIMIT)
+        raise ProbeError(f"The report has more than {_MOST_OBJECTS} objects or {_MOST_VALUES} values.", Reason.LIMIT)
     first_line = head.partition(b"\n")[0].decode("utf-8", "replace").strip()
     keys = frozenset(key.decode() for key in _KEY.findall(head))
     if head.startswith(b"["):

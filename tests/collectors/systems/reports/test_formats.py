@@ -325,3 +325,12 @@ def test_documented_formats_are_read() -> None:
     bench = {"Controls": [{"node_type": "master", "tests": [{"results": results}]}], "Totals": {}}
     report = read_report(json.dumps(bench).encode())
     assert (report.examined, report.count(Level.HIGH)) == (1, 1)
+
+
+def test_a_file_of_millions_of_elements_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.systems.reports.model.junit._MOST_TAGS", 1000)
+    with pytest.raises(ProbeError, match="more than 1000 tags"):
+        read_report(b"<testsuite>" + b"<a/>" * 2000 + b"</testsuite>")
+    monkeypatch.setattr("collectors.systems.reports.model.registry._MOST_OBJECTS", 1000)
+    with pytest.raises(ProbeError, match="more than 1000 objects"):
+        read_report(b'{"runs": [' + b"{}," * 2000 + b"{}]}")
