@@ -87,11 +87,11 @@ def judge_retention(
         f"{_where(objects)} holds {counted(len(backups), 'backup')}, the oldest of {format_length(now - oldest)} ago.",
         oldest_backup_age_seconds=(now - oldest).total_seconds(),
     )
-    return verdict(_retention_problems(oldest, bucket, objects, retention, now), good)
+    return verdict(_retention_problems(backups, bucket, objects, retention, now), good)
 
 
 def _retention_problems(
-    oldest: datetime, bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
+    backups: Sequence[StoredObject], bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
 ) -> Iterator[Result]:
     for expiry in bucket.expiries:
         if not expiry.concerns(objects.prefix):
@@ -108,12 +108,21 @@ def _retention_problems(
             yield unknown(f"{sentence}, if they match its filter.", reason=Reason.CONTRADICTED)
         else:
             yield failed(f"{sentence}.", reason=Reason.CONTRADICTED)
-    if now - oldest < retention:
+    written = sorted(found.written for found in backups)
+    if (age := now - written[0]) < retention:
         yield failed(
-            f"The oldest backup in {_where(objects)} is {format_length(now - oldest)} old "
-            f"(retention {format_duration(retention)}).",
+            f"The oldest backup in {_where(objects)} is {format_length(age)} old (retention {format_duration(retention)}).",
             reason=Reason.LIMIT,
         )
+        return
+    # One old file beside those of yesterday is no retention.
+    since = [max(now - retention, moment) for moment in written]
+    length, end = max((later - earlier, later) for earlier, later in zip(since, [*since[1:], now], strict=True))
+    gap = f"{_where(objects)} has no backup from the {format_length(length)} before {end:%F %H:%M} UTC"
+    if length > retention / 2:
+        yield failed(f"{gap} (retention {format_duration(retention)}).", reason=Reason.MISSING)
+    elif length > 2 * objects.max_age:
+        yield warning(f"{gap}.")
 
 
 def judge_bucket(bucket: Bucket, objects: Objects) -> Result:

@@ -28,6 +28,10 @@ class OnCallLimits(Options):
     )
 
 
+#: What stands where nobody does.
+_NOBODY = frozenset({"", "-", "[]", "{}", "n/a", "nobody", "none", "null", "tbd", "unassigned"})
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """One person at one level (from 1). None as start or end is for ever; `reachable` is None where that is not shown."""
@@ -73,6 +77,7 @@ def people_at(document: Any, pointer: str, where: str) -> set[str]:
     for person in document if isinstance(document, list) else [document]:
         if not isinstance(person, str | dict):
             raise ProbeError(f"{where} has something at {pointer} that names no person.", Reason.MALFORMED)
-        if person and (isinstance(person, dict) or person.strip()):
+        named = list(person.values()) if isinstance(person, dict) else [person]
+        if any(str(name).strip().casefold() not in _NOBODY for name in named if name is not None):
             people.add(str(person).strip().casefold())
     return people

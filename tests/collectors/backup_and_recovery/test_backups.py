@@ -193,6 +193,15 @@ async def test_the_oldest_backup_and_the_lifecycle_are_held_against_the_retentio
     result = await seen(evidence, line, client, **store(line))
     assert (result.status, "(retention 7d)" in result.summary) == (Status.FAILED, True)
     s3.put(f"orders/{days_ago(8)}.dump")
+    result = await seen(evidence, line, client, **store(line))  # one old file is no retention
+    assert (result.status, "has no backup from the" in result.summary) == (Status.FAILED, True), result
+    s3.put(f"orders/{days_ago(4)}.dump")
+    result = await seen(evidence, line, client, **store(line))
+    assert (result.status, "has no backup from the" in result.summary) == (Status.FAILED, True), result
+    s3.put(f"orders/{days_ago(2)}.dump")
+    assert (await seen(evidence, line, client, **store(line))).status is Status.WARNING
+    for day in (1, 3, 5, 6):
+        s3.put(f"orders/{days_ago(day)}.dump")
     assert (await seen(evidence, line, client, **store(line))).status is Status.OK
     s3.lifecycle(Expiration={"Days": 3}, Filter={"Prefix": "orders/"})
     result = await seen(evidence, line, client, **store(line))

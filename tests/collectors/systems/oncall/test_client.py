@@ -35,6 +35,8 @@ def test_opsgenie_answers_as_its_document_says(oncall_server: OnCallServer) -> N
         ({"who": None}, set()),
         ({"who": []}, set()),
         ({"who": [{}, " "]}, set()),
+        ({"who": {"id": None, "name": ""}}, set()),
+        ({"who": ["TBD", "Nobody", "N/A"]}, set()),
     ],
 )
 def test_who_stands_at_a_pointer(document: Any, people: set[str]) -> None:
