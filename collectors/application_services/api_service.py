@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from pydantic import Field
 
+from collectors.shared.verdicts import verdict
 from collectors.systems.http.check.service import (
     ServiceCollector,
     ServiceOptions,
@@ -11,11 +14,16 @@ from collectors.systems.http.check.service import (
     ServiceTarget,
     document_service,
 )
+from collectors.systems.http.client import Throttled
+from collectors.systems.http.judge.rate_limits import limit_problems
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
+from collectors.systems.http.model.rate_limits import remaining
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
 from exporter.collector import item
-from exporter.verdict import CRITICAL, INFO, WARNING, Result
+from exporter.verdict import CRITICAL, INFO, WARNING, Reason, Result, failed, ok, unknown
+
+_BURST_EVERY = timedelta(hours=1)
 
 
 class _Options(ServiceOptions, DocumentationOptions):
@@ -23,6 +31,17 @@ class _Options(ServiceOptions, DocumentationOptions):
 
     docs_paths: tuple[Path, ...] = Field(
         ("/docs",), min_length=1, description="Paths of the pages that document the API."
+    )
+    ratelimit_path: Path | None = Field(
+        None,
+        description="Path whose rate limit is checked, by two requests in a run; routes may have limits of their own.",
+    )
+    allow_intrusive: bool = Field(
+        False,
+        description="Whether a rate limit that headers do not show may be tried, by `ratelimit_burst` requests an hour.",
+    )
+    ratelimit_burst: int = Field(
+        30, ge=3, le=200, description="How many requests, one after the other, have to be refused by then."
     )
 
 
@@ -77,6 +96,56 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         How to fix it: register the missing metrics in the service; let the ingress refuse the path.
         """
         return await self.see_metrics()
+
+    @item("Rate limiting is active", severity=WARNING, needs=("url", "ratelimit_path"))
+    async def rate_limiting_active(self) -> Result:
+        """Without a limit one client can take the whole service.
+
+        Two requests to `ratelimit_path` lower the number that `RateLimit`, `RateLimit-Remaining` or `X-RateLimit-Remaining` (also
+        with the suffix of a named throttler) reports as left; or the service answers 429. More is not sent, so that no budget is
+        used up. A service that sends no such headers, or that exempts the exporter, leaves the line unknown, unless
+        `allow_intrusive` is set: then one of `ratelimit_burst` requests, sent once an hour, has to be refused with 429.
+
+        How to fix it: switch the limiter's headers on, and do not exempt the exporter from it.
+        """
+        if (path := self.target.ratelimit_path) is None:
+            return unknown(
+                f"ratelimit_path of {self.target.name} is not configured, so its rate limit was not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        try:
+            first = (await self.service.get(path, self.now)).reply
+            second = (await self.service.get(path, self.now)).reply
+        except Throttled as why:
+            return ok(f"{self.service.url} limits the exporter's requests: {str(why).rstrip('.')}{self.traced()}.")
+        left = min(remaining(second).values(), default=0)
+        good = ok(f"{second.where} counts requests against a limit: {left:g} left{self.traced()}.", requests_left=left)
+        shown = verdict(limit_problems(first, second), good)
+        return (
+            shown
+            if shown is good or not self.target.allow_intrusive or first.status >= 400
+            else await self._burst(path)
+        )
+
+    async def _burst(self, path: str) -> Result:
+        """Whether many requests are refused, tried once an hour: in between the last verdict is given."""
+        last: tuple[datetime, Result] | None = self.context.memory.get("burst")
+        if last is not None and timedelta(0) <= self.now - last[0] < _BURST_EVERY:
+            return last[1]
+        count = self.target.ratelimit_burst
+        try:
+            for _ in range(count):
+                await self.service.get(path, self.now)
+        except Throttled as why:
+            tried = ok(f"{self.service.url} limits the exporter's requests: {str(why).rstrip('.')}{self.traced()}.")
+        else:
+            tried = failed(
+                f"GET {self.service.url}{path.partition('?')[0]} answered {count} requests, one after the other, and refused "
+                "none with 429.",
+                reason=Reason.MISSING,
+            )
+        self.context.memory["burst"] = (self.now, tried)
+        return tried
 
     @item("API documentation is accessible (/docs)", severity=INFO, needs=("url",))
     async def documentation_accessible(self) -> Result:

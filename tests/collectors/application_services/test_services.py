@@ -20,11 +20,12 @@ from tests.servers.postgresql import Postgres, postgresql_18
 from tests.servers.process import call, scratch, unprivileged, wait_until
 from tests.servers.redis import VALKEY, Node
 
-HEALTH, METRICS, DOCS, PODS = (
+HEALTH, METRICS, DOCS, PODS, LIMITS = (
     "health_endpoint_responds",
     "metrics_endpoint_accessible",
     "documentation_accessible",
     "pods_healthy",
+    "rate_limiting_active",
 )
 
 
@@ -303,3 +304,38 @@ async def test_pods(section: str, control_plane: ControlPlane) -> None:
 
 def _is_ready(found: Any) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in found["status"].get("conditions", ()))
+
+
+@pytest.mark.verifies("api_service.rate_limiting_active", "ok")
+@pytest.mark.verifies("api_service.rate_limiting_active", "failed")
+@pytest.mark.verifies("api_service.rate_limiting_active", "unknown")
+async def test_rate_limits_of_real_limiters(tmp_path: Path) -> None:
+    with nest(tmp_path, THROTTLE="on", LIMIT="3") as service:
+        counted = await see("api_service", LIMITS, service.url, ratelimit_path="/items?page=1")
+        assert (counted.status, counted.measurements["requests_left"]) == (Status.OK, 1)
+        memory: dict[str, Any] = {}
+        used = await see("api_service", LIMITS, service.url, ratelimit_path="/items?page=1", memory=memory)
+        assert (used.status, "answered 429" in used.summary) == (Status.OK, True)
+        unset = await see("api_service", LIMITS, service.url)
+        assert (unset.status, unset.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+    with nest(tmp_path, THROTTLE="named") as service:
+        assert (await see("api_service", LIMITS, service.url, ratelimit_path="/items?page=1")).status is Status.OK
+    with nest(tmp_path) as service:
+        none = await see("api_service", LIMITS, service.url, ratelimit_path="/items?page=1")
+        assert (none.status, "without headers of a rate limit" in none.summary) == (Status.UNKNOWN, True)
+        burst: dict[str, Any] = {"ratelimit_path": "/items?page=1", "allow_intrusive": True, "memory": {}}
+        tried = await see("api_service", LIMITS, service.url, **burst)
+        assert (tried.status, tried.reason) == (Status.FAILED, Reason.MISSING)
+        assert "/items answered 30 requests, one after the other, and refused none with 429." in tried.summary
+        again = await see("api_service", LIMITS, service.url, later=timedelta(minutes=1), **burst)
+        assert again.summary == tried.summary
+        wait_until(lambda: service.log.read_text().count('"path":"/items"') == 36, "the requests to be logged")
+    with fastapi(tmp_path) as service:
+        assert (await see("api_service", LIMITS, service.url, ratelimit_path="/limited")).status is Status.OK
+
+
+async def test_a_rate_limit_that_never_falls() -> None:
+    headers = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "100", "Retry-After": "60"}
+    async with faults.answering({}, headers=headers) as (url, _):
+        result = await see("api_service", LIMITS, url, ratelimit_path="/items")
+    assert (result.status, "two requests did not lower (100 to 100)" in result.summary) == (Status.UNKNOWN, True)
