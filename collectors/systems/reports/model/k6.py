@@ -37,6 +37,9 @@ def read_k6(content: bytes) -> Report:
     if requests < 0 or (rate is not None and not 0 <= rate <= 1):
         raise malformed("k6", "its numbers of requests and failures are impossible")
     errors = requests if rate is None else round(requests * rate)
+    checked = _value(read.metrics, "checks", "rate", "value")  # the share that passed: a login page answers 200, too
+    if checked is not None and 0 <= checked <= 1:
+        errors = max(errors, round(requests * (1 - checked)))
     p95 = _value(read.metrics, _SUCCESSES, "p(95)")
     if p95 is None:
         p95 = _value(read.metrics, _DURATION, "max" if errors else "p(95)")

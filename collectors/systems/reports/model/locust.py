@@ -16,6 +16,7 @@ class _Entry(msgspec.Struct):
     last_request_timestamp: float | None = None
     num_requests: int = 0
     num_failures: int = 0
+    num_none_requests: int = 0
     response_times: dict[str, int] = {}
 
 
@@ -40,6 +41,8 @@ def read_locust(content: bytes) -> Report:
     started = moment_of(min((entry.start_time for entry in entries if entry.start_time), default=None))
     ended = moment_of(max((entry.last_request_timestamp or 0 for entry in entries), default=None))
     p95 = weighted_percentile(times.items(), 0.95, slower_than=min(errors, sum(times.values())))
+    if sum(times.values()) + sum(entry.num_none_requests for entry in entries) < requests:
+        p95 = None  # some of the times are missing, which may be the slow ones
     return Report(
         "Locust",
         Kind.LOAD,

@@ -201,7 +201,8 @@ def completed(report: Report, record: Record) -> Report:
     said = record.report
     if said is None:
         return report
-    if said.target and report.target and said.target != report.target and said.target not in report.digests:
+    targets = {report.target, *report.digests} if report.target else set()
+    if said.target and targets and said.target.rstrip("/") not in {target.rstrip("/") for target in targets if target}:
         raise ProbeError(
             f"The {report.format} report is about {report.target}, the evidence record says {said.target}.",
             Reason.CONTRADICTED,

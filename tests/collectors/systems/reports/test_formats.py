@@ -334,3 +334,14 @@ def test_a_file_of_millions_of_elements_is_refused_at_once(monkeypatch: pytest.M
     monkeypatch.setattr("collectors.systems.reports.model.registry._MOST_OBJECTS", 1000)
     with pytest.raises(ProbeError, match="more than 1000 objects"):
         read_report(b'{"runs": [' + b"{}," * 2000 + b"{}]}")
+
+
+def test_failed_checks_of_k6_are_errors_and_missing_times_of_locust_no_percentile() -> None:
+    metrics = {"http_reqs": {"count": 50}, "http_req_failed": {"value": 0.0}, "checks": {"value": 0.5}}
+    load = read_report(json.dumps({"root_group": {}, "metrics": metrics}).encode()).load
+    assert load
+    assert load.errors == 25
+    entry = {"name": "/", "num_requests": 100, "num_failures": 0, "response_times": {"1": 50}}
+    load = read_report(json.dumps([entry]).encode()).load
+    assert load
+    assert load.p95 is None
