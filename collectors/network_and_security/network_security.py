@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 
 from pydantic import Field
 
-from collectors.shared.verdicts import verdict
+from collectors.shared.verdicts import collected, verdict
 from collectors.systems.blackbox import client as blackbox
 from collectors.systems.blackbox.client import Blackbox
-from collectors.systems.blackbox.judge import firewall_problems, policy_problems
+from collectors.systems.blackbox.judge import firewall_problems, origin_problems, policy_problems
 from collectors.systems.blackbox.model import Canary, Guarded
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
@@ -20,7 +21,19 @@ from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.reply import Reply
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, ok, unknown, unobserved, worst
+from exporter.verdict import (
+    CRITICAL,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    Status,
+    ok,
+    unknown,
+    unobserved,
+    warning,
+    worst,
+)
 from exporter.words import counted, listed
 
 
@@ -175,8 +188,9 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         """A protection that can be gone around protects nothing: attackers look for the origin first.
 
         Each of `edges` must answer through a CDN or protection that is known by its headers, and each of its `origins` must refuse
-        direct requests for the site, asked in the same run. Without `edges` or without their origins, a record is needed, at most
-        180 days old, that says what protects the site; what is seen live outweighs it.
+        direct requests for the site, asked in the same run. One that takes no connection from the exporter is tried from
+        outside as well (`tcp_connect` of clients.blackbox); without that it is a warning. Without `edges` or without their
+        origins, a record is needed, at most 180 days old, that says what protects the site; what is seen live outweighs it.
 
         How to fix it: let the origin's firewall accept the protection's addresses only, or ask for its client certificate. Record
         it: `checklist-exporter attest network_security.ddos_protection_active`.
@@ -192,6 +206,8 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
                 problems.append(unobserved(why))
             else:
                 problems += edge_problems(edge, reply, origins)
+                for origin in (origin for origin, answer in origins.items() if answer is None):
+                    problems += collected(await self._also_outside(origin))
         sites = counted(len(self.settings.edges), "site")
         live = verdict(
             problems, ok(f"{sites} answered through a protection, and their origins refused direct requests.")
@@ -202,6 +218,22 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
             seen = ok(f"{sites} answered through a protection; origins of {listed(bare)} were not checked.")
             return worst(attested, seen) if attested.status.is_ok else attested
         return live
+
+    async def _also_outside(self, origin: str) -> Iterable[Result]:
+        """An origin that takes no connection from here may take those from the internet."""
+        if not self.has_client(Blackbox):
+            here = (
+                f"Origin {origin} took no connection from the exporter's own network; from outside it was not tried, "
+            )
+            return (warning(f"{here}because clients.blackbox is not configured."),)
+        try:
+            knock = await self.client(Blackbox).knock(origin, _TCP)
+        except ProbeError as why:
+            return (unobserved(why),)
+        return origin_problems(knock)
+
+
+_TCP = "tcp_connect"
 
 
 async def _asked(route: Route) -> Reply | ProbeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -15,6 +16,8 @@ from exporter.threads import Threads
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Blackbox", "BlackboxSettings", "knock"]
+
+_AT_A_TIME = 4
 
 
 class BlackboxSettings(HttpSettings):
@@ -34,10 +37,12 @@ class Blackbox(Client[BlackboxSettings]):
     def __init__(self, settings: BlackboxSettings, threads: Threads) -> None:
         super().__init__(settings, threads)
         self._http = Http(settings)
+        self._places = asyncio.Semaphore(_AT_A_TIME)
 
     async def knock(self, target: str, module: str) -> Knock:
         """What became of a connection from there to `host:port`. Raises ProbeError when the exporter does not say."""
-        return await knock(self._http, target, module)
+        async with self._places:
+            return await knock(self._http, target, module)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -47,7 +52,11 @@ class Blackbox(Client[BlackboxSettings]):
 async def knock(http: Http, target: str, module: str) -> Knock:
     """What became of a connection to `host:port`. Raises ProbeError when the exporter does not say."""
     query = urlencode({"target": target, "module": module, "debug": "true"})
-    reply = await http.get(f"/probe?{query}", expect=(200, 400))
+    limit = max(
+        1.0, http.settings.timeout.total_seconds() - 2
+    )  # else a dropped packet takes as long as the module allows
+    headers = {"X-Prometheus-Scrape-Timeout-Seconds": f"{limit:g}"}
+    reply = await http.get(f"/probe?{query}", headers=headers, expect=(200, 400))
     if reply.status == 400:
         raise ProbeError(f"{reply.where} answered 400: it has no module {module}.", Reason.MISCONFIGURED)
     return parse_probe(target, reply.text)

@@ -8,7 +8,7 @@ from collectors.systems.blackbox.model import Canary, Knock, Outcome
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import one_line
 
-__all__ = ["firewall_problems", "policy_problems"]
+__all__ = ["firewall_problems", "origin_problems", "policy_problems"]
 
 
 def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
@@ -38,6 +38,19 @@ def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: st
                 f"{knock.target} refuses connections from outside: a packet arrives there, so either nothing listens now or a "
                 "firewall answers for it."
             )
+
+
+def origin_problems(knock: Knock) -> Iterator[Result]:
+    """An origin that should take no connection from outside."""
+    if knock.outcome is Outcome.OPEN:
+        yield failed(
+            f"Origin {knock.target} takes connections from outside, though none from the exporter's own network.",
+            reason=Reason.MISCONFIGURED,
+        )
+    elif knock.outcome is Outcome.OTHER:
+        yield unknown(
+            f"Origin {knock.target} was not checked from outside ({one_line(knock.error)}).", reason=Reason.MALFORMED
+        )
 
 
 def policy_problems(canary: Canary, allowed: Knock, denied: Knock, control: Knock) -> Iterator[Result]:

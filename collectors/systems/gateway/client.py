@@ -8,6 +8,8 @@ import os
 import secrets
 from urllib.parse import urlsplit
 
+from httpx import Headers
+
 from collectors.systems.gateway.model import Burst, Edge, Limit
 from exporter.http import Http, HttpSettings, Trust, Unanswered, Unreachable
 from exporter.reply import Reply
@@ -18,6 +20,8 @@ __all__ = ["ask", "ask_edge", "ask_origin", "burst"]
 _AGENT = {"User-Agent": "checklist-exporter (network_security)"}
 _MAX_BYTES = 2**20
 _POLL_SECONDS = 5.0
+_AT_A_TIME = 5
+_CLOSED = 444
 _REFUSALS = (
     "the connection was refused",
     *(os.strerror(code) for code in (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET)),
@@ -40,14 +44,15 @@ async def _get(url: str, tls: Trust, headers: dict[str, str]) -> Reply:
 
 
 async def burst(limit: Limit) -> Burst:
-    """One request, then as many as it says until one is refused, then one after the other until the gateway answers again."""
+    """One request, then as many as it says, some at a time, until one is refused; then more until the gateway answers again."""
     before = await ask(limit.url)
     answers: list[Reply] = []
     if not 200 <= before.status < 400:
         return Burst(before, (), None)
-    while len(answers) < limit.burst and (not answers or answers[-1].status not in (429, 503)):
-        answers.append(await ask(limit.url))
-    if answers[-1].status not in (429, 503):
+    while len(answers) < limit.burst and not any(reply.status in (429, 503) for reply in answers):
+        count = min(_AT_A_TIME, limit.burst - len(answers))
+        answers += await asyncio.gather(*(ask(limit.url) for _ in range(count)))
+    if not any(reply.status in (429, 503) for reply in answers):
         return Burst(before, tuple(answers), None)
     clock = asyncio.get_running_loop()
     until = clock.time() + limit.recovery.total_seconds()
@@ -65,9 +70,10 @@ async def ask_edge(edge: Edge) -> Reply:
 
 
 async def ask_origin(edge: Edge, origin: str) -> Reply | None:
-    """What an origin answers when it is asked directly for the site; None when it takes no connection or closes it.
+    """What an origin answers when it is asked directly for the site; None when it takes no connection.
 
-    Raises ProbeError where neither is certain.
+    A connection that is closed without a reply counts as the status 444, by which nginx does that.
+    Raises ProbeError where none of these is certain.
     """
     parts = urlsplit(edge.url)
     url = f"{parts.scheme}://{origin}{parts.path or '/'}"
@@ -77,7 +83,7 @@ async def ask_origin(edge: Edge, origin: str) -> Reply | None:
         return await _get(url, trust, {"Host": parts.netloc})
     except Unanswered as why:
         if why.reason is Reason.MALFORMED:  # it closed the connection, as nginx does with 444
-            return None
+            return Reply(f"GET {url}", _CLOSED, Headers(), b"")
         raise
     except Unreachable as why:
         if why.reason is Reason.TIMEOUT or any(words in str(why) for words in _REFUSALS):

@@ -12,7 +12,7 @@ from exporter.words import counted
 __all__ = ["edge_problems", "limit_problems", "route_problems"]
 
 
-_REFUSALS = (400, 401, 403, 404, 421)
+_REFUSALS = (400, 401, 403, 404, 421, 444)
 
 
 def route_problems(gateway: Gateway, route: Route, replies: Sequence[Reply | ProbeError]) -> Iterator[Result]:

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from collectors.network_and_security.network_security import NetworkSecurity, NetworkSecuritySettings
 from collectors.systems.blackbox.client import Blackbox, BlackboxSettings
+from collectors.systems.blackbox.judge import origin_problems
+from collectors.systems.blackbox.model import Knock, Outcome
 from exporter.threads import Threads
 from exporter.verdict import Status
 from tests.servers import firewall
@@ -183,7 +185,7 @@ async def test_the_limit_must_be_the_gateways(app: Application) -> None:
 @pytest.mark.verifies("network_security.ddos_protection_active", "ok")
 @pytest.mark.verifies("network_security.ddos_protection_active", "failed")
 @pytest.mark.verifies("network_security.ddos_protection_active", "unknown")
-async def test_an_origin_that_answers_directly_is_not_protected() -> None:
+async def test_an_origin_that_answers_directly_is_not_protected(tmp_path: Path) -> None:
     port, origin, closed, bare = free_port(), free_port(), free_port(), free_port()
     site = "location / { add_header CF-RAY 1-FRA; return 200 site; }"
     blocks = (
@@ -196,7 +198,12 @@ async def test_an_origin_that_answers_directly_is_not_protected() -> None:
 
     with nginx(blocks, port=port):
         url = f"http://{LOOPBACK}:{port}/"
-        assert (await seen(url, f"{LOOPBACK}:{closed}", f"{LOOPBACK}:{bare}"))[0] is Status.OK
+        assert (await seen(url, f"{LOOPBACK}:{bare}"))[0] is Status.OK  # 444: closed without a reply
+        status, summary = await seen(url, f"{LOOPBACK}:{closed}")
+        assert (status, "from outside it was not tried" in summary) == (Status.WARNING, True)
+        with blackbox_exporter(tmp_path, {"tcp_connect": {"prober": "tcp", "timeout": "1s"}}) as vantage:
+            edges = ({"url": url, "origins": (f"{LOOPBACK}:{closed}",)},)
+            assert (await _seen("ddos_protection_active", vantage.url, edges=edges))[0] is Status.OK
         status, summary = await seen(url, f"{LOOPBACK}:{closed}", f"{LOOPBACK}:{origin}")
         assert status is Status.FAILED
         assert (
@@ -227,3 +234,12 @@ async def test_what_is_not_configured_does_not_pass(item: str) -> None:
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         NetworkSecuritySettings.model_validate(options)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(Outcome.OPEN, Status.FAILED), (Outcome.OTHER, Status.UNKNOWN), (Outcome.DROPPED, None), (Outcome.REFUSED, None)],
+)
+def test_an_origin_must_take_no_connection_from_outside_either(outcome: Outcome, status: Status | None) -> None:
+    found = [problem.status for problem in origin_problems(Knock("203.0.113.9:443", outcome))]
+    assert found == ([status] if status else [])

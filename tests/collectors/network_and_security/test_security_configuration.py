@@ -19,10 +19,11 @@ from collectors.network_and_security.security_configuration import (
     SecurityConfigurationSettings,
     SecurityTarget,
 )
+from collectors.systems.web_security.client.application import Application as ApplicationClient
 from exporter.verdict import Status
 from tests.servers.applications.programs import Application, fastapi, nest
 from tests.servers.postgresql import Postgres, postgresql_18
-from tests.servers.process import LOOPBACK, scratch, unprivileged
+from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged
 from tests.servers.waf import waf
 from tests.support import make_context, verify
 
@@ -228,6 +229,17 @@ async def test_an_expired_token_of_the_exporter_itself_is_tried(tmp_path: Path) 
         seen = await _seen(app.url, "authentication_active", memory=memory, users=soon, protected=("/me",))
     assert seen["authentication_active"][0] is Status.FAILED
     assert "let a genuine token that has expired in" in seen["authentication_active"][1]
+
+
+async def test_a_token_that_expires_during_a_run_is_renewed(safe: Application) -> None:
+    fields = {"user": "alice", "password": "synthetic", "expires": "2s"}
+    users = {"alice": {"login": {"path": "/login", "fields": fields, "token": "access_token"}}}
+    options = {"name": "shop", "url": safe.url, "pause": timedelta(0), "users": users}
+    client = ApplicationClient(SecurityTarget.model_validate(options))
+    first = await client.user("alice")
+    await eventually(lambda: _ask(f"{safe.url}/me", **first.headers)[0] == 401, "the token to expire")
+    assert (await client.get("/me", await client.user("alice"))).status == 200
+    await client.close()
 
 
 async def test_each_kind_of_cors_mistake_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlencode
 
@@ -12,6 +13,7 @@ from collectors.systems.web_security.model.cookies import parse_cookies
 from collectors.systems.web_security.model.looks import Credentials
 from collectors.systems.web_security.model.options import WebSecurityOptions
 from collectors.systems.web_security.model.routes import Login, Parameter, User
+from collectors.systems.web_security.model.tokens import expiry
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
@@ -20,6 +22,7 @@ __all__ = ["Application"]
 
 _AGENT = "checklist-exporter (security_configuration; harmless checks, see the operators of this environment)"
 _MAX_BYTES = 2**20
+_SOON = timedelta(seconds=20)
 
 
 class Application:
@@ -76,13 +79,17 @@ class Application:
                 await http.close()
 
     async def user(self, name: str) -> Credentials:
-        """The credentials of a synthetic user, who logs in at most once a run. Raises ProbeError when that does not succeed."""
+        """The credentials of a synthetic user, who logs in once a run, and again when the token expires.
+
+        Raises ProbeError when that does not succeed.
+        """
         user = self.options.users[name]
         if user.login is None:
             return _static(user)
-        if name not in self._logins:
-            self._logins[name] = asyncio.create_task(self._login(user.login))
-        return await asyncio.shield(self._logins[name])
+        held = self._logins.get(name)
+        if held is None or _expires_soon(held):
+            held = self._logins[name] = asyncio.create_task(self._login(user.login))
+        return await asyncio.shield(held)
 
     async def _login(self, login: Login) -> Credentials:
         fields = {key: value.get_secret_value() for key, value in login.fields.items()}
@@ -108,6 +115,15 @@ class Application:
         for task in self._logins.values():
             task.cancel()
         await asyncio.gather(*self._logins.values(), return_exceptions=True)
+
+
+def _expires_soon(login: asyncio.Task[Credentials]) -> bool:
+    """Whether a token will have expired when it is used: a run takes minutes, many tokens live no longer."""
+    if not login.done() or login.cancelled() or login.exception() is not None:
+        return False
+    token = login.result().token
+    until = expiry(token) if token is not None else None
+    return until is not None and until < datetime.now(UTC) + _SOON
 
 
 def _static(user: User) -> Credentials:
