@@ -112,6 +112,7 @@ async def test_the_control_is_asked_once_an_hour(tmp_path: Path) -> None:
         ({}, 401, (Status.UNKNOWN, "credentials were not accepted")),
         ({}, 502, (Status.FAILED, "answered 502.")),
         ({"Age": "120"}, 200, (Status.UNKNOWN, "answered by a cache (Age 120 s)")),
+        ({"X-Cache": "Hit from cdn"}, 200, (Status.UNKNOWN, "answered by a cache (x-cache: HIT)")),
     ],
 )
 async def test_answers_of_others_than_the_service(
@@ -172,7 +173,11 @@ async def test_metrics_that_are_a_page_or_nothing(tmp_path: Path) -> None:
 
 async def test_counters_have_to_move(tmp_path: Path) -> None:
     memory: dict[str, Any] = {}
-    options: dict[str, Any] = {"moving_metrics": ["http_requests_total"], "moving_within": "10m", "memory": memory}
+    options: dict[str, Any] = {
+        "moving_metrics": ["http_requests_total", "http_request_duration_seconds"],
+        "moving_within": "10m",
+        "memory": memory,
+    }
     with fastapi(tmp_path) as service:
         call(f"{service.url}/health")
         first = await see("data_service", METRICS, service.url, **options)

@@ -34,9 +34,9 @@ def health_problems(reply: Reply, options: HealthOptions) -> Iterator[Result]:
     yield from _status_problems(reply, health)
     if not 200 <= reply.status < 300:
         return
-    if (age := reply.headers.get("age", "0").strip()).isdigit() and int(age) > 0:
+    if cached := _cached(reply):
         yield unknown(
-            f"{reply.where} was answered by a cache (Age {age} s), so the service was not observed.",
+            f"{reply.where} was answered by a cache ({cached}), so the service was not observed.",
             reason=Reason.MISCONFIGURED,
         )
     if options.health_body is not None:
@@ -84,6 +84,19 @@ def catch_all_problems(control: Reply, options: HealthOptions) -> Iterator[Resul
 
 def _as_healthy(control: Reply, options: HealthOptions) -> Iterator[Result]:
     return health_problems(control, options)
+
+
+def _cached(reply: Reply) -> str:
+    """The header by which an answer shows that it comes from a cache; "" where none does."""
+    age = reply.headers.get("age", "").strip()
+    if age.isdigit() and int(age) > 0:
+        return f"Age {age} s"
+    hits = (
+        name
+        for name in ("x-cache", "cf-cache-status", "x-vercel-cache")
+        if "hit" in reply.headers.get(name, "").lower()
+    )
+    return next((f"{name}: HIT" for name in hits), "")
 
 
 def _status_problems(reply: Reply, health: Health | None) -> Iterator[Result]:

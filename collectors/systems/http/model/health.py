@@ -145,12 +145,18 @@ def read_health(document: Any) -> Health | None:
         return None
     word = _word(document)
     parts: dict[str, str] = {}
-    for key in _PARTS:
-        for name, state in _parts(document.get(key), depth=0):
-            # A name that is reported twice is as bad as the worse of the two.
-            if name not in parts or state_of(state) > state_of(parts[name]):
-                parts[name] = state
+    found = [part for key in _PARTS for part in _parts(document.get(key), depth=0)]
+    found += [part for name, value in document.items() if _is_part(name, value) for part in _one(name, value, depth=0)]
+    for name, state in found:
+        # A name that is reported twice is as bad as the worse of the two.
+        if name not in parts or state_of(state) > state_of(parts[name]):
+            parts[name] = state
     return Health(word or "", None if word is None else state_of(word), parts)
+
+
+def _is_part(name: str, value: Any) -> bool:
+    """Whether something beside the status is the state of a dependency; flags are not (`"maintenance": false`)."""
+    return name.casefold() not in (*_STATUS, *_PARTS) and isinstance(value, str | dict)
 
 
 def _word(document: Mapping[str, Any]) -> str | None:
@@ -168,9 +174,9 @@ def _parts(found: Any, depth: int) -> Iterator[tuple[str, str]]:
     if depth > _DEEPEST:
         return
     if isinstance(found, list):
-        for entry in found:
-            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str):
-                yield from _one(name, entry, depth)
+        for number, entry in enumerate(found, 1):
+            if isinstance(entry, dict):
+                yield from _one(str(entry.get("name") or f"check {number}"), entry, depth)
     elif isinstance(found, dict):
         for name, entry in found.items():
             yield from _one(name, entry, depth)

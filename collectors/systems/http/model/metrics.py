@@ -72,8 +72,8 @@ def read_exposition(reply: Reply) -> Exposition:
                 samples += 1
                 value = 0.0 if math.isnan(sample.value) else sample.value
                 sums[sample.name] = sums.get(sample.name, 0.0) + value
-                if sample.name != family.name:
-                    sums.setdefault(family.name, 0.0)
+                if sample.name in (f"{family.name}_total", f"{family.name}_count"):
+                    sums[family.name] = sums.get(family.name, 0.0) + value
                 if sample.name == "process_start_time_seconds":
                     started = sample.value
     except (ValueError, KeyError, IndexError) as error:
