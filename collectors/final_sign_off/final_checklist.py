@@ -194,13 +194,18 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
 
     async def _revisions(self) -> Result:
         client, wanted = self.client(Kubernetes), self.settings.rollback_deployments
-        found = [await client.read(REVISED, name, space) for space, _, name in (path.partition("/") for path in wanted)]
+        deployments = await client.list(REVISED)
         replica_sets = await client.list(REVISIONS)
         spaces = replica_sets.namespaces
+        if client.settings.selectors.keys() & {"deployments", "replicasets"}:
+            raise ProbeError(
+                "clients.kubernetes.selectors limits deployments or replicasets, so revisions were not checked.",
+                Reason.NOT_CONFIGURED,
+            )
         if unread := [path for path in wanted if spaces and path.partition("/")[0] not in spaces]:
             raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
         good = ok(f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet.")
-        return verdict(rollback_problems(wanted, [each[0] for each in found if each], replica_sets.items), good)
+        return verdict(rollback_problems(wanted, deployments.items, replica_sets.items), good)
 
     @item(
         "Monitoring dashboards are active",

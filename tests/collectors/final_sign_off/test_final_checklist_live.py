@@ -12,11 +12,12 @@ import pytest
 
 from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
 from collectors.systems.grafana.client import Grafana, GrafanaSettings
+from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
 from exporter.collector import Client
 from exporter.threads import Threads
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.evidence import NOW, Folder, folder
-from tests.collectors.systems.kubernetes.clusters import asking
+from tests.collectors.systems.kubernetes.clusters import asking, listing
 from tests.servers import grafana as shown
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.oncall import TOKEN as ROSTER_TOKEN
@@ -182,6 +183,13 @@ async def test_there_is_an_earlier_release_to_go_back_to(
     await rolled(Status.FAILED, "has no earlier ReplicaSet with other images to roll back to.")
     apply("registry.example.com/app:2")
     await rolled(Status.OK)
+    for limits in ({"namespaces": ("default",)}, {"selectors": {"deployments": "app=other"}}):
+        async with asking(control_plane, **limits) as clients:
+            assert (await seen(evidence, ROLLBACK, clients, **options)).status is Status.UNKNOWN
+    async with asking(control_plane, listing(control_plane, REVISED, REVISIONS)) as clients:
+        assert (await seen(evidence, ROLLBACK, clients, **options)).status is Status.OK
+    async with asking(control_plane, listing(control_plane, REVISED)) as clients:
+        assert (await seen(evidence, ROLLBACK, clients, **options)).reason is Reason.DENIED
     evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 0})
     await rolled(Status.FAILED, "The rollback drill took 0 minutes")
     evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
