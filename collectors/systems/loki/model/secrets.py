@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from collectors.shared.tokens import known_tokens
 from collectors.systems.loki.model.lines import Stream
 
 __all__ = ["literally", "secrets_in", "without_secrets"]
@@ -66,30 +65,6 @@ _WHOLE: Mapping[str, re.Pattern[str]] = {
     ),
 }
 _KNOWN = "a token of a known service"
-#: Plugins of detect-secrets that recognise tokens by their form alone. Twilio's takes account numbers for secrets, and that of npm
-#: takes minutes for a long line with many addresses.
-_PLUGINS = (
-    "artifactory", "azure_storage_key", "discord", "github_token", "gitlab_token", "mailchimp", "openai", "pypi_token",
-    "sendgrid", "slack", "square_oauth", "stripe", "telegram_token",
-)  # fmt: skip
-#: Prefixes that services publish and detect-secrets 1.5 does not know.
-_FURTHER = re.compile(
-    r"(?:\b|(?=:))(?:AIza[\w-]{35}|sk-(?:ant|proj|svcacct)-[\w-]{20,}|github_pat_\w{30,}|npm_[A-Za-z0-9]{36}|hv[sb]\.[\w-]{24,}|dckr_pat_[\w-]{20,}"
-    r"|do[opr]_v1_[0-9a-f]{64}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|glsa_\w{32,}|xapp-\d-[\w-]{20,}|SK[0-9a-f]{32}\b|ya29\.[\w-]{20,}"
-    r"|:_authToken=\s?[\"']?(?:npm_\w{20,}|[0-9A-Fa-f-]{36}\b)|whsec_[A-Za-z0-9+/]{24,}|hf_[A-Za-z]{34}|atlasv1\.[\w-]{40,}|lin_api_\w{32,}|tfp_\w{40,})"
-)
-
-
-@functools.cache
-def _known_tokens() -> tuple[re.Pattern[str], ...]:
-    """The forms of tokens that are known. The library is imported by whoever looks for the first time: it takes half a second."""
-    patterns = [_FURTHER]
-    for plugin in _PLUGINS:
-        module = importlib.import_module(f"detect_secrets.plugins.{plugin}")
-        for value in vars(module).values():
-            if isinstance(value, type) and value.__module__ == module.__name__:
-                patterns += getattr(value, "denylist", ())
-    return tuple(patterns)
 
 
 def _named_secret(name: str, value: str) -> bool:
@@ -123,7 +98,7 @@ def secrets_in(streams: Iterable[Stream], further: Mapping[str, str]) -> Counter
 def _others(line: str) -> Iterator[str]:
     if any(_named_secret(match["name"], match["value"]) for match in _NAMED.finditer(line)):
         yield "a password"
-    if any(pattern.search(line) for pattern in _known_tokens()):
+    if any(pattern.search(line) for pattern in known_tokens()):
         yield _KNOWN
     if any(map(_card, _CARD.finditer(line))) or any(map(_card, _AMEX.finditer(line))):
         yield "a payment card"

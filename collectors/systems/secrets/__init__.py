@@ -1,0 +1,1 @@
+"""Secrets and settings of workloads: where they come from, what they are made of, and how old they are; never a Secret itself."""

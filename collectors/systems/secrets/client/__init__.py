@@ -1,0 +1,1 @@
+"""Asks those who know about keys: AWS, issuers of tokens, APIs, databases."""

@@ -1,0 +1,1 @@
+"""Whether settings and secrets are as they should be."""

@@ -1,0 +1,118 @@
+"""Whether secrets come from Kubernetes Secrets or a store, and whether what writes those works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+from collectors.systems.secrets.model.options import SettingsOptions
+from collectors.systems.secrets.model.rules import Sort
+from collectors.systems.secrets.model.stores import ExternalSecret, SecretStore, Stores
+from collectors.systems.secrets.model.workloads import Workload
+from exporter.options import format_duration
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import one_line
+
+__all__ = ["managed_problems", "references"]
+
+
+def references(workloads: Iterable[Workload]) -> set[tuple[str, str]]:
+    """The Secrets, as namespace and name, that workloads refer to."""
+    found = {(one.namespace, source.name) for one in workloads for _, source in one.sources if source.kind == "Secret"}
+    return found | {(one.namespace, name) for one in workloads for name in one.secrets}
+
+
+def managed_problems(
+    workloads: Sequence[Workload], stores: Stores, options: SettingsOptions, now: datetime
+) -> Iterator[Result]:
+    """Secrets that are literal values, and objects that fail to write Secrets."""
+    for workload in workloads:
+        for container in workload.containers:
+            found = [one for setting in container.settings for one in setting.findings]
+            for finding in (*found, *container.findings):
+                if finding.sort is Sort.SECRET and not options.allows(workload.namespace, workload.name, finding.name):
+                    yield failed(
+                        f"{finding.name} of container {container.name} of {workload.path} is a literal value and comes from no "
+                        "Secret.",
+                        reason=Reason.MISCONFIGURED,
+                    )
+    for external in stores.external:
+        yield from _external_problems(external, stores, now)
+    for sealed in stores.sealed:
+        condition = sealed.status.condition("Synced")
+        if condition is None:
+            yield unknown(
+                f"SealedSecret {sealed.path} has no status: no controller has looked at it yet.", reason=Reason.PENDING
+            )
+        elif condition.status != "True":
+            yield failed(
+                f"SealedSecret {sealed.path} is not decrypted: {one_line(condition.reason or 'no reason given')}.",
+                reason=Reason.DOWN,
+            )
+        elif (sealed.status.observed_generation or 0) < sealed.metadata.generation:
+            yield unknown(
+                f"SealedSecret {sealed.path} was changed, and its status is that of before.", reason=Reason.PENDING
+            )
+
+
+def _external_problems(external: ExternalSecret, stores: Stores, now: datetime) -> Iterator[Result]:
+    ready, path = external.status.condition("Ready"), external.path
+    if ready is None:
+        yield unknown(f"ExternalSecret {path} has no status: no operator has looked at it yet.", reason=Reason.PENDING)
+    elif ready.status != "True":
+        yield failed(
+            f"ExternalSecret {path} is not Ready: {one_line(ready.reason or 'no reason given')}.", reason=Reason.DOWN
+        )
+    else:
+        yield from _refresh_problems(external, now)
+    reference = external.spec.secret_store_ref
+    if reference is None:
+        return
+    of_cluster = reference.kind == "ClusterSecretStore"
+    candidates: Sequence[SecretStore] = stores.cluster_stores if of_cluster else stores.stores
+    store = next(
+        (
+            one
+            for one in candidates
+            if one.metadata.name == reference.name and (of_cluster or one.namespace == external.namespace)
+        ),
+        None,
+    )
+    if store is None:
+        yield failed(
+            f"ExternalSecret {path} names {reference.kind} {reference.name}, which does not exist.",
+            reason=Reason.MISSING,
+        )
+        return
+    state = store.status.condition("Ready")
+    if state is None:
+        yield unknown(
+            f"{reference.kind} {store.path} has no status: no operator has looked at it yet.", reason=Reason.PENDING
+        )
+    elif state.status != "True":
+        yield failed(
+            f"{reference.kind} {store.path} is not Ready: {one_line(state.reason or 'no reason given')}.",
+            reason=Reason.DOWN,
+        )
+
+
+def _refresh_problems(external: ExternalSecret, now: datetime) -> Iterator[Result]:
+    interval, refreshed = external.refreshes_every, external.status.refresh_time
+    if interval is None:
+        return
+    if refreshed is None:
+        yield unknown(
+            f"ExternalSecret {external.path} does not say when it was last read from its store.",
+            reason=Reason.NOT_VERIFIED,
+        )
+    elif refreshed > now + interval:
+        yield unknown(
+            f"ExternalSecret {external.path} was last read from its store in the future, by its status.",
+            reason=Reason.NOT_VERIFIED,
+        )
+    elif now - refreshed > 2 * interval:
+        yield failed(
+            f"ExternalSecret {external.path} is Ready, but was not read from its store since {refreshed:%Y-%m-%d %H:%M} UTC (every "
+            f"{format_duration(interval)}).",
+            reason=Reason.STALE,
+        )

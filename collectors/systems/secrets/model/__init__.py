@@ -1,0 +1,1 @@
+"""What settings, Secrets and their stores mean."""

@@ -1,0 +1,386 @@
+"""Which settings hold a secret or a placeholder, by their names and the form of their values. Values are not kept."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from collectors.shared.tokens import known_tokens
+from collectors.systems.kubernetes.model.base import Struct
+
+__all__ = ["LOCALHOST", "Finding", "Sort", "in_arguments", "in_setting", "in_text", "is_credential", "shown"]
+
+
+class Sort(StrEnum):
+    """What a finding is."""
+
+    SECRET = "secret"  # noqa: S105 - the name of a sort
+    PLACEHOLDER = "placeholder"
+
+
+class Finding(Struct, frozen=True):
+    """The name of a setting, and the rule that its value breaks; never the value."""
+
+    sort: Sort
+    name: str
+    rule: str
+
+
+LOCALHOST = "a database on localhost"
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+#: Words at the end of a name that do not change what it is for: API_KEY_2, PASSWORD_PROD, SECRET_KEY_BASE.
+_TRAILING = frozenset(
+    {"v", "value", "plain", "current", "old", "new", "prod", "production", "b64", "base", "string", "text"}
+)
+_PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwords")
+_SHORT_PASSWORDS = frozenset({"pass", "pwd", "dbpass", "userpass", "requirepass", "masterauth", "psw"})
+_TOKENS = ("secret", "token", "apikey", "credential", "credentials", "accesskey", "secretkey", "privatekey")
+_KEYS = frozenset(
+    {
+        "api", "access", "private", "secret", "account", "auth", "encryption", "encrypt", "signing", "shared", "master",
+        "session", "cookie", "app", "jwt", "hmac", "aes", "webhook", "cipher", "crypto", "service", "storage", "deploy",
+        "license",
+    }
+)  # fmt: skip
+_HARMLESS_BEFORE = frozenset(
+    {"page", "next", "continuation", "sync", "cursor", "start", "resume", "public", "max", "min", "eos", "bos"}
+)
+#: Words of names whose value is the name of an object that holds the secret.
+_OBJECT_WORDS = frozenset(
+    {"tls", "cert", "certificate", "pull", "image", "ref", "existing", "name", "kubernetes", "mount"}
+)
+_OBJECT_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
+
+_REFERENCE = re.compile(
+    r"(?i).*\$\([\w.-]+\).*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|.*<[^<>]*>.*|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|arn:aws[\w-]*:.*"
+    r"|projects/.*/secrets/.*|(?:file|env|ssm|sm|awssm|gcpsm|akv):.*|@.*|enc[(\[:].*|\{cipher\}.*|process\.env.*|os\.(?:environ|getenv).*|!\w+.*"
+    r"|null|none|nil|undefined|true|false|yes|no|on|off|enabled|disabled|required|optional|empty|redacted|masked|hidden|.*\*{3}.*"
+    r"|\$(?:2[abxy]|argon2\w*|[156y])\$.*|\{(?:SSHA\d*|SHA\d*|PBKDF2|bcrypt|crypt)\}.*|SCRAM-SHA-256\$.*|sha(?:256|512)[:-].*"
+)
+_DEFAULTED = re.compile(r"\$\{[\w.]+:-?(?P<value>[^}$]{3,})\}")
+_FILE_PATH = re.compile(
+    r"[./~][^\s:@]*/\S*|/\S*|[\w.-]+\.(?:pem|key|crt|cert|jks|p12|pfx|json|ya?ml|txt|env|conf)|[a-z]+(?:/[\w.-]+)+"
+)
+_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://\S+")
+
+_FORMS: Mapping[str, re.Pattern[str]] = {
+    "a private key": re.compile(
+        r"-----BEGIN [A-Z0-9 ]{0,25}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d|AGE-SECRET-KEY-1[0-9A-Z]{20,}"
+    ),
+    "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{4,4000}\.[\w-]{16,}"),
+    "an AWS access key": re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[0-9A-Z]{16}(?![A-Z0-9])"),
+    "a URL with a password": re.compile(
+        r"(?i)\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@\"'<>]{0,100}:(?P<value>\$\{[^}\s]*\}|[^\s\"'<>@]{1,200})@[\w\[$-]"
+    ),
+    "a connection string with a password": re.compile(
+        r"(?i)[\w.-]+:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})"
+    ),
+    "HTTP credentials": re.compile(
+        r"(?i)\b(?:basic\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\s+(?P<other>[a-z0-9._~+/=-]{16,}))"
+    ),
+}
+_KNOWN = "a token of a known service"
+_NAMED_AS = "a literal value under a name of secrets"
+_ENTROPY = "a random value"
+
+_NAMED = re.compile(
+    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}\\?(?P<value>\$\{[^}\s]*\}"
+    r"|\"[^\"\\\n]{1,400}|'[^'\n]{1,400}"
+    r"|[^\s\"'&,;{}\[\]\\][^\s\"',;{}\\]*)"
+)
+_PAIRED = re.compile(
+    r"(?i)\bname\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\s{0,20},?\s{0,20}(?:-\s)?\\?[\"']?value\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?"
+    r"(?P<value>\$\{[^}\s]*\}|[^\s\"'&,;{}\[\]\\]{1,400})"
+)
+_TAGGED = re.compile(r"<(?P<name>[A-Za-z_][\w.\-]{0,80})>\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</")
+_DIRECTIVE = re.compile(
+    r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})|(?P<name>requirepass|masterauth|auth_pass|sasl_passwd"
+    r"|bindpw)[ \t]+[\"']?(?P<value>[^\s\"']{3,})"
+    r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?P<netrc>\S{3,})|[\w.*-]+:(?:\d{2,5}|\*):[^:\s]*:[^:\s]+:(?P<pgpass>[^:\s]{3,}))"
+)
+_COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//|;).*$")
+_FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?", re.DOTALL)
+
+_EXAMPLE_HOST = re.compile(
+    r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
+)
+_PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
+    (
+        "a value to be changed",
+        re.compile(
+            r"(?i)(?:.*[^a-z])?(?:change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this)|set[-_ ]me|fill[-_ ]?me|fix[-_]?me)"
+            r"(?:[-_ ]?(?:now|in|please|later))?(?:[^a-z].*)?"
+        ),
+    ),
+    (
+        "a placeholder",
+        re.compile(
+            r"(?i)(?:todo|tbd|placeholder|dummy|insert[-_ ]\S*[-_ ]?here|to[-_]be[-_](?:changed|replaced|defined|set)"
+            r"|\S*replace[-_]with\S*|<[a-z][\w .:-]{1,60}>|\[(?:your|insert|enter|change)[^\]]*\]|n/?a)"
+        ),
+    ),
+    (
+        "a placeholder",
+        re.compile(
+            r"(?i)\S{0,40}?(?<![a-z])your[-_]?(?:own[-_]?)?(?:super[-_]?)?(?:api|secret|access|auth|db|database|pass(?:word"
+            r"|wd)?|token|key|domain|company|org|project|user(?:name)?|host(?:name)?|email|bucket|account|client|app"
+            r"|tenant|webhook|jwt|server)\S*"
+        ),
+    ),
+    (
+        "a placeholder",
+        re.compile(
+            r"(?i)(?:sk|pk|rk|key|ghp|xox[bp]|api|token|akia)?(?:[-_](?:live|test|proj|ant|key))?[-_]?x{3,}[-_x]*|\.{3}"
+            r"|\*{3,}|0{16,}"
+        ),
+    ),
+    ("a documented example key", re.compile(r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*")),
+    ("a test key of Stripe", re.compile(r"[srp]k_test_\w{8,}")),
+)
+_DEFAULT_PASSWORDS = frozenset(
+    {
+        "password", "password1", "passw0rd", "p@ssw0rd", "postgres", "mysql", "mongo", "redis", "rabbitmq", "grafana",
+        "admin", "administrator", "root", "toor", "guest", "secret", "test", "default", "qwerty", "letmein", "welcome",
+        "123456", "1234", "12345678", "123456789", "minioadmin", "supersecret", "super-secret", "super_secret",
+        "mysecretpassword", "mysecret", "my-secret", "secret-key", "secretkey", "changeit", "foobared", "prom-operator",
+        "elastic", "neo4j", "example", "user", "s3cr3t", "your-256-bit-secret", "sa", "abc123", "pass", "keyboard cat",
+        "shhhhh",
+    }
+)  # fmt: skip
+_UNRENDERED = re.compile(r"\{\{.*\}\}|__\w+__|%%\w+%%|@\w+@")
+_STORE_URL = re.compile(
+    r"(?i)(?:jdbc:)?(?:postgres(?:ql)?|mysql|mariadb|sqlserver|mongodb|redis|rediss|amqps?|nats|neo4j|bolt|memcached|clickhouse|cassandra)"
+    r"(?:\+\w+)?://(?:[^\s/@]*@)?(?:localhost|127\.0\.0\.1|\[::1\])(?![\w.-])"
+)
+_STORE_HOST = re.compile(
+    r"(?i)(?:.*_)?(?:db|database|postgres\w*|pg|mysql|mongo\w*|redis|rabbitmq|nats|neo4j|qdrant)_?(?:host|hostname|server|addr|address)"
+)
+_ENVIRONMENTS = frozenset(
+    {
+        "NODE_ENV", "RAILS_ENV", "RACK_ENV", "APP_ENV", "FLASK_ENV", "ASPNETCORE_ENVIRONMENT", "DOTNET_ENVIRONMENT",
+        "SPRING_PROFILES_ACTIVE", "DJANGO_ENV", "MIX_ENV", "SYMFONY_ENV",
+    }
+)  # fmt: skip
+_OTHER_ENVIRONMENT = re.compile(
+    r"(?i)(?:.*,)?(?:dev(?:elop(?:ment|er)?)?|test(?:ing)?|local|debug|qa|stag(?:e|ing)|example)(?:,.*)?"
+)
+_DEBUG = frozenset({"DEBUG", "FLASK_DEBUG", "APP_DEBUG", "DJANGO_DEBUG", "NODE_DEBUG", "WDS_DEBUG"})
+_DEBUG_ON = re.compile(r"(?i)true|1|yes|on|\*")
+_DATABASE_WORDS = (
+    "db",
+    "database",
+    "postgres",
+    "postgresql",
+    "pg",
+    "mysql",
+    "mariadb",
+    "mongo",
+    "mongodb",
+    "redis",
+    "neo4j",
+    "sql",
+    "dsn",
+    "jdbc",
+)
+_PRECISE_ID = frozenset(
+    {
+        "sha", "digest", "hash", "commit", "revision", "checksum", "id", "uuid", "version", "tag", "image", "ca", "cert",
+        "certificate", "crt", "public", "pub", "fingerprint", "nonce", "dsn", "url", "uri", "path", "build", "etag", "pem",
+        "bundle", "name", "sitekey", "publishable",
+    }
+)  # fmt: skip
+_RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,512}")
+
+
+def in_setting(name: str, value: str) -> tuple[Finding, ...]:
+    """What a setting of a workload breaks: an environment variable, or an entry of a ConfigMap that is no file."""
+    found = [*_forms(name, value), *_placeholder(name, value)]
+    if not any(one.sort is Sort.SECRET for one in found):
+        if _is_secret(name, value):
+            found.append(Finding(Sort.SECRET, shown(name), _NAMED_AS))
+        elif _is_random(name, value):
+            found.append(Finding(Sort.SECRET, shown(name), _ENTROPY))
+        elif any(mark in value for mark in "=:"):
+            found += _named(value)
+    return tuple(dict.fromkeys(found))
+
+
+def in_text(name: str, text: str) -> tuple[Finding, ...]:
+    """What a file of any format breaks. Comments count only where they hold a key or token of a known form."""
+    found = [*_forms(name, text)]
+    uncommented = _COMMENT.sub("", text)
+    found += _named(uncommented)
+    for match in _DIRECTIVE.finditer(uncommented):
+        value = next(filter(None, match.group("user", "value", "netrc", "pgpass")), "")
+        if not _REFERENCE.fullmatch(value):
+            found.append(Finding(Sort.SECRET, shown(match["name"] or name), _NAMED_AS))
+            found += _placeholder(match["name"] or "password", value)
+    return tuple(dict.fromkeys(found))
+
+
+def in_arguments(arguments: Iterable[str]) -> tuple[Finding, ...]:
+    """What a command line breaks: `--password=…`, `--password …`, and what a setting or a script would."""
+    found: list[Finding] = []
+    flag = ""
+    for argument in arguments:
+        if flag and not argument.startswith("-"):
+            found += in_setting(flag, argument)
+        match = _FLAG.fullmatch(argument)
+        if match and match["value"] is not None:
+            found += in_setting(match["name"], match["value"])
+        elif not match:
+            found += in_text("the command line", argument)
+        flag = match["name"] if match and match["value"] is None else ""
+    return tuple(dict.fromkeys(found))
+
+
+def is_credential(name: str) -> bool:
+    """Whether a variable of this name is for signing in to a database."""
+    words = [word.lower() for word in _WORDS.findall(name)]
+    stores = any(word in _DATABASE_WORDS or word.startswith(("pgpass", "pguser", "mysql")) for word in words)
+    return stores and (
+        _kind(words) != "" or words[-1] in ("url", "uri", "dsn", "user", "username", "string") or "pguser" in words
+    )
+
+
+def shown(name: str) -> str:
+    """A name for a sentence, unless it may be a secret itself."""
+    secret = len(name) > 120 or _has_token(name) or any(pattern.search(name) for pattern in _FORMS.values())
+    return "a key that looks like a secret" if secret else name
+
+
+def _named(text: str) -> Iterator[Finding]:
+    for pattern in (_NAMED, _PAIRED, _TAGGED):
+        for match in pattern.finditer(text):
+            name, value = match["name"], match["value"].strip("\"'").rstrip()
+            if _is_secret(name, value, in_file=pattern is not _PAIRED):
+                yield Finding(Sort.SECRET, shown(name), _NAMED_AS)
+            if name.lower() not in ("http", "https"):
+                yield from _placeholder(name, value)
+
+
+def _forms(name: str, value: str, *, nested: bool = False) -> Iterator[Finding]:
+    for rule, pattern in _FORMS.items():
+        if any(_counts(match) for match in pattern.finditer(value)):
+            yield Finding(Sort.SECRET, shown(name), rule)
+    if _has_token(value):
+        yield Finding(Sort.SECRET, shown(name), _KNOWN)
+    if not nested:
+        for word in re.findall(r"[A-Za-z0-9+/_-]{12,}={0,2}", value)[:200]:
+            if (decoded := _decoded(word)) is None:
+                continue
+            if any(_forms(name, decoded, nested=True)) or _DOCKER_AUTH.search(value):
+                yield Finding(Sort.SECRET, shown(name), "an encoded secret")
+                return
+
+
+_DOCKER_AUTH = re.compile(r"\"auth\"\s*:\s*\"[A-Za-z0-9+/]{8,}={0,2}\"")
+
+
+def _decoded(word: str) -> str | None:
+    """The text that is encoded in base64; None where it is none."""
+    try:
+        text = base64.b64decode(
+            word + "=" * (-len(word) % 4), altchars=b"-_" if set("-_") & set(word) else None, validate=True
+        ).decode()
+    except (ValueError, binascii.Error):
+        return None
+    return text if (len(text) >= 8 and text.isprintable()) or "-----BEGIN" in text else None
+
+
+def _counts(match: re.Match[str]) -> bool:
+    """Whether the part that is the secret is neither a reference nor a port."""
+    groups = match.re.groupindex
+    if not groups:
+        return True
+    value = next(filter(None, (match[name] for name in groups)), "")
+    return not _REFERENCE.fullmatch(_own(value)) and not re.fullmatch(r"\d{1,5}(?:/.*)?", value)
+
+
+def _own(value: str) -> str:
+    """The default within `${NAME:-default}`; else the value itself."""
+    match = _DEFAULTED.fullmatch(value)
+    return match["value"] if match else value
+
+
+def _has_token(value: str) -> bool:
+    return any(pattern.search(value) for pattern in known_tokens())
+
+
+def _kind(words: Sequence[str]) -> str:
+    """`password`, `token` or nothing, for the words of a name."""
+    left = list(words)
+    while len(left) > 1 and (left[-1].isdigit() or left[-1] in _TRAILING):
+        left.pop()
+    if not left:
+        return ""
+    last, before = left[-1], left[-2] if len(left) > 1 else ""
+    if last.endswith(_PASSWORDS) or last in _SHORT_PASSWORDS:
+        return "password"
+    if last.endswith(_TOKENS) and before not in _HARMLESS_BEFORE:
+        return "token"
+    if (last == "key" and before in _KEYS) or last in ("salt", "pepper"):
+        return "token"
+    return ""
+
+
+def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
+    words = [word.lower() for word in _WORDS.findall(name)]
+    kind, own = _kind(words), _own(value.strip())
+    if not kind or not own or _REFERENCE.fullmatch(own) or _FILE_PATH.fullmatch(own):
+        return False
+    if kind == "password":
+        return not (in_file and len(own) < 3)
+    if len(own) < 4 or _URL.fullmatch(own) or re.fullmatch(r"\d{1,7}(?:\.\d+)?[smhd]?", own):
+        return False
+    named_object = in_file or not words or bool(_OBJECT_WORDS & set(words))
+    return not (named_object and _OBJECT_NAME.fullmatch(own) and not any(char.isdigit() for char in own))
+
+
+def _is_random(name: str, value: str) -> bool:
+    """Whether a value is as random as keys are, under a name that is not known to hold such a value."""
+    if not _RANDOM.fullmatch(value) or _PRECISE_ID & {word.lower() for word in _WORDS.findall(name)}:
+        return False
+    if value.count("/") > 2 or value.startswith("/") or re.fullmatch(r"[0-9a-fA-F-]+", value):
+        return False
+    classes = sum(any(test(char) for char in value) for test in (str.isupper, str.islower, str.isdigit))
+    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in Counter(value).values())
+    return classes == 3 and entropy >= 4.0 and len(re.findall(r"\d", value)) >= 2
+
+
+def _placeholder(name: str, value: str) -> Iterator[Finding]:
+    own = _own(value.strip())
+    upper, words = name.upper(), [word.lower() for word in _WORDS.findall(name)]
+    if not own or "\n" in own:
+        return
+    kind = _kind(words)
+    for rule, pattern in _PLACEHOLDERS:
+        if pattern.fullmatch(own) and not (own.lower() in ("n/a", "na", "...", "***") and not kind):
+            yield Finding(Sort.PLACEHOLDER, shown(name), rule)
+            return
+    url = re.search(r"(?i)://[^\s/:@]*:([^\s@/]+)@", own)
+    password = url[1] if url else own
+    if (kind or url) and (password.lower() in _DEFAULT_PASSWORDS or (url and _is_placeholder(password))):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a default password")
+    if kind and _UNRENDERED.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a template that was not rendered")
+    if _EXAMPLE_HOST.search(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "an example domain")
+    if _STORE_URL.search(own) or (
+        _STORE_HOST.fullmatch(upper) and re.fullmatch(r"(?i)localhost|127\.0\.0\.1|\[?::1\]?", own)
+    ):
+        yield Finding(Sort.PLACEHOLDER, shown(name), LOCALHOST)
+    if upper in _ENVIRONMENTS and _OTHER_ENVIRONMENT.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "an environment other than production")
+    if upper in _DEBUG and _DEBUG_ON.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "debugging switched on")
+
+
+def _is_placeholder(value: str) -> bool:
+    return any(pattern.fullmatch(value) for _, pattern in _PLACEHOLDERS)
