@@ -87,9 +87,37 @@ async def test_the_way_to_a_backend(tmp_path: Path) -> None:
     assert gone.status is Status.UNKNOWN
 
 
-async def test_an_api_that_hides_its_errors_or_is_cached() -> None:
-    async with faults.answering({"errors": [{"message": "no"}]}) as (url, _):
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"errors": [{"message": "no"}]},
+        {"success": False},
+        {"status": "error"},
+        {"title": "Bad Gateway", "status": 502},
+        None,
+    ],
+)
+async def test_an_api_that_hides_its_errors(document: object) -> None:
+    async with faults.answering(document) as (url, _):
         assert (await see(API, url, api_path="/graphql")).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        (b"<html>text 1</html>", {"Age": "10", "Cache-Control": "private"}, Status.UNKNOWN),
+        (b"<html><script>push('text')</script></html>", {"Cache-Control": "no-store"}, Status.FAILED),
+        (b"<html>text</html>", {"Cache-Control": "public, max-age=600"}, Status.UNKNOWN),
+    ],
+)
+async def test_pages_that_only_look_rendered_for_a_request(
+    body: bytes, headers: dict[str, str], expected: Status
+) -> None:
+    async with faults.answering(body, headers=headers) as (url, _):
+        assert (await see(SPEED, url, ssr_pages={"/cart": "text"})).status is expected
+
+
+async def test_an_api_that_is_cached() -> None:
     async with faults.answering({"data": 1}, headers={"Age": "30"}) as (url, _):
         assert (await see(API, url, api_path="/api")).status is Status.UNKNOWN
 

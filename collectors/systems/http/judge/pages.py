@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from collectors.systems.http.model.pages import marked, rendering
@@ -81,13 +82,33 @@ def api_problems(reply: Reply) -> Iterator[Result]:
             f"{reply.where} answered {reply.status} with {reply.kind}, where JSON was wanted.", reason=Reason.INVALID
         )
         return
-    if isinstance(document, dict) and (document.get("error") or document.get("errors")):
+    if document is None or (isinstance(document, dict) and _is_error(document)):
         yield failed(f"{reply.where} answered {reply.status} with an error in its body.", reason=Reason.DOWN)
-    age = reply.headers.get("age", "0").strip()
-    if rendering(reply).prerendered or (age.isdigit() and int(age) > 0):
+    if rendering(reply).prerendered or _aged(reply):
         yield unknown(
             f"{reply.where} was answered from a cache, so the backend was not observed.", reason=Reason.MISCONFIGURED
         )
+
+
+def _is_error(document: Mapping[str, Any]) -> bool:
+    """Whether a document that came with a good status says that something went wrong."""
+    status = document.get("status")
+    if (
+        document.get("error")
+        or document.get("errors")
+        or document.get("success") is False
+        or document.get("ok") is False
+    ):
+        return True
+    if isinstance(status, int) and not isinstance(status, bool):
+        return status >= 400
+    return isinstance(status, str) and status.casefold() in ("error", "fail", "failed", "down")
+
+
+def _aged(reply: Reply) -> bool:
+    """Whether a cache in front kept the answer."""
+    age = reply.headers.get("age", "").strip()
+    return age.isdigit() and int(age) > 0
 
 
 def guard_problems(reply: Reply, forged: bool, login: str) -> Iterator[Result]:
@@ -111,6 +132,12 @@ def ssr_problems(first: Reply, second: Reply, marker: str) -> Iterator[Result]:
     if shown.prerendered:
         yield failed(
             f"{first.where} was rendered before it was asked for (x-nextjs-cache {shown.cache or 'absent'}).",
+            reason=Reason.MISCONFIGURED,
+        )
+        return
+    if _aged(first):
+        yield unknown(
+            f"{first.where} was answered by a cache, so when it is rendered was not observed.",
             reason=Reason.MISCONFIGURED,
         )
         return

@@ -9,7 +9,7 @@ from exporter.reply import Reply
 
 __all__ = ["Rendering", "marked", "rendering"]
 
-_COMMENT = re.compile(r"<!-- -->")
+_HIDDEN = re.compile(r"<!-- -->|<script\b.*?</script\s*>", re.IGNORECASE | re.DOTALL)
 _SECONDS = re.compile(r"(?:^|[\s,])s-maxage\s*=\s*(\d+)", re.IGNORECASE)
 
 
@@ -40,7 +40,7 @@ def rendering(reply: Reply) -> Rendering:
 def marked(reply: Reply, marker: str) -> str | None:
     """The text in the raw HTML that the marker, a regular expression, matches; None where it does not.
 
-    React puts empty comments between parts of a text.
+    Scripts are left out, which hold the text of pages that browsers render; React puts empty comments between parts of a text.
     """
-    found = re.search(marker, _COMMENT.sub("", reply.text))
+    found = re.search(marker, _HIDDEN.sub("", reply.text))
     return found[0] if found else None
