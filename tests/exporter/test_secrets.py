@@ -31,13 +31,52 @@ def configuration(port: int) -> dict[str, Any]:
     http = {"url": f"http://{address}", "timeout": "1s", **HTTP}
     often = {"every": "2s", "timeout": "2s"}
     service = {"name": "shop", "selector": '{app="shop"}'}
+    application = {"targets": [{"name": "a", "url": http["url"], **HTTP}]}
+    dsn = f"postgresql://sre:canary@{address}/"
+    on_call = {
+        "pagerduty": {**http, "token": "canary", "escalation_policies": ["P1"]},
+        "opsgenie": {**http, "token": "canary", "schedules": ["S1"]},
+        "json_api": {**http, "levels": ["/primary"]},
+    }
     return {
         "clients": {
             **dict.fromkeys(("alertmanager", "blackbox", "grafana", "loki", "prometheus"), http),
             "jaeger": {**http, "otlp": http},
             "kubernetes": {"kubeconfig": "kubeconfig.yaml"},
+            "aws": {
+                "region": "eu-central-1",
+                "access_key_id": "sre",
+                "secret_access_key": "canary",
+                "session_token": "canary",
+                "endpoint_url": http["url"],
+                "timeout": "1s",
+            },
         },
         "sections": {
+            **{
+                name: {**often, **application}
+                for name in ("api_service", "data_service", "frontend", "orchestrator_service")
+            },
+            "backend_api": {
+                **often,
+                "targets": [
+                    {"name": "a", "url": http["url"], **HTTP, "migrations": {"dsn": dsn, "expected_heads": ["a1"]}}
+                ],
+            },
+            "backups": {**often, "databases": [{"name": "a", "dsn": dsn, "rds": {"instance": "a"}}]},
+            "data_validation": {
+                **often,
+                "targets": [
+                    {"name": "a", "dsn": dsn, "copies": [{"name": "b", "source": dsn, "source_query": "SELECT 1"}]}
+                ],
+            },
+            "disaster_recovery": {**often, "on_call": on_call},
+            "performance_tuning": {
+                **often,
+                "databases": [{"name": "a", "dsn": dsn, "pgbouncer": dsn}],
+                "caches": [{"name": "a", "nodes": [address], "password": "canary"}],
+                "sites": [{"name": "a", **http}],
+            },
             "kubernetes": {
                 **often,
                 "targets": [{"name": "a", "ingress_requests": [http]}],
@@ -118,7 +157,17 @@ def configuration(port: int) -> dict[str, Any]:
                 ],
             },
             "alerting": often,
-            "final_checklist": {**often, "status_page": http},
+            "final_checklist": {
+                **often,
+                "status_page": http,
+                "on_call": on_call,
+                "issues": {
+                    "github": {**http, "repositories": ["a/b"]},
+                    "gitlab": {**http, "projects": ["a/b"]},
+                    "jira": {**http, "project": "SHOP"},
+                    "json_api": {**http, "open_issues": "/total"},
+                },
+            },
         },
         "evidence": {"folder": "evidence", "hosts": [http]},
     }
