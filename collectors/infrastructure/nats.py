@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,9 @@ _PATIENCE = timedelta(seconds=4)
 #: What JetStream answers while it has no leader. Its streams may well be kept in files: nobody can tell.
 _UNAVAILABLE = 10008
 _DEFAULT_ACCOUNT = "$G"  # a server without accounts lists connections without it
+#: What /healthz answers of itself where the server found no time to check anything: what is not ready would follow.
+_UNDECIDED = re.compile(r"failed to be ready for connections after \S+:\s*")
+_LOOKS = 3
 #: Streams whose consumers are asked for at once.
 _AT_ONCE = 8
 _JETSTREAM_RIGHTS = (
@@ -251,9 +255,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
 
     async def _monitor(self, node: NatsNode) -> Monitor:
         http = self._http(node)
-        healthz, varz, jsz, routez = await self._each(
+        ill, varz, jsz, routez = await self._each(
             [
-                http.get("/healthz", expect=(200, 500, 503)),
+                self._illness(http),
                 self._document(http, "/varz", Varz),
                 self._document(http, "/jsz", Jsz),
                 self._document(http, "/routez", Routez),
@@ -264,13 +268,29 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         gatewayz = None
         if isinstance(varz, Varz) and varz.gateway.name:
             (gatewayz,) = await self._each([self._document(http, "/gatewayz", Gatewayz)])
-        monitor = Monitor(node.monitoring.url, varz, jsz, routez, gatewayz, _ill(healthz), core=not node.jetstream)
+        monitor = Monitor(node.monitoring.url, varz, jsz, routez, gatewayz, ill, core=not node.jetstream)
         if len(monitor.server_ids) > 1:
             raise ProbeError(
                 f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.",
                 Reason.CONTRADICTED,
             )
         return monitor
+
+    @staticmethod
+    async def _illness(http: Http) -> str | None:
+        """Why a server calls itself unhealthy, if it does. Raises ProbeError when it does not tell.
+
+        It takes a millisecond for a look at itself. Short of CPU time it finds that over before it has begun, and answers that it
+        is not ready, because of nothing: it is asked again.
+        """
+        for _ in range(_LOOKS):
+            ill = _ill(reply := await http.get("/healthz", expect=(200, 500, 503)))
+            if ill is None or not _UNDECIDED.fullmatch(ill):
+                return ill
+        raise ProbeError(
+            f"{reply.where} was answered {_LOOKS} times without a check, as the server is short of CPU time.",
+            Reason.TIMEOUT,
+        )
 
     @staticmethod
     async def _document(http: Http, path: str, kind: type[T]) -> T:
@@ -307,9 +327,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """A cluster that lost a server still serves, and its health check still says ok; the next loss then stops every stream.
 
         Every server is asked: it accepts a client and answers PING, /healthz is 200, /routez names all its peers (a dead peer does
-        not change /healthz), its gateways and leaf connections are there, and it cut off no slow consumer since the last check.
-        With `pods`, their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods
-        are not checked.
+        not change /healthz), its gateways and leaf connections are there, it has connections left (`max_connections`), and it cut
+        off no slow consumer since the last check. With `pods`, their pods are Ready and do not keep restarting, and their workload
+        has all its replicas; without it pods are not checked.
 
         How to fix it: see the log of the server that is named, or of the one that its peers do not see.
         """
@@ -330,6 +350,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
                 problems += judge.same_problems(node.server, connection.server_id, monitor)
         for monitor in seen:
             problems += judge.health_problems(monitor)
+            problems += judge.client_problems(monitor)
             problems += judge.slow_problems(monitor, looks.get(monitor.name))
             if isinstance(monitor.varz, Varz):
                 looks[monitor.name] = monitor.varz.start, monitor.varz.slow_consumers
@@ -481,18 +502,11 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
 
 
-def _ill(healthz: Reply | ProbeError) -> str | ProbeError | None:
+def _ill(healthz: Reply) -> str | None:
     """Why /healthz is not 200, in its own words: since 2.15 a server that is about to end answers 500."""
-    if isinstance(healthz, ProbeError):
-        return healthz
-    try:
-        document = healthz.json()
-    except ProbeError as why:
-        return why
+    document = healthz.json()
     if not isinstance(document, dict):
-        return ProbeError(
-            f"{healthz.where} was answered in an unexpected format: expected an object.", Reason.MALFORMED
-        )
+        raise ProbeError(f"{healthz.where} was answered in an unexpected format: expected an object.", Reason.MALFORMED)
     return None if healthz.status == 200 else one_line(document.get("error") or f"/healthz answers {healthz.status}")
 
 

@@ -39,7 +39,7 @@ from collectors.systems.postgresql.judge.backups import (
 from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
 from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
-from collectors.systems.postgresql.judge.health import READ_ONLY, judge_instances, judge_writes
+from collectors.systems.postgresql.judge.health import READ_ONLY, judge_instances, judge_writes, page_problems
 from collectors.systems.postgresql.judge.logging import (
     LOGGING,
     STATEMENTS,
@@ -280,13 +280,14 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         Every instance that the connection string names is checked by itself: it must let the exporter in and answer within
         `max_latency`, exactly one of them must be the primary, and all must belong to the same cluster (system identifier).
         Two primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The
-        primary must accept writes: no database has run out of transaction ids, and default_transaction_read_only is off. With
-        `pods`, their pods are Ready and do not keep restarting, and their workload has all its replicas; without it pods are
-        not checked.
+        primary must accept writes: no database has run out of transaction ids, and default_transaction_read_only is off. No
+        instance has read a page that failed its checksum. With `pods`, their pods are Ready and do not keep restarting, and
+        their workload has all its replicas; without it pods are not checked.
 
         To fix it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
         was not meant to be promoted at once, and bring it back with pg_rewind. Near wraparound end old transactions, drop
-        abandoned slots and prepared transactions, and VACUUM the database that is named.
+        abandoned slots and prepared transactions, and VACUUM the database that is named. Where pages are damaged, look for what
+        the log says of them and for the disk's own errors, fail over or restore, then `SELECT pg_stat_reset()` in that database.
         """
         return await with_pods(self, self.target.pods, self._healthy())
 
@@ -297,10 +298,19 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             how = how_seen(self.target.pods)
             instances = [session.instance for session in found]
             verdicts.append(judge_instances(instances, len(await self.unseen()), self.target.max_latency, how))
+            for session in found:
+                verdicts += await self._damaged(session)
         primaries = [session for session in found if not session.instance.identity.in_recovery]
         if len(primaries) == 1:
             verdicts.append(await worst_of(self._takes_writes(primaries[0])))
         return worst(*verdicts)
+
+    @staticmethod
+    async def _damaged(session: Session) -> list[Result]:
+        try:
+            return list(page_problems(session.instance.where, await session.damages()))
+        except ProbeError as why:
+            return [unobserved(why)]
 
     async def _takes_writes(self, primary: Session) -> Result:
         freezes, settings = await primary.freezes(), await primary.settings((READ_ONLY,))

@@ -208,9 +208,11 @@ On every Sentinel:
         settings = ["save", "dir", "appendfsync", "min-replicas-to-write"]
         if self.target.tls:
             settings += ["port", "tls-replication", "tls-cluster", "tls-protocols"]
-        commands = ["INFO", "ROLE", *(f"CONFIG GET {name}" for name in settings)]
+        commands = ["INFO", "ROLE"]
         if self.target.mode is Deployment.CLUSTER:
-            commands += ["CONFIG GET cluster-replica-no-failover", "CLUSTER INFO", "CLUSTER NODES"]
+            settings += ["cluster-replica-no-failover", "cluster-node-timeout"]
+            commands += ["CLUSTER INFO", "CLUSTER NODES"]
+        commands += [f"CONFIG GET {name}" for name in settings]
         if self.target.pools:
             commands += ["CLIENT LIST"]
         return (*commands, "PING")  # last, as redis-py hangs up when PING is answered that data is being loaded
@@ -459,6 +461,7 @@ On every Sentinel:
             buried = model.buried(nodes)
             living = [node for node in nodes if isinstance(node, Answers) or node.address not in buried]
             problems = judge.of_each(living, lambda node: judge.cluster_problems(node, target.wanted_replicas))
+            problems += judge.of_each(living, lambda node: judge.timeout_problems(node, target))
             problems += collected(judge.ownership_problems(nodes))
             problems += collected(judge.member_problems(nodes))
             problems += collected(judge.successor_problems(nodes, target, target.wanted_replicas))
@@ -485,6 +488,7 @@ On every Sentinel:
             lambda one: judge.sentinel_problems(one, name, target, target.wanted_replicas, nodes),
         )
         problems += collected(judge.electorate_problems(sentinels, watches, target))
+        problems += judge.detection_problems(watches, name, target)
         problems += judge.agreement_problems(watches, name)
         problems += judge.of_each((node for node in nodes if node.address in masters), judge.named_master_problems)
         good = ok(

@@ -171,14 +171,21 @@ async def answering(
 
 
 @asynccontextmanager
-async def without_path(url: str, path: str, body: bytes, status: int = 200) -> AsyncIterator[str]:
-    """Stand before a real HTTP server as a proxy that answers paths which begin with ``path`` itself; gives its URL."""
-    upstream = urlsplit(url)
+async def without_path(
+    url: str, path: str, body: bytes, status: int = 200, *, times: int | None = None
+) -> AsyncIterator[str]:
+    """Stand before a real HTTP server as a proxy that answers paths which begin with ``path`` itself; gives its URL.
+
+    With ``times`` it does so that often, and then leaves it to the server.
+    """
+    upstream, answered = urlsplit(url), 0
     own = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
         head = await reader.readuntil(b"\r\n\r\n")
-        if head.split(b" ")[1].startswith(path.encode()):
+        if head.split(b" ")[1].startswith(path.encode()) and (times is None or answered < times):
+            answered += 1
             writer.write(own)
         else:
             real_reader, real_writer = await asyncio.open_connection(upstream.hostname, upstream.port)

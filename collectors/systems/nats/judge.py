@@ -26,6 +26,7 @@ from exporter.words import counted, format_size, listed
 
 __all__ = [
     "account_problems",
+    "client_problems",
     "consumer_problems",
     "distinct_problems",
     "group_problems",
@@ -41,6 +42,8 @@ __all__ = [
     "stream_problems",
 ]
 
+#: Share of a server's connections in use from which to warn.
+_NEARLY_ALL = 0.9
 
 # -- servers
 
@@ -163,6 +166,18 @@ def health_problems(monitor: Monitor) -> Iterator[Result]:
             yield unobserved(document)
 
 
+def client_problems(monitor: Monitor) -> Iterator[Result]:
+    """Whether a server has room for another client: one at its limit closes new connections."""
+    varz = monitor.varz
+    if not isinstance(varz, Varz) or not varz.max_connections:
+        return
+    used = f"{varz.connections} of {counted(varz.max_connections, 'connection')} in use"
+    if varz.connections >= varz.max_connections:
+        yield failed(f"NATS server {monitor.name} refuses further clients: {used}.", reason=Reason.LIMIT)
+    elif varz.connections >= _NEARLY_ALL * varz.max_connections:
+        yield warning(f"NATS server {monitor.name} will soon refuse clients: {used}.")
+
+
 def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[Result]:
     """Whether consumers were cut off because they were too slow, since the look `before` (the server's start, their number)."""
     if not isinstance(monitor.varz, Varz):
@@ -268,6 +283,8 @@ def kept_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
     name, config, state = stream.name, stream.config, stream.state
     if config.storage != "file" and name not in limits.in_memory:
         yield failed(f"Stream {name} is kept in {config.storage} (wanted file).", reason=Reason.MISCONFIGURED)
+    if config.persist_mode == "async":
+        yield warning(f"Stream {name} acknowledges messages before they are written (persist_mode async).")
     if config.discard != "new":
         return
     average = state.bytes / state.messages if state.messages else 0

@@ -95,7 +95,7 @@ class Leaf(Document, frozen=True):
 
 
 class Varz(Document, frozen=True):
-    """Of /varz: who the server is, and how many consumers were too slow since `start`."""
+    """Of /varz: who the server is, its clients (`max_connections` 0 is not shown), and the consumers too slow since `start`."""
 
     server_id: str
     slow_consumers: int
@@ -105,6 +105,8 @@ class Varz(Document, frozen=True):
     gateway: Gateways = Gateways()
     leaf: Leaf = Leaf()
     leafnodes: int = 0
+    connections: int = 0
+    max_connections: int = 0
 
     @property
     def gateways(self) -> frozenset[str]:
@@ -228,6 +230,7 @@ class Copies(Document, frozen=True):
     discard: str = "old"
     max_bytes: int = -1
     max_msgs: int = -1
+    persist_mode: str = ""
 
 
 class State(Document, frozen=True):

@@ -55,6 +55,7 @@ __all__ = [
     "agreement_problems",
     "cluster_problems",
     "connection_problems",
+    "detection_problems",
     "door_problems",
     "electorate_problems",
     "health_problems",
@@ -72,6 +73,7 @@ __all__ = [
     "scraped_problems",
     "sentinel_problems",
     "successor_problems",
+    "timeout_problems",
     "ttl_problems",
 ]
 
@@ -664,6 +666,33 @@ def electorate_problems(
             f"`sentinels` leads to {found} distinct {'Sentinel' if found == 1 else 'Sentinels'} "
             f"(wanted {limits.min_sentinels}): name each.",
             reason=Reason.NOT_CONFIGURED,
+        )
+
+
+def detection_problems(watches: Collection[Watch], name: str, limits: RedisLimits) -> Iterator[Result]:
+    """A master that is gone is soon held for down, by as many Sentinels as have to agree."""
+    if not watches:
+        return
+    quorum = min(max(watch.quorum for watch in watches), len(watches))
+    after = sorted(watch.down_after for watch in watches)[max(quorum, 1) - 1]
+    if after > limits.max_detection:
+        yield failed(
+            f"{name} would have to be gone for {format_duration(after)} before {counted(quorum, 'Sentinel')} "
+            f"{'takes' if quorum == 1 else 'take'} it for down (down-after-milliseconds, limit "
+            f"{format_duration(limits.max_detection)}).",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def timeout_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
+    """A node of a cluster soon notices that another one is gone, which CONFIG alone shows."""
+    value = node.setting("cluster-node-timeout") or ""
+    after = timedelta(milliseconds=int(value) if value.isdecimal() else 0)
+    if after > limits.max_detection:
+        yield failed(
+            f"{node.address} takes a node for down only after {format_duration(after)} (cluster-node-timeout, limit "
+            f"{format_duration(limits.max_detection)}).",
+            reason=Reason.MISCONFIGURED,
         )
 
 

@@ -240,6 +240,11 @@ class RedisLimits(Options):
         default_factory=dict,
         description="Client name (CLIENT SETNAME) to the most connections it may hold on a node: pool size × instances.",
     )
+    max_detection: Duration = Field(
+        timedelta(minutes=10),
+        gt=timedelta(0),
+        description="How long a master may be gone before it is taken for down (down-after-milliseconds, cluster-node-timeout).",
+    )
     min_sentinels: int = Field(3, ge=1, description="How many Sentinels must watch the master.")
 
 
@@ -487,6 +492,7 @@ class Watch:
     sentinels: int
     quorum: int
     replicas: Mapping[Address, Standby]
+    down_after: timedelta
 
     @property
     def needed(self) -> int:
@@ -511,7 +517,8 @@ def watch(sentinel: Look, name: str) -> Watch:
     if master is None:
         raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.", Reason.MISSING)
     others, quorum = master.get("num-other-sentinels", ""), master.get("quorum", "0")
-    if not (others.isdecimal() and quorum.isdecimal()):
+    patience = master.get("down-after-milliseconds", "0")
+    if not (others.isdecimal() and quorum.isdecimal() and patience.isdecimal()):
         raise _no_sentinel(sentinel)
     replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
     return Watch(
@@ -528,6 +535,7 @@ def watch(sentinel: Look, name: str) -> Watch:
             )
             for replica in replicas
         },
+        timedelta(milliseconds=int(patience)),
     )
 
 

@@ -9,7 +9,9 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
+from nats.errors import Error as NatsError
 from nats.js import errors
 from nats.js.api import ConsumerConfig, DiscardPolicy, StreamConfig, StreamSource
 
@@ -359,3 +361,45 @@ async def test_a_document_of_another_shape_blinds_its_own_line(
             assert result.reason is Reason.MALFORMED
             assert f"{path} was answered in an unexpected format: " in result.summary
             assert told in result.summary
+
+
+# What NATS 2.15 answered in 1 of 200,000 looks while it was stopped for 1.5 ms every 3 ms, and nothing was wrong.
+_NO_TIME = b'{"status":"error","error":"failed to be ready for connections after 1ms: "}'
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, Status.OK), (None, Status.UNKNOWN)])
+async def test_a_server_that_had_no_time_to_check_itself_is_asked_again(
+    nats_server: Nats, times: int | None, status: Status
+) -> None:
+    async with faults.without_path(nats_server.monitoring, "/healthz", _NO_TIME, 500, times=times) as url:
+        seen = await look(nodes=[address(nats_server.port, url)], min_replicas=1, items=(HEALTH,))
+    assert seen[HEALTH].status is status, seen[HEALTH].summary
+    if status is Status.UNKNOWN:
+        assert seen[HEALTH].reason is Reason.TIMEOUT
+        assert "without a check, as the server is short of CPU time" in seen[HEALTH].summary
+
+
+async def test_a_server_that_has_no_connection_left_refuses_clients(tmp_path: Path) -> None:
+    with Nats(tmp_path, max_connections=2) as node:
+        async with client(node), client(node):
+            with pytest.raises((OSError, NatsError)):
+                async with client(node):
+                    pass
+            result = await see(HEALTH, node, min_replicas=1)
+            assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+            assert "NATS server n1 refuses further clients: 2 of 2 connections in use." in result.summary
+        node.configure(max_connections=20)
+        result = await see(HEALTH, node, min_replicas=1)
+        assert result.status is Status.OK, result.summary
+
+
+async def test_a_stream_that_acknowledges_before_it_writes_is_a_warning(tmp_path: Path) -> None:
+    with Nats(tmp_path) as node:
+        config = {"name": "FAST", "subjects": ["fast"], "storage": "file", "num_replicas": 1, "persist_mode": "async"}
+        connection = await nats.connect(node.url, allow_reconnect=False)
+        reply = await connection.request("$JS.API.STREAM.CREATE.FAST", json.dumps(config).encode())
+        await connection.close()
+        assert json.loads(reply.data)["config"]["persist_mode"] == "async"
+        result = await see(STORE, node, min_replicas=1)
+    assert result.status is Status.WARNING
+    assert "Stream FAST acknowledges messages before they are written (persist_mode async)." in result.summary

@@ -994,3 +994,24 @@ async def test_a_consensus_store_without_a_quorum(patroni: Patroni, tmp_path: Pa
     told(
         result, "failed", "Patroni shows leader ", "which reports itself as replica: the consensus store has no quorum"
     )
+
+
+async def test_a_page_that_fails_its_checksum(postgresql: Programs) -> None:
+    with alone(postgresql) as instance:
+        instance.script("CREATE TABLE damaged AS SELECT generate_series(1, 5000); CHECKPOINT", "orders")
+        ((relation,),) = instance.query("SELECT pg_relation_filepath('damaged')", "orders")
+        instance.signal(signal.SIGINT)  # pg_checksums wants a clean end
+        wait_until(lambda: not instance.running, "the instance to end")
+        instance.stop()
+        if postgresql.major < 18:  # later ones keep checksums by default
+            postgresql.run("pg_checksums", "--enable", "--no-sync", "-D", instance.data)
+        with (instance.data / relation).open("r+b") as file:
+            file.seek(4000)
+            file.write(b"garbage" * 8)
+        instance.start()
+        told(await see(instance.dsn(), "pods_healthy"), "ok")
+        with pytest.raises(psycopg.errors.DataCorrupted):
+            instance.query("SELECT count(*) FROM damaged", "orders")
+        counted = "SELECT 1 FROM pg_stat_database WHERE checksum_failures > 0"
+        wait_until(lambda: instance.query(counted), "the failure to be counted")
+        told(await see(instance.dsn(), "pods_healthy"), "failed", "is damaged: 1 page of orders failed the checksum")

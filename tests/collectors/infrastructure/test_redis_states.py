@@ -572,3 +572,39 @@ async def test_two_exporters_that_scrape_one_node_count_as_one(tmp_path: Path) -
             fresh = await see("metrics_collected", master, replica, mode="replication", context=context)
             assert fresh.status is Status.UNKNOWN
             assert f"{replica.address} has just started and is in no redis_instance_info yet" in fresh.summary
+
+
+# A master that is gone has to be noticed
+
+
+async def test_sentinels_that_would_take_days_to_notice(tmp_path: Path) -> None:
+    days = 10 * 24 * 3600 * 1000
+    with guarded(tmp_path, *HEALTHY, down_after=SOON) as found:
+        options = {"mode": "sentinel", "sentinels": found.addresses}
+        for sentinel in found.sentinels:
+            sentinel.command("SENTINEL SET", "mymaster", "down-after-milliseconds", days)
+        found.nodes[0].pause()
+        await asyncio.sleep(3 * SOON / 1000)
+        assert all("s_down" not in _flags(sentinel) for sentinel in found.sentinels), "nobody notices"
+        found.nodes[0].resume()
+        result = await see(OPERATIONAL, **options)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+        assert "mymaster would have to be gone for 10d before 2 Sentinels take it for down" in result.summary
+        found.sentinels[0].command("SENTINEL SET", "mymaster", "down-after-milliseconds", NEVER)
+        result = await see(OPERATIONAL, **options)
+        assert result.status is Status.FAILED, "one alone is no quorum"
+        found.sentinels[1].command("SENTINEL SET", "mymaster", "down-after-milliseconds", NEVER)
+        result = await see(OPERATIONAL, **options)
+        assert result.status is Status.OK, result.summary
+
+
+def _flags(sentinel: Node) -> str:
+    return str(sentinel.command("SENTINEL", "MASTER", "mymaster")["flags"])
+
+
+async def test_a_cluster_that_would_take_days_to_notice(tmp_path: Path) -> None:
+    with cluster(tmp_path, *HEALTHY, node_timeout=NEVER) as nodes:
+        nodes[1].command("CONFIG", "SET", "cluster-node-timeout", 10 * 24 * 3600 * 1000)
+        result = await see(OPERATIONAL, nodes[0], mode="cluster")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+    assert f"{nodes[1].address} takes a node for down only after 10d (cluster-node-timeout" in result.summary

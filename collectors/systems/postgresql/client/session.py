@@ -13,6 +13,7 @@ from collectors.systems.postgresql.model.instance import (
     Archiver,
     ConnectionLimit,
     Connections,
+    Damage,
     Figures,
     Freeze,
     Identity,
@@ -153,6 +154,14 @@ class Session:
                       extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS silence,
                       (SELECT setting::float8 / 1000 FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay
                FROM (SELECT) AS one LEFT JOIN pg_stat_wal_receiver w ON true""",
+        )
+
+    async def damages(self) -> list[Damage]:
+        """Its databases with pages that failed their checksum, the worst first; none where it keeps no checksums."""
+        return await self._connection.ask(
+            Damage,
+            """SELECT coalesce(datname::text, 'shared catalogs') AS database, checksum_failures AS pages
+               FROM pg_stat_database WHERE checksum_failures > 0 ORDER BY checksum_failures DESC""",
         )
 
     async def freezes(self) -> list[Freeze]:

@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.instance import Freeze, Instance, names
+from collectors.systems.postgresql.model.instance import Damage, Freeze, Instance, names
 from collectors.systems.postgresql.model.settings import Settings
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted
 
-__all__ = ["READ_ONLY", "judge_instances", "judge_writes"]
+__all__ = ["READ_ONLY", "judge_instances", "judge_writes", "page_problems"]
 
 READ_ONLY = "default_transaction_read_only"
 
@@ -74,6 +74,16 @@ def _named_twice(instances: Sequence[Instance]) -> list[Instance]:
     """Those of one cluster that started in the same microsecond: one server, by several names."""
     starts = [instance.identity.started for instance in instances]
     return [instance for instance in instances if starts.count(instance.identity.started) > 1]
+
+
+def page_problems(where: str, damages: Iterable[Damage]) -> Iterator[Result]:
+    """Whether an instance has met pages that are damaged on disk; one that keeps no checksums cannot tell."""
+    for damage in damages:
+        pages = counted(damage.pages, "page")
+        yield failed(
+            f"Data of {where} is damaged: {pages} of {damage.database} failed the checksum when read.",
+            reason=Reason.INVALID,
+        )
 
 
 def judge_writes(where: str, freezes: Sequence[Freeze], settings: Settings, roles: Iterable[str]) -> Result:

@@ -14,6 +14,7 @@ __all__ = [
     "ConnectionLimit",
     "Connections",
     "Corrupted",
+    "Damage",
     "Exported",
     "Figures",
     "Freeze",
@@ -75,6 +76,14 @@ class Freeze:
     database: str
     xid_age: int
     mxid_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """How many pages of a database failed their checksum when they were read, since its statistics were reset."""
+
+    database: str
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
