@@ -170,6 +170,7 @@ class Connection:
         """
         async with self._turn:
             query = asyncio.create_task(self._query(kind, sql, parameters))
+            query.add_done_callback(_retrieved)  # who asked may be cancelled in the moment in which it fails
             try:
                 done, _ = await asyncio.wait({query}, timeout=self._timeout.total_seconds() + 1)
             finally:
@@ -177,7 +178,6 @@ class Connection:
                     # Cancelled, psycopg would first ask the server for permission, and wait for a mute one.
                     self._hang_up()
                     await asyncio.wait({query})
-                    query.exception()
             if not done:
                 raise self._late()
             return query.result()
@@ -251,6 +251,12 @@ class Connection:
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
+
+
+def _retrieved(query: asyncio.Task[Any]) -> None:
+    """Look at what a query raised, so that the event loop does not report that nobody did."""
+    if not query.cancelled():
+        query.exception()
 
 
 @functools.cache
