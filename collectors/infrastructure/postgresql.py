@@ -23,8 +23,9 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.postgresql.client.connection import Parameters, parse_dsn
+from collectors.systems.postgresql.client.connection import parse_dsn
 from collectors.systems.postgresql.client.exporters import read_exporters
+from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.patroni import read_cluster
 from collectors.systems.postgresql.client.pgbackrest import read_segments, read_stanza
 from collectors.systems.postgresql.client.pgbouncer import read_poolers
@@ -64,7 +65,6 @@ from collectors.systems.postgresql.model.instance import (
     Standby,
     Wal,
     Written,
-    names,
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.patroni import PatroniCluster
@@ -172,58 +172,27 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     # Facts
 
     @fetched
-    async def sessions(self) -> list[Session | ProbeError]:
-        """Every instance that the connection string names, or why it could not be asked."""
-        return await asyncio.gather(*map(self._session, parse_dsn(self.target.dsn)))
-
-    async def _session(self, parameters: Parameters) -> Session | ProbeError:
-        try:
-            session = await Session.open(parameters, self.target.query_timeout)
-        except ProbeError as error:
-            return error
-        self.resources.push_async_callback(session.close)
-        return session
+    async def instances(self) -> Instances:
+        """Every instance that the connection string names."""
+        return await Instances.open(self.target.dsn, self.target.query_timeout, self.resources)
 
     async def seen(self) -> list[Session]:
-        """The instances that answered, to a role that sees their statistics.
-
-        Raises ProbeError when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
-        """
-        found = await self.sessions()
-        sessions = [session for session in found if isinstance(session, Session)]
-        if not sessions:
-            errors = [error for error in found if isinstance(error, ProbeError)]
-            raise ProbeError(" ".join(map(str, errors)), errors[0].reason)
-        for session in sessions:
-            instance = session.instance
-            if not instance.identity.may_monitor:
-                raise ProbeError(
-                    f"Role {instance.role} does not have the rights of pg_monitor on {instance.where}, which therefore hides "
-                    f'its statistics: GRANT pg_monitor TO "{instance.role}".',
-                    Reason.DENIED,
-                )
-        return sessions
+        """The instances that answered; see `Instances.seen` for what it raises."""
+        return (await self.instances()).seen()
 
     async def primary(self) -> Session:
-        """The primary. Raises ProbeError when none was observed, or more than one."""
-        primaries = [session for session in await self.seen() if not session.instance.identity.in_recovery]
-        if not primaries:
-            unseen = [str(error) for error in await self.sessions() if isinstance(error, ProbeError)]
-            raise ProbeError(" ".join(["No primary was found among the instances of the connection string.", *unseen]))
-        if len(primaries) > 1:
-            where = names(session.instance for session in primaries)
-            raise ProbeError(f"{where} are all primaries, so which one counts is not known.", Reason.CONTRADICTED)
-        return primaries[0]
+        """The primary; see `Instances.primary` for what it raises."""
+        return (await self.instances()).primary()
 
     async def unseen(self) -> list[Result]:
         """A verdict for each instance that could not be asked."""
-        return [unobserved(error) for error in await self.sessions() if isinstance(error, ProbeError)]
+        return [unobserved(error) for error in (await self.instances()).unseen]
 
     async def refusing(self, *, exhausted: bool = False) -> list[Result]:
         """A verdict for each instance that answered that it takes no connections (because all are in use, with `exhausted`)."""
         return [
             failed(str(error), reason=error.reason)
-            for error in await self.sessions()
+            for error in (await self.instances()).unseen
             if isinstance(error, NotServing) and (error.exhausted or not exhausted)
         ]
 
@@ -292,7 +261,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return await with_pods(self, self.target.pods, self._healthy())
 
     async def _healthy(self) -> Result:
-        found = [session for session in await self.sessions() if isinstance(session, Session)]
+        found = (await self.instances()).answering
         verdicts = [*await self.refusing(), *await self.unseen()]
         if found:
             how = how_seen(self.target.pods)
@@ -639,7 +608,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _could_fail_over(self) -> Result:
         cluster = await self.patroni_cluster()
-        found = [session.instance for session in await self.sessions() if isinstance(session, Session)]
+        found = [session.instance for session in (await self.instances()).answering]
         if not found:
             raise ProbeError("No instance answered, so whether Patroni runs this cluster was not checked.")
         return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)

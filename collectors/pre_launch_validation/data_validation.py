@@ -127,8 +127,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
 
     async def _copied(self, copy: Copy) -> Result:
         opened = await Instances.open(copy.source, self.target.query_timeout, self.resources)
-        sources = [session for session in opened.found if isinstance(session, Session)]
-        if not sources:
+        if not (sources := opened.answering):
             return unobserved(opened.unseen[0])
         primary = await self.primary()
         source, target = await asyncio.gather(

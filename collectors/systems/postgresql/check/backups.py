@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import datetime
 
 from pydantic import SecretStr
 
 from collectors.shared.verdicts import worst_of
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.pgbackrest import read_segments
-from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.judge.backups import (
     archive_of,
     judge_archive,
@@ -20,7 +20,7 @@ from collectors.systems.postgresql.judge.backups import (
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Backup, PgBackRest, Stanza
-from exporter.verdict import ProbeError, Reason, Result, worst
+from exporter.verdict import Result, worst
 
 __all__ = ["Primary", "ask_primary", "see_backups"]
 
@@ -34,27 +34,10 @@ class Primary:
 
 
 async def ask_primary(dsn: SecretStr, limits: ClusterLimits) -> Primary:
-    """Ask the primary among the instances of a connection string. Raises ProbeError when none was found."""
-    problems: list[str] = []
-    for parameters in parse_dsn(dsn):
-        try:
-            session = await Session.open(parameters, limits.query_timeout)
-        except ProbeError as error:
-            problems.append(str(error))
-            continue
-        try:
-            identity = session.instance.identity
-            if identity.in_recovery:
-                continue
-            if not identity.may_monitor:
-                raise ProbeError(
-                    f"Role {session.instance.role} does not have the rights of pg_monitor on {session.instance.where}.",
-                    Reason.DENIED,
-                )
-            return Primary(identity.system_identifier, await session.archiver())
-        finally:
-            await session.close()
-    raise ProbeError(" ".join(["No primary was found among the instances of the connection string.", *problems]))
+    """Ask the primary among the instances of a connection string. Raises ProbeError when none was found, or two."""
+    async with AsyncExitStack() as resources:
+        primary = (await Instances.open(dsn, limits.query_timeout, resources)).primary()
+        return Primary(primary.instance.identity.system_identifier, await primary.archiver())
 
 
 async def see_backups(

@@ -39,6 +39,11 @@ class Instances:
         return cls(tuple(await asyncio.gather(*map(one, parse_dsn(dsn)))))
 
     @property
+    def answering(self) -> list[Session]:
+        """Those that answered."""
+        return [session for session in self.found if isinstance(session, Session)]
+
+    @property
     def unseen(self) -> list[ProbeError]:
         """Why some could not be asked."""
         return [error for error in self.found if isinstance(error, ProbeError)]
@@ -48,7 +53,7 @@ class Instances:
 
         Raises ProbeError when none did, or when one hides its statistics: a role without the right gets NULL, not an error.
         """
-        sessions = [session for session in self.found if isinstance(session, Session)]
+        sessions = self.answering
         if not sessions:
             raise ProbeError(" ".join(map(str, self.unseen)), self.unseen[0].reason)
         for session in sessions:
