@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pydantic import Field
 
-from collectors.shared.verdicts import verdict
+from collectors.shared.verdicts import collected, verdict
+from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
-from collectors.systems.kubernetes.model.kinds import NAMESPACES
-from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
+from collectors.systems.kubernetes.client.cluster import Kubernetes
+from collectors.systems.kubernetes.model.kinds import NAMESPACES, SUBJECT_ACCESS_REVIEWS
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, Right, may_list
 from collectors.systems.kubernetes.model.scope import Scope
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.secrets.client.apis import fetch_keys, try_key
+from collectors.systems.secrets.client.aws import describe_key, describe_secret
+from collectors.systems.secrets.client.databases import connected
+from collectors.systems.secrets.judge import access, databases, keys, rotation
 from collectors.systems.secrets.judge.stores import managed_problems, references
+from collectors.systems.secrets.judge.tokens import jwks_problems, token_problems
 from collectors.systems.secrets.judge.values import checked, placeholder_problems, secret_problems
 from collectors.systems.secrets.judge.variables import variable_problems
+from collectors.systems.secrets.model.access import ACTS
+from collectors.systems.secrets.model.aws import StoredSecret
+from collectors.systems.secrets.model.endpoints import KeyOptions, SampleToken
 from collectors.systems.secrets.model.kinds import (
     CERTIFICATES,
     CLUSTER_SECRET_STORES,
@@ -28,18 +41,37 @@ from collectors.systems.secrets.model.kinds import (
 )
 from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.stores import Stores
+from collectors.systems.secrets.model.tokens import SigningKey, parse_token
 from collectors.systems.secrets.model.workloads import ConfigMap, Workload, merged
-from exporter.collector import SectionSettings, fetched, item
+from exporter.collector import Mode, SectionSettings, fetched, item
+from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
-from exporter.verdict import CRITICAL, ProbeError, Reason, Result, ok, unknown
+from exporter.verdict import (
+    CRITICAL,
+    WARNING,
+    ProbeError,
+    Reason,
+    Result,
+    failed,
+    ok,
+    unknown,
+    unobserved,
+    worst,
+)
 from exporter.words import counted
 
 _RIGHTS = may_list(NAMESPACES, PODS, *WORKLOADS)
 _MAPS = may_list(CONFIG_MAPS)
 _STORES = may_list(*STORE_KINDS)
+_REVIEWS = Right("create", (SUBJECT_ACCESS_REVIEWS,))
+_SEEN_FOR = timedelta(days=1)
+"""For how long a service counts as connected that was seen once: pools let go of idle connections."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-class _Options(Scope, SettingsOptions):
+class _Options(Scope, SettingsOptions, KeyOptions):
     """What may be set for the section and for one target."""
 
 
@@ -63,7 +95,9 @@ class ConfigurationVerification(OfCluster[ConfigurationVerificationSettings, Con
     Settings = ConfigurationVerificationSettings
     Target = ConfigurationTarget
     rights = f"""\
-{OfCluster.rights}ConfigMaps are read, with all that is in them.
+{OfCluster.rights}ConfigMaps are read, with all that is in them. With `databases`: a role with pg_monitor on each PostgreSQL.
+With `kms_keys`: kms:DescribeKey and kms:GetKeyRotationStatus. With `aws_secrets`: secretsmanager:DescribeSecret and
+secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
 """
 
     @fetched
@@ -197,3 +231,301 @@ class ConfigurationVerification(OfCluster[ConfigurationVerificationSettings, Con
             secrets_used=len(used),
         )
         return await self.in_scope(verdict(problems, good))
+
+    async def _each(self, many: Iterable[T], ask: Callable[[T], Awaitable[R]]) -> list[tuple[T, R | ProbeError]]:
+        """What is answered about each of many, or why it is not."""
+
+        async def one(thing: T) -> tuple[T, R | ProbeError]:
+            try:
+                return thing, await ask(thing)
+            except ProbeError as why:
+                return thing, why
+
+        return list(await asyncio.gather(*map(one, many)))
+
+    async def _with_record(self, name: str, problems: Sequence[Result], good: Result, *, needed: bool) -> Result:
+        """The verdict on what was observed, and on a record where one is needed: it takes the place of what was not verified."""
+        if not needed and not any(one.reason is Reason.NOT_VERIFIED for one in problems):
+            return verdict(problems, good)
+        record = await self.attested(name)
+        if not record.status.is_ok:
+            return verdict([*problems, record], good)
+        left = [one for one in problems if one.reason is not Reason.NOT_VERIFIED]
+        return worst(verdict(left, good), record)
+
+    @item(
+        "Secrets are rotated regularly",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(
+            _RIGHTS,
+            _STORES,
+            DISCOVERY,
+            "with option aws_secrets: clients.aws",
+            "with clients.prometheus: metrics of kube-state-metrics",
+            "a record, for Secrets whose rotation no date shows",
+        ),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def secrets_rotated(self) -> Result:
+        """A secret that leaked unnoticed is of use until it is replaced, and one that was never replaced cannot be in a hurry.
+
+        Only dates that mean rotation count, each at most `max_secret_age` old: LastRotatedDate of `aws_secrets` (that rotation is
+        enabled is none, nor is a new version) and of ExternalSecrets that take all they have from these, and the last renewal of
+        Certificates that make a new key each time (`rotationPolicy: Always`). Metrics of kube-state-metrics show Secrets that
+        nothing has written to, which fail; that one was written to shows nothing. For all other Secrets that workloads use, a
+        record shows that somebody replaced them.
+
+        How to fix it: rotate the secret that is named. Record it:
+        `checklist-exporter attest configuration_verification.secrets_rotated`.
+        """
+        oldest, now = self.target.max_secret_age, self.context.now()
+        stores, used = await self.stores(), references(await self.workloads())
+        described = await self._stored_secrets()
+        stored = [one for one in described if isinstance(one, StoredSecret)]
+        problems = [one for one in described if isinstance(one, Result)]
+        problems += rotation.stored_problems(stored, oldest, now)
+        problems += rotation.certificate_problems(stores.certificates, oldest, now)
+        problems += await self._untouched(used, oldest)
+        rotated = [one.name for one in stored if rotation.is_rotated(one, oldest, now)]
+        shown = used & rotation.rotated_in_cluster(stores, rotated, oldest, now)
+        good = ok(
+            f"Dates show the rotation of {counted(len(shown), 'Secret')} of {len(used)} that workloads use, and of "
+            f"{counted(len(rotated), 'secret')} in AWS Secrets Manager.",
+            secrets_used=len(used),
+            secrets_shown_rotated=len(shown),
+        )
+        needed = shown != used or not (used or stored)
+        return await self.in_scope(await self._with_record("secrets_rotated", problems, good, needed=needed))
+
+    async def _stored_secrets(self) -> list[StoredSecret | Result]:
+        if not self.target.aws_secrets:
+            return []
+        aws = self.client(Aws)
+        found: list[StoredSecret | Result] = []
+        for name, answer in await self._each(self.target.aws_secrets, lambda one: describe_secret(aws, one)):
+            if isinstance(answer, AwsError) and answer.reason is Reason.MISSING:
+                found.append(failed(f"AWS Secrets Manager has no secret {name}.", reason=Reason.MISSING))
+            else:
+                found.append(unobserved(answer) if isinstance(answer, ProbeError) else answer)
+        return found
+
+    async def _untouched(self, used: set[tuple[str, str]], oldest: timedelta) -> list[Result]:
+        if not self.has_client(Prometheus) or not used:
+            return []
+        version = "max by (namespace, secret) (kube_secret_metadata_resource_version{})"
+        before = version.format(f" offset {round(oldest.total_seconds())}s")
+        try:
+            samples = await self.client(Prometheus).query(f"{version.format('')} == {before}")
+        except ProbeError as why:
+            return [unobserved(why)]
+        untouched = {(one.labels.get("namespace", ""), one.labels.get("secret", "")) for one in samples}
+        return list(rotation.untouched_problems(used, untouched, oldest))
+
+    @item(
+        "Database credentials are unique per service",
+        severity=WARNING,
+        needs=(_RIGHTS, "option databases, with a role that has pg_monitor on each"),
+    )
+    async def database_credentials_unique(self) -> Result:
+        """Credentials that several services share cannot be revoked for one of them, and nobody can tell which of them leaked.
+
+        No two workloads sign in to a database by the same key of a Secret, and on each PostgreSQL of `databases` every role is
+        used from the pods of one workload, which is seen by the addresses of its sessions; none of these is a superuser. What is
+        used is remembered for a day. Sessions of a pooler, of a node's network or from outside of the cluster hide whose they
+        are: unknown, as is a workload that has credentials and was not seen connected. `services` names workloads that are one.
+
+        How to fix it: `CREATE ROLE` for the service that is named, a Secret of its own, and revoke what it does not need.
+        """
+        workloads, services = await self.workloads(), self.target.services
+        problems = list(databases.shared_key_problems(workloads, services))
+        if not self.target.databases:
+            problems.append(
+                unknown(
+                    f"Option databases of {self.target.name} is not set: Secrets may differ and hold the same role.",
+                    reason=Reason.NOT_CONFIGURED,
+                )
+            )
+        seen: set[str] = set()
+        roles = 0
+        for database, clients in await self._each(self.target.databases, connected):
+            if isinstance(clients, ProbeError):
+                problems.append(unobserved(clients))
+                continue
+            now, single = databases.seen_services(clients, workloads, services)
+            used = self._remembered(database.name, now)
+            problems += [*databases.role_problems(database.name, used), *single]
+            seen.update(*used.values())
+            roles += len(used)
+        if self.target.databases:
+            problems += databases.unseen_problems(workloads, services, seen)
+            if not seen and not problems:
+                problems.append(
+                    unknown(
+                        "No pod is connected to any of `databases`, so nothing shows who uses which role.",
+                        reason=Reason.PENDING,
+                    )
+                )
+        good = ok(
+            f"{counted(roles, 'role')} of databases {'is' if roles == 1 else 'are'} each used by one service.",
+            roles_used=roles,
+        )
+        return await self.in_scope(verdict(problems, good))
+
+    def _remembered(self, database: str, used: dict[str, set[str]]) -> dict[str, set[str]]:
+        """The services that used each role within a day."""
+        now = self.context.now()
+        memory: dict[tuple[str, str, str], datetime] = self.context.memory.setdefault("roles used", {})
+        memory |= {(database, role, service): now for role, found in used.items() for service in found}
+        for key in [key for key, at in memory.items() if now - at > _SEEN_FOR]:
+            del memory[key]
+        found: dict[str, set[str]] = {}
+        for of, role, service in memory:
+            if of == database:
+                found.setdefault(role, set()).add(service)
+        return found
+
+    @item(
+        "JWT secrets are cryptographically secure",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("option jwks, for keys that sign tokens", "option tokens", "a record, for secrets that sign tokens"),
+        evidence=EvidenceRule(valid_for=timedelta(days=365)),
+    )
+    async def jwt_secrets_secure(self) -> Result:
+        """Whoever finds the secret that signs tokens, in seconds where it is a word, is every user.
+
+        Each key set of `jwks` is read: its keys are RSA of at least 2048 bits or on a curve for signatures, have no private part,
+        are no shared secret and no example of a standard. Each of `tokens` is signed, by a key of one of these sets or by a
+        secret; the secrets that manuals use, and everybody tries first, are compared with it here, and nothing is sent. That a
+        secret is none of these does not show that it is strong: a record does, with how it was made.
+
+        How to fix it: make a secret of 32 random bytes, or better sign with a key pair, and end the sessions of the old one.
+        """
+        problems: list[Result] = []
+        published: list[SigningKey] = []
+        for settings, answer in await self._each(self.target.jwks, fetch_keys):
+            if isinstance(answer, ProbeError):
+                problems.append(unobserved(answer))
+            else:
+                published += answer
+                problems += jwks_problems(settings.url, answer)
+        shared = 0
+        for sample in self.target.tokens:
+            problems += collected(self._token_problems(sample, published))
+            shared += self._is_shared(sample)
+        good = ok(
+            f"{counted(len(published), 'key')} of {counted(len(self.target.jwks), 'key set')} "
+            f"{'is' if len(published) == 1 else 'are'} strong; "
+            f"{counted(len(self.target.tokens), 'token')} {'was' if len(self.target.tokens) == 1 else 'were'} checked."
+        )
+        needed = bool(shared) or not self.target.jwks
+        return await self._with_record("jwt_secrets_secure", problems, good, needed=needed)
+
+    @staticmethod
+    def _token_problems(sample: SampleToken, published: Sequence[SigningKey]) -> Iterator[Result]:
+        yield from token_problems(sample.name, parse_token(sample.token.get_secret_value()), published)
+
+    @staticmethod
+    def _is_shared(sample: SampleToken) -> bool:
+        try:
+            return parse_token(sample.token.get_secret_value()).algorithm.startswith("HS")
+        except ProbeError:
+            return False  # which is a problem of its own
+
+    @item(
+        "API keys have appropriate permissions",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(_RIGHTS, _REVIEWS, "option api_keys", "a record, without api_keys"),
+        evidence=EvidenceRule(valid_for=timedelta(days=180)),
+    )
+    async def api_key_permissions_appropriate(self) -> Result:
+        """A key that may do everything turns one leaked file into the loss of everything.
+
+        With each of `api_keys`, GET of its allowed path is answered, and without the key it is not; GET of its forbidden path is
+        refused with 401 or 403. Nothing but GET is sent. The API server is asked about each service account of the workloads: none
+        may do everything, read the Secrets of all namespaces, escalate its rights or impersonate users, by its own bindings or
+        by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that keys were reviewed.
+
+        How to fix it: give the key only the scopes that it uses; bind the account to a Role of its own.
+        """
+        problems: list[Result] = []
+        for key, answers in await self._each(self.target.api_keys, try_key):
+            problems += (
+                [unobserved(answers)] if isinstance(answers, ProbeError) else access.key_problems(key.name, answers)
+            )
+        accounts = sorted({(one.namespace, one.account) for one in await self.workloads()})
+        for (namespace, account), answer in await self._each(accounts, self._excess):
+            if isinstance(answer, ProbeError):
+                problems.append(unobserved(answer))
+            elif answer is not None and f"{namespace}/{account}" not in self.target.privileged_accounts:
+                problems.append(answer)
+        keys_of = counted(len(self.target.api_keys), "API key")
+        good = ok(
+            f"{keys_of} and {counted(len(accounts), 'service account')} may do no more than they should.",
+            accounts_checked=len(accounts),
+        )
+        needed = not self.target.api_keys
+        return await self.in_scope(
+            await self._with_record("api_key_permissions_appropriate", problems, good, needed=needed)
+        )
+
+    async def _excess(self, account: tuple[str, str]) -> Result | None:
+        """The worst that an account may do, as a verdict; None where it may do nothing of that kind."""
+        client = self.client(Kubernetes)
+        for act in ACTS:
+            if await client.account_may(*account, act.verb, act.resource, act.group):
+                return access.account_problem(*account, act)
+        return None
+
+    @item(
+        "Encryption keys are backed up securely",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(
+            _STORES,
+            DISCOVERY,
+            "with option kms_keys: clients.aws",
+            "a record of a test of the copy, for keys that AWS did not make",
+        ),
+        evidence=EvidenceRule(valid_for=timedelta(days=180), measured=("decrypted",)),
+    )
+    async def encryption_keys_backed_up(self) -> Result:
+        """Backups, volumes and sealed secrets are worth as much as the copy of the key that opens them.
+
+        Each of `kms_keys` is Enabled: not disabled, not to be deleted, not without material; material that expires within 30 days
+        and keys that AWS does not rotate are a warning. AWS keeps the keys that it made. For all others (imported material, keys of
+        Sealed Secrets, of applications, of backups) a record shows that a copy is kept in another place, and that something was
+        decrypted with it: `decrypted` is how many samples, at least one. Only without such keys is no record needed.
+
+        How to fix it: copy the key to a safe that does not depend on it, decrypt a backup with that copy alone, and record it:
+        `checklist-exporter attest configuration_verification.encryption_keys_backed_up --measured decrypted=1`.
+        """
+        problems, described = [], []
+        if self.target.kms_keys:
+            aws = self.client(Aws)
+            for name, answer in await self._each(self.target.kms_keys, lambda one: describe_key(aws, one)):
+                if isinstance(answer, AwsError) and answer.reason is Reason.MISSING:
+                    problems.append(failed(f"AWS KMS has no key {name}.", reason=Reason.MISSING))
+                elif isinstance(answer, ProbeError):
+                    problems.append(unobserved(answer))
+                else:
+                    described.append(answer)
+        problems += keys.key_problems(described, self.context.now())
+        sealed = (await self.stores()).sealed
+        good = ok(
+            f"{counted(len(described), 'key')} of KMS {'is' if len(described) == 1 else 'are'} Enabled.",
+            kms_keys=len(described),
+        )
+        needed = not described or bool(sealed) or not all(key.kept_by_aws for key in described)
+        if needed:
+            record = await self.attested("encryption_keys_backed_up")
+            if record.status.is_ok and record.evidence[0].measured.get("decrypted", 0) < 1:
+                record = failed(
+                    "The record shows no sample that was decrypted with the copy (decrypted).", reason=Reason.INVALID
+                )
+            if not record.status.is_ok:
+                return verdict([*problems, record], good)
+            return worst(verdict(problems, good), record) if described or problems else record
+        return verdict(problems, good)

@@ -198,7 +198,7 @@ class _Sentences:
             return AwsError(f"{self._where} was refused: too many requests ({code}).", Reason.REFUSED, code)
         reason = (
             Reason.MISSING
-            if code.startswith(("NoSuch", "NotFound")) or code.endswith(("NotFound", "404"))
+            if code.startswith(("NoSuch", "NotFound")) or code.endswith(("NotFound", "NotFoundException", "404"))
             else Reason.ERROR
         )
         return AwsError(f"{self._where} answered {code}: {one_line(error.get('Message', ''))}.", reason, code)

@@ -20,6 +20,7 @@ from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing
 from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.kinds import SUBJECT_ACCESS_REVIEWS
 from collectors.systems.kubernetes.model.objects import Named
 from collectors.systems.kubernetes.model.rbac import Right, roles
 from exporter.collector import Client
@@ -32,6 +33,7 @@ __all__ = ["Kubernetes", "KubernetesSettings", "NotAllowed", "NotServed", "Other
 T = TypeVar("T")
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_REVIEWS_OF_OTHERS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _RIGHT_AGE = timedelta(minutes=5)
 _FOLLOWED_AFTER = 30.0
 """For how long a kind is listed before it is followed, in seconds: a run that is made once has ended by then."""
@@ -179,6 +181,13 @@ class Kubernetes(Client[KubernetesSettings]):
     async def read(self, kind: Kind[T], name: str, namespace: str | None = None) -> tuple[T, datetime] | None:
         """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
         return await self._blocking(lambda: self._read(kind, name, namespace))
+
+    async def account_may(self, namespace: str, account: str, verb: str, resource: str, group: str = "") -> bool:
+        """Whether a service account may do something with a resource in every namespace, by its own and its groups' bindings.
+
+        Raises ProbeError where the exporter may not ask that.
+        """
+        return await self._blocking(lambda: self._review_of_other(namespace, account, verb, resource, group))
 
     async def kinds(self, part: str) -> Sequence[Kind[Named]]:
         """The kinds that the cluster serves, in the version that it prefers, whose plural names have this part."""
@@ -384,6 +393,25 @@ class Kubernetes(Client[KubernetesSettings]):
             reply = self._api.post(_REVIEWS, msgspec.json.encode(body), max_bytes=self.settings.max_bytes)
         except (Forbidden, NotFound):  # where even that is not allowed, the request itself will show it
             return unanswered
+        review: _Review = _decode(reply, _REVIEW)
+        return review.status.allowed
+
+    def _review_of_other(self, namespace: str, account: str, verb: str, resource: str, group: str) -> bool:
+        self._demand("create", SUBJECT_ACCESS_REVIEWS, None)
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:{namespace}:{account}",
+                "groups": groups,
+                "resourceAttributes": {"verb": verb, "group": group, "resource": resource},
+            },
+        }
+        try:
+            reply = self._api.post(_REVIEWS_OF_OTHERS, msgspec.json.encode(body), max_bytes=self.settings.max_bytes)
+        except Forbidden:
+            raise self._denied("create", SUBJECT_ACCESS_REVIEWS, None) from None
         review: _Review = _decode(reply, _REVIEW)
         return review.status.allowed
 

@@ -40,7 +40,19 @@ _TRAILING = frozenset(
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwords")
 _SHORT_PASSWORDS = frozenset({"pass", "pwd", "dbpass", "userpass", "requirepass", "masterauth", "psw"})
-_TOKENS = ("secret", "token", "apikey", "credential", "credentials", "accesskey", "secretkey", "privatekey")
+_TOKENS = (
+    "secret",
+    "token",
+    "apikey",
+    "credential",
+    "credentials",
+    "accesskey",
+    "secretkey",
+    "privatekey",
+    "encryptionkey",
+    "signingkey",
+    "masterkey",
+)
 _KEYS = frozenset(
     {
         "api", "access", "private", "secret", "account", "auth", "encryption", "encrypt", "signing", "shared", "master",
@@ -58,14 +70,20 @@ _OBJECT_WORDS = frozenset(
 _OBJECT_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 
 _REFERENCE = re.compile(
-    r"(?i).*\$\([\w.-]+\).*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|.*<[^<>]*>.*|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|arn:aws[\w-]*:.*"
-    r"|projects/.*/secrets/.*|(?:file|env|ssm|sm|awssm|gcpsm|akv):.*|@.*|enc[(\[:].*|\{cipher\}.*|process\.env.*|os\.(?:environ|getenv).*|!\w+.*"
+    r"(?i).*\$\([\w.-]+\).*|\$\(.*|`.*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|<[a-z][a-z ._:-]*>|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|arn:aws[\w-]*:.*"
+    r"|projects/.*/secrets/.*|(?:file|env|ssm|sm|awssm|gcpsm|akv):.*|@\w+@|@/.*|enc\(.*\)|enc\[.*\]|enc:.*"
+    r"|\{cipher\}.*|process\.env.*|os\.(?:environ|getenv).*|!\w+ .*"
     r"|null|none|nil|undefined|true|false|yes|no|on|off|enabled|disabled|required|optional|empty|redacted|masked|hidden|.*\*{3}.*"
     r"|\$(?:2[abxy]|argon2\w*|[156y])\$.*|\{(?:SSHA\d*|SHA\d*|PBKDF2|bcrypt|crypt)\}.*|SCRAM-SHA-256\$.*|sha(?:256|512)[:-].*"
 )
 _DEFAULTED = re.compile(r"\$\{[\w.]+:-?(?P<value>[^}$]{3,})\}")
 _FILE_PATH = re.compile(
-    r"[./~][^\s:@]*/\S*|/\S*|[\w.-]+\.(?:pem|key|crt|cert|jks|p12|pfx|json|ya?ml|txt|env|conf)|[a-z]+(?:/[\w.-]+)+"
+    r"[./~][^\s:@]*/\S*|[\w.-]+\.(?:pem|key|crt|cert|jks|p12|pfx|json|ya?ml|txt|env|conf)|[a-z]+(?:/[\w.-]+)+"
+)
+#: What programs and their messages say in place of a value: `password: missing`, `password = env("P")`.
+_PROSE = re.compile(
+    r"(?i).*\b(?:passwords?|tokens?|secrets?|enter|please|your|forgot\w*|missing|invalid|incorrect|wrong|expired|must|should|cannot)\b.*"
+    r"|[a-z_][\w.]*\(.*"
 )
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]*://\S+")
 
@@ -90,10 +108,12 @@ _NAMED_AS = "a literal value under a name of secrets"
 _ENTROPY = "a random value"
 
 _NAMED = re.compile(
-    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}\\?(?P<value>\$\{[^}\s]*\}"
+    r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}\\?(?:\"\"\""
+    r"|''')?(?P<value>[>|][-+]?[ \t]*\n[ \t]+\S{1,400}|\$\{[^}\s]*\}"
     r"|\"[^\"\\\n]{1,400}|'[^'\n]{1,400}"
     r"|[^\s\"'&,;{}\[\]\\][^\s\"',;{}\\]*)"
 )
+_BLOCK = re.compile(r"^[>|][-+]?[ \t]*\n\s+")  # of YAML, before a value on the next line
 _PAIRED = re.compile(
     r"(?i)\bname\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\s{0,20},?\s{0,20}(?:-\s)?\\?[\"']?value\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?"
     r"(?P<value>\$\{[^}\s]*\}|[^\s\"'&,;{}\[\]\\]{1,400})"
@@ -114,8 +134,9 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
     (
         "a value to be changed",
         re.compile(
-            r"(?i)(?:.*[^a-z])?(?:change[-_ ]?(?:me|this|it)|replace[-_ ]?(?:me|this)|set[-_ ]me|fill[-_ ]?me|fix[-_]?me)"
-            r"(?:[-_ ]?(?:now|in|please|later))?(?:[^a-z].*)?"
+            r"(?i)(?:\S*[^a-z\s])?(?:change[-_ ]?(?:me|this)|change[-_]?it|replace[-_ ]?(?:me|this)|set[-_ ]me|fill[-_ ]?me"
+            r"|fix[-_]?me)"
+            r"(?:[-_ ]?(?:now|in|please|later))?(?:[^a-z\s]\S*)?"
         ),
     ),
     (
@@ -258,7 +279,7 @@ def shown(name: str) -> str:
 def _named(text: str) -> Iterator[Finding]:
     for pattern in (_NAMED, _PAIRED, _TAGGED):
         for match in pattern.finditer(text):
-            name, value = match["name"], match["value"].strip("\"'").rstrip()
+            name, value = match["name"], _BLOCK.sub("", match["value"]).strip("\"'").rstrip()
             if _is_secret(name, value, in_file=pattern is not _PAIRED):
                 yield Finding(Sort.SECRET, shown(name), _NAMED_AS)
             if name.lower() not in ("http", "https"):
@@ -333,6 +354,8 @@ def _kind(words: Sequence[str]) -> str:
 def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
     words = [word.lower() for word in _WORDS.findall(name)]
     kind, own = _kind(words), _own(value.strip())
+    if in_file and own not in _DEFAULT_PASSWORDS and _PROSE.fullmatch(own):
+        return False
     if not kind or not own or _REFERENCE.fullmatch(own) or _FILE_PATH.fullmatch(own):
         return False
     if kind == "password":
@@ -366,7 +389,9 @@ def _placeholder(name: str, value: str) -> Iterator[Finding]:
             return
     url = re.search(r"(?i)://[^\s/:@]*:([^\s@/]+)@", own)
     password = url[1] if url else own
-    if (kind or url) and (password.lower() in _DEFAULT_PASSWORDS or (url and _is_placeholder(password))):
+    if (kind or url) and (
+        (password.lower() in _DEFAULT_PASSWORDS and not password.istitle()) or (url and _is_placeholder(password))
+    ):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a default password")
     if kind and _UNRENDERED.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a template that was not rendered")

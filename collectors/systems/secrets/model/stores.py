@@ -53,8 +53,13 @@ class _Target(Struct, frozen=True):
     name: str = ""
 
 
+class _RemoteRef(Struct, frozen=True):
+    key: str = ""
+
+
 class _Data(Struct, frozen=True):
     secret_key: str = ""
+    remote_ref: _RemoteRef = _RemoteRef()
 
 
 class _ExternalSpec(Struct, frozen=True):

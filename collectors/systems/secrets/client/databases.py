@@ -1,0 +1,48 @@
+"""Who is connected to a PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from collectors.systems.postgresql.client.connection import Connection, parse_dsn
+from collectors.systems.secrets.model.databases import Client
+from collectors.systems.secrets.model.endpoints import Database
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["connected"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Right:
+    allowed: bool
+
+
+async def connected(database: Database) -> list[Client]:
+    """The roles that are connected, and from where, but for the exporter's own. Raises ProbeError when that is not shown."""
+    try:
+        parameters = parse_dsn(database.dsn)
+    except ValueError as error:
+        raise ProbeError(
+            f"The dsn of database {database.name} cannot be used: {error}.", Reason.MISCONFIGURED
+        ) from None
+    found: list[Client] = []
+    for host in parameters:
+        connection = await Connection.open(host, database.timeout)
+        try:
+            right = await connection.one(
+                _Right, "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS allowed"
+            )
+            if not right.allowed:
+                raise ProbeError(
+                    f"Role {connection.user} of database {database.name} lacks pg_monitor, so it is not shown who is connected.",
+                    Reason.DENIED,
+                )
+            found += await connection.ask(
+                Client,
+                """SELECT DISTINCT a.usename::text AS role, coalesce(host(a.client_addr), '') AS address, r.rolsuper AS superuser
+                   FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
+                   WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()""",
+            )
+        finally:
+            await connection.close()
+    return found

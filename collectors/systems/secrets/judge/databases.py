@@ -1,0 +1,78 @@
+"""Whether each service signs in to a database as itself."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from collectors.systems.secrets.model.databases import Client, owners_by_address, service_of, with_credentials
+from collectors.systems.secrets.model.workloads import Workload
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import listed
+
+__all__ = ["role_problems", "seen_services", "shared_key_problems", "unseen_problems"]
+
+Services = Mapping[str, tuple[str, ...]]
+
+
+def shared_key_problems(workloads: Iterable[Workload], services: Services) -> Iterator[Result]:
+    """Keys of Secrets that several services sign in to a database by."""
+    users: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for workload, source in with_credentials(workloads):
+        users[workload.namespace, source.name, source.key].add(service_of(workload, services))
+    for (namespace, secret, key), found in sorted(users.items()):
+        if len(found) > 1:
+            yield failed(
+                f"{listed(sorted(found))} sign in to a database by the same key {key} of Secret {namespace}/{secret}."
+            )
+
+
+def seen_services(
+    clients: Iterable[Client], workloads: Sequence[Workload], services: Services
+) -> tuple[dict[str, set[str]], list[Result]]:
+    """The services that each role was used by, and what is wrong with single sessions."""
+    owners = owners_by_address(workloads)
+    used: dict[str, set[str]] = defaultdict(set)
+    problems = []
+    for client in clients:
+        found = {service_of(workload, services) for workload in owners.get(client.address, ())}
+        if not found:
+            where = f"address {client.address}" if client.address else "a local socket"
+            problems.append(
+                unknown(
+                    f"Role {client.role} is used from {where}, which is that of no pod that was read: a pooler there hides whose "
+                    "sessions they are.",
+                    reason=Reason.NOT_VERIFIED,
+                )
+            )
+        elif len(found) > 1:
+            problems.append(
+                unknown(
+                    f"Role {client.role} is used from address {client.address}, which {listed(sorted(found))} share.",
+                    reason=Reason.NOT_VERIFIED,
+                )
+            )
+        else:
+            used[client.role] |= found
+            if client.superuser:
+                problems.append(
+                    failed(f"{listed(found)} is connected as the superuser {client.role}.", reason=Reason.MISCONFIGURED)
+                )
+    return dict(used), problems
+
+
+def role_problems(database: str, used: Mapping[str, Collection[str]]) -> Iterator[Result]:
+    """Roles that several services were seen to use."""
+    for role, services in sorted(used.items()):
+        if len(services) > 1:
+            yield failed(f"{listed(sorted(services))} use the same role {role} of database {database}.")
+
+
+def unseen_problems(workloads: Iterable[Workload], services: Services, seen: Collection[str]) -> Iterator[Result]:
+    """Services that have credentials of a database and were seen on none."""
+    wanted = {service_of(workload, services) for workload, _ in with_credentials(workloads)}
+    for service in sorted(wanted - set(seen)):
+        yield unknown(
+            f"{service} has credentials of a database, and was not seen connected to any of `databases`.",
+            reason=Reason.PENDING,
+        )

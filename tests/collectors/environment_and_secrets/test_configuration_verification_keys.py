@@ -1,0 +1,505 @@
+"""The section Configuration Verification on real servers: keys, their age, and what they may do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from collectors.systems.aws.client import Aws, AwsSettings
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from collectors.systems.prometheus.client import PrometheusSettings
+from exporter.threads import Threads
+from exporter.verdict import Reason, Status
+from tests.collectors.environment_and_secrets.shop import from_secret, run, see
+from tests.collectors.systems.kubernetes.clusters import manifest
+from tests.servers.aws import AwsServer
+from tests.servers.exporters import Exposition
+from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.servers.postgresql import Postgres, create_monitor, postgresql_15
+from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged
+from tests.servers.prometheus import Prometheus, scrape
+
+
+def record(folder: Path, item: str, **values: Any) -> Path:
+    """A folder with a record of today for an item."""
+    written = {
+        "item": f"configuration_verification.{item}",
+        "result": "passed",
+        "by": "team@shop.internal",
+        "on": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    (folder / f"{item}.yaml").write_text(json.dumps(written | values))
+    return folder
+
+
+@asynccontextmanager
+async def amazon(aws: AwsServer) -> AsyncIterator[dict[str, Aws]]:
+    """The client of AWS."""
+    client = Aws(AwsSettings.model_validate(aws.settings), Threads())
+    try:
+        yield {"aws": client}
+    finally:
+        await client.close()
+
+
+# Tokens
+
+JWT = "jwt_secrets_secure"
+
+
+def encoded(number: int) -> str:
+    """A number, as keys have it."""
+    return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).decode().rstrip("=")
+
+
+def rsa_key(bits: int = 2048, **more: Any) -> dict[str, Any]:
+    """A new RSA key of this size."""
+    numbers = rsa.generate_private_key(65537, bits).public_key().public_numbers()
+    return {
+        "kty": "RSA",
+        "kid": f"rsa-{bits}",
+        "n": encoded(numbers.n),
+        "e": encoded(numbers.e),
+        "alg": "RS256",
+        **more,
+    }
+
+
+def ec_key(**more: Any) -> dict[str, Any]:
+    """A new key on P-256."""
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    return {"kty": "EC", "kid": "ec", "crv": "P-256", "x": encoded(numbers.x), "y": encoded(numbers.y), **more}
+
+
+def token(secret: str = "", algorithm: str = "HS256", kid: str = "a") -> dict[str, str]:
+    """A token that this secret signed."""
+    head, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": algorithm, "kid": kid}, {"sub": "synthetic"})
+    )
+    signature = hmac.digest(secret.encode(), f"{head}.{body}".encode(), hashlib.sha256) if algorithm != "none" else b""
+    return {"name": "session", "token": f"{head}.{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"}
+
+
+@pytest.fixture
+def issuer() -> Iterator[Exposition]:
+    """A server of a key set."""
+    with Exposition() as server:
+        yield server
+
+
+async def look(cluster: ControlPlane, issuer: Exposition, *keys: Any, **options: Any) -> Any:
+    """What is seen of an issuer with these keys."""
+    issuer.text = json.dumps({"keys": keys})
+    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/jwks.json"}]
+    return await see(cluster, JWT, "default", jwks=jwks, **options)
+
+
+@pytest.mark.verifies("configuration_verification.jwt_secrets_secure", "ok")
+async def test_strong_keys_pass(control_plane: ControlPlane, issuer: Exposition, tmp_path: Path) -> None:
+    result = await look(control_plane, issuer, rsa_key(), ec_key(), rsa_key(1024, use="enc"))
+    assert (result.status, result.summary) == (Status.OK, "2 keys of 1 key set are strong; 0 tokens were checked.")
+    strong = token("J8v-2kfPq9zXw4Rm7tYb1nCd5hGs3LaE0uVi6oTx")
+    alone = await see(control_plane, JWT, "default", tokens=[strong], evidence=record(tmp_path, JWT))
+    assert alone.status is Status.OK
+
+
+@pytest.mark.verifies("configuration_verification.jwt_secrets_secure", "failed")
+async def test_weak_and_published_keys_fail(control_plane: ControlPlane, issuer: Exposition) -> None:
+    example = ec_key(x="MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", y="4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM")
+    even = rsa_key() | {"n": encoded(2**2047 + 6)}
+    states = {
+        "has 1024 bits": rsa_key(1024),
+        "is a shared secret": {"kty": "oct", "k": "c2VjcmV0", "kid": "a"},
+        "with its private part": rsa_key(d="AQAB"),
+        "is the example of a standard": example,
+        "is no sound RSA key": even,
+        "is for HS256": rsa_key(alg="HS256"),
+        "is on the curve P-192": ec_key(crv="P-192"),
+    }
+    for expected, key in states.items():
+        result = await look(control_plane, issuer, ec_key(), key)
+        assert result.status is Status.FAILED
+        assert expected in result.summary
+    assert "no key that signs" in (await look(control_plane, issuer)).summary
+    for weak in (token("secret"), token("your-256-bit-secret"), token(""), token(algorithm="none")):
+        result = await look(control_plane, issuer, ec_key(), tokens=[weak])
+        assert result.status is Status.FAILED
+        assert weak["token"] not in str(result)
+    without_record = await look(
+        control_plane, issuer, ec_key(), tokens=[token("J8v-2kfPq9zXw4Rm7tYb1nCd5hGs3LaE0uVi6oTx")]
+    )
+    assert (without_record.status, without_record.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+
+
+@pytest.mark.verifies("configuration_verification.jwt_secrets_secure", "unknown")
+async def test_what_is_no_key_set_and_keys_that_are_not_in_it_are_unknown(
+    control_plane: ControlPlane, issuer: Exposition
+) -> None:
+    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/"}]
+    for text in ("<html>", '{"issuer": "x"}', '{"keys": [1]}', '{"keys": [{"kty": "RSA", "n": "!"}]}'):
+        issuer.text = text
+        result = await see(control_plane, JWT, "default", jwks=jwks)
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.MALFORMED), text
+    closed = [{"url": f"http://{LOOPBACK}:{free_port()}/"}]
+    assert (await see(control_plane, JWT, "default", jwks=closed)).reason is Reason.UNREACHABLE
+    result = await look(control_plane, issuer, ec_key(), tokens=[token("x" * 40, algorithm="RS256", kid="other")])
+    assert result.status is not Status.OK
+    assert "in no key set" in result.summary or "record" in result.summary
+    result = await look(control_plane, issuer, ec_key(), tokens=[{"name": "session", "token": "no.token"}])
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED)
+    assert "no.token" not in str(result)
+
+
+# Encryption keys
+
+ESCROW = "encryption_keys_backed_up"
+
+
+@pytest.mark.verifies("configuration_verification.encryption_keys_backed_up", "ok")
+async def test_keys_that_aws_keeps_need_no_record_and_others_do(
+    cluster: ControlPlane, aws: AwsServer, tmp_path: Path
+) -> None:
+    kms, namespace = aws.client("kms"), cluster.namespace("shop")
+    made = kms.create_key()["KeyMetadata"]["KeyId"]
+    kms.enable_key_rotation(KeyId=made)
+    kms.create_alias(AliasName="alias/orders", TargetKeyId=made)
+    async with amazon(aws) as further:
+        result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"])
+        assert (result.status, result.summary) == (Status.OK, "1 key of KMS is Enabled.")
+        sealed = manifest(
+            "bitnami.com/v1alpha1", "SealedSecret", "sealed", namespace, spec={"encryptedData": {"a": "AgB"}}
+        )
+        cluster.apply(sealed)
+        result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"])
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+        kept = record(tmp_path, ESCROW, measured={"decrypted": 2})
+        result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"], evidence=kept)
+        assert result.status is Status.OK
+        untried = record(tmp_path, ESCROW, measured={"decrypted": 0})
+        result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"], evidence=untried)
+        assert (result.status, result.reason) == (Status.FAILED, Reason.INVALID)
+
+
+@pytest.mark.verifies("configuration_verification.encryption_keys_backed_up", "failed")
+async def test_keys_that_decrypt_nothing_fail_whatever_a_record_says(
+    cluster: ControlPlane, aws: AwsServer, tmp_path: Path
+) -> None:
+    kms, namespace = aws.client("kms"), cluster.namespace("shop")
+    kept = record(tmp_path, ESCROW, measured={"decrypted": 2})
+    disabled, leaving = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    kms.disable_key(KeyId=disabled)
+    kms.schedule_key_deletion(KeyId=leaving, PendingWindowInDays=7)
+    expected = {
+        disabled: "is in state Disabled",
+        leaving: "will be deleted",
+        "alias/none": "has no key",
+    }
+    async with amazon(aws) as further:
+        for key, words in expected.items():
+            result = await see(cluster, ESCROW, namespace, further=further, kms_keys=[key], evidence=kept)
+            assert result.status is Status.FAILED, key
+            assert words in result.summary
+        still = kms.create_key()["KeyMetadata"]["KeyId"]
+        result = await see(cluster, ESCROW, namespace, further=further, kms_keys=[still])
+        assert (result.status, "is not rotated by AWS" in result.summary) == (Status.WARNING, True)
+    assert (await see(cluster, ESCROW, namespace)).reason is Reason.NOT_CONFIGURED
+
+
+@pytest.mark.verifies("configuration_verification.encryption_keys_backed_up", "unknown")
+@pytest.mark.verifies("configuration_verification.secrets_rotated", "unknown")
+async def test_without_aws_its_keys_and_secrets_are_unknown(cluster: ControlPlane) -> None:
+    namespace = run(cluster)
+    for item, option in ((ESCROW, "kms_keys"), (ROTATED, "aws_secrets")):
+        named: dict[str, Any] = {option: ["alias/orders"]}
+        result = await see(cluster, item, namespace, **named)
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+        assert "clients.aws" in result.summary
+
+
+# Rotation
+
+ROTATED = "secrets_rotated"
+
+
+def certificate(cluster: ControlPlane, namespace: str, *, days: int, **private_key: str) -> None:
+    """A Certificate that was renewed so many days ago, as cert-manager leaves it."""
+    made = manifest(
+        "cert-manager.io/v1", "Certificate", "web", namespace, spec={"secretName": "web-tls", "privateKey": private_key}
+    )
+    cluster.apply(made)
+    begun = datetime.now(UTC) - timedelta(days=days)
+    cluster.patch_status(
+        made, notBefore=begun.strftime("%Y-%m-%dT%H:%M:%SZ"), conditions=[{"type": "Ready", "status": "True"}]
+    )
+
+
+@pytest.mark.verifies("configuration_verification.secrets_rotated", "ok")
+async def test_a_certificate_that_makes_new_keys_is_shown_to_be_rotated(cluster: ControlPlane, tmp_path: Path) -> None:
+    namespace = run(cluster, [from_secret("TLS_KEY", "web-tls", "tls.key")])
+    certificate(cluster, namespace, days=20, rotationPolicy="Always")
+    result = await see(cluster, ROTATED, namespace)
+    assert result.status is Status.OK
+    assert "rotation of 1 Secret of 1 that workloads use" in result.summary
+    certificate(cluster, namespace, days=20, rotationPolicy="Never")
+    assert (await see(cluster, ROTATED, namespace)).reason is Reason.NOT_CONFIGURED
+    assert (await see(cluster, ROTATED, namespace, evidence=record(tmp_path, ROTATED))).status is Status.OK
+
+
+@pytest.mark.verifies("configuration_verification.secrets_rotated", "failed")
+async def test_an_old_key_fails_whatever_a_record_says(cluster: ControlPlane, tmp_path: Path) -> None:
+    namespace = run(cluster, [from_secret("TLS_KEY", "web-tls", "tls.key")])
+    certificate(cluster, namespace, days=200, rotationPolicy="Always")
+    result = await see(cluster, ROTATED, namespace, evidence=record(tmp_path, ROTATED))
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert "is 200 days old (limit 90d)" in result.summary
+
+
+async def test_that_rotation_is_enabled_in_aws_is_no_rotation(cluster: ControlPlane, aws: AwsServer) -> None:
+    namespace, manager = run(cluster), aws.client("secretsmanager")
+    manager.create_secret(Name="orders", SecretString="cAn4ry")
+    async with amazon(aws) as further:
+        result = await see(cluster, ROTATED, namespace, further=further, aws_secrets=["orders"])
+        assert result.status is not Status.OK
+        manager.delete_secret(SecretId="orders")
+        result = await see(cluster, ROTATED, namespace, further=further, aws_secrets=["orders"])
+        assert "is deleted" in result.summary
+        result = await see(cluster, ROTATED, namespace, further=further, aws_secrets=["absent"])
+        assert "has no secret absent" in result.summary
+
+
+async def test_a_secret_that_nothing_has_written_to_fails(
+    cluster: ControlPlane, prometheus: Prometheus, tmp_path: Path
+) -> None:
+    namespace = run(cluster, [from_secret("DB_PASSWORD")])
+    series = f'kube_secret_metadata_resource_version{{namespace="{namespace}",secret="orders"}} '
+    with Exposition(f"{series}4711\n") as metrics:
+        prometheus.configure(scrapes=[scrape("kube-state-metrics", metrics.port)])
+        prometheus.wait_for("kube_secret_metadata_resource_version offset 2s")
+        client = PrometheusClient(PrometheusSettings(url=prometheus.url), Threads())
+        further, kept = {"prometheus": client}, record(tmp_path, ROTATED)
+        result = await see(cluster, ROTATED, namespace, further=further, evidence=kept, max_secret_age="2s")
+        assert result.status is Status.FAILED
+        assert f"Secret {namespace}/orders was not changed within 2s" in result.summary
+        metrics.text = f"{series}4712\n"
+        prometheus.wait_for("kube_secret_metadata_resource_version == 4712")
+        result = await see(cluster, ROTATED, namespace, further=further, max_secret_age="2s")
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)  # changed is not rotated
+        await client.close()
+
+
+# Permissions
+
+RIGHTS = "api_key_permissions_appropriate"
+
+
+def bind(cluster: ControlPlane, binding: str, role: str, **subject: str) -> None:
+    """Bind a ClusterRole to somebody everywhere."""
+    rbac = "rbac.authorization.k8s.io"
+    cluster.apply(
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": binding},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
+            "subjects": [subject],
+        }
+    )
+
+
+def api_key(cluster: ControlPlane, token: str, forbidden: str) -> list[dict[str, Any]]:
+    """A token of the API server as a key: it may list namespaces."""
+    tls = {"ca_file": str(cluster.directory / "ca.pem")}
+    paths = {"allowed": "/api/v1/namespaces", "forbidden": forbidden}
+    return [{"name": "cluster", "url": cluster.url, "bearer_token": token, "tls": tls, **paths}]
+
+
+@pytest.mark.verifies("configuration_verification.api_key_permissions_appropriate", "ok")
+@pytest.mark.verifies("configuration_verification.api_key_permissions_appropriate", "failed")
+async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace = run(control_plane)
+    kept = record(tmp_path, RIGHTS)
+    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    assert result.status is Status.OK
+    assert (await see(control_plane, RIGHTS, namespace)).reason is Reason.NOT_CONFIGURED
+    bind(
+        control_plane,
+        namespace,
+        "cluster-admin",
+        kind="Group",
+        apiGroup="rbac.authorization.k8s.io",
+        name=f"system:serviceaccounts:{namespace}",
+    )
+    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+    assert f"{namespace}/default may do everything" in result.summary
+    reasoned = {f"{namespace}/default": "It installs the cluster."}
+    assert (
+        await see(control_plane, RIGHTS, namespace, evidence=kept, privileged_accounts=reasoned)
+    ).status is Status.OK
+    namespace = run(control_plane)
+    reader = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": namespace}}
+    control_plane.apply(reader | {"rules": [{"apiGroups": ["*"], "resources": ["secrets"], "verbs": ["get", "list"]}]})
+    bind(control_plane, namespace, namespace, kind="ServiceAccount", namespace=namespace, name="default")
+    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    assert "may read the Secrets of all namespaces" in result.summary
+
+
+@pytest.mark.verifies("configuration_verification.api_key_permissions_appropriate", "unknown")
+async def test_without_the_right_to_ask_accounts_are_unknown(control_plane: ControlPlane, tmp_path: Path) -> None:
+    namespace = run(control_plane)
+    kinds = ["namespaces", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"]
+    account = control_plane.account([{"apiGroups": ["", "apps", "batch"], "resources": kinds, "verbs": ["list"]}])
+    result = await see(control_plane, RIGHTS, namespace, kubeconfig=account, evidence=record(tmp_path, RIGHTS))
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.DENIED)
+    assert "create subjectaccessreviews" in result.summary
+
+
+async def test_a_key_is_tried_by_one_call_that_it_allows_and_one_that_it_forbids(control_plane: ControlPlane) -> None:
+    namespace = run(control_plane)
+    file = control_plane.account([{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list"]}])
+    limited, admin = json.loads(file.read_text())["users"][0]["user"]["token"], control_plane.tokens["admin"]
+    expected = {
+        (limited, "/api/v1/secrets"): (
+            Status.OK,
+            None,
+            "1 API key and 1 service account may do no more than they should.",
+        ),
+        (admin, "/api/v1/nodes"): (Status.FAILED, Reason.MISCONFIGURED, "reads the forbidden path"),
+        ("cAn4ry", "/api/v1/nodes"): (Status.FAILED, Reason.DOWN, "is not accepted"),
+        (admin, "/api/v1/no-such-thing"): (Status.UNKNOWN, Reason.NOT_VERIFIED, "answered 404"),
+    }
+    for (token, forbidden), (status, reason, words) in expected.items():
+        result = await see(control_plane, RIGHTS, namespace, api_keys=api_key(control_plane, token, forbidden))
+        if reason is Reason.NOT_VERIFIED:
+            assert not result.status.is_ok
+        else:
+            assert (result.status, result.reason) == (status, reason), result.summary
+        assert words in result.summary
+        assert token not in str(result)
+
+
+# Credentials of databases
+
+UNIQUE = "database_credentials_unique"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    """A PostgreSQL that lets two services in from all addresses of the loopback."""
+    with scratch("roles", unprivileged()) as folder, Postgres(postgresql_15(), folder, "roles").initialize() as server:
+        create_monitor(server)
+        with (server.data / "pg_hba.conf").open("r+") as file:
+            before = file.read()
+            file.seek(0)
+            file.write("host all orders,checkout,boss 127.0.0.0/8 trust\n" + before)
+        server.script(
+            "CREATE ROLE orders LOGIN; CREATE ROLE checkout LOGIN; CREATE ROLE boss SUPERUSER LOGIN; SELECT pg_reload_conf();"
+        )
+        yield server
+
+
+@asynccontextmanager
+async def session(server: Postgres, role: str, address: str) -> AsyncIterator[None]:
+    """A session of a role that comes from an address."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(4096):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(LOOPBACK, server.port, local_addr=(address, 0))
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(await asyncio.start_server(relay, LOOPBACK, 0))
+        port = listener.sockets[0].getsockname()[1]
+        connection = await psycopg.AsyncConnection.connect(
+            host=LOOPBACK, port=port, user=role, dbname="orders", sslmode="disable"
+        )
+        stack.push_async_callback(connection.close)
+        yield
+
+
+def at(cluster: ControlPlane, namespace: str, name: str, address: str) -> None:
+    """A running Deployment whose pod has this address, and credentials of a database of its own."""
+    web = workload(
+        namespace,
+        name,
+        spec=pod_spec(containers=[pod_spec()["containers"][0] | {"env": [from_secret("DB_PASSWORD", name)]}]),
+    )
+    cluster.apply(web)
+    cluster.wait_ready(web)
+    (pod,) = cluster.pods(namespace, f"app={name}")
+    cluster.patch_status({"apiVersion": "v1", "kind": "Pod", **pod}, podIP=address, podIPs=[{"ip": address}])
+
+
+@pytest.mark.verifies("configuration_verification.database_credentials_unique", "ok")
+@pytest.mark.verifies("configuration_verification.database_credentials_unique", "failed")
+async def test_who_uses_which_role_is_seen_by_the_addresses_of_sessions(
+    control_plane: ControlPlane, database: Postgres
+) -> None:
+    namespace = control_plane.namespace("shop")
+    at(control_plane, namespace, "orders", "127.0.0.2")
+    at(control_plane, namespace, "checkout", "127.0.0.3")
+    options: dict[str, Any] = {"databases": [{"name": "main", "dsn": database.dsn()}], "memory": {}}
+    async with session(database, "orders", "127.0.0.2"), session(database, "checkout", "127.0.0.3"):
+        result = await see(control_plane, UNIQUE, namespace, **options)
+        assert (result.status, result.summary) == (Status.OK, "2 roles of databases are each used by one service.")
+    idle = await see(control_plane, UNIQUE, namespace, **options)
+    assert idle.status is Status.OK  # remembered
+    async with session(database, "orders", "127.0.0.3"):
+        result = await see(control_plane, UNIQUE, namespace, **options)
+        assert result.status is Status.FAILED
+        assert "use the same role orders of database main" in result.summary
+        one = {"shop": [f"{namespace}/orders", f"{namespace}/checkout"]}
+        assert (
+            await see(control_plane, UNIQUE, namespace, services=one, databases=options["databases"])
+        ).status is Status.OK
+    async with session(database, "boss", "127.0.0.2"):
+        result = await see(control_plane, UNIQUE, namespace, databases=options["databases"])
+        assert "connected as the superuser boss" in result.summary
+
+
+async def test_the_same_key_of_a_secret_for_two_services_fails(control_plane: ControlPlane) -> None:
+    namespace = run(control_plane, [from_secret("DB_PASSWORD")])
+    run(control_plane, [from_secret("PGPASSWORD")], name="other", namespace=namespace)
+    result = await see(control_plane, UNIQUE, namespace)
+    assert result.status is Status.FAILED
+    assert "by the same key password of Secret" in result.summary
+
+
+@pytest.mark.verifies("configuration_verification.database_credentials_unique", "unknown")
+async def test_sessions_of_a_pooler_and_services_that_are_not_connected_are_unknown(
+    control_plane: ControlPlane, database: Postgres
+) -> None:
+    namespace = control_plane.namespace("shop")
+    at(control_plane, namespace, "orders", "127.0.0.2")
+    databases = [{"name": "main", "dsn": database.dsn()}]
+    assert (await see(control_plane, UNIQUE, namespace)).reason is Reason.NOT_CONFIGURED
+    result = await see(control_plane, UNIQUE, namespace, databases=databases)
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.PENDING)
+    async with session(database, "orders", "127.0.0.9"), session(database, "orders", "127.0.0.2"):
+        result = await see(control_plane, UNIQUE, namespace, databases=databases)
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
+        assert "127.0.0.9" in result.summary
+    blind = [{"name": "main", "dsn": f"host={LOOPBACK} port={database.port} user=orders dbname=orders"}]
+    result = await see(control_plane, UNIQUE, namespace, databases=blind)
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.DENIED)
