@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collectors.shared.lean_imports import without
+from collectors.shared.tasks import started
 from exporter.files import TooLarge, read_file
 from exporter.http import Trust
 from exporter.logs import hide
@@ -121,7 +122,7 @@ class Connection:
         meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
-        asking = asyncio.create_task(self._ask(subject, data, self._timeout + patience))
+        asking = started(self._ask(subject, data, self._timeout + patience))
         try:
             either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import SecretStr
 
+from collectors.shared.tasks import started
 from collectors.systems.postgresql.model.instance import Corrupted, NotServing
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
@@ -169,8 +170,7 @@ class Connection:
         where the server finds damaged data.
         """
         async with self._turn:
-            query = asyncio.create_task(self._query(kind, sql, parameters))
-            query.add_done_callback(_retrieved)  # who asked may be cancelled in the moment in which it fails
+            query = started(self._query(kind, sql, parameters))
             try:
                 done, _ = await asyncio.wait({query}, timeout=self._timeout.total_seconds() + 1)
             finally:
@@ -251,12 +251,6 @@ class Connection:
     async def close(self) -> None:
         """Close the connection."""
         await self._connection.close()
-
-
-def _retrieved(query: asyncio.Task[Any]) -> None:
-    """Look at what a query raised, so that the event loop does not report that nobody did."""
-    if not query.cancelled():
-        query.exception()
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlencode
 
+from collectors.shared.tasks import started
 from collectors.systems.web_security.model.cookies import parse_cookies
 from collectors.systems.web_security.model.looks import Credentials
 from collectors.systems.web_security.model.options import WebSecurityOptions
@@ -88,7 +89,7 @@ class Application:
             return _static(user)
         held = self._logins.get(name)
         if held is None or _expires_soon(held):
-            held = self._logins[name] = asyncio.create_task(self._login(user.login))
+            held = self._logins[name] = started(self._login(user.login))
         return await asyncio.shield(held)
 
     async def _login(self, login: Login) -> Credentials:
