@@ -80,6 +80,20 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
+def _join(outside: str, inside: str, stack: ExitStack) -> None:
+    """Make both namespaces, with a wire between them. Raises CalledProcessError where that is not allowed."""
+    for name in (outside, inside):
+        _ip("netns", "add", name)
+        stack.callback(_ip, "netns", "delete", name)
+    _ip("link", "add", "o", "netns", outside, "type", "veth", "peer", "name", "s", "netns", inside)
+    for name, device, address in ((outside, "o", OUTSIDE), (inside, "s", HOST)):
+        for part in ("all", device):
+            _ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv4.conf.{part}.route_localnet=1")
+        _ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
+        for link in (device, "lo"):
+            _ip("-n", name, "link", "set", link, "up")
+
+
 @contextmanager
 def firewalled() -> Iterator[Firewalled]:
     """Set both namespaces up. Skips where that is not possible: it is not a matter of CI."""
@@ -89,20 +103,10 @@ def firewalled() -> Iterator[Firewalled]:
     outside, inside = f"out{os.getpid()}", f"srv{os.getpid()}"
     with ExitStack() as stack:
         folder = stack.enter_context(scratch("firewall"))
-        for name in (outside, inside):
-            try:
-                _ip("netns", "add", name)
-            except subprocess.CalledProcessError as error:
-                pytest.skip(f"Network namespaces cannot be made here: {error.stderr.strip()}.")
-            stack.callback(_ip, "netns", "delete", name)
-        _ip("link", "add", "o", "netns", outside, "type", "veth", "peer", "name", "s", "netns", inside)
-        for name, device, address in ((outside, "o", OUTSIDE), (inside, "s", HOST)):
-            for part in ("all", device):
-                setting = f"net.ipv4.conf.{part}.route_localnet=1"
-                subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", setting], check=True)
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
-            for link in (device, "lo"):
-                _ip("-n", name, "link", "set", link, "up")
+        try:
+            _join(outside, inside, stack)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"Network namespaces cannot be set up here: {error.stderr.strip()}.")
         root = debian(
             "nftables", "libnftables1", "libedit2", "libnftnl11", "libmnl0", "libxtables12", "libjansson4", "libgmp10"
         )
