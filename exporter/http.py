@@ -52,6 +52,10 @@ class Trust(Options):
         """
         return tls_context(self.ca_file, self.cert_file, self.key_file, verify=not self.insecure_skip_verify)
 
+    def own_context(self) -> ssl.SSLContext:
+        """The same for a caller that changes it, such as its ALPN protocols: nobody else uses it."""
+        return _new_context(self.ca_file, self.cert_file, self.key_file, not self.insecure_skip_verify)
+
 
 def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, *, verify: bool) -> ssl.SSLContext:
     """One TLS client context per trust configuration: building one costs as much as a hundred requests.
@@ -79,6 +83,10 @@ _MAX_PEM = 2**20
 def _tls_context(
     ca_file: Path | None, cert_file: Path | None, key_file: Path | None, verify: bool, _stamps: tuple[object, ...]
 ) -> ssl.SSLContext:
+    return _new_context(ca_file, cert_file, key_file, verify)
+
+
+def _new_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None, verify: bool) -> ssl.SSLContext:
     try:
         for path in filter(None, (ca_file, cert_file, key_file)):
             read_file(path, _MAX_PEM)  # OpenSSL would wait for a pipe or a disk as long as that takes

@@ -33,6 +33,7 @@ from collectors.systems.postgresql.judge.connections import Capacity, judge_chur
 from collectors.systems.postgresql.judge.indexes import judge_foreign_keys, judge_indexes, judge_scans
 from collectors.systems.postgresql.judge.logging import STATEMENTS, judge_statements, preloads_statements
 from collectors.systems.postgresql.judge.queries import (
+    VACUUMING,
     judge_cache_use,
     judge_statements_speed,
     judge_tables,
@@ -245,7 +246,8 @@ Where a cache has `pools`, also:
         return await self._each_database(of_primary)
 
     async def _tables_clean(self, database: Database, session: Session) -> Result:
-        return judge_tables(session.instance.where, await tuning.read_tables(session), database)
+        settings = await session.settings(VACUUMING)
+        return judge_tables(session.instance.where, await tuning.read_tables(session), settings, database)
 
     @item("Indexes are created and optimized", severity=WARNING, needs=(_MONITOR,))
     async def indexes_optimized(self) -> Result:
@@ -269,26 +271,34 @@ Where a cache has `pools`, also:
         where = primary.instance.where
         indexes = await tuning.read_indexes(primary)
         scans: defaultdict[int, int] = defaultdict(int)
-        ages: list[float | None] = []
+        ages: list[float] = []
         for session in instances.seen():
-            ages.append(await tuning.read_statistics_age(session))
+            _, age = await tuning.read_statistics_age(session)
+            ages.append(age if await self._counts(session) else 0.0)
             for index in indexes if session is primary else await tuning.read_indexes(session):
                 scans[index.id] += index.scans
         # An instance that does not answer may be the one that uses an index.
-        youngest = 0.0 if instances.unseen else min((age for age in ages if age is not None), default=None)
+        youngest = 0.0 if instances.unseen else min(ages)
         keys = await tuning.read_foreign_keys(primary)
         return worst(
             judge_indexes(where, indexes, scans, youngest, database), judge_foreign_keys(where, keys, database)
         )
 
+    @staticmethod
+    async def _counts(session: Session) -> bool:
+        """Whether an instance counts what is read."""
+        return (await session.settings(["track_counts"])).value("track_counts") != "off"
+
     async def _read_by_index(self, database: Database, session: Session) -> Result:
         where = session.instance.where
+        if not await self._counts(session):
+            return unknown(f"track_counts is off on {where}, so reads are not counted.", reason=Reason.MISCONFIGURED)
         tables = await tuning.read_scans(session)
         values = {table.name: (float(table.scans), float(table.read)) for table in tables}
         growth = self._grown(f"scans {where}", values, database.window)
         if growth is not None:
             return judge_scans(where, tables, growth.by_key, growth.seconds, database)
-        age = await tuning.read_statistics_age(session)
+        age, _ = await tuning.read_statistics_age(session)
         if age is None or age < database.window.total_seconds():
             return ok(f"How often tables on {where} are read whole shows after {format_duration(database.window)}.")
         return judge_scans(where, tables, values, age, database)

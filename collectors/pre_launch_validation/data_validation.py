@@ -31,7 +31,7 @@ from collectors.systems.postgresql.model.validation import Copy, History, Invari
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration, Secret
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unobserved, worst
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 
 _MONITOR = "a role that is a member of pg_monitor"
 
@@ -129,16 +129,30 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         opened = await Instances.open(copy.source, self.target.query_timeout, self.resources)
         if not (sources := opened.answering):
             return unobserved(opened.unseen[0])
+        # A standby of the source may lag.
+        origin = min(sources, key=lambda session: session.instance.identity.in_recovery)
         primary = await self.primary()
+        target_query = copy.target_query or copy.source_query
+        if target_query == copy.source_query and await self._same_database(origin, primary):
+            return unknown(
+                f"{copy.name}: the source is {primary.instance.where} itself, asked the same query, so nothing was compared.",
+                reason=Reason.MISCONFIGURED,
+            )
         source, target = await asyncio.gather(
-            validation.read_number(sources[0], copy.source_query),
-            validation.read_number(primary, copy.target_query or copy.source_query),
+            validation.read_number(origin, copy.source_query), validation.read_number(primary, target_query)
         )
         return judge_copy(primary.instance.where, copy, source, target)
 
+    @staticmethod
+    async def _same_database(one: Session, other: Session) -> bool:
+        """Whether both are the same database, be it on a standby."""
+        identifiers = {session.instance.identity.system_identifier for session in (one, other)}
+        return len(identifiers) == 1 and None not in identifiers and await one.database() == await other.database()
+
     async def _nothing_loose(self) -> Result:
         primary = await self.primary()
-        return judge_loose(primary.instance.where, await validation.read_loose(primary))
+        loose, roles = await validation.read_loose(primary), await validation.read_replica_roles(primary)
+        return judge_loose(primary.instance.where, loose, roles)
 
     @item(
         "Data integrity is verified",

@@ -12,6 +12,11 @@ from exporter.words import listed
 __all__ = ["judge_compression", "judge_keep_alive", "judge_shared_cache", "judge_versions"]
 
 _OK = 200
+_MISDIRECTED = 421
+_SERVER_ERROR = 500
+_ERROR = 400
+#: Compressed text that is larger than this share of the text was packed in name only.
+_MOST_OF_PLAIN = 0.95
 
 
 def judge_shared_cache(looks: Sequence[Delivered]) -> Result:
@@ -68,6 +73,7 @@ def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered)
         )
     elif browser.encoding == "gzip" and not unpacks(browser):
         yield failed(f"{where} claims to be gzip, but cannot be unpacked.", reason=Reason.DOWN)
+    yield from _unshrunk(browser, gzip, plain)
     if browser.encoding and not gzip.encoding:
         yield warning(f"{where} is sent uncompressed to clients that know gzip alone.")
     elif gzip.encoding == "gzip" and browser.encoding != "gzip" and not unpacks(gzip):
@@ -76,6 +82,19 @@ def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered)
         yield warning(
             f"{where} is compressed without Vary: Accept-Encoding, so a cache may give it to clients that cannot unpack it."
         )
+
+
+def _unshrunk(browser: Delivered, gzip: Delivered, plain: Delivered) -> Iterator[Result]:
+    """A failure where what is sent as compressed is no smaller than what is sent as it is."""
+    for reply in (browser, gzip):
+        measured = reply.encoding and reply.whole and plain.whole and not plain.encoding
+        if measured and len(reply.body) > _MOST_OF_PLAIN * len(plain.body):
+            yield failed(
+                f"{reply.where} is sent as {reply.encoding}, but its {len(reply.body):,} bytes are no fewer than uncompressed "
+                f"({len(plain.body):,}).",
+                reason=Reason.MISCONFIGURED,
+            )
+            return
 
 
 def judge_versions(
@@ -92,13 +111,15 @@ def judge_versions(
     by HTTP/3 (None where it was not tried), `advertised` whether Alt-Svc names it, `wanted` whether the configuration demands it.
     """
     without = sorted(address for address, protocol in chosen.items() if protocol != "h2")
+    if reply is not None and _refused(reply.status) and not wanted:
+        return unknown(f"{where} answered {reply.status}, so by which version it serves pages was not observed.")
     by_2 = bool(chosen) and not without and reply is not None and reply.version == "HTTP/2"
-    by_3 = http3 is not None and http3.status is not None
+    by_3 = http3 is not None and http3.status is not None and not _refused(http3.status)
     spoken = [name for name, speaks in (("HTTP/2", by_2), ("HTTP/3", by_3)) if speaks]
 
     def problems() -> Iterator[Result]:
         if wanted and not by_3:
-            why = f": {http3.problem}" if http3 else ""
+            why = f": {http3.problem or f'it answered {http3.status}'}" if http3 else ""
             yield failed(f"{where} does not answer by HTTP/3{why}.", reason=Reason.UNMET)
         if not spoken:
             if without and len(without) < len(chosen):
@@ -108,10 +129,17 @@ def judge_versions(
         elif without and by_3:
             yield warning(f"{where} speaks HTTP/3, but HTTP/1.1 alone over TCP at {listed(without)}.")
         if advertised and not wanted and http3 is not None and not by_3:
-            yield warning(f"{where} advertises HTTP/3 (Alt-Svc), but it was not answered: {http3.problem}.")
+            yield warning(
+                f"{where} advertises HTTP/3 (Alt-Svc), but it was not answered: {http3.problem or f'status {http3.status}'}."
+            )
 
     claimed = "; HTTP/3 is advertised, but was not requested" if advertised and http3 is None else ""
     return verdict(problems(), ok(f"{where} answers by {listed(spoken or ['nothing'])}{claimed}."))
+
+
+def _refused(status: int) -> bool:
+    """Whether a status comes from what stands before the site, or says that the site is not served here."""
+    return status == _MISDIRECTED or status >= _SERVER_ERROR
 
 
 def judge_keep_alive(first: Delivered, second: Delivered) -> Result:
@@ -119,6 +147,10 @@ def judge_keep_alive(first: Delivered, second: Delivered) -> Result:
     where = first.where
     if first.port is not None and first.port == second.port:
         return ok(f"{where} keeps its connection for the next request.")
+    if (status := max(first.status, second.status)) >= _ERROR:
+        return unknown(
+            f"{where} answered {status}, after which connections are not kept; name a page that answers 200."
+        )
     says = "close" in first.headers.get("connection", "").lower()
     how = " (it answers Connection: close)" if says else ""
     return failed(f"{where} ends the connection after one request{how}.", reason=Reason.MISCONFIGURED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from collections.abc import Mapping
@@ -15,7 +14,12 @@ BROWSER = "gzip, deflate, br, zstd"
 #: Smaller bodies are left alone by servers, and rightly: they fit into one packet.
 MIN_COMPRESSED = 2048
 
-_COMPRESSIBLE = re.compile(r"text/|application/(.+\+)?(json|xml|javascript|manifest|wasm)|image/svg", re.IGNORECASE)
+#: So much of an unpacked body shows that it can be unpacked.
+_MAX_UNPACKED = 2**20
+
+_COMPRESSIBLE = re.compile(
+    r"text/|application/(.+\+|x-)?(json|ndjson|xml|javascript|ecmascript|manifest|wasm)|image/svg", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,13 @@ def compressible(reply: Delivered) -> bool:
 
 
 def unpacks(reply: Delivered) -> bool:
-    """Whether a body that claims to be gzip is gzip."""
+    """Whether a body that claims to be gzip is gzip, to its end where all of it was read and is not huge."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(reply.body, 2**20)
-    except (zlib.error, gzip.BadGzipFile):
+        unpacked = unpacker.decompress(reply.body, _MAX_UNPACKED)
+    except zlib.error:
         return False
-    return True
+    return unpacker.eof or not reply.whole or len(unpacked) >= _MAX_UNPACKED
 
 
 #: Headers by which shared caches say whether they had a reply: a hit, or not.
@@ -76,7 +81,9 @@ _CDN_HEADERS = (
     "akamai-grn",
     "x-varnish",
 )
-_HIT = re.compile(r"\b(?:hit|stale|revalidated|updating)\b", re.IGNORECASE)
+#: `TCP_HIT`, `RefreshHit from cloudfront`, but not Varnish's `hit-for-pass`, which is none.
+_HIT = re.compile(r"hit(?![a-z]|[-_ ]for)|\b(?:stale|revalidated|updating)\b", re.IGNORECASE)
+_TIMING = re.compile(r"\bcdn-cache\s*;\s*desc=\"?([\w-]+)", re.IGNORECASE)
 
 
 def cache_status(headers: Mapping[str, str]) -> bool | None:
@@ -88,6 +95,8 @@ def cache_status(headers: Mapping[str, str]) -> bool | None:
     signs = [bool(_HIT.search(headers[name])) for name in _STATUS_HEADERS if name in headers]
     if "cache-status" in headers:
         signs.append(bool(re.search(r";\s*hit\b", headers["cache-status"], re.IGNORECASE)))
+    if timed := _TIMING.search(headers.get("server-timing", "")):
+        signs.append(bool(_HIT.search(timed[1])))
     if "x-varnish" in headers:
         signs.append(len(headers["x-varnish"].split()) > 1)
     if age.isdigit():

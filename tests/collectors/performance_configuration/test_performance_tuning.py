@@ -1,7 +1,9 @@
 """Performance Tuning against real servers: PostgreSQL 15 and 18, PgBouncer, Redis, Caddy, Varnish, nginx."""
 
 import asyncio
+import gzip
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 
 from collectors.performance_configuration.performance_tuning import PerformanceTuning, PerformanceTuningSettings
+from collectors.systems.delivery.client.http import negotiated
 from exporter.verdict import Result, Status
 from tests.servers.caddy import caddy
 from tests.servers.certificates import authority
@@ -152,23 +155,70 @@ async def test_an_old_transaction_fails_and_a_dump_does_not(orders: Postgres) ->
 
 
 async def test_a_bloated_table_fails(orders: Postgres) -> None:
-    with orders.setting(autovacuum="off"):
-        orders.script("CREATE TABLE public.bloated AS SELECT i FROM generate_series(1, 20000) i", "orders")
-        try:
-            orders.script("ANALYZE public.bloated", "orders")
-            orders.script("DELETE FROM public.bloated WHERE i <= 15000", "orders")
-            dead = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'bloated'"
-            wait_until(lambda: orders.query(dead, "orders")[0][0] >= 15000, "the deletion to be counted")
-            orders.script("ANALYZE public.bloated", "orders")
-            result = await see("query_optimization_applied", databases=database(orders.dsn()))
-            assert result.status is Status.FAILED, result.summary
-            assert "of the rows of public.bloated on" in result.summary
-            assert "are dead" in result.summary
-            orders.script("VACUUM public.bloated", "orders")
-            result = await see("query_optimization_applied", databases=database(orders.dsn()))
-            assert result.status is Status.OK, result.summary
-        finally:
-            orders.script("DROP TABLE public.bloated", "orders")
+    orders.script("CREATE TABLE public.bloated (i int) WITH (autovacuum_enabled = off)", "orders")
+    try:
+        orders.script("INSERT INTO public.bloated SELECT generate_series(1, 20000); ANALYZE public.bloated", "orders")
+        orders.script("DELETE FROM public.bloated WHERE i <= 15000", "orders")
+        dead = "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'bloated'"
+        wait_until(lambda: orders.query(dead, "orders")[0][0] >= 15000, "the deletion to be counted")
+        orders.script("ANALYZE public.bloated", "orders")
+        result = await see("query_optimization_applied", databases=database(orders.dsn()))
+        assert result.status is Status.FAILED, result.summary
+        assert "of the rows of public.bloated on" in result.summary
+        assert "are dead" in result.summary
+        orders.script("VACUUM public.bloated", "orders")
+        result = await see("query_optimization_applied", databases=database(orders.dsn()))
+        assert result.status is Status.OK, result.summary
+    finally:
+        orders.script("DROP TABLE public.bloated", "orders")
+
+
+@pytest.mark.parametrize("name", ["autovacuum", "track_counts"])
+async def test_autovacuum_that_does_not_run_fails(orders: Postgres, name: str) -> None:
+    with orders.setting(**{name: "off"}):
+        result = await see("query_optimization_applied", databases=database(orders.dsn()))
+        scans = await see("indexes_optimized", databases=database(orders.dsn()))
+    assert result.status is Status.FAILED, result.summary
+    assert f"{name} is off on" in result.summary
+    assert scans.status is (Status.UNKNOWN if name == "track_counts" else Status.OK), scans.summary
+
+
+async def test_a_transaction_that_is_not_shown_is_unknown(orders: Postgres) -> None:
+    with closing(psycopg.connect(orders.dsn(user="postgres"))) as held:
+        held.execute("SET track_activities = off")
+        held.commit()
+        held.execute("SELECT 1")
+        shown = f"SELECT state, xact_start FROM pg_stat_activity WHERE pid = {held.info.backend_pid}"
+        assert orders.query(shown) == [("disabled", None)]
+        result = await see("query_optimization_applied", databases=database(orders.dsn(), max_transaction_age="1ms"))
+    assert result.status is Status.UNKNOWN, result.summary
+    assert "hides since when its transaction is open (track_activities is off)" in result.summary
+
+
+@pytest.mark.parametrize("kind", ["prepared", "procedure"])
+async def test_slow_statements_hide_neither_behind_prepare_nor_in_a_procedure(orders: Postgres, kind: str) -> None:
+    orders.script("CREATE PROCEDURE public.slow() LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.03); END'", "orders")
+    try:
+        with orders.connect("orders", prepare_threshold=None) as connection:
+            connection.execute("PREPARE slow AS SELECT pg_sleep(0.03) FROM public.line WHERE id = 1")
+            for _ in range(12):
+                connection.execute("EXECUTE slow" if kind == "prepared" else "CALL public.slow()")
+        options = {"slow_mean": "15ms", "min_calls": 10}
+        result = await see("query_optimization_applied", databases=database(orders.dsn(), **options))
+    finally:
+        orders.script("DROP PROCEDURE public.slow()", "orders")
+    assert result.status is Status.FAILED, result.summary
+    assert "(12 calls in all; limit 15ms)" in result.summary
+
+
+async def test_an_extension_that_was_not_updated_is_named(orders: Postgres) -> None:
+    orders.script("DROP EXTENSION pg_stat_statements; CREATE EXTENSION pg_stat_statements VERSION '1.8'", "orders")
+    try:
+        result = await see("query_optimization_applied", databases=database(orders.dsn()))
+    finally:
+        orders.script("ALTER EXTENSION pg_stat_statements UPDATE", "orders")
+    assert result.status is Status.UNKNOWN
+    assert "is of version 1.8" in result.summary
 
 
 async def test_a_table_that_was_never_analysed_fails(orders: Postgres) -> None:
@@ -221,6 +271,68 @@ async def test_an_index_that_is_being_built_is_not_invalid(orders: Postgres) -> 
         assert result.status is Status.OK, result.summary
         blocking.rollback()
         await thread
+
+
+@contextmanager
+def waiting(orders: Postgres, statement: str) -> Iterator[None]:
+    """A statement that has to wait for a transaction that uses the table, and its index when that is dropped."""
+
+    def work() -> None:
+        with orders.connect("orders") as connection:
+            connection.execute(statement.encode())
+
+    held = orders.connect("orders")
+    held.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    held.execute("SELECT of FROM public.line WHERE of = 3")
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        invalid = "SELECT 1 FROM pg_index WHERE indrelid = 'public.line'::regclass AND NOT indisvalid"
+        wait_until(lambda: orders.query(invalid, "orders"), "the index to be invalid")
+        yield
+    finally:
+        held.close()
+        thread.join()
+
+
+async def test_a_required_index_that_is_being_built_is_not_there_yet(orders: Postgres) -> None:
+    with waiting(orders, "CREATE INDEX CONCURRENTLY line_needed ON public.line (of)"):
+        options = {"required_indexes": ["public.line_needed"]}
+        result = await see("indexes_optimized", databases=database(orders.dsn(), **options))
+    assert result.status is Status.UNKNOWN, result.summary
+    assert "Index public.line_needed on" in result.summary
+
+
+@pytest.mark.parametrize("statement", ["DROP INDEX CONCURRENTLY", "REINDEX INDEX CONCURRENTLY"])
+async def test_an_index_that_is_being_dropped_or_rebuilt_is_not_invalid(orders: Postgres, statement: str) -> None:
+    orders.script("CREATE INDEX line_of ON public.line (of)", "orders")
+    with waiting(orders, f"{statement} public.line_of"):
+        result = await see("indexes_optimized", databases=database(orders.dsn()))
+    assert result.status is Status.OK, result.summary
+
+
+@pytest.mark.parametrize("other", ["UNIQUE (of) DEFERRABLE", "UNIQUE NULLS NOT DISTINCT (of)"])
+async def test_a_unique_index_that_enforces_something_else_is_not_needless(orders: Postgres, other: str) -> None:
+    orders.script(f"CREATE TABLE public.enforced (of int, {other})", "orders")
+    try:
+        orders.script("CREATE UNIQUE INDEX arbiter ON public.enforced (of)", "orders")
+        kept = await see("indexes_optimized", databases=database(orders.dsn()))
+        orders.script("CREATE INDEX needless ON public.enforced (of)", "orders")
+        doubled = await see("indexes_optimized", databases=database(orders.dsn()))
+    finally:
+        orders.script("DROP TABLE public.enforced", "orders")
+    assert kept.status is Status.OK, kept.summary
+    assert doubled.status is Status.WARNING
+    assert doubled.summary.startswith("public.needless of table public.enforced")
+
+
+async def test_statistics_that_a_crash_emptied_show_no_index_unused(orders: Postgres) -> None:
+    orders.script("CREATE INDEX line_of ON public.line (of)", "orders")
+    assert orders.query("SELECT stats_reset FROM pg_stat_database WHERE datname = 'orders'") == [(None,)]
+    options = {"min_observation": "24h", "unused_index_min_size": "1kB"}
+    result = await see("indexes_optimized", databases=database(orders.dsn(), **options))
+    assert result.status is Status.OK, result.summary
+    assert "which are unused shows after 1d of statistics" in result.summary
 
 
 async def test_a_required_index_that_is_missing_fails(orders: Postgres) -> None:
@@ -430,7 +542,7 @@ def edge(secure: tuple[Path, Path, Path]) -> Iterator[int]:
     block = (
         f"https://localhost:{port} {{\n\ttls {cert} {key}\n\tencode zstd gzip\n\theader /text Content-Type text/plain\n"
         f'\trespond /text "{TEXT}"\n\theader /short Content-Type text/plain\n\trespond /short "hello"\n'
-        f'\trespond /none 404\n\theader /image Content-Type image/png\n\trespond /image "{TEXT}"\n}}\n'
+        f'\trespond /none 404\n\trespond /broken 502\n\theader /image Content-Type image/png\n\trespond /image "{TEXT}"\n}}\n'
     )
     with caddy(block, port=port):
         yield port
@@ -442,12 +554,22 @@ def plain(secure: tuple[Path, Path, Path]) -> Iterator[int]:
     port = free_port()
     _, cert, key = secure
     with scratch("files") as folder:  # that nginx may read
-        for name in ("index.txt", "fake"):
+        for name in ("index.txt", "fake", "stored", "cut", "named"):
             (folder / name).write_text(TEXT)
+        (folder / "stored.gz").write_bytes(gzip.compress(TEXT.encode(), 0))
+        (folder / "cut.gz").write_bytes(gzip.compress(TEXT.encode())[:-20])
+        (folder / "named.br").write_text(TEXT)
         block = (
             f"keepalive_timeout 0; server {{ listen {LOOPBACK}:{port} ssl; ssl_certificate {cert}; ssl_certificate_key {key};\n"
             f"root {folder}; index index.txt; default_type text/plain;\n"
             "location = /fake { add_header Content-Encoding gzip; add_header Vary Accept-Encoding; }\n"
+            "location = /busy { return 503; }\n"
+            "location ~ ^/(stored|cut)$ { if ($http_accept_encoding ~ gzip) { rewrite ^ $uri.gz last; } }\n"
+            "location = /named { if ($http_accept_encoding ~ br) { rewrite ^ /named.br last; } }\n"
+            "location ~ gz$ { add_header Content-Encoding gzip; add_header Vary Accept-Encoding; }\n"
+            "location ~ br$ { add_header Content-Encoding br; add_header Vary Accept-Encoding; }\n"
+            "location /cache/ { default_type text/javascript; add_header X-Cache $arg_is; add_header Server-Timing $arg_timing; "
+            "return 200 'code'; }\n"
             "location = /page { default_type text/html; return 200 '<html>'; } }"
         )
         with nginx(block, port=port):
@@ -476,6 +598,68 @@ async def test_text_has_to_be_compressed(edge: int, plain: int, secure: tuple[Pa
     fake = await see("compression_enabled", sites=site(plain, ca, pages=["/fake"]))
     assert fake.status is Status.FAILED
     assert "claims to be gzip, but cannot be unpacked" in fake.summary
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/stored", "are no fewer than uncompressed"),
+        ("/named", "are no fewer than uncompressed"),
+        ("/cut", "claims to be gzip, but cannot be unpacked"),
+    ],
+)
+async def test_what_is_compressed_in_name_only_fails(
+    plain: int, secure: tuple[Path, Path, Path], path: str, why: str
+) -> None:
+    result = await see("compression_enabled", sites=site(plain, secure[0], pages=[path]))
+    assert result.status is Status.FAILED, result.summary
+    assert why in result.summary
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("is=TCP_HIT", Status.OK),  # Akamai, Azure
+        ("is=TCP_MEM_HIT", Status.OK),
+        ("is=RefreshHit", Status.OK),  # CloudFront
+        ("timing=cdn-cache;desc=HIT", Status.OK),
+        ("is=TCP_MISS", Status.FAILED),
+        ("is=hit-for-pass", Status.FAILED),
+    ],
+)
+async def test_a_cdn_names_its_hits_as_it_likes(
+    plain: int, secure: tuple[Path, Path, Path], asked: str, status: Status
+) -> None:
+    result = await see("cdn_configured", sites=site(plain, secure[0], assets=[f"/cache/app.js?{asked}"]))
+    assert result.status is status, result.summary
+
+
+async def test_an_error_shows_neither_versions_nor_kept_connections(
+    edge: int, plain: int, secure: tuple[Path, Path, Path]
+) -> None:
+    broken = await see("http2_or_http3_enabled", sites=site(edge, secure[0], pages=["/broken"]))
+    assert broken.status is Status.UNKNOWN, broken.summary
+    assert "answered 502" in broken.summary
+    busy = await see("keep_alive_configured", sites=site(plain, secure[0], pages=["/busy"]))
+    assert busy.status is Status.UNKNOWN, busy.summary
+    assert "answered 503" in busy.summary
+
+
+async def test_the_protocols_of_a_handshake_are_not_those_of_another_client(
+    edge: int, secure: tuple[Path, Path, Path]
+) -> None:
+    (place,) = PerformanceTuningSettings.model_validate_json(json.dumps({"sites": site(edge, secure[0])})).sites
+
+    async def others() -> None:
+        while True:
+            place.tls.context.set_alpn_protocols(["http/1.1"])
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(others())
+    try:
+        assert set((await negotiated(place)).values()) == {"h2"}
+    finally:
+        busy.cancel()
 
 
 @pytest.mark.verifies("performance_tuning.http2_or_http3_enabled", "ok")

@@ -111,7 +111,7 @@ async def negotiated(site: Site) -> dict[str, str | None]:
 
 
 async def _negotiate(site: Site, address: str, host: str, port: int) -> str | None:
-    context = site.tls.context
+    context = site.tls.own_context()  # others set the protocols of the shared one
     where = f"{host} at {f'[{address}]' if ':' in address else address}:{port}"
     try:
         async with asyncio.timeout(site.timeout.total_seconds()):

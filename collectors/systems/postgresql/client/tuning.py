@@ -16,6 +16,7 @@ from collectors.systems.postgresql.model.tuning import (
     Table,
     TableScans,
 )
+from exporter.verdict import ProbeError, Reason
 
 __all__ = [
     "read_activity",
@@ -33,12 +34,28 @@ __all__ = [
 _VERB = (
     r"""upper(substring(regexp_replace(query, '^(\s|--[^\n]*\n|/\*([^*]|\*[^/])*\*+/|\()+', '') FROM '^[A-Za-z]+'))"""
 )
-_VERBS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "VALUES", "TABLE", "FETCH", "EXECUTE")
+_VERBS = (
+    "SELECT",
+    "WITH",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "MERGE",
+    "VALUES",
+    "TABLE",
+    "FETCH",
+    "EXECUTE",
+    "PREPARE",
+    "DECLARE",
+    "CALL",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class _Schema:
-    name: str
+class _Extension:
+    schema: str
+    version: str
+    informs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +66,28 @@ class _Info:
 
 @dataclass(frozen=True, slots=True)
 class _Age:
-    seconds: float | None
+    reset: float | None
+    up: float
 
 
 async def read_statements(session: Session, leave_out: Collection[str]) -> StatementCounts | None:
     """The statements that read and write rows, of all roles but those left out; None where the extension is not installed."""
     found = await session.ask(
-        _Schema,
-        """SELECT quote_ident(nspname) AS name FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+        _Extension,
+        """SELECT quote_ident(nspname) AS schema, extversion AS version,
+                  to_regprocedure(quote_ident(nspname) || '.pg_stat_statements_info()') IS NOT NULL AS informs
+           FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
            WHERE extname = 'pg_stat_statements'""",
     )
     if not found:
         return None
-    schema = found[0].name
+    if not found[0].informs:
+        raise ProbeError(
+            f"The extension pg_stat_statements in the database of {session.instance.where} is of version {found[0].version}, which "
+            "does not show since when it counts (ALTER EXTENSION pg_stat_statements UPDATE).",
+            Reason.MISCONFIGURED,
+        )
+    schema = found[0].schema
     (info,) = await session.ask(
         _Info,
         f"""SELECT dealloc::int8 AS lost, extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS reset_age
@@ -84,20 +110,20 @@ async def read_statements(session: Session, leave_out: Collection[str]) -> State
 async def read_long_transactions(
     session: Session, older_than: float, roles: Collection[str], applications: Collection[str]
 ) -> list[LongTransaction]:
-    """Clients' transactions that are older than so many seconds, and prepared ones; the oldest first."""
+    """Clients' transactions that are older than so many seconds, and prepared ones; the oldest first, hidden ones last."""
     return await session.ask(
         LongTransaction,
         """SELECT 'process ' || pid AS what, coalesce(usename::text, '') AS role, coalesce(datname::text, '') AS database,
                   coalesce(state, 'unknown') AS state, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age
            FROM pg_stat_activity
            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
-                 AND clock_timestamp() - xact_start > make_interval(secs => %s)
+                 AND (clock_timestamp() - xact_start > make_interval(secs => %s) OR state = 'disabled')
                  AND NOT coalesce(usename = ANY(%s), false) AND NOT application_name = ANY(%s)
            UNION ALL
            SELECT 'prepared transaction ' || gid, owner::text, database::text, 'prepared',
                   extract(epoch FROM clock_timestamp() - prepared)::float8
            FROM pg_prepared_xacts WHERE clock_timestamp() - prepared > make_interval(secs => %s)
-           ORDER BY age DESC""",
+           ORDER BY age DESC NULLS LAST""",
         [older_than, list(roles), list(applications), older_than],
     )
 
@@ -114,14 +140,18 @@ async def read_activity(session: Session) -> Activity:
     return activity
 
 
-async def read_statistics_age(session: Session) -> float | None:
-    """How many seconds ago the statistics of the database were reset; None where they never were."""
+async def read_statistics_age(session: Session) -> tuple[float | None, float]:
+    """How many seconds ago the statistics of the database were reset, None where nobody did, and for how long at least they count.
+
+    A crash, an upgrade and a new standby begin with empty ones, without a reset: for sure they count since the server started.
+    """
     (age,) = await session.ask(
         _Age,
-        """SELECT extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS seconds
+        """SELECT extract(epoch FROM clock_timestamp() - stats_reset)::float8 AS reset,
+                  extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8 AS up
            FROM pg_stat_database WHERE datname = current_database()""",
     )
-    return age.seconds
+    return age.reset, age.up if age.reset is None else age.reset
 
 
 async def read_tables(session: Session) -> list[Table]:
@@ -156,14 +186,19 @@ async def read_indexes(session: Session) -> list[Index]:
                   i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisunique AS unique,
                   i.indisreplident OR EXISTS (SELECT FROM pg_constraint k
                                               WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')) AS bound,
-                  EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS building,
+                  EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
+                  OR EXISTS (SELECT FROM pg_locks l  -- REINDEX and DROP INDEX CONCURRENTLY hold it while they wait for others
+                             WHERE l.relation = i.indexrelid AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted
+                                   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS building,
                   c.relispartition AS partition, pg_relation_size(i.indexrelid) AS size,
                   concat_ws(' ', i.indrelid, c.relam, i.indnkeyatts, i.indkey, i.indclass, i.indcollation, i.indoption,
                             pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)) AS key,
+                  concat_ws(' ', i.indisunique, i.indimmediate, to_jsonb(i) ->> 'indnullsnotdistinct') AS enforces,
                   coalesce(s.idx_scan, 0) AS scans
            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN pg_stat_user_indexes s ON s.indexrelid = i.indexrelid
-           WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'""",
+           WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(temp|toast_temp)'
+                 AND (n.nspname <> 'pg_toast' OR NOT i.indisvalid)""",
     )
 
 

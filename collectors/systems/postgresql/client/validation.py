@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from decimal import Decimal
 
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.model.validation import (
@@ -25,13 +26,14 @@ __all__ = [
     "read_number",
     "read_oldest",
     "read_orphans",
+    "read_replica_roles",
     "read_sequences",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Number:
-    value: float | None
+    value: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,29 @@ class _Text:
 
 
 @dataclass(frozen=True, slots=True)
-class _Highest:
+class _Numbered:
     name: str
-    value: int | None
+    column: str
+    readable: bool
+    most: int
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    column: str
+    next: Decimal
+    highest: int | None
 
 
 async def read_checksums(session: Session) -> Checksums:
     """Whether it writes checksums, and how many pages did not match theirs."""
     (checksums,) = await session.ask(
         Checksums,
-        """SELECT current_setting('data_checksums') = 'on' AS enabled, sum(checksum_failures)::int8 AS failures,
+        """SELECT current_setting('data_checksums') = 'on' AS enabled,
+                  (SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings
+                   WHERE name IN ('zero_damaged_pages', 'ignore_checksum_failure') AND setting = 'on') AS ignored,
+                  sum(checksum_failures)::int8 AS failures,
                   string_agg(coalesce(datname::text, 'shared tables'), ', ' ORDER BY datname)
                   FILTER (WHERE checksum_failures > 0) AS databases
            FROM pg_stat_database""",
@@ -86,40 +101,81 @@ async def read_loose(session: Session) -> list[Loose]:
            SELECT CASE WHEN t.tgconstraint <> 0 THEN 'the trigger of constraint' ELSE 'trigger' END,
                   coalesce(k.conname, t.tgname)::text, t.tgrelid::regclass::text
            FROM pg_trigger t LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint WHERE t.tgenabled = 'D'
+                 OR t.tgenabled = 'R' AND k.contype = 'f'
            ORDER BY 1, 3, 2""",
     )
 
 
+#: The sequences that number columns of integers upwards: what their owner or a column's default ties together.
+_NUMBERED = """
+    SELECT DISTINCT s.seqrelid, s.seqincrement, s.seqmax, a.attrelid, a.attnum, a.attname, a.atttypid,
+           format('%s.%I', a.attrelid::regclass, a.attname) AS "column"
+    FROM pg_sequence s
+         JOIN (SELECT objid AS seqrelid, refobjid AS attrelid, refobjsubid AS attnum FROM pg_depend
+               WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjsubid > 0
+                     AND deptype IN ('a', 'i')
+               UNION
+               SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+               WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass) AS tied USING (seqrelid)
+         JOIN pg_attribute a USING (attrelid, attnum) JOIN pg_class c ON c.oid = a.attrelid
+    WHERE s.seqincrement > 0 AND NOT s.seqcycle AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+          AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)"""
+#: How many columns one query reads: each locks a table and its indexes, and the server has one lock table for everybody.
+_COLUMNS_AT_ONCE = 50
+
+
+async def read_replica_roles(session: Session) -> list[str]:
+    """For whom neither triggers nor foreign keys apply, as session_replication_role says: 'everybody', 'role etl'.
+
+    Raises ProbeError where the exporter's own role hides it.
+    """
+    name = "session_replication_role"
+    settings = await session.settings([name])
+    if name in settings.masked:
+        raise ProbeError(f"The exporter's own role or connection sets {name}, which hides what others get: RESET it.")
+    found = [
+        setting.scope()
+        for setting in settings.overrides
+        if setting.value == "replica" and setting.database in (None, settings.database)
+    ]
+    return (["everybody"] if settings.instance.get(name) == "replica" else []) + found
+
+
 async def read_sequences(session: Session) -> list[Sequence]:
-    """The sequences that number columns upwards, each with the column's highest value."""
+    """The sequences that number columns upwards: the next number, and the highest that the column already has of those it may give.
+
+    Both come from one query, as rows are inserted meanwhile.
+    """
     sequences = await session.ask(
-        Sequence,
-        """SELECT s.seqrelid::regclass::text AS name, format('%s.%I', d.refobjid::regclass, a.attname) AS column,
-                  CASE WHEN has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') THEN pg_sequence_last_value(s.seqrelid) END AS last,
-                  s.seqstart AS start,
-                  has_sequence_privilege(s.seqrelid, 'SELECT, USAGE')
-                  AND has_column_privilege(d.refobjid, a.attnum, 'SELECT') AS readable
-           FROM pg_sequence s
-                JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
-                     AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-                JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-           WHERE s.seqincrement > 0 AND NOT s.seqcycle ORDER BY 1""",
+        _Numbered,
+        f"""SELECT seqrelid::regclass::text AS name, "column",
+                   has_sequence_privilege(seqrelid, 'SELECT') AND has_column_privilege(attrelid, attnum, 'SELECT') AS readable,
+                   least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
+                                               ELSE seqmax END)::int8 AS most,
+                   format('SELECT %L AS "column", s.last_value + CASE WHEN s.is_called THEN %s::numeric ELSE 0 END AS next, '
+                          '(SELECT max(c.%I)::int8 FROM %s c%s) AS highest FROM %s s',
+                          "column", seqincrement, attname, attrelid::regclass,
+                          -- With an increment of two the numbers in between are another server's.
+                          CASE WHEN seqincrement > 1
+                               THEN format(' WHERE (c.%I::numeric - s.last_value) %% %s = 0', attname, seqincrement) END,
+                          seqrelid::regclass) AS query
+            FROM ({_NUMBERED}) AS numbered ORDER BY 1, 2""",  # noqa: S608  # a constant
     )
-    if not (readable := [sequence.name for sequence in sequences if sequence.readable]):
-        return sequences
-    query = await session.ask(
-        _Text,
-        """SELECT string_agg(format('SELECT %%L AS name, max(%%I)::int8 AS value FROM %%s', s.seqrelid::regclass::text, a.attname,
-                                    d.refobjid::regclass), ' UNION ALL ') AS text
-           FROM pg_sequence s
-                JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
-                     AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
-                JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-           WHERE s.seqrelid::regclass::text = ANY(%s)""",
-        [readable],
-    )
-    highest = {row.name: row.value for row in await session.ask(_Highest, query[0].text)}
-    return [replace(sequence, highest=highest.get(sequence.name)) for sequence in sequences]
+    readable = [sequence for sequence in sequences if sequence.readable]
+    given: dict[str, _Given] = {}
+    for first in range(0, len(readable), _COLUMNS_AT_ONCE):
+        queries = " UNION ALL ".join(sequence.query for sequence in readable[first : first + _COLUMNS_AT_ONCE])
+        given |= {row.column: row for row in await session.ask(_Given, queries)}
+    return [
+        Sequence(
+            sequence.name,
+            sequence.column,
+            sequence.most,
+            int(found.next) if (found := given.get(sequence.column)) else None,
+            found.highest if found else None,
+        )
+        for sequence in sequences
+    ]
 
 
 async def read_orphans(session: Session, keys: Collection[str]) -> list[Orphans]:
@@ -130,29 +186,39 @@ async def read_orphans(session: Session, keys: Collection[str]) -> list[Orphans]
                          'AND NOT EXISTS (SELECT FROM %%s p WHERE %%s)',
                          k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.conrelid::regclass,
                          string_agg(format('c.%%I IS NOT NULL', a.attname), ' AND '), k.confrelid::regclass,
-                         string_agg(format('p.%%I = c.%%I', b.attname, a.attname), ' AND ')) AS text
+                         string_agg(format('p.%%I OPERATOR(%%I.%%s) c.%%I', b.attname, n.nspname, o.oprname, a.attname),
+                                    ' AND ')) AS text
            FROM pg_constraint k
-                CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair(own, other)
+                CROSS JOIN LATERAL unnest(k.conkey, k.confkey, k.conpfeqop) AS pair(own, other, equal)
                 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = pair.own
                 JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = pair.other
-           WHERE k.contype = 'f' AND k.conname = ANY(%s) AND k.conparentid = 0 GROUP BY k.oid""",
+                JOIN pg_operator o ON o.oid = pair.equal JOIN pg_namespace n ON n.oid = o.oprnamespace
+           WHERE k.contype = 'f' AND NOT coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)
+                 AND k.conname = ANY(%s) AND k.conparentid = 0 GROUP BY k.oid""",
         [list(keys)],
     )
     found = [orphans for query in queries for orphans in await session.ask(Orphans, query.text)]
     if missing := sorted(set(keys) - {orphans.key for orphans in found}):
         raise ProbeError(
-            f"{session.instance.where} has no foreign key {missing[0]}, so its rows were not checked.", Reason.MISSING
+            f"{session.instance.where} has no foreign key {missing[0]} (of single values), so its rows were not checked.",
+            Reason.MISSING,
         )
     return found
 
 
-async def read_number(session: Session, query: str) -> float:
+async def read_number(session: Session, query: str) -> Decimal:
     """The one value of a query of the user's own. Raises ProbeError when it is not one number."""
-    rows = await session.ask(_Number, f"SELECT q.value::float8 AS value FROM ({query}) AS q(value) LIMIT 2")  # noqa: S608
+    # The query may end in a comment.
+    rows = await session.ask(_Number, f"SELECT q.value::numeric AS value FROM ({query}\n) AS q(value) LIMIT 2")  # noqa: S608
     if len(rows) != 1 or rows[0].value is None:
         raise ProbeError(
             f"A configured query returned {len(rows) if len(rows) != 1 else 'no'} value on {session.instance.where} "
             "(wanted one number).",
+            Reason.MALFORMED,
+        )
+    if not rows[0].value.is_finite():
+        raise ProbeError(
+            f"A configured query returned {rows[0].value} on {session.instance.where} (wanted a number).",
             Reason.MALFORMED,
         )
     return rows[0].value
@@ -163,9 +229,12 @@ async def read_oldest(session: Session, history: History) -> Oldest:
     columns = "oldest, rows" if history.min_rows is not None else "oldest"
     rows = await session.ask(
         Oldest,
-        f"""SELECT extract(epoch FROM clock_timestamp() - q.oldest::timestamptz)::float8 AS age,
+        f"""SELECT CASE WHEN isfinite(q.oldest::timestamptz)
+                        THEN extract(epoch FROM clock_timestamp() - q.oldest::timestamptz)::float8 END AS age,
+                   coalesce(NOT isfinite(q.oldest::timestamptz), false) AS infinite,
                    {"q.rows::int8" if history.min_rows is not None else "NULL::int8"} AS rows
-            FROM ({history.query}) AS q({columns}) LIMIT 2""",  # noqa: S608
+            FROM ({history.query}
+) AS q({columns}) LIMIT 2""",  # noqa: S608
     )
     if len(rows) != 1:
         raise ProbeError(

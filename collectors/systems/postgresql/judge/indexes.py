@@ -8,26 +8,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.tuning import ForeignKey, Index, TableScans, TuningLimits
 from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, ok, warning
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_size, listed
 
 __all__ = ["invalid_indexes", "judge_foreign_keys", "judge_indexes", "judge_scans"]
 
 
 def judge_indexes(
-    where: str, indexes: Sequence[Index], scans: Mapping[int, int], observed: float | None, limits: TuningLimits
+    where: str, indexes: Sequence[Index], scans: Mapping[int, int], observed: float, limits: TuningLimits
 ) -> Result:
     """Whether the indexes of a database are valid, there, not doubled, and used.
 
     `scans` is how often each was used on all instances, by its id; `observed` for how many seconds the instance with the youngest
-    statistics has counted that, None where it always has.
+    statistics has counted that.
     """
-    long_enough = observed is None or observed >= limits.min_observation.total_seconds()
+    long_enough = observed >= limits.min_observation.total_seconds()
     note = (
         "" if long_enough else f"; which are unused shows after {format_duration(limits.min_observation)} of statistics"
     )
     good = ok(
-        f"The {counted(len(indexes), 'index', 'indexes')} of {where} are valid and none is doubled{note}.",
+        f"{counted(len(indexes), 'index', 'indexes')} of {where} checked: none is invalid or doubled{note}.",
         indexes=float(len(indexes)),
     )
     return verdict(_index_problems(where, indexes, scans if long_enough else None, limits), good)
@@ -48,9 +48,12 @@ def _index_problems(
     where: str, indexes: Sequence[Index], scans: Mapping[int, int] | None, limits: TuningLimits
 ) -> Iterator[Result]:
     yield from invalid_indexes(where, indexes)
-    names = {index.name for index in indexes}
+    names = {index.name: index for index in indexes}
     for required in limits.required_indexes:
-        if required not in names:
+        if required in names:
+            if not names[required].valid and names[required].building:
+                yield unknown(f"Index {required} on {where} is being built or dropped, and not used yet.")
+        else:
             yield failed(f"Index {required} does not exist on {where}.", reason=Reason.MISSING)
     yield from _doubled(where, indexes)
     if scans is not None:
@@ -66,7 +69,10 @@ def _doubled(where: str, indexes: Sequence[Index]) -> Iterator[Result]:
     for group in groups.values():
         # What must stay comes first: constraints, then unique indexes.
         kept, *others = sorted(group, key=lambda index: (not index.bound, not index.unique, index.id))
-        if needless := [index for index in others if not index.bound]:
+        enforced = {index.enforces for index in group if index.bound} | {kept.enforces}
+        if needless := [
+            index for index in others if not index.bound and not (index.unique and index.enforces not in enforced)
+        ]:
             yield warning(
                 f"{listed(sorted(index.name for index in needless))} of table {kept.table} on {where} "
                 f"{'holds' if len(needless) == 1 else 'hold'} the same as {kept.name}."

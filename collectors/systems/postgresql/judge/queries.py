@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from collectors.shared.growth import Growth
 from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.settings import Settings
 from collectors.systems.postgresql.model.tuning import (
     Activity,
     LongTransaction,
@@ -20,8 +21,10 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length
 
-__all__ = ["judge_cache_use", "judge_statements_speed", "judge_tables", "judge_transactions"]
+__all__ = ["VACUUMING", "judge_cache_use", "judge_statements_speed", "judge_tables", "judge_transactions"]
 
+#: Without one of them autovacuum does not run; without the last nothing is counted either.
+VACUUMING = ("autovacuum", "track_counts")
 #: Fewer block reads say nothing of a ratio.
 _MIN_BLOCKS = 100_000
 #: Fewer dead row versions are not worth a word.
@@ -89,7 +92,13 @@ def _statement_problems(
 def judge_transactions(where: str, transactions: Sequence[LongTransaction], limits: TuningLimits) -> Result:
     """Whether no transaction has been open for too long: it keeps dead rows, and its locks."""
     problems = (
-        failed(
+        unknown(
+            f"{transaction.what.capitalize()} of role {transaction.role} in database {transaction.database} on {where} hides since "
+            "when its transaction is open (track_activities is off).",
+            reason=Reason.MISCONFIGURED,
+        )
+        if transaction.age is None
+        else failed(
             f"{transaction.what.capitalize()} of role {transaction.role} in database {transaction.database} on {where} has been "
             f"{'open' if transaction.state == 'active' else transaction.state} for {_length(transaction.age)} "
             f"(limit {format_duration(limits.max_transaction_age)}).",
@@ -114,14 +123,14 @@ def judge_cache_use(where: str, total: Activity, growth: Growth[str] | None, lim
     return ok(f"{seen}.", cache_hit_ratio=ratio)
 
 
-def judge_tables(where: str, tables: Sequence[Table], limits: TuningLimits) -> Result:
-    """Whether autovacuum keeps up with the tables of one database."""
+def judge_tables(where: str, tables: Sequence[Table], settings: Settings, limits: TuningLimits) -> Result:
+    """Whether autovacuum, by these settings, runs, and keeps up with the tables of one database."""
     shares = [share for table in tables if (share := _dead_share(table)) is not None]
     good = ok(
         f"Autovacuum keeps up with the {counted(len(tables), 'table')} of {where}.",
         dead_rows_ratio=max(shares, default=0.0),
     )
-    return verdict(_table_problems(where, tables, limits), good)
+    return verdict(_table_problems(where, tables, settings, limits), good)
 
 
 def _dead_share(table: Table) -> float | None:
@@ -130,7 +139,10 @@ def _dead_share(table: Table) -> float | None:
     return table.dead / (max(table.rows, 0) + table.dead)
 
 
-def _table_problems(where: str, tables: Sequence[Table], limits: TuningLimits) -> Iterator[Result]:
+def _table_problems(where: str, tables: Sequence[Table], settings: Settings, limits: TuningLimits) -> Iterator[Result]:
+    for name in VACUUMING:
+        if settings.value(name) == "off":
+            yield failed(f"{name} is off on {where}, so autovacuum does not run.", reason=Reason.MISCONFIGURED)
     dead: Mapping[str, float] = {table.name: share for table in tables if (share := _dead_share(table)) is not None}
     ordered = sorted(tables, key=lambda table: -dead.get(table.name, 0.0))
     for table in ordered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.validation import (
@@ -32,22 +33,31 @@ __all__ = [
 ]
 
 
-def judge_copy(where: str, copy: Copy, source: float, target: float) -> Result:
+def judge_copy(where: str, copy: Copy, source: Decimal, target: Decimal) -> Result:
     """Whether as much is there as was copied."""
-    if abs(source - target) > copy.tolerance:
+    if abs(source - target) > copy.tolerance or (source and not target):
         return failed(
-            f"{copy.name}: the source has {source:,.0f}, {where} has {target:,.0f} (they may differ by {copy.tolerance}).",
+            f"{copy.name}: the source has {source:,}, {where} has {target:,} (they may differ by {copy.tolerance}).",
             reason=Reason.CONTRADICTED,
         )
     if not source:
         return unknown(f"{copy.name}: the source has none, so nothing shows that it was copied.", reason=Reason.MISSING)
-    return ok(f"{copy.name}: {where} has {target:,.0f}, as the source does.")
+    same = "as the source does" if source == target else f"the source {source:,}"
+    return ok(f"{copy.name}: {where} has {target:,}, {same}.")
 
 
-def judge_loose(where: str, loose: Sequence[Loose]) -> Result:
-    """Whether every constraint was checked against all rows, and none is switched off, as restores do for speed."""
+def judge_loose(where: str, loose: Sequence[Loose], replica_roles: Sequence[str] = ()) -> Result:
+    """Whether every constraint was checked against all rows, and none is switched off, as restores do for speed.
+
+    `replica_roles` is for whom all of them are.
+    """
 
     def problems() -> Iterator[Result]:
+        for role in replica_roles:
+            yield failed(
+                f"session_replication_role is replica on {where} for {role}: neither triggers nor foreign keys apply.",
+                reason=Reason.MISCONFIGURED,
+            )
         for rule in loose:
             if rule.kind == "constraint":
                 yield failed(
@@ -69,6 +79,10 @@ def judge_checksums(where: str, checksums: Checksums) -> Result:
         return failed(
             f"{where} writes no data checksums, so damaged pages are not noticed (pg_checksums --enable).",
             reason=Reason.MISCONFIGURED,
+        )
+    if checksums.ignored:
+        return failed(
+            f"Damaged pages on {where} are served and not reported ({checksums.ignored}).", reason=Reason.MISCONFIGURED
         )
     if checksums.failures is None:
         return unknown(f"{where} does not show whether checksums failed.", reason=Reason.DENIED)
@@ -99,23 +113,30 @@ def judge_sequences(where: str, sequences: Sequence[Numbering]) -> Result:
 
     def problems() -> Iterator[Result]:
         for sequence in sequences:
-            if not sequence.readable or sequence.highest is None:
+            if sequence.next is None:
                 continue
-            taken = sequence.last if sequence.last is not None else sequence.start - 1
-            if sequence.highest > taken:
+            if sequence.next > sequence.most:
                 yield failed(
-                    f"Sequence {sequence.name} on {where} will give {taken + 1}, but {sequence.column} goes up to "
+                    f"Sequence {sequence.name} on {where} has no number left for {sequence.column}, which takes {sequence.most} at "
+                    "most: inserts fail.",
+                    reason=Reason.LIMIT,
+                )
+            elif sequence.highest is not None and sequence.highest >= sequence.next:
+                yield failed(
+                    f"Sequence {sequence.name} on {where} will give {sequence.next}, but {sequence.column} goes up to "
                     f"{sequence.highest}: inserts will fail or collide (setval).",
                     reason=Reason.CONTRADICTED,
                 )
-        if hidden := [sequence for sequence in sequences if not sequence.readable]:
+        if hidden := [sequence for sequence in sequences if sequence.next is None]:
             yield unknown(
                 f"{counted(len(hidden), 'sequence')} on {where} or their columns may not be read ({hidden[0].name}): grant "
                 "pg_read_all_data, or SELECT on both.",
                 reason=Reason.DENIED,
             )
 
-    return verdict(problems(), ok(f"The {counted(len(sequences), 'sequence')} on {where} are ahead of their columns."))
+    return verdict(
+        problems(), ok(f"{counted(len(sequences), 'sequence')} on {where} checked: none is behind its column.")
+    )
 
 
 def judge_orphans(where: str, orphans: Sequence[Orphans]) -> Result:
@@ -132,15 +153,19 @@ def judge_orphans(where: str, orphans: Sequence[Orphans]) -> Result:
     return verdict(problems, ok(f"No row on {where} references what is not there."))
 
 
-def judge_invariant(where: str, invariant: Invariant, value: float) -> Result:
+def judge_invariant(where: str, invariant: Invariant, value: Decimal) -> Result:
     """Whether nothing breaks a rule of the user's own."""
     if value:
-        return failed(f"{where} has {value:,.0f} {invariant.name} (wanted none).", reason=Reason.UNMET)
+        return failed(f"{where} has {value:,} {invariant.name} (wanted none).", reason=Reason.UNMET)
     return ok(f"{where} has no {invariant.name}.")
 
 
 def judge_history(where: str, history: History, oldest: Oldest) -> Result:
     """Whether old data can be read, and is as old and as much as wanted."""
+    if oldest.infinite:
+        return unknown(
+            f"The oldest of {history.name} on {where} is dated infinity, which has no age.", reason=Reason.MALFORMED
+        )
     if oldest.age is None:
         return failed(f"{history.name} on {where} has no rows at all.", reason=Reason.MISSING)
     if oldest.age < 0:

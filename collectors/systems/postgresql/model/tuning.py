@@ -101,13 +101,16 @@ class StatementCounts:
 
 @dataclass(frozen=True, slots=True)
 class LongTransaction:
-    """An open transaction: whose, and its age in seconds. `state` is `prepared` for two-phase transactions."""
+    """An open transaction: whose, and its age in seconds. `state` is `prepared` for two-phase transactions.
+
+    `age` is None for a session with track_activities off, which shows none.
+    """
 
     what: str
     role: str
     database: str
     state: str
-    age: float
+    age: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,8 @@ class TableScans:
 class Index:
     """One index. `key` is equal for indexes that hold the same; `root` names the partitioned index it is a part of, or itself.
 
-    `bound` is true for those that a constraint or the replica identity stands on, `building` while it is being built.
+    `enforces` is how it is unique: where it is equal, two indexes enforce the same. `bound` is true for those that a constraint
+    or the replica identity stands on, `building` while it is being built or dropped.
     """
 
     id: int
@@ -160,6 +164,7 @@ class Index:
     partition: bool
     size: int
     key: str
+    enforces: str
     scans: int
 
 

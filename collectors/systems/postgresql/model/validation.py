@@ -71,9 +71,13 @@ class History(Options):
 
 @dataclass(frozen=True, slots=True)
 class Checksums:
-    """Whether an instance writes checksums, and in which databases they did not match. Failures are None without checksums."""
+    """Whether an instance writes checksums, and in which databases they did not match. Failures are None without checksums.
+
+    `ignored` names the settings that are on and have damaged pages served, None for none.
+    """
 
     enabled: bool
+    ignored: str | None
     failures: int | None
     databases: str | None
 
@@ -98,17 +102,17 @@ class Loose:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A sequence that numbers a column: its last value (None where never used), and the column's highest.
+    """A sequence that numbers a column, which takes numbers up to `most`.
 
-    `readable` is false where the role may not see one of the two, which are then None without an error.
+    `next` is what it gives next, None where the role may not read it or the column; `highest` the column's highest number of those
+    that it may give, None where there is none.
     """
 
     name: str
     column: str
-    last: int | None
-    start: int
-    readable: bool
-    highest: int | None = None
+    most: int
+    next: int | None
+    highest: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,11 @@ class Orphans:
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """How many seconds old the oldest row is, by the server's own clock, and how many there are where that was asked."""
+    """How many seconds old the oldest row is, by the server's own clock, and how many there are where that was asked.
+
+    `infinite` is true where its moment is PostgreSQL's infinity or -infinity, which has no age.
+    """
 
     age: float | None
+    infinite: bool
     rows: int | None
