@@ -93,8 +93,8 @@ only one of them may read, and one of the role that functions need. Without user
         """Headers tell browsers to stop what an application overlooked: injected scripts, framing, guessed types.
 
         Each of `paths` is read. A page has a Content-Security-Policy that is enforced and stops injected scripts, which is judged
-        by the policy's grammar (nonces, hashes, strict-dynamic; the same nonce twice protects nothing), may be framed only by
-        named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff. Session cookies
+        by the policy's grammar (nonces, hashes, strict-dynamic; the same nonce twice, or a short one, protects nothing), may be
+        framed only by named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff. Session cookies
         are HttpOnly and Secure.
 
         How to fix it: send the header that is named, from the application or from the gateway, with every status.
@@ -106,26 +106,40 @@ only one of them may read, and one of the role that functions need. Without user
                 if isinstance(shown, ProbeError)
                 else header_problems(shown, self.target.session_cookie)
             )
+        seen = [*(await self._all_cookies())]
         for name in self.target.users:
-            problems += collected(await self._login_cookies(name))
+            login = await self._login_cookies(name)
+            problems += cookie_problems(f"{self.target.url} at login", login, self.target.session_cookie, login=True)
+            seen += login
+        declared = self.target.session_cookie
+        if declared is not None and not any(cookie.name == declared for cookie in seen):
+            problems.append(
+                unknown(
+                    f"{self.target.name} set no cookie named {declared} on its paths or at login, so whether scripts can read it "
+                    "was not checked.",
+                    reason=Reason.MISSING,
+                )
+            )
         count = counted(len(self.target.paths), "path")
         return verdict(problems, ok(f"The headers of {count} of {self.target.name} protect its users."))
 
-    async def _login_cookies(self, name: str) -> Iterator[Result]:
+    async def _login_cookies(self, name: str) -> tuple[Cookie, ...]:
+        """The cookies by which a user is logged in; those beside a token log nobody in."""
         try:
             who = await self._application.user(name)
         except ProbeError:
-            return iter(())  # the lines that need the user say so
-        return cookie_problems(f"{self.target.url} at login", who.set_cookies, self.target.session_cookie)
+            return ()  # the lines that need the user say so
+        return who.set_cookies if who.token is None else ()
 
     @item("CORS policies are properly configured", severity=CRITICAL, needs=("option cors",))
     async def cors_configured(self) -> Result:
         """A policy that lets any origin read answers gives every site what the user sees here.
 
-        Each route of `cors` is read from an unrelated origin, from null, and from origins that resemble the allowed one: as
-        prefix, as suffix, with a dot replaced, without TLS, on another port; with a cookie, and some also without, because
-        some frameworks answer differently. Only Access-Control-Allow-Origin decides. The origins of `allowed_origins`
-        are the control: they must be able to read it.
+        Each route of `cors` is read from an unrelated origin, from null, and from origins that resemble each allowed one: as
+        prefix, as suffix, as subdomain, with a dot replaced, without TLS, on another port; with a cookie, and some also without,
+        because some frameworks answer differently. A preflight shows whether an unrelated origin may send PUT with the user's
+        cookies. The origins of `allowed_origins` are the control: they must be able to read it as `user`, with the cookies or,
+        by their preflight, with the token.
 
         How to fix it: compare whole origins with a list; no patterns, no null, no reflection of what was sent.
         """
@@ -142,7 +156,8 @@ only one of them may read, and one of the role that functions need. Without user
         """A guard that only looks whether there is a token lets in whoever writes one.
 
         Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage,
-        with `alg: none`, and with a wrong signature; a session cookie is forged. A token that the exporter itself got and that has
+        with `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other
+        spellings of its path, the token must not be signed with a well-known secret, and at last the user must still get it. A token that the exporter itself got and that has
         expired since, `expired_token` and `foreign_token` are tried, too. Every one of them must be refused or sent to a login.
 
         How to fix it: verify signature, algorithm, expiry and audience with a library, and look sessions up in their store.
@@ -185,7 +200,7 @@ only one of them may read, and one of the role that functions need. Without user
         """A user who is logged in may still not read what belongs to others, nor use what only administrators may.
 
         Each of `functions` and `objects` is read by the user who may, who must get it, and by those who may not: each of them is
-        first let into the first page of `protected`, so that a refusal is not just an expired session.
+        first let into the first page of `protected`, so that a refusal is not just an expired session. A stranger reads it, too.
 
         How to fix it: check the role and the owner in the handler or the query, for every route.
         """
@@ -245,7 +260,7 @@ only one of them may read, and one of the role that functions need. Without user
         """Whoever can put SQL into a statement reads the whole database.
 
         Each parameter of `sql` is sent with a value that finds something, with quotes, and with the same value in two parts that
-        only a database joins (`app'||'le`, and the forms of MySQL and SQL Server; `3-1` for numbers). No condition is changed and
+        only a database joins (`app'||'le`, the forms of MySQL and SQL Server, in single and double quotes; `3-1` for numbers). No condition is changed and
         nothing is written. Where a part is refused by a WAF and a harmless value is not, the line is unknown: set `url` to the
         application itself. A WAF with the OWASP rules does refuse the joined values and logs them.
 
@@ -262,8 +277,9 @@ only one of them may read, and one of the role that functions need. Without user
     async def xss_protected(self) -> Result:
         """A page that shows a value as it was sent runs the scripts of whoever sends a link to it.
 
-        Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes. They must
-        not come back as such, wherever in the page the word is shown. Replies that browsers do not render, such as JSON, pass.
+        Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes and strings.
+        They must not come back as such where they end what the word is in; where a link begins with the word, `javascript:` before
+        it must not. Replies that browsers do not render, such as JSON, pass.
 
         How to fix it: escape values in templates by the place that they are in, and add a Content-Security-Policy.
         """
@@ -281,8 +297,8 @@ only one of them may read, and one of the role that functions need. Without user
         """Browsers send cookies also with requests that other sites make, so a cookie alone does not show who wanted them.
 
         With `allow_intrusive`, each route of `csrf`, which changes nothing, gets a POST with the session cookie as another site
-        would send it, which must be refused, and one as the application's own page sends it, with the token, which must not: the
-        second decides what the first shows. Without it only SameSite of the session cookie is read, which is at most a warning.
+        would send it, one with Origin: null, and, where a form field has the token, one with a made-up token, which must be
+        refused, and one as the application's own page sends it, which must not: the last decides what the others show. Without it only SameSite of the session cookie is read, which is at most a warning.
 
         How to fix it: demand a token or check Origin on every route that changes something, and set SameSite=Lax.
         """
@@ -294,25 +310,23 @@ only one of them may read, and one of the role that functions need. Without user
             if logged_in:
                 return logged_in
             forgery = await probes.forge_post(self._application, rule)
-            session = session_cookies(await self._all_cookies(forgery.cookies), self.target.session_cookie)
+            session = session_cookies(forgery.cookies, self.target.session_cookie, login=True)
+            session += session_cookies(await self._all_cookies(), self.target.session_cookie)
             return forgery_problems(forgery, session, logged_in=bool(self.target.protected))
 
         routes = counted(len(self.target.csrf), "route")
         good = f"{routes} of {self.target.name} refused a POST of another site and took the application's own."
         return await self._each("csrf", self.target.csrf, look, good)
 
-    async def _all_cookies(self, more: Iterable[Cookie] = ()) -> list[Cookie]:
+    async def _all_cookies(self) -> list[Cookie]:
+        """The cookies that the pages of `paths` set."""
         shown = [page.reply for page in await self.pages() if isinstance(page, Shown)]
-        return [*more, *(cookie for reply in shown for cookie in parse_cookies(reply.headers.get_list("set-cookie")))]
+        return [cookie for reply in shown for cookie in parse_cookies(reply.headers.get_list("set-cookie"))]
 
     async def _same_site(self) -> Result:
-        found = await self._all_cookies()
+        session = session_cookies(await self._all_cookies(), self.target.session_cookie)
         for name in self.target.users:
-            try:
-                found += (await self._application.user(name)).set_cookies
-            except ProbeError:
-                continue  # the lines that need the user say so
-        session = session_cookies(found, self.target.session_cookie)
+            session += session_cookies(await self._login_cookies(name), self.target.session_cookie, login=True)
         none = unknown(
             f"{self.target.name} set no session cookie on its paths or at login; declare the line not applicable where no cookie "
             "logs users in, or set csrf and allow_intrusive.",

@@ -82,12 +82,12 @@ def _requirements(name: str) -> list[str]:
 
 
 @contextmanager
-def fastapi(directory: Path, **switches: str) -> Iterator[Application]:
-    """Run the FastAPI application by uvicorn."""
+def fastapi(directory: Path, *, module: str = "app", **switches: str) -> Iterator[Application]:
+    """Run the FastAPI application, or another one of its folder such as ``traps``, by uvicorn."""
     packages, port = fastapi_packages(), free_port()
     application = Application(
         "fastapi",
-        [sys.executable, "-m", "uvicorn", "app:app", "--host", LOOPBACK, "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", f"{module}:app", "--host", LOOPBACK, "--port", str(port)],
         directory=_directory(directory, "fastapi", port),
         env={"PYTHONPATH": f"{packages}:{SOURCES / 'fastapi'}", "PYTHONDONTWRITEBYTECODE": "1", **switches},
         ready=lambda: listening(port),

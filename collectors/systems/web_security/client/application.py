@@ -41,6 +41,13 @@ class Application:
         """GET as somebody, or as a stranger. Raises ProbeError where there is no reply; every status is one."""
         return await self._send("GET", path, who, headers or {}, None)
 
+    async def preflight(self, path: str, origin: str, method: str, header: str | None = None) -> Reply:
+        """Ask, as browsers do first and without credentials, whether scripts on an origin may send something."""
+        headers = {"Origin": origin, "Access-Control-Request-Method": method}
+        if header is not None:
+            headers["Access-Control-Request-Headers"] = header
+        return await self._send("OPTIONS", path, None, headers, None)
+
     async def get_value(self, parameter: Parameter, value: str) -> Reply:
         """GET a route with a value for its parameter; raises ProbeError as `get` and `login` do."""
         who = await self.user(parameter.user) if parameter.user else None

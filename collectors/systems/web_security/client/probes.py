@@ -25,10 +25,10 @@ from collectors.systems.web_security.model.looks import (
     ValueTrial,
 )
 from collectors.systems.web_security.model.pages import enforced_policies
-from collectors.systems.web_security.model.reflection import TAIL
+from collectors.systems.web_security.model.reflection import CHARACTERS, TAIL, begins_link
 from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Restriction
 from collectors.systems.web_security.model.sql import QUOTES, confirmations, joins, nonsense
-from collectors.systems.web_security.model.tokens import forged
+from collectors.systems.web_security.model.tokens import forged, has_known_secret
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
@@ -62,7 +62,27 @@ async def ask_as_others(application: Application, path: str, user: str, genuine:
     if 200 <= control.status < 300:
         for kind, forgery in _forgeries(who, genuine):
             knocks[kind] = await application.get(path, forgery)
-    return Access(control, user, knocks)
+    access = Access(control, user, knocks)
+    if not knocks:
+        return access
+    respelled = [await application.get(spelling) for spelling in _spellings(path)]
+    shown = any(200 <= reply.status < 300 for reply in respelled)
+    nowhere = await application.get(f"{path.partition('?')[0].rstrip('/')}-{_word()}") if shown else None
+    return replace(
+        access,
+        respelled=tuple(respelled),
+        nowhere=nowhere,
+        again=await application.get(path, await application.user(user)),
+        guessable=who.token is not None and has_known_secret(who.token),
+    )
+
+
+def _spellings(path: str) -> list[str]:
+    """Other spellings of a path that some routers take for the same, and some guards do not."""
+    plain, mark, query = path.partition("?")
+    slash = plain.rstrip("/") if plain.endswith("/") else f"{plain}/"
+    spellings = dict.fromkeys((slash, f"/{plain}", plain.upper()))
+    return [f"{spelling}{mark}{query}" for spelling in spellings if spelling.strip("/") and spelling != plain]
 
 
 def _forgeries(who: Credentials, genuine: Mapping[str, str | None]) -> Iterator[tuple[str, Credentials]]:
@@ -83,7 +103,7 @@ async def ask_without_rights(application: Application, rule: Restriction) -> Acc
     knocks = {}
     if 200 <= control.status < 300:
         knocks = {name: await application.get(rule.path, await application.user(name)) for name in rule.refused}
-    return Access(control, rule.allowed, knocks)
+    return Access(control, rule.allowed, knocks, stranger=await application.get(rule.path) if knocks else None)
 
 
 async def see_origins(application: Application, rule: Cors) -> Origins:
@@ -99,42 +119,69 @@ async def see_origins(application: Application, rule: Cors) -> Origins:
 
     allowed = [await ask("allowed", origin, cookie=False) for origin in rule.allowed_origins]
     others = []
-    for kind, origin in _attackers(rule.allowed_origins[0] if rule.allowed_origins else application.options.url):
+    unrelated = f"https://{_word()}.example"
+    attackers = {unrelated: "an unrelated origin", "null": "the origin null"}
+    for own in rule.allowed_origins or (application.options.url,):
+        attackers |= _resembling(own)
+    for origin, kind in attackers.items():
         others += [await ask(kind, origin, cookie=cookie) for cookie in ((False, True) if kind in _TWICE else (True,))]
-    return Origins(plain, tuple(allowed), tuple(others))
+    preflights = [
+        CrossOrigin("allowed", origin, False, await application.preflight(rule.path, origin, "GET", "authorization"))
+        for origin in (rule.allowed_origins if who is not None and who.token is not None else ())
+    ]
+    return Origins(
+        plain,
+        tuple(allowed),
+        tuple(others),
+        credentialed=who is not None and bool(who.cookies),
+        preflights=tuple(preflights),
+        foreign_preflight=CrossOrigin(
+            "an unrelated origin", unrelated, False, await application.preflight(rule.path, unrelated, "PUT")
+        ),
+    )
 
 
 _TWICE = ("an unrelated origin", "a host that begins with the allowed name")
 
 
-def _attackers(allowed: str) -> Iterator[tuple[str, str]]:
+def _resembling(allowed: str) -> dict[str, str]:
+    """Origins that careless comparisons take for an allowed one, and what they are; an address has no names that resemble it."""
     parts = urlsplit(allowed)
     scheme, host, netloc = parts.scheme, parts.hostname or "", parts.netloc.rpartition("@")[2]
-    yield "an unrelated origin", f"https://{_word()}.example"
-    yield "the origin null", "null"
     if ":" in host or host.replace(".", "").isdecimal():
-        return  # an address has no names that resemble it
-    yield "a host that begins with the allowed name", f"{scheme}://{host}.{_word()}.example"
-    yield "a host that ends with the allowed name", f"{scheme}://{_word()}{netloc}"
+        return {}
+    origins = {
+        f"{scheme}://{host}.{_word()}.example": "a host that begins with the allowed name",
+        f"{scheme}://{_word()}{netloc}": "a host that ends with the allowed name",
+        f"{scheme}://{_word()}.{netloc}": "a subdomain of the allowed host",
+    }
     if "." in host:
-        yield "a host in which a dot is another letter", f"{scheme}://{netloc.replace('.', 'x', 1)}"
+        origins[f"{scheme}://{netloc.replace('.', 'x', 1)}"] = "a host in which a dot is another letter"
     if scheme == "https":
-        yield "the allowed host without TLS", f"http://{netloc}"
-    yield "another port of the allowed host", f"{scheme}://{host}:{8443 if parts.port != 8443 else 9443}"
+        origins[f"http://{netloc}"] = "the allowed host without TLS"
+    origins[f"{scheme}://{host}:{8443 if parts.port != 8443 else 9443}"] = "another port of the allowed host"
+    return origins
 
 
 async def try_value(application: Application, parameter: Parameter) -> ValueTrial:
     """A value of the right type, then one of another type."""
     control = await application.get_value(parameter, parameter.value)
     sent = "pc7x" if parameter.value.isdecimal() else "not-" + _word()
-    return ValueTrial(control, await application.get_value(parameter, sent), sent)
+    trial = ValueTrial(control, await application.get_value(parameter, sent), sent)
+    if trial.answer.status != 404 or not parameter.value.isdecimal():
+        return trial
+    absent = nonsense(parameter.value)
+    return replace(trial, absent=Sent(absent, await application.get_value(parameter, absent)))
 
 
 async def try_xss(application: Application, parameter: Parameter) -> ValueTrial:
     """A word that is harmless, then the same with the characters that begin and end tags and attributes."""
     sent = f"pc7x{_word(4)}"
     control = await application.get_value(parameter, sent)
-    return ValueTrial(control, await application.get_value(parameter, f"{sent}<'\">{TAIL}"), sent)
+    answer = await application.get_value(parameter, f"{sent}{CHARACTERS}{TAIL}")
+    linked = begins_link(control, sent)
+    link = await application.get_value(parameter, f"javascript:{sent}") if linked else None
+    return ValueTrial(control, answer, sent, link=link)
 
 
 async def try_sql(application: Application, parameter: Parameter) -> SqlTrial:
@@ -169,6 +216,13 @@ async def forge_post(application: Application, rule: Csrf) -> Forgery:
     own = rule.origin or f"{parts.scheme}://{parts.netloc}"
     evil = {"Origin": f"https://{_word()}.example"}
     foreign = await application.post(rule.path, who, fields=rule.fields, headers=evil, form=True)
+    framed = await application.post(rule.path, who, fields=rule.fields, headers={"Origin": "null"}, form=True)
+    others = {"a sandboxed frame of another site (Origin: null)": framed}
+    if rule.token_path is not None and rule.send_header is None:
+        guessed = {**rule.fields, rule.token_name: _word(32)}
+        others["another site with a made-up token"] = await application.post(
+            rule.path, who, fields=guessed, headers=evil, form=True
+        )
     fields, headers, own_user = dict(rule.fields), {"Origin": own}, who
     if rule.token_path is not None:
         token, own_user = await _token(application, rule, who)
@@ -177,7 +231,7 @@ async def forge_post(application: Application, rule: Csrf) -> Forgery:
         else:
             fields[rule.token_name] = token
     reply = await application.post(rule.path, own_user, fields=fields, headers=headers, form=True)
-    return Forgery(who.set_cookies, foreign, reply, rule.token_path is not None)
+    return Forgery(who.set_cookies, foreign, reply, rule.token_path is not None, others)
 
 
 async def _token(application: Application, rule: Csrf, who: Credentials) -> tuple[str, Credentials]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from collectors.systems.web_security.model.looks import Access
-from collectors.systems.web_security.model.pages import is_login_page
+from collectors.systems.web_security.model.pages import is_login_page, resembles, words
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown
 
 __all__ = ["authentication_problems", "authorization_problems", "control_problems"]
 
 _BUSY = (408, 425, 429)
-_WORD = re.compile(r"\w+")
 
 
 def control_problems(access: Access, marker: str | None = None) -> Iterator[Result]:
@@ -40,21 +38,39 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
     """Credentials that get in, and those of which it cannot be said."""
     yield from control_problems(access, marker)
     for kind, reply in access.knocks.items():
-        if _let_in(reply, marker):
+        if _let_in(reply, marker) and (marker is not None or resembles(reply, access.control)):
             yield failed(f"{reply.where} let {kind} in (it answered {reply.status}).")
+    for reply in access.respelled:
+        if _let_in(reply, marker) and _shows_own_words(reply, access):
+            yield failed(
+                f"{reply.where} let no credentials in by another spelling of its path (it answered {reply.status})."
+            )
+    if access.guessable:
+        yield failed(
+            f"The token of user {access.user} is signed with a secret that anybody can guess, who can then write tokens for "
+            "every user.",
+            reason=Reason.MISCONFIGURED,
+        )
+    for kind, reply in access.knocks.items():
+        if _let_in(reply, marker) and marker is None and not resembles(reply, access.control):
+            yield unknown(_other_content(reply, kind, access), reason=Reason.MALFORMED)
     yield from _unclear(access)
+    if access.again is not None and not 200 <= access.again.status < 300:
+        yield unknown(
+            f"{access.again.where} no longer let user {access.user} in ({access.again.status}) after the others had knocked, so "
+            "their refusals show nothing.",
+            reason=Reason.REFUSED,
+        )
 
 
 def authorization_problems(access: Access, what: str) -> Iterator[Result]:
     """Users who get what they have no right to; `what` names it, such as a function."""
     yield from control_problems(access)
+    if access.stranger is not None and _let_in(access.stranger, None) and resembles(access.stranger, access.control):
+        yield failed(f"A stranger got {access.stranger.where}, {what} that only {access.user} may have.")
     for name, reply in access.knocks.items():
-        if _let_in(reply, None) and not _alike(reply, access.control):
-            yield unknown(
-                f"{reply.where} answered {reply.status} to user {name}, with other content than to {access.user}: whether that "
-                "is a refusal is not known.",
-                reason=Reason.MALFORMED,
-            )
+        if _let_in(reply, None) and not resembles(reply, access.control):
+            yield unknown(_other_content(reply, f"user {name}", access), reason=Reason.MALFORMED)
         elif _let_in(reply, None):
             yield failed(f"User {name} got {reply.where}, {what} that only {access.user} may have.")
         elif reply.status == 401:
@@ -71,10 +87,17 @@ def _let_in(reply: Reply, marker: str | None) -> bool:
     return marker is None or marker in reply.text
 
 
-def _alike(reply: Reply, control: Reply) -> bool:
-    """Whether a reply has at least half of the words of another."""
-    words = set(_WORD.findall(control.text))
-    return 2 * len(words & set(_WORD.findall(reply.text))) >= len(words)
+def _other_content(reply: Reply, whom: str, access: Access) -> str:
+    return (
+        f"{reply.where} answered {reply.status} to {whom}, with other content than to {access.user}: whether that is a refusal "
+        "is not known."
+    )
+
+
+def _shows_own_words(reply: Reply, access: Access) -> bool:
+    """Whether a reply has what only this page has: pages that are not found may share a layout with it."""
+    own = words(access.control) - (words(access.nowhere) if access.nowhere else frozenset())
+    return bool(own) and 2 * len(own & words(reply)) >= len(own)
 
 
 def _unclear(access: Access) -> Iterator[Result]:

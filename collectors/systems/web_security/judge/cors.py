@@ -23,7 +23,7 @@ def _with_credentials(reply: Reply) -> bool:
 
 
 def cors_problems(origins: Origins, rule: Cors) -> Iterator[Result]:
-    """Origins that may read what they should not, and allowed ones that may not. The preflight's answer decides nothing."""
+    """Origins that may read what they should not, and allowed ones that may not; preflights decide who may send more."""
     where = origins.plain.where
     for other in origins.others:
         yield from _other_problems(other, rule)
@@ -37,6 +37,12 @@ def cors_problems(origins: Origins, rule: Cors) -> Iterator[Result]:
                 f"{where} does not let scripts on {one.origin} read it, which allowed_origins names.",
                 reason=Reason.MISCONFIGURED,
             )
+        elif origins.credentialed and not (_allowed(one.reply) == one.origin and _with_credentials(one.reply)):
+            yield failed(
+                f"{where} does not let scripts on {one.origin} read it with the user's cookies, which allowed_origins names.",
+                reason=Reason.MISCONFIGURED,
+            )
+    yield from _preflight_problems(origins)
     if not 200 <= origins.plain.status < 300 and not (origins.plain.status in (401, 403) and origins.allowed):
         yield unknown(
             f"{where} answered {origins.plain.status} without any origin, so its other answers show nothing.",
@@ -46,6 +52,39 @@ def cors_problems(origins: Origins, rule: Cors) -> Iterator[Result]:
         if other.reply.status == 429 or other.reply.status >= 500:
             yield unknown(f"{where} answered {other.reply.status} to {other.kind}.", reason=Reason.REFUSED)
     yield from _vary_problems(origins)
+
+
+def _preflight_problems(origins: Origins) -> Iterator[Result]:
+    """Preflights that let others send what is no simple request, and those that keep allowed origins from sending tokens."""
+    foreign = origins.foreign_preflight
+    if foreign is not None and 200 <= foreign.reply.status < 300:
+        methods = _names(foreign.reply, "access-control-allow-methods")
+        if _allowed(foreign.reply) == foreign.origin and _with_credentials(foreign.reply) and "put" in methods:
+            yield failed(
+                f"Scripts on {foreign.kind} ({foreign.origin}) may send PUT to {foreign.reply.where} with the user's cookies: "
+                "its preflight is answered with that origin.",
+                reason=Reason.MISCONFIGURED,
+            )
+    for one in origins.preflights:
+        if one.reply.status == 429 or one.reply.status >= 500:
+            yield unknown(
+                f"{one.reply.where} answered {one.reply.status} to the preflight of {one.origin}.",
+                reason=Reason.REFUSED,
+            )
+        elif (
+            not 200 <= one.reply.status < 300
+            or _allowed(one.reply) not in (one.origin, "*")
+            or "authorization" not in _names(one.reply, "access-control-allow-headers")
+        ):
+            yield failed(
+                f"{one.reply.where} answered {one.reply.status} to the preflight of {one.origin} without allowing it the header "
+                "Authorization, so browsers do not send tokens.",
+                reason=Reason.MISCONFIGURED,
+            )
+
+
+def _names(reply: Reply, header: str) -> set[str]:
+    return {name.strip().lower() for value in reply.headers.get_list(header) for name in value.split(",")}
 
 
 def _other_problems(other: CrossOrigin, rule: Cors) -> Iterator[Result]:

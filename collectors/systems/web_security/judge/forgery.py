@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from collectors.systems.web_security.model.cookies import Cookie
 from collectors.systems.web_security.model.looks import Forgery
+from collectors.systems.web_security.model.pages import resembles
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
@@ -15,6 +16,19 @@ __all__ = ["forgery_problems", "same_site_problems"]
 
 def _accepted(reply: Reply) -> bool:
     return 200 <= reply.status < 400
+
+
+def _as_own(reply: Reply, own: Reply) -> bool:
+    """Whether an accepted POST got what the application's own got; where that was refused there is nothing to compare."""
+    if not _accepted(own):
+        return True
+    if 300 <= reply.status < 400:
+        return 300 <= own.status < 400 and _target(reply) == _target(own)
+    return own.status >= 300 or resembles(reply, own)
+
+
+def _target(reply: Reply) -> str:
+    return str(reply.headers.get("location", "")).partition("?")[0]
 
 
 def forgery_problems(forgery: Forgery, session: list[Cookie], *, logged_in: bool) -> Iterator[Result]:
@@ -32,8 +46,21 @@ def forgery_problems(forgery: Forgery, session: list[Cookie], *, logged_in: bool
         )
         return
     lax = bool(session) and all(cookie.same_site in ("lax", "strict") for cookie in session)
-    if _accepted(forgery.foreign) and not lax:
-        yield failed(f"{where} accepted a POST from another site with the user's session cookie.")
+    taken = {}
+    for who, reply in {"another site": forgery.foreign, **forgery.others}.items():
+        if not _accepted(reply):
+            continue
+        if _as_own(reply, forgery.own):
+            taken[who] = reply
+            continue
+        other = "with other content than" if reply.status < 300 else "by a redirect elsewhere than"
+        yield unknown(
+            f"{where} answered {reply.status} to a POST from {who}, {other} to the application's own: whether that is a "
+            "refusal is not known.",
+            reason=Reason.MALFORMED,
+        )
+    if not lax:
+        yield from (failed(f"{where} accepted a POST from {who} with the user's session cookie.") for who in taken)
     if not _accepted(forgery.own):
         token = "with" if forgery.own_has_token else "without"
         yield unknown(
@@ -46,7 +73,7 @@ def forgery_problems(forgery: Forgery, session: list[Cookie], *, logged_in: bool
             f"{where} answered {forgery.foreign.status} to a POST from another site, which is no refusal of a forgery.",
             reason=Reason.MALFORMED,
         )
-    if _accepted(forgery.foreign) and lax:
+    if taken and lax:
         yield warning(
             f"{where} accepts POSTs from other sites; only SameSite of {listed(cookie.name for cookie in session)} keeps "
             "browsers from sending the session cookie with them."

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from collectors.systems.web_security.model.cookies import Cookie, parse_cookies, session_cookies
-from collectors.systems.web_security.model.csp import allows_eval, frames_limited, nonces, script_weaknesses
+from collectors.systems.web_security.model.csp import (
+    allows_base,
+    allows_eval,
+    frames_limited,
+    guessable_nonces,
+    nonces,
+    script_weaknesses,
+)
 from collectors.systems.web_security.model.looks import Shown
 from collectors.systems.web_security.model.pages import enforced_policies, has_nosniff, is_html, referrer_policy
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import listed, one_line
+from exporter.words import counted, listed, one_line
 
 __all__ = ["cookie_problems", "header_problems"]
 
@@ -56,6 +63,12 @@ def _page_problems(shown: Shown) -> Iterator[Result]:
             "so an attacker knows it; each reply needs a new one.",
             reason=Reason.MISCONFIGURED,
         )
+    for nonce in guessable_nonces(policies):
+        yield failed(
+            f"The Content-Security-Policy of {reply.where} trusts a nonce of {counted(len(nonce), 'character')}, which can be "
+            "guessed (wanted 16 random bytes).",
+            reason=Reason.MISCONFIGURED,
+        )
     if not frames_limited(policies, reply.headers.get_list("x-frame-options")):
         yield failed(
             f"Other sites may frame {reply.where}: it has neither frame-ancestors nor X-Frame-Options that limits them.",
@@ -72,12 +85,20 @@ def _page_warnings(reply: Reply) -> Iterator[Result]:
     policies = enforced_policies(reply)
     if policies and not script_weaknesses(policies) and allows_eval(policies):
         yield warning(f"The Content-Security-Policy of {reply.where} allows 'unsafe-eval'.")
+    if nonces(policies) and allows_base(policies):
+        yield warning(
+            f"The Content-Security-Policy of {reply.where} trusts scripts by nonce and has no base-uri, so an injected <base> "
+            "redirects those with relative addresses."
+        )
 
 
-def cookie_problems(where: str, cookies: tuple[Cookie, ...], declared: str | None) -> Iterator[Result]:
-    """Session cookies that scripts can read, or that are sent without TLS."""
+def cookie_problems(
+    where: str, cookies: tuple[Cookie, ...], declared: str | None, *, login: bool = False
+) -> Iterator[Result]:
+    """Session cookies that scripts can read, or that are sent without TLS. `login`: the cookies log a user in."""
     over_tls = " https://" in f" {where}"
-    for cookie in session_cookies(cookies, declared):
+    session = session_cookies(cookies, declared, login=login)
+    for cookie in session:
         if cookie.broken_prefix:
             yield failed(
                 f"Browsers reject the session cookie {cookie.name} of {where}: its prefix demands attributes that it lacks.",
@@ -93,7 +114,7 @@ def cookie_problems(where: str, cookies: tuple[Cookie, ...], declared: str | Non
                 f"The session cookie {cookie.name} of {where} is not Secure, so browsers also send it without TLS.",
                 reason=Reason.MISCONFIGURED,
             )
-    for cookie in session_cookies(cookies, declared):
+    for cookie in session:
         if not cookie.secure and not over_tls:
             yield warning(
                 f"The session cookie {cookie.name} of {where} is not Secure; the application was asked without TLS, "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from collectors.systems.web_security.model.looks import SqlTrial, ValueTrial
-from collectors.systems.web_security.model.pages import is_html
-from collectors.systems.web_security.model.reflection import Context, reflected
+from collectors.systems.web_security.model.looks import Sent, SqlTrial, ValueTrial
+from collectors.systems.web_security.model.pages import is_html, reports_error
+from collectors.systems.web_security.model.reflection import Context, begins_link, reflected
 from collectors.systems.web_security.model.sql import database_error
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown
@@ -35,13 +35,25 @@ def _refusal(reply: Reply, what: str) -> Result:
 def validation_problems(trial: ValueTrial) -> Iterator[Result]:
     """A value of the wrong type has to be refused, not taken and not crashed on."""
     control, answer = trial.control, trial.answer
-    if 200 <= control.status < 300 and 200 <= answer.status < 300:
+    if 200 <= answer.status < 300 and reports_error(answer) and not reports_error(control):
+        yield unknown(
+            f"{answer.where} answered {answer.status} to a value of the wrong type with an error in it: whether that is a "
+            "refusal is not known.",
+            reason=Reason.MALFORMED,
+        )
+    elif 200 <= control.status < 300 and 200 <= answer.status < 300:
         yield failed(f"{answer.where} took {trial.sent} for a value of another type (it answered {answer.status}).")
     elif 200 <= control.status < 300 and answer.status == 500:
         yield failed(
             f"{answer.where} answered 500 to {trial.sent}, where 400 or 422 is expected: the type is not validated."
         )
     yield from _control_problems(control)
+    if answer.status == 404 and trial.absent is not None and _same_but_for_values(trial, trial.absent):
+        yield unknown(
+            f"{answer.where} answered 404 to a value of the wrong type and also to a number that is not there, so it may have "
+            "looked for both: validation needs a parameter whose refusal differs.",
+            reason=Reason.MALFORMED,
+        )
     if answer.status in (400, 404, 422) or answer.status < 300 or answer.status == 500:
         return
     if answer.status in _FIREWALL:
@@ -53,6 +65,12 @@ def validation_problems(trial: ValueTrial) -> Iterator[Result]:
         )
 
 
+def _same_but_for_values(trial: ValueTrial, absent: Sent) -> bool:
+    return absent.reply.status == trial.answer.status and absent.reply.text.replace(
+        absent.value, ""
+    ) == trial.answer.text.replace(trial.sent, "")
+
+
 def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
     """Characters that begin tags or end attributes must not come back as such in a page."""
     control, answer = trial.control, trial.answer
@@ -61,7 +79,13 @@ def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
         yield failed(
             f"{answer.where} puts a value into {context.value} of its page as it is, so scripts can be injected."
         )
+    if trial.link is not None and begins_link(trial.link, f"javascript:{trial.sent}"):
+        yield failed(
+            f"{trial.link.where} puts a value that begins with javascript: into a link as it is, so scripts can be injected."
+        )
     yield from _control_problems(control)
+    if trial.link is not None and trial.link.status in _FIREWALL:
+        yield _refusal(trial.link, "javascript:")
     if answer.status in _FIREWALL:
         yield _refusal(answer, "characters of HTML")
     elif not 200 <= answer.status < 300 and answer.status not in (400, 404, 422):
@@ -70,6 +94,12 @@ def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
         yield unknown(
             f"{answer.where} does not show the value in its page, so it shows nothing: xss needs a parameter that is shown.",
             reason=Reason.MALFORMED,
+        )
+    elif is_html(control) and answer.status < 300 and trial.sent not in answer.text:
+        yield unknown(
+            f"{answer.where} answered {answer.status} to characters of HTML with a page that does not show the value: "
+            "a WAF or the application refused them, and escaping was not checked.",
+            reason=Reason.REFUSED,
         )
 
 
@@ -112,6 +142,13 @@ def _sql_unclear(trial: SqlTrial) -> Iterator[Result]:
     tried |= {f"values joined as by {database}": sent.reply for database, sent in trial.joins.items()}
     if not 200 <= trial.baseline[0].reply.status < 300:
         return
+    for database, sent in trial.joins.items():
+        if 200 <= sent.reply.status < 300 and not trial.shows(sent) and trial.other_page(sent.reply):
+            yield unknown(
+                f"{sent.reply.where} answered values joined as by {database} with another page than that of a search that finds "
+                "nothing: a WAF may have refused them.",
+                reason=Reason.REFUSED,
+            )
     for what, reply in tried.items():
         if reply.status in _FIREWALL and trial.absent.reply.status not in _FIREWALL:
             yield _refusal(reply, what)

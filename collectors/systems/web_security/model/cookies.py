@@ -62,8 +62,13 @@ def _cookie(header: str) -> Cookie | None:
     )
 
 
-def session_cookies(cookies: Iterable[Cookie], declared: str | None) -> list[Cookie]:
-    """The cookies that carry a session: the one that is declared, else those that are named like one."""
+def session_cookies(cookies: Iterable[Cookie], declared: str | None, *, login: bool = False) -> list[Cookie]:
+    """The cookies that carry a session: the one that is declared, else those that are named like one.
+
+    Where a `login` sets none that is named like one, each of its cookies may be it, but for anti-forgery ones.
+    """
     if declared is not None:
         return [cookie for cookie in cookies if cookie.name == declared]
-    return [cookie for cookie in cookies if _SESSION.search(cookie.name) and not _ANTI_FORGERY.search(cookie.name)]
+    candidates = [cookie for cookie in cookies if not _ANTI_FORGERY.search(cookie.name)]
+    named = [cookie for cookie in candidates if _SESSION.search(cookie.name)]
+    return named or (candidates if login else [])

@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Policy", "frames_limited", "nonces", "parse_policies", "script_weaknesses"]
+__all__ = [
+    "Policy",
+    "allows_base",
+    "allows_eval",
+    "frames_limited",
+    "guessable_nonces",
+    "nonces",
+    "parse_policies",
+    "script_weaknesses",
+]
 
 Policy = Mapping[str, tuple[str, ...]]
 """Directive to its tokens, as a browser understands them."""
 
 _NONCE = re.compile(r"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _HASH = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]+={0,2}'", re.IGNORECASE)
-_ANYWHERE = frozenset(("*", "http:", "https:", "data:", "ws:", "wss:", "http://*", "https://*"))
+_ANYWHERE = re.compile(r"(?:https?|wss?|data|blob|filesystem):|(?:[a-z]+://)?\*(?::(?:\*|\d+))?/?")
+_SHORTEST_NONCE, _SHORTEST_NUMBER = 8, 20
 _IN_HEADERS_ONLY = frozenset(("frame-ancestors", "report-uri", "sandbox"))
 
 
@@ -70,7 +80,7 @@ def _script_weaknesses(policy: Policy) -> Iterator[str]:
         if "'unsafe-inline'" in sources and not trusted and not dynamic:
             yield "allows inline scripts ('unsafe-inline' without a nonce or hash)"
         if directive == "script-src-elem" and not dynamic:
-            yield from (f"allows scripts from anywhere ({source})" for source in sources if source in _ANYWHERE)
+            yield from (f"allows scripts from anywhere ({source})" for source in sources if _ANYWHERE.fullmatch(source))
 
 
 def allows_eval(policies: Iterable[Policy]) -> bool:
@@ -79,11 +89,25 @@ def allows_eval(policies: Iterable[Policy]) -> bool:
     return bool(found) and all(sources is None or "'unsafe-eval'" in sources for sources in found)
 
 
+def allows_base(policies: Iterable[Policy]) -> bool:
+    """Whether an injected `<base>` may send trusted scripts with relative addresses elsewhere; no other directive covers that."""
+    return not any("base-uri" in policy for policy in policies)
+
+
+def guessable_nonces(policies: Iterable[Policy]) -> list[str]:
+    """Nonces that are too short to be random, such as those that count."""
+    return sorted(
+        nonce
+        for nonce in nonces(policies)
+        if len(nonce.rstrip("=")) < (_SHORTEST_NUMBER if nonce.isdecimal() else _SHORTEST_NONCE)
+    )
+
+
 def frames_limited(policies: Iterable[Policy], x_frame_options: Iterable[str]) -> bool:
     """Whether other sites are kept from framing the page. X-Frame-Options counts only where no policy has frame-ancestors."""
     ancestors = [policy["frame-ancestors"] for policy in policies if "frame-ancestors" in policy]
     if ancestors:
-        return any(not any(token.lower() in _ANYWHERE for token in tokens) for tokens in ancestors)
+        return any(not any(_ANYWHERE.fullmatch(token.lower()) for token in tokens) for tokens in ancestors)
     values = {value.strip().upper() for header in x_frame_options for value in header.split(",")}
     return bool(values & {"DENY", "SAMEORIGIN"})
 

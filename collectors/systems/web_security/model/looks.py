@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from collectors.systems.web_security.model.cookies import Cookie
+from collectors.systems.web_security.model.pages import media_type, words
 from exporter.reply import Reply
 
 __all__ = ["Access", "Credentials", "CrossOrigin", "Forgery", "Origins", "Sent", "Shown", "SqlTrial", "ValueTrial"]
@@ -48,6 +49,16 @@ class Access:
     control: Reply
     user: str
     knocks: Mapping[str, Reply]
+    stranger: Reply | None = None
+    """The answer to nobody, where `knocks` are those of users."""
+    respelled: tuple[Reply, ...] = ()
+    """The answers to nobody by other spellings of the path."""
+    nowhere: Reply | None = None
+    """The answer to nobody for a path that does not exist, where `respelled` has to be told from it."""
+    again: Reply | None = None
+    """The answer to the user after everybody else."""
+    guessable: bool = False
+    """Whether the user's token is signed with a secret that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,12 @@ class Origins:
     plain: Reply
     allowed: tuple[CrossOrigin, ...]
     others: tuple[CrossOrigin, ...]
+    credentialed: bool = False
+    """Whether the allowed origins need the user's cookies."""
+    preflights: tuple[CrossOrigin, ...] = ()
+    """The answers to preflights of allowed origins that send Authorization."""
+    foreign_preflight: CrossOrigin | None = None
+    """The answer to a preflight of an unrelated origin that wants to send PUT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,10 @@ class ValueTrial:
     control: Reply
     answer: Reply
     sent: str
+    absent: Sent | None = None
+    """What was answered to a value of the right type that is not there."""
+    link: Reply | None = None
+    """The answer to `javascript:` and the value, where a link began with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +124,20 @@ class SqlTrial:
         first, second = (_words(sent, sent.value) for sent in self.baseline)
         return frozenset((first & second) - _words(self.absent, self.baseline[0].value))
 
+    def other_page(self, reply: Reply) -> bool:
+        """Whether a reply is no page of this route: it lacks most of what the route shows whatever was looked for."""
+        known = words(self.baseline[0].reply) & words(self.baseline[1].reply) & words(self.absent.reply)
+        return media_type(reply) != media_type(self.absent.reply) or 2 * len(known & words(reply)) < len(known)
+
     def shows(self, sent: Sent) -> bool:
         """Whether a value has found what the baseline did."""
         value = self.baseline[0].value
-        words, absent = _words(sent, value), _words(self.absent, value)
+        shown, absent = _words(sent, value), _words(self.absent, value)
         found = self.finds
         return (
             bool(found)
             and sent.reply.status == self.baseline[0].reply.status
-            and all(words[word] > absent[word] for word in found)
+            and all(shown[word] > absent[word] for word in found)
         )
 
 
@@ -123,6 +149,8 @@ class Forgery:
     foreign: Reply
     own: Reply
     own_has_token: bool
+    others: Mapping[str, Reply] = field(default_factory=dict)
+    """The answers to other ways in which another site may send it, by who sent it."""
 
 
 def _words(sent: Sent, value: str) -> Counter[str]:

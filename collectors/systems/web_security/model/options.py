@@ -28,7 +28,9 @@ class WebSecurityOptions(Options):
     pause: Duration = Field(
         timedelta(seconds=10), ge=timedelta(0), description="Time between two requests: six a minute."
     )
-    allow_intrusive: bool = Field(False, description="Allow the POST of `csrf`; everything else is a GET or a login.")
+    allow_intrusive: bool = Field(
+        False, description="Allow the POSTs of `csrf`; everything else is a GET, a preflight or a login."
+    )
     paths: tuple[Path, ...] = Field(("/",), min_length=1, description="Pages and API routes whose headers are checked.")
     session_cookie: str | None = Field(
         None, description="Name of the session cookie; recognized by its name by default."

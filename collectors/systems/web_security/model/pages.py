@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 
 from selectolax.lexbor import LexborHTMLParser
 
 from collectors.systems.web_security.model.csp import Policy, parse_policies
 from exporter.reply import Reply
+from exporter.verdict import ProbeError
 
-__all__ = ["enforced_policies", "has_nosniff", "is_html", "is_login_page", "media_type", "referrer_policy"]
+__all__ = [
+    "enforced_policies",
+    "has_nosniff",
+    "is_html",
+    "is_login_page",
+    "media_type",
+    "referrer_policy",
+    "reports_error",
+    "resembles",
+    "words",
+]
+
+_WORD = re.compile(r"\w+")
 
 _LEAKING = frozenset(("unsafe-url", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin"))
 _KNOWN = _LEAKING | {"no-referrer", "same-origin", "strict-origin", "strict-origin-when-cross-origin"}
@@ -60,3 +74,23 @@ def referrer_policy(reply: Reply) -> str | None:
     values = ",".join(reply.headers.get_list("referrer-policy")).lower().split(",")
     known = [value.strip() for value in values if value.strip() in _KNOWN]
     return known[-1] if known and known[-1] in _LEAKING else None
+
+
+def words(reply: Reply) -> frozenset[str]:
+    """The words of a body."""
+    return frozenset(_WORD.findall(reply.text))
+
+
+def resembles(reply: Reply, other: Reply) -> bool:
+    """Whether a reply has at least half of the words of another; what has no words resembles only what has none either."""
+    wanted, found = words(other), words(reply)
+    return 2 * len(wanted & found) >= len(wanted) if wanted else not found
+
+
+def reports_error(reply: Reply) -> bool:
+    """Whether a body is a JSON object that reports an error, whatever the status."""
+    try:
+        body = reply.json()
+    except ProbeError:
+        return False
+    return isinstance(body, dict) and bool(body.get("error") or body.get("errors") or body.get("success") is False)

@@ -10,7 +10,13 @@ __all__ = ["QUOTES", "confirmations", "database_error", "joins", "nonsense"]
 
 QUOTES = ("'", '"', "')")
 
-_JOINS = {"||": "PostgreSQL, Oracle or SQLite", " ": "MySQL", "+": "SQL Server"}
+_JOINS = {
+    "PostgreSQL, Oracle or SQLite": "'||'",
+    "MySQL": "' '",
+    "SQL Server": "'+'",
+    "SQLite within double quotes": '"||"',
+    "MySQL within double quotes": '" "',
+}
 _ERROR = re.compile(
     r"SQLSTATE\[?|PostgreSQL.{0,40}ERROR|PSQLException|psycopg\d?\.|PG::\w*Error|unterminated quoted string"
     r"|You have an error in your SQL syntax|mysqli?_\w+\(|MySqlException|ORA-\d{5}|Unclosed quotation mark"
@@ -28,7 +34,7 @@ def nonsense(value: str, longer: int = 4) -> str:
 def joins(value: str) -> dict[str, str]:
     """Database to a value that only this database makes the given one of: `app'||'le`, and `4-1` for numbers."""
     left, right = _halves(value)
-    values = {database: f"{left}'{operator}'{right}" for operator, database in _JOINS.items()}
+    values = {database: f"{left}{between}{right}" for database, between in _JOINS.items()}
     if value.isdecimal():
         values["a number"] = f"{int(value) + 1}-1"
     return values
@@ -39,8 +45,8 @@ def confirmations(value: str, database: str) -> tuple[str, ...]:
     left, right = _halves(value)
     if database == "a number":
         return (f"{int(value) + 2}-1",)
-    operator = next(operator for operator, name in _JOINS.items() if name == database)
-    return f"{left}'{operator}'{right}xx", f"{left}'{operator}''{right}"
+    between = _JOINS[database]
+    return f"{left}{between}{right}xx", f"{left}{between}{between[-1]}{right}"
 
 
 def _halves(value: str) -> tuple[str, str]:

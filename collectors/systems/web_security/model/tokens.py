@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import secrets
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
-__all__ = ["expiry", "forged"]
+__all__ = ["expiry", "forged", "has_known_secret"]
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -22,7 +24,8 @@ def forged(token: str) -> dict[str, str]:
     """
     parts = _jwt(token)
     if parts is None:
-        return {"a made-up value": "".join(secrets.choice(_LETTERS) if char.isalnum() else char for char in token)}
+        made_up = "".join(secrets.choice(_LETTERS) if char.isalnum() else char for char in token)
+        return {"a made-up value": made_up, **_altered(token)}
     header, payload, signature = parts
     claims = _claims(payload) or {}
     if "exp" in claims:
@@ -32,8 +35,102 @@ def forged(token: str) -> dict[str, str]:
     return {
         "garbage": "".join(secrets.choice(_LETTERS) for _ in range(24)),
         "alg: none": f"{none}.{_encode(claims)}.",
+        "alg: NoNe": f"{_encode({**(_claims(header) or {}), 'alg': 'NoNe'})}.{_encode(claims)}.",
+        "an empty signature": f"{header}.{payload}.",
         "a wrong signature": f"{header}.{payload}.{wrong}",
     }
+
+
+def _altered(value: str) -> dict[str, str]:
+    """What is not signed can be altered by anybody: an object in JSON, and a number."""
+    if value.isdecimal() and len(value) < 10:
+        return {"another number": str(int(value) + 1)}
+    text = unquote(value)
+    try:
+        content = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), validate=True))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {"altered content": base64.b64encode(json.dumps({**content, "pc7x": 1}).encode()).decode()}
+
+
+_HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+_KNOWN = [
+    "secret",
+    "secrets",
+    "password",
+    "changeme",
+    "change-me",
+    "change_me",
+    "changeit",
+    "test",
+    "testing",
+    "key",
+    "private",
+    "jwt",
+    "token",
+    "default",
+    "admin",
+    "dev",
+    "development",
+    "jwtsecret",
+    "jwt_secret",
+    "jwt-secret",
+    "jwtSecret",
+    "JWT_SECRET",
+    "secretkey",
+    "secret_key",
+    "secret-key",
+    "secretKey",
+    "SECRET_KEY",
+    "supersecret",
+    "super-secret",
+    "super_secret",
+    "mysecret",
+    "my-secret",
+    "my_secret",
+    "mysecretkey",
+    "my_secret_key",
+    "my-",
+    "secret-key",
+    "your-256-bit-secret",
+    "your-384-bit-secret",
+    "your-512-bit-secret",
+    "your-secret-key",
+    "your_secret_key",
+    "your-",
+    "secret",
+    "your_jwt_secret",
+    "your-jwt-secret",
+    "a-string-secret-at-least-256-bits-long",
+    "secretOrPrivateKey",
+    "topsecret",
+    "verysecret",
+    "s3cr3t",
+    "shhhhh",
+    "shhhhhared-secret",
+    "123456",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "qwerty",
+    "example",
+    "placeholder",
+]
+
+
+def has_known_secret(token: str) -> bool:
+    """Whether a JWT is signed with a secret that tutorials and lists of passwords have."""
+    parts = _jwt(token)
+    name = _HASHES.get(str((_claims(parts[0]) or {}).get("alg"))) if parts else None
+    if parts is None or name is None:
+        return False
+    signed = f"{parts[0]}.{parts[1]}".encode()
+    return any(
+        hmac.compare_digest(_base64(hmac.digest(secret.encode(), signed, name)).encode(), parts[2].encode())
+        for secret in ("keyboard cat", *_KNOWN)
+    )
 
 
 def expiry(token: str) -> datetime | None:
@@ -63,4 +160,8 @@ def _claims(part: str) -> dict[str, Any] | None:
 
 
 def _encode(claims: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(claims, separators=(",", ":")).encode()).decode().rstrip("=")
+    return _base64(json.dumps(claims, separators=(",", ":")).encode())
+
+
+def _base64(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")

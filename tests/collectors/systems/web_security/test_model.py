@@ -105,7 +105,7 @@ def test_cookies_are_sessions_by_name_unless_declared() -> None:
 def test_forgeries_are_of_the_kind_of_the_token() -> None:
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIiwiZXhwIjoxNzAwMDAwMDAwfQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ"
     made = forged(token)
-    assert set(made) == {"garbage", "alg: none", "a wrong signature"}
+    assert set(made) == {"garbage", "alg: none", "alg: NoNe", "a wrong signature", "an empty signature"}
     assert made["alg: none"].endswith(".")
     assert expiry(made["alg: none"]) > datetime.now(UTC)  # type: ignore[operator]
     assert made["a wrong signature"].rpartition(".")[0] == token.rpartition(".")[0]
@@ -148,6 +148,8 @@ def test_values_are_joined_only_by_a_database() -> None:
         "PostgreSQL, Oracle or SQLite": "app'||'le",
         "MySQL": "app' 'le",
         "SQL Server": "app'+'le",
+        "SQLite within double quotes": 'app"||"le',
+        "MySQL within double quotes": 'app" "le',
     }
     assert joins("3")["a number"] == "4-1"
     assert confirmations("apple", "MySQL") == ("app' 'lexx", "app' ''le")

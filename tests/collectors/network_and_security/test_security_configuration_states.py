@@ -1,0 +1,231 @@
+"""States of a real application that look safe and are not, and the other way round."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from collectors.network_and_security.security_configuration import (
+    SecurityConfiguration,
+    SecurityConfigurationSettings,
+    SecurityTarget,
+)
+from exporter.verdict import Status
+from tests.servers.applications.programs import Application, fastapi
+from tests.support import make_context, verify
+
+_SECRET = b"a-secret-of-32-bytes-for-tests-1"
+
+
+@pytest.fixture(scope="module")
+def traps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """The application whose routes are the states."""
+    with fastapi(tmp_path_factory.mktemp("traps"), module="traps") as app:
+        yield app
+
+
+def _token(name: str, secret: bytes = _SECRET) -> str:
+    parts = (json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": name}))
+    signed = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    signature = hmac.digest(secret, signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+_USERS = {name: {"bearer_token": _token(name)} for name in ("alice", "bob")}
+
+
+async def _look(url: str, item: str, **options: Any) -> tuple[Status, str]:
+    target = SecurityTarget.model_validate({"name": "traps", "url": url, "pause": timedelta(0), **options})
+    settings = SecurityConfigurationSettings(targets=(target,))
+    seen = await verify(SecurityConfiguration, settings, target, items=(item,), context=make_context())
+    return seen[item].result.status, seen[item].result.summary
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("anyport", Status.FAILED, "from anywhere (https://*:*)"),
+        ("blob", Status.FAILED, "from anywhere (blob:)"),
+        ("counter", Status.FAILED, "a nonce of 1 character"),
+        ("good", Status.OK, ""),
+    ],
+)
+async def test_policies(traps: Application, name: str, status: Status, words: str) -> None:
+    seen, summary = await _look(traps.url, "security_headers_configured", paths=(f"/policy/{name}",))
+    assert seen is status, summary
+    assert words in summary
+
+
+async def test_what_a_login_sets_is_the_session_whatever_its_name(traps: Application) -> None:
+    user = {"login": {"path": "/login/remember", "form": True, "fields": {"user": "alice"}}}
+    look = {"paths": ("/policy/good",), "users": {"alice": user}}
+    seen, summary = await _look(traps.url, "security_headers_configured", **look)
+    assert seen is Status.FAILED, summary
+    assert "Scripts can read the session cookie remember" in summary
+    seen, summary = await _look(traps.url, "security_headers_configured", **look, session_cookie="sid")
+    assert seen is Status.UNKNOWN, summary
+    assert "set no cookie named sid" in summary
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/me/case", Status.FAILED, "let alg: NoNe in"),
+        ("/me/unsigned", Status.FAILED, "let an empty signature in"),
+        ("/spelt", Status.FAILED, "by another spelling of its path"),
+    ],
+)
+async def test_guards_that_a_stranger_passes(traps: Application, path: str, status: Status, words: str) -> None:
+    seen, summary = await _look(traps.url, "authentication_active", users=_USERS, protected=(path,))
+    assert seen is status, summary
+    assert words in summary
+
+
+async def test_a_secret_of_tutorials(traps: Application) -> None:
+    users = {"alice": {"bearer_token": _token("alice", b"secret")}}
+    seen, summary = await _look(traps.url, "authentication_active", users=users, protected=("/me/weak",))
+    assert seen is Status.FAILED, summary
+    assert "signed with a secret that anybody can guess" in summary
+
+
+async def test_a_refusal_may_be_a_200(traps: Application) -> None:
+    seen, summary = await _look(
+        traps.url,
+        "authentication_active",
+        users={"alice": {"bearer_token": _token("alice")}},
+        protected=("/me/polite",),
+    )
+    assert seen is Status.UNKNOWN, summary
+    assert "with other content than to alice" in summary
+
+
+async def test_whoever_is_banned_knocks_in_vain(traps: Application) -> None:
+    seen, summary = await _look(
+        traps.url,
+        "authentication_active",
+        users={"alice": {"bearer_token": "opaque-0123456789"}},
+        protected=("/me/banning",),
+    )
+    assert seen is Status.UNKNOWN, summary
+    assert "no longer let user alice in" in summary
+
+
+async def test_a_cookie_that_anybody_can_write(traps: Application) -> None:
+    cookie = base64.b64encode(b'{"user": "alice"}').decode()
+    seen, summary = await _look(
+        traps.url,
+        "authentication_active",
+        users={"alice": {"cookie": f"session={cookie}"}},
+        protected=("/me/readable",),
+    )
+    assert seen is Status.FAILED, summary
+    assert "cookies with altered content" in summary
+
+
+async def test_strangers_have_no_rights_either(traps: Application) -> None:
+    rule = {"path": "/admin/anonymous", "allowed": "alice", "refused": ("bob",)}
+    seen, summary = await _look(
+        traps.url, "authorization_enforced", users=_USERS, protected=("/everybody",), functions=(rule,), objects=(rule,)
+    )
+    assert seen is Status.FAILED, summary
+    assert "A stranger got" in summary
+
+
+@pytest.mark.parametrize(
+    ("parameter", "status", "words"),
+    [
+        ({"path": "/validate/text/{value}", "value": "1"}, Status.UNKNOWN, "also to a number that is not there"),
+        ({"path": "/validate/number/{value}", "value": "1"}, Status.OK, ""),
+        ({"path": "/validate/polite", "name": "page", "value": "1"}, Status.UNKNOWN, "with an error in it"),
+    ],
+)
+async def test_validation(traps: Application, parameter: dict[str, str], status: Status, words: str) -> None:
+    seen, summary = await _look(traps.url, "input_validation_enabled", validation=(parameter,))
+    assert seen is status, summary
+    assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("double", Status.FAILED, "SQL can be injected"),
+        ("single", Status.FAILED, "SQL can be injected"),
+        ("blocked", Status.UNKNOWN, "with another page"),
+    ],
+)
+async def test_sql(traps: Application, how: str, status: Status, words: str) -> None:
+    parameter = {"path": f"/search/{how}", "name": "q", "value": "apple"}
+    seen, summary = await _look(traps.url, "sql_injection_protected", sql=(parameter,))
+    assert seen is status, summary
+    assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ("handler", Status.FAILED),
+        ("handler-safe", Status.OK),
+        ("arrow", Status.FAILED),
+        ("template", Status.FAILED),
+        ("slashes", Status.FAILED),
+        ("json", Status.OK),
+        ("link", Status.FAILED),
+        ("link-safe", Status.OK),
+        ("link-path", Status.OK),
+        ("comment", Status.OK),
+        ("less", Status.OK),
+        ("blocked", Status.UNKNOWN),
+    ],
+)
+async def test_places_of_values(traps: Application, how: str, status: Status) -> None:
+    seen, summary = await _look(traps.url, "xss_protected", xss=({"path": f"/page/{how}", "name": "q"},))
+    assert seen is status, summary
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "words"),
+    [
+        ("null", Status.FAILED, "accepted a POST from a sandboxed frame"),
+        ("presence", Status.FAILED, "accepted a POST from another site with a made-up token"),
+        ("polite", Status.UNKNOWN, "other content"),
+        ("redirect", Status.UNKNOWN, "elsewhere"),
+    ],
+)
+async def test_forgeries(traps: Application, how: str, status: Status, words: str) -> None:
+    rule: dict[str, Any] = {"path": f"/post/{how}", "user": "alice"}
+    if how == "presence":
+        rule |= {"token_path": "/token", "token_from": "input", "token_name": "_csrf", "send_header": None}
+    options = {"users": {"alice": {"cookie": "session=1"}}, "csrf": (rule,), "allow_intrusive": True}
+    seen, summary = await _look(traps.url, "csrf_protected", **options, protected=("/policy/good",))
+    assert seen is status, summary
+    assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("how", "user", "status", "words"),
+    [
+        ("second", None, Status.FAILED, "ends with the allowed name"),
+        ("subdomain", None, Status.FAILED, "a subdomain of the allowed host"),
+        ("preflight", None, Status.FAILED, "may send PUT"),
+        ("guarded", "alice", Status.FAILED, "preflight"),
+        ("uncredentialed", "cookie", Status.FAILED, "with the user's cookies"),
+        ("good", "alice", Status.OK, ""),
+        ("good", "cookie", Status.OK, ""),
+    ],
+)
+async def test_origins(traps: Application, how: str, user: str | None, status: Status, words: str) -> None:
+    users = {**_USERS, "cookie": {"cookie": "session=1"}}
+    rule = {
+        "path": f"/cors/{how}",
+        "allowed_origins": ("https://app.example.com", "https://admin.example.org"),
+        "user": user,
+    }
+    seen, summary = await _look(traps.url, "cors_configured", users=users, cors=(rule,))
+    assert seen is status, summary
+    assert words in summary
