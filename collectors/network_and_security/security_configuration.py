@@ -94,8 +94,8 @@ only one of them may read, and one of the role that functions need. Without user
 
         Each of `paths` is read. A page has a Content-Security-Policy that is enforced and stops injected scripts, which is judged
         by the policy's grammar (nonces, hashes, strict-dynamic; the same nonce twice, or a short one, protects nothing), may be
-        framed only by named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff. Session cookies
-        are HttpOnly and Secure.
+        framed only by named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff.
+        Session cookies are HttpOnly and Secure.
 
         How to fix it: send the header that is named, from the application or from the gateway, with every status.
         """
@@ -155,10 +155,11 @@ only one of them may read, and one of the role that functions need. Without user
     async def authentication_active(self) -> Result:
         """A guard that only looks whether there is a token lets in whoever writes one.
 
-        Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage,
-        with `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other
-        spellings of its path, the token must not be signed with a well-known secret, and at last the user must still get it. A token that the exporter itself got and that has
-        expired since, `expired_token` and `foreign_token` are tried, too. Every one of them must be refused or sent to a login.
+        Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage, with
+        `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other spellings of
+        its path, the token must not be signed with a well-known secret, and at last the user must still get it. A token that the
+        exporter itself got and that has expired since, `expired_token` and `foreign_token` are tried, too. Every one of them must
+        be refused or sent to a login.
 
         How to fix it: verify signature, algorithm, expiry and audience with a library, and look sessions up in their store.
         """
@@ -260,9 +261,9 @@ only one of them may read, and one of the role that functions need. Without user
         """Whoever can put SQL into a statement reads the whole database.
 
         Each parameter of `sql` is sent with a value that finds something, with quotes, and with the same value in two parts that
-        only a database joins (`app'||'le`, the forms of MySQL and SQL Server, in single and double quotes; `3-1` for numbers). No condition is changed and
-        nothing is written. Where a part is refused by a WAF and a harmless value is not, the line is unknown: set `url` to the
-        application itself. A WAF with the OWASP rules does refuse the joined values and logs them.
+        only a database joins (`app'||'le`, the forms of MySQL and SQL Server, in single and double quotes; `3-1` for numbers). No
+        condition is changed and nothing is written. Where a part is refused by a WAF and a harmless value is not, the line is
+        unknown: set `url` to the application itself. A WAF with the OWASP rules does refuse the joined values and logs them.
 
         How to fix it: bind parameters; never build statements of strings.
         """
@@ -277,9 +278,9 @@ only one of them may read, and one of the role that functions need. Without user
     async def xss_protected(self) -> Result:
         """A page that shows a value as it was sent runs the scripts of whoever sends a link to it.
 
-        Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes and strings.
-        They must not come back as such where they end what the word is in; where a link begins with the word, `javascript:` before
-        it must not. Replies that browsers do not render, such as JSON, pass.
+        Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes and
+        strings. They must not come back as such where they end what the word is in; where a link begins with the word,
+        `javascript:` before it must not. Replies that browsers do not render, such as JSON, pass.
 
         How to fix it: escape values in templates by the place that they are in, and add a Content-Security-Policy.
         """
@@ -298,7 +299,8 @@ only one of them may read, and one of the role that functions need. Without user
 
         With `allow_intrusive`, each route of `csrf`, which changes nothing, gets a POST with the session cookie as another site
         would send it, one with Origin: null, and, where a form field has the token, one with a made-up token, which must be
-        refused, and one as the application's own page sends it, which must not: the last decides what the others show. Without it only SameSite of the session cookie is read, which is at most a warning.
+        refused, and one as the application's own page sends it, which must not: the last decides what the others show. Without it
+        only SameSite of the session cookie is read, which is at most a warning.
 
         How to fix it: demand a token or check Origin on every route that changes something, and set SameSite=Lax.
         """

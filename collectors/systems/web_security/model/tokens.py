@@ -56,68 +56,14 @@ def _altered(value: str) -> dict[str, str]:
 
 
 _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
-_KNOWN = [
-    "secret",
-    "secrets",
-    "password",
-    "changeme",
-    "change-me",
-    "change_me",
-    "changeit",
-    "test",
-    "testing",
-    "key",
-    "private",
-    "jwt",
-    "token",
-    "default",
-    "admin",
-    "dev",
-    "development",
-    "jwtsecret",
-    "jwt_secret",
-    "jwt-secret",
-    "jwtSecret",
-    "JWT_SECRET",
-    "secretkey",
-    "secret_key",
-    "secret-key",
-    "secretKey",
-    "SECRET_KEY",
-    "supersecret",
-    "super-secret",
-    "super_secret",
-    "mysecret",
-    "my-secret",
-    "my_secret",
-    "mysecretkey",
-    "my_secret_key",
-    "my-",
-    "secret-key",
-    "your-256-bit-secret",
-    "your-384-bit-secret",
-    "your-512-bit-secret",
-    "your-secret-key",
-    "your_secret_key",
-    "your-",
-    "secret",
-    "your_jwt_secret",
-    "your-jwt-secret",
-    "a-string-secret-at-least-256-bits-long",
-    "secretOrPrivateKey",
-    "topsecret",
-    "verysecret",
-    "s3cr3t",
-    "shhhhh",
-    "shhhhhared-secret",
-    "123456",
-    "12345678",
-    "123456789",
-    "1234567890",
-    "qwerty",
-    "example",
-    "placeholder",
-]
+_KNOWN = (  # noqa: SIM905
+    "secret secrets password changeme change-me change_me changeit test testing key private jwt token default admin "
+    "dev development jwtsecret jwt_secret jwt-secret jwtSecret JWT_SECRET secretkey secret_key secret-key secretKey "
+    "SECRET_KEY supersecret super-secret super_secret mysecret my-secret my_secret mysecretkey my_secret_key my- "
+    "secret-key your-256-bit-secret your-384-bit-secret your-512-bit-secret your-secret-key your_secret_key your- "
+    "secret your_jwt_secret your-jwt-secret a-string-secret-at-least-256-bits-long secretOrPrivateKey topsecret "
+    "verysecret s3cr3t shhhhh shhhhhared-secret 123456 12345678 123456789 1234567890 qwerty example placeholder"
+).split()
 
 
 def has_known_secret(token: str) -> bool:
