@@ -113,16 +113,18 @@ class Connection:
         return self._client._server_info.get("client_id")
 
     async def request(
-        self, subject: str, body: object = None, *, patience: timedelta = timedelta(0)
+        self, subject: str, body: object = None, *, patience: timedelta = timedelta(0), message: bool = False
     ) -> dict[str, Any] | None:
         """The JSON reply to a request of JetStream's API, None when the server says that nobody is there to answer.
 
-        `patience` is how long the server itself may wait for others. Raises ProbeError without a reply: in time, allowed, and a
-        JSON object. A right that is missing looks like silence to who asks, and so does a connection that ended: what is heard
-        meanwhile counts.
+        `patience` is how long the server itself may wait for others. With `message` the reply is a message of a stream, which
+        comes under its own subject and is told from others by an inbox of its own.
+
+        Raises ProbeError without a reply: in time, allowed, and a JSON object. A right that is missing looks like silence to who
+        asks, and so does a connection that ended: what is heard meanwhile counts.
         """
         data = json.dumps(body).encode() if body is not None else b""
-        asking = started(self._ask(subject, data, self._timeout + patience))
+        asking = started(self._ask(subject, data, self._timeout + patience, message))
         try:
             either: set[asyncio.Future[Any]] = {asking, self._broken}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -144,11 +146,11 @@ class Connection:
             raise ProbeError(f"NATS {self.address} answered {subject} with what is no JSON object.", Reason.MALFORMED)
         return reply
 
-    async def _ask(self, subject: str, data: bytes, timeout: timedelta) -> bytes | None:
+    async def _ask(self, subject: str, data: bytes, timeout: timedelta, own_inbox: bool) -> bytes | None:
         from nats import errors
 
         try:
-            message = await self._client.request(subject, data, timeout=timeout.total_seconds())
+            message = await self._client.request(subject, data, timeout=timeout.total_seconds(), old_style=own_inbox)
         except errors.NoRespondersError:
             return None
         except (errors.TimeoutError, TimeoutError):

@@ -3,4 +3,5 @@
 from tests.servers.pages import pages
 from tests.servers.postgresql import pair, postgresql
 from tests.servers.prometheus import prometheus
+from tests.servers.redis import start_redis
 from tests.servers.signing import keys

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import SecretStr
 
@@ -38,7 +38,6 @@ Parameters = Mapping[str, str]
 
 #: What every transaction begins with. Another setting of any of these would change an answer, or how it is written.
 _SESSION = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
     "SET LOCAL client_encoding = 'UTF8'",
     "SET LOCAL search_path = pg_catalog",
     "SET LOCAL DateStyle = 'ISO, YMD'",
@@ -47,7 +46,6 @@ _SESSION = (
     "SET LOCAL standard_conforming_strings = on",
     "SET LOCAL quote_all_identifiers = off",
     "SET LOCAL row_security = off",  # rows that would be hidden become an error
-    "SET LOCAL client_min_messages = error",
     "SET LOCAL jit = off",
 )
 
@@ -108,6 +106,12 @@ class Connection:
 
     `where` names it in sentences: host, port, database, and never a credential.
     """
+
+    #: How every transaction begins.
+    begin: ClassVar[tuple[str, ...]] = (
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+        "SET LOCAL client_min_messages = error",
+    )
 
     def __init__(
         self, where: str, parameters: Parameters, user: str, timeout: timedelta, console: bool, connection: Any
@@ -199,23 +203,30 @@ class Connection:
                 # A cursor takes the session's settings as it finds them when it is made.
                 async with connection.cursor(row_factory=psycopg.rows.class_row(kind)) as cursor:
                     await cursor.execute(sql.encode(), parameters)
-                    return await cursor.fetchall()
+                    rows = await cursor.fetchall()
+                await self._finish()
+                return rows
             finally:
                 if not self._connection.closed:
                     await self._connection.rollback()
-        except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
-            raise self._late() from None
-        except (psycopg.errors.DataCorrupted, psycopg.errors.IndexCorrupted) as error:
-            reason = _reason(error, self._password)
-            raise Corrupted(f"PostgreSQL at {self.where} found damaged data: {reason}.", Reason.DOWN) from None
-        except psycopg.errors.InsufficientPrivilege as error:
-            reason = _reason(error, self._password)
-            raise ProbeError(
-                f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.", Reason.DENIED
-            ) from None
         except psycopg.Error as error:
-            reason = _reason(error, self._password)
-            raise ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR) from None
+            raise self._meaning(error) from None
+
+    async def _finish(self) -> None:
+        """End a transaction whose query was answered; what it does not commit is rolled back."""
+
+    def _meaning(self, error: psycopg.Error) -> ProbeError:
+        """What it means that a query was not answered."""
+        from psycopg import errors
+
+        if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+            return self._late()
+        reason = _reason(error, self._password)
+        if isinstance(error, errors.DataCorrupted | errors.IndexCorrupted):
+            return Corrupted(f"PostgreSQL at {self.where} found damaged data: {reason}.", Reason.DOWN)
+        if isinstance(error, errors.InsufficientPrivilege):
+            return ProbeError(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.", Reason.DENIED)
+        return ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR)
 
     async def _begin(self) -> None:
         """Begin a transaction that sets all it needs itself; on a new connection where the server ended the idle one."""
@@ -235,7 +246,9 @@ class Connection:
         timeouts = {"statement_timeout": limit, "lock_timeout": limit, "idle_in_transaction_session_timeout": limit}
         if version >= 170_000:
             timeouts["transaction_timeout"] = 0
-        return "; ".join([*_SESSION, *(f"SET LOCAL {name} = {value}" for name, value in timeouts.items())]).encode()
+        return "; ".join(
+            [*self.begin, *_SESSION, *(f"SET LOCAL {name} = {value}" for name, value in timeouts.items())]
+        ).encode()
 
     def _late(self) -> ProbeError:
         limit = format_duration(self._timeout)
