@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.aws.client import Aws, AwsError
+from collectors.systems.backups.client import read_objects, read_rds
+from collectors.systems.backups.judge import judge_objects, judge_rds
+from collectors.systems.backups.model import Objects, Rds
 from collectors.systems.oncall.client import OnCallOptions, read_rosters
 from collectors.systems.oncall.judge import judge_rosters
+from collectors.systems.postgresql.check.backups import see_recovery_point
+from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.model.options import ClusterLimits
+from collectors.systems.postgresql.model.pgbackrest import PgBackRest
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item
 from exporter.evidence.records import Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration, format_duration
+from exporter.options import Duration, Secret, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, worst
 from exporter.words import listed
 
@@ -28,10 +36,46 @@ class RecoveryTime(Options):
     at_most: Duration = Field(gt=timedelta(0), description="The objective: how long its recovery may take.")
 
 
+class RecoveryPoint(Options):
+    """How much one store may lose, and where its last recoverable moment is asked for; a record says it if nowhere."""
+
+    store: str = Field(pattern=_NAME, description="Name of the store: small letters, digits and _.")
+    at_most: Duration = Field(gt=timedelta(0), description="The objective: of how long the writes may be lost.")
+    dsn: Secret | None = Field(
+        None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
+    )
+    pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that archives its WAL.")
+    rds: Rds | None = Field(None, description="The RDS instance; `at_most` takes the place of its `max_lag`.")
+    objects: Objects | None = Field(
+        None, description="Its backups as objects in a bucket; `at_most` takes the place of their `max_age`."
+    )
+
+    @field_validator("dsn")
+    @classmethod
+    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn is not None:
+            parse_dsn(dsn)
+        return dsn
+
+    @model_validator(mode="after")
+    def _asked_in_one_place(self) -> Self:
+        if (self.dsn is None) is not (self.pgbackrest is None):
+            raise ValueError("expected dsn and pgbackrest together: whose WAL it is, and where it is archived")
+        if sum(place is not None for place in (self.pgbackrest, self.rds, self.objects)) > 1:
+            raise ValueError("expected one of pgbackrest, rds and objects: from which the store would be recovered")
+        return self
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether nothing can be asked, so that a record has to measure it."""
+        return self.pgbackrest is None and self.rds is None and self.objects is None
+
+
 class DisasterRecoverySettings(EvidenceSettings):
     """Options of the section."""
 
     recovery_times: tuple[RecoveryTime, ...] = Field((), description="The recovery time objective of each service.")
+    recovery_points: tuple[RecoveryPoint, ...] = Field((), description="The recovery point objective of each store.")
     failover_components: tuple[str, ...] = Field(
         (),
         description="The components whose failover has to be tested, such as postgresql; their names as in the record.",
@@ -42,12 +86,13 @@ class DisasterRecoverySettings(EvidenceSettings):
 
 
 class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
-    """Is recovery rehearsed, as fast as promised, and is there someone to do it?"""
+    """Is recovery rehearsed, as fast and as complete as promised, and is there someone to do it?"""
 
     Settings = DisasterRecoverySettings
     rights = (
         "Evidence records, and evidence.hosts for the pages that they link. With `on_call.pagerduty` or `on_call.opsgenie`, a "
-        "read-only API key."
+        "read-only API key. For `recovery_points`, those of section backups: pg_monitor and pgBackRest's repository to read, "
+        "s3:ListBucket, rds:DescribeDBInstances."
     )
 
     @item(
@@ -101,6 +146,73 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
                     f"The recovery of {objective.service} took {seconds:g} s (objective {format_duration(objective.at_most)}).",
                     reason=Reason.LIMIT,
                 )
+
+    @item(
+        "Recovery Point Objective (RPO) is defined and met",
+        severity=CRITICAL,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(
+            "recovery_points",
+            "with `pgbackrest`: the program, and the rights of section postgresql",
+            "with `objects` or `rds`: clients.aws",
+            "evidence for stores with none of these",
+        ),
+        evidence=EvidenceRule(valid_for=timedelta(days=180)),
+    )
+    async def rpo_met(self) -> Result:
+        """A nightly backup loses a day. Whether that is acceptable is decided before the disaster, and observed from then on.
+
+        `recovery_points` defines the objective of each store. With `pgbackrest`, the position up to which the repository has
+        all WAL since the newest backup is compared with the one where the primary writes: a database that is idle loses
+        nothing, whenever its last segment was archived, and of what is not in the repository the age is taken from the
+        primary's own files and `archive_timeout`. RDS reports up to when it can restore; of `objects`, the age of the newest
+        backup counts. For every other store, a record that is at most 180 days old has to measure what was lost in a drill,
+        as `STORE_seconds`. Replicas do not count: they repeat every DROP TABLE.
+
+        To fix it: set archive_timeout below the objective, repair archive_command, or take backups more often. To record a
+        drill: `checklist-exporter attest disaster_recovery.rpo_met`.
+        """
+        if not self.settings.recovery_points:
+            raise ProbeError("Option recovery_points is not set, so no objective is known.", Reason.NOT_CONFIGURED)
+        parts: list[Awaitable[Result]] = [
+            self._recovery_point(point) for point in self.settings.recovery_points if not point.is_recorded
+        ]
+        if recorded := [point for point in self.settings.recovery_points if point.is_recorded]:
+            parts.append(self._recorded_points(recorded))
+        return await worst_of(*parts)
+
+    async def _recovery_point(self, point: RecoveryPoint) -> Result:
+        now = self.context.now()
+        if point.pgbackrest is not None:
+            assert point.dsn is not None
+            return await see_recovery_point(
+                point.dsn, point.pgbackrest, ClusterLimits(), point.at_most, point.store, now
+            )
+        try:
+            if point.rds is not None:
+                rds = point.rds.model_copy(update={"max_lag": point.at_most})
+                return judge_rds(await read_rds(self.client(Aws), rds), rds, now)
+            assert point.objects is not None
+            objects = point.objects.model_copy(update={"max_age": point.at_most})
+            return judge_objects(await read_objects(self.client(Aws), objects), objects, now)
+        except AwsError as error:
+            if error.code in ("DBInstanceNotFound", "NoSuchBucket"):
+                return failed(
+                    f"What {point.store} would be recovered from does not exist ({error.code}).", reason=Reason.MISSING
+                )
+            raise
+
+    async def _recorded_points(self, points: Sequence[RecoveryPoint]) -> Result:
+        attested = await self.attested("rpo_met")
+        if not attested.status.is_ok:
+            return attested
+        record = attested.evidence[0]
+        measured: dict[str, Any] = {
+            f"{point.store}_data_at_risk_seconds": record.measured[key]
+            for point in points
+            if (key := f"{point.store}_seconds") in record.measured
+        }
+        return worst(attested, verdict(_lost(record, points), ok("Every drill lost no more than allowed.", **measured)))
 
     @item(
         "Failover procedures are documented",
@@ -176,6 +288,23 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
                 "Option on_call names no service, so it was not asked who is on call.", Reason.NOT_CONFIGURED
             )
         return judge_rosters(rosters, options)
+
+
+def _lost(record: Record, points: Sequence[RecoveryPoint]) -> Iterator[Result]:
+    for point in points:
+        key = f"{point.store}_seconds"
+        seconds = record.measured.get(key)
+        if seconds is None:
+            yield failed(f"The record does not measure what {point.store} lost ({key}).", reason=Reason.MISSING)
+        elif seconds < 0:
+            yield failed(
+                f"The record says that {point.store} lost {seconds:g} s, which cannot be.", reason=Reason.INVALID
+            )
+        elif seconds > point.at_most.total_seconds():
+            yield failed(
+                f"{point.store} lost the writes of {seconds:g} s (objective {format_duration(point.at_most)}).",
+                reason=Reason.LIMIT,
+            )
 
 
 def failovers(record: Record, components: tuple[str, ...]) -> Result:

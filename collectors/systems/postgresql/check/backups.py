@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import SecretStr
 
 from collectors.shared.verdicts import worst_of
 from collectors.systems.postgresql.client.instances import Instances
-from collectors.systems.postgresql.client.pgbackrest import read_segments
+from collectors.systems.postgresql.client.pgbackrest import read_segments, read_stanza
 from collectors.systems.postgresql.judge.backups import (
     archive_of,
     judge_archive,
@@ -17,12 +17,16 @@ from collectors.systems.postgresql.judge.backups import (
     judge_backup,
     newest_backup,
 )
+from collectors.systems.postgresql.judge.recovery_point import judge_recovery_point
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Backup, PgBackRest, Stanza
 from exporter.verdict import Result, worst
 
-__all__ = ["Primary", "ask_primary", "see_backups"]
+__all__ = ["Primary", "ask_primary", "see_backups", "see_recovery_point"]
+
+#: Of a backup that only has to be restorable, however old: what is after it comes from the WAL.
+_ANY_AGE = ClusterLimits(backup_max_age=timedelta(days=36500), full_backup_max_age=timedelta(days=36500))
 
 
 class Primary:
@@ -55,3 +59,27 @@ async def _wal(stanza: Stanza, backup: Backup, archiver: Archiver, settings: PgB
     archive = archive_of(stanza, backup)
     segments = await read_segments(settings, archive) if archive is not None else frozenset()
     return judge_archive(archive, segments, backup, archiver, stanza.name)
+
+
+async def see_recovery_point(
+    dsn: SecretStr, settings: PgBackRest, limits: ClusterLimits, at_most: timedelta, store: str, now: datetime
+) -> Result:
+    """Whether all that was committed longer ago than `at_most` could be restored from a backup and the WAL after it.
+
+    Raises ProbeError when the primary or pgBackRest cannot be asked.
+    """
+    async with AsyncExitStack() as resources:
+        primary = (await Instances.open(dsn, limits.query_timeout, resources)).primary()
+        cluster, archiver = primary.instance.identity.system_identifier, await primary.archiver()
+        wal = await primary.wal_state()
+    stanza = await read_stanza(settings)
+    restorable = judge_backup(stanza, cluster, now, _ANY_AGE, archiver.timeline)
+    backup = newest_backup(stanza, cluster, archiver.timeline, now)
+    if backup is None:
+        return restorable
+    archive = archive_of(stanza, backup)
+    segments = await read_segments(settings, archive) if archive is not None else frozenset()
+    point = judge_recovery_point(wal, archiver, segments, backup, at_most, store)
+    if archiver.archive_mode == "off":
+        return worst(point, restorable)
+    return worst(point, judge_archive(archive, segments, backup, archiver, stanza.name), restorable)

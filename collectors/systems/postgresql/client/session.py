@@ -23,6 +23,7 @@ from collectors.systems.postgresql.model.instance import (
     Slot,
     Wal,
 )
+from collectors.systems.postgresql.model.recovery_point import SegmentStatus, WalState
 from collectors.systems.postgresql.model.settings import Setting, Settings
 
 __all__ = ["Session"]
@@ -41,6 +42,12 @@ class _Base:
 @dataclass(frozen=True, slots=True)
 class _Name:
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    position: int
+    archive_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,24 @@ class Session:
                             (array_agg(replace(name, '.ready', '') ORDER BY modification))[1] AS oldest
                      FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') AS waiting""",
         )
+
+    async def wal_state(self) -> WalState:
+        """Up to where it, a primary, has written, and which segments it has finished that are not recycled yet."""
+        # Position first: what is finished later than it was read is not needed to recover it.
+        written = await self._connection.one(
+            _Written,
+            """SELECT (pg_current_wal_lsn() - '0/0')::int8 AS position,
+                      (SELECT setting::float8 FROM pg_settings WHERE name = 'archive_timeout') AS archive_timeout""",
+        )
+        # PostgreSQL makes the file when the segment is finished and renames it when it is archived, which keeps its time.
+        finished = await self._connection.ask(
+            SegmentStatus,
+            """SELECT substr(name, 1, 24) AS name, name LIKE '%%.ready' AS waits,
+                      extract(epoch FROM clock_timestamp() - modification)::float8 AS age
+               FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}[.](ready|done)$'""",
+            [],
+        )
+        return WalState(written.position, written.archive_timeout, tuple(finished))
 
     async def connections(self) -> Connections:
         """How many connections it takes and has."""

@@ -24,6 +24,7 @@ __all__ = [
     "judge_encryption",
     "judge_retention",
     "newest_backup",
+    "segment_number",
 ]
 
 #: How far clocks of two hosts may differ before a date counts as one of the future.
@@ -197,12 +198,14 @@ def _archive_problems(
             f"pgBackRest stanza {stanza} holds no WAL of timelines up to {archiver.timeline}.", reason=Reason.MISSING
         )
         return
-    held = {_number(name, archiver.segment_size) for name in ours}
+    held = {segment_number(name, archiver.segment_size) for name in ours}
     # A backup label file is named after its segment; a timeline's history file is no segment.
     archived = re.match(r"[0-9A-F]{24}(?!\.partial)", archiver.last_archived_wal or "")
     if backup.archive.start and backup.archive.stop:
-        start, stop = (_number(name, archiver.segment_size) for name in (backup.archive.start, backup.archive.stop))
-        last = max(stop, min(_number(archived[0], archiver.segment_size) if archived else stop, max(held)))
+        start, stop = (
+            segment_number(name, archiver.segment_size) for name in (backup.archive.start, backup.archive.stop)
+        )
+        last = max(stop, min(segment_number(archived[0], archiver.segment_size) if archived else stop, max(held)))
         missing = [number for number in range(start, last + 1) if number not in held]
         if needed := [number for number in missing if number <= stop]:
             names = listed((_name(number, backup.archive.start[:8], archiver.segment_size) for number in needed), 3)
@@ -220,14 +223,14 @@ def _archive_problems(
             )
     else:
         yield unknown(f"Backup {backup.label} does not name the WAL that it needs.")
-    if archived and max(held) < _number(archived[0], archiver.segment_size):
+    if archived and max(held) < segment_number(archived[0], archiver.segment_size):
         yield failed(
             f"PostgreSQL believes WAL segment {archived[0]} to be archived, but the repository ends at {ours[-1]}.",
             reason=Reason.CONTRADICTED,
         )
 
 
-def _number(segment: str, size: int) -> int:
+def segment_number(segment: str, size: int) -> int:
     """The place of a segment in the WAL, whatever its timeline."""
     return int(segment[8:16], 16) * (2**32 // size) + int(segment[16:24], 16)
 
