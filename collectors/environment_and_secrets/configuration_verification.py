@@ -13,8 +13,8 @@ from collectors.shared.verdicts import collected, verdict
 from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kubernetes
-from collectors.systems.kubernetes.model.kinds import NAMESPACES, SUBJECT_ACCESS_REVIEWS
-from collectors.systems.kubernetes.model.rbac import DISCOVERY, Right, may_list
+from collectors.systems.kubernetes.model.kinds import NAMESPACES
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.secrets.client.apis import fetch_keys, try_key
@@ -63,7 +63,7 @@ from exporter.words import counted
 _RIGHTS = may_list(NAMESPACES, PODS, *WORKLOADS)
 _MAPS = may_list(CONFIG_MAPS)
 _STORES = may_list(*STORE_KINDS)
-_REVIEWS = Right("create", (SUBJECT_ACCESS_REVIEWS,))
+_REVIEWS = "with `review_accounts`: create subjectaccessreviews.authorization.k8s.io"
 _SEEN_FOR = timedelta(days=1)
 """For how long a service counts as connected that was seen once: pools let go of idle connections."""
 
@@ -444,9 +444,10 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         """A key that may do everything turns one leaked file into the loss of everything.
 
         With each of `api_keys`, GET of its allowed path is answered, and without the key it is not; GET of its forbidden path is
-        refused with 401 or 403. Nothing but GET is sent. The API server is asked about each service account of the workloads: none
-        may do everything, read the Secrets of all namespaces, escalate its rights or impersonate users, by its own bindings or
-        by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that keys were reviewed.
+        refused with 401 or 403. Nothing but GET is sent. With `review_accounts`, the API server is asked about each service
+        account of the workloads: none may do everything, read the Secrets of all namespaces, escalate its rights or impersonate
+        users, by its own bindings or by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that
+        keys were reviewed.
 
         How to fix it: give the key only the scopes that it uses; bind the account to a Role of its own.
         """
@@ -455,7 +456,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
             problems += (
                 [unobserved(answers)] if isinstance(answers, ProbeError) else access.key_problems(key.name, answers)
             )
-        accounts = sorted({(one.namespace, one.account) for one in await self.workloads()})
+        accounts = sorted({(one.namespace, one.account) for one in await self._reviewed()})
         for (namespace, account), answer in await self._each(accounts, self._excess):
             if isinstance(answer, ProbeError):
                 problems.append(unobserved(answer))
@@ -463,13 +464,19 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
                 problems.append(answer)
         keys_of = counted(len(self.target.api_keys), "API key")
         good = ok(
-            f"{keys_of} and {counted(len(accounts), 'service account')} may do no more than they should.",
+            f"{keys_of} and {counted(len(accounts), 'service account')} may do no more than they should."
+            if self.target.review_accounts
+            else f"{keys_of} may do no more than they should; service accounts were not checked (option review_accounts).",
             accounts_checked=len(accounts),
         )
         needed = not self.target.api_keys
         return await self.in_scope(
             await self._with_record("api_key_permissions_appropriate", problems, good, needed=needed)
         )
+
+    async def _reviewed(self) -> Sequence[Workload]:
+        """The workloads whose accounts are looked at."""
+        return await self.workloads() if self.target.review_accounts else ()
 
     async def _excess(self, account: tuple[str, str]) -> Result | None:
         """The worst that an account may do, as a verdict; None where it may do nothing of that kind."""

@@ -333,9 +333,9 @@ async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
 ) -> None:
     namespace = run(control_plane)
     kept = record(tmp_path, RIGHTS)
-    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    result = await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)
     assert result.status is Status.OK
-    assert (await see(control_plane, RIGHTS, namespace)).reason is Reason.NOT_CONFIGURED
+    assert (await see(control_plane, RIGHTS, namespace, review_accounts=True)).reason is Reason.NOT_CONFIGURED
     bind(
         control_plane,
         namespace,
@@ -344,18 +344,18 @@ async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
         apiGroup="rbac.authorization.k8s.io",
         name=f"system:serviceaccounts:{namespace}",
     )
-    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    result = await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)
     assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
     assert f"{namespace}/default may do everything" in result.summary
     reasoned = {f"{namespace}/default": "It installs the cluster."}
     assert (
-        await see(control_plane, RIGHTS, namespace, evidence=kept, privileged_accounts=reasoned)
+        await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept, privileged_accounts=reasoned)
     ).status is Status.OK
     namespace = run(control_plane)
     reader = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": namespace}}
     control_plane.apply(reader | {"rules": [{"apiGroups": ["*"], "resources": ["secrets"], "verbs": ["get", "list"]}]})
     bind(control_plane, namespace, namespace, kind="ServiceAccount", namespace=namespace, name="default")
-    result = await see(control_plane, RIGHTS, namespace, evidence=kept)
+    result = await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)
     assert "may read the Secrets of all namespaces" in result.summary
 
 
@@ -364,7 +364,9 @@ async def test_without_the_right_to_ask_accounts_are_unknown(control_plane: Cont
     namespace = run(control_plane)
     kinds = ["namespaces", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"]
     account = control_plane.account([{"apiGroups": ["", "apps", "batch"], "resources": kinds, "verbs": ["list"]}])
-    result = await see(control_plane, RIGHTS, namespace, kubeconfig=account, evidence=record(tmp_path, RIGHTS))
+    result = await see(
+        control_plane, RIGHTS, namespace, review_accounts=True, kubeconfig=account, evidence=record(tmp_path, RIGHTS)
+    )
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.DENIED)
     assert "create subjectaccessreviews" in result.summary
 
@@ -384,7 +386,9 @@ async def test_a_key_is_tried_by_one_call_that_it_allows_and_one_that_it_forbids
         (admin, "/api/v1/no-such-thing"): (Status.UNKNOWN, Reason.NOT_VERIFIED, "answered 404"),
     }
     for (token, forbidden), (status, reason, words) in expected.items():
-        result = await see(control_plane, RIGHTS, namespace, api_keys=api_key(control_plane, token, forbidden))
+        result = await see(
+            control_plane, RIGHTS, namespace, review_accounts=True, api_keys=api_key(control_plane, token, forbidden)
+        )
         if reason is Reason.NOT_VERIFIED:
             assert not result.status.is_ok
         else:

@@ -20,9 +20,8 @@ from collectors.shared.single_flight import Shared
 from collectors.systems.kubernetes.client.api import Api, Forbidden, Gone, NotFound, NotServed, Reply, TooLarge
 from collectors.systems.kubernetes.client.watch import Follower, Listing
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.kinds import SUBJECT_ACCESS_REVIEWS
 from collectors.systems.kubernetes.model.objects import Named
-from collectors.systems.kubernetes.model.rbac import Right, roles
+from collectors.systems.kubernetes.model.rbac import SUBJECT_ACCESS_REVIEWS, Right, roles
 from exporter.collector import Client
 from exporter.options import Duration, Options, Size
 from exporter.threads import Threads

@@ -34,7 +34,6 @@ __all__ = [
     "RESOURCE_QUOTAS",
     "SERVICES",
     "STATEFUL_SETS",
-    "SUBJECT_ACCESS_REVIEWS",
     "VERTICAL_POD_AUTOSCALERS",
 ]
 
@@ -91,10 +90,6 @@ OTHER_ROUTES: tuple[tuple[Kind[objects.Route], ...], ...] = tuple(
 """The other routes of the Gateway API, each in the versions that are known, the newest first: not every cluster serves that."""
 
 LEASES: Kind[objects.Lease] = Kind("leases", objects.Lease, "coordination.k8s.io")
-SUBJECT_ACCESS_REVIEWS: Kind[objects.Named] = Kind(
-    "subjectaccessreviews", objects.Named, "authorization.k8s.io", namespaced=False
-)
-"""Never listed: creating one asks what another account may do."""
 API_SERVICES: Kind[objects.ApiService] = Kind(
     "apiservices", objects.ApiService, "apiregistration.k8s.io", namespaced=False
 )

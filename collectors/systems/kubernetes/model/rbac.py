@@ -7,11 +7,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.objects import Named
 
-__all__ = ["DISCOVERY", "ROLE", "Right", "may_ask", "may_get", "may_list", "roles"]
+__all__ = [
+    "DISCOVERY",
+    "ROLE",
+    "SUBJECT_ACCESS_REVIEWS",
+    "Right",
+    "may_ask",
+    "may_get",
+    "may_list",
+    "roles",
+]
 
 ROLE = "checklist-exporter"
 """The name of the roles."""
+
+SUBJECT_ACCESS_REVIEWS: Kind[Any] = Kind("subjectaccessreviews", Named, "authorization.k8s.io", namespaced=False)
+"""Never listed: to create one is to ask what another account may do, and leaves nothing behind."""
 
 _API = "rbac.authorization.k8s.io/v1"
 

@@ -68,6 +68,9 @@ class KeyOptions(Options):
     api_keys: tuple[ApiKey, ...] = Field(
         (), description="Keys for APIs, each with a call that it allows and one that it forbids."
     )
+    review_accounts: bool = Field(
+        False, description="Ask the API server what the service accounts of workloads may do, by SubjectAccessReviews."
+    )
     privileged_accounts: Annotated[dict[str, str], AfterValidator(_accounts)] = Field(
         default_factory=dict,
         description="Service account that may do everything in the cluster or read all Secrets, as namespace/name, to the "
