@@ -71,6 +71,11 @@ def configuration(port: int) -> dict[str, Any]:
                 ],
             },
             "disaster_recovery": {**often, "on_call": on_call},
+            "openai": {
+                **often,
+                "api": {**http, "models": [{"name": "a", "min_requests_per_minute": 1}], "completion": True},
+                "organization": {**http, "project": "a", "budget": {"monthly": 1}},
+            },
             "performance_tuning": {
                 **often,
                 "databases": [{"name": "a", "dsn": dsn, "pgbouncer": dsn}],

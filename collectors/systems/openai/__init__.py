@@ -1,0 +1,1 @@
+"""OpenAI, and what speaks its API: models, completions, limits and costs."""

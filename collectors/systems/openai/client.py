@@ -1,0 +1,291 @@
+"""Asks an API like OpenAI's for models, limits and costs. What servers write into errors is never shown: it may quote the key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from pydantic import Field, SecretStr
+
+from collectors.shared.decoding import decode
+from collectors.systems.openai.model import (
+    Answer,
+    Budget,
+    Costs,
+    Limits,
+    ModelAnswer,
+    NeededModel,
+    Refusal,
+    Spending,
+    SpendingAlert,
+    limits_in,
+    refusal_of,
+    total_of,
+)
+from exporter.http import Http, HttpSettings
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["OpenAIApi", "Organization", "ask_models", "ask_with_a_wrong_key", "costs", "rate_limits", "spending"]
+
+_PAGES = 20
+_URL = "https://api.openai.com/v1"
+
+
+class OpenAIApi(HttpSettings):
+    """The API as the product uses it; `bearer_token` is its key (or `headers`, where the key has another header)."""
+
+    url: str = Field(_URL, description="Base URL of OpenAI or of any API like it, with /v1 where that belongs to it.")
+    models: tuple[NeededModel, ...] = Field(min_length=1, description="The models that the product uses.")
+    completion: bool = Field(
+        False,
+        description="Whether each run requests a completion of a few tokens from each model: it costs money, and is the only "
+        "proof that the key may use the model and that there is credit.",
+    )
+
+
+class Organization(HttpSettings):
+    """OpenAI's administration API; `bearer_token` is an admin key, which may only read."""
+
+    url: str = Field(_URL, description="Base URL.")
+    project: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_-]{1,100}$", description="Identifier of the project whose rate limits are read."
+    )
+    budget: Budget | None = Field(None, description="What may be spent in a month.")
+
+
+class _Model(msgspec.Struct):
+    id: str
+    shutdown_date: date | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+class _Completion(msgspec.Struct):
+    choices: list[dict[str, Any]]
+
+
+class _RateLimit(msgspec.Struct):
+    id: str
+    model: str
+    max_requests_per_1_minute: int
+    max_tokens_per_1_minute: int
+
+
+class _RateLimits(msgspec.Struct):
+    data: list[_RateLimit]
+    has_more: bool
+    last_id: str | None = None
+
+
+class _Amount(msgspec.Struct):
+    value: float | str
+    currency: str
+
+
+class _Cost(msgspec.Struct):
+    object: str
+    amount: _Amount | None = None
+
+
+class _Bucket(msgspec.Struct):
+    start_time: int
+    end_time: int
+    results: list[_Cost]
+
+
+class _CostPage(msgspec.Struct):
+    data: list[_Bucket]
+    has_more: bool
+    next_page: str | None = None
+
+
+class _Channel(msgspec.Struct):
+    recipients: list[str] = []
+
+
+class _Alert(msgspec.Struct):
+    id: str
+    threshold_amount: int
+    notification_channel: _Channel
+
+
+class _Alerts(msgspec.Struct):
+    data: list[_Alert]
+    has_more: bool
+    last_id: str | None = None
+
+
+class _Enforcement(msgspec.Struct):
+    status: str | None = None
+
+
+class _SpendLimit(msgspec.Struct):
+    threshold_amount: int
+    enforcement: _Enforcement | None = None
+
+
+async def ask_models(api: OpenAIApi) -> list[ModelAnswer]:
+    """What the API answers for each model, in their order. Raises ProbeError when it does not answer."""
+    async with _http(api) as http:
+
+        async def ask(name: str) -> ModelAnswer:
+            described = await _describe(http, name)
+            return ModelAnswer(name, described, await _complete(http, name) if api.completion else None)
+
+        return list(await asyncio.gather(*(ask(model.name) for model in api.models)))
+
+
+async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
+    """What the API answers to the same request with a key that is none. Raises ProbeError when it does not answer."""
+    wrong = HttpSettings(
+        url=api.url,
+        tls=api.tls,
+        timeout=api.timeout,
+        max_bytes=api.max_bytes,
+        bearer_token=SecretStr("sk-checklist-exporter-this-is-no-key"),
+    )
+    async with _http(wrong) as http:
+        ask = _complete if api.completion else _describe
+        return await ask(http, api.models[0].name)
+
+
+async def _describe(http: Http, name: str) -> Answer:
+    reply = await http.get(f"/models/{quote(name, safe='')}", expect=None)
+    if reply.status == 200:
+        found = decode(reply, _Model)
+        if found.id != name:
+            raise ProbeError(f"{reply.where} described another model than {name}.", Reason.CONTRADICTED)
+        return Answer(reply.where, 200, shutdown=found.shutdown_date)
+    refusal = refusal_of(reply)
+    if reply.status == 404:  # of the model, of a server that only lists them, or of the wrong base URL
+        listing = await http.get("/models", expect=None)
+        if listing.status != 200:
+            return Answer(listing.where, listing.status, refusal_of(listing))
+        named = next((model for model in decode(listing, _Models).data if model.id == name), None)
+        if named is None:
+            return Answer(listing.where, 200, Refusal.MODEL)
+        if refusal is not Refusal.MODEL:
+            return Answer(listing.where, 200, shutdown=named.shutdown_date)
+    return Answer(reply.where, reply.status, refusal)
+
+
+async def _complete(http: Http, name: str) -> Answer:
+    question = {"model": name, "messages": [{"role": "user", "content": "ping"}], "max_completion_tokens": 16}
+    reply = await http.request("POST", "/chat/completions", json=question, expect=None)
+    limits = limits_in(reply.headers)
+    if reply.status != 200:
+        return Answer(reply.where, reply.status, refusal_of(reply), limits=limits)
+    if not decode(reply, _Completion).choices:
+        raise ProbeError(f"{reply.where} answered 200 without any completion.", Reason.MALFORMED)
+    return Answer(reply.where, 200, limits=limits)
+
+
+async def rate_limits(organization: Organization) -> dict[str, Limits]:
+    """The rate limits of the project, by model. Raises ProbeError where they cannot be read whole."""
+    path, found, after = f"/organization/projects/{organization.project}/rate_limits", {}, ""
+    async with _http(organization) as http:
+        for _ in range(_PAGES):
+            reply = await _read(http, path, {"limit": "100"} | ({"after": after} if after else {}))
+            page = decode(reply, _RateLimits)
+            for one in page.data:
+                found[one.model] = Limits(one.max_requests_per_1_minute, one.max_tokens_per_1_minute)
+            if not page.has_more:
+                return found
+            after = _next(page.last_id, after, reply)
+    raise _too_many(reply)
+
+
+async def costs(organization: Organization, budget: Budget, now: datetime) -> Costs:
+    """What was spent since the calendar month (UTC) began. Raises ProbeError where that cannot be read whole."""
+    start = int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
+    total, until, page, seen = 0.0, start, "", set[int]()
+    async with _http(organization) as http:
+        for _ in range(_PAGES):
+            query = {"start_time": str(start), "bucket_width": "1d", "limit": "31"} | ({"page": page} if page else {})
+            reply = await _read(http, "/organization/costs", query)
+            part = decode(reply, _CostPage)
+            for bucket in part.data:
+                if bucket.start_time in seen or bucket.start_time < start:
+                    raise ProbeError(f"{reply.where} has a day twice, or one of another month.", Reason.CONTRADICTED)
+                seen.add(bucket.start_time)
+                until = max(until, bucket.end_time)
+                total += total_of(_amounts(bucket, reply.where), budget.currency, reply.where)
+            if not part.has_more:
+                return Costs(total, until)
+            page = _next(part.next_page, page, reply)
+    raise _too_many(reply)
+
+
+def _amounts(bucket: _Bucket, where: str) -> list[tuple[float | str, str]]:
+    amounts = [cost.amount for cost in bucket.results if cost.object == "organization.costs.result"]
+    if any(amount is None for amount in amounts):
+        raise ProbeError(f"{where} has a cost without its amount.", Reason.MALFORMED)
+    return [(amount.value, amount.currency) for amount in amounts if amount is not None]
+
+
+async def spending(organization: Organization) -> Spending:
+    """The alerts on spending and the hard limit. Raises ProbeError where they cannot be read whole."""
+    alerts: list[SpendingAlert] = []
+    after = ""
+    async with _http(organization) as http:
+        reply = await _read(http, "/organization/spend_limit", {}, expect=(200, 404))
+        limit = decode(reply, _SpendLimit) if reply.status == 200 else None
+        if limit is None and refusal_of(reply) is Refusal.OTHER and not reply.body.lstrip().startswith(b"{"):
+            raise ProbeError(f"{reply.where} answered 404 with {reply.kind}.", Reason.MALFORMED)
+        for _ in range(_PAGES):
+            query = {"limit": "100"} | ({"after": after} if after else {})
+            reply = await _read(http, "/organization/spend_alerts", query)
+            page = decode(reply, _Alerts)
+            alerts += (
+                SpendingAlert(alert.threshold_amount, len(alert.notification_channel.recipients)) for alert in page.data
+            )
+            if not page.has_more:
+                break
+            after = _next(page.last_id, after, reply)
+        else:
+            raise _too_many(reply)
+    if limit is None:
+        return Spending(tuple(alerts))
+    enforcing = limit.enforcement is not None and limit.enforcement.status == "enforcing"
+    return Spending(tuple(alerts), limit.threshold_amount, enforcing)
+
+
+async def _read(http: Http, path: str, query: Mapping[str, str], expect: tuple[int, ...] = (200,)) -> Reply:
+    reply = await http.get(path, params=query, expect=None)
+    if reply.status in expect:
+        return reply
+    if reply.status in (401, 403):
+        raise ProbeError(
+            f"{reply.where} answered {reply.status}: the admin key was rejected, or may not read this.", Reason.DENIED
+        )
+    if reply.status == 429:
+        raise ProbeError(f"{reply.where} answered 429: too many requests.", Reason.REFUSED)
+    raise ProbeError(f"{reply.where} answered {reply.status} (expected 200).", Reason.MALFORMED)
+
+
+def _next(page: str | None, before: str, reply: Reply) -> str:
+    """The next page. Raises ProbeError where there is said to be one, and none or the same is named."""
+    if not page or page == before:
+        raise ProbeError(f"{reply.where} broke off before its last page.", Reason.MALFORMED)
+    return page
+
+
+def _too_many(reply: Reply) -> ProbeError:
+    return ProbeError(f"{reply.where} has more than {_PAGES} pages, which were not all read.", Reason.LIMIT)
+
+
+@asynccontextmanager
+async def _http(settings: HttpSettings) -> AsyncIterator[Http]:
+    http = Http(settings)
+    try:
+        yield http
+    finally:
+        await http.close()

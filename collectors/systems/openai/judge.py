@@ -1,0 +1,198 @@
+"""Whether a key works, limits suffice, and spending is watched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+from collectors.systems.openai.model import (
+    Answer,
+    Budget,
+    Costs,
+    Limits,
+    ModelAnswer,
+    ModelLimits,
+    NeededModel,
+    Refusal,
+    Spending,
+)
+from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
+from exporter.words import counted
+
+__all__ = ["budget_problems", "key_problems", "limiter_problems", "limits_of", "quota_problems"]
+
+_LATE = timedelta(days=2)
+_IDLE = timedelta(days=3)
+
+
+def key_problems(
+    answers: Iterable[ModelAnswer], control: Answer | ProbeError, limits: ModelLimits, today: date
+) -> Iterator[Result]:
+    """Why the key does not work for a model, or may not for long. `control` is the answer to a wrong key."""
+    for answer in answers:
+        yield from _key_problems(answer)
+        yield from _shutdown_problems(answer, limits, today)
+    if isinstance(control, ProbeError):
+        yield unobserved(control)
+    elif control.refusal is None or (control.status == 200 and control.refusal is Refusal.MODEL):
+        yield unknown(
+            f"{control.where} accepts any key, so the answer to this one proves nothing; set completion.",
+            reason=Reason.CONTRADICTED,
+        )
+    elif control.status not in (401, 403):
+        yield unknown(
+            f"{control.where} answered {control.status} to a wrong key (expected 401), so the answer to the right one "
+            "proves nothing."
+        )
+
+
+def _key_problems(answer: ModelAnswer) -> Iterator[Result]:
+    described, completed, name = answer.described, answer.completed, answer.name
+    if completed is None or completed.refusal is Refusal.RATE:
+        if described.refusal is not None:
+            yield _refused(described, name)
+        elif completed is not None:
+            yield warning(f"{completed.where} answered 429: the rate limit of {name} is reached at this moment.")
+        return
+    if completed.refusal is Refusal.QUOTA:
+        yield warning(f"{completed.where} accepted the key, but its quota is used up.")
+    elif completed.refusal is Refusal.SCOPE:
+        yield failed(
+            f"{completed.where} answered {completed.status}: the key may not use {name}.", reason=Reason.DENIED
+        )
+    elif completed.refusal is not None:
+        yield _refused(completed, name)
+    elif described.refusal is not None:
+        yield warning(f"{name} completes, but {described.where} does not describe it, so its shutdown is not known.")
+
+
+def _refused(answer: Answer, model: str) -> Result:
+    where = f"{answer.where} answered {answer.status}"
+    match answer.refusal:
+        case Refusal.KEY:
+            return failed(f"{where}: the key was rejected.", reason=Reason.DENIED)
+        case Refusal.ACCOUNT:
+            return failed(f"{where}: the account is deactivated.", reason=Reason.DENIED)
+        case Refusal.MODEL:
+            return failed(f"Model {model} does not exist, or the key may not use it ({where}).", reason=Reason.MISSING)
+        case Refusal.QUOTA:
+            return failed(f"{where}: the quota is used up, or billing is not active.", reason=Reason.LIMIT)
+        case Refusal.SCOPE:
+            return unknown(f"{where}: the key may not read models, so {model} was not checked.", reason=Reason.DENIED)
+        case Refusal.PLACE:
+            return unknown(f"{where}: requests from this address or country are refused.", reason=Reason.DENIED)
+        case Refusal.RATE:
+            return unknown(f"{where}: too many requests, so {model} was not checked.", reason=Reason.REFUSED)
+        case _:
+            return unknown(
+                f"{where}, which is no error of this API, so {model} was not checked.", reason=Reason.MALFORMED
+            )
+
+
+def _shutdown_problems(answer: ModelAnswer, limits: ModelLimits, today: date) -> Iterator[Result]:
+    shutdown = answer.described.shutdown
+    if shutdown is None:
+        return
+    if shutdown < today:
+        yield failed(f"Model {answer.name} was shut down on {shutdown:%F}.", reason=Reason.EXPIRED)
+    elif shutdown - today <= limits.shutdown_warning:
+        when = f"in {counted((shutdown - today).days, 'day')}" if shutdown > today else "today"
+        yield warning(f"Model {answer.name} will shut down {when}, on {shutdown:%F}.")
+
+
+def limits_of(
+    models: Sequence[NeededModel], answers: Iterable[ModelAnswer], project: Mapping[str, Limits]
+) -> dict[str, Limits]:
+    """The limits of each model: those of the project, else those that a completion named. A model without any is left out."""
+    shown = {answer.name: answer.completed.limits for answer in answers if answer.completed}
+    found = {model.name: project.get(model.name) or shown.get(model.name) for model in models}
+    return {name: limits for name, limits in found.items() if limits is not None}
+
+
+def quota_problems(
+    models: Sequence[NeededModel],
+    limits: Mapping[str, Limits],
+    answers: Iterable[ModelAnswer],
+    spending: Spending | None,
+    expected: ModelLimits,
+) -> Iterator[Result]:
+    """Why the account may not serve what the product needs."""
+    if spending is not None and spending.enforcing:
+        yield failed("The spend limit of the organization is reached: requests are refused.", reason=Reason.LIMIT)
+    for answer in answers:
+        if answer.completed is None:
+            continue
+        if answer.completed.refusal is Refusal.QUOTA:
+            yield failed(
+                f"{answer.completed.where} answered {answer.completed.status}: the quota is used up, or billing is not active.",
+                reason=Reason.LIMIT,
+            )
+        elif answer.completed.refusal is Refusal.RATE:
+            yield warning(f"The rate limit of {answer.name} is reached at this moment.")
+        elif answer.completed.refusal is not None:
+            yield _refused(answer.completed, answer.name)
+        yield from _headroom_problems(answer, expected)
+    for model in models:
+        own = limits.get(model.name, Limits())
+        for what, wanted, allowed in (
+            ("requests", model.min_requests_per_minute, own.requests),
+            ("tokens", model.min_tokens_per_minute, own.tokens),
+        ):
+            if wanted is None:
+                continue
+            if allowed is None:
+                yield unknown(f"No limit of {what} a minute is shown for model {model.name}.", reason=Reason.MISSING)
+            elif allowed < wanted:
+                yield failed(
+                    f"Model {model.name} is limited to {allowed} {what} a minute (at least {wanted} wanted).",
+                    reason=Reason.LIMIT,
+                )
+
+
+def _headroom_problems(answer: ModelAnswer, expected: ModelLimits) -> Iterator[Result]:
+    limits = answer.completed.limits if answer.completed else Limits()
+    for what, left, allowed in (
+        ("requests", limits.requests_left, limits.requests),
+        ("tokens", limits.tokens_left, limits.tokens),
+    ):
+        if left is not None and allowed and left < expected.min_headroom * allowed:
+            yield warning(f"Of the {allowed} {what} that {answer.name} is limited to, {left} remain at this moment.")
+
+
+def limiter_problems(limiter: float, limits: Mapping[str, Limits]) -> Iterator[Result]:
+    """Whether the product's own limit, in requests a minute, keeps it below the account's."""
+    if not 0 < limiter < float("inf"):
+        yield failed(f"The product limits itself to {limiter:g} requests a minute, which is no limit.")
+        return
+    for name, allowed in limits.items():
+        if allowed.requests is not None and limiter > allowed.requests:
+            yield failed(
+                f"The product limits itself to {limiter:g} requests a minute, but the account allows {allowed.requests} of "
+                f"model {name}.",
+                reason=Reason.LIMIT,
+            )
+
+
+def budget_problems(spent: Costs, spending: Spending, budget: Budget, now: datetime) -> Iterator[Result]:
+    """Why the spending is beyond the budget, or would be without anyone noticing."""
+    unit = budget.currency.upper()
+    if spent.amount > budget.monthly:
+        yield failed(
+            f"This month cost {spent.amount:.2f} {unit} so far (budget {budget.monthly:.2f} {unit}).",
+            reason=Reason.LIMIT,
+        )
+    cents = budget.monthly * 100
+    watched = any(alert.cents <= cents and alert.recipients for alert in spending.alerts)
+    if not watched and (spending.limit_cents is None or spending.limit_cents > cents):
+        yield failed(
+            f"No spend alert with recipients and no spend limit is at or below the budget of {budget.monthly:.2f} {unit}.",
+            reason=Reason.MISSING,
+        )
+    start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if spent.until < max(start, now - _LATE).timestamp():
+        until = datetime.fromtimestamp(spent.until, now.tzinfo)
+        yield unknown(f"Costs are reported only until {until:%F %H:%M} UTC, so what this month cost is not known.")
+    if budget.warn_ratio * budget.monthly <= spent.amount <= budget.monthly:
+        yield warning(f"This month cost {spent.amount:.2f} {unit} so far (budget {budget.monthly:.2f} {unit}).")
+    if not spent.amount and now - start > _IDLE:
+        yield warning("This month cost nothing so far: the admin key may belong to another organization.")

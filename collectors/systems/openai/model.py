@@ -1,0 +1,202 @@
+"""What OpenAI's answers mean: refusals by their codes, limits, spending in cents and costs in units of a currency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+import msgspec
+from pydantic import Field
+
+from exporter.options import Duration, Options
+from exporter.reply import Reply
+from exporter.verdict import ProbeError, Reason
+
+__all__ = [
+    "Answer",
+    "Budget",
+    "Costs",
+    "Limits",
+    "ModelAnswer",
+    "ModelLimits",
+    "NeededModel",
+    "Refusal",
+    "Spending",
+    "SpendingAlert",
+    "limits_in",
+    "refusal_of",
+    "total_of",
+]
+
+
+class NeededModel(Options):
+    """A model that the product uses."""
+
+    name: str = Field(pattern=r"^\S{1,200}$", description="Its identifier, as the product requests it.")
+    min_requests_per_minute: int | None = Field(
+        None, gt=0, description="Requests a minute that the account must allow."
+    )
+    min_tokens_per_minute: int | None = Field(None, gt=0, description="Tokens a minute that the account must allow.")
+
+
+class ModelLimits(Options):
+    """What is expected of models."""
+
+    shutdown_warning: Duration = Field(
+        timedelta(days=60), gt=timedelta(0), description="How long before a model's shutdown the line is a warning."
+    )
+    min_headroom: float = Field(
+        0.1, ge=0, le=1, description="Share of a rate limit below which what remains of it is a warning."
+    )
+
+
+class Budget(Options):
+    """What may be spent in a calendar month (UTC)."""
+
+    monthly: float = Field(gt=0, description="Amount, in units of the currency: 500 is 500 dollars.")
+    currency: str = Field("usd", pattern="^[a-z]{3}$", description="Its currency, in small letters.")
+    warn_ratio: float = Field(0.8, gt=0, le=1, description="Share of the amount from which the line is a warning.")
+
+
+class Refusal(StrEnum):
+    """Why a request was refused."""
+
+    KEY = "key"
+    ACCOUNT = "account"
+    SCOPE = "scope"
+    PLACE = "place"
+    MODEL = "model"
+    QUOTA = "quota"
+    RATE = "rate"
+    OTHER = "other"
+
+
+_CODES: Mapping[str, Refusal] = {
+    "invalid_api_key": Refusal.KEY,
+    "account_deactivated": Refusal.ACCOUNT,
+    "organization_deactivated": Refusal.ACCOUNT,
+    "ip_not_authorized": Refusal.PLACE,
+    "unsupported_country_region_territory": Refusal.PLACE,
+    "model_not_found": Refusal.MODEL,
+    "insufficient_quota": Refusal.QUOTA,
+    "billing_not_active": Refusal.QUOTA,
+    "billing_hard_limit_reached": Refusal.QUOTA,
+    "rate_limit_exceeded": Refusal.RATE,
+}
+_STATUSES = {401: Refusal.KEY, 403: Refusal.SCOPE, 429: Refusal.RATE}
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+
+
+class _ErrorReply(msgspec.Struct):
+    error: _Error | str
+
+
+def refusal_of(reply: Reply) -> Refusal:
+    """Why a reply is not the one that was asked for. OTHER where it is no error of such an API, but of something in between."""
+    try:
+        error = msgspec.json.decode(reply.body, type=_ErrorReply).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Refusal.OTHER
+    if isinstance(error, str):
+        error = _Error(error)
+    for code in (error.code, error.type):
+        if isinstance(code, str) and code in _CODES:
+            return _CODES[code]
+    message = (error.message or "").casefold()
+    if reply.status in (401, 403) and ("missing scope" in message or "insufficient permission" in message):
+        return Refusal.SCOPE
+    return _STATUSES.get(reply.status, Refusal.OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Requests and tokens a minute, and how many of them remain; None where that was not shown."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    requests_left: int | None = None
+    tokens_left: int | None = None
+
+
+def limits_in(headers: Mapping[str, str]) -> Limits:
+    """The limits that the headers of a completion name."""
+
+    def number(name: str) -> int | None:
+        text = headers.get(f"x-ratelimit-{name}", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+    return Limits(
+        number("limit-requests"), number("limit-tokens"), number("remaining-requests"), number("remaining-tokens")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request: None as `refusal` is success. `shutdown` is when the model will shut down, if announced."""
+
+    where: str
+    status: int
+    refusal: Refusal | None = None
+    shutdown: date | None = None
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What the API answered for one model: about it, and to a completion by it, None where none was requested."""
+
+    name: str
+    described: Answer
+    completed: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingAlert:
+    """A threshold in cents a month, and how many are notified."""
+
+    cents: int
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What watches the spending: alerts and the hard limit in cents, None without one; whether that refuses requests now."""
+
+    alerts: tuple[SpendingAlert, ...] = ()
+    limit_cents: int | None = None
+    enforcing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The costs since the month began in units of the currency, and up to which moment (Unix time) they were reported."""
+
+    amount: float
+    until: int
+
+
+def total_of(amounts: Iterable[tuple[float | str, str]], currency: str, where: str) -> float:
+    """The sum of amounts, each with its currency. Raises ProbeError where one is in another currency or is no number."""
+    total = 0.0
+    for value, unit in amounts:
+        if unit.lower() != currency:
+            raise ProbeError(
+                f"{where} has costs in a currency other than {currency}, so they were not added up.",
+                Reason.CONTRADICTED,
+            )
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ProbeError(f"{where} has a cost that is no number.", Reason.MALFORMED)
+        total += number
+    return total

@@ -1,0 +1,3 @@
+"""The servers that the tests of this folder use."""
+
+from tests.servers.openai import openai_server

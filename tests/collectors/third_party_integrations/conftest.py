@@ -1,0 +1,4 @@
+"""The servers that the tests of this folder use."""
+
+from tests.servers.openai import openai_server
+from tests.servers.pages import pages

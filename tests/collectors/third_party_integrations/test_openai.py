@@ -1,0 +1,351 @@
+"""OpenAI and APIs like it: keys, models, limits and costs, on a server that answers as the official document says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
+from collectors.third_party_integrations.openai import Openai, OpenaiSettings
+from exporter.threads import Threads
+from exporter.verdict import Result, Status
+from tests.collectors.evidence import Folder, folder
+from tests.collectors.pre_launch_validation.reports import attached
+from tests.servers.openai import ADMIN_KEY, KEY, OpenAIServer, cost, error
+from tests.servers.pages import Pages
+from tests.servers.process import LOOPBACK, free_port
+from tests.servers.prometheus import Prometheus as PrometheusServer
+from tests.support import verify
+
+OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
+
+
+@pytest.fixture
+async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
+    async for made in folder("openai", tmp_path):
+        yield made
+
+
+@pytest.fixture
+def server(openai_server: OpenAIServer) -> OpenAIServer:
+    """One model, 13 days of costs, and what watches them: every line passes."""
+    openai_server.models = {"gpt-5": None}
+    openai_server.rate_limits = {"gpt-5": (500, 30_000)}
+    openai_server.month = datetime(2026, 10, 1, tzinfo=UTC)
+    openai_server.days = [[cost(10.0)] for _ in range(13)]
+    openai_server.alerts = [(15_000, ["finance@example.com"])]
+    return openai_server
+
+
+async def seen(evidence: Folder, item: str, server: OpenAIServer | str, /, **settings: Any) -> Result:
+    url = server if isinstance(server, str) else server.url
+    clients = settings.pop("clients", {})
+    api = {"url": url, "bearer_token": KEY, "models": [{"name": "gpt-5"}], **settings.pop("api", {})}
+    admin = {"url": url, "bearer_token": ADMIN_KEY, "project": "proj_shop", "budget": {"monthly": 200.0}}
+    organization = settings.pop("organization", {})
+    made = OpenaiSettings.model_validate(
+        {"api": api, "organization": organization and admin | organization, **settings}
+        if organization
+        else {"api": api, **settings},
+        strict=False,
+    )
+    found = await verify(Openai, made, items=(item,), clients=clients, **evidence.context)
+    result = found[item].result
+    for secret in (KEY, ADMIN_KEY, "finance@"):
+        assert secret not in result.summary
+    return result
+
+
+ADMIN: dict[str, Any] = {"organization": {"project": "proj_shop"}}
+
+# The key
+
+
+@pytest.mark.verifies("openai.api_key_configured", "ok")
+async def test_a_key_that_is_accepted_where_a_wrong_one_is_not(evidence: Folder, server: OpenAIServer) -> None:
+    result = await seen(evidence, "api_key_configured", server)
+    assert (result.status, "No completion was requested" in result.summary) == (OK, True)
+    server.lists_only = True  # as servers do that only list their models
+    assert (await seen(evidence, "api_key_configured", server)).status is OK
+    result = await seen(evidence, "api_key_configured", server, api={"completion": True})
+    assert (result.status, "No completion" in result.summary) == (OK, False)
+
+
+@pytest.mark.verifies("openai.api_key_configured", "failed")
+@pytest.mark.verifies("openai.api_key_configured", "unknown")
+@pytest.mark.parametrize(
+    ("path", "status", "document", "verdict", "summary"),
+    [
+        ("/models/gpt-5", 401, error("invalid_api_key", f"Incorrect API key provided: {KEY}"), FAILED, "rejected"),
+        ("/models/gpt-5", 401, error(None, "Unauthorized"), FAILED, "the key was rejected"),
+        ("/models/gpt-5", 401, error("account_deactivated"), FAILED, "deactivated"),
+        ("/models/gpt-5", 429, error("insufficient_quota"), FAILED, "quota is used up"),
+        ("/models/gpt-5", 403, error("model_not_found"), FAILED, "may not use it"),
+        ("/models/gpt-5", 401, error(None, "Missing scopes: api.model.read"), UNKNOWN, "may not read models"),
+        ("/models/gpt-5", 401, error("ip_not_authorized"), UNKNOWN, "this address or country"),
+        ("/models/gpt-5", 401, b"<html>Sign in</html>", UNKNOWN, "no error of this API"),
+        ("/models/gpt-5", 403, b"", UNKNOWN, "no error of this API"),
+        ("/models/gpt-5", 429, error("rate_limit_exceeded"), UNKNOWN, "too many requests"),
+        ("/models/gpt-5", 503, error(None, "overloaded"), UNKNOWN, "answered 503"),
+        ("/models/gpt-5", 200, b"<html>Sign in</html>", UNKNOWN, "HTML page"),
+        ("/models/gpt-5", 200, {"id": "another"}, UNKNOWN, "described another model"),
+        ("/models", 404, error(None, "Invalid URL"), UNKNOWN, "/models answered 404"),
+    ],
+)
+async def test_refusals_are_told_apart(
+    evidence: Folder, server: OpenAIServer, path: str, status: int, document: Any, verdict: Status, summary: str
+) -> None:
+    server.lists_only = True
+    server.forced[path] = (status, document)
+    result = await seen(evidence, "api_key_configured", server)
+    assert (result.status, summary in result.summary) == (verdict, True), result.summary
+
+
+async def test_what_answers_to_any_key_proves_nothing(evidence: Folder, server: OpenAIServer) -> None:
+    server.any_key = True
+    result = await seen(evidence, "api_key_configured", server)
+    assert (result.status, "accepts any key" in result.summary) == (UNKNOWN, True)
+    result = await seen(evidence, "api_key_configured", server, api={"models": [{"name": "gpt-9"}]})
+    assert result.status is FAILED
+
+
+async def test_nothing_is_known_without_an_answer_or_a_key(evidence: Folder, server: OpenAIServer) -> None:
+    assert (await seen(evidence, "api_key_configured", f"http://{LOOPBACK}:{free_port()}")).status is UNKNOWN
+    result = await seen(evidence, "api_key_configured", server, api={"bearer_token": None})
+    assert result.summary == "Option api.bearer_token is not set, so no key was checked."
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "status"),
+    [("2026-10-12", FAILED), ("2026-10-13", WARNING), ("2026-12-12", WARNING), ("2026-12-13", OK)],
+)
+async def test_models_shut_down(evidence: Folder, server: OpenAIServer, shutdown: str, status: Status) -> None:
+    server.models["gpt-5"] = shutdown
+    result = await seen(evidence, "api_key_configured", server)
+    assert (result.status, shutdown in result.summary) == (status, status is not OK)
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "verdict"),
+    [
+        (401, error(None, "Missing scopes: model.request"), FAILED),
+        (429, error("insufficient_quota", kind="insufficient_quota"), WARNING),
+        (429, error("rate_limit_exceeded", kind="tokens"), WARNING),
+        (500, error(None), UNKNOWN),
+        (200, {"error": {"message": "no provider"}}, UNKNOWN),
+        (200, {"choices": []}, UNKNOWN),
+    ],
+)
+async def test_a_completion_shows_what_reading_does_not(
+    evidence: Folder, server: OpenAIServer, status: int, document: Any, verdict: Status
+) -> None:
+    server.forced["/chat/completions"] = (status, document)
+    assert (await seen(evidence, "api_key_configured", server)).status is OK
+    assert (await seen(evidence, "api_key_configured", server, api={"completion": True})).status is verdict
+
+
+# Limits
+
+
+def wanted(requests: int, tokens: int = 1, **api: Any) -> dict[str, Any]:
+    model = {"name": "gpt-5", "min_requests_per_minute": requests, "min_tokens_per_minute": tokens}
+    return {"api": {"models": [model], **api}}
+
+
+@pytest.mark.verifies("openai.quota_limits_verified", "ok")
+@pytest.mark.verifies("openai.quota_limits_verified", "failed")
+@pytest.mark.verifies("openai.quota_limits_verified", "unknown")
+async def test_limits_of_the_project(evidence: Folder, server: OpenAIServer) -> None:
+    item = "quota_limits_verified"
+    server.rate_limits, server.page = {"ada": (1, 1), **server.rate_limits}, 1  # on the second page
+    assert (await seen(evidence, item, server, **wanted(500, 30_000), **ADMIN)).status is OK
+    result = await seen(evidence, item, server, **wanted(501, 30_001), **ADMIN)
+    assert "limited to 500 requests a minute (at least 501 wanted)" in result.summary
+    assert "limited to 30000 tokens" in result.summary
+    server.spend_limit = (15_000, "enforcing")
+    assert (await seen(evidence, item, server, **wanted(1), **ADMIN)).status is FAILED
+    server.spend_limit = (15_000, None)
+    assert (await seen(evidence, item, server, **wanted(1), **ADMIN)).status is OK
+    del server.rate_limits["gpt-5"]
+    assert (await seen(evidence, item, server, **wanted(1), **ADMIN)).status is UNKNOWN
+    assert (await seen(evidence, item, server, **wanted(1))).status is UNKNOWN
+    assert (await seen(evidence, item, server, **ADMIN)).status is UNKNOWN
+    denied = {"organization": {"bearer_token": "sk-other"}}
+    assert "may not read this" in (await seen(evidence, item, server, **wanted(1), **denied)).summary
+
+
+async def test_limits_that_a_completion_names(evidence: Folder, server: OpenAIServer) -> None:
+    item, settings = "quota_limits_verified", wanted(100, 1000, completion=True)
+    assert (await seen(evidence, item, server, **settings)).status is UNKNOWN  # no header
+    for name, value in (("requests", "100"), ("tokens", "1000")):
+        server.headers |= {f"x-ratelimit-limit-{name}": value, f"x-ratelimit-remaining-{name}": value}
+    assert (await seen(evidence, item, server, **settings)).status is OK
+    server.headers["x-ratelimit-remaining-tokens"] = "99"
+    assert (await seen(evidence, item, server, **settings)).status is WARNING
+    server.forced["/chat/completions"] = (429, error("rate_limit_exceeded"))
+    assert (await seen(evidence, item, server, **settings)).status is WARNING
+    server.forced["/chat/completions"] = (429, error("insufficient_quota"))
+    result = await seen(evidence, item, server, **settings)
+    assert (result.status, "quota is used up" in result.summary) == (FAILED, True)
+
+
+# The product's own limit
+
+
+@pytest.mark.verifies("openai.rate_limiting_configured", "ok")
+@pytest.mark.verifies("openai.rate_limiting_configured", "failed")
+@pytest.mark.verifies("openai.rate_limiting_configured", "unknown")
+async def test_a_recorded_limiter_is_held_against_the_account(evidence: Folder, server: OpenAIServer) -> None:
+    item = "rate_limiting_configured"
+    assert (await seen(evidence, item, server, **ADMIN)).status is FAILED  # no record
+    evidence.record(item, measured={"requests_per_minute": 500})
+    assert (await seen(evidence, item, server, **ADMIN)).status is OK
+    assert (await seen(evidence, item, server)).status is UNKNOWN
+    evidence.record(item, measured={"requests_per_minute": 501})
+    result = await seen(evidence, item, server, **ADMIN)
+    assert (result.status, "the account allows 500" in result.summary) == (FAILED, True)
+    evidence.record(item, measured={"requests_per_minute": 0})
+    assert (await seen(evidence, item, server, **ADMIN)).status is FAILED
+    evidence.record(item, measured={"requests_per_minute": 100})
+    server.rate_limits = {"another": (1000, 1000)}
+    assert (await seen(evidence, item, server, **ADMIN)).status is UNKNOWN
+
+
+async def test_a_limiter_that_prometheus_knows(
+    evidence: Folder, server: OpenAIServer, prometheus: PrometheusServer
+) -> None:
+    client = Prometheus(PrometheusSettings(url=prometheus.url), Threads())
+    try:
+        for query, status in {
+            "vector(500)": OK,
+            "vector(501)": FAILED,
+            "vector(1) / 0": FAILED,
+            "limiter_of_nobody": UNKNOWN,
+        }.items():
+            settings = ADMIN | {"limiter_query": query, "clients": {"prometheus": client}}
+            assert (await seen(evidence, "rate_limiting_configured", server, **settings)).status is status
+    finally:
+        await client.close()
+
+
+# Tests of errors
+
+
+def junit(*names: str, failed: str = "", at: str = "2026-10-12T10:00:00Z") -> bytes:
+    cases = "".join(
+        f'<testcase classname="openai" name="{name}">{"<failure/>" if name == failed else ""}</testcase>'
+        for name in names
+    )
+    suite = f'<testsuite name="a" tests="{len(names)}" failures="{int(bool(failed))}" timestamp="{at}" time="1">'
+    return f"<testsuites>{suite}{cases}</testsuite></testsuites>".encode()
+
+
+CASES = ("refused_401", "waits_on_429", "retries_500", "gives_up_after_timeout")
+
+
+@pytest.mark.verifies("openai.error_handling_tested", "ok")
+@pytest.mark.verifies("openai.error_handling_tested", "failed")
+@pytest.mark.verifies("openai.error_handling_tested", "unknown")
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        (junit(*CASES), OK),
+        (junit(*CASES, failed="retries_500"), FAILED),
+        (junit(*CASES, at="2026-05-12T10:00:00Z"), FAILED),
+        (junit(*CASES[1:]), UNKNOWN),
+        (junit(), UNKNOWN),
+        (junit(*CASES)[:-40], UNKNOWN),
+    ],
+)
+async def test_every_error_has_a_test(evidence: Folder, server: OpenAIServer, report: bytes, status: Status) -> None:
+    attached(evidence, "error_handling_tested", report, release="1.4.2")
+    result = await seen(evidence, "error_handling_tested", server)
+    assert result.status is status, result.summary
+
+
+# Costs
+
+
+@pytest.mark.verifies("openai.cost_monitoring_enabled", "ok")
+async def test_costs_are_added_up_over_all_pages(evidence: Folder, server: OpenAIServer) -> None:
+    server.page = 5
+    result = await seen(evidence, "cost_monitoring_enabled", server, **ADMIN)
+    assert (result.status, "130.00 of 200.00 USD" in result.summary) == (OK, True), result.summary
+    server.alerts, server.spend_limit = [], (20_000, "inactive")
+    server.days[3] = [cost("10.0"), {"object": "organization.usage.completions.result", "input_tokens": 9}]
+    result = await seen(evidence, "cost_monitoring_enabled", server, **ADMIN)
+    assert (result.status, "130.00" in result.summary) == (OK, True)
+
+
+def _changed(**values: Any) -> Callable[[OpenAIServer], None]:
+    def change(server: OpenAIServer) -> None:
+        for name, value in values.items():
+            setattr(server, name, value)
+
+    return change
+
+
+@pytest.mark.verifies("openai.cost_monitoring_enabled", "failed")
+@pytest.mark.verifies("openai.cost_monitoring_enabled", "unknown")
+@pytest.mark.parametrize(
+    ("change", "status", "summary"),
+    [
+        (_changed(days=[[cost(20.0)]] * 13), FAILED, "260.00 USD so far (budget 200.00 USD)"),
+        (_changed(days=[[cost(13.0)]] * 13), WARNING, "169.00 USD"),
+        (_changed(days=[[]] * 13), WARNING, "another organization"),
+        (_changed(alerts=[(20_001, ["a@example.com"])]), FAILED, "No spend alert with recipients"),
+        (_changed(alerts=[(200, [])]), FAILED, "No spend alert with recipients"),
+        (_changed(alerts=[], spend_limit=(20_001, "inactive")), FAILED, "no spend limit"),
+        (_changed(days=[[cost(10.0)]] * 7), UNKNOWN, "only until 2026-10-08"),
+        (_changed(days=[[cost(10.0)]] * 12 + [[cost(1.0, "eur")]]), UNKNOWN, "other than usd"),
+        (_changed(days=[[cost("a lot")]] * 13), UNKNOWN, "no number"),
+        (_changed(days=[[{"object": "organization.costs.result"}]] * 13), UNKNOWN, "without its amount"),
+        (_changed(forced={"/organization/costs": (429, error("rate_limit_exceeded"))}), UNKNOWN, "429"),
+        (_changed(forced={"/organization/costs": (403, error(None))}), UNKNOWN, "may not read"),
+        (_changed(forced={"/organization/spend_alerts": (404, error(None))}), UNKNOWN, "404"),
+        (
+            _changed(forced={"/organization/costs": (200, {"data": [], "has_more": True, "next_page": None})}),
+            UNKNOWN,
+            "broke off",
+        ),
+    ],
+)
+async def test_costs_beyond_or_unwatched(
+    evidence: Folder, server: OpenAIServer, change: Callable[[OpenAIServer], None], status: Status, summary: str
+) -> None:
+    change(server)
+    result = await seen(evidence, "cost_monitoring_enabled", server, **ADMIN)
+    assert (result.status, summary in result.summary) == (status, True), result.summary
+
+
+async def test_costs_without_an_admin_key_are_recorded(evidence: Folder, server: OpenAIServer, pages: Pages) -> None:
+    evidence.hosts = [pages.url]
+    assert (await seen(evidence, "cost_monitoring_enabled", server)).status is FAILED
+    evidence.record("cost_monitoring_enabled", links=[{"url": pages.add("/costs", "<h1>Costs</h1>")}])
+    assert (await seen(evidence, "cost_monitoring_enabled", server)).status is OK
+    assert (await seen(evidence, "cost_monitoring_enabled", server, organization={"budget": None})).summary.startswith(
+        "Option organization.budget is not set"
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"error_cases": ["("]},
+        {"error_cases": []},
+        {"api": {"models": []}},
+        {"api": {"models": [{"name": "a b"}]}},
+        {"api": {"models": [{"name": "a", "min_requests_per_minute": 0}]}},
+        {"organization": {"budget": {"monthly": 0}}},
+        {"organization": {"budget": {"monthly": 1, "currency": "USD"}}},
+        {"organization": {"project": "../x"}},
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        OpenaiSettings.model_validate(settings)
