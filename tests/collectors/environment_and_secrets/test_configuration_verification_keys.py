@@ -103,7 +103,7 @@ def issuer() -> Iterator[Exposition]:
 async def look(cluster: ControlPlane, issuer: Exposition, *keys: Any, **options: Any) -> Any:
     """What is seen of an issuer with these keys."""
     issuer.text = json.dumps({"keys": keys})
-    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/jwks.json"}]
+    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/jwks.json", "timeout": "30s"}]
     return await see(cluster, JWT, "default", jwks=jwks, **options)
 
 
@@ -148,7 +148,7 @@ async def test_weak_and_published_keys_fail(control_plane: ControlPlane, issuer:
 async def test_what_is_no_key_set_and_keys_that_are_not_in_it_are_unknown(
     control_plane: ControlPlane, issuer: Exposition
 ) -> None:
-    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/"}]
+    jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/", "timeout": "30s"}]
     for text in ("<html>", '{"issuer": "x"}', '{"keys": [1]}', '{"keys": [{"kty": "RSA", "n": "!"}]}'):
         issuer.text = text
         result = await see(control_plane, JWT, "default", jwks=jwks)
