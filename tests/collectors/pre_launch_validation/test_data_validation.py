@@ -1,6 +1,7 @@
 """Data Validation against real PostgreSQL 15 and 18."""
 
 import json
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,57 @@ async def test_a_sequence_that_no_column_owns_is_behind_too(orders: Postgres) ->
     finally:
         orders.script("ALTER SEQUENCE public.line_id_seq OWNED BY public.line.id", "orders")
     assert "will give 401, but public.line.id goes up to 500" in result.summary
+
+
+@pytest.mark.parametrize("kind", ["public.number", "numeric(20)", "smallint"])
+async def test_a_sequence_behind_a_column_of_any_kind_of_number_fails(orders: Postgres, kind: str) -> None:
+    orders.script(
+        f"CREATE DOMAIN public.number AS int; CREATE SEQUENCE public.numbers;"
+        f"CREATE TABLE public.\"50%%'s\" (id {kind} PRIMARY KEY DEFAULT nextval('public.numbers'));"
+        'INSERT INTO public."50%%\'s" VALUES (1), (2)',
+        "orders",
+    )
+    try:
+        result = await see("data_integrity_verified", orders.dsn())
+    finally:
+        orders.script('DROP TABLE public."50%%\'s"; DROP SEQUENCE public.numbers; DROP DOMAIN public.number', "orders")
+    assert result.status is Status.FAILED
+    assert 'will give 1, but public."50%%\'s".id goes up to 2' in result.summary
+
+
+async def test_rows_that_come_in_meanwhile_are_numbers_of_the_sequence(checked: Postgres) -> None:
+    stop = threading.Event()
+
+    def insert() -> None:
+        with checked.connect("orders") as connection:
+            connection.execute(
+                "CREATE TEMPORARY TABLE own (id serial); INSERT INTO own VALUES (7)"
+            )  # nobody else may read it
+            while not stop.is_set():
+                connection.execute("INSERT INTO public.line (created) SELECT now() FROM generate_series(1, 20)")
+
+    thread = threading.Thread(target=insert)
+    thread.start()
+    try:
+        for _ in range(10):
+            result = await see("data_integrity_verified", checked.dsn())
+            assert result.status is Status.OK, result.summary
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_a_sequence_that_another_replaced_gives_no_numbers(checked: Postgres) -> None:
+    checked.script(
+        "SELECT setval('public.line_id_seq', 1); CREATE SEQUENCE public.numbers START 1000;"
+        "ALTER TABLE public.line ALTER id SET DEFAULT nextval('public.numbers')",
+        "orders",
+    )
+    try:
+        result = await see("data_integrity_verified", checked.dsn())
+        assert result.status is Status.OK, result.summary
+    finally:
+        checked.script("ALTER TABLE public.line ALTER id DROP DEFAULT; DROP SEQUENCE public.numbers", "orders")
 
 
 async def test_a_sequence_that_was_set_without_being_called_gives_that_number(checked: Postgres) -> None:

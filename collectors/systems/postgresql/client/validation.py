@@ -52,9 +52,10 @@ class _Numbered:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
+    name: str
     column: str
     next: Decimal
-    highest: int | None
+    highest: Decimal | None
 
 
 async def read_checksums(session: Session) -> Checksums:
@@ -106,20 +107,28 @@ async def read_loose(session: Session) -> list[Loose]:
     )
 
 
-#: The sequences that number columns of integers upwards: what their owner or a column's default ties together.
+#: The sequences that number columns upwards: those of their defaults and identities, else those that they own.
 _NUMBERED = """
-    SELECT DISTINCT s.seqrelid, s.seqincrement, s.seqmax, a.attrelid, a.attnum, a.attname, a.atttypid,
+    WITH defaults AS (
+        SELECT q.oid AS seqrelid, f.adrelid AS attrelid, f.adnum AS attnum
+        FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid JOIN pg_class q ON q.oid = d.refobjid AND q.relkind = 'S'
+        WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass)
+    SELECT DISTINCT s.seqrelid, s.seqincrement, s.seqmax, a.attrelid, a.attnum, a.attname,
+           coalesce(nullif(y.typbasetype, 0), y.oid) AS type,
            format('%s.%I', a.attrelid::regclass, a.attname) AS "column"
     FROM pg_sequence s
-         JOIN (SELECT objid AS seqrelid, refobjid AS attrelid, refobjsubid AS attnum FROM pg_depend
-               WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjsubid > 0
-                     AND deptype IN ('a', 'i')
-               UNION
-               SELECT d.refobjid, f.adrelid, f.adnum FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
-               WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass) AS tied USING (seqrelid)
+         JOIN (SELECT d.objid AS seqrelid, d.refobjid AS attrelid, d.refobjsubid AS attnum
+               FROM pg_depend d JOIN pg_attribute o ON o.attrelid = d.refobjid AND o.attnum = d.refobjsubid
+               WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                     AND (d.deptype = 'i' OR d.deptype = 'a' AND o.attidentity = '' AND NOT EXISTS (
+                         SELECT FROM defaults f
+                         WHERE f.attrelid = d.refobjid AND f.attnum = d.refobjsubid AND f.seqrelid <> d.objid))
+               UNION SELECT seqrelid, attrelid, attnum FROM defaults) AS tied USING (seqrelid)
          JOIN pg_attribute a USING (attrelid, attnum) JOIN pg_class c ON c.oid = a.attrelid
+         JOIN pg_type y ON y.oid = a.atttypid
     WHERE s.seqincrement > 0 AND NOT s.seqcycle AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-          AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)"""
+          AND coalesce(nullif(y.typbasetype, 0), y.oid)
+              IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)"""
 #: How many columns one query reads: each locks a table and its indexes, and the server has one lock table for everybody.
 _COLUMNS_AT_ONCE = 50
 
@@ -150,11 +159,12 @@ async def read_sequences(session: Session) -> list[Sequence]:
         _Numbered,
         f"""SELECT seqrelid::regclass::text AS name, "column",
                    has_sequence_privilege(seqrelid, 'SELECT') AND has_column_privilege(attrelid, attnum, 'SELECT') AS readable,
-                   least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
+                   least(seqmax, CASE type WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647
                                                ELSE seqmax END)::int8 AS most,
-                   format('SELECT %L AS "column", s.last_value + CASE WHEN s.is_called THEN %s::numeric ELSE 0 END AS next, '
-                          '(SELECT max(c.%I)::int8 FROM %s c%s) AS highest FROM %s s',
-                          "column", seqincrement, attname, attrelid::regclass,
+                   format('SELECT %L AS name, %L AS "column", '
+                          's.last_value + CASE WHEN s.is_called THEN %s::numeric ELSE 0 END AS next, '
+                          '(SELECT max(c.%I)::numeric FROM %s c%s) AS highest FROM %s s',
+                          seqrelid::regclass::text, "column", seqincrement, attname, attrelid::regclass,
                           -- With an increment of two the numbers in between are another server's.
                           CASE WHEN seqincrement > 1
                                THEN format(' WHERE (c.%I::numeric - s.last_value) %% %s = 0', attname, seqincrement) END,
@@ -162,17 +172,17 @@ async def read_sequences(session: Session) -> list[Sequence]:
             FROM ({_NUMBERED}) AS numbered ORDER BY 1, 2""",  # noqa: S608  # a constant
     )
     readable = [sequence for sequence in sequences if sequence.readable]
-    given: dict[str, _Given] = {}
+    given: dict[tuple[str, str], _Given] = {}
     for first in range(0, len(readable), _COLUMNS_AT_ONCE):
         queries = " UNION ALL ".join(sequence.query for sequence in readable[first : first + _COLUMNS_AT_ONCE])
-        given |= {row.column: row for row in await session.ask(_Given, queries)}
+        given |= {(row.name, row.column): row for row in await session.ask(_Given, queries)}
     return [
         Sequence(
             sequence.name,
             sequence.column,
             sequence.most,
-            int(found.next) if (found := given.get(sequence.column)) else None,
-            found.highest if found else None,
+            int(found.next) if (found := given.get((sequence.name, sequence.column))) else None,
+            int(found.highest) if found and found.highest is not None else None,
         )
         for sequence in sequences
     ]
