@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -86,13 +87,17 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
         judged = self._judged(baseline, self._age("baselines_established", _BASELINE))
         if not judged.status.is_ok:
             return judged
-        latest = await self._latest()
-        if isinstance(latest, Result):
-            return latest
-        if latest == baseline:
+        attested = await self.attested("load_tests_executed")
+        if not attested.status.is_ok:
+            return unknown(f"There is no run to compare with the baseline: {attested.summary}", reason=Reason.MISSING)
+        run = attested.evidence[0]
+        latest = await report_of(run, self.context.evidence, Kind.LOAD)
+        if run.artifact and record.artifact and run.artifact.sha256 == record.artifact.sha256:
             return warning(f"{judged.summary} The latest run is the baseline itself, so nothing was compared.")
         good = ok(f"{judged.summary} The latest run is no slower than {self.settings.max_regression:g} times that.")
-        return verdict(comparison_problems(latest, baseline, self.settings.max_regression), good)
+        valid = self._judged(latest, self._age("load_tests_executed", _RUN))
+        compared = comparison_problems(latest, baseline, self.settings.max_regression)
+        return verdict([*compared, *_not_comparable("latest run", valid)], good)
 
     @evidence_item(
         "Bottlenecks are identified and resolved",
@@ -128,7 +133,9 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
         if not attested.status.is_ok:
             return unknown(f"There is no baseline to compare with: {attested.summary}", reason=Reason.MISSING)
         baseline = await report_of(attested.evidence[0], self.context.evidence, Kind.LOAD)
-        return verdict(scaling_problems(run, baseline, self.settings.scale_factor), judged)
+        valid = self._judged(baseline, self._age("baselines_established", _BASELINE))
+        compared = scaling_problems(run, baseline, self.settings.scale_factor)
+        return verdict([*compared, *_not_comparable("baseline", valid)], judged)
 
     @item(
         "System meets SLA requirements",
@@ -169,12 +176,6 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
         good = ok(f"Objective {objective.name} is met.")
         return verdict(objective_problems(objective, values, requests), good)
 
-    async def _latest(self) -> Report | Result:
-        attested = await self.attested("load_tests_executed")
-        if not attested.status.is_ok:
-            return unknown(f"There is no run to compare with the baseline: {attested.summary}", reason=Reason.MISSING)
-        return await report_of(attested.evidence[0], self.context.evidence, Kind.LOAD)
-
     def _age(self, name: str, rule: EvidenceRule) -> timedelta:
         return self.settings.valid_for.get(name, rule.valid_for)
 
@@ -184,6 +185,12 @@ class LoadTests(Collector[LoadTestsSettings, NoTarget]):
 
 async def _given(result: Result) -> Result:
     return result
+
+
+def _not_comparable(name: str, result: Result) -> Iterator[Result]:
+    """A run that proves nothing by itself is nothing to compare with."""
+    if not result.status.is_ok:
+        yield unknown(f"The {name} proves nothing: {result.summary}", reason=result.reason or Reason.CONTRADICTED)
 
 
 def judged(report: Report, limits: LoadLimits, now: datetime, longest: timedelta) -> Result:

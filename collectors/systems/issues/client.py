@@ -133,6 +133,10 @@ async def open_issues(trackers: IssueTrackers) -> list[OpenIssues]:
     if trackers.json_api is not None:
         async with _http(trackers.json_api) as http:
             reply = await http.get(params=trackers.json_api.params)
+        if 'rel="next"' in reply.headers.get("link", ""):
+            raise ProbeError(
+                f"{reply.where} answers with one page of several, so not all issues were read.", Reason.LIMIT
+            )
         count = count_at(reply.json(), trackers.json_api.open_issues, reply.where)
         found.append(OpenIssues(trackers.json_api.url, count))
     return found
@@ -204,8 +208,15 @@ async def _jira(settings: Jira) -> OpenIssues:
             if (token := page.next) is None and page.last is False:
                 raise ProbeError(f"{where} broke off before its last page of issues.", Reason.MALFORMED)
             if token is None or page.last:
-                return OpenIssues(where, len(keys), tuple(keys[:_KEPT]))
+                matched = bool(keys) or await _ever_matched(http, settings)
+                return OpenIssues(where, len(keys), tuple(keys[:_KEPT]), matched)
     raise _too_many(where)
+
+
+async def _ever_matched(http: Http, settings: Jira) -> bool:
+    """Jira has no list of labels that must hold the one that is meant: one that is misspelled has no issue, not even a done one."""
+    params = {"jql": f'project = "{settings.project}" AND ({settings.jql})', "fields": "key", "maxResults": "1"}
+    return bool(decode(await http.get("/rest/api/3/search/jql", params=params), _JiraPage).issues)
 
 
 def _no_label(where: str, label: str) -> ProbeError:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from collectors.systems.issues.model import OpenIssues
-from exporter.verdict import Result, failed
+from exporter.verdict import Result, failed, warning
 from exporter.words import counted, listed
 
 __all__ = ["issue_problems"]
 
 
 def issue_problems(trackers: Sequence[OpenIssues]) -> Iterator[Result]:
-    """Which trackers have open issues."""
+    """Which trackers have open issues, and which never had one that met the condition."""
     for tracker in trackers:
         if tracker.count:
             named = f": {listed(tracker.keys)}" if tracker.keys else ""
             verb = "is" if tracker.count == 1 else "are"
             yield failed(f"{counted(tracker.count, 'issue')} of {tracker.name} {verb} open{named}.")
+    for tracker in trackers:
+        if not tracker.matched:
+            yield warning(f"No issue of {tracker.name}, open or done, ever met the condition, which may be misspelled.")

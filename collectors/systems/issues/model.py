@@ -12,11 +12,15 @@ __all__ = ["OpenIssues", "count_at"]
 
 @dataclass(frozen=True, slots=True)
 class OpenIssues:
-    """How many issues are open in a tracker that is called `name`, and how the first ones are numbered there."""
+    """How many issues are open in a tracker that is called `name`, and how the first ones are numbered there.
+
+    `matched` is whether any issue, open or done, ever met the condition; a condition that is misspelled meets none.
+    """
 
     name: str
     count: int
     keys: tuple[str, ...] = ()
+    matched: bool = True
 
 
 def count_at(document: Any, pointer: str, where: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.oncall.model import OnCallLimits, Roster
@@ -47,20 +46,29 @@ def _problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
             f"(at least {limits.min_people} wanted).",
             reason=Reason.LIMIT,
         )
-    for level in range(1, roster.levels + 1):
-        gap = _gap(roster, level)
-        if gap is not None and gap > roster.since:
+    yield from _later_problems(roster, limits)
+
+
+def _later_problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
+    """What will be missing before `until`, and is not now: the moments that matter are those at which a shift begins or ends."""
+    turns = {turn for shift in roster.shifts for turn in (shift.start, shift.end) if turn is not None}
+    moments = sorted(turn for turn in turns if roster.since < turn < roster.until)
+    covering = {turn: [shift for shift in roster.shifts if shift.covers(turn)] for turn in moments}
+    now = {shift.level for shift in roster.shifts if shift.covers(roster.since)}
+    for level in sorted(now & set(range(1, roster.levels + 1))):
+        here = {turn: [shift for shift in shifts if shift.level == level] for turn, shifts in covering.items()}
+        if gap := next((turn for turn, shifts in here.items() if not shifts), None):
             yield warning(f"{roster.name} will have nobody on call at level {level} from {gap:%F %H:%M} UTC.")
-
-
-def _gap(roster: Roster, level: int) -> datetime | None:
-    """The first moment before `until` at which a level has nobody."""
-    moment = roster.since
-    while moment < roster.until:
-        covering = [shift for shift in roster.shifts if shift.level == level and shift.covers(moment)]
-        if not covering:
-            return moment
-        if any(shift.end is None for shift in covering):
-            return None
-        moment = max(shift.end for shift in covering if shift.end is not None)
-    return None
+        elif gap := next(
+            (turn for turn, shifts in here.items() if all(shift.reachable is False for shift in shifts)), None
+        ):
+            yield warning(
+                f"{roster.name} will have nobody at level {level} who can be reached otherwise than by email from "
+                f"{gap:%F %H:%M} UTC."
+            )
+    people = {turn: len({shift.person for shift in shifts}) for turn, shifts in covering.items()}
+    if few := next((turn for turn, count in people.items() if 0 < count < limits.min_people), None):
+        yield warning(
+            f"{roster.name} will have {counted(people[few], 'different person', 'different people')} on call at all "
+            f"levels from {few:%F %H:%M} UTC (at least {limits.min_people} wanted)."
+        )

@@ -103,7 +103,7 @@ async def test_nobody_and_another_project_see_no_issues(evidence: Folder, tracke
 
 async def test_jql_stays_within_the_project(evidence: Folder, trackers: Trackers) -> None:
     await seen(evidence, ISSUES, issues=tracker("jira", trackers, jql="labels = a OR labels = b"))
-    assert trackers.asked == ['project = "SHOP" AND statusCategory != Done AND (labels = a OR labels = b)']
+    assert trackers.asked[:1] == ['project = "SHOP" AND statusCategory != Done AND (labels = a OR labels = b)']
     with pytest.raises(ValueError, match="key of a project"):
         FinalChecklistSettings.model_validate({"issues": tracker("jira", trackers, project='SHOP" OR 1')})
 
@@ -121,6 +121,12 @@ async def test_any_json_has_a_number_or_a_list(evidence: Folder, pages: Pages) -
         url = pages.add("/issues", json.dumps(body))
         result = await seen(evidence, ISSUES, issues={"json_api": {"url": url, "open_issues": "/total"}})
         assert result.status is status
+
+
+async def test_one_page_of_several_is_not_all(evidence: Folder, pages: Pages) -> None:
+    url = pages.add("/paged", "[]", Link='<https://tracker.example.com/?page=2>; rel="next"')
+    result = await seen(evidence, ISSUES, issues={"json_api": {"url": url, "open_issues": ""}})
+    assert (result.status, "one page of several" in result.summary) == (Status.UNKNOWN, True)
 
 
 async def test_without_a_tracker_a_record_of_the_week_counts(evidence: Folder, pages: Pages) -> None:
@@ -293,3 +299,26 @@ async def test_someone_is_on_call_throughout_the_launch(
     result = await seen(evidence, ON_CALL, **wrong)
     assert result.status is Status.UNKNOWN
     assert "wrong-canary" not in result.summary
+
+
+async def test_a_condition_that_no_issue_ever_met_may_be_misspelled(evidence: Folder, trackers: Trackers) -> None:
+    result = await seen(evidence, ISSUES, issues=tracker("jira", trackers))
+    assert (result.status, "ever met the condition" in result.summary) == (Status.WARNING, True)
+
+
+async def test_the_second_night_needs_people_who_can_be_reached(
+    evidence: Folder, pages: Pages, oncall_server: OnCallServer
+) -> None:
+    evidence.record(ON_CALL, links=[pages.add("/message")], on="2026-10-13")
+    window = {"start": START.isoformat(), "end": END.isoformat()}
+    evidence.record("launch_window_confirmed", window=window, on="2026-10-12")
+    half, before, after = START + timedelta(hours=4), START - timedelta(days=1), END + timedelta(days=1)
+    email = Person(1, "c", half, after, methods=("email",))
+    first, second = Person(1, "a", before, half), Person(2, "b", before, after)
+    for later, words in (
+        (email, "nobody at level 1 who can be reached otherwise than by email from"),
+        (Person(1, "b", half, after), "will have 1 different person on call at all levels from"),
+    ):
+        oncall_server.people = [first, later, second]
+        result = await seen(evidence, ON_CALL, on_call=roster(oncall_server))
+        assert (result.status, words in result.summary) == (Status.FAILED, True), result.summary

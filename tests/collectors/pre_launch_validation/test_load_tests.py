@@ -237,3 +237,46 @@ def test_an_objective_takes_enough_requests_and_a_ratio() -> None:
         assert [problem.status for problem in objective_problems(objective, values, requests)] == statuses
     with pytest.raises(ValueError, match="expected at_least or at_most"):
         Objective(name="a", query="b")
+
+
+async def test_days_are_no_duration(evidence: Folder) -> None:
+    said = SAID | {"started": "2026-10-11", "finished": "2026-10-12", "scenario": "home"}
+    attached(evidence, "load_tests_executed", "gatling-passed.txt", report=said)
+    result = await seen(evidence, "load_tests_executed", min_requests=5)
+    assert (result.status, "did not say how long it lasted" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_one_request_that_always_failed_outweighs_the_others(evidence: Folder) -> None:
+    run = [*locust(9980, name="/"), *locust(20, 20, name="/pay")]
+    attached(evidence, "load_tests_executed", run, report=SAID)
+    result = await seen(evidence, "load_tests_executed")
+    assert (result.status, "had no successful answer to GET /pay." in result.summary) == (Status.FAILED, True)
+
+
+async def test_what_is_compared_is_of_one_system_later_and_proves_something(evidence: Folder) -> None:
+    compared, scaled = "baselines_established", "scalability_verified"
+    attached(evidence, compared, locust(), report=SAID)
+    for run, target, words in (
+        (locust(p95=20), "http://localhost:8080", "was run against http://localhost:8080, its baseline against"),
+        (locust(p95=20, end=END - 86400), TARGET, "is older than its baseline."),
+        (locust(errors=600), TARGET, "The latest run proves nothing: "),
+    ):
+        attached(evidence, "load_tests_executed", run, report={"target": target})
+        result = await seen(evidence, compared)
+        assert (result.status, words in result.summary) == (Status.UNKNOWN, True), result.summary
+    for baseline, target, words in (
+        (locust(), "http://localhost:8080", "its baseline against http://localhost:8080"),
+        (locust(12), TARGET, "The baseline proves nothing: "),
+    ):
+        attached(evidence, compared, baseline, report={"target": target})
+        attached(evidence, scaled, locust(12000), report=SAID)
+        result = await seen(evidence, scaled)
+        assert (result.status, words in result.summary) == (Status.UNKNOWN, True), result.summary
+
+
+async def test_a_file_is_not_compared_with_itself_under_another_record(evidence: Folder) -> None:
+    said = SAID | {"started": "2026-10-12T10:00:00Z", "scenario": "home"}
+    limits = {"min_requests": 5}
+    for item, minute in (("baselines_established", 20), ("load_tests_executed", 19)):
+        attached(evidence, item, "gatling-passed.txt", report=said | {"finished": f"2026-10-12T10:{minute}:00Z"})
+    assert (await seen(evidence, "baselines_established", **limits)).status is Status.WARNING

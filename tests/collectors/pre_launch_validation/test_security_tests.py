@@ -266,3 +266,49 @@ async def test_a_distribution_out_of_support_has_no_advisories(evidence: Folder)
     for item in (SCANS, CRITICALS):
         result = await seen(evidence, item)
         assert (result.status, "debian 9.13 is out of support" in result.summary) == (Status.UNKNOWN, True)
+
+
+async def test_a_limit_that_the_record_admits_counts_though_the_file_shows_none(evidence: Folder) -> None:
+    evidence.clock.advance(days=48)
+    said = {"target": "shop", "finished": "2026-11-29", "database": "2026-11-29", "filters": "./cmd/web alone"}
+    attached(evidence, SCANS, "govulncheck-affected.json", report=said, on="2026-11-30")
+    result = await seen(evidence, SCANS)
+    assert (result.status, "was limited by ./cmd/web alone" in result.summary) == (Status.FAILED, True)
+
+
+async def test_a_tag_or_a_digest_that_is_wanted_is_that_very_one(evidence: Folder) -> None:
+    digest = f"sha256:{'a' * 64}"
+    scan = trivy(target="shop:1.3.0") | {"Metadata": {"RepoDigests": [f"shop@{digest}"]}}
+    attached(evidence, SCANS, scan, report=SAID)
+    for wanted, status in (
+        ("shop", Status.OK),
+        ("shop:1.3.0", Status.OK),
+        ("shop:1.4.2", Status.FAILED),
+        (f"shop@{digest}", Status.OK),
+        (f"shop@sha256:{'b' * 64}", Status.FAILED),
+    ):
+        assert (await seen(evidence, SCANS, scan_targets=[wanted])).status is status, wanted
+
+
+async def test_vex_is_about_one_product_and_version_and_the_latest_counts(evidence: Folder) -> None:
+    scan = trivy({"CVE-1": "CRITICAL"})
+    scan["Results"][0]["Vulnerabilities"][0]["InstalledVersion"] = "0.9"
+    attached(evidence, SCANS, scan, report=SAID)
+    vex = evidence.path / "vex.json"
+
+    def statement(product: str, purl: str, status: str = "fixed", at: str = "2026-10-01T00:00:00Z") -> dict[str, Any]:
+        named = {"@id": product, "subcomponents": [{"@id": purl}]}
+        return {"vulnerability": {"name": "CVE-1"}, "products": [named], "status": status, "timestamp": at}
+
+    good = statement("pkg:oci/shop", "pkg:pypi/lib@0.9")
+    for statements, status in (
+        ([good], Status.OK),
+        ([statement("pkg:oci/shop@1.4.2", "pkg:pypi/lib")], Status.OK),
+        ([statement("pkg:oci/shop", "pkg:pypi/lib@1.0")], Status.FAILED),
+        ([statement("pkg:oci/shop@1.3.0", "pkg:pypi/lib@0.9")], Status.FAILED),
+        ([statement("pkg:oci/ledger", "pkg:pypi/lib@0.9")], Status.FAILED),
+        ([good, statement("pkg:oci/shop", "pkg:pypi/lib", "affected", "2026-10-05T00:00:00Z")], Status.FAILED),
+        ([good, statement("pkg:oci/shop", "pkg:pypi/lib", "affected", "2026-09-05T00:00:00Z")], Status.OK),
+    ):
+        vex.write_text(json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "statements": statements}))
+        assert (await seen(evidence, CRITICALS, vex=[str(vex)])).status is status, statements

@@ -58,7 +58,13 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
             f"({load.error_ratio:.2%}, at most {limits.max_error_ratio:.2%}).",
             reason=Reason.LIMIT,
         )
-    elif load.p95 is not None and load.p95 > limits.max_p95.total_seconds():
+    elif load.failing:
+        yield failed(f"{test} had no successful answer to {listed(load.failing)}.", reason=Reason.UNMET)
+    if (
+        load.error_ratio <= limits.max_error_ratio
+        and load.p95 is not None
+        and load.p95 > limits.max_p95.total_seconds()
+    ):
         yield failed(
             f"{test} had a 95th percentile of {_milliseconds(load.p95)} "
             f"(at most {_milliseconds(limits.max_p95.total_seconds())}).",
@@ -83,6 +89,12 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
 def comparison_problems(latest: Report, baseline: Report, most: float) -> Iterator[Result]:
     """Whether the latest run is slower than its baseline by more than a factor; only a run of the same scenario can be compared."""
     now, then = _load(latest), _load(baseline)
+    if other := list(_unlike(latest, baseline)):
+        yield from other
+        return
+    if latest.finished and baseline.finished and latest.finished < baseline.finished:
+        yield unknown("The latest load test is older than its baseline.", reason=Reason.CONTRADICTED)
+        return
     if now.scenario != then.scenario:
         yield unknown(
             f"The latest load test requested {listed(sorted(now.scenario))}, its baseline "
@@ -109,7 +121,9 @@ def comparison_problems(latest: Report, baseline: Report, most: float) -> Iterat
 def scaling_problems(run: Report, baseline: Report, factor: float) -> Iterator[Result]:
     """Whether a run bore so many times the rate of the baseline, over the same scenario."""
     more, base = _load(run), _load(baseline)
-    if more.scenario != base.scenario:
+    if other := list(_unlike(run, baseline)):
+        yield from other
+    elif more.scenario != base.scenario:
         yield unknown(
             f"The run requested {listed(sorted(more.scenario))}, the baseline {listed(sorted(base.scenario))}, "
             "so they were not compared.",
@@ -121,6 +135,15 @@ def scaling_problems(run: Report, baseline: Report, factor: float) -> Iterator[R
         yield failed(
             f"The run made {more.rate:.3g} requests/s, the baseline {base.rate:.3g} (at least {factor:g} times that wanted).",
             reason=Reason.LIMIT,
+        )
+
+
+def _unlike(run: Report, baseline: Report) -> Iterator[Result]:
+    """Numbers of two systems are not compared."""
+    if (run.target or "").rstrip("/") != (baseline.target or "").rstrip("/"):
+        yield unknown(
+            f"The load test was run against {run.target}, its baseline against {baseline.target}, so they were not compared.",
+            reason=Reason.CONTRADICTED,
         )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
-from collectors.systems.reports.model.report import Finding, Level, Report
+from collectors.systems.reports.model.report import Finding, Level, Report, repository
 from collectors.systems.reports.model.vex import Acceptance, Statement, accepts, excludes
 from exporter.options import Duration, Options
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -20,7 +20,6 @@ __all__ = [
     "coverage_problems",
     "finding_problems",
     "open_findings",
-    "repository",
     "scan_problems",
     "supersedes",
     "suppression_problems",
@@ -32,8 +31,8 @@ class ScanLimits(Options):
 
     scan_targets: tuple[str, ...] = Field(
         (),
-        description="What must have been scanned for vulnerabilities: names of images without tag, folders or modules, as reports "
-        "name them. By default what the records are about.",
+        description="What must have been scanned for vulnerabilities: names of images, folders or modules, as reports name "
+        "them. An image with a tag or digest must be that very one. By default what the records are about.",
     )
     max_database_age: Duration = Field(
         timedelta(days=7), gt=timedelta(0), description="Maximum age of the scanner's database at the time of the scan."
@@ -48,13 +47,6 @@ class Decisions:
     accepted: tuple[Acceptance, ...]
     vex: tuple[Statement, ...]
     now: datetime
-
-
-def repository(target: str) -> str:
-    """A target without the tag or digest that an image has."""
-    name = target.partition("@")[0]
-    head, slash, tail = name.rpartition("/")
-    return f"{head}{slash}{tail.partition(':')[0]}" if "://" not in target else target
 
 
 def supersedes(later: Report, earlier: Report) -> bool:
@@ -90,15 +82,23 @@ def scan_problems(report: Report, limits: ScanLimits) -> Iterator[Result]:
 
 def coverage_problems(reports: Iterable[Report], limits: ScanLimits) -> Iterator[Result]:
     """What must have been scanned for vulnerabilities and was not; a scan for secrets alone is no such scan."""
-    scanned = {
-        repository(report.target)
+    scanned = [
+        report
         for report in reports
         if report.target and "vulnerabilities" in report.scope and report.examined != 0 and not report.problems
-    }
-    if missing := [target for target in limits.scan_targets if repository(target) not in scanned]:
+    ]
+    if missing := [target for target in limits.scan_targets if not any(_is_of(target, report) for report in scanned)]:
         yield failed(f"There is no valid vulnerability scan of {listed(missing)}.", reason=Reason.MISSING)
     if not scanned:
         yield unknown("No valid report is one of a vulnerability scan.", reason=Reason.MISSING)
+
+
+def _is_of(wanted: str, report: Report) -> bool:
+    """Whether a scan is of this target: of the very image where a tag or digest is wanted."""
+    target, digest = report.target or "", wanted.partition("@")[2]
+    if wanted == target or digest in report.digests:
+        return True
+    return wanted == repository(wanted) == repository(target)
 
 
 def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
@@ -106,14 +106,14 @@ def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
 
     A scan settles only the places that it looked at, and none where it was limited, incomplete or examined nothing.
     """
-    found: dict[tuple[str, str, str], tuple[Finding, Report]] = {}
+    found: dict[tuple[str, str, str, str], tuple[Finding, Report]] = {}
     settled: set[tuple[str, str]] = set()
     oldest = datetime.min.replace(tzinfo=UTC)
     for report in sorted(reports, key=lambda each: each.finished or oldest, reverse=True):
         target = repository(report.target or "")
         for finding in (*report.findings, *(each for each in report.accepted if each.level is not Level.UNRATED)):
             if (target, finding.place) not in settled:
-                key = (target, min(name for name in _names(finding)), finding.package)
+                key = (target, min(name for name in _names(finding)), finding.package, finding.version.lstrip("v"))
                 found.setdefault(key, (finding, report))
         if not (report.filters or report.problems or report.examined == 0):
             settled |= {(target, place) for place in report.places}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 
@@ -45,7 +46,7 @@ def read_pip_audit(content: bytes) -> Report:
         examined=len(audited),
         places=frozenset({"pip"}),
         findings=tuple(
-            Finding(found.id, Level.UNRATED, each.name, "pip", frozenset(found.aliases))
+            Finding(found.id, Level.UNRATED, each.name, "pip", frozenset(found.aliases), each.version or "")
             for each in audited
             for found in each.vulns or ()
         ),
@@ -112,6 +113,11 @@ class _GoConfig(msgspec.Struct):
 
 class _GoFrame(msgspec.Struct):
     module: str = ""
+    version: str = ""
+
+
+class _GoProgress(msgspec.Struct):
+    message: str = ""
 
 
 class _GoFinding(msgspec.Struct):
@@ -134,14 +140,18 @@ class _GoOsv(msgspec.Struct):
 
 class _GoMessage(msgspec.Struct):
     config: _GoConfig | None = None
+    progress: _GoProgress | None = None
     sbom: _GoSbom | None = msgspec.field(name="SBOM", default=None)
     finding: _GoFinding | None = None
     osv: _GoOsv | None = None
 
 
 def read_govulncheck(content: bytes) -> Report:
-    """A stream of objects. An empty database gives a clean report, and only its date, where it has one, tells."""
-    config, modules = _GoConfig(), 0
+    """A stream of objects. An empty database gives a clean report, and only its date, where it has one, tells.
+
+    A stream that ends before the code was checked has no finding either.
+    """
+    config, modules, progress = _GoConfig(), 0, ""
     findings: set[Finding] = set()
     aliases: dict[str, frozenset[str]] = {}
     try:
@@ -150,12 +160,13 @@ def read_govulncheck(content: bytes) -> Report:
             value, end = decoder.raw_decode(text, at)
             message = msgspec.convert(value, _GoMessage)
             config = message.config or config
+            progress = message.progress.message if message.progress else progress
             modules += len(message.sbom.modules or ()) if message.sbom else 0
             if message.osv:
                 aliases[message.osv.id] = frozenset(message.osv.aliases or ())
             if found := message.finding:
-                module = found.trace[0].module if found.trace else ""
-                findings.add(Finding(found.osv, Level.UNRATED, module, "go"))
+                module = found.trace[0] if found.trace else _GoFrame()
+                findings.add(Finding(found.osv, Level.UNRATED, module.module, "go", version=module.version))
             at = end
             while at < len(text) and text[at].isspace():
                 at += 1
@@ -170,8 +181,9 @@ def read_govulncheck(content: bytes) -> Report:
         examined=modules,
         places=frozenset({"go"}),
         findings=tuple(
-            Finding(found.advisory, found.level, found.package, found.place, aliases.get(found.advisory, frozenset()))
+            replace(found, aliases=aliases.get(found.advisory, frozenset()))
             for found in sorted(findings, key=lambda each: (each.advisory, each.package))
         ),
         filters="" if config.scan_level == "symbol" else None,
+        problems=("it ended before the code was checked",) if not progress or progress.startswith("Fetching") else (),
     )

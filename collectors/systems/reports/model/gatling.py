@@ -17,9 +17,12 @@ _ASSERTION = re.compile(r"^(\S.{0,300}?) : (true|false) \(actual : ", re.MULTILI
 def read_gatling(content: bytes) -> Report:
     """Counts, the percentile of what succeeded, and assertions. Neither times nor a target are in it."""
     text = content.decode("utf-8", "replace")
-    counted = _COUNT.search(text)
-    if counted is None:
+    found = list(_COUNT.finditer(text))
+    if not found:
         raise malformed("Gatling", "it has no request count in three columns")
+    if len(found) > 1:
+        raise malformed("Gatling", "it has the results of several runs")
+    counted = found[0]
     requests, errors = _number(counted[1]) or 0, _number(counted[3]) or 0
     percentile = _P95.search(text)
     p95 = _number(percentile[2]) if percentile else None

@@ -8,7 +8,15 @@ import itertools
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from collectors.systems.reports.model.report import Kind, Load, Report, malformed, moment_of, weighted_percentile
+from collectors.systems.reports.model.report import (
+    ENOUGH,
+    Kind,
+    Load,
+    Report,
+    malformed,
+    moment_of,
+    weighted_percentile,
+)
 from exporter.words import listed
 
 __all__ = ["COLUMNS", "read_jmeter"]
@@ -18,9 +26,13 @@ _MOST_LABELS = 10_000
 
 
 def read_jmeter(content: bytes) -> Report:
-    """Counts and percentiles of the samples; the sums that transaction controllers write are left out."""
+    """Counts and percentiles of the samples; the sums that transaction controllers write are left out.
+
+    JMeter appends to a file that exists: the time between two runs is no part of the duration.
+    """
     times: dict[float, int] = {}
-    labels: set[str] = set()
+    labels: dict[str, int] = {}  # how many of its samples failed, -1 once one succeeded
+    minutes: set[int] = set()
     hosts: set[str] = set()
     requests = errors = 0
     first, last = float("inf"), 0.0
@@ -32,12 +44,17 @@ def read_jmeter(content: bytes) -> Report:
             if (row.get("responseMessage") or "").startswith("Number of samples in transaction"):
                 continue
             began, elapsed = float(row["timeStamp"]), float(row["elapsed"])
+            if not (0 < began < 1e14 and 0 <= elapsed < 1e12):
+                raise malformed("JMeter", "its times are impossible")
+            minutes |= {int(began // 60_000), int((began + elapsed) // 60_000)}
             requests += 1
             first, last = min(first, began), max(last, began + elapsed)
-            labels.add(str(row["label"])[:200])
+            label, succeeded = str(row["label"])[:200], row["success"] == "true"
+            failures = labels.get(label, 0)
+            labels[label] = -1 if succeeded or failures < 0 else failures + 1
             if (host := urlsplit(row.get("URL") or "").netloc) and len(hosts) < _MOST_LABELS:
                 hosts.add(f"{urlsplit(row['URL']).scheme}://{host.rpartition('@')[2]}")
-            if row["success"] == "true":
+            if succeeded:
                 times[elapsed] = times.get(elapsed, 0) + 1
             else:
                 errors += 1
@@ -57,8 +74,9 @@ def read_jmeter(content: bytes) -> Report:
         load=Load(
             requests,
             errors,
-            duration=timedelta(milliseconds=last - first) if started and finished else None,
+            duration=timedelta(milliseconds=min(last - first, len(minutes) * 60_000)) if started and finished else None,
             p95=None if p95 is None else p95 / 1000,
             scenario=frozenset(labels),
+            failing=tuple(label for label, failures in labels.items() if failures >= ENOUGH),
         ),
     )

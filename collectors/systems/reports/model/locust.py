@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
-from collectors.systems.reports.model.report import Kind, Load, Report, malformed, moment_of, weighted_percentile
+from collectors.systems.reports.model.report import (
+    ENOUGH,
+    Kind,
+    Load,
+    Report,
+    malformed,
+    moment_of,
+    weighted_percentile,
+)
 
 __all__ = ["read_locust"]
 
@@ -31,6 +41,8 @@ def read_locust(content: bytes) -> Report:
         for entry in entries:
             for value, count in entry.response_times.items():
                 milliseconds = float(value)
+                if not (math.isfinite(milliseconds) and milliseconds >= 0 and count >= 0):
+                    raise malformed("Locust", "its response times are impossible")
                 times[milliseconds] = times.get(milliseconds, 0) + count
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise malformed("Locust", "it does not have the fields of Locust's --json") from None
@@ -54,6 +66,11 @@ def read_locust(content: bytes) -> Report:
             errors,
             duration=ended - started if started and ended and ended >= started else None,
             p95=None if p95 is None else p95 / 1000,
-            scenario=frozenset(f"{entry.method or ''} {entry.name}".strip() for entry in entries),
+            scenario=frozenset(map(_name, entries)),
+            failing=tuple(_name(entry) for entry in entries if ENOUGH <= entry.num_requests == entry.num_failures),
         ),
     )
+
+
+def _name(entry: _Entry) -> str:
+    return f"{entry.method or ''} {entry.name}".strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -94,22 +94,54 @@ def read_report(content: bytes) -> Report:
 
     Raises ProbeError when it is empty (what many tools leave when they fail), has no format that is known, or cannot be read.
     """
+    content = _plain(content)
     if not content.strip():
         raise ProbeError("The report is empty: the tool did not finish.", Reason.MALFORMED)
     shape = _shape(content)
     for known in FORMATS:
         if known.fits(shape):
-            return known.read(content)
+            return _named(known.read(content))
     names = listed((known.name for known in FORMATS), most=40)
     raise ProbeError(f"The report has none of the formats that are read ({names}).", Reason.MALFORMED)
 
 
+def _plain(content: bytes) -> bytes:
+    """The file as UTF-8 without a byte order mark; PowerShell's `>` writes UTF-16."""
+    if content.startswith(b"\x1f\x8b"):
+        raise ProbeError("The report is compressed: the file in it is wanted.", Reason.MALFORMED)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return _DECLARATION.sub(b"", content.decode("utf-16").encode())
+        except UnicodeError:
+            raise ProbeError("The report is not the UTF-16 that its first bytes announce.", Reason.MALFORMED) from None
+    return content.removeprefix(b"\xef\xbb\xbf")
+
+
+_DECLARATION = re.compile(rb"^\s*<\?xml[^>]*\?>")
+_NAMELESS = re.compile(r"(?:dir:)?[./]+")
+
+
+def _named(report: Report) -> Report:
+    """The report without credentials in its addresses, and without a target such as `.`, which any folder may be."""
+    target = _public(report.target) if report.target and not _NAMELESS.fullmatch(report.target) else None
+    findings = tuple(replace(found, package=_public(found.package)) for found in report.findings)
+    load = report.load and replace(report.load, scenario=frozenset(map(_public, report.load.scenario)))
+    return replace(report, target=target, findings=findings, load=load)
+
+
+def _public(address: str) -> str:
+    """An address without user and password, and without the values in its query."""
+    return _VALUE.sub(r"\1…", _USER.sub("", address))
+
+
+_USER = re.compile(r"(?<=://)[^/\s@]*@")
+_VALUE = re.compile(r"([?&][^=&\s]{1,80}=)[^&\s#]+")
 _ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL)
 _HEAD = 64 * 1024
 
 
 def _shape(content: bytes) -> Shape:
-    head = content[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = content[:_HEAD].lstrip()
     if head.startswith(b"<"):
         found = _ROOT.match(head)
         return Shape(root=found[1].decode("ascii", "replace") if found else "")

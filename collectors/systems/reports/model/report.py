@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from exporter.evidence.records import Record, start_of
 from exporter.verdict import ProbeError, Reason
 
 __all__ = [
+    "ENOUGH",
     "Finding",
     "Kind",
     "Level",
@@ -23,8 +24,13 @@ __all__ = [
     "malformed",
     "moment",
     "moment_of",
+    "repository",
     "weighted_percentile",
 ]
+
+
+ENOUGH = 10
+"""How many requests of one name, all failed, show that it does not work; addresses with identifiers in them are names, too."""
 
 
 class Kind(StrEnum):
@@ -64,13 +70,17 @@ _LEVELS: Mapping[str, Level] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding of a scan. `place` is the part of the target that it is in; `aliases` are other names of the advisory."""
+    """One finding of a scan. `place` is the part of the target that it is in; `aliases` are other names of the advisory.
+
+    `version` is that of the package, empty where the file does not say it.
+    """
 
     advisory: str
     level: Level
     package: str = ""
     place: str = ""
     aliases: frozenset[str] = frozenset()
+    version: str = ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -93,7 +103,8 @@ class Load:
     """Figures of a load test. `p95` is of the successful answers, in seconds, or a bound above it; None where the file has neither.
 
     `scenario` are the names of what was requested; empty where the file has none. `broken` are the thresholds that the tool itself
-    found broken, None where the file has no verdict.
+    found broken, None where the file has no verdict. `failing` are the names of requests none of which succeeded in ten or more
+    attempts.
     """
 
     requests: int
@@ -102,6 +113,7 @@ class Load:
     p95: float | None = None
     scenario: frozenset[str] = frozenset()
     broken: tuple[str, ...] | None = None
+    failing: tuple[str, ...] = ()
 
     @property
     def error_ratio(self) -> float:
@@ -193,8 +205,16 @@ class Report:
         return len({(finding.advisory, finding.package) for finding in self.findings if finding.level is level})
 
 
+def repository(target: str) -> str:
+    """A target without the tag or digest that an image has."""
+    name = target.partition("@")[0]
+    head, slash, tail = name.rpartition("/")
+    return f"{head}{slash}{tail.partition(':')[0]}" if "://" not in target else target
+
+
 def completed(report: Report, record: Record) -> Report:
-    """The report, with what the file does not say taken from the evidence record. What the file says stands.
+    """The report, with what the file does not say taken from the evidence record. What the file says stands, but a limit of the
+    scan that the record admits counts, too. Days without a time of day give no duration.
 
     Raises ProbeError where they contradict each other.
     """
@@ -213,6 +233,9 @@ def completed(report: Report, record: Record) -> Report:
             f"{said.exit_code}.",
             Reason.CONTRADICTED,
         )
+    limited = said.filters
+    if limited is not None and limited.strip().lower() in ("none", "no", "-"):
+        limited = ""
     filled = replace(
         report,
         tool=report.tool or said.tool or "",
@@ -220,18 +243,21 @@ def completed(report: Report, record: Record) -> Report:
         finished=report.finished or (start_of(said.finished) if said.finished else None),
         target=report.target or said.target,
         database=report.database or (start_of(said.database) if said.database else None),
-        filters=said.filters if report.filters is None else report.filters,
+        filters=report.filters if limited is None else report.filters or limited,
         exit_code=said.exit_code if report.exit_code is None else report.exit_code,
     )
-    if filled.filters is not None and filled.filters.strip().lower() in ("none", "no", "-"):
-        filled = replace(filled, filters="")
     if (load := filled.load) is None:
         return filled
-    if load.duration is None and filled.started and filled.finished and filled.finished > filled.started:
+    by_day = _is_day(said.started, report.started) or _is_day(said.finished, report.finished)
+    if load.duration is None and filled.started and filled.finished and filled.finished > filled.started and not by_day:
         load = replace(load, duration=filled.finished - filled.started)
     if not load.scenario and said.scenario:
         load = replace(load, scenario=frozenset({said.scenario}))
     return replace(filled, load=load)
+
+
+def _is_day(said: date | datetime | None, read: datetime | None) -> bool:
+    return read is None and said is not None and not isinstance(said, datetime)
 
 
 def malformed(format: str, why: str) -> ProbeError:  # noqa: A002 - what it is

@@ -32,8 +32,14 @@ class _Default(_Struct):
     level: str = "warning"
 
 
+class _Component(_Struct):
+    index: int = -1
+
+
 class _Rule(_Struct):
     id: str = ""
+    index: int = -1
+    tool_component: _Component | None = None
     properties: _Properties | None = None
     default_configuration: _Default | None = None
 
@@ -48,6 +54,7 @@ class _Driver(_Struct):
 
 class _Tool(_Struct):
     driver: _Driver = msgspec.field(default_factory=_Driver)
+    extensions: list[_Driver] | None = None
 
 
 class _Uri(_Struct):
@@ -104,11 +111,13 @@ _UNRATING = (
     "govulncheck",
 )  # a leaked key has no level, and a level of govulncheck is how far the code reaches
 _SCOPES = {
-    "trivy": "vulnerabilities",
     "grype": "vulnerabilities",
     "govulncheck": "vulnerabilities",
     "gitleaks": "secrets",
 }
+
+
+_TAGS = {"vulnerability": "vulnerabilities", "secret": "secrets", "misconfiguration": "misconfigurations"}
 
 
 def read_sarif(content: bytes) -> Report:
@@ -137,7 +146,7 @@ def read_sarif(content: bytes) -> Report:
         started=min((start for start, _ in times if start), default=None),
         finished=max((end for _, end in times if end), default=None),
         database=min(filter(None, databases), default=None),
-        scope=frozenset(_SCOPES.get(driver.name.lower(), "code") for driver in drivers),
+        scope=frozenset(scope for driver in drivers for scope in _scope(driver)),
         examined=sum(artifacts) if artifacts else None,
         places=frozenset(f"{driver.name}" for driver in drivers),
         findings=tuple(finding for finding, accepted in found if not accepted),
@@ -146,8 +155,19 @@ def read_sarif(content: bytes) -> Report:
     )
 
 
+def _scope(driver: _Driver) -> set[str]:
+    """What was looked for. Trivy looks for what its options say, and its SARIF shows that in what it found alone."""
+    name = driver.name.lower()
+    if name != "trivy":
+        return {_SCOPES.get(name, "code")}
+    tags = {tag for rule in driver.rules or () for tag in (rule.properties or _Properties()).tags}
+    return {scope for tag, scope in _TAGS.items() if tag in tags}
+
+
 def _problems(run: _Run) -> Iterator[str]:
     name = run.tool.driver.name or "a tool"
+    if name.lower() == "trivy" and not _scope(run.tool.driver):
+        yield "Trivy's SARIF without findings does not say what was looked for, its JSON does"
     if run.results is None:
         yield f"a run of {name} has no results"
     for invocation in run.invocations or ():
@@ -159,13 +179,13 @@ def _problems(run: _Run) -> Iterator[str]:
 
 def _findings(run: _Run) -> Iterator[tuple[Finding, bool]]:
     """Each finding, and whether it is suppressed. What passed, what does not apply and what is gone is none."""
-    rules = run.tool.driver.rules or []
-    by_id = {rule.id: rule for rule in rules}
+    parts = (run.tool.driver, *(run.tool.extensions or ()))
+    by_id = {rule.id: rule for part in reversed(parts) for rule in part.rules or ()}
     for result in run.results or ():
         if result.kind not in ("fail", "open", "review") or result.baseline_state == "absent":
             continue
-        rule = _rule(result, rules, by_id)
-        name = result.rule_id or rule.id or "unnamed"
+        rule = _rule(result, run.tool, by_id)
+        name = result.rule_id or (rule and rule.id) or "unnamed"
         # Where it is belongs to it, as the package does elsewhere: a rule broken in two files is two findings.
         where = [location.physical_location for location in result.locations or ()]
         place = next((each.artifact_location.uri for each in where if each and each.artifact_location), "")
@@ -176,14 +196,23 @@ def _findings(run: _Run) -> Iterator[tuple[Finding, bool]]:
         yield Finding(name, level, place, run.tool.driver.name), accepted
 
 
-def _rule(result: _Result, rules: list[_Rule], by_id: Mapping[str, _Rule]) -> _Rule:
-    if 0 <= result.rule_index < len(rules):
-        return rules[result.rule_index]
-    return by_id.get(result.rule_id or "") or result.rule or _Rule()
+def _rule(result: _Result, tool: _Tool, by_id: Mapping[str, _Rule]) -> _Rule | None:
+    """The rule of a result, which may be one of an extension, as CodeQL's are; None where the file does not describe it."""
+    named = result.rule or _Rule()
+    at = named.tool_component.index if named.tool_component else -1
+    extensions = tool.extensions or []
+    rules = (extensions[at] if 0 <= at < len(extensions) else tool.driver).rules or []
+    index, name = max(result.rule_index, named.index), result.rule_id or named.id
+    if 0 <= index < len(rules) and (not name or f"{name}/".startswith(f"{rules[index].id}/")):
+        return rules[index]
+    return by_id.get(name)
 
 
-def _level(result: _Result, rule: _Rule) -> Level:
+def _level(result: _Result, rule: _Rule | None) -> Level:
     """The severity that tags name, else the score; a level alone only tells what is at most medium."""
+    if rule is None and result.level is None:
+        return Level.UNRATED
+    rule = rule or _Rule()
     properties = rule.properties or _Properties()
     for tag in properties.tags:
         if tag.isupper() and (level := Level.named(tag)) is not Level.UNRATED:

@@ -21,6 +21,7 @@ class _GrypeVulnerability(msgspec.Struct):
 
 class _GrypePackage(msgspec.Struct):
     name: str = ""
+    version: str = ""
     type: str = ""
 
 
@@ -28,6 +29,7 @@ class _GrypeMatch(msgspec.Struct):
     vulnerability: _GrypeVulnerability
     artifact: _GrypePackage
     related: list[_GrypeVulnerability] | None = msgspec.field(name="relatedVulnerabilities", default=None)
+    rules: list[Any] | None = msgspec.field(name="appliedIgnoreRules", default=None)
 
 
 class _GrypeTarget(msgspec.Struct):
@@ -83,6 +85,9 @@ def read_grype(content: bytes) -> Report:
             for name in ("only-fixed", "only-notfixed", "ignore-wontfix", "ignore", "exclude")
             if configuration.get(name)
         ]
+        ignored = configuration.get("ignore")
+        if isinstance(ignored, list) and all(map(_built_in, ignored)):
+            set_ = [name for name in set_ if name != "ignore"]
         filters = ", ".join(set_)
     return Report(
         "Grype",
@@ -96,14 +101,27 @@ def read_grype(content: bytes) -> Report:
         scope=frozenset({"vulnerabilities"}),
         places=frozenset({"packages"}),
         findings=tuple(map(_grype, read.matches)),
-        accepted=tuple(map(_grype, read.ignored or ())),
+        accepted=tuple(
+            _grype(match) for match in read.ignored or () if not (match.rules and all(map(_built_in, match.rules)))
+        ),
+    )
+
+
+def _built_in(rule: Any) -> bool:
+    """Whether a rule is one of Grype's own: packages of kernel headers hold none of the kernel's code."""
+    package = rule.get("package") if isinstance(rule, dict) else None
+    return (
+        isinstance(package, dict)
+        and not rule.get("vulnerability")
+        and rule.get("match-type") == "exact-indirect-match"
+        and str(package.get("upstream-name")).startswith(("linux", "kernel"))
     )
 
 
 def _grype(match: _GrypeMatch) -> Finding:
     aliases = frozenset(related.id for related in match.related or ())
     level = Level.named(match.vulnerability.severity)
-    return Finding(match.vulnerability.id, level, match.artifact.name, "packages", aliases)
+    return Finding(match.vulnerability.id, level, match.artifact.name, "packages", aliases, match.artifact.version)
 
 
 class _BanditResult(msgspec.Struct):
@@ -139,7 +157,7 @@ def read_bandit(content: bytes) -> Report:
         "Bandit",
         Kind.SCAN,
         finished=moment(read.generated_at),
-        filters="" if found == len(read.results) else "a severity or confidence level",
+        filters=None if found == len(read.results) else "a severity or confidence level",
         scope=frozenset({"code"}),
         examined=totals.get("loc", 0),
         places=frozenset(name for name in read.metrics if name != "_totals"),

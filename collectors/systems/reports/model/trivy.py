@@ -28,6 +28,7 @@ class _Struct(msgspec.Struct, rename="pascal"):
 class _Vulnerability(_Struct):
     vulnerability_id: str = msgspec.field(name="VulnerabilityID")
     pkg_name: str = ""
+    installed_version: str = ""
     severity: str = ""
 
 
@@ -49,7 +50,6 @@ class _Modified(_Struct):
 class _Result(_Struct):
     target: str = ""
     class_: str = msgspec.field(name="Class", default="")
-    packages: list[msgspec.Raw] | None = None
     vulnerabilities: list[_Vulnerability] | None = None
     misconfigurations: list[_Check] | None = None
     secrets: list[_Secret] | None = None
@@ -115,14 +115,19 @@ def read_trivy(content: bytes) -> Report:
         places=frozenset(map(_place, results)),
         findings=tuple(finding for result in results for finding in _findings(result)),
         accepted=accepted,
-        problems=tuple(_problems(metadata)),
+        problems=tuple(_problems(metadata, results)),
     )
 
 
-def _problems(metadata: _Metadata) -> Iterator[str]:
-    """For a distribution whose support has ended no advisories are published any more."""
-    if metadata.system and metadata.system.unsupported:
-        yield f"{metadata.system.family} {metadata.system.name} is out of support, so its packages have no advisories"
+def _problems(metadata: _Metadata, results: list[_Result]) -> Iterator[str]:
+    """For a distribution whose support has ended no advisories are published any more, and `--pkg-types library` leaves it out."""
+    if (system := metadata.system) is None:
+        return
+    if system.unsupported:
+        yield f"{system.family} {system.name} is out of support, so its packages have no advisories"
+    classes = {result.class_ for result in results}
+    if "lang-pkgs" in classes and "os-pkgs" not in classes:
+        yield f"the packages of {system.family} {system.name} were not scanned"
 
 
 def _place(result: _Result) -> str:
@@ -132,10 +137,7 @@ def _place(result: _Result) -> str:
 
 def _findings(result: _Result) -> list[Finding]:
     place = _place(result)
-    found = [
-        Finding(entry.vulnerability_id, Level.named(entry.severity), entry.pkg_name, place)
-        for entry in result.vulnerabilities or ()
-    ]
+    found = [_vulnerability(entry, place) for entry in result.vulnerabilities or ()]
     found += [
         Finding(check.id, Level.named(check.severity), result.target, place)
         for check in result.misconfigurations or ()
@@ -147,6 +149,11 @@ def _findings(result: _Result) -> list[Finding]:
     return found
 
 
+def _vulnerability(entry: _Vulnerability, place: str) -> Finding:
+    level = Level.named(entry.severity)
+    return Finding(entry.vulnerability_id, level, entry.pkg_name, place, version=entry.installed_version)
+
+
 def _accepted(result: _Result) -> list[Finding]:
     found = []
     for raw in result.modified or ():
@@ -155,8 +162,6 @@ def _accepted(result: _Result) -> list[Finding]:
         except msgspec.ValidationError:
             entry = None  # something else than a vulnerability is accepted
         found.append(
-            Finding(entry.vulnerability_id, Level.named(entry.severity), entry.pkg_name, _place(result))
-            if entry
-            else Finding("unnamed", Level.UNRATED, "", _place(result))
+            _vulnerability(entry, _place(result)) if entry else Finding("unnamed", Level.UNRATED, "", _place(result))
         )
     return found

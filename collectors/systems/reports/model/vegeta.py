@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import msgspec
@@ -34,9 +35,10 @@ def read_vegeta(content: bytes) -> Report:
         raise malformed("vegeta", "it does not have the fields of `vegeta report -type json`") from None
     if not 0 <= read.success <= 1 or read.requests < 0 or not 0 <= read.duration < 1e18:
         raise malformed("vegeta", "its numbers of requests and successes are impossible")
-    errors = round(read.requests * (1 - read.success))
+    answered = sum(count for code, count in read.status_codes.items() if re.fullmatch("[23]..", code))
+    errors = max(round(read.requests * (1 - read.success)), min(read.requests, read.requests - answered))
     bound = read.latencies.p99 if errors else read.latencies.p95
-    knows = read.success > 0 and errors <= 0.8 * read.requests
+    knows = errors <= 0.8 * read.requests
     return Report(
         "vegeta",
         Kind.LOAD,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from pydantic import Field
 
-from collectors.systems.reports.model.report import Finding, Report, malformed
+from collectors.systems.reports.model.report import Finding, Report, malformed, moment, repository
 from exporter.evidence.records import Moment, end_of
 from exporter.options import Options
 
@@ -30,11 +31,16 @@ class Acceptance(Options):
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement of a VEX document: the advisory's names, and package URLs and names of products that it is about."""
+    """What a VEX document states about one product: the advisory's names, and package URLs of the parts that it is about.
+
+    `settles` is whether the advisory does not apply or is fixed; a later statement about the same outweighs an earlier one.
+    """
 
     names: frozenset[str]
     subjects: frozenset[str]
-    products: frozenset[str]
+    product: str
+    settles: bool
+    at: datetime
 
 
 class _Vulnerability(msgspec.Struct):
@@ -57,16 +63,21 @@ class _Statement(msgspec.Struct):
     products: list[_Product] | None = None
     justification: str = ""
     impact_statement: str = ""
+    timestamp: str = ""
 
 
 class _Document(msgspec.Struct):
     context: str = msgspec.field(name="@context")
     statements: list[_Statement]
     author: str = ""
+    timestamp: str = ""
 
 
 def read_openvex(content: bytes) -> tuple[Statement, ...]:
-    """What the document says is not affected, with a reason, or fixed, about which package or product. Raises ProbeError."""
+    """What the document states about which package of which product: `fixed`, and `not_affected` with a reason, settle it.
+
+    Raises ProbeError.
+    """
     try:
         read: Any = msgspec.json.decode(content, type=_Document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -76,11 +87,14 @@ def read_openvex(content: bytes) -> tuple[Statement, ...]:
     return tuple(
         Statement(
             frozenset({each.vulnerability.name, *(each.vulnerability.aliases or ())}),
-            frozenset(part.id for product in each.products or () for part in product.subcomponents or () if part.id),
-            frozenset(product.id for product in each.products or () if product.id),
+            frozenset(part.id for part in product.subcomponents or () if part.id),
+            product.id,
+            each.status == "fixed"
+            or (each.status == "not_affected" and bool(each.justification or each.impact_statement)),
+            moment(each.timestamp) or moment(read.timestamp) or datetime.min.replace(tzinfo=UTC),
         )
         for each in read.statements
-        if each.status == "fixed" or (each.status == "not_affected" and (each.justification or each.impact_statement))
+        for product in each.products or ()
     )
 
 
@@ -92,20 +106,49 @@ def accepts(acceptances: Iterable[Acceptance], finding: Finding, now: datetime) 
 
 
 def excludes(statements: Iterable[Statement], finding: Finding, report: Report) -> bool:
-    """Whether a statement is about this advisory in this package, or else in this very product."""
-    for each in statements:
-        if not each.names & finding.names:
-            continue
-        if any(_package(subject) == finding.package for subject in each.subjects):
-            return True
-        if not each.subjects and each.products & {report.target or "", *report.digests}:
-            return True
-    return False
+    """Whether the latest statement about this advisory, in this package of this product, or in this product, settles it."""
+    about = [each for each in statements if each.names & finding.names and _is_about(each, finding, report)]
+    return bool(about) and max(reversed(about), key=lambda each: each.at).settles
 
 
-def _package(purl: str) -> str:
-    """The name of the package in a package URL: `pkg:golang/golang.org%2Fx%2Ftext@v0.3.5` → `golang.org/x/text`."""
-    path = purl.removeprefix("pkg:").partition("?")[0].partition("#")[0].rpartition("@")[0] or purl
-    kind, _, name = path.removeprefix("pkg:").partition("/")
+def _is_about(statement: Statement, finding: Finding, report: Report) -> bool:
+    return _is_product(statement.product, report) and (
+        not statement.subjects or any(_is_package(subject, finding) for subject in statement.subjects)
+    )
+
+
+_UNNAMED = ("", "Unknown Product")
+"""What govulncheck writes for the product, which is then any."""
+
+
+def _is_product(product: str, report: Report) -> bool:
+    """Whether a product is what was scanned: its target or digest, or a package URL of that name and version."""
+    target = report.target or ""
+    if product in {target, repository(target), *report.digests, *_UNNAMED}:
+        return True
+    name, version = _parts(product)
+    if not product.startswith("pkg:") or name.rpartition("/")[2] != repository(target).rpartition("/")[2]:
+        return False
+    return version in ("", *report.digests) or target.endswith((f":{version}", f"@{version}"))
+
+
+def _is_package(purl: str, finding: Finding) -> bool:
+    """Whether a package URL names the finding's package, and its version where both have one."""
+    name, version = _parts(purl)
+    return name == finding.package and (
+        not version or not finding.version or _plain(version) == _plain(finding.version)
+    )
+
+
+def _plain(version: str) -> str:
+    """A version without Go's `v` and without an epoch, which a package URL has elsewhere."""
+    return re.sub(r"^(\d+:|v)", "", version)
+
+
+def _parts(purl: str) -> tuple[str, str]:
+    """Name and version in a package URL: `pkg:golang/golang.org%2Fx%2Ftext@v0.3.5` → `golang.org/x/text` and `v0.3.5`."""
+    path = purl.removeprefix("pkg:").partition("?")[0].partition("#")[0]
+    named, at, version = path.rpartition("@")
+    kind, _, name = (named if at else path).partition("/")
     decoded = unquote(name)
-    return decoded if kind in ("golang", "npm") else decoded.rpartition("/")[2]
+    return decoded if kind in ("golang", "npm") else decoded.rpartition("/")[2], unquote(version) if at else ""

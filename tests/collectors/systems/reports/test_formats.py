@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -293,7 +294,7 @@ def test_an_audit_counts_what_was_audited() -> None:
 
 
 def test_bandit_counts_what_its_filter_left_out() -> None:
-    assert read("bandit-findings.json").filters == ""
+    assert read("bandit-findings.json").filters is None  # `-s`, `-t` and `-x` leave no trace
     assert read("bandit-filtered-by-severity.json").filters == "a severity or confidence level"
     assert read("bandit-empty-scan.json").examined == 0
     assert read("bandit-missing-target.json").problems == ("1 file could not be read",)
@@ -345,3 +346,125 @@ def test_failed_checks_of_k6_are_errors_and_missing_times_of_locust_no_percentil
     load = read_report(json.dumps([entry]).encode()).load
     assert load
     assert load.p95 is None
+
+
+HEADER = "timeStamp,elapsed,label,success\n"
+
+
+def jtl(*samples: tuple[object, ...]) -> Report:
+    return read_report((HEADER + "\n".join(",".join(map(str, sample)) for sample in samples)).encode())
+
+
+@pytest.mark.parametrize("time", ["NaN", "-5", "inf"])
+def test_a_time_that_is_none_does_not_hide_the_percentile(time: str) -> None:
+    entry = {"name": "/", "num_requests": 6000, "num_failures": 0, "response_times": {time: 6000}}
+    with pytest.raises(ProbeError, match="its response times are impossible"):
+        read_report(json.dumps([entry]).encode())
+    with pytest.raises(ProbeError, match="its times are impossible"):
+        jtl((1_790_000_000_000, time, "/", "true"))
+    with pytest.raises(ProbeError, match="its times are impossible"):
+        jtl((time, 5, "/", "true"))
+
+
+def test_the_time_between_two_runs_in_one_file_is_no_load() -> None:
+    began = 1_790_000_000_000
+    runs = [(began + day * 86_400_000 + second * 1000, 20, "/", "true") for day in (0, 1) for second in range(30)]
+    load = jtl(*runs).load
+    assert load
+    assert load.duration
+    assert load.duration.total_seconds() <= 240
+    text = (DATA / "gatling-passed.txt").read_bytes()
+    with pytest.raises(ProbeError, match="the results of several runs"):
+        read_report(text + (DATA / "gatling-failed.txt").read_bytes())
+
+
+def test_a_request_that_never_succeeded_is_named() -> None:
+    began = 1_790_000_000_000
+    samples = [(began + at, 20, "/", "true") for at in range(5000)]
+    failed = [(began + at, 20, "/pay", "false") for at in range(20)]
+    load = jtl(*samples, *failed, (began, 5, "/item/7", "false")).load
+    assert load
+    assert load.failing == ("/pay",)
+    entries = [
+        {"name": name, "method": "POST", "num_requests": number, "num_failures": failures, "response_times": {}}
+        for name, number, failures in (("/", 5000, 0), ("/pay", 20, 20), ("/item/7", 1, 1))
+    ]
+    load = read_report(json.dumps(entries).encode()).load
+    assert load
+    assert load.failing == ("POST /pay",)
+
+
+def test_files_that_powershell_wrote_are_read() -> None:
+    content = (DATA / "trivy-criticals.json").read_bytes()
+    plain = read_report(content)
+    assert read_report(b"\xef\xbb\xbf" + content) == plain
+    assert read_report(content.decode().encode("utf-16")) == plain
+    assert read_report(JUNIT.encode("utf-16")) == read_report(JUNIT.encode())
+    for refused, words in ((gzip.compress(content), "is compressed"), (b"\xff\xfe\x00\xd8{", "is not the UTF-16")):
+        with pytest.raises(ProbeError, match=words):
+            read_report(refused)
+
+
+def test_addresses_in_reports_tell_no_secret_and_a_dot_is_no_target() -> None:
+    run = json.loads((DATA / "autocannon-passed.json").read_bytes())
+    run["url"] = "https://ann:canary-1@shop.example.com/pay?token=canary-2&page=1"
+    assert "canary" not in repr(read_report(json.dumps(run).encode()))
+    scan = json.loads((DATA / "trivy-criticals.json").read_bytes())
+    found = read_report(json.dumps(scan | {"ArtifactName": "https://canary-3@git.example.com/shop"}).encode())
+    assert found.target == "https://git.example.com/shop"
+    for name in (".", "./", "..", "/", "dir:."):
+        assert "target" in read_report(json.dumps(scan | {"ArtifactName": name}).encode()).lacks
+
+
+def test_a_vulnerability_check_that_broke_off_is_not_complete() -> None:
+    content = (DATA / "govulncheck-affected.json").read_text()
+    begun = content[: content.index("Checking the code")].rpartition("}")[0] + "}"
+    assert not read_report(content.encode()).problems
+    end = begun.rindex('"progress"')
+    for cut in (begun[:end].rpartition("{")[0], begun):
+        report = tried(read_report, cut.encode())
+        assert report is None or report.problems == ("it ended before the code was checked",)
+
+
+def test_an_image_whose_system_packages_were_left_out_is_not_complete() -> None:
+    scan = json.loads((DATA / "trivy-image-archive.json").read_bytes())
+    scan["Metadata"]["OS"] = {"Family": "debian", "Name": "12.5"}
+    assert read_report(json.dumps(scan).encode()).problems == ("the packages of debian 12.5 were not scanned",)
+    scan["Results"].append({"Target": "x (debian 12.5)", "Class": "os-pkgs", "Type": "debian"})
+    assert not read_report(json.dumps(scan).encode()).problems
+
+
+def test_rules_of_extensions_have_the_severity_and_an_unknown_rule_has_none() -> None:
+    rule = {"id": "js/sql", "properties": {"security-severity": "9.8"}}
+    tool = {"driver": {"name": "CodeQL", "rules": [{"id": "other"}]}, "extensions": [{"name": "q", "rules": [rule]}]}
+    for result, level in (
+        ({"ruleId": "js/sql", "rule": {"id": "js/sql", "index": 0, "toolComponent": {"index": 0}}}, Level.CRITICAL),
+        ({"ruleId": "js/sql", "ruleIndex": 0}, Level.CRITICAL),
+        ({"ruleId": "js/sql/a", "rule": {"index": 0, "toolComponent": {"index": 0}}}, Level.CRITICAL),
+        ({"ruleId": "js/none", "rule": {"id": "js/none"}}, Level.UNRATED),
+        ({"ruleId": "other", "ruleIndex": 0}, Level.MEDIUM),
+    ):
+        log = {"version": "2.1.0", "runs": [{"tool": tool, "results": [result]}]}
+        assert [found.level for found in read_report(json.dumps(log).encode()).findings] == [level], result
+
+
+def test_trivys_sarif_says_what_was_looked_for_only_in_what_was_found() -> None:
+    log = json.loads((DATA / "trivy-criticals.sarif").read_bytes())
+    assert read_report(json.dumps(log).encode()).scope == {"vulnerabilities"}
+    log["runs"][0]["results"] = log["runs"][0]["tool"]["driver"]["rules"] = []
+    assert read_report(json.dumps(log).encode()).problems
+    log["runs"][0]["tool"]["driver"]["rules"] = [{"id": "aws-key", "properties": {"tags": ["secret", "CRITICAL"]}}]
+    assert read_report(json.dumps(log).encode()).scope == {"secrets"}
+
+
+def test_rules_that_grype_itself_ignores_by_are_no_filter() -> None:
+    own: dict[str, object] = {"package": {"name": "linux-libc-dev", "type": "deb", "upstream-name": "linux"}}
+    own = own | {"match-type": "exact-indirect-match", "vulnerability": ""}
+    match = {"vulnerability": {"id": "CVE-1", "severity": "Critical"}, "artifact": {"name": "linux-libc-dev"}}
+    for rules, filters, accepted in (([own], "", 0), ([own, {"vulnerability": "CVE-1"}], "ignore", 1)):
+        grype = {
+            "matches": [], "ignoredMatches": [match | {"appliedIgnoreRules": rules}],
+            "descriptor": {"name": "grype", "configuration": {"ignore": rules}},
+        }  # fmt: skip
+        report = read_report(json.dumps(grype).encode())
+        assert (report.filters, len(report.accepted)) == (filters, accepted)
