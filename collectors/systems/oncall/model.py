@@ -24,7 +24,8 @@ class OnCallLimits(Options):
         timedelta(days=7),
         gt=timedelta(0),
         le=timedelta(days=60),
-        description="How far ahead the shifts of PagerDuty have to be staffed; a gap, or too few people, later than now is a warning.",
+        description="How far ahead the shifts of PagerDuty have to be staffed; a gap, or too few people, later than now is a "
+        "warning.",
     )
 
 
