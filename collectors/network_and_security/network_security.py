@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -16,6 +17,18 @@ from collectors.systems.blackbox.model import Canary, Guarded
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
 from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
+from collectors.systems.istio.judge import judge_mesh
+from collectors.systems.istio.model import DESTINATION_RULES, MESH_PODS, PEER_AUTHENTICATIONS, Mesh, MeshOptions
+from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, OtherVersions
+from collectors.systems.kubernetes.judge.scope import (
+    demand_namespaces,
+    scope_problems,
+    with_exemptions,
+    with_selectors,
+)
+from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.kinds import NAMESPACES
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
@@ -23,11 +36,13 @@ from exporter.options import Duration
 from exporter.reply import Reply
 from exporter.verdict import (
     CRITICAL,
+    INFO,
     WARNING,
     ProbeError,
     Reason,
     Result,
     Status,
+    failed,
     ok,
     unknown,
     unobserved,
@@ -35,6 +50,10 @@ from exporter.verdict import (
     worst,
 )
 from exporter.words import counted, listed
+
+T = TypeVar("T")
+
+_MESH = may_list(NAMESPACES, MESH_PODS, PEER_AUTHENTICATIONS[0], DESTINATION_RULES[0], option="mesh")
 
 
 class NetworkSecuritySettings(SectionSettings):
@@ -50,6 +69,7 @@ class NetworkSecuritySettings(SectionSettings):
     gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
     limits: tuple[Limit, ...] = Field((), description="Routes whose rate the gateway limits.")
     edges: tuple[Edge, ...] = Field((), description="Sites behind a DDoS protection, and their origins.")
+    mesh: MeshOptions | None = Field(None, description="The service mesh (Istio), where there has to be one.")
 
 
 class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
@@ -176,6 +196,60 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         return verdict(
             problems, ok(f"The gateway limited {counted(len(self.settings.limits), 'route')}, and recovered.")
         )
+
+    @item(
+        "Service mesh is configured (if applicable)",
+        severity=INFO,
+        needs=("option mesh", "with `mesh`: clients.kubernetes", _MESH, DISCOVERY),
+    )
+    async def service_mesh_configured(self) -> Result:
+        """A mesh encrypts between the proxies that are there; a pod without one sends and accepts plaintext, unnoticed.
+
+        Of Istio, in the namespaces of `mesh` or else in all that are labelled for it: istiod is ready; every running pod has a
+        sidecar or, ambient, is redirected to a ready ztunnel; the PeerAuthentication that applies to it, from the root namespace
+        down to its ports, is STRICT; no DestinationRule turns TLS off for services of the mesh; proxies are at most
+        `max_minor_skew` minor versions older than istiod, and none is newer. Objects cannot show that plaintext is refused:
+        that was not tried. Other meshes are not checked.
+
+        To fix it: label the namespace and restart its pods; set PeerAuthentication to STRICT in the root namespace; exempt what
+        must stay outside, with the reason (`exempt_workloads`). Without a mesh, declare the line `not_applicable`.
+        """
+        options = self.settings.mesh
+        if options is None:
+            return self._unset("mesh")
+        client = self.client(Kubernetes)
+        read = client.settings.namespaces
+        if read and options.root_namespace not in read:
+            raise ProbeError(
+                f"{options.root_namespace} is not among clients.kubernetes.namespaces, so the mesh was not checked.",
+                Reason.NOT_CONFIGURED,
+            )
+        namespaces = (await client.list(NAMESPACES)).items
+        scope = demand_namespaces(options.of(namespaces, read))
+        policies = await self._in_any_version(*PEER_AUTHENTICATIONS)
+        if policies is None:
+            return failed("The cluster has no PeerAuthentication: Istio is not installed.", reason=Reason.MISSING)
+        labels = {name: namespace.metadata.labels for name, namespace in scope.namespaces.items()}
+        pods = (await client.list(MESH_PODS)).items
+        rules = await self._in_any_version(*DESTINATION_RULES) or ()
+        seen = judge_mesh(Mesh(labels, pods, policies, rules), options)
+        judged = with_exemptions(worst(seen, *scope_problems(scope)), options)
+        return with_selectors(judged, client.settings.selectors)
+
+    async def _in_any_version(self, *kinds: Kind[T]) -> Sequence[T] | None:
+        """The objects of a kind in the first of its versions that the cluster serves; None where it serves none."""
+        *newer, oldest = kinds
+        for kind in newer:
+            try:
+                return (await self.client(Kubernetes).list(kind)).items
+            except OtherVersions:
+                continue
+            except NotServed:
+                return None
+        try:
+            return (await self.client(Kubernetes).list(oldest)).items
+        except NotServed:
+            return None
 
     @item(
         "DDoS protection is active",

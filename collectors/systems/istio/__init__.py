@@ -1,0 +1,1 @@
+"""Istio, by its objects in a Kubernetes cluster."""

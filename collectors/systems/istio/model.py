@@ -1,0 +1,312 @@
+"""What Istio's objects mean: which pods belong to the mesh, and which TLS their proxies accept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from pydantic import Field
+
+from collectors.systems.kubernetes.model.base import Condition, OwnerReference, Struct
+from collectors.systems.kubernetes.model.kind import Kind
+from collectors.systems.kubernetes.model.scope import Scope
+
+__all__ = [
+    "DESTINATION_RULES",
+    "MESH_PODS",
+    "PEER_AUTHENTICATIONS",
+    "DestinationRule",
+    "Mesh",
+    "MeshOptions",
+    "MeshPod",
+    "Mode",
+    "PeerAuthentication",
+    "Version",
+    "effective_mode",
+    "version_of",
+    "versions",
+]
+
+PERMISSIVE, UNSET = "PERMISSIVE", "UNSET"
+_PROXY = "istio-proxy"
+_TAG = re.compile(r":v?(\d+)\.(\d+)[^/]*$")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class MeshOptions(Scope):
+    """The mesh of Istio, and which namespaces belong to it: those that are labelled for it, if `namespaces` names none."""
+
+    root_namespace: str = Field(
+        "istio-system", min_length=1, description="Istio's root namespace, whose policies apply to the entire mesh."
+    )
+    strict: bool = Field(True, description="Whether every port has to refuse plaintext (STRICT).")
+    max_minor_skew: int = Field(
+        1, ge=0, description="How many minor versions a proxy may be older than the control plane."
+    )
+
+
+class Version(NamedTuple):
+    """Major and minor version."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+class _Metadata(Struct, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class _Object(Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace."""
+        return self.metadata.namespace
+
+    @property
+    def path(self) -> str:
+        """`namespace/name`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
+    def age_order(self) -> tuple[datetime, str]:
+        """The oldest first: of several policies for the same, that one applies."""
+        return self.metadata.creation_timestamp or _EPOCH, self.metadata.name
+
+
+class _Container(Struct, frozen=True):
+    name: str = ""
+    image: str = ""
+    restart_policy: str = ""
+
+
+class _PodSpec(Struct, frozen=True):
+    containers: tuple[_Container, ...] = ()
+    init_containers: tuple[_Container, ...] = ()
+    host_network: bool = False
+    node_name: str = ""
+
+
+class _PodStatus(Struct, frozen=True):
+    phase: str = "Unknown"
+    conditions: tuple[Condition, ...] = ()
+
+
+class MeshPod(_Object, frozen=True):
+    """A pod, as far as a mesh is concerned."""
+
+    spec: _PodSpec = _PodSpec()
+    status: _PodStatus = _PodStatus()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended, and is not being deleted."""
+        return self.status.phase not in ("Succeeded", "Failed") and self.metadata.deletion_timestamp is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its condition Ready is true."""
+        return self.runs and any(found.type == "Ready" and found.status == "True" for found in self.status.conditions)
+
+    @property
+    def workload(self) -> str:
+        """`namespace/name` of what made it: of a Deployment, not its ReplicaSet; else its own."""
+        owner = next((found for found in self.metadata.owner_references if found.controller), None)
+        if owner is None:
+            return self.path
+        template = self.metadata.labels.get("pod-template-hash")
+        name = owner.name.removesuffix(f"-{template}") if template else owner.name
+        return f"{self.namespace}/{name}"
+
+    @property
+    def proxy(self) -> _Container | None:
+        """Its sidecar: a container, or an init container that keeps running. `auto` is an image that injection replaces."""
+        sidecars = (found for found in self.spec.init_containers if found.restart_policy == "Always")
+        for found in (*self.spec.containers, *sidecars):
+            if found.name == _PROXY and found.image != "auto":
+                return found
+        return None
+
+    @property
+    def revision(self) -> str | None:
+        """The control plane that it belongs to; None where it does not say."""
+        return self.metadata.annotations.get("istio.io/rev") or self.metadata.labels.get("istio.io/rev")
+
+    @property
+    def opts_out(self) -> bool:
+        """Whether it says itself that it wants no sidecar: by label, or by annotation as in the past."""
+        key = "sidecar.istio.io/inject"
+        return "false" in (self.metadata.labels.get(key), self.metadata.annotations.get(key))
+
+
+class _Selector(Struct, frozen=True):
+    match_labels: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class _Mtls(Struct, frozen=True):
+    mode: str = UNSET
+
+
+class _PeerSpec(Struct, frozen=True):
+    selector: _Selector | None = None
+    mtls: _Mtls | None = None
+    port_level_mtls: dict[str, _Mtls] = msgspec.field(default_factory=dict)
+
+
+class PeerAuthentication(_Object, frozen=True):
+    """Which TLS proxies accept: of the mesh, of a namespace, or of the pods that it selects."""
+
+    spec: _PeerSpec = _PeerSpec()
+
+    @property
+    def mode(self) -> str:
+        """`UNSET` inherits."""
+        return self.spec.mtls.mode if self.spec.mtls else UNSET
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the pods that it selects; none for all."""
+        return self.spec.selector.match_labels if self.spec.selector else {}
+
+
+class DestinationRule(_Object, frozen=True):
+    """How callers connect to a host."""
+
+    spec: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """The host, as it is written."""
+        return str(self.spec.get("host", ""))
+
+    @property
+    def plaintext(self) -> Iterator[str]:
+        """Where it turns TLS off: `""` for all of the host, else which port or subset."""
+        yield from _plaintext(self.spec.get("trafficPolicy"), "")
+        for subset in self.spec.get("subsets") or ():
+            yield from _plaintext(subset.get("trafficPolicy"), f"subset {subset.get('name', '')}")
+
+
+def _plaintext(policy: Mapping[str, Any] | None, part: str) -> Iterator[str]:
+    if not policy:
+        return
+    if (policy.get("tls") or {}).get("mode") == "DISABLE":
+        yield part
+    for port in policy.get("portLevelSettings") or ():
+        if (port.get("tls") or {}).get("mode") == "DISABLE":
+            number = f"port {(port.get('port') or {}).get('number', '')}"
+            yield f"{number} of {part}" if part else number
+
+
+MESH_PODS: Kind[MeshPod] = Kind("pods", MeshPod)
+PEER_AUTHENTICATIONS: tuple[Kind[PeerAuthentication], ...] = tuple(
+    Kind("peerauthentications", PeerAuthentication, "security.istio.io", version) for version in ("v1", "v1beta1")
+)
+DESTINATION_RULES: tuple[Kind[DestinationRule], ...] = tuple(
+    Kind("destinationrules", DestinationRule, "networking.istio.io", version)
+    for version in ("v1", "v1beta1", "v1alpha3")
+)
+
+
+class Mode(NamedTuple):
+    """What a pod's proxy accepts: on all ports, and on those that differ."""
+
+    mode: str
+    ports: Mapping[str, str]
+
+
+def effective_mode(pod: MeshPod, policies: Sequence[PeerAuthentication], root: str) -> Mode:
+    """The mode that applies to a pod, as Istio composes it: root namespace, then namespace, then selector; the oldest of each.
+
+    `UNSET` inherits, and none at all is `PERMISSIVE`. A policy with a selector in the root namespace applies to nothing.
+    """
+    oldest = sorted(policies, key=lambda policy: policy.age_order)
+    mesh = next((one for one in oldest if one.namespace == root and not one.labels), None)
+    namespace = next(
+        (one for one in oldest if one.namespace == pod.namespace and one.namespace != root and not one.labels), None
+    )
+    own = next(
+        (
+            one
+            for one in oldest
+            if one.namespace == pod.namespace
+            and one.namespace != root
+            and one.labels
+            and one.labels.items() <= pod.metadata.labels.items()
+        ),
+        None,
+    )
+    mode = PERMISSIVE
+    for policy in (mesh, namespace, own):
+        if policy is not None and policy.mode != UNSET:
+            mode = policy.mode
+    ports = own.spec.port_level_mtls if own else {}
+    return Mode(mode, {port: found.mode for port, found in ports.items() if found.mode not in (UNSET, mode)})
+
+
+def version_of(container: _Container | None) -> Version | None:
+    """The version that the tag of an image says; None where it has a digest, or a name, alone."""
+    found = _TAG.search(container.image.partition("@")[0]) if container else None
+    return Version(int(found[1]), int(found[2])) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The labels of each namespace that is judged, and objects of the entire cluster."""
+
+    namespaces: Mapping[str, Mapping[str, str]]
+    pods: Sequence[MeshPod]
+    policies: Sequence[PeerAuthentication]
+    rules: Sequence[DestinationRule]
+
+    @staticmethod
+    def is_control_plane(pod: MeshPod) -> bool:
+        """Whether it is a pod of istiod."""
+        return pod.metadata.labels.get("app") == "istiod" and pod.runs
+
+    def control_planes(self) -> list[MeshPod]:
+        """The pods of istiod that are ready."""
+        return [pod for pod in self.pods if self.is_control_plane(pod) and pod.is_ready]
+
+    def covered_nodes(self) -> set[str]:
+        """The nodes on which ztunnel is ready."""
+        return {pod.spec.node_name for pod in self.pods if pod.metadata.labels.get("app") == "ztunnel" and pod.is_ready}
+
+    def is_ambient(self, pod: MeshPod) -> bool:
+        """Whether its traffic is to go through ztunnel: its own label outweighs that of its namespace."""
+        key = "istio.io/dataplane-mode"
+        return pod.metadata.labels.get(key, self.namespaces[pod.namespace].get(key)) == "ambient"
+
+    def is_injected(self, pod: MeshPod) -> bool:
+        """Whether it is to have a sidecar: by the namespace's labels, of which istio-injection counts first, else by its own."""
+        labels, own = self.namespaces[pod.namespace], pod.metadata.labels
+        if "istio-injection" in labels:
+            return labels["istio-injection"] == "enabled"
+        return "istio.io/rev" in labels or own.get("sidecar.istio.io/inject") == "true" or "istio.io/rev" in own
+
+    def is_labelled(self, namespace: str) -> bool:
+        """Whether the namespace is labelled for the mesh, by sidecars or ambient."""
+        labels = self.namespaces[namespace]
+        if labels.get("istio.io/dataplane-mode") == "ambient" or labels.get("istio-injection") == "enabled":
+            return True
+        return "istio-injection" not in labels and "istio.io/rev" in labels
+
+
+def versions(pods: Iterable[MeshPod]) -> set[Version]:
+    """The versions of control planes, where their images say them."""
+    found = (version_of(next(iter(pod.spec.containers), None)) for pod in pods)
+    return {version for version in found if version is not None}
