@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from collectors.systems.canary.client.options import DatabaseOptions
 from collectors.systems.canary.model import RowTrip, Unwritten
 from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
@@ -82,7 +84,9 @@ async def row_trips(options: DatabaseOptions, name: str, nonce: str) -> list[Row
     connections = [one for one in opened if not isinstance(one, ProbeError)]
     try:
         primaries = [connection for connection, standby in connections if not standby]
-        found: list[RowTrip | ProbeError] = [await _seen(_written(one, name, nonce)) for one in primaries]
+        found: list[RowTrip | ProbeError] = [
+            await _seen(_written(one, name, nonce, options.timeout)) for one in primaries
+        ]
         written = any(isinstance(trip, RowTrip) for trip in found)
         for connection, standby in connections:
             if standby and written:
@@ -114,10 +118,19 @@ async def _seen(trip: Any) -> RowTrip | ProbeError:
     return found
 
 
-async def _written(connection: _Writing, name: str, nonce: str) -> RowTrip:
+async def _written(connection: _Writing, name: str, nonce: str, timeout: timedelta) -> RowTrip:
     started = time.perf_counter()
     connection.warnings.clear()
-    await connection.ask(_Row, _WRITE, (name, name, nonce))
+    try:
+        await connection.ask(_Row, _WRITE, (name, name, nonce))
+    except ProbeError as why:
+        if why.reason is not Reason.TIMEOUT:
+            raise
+        # It had answered before: a lock, a full queue or a standby that commits wait for is in the way of every client.
+        raise Unwritten(
+            f"PostgreSQL at {connection.where} answers, but did not commit a row within {format_duration(timeout)}.",
+            Reason.TIMEOUT,
+        ) from None
     warnings = tuple(connection.warnings)
     rows = await connection.ask(_Row, _READ, (name,))
     seconds = time.perf_counter() - started
