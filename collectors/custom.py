@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from collectors.systems.prometheus.check.conditions import Condition, ask_all, see_condition
 from collectors.systems.prometheus.client import Prometheus
-from collectors.systems.prometheus.judge.conditions import alerts, holds
-from collectors.systems.prometheus.model.answers import Sample
-from collectors.systems.prometheus.model.conditions import alert, truth
+from collectors.systems.prometheus.judge.conditions import alerts
+from collectors.systems.prometheus.model.conditions import alert
 from exporter.collector import Collector, Item, Mode, NoTarget, Options, SectionSettings
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
@@ -21,16 +21,12 @@ from exporter.verdict import Result, Severity, worst
 __all__ = ["Custom", "CustomEvidence", "CustomLine"]
 
 
-def _readable(read: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
-        read(text)
-        return text
-
-    return AfterValidator(check)
+def _readable(text: str) -> str:
+    alert(text)
+    return text
 
 
-Truth = Annotated[str, _readable(truth)]
-Alert = Annotated[str, _readable(alert)]
+Alert = Annotated[str, AfterValidator(_readable)]
 
 
 class CustomEvidence(Options):
@@ -53,7 +49,7 @@ class CustomLine(Options):
         None, pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", description="The `item` label; made from the line by default."
     )
     severity: Severity | None = Field(None, description="How much the line matters; `warning` by default.")
-    true_when: Truth | None = Field(
+    true_when: Condition | None = Field(
         None,
         description="PromQL condition that every series of its left side must satisfy, such as `up == 1`. Requires "
         "`clients.prometheus`.",
@@ -63,7 +59,7 @@ class CustomLine(Options):
         description="Expression of an alerting rule: the line passes while it returns nothing and the series that it "
         "selects exist. Requires `clients.prometheus`.",
     )
-    promql: Truth | None = Field(None, description="Former name of `true_when`.", deprecated=True)
+    promql: Condition | None = Field(None, description="Former name of `true_when`.", deprecated=True)
     min_series: int | None = Field(
         None, ge=1, description="Minimum number of series that `true_when` or `alert_when` must select; 1 by default."
     )
@@ -168,31 +164,11 @@ class Custom(Collector[SectionSettings, NoTarget]):
             condition = alert(self.options.alert_when)
             if found := await self.client(Prometheus).query(condition.text):
                 return alerts(condition, found, {}, least)
-            asked = await self._asked((*condition.present, *condition.sides, *condition.ages, *condition.joined))
+            asked = await ask_all(
+                self.client(Prometheus), (*condition.present, *condition.sides, *condition.ages, *condition.joined)
+            )
             return alerts(condition, found, asked, least)
-        demanded = truth(self.options.condition or "")
-        parts = [
-            part
-            for comparison in demanded.comparisons
-            for part in (comparison.subject, comparison.other, comparison.as_bool)[
-                : 1 if comparison.bound is not None else 3
-            ]
-        ]
-        parts += [part for comparison in demanded.comparisons for part in (*comparison.ages, *comparison.alone)]
-        asked = await self._asked((*parts, *demanded.present))
-        for comparison in demanded.comparisons:
-            if comparison.counts and not asked[comparison.subject] and all(asked[query] for query in demanded.present):
-                asked[comparison.subject] = [Sample({}, 0.0, 0.0)]  # there are series, and none of them is counted
-        return holds(demanded, asked, least)
-
-    async def _asked(self, queries: Iterable[str]) -> dict[str, list[Sample]]:
-        """What each query returns, all at the moment of the first. Raises ProbeError when there is no complete answer to one."""
-        client, answers, moment = self.client(Prometheus), dict[str, list[Sample]](), None
-        for query in dict.fromkeys(queries):
-            answers[query] = found = await client.query(query, moment)
-            if found and moment is None:
-                moment = datetime.fromtimestamp(found[0].timestamp, UTC)
-        return answers
+        return await see_condition(self.client(Prometheus), self.options.condition or "", least)
 
 
 def _described(options: CustomLine) -> str:

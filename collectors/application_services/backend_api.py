@@ -19,6 +19,8 @@ from collectors.systems.postgresql.client.connection import parse_dsn
 from collectors.systems.postgresql.client.migrations import read_revisions
 from collectors.systems.postgresql.judge.migrations import migration_problems
 from collectors.systems.postgresql.model.migrations import Alembic
+from collectors.systems.workers.check import see_workers
+from collectors.systems.workers.client import Workers
 from exporter.collector import item
 from exporter.verdict import CRITICAL, INFO, Reason, Result, ok, unknown
 from exporter.words import listed
@@ -38,6 +40,8 @@ class BackendTarget(ServiceTarget, _Options):
     migrations: Alembic | None = Field(
         None, description="Its database, and the migrations that the release expects there."
     )
+
+    workers: Workers | None = Field(None, description="What runs its background tasks, and where they wait.")
 
     @field_validator("migrations")
     @classmethod
@@ -62,6 +66,10 @@ class BackendApi(ServiceCollector[BackendSettings, BackendTarget]):
 In the database of `migrations`:
   CREATE ROLE checklist_exporter LOGIN PASSWORD 'PASSWORD';
   GRANT SELECT ON alembic_version TO checklist_exporter;
+In the Redis of `workers`, with the pattern of the keys that the framework uses:
+  ACL SETUSER checklist on >PASSWORD ~celery* ~unacked -@all +select +client|list +hlen +llen +lindex
+  ACL SETUSER checklist on >PASSWORD ~arq:* -@all +select +time +pttl +zcount +zrangebyscore +exists
+  ACL SETUSER checklist on >PASSWORD ~dramatiq:* -@all +select +time +zrevrange +llen +lindex
 """
 
     @item("Backend pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
@@ -107,6 +115,25 @@ In the database of `migrations`:
         found = await read_revisions(migrations, self.target.request_timeout)
         good = ok(f"{found.where} is at {listed(sorted(migrations.expected_heads))}, as the release expects.")
         return verdict(migration_problems(found, migrations), good)
+
+    @item("Background tasks are operational", severity=CRITICAL, needs=("workers", "read access to its Redis"))
+    async def background_tasks_operational(self) -> Result:
+        """Requests succeed while nobody does what they promised: mails are not sent, and orders not processed.
+
+        Workers of Celery, ARQ or Dramatiq show that they live, and the task whose turn it is in each queue waits for less than
+        `max_wait`. Celery's workers wait for tasks by a connection of their own. ARQ's report in a key that expires, after an hour
+        by default: one that is older than `max_silence` proves nothing. Dramatiq's leave a heartbeat, as programs do that only
+        send tasks: while tasks wait, one of them has to be taken. Nothing is published. Tasks that run within the service
+        itself are not observed.
+
+        How to fix it: restart the workers; compare their Redis, database and names of queues with those of the service.
+        """
+        if (workers := self.target.workers) is None:
+            return unknown(
+                f"workers of {self.target.name} is not configured, so its background tasks were not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_workers(self, workers, self.target.request_timeout)
 
     @item("Health check endpoint responds", severity=CRITICAL, needs=("url",))
     async def health_endpoint_responds(self) -> Result:

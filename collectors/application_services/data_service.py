@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from collectors.shared.verdicts import worst_of
 from collectors.systems.http.check.service import ServiceCollector, ServiceOptions, ServiceSettings, ServiceTarget
-from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS, Schedule, see_cron_job
+from collectors.systems.kubernetes.model.kinds import CRON_JOBS, JOBS
+from collectors.systems.kubernetes.model.rbac import may_list
+from collectors.systems.prometheus.check.conditions import ComparedCondition, see_condition
+from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import item
-from exporter.verdict import CRITICAL, WARNING, Result
+from exporter.verdict import CRITICAL, WARNING, Reason, Result, unknown
 
 
 class _Options(ServiceOptions):
@@ -22,6 +27,15 @@ class _Options(ServiceOptions):
 
 class DataTarget(ServiceTarget, _Options):
     """A data service."""
+
+    cronjobs: tuple[Schedule, ...] = Field(
+        (), description="CronJobs that process its data, such as `{namespace: shop, name: nightly-import}`."
+    )
+    job_conditions: tuple[ComparedCondition, ...] = Field(
+        (),
+        description="PromQL conditions that every series of their left side must satisfy while its jobs work, such as "
+        "`time() - import_last_success_timestamp_seconds < 7200`.",
+    )
 
 
 class DataSettings(ServiceSettings, _Options):
@@ -78,6 +92,38 @@ class DataService(ServiceCollector[DataSettings, DataTarget]):
         How to fix it: check the address and the credentials of the queue as the service has them.
         """
         return await self.see_dependency(self.target.message_queue, "message_queue", "message queue")
+
+    @item(
+        "Data processing jobs are operational",
+        severity=CRITICAL,
+        needs=(
+            "cronjobs or job_conditions",
+            "with `job_conditions`: clients.prometheus",
+            may_list(CRON_JOBS, JOBS, option="cronjobs"),
+        ),
+    )
+    async def processing_jobs_operational(self) -> Result:
+        """A job that no longer runs leaves no error behind: data is old, and nobody is told.
+
+        Each of `cronjobs` is not suspended, its last Job has not failed, and it succeeded within its schedule (`factor` periods):
+        between runs there is no pod, and that proves nothing. Each of `job_conditions` is true of every series that it selects, of
+        which there has to be one: use a job's own timestamp of its last success.
+
+        How to fix it: `kubectl describe cronjob` and the log of the last Job's pod; let jobs report when they last succeeded.
+        """
+        target = self.target
+        if not target.cronjobs and not target.job_conditions:
+            return unknown(
+                f"Neither cronjobs nor job_conditions of {target.name} is configured, so its jobs were not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await worst_of(
+            *(see_cron_job(self, schedule, "processes its data") for schedule in target.cronjobs),
+            *(self._condition(condition) for condition in target.job_conditions),
+        )
+
+    async def _condition(self, condition: str) -> Result:
+        return await see_condition(self.client(Prometheus), condition)
 
     @item("Health check endpoint responds", severity=CRITICAL, needs=("url",))
     async def health_endpoint_responds(self) -> Result:

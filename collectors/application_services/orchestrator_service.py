@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import Field
 
+from collectors.shared.verdicts import worst_of
 from collectors.systems.http.check.service import ServiceCollector, ServiceOptions, ServiceSettings, ServiceTarget
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
-from exporter.collector import item
-from exporter.verdict import CRITICAL, WARNING, Result
+from collectors.systems.prometheus.check.conditions import ComparedCondition, see_condition
+from collectors.systems.prometheus.check.outcomes import see_outcomes
+from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.outcomes import Outcomes
+from exporter.collector import Mode, item
+from exporter.evidence.rules import EvidenceRule
+from exporter.verdict import CRITICAL, WARNING, Reason, Result, unknown
+
+
+class Workflows(Outcomes):
+    """Runs of workflows as counters, and what shows that none is left lying."""
+
+    backlog_conditions: tuple[ComparedCondition, ...] = Field(
+        min_length=1,
+        description="PromQL conditions that every series of their left side must satisfy while no run is late or stuck, such as "
+        "`workflow_runs_late == 0`.",
+    )
 
 
 class OrchestratorTarget(ServiceTarget):
     """An orchestrator."""
+
+    openai: Outcomes | None = Field(None, description="Its calls of the OpenAI API, as counters in Prometheus.")
+    workflows: Workflows | None = Field(None, description="Its runs of workflows, as metrics in Prometheus.")
 
 
 class OrchestratorSettings(ServiceSettings, ServiceOptions):
@@ -35,6 +56,53 @@ class OrchestratorService(ServiceCollector[OrchestratorSettings, OrchestratorTar
         How to fix it: `kubectl describe pod` and the log of the previous container show why the pod that is named is not ready.
         """
         return await self.see_pods()
+
+    @item(
+        "OpenAI API integration is tested",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=("openai", "clients.prometheus", "a record of a test"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def openai_integration_tested(self) -> Result:
+        """A key that was revoked, a quota that is used up or a model that was retired is found by users first.
+
+        Within `window` the counters of `openai` grew, some calls succeeded, and no more than `max_failure_ratio` did not.
+        Counters that stand still prove nothing. A record, at most 90 days old, has to confirm that failures were tested too:
+        refused keys, rate limits, timeouts. The exporter itself makes no call, which would cost money.
+
+        How to fix it: see the status of the failed calls (401 key, 429 rate or quota, 404 model); test and record it with
+        `checklist-exporter attest orchestrator_service.openai_integration_tested`.
+        """
+        return await worst_of(self._openai(), self.attested("openai_integration_tested"))
+
+    async def _openai(self) -> Result:
+        if (openai := self.target.openai) is None:
+            return unknown(
+                f"openai of {self.target.name} is not configured, so its calls were not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_outcomes(self.client(Prometheus), openai, "OpenAI API call")
+
+    @item("Workflow orchestration is functional", severity=CRITICAL, needs=("workflows", "clients.prometheus"))
+    async def workflow_orchestration_functional(self) -> Result:
+        """An engine is healthy while nobody takes its work: a workflow without a worker is running, or scheduled, for ever.
+
+        Within `window` runs ended, some with success, and no more than `max_failure_ratio` otherwise; and each of
+        `backlog_conditions` is true of every series that it selects, of which there has to be one.
+
+        How to fix it: start the workers of the queue or pool whose runs are late; compare its name with theirs.
+        """
+        if (workflows := self.target.workflows) is None:
+            return unknown(
+                f"workflows of {self.target.name} is not configured, so its workflows were not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        prometheus = self.client(Prometheus)
+        return await worst_of(
+            *(see_condition(prometheus, condition) for condition in workflows.backlog_conditions),
+            see_outcomes(prometheus, workflows, "workflow run"),
+        )
 
     @item("Health check endpoint responds", severity=CRITICAL, needs=("url",))
     async def health_endpoint_responds(self) -> Result:

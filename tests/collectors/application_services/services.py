@@ -14,6 +14,7 @@ from collectors.application_services.frontend import Frontend
 from collectors.application_services.orchestrator_service import OrchestratorService
 from collectors.systems.http.check.service import AskingCollector
 from exporter.collector import Client
+from exporter.evidence.validity import Evidence
 from exporter.verdict import Result
 from tests.support import make_context, verify
 
@@ -29,6 +30,7 @@ async def see(
     *,
     clients: Mapping[str, Client[Any]] | None = None,
     memory: dict[str, Any] | None = None,
+    evidence: Evidence | None = None,
     later: timedelta = timedelta(0),
     **options: Any,
 ) -> Result:
@@ -39,7 +41,7 @@ async def see(
     given = {"name": "service", "url": url, "request_timeout": "20s"} | options
     target = kind.Target.model_validate_json(json.dumps(given))
     settings = kind.Settings.model_validate_json(json.dumps({"timeout": "2m", "targets": [given]}))
-    context = make_context(clients=clients, memory=memory)
+    context = make_context(clients=clients, memory=memory, evidence=evidence)
     now = context.now
     context.now = lambda: now() + later
     return (await verify(kind, settings, target, items=(item,), context=context))[item].result

@@ -142,6 +142,28 @@ def worker(directory: Path, kind: str, redis_url: str, ready: str, **switches: s
         yield server
 
 
+_SEND = {
+    "arq": "import asyncio, arq, worker\n"
+    "async def send(): await (await arq.create_pool(worker.WorkerSettings.redis_settings)).enqueue_job('work')\n"
+    "asyncio.run(send())",
+    "celery": "import worker; worker.work.delay()",
+    "dramatiq": "import worker; worker.work.send()",
+}
+
+
+def send_task(kind: str, redis_url: str) -> None:
+    """Send one task as a service would, for a worker of this kind."""
+    packages = celery_packages() if kind == "celery" else fastapi_packages()
+    environment = {"PYTHONPATH": f"{packages}:{SOURCES / 'fastapi'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run(
+        [sys.executable, "-c", _SEND[kind]],
+        env={**os.environ, **environment, "REDIS_URL": redis_url, "KIND": kind},
+        check=True,
+        capture_output=True,
+        timeout=READY_SECONDS,
+    )
+
+
 def next_build() -> Path:
     """Return the folder of the standalone server, with static files and public folder beside it, built once into the cache."""
 

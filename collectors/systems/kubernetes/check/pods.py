@@ -44,6 +44,7 @@ __all__ = [
     "Pods",
     "Schedule",
     "how_seen",
+    "see_cron_job",
     "with_cron_job",
     "with_pods",
 ]
@@ -126,8 +127,10 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
     return with_selectors(judged, client.settings.selectors)
 
 
-async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Result:
-    """Whether a CronJob runs and succeeds as it is scheduled. One that is not there is `failed`.
+async def see_cron_job(
+    collector: Collector[Any, Any], schedule: Schedule, purpose: str = "takes the backups"
+) -> Result:
+    """Whether a CronJob, which has this purpose, runs and succeeds as it is scheduled. One that is not there is `failed`.
 
     Raises ProbeError when Kubernetes cannot be asked, or the client does not look at its namespace.
     """
@@ -137,7 +140,7 @@ async def see_cron_job(collector: Collector[Any, Any], schedule: Schedule) -> Re
     path = f"{schedule.namespace}/{schedule.name}"
     found = next((cron_job for cron_job in snapshot.items if cron_job.path == path), None)
     if found is None:
-        return failed(f"CronJob {path}, which takes the backups, does not exist.", reason=Reason.MISSING)
+        return failed(f"CronJob {path}, which {purpose}, does not exist.", reason=Reason.MISSING)
     jobs = await client.list(JOBS)
     return judge_schedule(found, jobs.items, jobs.taken, schedule.factor)
 

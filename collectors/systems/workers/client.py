@@ -1,0 +1,125 @@
+"""Reads queues and signs of life of workers from Redis; nothing is published, and no task is taken."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from collectors.systems.redis.client import Login, ask
+from collectors.systems.redis.model import Address, Answers
+from collectors.systems.workers.model import Framework, Queue, Seen, WorkerLimits, digest, pollers
+from exporter.http import Trust
+from exporter.options import Secret
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["Workers", "read_workers"]
+
+_MOST_DUE = 20
+
+
+def _address(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+class Workers(WorkerLimits):
+    """The workers of a service, and the Redis that they take their tasks from."""
+
+    redis: Annotated[str, AfterValidator(_address)] = Field(description="host:port of the Redis that holds the queues.")
+    username: str | None = Field(None, description="ACL user; Redis's default user when there is only a password.")
+    password: Secret | None = Field(None, description="Password of the user.")
+    tls: Trust | None = Field(None, description="Speak TLS with it: whom to trust, and who we are.")
+
+
+async def read_workers(workers: Workers, timeout: timedelta) -> Seen:
+    """What Redis has of the queues and their workers. Raises ProbeError when it cannot be read, each question within `timeout`."""
+    reader = _Reader(workers, timeout)
+    if workers.framework is Framework.ARQ:
+        return await _arq(reader)
+    return await (_celery(reader) if workers.framework is Framework.CELERY else _dramatiq(reader))
+
+
+class _Reader:
+    """One Redis database that is asked on behalf of a service."""
+
+    def __init__(self, workers: Workers, timeout: timedelta) -> None:
+        self.workers = workers
+        self.address = Address.parse(workers.redis)
+        self.where = f"{self.address} (database {workers.database})"
+        self._login = Login(workers.username, workers.password, workers.tls, timeout)
+
+    async def ask(self, *commands: str) -> Answers:
+        """The answers to commands in the database. Raises ProbeError also where the database cannot be selected."""
+        select = f"SELECT {self.workers.database}"
+        answers = await ask(self.address, self._login, (select, *commands))
+        answers.reply(select, str)
+        return answers
+
+    def length(self, answers: Answers, command: str) -> int:
+        """A number of entries. Raises ProbeError when the command was refused."""
+        found: int = answers.reply(command, int)
+        return found
+
+
+async def _celery(reader: _Reader) -> Seen:
+    names = reader.workers.names
+    answers = await reader.ask(
+        "CLIENT LIST", "HLEN unacked", *(f"LLEN {name}" for name in names), *(f"LINDEX {name} -1" for name in names)
+    )
+    queues = [_listed(reader, answers, name, f"LLEN {name}", f"LINDEX {name} -1") for name in names]
+    silences = pollers(answers.reply("CLIENT LIST", str), reader.workers.database)
+    return Seen(reader.where, queues, silences, reader.length(answers, "HLEN unacked"))
+
+
+async def _dramatiq(reader: _Reader) -> Seen:
+    names = reader.workers.names
+    newest = "ZREVRANGE dramatiq:__heartbeats__ 0 0 WITHSCORES"
+    lengths = [f"LLEN dramatiq:{name}" for name in names]
+    heads = [f"LINDEX dramatiq:{name} 0" for name in names]
+    answers = await reader.ask("TIME", newest, *lengths, *heads)
+    queues = [_listed(reader, answers, *parts) for parts in zip(names, lengths, heads, strict=True)]
+    beats = answers.reply(newest, list)
+    silence = _milliseconds(answers) - float(beats[1]) if len(beats) == 2 else None
+    return Seen(reader.where, queues, {} if silence is None else {"": timedelta(milliseconds=silence)})
+
+
+def _listed(reader: _Reader, answers: Answers, name: str, length: str, head: str) -> Queue:
+    task = answers.reply(head, (str, type(None)))
+    return Queue(name, reader.length(answers, length), digest(task) if task is not None else None)
+
+
+async def _arq(reader: _Reader) -> Seen:
+    names = reader.workers.names
+    reports = {name: f"PTTL {name}:health-check" for name in names}
+    answers = await reader.ask("TIME", *reports.values())
+    now = _milliseconds(answers)
+    longest = reader.workers.health_check_interval + timedelta(seconds=1)
+    silences = {}
+    for name, report in reports.items():
+        if (left := reader.length(answers, report)) >= 0:
+            silences[name] = longest - timedelta(milliseconds=left)
+    return Seen(reader.where, [await _due(reader, name, now) for name in names], silences)
+
+
+async def _due(reader: _Reader, name: str, now: float) -> Queue:
+    """A queue of ARQ, which keeps tasks until they are done: of those whose time has come, the first that no worker runs."""
+    count, first = f"ZCOUNT {name} -inf {now:.0f}", f"ZRANGEBYSCORE {name} -inf {now:.0f} LIMIT 0 {_MOST_DUE}"
+    answers = await reader.ask(count, first)
+    tasks: list[Any] = [task for task in answers.reply(first, list) if isinstance(task, str)]
+    running = {task: f"EXISTS arq:in-progress:{task}" for task in tasks if not task.split()[1:] and task.strip()}
+    if not running:
+        return Queue(name, reader.length(answers, count), digest(tasks[0]) if tasks else None)
+    states = await reader.ask(*running.values())
+    waiting = [task for task in tasks if task not in running or not reader.length(states, running[task])]
+    busy = len(tasks) - len(waiting)
+    return Queue(name, reader.length(answers, count) - busy, digest(waiting[0]) if waiting else None)
+
+
+def _milliseconds(answers: Answers) -> float:
+    """Redis's own clock. Raises ProbeError when it does not tell."""
+    match answers.reply("TIME", list):
+        case [str(seconds), str(microseconds)] if seconds.isdigit() and microseconds.isdigit():
+            return int(seconds) * 1000 + int(microseconds) / 1000
+    raise ProbeError(f"{answers.address} answered TIME with something else than a time.", Reason.MALFORMED)
