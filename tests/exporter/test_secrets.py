@@ -60,7 +60,13 @@ def configuration(port: int) -> dict[str, Any]:
             "backend_api": {
                 **often,
                 "targets": [
-                    {"name": "a", "url": http["url"], **HTTP, "migrations": {"dsn": dsn, "expected_heads": ["a1"]}}
+                    {
+                        "name": "a",
+                        "url": http["url"],
+                        **HTTP,
+                        "migrations": {"dsn": dsn, "expected_heads": ["a1"]},
+                        "workers": {"framework": "celery", "redis": address, "password": "canary"},
+                    }
                 ],
             },
             "backups": {**often, "databases": [{"name": "a", "dsn": dsn, "rds": {"instance": "a"}}]},
