@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
@@ -152,7 +152,8 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         """A gateway that calls itself live may have no service behind it that answers.
 
         Each route of each of `gateways` is asked several times, each time by a new connection, and must answer with the status
-        and with a text that only the service behind the gateway has. Its own health is not asked: HAProxy's monitor-uri and
+        and with a text that only the service behind the gateway has; a last time with a query that no cache has, which must not
+        be answered with an error of the gateway. Its own health is not asked: HAProxy's monitor-uri and
         Envoy's /ready are 200 with all backends dead.
 
         How to fix it: see the gateway's log for the upstream of the route that is named.
@@ -162,7 +163,8 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         problems: list[Result] = []
         for gateway in self.settings.gateways:
             for route in gateway.routes:
-                problems += route_problems(gateway, route, [await _asked(route) for _ in range(gateway.looks)])
+                replies = [await _asked(gateways.ask, route) for _ in range(gateway.looks)]
+                problems += route_problems(gateway, route, replies, await _asked(gateways.ask_uncached, route))
         routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
         return verdict(
             problems,
@@ -274,7 +276,7 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         problems: list[Result] = []
         for edge in self.settings.edges:
             try:
-                reply = await gateways.ask_edge(edge)
+                reply = await gateways.ask_uncached(edge.url)
                 origins = {origin: await _asked_origin(edge, origin) for origin in edge.origins}
             except ProbeError as why:
                 problems.append(unobserved(why))
@@ -310,9 +312,9 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
 _TCP = "tcp_connect"
 
 
-async def _asked(route: Route) -> Reply | ProbeError:
+async def _asked(ask: Callable[[str], Awaitable[Reply]], route: Route) -> Reply | ProbeError:
     try:
-        return await gateways.ask(route.url)
+        return await ask(route.url)
     except ProbeError as why:
         return why
 

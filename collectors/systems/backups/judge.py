@@ -23,6 +23,7 @@ __all__ = [
 
 _CLOCKS = timedelta(minutes=5)
 _SHRUNK = 0.5
+_EMPTY_ARCHIVE = 64  # gzip, xz and zstd make 13 to 32 bytes of nothing
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
 _UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", "inaccessible-encryption-credentials")
 
@@ -63,6 +64,11 @@ def _object_problems(backups: Sequence[StoredObject], objects: Objects, now: dat
         yield unknown(
             f"The newest backup in {_where(objects)} is dated {format_length(-age)} in the future.",
             reason=Reason.CONTRADICTED,
+        )
+    if newest.size < _EMPTY_ARCHIVE:
+        yield failed(
+            f"The newest backup in {_where(objects)} has {format_size(newest.size)}, which is what compressing nothing makes.",
+            reason=Reason.INVALID,
         )
     if newest.storage_class in _FROZEN:
         yield warning(

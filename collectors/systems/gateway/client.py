@@ -15,7 +15,7 @@ from exporter.http import Http, HttpSettings, Trust, Unanswered, Unreachable
 from exporter.reply import Reply
 from exporter.verdict import Reason
 
-__all__ = ["ask", "ask_edge", "ask_origin", "burst"]
+__all__ = ["ask", "ask_origin", "ask_uncached", "burst"]
 
 _AGENT = {"User-Agent": "checklist-exporter (network_security)"}
 _MAX_BYTES = 2**20
@@ -63,10 +63,10 @@ async def burst(limit: Limit) -> Burst:
             return Burst(before, tuple(answers), after)
 
 
-async def ask_edge(edge: Edge) -> Reply:
-    """The site as the public sees it, not from a cache. Raises ProbeError where there is no reply."""
-    mark = "&" if "?" in edge.url else "?"
-    return await ask(f"{edge.url}{mark}checklist={secrets.token_hex(4)}")
+async def ask_uncached(url: str) -> Reply:
+    """GET with a query that no cache has. Raises ProbeError where there is no reply."""
+    mark = "&" if "?" in url else "?"
+    return await ask(f"{url}{mark}checklist={secrets.token_hex(4)}")
 
 
 async def ask_origin(edge: Edge, origin: str) -> Reply | None:

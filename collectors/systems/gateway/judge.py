@@ -15,8 +15,18 @@ __all__ = ["edge_problems", "limit_problems", "route_problems"]
 _REFUSALS = (400, 401, 403, 404, 421, 444)
 
 
-def route_problems(gateway: Gateway, route: Route, replies: Sequence[Reply | ProbeError]) -> Iterator[Result]:
-    """Answers that are not the service's. A gateway that answers by itself, with whatever status, has not passed a request on."""
+def route_problems(
+    gateway: Gateway, route: Route, replies: Sequence[Reply | ProbeError], uncached: Reply | ProbeError | None = None
+) -> Iterator[Result]:
+    """Answers that are not the service's. A gateway that answers by itself, with whatever status, has not passed a request on.
+
+    `uncached` is the answer to the same route with a query that no cache has.
+    """
+    if isinstance(uncached, Reply) and uncached.status >= 500 and route.status < 500:
+        yield failed(
+            f"{uncached.where} answered {uncached.status} through gateway {gateway.name} where no cache can have the answer.",
+            reason=Reason.DOWN,
+        )
     for reply in replies:
         if isinstance(reply, ProbeError):
             yield unobserved(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -142,6 +143,17 @@ async def test_a_backup_that_shrank_is_a_warning(evidence: Folder, s3: S3, clien
         s3.put(f"orders/{days_ago(day)}.dump", 5000)
     result = await seen(evidence, "redis_backups_scheduled", client, **store("redis_backups_scheduled"))
     assert (result.status, "has 1 kB, those before it 5 kB" in result.summary) == (Status.WARNING, True)
+
+
+async def test_what_compressing_nothing_makes_is_no_backup(evidence: Folder, s3: S3, client: Aws) -> None:
+    s3.api.delete_object(Bucket=BUCKET, Key="orders/now.dump")
+    for day in (0, 1, 2):  # `pg_dump | gzip` has failed for days: none is smaller than those before
+        s3.put(f"orders/{days_ago(day)}.sql.gz", len(gzip.compress(b"")))
+    result = await seen(evidence, "redis_backups_scheduled", client, **store("redis_backups_scheduled"))
+    assert (result.status, "has 20 B, which is what compressing nothing makes" in result.summary) == (
+        Status.FAILED,
+        True,
+    )
 
 
 @pytest.mark.parametrize("item", LINES)

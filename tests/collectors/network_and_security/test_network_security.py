@@ -23,7 +23,7 @@ from tests.servers.firewall import Firewalled, firewalled
 from tests.servers.gateways import caddy, envoy
 from tests.servers.haproxy import haproxy
 from tests.servers.nginx import nginx
-from tests.servers.process import LOOPBACK, free_port
+from tests.servers.process import LOOPBACK, free_port, scratch
 from tests.support import make_context, verify
 
 
@@ -141,6 +141,23 @@ async def test_a_gateway_is_as_alive_as_what_is_behind_it(tmp_path: Path, app: A
             assert status is expected, (name, summary)
             if expected is Status.FAILED:
                 assert "answered 50" in summary, summary
+
+
+async def test_a_cache_does_not_stand_for_a_dead_service(tmp_path: Path) -> None:
+    port = free_port()
+    with fastapi(tmp_path) as service, scratch("cache") as folder:
+        folder.chmod(0o777)  # nginx's workers have another user
+        cache = f"proxy_cache_path {folder / 'cache'} keys_zone=all:1m;\n"
+        passes = f"proxy_pass {service.url}; proxy_cache all; proxy_cache_valid 200 1h; proxy_cache_use_stale error;"
+        block = f"{cache}server {{ listen {LOOPBACK}:{port}; location / {{ {passes} }} }}"
+        route = {"url": f"http://{LOOPBACK}:{port}/items/1", "contains": '"number":1'}
+        gateways = ({"name": "edge", "routes": (route,)},)
+        with nginx(block, port=port):
+            assert (await _seen("api_gateway_operational", gateways=gateways))[0] is Status.OK
+            service.stop()
+            status, summary = await _seen("api_gateway_operational", gateways=gateways)
+    assert status is Status.FAILED, summary
+    assert "answered 502 through gateway edge where no cache can have the answer" in summary
 
 
 @pytest.mark.verifies("network_security.api_gateway_operational", "unknown")

@@ -20,7 +20,7 @@ from collectors.systems.http.model.documentation import (
     assets,
     specification_path,
 )
-from collectors.systems.http.model.health import HealthOptions
+from collectors.systems.http.model.health import HealthOptions, State, state_of
 from collectors.systems.http.model.metrics import Exposition, MetricsOptions, Movement, read_exposition
 from collectors.systems.http.model.service import RequestOptions, Service
 from collectors.systems.kubernetes.check.pods import PodOptions, see_pods
@@ -132,7 +132,10 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
                 f"{str(why).rstrip('.')}, though the connection was accepted{self.traced()}.", reason=Reason.DOWN
             )
         said = health.report(answer.reply)
-        parts = f", and reports {listed(said.parts)} as up" if said and said.parts else "; it reports no dependencies"
+        up = [name for name, word in said.parts.items() if state_of(word) is State.UP] if said else []
+        down = [name for name in said.parts if name not in up] if said else []
+        parts = f", and reports {listed(up)} as up" if up else "; it reports no dependencies as up"
+        parts += f" ({listed(down)} optional and not)" if down else ""
         good = ok(
             f"{answer.reply.where} answered {answer.reply.status} and healthy in {answer.seconds:.2f} s{parts}{self.traced()}.",
             health_seconds=answer.seconds,

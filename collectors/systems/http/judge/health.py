@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
+from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.health import Health, HealthOptions, State, read_health, state_of
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -34,7 +35,7 @@ def health_problems(reply: Reply, options: HealthOptions) -> Iterator[Result]:
     yield from _status_problems(reply, health)
     if not 200 <= reply.status < 300:
         return
-    if cached := _cached(reply):
+    if cached := cached_by(reply):
         yield unknown(
             f"{reply.where} was answered by a cache ({cached}), so the service was not observed.",
             reason=Reason.MISCONFIGURED,
@@ -60,6 +61,12 @@ def health_problems(reply: Reply, options: HealthOptions) -> Iterator[Result]:
 
 def dependency_problems(reply: Reply, name: str) -> Iterator[Result]:
     """Why a health report does not show that one dependency is connected."""
+    if cached := cached_by(reply):
+        yield unknown(
+            f"{reply.where} was answered by a cache ({cached}), so {name} was not observed.",
+            reason=Reason.MISCONFIGURED,
+        )
+        return
     health = report(reply)
     word = health.part(name) if health is not None else None
     if word is None:
@@ -84,19 +91,6 @@ def catch_all_problems(control: Reply, options: HealthOptions) -> Iterator[Resul
 
 def _as_healthy(control: Reply, options: HealthOptions) -> Iterator[Result]:
     return health_problems(control, options)
-
-
-def _cached(reply: Reply) -> str:
-    """The header by which an answer shows that it comes from a cache; "" where none does."""
-    age = reply.headers.get("age", "").strip()
-    if age.isdigit() and int(age) > 0:
-        return f"Age {age} s"
-    hits = (
-        name
-        for name in ("x-cache", "cf-cache-status", "x-vercel-cache")
-        if "hit" in reply.headers.get(name, "").lower()
-    )
-    return next((f"{name}: HIT" for name in hits), "")
 
 
 def _status_problems(reply: Reply, health: Health | None) -> Iterator[Result]:
@@ -128,6 +122,9 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
         needed = any(name.casefold() == required.casefold() for required in options.required_deps)
         if state_of(word) in (State.DOWN, State.LEAVING) and (needed or name.casefold() not in optional):
             yield failed(f"{reply.where} reports {name} as {one_line(word)}.", reason=Reason.DOWN)
+    for name in options.required_deps:
+        if health.part(name) == "down" and health.part(name) not in health.parts.values():
+            yield failed(f"{reply.where} reports {name} as false.", reason=Reason.DOWN)
     if missing:
         yield _nothing_reported(reply, missing)
     if health.state is State.DEGRADED:

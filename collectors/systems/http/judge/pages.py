@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.pages import marked, rendering
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -84,7 +85,7 @@ def api_problems(reply: Reply) -> Iterator[Result]:
         return
     if document is None or (isinstance(document, dict) and _is_error(document)):
         yield failed(f"{reply.where} answered {reply.status} with an error in its body.", reason=Reason.DOWN)
-    if rendering(reply).prerendered or _aged(reply):
+    if rendering(reply).prerendered or cached_by(reply):
         yield unknown(
             f"{reply.where} was answered from a cache, so the backend was not observed.", reason=Reason.MISCONFIGURED
         )
@@ -103,12 +104,6 @@ def _is_error(document: Mapping[str, Any]) -> bool:
     if isinstance(status, int) and not isinstance(status, bool):
         return status >= 400
     return isinstance(status, str) and status.casefold() in ("error", "fail", "failed", "down")
-
-
-def _aged(reply: Reply) -> bool:
-    """Whether a cache in front kept the answer."""
-    age = reply.headers.get("age", "").strip()
-    return age.isdigit() and int(age) > 0
 
 
 def guard_problems(reply: Reply, forged: bool, login: str) -> Iterator[Result]:
@@ -135,7 +130,7 @@ def ssr_problems(first: Reply, second: Reply, marker: str) -> Iterator[Result]:
             reason=Reason.MISCONFIGURED,
         )
         return
-    if _aged(first):
+    if cached_by(first):
         yield unknown(
             f"{first.where} was answered by a cache, so when it is rendered was not observed.",
             reason=Reason.MISCONFIGURED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -65,6 +65,7 @@ _BAD = frozenset(
 )
 _PARTS = ("details", "components", "checks", "entries", "dependencies", "services", "results", "info", "error")
 _STATUS = ("status", "state", "health", "healthy", "ok", "up", "alive", "ready")
+_CONNECTION = ("connected", "available", "reachable")
 _DEEPEST = 4
 
 
@@ -109,15 +110,21 @@ class Health:
     word: str
     state: State | None
     parts: Mapping[str, str]
+    flags: Mapping[str, bool] = field(default_factory=dict)
+    """What is true or false beside the status: a dependency where somebody names it as one."""
 
     def part(self, name: str) -> str | None:
-        """The word for a dependency, whatever the case of its name; None where it is not reported."""
+        """The word for a dependency, whatever the case of its name, the worst of several; None where it is not reported."""
         wanted = name.casefold()
-        for own, word in self.parts.items():
-            folded = own.casefold()
-            if wanted in (folded, folded.partition(":")[0]):
-                return word
-        return None
+        words = [word for own, word in self.parts.items() if wanted in _names(own)]
+        words += ["up" if up else "down" for own, up in self.flags.items() if wanted in _names(own)]
+        return max(words, key=state_of, default=None)
+
+
+def _names(own: str) -> tuple[str, str]:
+    """What a part may be called by: `postgres:responseTime` is a part of postgres."""
+    folded = own.casefold()
+    return folded, folded.partition(":")[0]
 
 
 def state_of(word: str) -> State:
@@ -151,12 +158,20 @@ def read_health(document: Any) -> Health | None:
         # A name that is reported twice is as bad as the worse of the two.
         if name not in parts or state_of(state) > state_of(parts[name]):
             parts[name] = state
-    return Health(word or "", None if word is None else state_of(word), parts)
+    flags = {name: value for name, value in document.items() if isinstance(value, bool)}
+    return Health(word or "", None if word is None else state_of(word), parts, flags)
 
 
 def _is_part(name: str, value: Any) -> bool:
     """Whether something beside the status is the state of a dependency; flags are not (`"maintenance": false`)."""
     return name.casefold() not in (*_STATUS, *_PARTS) and isinstance(value, str | dict)
+
+
+def _part_word(entry: Mapping[str, Any]) -> str | None:
+    """The word for a part: some have no status and say whether they are connected."""
+    flags = (entry[key] for key in _CONNECTION if isinstance(entry.get(key), bool))
+    connected = next(flags, None)
+    return _word(entry) or (None if connected is None else "up" if connected else "down")
 
 
 def _word(document: Mapping[str, Any]) -> str | None:
@@ -190,11 +205,11 @@ def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
         if _plain(entry.partition(":")[0]) in _GOOD | _DEGRADED | _LEAVING | _BAD:
             yield name, entry
     elif isinstance(entry, dict):
-        if (word := _word(entry)) is not None:
+        if (word := _part_word(entry)) is not None:
             yield name, word
         for key in _PARTS:
             yield from _parts(entry.get(key), depth + 1)
     elif isinstance(entry, list):
-        words = [word for one in entry if isinstance(one, dict) and (word := _word(one)) is not None]
+        words = [word for one in entry if isinstance(one, dict) and (word := _part_word(one)) is not None]
         if words:
             yield name, max(words, key=state_of)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from collectors.shared.verdicts import collected
-from collectors.systems.http.judge.health import health_problems
+from collectors.systems.http.judge.health import dependency_problems, health_problems
 from collectors.systems.http.model.health import HealthOptions
 from exporter.reply import Reply
 from exporter.verdict import Status
@@ -47,6 +47,7 @@ def test_shapes(document: Any) -> None:
         ({"status": "UP", "checks": [{"name": "db", "status": "DOWN"}]}, Status.FAILED),
         ({"status": "ok", "details": {"db": "down: OperationalError"}}, Status.FAILED),
         ({"status": "ok", "details": {"db": False}}, Status.FAILED),
+        ({"status": "ok", "db": {"connected": False}}, Status.FAILED),
         ({"healthy": False}, Status.FAILED),
         ({"status": "ok", "database": "down"}, Status.FAILED),
         ({"status": "ok", "database": {"status": "down"}}, Status.FAILED),
@@ -76,3 +77,23 @@ def test_optional_dependencies_may_be_down() -> None:
     document = {"status": "ok", "details": {"search": {"status": "down"}}}
     assert judge(document, optional_deps=("search",)) is Status.OK
     assert judge(document, optional_deps=("search",), required_deps=("search",)) is Status.FAILED
+
+
+def test_the_worst_of_several_parts_of_a_dependency_counts() -> None:
+    document = {"status": "pass", "checks": {"db:time": [{"status": "pass"}], "db:connections": [{"status": "fail"}]}}
+    reply = Reply("GET http://service/health", 200, httpx.Headers(), json.dumps(document).encode())
+    assert [problem.status for problem in dependency_problems(reply, "db")] == [Status.FAILED]
+
+
+def test_a_flag_beside_the_status_is_a_dependency_where_it_is_required() -> None:
+    document = {"status": "ok", "db": False, "maintenance": False}
+    assert judge(document) is Status.OK
+    assert judge(document, required_deps=("db",)) is Status.FAILED
+    assert judge({**document, "db": True}, required_deps=("db",)) is Status.OK
+
+
+@pytest.mark.parametrize("header", [("age", "30"), ("x-cache", "Hit from cloudfront"), ("x-cache-status", "STALE")])
+def test_a_cache_knows_no_dependency(header: tuple[str, str]) -> None:
+    body = json.dumps({"status": "ok", "details": {"db": "up"}}).encode()
+    reply = Reply("GET http://service/health", 200, httpx.Headers([header]), body)
+    assert [problem.status for problem in dependency_problems(reply, "db")] == [Status.UNKNOWN]
