@@ -102,12 +102,14 @@ class _Redactor:
     def __init__(self) -> None:
         self._hidden: set[bytes] = set()
         self._automaton: BytesAhoCorasick | None = None
+        self._adding = threading.Lock()
 
     def add(self, forms: Iterable[str]) -> None:
-        known = len(self._hidden)
-        self._hidden.update(map(_encoded, forms))
-        if len(self._hidden) > known:
-            self._automaton = BytesAhoCorasick(self._hidden)
+        with self._adding:  # who adds what another thread is adding may only go on once that is found
+            known = len(self._hidden)
+            self._hidden.update(map(_encoded, forms))
+            if len(self._hidden) > known:
+                self._automaton = BytesAhoCorasick(self._hidden)
 
     def redact(self, text: str) -> str:
         if self._automaton is None:

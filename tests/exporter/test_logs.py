@@ -208,3 +208,20 @@ def test_what_a_library_repeats_is_bounded(capsys: pytest.CaptureFixture[str]) -
     assert len(asyncio_lines) == logs.REPEATS
     assert "Similar messages are left out" in asyncio_lines[-1]
     assert len(lines) - len(asyncio_lines) == 1000
+
+
+def test_a_secret_that_two_threads_hide_is_hidden_for_both_when_they_go_on() -> None:
+    many = [f"secret-number-{number}" for number in range(20_000)]  # what takes a moment to prepare
+    shown: list[str] = []
+    redactor = logs._Redactor()  # one of its own: what is hidden stays hidden
+
+    def hide_and_show() -> None:
+        redactor.add(many)
+        shown.append(redactor.redact(f"token {many[-1]} refused"))
+
+    threads = [threading.Thread(target=hide_and_show) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shown == ["token <secret> refused"] * 4
