@@ -174,7 +174,7 @@ def test_of_the_real_sections_only_those_of_evidence_are_looked_at_unasked() -> 
     plan = load_default(now=lambda: NOW).plan
     looked_at = {planned.section for planned in plan.items if planned.targets}
     of_launch = {"load_tests", "security_tests", "disaster_recovery", "final_checklist"}
-    assert looked_at == {"documentation", "training", "signatories", *of_launch}
+    assert looked_at == {"documentation", "training", "signatories", "openai", *of_launch}
 
 
 def test_nothing_configured_plans_every_line_and_what_needs_no_options() -> None:
