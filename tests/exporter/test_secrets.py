@@ -118,6 +118,12 @@ def configuration(port: int) -> dict[str, Any]:
                 "api": {**http, "models": [{"name": "a", "min_requests_per_minute": 1}], "completion": True},
                 "organization": {**http, "project": "a", "budget": {"monthly": 1}},
             },
+            "payments": {
+                **often,
+                "api": http,
+                "keys": [{"name": "a", "key": "canary"}],
+                "webhooks": [{"url": f"http://{address}/a", "events": ["a"], "signing_secret": "canary"}],
+            },
             "performance_tuning": {
                 **often,
                 "databases": [{"name": "a", "dsn": dsn, "pgbouncer": dsn}],

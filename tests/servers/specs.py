@@ -45,4 +45,6 @@ def _nullable(node: Any) -> Any:
     made = {key: _nullable(value) for key, value in node.items()}
     if made.get("nullable") is True and isinstance(made.get("type"), str):
         made["type"] = [made["type"], "null"]
+        if "enum" in made:
+            made["enum"] = [*made["enum"], None]
     return made

@@ -2,3 +2,4 @@
 
 from tests.servers.openai import openai_server
 from tests.servers.pages import pages
+from tests.servers.stripe import stripe_server, webhook

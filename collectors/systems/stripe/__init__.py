@@ -1,0 +1,1 @@
+"""Stripe: accounts, keys, webhook endpoints and the delivery of events."""
