@@ -15,6 +15,10 @@ from collectors.systems.canary.client.options import CacheOptions, DatabaseOptio
 from collectors.systems.canary.client.queue import queue_trip
 from collectors.systems.canary.judge import cache_problems, queue_problems, row_problems, unwritten
 from collectors.systems.canary.model import CacheTrip, RowTrip
+from collectors.systems.http.check.endpoints import see_endpoints
+from collectors.systems.http.check.flows import see_flow
+from collectors.systems.http.model.apis import Endpoints
+from collectors.systems.http.model.flows import Flow
 from exporter.collector import Collector, SectionSettings, Target, item
 from exporter.options import Duration
 from exporter.verdict import CRITICAL, ProbeError, Reason, Result, ok
@@ -24,12 +28,15 @@ T = TypeVar("T")
 
 
 class SmokeTarget(Target):
-    """One application with its stores."""
+    """One application with its API and its stores."""
 
     allow_intrusive: bool = Field(
         False,
-        description="Whether rows, keys and messages of one's own may be written; without it those lines are unknown.",
+        description="Whether rows, keys and messages of one's own may be written, a synthetic user logged in, and requests sent "
+        "that are no GET; without it those lines are unknown.",
     )
+    api: Endpoints | None = Field(None, description="The API and the endpoints to ask.")
+    authentication: Flow | None = Field(None, description="The login of a synthetic user, and what follows.")
     database: DatabaseOptions | None = Field(None, description="The database in which a row is written and read back.")
     cache: CacheOptions | None = Field(None, description="The cache in which a key is written and read back.")
     queue: QueueOptions | None = Field(None, description="The queue through which a message is sent.")
@@ -46,7 +53,7 @@ class SmokeSettings(SectionSettings):
 
 
 class SmokeTests(Collector[SmokeSettings, SmokeTarget]):
-    """Writes a random value of its own to each store, reads it back, and leaves it to expire."""
+    """Asks endpoints, logs a synthetic user in, and writes a random value of its own to each store, which expires."""
 
     Settings = SmokeSettings
     Target = SmokeTarget
@@ -67,16 +74,44 @@ In NATS, subscribe:
 """
 
     def _allowed(self, options: T | None, name: str) -> T:
-        """The options of a store that may be written to; raises ProbeError where there are none, or it may not."""
+        """The options of what may be tried; raises ProbeError where there are none, or it may not."""
         target = self.target.name
         if options is None:
             raise ProbeError(f"{name} of {target} is not configured, so it was not tried.", Reason.NOT_CONFIGURED)
         if not self.target.allow_intrusive:
             raise ProbeError(
-                f"Nothing may be written to the {name} of {target}; set `allow_intrusive: true` on the target to try it.",
+                f"The {name} of {target} was not tried, as more than reading is needed; set `allow_intrusive: true` on the target.",
                 Reason.NOT_CONFIGURED,
             )
         return options
+
+    @item("All critical API endpoints respond correctly", severity=CRITICAL, needs=("api",))
+    async def critical_endpoints_respond(self) -> Result:
+        """An endpoint that answers 200 may answer with an error, a login page, or what a cache still has.
+
+        Each of `api.endpoints` is asked, and its answer must meet the conditions, written in CEL, on status, headers, cookies,
+        JSON body and latency. Redirects are not followed. Without a condition on the status, 2xx is required.
+
+        How to fix it: the sentence gives the condition and what was observed; look for the request in the service's log.
+        """
+        if (api := self.target.api) is None:
+            raise ProbeError(f"`api` of {self.target.name} is not configured.", Reason.NOT_CONFIGURED)
+        return await see_endpoints(
+            api, self.context.memory, self.context.now(), allow_intrusive=self.target.allow_intrusive
+        )
+
+    @item("User authentication flow works", severity=CRITICAL, needs=("allow_intrusive", "authentication"))
+    async def authentication_flow_works(self) -> Result:
+        """A login that hands out tokens which no endpoint accepts, or which outlive the logout, works for nobody or for too many.
+
+        With `allow_intrusive`, a synthetic user goes through `authentication.steps`, at most once in five minutes: log in, use
+        the token, refresh it, log out, and see the old token refused. The first step that succeeds with a token must not do so
+        with a forged one. After a login that was refused nothing is sent for an hour, so that no account is locked.
+
+        How to fix it: the sentence gives the step, the condition and what was observed.
+        """
+        flow = self._allowed(self.target.authentication, "authentication")
+        return await see_flow(flow, self.context.memory, self.context.now())
 
     @item("Database read/write operations work", severity=CRITICAL, needs=("allow_intrusive", "database"))
     async def database_read_write(self) -> Result:

@@ -44,6 +44,15 @@ def configuration(port: int) -> dict[str, Any]:
         "api_keys": [{"name": "a", **http, "allowed": "/a", "forbidden": "/b"}],
         "databases": [{"name": "a", "dsn": dsn}],
     }
+    step = {"method": "POST", "path": "/", "fields": {"password": "canary"}, "headers": {"X-Key": "canary"}}
+    flow = {
+        "url": http["url"],
+        "timeout": "1s",
+        "steps": [
+            {**step, "name": "login", "conditions": ["status < 600"], "extract": {"token": "text"}},
+            {**step, "name": "me", "headers": {"A": "$(token)"}, "conditions": ["json.status == 'a'"]},
+        ],
+    }
     on_call = {
         "pagerduty": {**http, "token": "canary", "escalation_policies": ["P1"]},
         "opsgenie": {**http, "token": "canary", "schedules": ["S1"]},
@@ -106,6 +115,8 @@ def configuration(port: int) -> dict[str, Any]:
                     {
                         "name": name,
                         "allow_intrusive": True,
+                        "api": {**http, "endpoints": [{"path": "/a", "conditions": ["json.status == 'a'"]}]},
+                        "authentication": flow,
                         "database": {"dsn": dsn, "timeout": "1s"},
                         "cache": {"address": address, "password": "canary", "timeout": "1s"},
                         "queue": {"address": address, "timeout": "1s", **credentials},

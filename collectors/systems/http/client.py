@@ -1,4 +1,4 @@
-"""Asks a service by GET, gently: one request at a time, no redirects, and none while the service wants to be left alone."""
+"""Asks a service, gently: one request at a time, no redirects, and none while the service wants to be left alone."""
 
 from __future__ import annotations
 
@@ -48,20 +48,32 @@ class ServiceClient:
         self.url = settings.url
 
     async def get(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
-        """The answer to GET `url` + `path`, whatever its status, but for 429; redirects are not followed.
+        """The answer to GET `url` + `path`; see `send`."""
+        return await self.send("GET", path, now, headers)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        now: datetime,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> Answer:
+        """The answer to a request to `url` + `path`, whatever its status, but for 429; redirects are not followed.
 
         Raises Unreachable, Unanswered and other ProbeErrors as `Http.request` does, and Throttled.
         """
         async with self._turn:
             if (until := self._paused.get(self.url)) is not None and now < until:
                 raise Throttled(
-                    f"GET {self.url}{path.partition('?')[0]} was not sent: the service answered 429 before and is left alone "
-                    f"until {until:%H:%M:%S} UTC.",
+                    f"{method} {self.url}{path.partition('?')[0]} was not sent: the service answered 429 before and is left "
+                    f"alone until {until:%H:%M:%S} UTC.",
                     Reason.REFUSED,
                 )
-            sent = {"traceparent": f"00-{self.trace_id}-{secrets.token_hex(8)}-01", "Cache-Control": "no-cache"}
+            own = {"traceparent": f"00-{self.trace_id}-{secrets.token_hex(8)}-01", "Cache-Control": "no-cache"}
+            sent = {**own, **(headers or {})}
             started = time.monotonic()
-            reply = await self._http.get(path, headers={**sent, **(headers or {})}, expect=None)
+            reply = await self._http.request(method, path, headers=sent, content=content, expect=None)
             took = time.monotonic() - started
             if reply.status == 429:
                 self._paused[self.url] = now + _pause(reply, now)
