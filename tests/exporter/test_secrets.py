@@ -135,6 +135,20 @@ def configuration(port: int) -> dict[str, Any]:
                 "keys": [{"name": "a", "key": "canary"}],
                 "webhooks": [{"url": f"http://{address}/a", "events": ["a"], "signing_secret": "canary"}],
             },
+            "communications": {
+                **often,
+                "smtp": {
+                    "host": "127.0.0.1",
+                    "port": port,
+                    "username": "sre",
+                    "password": "canary",
+                    "sender": "a@example.com",
+                    "recipient": "b@example.com",
+                    "timeout": "1s",
+                },
+                "twilio": {**http, "account": f"AC{'0' * 32}", "sms_numbers": ["+15005550006"]},
+                "templates": {**http, "path": "/{name}", "required": ["a"], "filled": ["/a"]},
+            },
             "performance_tuning": {
                 **often,
                 "databases": [{"name": "a", "dsn": dsn, "pgbouncer": dsn}],

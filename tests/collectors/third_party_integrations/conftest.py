@@ -3,3 +3,4 @@
 from tests.servers.openai import openai_server
 from tests.servers.pages import pages
 from tests.servers.stripe import stripe_server, webhook
+from tests.servers.twilio import twilio_server

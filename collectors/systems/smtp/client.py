@@ -1,0 +1,226 @@
+"""Talks with a mail server until it has accepted a recipient, and never sends anything. What it writes is never shown."""
+
+from __future__ import annotations
+
+import base64
+import smtplib
+import socket
+import ssl
+from contextlib import suppress
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from collectors.systems.smtp.model import Answer, Session, Step
+from exporter.http import Trust, Unanswered, Unreachable
+from exporter.options import Duration, Options, Secret
+from exporter.verdict import ProbeError, Reason
+from exporter.words import os_reason
+
+__all__ = ["Conversation", "Security", "SmtpServer"]
+
+_ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$"
+
+
+class Security(StrEnum):
+    """How the connection is encrypted: on request, or from its start."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+class SmtpServer(Options):
+    """The server through which the product sends e-mail, as the product uses it."""
+
+    host: str = Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$", description="Its name or address.")
+    port: int = Field(587, ge=1, le=65535, description="Its port.")
+    security: Security = Field(
+        Security.STARTTLS,
+        description="`starttls`: encrypted on request (ports 587 and 25); `tls`: from the start (465).",
+    )
+    username: str | None = Field(None, min_length=1, description="User of the login, where the server wants one.")
+    password: Secret | None = Field(None, description="Password of the login.")
+    sender: str = Field(pattern=_ADDRESS, description="Address in whose name the product sends.")
+    recipient: str = Field(
+        pattern=_ADDRESS,
+        description="A mailbox of your own that the server has to relay to: in a domain that is not the server's. Nothing is "
+        "sent to it.",
+    )
+    hello: str = Field(
+        "checklist-exporter.invalid", pattern=r"^[A-Za-z0-9.-]{1,253}$", description="Name given in EHLO."
+    )
+    tls: Trust = Field(Trust(), description="TLS: trusted authorities and client certificate.")
+    timeout: Duration = Field(timedelta(seconds=20), gt=timedelta(0), description="Timeout of the entire session.")
+
+    @field_validator("security", mode="before")
+    @classmethod
+    def _written(cls, value: Any) -> Any:
+        return Security(value) if value in list(Security) else value
+
+    @model_validator(mode="after")
+    def _whole(self) -> SmtpServer:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("expected username and password, or neither")
+        return self
+
+    @property
+    def where(self) -> str:
+        """Host and port, as sentences name them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class _Client(smtplib.SMTP):
+    """smtplib's client, which verifies a certificate against the name that is to be expected in it."""
+
+    def __init__(self, server: SmtpServer, context: ssl.SSLContext, timeout: float) -> None:
+        self._server = server
+        self._context = context
+        super().__init__(local_hostname=server.hello, timeout=timeout)
+        self._host = server.tls.server_name or server.host  # what starttls() verifies
+        self.ended = False
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = socket.create_connection((host, port), timeout)
+        if self.ended:
+            plain.close()
+            raise TimeoutError
+        self.sock = plain  # so that abort() finds it during the handshake
+        if self._server.security is Security.TLS:
+            return self._context.wrap_socket(plain, server_hostname=self._host)
+        return plain
+
+
+class Conversation:
+    """One session. `hold` blocks; `abort` ends it from another thread."""
+
+    def __init__(self, server: SmtpServer) -> None:
+        self._server = server
+        self._smtp: _Client | None = None
+        self._step = Step.GREETING
+
+    def abort(self) -> None:
+        """End the session at once, whatever the server does: `hold` then raises."""
+        if self._smtp is None:
+            return
+        self._smtp.ended = True
+        if (sock := self._smtp.sock) is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not that of SSLSocket, which changes what hold() uses
+
+    def hold(self) -> Session:
+        """Greet, encrypt, log in, name sender and recipient, and take them back; nothing is sent.
+
+        Raises ProbeError when the server cannot be reached, or does not answer as a mail server does.
+        """
+        server = self._server
+        context = server.tls.context
+        self._smtp = _Client(server, context, server.timeout.total_seconds())
+        try:
+            return self._talk(self._smtp, context)
+        except ssl.SSLCertVerificationError as error:
+            why = (error.verify_message or "it cannot be verified").rstrip(".")
+            return Session(server.where, Answer(Step.STARTTLS, 220), untrusted=why)
+        except ssl.SSLError as error:
+            raise ProbeError(
+                f"The TLS handshake with {server.where} failed ({error.reason or 'no reason given'}).", Reason.REFUSED
+            ) from None
+        except TimeoutError:
+            raise Unanswered(f"{server.where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
+        except smtplib.SMTPServerDisconnected as error:
+            if isinstance(error.__context__, TimeoutError):
+                raise Unanswered(f"{server.where} did not answer {self._step} in time.", Reason.TIMEOUT) from None
+            raise self._broken_off() from None
+        except (smtplib.SMTPException, ValueError):
+            raise Unanswered(
+                f"{server.where} did not answer {self._step} as a mail server does.", Reason.MALFORMED
+            ) from None
+        except OSError as error:
+            if self._smtp.sock is None:
+                raise Unreachable(
+                    f"{server.where} cannot be reached: {os_reason(error)}.", Reason.UNREACHABLE
+                ) from None
+            raise self._broken_off() from None
+        finally:
+            self._smtp.close()
+
+    def _broken_off(self) -> ProbeError:
+        return Unanswered(
+            f"{self._server.where} ended the connection instead of answering {self._step}.", Reason.REFUSED
+        )
+
+    def _talk(self, smtp: _Client, context: ssl.SSLContext) -> Session:
+        server = self._server
+        code, _ = smtp.connect(server.host, server.port)
+        if code != 220:
+            return Session(server.where, _answer(Step.GREETING, code))
+        hello = self._hello(smtp)
+        clear = frozenset[str]()
+        if not hello.accepted:
+            return Session(server.where, hello)
+        if server.security is Security.STARTTLS:
+            clear = _mechanisms(smtp)
+            if not smtp.has_extn("starttls"):
+                return Session(server.where, hello, clear_mechanisms=clear)
+            self._step = Step.STARTTLS
+            code, _ = smtp.starttls(context=context)
+            if code != 220:
+                return Session(server.where, _answer(Step.STARTTLS, code))
+            hello = self._hello(smtp)
+        found = frozenset[str]() if not hello.accepted else _mechanisms(smtp)
+        anonymous = None
+        if hello.accepted and server.username is not None:
+            anonymous = self._envelope(smtp).accepted
+            smtp.rset()
+            hello = self._login(smtp, found)
+        last = self._envelope(smtp) if hello.accepted else hello
+        with suppress(smtplib.SMTPException, OSError):
+            smtp.rset()
+            smtp.quit()
+        return Session(server.where, last, clear, found, anonymous=anonymous)
+
+    def _hello(self, smtp: _Client) -> Answer:
+        self._step = Step.HELLO
+        return _answer(Step.HELLO, smtp.ehlo()[0])
+
+    def _login(self, smtp: _Client, offered: frozenset[str]) -> Answer:
+        """The answer to the login: by PLAIN or LOGIN, which any server has that is encrypted; code 0 where it has neither."""
+        self._step = Step.LOGIN
+        assert self._server.username is not None
+        assert self._server.password is not None
+        user, password = self._server.username, self._server.password.get_secret_value()
+        plain = "\0".join(("", user, password))
+        if "PLAIN" in offered:
+            return _answer(Step.LOGIN, smtp.docmd("AUTH", f"PLAIN {_encoded(plain)}")[0])
+        if "LOGIN" not in offered:
+            return Answer(Step.LOGIN, 0)
+        code, _ = smtp.docmd("AUTH", "LOGIN")
+        for part in (user, password):
+            if code == 334:
+                code, _ = smtp.docmd(_encoded(part))
+        return _answer(Step.LOGIN, code)
+
+    def _envelope(self, smtp: _Client) -> Answer:
+        """The answer to the recipient, or to the sender where that was refused."""
+        self._step = Step.SENDER
+        code, _ = smtp.mail(self._server.sender)
+        if not 200 <= code < 300:
+            return _answer(Step.SENDER, code)
+        self._step = Step.RECIPIENT
+        return _answer(Step.RECIPIENT, smtp.rcpt(self._server.recipient)[0])
+
+
+def _answer(step: Step, code: int) -> Answer:
+    """An answer. Raises SMTPException where it is none of a mail server: smtplib gives -1 as its code."""
+    if code < 0:
+        raise smtplib.SMTPException
+    return Answer(step, code)
+
+
+def _mechanisms(smtp: _Client) -> frozenset[str]:
+    return frozenset(smtp.esmtp_features.get("auth", "").upper().replace("=", " ").split())
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,48 @@
+"""What a session with a mail server showed: its answers step by step, and what it offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Answer", "Session", "Step"]
+
+
+class Step(StrEnum):
+    """What the server was asked, as sentences name it."""
+
+    GREETING = "the connection"
+    HELLO = "EHLO"
+    STARTTLS = "STARTTLS"
+    LOGIN = "AUTH"
+    SENDER = "MAIL FROM"
+    RECIPIENT = "RCPT TO"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The code of the last answer, and to what."""
+
+    step: Step
+    code: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the server did what it was asked."""
+        return 200 <= self.code < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How far a session came. `last` is the answer at which it ended: to the recipient, or the first refusal.
+
+    `mechanisms` are those of AUTH that were offered once encrypted, `clear_mechanisms` those before; `untrusted` is why the
+    certificate was not accepted; `anonymous` whether the recipient was accepted before the login, None where that was not tried.
+    """
+
+    where: str
+    last: Answer
+    clear_mechanisms: frozenset[str] = frozenset()
+    mechanisms: frozenset[str] = frozenset()
+    untrusted: str | None = None
+    anonymous: bool | None = None

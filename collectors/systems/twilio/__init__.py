@@ -1,0 +1,1 @@
+"""Twilio: messages, calls and numbers of an account."""
