@@ -28,7 +28,7 @@ from tests.servers.aws import AwsServer
 from tests.servers.exporters import Exposition
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.postgresql import Postgres, create_monitor, postgresql_15
-from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged
+from tests.servers.process import LOOPBACK, eventually, free_port, scratch, unprivileged
 from tests.servers.prometheus import Prometheus, scrape
 
 
@@ -497,6 +497,11 @@ async def test_sessions_of_a_pooler_and_services_that_are_not_connected_are_unkn
     namespace = control_plane.namespace("shop")
     at(control_plane, namespace, "orders", "127.0.0.2")
     databases = [{"name": "main", "dsn": database.dsn()}]
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    await eventually(lambda: not database.query(ended), "sessions of other tests to end")
     assert (await see(control_plane, UNIQUE, namespace)).reason is Reason.NOT_CONFIGURED
     result = await see(control_plane, UNIQUE, namespace, databases=databases)
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.PENDING)

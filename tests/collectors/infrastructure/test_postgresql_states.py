@@ -538,7 +538,7 @@ async def test_a_server_whose_connections_are_all_in_use(postgresql: Programs) -
 
 
 async def test_the_limit_of_the_exporters_own_role_is_not_the_servers(pair: Cluster) -> None:
-    sessions = f"SELECT 1 FROM pg_stat_activity WHERE usename = '{MONITOR}'"
+    sessions = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{MONITOR}'"
     await eventually(lambda: not pair.primary.query(sessions), "sessions of earlier runs to end")
     held: list[psycopg.Connection[Any]] = []
 
