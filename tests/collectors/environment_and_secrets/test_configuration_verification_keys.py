@@ -428,11 +428,16 @@ async def session(server: Postgres, role: str, address: str) -> AsyncIterator[No
                 await writer.drain()
         writer.close()
 
+    relayed = asyncio.Event()
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(LOOPBACK, server.port, local_addr=(address, 0))
         await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        await far_writer.wait_closed()
+        relayed.set()
 
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(relayed.wait)
         listener = await stack.enter_async_context(await asyncio.start_server(relay, LOOPBACK, 0))
         port = listener.sockets[0].getsockname()[1]
         connection = await psycopg.AsyncConnection.connect(
