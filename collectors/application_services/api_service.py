@@ -20,6 +20,9 @@ from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.http.model.rate_limits import remaining
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from collectors.systems.kubernetes.client.cluster import Kubernetes
+from collectors.systems.secrets.check.variables import VARIABLE_RIGHTS, see_variables
+from collectors.systems.secrets.model.options import RequiredVariables
 from exporter.collector import item
 from exporter.verdict import CRITICAL, INFO, WARNING, Reason, Result, failed, ok, unknown
 
@@ -47,6 +50,11 @@ class _Options(ServiceOptions, DocumentationOptions):
 
 class ApiTarget(ServiceTarget, _Options):
     """An API, of whatever framework."""
+
+    required_variables: RequiredVariables = Field(
+        default_factory=dict,
+        description="Workload, as namespace/name (or namespace/name/container), to the environment variables that it needs.",
+    )
 
 
 class ApiSettings(ServiceSettings, _Options):
@@ -158,3 +166,21 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         How to fix it: serve the page and its document, or refuse them where they shall not be read.
         """
         return await document_service(self, self.target, self.target.docs_paths)
+
+    @item("Environment variables are correctly set", severity=CRITICAL, needs=VARIABLE_RIGHTS)
+    async def environment_variables_set(self) -> Result:
+        """A variable that is missing is found at the next restart, or by the first request that needs it.
+
+        Each variable that `required_variables` names is set, and not empty, in its workload's template and in each of its running
+        pods: literally, by a key of a ConfigMap that exists, or by a Secret. No container of these workloads waits for a Secret or
+        ConfigMap, and no `$(NAME)` is left unresolved. Secrets are not read: a running container proves that a key exists which it
+        refers to. Whether a value is right for production is checked by Configuration Verification (`no_default_values`).
+
+        How to fix it: add the variable, or the key that it refers to, and restart the workload.
+        """
+        if not (required := self.target.required_variables):
+            return unknown(
+                f"required_variables of {self.target.name} is not configured, so it is not known which variables it needs.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_variables(self.client(Kubernetes), required)

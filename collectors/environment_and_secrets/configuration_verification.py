@@ -17,6 +17,7 @@ from collectors.systems.kubernetes.model.kinds import NAMESPACES
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.secrets.check.variables import list_stores
 from collectors.systems.secrets.client.apis import fetch_keys, try_key
 from collectors.systems.secrets.client.aws import describe_key, describe_secret
 from collectors.systems.secrets.client.databases import connected
@@ -29,13 +30,8 @@ from collectors.systems.secrets.model.access import ACTS
 from collectors.systems.secrets.model.aws import StoredSecret
 from collectors.systems.secrets.model.endpoints import KeyOptions, SampleToken
 from collectors.systems.secrets.model.kinds import (
-    CERTIFICATES,
-    CLUSTER_SECRET_STORES,
     CONFIG_MAPS,
-    EXTERNAL_SECRETS,
     PODS,
-    SEALED_SECRETS,
-    SECRET_STORES,
     STORE_KINDS,
     WORKLOADS,
 )
@@ -121,14 +117,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
     @fetched
     async def stores(self) -> Stores:
         """What writes Secrets there; nothing where the cluster has no such kinds."""
-        scope = await self.scope()
-        return Stores(
-            tuple(scope.within(await self.in_any_version(*EXTERNAL_SECRETS))),
-            tuple(scope.within(await self.in_any_version(*SECRET_STORES))),
-            tuple(await self.in_any_version(*CLUSTER_SECRET_STORES)),
-            tuple(scope.within(await self.in_any_version(SEALED_SECRETS))),
-            tuple(scope.within(await self.in_any_version(CERTIFICATES))),
-        )
+        return await list_stores(self.client(Kubernetes), (await self.scope()).namespaces)
 
     @item(
         "All required environment variables are set",
@@ -146,7 +135,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         How to fix it: add the variable, or the key that it refers to, and restart the workload.
         """
         workloads, options = await self.workloads(), self.target
-        problems = list(variable_problems(workloads, await self.maps(), await self.stores(), options))
+        problems = list(variable_problems(workloads, await self.maps(), await self.stores(), options.required))
         if not options.required:
             problems.append(
                 unknown(

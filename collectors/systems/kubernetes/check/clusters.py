@@ -33,7 +33,7 @@ from collectors.systems.kubernetes.model.workloads import Owner, planned_pods, w
 from exporter.collector import Collector, SectionSettings, Target, fetched
 from exporter.verdict import ProbeError, Reason, Result, worst
 
-__all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget"]
+__all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget", "in_any_version"]
 
 T = TypeVar("T")
 
@@ -104,23 +104,11 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
 
     async def if_served(self, kind: Kind[T]) -> Sequence[T] | None:
         """All objects of a kind in the cluster; None when it has no such kind."""
-        try:
-            return await self.everything(kind)
-        except NotServed:
-            return None
+        return await _if_served(self.client(Kubernetes), kind)
 
     async def in_any_version(self, *kinds: Kind[T]) -> Sequence[T]:
-        """All objects of a kind in the first of its versions that the cluster serves; none when it has no such kind.
-
-        Raises ProbeError when it serves others only, or a right is missing.
-        """
-        *others, last = kinds
-        for kind in others:
-            try:
-                return await self.if_served(kind) or ()
-            except OtherVersions:
-                continue
-        return await self.if_served(last) or ()
+        """See the function of this name."""
+        return await in_any_version(self.client(Kubernetes), *kinds)
 
     async def scaling(self, kind: Kind[ScalerT], required: Iterable[str]) -> Sequence[ScalerT]:
         """The autoscalers of a kind of workloads that are judged, and of those that are `required` wherever they are.
@@ -149,3 +137,24 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     def with_selectors(self, result: Result) -> Result:
         """A verdict with what the client's selectors leave out."""
         return with_selectors(result, self.client(Kubernetes).settings.selectors)
+
+
+async def _if_served(client: Kubernetes, kind: Kind[T]) -> Sequence[T] | None:
+    try:
+        return (await client.list(kind)).items
+    except NotServed:
+        return None
+
+
+async def in_any_version(client: Kubernetes, *kinds: Kind[T]) -> Sequence[T]:
+    """All objects of a kind in the first of its versions that the cluster serves; none when it has no such kind.
+
+    Raises ProbeError when it serves others only, or a right is missing.
+    """
+    *others, last = kinds
+    for kind in others:
+        try:
+            return await _if_served(client, kind) or ()
+        except OtherVersions:
+            continue
+    return await _if_served(client, last) or ()

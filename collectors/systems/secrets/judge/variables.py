@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.stores import Stores
 from collectors.systems.secrets.model.workloads import ConfigMap, Container, Setting, Source, Workload
 from exporter.verdict import Reason, Result, failed, unknown
@@ -14,7 +13,10 @@ __all__ = ["variable_problems"]
 
 
 def variable_problems(
-    workloads: Sequence[Workload], maps: Sequence[ConfigMap], stores: Stores, options: SettingsOptions
+    workloads: Sequence[Workload],
+    maps: Sequence[ConfigMap],
+    stores: Stores,
+    required: Mapping[str, Sequence[str]],
 ) -> Iterator[Result]:
     """Containers that cannot start, references to nothing, and required variables that are absent, empty or not known to be set."""
     known = {(one.namespace, one.name): one for one in maps}
@@ -28,7 +30,7 @@ def variable_problems(
             )
         for container in workload.containers:
             yield from _reference_problems(workload, container, known)
-    for path, names in options.required.items():
+    for path, names in required.items():
         yield from _required_problems(path, names, workloads, known, stores)
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from exporter.options import Options
 
-__all__ = ["SettingsOptions"]
+__all__ = ["RequiredVariables", "SettingsOptions"]
 
 
 def _reasoned(allowed: dict[str, str]) -> dict[str, str]:
@@ -29,10 +29,14 @@ def _workloads(required: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...
     return required
 
 
+RequiredVariables = Annotated[dict[str, tuple[str, ...]], AfterValidator(_workloads)]
+"""Workloads, as namespace/name or namespace/name/container, to the environment variables that each needs."""
+
+
 class SettingsOptions(Options):
     """What workloads require, and what is allowed although a rule finds it."""
 
-    required: Annotated[dict[str, tuple[str, ...]], AfterValidator(_workloads)] = Field(
+    required: RequiredVariables = Field(
         default_factory=dict,
         description="Workload, as namespace/name (or namespace/name/container), to the environment variables that it needs.",
     )

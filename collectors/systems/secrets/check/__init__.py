@@ -1,0 +1,1 @@
+"""Asks and judges in one go: what several sections use as a part of their lines."""

@@ -1,0 +1,76 @@
+"""The environment variables of an API, on a real control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from exporter.verdict import Reason, Result, Status
+from tests.collectors.application_services.services import see
+from tests.collectors.environment_and_secrets.shop import config, from_map, from_secret, literal, run
+from tests.collectors.systems.kubernetes.clusters import asking, container
+from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+
+LINE = "environment_variables_set"
+
+
+async def look(cluster: ControlPlane, required: Mapping[str, Sequence[str]], **client: Any) -> Result:
+    async with asking(cluster, **client) as clients:
+        return await see("api_service", LINE, "http://service", clients=clients, required_variables=required)
+
+
+@pytest.mark.verifies("api_service.environment_variables_set", "ok")
+@pytest.mark.verifies("api_service.environment_variables_set", "failed")
+async def test_variables_of_a_running_service(control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace("api")
+    control_plane.apply(config(namespace, LEVEL="canary-value", VOID=""))
+    env = [*literal(PORT="3000", BLANK=""), from_secret("PASSWORD"), from_map("NONE", "settings", "VOID")]
+    run(control_plane, env, name="api", namespace=namespace, envFrom=[{"configMapRef": {"name": "settings"}}])
+    path = f"{namespace}/api"
+    good = await look(control_plane, {path: ["PORT", "PASSWORD", "LEVEL"]})
+    assert (good.status, good.measurements) == (Status.OK, {"required_variables": 3})
+    assert good.summary == "3 required variables of 1 workload are set, in the template and in every running pod."
+    for name in ("ABSENT", "BLANK", "NONE"):
+        bad = await look(control_plane, {path: ["PORT", name]})
+        assert (bad.status, name in bad.summary, "canary" in repr(bad)) == (Status.FAILED, True, False)
+    assert (await look(control_plane, {f"{namespace}/other": ["PORT"]})).reason is Reason.MISSING
+    control_plane.delete(config(namespace))
+    gone = await look(control_plane, {path: ["PORT"]})
+    assert (gone.status, "does not exist" in gone.summary) == (Status.FAILED, True)
+
+
+async def test_a_variable_of_the_template_or_of_the_pods_alone_fails(control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace("api")
+    run(control_plane, literal(OLD="1", SAME="1"), name="api", namespace=namespace)
+    changed = workload(namespace, "api", spec=pod_spec(containers=[container(env=literal(NEW="1", SAME="1"))]))
+    changed["spec"]["paused"] = True  # so that no pod is replaced
+    control_plane.apply(changed)
+    for name, status in (("SAME", Status.OK), ("OLD", Status.FAILED), ("NEW", Status.FAILED)):
+        result = await look(control_plane, {f"{namespace}/api": [name]})
+        assert result.status is status, result.summary
+        assert status is Status.OK or result.summary == f"{name} is not set in Deployment {namespace}/api."
+
+
+@pytest.mark.verifies("api_service.environment_variables_set", "unknown")
+async def test_what_was_not_observed_is_unknown(control_plane: ControlPlane) -> None:
+    namespace = run(control_plane, [from_secret("MAYBE", optional=True)], envFrom=[{"secretRef": {"name": "whole"}}])
+    for name in ("MAYBE", "WHOLE"):
+        result = await look(control_plane, {f"{namespace}/web": [name]})
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
+    left_out = await look(control_plane, {f"{namespace}/web": ["MAYBE"]}, namespaces=("default",))
+    assert (left_out.status, left_out.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+    rules = [{"apiGroups": ["", "apps", "batch"], "resources": ["pods", "deployments"], "verbs": ["list"]}]
+    denied = await look(control_plane, {f"{namespace}/web": ["MAYBE"]}, kubeconfig=control_plane.account(rules))
+    assert (denied.status, denied.reason) == (Status.UNKNOWN, Reason.DENIED)
+    assert (await look(control_plane, {})).reason is Reason.NOT_CONFIGURED
+    without = await see("api_service", LINE, "http://service", required_variables={"shop/api": ["PORT"]})
+    assert (without.status, without.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+
+
+@pytest.mark.parametrize("required", [{"api": ["A"]}, {"shop/api": []}, {"shop/": ["A"]}])
+async def test_bad_workloads_are_refused(required: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        await see("api_service", LINE, "http://service", required_variables=required)
