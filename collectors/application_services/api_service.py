@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import Field
 
-from collectors.shared.verdicts import verdict
+from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.http.check.service import (
     ServiceCollector,
     ServiceOptions,
@@ -19,17 +19,19 @@ from collectors.systems.http.judge.rate_limits import limit_problems
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.http.model.rate_limits import remaining
-from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from collectors.systems.kubernetes.check.pods import POD_RIGHTS, see_shutdown
 from collectors.systems.kubernetes.client.cluster import Kubernetes
+from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
 from collectors.systems.secrets.check.variables import VARIABLE_RIGHTS, see_variables
 from collectors.systems.secrets.model.options import RequiredVariables
-from exporter.collector import item
+from exporter.collector import Mode, item
+from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, INFO, WARNING, Reason, Result, failed, ok, unknown
 
 _BURST_EVERY = timedelta(hours=1)
 
 
-class _Options(ServiceOptions, DocumentationOptions):
+class _Options(ShutdownLimits, ServiceOptions, DocumentationOptions):
     """What may be set for the section and for one target."""
 
     docs_paths: tuple[Path, ...] = Field(
@@ -48,7 +50,7 @@ class _Options(ServiceOptions, DocumentationOptions):
     )
 
 
-class ApiTarget(ServiceTarget, _Options):
+class ApiTarget(ServiceTarget, _Options):  # type: ignore[misc]  # names that the plugin of mypy makes up clash
     """An API, of whatever framework."""
 
     required_variables: RequiredVariables = Field(
@@ -104,6 +106,32 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
         How to fix it: register the missing metrics in the service; let the ingress refuse the path.
         """
         return await self.see_metrics()
+
+    @item(
+        "Graceful shutdown is configured",
+        severity=WARNING,
+        mode=Mode.PROBE_AND_EVIDENCE,
+        needs=(*POD_RIGHTS, "a record of a drill"),
+        evidence=EvidenceRule(valid_for=timedelta(days=90)),
+    )
+    async def graceful_shutdown_configured(self) -> Result:
+        """A service that ends at once when it is asked to stop breaks requests at every rollout.
+
+        The pods that `pods` selects, and the template of their workload, have at least `min_grace_period` to shut down, do not
+        spend all of it in a preStop hook that sleeps, and have a readiness probe in each container that serves a port. None of
+        their containers was killed (exit code 137, not OOMKilled) within `kill_window`, as far as pods that are still there show.
+        Whether the process finishes its requests on SIGTERM no specification shows: a record does, of a drill in which a pod was
+        deleted while a slow request ran, and the request was answered.
+
+        How to fix it: handle SIGTERM (`enableShutdownHooks()` in NestJS, no shell or npm as first process), and set what the
+        sentence names. Record the drill: `checklist-exporter attest api_service.graceful_shutdown_configured`.
+        """
+        if (pods := self.target.pods) is None:
+            return unknown(
+                f"`pods` of {self.target.name} is not configured, so how they shut down was not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await worst_of(see_shutdown(self, pods, self.target), self.attested("graceful_shutdown_configured"))
 
     @item("Rate limiting is active", severity=WARNING, needs=("url", "ratelimit_path"))
     async def rate_limiting_active(self) -> Result:

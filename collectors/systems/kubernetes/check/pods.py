@@ -6,13 +6,15 @@ A section that asks a server over its own protocol adds this to its verdict wher
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
-from collectors.shared.verdicts import worst_of
+from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.kubernetes.client.cluster import Kubernetes, Snapshot
 from collectors.systems.kubernetes.judge.scope import with_selectors
+from collectors.systems.kubernetes.judge.shutdown import shutdown_problems
 from collectors.systems.kubernetes.judge.workloads import (
     SCHEDULE_FACTOR,
     PodLimits,
@@ -32,9 +34,12 @@ from collectors.systems.kubernetes.model.kinds import (
     REPLICA_SETS,
     STATEFUL_SETS,
 )
+from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.rbac import may_list
+from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
 from exporter.collector import Collector, Options
-from exporter.verdict import ProbeError, Reason, Result, failed
+from exporter.options import format_duration
+from exporter.verdict import ProbeError, Reason, Result, failed, ok
 
 __all__ = [
     "CRON_JOB_RIGHTS",
@@ -111,6 +116,32 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
 
     Raises ProbeError when Kubernetes cannot be asked, or the client does not look at their namespace.
     """
+    chosen, workloads, taken = await _chosen(collector, pods)
+    judged = judge_pods(str(pods), chosen, workloads, pods, taken)
+    return with_selectors(judged, collector.client(Kubernetes).settings.selectors)
+
+
+async def see_shutdown(collector: Collector[Any, Any], pods: Pods, limits: ShutdownLimits) -> Result:
+    """Whether the pods are given the time to shut down, and none was killed lately. No pod at all is `failed`.
+
+    Raises ProbeError when Kubernetes cannot be asked, or the client does not look at their namespace.
+    """
+    chosen, workloads, taken = await _chosen(collector, pods)
+    if not chosen:
+        judged = failed(f"No pods of {pods} exist, so nothing shows how they shut down.", reason=Reason.MISSING)
+    else:
+        containers = [one for group in chosen for one in group.spec.containers]
+        hooks = any(one.lifecycle and one.lifecycle.pre_stop for one in containers)
+        good = ok(
+            f"Pods of {pods} have at least {format_duration(limits.min_grace_period)} to shut down, a readiness probe and "
+            f"{'a' if hooks else 'no'} preStop hook, and none was seen killed within {format_duration(limits.kill_window)}."
+        )
+        judged = verdict(shutdown_problems(chosen, workloads, limits, taken), good)
+    return with_selectors(judged, collector.client(Kubernetes).settings.selectors)
+
+
+async def _chosen(collector: Collector[Any, Any], pods: Pods) -> tuple[list[PodGroup], list[Workload], datetime]:
+    """The pods that are meant, their workloads, and the moment."""
     client = collector.client(Kubernetes)
     snapshot = await client.list(PODS)
     _looked_at(snapshot, pods.namespace)
@@ -123,8 +154,7 @@ async def see_pods(collector: Collector[Any, Any], pods: Pods) -> Result:
     # There are many of them, one for each past revision of a Deployment: listed where some pod has no other owner.
     if any(pod.workload[0] == "ReplicaSet" for pod in chosen):
         workloads += (await client.list(REPLICA_SETS)).items
-    judged = judge_pods(str(pods), chosen, workloads_of(pods, workloads, chosen), pods, snapshot.taken)
-    return with_selectors(judged, client.settings.selectors)
+    return chosen, workloads_of(pods, workloads, chosen), snapshot.taken
 
 
 async def see_cron_job(

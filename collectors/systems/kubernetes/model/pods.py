@@ -36,6 +36,7 @@ __all__ = [
     "Running",
     "SELinuxOptions",
     "SecurityContext",
+    "Sleep",
     "Sysctl",
     "TemplateItem",
     "Terminated",
@@ -109,11 +110,18 @@ class Handler(Struct, frozen=True):
     host: str = ""
 
 
+class Sleep(Struct, frozen=True):
+    """A hook that does nothing for some seconds."""
+
+    seconds: int = 0
+
+
 class Probe(Struct, frozen=True):
-    """A probe or a lifecycle hook."""
+    """A probe or a lifecycle hook. Commands are not kept: there may be secrets in them."""
 
     http_get: Handler | None = None
     tcp_socket: Handler | None = None
+    sleep: Sleep | None = None
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -182,6 +190,7 @@ class PodSpec(Struct, frozen=True, gc=True, weakref=True):
     priority_class: str = ""
     active_deadline_seconds: int | None = None
     os: Os | None = None
+    termination_grace_period_seconds: int | None = None
 
     @property
     def all_containers(self) -> tuple[Container, ...]:
@@ -432,6 +441,7 @@ class _PodSpec(Struct, frozen=True):
     os: Os | None = None
     priority_class_name: str = ""
     active_deadline_seconds: int | None = None
+    termination_grace_period_seconds: int | None = None
 
 
 class _PodStatus(Struct, frozen=True):
@@ -461,6 +471,7 @@ class _TemplateSpec(Struct, frozen=True):
     os: Os | None = None
     priority_class_name: str = ""
     active_deadline_seconds: int | None = None
+    termination_grace_period_seconds: int | None = None
 
 
 class TemplateItem(Struct, frozen=True):
@@ -612,6 +623,7 @@ _OTHERS = attrgetter(
     "priority_class_name",
     "active_deadline_seconds",
     "os",
+    "termination_grace_period_seconds",
 )
 _TOKEN = b'"kube-api-access-'
 _TOKEN_LENGTH = len(_TOKEN) + 5
