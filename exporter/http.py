@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -282,6 +282,12 @@ class Http:
                 f"{where} was redirected to another host ({to.scheme}://{to.host}), which was not followed."
             )
         return str(to)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Close every connection."""

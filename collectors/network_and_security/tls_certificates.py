@@ -308,11 +308,9 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
         trust = Trust(ca_file=self.target.ca_file or handshakes.PUBLIC_ROOTS, server_name=name)
         host = f"[{name}]" if ":" in name else name
         headers = {"Host": Secret(host if port == default_port else f"{host}:{port}")}
-        http = Http(HttpSettings(url=url, headers=headers, tls=trust, timeout=self.target.connection_timeout))
-        try:
+        settings = HttpSettings(url=url, headers=headers, tls=trust, timeout=self.target.connection_timeout)
+        async with Http(settings) as http:
             return tuple([await http.get(path, expect=None) for path in paths])
-        finally:
-            await http.close()
 
     @item("SSL certificates are valid and not expired", severity=CRITICAL, needs=("targets",))
     async def certificates_valid(self) -> Result:

@@ -41,13 +41,10 @@ async def request(
     Raises ProbeError without an answer, or with that of a proxy which does not reach the service.
     """
     own = {"User-Agent": marker.id, "traceparent": f"00-{marker.trace_id}-{marker.span_id}-01"}
-    http = Http(settings)
-    try:
+    async with Http(settings) as http:
         reply = await http.get(
             params={"marker": marker.id, **(query or {})}, headers={**own, **(headers or {})}, expect=None
         )
-    finally:
-        await http.close()
     if reply.status in _OF_PROXIES:
         raise ProbeError(
             f"{reply.where} answered {reply.status}, as a proxy does that does not reach the service.",
@@ -61,11 +58,8 @@ async def _push(marker: Marker, settings: Push, now_ns: int) -> None:
         f'authorization="Bearer {marker.token}" card={marker.card}'
     )
     stream = {"stream": settings.labels, "values": [[str(now_ns), line]]}
-    http = Http(settings)
-    try:
+    async with Http(settings) as http:
         reply = await http.request("POST", "/loki/api/v1/push", json={"streams": [stream]}, expect=(200, 204))
-    finally:
-        await http.close()
     if reply.body.strip():
         raise ProbeError(
             f"{reply.where} answered {reply.status} with a body, which Loki's push API does not.", Reason.MALFORMED

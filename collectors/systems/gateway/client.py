@@ -35,12 +35,10 @@ async def ask(url: str) -> Reply:
 
 async def _get(url: str, tls: Trust, headers: dict[str, str]) -> Reply:
     parts = urlsplit(url)
-    http = Http(HttpSettings(url=f"{parts.scheme}://{parts.netloc}", tls=tls, max_bytes=_MAX_BYTES), connections=1)
+    settings = HttpSettings(url=f"{parts.scheme}://{parts.netloc}", tls=tls, max_bytes=_MAX_BYTES)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
+    async with Http(settings, connections=1) as http:
         return await http.get(path, headers={**_AGENT, **headers}, expect=None)
-    finally:
-        await http.close()
 
 
 async def burst(limit: Limit) -> Burst:

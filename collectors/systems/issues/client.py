@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -131,7 +129,7 @@ async def open_issues(trackers: IssueTrackers) -> list[OpenIssues]:
     if trackers.jira is not None:
         found.append(await _jira(trackers.jira))
     if trackers.json_api is not None:
-        async with _http(trackers.json_api) as http:
+        async with Http(trackers.json_api) as http:
             reply = await http.get(params=trackers.json_api.params)
         if 'rel="next"' in reply.headers.get("link", ""):
             raise ProbeError(
@@ -145,7 +143,7 @@ async def open_issues(trackers: IssueTrackers) -> list[OpenIssues]:
 async def _github(settings: GitHub) -> list[OpenIssues]:
     found = []
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         for repository in settings.repositories:
             where = f"GitHub repository {repository}"
             label = await http.get(
@@ -169,7 +167,7 @@ async def _github(settings: GitHub) -> list[OpenIssues]:
 
 async def _gitlab(settings: GitLab) -> list[OpenIssues]:
     found = []
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         for project in settings.projects:
             where, path = f"GitLab project {project}", f"/api/v4/projects/{quote(project, safe='')}"
             label = await http.get(f"{path}/labels/{quote(settings.label, safe='')}", expect=(200, 404))
@@ -193,7 +191,7 @@ async def _jira(settings: Jira) -> OpenIssues:
     where = f"Jira project {settings.project}"
     keys: list[str] = []
     token: str | None = None
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         # A search by nobody, or of a project that the account may not see, is answered with 200 and no issues.
         await http.get("/rest/api/3/myself")
         await http.get(f"/rest/api/3/project/{settings.project}")
@@ -227,12 +225,3 @@ def _no_label(where: str, label: str) -> ProbeError:
 
 def _too_many(where: str) -> ProbeError:
     return ProbeError(f"{where} has more than {_PAGE * _PAGES} open issues, which were not all read.", Reason.LIMIT)
-
-
-@asynccontextmanager
-async def _http(settings: HttpSettings) -> AsyncIterator[Http]:
-    http = Http(settings)
-    try:
-        yield http
-    finally:
-        await http.close()

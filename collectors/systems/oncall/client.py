@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
@@ -136,7 +134,7 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
         "Accept": "application/vnd.pagerduty+json;version=2",
     }
     rosters = []
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         for policy in settings.escalation_policies:
             reply = await http.get(f"/escalation_policies/{policy}", headers=headers)
             levels = len(decode(reply, _PolicyReply).escalation_policy.escalation_rules)
@@ -178,7 +176,7 @@ def _shift(found: _OnCall) -> Shift:
 async def _opsgenie(settings: Opsgenie, now: datetime) -> Roster:
     shifts: list[Shift] = []
     headers = {"Authorization": f"GenieKey {settings.token.get_secret_value()}"}
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         for level, schedule in enumerate(settings.schedules, 1):
             reply = await http.get(f"/v2/schedules/{schedule}/on-calls", params={"flat": "true"}, headers=headers)
             found = decode(reply, _ScheduleReply).data
@@ -188,7 +186,7 @@ async def _opsgenie(settings: Opsgenie, now: datetime) -> Roster:
 
 
 async def _json(settings: JsonRoster, now: datetime) -> Roster:
-    async with _http(settings) as http:
+    async with Http(settings) as http:
         reply = await http.get()
     document = reply.json()
     shifts = tuple(
@@ -197,12 +195,3 @@ async def _json(settings: JsonRoster, now: datetime) -> Roster:
         for person in people_at(document, pointer, reply.where)
     )
     return Roster(f"The roster of {settings.url}", len(settings.levels), shifts, now, now)
-
-
-@asynccontextmanager
-async def _http(settings: HttpSettings) -> AsyncIterator[Http]:
-    http = Http(settings)
-    try:
-        yield http
-    finally:
-        await http.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -134,7 +133,7 @@ class _SpendLimit(msgspec.Struct):
 
 async def ask_models(api: OpenAIApi) -> list[ModelAnswer]:
     """What the API answers for each model, in their order. Raises ProbeError when it does not answer."""
-    async with _http(api) as http:
+    async with Http(api) as http:
 
         async def ask(name: str) -> ModelAnswer:
             described = await _describe(http, name)
@@ -152,7 +151,7 @@ async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
         max_bytes=api.max_bytes,
         bearer_token=SecretStr("sk-checklist-exporter-this-is-no-key"),
     )
-    async with _http(wrong) as http:
+    async with Http(wrong) as http:
         ask = _complete if api.completion else _describe
         return await ask(http, api.models[0].name)
 
@@ -191,7 +190,7 @@ async def _complete(http: Http, name: str) -> Answer:
 async def rate_limits(organization: Organization) -> dict[str, Limits]:
     """The rate limits of the project, by model. Raises ProbeError where they cannot be read whole."""
     path, found, after = f"/organization/projects/{organization.project}/rate_limits", {}, ""
-    async with _http(organization) as http:
+    async with Http(organization) as http:
         for _ in range(_PAGES):
             reply = await _read(http, path, {"limit": "100"} | ({"after": after} if after else {}))
             page = decode(reply, _RateLimits)
@@ -207,7 +206,7 @@ async def costs(organization: Organization, budget: Budget, now: datetime) -> Co
     """What was spent since the calendar month (UTC) began. Raises ProbeError where that cannot be read whole."""
     start = int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
     total, until, page, seen = 0.0, start, "", set[int]()
-    async with _http(organization) as http:
+    async with Http(organization) as http:
         for _ in range(_PAGES):
             query = {"start_time": str(start), "bucket_width": "1d", "limit": "31"} | ({"page": page} if page else {})
             reply = await _read(http, "/organization/costs", query)
@@ -235,7 +234,7 @@ async def spending(organization: Organization) -> Spending:
     """The alerts on spending and the hard limit. Raises ProbeError where they cannot be read whole."""
     alerts: list[SpendingAlert] = []
     after = ""
-    async with _http(organization) as http:
+    async with Http(organization) as http:
         reply = await _read(http, "/organization/spend_limit", {}, expect=(200, 404))
         limit = decode(reply, _SpendLimit) if reply.status == 200 else None
         if limit is None and refusal_of(reply) is Refusal.OTHER and not reply.body.lstrip().startswith(b"{"):
@@ -280,12 +279,3 @@ def _next(page: str | None, before: str, reply: Reply) -> str:
 
 def _too_many(reply: Reply) -> ProbeError:
     return ProbeError(f"{reply.where} has more than {_PAGES} pages, which were not all read.", Reason.LIMIT)
-
-
-@asynccontextmanager
-async def _http(settings: HttpSettings) -> AsyncIterator[Http]:
-    http = Http(settings)
-    try:
-        yield http
-    finally:
-        await http.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -170,8 +169,7 @@ async def knock(webhook: Webhook, timeout: timedelta, now: datetime) -> list[Kno
             ("a signed event", _signature(now, webhook.signing_secret), True),
         ]
     found = []
-    http = Http(HttpSettings(url=webhook.url, tls=webhook.tls, timeout=timeout))
-    try:
+    async with Http(HttpSettings(url=webhook.url, tls=webhook.tls, timeout=timeout)) as http:
         for what, headers, signed in tried:
             reply = await http.request(
                 "POST",
@@ -180,8 +178,6 @@ async def knock(webhook: Webhook, timeout: timedelta, now: datetime) -> list[Kno
                 expect=None,
             )
             found.append(Knock(reply.where, what, reply.status, signed))
-    finally:
-        await http.close()
     return found
 
 
@@ -212,11 +208,6 @@ def _advance(reply: Reply, page: Sequence[str], before: Sequence[str], *, more: 
         raise ProbeError(f"{reply.where} broke off before its last page.", Reason.MALFORMED)
 
 
-@asynccontextmanager
-async def _http(api: StripeApi) -> AsyncIterator[Http]:
+def _http(api: StripeApi) -> Http:
     # Basic authentication would replace the key that is judged by another.
-    http = Http(api.model_copy(update={"username": None, "password": None}))
-    try:
-        yield http
-    finally:
-        await http.close()
+    return Http(api.model_copy(update={"username": None, "password": None}))

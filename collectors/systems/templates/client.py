@@ -35,9 +35,8 @@ class TemplateApi(HttpSettings):
 
 async def ask_templates(api: TemplateApi) -> tuple[list[Template], Template]:
     """What the API answers for each required template, and for one that does not exist. Raises ProbeError without an answer."""
-    http = Http(api)
 
-    async def ask(name: str) -> Template:
+    async def ask(http: Http, name: str) -> Template:
         reply = await http.get(api.path.replace("{name}", quote(name, safe="")), expect=None)
         if reply.status != 200 or name == CONTROL:
             return Template(name, reply.where, reply.status)
@@ -45,8 +44,6 @@ async def ask_templates(api: TemplateApi) -> tuple[list[Template], Template]:
         empty = tuple(pointer for pointer in api.filled if not is_filled(document, pointer))
         return Template(name, reply.where, 200, empty)
 
-    try:
-        *found, control = await asyncio.gather(*map(ask, (*api.required, CONTROL)))
-    finally:
-        await http.close()
+    async with Http(api) as http:
+        *found, control = await asyncio.gather(*(ask(http, name) for name in (*api.required, CONTROL)))
     return found, control

@@ -20,16 +20,13 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
 
     Raises ProbeError when the member does not answer as Patroni does.
     """
-    http = Http(settings)
-    try:
+    async with Http(settings) as http:
         replies = await asyncio.gather(
             http.get("/cluster"),
             http.get("/patroni", expect=(200, 503)),  # 503 while its PostgreSQL does not run
             http.get("/config"),
             return_exceptions=True,
         )
-    finally:
-        await http.close()
     try:
         if isinstance(member := replies[1], Reply):
             status = msgspec.json.decode(member.body, type=MemberStatus)

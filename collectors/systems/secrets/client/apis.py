@@ -12,23 +12,16 @@ __all__ = ["fetch_keys", "try_key"]
 
 async def fetch_keys(settings: KeySet) -> list[SigningKey]:
     """The signing keys of a key set. Raises ProbeError without an answer that is one."""
-    http = Http(settings)
-    try:
+    async with Http(settings) as http:
         reply = await http.get()
-    finally:
-        await http.close()
     return parse_jwks(reply.body, settings.url)
 
 
 async def try_key(key: ApiKey) -> Answers:
     """The statuses of the allowed path without the key, of the allowed path, and of the forbidden one. Raises ProbeError."""
-    stranger = Http(key.model_copy(update={"bearer_token": None, "username": None, "password": None, "headers": {}}))
-    owner = Http(key)
-    try:
+    nobody = key.model_copy(update={"bearer_token": None, "username": None, "password": None, "headers": {}})
+    async with Http(nobody) as stranger, Http(key) as owner:
         unknown = (await stranger.get(key.allowed, expect=None)).status
         allowed = (await owner.get(key.allowed, expect=None)).status
         forbidden = (await owner.get(key.forbidden, expect=None)).status
-    finally:
-        await stranger.close()
-        await owner.close()
     return Answers(unknown, allowed, forbidden)

@@ -79,12 +79,11 @@ class Application:
         async with self._turn:
             clock = asyncio.get_running_loop()
             await asyncio.sleep(self._next - clock.time())
-            http = Http(settings, connections=1)
             try:
-                return await http.request(method, path, headers=sent, content=content, expect=None)
+                async with Http(settings, connections=1) as http:
+                    return await http.request(method, path, headers=sent, content=content, expect=None)
             finally:
                 self._next = clock.time() + options.pause.total_seconds()
-                await http.close()
 
     async def user(self, name: str) -> Credentials:
         """The credentials of a synthetic user, who logs in once a run, and again when the token expires.
