@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -27,7 +27,7 @@ from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOpt
 from collectors.systems.neo4j.judge import artefact_problems
 from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
 from collectors.systems.postgresql.client.restore import Restore, restore
 from collectors.systems.postgresql.judge.backups import judge_backup, judge_encryption, newest_backup
@@ -37,7 +37,7 @@ from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration, Secret
+from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok
 from exporter.words import format_length, listed
 
@@ -60,7 +60,7 @@ StoreT = TypeVar("StoreT", bound=Store)
 class DatabaseStore(Store):
     """A database."""
 
-    dsn: Secret | None = Field(
+    dsn: Dsn | None = Field(
         None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
     )
     pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that makes the backups.")
@@ -72,13 +72,6 @@ class DatabaseStore(Store):
         None, description="With `pgbackrest` and `allow_intrusive`: a restore into a scratch PostgreSQL."
     )
     min_fulls: int = Field(2, ge=1, description="Minimum number of full backups that pgBackRest retains.")
-
-    @field_validator("dsn")
-    @classmethod
-    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
-        if dsn is not None:
-            parse_dsn(dsn)
-        return dsn
 
     @model_validator(mode="after")
     def _backed_up(self) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -16,13 +16,13 @@ from collectors.systems.backups.model import Objects, Rds
 from collectors.systems.oncall.client import OnCallOptions, read_rosters
 from collectors.systems.oncall.judge import judge_rosters
 from collectors.systems.postgresql.check.backups import see_recovery_point
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item
 from exporter.evidence.records import Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration, Secret, format_duration
+from exporter.options import Duration, format_duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, worst
 from exporter.words import listed
 
@@ -41,7 +41,7 @@ class RecoveryPoint(Options):
 
     store: str = Field(pattern=_NAME, description="Name of the store: small letters, digits and _.")
     at_most: Duration = Field(gt=timedelta(0), description="The objective: of how long the writes may be lost.")
-    dsn: Secret | None = Field(
+    dsn: Dsn | None = Field(
         None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
     )
     pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that archives its WAL.")
@@ -49,13 +49,6 @@ class RecoveryPoint(Options):
     objects: Objects | None = Field(
         None, description="Its backups as objects in a bucket; `at_most` takes the place of their `max_age`."
     )
-
-    @field_validator("dsn")
-    @classmethod
-    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
-        if dsn is not None:
-            parse_dsn(dsn)
-        return dsn
 
     @model_validator(mode="after")
     def _asked_in_one_place(self) -> Self:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import (
@@ -23,7 +23,7 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn, parse_dsn
 from collectors.systems.postgresql.client.exporters import read_exporters
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.patroni import read_cluster
@@ -79,7 +79,7 @@ from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import HttpSettings
-from exporter.options import Duration, Secret
+from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 from exporter.words import counted
 
@@ -110,7 +110,7 @@ class InstanceVolume(Volume):
 class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     """One cluster: a primary and its standbys."""
 
-    dsn: Secret = Field(
+    dsn: Dsn = Field(
         description="Connection string or URI, to a database that has pg_stat_statements. Name every instance in it "
         "(postgresql://checklist_exporter@db-0,db-1/orders): each is checked by itself."
     )
@@ -120,7 +120,7 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
         "name.",
     )
     pools: tuple[Pool, ...] = Field((), description="The pools that connect to PostgreSQL directly.")
-    pgbouncer: Secret | None = Field(
+    pgbouncer: Dsn | None = Field(
         None, description="Connection string of PgBouncer's admin console, for a user in its stats_users."
     )
     pgbouncer_processes: int | None = Field(
@@ -140,13 +140,6 @@ class PostgreSQLTarget(Target, PodOptions, CronJobOptions, ClusterLimits):
     app_roles: tuple[str, ...] = Field(
         (), description="Roles that applications use: their own settings count; those of every role if not given."
     )
-
-    @field_validator("dsn", "pgbouncer")
-    @classmethod
-    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
-        if dsn is not None:
-            parse_dsn(dsn)
-        return dsn
 
 
 class PostgreSQLSettings(SectionSettings, ClusterLimits):

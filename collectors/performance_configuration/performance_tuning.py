@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field
 
 from collectors.shared.growth import Counters, Growth
 from collectors.shared.verdicts import collected, verdict, worst_of
@@ -25,7 +25,7 @@ from collectors.systems.delivery.judge import (
 )
 from collectors.systems.delivery.model import BROWSER, Delivered, Http3
 from collectors.systems.postgresql.client import tuning
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.pgbouncer import read_poolers, read_waits
 from collectors.systems.postgresql.client.session import Session
@@ -62,12 +62,12 @@ class Database(TuningLimits):
     """One PostgreSQL cluster, and the pools in front of it."""
 
     name: str = Field(min_length=1, description="Name of the database, for sentences.")
-    dsn: Secret = Field(
+    dsn: Dsn = Field(
         description="Connection string or URI to the application's database, which has pg_stat_statements. Name every instance in "
         "it: standbys are used, too."
     )
     pools: tuple[Pool, ...] = Field((), description="The pools that connect to PostgreSQL directly.")
-    pgbouncer: Secret | None = Field(
+    pgbouncer: Dsn | None = Field(
         None, description="Connection string of PgBouncer's admin console, for a user in its stats_users."
     )
     pgbouncer_processes: int | None = Field(
@@ -76,13 +76,6 @@ class Database(TuningLimits):
     max_pool_wait: Duration = Field(
         timedelta(milliseconds=10), description="Mean time that clients of PgBouncer may wait for a connection."
     )
-
-    @field_validator("dsn", "pgbouncer")
-    @classmethod
-    def _understood(cls, dsn: SecretStr | None) -> SecretStr | None:
-        if dsn is not None:
-            parse_dsn(dsn)
-        return dsn
 
 
 def _address(text: str) -> str:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.postgresql.client import validation
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.client.tuning import read_indexes
@@ -30,7 +30,7 @@ from collectors.systems.postgresql.model.instance import Corrupted
 from collectors.systems.postgresql.model.validation import Copy, History, Invariant
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.options import Duration, Secret
+from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 
 _MONITOR = "a role that is a member of pg_monitor"
@@ -39,7 +39,7 @@ _MONITOR = "a role that is a member of pg_monitor"
 class DataValidationTarget(Target):
     """One PostgreSQL database of the product."""
 
-    dsn: Secret = Field(
+    dsn: Dsn = Field(
         description="Connection string or URI to the application's database. Name every instance in it: each has its own disk."
     )
     query_timeout: Duration = Field(
@@ -63,12 +63,6 @@ class DataValidationTarget(Target):
         description="How often amcheck reads them; results are remembered in between.",
     )
     history: tuple[History, ...] = Field((), description="Old data that must still be there.")
-
-    @field_validator("dsn")
-    @classmethod
-    def _understood(cls, dsn: SecretStr) -> SecretStr:
-        parse_dsn(dsn)
-        return dsn
 
 
 class DataValidationSettings(SectionSettings):

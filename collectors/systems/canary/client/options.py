@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field
 
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.redis.model import Address
 from exporter.http import Trust
 from exporter.options import Duration, Options, Secret
@@ -38,16 +38,10 @@ class _Bounds(Options):
 class DatabaseOptions(_Bounds):
     """A PostgreSQL database with the table `checklist.canary`."""
 
-    dsn: Secret = Field(description="Connection string; several hosts are a primary and its standbys.")
+    dsn: Dsn = Field(description="Connection string; several hosts are a primary and its standbys.")
     max_lag: Duration = Field(
         timedelta(seconds=5), gt=timedelta(0), description="How soon what was committed must be seen on each standby."
     )
-
-    @field_validator("dsn")
-    @classmethod
-    def _understood(cls, dsn: SecretStr) -> SecretStr:
-        parse_dsn(dsn)
-        return dsn
 
 
 class CacheOptions(_Bounds):

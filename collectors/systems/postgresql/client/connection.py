@@ -17,19 +17,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 from collectors.shared.tasks import started
 from collectors.systems.postgresql.model.instance import Corrupted, NotServing
-from exporter.options import format_duration
+from exporter.options import Secret, format_duration
 from exporter.verdict import ProbeError, Reason
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["APPLICATION_NAME", "Connection", "Parameters", "parse_dsn"]
+__all__ = ["APPLICATION_NAME", "Connection", "Dsn", "Parameters", "parse_dsn"]
 
 APPLICATION_NAME = "checklist-exporter"
 
@@ -77,6 +77,15 @@ def parse_dsn(dsn: SecretStr) -> list[Parameters]:
     if any(len(values) not in (1, len(hosts)) for values in lists.values()):
         raise ValueError("expected as many ports and addresses as hosts")
     return [given | {name: values[i % len(values)] for name, values in lists.items()} for i in range(len(hosts))]
+
+
+def _understood(dsn: SecretStr) -> SecretStr:
+    parse_dsn(dsn)
+    return dsn
+
+
+Dsn = Annotated[Secret, AfterValidator(_understood)]
+"""A connection string or URI that libpq understands."""
 
 
 def _with_service(given: dict[str, str]) -> dict[str, str]:

@@ -290,17 +290,22 @@ class Session:
             masked=frozenset(own),
         )
 
-    async def statements(self) -> int | None:
-        """How many statements pg_stat_statements has counted; None where the extension is not installed."""
+    async def schema_of(self, extension: str) -> str | None:
+        """The schema that an extension is in, quoted where it has to be; None where it is not installed."""
         schemas = await self._connection.ask(
             _Name,
             """SELECT quote_ident(nspname) AS name FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-               WHERE extname = 'pg_stat_statements'""",
+               WHERE extname = %s""",
+            [extension],
         )
-        if not schemas:
+        return schemas[0].name if schemas else None
+
+    async def statements(self) -> int | None:
+        """How many statements pg_stat_statements has counted; None where the extension is not installed."""
+        if (schema := await self.schema_of("pg_stat_statements")) is None:
             return None
         counted = await self._connection.one(
             _Count,
-            f"SELECT count(*) FROM {schemas[0].name}.pg_stat_statements(false)",  # noqa: S608  # quoted by the server
+            f"SELECT count(*) FROM {schema}.pg_stat_statements(false)",  # noqa: S608  # quoted by the server
         )
         return counted.count

@@ -257,15 +257,10 @@ async def read_oldest(session: Session, history: History) -> Oldest:
 
 async def check_index(session: Session, index: str) -> None:
     """Have amcheck read a B-tree index whole. Raises Corrupted when it is damaged."""
-    schemas = await session.ask(
-        _Text,
-        """SELECT quote_ident(nspname) AS text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
-           WHERE extname = 'amcheck'""",
-    )
-    if not schemas:
+    if (schema := await session.schema_of("amcheck")) is None:
         raise ProbeError(
             f"The extension amcheck is not installed in the database of {session.instance.where}, so no index was read.",
             Reason.MISSING,
         )
-    sql = f"SELECT {schemas[0].text}.bt_index_check(%s::regclass, false)::text AS text"  # quoted by the server
+    sql = f"SELECT {schema}.bt_index_check(%s::regclass, false)::text AS text"  # quoted by the server
     await session.ask(_Text, sql, [index])
