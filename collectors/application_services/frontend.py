@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from collectors.shared.expressions import Regex
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.http.check.service import AskedTarget, AskingCollector, ServiceSettings
 from collectors.systems.http.judge import pages
@@ -23,17 +22,6 @@ from exporter.verdict import CRITICAL, INFO, WARNING, Reason, Result, failed, ok
 from exporter.words import counted, listed
 
 _MOST_ASSETS = 10
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression: {error}") from None
-    return text
-
-
-Marker = Annotated[str, AfterValidator(_regex)]
 
 
 class _Options(Options):
@@ -52,11 +40,11 @@ class _Options(Options):
         pattern=r"^[\w.-]+$",
         description="Name of the session cookie, to try a forged one; by default none is tried.",
     )
-    ssr_pages: Mapping[Path, Marker] = Field(
+    ssr_pages: Mapping[Path, Regex] = Field(
         default_factory=dict,
         description="Pages rendered for every request, each with a regular expression of a text that its HTML has to have.",
     )
-    isr_pages: Mapping[Path, Marker] = Field(
+    isr_pages: Mapping[Path, Regex] = Field(
         default_factory=dict,
         description="Pages rendered anew from time to time, each with a regular expression of a text that its HTML has to have.",
     )

@@ -185,17 +185,7 @@ On every Sentinel:
     async def growth(self) -> Mapping[Address, model.Growth | None]:
         """How each node's connection counters grew within the window; None until it was checked twice since it started."""
         histories: dict[Address, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
-        grown: dict[Address, model.Growth | None] = {}
-        nodes = await self.nodes()
-        for gone in histories.keys() - {node.address for node in nodes}:
-            del histories[gone]
-        for node in model.seen(nodes):
-            try:
-                now = model.traffic(node, self.context.now())
-            except ProbeError:
-                continue  # reported by the judge, which needs the same answers
-            grown[node.address] = model.grow(histories.setdefault(node.address, deque()), now, self.target.window)
-        return grown
+        return model.grow_all(histories, await self.nodes(), self.context.now(), self.target.window)
 
     @cached_property
     def _login(self) -> Login:

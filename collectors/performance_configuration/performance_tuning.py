@@ -347,16 +347,11 @@ Where a cache has `pools`, also:
         return worst(fit, judge_waits(waits, database.max_pool_wait.total_seconds()))
 
     async def _caches_pooled(self) -> Result:
-        histories: dict[Address, deque[redis_model.Traffic]] = self.context.memory.setdefault("traffic", {})
         problems: list[Result] = []
         for cache, nodes in await self.caches():
-            grown: dict[Address, redis_model.Growth | None] = {}
-            for node in redis_model.seen(nodes):
-                try:
-                    now = redis_model.traffic(node, self.context.now())
-                except ProbeError:
-                    continue  # reported by the judge, which needs the same answers
-                grown[node.address] = redis_model.grow(histories.setdefault(node.address, deque()), now, cache.window)
+            histories: dict[Address, deque[redis_model.Traffic]]
+            histories = self.context.memory.setdefault(f"traffic {cache.name} {cache.nodes}", {})
+            grown = redis_model.grow_all(histories, nodes, self.context.now(), cache.window)
             problems += redis_judge.of_each(nodes, partial(redis_judge.connection_problems, grown=grown, limits=cache))
         return verdict(problems, ok("No cache rejected a connection, and their clients keep theirs."))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.openai.client import (
     OpenAIApi,
@@ -50,21 +50,11 @@ class OpenaiSettings(EvidenceSettings, ModelLimits):
         description="PromQL that evaluates to one number: the requests a minute that the product limits itself to, of all its "
         "replicas together.",
     )
-    error_cases: tuple[str, ...] = Field(
+    error_cases: Regexes = Field(
         ("401", "429", "50[0-9]", "(?i)time.?out"),
         min_length=1,
         description="Regular expressions, each of which must be found in the name of a test that passed.",
     )
-
-    @field_validator("error_cases")
-    @classmethod
-    def _expressions(cls, expressions: tuple[str, ...]) -> tuple[str, ...]:
-        for expression in expressions:
-            try:
-                re.compile(expression)
-            except re.error:
-                raise ValueError("expected regular expressions") from None
-        return expressions
 
 
 class Openai(Collector[OpenaiSettings, NoTarget]):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.check.outcomes import see_outcomes
 from collectors.systems.prometheus.client import Prometheus
@@ -69,7 +69,7 @@ class PaymentsSettings(EvidenceSettings, AccountLimits, WebhookLimits):
         False,
         description="Allow events to be sent to the webhooks that Stripe did not sign, which they have to refuse.",
     )
-    flow_cases: tuple[str, ...] = Field(
+    flow_cases: Regexes = Field(
         ("(?i)pa(y|id)", "(?i)declin", "(?i)refund", "(?i)webhook"),
         min_length=1,
         description="Regular expressions, each of which must be found in the name of a test that passed.",
@@ -81,16 +81,6 @@ class PaymentsSettings(EvidenceSettings, AccountLimits, WebhookLimits):
     longest_wait: Duration = Field(
         timedelta(hours=1), gt=timedelta(0), description="Alerts whose `for` is longer count as alerts that never fire."
     )
-
-    @field_validator("flow_cases")
-    @classmethod
-    def _expressions(cls, expressions: tuple[str, ...]) -> tuple[str, ...]:
-        for expression in expressions:
-            try:
-                re.compile(expression)
-            except re.error:
-                raise ValueError("expected regular expressions") from None
-        return expressions
 
 
 class Payments(Collector[PaymentsSettings, NoTarget]):

@@ -1,17 +1,15 @@
 """A small PagerDuty and Opsgenie, with the replies that their OpenAPI documents describe: who is on call is what a test says."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, served
 
 TOKEN = "canary-token-81c2"
 
@@ -108,25 +106,12 @@ class OnCallServer:
 def oncall_server() -> Iterator[OnCallServer]:
     """A service at which nobody is on call."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             status, document = state.answer(asked.path, parse_qs(asked.query), self.headers.get("Authorization", ""))
-            body = msgspec.json.encode(document)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, msgspec.json.encode(document))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    state = OnCallServer(f"http://{LOOPBACK}:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Asked) as url:
+        state = OnCallServer(url)
+        yield state

@@ -1,17 +1,15 @@
 """A small OpenAI: models, completions, limits and costs as a test says, shaped as its OpenAPI document describes."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import JSON, Handler, served
 
 KEY = "sk-canary-4f19d07b"
 ADMIN_KEY = "sk-admin-canary-77ab21"
@@ -184,32 +182,18 @@ def cost(value: float | str, currency: str = "usd") -> dict[str, Any]:
 def openai_server() -> Iterator[OpenAIServer]:
     """An API without models."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             status, document = state.answer(self.command, asked.path, parse_qs(asked.query), key)
             body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-            self.send_response(status)
-            for name, value in state.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, body, {**state.headers, **JSON})
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
             self.do_GET()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    state = OpenAIServer(f"http://{LOOPBACK}:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Asked) as url:
+        state = OpenAIServer(url)
+        yield state

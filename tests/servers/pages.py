@@ -1,13 +1,11 @@
 """A site on loopback whose pages a test decides."""
 
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, served
 
 Page = tuple[int, Mapping[str, str], bytes]
 DENIED: Page = (401, {}, b"")
@@ -19,8 +17,8 @@ class Pages:
     ``seen`` are the paths that were asked for, ``delay`` how many seconds each answer takes.
     """
 
-    def __init__(self, port: int) -> None:
-        self.url = f"http://{LOOPBACK}:{port}"
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.pages: dict[str, Page] = {}
         self.seen: list[str] = []
         self.authorization: str | None = None
@@ -43,7 +41,7 @@ class Pages:
 def pages() -> Iterator[Pages]:
     """An empty site."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             site.seen.append(self.path)
             time.sleep(site.delay)
@@ -51,20 +49,8 @@ def pages() -> Iterator[Pages]:
                 status, headers, body = DENIED
             else:
                 status, headers, body = site.pages.get(self.path, (404, {}, b"No such page."))
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, body, headers)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    site = Pages(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield site
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Asked) as url:
+        site = Pages(url)
+        yield site

@@ -6,13 +6,10 @@ Beside it, over TLS, the product's webhook, which verifies signatures or does no
 import hashlib
 import hmac
 import ssl
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +19,7 @@ import pytest
 
 from tests.servers.certificates import authority
 from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, served
 
 KEY = "rk_live_canary4f19d07b"
 PRODUCT_KEY = "rk_live_canary77ab21"
@@ -175,42 +173,19 @@ class Webhook:
         return 200 if genuine and abs(time.time() - int(stamp)) <= self.max_age else self.refusal
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def reply(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        pass
-
-
-@contextmanager
-def _serving(server: ThreadingHTTPServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.fixture
 def stripe_server() -> Iterator[StripeServer]:
     """An account with which nothing is wrong, without webhook endpoints."""
 
-    class Handler(_Handler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             key = self.headers.get("Authorization", "").removeprefix("Bearer ")
             status, document = state.answer(self.command, asked.path, parse_qs(asked.query), key)
             self.reply(status, document if isinstance(document, bytes) else msgspec.json.encode(document))
 
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    state = StripeServer(f"http://{LOOPBACK}:{server.server_address[1]}")
-    with _serving(server):
+    with served(Asked) as url:
+        state = StripeServer(url)
         yield state
 
 
@@ -218,7 +193,7 @@ def stripe_server() -> Iterator[StripeServer]:
 def webhook(tmp_path: Path) -> Iterator[Webhook]:
     """A webhook over TLS that verifies signatures."""
 
-    class Handler(_Handler):
+    class Asked(Handler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             self.reply(state.answer(self.command, self.headers.get("Stripe-Signature", ""), body), b"{}")
@@ -228,8 +203,6 @@ def webhook(tmp_path: Path) -> Iterator[Webhook]:
     ca_file.write_bytes(authority().pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    state = Webhook(f"https://{LOOPBACK}:{server.server_address[1]}/stripe", ca_file)
-    with _serving(server):
+    with served(Asked, context) as url:
+        state = Webhook(f"{url}/stripe", ca_file)
         yield state

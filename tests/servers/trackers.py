@@ -1,16 +1,14 @@
 """A small GitHub, GitLab and Jira with one repository or project: which issues it has is what a test says."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, served
 
 TOKEN = "canary-tracker-5d1e"
 LABEL = "launch-blocker"
@@ -79,27 +77,14 @@ class Trackers:
 def trackers() -> Iterator[Trackers]:
     """Trackers without issues."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(asked.query).items()}
             given = {self.headers.get(name, "") for name in ("Authorization", "PRIVATE-TOKEN")}
             status, document = state.answer(asked.path, query, given)
-            body = msgspec.json.encode(document)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, msgspec.json.encode(document))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    state = Trackers(f"http://{LOOPBACK}:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Asked) as url:
+        state = Trackers(url)
+        yield state

@@ -1,17 +1,15 @@
 """A small Twilio: an account, numbers, messages and calls as a test says, shaped as its OpenAPI document describes."""
 
 import base64
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, served
 
 ACCOUNT = f"AC{'0123456789abcdef' * 2}"
 KEY, SECRET = f"SK{'0' * 32}", "canary-of-twilio-90c1"
@@ -109,26 +107,13 @@ def number(*, sms: bool = True, voice: bool = True, **values: Any) -> dict[str, 
 def twilio_server() -> Iterator[TwilioServer]:
     """An account without numbers."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
             key = base64.b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
             status, document = state.answer(asked.path, parse_qs(asked.query), key)
-            body = document if isinstance(document, bytes) else msgspec.json.encode(document)
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.reply(status, document if isinstance(document, bytes) else msgspec.json.encode(document))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-            pass
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    state = TwilioServer(f"http://{LOOPBACK}:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield state
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Asked) as url:
+        state = TwilioServer(url)
+        yield state

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import Field
 
+from collectors.shared.pointers import value_at
 from exporter.options import Duration, Options
 from exporter.verdict import ProbeError, Reason
 
@@ -64,18 +64,16 @@ def people_at(document: Any, pointer: str, where: str) -> set[str]:
 
     Raises ProbeError when there is no such place, or there is something that is nobody's name.
     """
-    for token in pointer.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, dict) and token in document:
-            document = document[token]
-        elif isinstance(document, list) and re.fullmatch(r"\d{1,6}", token) and int(token) < len(document):
-            document = document[int(token)]
-        else:
-            raise ProbeError(f"{where} has nothing at {pointer}, so who is on call was not read.", Reason.MALFORMED)
-    if document is None:
+    try:
+        found = value_at(document, pointer)
+    except LookupError:
+        raise ProbeError(
+            f"{where} has nothing at {pointer}, so who is on call was not read.", Reason.MALFORMED
+        ) from None
+    if found is None:
         return set()
     people: set[str] = set()
-    for person in document if isinstance(document, list) else [document]:
+    for person in found if isinstance(found, list) else [found]:
         if not isinstance(person, str | dict):
             raise ProbeError(f"{where} has something at {pointer} that names no person.", Reason.MALFORMED)
         named = list(person.values()) if isinstance(person, dict) else [person]

@@ -45,6 +45,7 @@ __all__ = [
     "followers",
     "given_up",
     "grow",
+    "grow_all",
     "highest",
     "keys",
     "known_gone",
@@ -427,6 +428,24 @@ def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | N
         return None
     base = history[0]
     return Growth((now.at - base.at).total_seconds(), now.rejected - base.rejected, now.received - base.received)
+
+
+def grow_all(
+    histories: dict[Address, deque[Traffic]], nodes: Iterable[Look], at: datetime, window: timedelta
+) -> dict[Address, Growth | None]:
+    """How the counters of each node grew, by `grow`; histories of nodes that are gone are dropped.
+
+    A node that does not show its counters is left out: whoever judges it needs the same answers, and reports that.
+    """
+    nodes = tuple(nodes)
+    for gone in histories.keys() - {node.address for node in nodes}:
+        del histories[gone]
+    grown: dict[Address, Growth | None] = {}
+    for node in seen(nodes):
+        with suppress(ProbeError):
+            now = traffic(node, at)
+            grown[node.address] = grow(histories.setdefault(node.address, deque()), now, window)
+    return grown
 
 
 def _continues(before: Traffic, now: Traffic) -> bool:

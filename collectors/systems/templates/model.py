@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from collectors.shared.pointers import value_at
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Template", "is_filled"]
@@ -27,12 +28,8 @@ def is_filled(document: Any, pointer: str) -> bool:
     """
     if not isinstance(document, dict | list):
         raise ProbeError("The template is neither an object nor a list.", Reason.MALFORMED)
-    for token in pointer.split("/")[1:]:
-        key = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, dict):
-            document = document.get(key)
-        elif isinstance(document, list) and key.isascii() and key.isdigit() and int(key) < len(document):
-            document = document[int(key)]
-        else:
-            return False
-    return bool(document.strip() if isinstance(document, str) else document)
+    try:
+        found = value_at(document, pointer)
+    except LookupError:
+        return False
+    return bool(found.strip() if isinstance(found, str) else found)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from collectors.shared.expressions import Regex
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 
@@ -69,19 +69,11 @@ _CONNECTION = ("connected", "available", "reachable")
 _DEEPEST = 4
 
 
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"expected a regular expression: {error}") from None
-    return text
-
-
 class HealthOptions(Options):
     """Where a service reports its health, and what it has to report."""
 
     health_path: Path = Field("/health", description="Path of the health endpoint.")
-    health_body: Annotated[str, AfterValidator(_regex)] | None = Field(
+    health_body: Regex | None = Field(
         None,
         description="Regular expression that the whole body of a healthy answer matches, for endpoints that answer no JSON with "
         "a status, such as `Healthy`.",
