@@ -135,7 +135,7 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
 
     @item("Rate limiting is active", severity=WARNING, needs=("url", "ratelimit_path"))
     async def rate_limiting_active(self) -> Result:
-        """Without a limit one client can take the whole service.
+        """Without a limit one client can use up the entire service.
 
         Two requests to `ratelimit_path` lower the number that `RateLimit`, `RateLimit-Remaining` or `X-RateLimit-Remaining` (also
         with the suffix of a named throttler) reports as left; or the service answers 429. More is not sent, so that no budget is

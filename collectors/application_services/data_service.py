@@ -103,7 +103,7 @@ class DataService(ServiceCollector[DataSettings, DataTarget]):
         ),
     )
     async def processing_jobs_operational(self) -> Result:
-        """A job that no longer runs leaves no error behind: data is old, and nobody is told.
+        """A job that no longer runs leaves no error behind: data is old, and nobody is alerted.
 
         Each of `cronjobs` is not suspended, its last Job has not failed, and it succeeded within its schedule (`factor` periods):
         between runs there is no pod, and that proves nothing. Each of `job_conditions` is true of every series that it selects, of

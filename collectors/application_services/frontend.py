@@ -46,7 +46,7 @@ class _Options(Options):
     )
     isr_pages: Mapping[Path, Regex] = Field(
         default_factory=dict,
-        description="Pages rendered anew from time to time, each with a regular expression of a text that its HTML has to have.",
+        description="Pages rendered again from time to time, each with a regular expression of a text that its HTML has to have.",
     )
 
 
@@ -213,7 +213,7 @@ class Frontend(AskingCollector[FrontendSettings, FrontendTarget]):
             f"{listed(paths)} {verb}"
             for paths, verb in (
                 (target.ssr_pages, "rendered for every request"),
-                (target.isr_pages, "rendered anew from time to time"),
+                (target.isr_pages, "rendered again from time to time"),
             )
             if paths
         ]

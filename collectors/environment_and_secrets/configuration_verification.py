@@ -320,9 +320,10 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         """Credentials that several services share cannot be revoked for one of them, and nobody can tell which of them leaked.
 
         No two workloads sign in to a database by the same key of a Secret, and on each PostgreSQL of `databases` every role is
-        used from the pods of one workload, which is seen by the addresses of its sessions; none of these is a superuser. What is
+        used from the pods of one workload, which shows in the addresses of its sessions; none of these is a superuser. What is
         used is remembered for a day. Sessions of a pooler, of a node's network or from outside of the cluster hide whose they
-        are: unknown, as is a workload that has credentials and was not seen connected. `services` names workloads that are one.
+        are: unknown, as is a workload that has credentials and was not observed to be connected.
+        `services` names workloads that are one.
 
         How to fix it: `CREATE ROLE` for the service that is named, a Secret of its own, and revoke what it does not need.
         """

@@ -266,7 +266,7 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         Each of `edges` must answer through a CDN or protection that is known by its headers, and each of its `origins` must refuse
         direct requests for the site, asked in the same run. One that takes no connection from the exporter is tried from
         outside as well (`tcp_connect` of clients.blackbox); without that it is a warning. Without `edges` or without their
-        origins, a record is needed, at most 180 days old, that says what protects the site; what is seen live outweighs it.
+        origins, a record is needed, at most 180 days old, that says what protects the site; what is observed live outweighs it.
 
         How to fix it: let the origin's firewall accept the protection's addresses only, or ask for its client certificate. Record
         it: `checklist-exporter attest network_security.ddos_protection_active`.

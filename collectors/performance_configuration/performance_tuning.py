@@ -305,7 +305,7 @@ Where a cache has `pools`, also:
         """Pools that are too large exhaust the server, pools that are too small make requests wait.
 
         When all pools of a database are full at once, PostgreSQL has a connection for each of them; no client of PgBouncer waits,
-        and their mean wait is at most `max_pool_wait`. Caches turn nobody away and are not connected to anew for every command.
+        and their mean wait is at most `max_pool_wait`. Caches turn nobody away and get no new connection for every command.
         The sizes are judged as in the sections PostgreSQL and Redis.
 
         How to fix it: make the pools smaller before max_connections is raised; find who opens connections by CLIENT LIST and
@@ -392,7 +392,7 @@ Where a cache has `pools`, also:
         """Static files from the origin cost it bandwidth, and cost users who live far away their patience.
 
         Each of `assets` is requested three times, the third time after `cache_pause`: a shared cache says that it served the file
-        itself (Age, X-Cache, Cache-Status, CF-Cache-Status, X-Varnish and the like). A page in place of the file, or
+        itself (Age, X-Cache, Cache-Status, CF-Cache-Status, X-Varnish and others). A page in place of the file, or
         Cache-Control that forbids keeping it, fails the line. Where a CDN does not tell, or there is none on purpose, declare this
         line not applicable.
 

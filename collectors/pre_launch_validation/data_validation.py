@@ -209,7 +209,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         return judge_invariant(primary.instance.where, invariant, value)
 
     async def _amcheck(self) -> Result:
-        """The verdict of amcheck on each index, read anew once it is older than `amcheck_every`."""
+        """The verdict of amcheck on each index, read again once it is older than `amcheck_every`."""
         known: dict[str, tuple[float, Result]] = self.context.memory.setdefault("amcheck", {})
         now = time.monotonic()
         for index in self.target.amcheck:

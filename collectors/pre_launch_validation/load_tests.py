@@ -203,7 +203,7 @@ def judged(report: Report, limits: LoadLimits, now: datetime, longest: timedelta
 
 
 def bottlenecks(record: Record) -> Result:
-    """Whether bottlenecks were looked for and none is left."""
+    """Whether bottlenecks were investigated and none is left."""
     identified, left = record.measured["identified"], record.measured["open"]
     if left > 0 or left < 0:
         return failed(f"Of {identified:g} identified bottlenecks {left:g} are open (0 wanted).", open_bottlenecks=left)

@@ -142,7 +142,7 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         needs=("evidence", "evidence.allowed_signers", "release"),
     )
     async def security_sign_off_obtained(self, record: Record) -> None:
-        """Someone who answers for security has looked at this release as a whole, and at what was accepted.
+        """Someone who answers for security has reviewed the entire release, and what was accepted.
 
         To fix it, have the security lead review the reports and sign.
         """

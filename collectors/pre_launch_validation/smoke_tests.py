@@ -118,7 +118,7 @@ In NATS, subscribe:
         """A database that answers queries may still refuse writes: a standby, a full disk, a default that is read-only.
 
         With `allow_intrusive`, a row with a random value is committed to `checklist.canary`, read back by a second transaction
-        within `max_latency`, and seen on every standby that `dsn` names within `max_lag`. Each target has one row.
+        within `max_latency`, and observed on every standby that `dsn` names within `max_lag`. Each target has one row.
 
         How to fix it: the sentence gives what the server answered; point the applications to the primary, free its disk, or
         repair the standby that is named.

@@ -40,7 +40,9 @@ class DatabaseOptions(_Bounds):
 
     dsn: Dsn = Field(description="Connection string; several hosts are a primary and its standbys.")
     max_lag: Duration = Field(
-        timedelta(seconds=5), gt=timedelta(0), description="How soon what was committed must be seen on each standby."
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="How soon what was committed must be visible on each standby.",
     )
 
 

@@ -149,7 +149,7 @@ def ssr_problems(first: Reply, second: Reply, marker: str) -> Iterator[Result]:
 
 
 def isr_problems(page: Reply, marker: str) -> Iterator[Result]:
-    """Whether a page is rendered anew from time to time."""
+    """Whether a page is rendered again from time to time."""
     shown = rendering(page)
     if shown.shared_seconds is None and not shown.cache:
         if shown.private:
