@@ -52,7 +52,7 @@ class Member(Server):
                 "partner_addrs": [f"{LOOPBACK}:{partner}"],
             },
             "bootstrap": {
-                "dcs": {"ttl": 20, "loop_wait": 1, "retry_timeout": 3},
+                "dcs": {"ttl": 30, "loop_wait": 1, "retry_timeout": 10},
                 "initdb": ["no-sync", {"auth": "trust"}, {"locale": "C.UTF-8"}],
             },
             "postgresql": {
@@ -81,9 +81,16 @@ class Patroni:
 
     @property
     def leader(self) -> Postgres:
-        """The instance that is the primary now."""
-        leading = next(member["port"] for member in self.cluster()["members"] if member["role"] == "leader")
-        return next(member.instance for member in self._members if member.instance.port == leading)
+        """The instance that is the primary now, once it takes writes."""
+        wait_until(self._led, "a leader that takes writes")
+        return self._shown_as_leader()
+
+    def _led(self) -> bool:
+        return self._shown_as_leader().query("SELECT pg_is_in_recovery()") == [(False,)]
+
+    def _shown_as_leader(self) -> Postgres:
+        port = next(member["port"] for member in self.cluster()["members"] if member["role"] == "leader")
+        return next(member.instance for member in self._members if member.instance.port == port)
 
     @property
     def asked(self) -> Member:
@@ -122,9 +129,16 @@ class Patroni:
         return dict(call(f"{self.url}/cluster"))
 
     def following(self) -> bool:
-        """Whether there are a leader and a standby that streams."""
-        found = {member["role"]: member["state"] for member in self.cluster()["members"]}
-        return found.get("leader") == "running" and found.get("replica") == "streaming"
+        """Whether there are a leader that takes writes, and a standby that streams on its timeline."""
+        members = self.cluster()["members"]
+        found = {member["role"]: member["state"] for member in members}
+        timelines = {member.get("timeline") for member in members}
+        return (
+            found.get("leader") == "running"
+            and found.get("replica") == "streaming"
+            and len(timelines) == 1
+            and self._led()
+        )
 
     def pause(self, on: bool) -> None:
         """Stop, or resume, automatic failover."""

@@ -22,6 +22,9 @@ import psutil
 
 LOOPBACK = "127.0.0.1"
 
+DEADLINE = 60.0
+"""Seconds until a state that comes about by itself is given up; tests of a busy machine wait for others' processes as well."""
+
 _PORTS = range(10_240, 32_768)  # below the ports that the kernel hands to outgoing connections
 # The second read returns when the tests' process is gone. Asked first: Patroni's PostgreSQL is in a group of its own.
 _WATCHER = 'read group; read end; kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group" 2>/dev/null'
@@ -81,7 +84,7 @@ def call(url: str, body: object = None) -> Any:
         return json.loads(reply.read() or b"null")
 
 
-def wait_until(condition: Callable[[], T], what: str, deadline: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T:
     """Return what ``condition`` gives as soon as that is true; whatever it raises before counts as not yet.
 
     Raises TimeoutError, naming ``what`` and caused by the last exception, after ``deadline`` seconds.
@@ -100,10 +103,10 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = 30.0) ->
 
 
 @overload
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline: float = 30.0) -> T: ...
+async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline: float = DEADLINE) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], what: str, deadline: float = 30.0) -> T: ...
-async def eventually(condition: Callable[[], T | Awaitable[T]], what: str, deadline: float = 30.0) -> T:
+async def eventually(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T: ...
+async def eventually(condition: Callable[[], T | Awaitable[T]], what: str, deadline: float = DEADLINE) -> T:
     """Do as ``wait_until``, without holding the event loop; ``condition`` may be a coroutine function."""
     end = time.monotonic() + deadline
     while True:
@@ -153,7 +156,7 @@ class Server:
         directory: Path,
         ready: Callable[[], object],
         env: Mapping[str, str] | None = None,
-        deadline: float = 30.0,
+        deadline: float = DEADLINE,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:

@@ -173,7 +173,8 @@ async def test_a_load_balancer_leads_traffic_in_without_any_class(control_plane:
 
     async def waits() -> bool:
         young = await see(control_plane, "ingress_operational", namespace, **options)
-        return young.status is Status.WARNING and said in young.summary
+        assert (young.status, said in young.summary) == (Status.WARNING, True), young
+        return True
 
     await eventually(waits, "the Service to be seen")
     control_plane.patch_status(door, loadBalancer={"ingress": [{"ip": "192.0.2.81"}]})

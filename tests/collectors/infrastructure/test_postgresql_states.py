@@ -604,12 +604,15 @@ async def test_processes_that_share_a_port(pair: Cluster, pooled: PgBouncer) -> 
             stack.enter_context(
                 PgBouncer(pair.primary, directory, pool_size=40, settings={"so_reuseport": 1}, port=first.port)
             )
-        holders = [
-            process
-            for process in psutil.net_connections("tcp")
-            if process.laddr[1:] == (first.port,) and process.status == "LISTEN"
-        ]
-        assert len({holder.pid for holder in holders}) == 3
+
+        def listeners() -> set[int | None]:
+            return {
+                process.pid
+                for process in psutil.net_connections("tcp")
+                if process.laddr[1:] == (first.port,) and process.status == "LISTEN"
+            }
+
+        await eventually(lambda: len(listeners()) == 3, "all three to listen")
         unsaid = await see(pair.dsn, "connection_pool_sized", pgbouncer=first.dsn())
         said = await see(pair.dsn, "connection_pool_sized", pgbouncer=first.dsn(), pgbouncer_processes=3)
     told(unsaid, "unknown", "shares its port with others (so_reuseport)", "pgbouncer_processes")
@@ -972,6 +975,7 @@ def distance(patroni: Patroni) -> int:
 
 
 async def test_a_standby_too_far_behind_for_patroni(patroni: Patroni, tmp_path: Path) -> None:
+    await eventually(patroni.following, "the standby to follow")
     follower = patroni.follower
     with follower.instance.statements("SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"):
         ((pid,),) = follower.instance.query("SELECT pid FROM pg_stat_wal_receiver")
