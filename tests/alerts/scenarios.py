@@ -126,12 +126,13 @@ class Scenario:
             "interval": "1m",
             "input_series": [{"series": name, "values": values} for name, values in told.items()],
             "alert_rule_test": [
-                {"eval_time": f"{minute}m", "alertname": self.alert, "exp_alerts": [self._expected(a) for a in alerts]}
+                {"eval_time": f"{minute}m", "alertname": self.alert, "exp_alerts": [self.expected(a) for a in alerts]}
                 for minute, alerts in self.at.items()
             ],
         }
 
-    def _expected(self, alert: Alert) -> dict[str, Any]:
+    def expected(self, alert: Alert) -> dict[str, Any]:
+        """The labels and annotations with which it fires."""
         texts = _of(self.alert, alert.labels)["annotations"]
         same = {name: texts[name] for name in ("summary", "runbook_url")}
         if "resolved" in texts:

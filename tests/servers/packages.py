@@ -123,6 +123,17 @@ def wheel(requirement: str, python: str) -> Path:
     )
 
 
+def source_distribution(requirement: str) -> Path:
+    """Return the archive of the sources of a Python package, of which wheels have only a part."""
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps")
+    folder = _kept(
+        f"source-{requirement}",
+        lambda folder: _run(*pip, "--no-binary=:all:", "--dest", str(folder), requirement, timeout=_DOWNLOAD_SECONDS),
+    )
+    (archive,) = folder.iterdir()
+    return archive
+
+
 def go_binary(
     package: str,
     version: str,
