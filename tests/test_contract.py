@@ -54,6 +54,11 @@ def test_every_line_of_the_bundled_checklist_is_in_the_catalogue() -> None:
     assert [f"{row['section']}.{row['item']}" for row in rows] == list(Catalogue.load().entries)
 
 
+def test_a_collector_verifies_every_line_of_the_bundled_checklist() -> None:
+    without = [entry.id for entry in Catalogue.load().entries.values() if not entry.declared]
+    assert not without, f"nothing verifies {without}"
+
+
 @pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.id)
 def test_an_item_explains_itself(entry: Entry) -> None:
     assert entry.declared

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.http.check.request_log import see_request_log
 from collectors.systems.http.check.service import (
     ServiceCollector,
     ServiceOptions,
@@ -19,6 +20,7 @@ from collectors.systems.http.judge.rate_limits import limit_problems
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.http.model.rate_limits import remaining
+from collectors.systems.http.model.request_log import RequestLog
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, see_shutdown
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.model.shutdown import ShutdownLimits
@@ -56,6 +58,9 @@ class ApiTarget(ServiceTarget, _Options):  # type: ignore[misc]  # names that th
     required_variables: RequiredVariables = Field(
         default_factory=dict,
         description="Workload, as namespace/name (or namespace/name/container), to the environment variables that it needs.",
+    )
+    request_log: RequestLog | None = Field(
+        None, description="A request that the service logs, and where its logs are in Loki."
     )
 
 
@@ -132,6 +137,25 @@ class ApiService(ServiceCollector[ApiSettings, ApiTarget]):
                 reason=Reason.NOT_CONFIGURED,
             )
         return await worst_of(see_shutdown(self, pods, self.target), self.attested("graceful_shutdown_configured"))
+
+    @item("Request/response logging is enabled", severity=WARNING, needs=("url", "request_log", "clients.loki"))
+    async def request_logging_enabled(self) -> Result:
+        """Without a line for each request nobody can tell afterwards who was answered what, and how slowly.
+
+        At most every five minutes a GET is sent to `request_log.path` with a trace id that no other request has. Loki has to have
+        its lines in the logs of the service, by `request_log.selector`, within `request_log.within`, and they have to show what
+        `request_log.fields` names: method, path, status and duration by default. The line fails where other lines of the service
+        arrived after the request, and its own did not; where none arrived at all it is unknown.
+
+        How to fix it: log each request when it has been answered, with its trace id; see that the log level and filters of paths
+        do not drop it.
+        """
+        if (log := self.target.request_log) is None:
+            return unknown(
+                f"request_log of {self.target.name} is not configured, so whether it logs requests was not checked.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        return await see_request_log(self, log, self.settings.timeout)
 
     @item("Rate limiting is active", severity=WARNING, needs=("url", "ratelimit_path"))
     async def rate_limiting_active(self) -> Result:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.canary.client.cache import cache_trips
@@ -17,11 +17,12 @@ from collectors.systems.canary.judge import cache_problems, queue_problems, row_
 from collectors.systems.canary.model import CacheTrip, RowTrip
 from collectors.systems.http.check.endpoints import see_endpoints
 from collectors.systems.http.check.flows import see_flow
-from collectors.systems.http.model.apis import Endpoints
+from collectors.systems.http.check.pipelines import see_pipeline
+from collectors.systems.http.model.apis import Endpoints, Pipeline
 from collectors.systems.http.model.flows import Flow
 from exporter.collector import Collector, SectionSettings, Target, item
-from exporter.options import Duration
-from exporter.verdict import CRITICAL, ProbeError, Reason, Result, ok
+from exporter.options import Duration, format_duration
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok
 from exporter.words import counted, listed
 
 T = TypeVar("T")
@@ -40,6 +41,9 @@ class SmokeTarget(Target):
     database: DatabaseOptions | None = Field(None, description="The database in which a row is written and read back.")
     cache: CacheOptions | None = Field(None, description="The cache in which a key is written and read back.")
     queue: QueueOptions | None = Field(None, description="The queue through which a message is sent.")
+    ai_pipeline: Pipeline | None = Field(
+        None, description="The pipeline that is asked a question, and what that may cost."
+    )
 
 
 class SmokeSettings(SectionSettings):
@@ -50,6 +54,16 @@ class SmokeSettings(SectionSettings):
         timedelta(seconds=40), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     targets: tuple[SmokeTarget, ...] = Field(min_length=1, description="The applications to try.")
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        for target in self.targets:
+            if target.ai_pipeline is not None and target.ai_pipeline.longest >= self.timeout:
+                raise ValueError(
+                    f"expected the section's `timeout` to be longer than a run of {target.name}'s ai_pipeline may take "
+                    f"({format_duration(target.ai_pipeline.longest)})"
+                )
+        return self
 
 
 class SmokeTests(Collector[SmokeSettings, SmokeTarget]):
@@ -177,3 +191,19 @@ In NATS, subscribe:
             seconds=trip.seconds,
         )
         return verdict(queue_problems(trip, nonce, options.max_latency), good)
+
+    @item("AI processing pipeline works", severity=WARNING, needs=("allow_intrusive", "ai_pipeline"))
+    async def ai_pipeline_works(self) -> Result:
+        """A pipeline whose model is gone often answers 200 all the same, with an apology, a fallback or what a cache still has.
+
+        With `allow_intrusive`, `ai_pipeline.path` is asked a question with fresh values in it, and the answer, or the result that
+        `poll` waits for, must meet the conditions, written in CEL. It is asked once in `every`, at most `max_runs_per_day` times,
+        and not when `max_usage_per_day` would be exceeded; in between the last verdict is repeated. More than `max_usage` for one
+        run fails.
+
+        How to fix it: the sentence gives the condition and what was observed; look for the model, its quota and the worker that
+        takes the jobs.
+        """
+        pipeline = self._allowed(self.target.ai_pipeline, "ai_pipeline")
+        recalled = self.context.recall("ai_pipeline_works") if self.context.recall else {}
+        return await see_pipeline(pipeline, self.context.memory, recalled, self.context.now())

@@ -117,6 +117,7 @@ def configuration(port: int) -> dict[str, Any]:
                         "allow_intrusive": True,
                         "api": {**http, "endpoints": [{"path": "/a", "conditions": ["json.status == 'a'"]}]},
                         "authentication": flow,
+                        "ai_pipeline": {**http, "path": "/a", "body": "{}", "conditions": ["json.status == 'a'"]},
                         "database": {"dsn": dsn, "timeout": "1s"},
                         "cache": {"address": address, "password": "canary", "timeout": "1s"},
                         "queue": {"address": address, "timeout": "1s", **credentials},

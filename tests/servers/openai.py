@@ -1,6 +1,6 @@
 """A small OpenAI: models, completions, limits and costs as a test says, shaped as its OpenAPI document describes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,10 @@ def error(code: str | None, message: str = "No.", kind: str = "invalid_request_e
 
 @dataclass
 class OpenAIServer:
-    """What it answers. `forced` gives a path's status and document, whatever is asked; `asked` are the requests in their order."""
+    """What it answers. `forced` gives a path's status and document, whatever is asked; `asked` are the requests in their order.
+
+    `complete` makes the answer of the last question, `tokens` are what that has used.
+    """
 
     url: str
     models: dict[str, str | None] = field(default_factory=dict)
@@ -37,6 +40,9 @@ class OpenAIServer:
     page: int = 100
     forced: dict[str, tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
+    complete: Callable[[str], str] = lambda _: "pong"
+    tokens: int = 12
+    question: str = ""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], key: str) -> tuple[int, Any]:
         """Return status and document."""
@@ -80,10 +86,9 @@ class OpenAIServer:
             "shutdown_date": shutdown,
         }
 
-    @staticmethod
-    def completion() -> dict[str, Any]:
+    def completion(self) -> dict[str, Any]:
         """Return a completion."""
-        message = {"role": "assistant", "content": "pong", "refusal": None}
+        message = {"role": "assistant", "content": self.complete(self.question), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {
             "id": "chatcmpl-1",
@@ -91,6 +96,7 @@ class OpenAIServer:
             "created": 1741569952,
             "model": "gpt-5",
             "choices": [choice],
+            "usage": {"prompt_tokens": self.tokens - 1, "completion_tokens": 1, "total_tokens": self.tokens},
         }
 
     def limits(self, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -191,7 +197,8 @@ def openai_server() -> Iterator[OpenAIServer]:
             self.reply(status, body, {**state.headers, **JSON})
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            body = msgspec.json.decode(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+            state.question = str((body.get("messages") or [{}])[-1].get("content", ""))
             self.do_GET()
 
     with served(Asked) as url:

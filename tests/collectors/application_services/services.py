@@ -32,15 +32,16 @@ async def see(
     memory: dict[str, Any] | None = None,
     evidence: Evidence | None = None,
     later: timedelta = timedelta(0),
+    timeout: str = "2m",
     **options: Any,
 ) -> Result:
-    """What one run finds of an item; `later` than now."""
+    """What one run finds of an item; `later` than now, where the section has this `timeout`."""
     kind = SECTIONS[section]
     assert kind.Target is not None
     # The machine may be busy.
     given = {"name": "service", "url": url, "request_timeout": "20s"} | options
     target = kind.Target.model_validate_json(json.dumps(given))
-    settings = kind.Settings.model_validate_json(json.dumps({"timeout": "2m", "targets": [given]}))
+    settings = kind.Settings.model_validate_json(json.dumps({"timeout": timeout, "targets": [given]}))
     context = make_context(clients=clients, memory=memory, evidence=evidence)
     now = context.now
     context.now = lambda: now() + later

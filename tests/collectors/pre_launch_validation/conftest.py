@@ -1,5 +1,6 @@
 """The servers that the tests of this folder use."""
 
+from tests.servers.openai import openai_server
 from tests.servers.pages import pages
 from tests.servers.postgresql import pair, postgresql
 from tests.servers.prometheus import prometheus

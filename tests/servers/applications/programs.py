@@ -12,7 +12,8 @@ that switch its behaviours:
   /change /health /metrics /docs /docs-json``. Any user's password is ``synthetic``; ``admin`` is the admin.
 - fastapi: ``DATABASE_URL REDIS_URL NATS_URL NAME`` · ``HEALTH=deep|shallow|html|lying`` · ``DOCS=public|no-ui|off ROOT_PATH`` ·
   ``CORS=strict|star|null|suffix CREDENTIALS=1`` · ``AUTH=decode|off`` · ``LIMIT=5/minute`` ·
-  ``SQLI=1 SQL_ERRORS=swallowed|leaked`` · ``XSS=1`` · ``METRICS=off`` · ``SLOW`` · ``JOB``.
+  ``SQLI=1 SQL_ERRORS=swallowed|leaked`` · ``XSS=1`` · ``METRICS=off`` · ``SLOW`` · ``JOB`` ·
+  ``OPENAI_URL OPENAI_KEY ASK=direct|apology|canned QUEUE=stuck``.
 - next: ``API_URL MARKER AUTH=off`` at run time; ``BACKEND_URL`` (the rewrite of /bff) is fixed when it is built.
 """
 

@@ -19,7 +19,7 @@ from exporter.reply import Reply
 if TYPE_CHECKING:
     from cel_expr_python import cel
 
-__all__ = ["Condition", "Expression", "names", "observed", "unmet", "value_of"]
+__all__ = ["Condition", "Expression", "Quantity", "names", "observed", "unmet", "value_of"]
 
 _VARIABLES = ("status", "headers", "cookies", "json", "text", "latency")
 _KNOWN = "status, headers, cookies, json, text or latency"
@@ -80,6 +80,9 @@ Condition = Annotated[str, _expression("a condition", "BOOL", "DYN")]
 
 Expression = Annotated[str, _expression("a text", "STRING", "DYN")]
 """A text to take out of an answer, such as `json.access_token`."""
+
+Quantity = Annotated[str, _expression("a number", "INT", "UINT", "DOUBLE", "DYN")]
+"""A number to take out of an answer, such as `json.usage.total_tokens`."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -13,9 +13,18 @@ from collectors.systems.http.model.conditions import Condition, Expression
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options, Secret
 
-__all__ = ["Step", "fill"]
+__all__ = ["Step", "Variable", "fill", "variables_of"]
 
 _VARIABLE = re.compile(r"\$(\$?)\(([^()]*)\)")
+
+
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+"""The name of a value that an answer gives and later requests take."""
+
+
+def variables_of(text: str) -> set[str]:
+    """The names of the variables that a text takes."""
+    return {match[2] for match in _VARIABLE.finditer(text) if not match[1]}
 
 
 def _without_variables(path: str) -> str:
@@ -40,7 +49,7 @@ class Step(Options):
     conditions: tuple[Condition, ...] = Field(
         min_length=1, description="What must be true of the answer, in CEL; see `endpoints`."
     )
-    extract: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")], Expression] = Field(
+    extract: dict[Variable, Expression] = Field(
         default_factory=dict,
         description="Variables for later steps, each with what to take out of the answer in CEL, such as `json.access_token` or "
         '`cookies["session"]`.',
@@ -49,7 +58,7 @@ class Step(Options):
     def used(self) -> set[str]:
         """The names of the variables that the step takes."""
         texts = [self.path, *(value.get_secret_value() for value in (*self.headers.values(), *self.fields.values()))]
-        return {match[2] for text in texts for match in _VARIABLE.finditer(text) if not match[1]}
+        return set().union(*map(variables_of, texts))
 
 
 def fill(text: str, variables: Mapping[str, str], *, quoted: bool = False) -> str:

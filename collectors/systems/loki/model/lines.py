@@ -16,7 +16,7 @@ import msgspec
 
 from collectors.systems.loki.model.limits import LogLimits
 
-__all__ = ["Stream", "Structure", "structure"]
+__all__ = ["Stream", "Structure", "read_fields", "structure", "unwrapped"]
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -53,10 +53,10 @@ def structure(streams: Iterable[Stream], names: LogLimits) -> Structure:
     for stream in streams:
         plain = in_trace = False  # of the line before
         for _, line in sorted(stream.entries, key=lambda entry: int(entry[0])):
-            text = _unwrapped(line)
+            text = unwrapped(line)
             if not text.strip():
                 continue
-            fields = _fields(text)
+            fields = read_fields(text)
             traced = fields is None and bool(_TRACE.match(text) or (in_trace and _TRACE_END.match(text)))
             goes_on = plain and traced
             plain, in_trace = fields is None, traced
@@ -70,7 +70,8 @@ def structure(streams: Iterable[Stream], names: LogLimits) -> Structure:
     return found
 
 
-def _unwrapped(line: str) -> str:
+def unwrapped(line: str) -> str:
+    """A line as it was written, out of the envelopes of what passed it on."""
     for _ in range(3):
         if cri := _CRI.match(line):
             line = line[cri.end() :]
@@ -97,7 +98,7 @@ def _json(line: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _fields(line: str) -> Mapping[str, Any] | None:
+def read_fields(line: str) -> Mapping[str, Any] | None:
     """The fields of a line; None when it is plain text."""
     if (document := _json(line)) is not None:
         return document

@@ -1,13 +1,17 @@
 """One FastAPI application whose behaviours are switched by environment variables: uvicorn app:app --host 127.0.0.1 --port N."""
 
 import asyncio
+import json
 import os
 import time
+import uuid
 from contextlib import asynccontextmanager
+from urllib.request import Request as Call
+from urllib.request import urlopen
 
 import jwt
 import psycopg
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi import BackgroundTasks, Body, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_fastapi_instrumentator import Instrumentator
@@ -157,3 +161,51 @@ def job(tasks: BackgroundTasks):
 @app.get("/jobs")
 def jobs():
     return {"done": len(done)}
+
+
+answers: dict[str, dict] = {}
+
+
+def complete(question: str) -> dict:
+    """ASK: direct (an error of the model is 502) · apology (it is an answer) · canned (the model is not asked)."""
+    if E("ASK") == "canned":
+        return {"answer": "There is nothing that I could tell you about that.", "usage": {"total_tokens": 1}}
+    body = json.dumps({"model": "gpt-5", "messages": [{"role": "user", "content": question}]}).encode()
+    headers = {"Authorization": f"Bearer {E('OPENAI_KEY')}", "Content-Type": "application/json"}
+    try:
+        with urlopen(Call(f"{E('OPENAI_URL')}/chat/completions", body, headers), timeout=30) as reply:
+            document = json.load(reply)
+    except OSError as error:
+        if E("ASK") == "apology":
+            return {"answer": f"Sorry, this cannot be answered: {question}", "usage": {"total_tokens": 0}}
+        raise HTTPException(502, f"The model answered: {error}") from None
+    return {"answer": document["choices"][0]["message"]["content"], "usage": document["usage"]}
+
+
+@app.post("/ask")
+def ask(question: str = Body(embed=True)):
+    return complete(question)
+
+
+@app.post("/questions", status_code=202)
+def take(tasks: BackgroundTasks, question: str = Body(embed=True)):
+    """QUEUE=stuck: nobody takes the question."""
+    number = uuid.uuid4().hex
+    answers[number] = {"status": "waiting"}
+
+    def work():
+        try:
+            answers[number] = {"status": "done", **complete(question)}
+        except HTTPException as error:
+            answers[number] = {"status": "failed", "error": error.detail}
+
+    if E("QUEUE") != "stuck":
+        tasks.add_task(work)
+    return {"id": number}
+
+
+@app.get("/questions/{number}")
+def look(number: str):
+    if number not in answers:
+        raise HTTPException(404)
+    return answers[number]

@@ -1,0 +1,50 @@
+"""Whether a service logged a request that was sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+
+from collectors.systems.loki.model.requests import Part
+from exporter.options import format_duration
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import counted, listed
+
+__all__ = ["incomplete_problems", "missing_problems"]
+
+
+def incomplete_problems(what: str, shown: Collection[Part], wanted: Collection[Part]) -> Iterator[Result]:
+    """What the lines of a request lack."""
+    if lacking := [part.value for part in Part if part in wanted and part not in shown]:
+        yield failed(f"The service logs {what} without its {listed(lacking)}.", reason=Reason.UNMET)
+
+
+def missing_problems(
+    what: str, selector: str, within: timedelta, status: int, *, lines: float, alike: float
+) -> Iterator[Result]:
+    """Why no line of a request was found in time, where `lines` of the service followed it, `alike` of which name its path."""
+    bound = format_duration(within)
+    if not lines:
+        yield unknown(
+            f"Loki has no line of {selector} since {what} was sent {bound} ago, not even another one: whether the service logs its "
+            "requests was not observed.",
+            reason=Reason.MISSING,
+        )
+    elif not 200 <= status < 300:
+        yield unknown(
+            f"{what} was answered {status} and is not in the logs of {selector} after {bound}: "
+            "it may not have reached the service.",
+            reason=Reason.NOT_VERIFIED,
+        )
+    elif alike:
+        yield unknown(
+            f"Loki has {counted(int(alike), 'line')} of {selector} with the path of {what}, and none with its trace id: put "
+            "`{marker}` into `request_log.path`, so that the request is recognized.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+    else:
+        yield failed(
+            f"{what} was not in the logs of {selector} within {bound}, though Loki has "
+            f"{counted(int(lines), 'line')} of it since then.",
+            reason=Reason.MISSING,
+        )
