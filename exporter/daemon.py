@@ -10,6 +10,7 @@ import platform
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ RELOAD_SECONDS = 120.0
 #: SIGTERM ends everything within five seconds: this is what requests and runs under way, then connections may take of it.
 STOP_SECONDS = 2.5
 CLOSE_SECONDS = 1.0
+#: When Python looks for garbage: a full search stops everything, for 0.2 s with the results of 10,000 targets, and finds little.
+GARBAGE = (2_000, 10, 50)
+#: For how long the interpreter may be a thread's that others wait for. Each scrape waits several times while a reload is read.
+TURN_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,8 @@ async def serve(options: ServeOptions) -> None:
     health = Health(version("checklist-exporter"), started_at=utc_now())
     with _leaving_at_once():
         access = AccessFile(options.web_config_file)
-        loaded = _load(options.config_file)
+        with _garbage_left():
+            loaded = _load(options.config_file)
     sockets = bind(options.listen_addresses)
     for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
         log.info("%s", line)
@@ -109,7 +115,7 @@ async def serve(options: ServeOptions) -> None:
     tls = current_tls if access.tls else None
     health.external_url = options.external_url("https" if tls else "http")
     try:
-        daemon.start()
+        await daemon.start()
         await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())
     finally:
         with suppress(TimeoutError):
@@ -185,7 +191,7 @@ class _Daemon:
         self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
         self._secrets = _stamps(self._secret_files(loaded))
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to verify, and to listen to signals."""
         loop = asyncio.get_running_loop()
 
@@ -199,8 +205,10 @@ class _Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         gc.collect()
         gc.freeze()  # what the start made stays: it is not gone through in every search for garbage
+        gc.set_threshold(*GARBAGE)
+        sys.setswitchinterval(TURN_SECONDS)
         self._schedule.start()
-        self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
+        await self._schedule.replace(self.engine.loaded.plan.jobs, self._last_runs())
         self._health.reload_success_at = utc_now()
         self._health.ready = True
 
@@ -305,7 +313,8 @@ class _Daemon:
                 log.warning(
                     "The options of `state` changed and apply after a restart; until then history is stored as before."
                 )
-            self._schedule.replace(loaded.plan.jobs, looked, afresh=shared(loaded) != shared(before))
+            afresh = shared(loaded) != shared(before)
+            await self._schedule.replace(self.engine.loaded.plan.jobs, looked, afresh=afresh)
             self._secrets = await asyncio.to_thread(_stamps, self._secret_files(loaded))
             self._health.reload_successful = True
             self._health.reload_success_at = utc_now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,10 +16,11 @@ from exporter.config import Loaded
 from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
 from exporter.history import History
-from exporter.plan import Job
+from exporter.plan import Job, Plan
 from exporter.runner import CLOSING_SECONDS, RUN_FACTOR, Runner, contain, utc_now
 from exporter.state import Observation, State
 from exporter.threads import Threads
+from exporter.turns import unhurried
 
 __all__ = ["Engine", "check", "read_evidence", "shared"]
 
@@ -81,7 +82,7 @@ class Engine:
         self._used: dict[str, set[str]] = {}  # the shared clients that each job asked for, by its id
         logs.hide(loaded.secrets)
         self.state = State(loaded.plan, now, self.history)
-        self._setup = self._set_up(loaded, self._read(loaded), {})
+        self._setup = self._set_up(loaded, _by_id(loaded.plan), self._read(loaded), {})
 
     @property
     def loaded(self) -> Loaded:
@@ -93,14 +94,16 @@ class Engine:
         """The evidence in force."""
         return self._setup.evidence
 
-    def _set_up(self, loaded: Loaded, evidence: Evidence, before: Mapping[str, Client[Any]]) -> _Setup:
+    def _set_up(
+        self, loaded: Loaded, jobs: Mapping[str, Job], evidence: Evidence, before: Mapping[str, Client[Any]]
+    ) -> _Setup:
         """What a configuration runs with; clients of `before` whose settings are the same keep their connections."""
         clients = {}
         for name, (kind, settings) in loaded.clients.items():
             known = before.get(name)
             clients[name] = known if known and known.settings == settings else kind(settings, self._threads)
         runner = Runner(concurrency=loaded.config.concurrency, redact=logs.redact, endless=self._endless)
-        return _Setup(loaded, clients, evidence, runner, {job.id: job for job in loaded.plan.jobs})
+        return _Setup(loaded, clients, evidence, runner, jobs)
 
     def _read(self, loaded: Loaded) -> Evidence:
         """The evidence as configured, read now."""
@@ -116,15 +119,19 @@ class Engine:
         before = self._setup
         logs.hide(loaded.secrets)
         same = _judged_by(loaded) == _judged_by(before.loaded)
-        # In a thread: a folder of thousands of files, or one that does not answer, holds up nothing else.
+        # In threads: a folder of thousands of files, or one that does not answer, holds up nothing else, nor do thousands of jobs.
         evidence = before.evidence if same else await asyncio.to_thread(self._read, loaded)
-        setup = self._set_up(loaded, evidence, before.clients)
+        loaded = await asyncio.to_thread(lambda: replace(loaded, plan=loaded.plan.after(before.loaded.plan)))
+        jobs = await asyncio.to_thread(_by_id, loaded.plan)
+        asking = self._asking(_changed_clients(before.loaded, loaded))
+        changed = await asyncio.to_thread(_changed, jobs, before.jobs, asking)
+        setup = self._set_up(loaded, jobs, evidence, before.clients)
         try:
-            looks, looked = await self._first_looks(before, setup)
+            looks, looked = await self._first_looks(before, setup, changed, asking)
         except BaseException:
             await _all(*_closing(setup, before))
             raise
-        kept = {name: memory for name, memory in before.memories.items() if setup.jobs.get(name) == before.jobs[name]}
+        kept = {name: memory for name, memory in before.memories.items() if setup.jobs.get(name) is before.jobs[name]}
         setup.memories.update(kept | setup.memories)
         self._used = {name: used for name, used in self._used.items() if name in setup.jobs}
         self._setup = setup
@@ -135,28 +142,23 @@ class Engine:
         return looked
 
     async def _first_looks(
-        self, before: _Setup, setup: _Setup
+        self, before: _Setup, setup: _Setup, changed: Sequence[Job], asking: Callable[[Job], bool]
     ) -> tuple[list[tuple[str, str, Mapping[str, Observation | None]]], dict[str, datetime]]:
         """What is seen of the targets that are not those of before, for lines that pass now, and when each job was run."""
-        asking = self._asking(_changed_clients(before.loaded, setup.loaded))
-        changed = [
-            job for job in setup.jobs.values() if (before.jobs.get(job.id) != job or asking(job)) and not _derives(job)
-        ]
-        looking = {
-            job.id: asyncio.create_task(self._look(setup, job), name=f"first look {job.id}")
-            for job in changed
-            if any((view := self.state.view(job.section, name)) and view.status.is_ok for name in job.items)
-        }
-        if looking:
-            longest = max(setup.jobs[name].settings.timeout for name in looking)
-            try:
+        looking: dict[str, asyncio.Task[dict[str, Observation]]] = {}
+        try:
+            async for job in unhurried(changed):
+                if any(self.state.passes(job.section, name) for name in job.items):
+                    looking[job.id] = asyncio.create_task(self._look(setup, job), name=f"first look {job.id}")
+            if looking:
+                longest = max(setup.jobs[name].settings.timeout for name in looking)
                 await asyncio.wait(looking.values(), timeout=min(RUN_FACTOR * longest, FIRST_LOOKS).total_seconds())
-            finally:
-                for task in looking.values():
-                    task.cancel()
+        finally:
+            for task in looking.values():
+                task.cancel()
         looks: list[tuple[str, str, Mapping[str, Observation | None]]] = []
         done = {name: task for name, task in looking.items() if task.done() and not task.cancelled()}
-        for job in changed:
+        async for job in unhurried(changed):
             if job.id in done:
                 looks.append((job.section, job.target, done[job.id].result()))
             elif (known := before.jobs.get(job.id)) is not None and (
@@ -245,6 +247,15 @@ def read_evidence(loaded: Loaded, now: Callable[[], datetime]) -> Evidence:
         require_must_contain=options.require_must_contain,
         roles=(rule.signed_by_role for rule in rules if rule and rule.signed_by_role),
     )
+
+
+def _by_id(plan: Plan) -> dict[str, Job]:
+    return {job.id: job for job in plan.jobs}
+
+
+def _changed(jobs: Mapping[str, Job], before: Mapping[str, Job], asking: Callable[[Job], bool]) -> list[Job]:
+    """The jobs that are other ones than before, or may see something else by a client that is; no derived ones."""
+    return [job for name, job in jobs.items() if (before.get(name) is not job or asking(job)) and not _derives(job)]
 
 
 def _changed_clients(before: Loaded, after: Loaded) -> frozenset[str]:

@@ -27,6 +27,7 @@ from exporter.health import Health
 from exporter.metrics import TARGETS, HealthCollector, item_families, plan_families
 from exporter.plan import Plan
 from exporter.state import ItemView, State, TargetView
+from exporter.turns import in_turns
 from exporter.worker import Worker
 
 __all__ = ["OPENMETRICS", "TEXT", "Exposition", "Format", "Scrape", "accepts_gzip", "negotiate"]
@@ -311,19 +312,10 @@ class Exposition:
             version, plan = self._state.version, self._state.plan
             if version != self._version:
                 afresh = plan is not self._plan
-                views = await self._views() if afresh else self._state.changed(self._version)
+                views = await in_turns(self._state.views() if afresh else self._state.changed(self._version))
                 await self._render(list(self._pages.values()), plan, views, afresh=afresh)
                 self._version, self._plan = version, plan
             self._current_at = moment
-
-    async def _views(self) -> list[ItemView]:
-        """Every item; others have their turn meanwhile."""
-        found = []
-        for view in self._state.views():
-            found.append(view)
-            if len(found) % AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        return found
 
     async def _render(self, pages: Iterable[_Page], plan: Plan, views: list[ItemView], *, afresh: bool) -> None:
         for page in pages:
@@ -343,7 +335,7 @@ class Exposition:
             if (page := self._pages.get(form)) is None:
                 page = _Page(form, self._exporter)
                 # Only what `refresh` has seen counts as rendered: changes since then come again, and harm nothing.
-                await self._render([page], self._state.plan, await self._views(), afresh=True)
+                await self._render([page], self._state.plan, await in_turns(self._state.views()), afresh=True)
                 self._pages[form] = page
         return page
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,6 +16,8 @@ from exporter.fingerprint import fingerprint
 from exporter.verdict import Severity
 
 __all__ = ["Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,23 @@ class Plan:
     jobs: tuple[Job, ...]
     objectives: dict[str, float] = field(default_factory=dict)
     evidence_expiring_within: timedelta = timedelta(days=14)
+
+    def after(self, before: Plan) -> Plan:
+        """This plan with the very items and jobs of `before` where they are the same.
+
+        Who compares the two plans is done at once with what did not change, and it is in memory once.
+        """
+        items = {item.id: item for item in before.items}
+        jobs = {job.id: job for job in before.jobs}
+        return replace(
+            self,
+            items=tuple(_same(item, items.get(item.id)) for item in self.items),
+            jobs=tuple(_same(job, jobs.get(job.id)) for job in self.jobs),
+        )
+
+
+def _same(new: T, old: T | None) -> T:
+    return old if old is not None and old == new else new
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from apscheduler.triggers.base import BaseTrigger
 from exporter.health import Health
 from exporter.plan import Job
 from exporter.runner import CLOSING_SECONDS, RUN_FACTOR
+from exporter.turns import unhurried
 
 __all__ = ["Schedule"]
 
@@ -91,19 +92,28 @@ class Schedule:
         self.ticking = asyncio.create_task(self._keep_ticking(), name="tick")
         threading.Thread(target=self._watch, args=(threading.get_ident(),), name="watchdog", daemon=True).start()
 
-    def replace(self, jobs: tuple[Job, ...], last_runs: Mapping[str, datetime], *, afresh: bool = False) -> None:
+    async def replace(self, jobs: tuple[Job, ...], last_runs: Mapping[str, datetime], *, afresh: bool = False) -> None:
         """Take over new jobs: those that did not change keep their schedule, unless what all look at changed (`afresh`).
 
         `last_runs` (by job id) spares a job that ran shortly before a restart from running again at once.
         """
+        if not self._scheduler.running:
+            return  # it was stopped
         wanted = {job.id: job for job in jobs}
-        for gone in [known for known, job in self._jobs.items() if afresh or wanted.get(known) != job]:
-            with suppress(LookupError):
-                self._scheduler.remove_job(gone)
-            del self._jobs[gone]
-        fresh = [job for name, job in wanted.items() if name not in self._jobs]
-        for index, job in enumerate(fresh):
-            self._add(job, (index + 0.5) / len(fresh), last_runs.get(job.id))
+        self._scheduler.pause()  # it would look for what is due after each change
+        try:
+            async for known, job in unhurried(list(self._jobs.items())):
+                new = wanted.get(known)
+                if afresh or (new is not job and new != job):
+                    with suppress(LookupError):
+                        self._scheduler.remove_job(known)
+                    del self._jobs[known]
+            fresh = [job for name, job in wanted.items() if name not in self._jobs]
+            async for index, job in unhurried(enumerate(fresh)):
+                self._add(job, (index + 0.5) / len(fresh), last_runs.get(job.id))
+        finally:
+            if self._scheduler.running:  # it may have been stopped meanwhile
+                self._scheduler.resume()
         self._run_again(fresh)
 
     def _add(self, job: Job, place: float, last_run: datetime | None) -> None:
@@ -154,12 +164,12 @@ class Schedule:
             now = self._now()
             self._health.last_tick, self._health.beat = now, beat
             if before is not None and abs((now - before).total_seconds() - elapsed) > CLOCK_STEP:
-                self._realign(before + timedelta(seconds=elapsed), now)
+                await self._realign(before + timedelta(seconds=elapsed), now)
             self._health.stuck_runs = self._stuck()
             await self._tick()
             due = beat + TICK_SECONDS
 
-    def _realign(self, expected: datetime, now: datetime) -> None:
+    async def _realign(self, expected: datetime, now: datetime) -> None:
         """After the clock was set, or the machine slept: no job waits for a time that is far away or went by unnoticed.
 
         What is overdue is spread as at a start, so that a jump asks nothing of everyone at once.
@@ -170,7 +180,7 @@ class Schedule:
             "forward" if step > 0 else "back",
             abs(step),
         )
-        for index, job in enumerate(self._jobs.values()):
+        async for index, job in unhurried(enumerate(list(self._jobs.values()))):
             planned = self._scheduler.get_job(job.id)
             if planned is None:
                 continue

@@ -159,16 +159,31 @@ class _Entry:
         self.runs = self.errors = 0
         self.wakes_at: datetime | None = None  # when the state is going to look at it again
         self.held: dict[str, _Held] = {}
-        self.take_over(planned, now)
+        self._counts: dict[Status, int] = {}
+        self._due: list[tuple[datetime, str]] = []
+        self._hold_all(now)
 
     def take_over(self, planned: PlannedItem, now: datetime) -> None:
-        """Look at everything again: the item is planned in another way, or the clock was set."""
+        """The item is planned in another way. Costs what that changes: of thousands of targets, few are new at a time."""
+        again = planned.stale_after != self.planned.stale_after
         self.planned = planned
         wanted = dict.fromkeys(planned.targets)
+        for gone in self.held.keys() - wanted.keys():
+            self.observations.pop(gone, None)
+            self._counts[self.held.pop(gone).result.status] -= 1
+        if again:
+            self._hold_all(now)
+            return
+        for new in wanted.keys() - self.held.keys():
+            self._hold(new, now)
+        self.held = {target: self.held[target] for target in wanted}
+
+    def _hold_all(self, now: datetime) -> None:
+        """Look at everything again."""
+        wanted = dict.fromkeys(self.planned.targets)
         self.observations = {target: seen for target, seen in self.observations.items() if target in wanted}
         self._counts = dict.fromkeys(_WORST_FIRST, 0)
-        self._due: list[tuple[datetime, str]] = []
-        self.held = {}
+        self._due, self.held = [], {}
         for target in wanted:
             self._hold(target, now)
 
@@ -189,7 +204,7 @@ class _Entry:
         self.observations = {target: replace(seen, at=seen.at + by) for target, seen in self.observations.items()}
         self.since = min(self.since, now)
         self.last_ok = min(self.last_ok, now) if self.last_ok else None
-        self.take_over(self.planned, now)
+        self._hold_all(now)
 
     def advance(self, now: datetime) -> None:
         """Let go of what time has ended."""
@@ -392,10 +407,8 @@ class State:
                     prints = _fingerprints(plan) if prints is None else prints
                     known = _of_these_settings(known, key, prints)
                 entry = _Entry(planned, now, known)
-            elif entry.planned != planned:
+            elif entry.planned is not planned:
                 entry.take_over(planned, now)
-            else:
-                entry.planned = planned
             entries[key] = entry
         for key, gone in self._entries.items():
             if key not in entries and gone.status is not None:  # a mistake in the checklist may bring it back
@@ -557,11 +570,19 @@ class State:
         seen = entry.observations.get(target) if entry else None
         return seen.result.measurements if seen else {}
 
-    def changed(self, known: int) -> list[ItemView]:
+    def passes(self, section: str, item: str) -> bool:
+        """Whether the line passes now. Costs the same however many targets it has."""
+        now = self._now()
+        if (entry := self._entries.get((section, item))) is None:
+            return False
+        entry.advance(now)
+        return entry.status_at(now).is_ok
+
+    def changed(self, known: int) -> Iterator[ItemView]:
         """The items that changed since `version` was `known`, as of now. Costs what has changed, not what exists."""
         now = self._now()
         recent = takewhile(lambda key: self._touched[key] > known, reversed(self._touched))
-        return [self._view(self._entries[key], now) for key in list(recent)]
+        return (self._view(entry, now) for entry in [self._entries[key] for key in recent])
 
     @property
     def next_deadline(self) -> datetime | None:

@@ -24,6 +24,7 @@ from exporter.document import document, item_document, transition_document
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.state import State, Transition
+from exporter.turns import in_turns
 from exporter.verdict import Severity, Status
 from exporter.web import pages
 from exporter.web.access import Access, AccessFile
@@ -264,7 +265,7 @@ class _Site:
 
     async def index(self, request: Request) -> Response:
         """The checklist as it is now."""
-        plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
+        plan, views, now, chosen = self._state.plan, await in_turns(self._state.views()), self._now(), _filter(request)
         refresh = "30" if request.query_params.get("refresh") else ""
         toggled = (
             request.url.remove_query_params("refresh") if refresh else request.url.include_query_params(refresh=30)
@@ -286,7 +287,7 @@ class _Site:
 
     async def api_items(self, request: Request) -> Response:
         """The document that `check --format json` prints, of the items that the filter takes."""
-        plan, views, now, chosen = self._state.plan, list(self._state.views()), self._now(), _filter(request)
+        plan, views, now, chosen = self._state.plan, await in_turns(self._state.views()), self._now(), _filter(request)
         for name, given, known in (("status", chosen.status, Status), ("severity", chosen.severity, Severity)):
             if unknown := given - set(known):  # who asks for `FAILED` and gets nothing would believe that nothing is
                 raise HTTPException(400, f"{name} takes {', '.join(known)}, not {', '.join(sorted(unknown))}.")
@@ -311,7 +312,7 @@ class _Site:
 
     async def badge(self, request: Request) -> Response:
         """The score as a small picture."""
-        views = list(self._state.views())
+        views = await in_turns(self._state.views())
         return await self._rendered("badge.svg", lambda: pages.badge(views), media_type="image/svg+xml")
 
     async def static(self, request: Request) -> Response:

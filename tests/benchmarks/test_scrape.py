@@ -199,7 +199,7 @@ async def _news(items: int) -> tuple[float, float]:
         begin = time.thread_time()
         await state.record("postgresql", "", dict.fromkeys(names, Observation(ok("Seen."), clock())))
         middle = time.thread_time()
-        assert len(state.changed(known)) == 5
+        assert len(list(state.changed(known))) == 5
         end = time.thread_time()
         recording.append(middle - begin)
         reading.append(end - middle)

@@ -264,7 +264,7 @@ async def test_what_all_look_at_is_looked_at_anew_when_a_reload_changed_it(
     config.write_text("sections: {training: {every: 1h}}\n")
     daemon = _Daemon(config, load(config), Health("test"))
     daemon._schedule.start()
-    daemon._schedule.replace(daemon.engine.loaded.plan.jobs, {"training": utc_now()})
+    await daemon._schedule.replace(daemon.engine.loaded.plan.jobs, {"training": utc_now()})
 
     def waits() -> float:
         planned = daemon._schedule._scheduler.get_job("training").next_run_time

@@ -421,7 +421,7 @@ async def test_ending_leaves_nothing_behind(found: State, no_leftovers: None) ->
 async def test_state_tells_only_what_changed(clock: Clock, found: State) -> None:
     first, second, third = found.plan.items[:3]
     known = found.version
-    assert found.changed(known) == []
+    assert list(found.changed(known)) == []
     for one in (first, second, first):
         await see(found, clock, one.section, {one.item: ok("Seen.")})
     assert [view.planned for view in found.changed(known)] == [first, second]

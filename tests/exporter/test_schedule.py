@@ -39,7 +39,7 @@ async def scheduled(
     health = Health("test")
     schedule = Schedule(run, tick, health=health, now=utc_now)
     schedule.start()
-    schedule.replace(jobs, {})
+    await schedule.replace(jobs, {})
     try:
         yield schedule, health
     finally:
@@ -145,10 +145,10 @@ async def test_a_new_plan_keeps_unchanged_jobs_running() -> None:
 
     async with scheduled(run, job("a", every=0.05), job("b", every=0.05)) as (schedule, _):
         kept = schedule._scheduler.get_job("section/a")
-        schedule.replace((job("a", every=0.05), job("b", every=0.05, timeout=3), job("c", every=0.05)), {})
+        await schedule.replace((job("a", every=0.05), job("b", every=0.05, timeout=3), job("c", every=0.05)), {})
         assert schedule._scheduler.get_job("section/a") is kept
         await eventually(lambda: ("b", 3.0) in seen and ("c", 10.0) in seen, what="the new jobs run")
-        schedule.replace((), {})
+        await schedule.replace((), {})
         assert schedule._scheduler.get_jobs() == []
 
 
@@ -160,7 +160,7 @@ async def test_a_job_that_ran_just_before_a_restart_waits_for_its_turn() -> None
 
     async with scheduled(run) as (schedule, _):
         last = {"section/a": utc_now(), "section/b": utc_now() - timedelta(hours=2)}
-        schedule.replace((job("a", every=3600), job("b", every=3600)), last)
+        await schedule.replace((job("a", every=3600), job("b", every=3600)), last)
         first = {name: schedule._scheduler.get_job(f"section/{name}").next_run_time for name in "ab"}
     assert first["a"] - utc_now() > timedelta(minutes=59)
     assert first["b"] - utc_now() < timedelta(seconds=31)
@@ -184,7 +184,7 @@ async def test_a_change_noticed_during_a_run_brings_another_one() -> None:
         release.clear()
         schedule.hurry([job("a", every=3600, timeout=1)])
         await eventually(lambda: begun == [1, 1, 1], what="it runs")
-        schedule.replace((job("a", every=3600, timeout=2),), {})
+        await schedule.replace((job("a", every=3600, timeout=2),), {})
         release.set()
         await eventually(lambda: begun == [1, 1, 1, 2], what="it runs as configured anew")
 
@@ -201,7 +201,7 @@ async def test_a_job_that_is_gone_does_not_run_again() -> None:
         schedule.hurry([job("a", every=3600)])
         await eventually(lambda: begun == ["a"], what="it runs")
         schedule.hurry([job("a", every=3600)])
-        schedule.replace((), {})
+        await schedule.replace((), {})
         release.set()
         await eventually(lambda: not schedule._running, what="it ends")
         assert begun == ["a"]
@@ -210,10 +210,10 @@ async def test_a_job_that_is_gone_does_not_run_again() -> None:
 async def test_when_what_all_look_at_changed_every_job_runs_anew() -> None:
     async with scheduled(lambda _: no_tick()) as (schedule, _):
         jobs = (job("a", every=3600), job("b", every=3600))
-        schedule.replace(jobs, {name: utc_now() for name in ("section/a", "section/b")})
+        await schedule.replace(jobs, {name: utc_now() for name in ("section/a", "section/b")})
         planned = [schedule._scheduler.get_job(f"section/{name}").next_run_time for name in "ab"]
         assert min(planned) - utc_now() > timedelta(minutes=50)
-        schedule.replace(jobs, {}, afresh=True)
+        await schedule.replace(jobs, {}, afresh=True)
         planned = [schedule._scheduler.get_job(f"section/{name}").next_run_time for name in "ab"]
         assert max(planned) - utc_now() < timedelta(seconds=31)
 
@@ -232,7 +232,7 @@ async def test_a_clock_that_is_set_back_stops_nothing(
     schedule = Schedule(run, no_tick, health=health, now=lambda: utc_now() - back)
     schedule.start()
     try:
-        schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
+        await schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
         await eventually(lambda: health.last_tick is not None, what="it ticks")
         back = timedelta(days=1)  # an hour from then is long past by APScheduler's clock, which is the machine's
         await eventually(lambda: runs == 1, what="it runs by the new clock")
@@ -263,7 +263,7 @@ async def test_a_clock_that_is_set_forward_costs_one_run_a_job(
     schedule = Schedule(run, no_tick, health=health, now=lambda: utc_now() + ahead)
     schedule.start()
     try:
-        schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
+        await schedule.replace((job("a", every=3600),), {"section/a": utc_now()})
         await eventually(lambda: health.last_tick is not None, what="it ticks")
         ahead = timedelta(hours=2)
         await eventually(lambda: "The clock was set forward by 7200 s" in caplog.text, what="the step is noticed")
