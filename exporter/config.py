@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast, get_args
@@ -15,10 +15,11 @@ from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Target
 from exporter.evidence.validity import MustContain
+from exporter.fingerprint import fingerprint
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
-from exporter.plan import OwnLine, Plan, Planner, Scope, Waiver, targets_of
+from exporter.plan import EVIDENCE, OwnLine, Plan, Planner, Scope, Waiver, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
 from exporter.verdict import Severity
@@ -260,15 +261,20 @@ class _Loader:
             objectives=planner.objectives(items),
             evidence_expiring_within=config.evidence_expiring_within,
         )
-        named = {"clients": clients, "sections": sections, "custom": tuple(line.options for line in custom.values())}
         evidence = config.evidence
+        evidence = evidence if isinstance(evidence, EvidenceOptions) else EvidenceOptions(folder=evidence)
+        judged_by = {"environment": config.environment, "release": config.release}
+        judged_by["expiring_within"] = str(config.evidence_expiring_within)
+        sources = {name: fingerprint(settings) for name, settings in clients.items()}
+        sources[EVIDENCE] = fingerprint(evidence, judged_by)
+        named = {"clients": clients, "sections": sections, "custom": tuple(line.options for line in custom.values())}
         return Loaded(
             config=config.model_copy(update=named),
-            plan=plan,
+            plan=replace(plan, sources=sources),
             checklist=checklist,
             bindings=bindings,
             catalogue=self._catalogue,
-            evidence=evidence if isinstance(evidence, EvidenceOptions) else EvidenceOptions(folder=evidence),
+            evidence=evidence,
             clients={name: (self._catalogue.clients[name], settings) for name, settings in clients.items()},
             files=tuple(sorted(self._files | self._reader.files)),
             secrets=frozenset(self._reader.secrets),

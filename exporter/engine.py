@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from exporter import logs
 from exporter.collector import Client, Context, Mode
 from exporter.config import Loaded
 from exporter.evidence.validity import Evidence
 from exporter.executor import block_apart
+from exporter.fingerprint import observed_with
 from exporter.history import History
-from exporter.plan import Job, Plan
+from exporter.plan import EVIDENCE, Job, Plan
 from exporter.runner import CLOSING_SECONDS, RUN_FACTOR, Runner, contain, utc_now
 from exporter.state import Observation, State
 from exporter.threads import Threads
@@ -44,6 +45,18 @@ class _Setup:
     runner: Runner
     jobs: Mapping[str, Job]
     memories: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class _NotedEvidence:
+    """The evidence, noting in `used` that a run asked for it."""
+
+    def __init__(self, evidence: Evidence, used: set[str]) -> None:
+        self._evidence = evidence
+        self._used = used
+
+    def __getattr__(self, name: str) -> Any:
+        self._used.add(EVIDENCE)
+        return getattr(self._evidence, name)
 
 
 class _Noted(Mapping[str, Client[Any]]):
@@ -79,7 +92,7 @@ class Engine:
         block_apart()
         contain()
         self._endless: dict[str, asyncio.Task[None]] = {}
-        self._used: dict[str, set[str]] = {}  # the shared clients that each job asked for, by its id
+        self._used: dict[str, set[str]] = {}  # the clients (and evidence) that each job asked for, by its id
         logs.hide(loaded.secrets)
         self.state = State(loaded.plan, now, self.history)
         self._setup = self._set_up(loaded, _by_id(loaded.plan), self._read(loaded), {})
@@ -123,7 +136,7 @@ class Engine:
         evidence = before.evidence if same else await asyncio.to_thread(self._read, loaded)
         loaded = await asyncio.to_thread(lambda: replace(loaded, plan=loaded.plan.after(before.loaded.plan)))
         jobs = await asyncio.to_thread(_by_id, loaded.plan)
-        asking = self._asking(_changed_clients(before.loaded, loaded))
+        asking = self._asking(_changed_sources(before.loaded, loaded))
         changed = await asyncio.to_thread(_changed, jobs, before.jobs, asking)
         setup = self._set_up(loaded, jobs, evidence, before.clients)
         try:
@@ -169,12 +182,12 @@ class Engine:
         now = self._now()
         return looks, dict.fromkeys(done, now)
 
-    def _asking(self, clients: Collection[str]) -> Callable[[Job], bool]:
-        """Whether a job's results may come from one of these clients: it asked for one, or has not run since the start."""
+    def _asking(self, sources: Collection[str]) -> Callable[[Job], bool]:
+        """Whether a job's results may rest on one of these: it asked for one, or has not run since the start."""
         used = dict(self._used)  # as it is before the first looks ask
 
         def asking(job: Job) -> bool:
-            return bool(clients) and (job.id not in used or not used[job.id].isdisjoint(clients))
+            return bool(sources) and (job.id not in used or not used[job.id].isdisjoint(sources))
 
         return asking
 
@@ -199,7 +212,7 @@ class Engine:
             environment=setup.loaded.plan.environment,
             release=setup.loaded.plan.release,
             now=self._now,
-            evidence=setup.evidence,
+            evidence=cast("Any", _NotedEvidence(setup.evidence, used)),
             threads=self._threads,
             clients=_Noted(setup.clients, used),
             memory=setup.memories.setdefault(job.id, {}),
@@ -208,7 +221,8 @@ class Engine:
         )
         observed = await setup.runner.run(job, context)
         self._used.setdefault(job.id, set()).update(used)
-        return observed
+        fingerprint = observed_with(job.fingerprint, used, setup.loaded.plan.sources)
+        return {name: replace(seen, fingerprint=fingerprint) for name, seen in observed.items()}
 
     async def close(self) -> None:
         """Let go of every connection, and write down what is left to write."""
@@ -258,10 +272,11 @@ def _changed(jobs: Mapping[str, Job], before: Mapping[str, Job], asking: Callabl
     return [job for name, job in jobs.items() if (before.get(name) is not job or asking(job)) and not _derives(job)]
 
 
-def _changed_clients(before: Loaded, after: Loaded) -> frozenset[str]:
-    """The names of the shared clients that are new, gone, or configured in another way."""
+def _changed_sources(before: Loaded, after: Loaded) -> frozenset[str]:
+    """The names of the shared clients that are new, gone, or configured in another way; evidence, if it is judged otherwise."""
     names = before.clients.keys() | after.clients.keys()
-    return frozenset(name for name in names if before.clients.get(name) != after.clients.get(name))
+    changed = {name for name in names if before.clients.get(name) != after.clients.get(name)}
+    return frozenset(changed if _judged_by(before) == _judged_by(after) else {*changed, EVIDENCE})
 
 
 def _judged_by(loaded: Loaded) -> tuple[object, ...]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-__all__ = ["fingerprint"]
+__all__ = ["applies", "fingerprint", "observed_with"]
 
 _KEYWORDS = re.compile(r"\b(host|hostaddr|port|dbname|service)\s*=\s*('[^']*'|\S+)")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
-def fingerprint(*options: BaseModel | None, without: Collection[str] = ()) -> str:
+def fingerprint(*options: BaseModel | Mapping[str, object] | None, without: Collection[str] = ()) -> str:
     """A short text for the options that are set, but those `without`.
 
     It is another one where an address, a limit or a condition is another.
@@ -26,6 +26,18 @@ def fingerprint(*options: BaseModel | None, without: Collection[str] = ()) -> st
     """
     told = [_plain(one, without) for one in options]
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=12).hexdigest()
+
+
+def observed_with(settings: str, used: Iterable[str], sources: Mapping[str, str]) -> str:
+    """A short text for what a result rests on: its settings, and those of `sources`, by name, that were used; fingerprints all."""
+    return " ".join([settings, *(f"{name}={sources.get(name, '')}" for name in sorted(used))])
+
+
+def applies(observed: str, settings: str, sources: Mapping[str, str]) -> bool:
+    """Whether what a result was observed with is what holds now."""
+    before, *used = observed.split(" ")
+    named = (source.partition("=") for source in used)
+    return before == settings and all(sources.get(name, "") == known for name, _, known in named)
 
 
 def _plain(value: Any, without: Collection[str] = ()) -> Any:

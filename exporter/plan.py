@@ -15,9 +15,12 @@ from exporter.collector import Collector, Item, Mode, SectionSettings, Target
 from exporter.fingerprint import fingerprint
 from exporter.verdict import Severity
 
-__all__ = ["Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
+__all__ = ["EVIDENCE", "Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
 
 T = TypeVar("T")
+
+#: The evidence among the things that runs share; the others are clients, by name.
+EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a configuration asks for, ready to run. `items` are in the checklist's order."""
+    """Everything that a configuration asks for, ready to run. `items` are in the checklist's order.
+
+    `sources` are fingerprints of what runs share, by name: of each client, and of how evidence is judged.
+    """
 
     environment: str
     release: str | None
@@ -151,6 +157,7 @@ class Plan:
     jobs: tuple[Job, ...]
     objectives: dict[str, float] = field(default_factory=dict)
     evidence_expiring_within: timedelta = timedelta(days=14)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     def after(self, before: Plan) -> Plan:
         """This plan with the very items and jobs of `before` where they are the same.

@@ -7,7 +7,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -92,7 +91,7 @@ class Runner:
                         Reason.TIMEOUT,
                     )
                     observed[item.name] = self._raised(job.id, reason, context, 0.0, item, timeout)
-            return {name: replace(seen, fingerprint=job.fingerprint) for name, seen in observed.items()}
+            return observed
 
     def _keep(self, job: Job, run: asyncio.Task[None]) -> None:
         """Remember a run that does not end, until it does."""

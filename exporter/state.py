@@ -15,6 +15,7 @@ from itertools import islice, takewhile
 from typing import Protocol
 
 from exporter.collector import Mode
+from exporter.fingerprint import applies
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.verdict import Reason, Result, Status
 
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 class Observation:
     """What one run saw of one item on one target. `duration` is in seconds; `error` says that it raised instead of judging.
 
-    A line that is only not configured raises, too, and is no error. `fingerprint` is that of the settings it was made with.
+    A line that is only not configured raises, too, and is no error. `fingerprint` tells what it was made with: the job's settings,
+    the shared clients that it used, and evidence.
     """
 
     result: Result
@@ -405,7 +407,7 @@ class State:
             if (entry := self._entries.get(key)) is None:
                 if (known := self._remembered.pop(key, None)) is not None:
                     prints = _fingerprints(plan) if prints is None else prints
-                    known = _of_these_settings(known, key, prints)
+                    known = _of_these_settings(known, key, prints, plan.sources)
                 entry = _Entry(planned, now, known)
             elif entry.planned is not planned:
                 entry.take_over(planned, now)
@@ -602,16 +604,17 @@ def _fingerprints(plan: Plan) -> dict[tuple[str, str, str], str]:
     return {(job.section, name, job.target): job.fingerprint for job in plan.jobs for name in job.items}
 
 
-def _of_these_settings(known: Remembered, key: Key, prints: Mapping[tuple[str, str, str], str]) -> Remembered:
-    """What was known, without what was observed with other settings: at another address, by another limit."""
-
-    def applies(target: str, seen: Observation) -> bool:
-        wanted = prints.get((*key, target), "")
-        return seen.fingerprint in ("", wanted)  # rows of older versions have none
-
-    return replace(
-        known, observations={target: seen for target, seen in known.observations.items() if applies(target, seen)}
-    )
+def _of_these_settings(
+    known: Remembered, key: Key, prints: Mapping[tuple[str, str, str], str], sources: Mapping[str, str]
+) -> Remembered:
+    """What was known, without what was observed with other settings: another address, another limit, another client."""
+    kept = {
+        target: seen
+        for target, seen in known.observations.items()
+        if not seen.fingerprint  # rows of older versions have none
+        or applies(seen.fingerprint, prints.get((*key, target), ""), sources)
+    }
+    return replace(known, observations=kept)
 
 
 def _remembered(entry: _Entry) -> Remembered:

@@ -112,3 +112,40 @@ def test_a_target_that_changed_while_the_exporter_was_down_is_not_shown_as_it_wa
         assert {target["target"]: target["status"] for target in found["targets"]} == {"a": "unknown", "b": "ok"}
         assert exporter.ok(PLUGIN, "stays") == 0
         wait_until(lambda: exporter.ok(PLUGIN, "stays") == 1, what="it is verified there", deadline=60)
+
+
+THROUGH = '''"""Staying checks"""
+from collectors.systems.prometheus.client import Prometheus
+from exporter.collector import Collector, NoTarget, SectionSettings, item
+from exporter.verdict import CRITICAL, Result, ok
+
+
+class Staying(Collector[SectionSettings, NoTarget]):
+    """Staying."""
+
+    @item("It stays", severity=CRITICAL)
+    async def stays(self) -> Result:
+        """Passes, through whatever it is seen."""
+        return ok(f"Seen through {self.client(Prometheus).settings.url}.")
+'''
+
+
+def test_what_was_seen_through_another_client_before_a_restart_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "checklist.md").write_text("# Launch\n\n## Staying checks\n\n- [ ] It stays\n")
+
+    def started(url: str) -> Attacked:
+        configuration = (
+            "checklist: checklist.md\nstate: {file: history.db}\n"
+            f"clients: {{prometheus: {{url: '{url}'}}}}\nsections: {{{PLUGIN}: {{every: 2s, stale_after: 10m}}}}\n"
+        )
+        return Attacked(tmp_path, configuration, plugin=THROUGH)
+
+    with started("http://127.0.0.1:1") as exporter:
+        wait_until(lambda: exporter.ok(PLUGIN, "stays") == 1, what="it verifies", deadline=60)
+    with started("http://127.0.0.1:1") as exporter:
+        assert exporter.ok(PLUGIN, "stays") == 1, "nothing changed, so what is known of it counts"
+    with started("http://127.0.0.1:2") as exporter:
+        seen = exporter.item(PLUGIN, "stays")
+        assert (seen["status"] == "unknown" and seen["reason"] == "pending") or "127.0.0.1:2" in seen["summary"]
+        wait_until(lambda: exporter.ok(PLUGIN, "stays") == 1, what="it is verified there", deadline=60)
+        assert "127.0.0.1:2" in exporter.item(PLUGIN, "stays")["summary"]

@@ -15,8 +15,10 @@ import pytest
 from exporter.collector import Client, Collector, Mode, NoTarget, Options, SectionSettings, item
 from exporter.config import EvidenceOptions, Loaded, load_default
 from exporter.engine import Engine, check
+from exporter.evidence.rules import EvidenceRule
 from exporter.history import History
-from exporter.plan import Job, PlannedItem
+from exporter.plan import EVIDENCE, Job, PlannedItem
+from exporter.runner import utc_now
 from exporter.verdict import CRITICAL, Result, Status, failed, ok, unknown
 
 order: list[str] = []
@@ -219,6 +221,43 @@ async def test_what_a_client_was_asked_before_it_changed_does_not_count(
     assert view.status is wanted
     assert Asking.looks == ["http://a", "http://b"]
     assert Other.looks == ["looked"]  # one that does not ask it is left alone
+    await engine.close()
+
+
+class Attested(Collector[SectionSettings, NoTarget]):
+    """Attested."""
+
+    @item("Is attested", severity=CRITICAL, mode=Mode.EVIDENCE, evidence=EvidenceRule(valid_for=timedelta(days=1)))
+    async def attests(self) -> Result:
+        """Reads evidence."""
+        await self.context.evidence.links(())
+        return ok("Seen.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "asks", "attests"),
+    [
+        ("nothing", Status.OK, Status.OK),
+        ("server", Status.UNKNOWN, Status.OK),
+        ("other", Status.OK, Status.OK),
+        (EVIDENCE, Status.OK, Status.UNKNOWN),
+    ],
+)
+async def test_what_was_seen_through_something_else_before_a_restart_does_not_count(
+    tmp_path: Path, changed: str, asks: Status, attests: Status
+) -> None:
+    sources = {"server": "a", "other": "a", EVIDENCE: "a"}
+    before = loaded(Asking, Attested, clients={"server": (Server, Address())})
+    before = replace(before, plan=replace(before.plan, sources=sources))
+    engine = Engine(before, history=History(tmp_path / "history.db", now=utc_now))
+    for job in before.plan.jobs:
+        await engine.run(job)
+    await engine.close()
+    after = replace(before, plan=replace(before.plan, sources=sources | {changed: "b"}))
+    engine = Engine(after, history=History(tmp_path / "history.db", now=utc_now))
+    seen = {view.planned.item: view for view in engine.state.views()}
+    assert (seen["asks"].status, seen["attests"].status) == (asks, attests)
+    assert all(view.last_ok for view in seen.values()), "when it was last ok stays known"
     await engine.close()
 
 

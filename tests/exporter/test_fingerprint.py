@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from exporter.fingerprint import fingerprint
+from exporter.fingerprint import applies, fingerprint, observed_with
 from exporter.options import Duration, Options, Secret
 
 
@@ -68,3 +68,21 @@ def test_credentials_are_not_in_it(one: dict[str, Any], other: dict[str, Any]) -
 
 def test_what_is_left_out_and_what_is_not_set_does_not_count() -> None:
     assert fingerprint(Sample(name="a"), without={"name"}) == fingerprint(Sample())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sources", "wanted"),
+    [
+        ("a", {"prometheus": "p", "loki": "l"}, True),
+        ("a", {"prometheus": "p", "loki": "another one"}, True),
+        ("b", {"prometheus": "p"}, False),
+        ("a", {"prometheus": "q"}, False),
+        ("a", {}, False),
+        ("a", {"prometheus": "p", "redis": "configured now"}, False),
+    ],
+)
+def test_a_result_holds_while_all_that_it_rests_on_is_the_same(
+    settings: str, sources: dict[str, str], wanted: bool
+) -> None:
+    observed = observed_with("a", {"prometheus", "redis"}, {"prometheus": "p", "loki": "l"})
+    assert applies(observed, settings, sources) is wanted
