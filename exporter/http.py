@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import ssl
 import zlib
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
@@ -21,6 +22,9 @@ from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
+
+# What a header may hold (RFC 9110): visible characters, and spaces between them.
+_FIELD_VALUE = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
 
 
 class Unreachable(ProbeError):
@@ -120,6 +124,14 @@ class HttpSettings(Options):
     timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0), description="Timeout of one request in total.")
     max_bytes: Size = Field(16 * 2**20, gt=0, description="Maximum size of a response.")
 
+    @field_validator("bearer_token", "headers")
+    @classmethod
+    def _one_line(cls, value: SecretStr | dict[str, SecretStr] | None) -> SecretStr | dict[str, SecretStr] | None:
+        secrets = value.values() if isinstance(value, dict) else [value] if value else []
+        if any(not _FIELD_VALUE.fullmatch(secret.get_secret_value()) for secret in secrets):
+            raise ValueError("expected one line, without spaces around it and without control characters")
+        return value
+
     @field_validator("url")
     @classmethod
     def _plain(cls, url: str) -> str:
@@ -166,7 +178,7 @@ class Http:
             self._context = context
             self._client = httpx.AsyncClient(
                 auth=auth,
-                headers=headers,
+                headers=httpx.Headers(headers, encoding="utf-8"),
                 verify=context,
                 trust_env=False,
                 # One deadline for the whole request is below. This one ends a little before it, because httpcore closes the socket
@@ -362,6 +374,8 @@ def failure(where: str, error: httpx.HTTPError) -> str:
             return f"{where} failed: the connection was refused."
         if isinstance(cause, OSError) and cause.strerror:
             return f"{where} failed: {cause.strerror}."
+    if isinstance(error, httpx.LocalProtocolError):  # its text quotes the header, which may be a secret
+        return f"{where} was not sent: a header has characters that HTTP does not allow."
     if isinstance(error, httpx.RemoteProtocolError):
         return f"{where} failed: the reply is not HTTP or ended too early."
     return f"{where} failed: {str(error).rstrip('.') or type(error).__name__}."

@@ -119,8 +119,8 @@ class Backups(Collector[BackupsSettings, NoTarget]):
     rights = """\
 AWS, on the buckets of backups alone: s3:ListBucket, s3:GetEncryptionConfiguration, s3:GetBucketPublicAccessBlock,
 s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
-s3:GetLifecycleConfiguration, s3:GetObject (for the head of the newest backup); on everything: s3:GetAccountPublicAccessBlock,
-kms:DescribeKey, rds:DescribeDBInstances.
+s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
+s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances.
 PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
 """
 
@@ -299,11 +299,11 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
     async def storage_encrypted(self) -> Result:
         """A backup holds everything that the store's own access control protects, and whoever can delete it holds the rest.
 
-        Of each bucket: default encryption (and that of the newest backup itself), a KMS key that is enabled, no public policy or
+        Of each bucket: default encryption (and that of the newest backup itself), KMS keys that are enabled, no public policy or
         access control list, and public access blocked by the bucket or its account. With `min_lock`, object lock with a rule that
-        locks for so long. RDS encrypts its storage. pgBackRest encrypts its repositories, unless `objects` names an encrypted
-        bucket that they are in. Where no bucket and no RDS was checked, a record that is at most 180 days old has to confirm the
-        rest.
+        locks for so long, as the newest backup is. RDS encrypts its storage. pgBackRest encrypts its repositories, unless `objects`
+        names an encrypted bucket that they are in. Where no bucket and no RDS was checked, a record that is at most 180 days old
+        has to confirm the rest.
 
         To fix it: change the setting of the bucket that is named; copy old backups onto themselves to encrypt them; set
         repo1-cipher-type. To record it: `checklist-exporter attest backups.storage_encrypted`.

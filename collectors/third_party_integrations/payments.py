@@ -15,6 +15,7 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge.rules import evaluation_problems, impossibility
 from collectors.systems.prometheus.model.firing import never_true
 from collectors.systems.prometheus.model.outcomes import Outcomes
+from collectors.systems.prometheus.model.promql import Selection, selections
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, evaluated, needed_series
 from collectors.systems.reports.check import report_of, summarised
 from collectors.systems.reports.judge.tests import age_problems, case_problems
@@ -116,7 +117,8 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
     @fetched
     async def undelivered(self) -> list[Undelivered]:
         """Events that were not delivered in time."""
-        types = list(dict.fromkeys(event for webhook in self.settings.webhooks for event in webhook.events))
+        own = (webhook for webhook in self.settings.webhooks if not webhook.connect)
+        types = list(dict.fromkeys(event for webhook in own for event in webhook.events))
         return await undelivered(self._api, types, self.settings, self.context.now())
 
     @item(
@@ -141,9 +143,9 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
     async def api_keys_valid(self) -> Result:
         """A key is revoked, has expired, or is the one of test mode, whose payments look real and bring nothing.
 
-        Each of `keys` is sent to Stripe, which has to accept it in live mode; a wrong key has to be rejected, or the right one
-        proves nothing. A restricted key that may not read the balance is accepted as well: Stripe knows it. A secret key, which
-        may do everything, is a warning.
+        Each of `keys` is sent to Stripe, which has to accept it in live mode, as one of `api.account` where it may read that; a
+        wrong key has to be rejected, or the right one proves nothing. A restricted key that may not read the balance is accepted as
+        well: Stripe knows it. A secret key, which may do everything, is a warning.
 
         To fix it: create a restricted key of live mode with the rights that the product needs, and revoke the old one.
         """
@@ -154,7 +156,7 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
         good = ok(
             f"{counted(len(answers), 'key')} of live mode {'is' if len(answers) == 1 else 'are'} accepted, a wrong one is not."
         )
-        return verdict(key_problems(answers, control), good)
+        return verdict(key_problems(answers, control, api.account), good)
 
     @staticmethod
     async def _control(api: StripeApi) -> KeyAnswer | ProbeError:
@@ -294,10 +296,14 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
 
     async def _judged(self, rule: Evaluated, payments: Outcomes) -> Result:
         name = rule.rule.name
-        metrics = {counter.partition("{")[0] for counter in (*payments.attempts, *payments.succeeded)}
-        if not any(one.metric in metrics and one.bound is not None for one in rule.underlying):
+        counters = (*payments.attempts, *payments.succeeded)
+        counted_by = [selection for counter in counters for selection in selections(counter)]
+        if not any(
+            one.bound is not None and any(_may_select(one, counter) for counter in counted_by)
+            for one in rule.underlying
+        ):
             return failed(
-                f"Alerting rule {name} compares none of {listed(sorted(metrics))}.", reason=Reason.MISCONFIGURED
+                f"Alerting rule {name} compares none of {listed(sorted(set(counters)))}.", reason=Reason.MISCONFIGURED
             )
         problems = list(evaluation_problems(rule, self.context.now(), self.settings.longest_wait))
         why = [await self._impossible(rule, part) for part in rule.alternatives]
@@ -312,3 +318,10 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
         needed = needed_series(part, ())
         missing = {one for one in needed if not await self.client(Prometheus).query(f"group({one})")}
         return impossibility(rule, part, missing) if missing else ""
+
+
+def _may_select(selection: Selection, counter: Selection) -> bool:
+    """Whether a rule may select series of a counter: not where it wants another value of a label that the counter names."""
+    return selection.metric == counter.metric and all(
+        selection.allows(one.name, one.value) for one in counter.conditions if one.operator == "="
+    )

@@ -143,6 +143,21 @@ async def test_credentials_and_headers_are_sent_and_appear_nowhere_else() -> Non
     assert "answered 403: the credentials have no right to it." in told
 
 
+@pytest.mark.parametrize("secret", ["canary\n", " canary", "canary\r\nX-Admin: 1", "canary\x00", ""])
+@pytest.mark.parametrize("option", ["bearer_token", "headers"])
+def test_a_header_is_one_line(option: str, secret: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        settings("http://example.com", **{option: secret if option == "bearer_token" else {"X-Key": secret}})
+    assert "canary" not in str(refused.value)
+
+
+async def test_a_header_that_cannot_be_sent_is_not_shown() -> None:
+    async with answering(lambda *_: (200, {}, b"{}")) as address:
+        with pytest.raises(ProbeError, match="was not sent: a header has characters") as refused:
+            await ask(settings(address), headers={"Authorization": "canary\n"})
+    assert "canary" not in str(refused.value)
+
+
 FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]] = [
     ("refused", faults.refused, "failed: the connection was refused."),
     ("unroutable", faults.unroutable, "did not answer within 300ms."),

@@ -9,6 +9,7 @@ from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.backups.model import (
     PUBLIC_BLOCKS,
     Bucket,
+    Newest,
     Objects,
     Rds,
     RdsInstance,
@@ -84,7 +85,7 @@ async def read_bucket(aws: Aws, objects: Objects) -> Bucket:
         name=name,
         algorithm=default.get("SSEAlgorithm"),
         key_state=await _key_state(aws, default.get("KMSMasterKeyID")),
-        newest_encrypted=await _encrypted(aws, name, backups[0].key) if backups else None,
+        newest=await _newest(aws, name, backups[0].key) if backups else None,
         blocks=blocks,
         account_seen=account is not None,
         policy_public=bool(policy.get("PolicyStatus", {}).get("IsPublic")),
@@ -119,10 +120,15 @@ async def _account_blocks(aws: Aws) -> dict[str, bool] | None:
     return dict(found.get("PublicAccessBlockConfiguration", {}))
 
 
-async def _encrypted(aws: Aws, bucket: str, key: str) -> bool:
-    """Whether an object is encrypted: the default of a bucket changes nothing of what it holds already."""
+async def _newest(aws: Aws, bucket: str, key: str) -> Newest:
+    """How an object is protected: the default of a bucket changes nothing of what it holds already."""
     head = await aws.call("s3", "head_object", Bucket=bucket, Key=key)
-    return bool(head.get("ServerSideEncryption") or head.get("SSECustomerAlgorithm"))
+    return Newest(
+        algorithm=head.get("ServerSideEncryption") or head.get("SSECustomerAlgorithm"),
+        key_state=await _key_state(aws, head.get("SSEKMSKeyId")),
+        stored=head["LastModified"],
+        locked_until=head.get("ObjectLockRetainUntilDate"),
+    )
 
 
 async def _key_state(aws: Aws, key: str | None) -> str | None:

@@ -100,7 +100,7 @@ def _retention_problems(
     backups: Sequence[StoredObject], bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
 ) -> Iterator[Result]:
     for expiry in bucket.expiries:
-        if not expiry.concerns(objects.prefix):
+        if not expiry.concerns(found.key for found in backups):
             continue
         if expiry.date is not None and expiry.date < now + retention:
             when = f"from {expiry.date:%F} on"
@@ -162,8 +162,19 @@ def _encryption_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
             f"Bucket {bucket.name} is encrypted with {bucket.algorithm}, not with a key of KMS.",
             reason=Reason.MISCONFIGURED,
         )
-    if bucket.newest_encrypted is False:
-        yield failed(f"The newest backup in {_where(objects)} is not encrypted.", reason=Reason.UNMET)
+    if newest := bucket.newest:
+        if newest.algorithm is None:
+            yield failed(f"The newest backup in {_where(objects)} is not encrypted.", reason=Reason.UNMET)
+        elif objects.kms and "kms" not in newest.algorithm:
+            yield failed(
+                f"The newest backup in {_where(objects)} is encrypted with {newest.algorithm}, not with a key of KMS.",
+                reason=Reason.MISCONFIGURED,
+            )
+        if newest.key_state not in (None, "Enabled"):
+            yield failed(
+                f"The KMS key of the newest backup in {_where(objects)} is {newest.key_state}: it cannot be read without it.",
+                reason=Reason.DOWN,
+            )
     if bucket.key_state not in (None, "Enabled"):
         yield failed(
             f"The KMS key of bucket {bucket.name} is {bucket.key_state}: its backups cannot be read without it.",
@@ -189,6 +200,21 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
     elif timedelta(days=bucket.lock_days) < objects.min_lock:
         yield failed(
             f"Bucket {bucket.name} locks objects for {counted(bucket.lock_days, 'day')} {wanted}.", reason=Reason.LIMIT
+        )
+    elif bucket.newest and bucket.newest.locked_until is None:
+        yield unknown(
+            f"Until when the newest backup in {_where(objects)} is locked is not shown {wanted}: it was stored before the rule, or "
+            "the right s3:GetObjectRetention is missing.",
+            reason=Reason.DENIED,
+        )
+    elif (
+        bucket.newest
+        and bucket.newest.locked_until
+        and (bucket.newest.locked_until - bucket.newest.stored < objects.min_lock - _CLOCKS)
+    ):
+        yield failed(
+            f"The newest backup in {_where(objects)} is locked until {bucket.newest.locked_until:%F %H:%M} UTC only {wanted}.",
+            reason=Reason.LIMIT,
         )
     elif bucket.lock_mode != "COMPLIANCE":
         yield warning(

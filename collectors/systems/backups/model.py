@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,17 @@ from pydantic import Field
 
 from exporter.options import Duration, Options, Size
 
-__all__ = ["PUBLIC_BLOCKS", "Bucket", "Expiry", "Objects", "Rds", "RdsInstance", "StoredObject", "expiries_of"]
+__all__ = [
+    "PUBLIC_BLOCKS",
+    "Bucket",
+    "Expiry",
+    "Newest",
+    "Objects",
+    "Rds",
+    "RdsInstance",
+    "StoredObject",
+    "expiries_of",
+]
 
 PUBLIC_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -59,9 +69,23 @@ class Expiry:
     date: datetime | None
     filtered: bool
 
-    def concerns(self, prefix: str) -> bool:
-        """Whether it may delete an object whose key begins so."""
-        return self.prefix.startswith(prefix) or prefix.startswith(self.prefix)
+    def concerns(self, keys: Iterable[str]) -> bool:
+        """Whether it may delete one of these objects."""
+        return any(key.startswith(self.prefix) for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """How the newest backup itself is protected, which the settings of its bucket do not change any more.
+
+    `algorithm` is None where it is not encrypted, `key_state` that of its KMS key, None without one. `stored` is when, and
+    `locked_until` how long it cannot be deleted, None where it may be, or that may not be read.
+    """
+
+    algorithm: str | None
+    key_state: str | None
+    stored: datetime
+    locked_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +93,13 @@ class Bucket:
     """How a bucket is protected. `blocks` are the public access blocks of the bucket or its account that are on.
 
     `algorithm` is that of the default encryption, None without one; `key_state` that of its KMS key, None where it has none of its
-    own. `newest_encrypted` says whether the newest backup itself is encrypted, None where there is none.
+    own. `newest` is None where there is no backup.
     """
 
     name: str
     algorithm: str | None
     key_state: str | None
-    newest_encrypted: bool | None
+    newest: Newest | None
     blocks: frozenset[str]
     account_seen: bool
     policy_public: bool

@@ -136,7 +136,7 @@ class Knock:
 
 
 _SECURITY = "Neo.ClientError.Security."
-_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(?:[T_ -]?(\d{2})[-:.]?(\d{2})[-:.]?(\d{2}))?")
+_DATE = re.compile(r"(\d{4})[-/]?(\d{2})[-/]?(\d{2})(?:[T_ -]?(\d{2})[-:.]?(\d{2})[-:.]?(\d{2}))?")
 
 
 def dated(path: str, copied: datetime) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from collectors.systems.openai.model import (
     SpendingAlert,
     limits_in,
     refusal_of,
+    shutdown_of,
     total_of,
 )
 from exporter.http import Http, HttpSettings
@@ -60,7 +61,7 @@ class Organization(HttpSettings):
 
 class _Model(msgspec.Struct):
     id: str
-    shutdown_date: date | None = None
+    shutdown_date: str | int | None = None
 
 
 class _Models(msgspec.Struct):
@@ -113,7 +114,7 @@ class _Channel(msgspec.Struct):
 class _Alert(msgspec.Struct):
     id: str
     threshold_amount: int
-    notification_channel: _Channel
+    notification_channel: _Channel | None = None
 
 
 class _Alerts(msgspec.Struct):
@@ -157,12 +158,12 @@ async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
 
 
 async def _describe(http: Http, name: str) -> Answer:
-    reply = await http.get(f"/models/{quote(name, safe='')}", expect=None)
+    reply = await http.get(f"/models/{quote(name, safe='/:')}", expect=None)
     if reply.status == 200:
         found = decode(reply, _Model)
         if found.id != name:
             raise ProbeError(f"{reply.where} described another model than {name}.", Reason.CONTRADICTED)
-        return Answer(reply.where, 200, shutdown=found.shutdown_date)
+        return Answer(reply.where, 200, shutdown=shutdown_of(found.shutdown_date, reply.where))
     refusal = refusal_of(reply)
     if reply.status == 404:  # of the model, of a server that only lists them, or of the wrong base URL
         listing = await http.get("/models", expect=None)
@@ -172,7 +173,7 @@ async def _describe(http: Http, name: str) -> Answer:
         if named is None:
             return Answer(listing.where, 200, Refusal.MODEL)
         if refusal is not Refusal.MODEL:
-            return Answer(listing.where, 200, shutdown=named.shutdown_date)
+            return Answer(listing.where, 200, shutdown=shutdown_of(named.shutdown_date, listing.where))
     return Answer(reply.where, reply.status, refusal)
 
 
@@ -244,7 +245,11 @@ async def spending(organization: Organization) -> Spending:
             reply = await _read(http, "/organization/spend_alerts", query)
             page = decode(reply, _Alerts)
             alerts += (
-                SpendingAlert(alert.threshold_amount, len(alert.notification_channel.recipients)) for alert in page.data
+                SpendingAlert(
+                    alert.threshold_amount,
+                    len(alert.notification_channel.recipients) if alert.notification_channel else 0,
+                )
+                for alert in page.data
             )
             if not page.has_more:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -28,6 +28,7 @@ __all__ = [
     "SpendingAlert",
     "limits_in",
     "refusal_of",
+    "shutdown_of",
     "total_of",
 ]
 
@@ -86,7 +87,7 @@ _CODES: Mapping[str, Refusal] = {
     "billing_hard_limit_reached": Refusal.QUOTA,
     "rate_limit_exceeded": Refusal.RATE,
 }
-_STATUSES = {401: Refusal.KEY, 403: Refusal.SCOPE, 429: Refusal.RATE}
+_STATUSES = {401: Refusal.KEY, 402: Refusal.QUOTA, 403: Refusal.SCOPE, 429: Refusal.RATE}
 
 
 class _Error(msgspec.Struct):
@@ -181,6 +182,16 @@ class Costs:
 
     amount: float
     until: int
+
+
+def shutdown_of(date_or_time: str | int | None, where: str) -> date | None:
+    """The day on which a model shuts down, as a date, a time or Unix time tell it. Raises ProbeError for anything else."""
+    try:
+        if isinstance(date_or_time, int):
+            return datetime.fromtimestamp(date_or_time, UTC).date()
+        return date.fromisoformat(date_or_time[:10]) if date_or_time else None
+    except (ValueError, OverflowError, OSError):
+        raise ProbeError(f"{where} has a shutdown date that is none.", Reason.MALFORMED) from None
 
 
 def total_of(amounts: Iterable[tuple[float | str, str]], currency: str, where: str) -> float:

@@ -171,7 +171,7 @@ class Conversation:
         found = frozenset[str]() if not hello.accepted else _mechanisms(smtp)
         anonymous = None
         if hello.accepted and server.username is not None:
-            anonymous = self._envelope(smtp).accepted
+            anonymous = self._envelope(smtp)
             smtp.rset()
             hello = self._login(smtp, found)
         last = self._envelope(smtp) if hello.accepted else hello

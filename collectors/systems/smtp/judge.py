@@ -20,11 +20,18 @@ def session_problems(session: Session) -> Iterator[Result]:
         return
     if not last.accepted or last.step is not Step.RECIPIENT:
         yield _refused(session)
-    if session.anonymous and last.step is not Step.LOGIN:
+    control = session.anonymous if last.step is not Step.LOGIN else None
+    if control is not None and control.accepted:
         yield unknown(
             f"{where} accepts the recipient without a login too, so it does not show that the login may send: the recipient "
             "has to be in a domain that is not the server's.",
             reason=Reason.CONTRADICTED,
+        )
+    elif control is not None and not 500 <= control.code < 600:
+        yield unknown(
+            f"{where} answered {control.code} to {control.step} without a login, which is no refusal for good, so it does not show "
+            "that the login may send.",
+            reason=Reason.REFUSED,
         )
     if session.clear_mechanisms:
         yield warning(f"{where} offers a login before the connection is encrypted.")

@@ -37,7 +37,7 @@ class Session:
     """How far a session came. `last` is the answer at which it ended: to the recipient, or the first refusal.
 
     `mechanisms` are those of AUTH that were offered once encrypted, `clear_mechanisms` those before; `untrusted` is why the
-    certificate was not accepted; `anonymous` whether the recipient was accepted before the login, None where that was not tried.
+    certificate was not accepted; `anonymous` is the answer to the recipient before the login, None where that was not tried.
     """
 
     where: str
@@ -45,4 +45,4 @@ class Session:
     clear_mechanisms: frozenset[str] = frozenset()
     mechanisms: frozenset[str] = frozenset()
     untrusted: str | None = None
-    anonymous: bool | None = None
+    anonymous: Answer | None = None

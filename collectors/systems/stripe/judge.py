@@ -15,6 +15,7 @@ from collectors.systems.stripe.model import (
     NeededWebhook,
     Refusal,
     Undelivered,
+    address_of,
 )
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, listed
@@ -54,6 +55,10 @@ def account_problems(
             reason=Reason.DENIED,
         )
     yield from _deadline_problems(account, limits, now)
+    for due, when in ((account.requirements, ""), (account.future_requirements, " for the future")):
+        if due and due.errors:
+            names = listed(sorted({error.requirement for error in due.errors}))
+            yield warning(f"Stripe did not accept what account {account.id} answered to{when}: {names}.")
 
 
 def _stopped(account: Account) -> Iterator[Result]:
@@ -77,6 +82,13 @@ def _stopped(account: Account) -> Iterator[Result]:
 
 
 def _deadline_problems(account: Account, limits: AccountLimits, now: datetime) -> Iterator[Result]:
+    later = account.future_requirements
+    if later and later.currently_due and later.current_deadline is not None:
+        deadline = datetime.fromtimestamp(later.current_deadline, UTC)
+        if deadline - now <= limits.deadline_warning:
+            yield warning(
+                f"Stripe will require of account {account.id} from {deadline:%F} on: {listed(later.currently_due)}."
+            )
     due = account.requirements
     if due is None or not due.currently_due:
         return
@@ -93,11 +105,18 @@ def _deadline_problems(account: Account, limits: AccountLimits, now: datetime) -
         yield warning(f"Stripe requires of account {account.id} by {deadline:%F}: {listed(due.currently_due)}.")
 
 
-def key_problems(answers: Iterable[KeyAnswer], control: KeyAnswer | ProbeError) -> Iterator[Result]:
-    """Why keys do not work, or not in live mode. `control` is the answer to a wrong key."""
+def key_problems(
+    answers: Iterable[KeyAnswer], control: KeyAnswer | ProbeError, account: str | None
+) -> Iterator[Result]:
+    """Why keys do not work, not in live mode, or not for `account`. `control` is the answer to a wrong key."""
     answers = list(answers)
     for answer in answers:
         yield from _key_problems(answer)
+        if account is not None and answer.account is not None and answer.account != account:
+            yield failed(
+                f"Key {answer.name} belongs to account {answer.account}, expected {account}.",
+                reason=Reason.CONTRADICTED,
+            )
     if isinstance(control, ProbeError):
         yield unobserved(control)
     elif control.refusal is None:
@@ -148,7 +167,7 @@ def endpoint_problems(wanted: NeededWebhook, endpoints: Iterable[Endpoint]) -> I
     """Why Stripe does not send a webhook the events that the product needs."""
     if wanted.url.startswith("http:"):
         yield failed(f"Webhook {wanted.url} is not encrypted, expected https.", reason=Reason.MISCONFIGURED)
-    named = [endpoint for endpoint in endpoints if endpoint.url == wanted.url]
+    named = [endpoint for endpoint in endpoints if endpoint.address == address_of(wanted.url)]
     if not named:
         yield failed(f"Stripe has no webhook endpoint {wanted.url}.", reason=Reason.MISSING)
         return
@@ -178,14 +197,23 @@ def endpoint_problems(wanted: NeededWebhook, endpoints: Iterable[Endpoint]) -> I
 def delivery_problems(
     wanted: Sequence[NeededWebhook], endpoints: Iterable[Endpoint], undelivered: Iterable[Undelivered]
 ) -> Iterator[Result]:
-    """Events that did not arrive. Where other endpoints get them as well, it may be these that fail: then it is a warning."""
-    ours = {webhook.url for webhook in wanted}
-    others = [one for one in endpoints if one.url not in ours and one.status == "enabled"]
+    """Events that did not arrive. Where other endpoints get them as well, it may be these that fail: then it is a warning.
+
+    An endpoint gets no event that is older than itself, none in test mode, and those of connected accounts are not these.
+    """
+    addresses = {address_of(webhook.url) for webhook in wanted if not webhook.connect}
+    living = [one for one in endpoints if one.status == "enabled" and one.livemode and not one.application]
     for missed in undelivered:
-        sentence = f"{counted(missed.events, 'event')} {missed.type} since {missed.since:%F %H:%M} UTC"
-        sentence += f" {'was' if missed.events == 1 else 'were'} not delivered"
-        if any(missed.type in one.enabled_events or "*" in one.enabled_events for one in others):
-            yield warning(f"{sentence} to all endpoints, of which the account has {len(others)} more.")
+        receive = [one for one in living if missed.type in one.enabled_events or "*" in one.enabled_events]
+        ours = [one for one in receive if one.address in addresses]
+        since = min((one.created for one in ours), default=0)
+        created = [at for at in missed.created if at.timestamp() >= since]
+        if not created:
+            continue
+        sentence = f"{counted(len(created), 'event')} {missed.type} since {min(created):%F %H:%M} UTC"
+        sentence += f" {'was' if len(created) == 1 else 'were'} not delivered"
+        if others := len(receive) - len(ours):
+            yield warning(f"{sentence} to all endpoints, of which the account has {others} more.")
         else:
             yield failed(f"{sentence}.", reason=Reason.DOWN)
 

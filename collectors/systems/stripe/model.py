@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
@@ -25,9 +26,11 @@ __all__ = [
     "NeededWebhook",
     "ProductKey",
     "Refusal",
+    "RejectedAnswer",
     "Requirements",
     "Undelivered",
     "WebhookLimits",
+    "address_of",
     "kind_of",
     "refusal_of",
 ]
@@ -141,7 +144,10 @@ def refusal_of(reply: Reply) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class KeyAnswer:
-    """What was answered to a key: None as `refusal` is success, `live` whether in live mode, None where that was not shown."""
+    """What was answered to a key: None as `refusal` is success, `live` whether in live mode, None where that was not shown.
+
+    `account` is the account that it belongs to, None where it may not read that.
+    """
 
     name: str
     kind: KeyKind
@@ -149,12 +155,19 @@ class KeyAnswer:
     status: int
     refusal: Refusal | None = None
     live: bool | None = None
+    account: str | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):
     """Of the balance nothing but the mode is read: amounts are nobody's business here."""
 
     livemode: bool
+
+
+class RejectedAnswer(msgspec.Struct, frozen=True):
+    """A requirement whose answer Stripe did not accept, such as an unreadable document."""
+
+    requirement: str
 
 
 class Requirements(msgspec.Struct, frozen=True):
@@ -164,6 +177,7 @@ class Requirements(msgspec.Struct, frozen=True):
     past_due: list[str] | None = None
     currently_due: list[str] | None = None
     current_deadline: int | None = None
+    errors: list[RejectedAnswer] | None = None
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -175,6 +189,17 @@ class Account(msgspec.Struct, frozen=True):
     details_submitted: bool | None = None
     capabilities: dict[str, str] | None = None
     requirements: Requirements | None = None
+    future_requirements: Requirements | None = None
+
+
+def address_of(url: str) -> str:
+    """A webhook's URL as it is compared: its host in small letters, without the default port, query and fragment."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", None
+    with suppress(ValueError):
+        port = parts.port
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{host}{f':{port}' if port not in (None, default) else ''}{parts.path or '/'}"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -185,20 +210,21 @@ class Endpoint(msgspec.Struct, frozen=True):
     status: str
     livemode: bool
     enabled_events: list[str]
+    created: int = 0
     application: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Its URL as it is compared; see `address_of`."""
+        return address_of(self.url)
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """How many events of a type were not delivered to all endpoints, and the oldest of them."""
+    """When the events of a type were created that were not delivered to all endpoints."""
 
     type: str
-    events: int
-    since: datetime
-
-    def with_event(self, created: datetime) -> Self:
-        """The same with one event more."""
-        return type(self)(self.type, self.events + 1, min(self.since, created))
+    created: tuple[datetime, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ class _Balance(msgspec.Struct):
 
 
 class _Capabilities(msgspec.Struct):
-    sms: bool = False
-    voice: bool = False
+    sms: bool
+    voice: bool
 
 
 class _Number(msgspec.Struct):

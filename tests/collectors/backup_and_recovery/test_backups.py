@@ -14,6 +14,8 @@ import pytest
 
 from collectors.backup_and_recovery.backups import Backups, BackupsSettings
 from collectors.systems.aws.client import Aws, AwsSettings
+from collectors.systems.backups.judge import judge_bucket
+from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, each, folder
@@ -224,6 +226,7 @@ async def test_the_oldest_backup_and_the_lifecycle_are_held_against_the_retentio
     for harmless in (
         {"Expiration": {"Days": 3}, "Status": "Disabled"},
         {"Expiration": {"Days": 3}, "Filter": {"Prefix": "others/"}},
+        {"Expiration": {"Days": 3}, "Filter": {"Prefix": "orders/temporary-"}},
         {"Expiration": {"Days": 30}},
         {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}},
     ):
@@ -267,12 +270,38 @@ async def test_a_key_that_is_about_to_be_deleted(evidence: Folder, aws: AwsServe
     kms = aws.client("kms")
     key = kms.create_key()["KeyMetadata"]["KeyId"]
     s3.encrypt({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key})
+    s3.put("orders/now.dump")
     assert (await secured(evidence, client, kms=True)).status is Status.OK
     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
     result = await secured(evidence, client)
     assert (result.status, "is PendingDeletion" in result.summary) == (Status.FAILED, True)
     s3.encrypt({"SSEAlgorithm": "AES256"})
     assert "not with a key of KMS" in (await secured(evidence, client, kms=True)).summary
+
+
+async def test_the_newest_backup_has_a_key_of_its_own(evidence: Folder, aws: AwsServer, s3: S3, client: Aws) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    other = kms.create_key()["KeyMetadata"]["KeyId"]
+    s3.encrypt({"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": other})
+    result = await secured(evidence, client, kms=True)
+    assert (result.status, "orders/ is encrypted with AES256, not with a key of KMS" in result.summary) == (
+        Status.FAILED,
+        True,
+    )
+    s3.api.put_object(
+        Bucket=BUCKET, Key="orders/now.dump", Body=b"x" * 1000, ServerSideEncryption="aws:kms", SSEKMSKeyId=key
+    )
+    assert (await secured(evidence, client, kms=True)).status is Status.OK
+    kms.disable_key(KeyId=key)
+    result = await secured(evidence, client, kms=True)
+    assert (
+        result.status,
+        "The KMS key of the newest backup in s3://orders-backups/orders/ is Disabled" in result.summary,
+    ) == (
+        Status.FAILED,
+        True,
+    )
 
 
 def account(monkeypatch: pytest.MonkeyPatch, blocks: dict[str, bool] | None) -> None:
@@ -312,6 +341,30 @@ async def test_object_lock_takes_a_rule(evidence: Folder, aws: AwsServer, client
         lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
         bucket.api.put_object_lock_configuration(Bucket=BUCKET, ObjectLockConfiguration=lock)
         assert (await secured(evidence, client, min_lock="7d")).status == status, (mode, days)
+
+
+async def test_the_rule_locks_what_is_stored_later(evidence: Folder, aws: AwsServer, client: Aws) -> None:
+    bucket = S3(aws)
+    bucket.create(ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 7}}
+    bucket.api.put_object_lock_configuration(
+        Bucket=BUCKET, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    bucket.put("orders/now.dump")
+    assert (await secured(evidence, client, min_lock="7d")).status is Status.OK
+    locked = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=1)}
+    bucket.api.put_object(Bucket=BUCKET, Key="orders/later.dump", Body=b"x" * 1000, **locked)
+    result = await secured(evidence, client, min_lock="7d")
+    assert (result.status, "UTC only (7d wanted)" in result.summary) == (Status.FAILED, True), result
+
+
+def test_a_newest_backup_whose_lock_is_not_shown_is_unknown() -> None:
+    newest = Newest("AES256", None, datetime.now(UTC), None)
+    bucket = Bucket(
+        BUCKET, "AES256", None, newest, frozenset(PUBLIC_BLOCKS), True, False, False, True, True, "COMPLIANCE", 7, ()
+    )
+    result = judge_bucket(bucket, Objects(bucket=BUCKET, min_lock=timedelta(days=7)))
+    assert (result.status, "is locked is not shown" in result.summary) == (Status.UNKNOWN, True)
 
 
 async def test_a_bucket_without_versions_and_lock_is_a_warning(evidence: Folder, s3: S3, client: Aws) -> None:

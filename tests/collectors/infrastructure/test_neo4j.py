@@ -951,6 +951,7 @@ def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatc
         ("orders-2026-11-22T02-00-00.backup", datetime(2026, 11, 22, 2, tzinfo=UTC)),
         ("20261122T020000Z/orders.dump", datetime(2026, 11, 22, 2, tzinfo=UTC)),
         ("2026-11-22/orders.dump.gz", datetime(2026, 11, 23, tzinfo=UTC)),
+        ("2026/11/22/orders.dump.gz", datetime(2026, 11, 23, tzinfo=UTC)),
         ("orders-2026-11-29.dump", NOW),  # in the future: the file was written before
         ("orders-1234567890.dump", NOW),
         ("orders.dump", NOW),

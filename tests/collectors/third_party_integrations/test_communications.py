@@ -95,6 +95,7 @@ async def test_a_recipient_is_accepted_after_the_login_alone_and_nothing_is_sent
         ("recipient", "450 4.2.0 Greylisted", UNKNOWN, "answered 450 to RCPT TO"),
         ("sender", "553 5.7.1 Sender address rejected", FAILED, "sender rejected"),
         ("sender", "452 4.3.1 Insufficient system storage", UNKNOWN, "answered 452 to MAIL FROM"),
+        ("anonymous", "450 4.2.0 Greylisted", UNKNOWN, "450 to RCPT TO without a login, which is no refusal for good"),
         ("anonymous", "250 2.1.5 Ok", UNKNOWN, "accepts the recipient without a login too"),
     ],
 )
@@ -240,6 +241,10 @@ async def test_messages_that_do_not_leave(
         ({"IncomingPhoneNumbers": error(70051, 403)}, "may not read this"),
         ({ACCOUNT: (200, {"sid": f"AC{'1' * 32}", "status": "active", "type": "Full"})}, "another account"),
         ({"Balance": (200, {"balance": "much", "currency": "USD"})}, "no number"),
+        (
+            {"IncomingPhoneNumbers": (200, {"incoming_phone_numbers": [{"phone_number": NUMBER, "capabilities": {}}]})},
+            "missing required field `sms`",
+        ),
     ],
 )
 async def test_what_twilio_does_not_show(

@@ -85,6 +85,7 @@ async def test_a_key_that_is_accepted_where_a_wrong_one_is_not(evidence: Folder,
         ("/models/gpt-5", 401, error(None, "Unauthorized"), FAILED, "the key was rejected"),
         ("/models/gpt-5", 401, error("account_deactivated"), FAILED, "deactivated"),
         ("/models/gpt-5", 429, error("insufficient_quota"), FAILED, "quota is used up"),
+        ("/models/gpt-5", 402, error(None, "Insufficient Balance"), FAILED, "quota is used up"),
         ("/models/gpt-5", 403, error("model_not_found"), FAILED, "may not use it"),
         ("/models/gpt-5", 401, error(None, "Missing scopes: api.model.read"), UNKNOWN, "may not read models"),
         ("/models/gpt-5", 401, error("ip_not_authorized"), UNKNOWN, "this address or country"),
@@ -122,12 +123,30 @@ async def test_nothing_is_known_without_an_answer_or_a_key(evidence: Folder, ser
 
 @pytest.mark.parametrize(
     ("shutdown", "status"),
-    [("2026-10-12", FAILED), ("2026-10-13", WARNING), ("2026-12-12", WARNING), ("2026-12-13", OK)],
+    [
+        ("2026-10-12T00:00:00Z", FAILED),
+        ("2026-10-12", FAILED),
+        ("2026-10-13", WARNING),
+        ("2026-12-12", WARNING),
+        ("2026-12-13", OK),
+    ],
 )
 async def test_models_shut_down(evidence: Folder, server: OpenAIServer, shutdown: str, status: Status) -> None:
     server.models["gpt-5"] = shutdown
     result = await seen(evidence, "api_key_configured", server)
-    assert (result.status, shutdown in result.summary) == (status, status is not OK)
+    assert (result.status, shutdown[:10] in result.summary) == (status, status is not OK)
+
+
+async def test_a_shutdown_that_is_no_date_is_unknown(evidence: Folder, server: OpenAIServer) -> None:
+    server.models["gpt-5"] = "soon"
+    result = await seen(evidence, "api_key_configured", server)
+    assert (result.status, "a shutdown date that is none" in result.summary) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize("name", ["meta-llama/Llama-3", "ft:gpt-4o:shop::abc"])
+async def test_names_of_models_are_sent_as_they_are(evidence: Folder, server: OpenAIServer, name: str) -> None:
+    server.models = {name: None}
+    assert (await seen(evidence, "api_key_configured", server, api={"models": [{"name": name}]})).status is OK
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,10 @@ FAR = int((NOW + timedelta(days=90)).timestamp())
         ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": FAR}, OK, "in live mode"),
         ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": 1}, FAILED, "until 1970-01-01"),
         ({}, {"currently_due": ["tos_acceptance.date"]}, WARNING, "requires of account"),
+        ({}, {"errors": [{"requirement": "document", "code": "expired"}]}, WARNING, "did not accept what"),
+        ({"future_requirements": {"currently_due": ["tax_id"], "current_deadline": DUE}}, {}, WARNING, "will require"),
+        ({"future_requirements": {"currently_due": ["tax_id"], "current_deadline": FAR}}, {}, OK, "in live mode"),
+        ({"future_requirements": None}, {}, OK, "in live mode"),
         ({"charges_enabled": None}, {}, UNKNOWN, "is not in Stripe's answer"),
         ({"requirements": None}, {}, UNKNOWN, "is not in Stripe's answer"),
     ],
@@ -170,6 +174,22 @@ async def test_keys_that_do_not_work(
     assert (result.status, summary in result.summary, key in result.summary) == (verdict, True, False), result.summary
 
 
+async def test_a_key_of_another_account(evidence: Folder, stripe_server: StripeServer) -> None:
+    settings: dict[str, Any] = {"api": {"account": "acct_1Other"}, "keys": [{"name": "shop", "key": PRODUCT_KEY}]}
+    result = await seen(evidence, "api_keys_valid", stripe_server, **settings)
+    assert (result.status, result.summary) == (FAILED, "Key shop belongs to account acct_1Shop, expected acct_1Other.")
+    stripe_server.denied = {(PRODUCT_KEY, "/v1/account")}
+    assert (await seen(evidence, "api_keys_valid", stripe_server, **settings)).status is OK
+
+
+async def test_a_key_with_a_line_break_is_not_shown(evidence: Folder, stripe_server: StripeServer) -> None:
+    for key in (f"{PRODUCT_KEY}\n", f"{PRODUCT_KEY}\rx"):
+        result = await seen(evidence, "api_keys_valid", stripe_server, keys=[{"name": "shop", "key": key}])
+        assert (result.status, "characters that HTTP does not allow" in result.summary) == (UNKNOWN, True)
+    result = await seen(evidence, "api_keys_valid", stripe_server, keys=[{"name": "shop", "key": "rk_live_schlüssel"}])
+    assert (result.status, "key shop was rejected" in result.summary) == (FAILED, True)
+
+
 async def test_what_answers_to_any_key_proves_nothing(evidence: Folder, stripe_server: StripeServer) -> None:
     stripe_server.any_key = True
     result = await seen(evidence, "api_keys_valid", stripe_server)
@@ -197,6 +217,9 @@ async def test_a_webhook_that_is_enabled(evidence: Folder, stripe_server: Stripe
     assert "registered 2 times" in (await seen(evidence, item, server, **wanted())).summary
     server.endpoints = [endpoint(URL, *EVENTS, application="ca_1")]
     assert (await seen(evidence, item, server, **wanted(connect=True))).status is OK
+    for spelling in ("https://Shop.Example.com/stripe", "https://shop.example.com:443/stripe", f"{URL}?from=stripe"):
+        server.endpoints = [endpoint(spelling, *EVENTS)]
+        assert (await seen(evidence, item, server, **wanted())).status is OK, spelling
 
 
 @pytest.mark.verifies("payments.webhooks_configured", "failed")
@@ -256,7 +279,12 @@ async def test_events_that_do_not_arrive(evidence: Folder, stripe_server: Stripe
         FAILED,
         "2 events payment_intent.succeeded since 2026-10-13 09:00 UTC were not delivered.",
     )
-    server.endpoints.append(endpoint("https://other.example.com", "*"))
+    for no_other in ({"livemode": False}, {"status": "disabled"}, {"application": "ca_1"}):
+        server.endpoints = [endpoint(URL, *EVENTS), endpoint("https://other.example.com", "*", **no_other)]
+        assert (await seen(evidence, item, server, **wanted())).status is FAILED, no_other
+    server.endpoints = [endpoint(URL, *EVENTS, created=int((NOW - timedelta(hours=1)).timestamp()))]
+    assert (await seen(evidence, item, server, **wanted())).status is OK  # the events are older than the endpoint
+    server.endpoints = [endpoint(URL, *EVENTS), endpoint("https://other.example.com", "*")]
     result = await seen(evidence, item, server, **wanted())
     assert (result.status, "to all endpoints" in result.summary) == (WARNING, True)
 
@@ -292,6 +320,12 @@ async def test_only_what_stripe_signed_is_accepted(
     webhook.always, webhook.max_age = None, 1e9
     result = await seen(evidence, item, server, **wanted(webhook.url, **signing), **allowed)
     assert (result.status, "signed an hour ago" in result.summary) == (FAILED, True)
+    webhook.max_age, webhook.secrets = 300.0, (SIGNING_SECRET, "")
+    result = await seen(evidence, item, server, **wanted(webhook.url, **signing), **allowed)
+    assert (result.status, "signed with an empty secret" in result.summary) == (FAILED, True)
+    webhook.secrets, webhook.rewrites = (SIGNING_SECRET,), True
+    result = await seen(evidence, item, server, **wanted(webhook.url, **signing), **allowed)
+    assert (result.status, "answered 400 to a signed event" in result.summary) == (FAILED, True)
 
 
 # Tests of flows
@@ -319,6 +353,7 @@ CASES = ("order is paid", "card is declined", "order is refunded", "webhook mark
         (junit(*CASES, failed="card is declined"), FAILED),
         (junit(*CASES, at="2026-08-12T10:00:00Z"), FAILED),
         (junit(*CASES[1:]), UNKNOWN),
+        (junit(*CASES[1:]).replace(b'classname="flows"', b'classname="payments"'), UNKNOWN),
         (junit(), UNKNOWN),
         (junit(*CASES)[:-40], UNKNOWN),
     ],
@@ -335,7 +370,11 @@ async def test_every_flow_has_a_test(
 
 # What watches payments
 
-PAYMENTS = {"attempts": ["payments_total"], "succeeded": ['payments_total{outcome="paid"}'], "window": "1h"}
+PAYMENTS = {
+    "attempts": ['payments_total{job="shop"}'],
+    "succeeded": ['payments_total{job="shop",outcome="paid"}'],
+    "window": "1h",
+}
 SHARE = 'sum(rate(payments_total{outcome!="paid"}[1m])) / sum(rate(payments_total[1m])) > 0.1'
 
 
@@ -363,6 +402,7 @@ async def test_alerts_on_payments_that_fail(
         Other="rate(other_total[1m]) > 1",
         Misspelt="rate(payments_totl[1m]) / rate(payments_total[1m]) > 1",
         Vanished="absent(payments_total)",
+        Staging='rate(payments_total{job="staging"}[1m]) > 1',
         Percent=SHARE.replace("0.1", "bool 0.1"),
     )
     (tmp_path / "prometheus").mkdir()
@@ -379,6 +419,7 @@ async def test_alerts_on_payments_that_fail(
                 ("Firing", OK, "watches payments that fail"),
                 ("Recorded", OK, "watches payments that fail"),
                 ("Other", FAILED, "compares none of payments_total"),
+                ("Staging", FAILED, "compares none of"),
                 ("Vanished", FAILED, "compares none of payments_total"),
                 ("Misspelt", FAILED, "there are no series of payments_totl"),
                 ("Percent", FAILED, "fires whatever is measured"),

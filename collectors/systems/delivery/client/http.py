@@ -44,7 +44,7 @@ class Connection:
             auth = httpx.BasicAuth(site.username, site.password.get_secret_value() if site.password else "")
         async with httpx.AsyncClient(
             auth=auth,
-            headers=headers,
+            headers=httpx.Headers(headers, encoding="utf-8"),
             verify=site.tls.context if site.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             http2=http2,
             trust_env=False,

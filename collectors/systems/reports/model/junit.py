@@ -60,7 +60,7 @@ def elements(content: bytes, format: str) -> Iterator[tuple[str, Any]]:  # noqa:
 
 @dataclass
 class _Tally:
-    passed: set[str] = field(default_factory=set)
+    passed: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     failures: int = 0
     skipped: int = 0
@@ -89,7 +89,7 @@ def read_junit(content: bytes) -> Report:
     if tally.declared > tally.cases:
         declared = counted(tally.declared, "test")
         tally.problems.append(f"its suites name {declared}, but it has {counted(tally.cases, 'test case')}")
-    passed = frozenset(tally.passed - tally.broken)
+    passed = {whole: name for whole, name in tally.passed.items() if whole not in tally.broken}
     return Report(
         "JUnit",
         Kind.TESTS,
@@ -97,7 +97,13 @@ def read_junit(content: bytes) -> Report:
         finished=tally.last,
         examined=tally.cases,
         problems=tuple(tally.problems),
-        tests=Tests(passed, tuple(sorted(tally.broken)[:_MOST_FAILED]), tally.failures, tally.skipped),
+        tests=Tests(
+            frozenset(passed),
+            frozenset(passed.values()),
+            tuple(sorted(tally.broken)[:_MOST_FAILED]),
+            tally.failures,
+            tally.skipped,
+        ),
     )
 
 
@@ -114,7 +120,7 @@ def _case(tally: _Tally, element: Any, outcomes: set[str]) -> None:
     elif "skipped" in outcomes or element.get("status") in ("notrun", "skipped", "disabled"):
         tally.skipped += 1
     else:
-        tally.passed.add(name)
+        tally.passed[name] = (element.get("name") or "unnamed")[:_NAME]
     if len(tally.passed) + len(tally.broken) > _MOST_NAMES:
         raise malformed("JUnit", f"it has more than {_MOST_NAMES} test cases")
 

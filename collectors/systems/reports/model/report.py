@@ -90,9 +90,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """Test cases by outcome: names of those that passed; of the others at most a few, and how many there are."""
+    """Test cases by outcome: names of those that passed, with their class and (`names`) without; of the others at most a few, and
+    how many there are.
+    """
 
     passed: frozenset[str]
+    names: frozenset[str] = frozenset()
     failed: tuple[str, ...] = ()
     failures: int = 0
     skipped: int = 0
