@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -61,8 +60,13 @@ from collectors.systems.kubernetes.model.kinds import (
     STATEFUL_SETS,
     VERTICAL_POD_AUTOSCALERS,
 )
-from collectors.systems.kubernetes.model.objects import Lease, Named, NetworkPolicy, OtherPolicy, Route
-from collectors.systems.kubernetes.model.other_policies import default_denies
+from collectors.systems.kubernetes.model.objects import Lease, Named, OtherPolicy, Route
+from collectors.systems.kubernetes.model.other_policies import (
+    DefaultDeny,
+    default_denies,
+    enforces_nothing,
+    opens_nothing,
+)
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_ask, may_get, may_list
 from collectors.systems.kubernetes.model.scope import Scope
 from exporter.collector import SectionSettings, item
@@ -242,9 +246,10 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         or with others that select the same pods: all traffic, or (nearly) all ports of a protocol, of (nearly) all addresses
         or of every pod of the cluster. Policies are judged by
         what they select among the namespaces and pods that exist, not by how they are written. Pods on the host's network are
-        not judged, as policies do not apply to them. Policies of Cilium and Calico that select every pod and allow nothing count
-        as default denies. All other kinds of network policies, whoever made them, are discovered but
-        not judged: the line is then unknown, unless `other_policies_accepted` gives the reason why they do not matter.
+        not judged, as policies do not apply to them. Policies of Cilium, Calico, Antrea and AWS and (Baseline)AdminNetworkPolicies
+        that select every pod and allow nothing count as default denies, and those that only deny open nothing. All others, whoever
+        made them, are discovered but not judged: the line is then unknown, unless `other_policies_accepted` gives the reason why
+        they do not matter.
         `default_denied_by` declares namespaces whose default deny is one of those. Whether the network enforces policies is
         verified by another line.
 
@@ -254,28 +259,35 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         policies = scope.within(await self.everything(NETWORK_POLICIES))
         pods = [*await self.pods(), *await self.planned()]
         others: dict[str, int] = {}
-        denying: list[NetworkPolicy] = []
+        closing: dict[str, int] = {}
+        denying: list[DefaultDeny] = []
         known = {str(kind): kind for kind in OTHER_NETWORK_POLICIES}
         kinds: list[Kind[Any]] = [*known.values(), *await self._unknown_network_policies(known)]
         for kind in kinds:
             if kind.group == _CALICO and f"{kind.plural}.crd.{_CALICO}" in others:
                 continue  # they are the same
             if (found := await self.if_served(kind)) is not None:
-                there = [one for one in found if not kind.namespaced or one.namespace in scope.namespaces]
-                denies = [
-                    default_denies(kind.group, one, scope.namespaces) for one in there if isinstance(one, OtherPolicy)
-                ]
-                denying += chain.from_iterable(denies)
-                others[str(kind)] = len(there) - sum(map(bool, denies))
+                others[str(kind)] = 0
+                for one in found:
+                    if kind.namespaced and one.namespace not in scope.namespaces:
+                        continue
+                    is_read = isinstance(one, OtherPolicy)
+                    if is_read and (denies := default_denies(kind.group, one, scope.namespaces.values())):
+                        denying += denies
+                        continue
+                    count = closing if is_read and opens_nothing(kind.group, one) else others
+                    count[str(kind)] = count.get(str(kind), 0) + 1
         return await self.in_scope(
             judge_network_policies(
                 scope.namespaces.values(),
                 pods,
-                [*policies, *denying],
+                [*policies, *(deny.policy for deny in denying)],
                 self.target,
                 whole=await self.everything(NAMESPACES),
                 everywhere=await self.everything(PODS),
                 others=others,
+                closing=closing,
+                leaving={deny.policy.path: deny.leaves for deny in denying},
                 exempt=self.target.exempts,
             )
         )
@@ -283,7 +295,13 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
     async def _unknown_network_policies(self, known: Container[str]) -> list[Kind[Named]]:
         """Other kinds of network policies that the cluster serves, whoever made them."""
         served = await self.client(Kubernetes).kinds("networkpolic")
-        return [kind for kind in served if str(kind) not in known and str(kind) != str(NETWORK_POLICIES)]
+        return [
+            kind
+            for kind in served
+            if str(kind) not in known
+            and str(kind) != str(NETWORK_POLICIES)
+            and not enforces_nothing(kind.group, kind.plural)
+        ]
 
     @item(
         "Confirm pod security policies are enforced",

@@ -95,8 +95,8 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
         """A container that leaks memory takes its node down, and every pod there with it, unless a limit stops it first.
 
         Every container of every pod has a limit, init containers and sidecars too, or its pod has one for all of them; so do the
-        pods that a CronJob between runs or a workload at zero would make. A container that was OOMKilled within 24 hours is a
-        warning: it has a limit, and the wrong one.
+        pods that a CronJob between runs or a workload at zero would make. Less than 1 MiB is none (`128m` is an eighth of a byte).
+        A container that was OOMKilled within 24 hours is a warning: it has a limit, and the wrong one.
 
         To fix it: set `resources.limits.memory` in the workload's template to what it uses at its busiest; then roll it out.
         """
@@ -113,8 +113,8 @@ class ResourceAllocation(OfCluster[ResourceSettings, ResourceTarget]):
 
         Every container of every pod requests CPU and memory, or its pod does for all of them; so do the pods that a CronJob between
         runs or a workload at zero would make. None requests more than its limit; no pod is of QoS class BestEffort, which is
-        evicted first. What all pods of a node, those that are not judged too, request beyond what it has, or may take of its memory
-        beyond `max_memory_overcommit`, is a warning.
+        evicted first. Less than 1 MiB of memory is none. What all pods of a node, those that are not judged too, request beyond
+        what it has, or may take of its memory beyond `max_memory_overcommit`, is a warning, as is a request that no node fulfils.
 
         To fix it: set `resources.requests` in the workload's template, or a LimitRange with a defaultRequest; then roll it out.
         """

@@ -13,6 +13,10 @@ import yaml
 
 from exporter.catalogue import Catalogue
 from exporter.reference import roles
+from exporter.verdict import Status
+from tests.collectors.infrastructure.test_kubernetes import look
+from tests.collectors.performance_configuration.test_resource_allocation import see as see_resources
+from tests.collectors.systems.kubernetes.clusters import default_deny, limit_range, quota
 from tests.servers.helm import Helm, Json, manifests
 from tests.servers.kubernetes import CRDS, ControlPlane
 
@@ -256,17 +260,20 @@ def test_one_release_name_in_two_namespaces(helm: Helm) -> None:
     assert names == ["one-checks-checklist-exporter", "two-checks-checklist-exporter"]
 
 
-def test_it_passes_the_lines_that_it_verifies(helm: Helm, control_plane: ControlPlane) -> None:
+async def test_it_passes_the_lines_that_it_verifies(helm: Helm, control_plane: ControlPlane) -> None:
     namespace = control_plane.namespace(**{"pod-security.kubernetes.io/enforce": "restricted"})
     values = {"networkPolicy": {"enabled": True}}
     done = helm("template", "checks", CHART, "--namespace", namespace, "--kube-version", "v1.37.2", values=values)
     found = manifests(done.stdout)
-    control_plane.apply(*found)
+    control_plane.apply(*found, default_deny(namespace), quota(namespace), limit_range(namespace))
     control_plane.wait_ready(*(manifest for manifest in found if manifest["kind"] == "Deployment"))
-    (container,) = control_plane.pods(namespace)[0]["spec"]["containers"]
-    assert set(container["resources"]["limits"]) == set(container["resources"]["requests"]) == {"cpu", "memory"}
     (policy,) = [manifest for manifest in found if manifest["kind"] == "NetworkPolicy"]
     assert {"port": 443, "protocol": "TCP"} in policy["spec"]["egress"][0]["ports"]
+    of_cluster = ("network_policies_configured", "pod_security_enforced", "quotas_and_limits_set")
+    verdicts = await look(control_plane, namespace, items=of_cluster, psa_min_level="restricted")
+    for item in ("cpu_limits_set", "memory_limits_set", "resource_requests_configured"):
+        verdicts[item] = await see_resources(control_plane, item, namespace)
+    assert {item: result.summary for item, result in verdicts.items() if result.status is not Status.OK} == {}
 
 
 def test_security_contexts_can_be_set(helm: Helm) -> None:

@@ -612,6 +612,57 @@ async def test_default_denies_of_cilium_and_calico_are_read(control_plane: Contr
     assert "also depends on 1 ciliumnetworkpolicies.cilium.io, which are not judged" in result.summary
 
 
+async def test_default_denies_of_antrea_aws_and_administrators_are_read(control_plane: ControlPlane) -> None:
+    namespace = shop(control_plane)
+    running(control_plane, namespace, "web")
+    here = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    antrea = manifest("crd.antrea.io/v1beta1", "ClusterNetworkPolicy", "deny", spec={"tier": "baseline", "priority": 1})
+    antrea["spec"] |= {"appliedTo": [{"namespaceSelector": here}], "ingress": [{"action": "Drop"}]}
+    aws = manifest("networking.k8s.aws/v1alpha1", "ApplicationNetworkPolicy", "deny", namespace)
+    aws["spec"] = {"podSelector": {}, "policyTypes": ["Egress"]}
+    baseline = manifest("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy", "default")
+    deny = {"action": "Deny", "from": [{"namespaces": {}}]}
+    baseline["spec"] = {"subject": {"namespaces": here}, "ingress": [deny]}
+    kinds = [
+        definition("crd.antrea.io", "ClusterNetworkPolicy", "clusternetworkpolicies", "v1beta1", namespaced=False),
+        definition("stats.antrea.io", "NetworkPolicyStats", "networkpolicystats", "v1alpha1"),
+        definition("networking.k8s.aws", "ApplicationNetworkPolicy", "applicationnetworkpolicies", "v1alpha1"),
+        definition(
+            "policy.networking.k8s.io",
+            "BaselineAdminNetworkPolicy",
+            "baselineadminnetworkpolicies",
+            "v1alpha1",
+            namespaced=False,
+        ),
+    ]
+    covering = "Network policies cover ingress and egress of every pod (1) in 1 namespace and deny by default."
+    with control_plane.defining(*kinds):
+        control_plane.apply(
+            antrea, aws, manifest("stats.antrea.io/v1alpha1", "NetworkPolicyStats", "web", namespace), baseline
+        )
+        result = await see(control_plane, "network_policies_configured", namespace)
+        assert (result.status, result.summary) == (Status.OK, covering)
+
+        control_plane.delete(antrea)
+        result = await see(control_plane, "network_policies_configured", namespace)
+        assert (result.status, result.summary) == (
+            Status.WARNING,
+            f"Namespace {namespace} denies ingress by default, but not from outside the cluster.",
+        )
+
+        some = {"subject": {"namespaces": {}}, "ingress": [deny | {"from": [{"namespaces": here}]}]}
+        control_plane.apply(baseline | {"spec": some})  # it closes something, and opens nothing
+        result = await see(control_plane, "network_policies_configured", namespace)
+        assert result.status is Status.UNKNOWN
+        assert "also depends on 1 baselineadminnetworkpolicies.policy.networking.k8s.io" in result.summary
+        control_plane.apply(default_deny(namespace))
+        result = await see(control_plane, "network_policies_configured", namespace)
+        assert (result.status, result.summary) == (Status.OK, covering)
+
+        control_plane.apply(baseline | {"spec": some | {"ingress": [deny | {"action": "Allow"}]}})
+        assert (await see(control_plane, "network_policies_configured", namespace)).status is Status.UNKNOWN
+
+
 async def test_policies_of_a_version_that_is_not_known_are_not_called_absent(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
     control_plane.apply(default_deny(namespace))

@@ -267,12 +267,10 @@ async def test_without_any_one_right_just_the_items_that_need_it_are_unknown(clu
         account = reader(cluster, roles([right for right in everything if right != left_out], (), watch=False))
         seen = await look(cluster, account)
         unknown = {item for item, (status, _) in seen.items() if status is Status.UNKNOWN}
-        # ReplicaSets are listed where some pod's is of no Deployment.
-        unused = left_out == "list replicasets.apps"
         # Workloads of ingress controllers and recommenders are listed by kind: those of other kinds are not asked for.
         by_kind = {"kubernetes.ingress_operational"} if left_out.kinds[0] in (STATEFUL_SETS, DAEMON_SETS) else set()
         wanted = {item for item in ITEMS if left_out in of_item[item]} - by_kind
-        assert unknown == (set() if unused else wanted), left_out
+        assert unknown == wanted, left_out
         assert all(status is Status.OK for item, (status, _) in seen.items() if item not in unknown)
         for item in unknown:
             assert f"cannot {left_out.verb} {left_out.kinds[0]}" in seen[item][1]

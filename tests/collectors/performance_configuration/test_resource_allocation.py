@@ -23,6 +23,7 @@ from collectors.systems.kubernetes.model.kinds import (
     NAMESPACES,
     NODES,
     PODS,
+    REPLICA_SETS,
     STATEFUL_SETS,
 )
 from exporter.evidence.validity import Evidence
@@ -128,6 +129,20 @@ async def test_an_amount_of_nothing_is_none(control_plane: ControlPlane) -> None
     requests = await see(control_plane, "resource_requests_configured", namespace)
     assert "has no CPU request" in requests.summary
     assert "1 pod of QoS class BestEffort is evicted first" in requests.summary
+
+
+async def test_what_has_no_pod_now_and_what_is_next_to_nothing(control_plane: ControlPlane) -> None:
+    """A ReplicaSet of its own at zero, and memory of half a byte."""
+    tiny = {"cpu": "10m", "memory": "512m"}
+    namespace = shop(control_plane, having(requests=tiny, limits=tiny))
+    spec = pod_spec(containers=[having(requests=REQUESTS)])
+    control_plane.apply(workload(namespace, "old", kind="ReplicaSet", replicas=0, spec=spec))
+    result = await see(control_plane, "memory_limits_set", namespace)
+    told = "main of Deployment {0}/web (512m is less than 1 MiB) and main of ReplicaSet {0}/old"
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"2 of 2 containers have no memory limit: {told.format(namespace)}.",
+    )
 
 
 async def test_limits_that_a_limit_range_adds_are_seen(control_plane: ControlPlane) -> None:
@@ -291,9 +306,8 @@ async def test_a_node_whose_pods_may_take_more_memory_than_it_has(control_plane:
 @pytest.mark.verifies("resource_allocation.resource_requests_configured", "unknown")
 async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
-    account = listing(
-        control_plane, NAMESPACES, PODS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS, LIMIT_RANGES
-    )
+    workloads = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS, JOBS, CRON_JOBS)
+    account = listing(control_plane, NAMESPACES, PODS, *workloads, LIMIT_RANGES)
     result = await see(control_plane, "resource_requests_configured", namespace, kubeconfig=account)
     assert (result.status, result.summary) == (
         Status.UNKNOWN,

@@ -26,10 +26,10 @@ from collectors.systems.kubernetes.model.kinds import (
     STATEFUL_SETS,
 )
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
-from collectors.systems.kubernetes.model.pods import PodGroup, nearest_owner
+from collectors.systems.kubernetes.model.pods import PodGroup
 from collectors.systems.kubernetes.model.rbac import may_list
 from collectors.systems.kubernetes.model.scope import NamespaceScope, Scope
-from collectors.systems.kubernetes.model.workloads import Owner, planned_pods, with_owners
+from collectors.systems.kubernetes.model.workloads import Templated, planned_pods, with_owners
 from exporter.collector import Collector, SectionSettings, Target, fetched
 from exporter.verdict import ProbeError, Reason, Result, worst
 
@@ -37,9 +37,9 @@ __all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget", "in_an
 
 T = TypeVar("T")
 
-_TEMPLATED: tuple[Kind[Any], ...] = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, JOBS, CRON_JOBS)
-_ALWAYS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
-OWNER_RIGHTS = may_list(JOBS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS)
+_OWNERS: tuple[Kind[Any], ...] = (JOBS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS)
+_TEMPLATED: tuple[Kind[Any], ...] = (*_OWNERS, CRON_JOBS)
+OWNER_RIGHTS = may_list(*_OWNERS)
 """What an item needs that names the workloads of pods."""
 PLANNED_RIGHTS = may_list(CRON_JOBS, LIMIT_RANGES)
 """What an item needs besides that judges pods that there would be."""
@@ -76,15 +76,10 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     async def pods(self) -> Sequence[PodGroup]:
         """The pods in them, each with all its owners.
 
-        Raises ProbeError where some belong to Jobs or ReplicaSets that may not be listed.
+        Raises ProbeError where what may own them may not be listed.
         """
         found = (await self.scope()).within(await self.everything(PODS))
-        nearest = {owner[0] for group in found if (owner := nearest_owner(group.template))}
-        owners: list[Owner] = []
-        # There are many ReplicaSets, one for each past revision: listed where some pod's is of no Deployment.
-        for kind in (*_TEMPLATED, REPLICA_SETS):
-            if kind.item.kind in nearest or kind.item.kind in _ALWAYS:
-                owners += await self.everything(kind)
+        owners: list[Templated] = [one for kind in _OWNERS for one in await self.everything(kind)]
         return with_owners(found, owners)
 
     @fetched

@@ -61,8 +61,8 @@ _CLOSING = {
     "node.kubernetes.io/out-of-service": "is marked out of service",
 }
 """Taints that keep pods off a node that may be Ready all the same."""
-#: Maintenance that is to come, which is no trouble yet.
-_ANNOUNCED = "Scheduled"
+#: Maintenance that is to come, and settings that a later version will not know: no trouble yet.
+_ANNOUNCED = re.compile(r"Deprecated\w*|\w*Scheduled")
 #: Pods without which a cluster does not work have one of these classes: DNS, kube-proxy, the network's agents.
 _CRITICAL = frozenset({"system-cluster-critical", "system-node-critical"})
 _DNS_PORT = 53
@@ -204,7 +204,7 @@ def _condition_problems(node: Node, options: NodeOptions, now: datetime) -> Iter
         if _is_good(seen.type):
             if seen.status == "False":
                 yield _for_long(f"Node {node.name} is not {seen.type}", since, seen.reason, options, now)
-        elif seen.status == "True" and seen.type.endswith(_ANNOUNCED):
+        elif seen.status == "True" and _ANNOUNCED.fullmatch(seen.type):
             yield warning(f"Node {node.name} has {seen.type}{f': {seen.reason}' if seen.reason else ''}.")
         elif seen.status == "True":
             yield _for_long(f"Node {node.name} has {seen.type}", since, seen.reason, options, now)

@@ -70,8 +70,8 @@ class NetworkPolicyOptions(Options):
     )
     other_policies_accepted: str | None = Field(
         None,
-        description="Why network policies of other kinds (Cilium, Calico, AdminNetworkPolicy …), which are not judged, do not "
-        "matter; without it the line is unknown where there are any.",
+        description="Why network policies of other kinds (Cilium, Calico, AdminNetworkPolicy …) do not matter that are neither "
+        "default denies nor only deny, and are not judged; without it the line is unknown where there are any.",
     )
 
 
@@ -178,6 +178,8 @@ def judge_network_policies(
     whole: Iterable[Namespace] | None = None,
     everywhere: Iterable[PodGroup] = (),
     others: Mapping[str, int] | None = None,
+    closing: Mapping[str, int] | None = None,
+    leaving: Mapping[str, Mapping[str, str]] | None = None,
     exempt: Callable[[PodGroup], bool] = lambda pods: False,
 ) -> Result:
     """Whether in every namespace that is given nothing is open that no policy opened.
@@ -185,7 +187,8 @@ def judge_network_policies(
     `pods` are those of these namespaces, with those that there would be. `whole` are all namespaces of the cluster and `everywhere`
     all its pods, which peers may select; by default those that are judged. Pods that use the host's network, that have ended, or
     that are `exempt` do not count. `others` are the kinds of policies that are not judged, with how many there are: they may forbid
-    or allow what these do not. Raises ProbeError without any namespace, and where there is no pod and none needs a default.
+    or allow what these do not; those of `closing` only forbid. `leaving` has the paths of default denies that leave something open,
+    by direction. Raises ProbeError without any namespace, and where there is no pod and none needs a default.
     """
     judged, pods = list(namespaces), list(pods)
     if not (names := [namespace.name for namespace in judged]):
@@ -197,7 +200,10 @@ def judge_network_policies(
         if found.state.is_live:
             selectable.setdefault(found.namespace, []).append(found.labels)
     all_there = _Whole({one.name: one.metadata.labels for one in (judged if whole is None else whole)}, selectable)
-    parts = [list(_judge_namespace(name, of_namespace.get(name, ()), seen[name], options, all_there)) for name in names]
+    parts = [
+        list(_judge_namespace(name, of_namespace.get(name, ()), seen[name], options, all_there, leaving or {}))
+        for name in names
+    ]
     # What is open in one namespace comes before what policies of another do not cover.
     problems = [problem for part in parts for problem in part if problem.status is Status.FAILED]
     problems += [problem for part in parts for problem in part if problem.status is not Status.FAILED]
@@ -214,6 +220,8 @@ def judge_network_policies(
     )
     result = verdict(problems, good)
     there = {kind: number for kind, number in (others or {}).items() if number}
+    if not there and result.status is Status.FAILED:  # they may close what is open
+        there = dict(closing or {})
     if not there:
         return result
     kinds = listed(f"{number} {kind}" for kind, number in there.items())
@@ -267,7 +275,12 @@ def _look(
 
 
 def _judge_namespace(
-    name: str, policies: Sequence[NetworkPolicy], seen: _Observed, options: NetworkPolicyOptions, whole: _Whole
+    name: str,
+    policies: Sequence[NetworkPolicy],
+    seen: _Observed,
+    options: NetworkPolicyOptions,
+    whole: _Whole,
+    leaving: Mapping[str, Mapping[str, str]],
 ) -> Iterator[Result]:
     for policy in policies:
         for side in options.directions:
@@ -276,11 +289,11 @@ def _judge_namespace(
                     yield failed(f"NetworkPolicy {policy.path} allows {what}.", reason=Reason.MISCONFIGURED)
     for side in options.directions:
         yield from _opened_together(seen.together, side, options, whole)
-    open_sides = [
-        side.lower()
+    denying = {
+        side: [policy.path for policy in policies if _denies(policy, side, seen.labels, whole)]
         for side in options.directions
-        if not any(_denies(policy, side, seen.labels, whole) for policy in policies)
-    ]
+    }
+    open_sides = [side.lower() for side, found in denying.items() if not found]
     denied = any(fnmatchcase(name, pattern) for pattern in options.default_denied_by)
     if options.default_deny and open_sides and not denied:
         yield failed(
@@ -295,6 +308,9 @@ def _judge_namespace(
                 f"{listed(workloads, 3)}.",
                 reason=Reason.MISSING,
             )
+    for side, paths in denying.items() if options.default_deny and not denied else ():
+        if paths and all(left := [leaving.get(path, {}).get(side) for path in paths]):
+            yield warning(f"Namespace {name} denies {side.lower()} by default, but not {left[0]}.")
     if idle := [policy.path for policy in seen.idle if not selects_all(policy.spec.pod_selector)]:
         yield warning(
             f"{counted(len(idle), 'NetworkPolicy', 'NetworkPolicies')} in {name} {'selects' if len(idle) == 1 else 'select'} no "

@@ -37,6 +37,8 @@ OOM_WINDOW = timedelta(hours=24)
 _CPU, _MEMORY = "cpu", "memory"
 _NANO = 10**9
 """Amounts are added up in whole billionths, as the API has nothing finer."""
+_LEAST = {_CPU: Fraction(1, _NANO), _MEMORY: Fraction(2**20)}
+"""Below this there might as well be none: nothing starts in less than 1 MiB of memory, and `128m` is an eighth of a byte."""
 
 Read: TypeAlias = Callable[[Resources], str | None]
 _CPU_REQUEST: Read = attrgetter("requests.cpu")
@@ -79,21 +81,23 @@ def running(
     ]
 
 
-def _has(spec: PodSpec, container: Container, read: Read) -> bool:
-    """Whether a container has an amount of its own, or shares one of its pod. A limit of 0 is none, as is a request of 0."""
+def _amounts(spec: PodSpec, container: Container, read: Read) -> list[str]:
+    """What a container has of its own, and what it shares of its pod."""
     shared = read(spec.resources) if spec.resources is not None else None
-    return any(amount is not None and parse_quantity(amount) > 0 for amount in (read(container.resources), shared))
+    return [amount for amount in (read(container.resources), shared) if amount is not None]
 
 
-def _lacking(pods: Sequence[PodGroup], read: Read) -> tuple[int, Counter[str]]:
-    """How many containers there are, and how many of each workload's container lack an amount."""
+def _lacking(pods: Sequence[PodGroup], resource: str, read: Read) -> tuple[int, Counter[str]]:
+    """How many containers there are, and how many of each workload's container lack an amount. One that is next to 0 is none."""
     total, lacking = 0, Counter[str]()
     for found, number in _alike(pods):
         containers = found.spec.sized_containers
         total += number * len(containers)
         for container in containers:
-            if not _has(found.spec, container, read):
-                lacking[f"{container.name} of {_workload(found)}"] += number
+            amounts = _amounts(found.spec, container, read)
+            if not any(parse_quantity(amount) >= _LEAST[resource] for amount in amounts):
+                told = next((f" ({amount} is less than 1 MiB)" for amount in amounts if parse_quantity(amount)), "")
+                lacking[f"{container.name} of {_workload(found)}{told}"] += number
     return total, lacking
 
 
@@ -116,8 +120,10 @@ def _workload(pods: PodGroup) -> str:
     return f"{kind} {pods.namespace}/{name}"
 
 
-def _judge_all_have(pods: Sequence[PodGroup], what: str, read: Read, status: Status = Status.FAILED) -> Result:
-    total, lacking = _lacking(pods, read)
+def _judge_all_have(
+    pods: Sequence[PodGroup], resource: str, what: str, read: Read, status: Status = Status.FAILED
+) -> Result:
+    total, lacking = _lacking(pods, resource, read)
     number = lacking.total()
     if not total:
         raise ProbeError(f"No pod runs that counts, so no {what} was checked.")
@@ -148,14 +154,14 @@ def judge_cpu_limits(pods: Sequence[PodGroup], options: ResourceOptions) -> Resu
     `pods` are those that count, here and below; ProbeError is raised when there is none, as nothing was seen then.
     """
     status = Status.FAILED if options.cpu_limit_policy is CpuLimitPolicy.REQUIRED else Status.WARNING
-    result = _judge_all_have(pods, "CPU limit", _CPU_LIMIT, status)
+    result = _judge_all_have(pods, _CPU, "CPU limit", _CPU_LIMIT, status)
     problems = [] if result.status is Status.OK else [result]
     return verdict([*problems, *_resize_problems(pods)], result)
 
 
 def judge_memory_limits(pods: Sequence[PodGroup], now: datetime) -> Result:
     """Whether every container has a memory limit, or its pod has one; being killed at it within a day is a warning."""
-    result = _judge_all_have(pods, "memory limit", _MEMORY_LIMIT)
+    result = _judge_all_have(pods, _MEMORY, "memory limit", _MEMORY_LIMIT)
     problems = [] if result.status.is_ok else [result]
     remarkable = [pod for found in pods if found.state.containers for pod in found]
     killed = (problem for pod in remarkable for problem in _killed_problems(pod, now))
@@ -178,18 +184,20 @@ def judge_requests(
 ) -> Result:
     """Whether every container requests CPU and memory, none more than its limit, and no pod is the first to be evicted.
 
-    What the pods of a node request, or may take, beyond what it has is a warning. `everywhere` are all pods that there are: those
-    that do not count share the nodes.
+    A request of a pod without a node beyond what any node has is a warning, as is what the pods of a node request, or may take,
+    beyond what it has. `everywhere` are all pods that there are: those that do not count share the nodes.
     """
     parts = [
-        _judge_all_have(pods, "CPU request", _CPU_REQUEST),
-        _judge_all_have(pods, "memory request", _MEMORY_REQUEST),
+        _judge_all_have(pods, _CPU, "CPU request", _CPU_REQUEST),
+        _judge_all_have(pods, _MEMORY, "memory request", _MEMORY_REQUEST),
     ]
     problems = [part for part in parts if not part.status.is_ok]
     problems += _best_effort_problems(pods)
     problems += _resize_problems(pods)
     problems += _above_limit_problems(pods)
     present = [found for found in (pods if everywhere is None else everywhere) if not found.state.has_ended]
+    nodes = list(nodes)
+    problems += _unplaceable_problems(pods, nodes)
     problems += _overcommit_problems(present, nodes, options)
     total = parts[0].measurements["containers_judged"]
     good = ok(
@@ -226,6 +234,23 @@ def _above_limit_problems(pods: Sequence[PodGroup]) -> Iterator[Result]:
                         f"limit {limit}.",
                         reason=Reason.MISCONFIGURED,
                     )
+
+
+def _unplaceable_problems(pods: Sequence[PodGroup], nodes: Sequence[Node]) -> Iterator[Result]:
+    """Requests that no node can fulfil, even an empty one: perhaps one will be added that can."""
+    for resource, read in ((_CPU, _CPU_REQUEST), (_MEMORY, _MEMORY_REQUEST)):
+        allocatable = [getattr(node.status.allocatable, resource) for node in nodes]
+        most = max((parse_quantity(amount) for amount in allocatable if amount is not None), default=None)
+        told: set[str] = set()
+        for found in pods:
+            if most is None or all(found.nodes) or (wanted := _of_pod(found.spec, read)) <= most:
+                continue
+            if (workload := _workload(found)) not in told:
+                told.add(workload)
+                yield warning(
+                    f"{workload} requests {format_amount(resource, wanted)} {resource} for one pod, more than any node has "
+                    f"({format_amount(resource, most)})."
+                )
 
 
 def _overcommit_problems(pods: Sequence[PodGroup], nodes: Iterable[Node], options: ResourceOptions) -> Iterator[Result]:

@@ -50,7 +50,9 @@ LIMIT_RANGES: Kind[objects.LimitRange] = Kind("limitranges", objects.LimitRange)
 DEPLOYMENTS: Kind[objects.Deployment] = Kind("deployments", objects.Deployment, "apps")
 STATEFUL_SETS: Kind[objects.StatefulSet] = Kind("statefulsets", objects.StatefulSet, "apps")
 DAEMON_SETS: Kind[objects.DaemonSet] = Kind("daemonsets", objects.DaemonSet, "apps")
-REPLICA_SETS: Kind[objects.ReplicaSet] = Kind("replicasets", objects.ReplicaSet, "apps")
+REPLICA_SETS: Kind[objects.ReplicaSet] = Kind(
+    "replicasets", objects.ReplicaSet, "apps", compact=objects.compact_replica_sets
+)
 JOBS: Kind[objects.Job] = Kind("jobs", objects.Job, "batch")
 CRON_JOBS: Kind[objects.CronJob] = Kind("cronjobs", objects.CronJob, "batch")
 POD_DISRUPTION_BUDGETS: Kind[objects.PodDisruptionBudget] = Kind(
@@ -102,13 +104,17 @@ OTHER_NETWORK_POLICIES: tuple[Kind[objects.OtherPolicy], ...] = (
     Kind("ciliumclusterwidenetworkpolicies", objects.OtherPolicy, "cilium.io", "v2", namespaced=False),
     Kind("networkpolicies", objects.OtherPolicy, "crd.projectcalico.org"),
     Kind("globalnetworkpolicies", objects.OtherPolicy, "crd.projectcalico.org", namespaced=False),
+    Kind("networkpolicies", objects.OtherPolicy, "crd.antrea.io", "v1beta1"),
+    Kind("clusternetworkpolicies", objects.OtherPolicy, "crd.antrea.io", "v1beta1", namespaced=False),
+    Kind("applicationnetworkpolicies", objects.OtherPolicy, "networking.k8s.aws", "v1alpha1"),
+    Kind("clusternetworkpolicies", objects.OtherPolicy, "networking.k8s.aws", "v1alpha1", namespaced=False),
     Kind("adminnetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
     Kind("baselineadminnetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha1", namespaced=False),
     Kind("clusternetworkpolicies", objects.OtherPolicy, "policy.networking.k8s.io", "v1alpha2", namespaced=False),
     Kind("networkpolicies", objects.OtherPolicy, "projectcalico.org", "v3"),
     Kind("globalnetworkpolicies", objects.OtherPolicy, "projectcalico.org", "v3", namespaced=False),
 )
-"""Network policies of other makers, of which only some default denies are judged, and of all others whether there are any.
+"""Network policies of other makers, of which default denies are judged, and of all others whether they may open anything.
 
 Calico has them in the group projectcalico.org: of its own server, behind which are those of crd.projectcalico.org, or since 3.32 as
 custom resources themselves.

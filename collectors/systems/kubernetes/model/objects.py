@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
 from msgspec import field
 
 from collectors.systems.kubernetes.model.base import Amounts, Condition, OwnerReference, Struct
@@ -303,6 +304,17 @@ class ReplicaSet(_Replicated, frozen=True):
     """A ReplicaSet."""
 
     kind: ClassVar[str] = "ReplicaSet"
+
+
+def compact_replica_sets() -> Callable[[Iterable[ReplicaSet]], Iterable[ReplicaSet]]:
+    """What a snapshot keeps of ReplicaSets: of those that have an owner, which are many, no template."""
+    return lambda page: map(_without_owned_template, page)
+
+
+def _without_owned_template(found: ReplicaSet) -> ReplicaSet:
+    if not any(owner.controller for owner in found.metadata.owner_references):
+        return found
+    return msgspec.structs.replace(found, spec=msgspec.structs.replace(found.spec, template=TemplateItem()))
 
 
 class _DaemonSetSpec(Struct, frozen=True):

@@ -31,17 +31,16 @@ from collectors.systems.kubernetes.model.pods import (
 )
 from collectors.systems.kubernetes.model.quantities import parse_quantity
 
-__all__ = ["PLANNED", "Owner", "Templated", "has_finished", "planned_pods", "template_of", "with_owners"]
+__all__ = ["PLANNED", "Templated", "has_finished", "planned_pods", "template_of", "with_owners"]
 
-Templated: TypeAlias = Deployment | StatefulSet | DaemonSet | Job | CronJob
-Owner: TypeAlias = Templated | ReplicaSet
+Templated: TypeAlias = Deployment | StatefulSet | DaemonSet | ReplicaSet | Job | CronJob
 
 PLANNED = "Planned"
 """The phase of pods that do not exist yet."""
 _MOST_OWNERS = 8
 
 
-def template_of(workload: Templated | ReplicaSet) -> TemplateItem:
+def template_of(workload: Templated) -> TemplateItem:
     """What a workload makes its pods of."""
     return workload.spec.job_template.spec.template if isinstance(workload, CronJob) else workload.spec.template
 
@@ -54,7 +53,7 @@ def has_finished(job: Job) -> bool:
     )
 
 
-def with_owners(pods: Iterable[PodGroup], workloads: Iterable[Owner]) -> list[PodGroup]:
+def with_owners(pods: Iterable[PodGroup], workloads: Iterable[Templated]) -> list[PodGroup]:
     """The pods, each with all that own it: a Job of a CronJob, a ReplicaSet of a Rollout, a StatefulSet of an operator's object."""
     owner_of: dict[tuple[str, str, str], tuple[str, str]] = {}
     for workload in workloads:
@@ -87,7 +86,8 @@ def planned_pods(
 ) -> list[PodGroup]:
     """The pods that workloads without a live one of their template would have: one of each, with the defaults of LimitRanges.
 
-    `live` are all pods, with their owners. A Job that has finished makes no more, and one of a CronJob counts as that.
+    `live` are all pods, with their owners. A Job that has finished makes no more; one of a CronJob counts as that, and a ReplicaSet
+    of a Deployment or a Rollout as that.
     """
     having = {(group.namespace, *owner) for group in live if group.state.is_live for owner in group.workloads}
     defaults = _defaults(limit_ranges)
@@ -100,6 +100,8 @@ def planned_pods(
         owner = next((one for one in workload.metadata.owner_references if one.controller), None)
         if isinstance(workload, Job) and (has_finished(workload) or (owner and owner.kind == "CronJob")):
             continue
+        if isinstance(workload, ReplicaSet) and owner:
+            continue
         template = template_of(workload).template(workload.namespace, workload.kind, workload.name)
         limits, requests = defaults.get(workload.namespace, _NO_DEFAULTS)
         spec = _with_defaults(template.spec, limits, requests)
@@ -111,7 +113,7 @@ def planned_pods(
 
 def _waits(workload: Templated) -> bool:
     """Whether none of its pods are of its present template: it is paused, or waits until pods are deleted (OnDelete)."""
-    if isinstance(workload, Job | CronJob) or workload.observed_generation < workload.metadata.generation:
+    if isinstance(workload, Job | CronJob | ReplicaSet) or workload.observed_generation < workload.metadata.generation:
         return False
     status = workload.status
     updated = status.updated_number_scheduled if isinstance(status, DaemonSetStatus) else status.updated_replicas

@@ -186,7 +186,7 @@ def matches(certificate: x509.Certificate, host: str) -> bool:
 
 def _same_host(pattern: str, host: str) -> bool:
     """A wildcard stands for exactly one whole label, the first, and not above a top-level domain."""
-    pattern, host = pattern.lower().rstrip("."), host.lower().rstrip(".")
+    pattern, host = pattern.lower(), host.lower().rstrip(".")  # a name that ends in a dot is for no client
     label, dot, domain = pattern.partition(".")
     if label == "*" and "." in domain:
         return host.partition(".")[1:] == (dot, domain) and host.partition(".")[0] != ""

@@ -457,6 +457,7 @@ def test_where_every_node_is_cordoned_no_pod_can_be_placed() -> None:
 @pytest.mark.parametrize(
     ("kind", "state", "status"),
     [
+        ("DeprecatedAuthsFieldInContainerdConfiguration", "True", Status.WARNING),
         ("KernelNotReady", "True", Status.FAILED),
         ("KernelNotReady", "False", Status.OK),
         ("KernelReady", "False", Status.FAILED),

@@ -266,3 +266,29 @@ def test_a_resize_that_is_infeasible_fails() -> None:
             assert result.status is status, result.summary
             if status is Status.FAILED:
                 assert "The resize of pod shop/api is Infeasible" in result.summary
+
+
+@pytest.mark.parametrize("memory", ["512m", "64", "1000k"])
+def test_memory_in_which_nothing_starts_is_none(memory: str) -> None:
+    tiny = with_containers(container(resources={part: {"cpu": "1", "memory": memory} for part in FULL}))
+    result = judge_memory_limits([tiny], NOW)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        f"1 of 1 container has no memory limit: main of Pod shop/api ({memory} is less than 1 MiB).",
+    )
+    assert "1 of 1 container has no memory request" in judge_requests([tiny], [], REQUIRED).summary
+    enough = with_containers(container(resources={part: {"cpu": "1", "memory": "1Mi"} for part in FULL}))
+    assert judge_memory_limits([enough], NOW).status is Status.OK
+
+
+def test_a_request_that_no_node_can_fulfil() -> None:
+    small = decoded(Node, "small", status={"allocatable": {"cpu": "2", "memory": "4Gi"}})
+    large = decoded(Node, "large", status={"allocatable": {"cpu": "8", "memory": "2Gi"}})
+    sized = {part: {"cpu": "9", "memory": "3Gi"} for part in FULL}
+    waiting = pod("shop/api", node="", spec={"containers": [container(resources=sized)]})
+    result = judge_requests([waiting, waiting], [small, large], REQUIRED)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "Pod shop/api requests 9 cpu for one pod, more than any node has (8).",
+    )
+    assert judge_requests([waiting], [], REQUIRED).status is Status.OK

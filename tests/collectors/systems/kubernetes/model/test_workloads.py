@@ -51,6 +51,8 @@ def test_owners_in_a_circle_end() -> None:
         (decoded(CronJob, "shop/a", spec={"jobTemplate": {"spec": {"template": template()}}}), True),
         (decoded(Job, "shop/a", spec={"suspend": True, "template": template()}), True),
         (decoded(Job, "shop/a", spec={"template": template()}, metadata=owned("CronJob", "c")), False),
+        (decoded(ReplicaSet, "shop/a", spec={"replicas": 0, "template": template()}), True),
+        (decoded(ReplicaSet, "shop/a", spec={"template": template()}, metadata=owned("Deployment", "d")), False),
         (
             decoded(
                 Job,

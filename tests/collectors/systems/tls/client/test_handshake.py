@@ -182,6 +182,7 @@ def test_a_private_root_is_none_of_the_public_ones() -> None:
         (["*.example.com"], NAME, True),
         (["*.EXAMPLE.com"], NAME, True),
         (["*.example.com"], "a.b.example.com", False),
+        ([f"{NAME}."], NAME, False),
         (["*.example.com"], "example.com", False),
         (["*.com"], "example.com", False),
         (["sh*.example.com"], NAME, False),
