@@ -20,6 +20,7 @@ from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
+from exporter.words import os_reason
 
 __all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
 
@@ -373,7 +374,7 @@ def failure(where: str, error: httpx.HTTPError) -> str:
         if isinstance(cause, ConnectionRefusedError):
             return f"{where} failed: the connection was refused."
         if isinstance(cause, OSError) and cause.strerror:
-            return f"{where} failed: {cause.strerror}."
+            return f"{where} failed: {os_reason(cause)}."
     if isinstance(error, httpx.LocalProtocolError):  # its text quotes the header, which may be a secret
         return f"{where} was not sent: a header has characters that HTTP does not allow."
     if isinstance(error, httpx.RemoteProtocolError):

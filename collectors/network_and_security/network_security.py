@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import ipaddress
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import Field
 
+from collectors.shared.addresses import resolve
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.blackbox import client as blackbox
 from collectors.systems.blackbox.client import Blackbox
-from collectors.systems.blackbox.judge import firewall_problems, origin_problems, policy_problems
+from collectors.systems.blackbox.judge import egress_problems, firewall_problems, origin_problems, policy_problems
 from collectors.systems.blackbox.model import Canary, Guarded
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
@@ -89,28 +91,41 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
 
         The ports of each of `hosts` are tried from a blackbox_exporter outside. Those in `open` must be open: without one of them
         in the same run, closed ports may only show that the host is gone. Those in `closed` must be dropped or rejected;
-        one that refuses the connection is a warning, because there a packet arrived. IPv4 and IPv6 are entries of their own.
+        one that refuses the connection is a warning, because there a packet arrived. Of a name, every public address is tried.
+        With `control`, a host that no firewall protects shows that the network outside lets these ports out.
 
         How to fix it: deny by default, and allow only what is published.
         """
         if not self.settings.hosts:
             return self._unset("hosts")
-        outside = self.client(Blackbox)
         problems: list[Result] = []
         for host in self.settings.hosts:
             try:
-                opened = [await outside.knock(f"{host.host}:{port}", host.module) for port in host.open]
-                closed = await asyncio.gather(
-                    *(outside.knock(f"{host.host}:{port}", host.module) for port in host.closed)
-                )
-                opened += [await outside.knock(opened[0].target, host.module)]  # still there
+                problems += await self._firewall(host)
             except ProbeError as why:
                 problems.append(unobserved(why))
-            else:
-                problems += firewall_problems(opened, closed, host.host)
         ports = counted(sum(len(host.closed) for host in self.settings.hosts), "port")
         hosts = counted(len(self.settings.hosts), "host")
-        return verdict(problems, ok(f"From outside, {ports} of {hosts} are filtered, and the published ones are open."))
+        good = f"From outside, {ports} of {hosts} are filtered, and the published ones are open"
+        bare = [host.host for host in self.settings.hosts if host.control is None]
+        untried = (
+            f"; whether the network outside lets the closed ports of {listed(bare)} out was not checked" if bare else ""
+        )
+        return verdict(problems, ok(f"{good}{untried}."))
+
+    async def _firewall(self, host: Guarded) -> list[Result]:
+        """What is wrong with the ports of a host, at every address that it has. Raises ProbeError where nobody says."""
+        outside = self.client(Blackbox)
+        problems: list[Result] = []
+        for name in await _public(host.host, host.open[0]):
+            opened = [await outside.knock(f"{name}:{port}", host.module) for port in host.open]
+            closed = await asyncio.gather(*(outside.knock(f"{name}:{port}", host.module) for port in host.closed))
+            opened += [await outside.knock(opened[0].target, host.module)]  # still there
+            problems += firewall_problems(opened, closed, name)
+        if host.control is not None:
+            control = (outside.knock(f"{host.control}:{port}", host.module) for port in host.closed)
+            problems += egress_problems(await asyncio.gather(*control))
+        return problems
 
     @item("Network policies are enforced", severity=CRITICAL, needs=("option canaries",))
     async def network_policies_enforced(self) -> Result:
@@ -151,7 +166,7 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
     async def api_gateway_operational(self) -> Result:
         """A gateway that calls itself live may have no service behind it that answers.
 
-        Each route of each of `gateways` is asked several times, each time by a new connection, and must answer with the status
+        Each route of each of `gateways` is asked several times, at every address of its name, and must answer with the status
         and with a text that only the service behind the gateway has; a last time with a query that no cache has, which must not
         be answered with an error of the gateway. Its own health is not asked: HAProxy's monitor-uri and
         Envoy's /ready are 200 with all backends dead.
@@ -163,8 +178,8 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         problems: list[Result] = []
         for gateway in self.settings.gateways:
             for route in gateway.routes:
-                replies = [await _asked(gateways.ask, route) for _ in range(gateway.looks)]
-                problems += route_problems(gateway, route, replies, await _asked(gateways.ask_uncached, route))
+                replies = await gateways.ask_route(gateway, route)
+                problems += route_problems(gateway, route, replies, await _uncached(route))
         routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
         return verdict(
             problems,
@@ -179,9 +194,10 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
     async def gateway_rate_limiting_enforced(self) -> Result:
         """Without a limit in front of them, applications are busy refusing.
 
-        With `allow_intrusive`, each of `limits` is asked up to `burst` times in a row, until a request is refused by 429, or by 503
-        as nginx does by default; after `recovery` it must answer again, which tells a limit from an outage. The refusal must be
-        the gateway's: an application's has the headers that its other answers have.
+        With `allow_intrusive`, each of `limits` is asked up to `burst` times in a row, until a request is refused by 429, 403, or
+        by 503 as nginx does by default; after `recovery` it must answer again, which tells a limit from an outage. The refusal must
+        be the gateway's: an application's has the headers that its other answers have. Another query, User-Agent or
+        X-Forwarded-For must not get around it.
 
         How to fix it: limit_req in nginx, a stick table in HAProxy, local_ratelimit in Envoy, a plug-in of the gateway.
         """
@@ -312,9 +328,22 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
 _TCP = "tcp_connect"
 
 
-async def _asked(ask: Callable[[str], Awaitable[Reply]], route: Route) -> Reply | ProbeError:
+async def _public(host: str, port: int) -> list[str]:
+    """The public addresses of a name; the name alone where it has none here, as inside a network that names hosts in its own way.
+
+    Those of the loopback count: the exporter outside is on this machine then.
+    """
     try:
-        return await ask(route.url)
+        found = [ipaddress.ip_address(one) for one in await resolve(host.strip("[]"), port)]
+    except (ProbeError, ValueError):
+        return [host]
+    public = [f"[{one}]" if one.version == 6 else str(one) for one in found if one.is_global or one.is_loopback]
+    return public if len(public) > 1 else [host]
+
+
+async def _uncached(route: Route) -> Reply | ProbeError:
+    try:
+        return await gateways.ask_uncached(route.url)
     except ProbeError as why:
         return why
 

@@ -22,8 +22,8 @@ from tests.servers.process import LOOPBACK, Server, scratch
 T = TypeVar("T")
 
 OUTSIDE, HOST = "127.66.0.1", "127.66.0.2"
-OPEN, DROPPED, REJECTED, REFUSED, FORGOTTEN = 8080, 6379, 5432, 9090, 4222
-"""Ports of the host: a service listens on each but REFUSED."""
+OPEN, DROPPED, REJECTED, REFUSED, FORGOTTEN, UNSENT = 8080, 6379, 5432, 9090, 4222, 6333
+"""Ports of the host: a service listens on each but REFUSED. The network outside does not let UNSENT out."""
 
 _RULES = f"""
 table inet filter {{
@@ -31,9 +31,17 @@ table inet filter {{
     type filter hook input priority 0; policy drop;
     iif lo accept
     ct state established accept
-    tcp dport {{ {OPEN}, {FORGOTTEN}, 9116 }} accept
+    tcp dport {{ {OPEN}, {FORGOTTEN}, {UNSENT}, 9116 }} accept
     tcp dport {REFUSED} reject with tcp reset
     tcp dport {REJECTED} reject with icmpx admin-prohibited
+  }}
+}}
+"""
+_EGRESS = f"""
+table inet filter {{
+  chain output {{
+    type filter hook output priority 0; policy accept;
+    tcp dport {UNSENT} drop
   }}
 }}
 """
@@ -110,14 +118,25 @@ def firewalled() -> Iterator[Firewalled]:
         root = debian(
             "nftables", "libnftables1", "libedit2", "libnftnl11", "libmnl0", "libxtables12", "libjansson4", "libgmp10"
         )
-        folder.joinpath("rules.nft").write_text(_RULES)
-        nft: list[str | Path] = ["ip", "netns", "exec", inside, root / "usr/sbin/nft", "-f", folder / "rules.nft"]
-        done = subprocess.run(
-            nft, env={**os.environ, **library_environment(root)}, capture_output=True, text=True, check=False
+        for namespace, rules in ((inside, _RULES), (outside, _EGRESS)):
+            folder.joinpath("rules.nft").write_text(rules)
+            nft: list[str | Path] = [
+                "ip",
+                "netns",
+                "exec",
+                namespace,
+                root / "usr/sbin/nft",
+                "-f",
+                folder / "rules.nft",
+            ]
+            done = subprocess.run(
+                nft, env={**os.environ, **library_environment(root)}, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                pytest.skip(f"nftables cannot be used here: {done.stderr.strip()[:200]}")
+        listen = _LISTEN.replace("HOST", repr(HOST)).replace(
+            "PORTS", repr((OPEN, DROPPED, REJECTED, FORGOTTEN, UNSENT))
         )
-        if done.returncode:
-            pytest.skip(f"nftables cannot be used here: {done.stderr.strip()[:200]}")
-        listen = _LISTEN.replace("HOST", repr(HOST)).replace("PORTS", repr((OPEN, DROPPED, REJECTED, FORGOTTEN)))
         services = ["ip", "netns", "exec", inside, "python3", "-c", listen]
         stack.enter_context(Server("services", services, directory=folder, ready=lambda: _listens(inside, HOST, OPEN)))
         configuration = {

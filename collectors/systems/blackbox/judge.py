@@ -8,7 +8,7 @@ from collectors.systems.blackbox.model import Canary, Knock, Outcome
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import one_line
 
-__all__ = ["firewall_problems", "origin_problems", "policy_problems"]
+__all__ = ["egress_problems", "firewall_problems", "origin_problems", "policy_problems"]
 
 
 def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
@@ -37,6 +37,17 @@ def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: st
             yield warning(
                 f"{knock.target} refuses connections from outside: a packet arrives there, so either nothing listens now or a "
                 "firewall answers for it."
+            )
+
+
+def egress_problems(control: Iterable[Knock]) -> Iterator[Result]:
+    """Ports that the network of the exporter outside does not let out, so that they look closed everywhere."""
+    for knock in control:
+        if knock.outcome not in (Outcome.OPEN, Outcome.REFUSED):
+            yield unknown(
+                f"The control {knock.target} is {_how(knock)} too: the network outside may not let this port out, so that it is "
+                "closed elsewhere shows nothing.",
+                reason=Reason.NOT_VERIFIED,
             )
 
 

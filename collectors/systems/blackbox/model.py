@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from exporter.options import Options
 
 __all__ = ["Canary", "Guarded", "Knock", "Outcome", "parse_probe"]
 
 _SUCCESS = re.compile(r"^probe_success ([01])\s*$", re.MULTILINE)
+_DOES_MORE = re.compile(r"^prober: (?!tcp\s*$)|^  tls: true\s*$", re.MULTILINE)
+"""In the configuration of a module, as the exporter repeats it: a handshake that times out looks like a dropped packet."""
 _ERROR = re.compile(r'\berr(?:or)?="((?:[^"\\]|\\.)*)"')
 
 
@@ -55,12 +58,20 @@ def parse_probe(target: str, text: str) -> Knock:
         return Knock(target, Outcome.OTHER, "no probe_success")
     if success[-1] == "1":
         return Knock(target, Outcome.OPEN)
-    errors = _ERROR.findall(text.partition("Metrics that would have been returned")[0])
+    log, _, rest = text.partition("Metrics that would have been returned")
+    if "Successfully dialed" in log:  # and what the module did then failed
+        return Knock(target, Outcome.OPEN)
+    if _DOES_MORE.search(rest.partition("Module configuration:")[2]):
+        return Knock(target, Outcome.OTHER, "the module does more than connect by TCP")
+    errors = _ERROR.findall(log)
     for error in errors:
         for words, outcome in _WORDS:
             if words in error.lower():
                 return Knock(target, outcome)
     return Knock(target, Outcome.OTHER, errors[-1] if errors else "no reason")
+
+
+_HOST = r"^(\[[0-9A-Fa-f:.]+\]|[\w.-]+)$"
 
 
 def _ports(ports: tuple[int, ...]) -> tuple[int, ...]:
@@ -73,18 +84,33 @@ class Guarded(Options):
     """A host behind a firewall, by the name or address by which it is reached from outside."""
 
     host: str = Field(
-        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[\w.-]+)$",
-        description="Name or address; IPv6 in brackets, as an entry of its own.",
+        pattern=_HOST,
+        description="Name, all of whose public addresses are tried, or address; IPv6 in brackets.",
     )
     open: tuple[int, ...] = Field(min_length=1, description="Ports that must be open: the control.")
     closed: tuple[int, ...] = Field(
         (22, 5432, 6379, 7474, 7687, 6333, 4222, 9090, 3000), min_length=1, description="Ports that must not be."
     )
     module: str = Field(
-        "tcp_connect", min_length=1, description="Module of blackbox_exporter; with preferred_ip_protocol."
+        "tcp_connect",
+        min_length=1,
+        description="Module of blackbox_exporter that connects by TCP and does no more. It must not refuse a family of addresses "
+        "that the host has.",
+    )
+    control: str | None = Field(
+        None,
+        pattern=_HOST,
+        description="A host outside that no firewall protects, where each of `closed` is open or refuses: it shows that the "
+        "network of the blackbox_exporter lets these ports out.",
     )
 
     _valid_ports = field_validator("open", "closed")(_ports)
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if both := set(self.open) & set(self.closed):
+            raise ValueError(f"port {min(both)} cannot be in open and closed")
+        return self
 
 
 class Canary(Options):

@@ -6,21 +6,26 @@ import asyncio
 import errno
 import os
 import secrets
+import time
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from httpx import Headers
 
-from collectors.systems.gateway.model import Burst, Edge, Limit
+from collectors.shared.addresses import address_and_port, resolve
+from collectors.systems.gateway.model import REFUSALS, Burst, Disguise, Edge, Gateway, Limit, Route
 from exporter.http import Http, HttpSettings, Trust, Unanswered, Unreachable
 from exporter.reply import Reply
-from exporter.verdict import Reason
+from exporter.verdict import ProbeError, Reason
 
-__all__ = ["ask", "ask_origin", "ask_uncached", "burst"]
+__all__ = ["ask", "ask_origin", "ask_route", "ask_uncached", "burst"]
 
 _AGENT = {"User-Agent": "checklist-exporter (network_security)"}
 _MAX_BYTES = 2**20
 _POLL_SECONDS = 5.0
 _AT_A_TIME = 5
+_PLAIN = 2  # a limit that lets one through now and then refuses the other
+_SLOW_SECONDS, _SLOW_TIMES = 0.2, 4  # for each request, when a gateway delays what is too much
 _CLOSED = 444
 _REFUSALS = (
     "the connection was refused",
@@ -28,12 +33,42 @@ _REFUSALS = (
 )
 
 
-async def ask(url: str) -> Reply:
+async def ask(url: str, headers: Mapping[str, str] | None = None) -> Reply:
     """GET by a connection of its own; redirects are not followed. Raises ProbeError where there is no reply."""
-    return await _get(url, Trust(), {})
+    return await _get(url, Trust(), headers or {})
 
 
-async def _get(url: str, tls: Trust, headers: dict[str, str]) -> Reply:
+async def ask_route(gateway: Gateway, route: Route) -> list[Reply | ProbeError]:
+    """The answers of every address that the gateway's name has, at least one of each and as many as it says in all.
+
+    Addresses of a family that the exporter has no route to are left out, unless there is no other.
+    """
+    parts = urlsplit(route.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        addresses = await resolve(str(parts.hostname), port)
+    except ProbeError as why:
+        return [why]
+    found: list[Reply | ProbeError] = []
+    for number in range(max(gateway.looks, len(addresses))):
+        try:
+            found.append(await _ask_at(route.url, address_and_port(addresses[number % len(addresses)], port)))
+        except ProbeError as why:
+            found.append(why)
+    reached = [
+        one for one in found if not (isinstance(one, Unreachable) and os.strerror(errno.ENETUNREACH) in str(one))
+    ]
+    return reached or found
+
+
+async def _ask_at(url: str, address: str) -> Reply:
+    """GET from one address of a name, as a client asks that has chosen it."""
+    parts = urlsplit(url)
+    there = parts._replace(netloc=address).geturl()
+    return await _get(there, Trust(server_name=parts.hostname), {"Host": parts.netloc})
+
+
+async def _get(url: str, tls: Trust, headers: Mapping[str, str]) -> Reply:
     parts = urlsplit(url)
     settings = HttpSettings(url=f"{parts.scheme}://{parts.netloc}", tls=tls, max_bytes=_MAX_BYTES)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -42,29 +77,74 @@ async def _get(url: str, tls: Trust, headers: dict[str, str]) -> Reply:
 
 
 async def burst(limit: Limit) -> Burst:
-    """One request, then as many as it says, some at a time, until one is refused; then more until the gateway answers again."""
+    """One request, then as many as it says, some at a time, until one is refused; then what tells who refused it, and why.
+
+    Right after a refusal some requests are sent one after the other, which a service that is only busy answers, then some that
+    look like those of others, which a limit by address refuses all the same. At last more until the gateway answers again.
+    """
+    started = time.monotonic()
     before = await ask(limit.url)
+    single = time.monotonic() - started
     answers: list[Reply] = []
     if not 200 <= before.status < 400:
         return Burst(before, (), None)
-    while len(answers) < limit.burst and not any(reply.status in (429, 503) for reply in answers):
+    seconds = 0.0
+    while len(answers) < limit.burst and not _refused(answers):
         count = min(_AT_A_TIME, limit.burst - len(answers))
+        started = time.monotonic()
         answers += await asyncio.gather(*(ask(limit.url) for _ in range(count)))
-    if not any(reply.status in (429, 503) for reply in answers):
-        return Burst(before, tuple(answers), None)
+        seconds = (time.monotonic() - started) / count
+    if not _refused(answers):
+        return Burst(before, tuple(answers), None, slowed=seconds > max(_SLOW_SECONDS, _SLOW_TIMES * single))
+    again = [await ask(limit.url) for _ in range(_AT_A_TIME)]
+    evaded = await _evaded(limit.url) if _refused(again) else ()
     clock = asyncio.get_running_loop()
     until = clock.time() + limit.recovery.total_seconds()
     while True:
-        await asyncio.sleep(min(_POLL_SECONDS, limit.recovery.total_seconds()))
+        await asyncio.sleep(min(_POLL_SECONDS, limit.recovery.total_seconds() / 10))
         after = await ask(limit.url)
         if 200 <= after.status < 400 or clock.time() >= until:
-            return Burst(before, tuple(answers), after)
+            return Burst(before, tuple(answers), after, again=tuple(again), evaded=evaded)
+
+
+def _refused(answers: Sequence[Reply]) -> bool:
+    return any(reply.status in REFUSALS for reply in answers)
+
+
+async def _evaded(url: str) -> tuple[Disguise, ...]:
+    """By which of its parts a request that looks like somebody else's goes around a limit that is reached now."""
+    if not await _passes(url, tuple(Disguise)):
+        return ()
+    return tuple([one for one in Disguise if await _passes(url, (one,))])
+
+
+async def _passes(url: str, disguises: Sequence[Disguise]) -> bool:
+    """Whether all of some requests that differ in these parts are answered, while plain ones are refused before and after."""
+    before = [await ask(url) for _ in range(_PLAIN)]
+    disguised = await asyncio.gather(*(ask(*_disguised(url, disguises)) for _ in range(_AT_A_TIME)))
+    after = [await ask(url) for _ in range(_PLAIN)]
+    return _refused(before) and all(200 <= one.status < 400 for one in disguised) and _refused(after)
+
+
+def _disguised(url: str, disguises: Sequence[Disguise]) -> tuple[str, dict[str, str]]:
+    headers = {}
+    if Disguise.QUERY in disguises:
+        url = _with_mark(url)
+    if Disguise.AGENT in disguises:
+        headers["User-Agent"] = f"{_AGENT['User-Agent']} {secrets.token_hex(4)}"
+    if Disguise.FORWARDED in disguises:
+        somebody = f"203.0.113.{secrets.randbelow(254) + 1}"  # an address of documentation
+        headers |= {"X-Forwarded-For": somebody, "X-Real-IP": somebody}
+    return url, headers
+
+
+def _with_mark(url: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}checklist={secrets.token_hex(4)}"
 
 
 async def ask_uncached(url: str) -> Reply:
     """GET with a query that no cache has. Raises ProbeError where there is no reply."""
-    mark = "&" if "?" in url else "?"
-    return await ask(f"{url}{mark}checklist={secrets.token_hex(4)}")
+    return await ask(_with_mark(url))
 
 
 async def ask_origin(edge: Edge, origin: str) -> Reply | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from collectors.systems.gateway.model import Burst, Edge, Gateway, Limit, Route, Who, edge_name, who_refused
+from collectors.systems.gateway.model import Burst, Disguise, Edge, Gateway, Limit, Route, Who, edge_name, who_refused
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved
 from exporter.words import counted
@@ -27,9 +27,16 @@ def route_problems(
             f"{uncached.where} answered {uncached.status} through gateway {gateway.name} where no cache can have the answer.",
             reason=Reason.DOWN,
         )
+    answered = any(isinstance(reply, Reply) for reply in replies)
     for reply in replies:
         if isinstance(reply, ProbeError):
-            yield unobserved(reply)
+            if answered and reply.reason is Reason.UNREACHABLE:
+                yield failed(
+                    f"Gateway {gateway.name} answers at one of its addresses and not at another: {reply}",
+                    reason=Reason.DOWN,
+                )
+            else:
+                yield unobserved(reply)
             continue
         if reply.status == route.status and route.contains in reply.text:
             continue
@@ -58,7 +65,15 @@ def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
             reason=Reason.REFUSED if burst.before.status in (403, 429, 503) else Reason.MALFORMED,
         )
         return
-    if (refused := burst.refused) is None:
+    refused = burst.refused
+    if refused is None and burst.slowed:
+        yield unknown(
+            f"{burst.before.where} refused none of {counted(len(burst.answers), 'request')}, and answered ever more slowly: either "
+            "the gateway delays what is too much, and `burst` fits in its queue, or the service is busy and nothing limits it.",
+            reason=Reason.NOT_VERIFIED,
+        )
+        return
+    if refused is None:
         yield failed(
             f"{burst.before.where} took {counted(len(burst.answers), 'request')} in a row from one address, and refused none.",
             reason=Reason.MISSING,
@@ -69,6 +84,25 @@ def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
             f"{refused.where} answered {refused.status} to a burst and had not recovered after it: that may be an outage, "
             "or a longer limit than `recovery`.",
             reason=Reason.DOWN,
+        )
+    for one in burst.evaded:
+        if one is not Disguise.FORWARDED:
+            yield failed(
+                f"{refused.where} refused a burst, and took the same requests with {one.value} each time: whoever changes it "
+                "is not limited.",
+                reason=Reason.MISCONFIGURED,
+            )
+    if Disguise.FORWARDED in burst.evaded:
+        yield unknown(
+            f"{refused.where} refused a burst, and took the same requests with {Disguise.FORWARDED.value} each time: either the "
+            "gateway believes everybody, or it trusts the exporter's address as that of a proxy.",
+            reason=Reason.NOT_VERIFIED,
+        )
+    if refused.status == 503 and not burst.persists:
+        yield unknown(
+            f"{refused.where} answered 503 to requests at the same time and to none of those one after the other, right after "
+            "them: a service that is busy looks like that.",
+            reason=Reason.NOT_VERIFIED,
         )
     who = who_refused(burst.before, refused) if limit.application else Who.GATEWAY
     if who is Who.APPLICATION:

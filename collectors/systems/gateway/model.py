@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.options import Duration, Options
 from exporter.reply import Reply
 
-__all__ = ["Burst", "Edge", "Gateway", "Limit", "Route", "Who", "edge_name", "who_refused"]
+__all__ = ["REFUSALS", "Burst", "Disguise", "Edge", "Gateway", "Limit", "Route", "Who", "edge_name", "who_refused"]
+
+#: Statuses by which gateways refuse what is too much: HAProxy and AWS WAF by 403, nginx by 503 unless told otherwise.
+REFUSALS = (403, 429, 503)
 
 
 def _url(text: str) -> str:
@@ -31,7 +35,18 @@ class Route(Options):
 
     url: Url = Field(description="Address of the route, on the gateway.")
     status: int = Field(200, ge=100, le=599, description="Status that the service answers with.")
-    contains: str = Field(min_length=1, description="Text that only the service behind the gateway answers with.")
+    contains: str = Field(
+        min_length=1,
+        description="Text that only the service behind the gateway answers with; not part of `url`, which gateways repeat.",
+    )
+
+    @model_validator(mode="after")
+    def _repeats_nothing(self) -> Self:
+        if self.contains in self.url or self.contains in unquote(self.url):
+            raise ValueError(
+                f"contains {self.contains!r} is part of the url, which a gateway may repeat in its own answers"
+            )
+        return self
 
 
 class Gateway(Options):
@@ -39,7 +54,12 @@ class Gateway(Options):
 
     name: str = Field(min_length=1, description="Name of the gateway, for sentences.")
     routes: tuple[Route, ...] = Field(min_length=1, description="At least one route to each service behind it.")
-    looks: int = Field(3, ge=1, le=10, description="How often each route is asked, each time by a new connection.")
+    looks: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="How often each route is asked, each time by a new connection, at the addresses of its name in turn.",
+    )
 
 
 class Limit(Options):
@@ -67,18 +87,38 @@ class Edge(Options):
     )
 
 
+class Disguise(Enum):
+    """Part of a request that its sender chooses, and that a limit should not be counted by; as the sentences have it."""
+
+    QUERY = "another query"
+    AGENT = "another User-Agent"
+    FORWARDED = "another X-Forwarded-For"
+
+
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """The answers to a burst, and to one request after the recovery."""
+    """The answers to a burst, and to one request after the recovery.
+
+    `slowed` is whether the last ones took so long that something delays them, `again` are the answers to requests one after the
+    other right after a refusal, `evaded` by what a request got around the limit then.
+    """
 
     before: Reply
     answers: tuple[Reply, ...]
     after: Reply | None
+    slowed: bool = False
+    again: tuple[Reply, ...] = ()
+    evaded: tuple[Disguise, ...] = ()
+
+    @property
+    def persists(self) -> bool:
+        """Whether requests one after the other were refused too: a service that is only busy answers these."""
+        return any(reply.status in REFUSALS for reply in self.again)
 
     @property
     def refused(self) -> Reply | None:
         """The first refusal."""
-        return next((reply for reply in self.answers if reply.status in (429, 503)), None)
+        return next((reply for reply in self.answers if reply.status in REFUSALS), None)
 
 
 class Who(Enum):

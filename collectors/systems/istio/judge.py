@@ -64,6 +64,8 @@ def _problems(mesh: Mesh, options: MeshOptions, members: dict[str, list[MeshPod]
     for name, pods in sorted(members.items()):
         yield from _outside(mesh, name, pods, covered)
     for name, pods in sorted(members.items()):
+        yield from _broken(mesh, options, name, pods)
+    for name, pods in sorted(members.items()):
         inside = [pod for pod in pods if pod.proxy is not None or mesh.is_ambient(pod)]
         yield from _accepted(mesh, options, name, inside)
     yield from _plaintext_callers(mesh, options)
@@ -101,6 +103,34 @@ def _not_captured(pod: MeshPod, covered: set[str]) -> str:
     if pod.spec.node_name not in covered:
         return f"is ambient, but no ztunnel is ready on its node {pod.spec.node_name}"
     return ""
+
+
+def _broken(mesh: Mesh, options: MeshOptions, name: str, pods: Sequence[MeshPod]) -> Iterator[Result]:
+    """Proxies that do not run, that traffic does not go through, or that nobody gives certificates to any more."""
+    for pod in pods:
+        if pod.proxy is None:
+            continue
+        if pod.proxy_waits:
+            yield failed(f"The proxy of pod {pod.path} does not run ({pod.proxy_waits}).", reason=Reason.DOWN)
+            return
+        if pod.spec.host_network:
+            yield failed(
+                f"The proxy of pod {pod.path} redirects nothing: the pod uses the host's network.",
+                reason=Reason.MISSING,
+            )
+            return
+        if options.strict and pod.bypasses:
+            yield failed(
+                f"Pod {pod.path} of {name} accepts plaintext past its proxy ({pod.bypasses}).",
+                reason=Reason.MISCONFIGURED,
+            )
+            return
+        if not mesh.has_revision(pod):
+            yield failed(
+                f"The proxy of pod {pod.path} belongs to revision {pod.revision}, of which no istiod is ready.",
+                reason=Reason.DOWN,
+            )
+            return
 
 
 def _accepted(mesh: Mesh, options: MeshOptions, name: str, pods: Sequence[MeshPod]) -> Iterator[Result]:

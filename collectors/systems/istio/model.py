@@ -33,6 +33,8 @@ __all__ = [
 
 PERMISSIVE, UNSET = "PERMISSIVE", "UNSET"
 _PROXY = "istio-proxy"
+_TRAFFIC = "traffic.sidecar.istio.io/"
+_BEGINNING = ("", "ContainerCreating", "PodInitializing")
 _TAG = re.compile(r":v?(\d+)\.(\d+)[^/]*$")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -101,9 +103,24 @@ class _PodSpec(Struct, frozen=True):
     node_name: str = ""
 
 
+class _Waiting(Struct, frozen=True):
+    reason: str = ""
+
+
+class _State(Struct, frozen=True):
+    waiting: _Waiting | None = None
+
+
+class _ContainerStatus(Struct, frozen=True):
+    name: str = ""
+    state: _State = _State()
+
+
 class _PodStatus(Struct, frozen=True):
     phase: str = "Unknown"
     conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[_ContainerStatus, ...] = ()
+    init_container_statuses: tuple[_ContainerStatus, ...] = ()
 
 
 class MeshPod(_Object, frozen=True):
@@ -145,6 +162,27 @@ class MeshPod(_Object, frozen=True):
     def revision(self) -> str | None:
         """The control plane that it belongs to; None where it does not say."""
         return self.metadata.annotations.get("istio.io/rev") or self.metadata.labels.get("istio.io/rev")
+
+    @property
+    def proxy_waits(self) -> str:
+        """Why its proxy does not run though it was tried: the reason, such as CrashLoopBackOff; empty where it runs or begins."""
+        for found in (*self.status.container_statuses, *self.status.init_container_statuses):
+            waiting = found.state.waiting if found.name == _PROXY else None
+            if waiting and waiting.reason not in _BEGINNING:
+                return waiting.reason
+        return ""
+
+    @property
+    def bypasses(self) -> str:
+        """Which annotation lets incoming traffic past its proxy, and its value; empty where none does."""
+        about = self.metadata.annotations
+        if about.get("sidecar.istio.io/interceptionMode", "").upper() == "NONE":
+            return "sidecar.istio.io/interceptionMode: NONE"
+        for key in (f"{_TRAFFIC}excludeInboundPorts", f"{_TRAFFIC}includeInboundPorts"):
+            value = about.get(key, "*" if "include" in key else "").strip()
+            if value not in ("", "*") or ("include" in key and not value):
+                return f"{key}: {value or 'none'}"
+        return ""
 
     @property
     def opts_out(self) -> bool:
@@ -281,6 +319,12 @@ class Mesh:
     def control_planes(self) -> list[MeshPod]:
         """The pods of istiod that are ready."""
         return [pod for pod in self.pods if self.is_control_plane(pod) and pod.is_ready]
+
+    def has_revision(self, pod: MeshPod) -> bool:
+        """Whether a ready control plane is of the revision that injected a pod; true where one of them does not say its own."""
+        own = pod.metadata.annotations.get("istio.io/rev")
+        revisions = [plane.metadata.labels.get("istio.io/rev") for plane in self.control_planes()]
+        return own is None or None in revisions or own in revisions or not revisions
 
     def covered_nodes(self) -> set[str]:
         """The nodes on which ztunnel is ready."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from collectors.shared.addresses import resolve
 from collectors.systems.redis.model import Address, Answers, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
@@ -189,21 +189,6 @@ class _Bounded(asyncio.StreamReader):
             )
 
 
-async def _hosts(address: Address) -> list[str]:
-    """Every IP address that the name has. Raises ProbeError when it has none."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ProbeError(
-            f"The name {address.host} cannot be resolved: {os_reason(error)}.", Reason.UNREACHABLE
-        ) from None
-    except UnicodeError:  # no name that DNS could have
-        raise ProbeError(
-            f"The name {address.host} cannot be resolved: it is no valid host name.", Reason.UNREACHABLE
-        ) from None
-    return list(dict.fromkeys(str(where[0]) for *_, where in found))
-
-
 @asynccontextmanager
 async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
     """An open connection to the first of the name's addresses that takes one, aborted at the end: a peer that hangs must not
@@ -211,7 +196,7 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
     """
     loop = asyncio.get_running_loop()
     failures: list[OSError] = []
-    for host in await _hosts(address):
+    for host in await resolve(address.host, address.port):
         reader = _Bounded(address)
         try:
             transport, protocol = await loop.create_connection(
@@ -262,7 +247,7 @@ async def answers_plaintext(door: Address, timeout: timedelta) -> Address | None
     """
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            hosts = await _hosts(door)
+            hosts = await resolve(door.host, door.port)
     except TimeoutError:
         raise ProbeError(
             f"The name {door.host} was not resolved within {format_duration(timeout)}.", Reason.TIMEOUT

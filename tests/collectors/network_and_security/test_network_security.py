@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
 
+from collectors.network_and_security import network_security
 from collectors.network_and_security.network_security import NetworkSecurity, NetworkSecuritySettings
 from collectors.systems.blackbox.client import Blackbox, BlackboxSettings
 from collectors.systems.blackbox.judge import origin_problems
 from collectors.systems.blackbox.model import Knock, Outcome
+from collectors.systems.gateway import client as gateway_client
 from exporter.threads import Threads
 from exporter.verdict import Status
 from tests.servers import firewall
 from tests.servers.applications.programs import Application, fastapi
+from tests.servers.certificates import Issued
 from tests.servers.exporters import blackbox_exporter
 from tests.servers.firewall import Firewalled, firewalled
 from tests.servers.gateways import caddy, envoy
 from tests.servers.haproxy import haproxy
-from tests.servers.nginx import nginx
+from tests.servers.nginx import nginx, server_block
 from tests.servers.process import LOOPBACK, free_port, scratch
+from tests.servers.web import Handler, served
 from tests.support import make_context, verify
 
 
@@ -66,6 +76,21 @@ def test_dropped_rejected_refused_and_absent_are_told_apart(outside: Firewalled)
     status, summary = seen("127.66.0.9", firewall.DROPPED)  # no such host: everything times out there, too
     assert "None of the ports of 127.66.0.9 that should be open is" in summary or status is Status.FAILED
     assert status is not Status.OK
+
+
+def test_a_port_that_the_network_outside_does_not_let_out_looks_closed(outside: Firewalled) -> None:
+    def seen(closed: int, **options: Any) -> tuple[Status, str]:
+        hosts = ({"host": outside.host, "open": (firewall.OPEN,), "closed": (closed,), **options},)
+        return outside.run(lambda: _seen("firewall_rules_configured", outside.vantage, hosts=hosts))
+
+    status, summary = seen(firewall.UNSENT)  # it is open, as the exporter inside sees
+    assert (status, "lets the closed ports of 127.66.0.2 out was not checked" in summary) == (Status.OK, True), summary
+    status, summary = seen(firewall.UNSENT, control=LOOPBACK)
+    assert (status, f"The control {LOOPBACK}:{firewall.UNSENT} is dropped" in summary) == (Status.UNKNOWN, True), (
+        summary
+    )
+    status, summary = seen(firewall.DROPPED, control=LOOPBACK)
+    assert (status, "not checked" in summary) == (Status.OK, False), summary
 
 
 @pytest.mark.verifies("network_security.network_policies_enforced", "ok")
@@ -115,6 +140,47 @@ async def test_a_refused_port_is_no_policy(tmp_path: Path) -> None:
         assert (status, "has no module udp" in summary) == (Status.UNKNOWN, True)
 
 
+async def test_modules_that_do_more_than_connect_and_names_with_several_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, key = Issued.root().issue("shop.example").write(tmp_path, "leaf")
+    tls, port, second = free_port(), free_port(), free_port()
+    modules = {
+        "tcp_connect": {"prober": "tcp", "timeout": "1s"},
+        "tls": {"prober": "tcp", "timeout": "1s", "tcp": {"tls": True, "tls_config": {"insecure_skip_verify": True}}},
+        "banner": {"prober": "tcp", "timeout": "1s", "tcp": {"query_response": [{"expect": "^SSH-2.0-"}]}},
+    }
+    blocks = f"{server_block(tls, (chain, key))} server {{ listen {LOOPBACK}:{port}; }} server {{ listen 127.0.0.2:{second}; }}"
+    with nginx(blocks, port=port), blackbox_exporter(tmp_path, modules) as exporter, silent() as mute:
+
+        async def seen(*closed: int, **host: Any) -> tuple[Status, str]:
+            hosts = ({"host": LOOPBACK, "open": (port,), "closed": closed, "control": LOOPBACK, **host},)
+            return await _seen("firewall_rules_configured", exporter.url, hosts=hosts)
+
+        status, summary = await seen(mute, module="tls", open=(tls,))  # a handshake that nobody answers
+        assert (status, "does more than connect by TCP" in summary) == (Status.UNKNOWN, True), summary
+        status, summary = await seen(mute, module="banner")
+        assert status is Status.FAILED
+        assert summary.startswith(f"{LOOPBACK}:{mute} is open from outside.")
+        monkeypatch.setattr(network_security, "resolve", _resolving(LOOPBACK, "127.0.0.2"))
+        status, summary = await seen(second, host="shop.example", open=(port,))
+        assert (status, f"127.0.0.2:{second} is open from outside." in summary) == (Status.FAILED, True), summary
+
+
+def _resolving(*addresses: str) -> Callable[[str, int], Coroutine[Any, Any, list[str]]]:
+    async def resolve(host: str, port: int) -> list[str]:
+        return list(addresses)
+
+    return resolve
+
+
+@contextmanager
+def silent() -> Iterator[int]:
+    """A port that accepts connections and says nothing."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        yield listener.getsockname()[1]
+
+
 def _gateways(tmp_path: Path, upstream: int) -> Iterator[tuple[str, str]]:
     """Each gateway in front of a port, by name, and its address."""
     port = free_port()
@@ -141,6 +207,24 @@ async def test_a_gateway_is_as_alive_as_what_is_behind_it(tmp_path: Path, app: A
             assert status is expected, (name, summary)
             if expected is Status.FAILED:
                 assert "answered 50" in summary, summary
+
+
+async def test_every_address_of_a_gateway_is_asked(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    good = f"server {{ listen {LOOPBACK}:{port}; location / {{ proxy_pass {app.url}; }} }}"
+    gateways = (
+        {"name": "edge", "routes": ({"url": f"http://shop.example:{port}/items/1", "contains": '"number":1'},)},
+    )
+    monkeypatch.setattr(gateway_client, "resolve", _resolving(LOOPBACK, "127.0.0.2"))
+    monkeypatch.setattr(gateway_client, "ask_uncached", partial(gateway_client._ask_at, address=f"{LOOPBACK}:{port}"))
+    for block, status, words in (
+        (good.replace(LOOPBACK + ":", "127.0.0.2:", 1), Status.OK, ""),
+        (f"server {{ listen 127.0.0.2:{port}; return 502; }}", Status.FAILED, "127.0.0.2"),
+        ("", Status.FAILED, "answers at one of its addresses and not at another"),
+    ):
+        with nginx(good + block, port=port):
+            seen, summary = await _seen("api_gateway_operational", gateways=gateways)
+        assert (seen, words in summary) == (status, True), summary
 
 
 async def test_a_cache_does_not_stand_for_a_dead_service(tmp_path: Path) -> None:
@@ -199,6 +283,69 @@ async def test_the_limit_must_be_the_gateways(app: Application) -> None:
     assert (status, summary) == (Status.UNKNOWN, "Option allow_intrusive is not set, so no burst was sent.")
 
 
+async def test_a_limit_that_callers_get_around_is_none(app: Application) -> None:
+    keys = {"$request_uri": "another query", "$http_user_agent": "another User-Agent"}
+    expected = [
+        ("$http_x_forwarded_for", Status.UNKNOWN, "another X-Forwarded-For"),
+        *((key, Status.FAILED, f"{words} each time: whoever changes it is not limited") for key, words in keys.items()),
+        ("", Status.OK, ""),
+    ]
+    ports = [free_port() for _ in expected]
+    blocks = "limit_req_status 429;\n" + "".join(
+        f'limit_req_zone "$binary_remote_addr{key}" zone=z{port}:1m rate=30r/m;\n'
+        f"server {{ listen {LOOPBACK}:{port}; location / {{ limit_req zone=z{port} burst=2 nodelay; proxy_pass {app.url}; }} }}\n"
+        for port, (key, _, _) in zip(ports, expected, strict=True)
+    )
+    with nginx(blocks, port=ports[-1]):
+        limits = [
+            {"url": f"http://{LOOPBACK}:{port}/items/1", "burst": 12, "recovery": timedelta(seconds=30)}
+            for port in ports
+        ]
+        seen = await asyncio.gather(
+            *(_seen("gateway_rate_limiting_enforced", limits=(limit,), allow_intrusive=True) for limit in limits)
+        )
+    for (status, summary), (key, wanted, words) in zip(seen, expected, strict=True):
+        assert (status, words in summary) == (wanted, True), (key, summary)
+
+
+async def test_what_refuses_or_slows_a_burst_need_not_be_a_limit(app: Application) -> None:
+    denying, busy, delaying, behind = free_port(), free_port(), free_port(), free_port()
+    counted = "http-request track-sc0 src\n http-request deny deny_status 403 if { sc_http_req_rate(0) gt 4 }"
+    table = "stick-table type ip size 1k expire 3s store http_req_rate(3s)"
+
+    def frontend(port: int, backend: str, *lines: str) -> str:
+        words = (f"frontend {backend}", "mode http", f"bind {LOOPBACK}:{port}", *lines, f"default_backend of-{backend}")
+        return "\n ".join(words) + "\n"
+
+    async def seen(port: int, **options: Any) -> tuple[Status, str]:
+        limit = {"url": f"http://{LOOPBACK}:{port}/items/1", "burst": 6, "recovery": timedelta(seconds=30), **options}
+        return await _seen("gateway_rate_limiting_enforced", limits=(limit,), allow_intrusive=True)
+
+    class Slow(Handler):
+        def do_GET(self) -> None:
+            time.sleep(0.3)
+            self.reply(200, b"{}")
+
+    with served(Slow) as slow:
+        parts = frontend(denying, "a", table, counted) + f"backend of-a\n mode http\n server s {LOOPBACK}:{app.port}\n"
+        parts += (
+            frontend(busy, "b")
+            + f"backend of-b\n mode http\n timeout queue 50ms\n server s {urlsplit(slow).netloc} maxconn 1\n"
+        )
+        with haproxy(parts, port=busy):
+            assert (await seen(denying))[0] is Status.OK
+            status, summary = await seen(busy)
+            assert (status, "a service that is busy looks like that" in summary) == (Status.UNKNOWN, True), summary
+    passing = f"proxy_pass http://{LOOPBACK}:{behind};"
+    block = (
+        f"limit_req_zone $binary_remote_addr zone=z:1m rate=1r/s;\nserver {{ listen {LOOPBACK}:{behind}; return 200; }}\n"
+        f"server {{ listen {LOOPBACK}:{delaying}; location / {{ limit_req zone=z burst=40; {passing} }} }}"
+    )
+    with nginx(block, port=delaying):
+        status, summary = await seen(delaying, burst=3)
+    assert (status, "answered ever more slowly" in summary) == (Status.UNKNOWN, True), summary
+
+
 @pytest.mark.verifies("network_security.ddos_protection_active", "ok")
 @pytest.mark.verifies("network_security.ddos_protection_active", "failed")
 @pytest.mark.verifies("network_security.ddos_protection_active", "unknown")
@@ -244,7 +391,15 @@ async def test_what_is_not_configured_does_not_pass(item: str) -> None:
     [
         ({"hosts": ({"host": "a b", "open": (80,)},)}, "host"),
         ({"hosts": ({"host": "shop.example", "open": (0,)},)}, "0 is no port"),
+        (
+            {"hosts": ({"host": "shop.example", "open": (80,), "closed": (22, 80)},)},
+            "port 80 cannot be in open and closed",
+        ),
         ({"gateways": ({"name": "g", "routes": ()},)}, "routes"),
+        (
+            {"gateways": ({"name": "g", "routes": ({"url": "http://a/my%20shop", "contains": "my shop"},)},)},
+            "part of the url",
+        ),
         ({"limits": ({"url": "https://user:secret@shop.example/"},)}, "without credentials"),
     ],
 )

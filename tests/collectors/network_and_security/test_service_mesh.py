@@ -43,6 +43,7 @@ def rule(namespace: str, name: str, host: str, **policy: Any) -> Manifest:
     return manifest("networking.istio.io/v1", "DestinationRule", name, namespace, spec=spec)
 
 
+MERGE = "application/merge-patch+json"
 OFF = {"tls": {"mode": "DISABLE"}}
 
 
@@ -145,6 +146,53 @@ async def test_pods_without_a_proxy(mesh: Mesh) -> None:
     plain = cluster.namespace("plain", **{"istio-injection": "disabled", "istio.io/rev": "1-26"})
     mesh.run("web", pod_spec(), plain)
     await mesh.fails("is in a namespace that is not labelled for the mesh", plain)
+
+
+async def test_a_proxy_that_traffic_goes_past_protects_nothing(mesh: Mesh) -> None:
+    cluster = mesh.cluster
+    for name, annotation, value in (
+        ("excluded", "traffic.sidecar.istio.io/excludeInboundPorts", "8080"),
+        ("included", "traffic.sidecar.istio.io/includeInboundPorts", "80"),
+        ("nothing", "traffic.sidecar.istio.io/includeInboundPorts", ""),
+        ("none", "sidecar.istio.io/interceptionMode", "NONE"),
+    ):
+        place = cluster.namespace("other", **INJECTED)
+        mesh.run(name, meshed(), place, **{annotation: value})
+        await mesh.fails(f"of {place}/{name} accepts plaintext past its proxy ({annotation}: {value or 'none'})", place)
+        assert (await mesh.seen(place, strict=False)).status is Status.OK
+    place = cluster.namespace("other", **INJECTED)
+    mesh.run("all", meshed(), place, **{"traffic.sidecar.istio.io/includeInboundPorts": "*"})
+    assert (await mesh.seen(place)).status is Status.OK
+    place = cluster.namespace("other", **INJECTED)
+    mesh.run("host", meshed(hostNetwork=True), place)
+    await mesh.fails("redirects nothing: the pod uses the host's network", place)
+
+
+async def test_a_proxy_that_does_not_run_or_belongs_to_nobody(mesh: Mesh) -> None:
+    cluster, place = mesh.cluster, mesh.cluster.namespace("other", **INJECTED)
+    mesh.run("web", meshed(), place)
+    (found,) = cluster.pods(place)
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    common = {"image": "x", "imageID": "", "ready": False, "restartCount": 9}
+    statuses = [
+        {"name": "main", **common, "state": {"running": {}}},
+        {"name": "istio-proxy", **common, "state": waiting},
+    ]
+    cluster.patch_status({"apiVersion": "v1", "kind": "Pod", **found}, containerStatuses=statuses)
+    await mesh.fails("does not run (CrashLoopBackOff)", place)
+    place = cluster.namespace("other", **{"istio.io/rev": "1-25"})
+    mesh.run("web", meshed(), place, **{"istio.io/rev": "1-25"})
+    assert (await mesh.seen(place)).status is Status.OK  # istiod does not say of which revision it is
+    (plane,) = cluster.pods(mesh.root, "app=istiod")
+    for revision, status in (("1-25", Status.OK), ("1-26", Status.FAILED)):
+        labels = {"metadata": {"labels": {"istio.io/rev": revision}}}
+        cluster.call("PATCH", cluster.path({"apiVersion": "v1", "kind": "Pod", **plane}), labels, content=MERGE)
+        result = await mesh.seen(place)
+        assert (result.status, "belongs to revision 1-25" in result.summary) == (status, status is Status.FAILED), (
+            result
+        )
+    bare = {"metadata": {"labels": {"istio.io/rev": None}}}
+    cluster.call("PATCH", cluster.path({"apiVersion": "v1", "kind": "Pod", **plane}), bare, content=MERGE)
 
 
 async def test_ambient_pods_are_captured_on_their_node(mesh: Mesh) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from collectors.shared.addresses import address_and_port, resolve
 from collectors.systems.delivery.client.site import Site
 from collectors.systems.delivery.model import Delivered, Http3
 from exporter.http import failure
@@ -100,19 +100,14 @@ async def negotiated(site: Site) -> dict[str, str | None]:
     """
     parts = urlsplit(site.url)
     host, port = str(parts.hostname), parts.port or 443
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ProbeError(f"The name {host} cannot be resolved: {os_reason(error)}.", Reason.UNREACHABLE) from None
-    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    addresses = await resolve(host, port)
     chosen = await asyncio.gather(*(_negotiate(site, address, host, port) for address in addresses))
     return dict(zip(addresses, chosen, strict=True))
 
 
 async def _negotiate(site: Site, address: str, host: str, port: int) -> str | None:
     context = site.tls.own_context()  # others set the protocols of the shared one
-    where = f"{host} at {f'[{address}]' if ':' in address else address}:{port}"
+    where = f"{host} at {address_and_port(address, port)}"
     try:
         async with asyncio.timeout(site.timeout.total_seconds()):
             context.set_alpn_protocols(["h2", "http/1.1"])
