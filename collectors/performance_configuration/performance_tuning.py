@@ -146,7 +146,13 @@ Where a cache has `pools`, also:
 
         async def one(cache: Cache) -> tuple[Look, ...]:
             login = Login(cache.username, cache.password, cache.tls, cache.node_timeout)
-            commands = ["INFO", "CONFIG GET tcp-keepalive", *(["CLIENT LIST"] if cache.pools else []), "PING"]
+            commands = [
+                "INFO",
+                "CONFIG GET tcp-keepalive",
+                "CONFIG GET timeout",
+                *(["CLIENT LIST"] if cache.pools else []),
+                "PING",
+            ]
             return tuple(await asyncio.gather(*(look(Address.parse(node), login, commands) for node in cache.nodes)))
 
         return list(zip(caches, await asyncio.gather(*map(one, caches)), strict=True))
@@ -473,7 +479,8 @@ Where a cache has `pools`, also:
         """A connection for every request costs a TCP and a TLS handshake each time, and ports when there are many.
 
         Two requests by HTTP/1.1 to the first of `pages` travel on one connection. Redis nodes of `caches` have tcp-keepalive, so
-        that dead clients are noticed. Clients of `databases` do not open a connection for every second transaction or more.
+        that dead clients are noticed, and close no connection that is idle for less than a minute. Clients of `databases` do not
+        open a connection for every second transaction or more.
 
         How to fix it: keepalive_timeout (nginx), server.keepAliveTimeout (Node) above the load balancer's idle time; a pool in
         each client.
@@ -495,7 +502,7 @@ Where a cache has `pools`, also:
         problems: list[Result] = []
         for _, nodes in await self.caches():
             problems += redis_judge.of_each(nodes, redis_judge.keep_alive_problems)
-        return verdict(problems, ok("Caches notice clients that are gone (tcp-keepalive)."))
+        return verdict(problems, ok("Caches notice clients that are gone (tcp-keepalive), and keep idle ones."))
 
     async def _sessions_kept(self, database: Database, session: Session) -> Result:
         where = session.instance.where

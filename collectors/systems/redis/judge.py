@@ -80,6 +80,7 @@ __all__ = [
 #: A snapshot may be late by this much: Redis looks ten times a second, but waits 5 s after a failure, and forking takes time.
 _SNAPSHOT_GRACE = timedelta(minutes=1)
 #: Eviction frees what it can before the next command runs; only the buffers of a few clients come on top.
+_SHORTEST_IDLE = 60  # seconds
 _EVICTION_SLACK = 1.05
 
 
@@ -387,6 +388,11 @@ def connection_problems(node: Answers, grown: Mapping[Address, Growth | None], l
             )
     if limits.pools:
         yield from _pool_problems(node, limits.pools)
+    if (wanted := sum(limits.pools.values())) > most:
+        yield failed(
+            f"The pools may hold {counted(wanted, 'connection')} to {where}, which accepts {counted(most, 'client')} (maxclients).",
+            reason=Reason.LIMIT,
+        )
     if connected > most * limits.clients_warn:
         yield warning(f"{where} has {connected} of {counted(most, 'client')} (limit {limits.clients_warn:.0%}).")
     if blocked > limits.max_blocked_clients:
@@ -410,10 +416,18 @@ def _pool_problems(node: Answers, pools: Mapping[str, int]) -> Iterator[Result]:
 
 
 def keep_alive_problems(node: Answers) -> Iterator[Result]:
-    """It asks idle clients whether they are still there, so that those that vanished do not hold their connections for ever."""
+    """It asks idle clients whether they are still there, so that those that vanished do not hold their connections for ever.
+
+    Nor does it close those that pools hold.
+    """
     if node.setting("tcp-keepalive") == "0":
         yield failed(
             f"{node.address} never notices clients that vanished (tcp-keepalive 0).", reason=Reason.MISCONFIGURED
+        )
+    idle = node.setting("timeout") or ""
+    if idle.isdigit() and 0 < int(idle) < _SHORTEST_IDLE:
+        yield warning(
+            f"{node.address} closes connections that are idle for {counted(int(idle), 'second')} (timeout): pools keep them longer."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
+from collectors.shared.urls import plain_url
 from collectors.systems.stripe.model import (
     Account,
     AccountLimits,
@@ -15,7 +16,6 @@ from collectors.systems.stripe.model import (
     NeededWebhook,
     Refusal,
     Undelivered,
-    address_of,
 )
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, listed
@@ -167,7 +167,7 @@ def endpoint_problems(wanted: NeededWebhook, endpoints: Iterable[Endpoint]) -> I
     """Why Stripe does not send a webhook the events that the product needs."""
     if wanted.url.startswith("http:"):
         yield failed(f"Webhook {wanted.url} is not encrypted, expected https.", reason=Reason.MISCONFIGURED)
-    named = [endpoint for endpoint in endpoints if endpoint.address == address_of(wanted.url)]
+    named = [endpoint for endpoint in endpoints if endpoint.address == plain_url(wanted.url)]
     if not named:
         yield failed(f"Stripe has no webhook endpoint {wanted.url}.", reason=Reason.MISSING)
         return
@@ -201,7 +201,7 @@ def delivery_problems(
 
     An endpoint gets no event that is older than itself, none in test mode, and those of connected accounts are not these.
     """
-    addresses = {address_of(webhook.url) for webhook in wanted if not webhook.connect}
+    addresses = {plain_url(webhook.url) for webhook in wanted if not webhook.connect}
     living = [one for one in endpoints if one.status == "enabled" and one.livemode and not one.application]
     for missed in undelivered:
         receive = [one for one in living if missed.type in one.enabled_events or "*" in one.enabled_events]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import Field, field_validator
 
+from collectors.shared.urls import plain_url
 from exporter.options import Duration, Options, Secret
 from exporter.reply import Reply
 
@@ -30,7 +29,6 @@ __all__ = [
     "Requirements",
     "Undelivered",
     "WebhookLimits",
-    "address_of",
     "kind_of",
     "refusal_of",
 ]
@@ -192,16 +190,6 @@ class Account(msgspec.Struct, frozen=True):
     future_requirements: Requirements | None = None
 
 
-def address_of(url: str) -> str:
-    """A webhook's URL as it is compared: its host in small letters, without the default port, query and fragment."""
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", None
-    with suppress(ValueError):
-        port = parts.port
-    default = {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{parts.scheme}://{host}{f':{port}' if port not in (None, default) else ''}{parts.path or '/'}"
-
-
 class Endpoint(msgspec.Struct, frozen=True):
     """A webhook endpoint; `application` is set where it receives events of connected accounts."""
 
@@ -215,8 +203,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """Its URL as it is compared; see `address_of`."""
-        return address_of(self.url)
+        """Its URL as it is compared."""
+        return plain_url(self.url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -444,6 +444,14 @@ async def test_without_pools_nothing_is_known() -> None:
     assert "refuses the connection" in result.summary
 
 
+async def test_pools_have_to_fit_into_a_cache() -> None:
+    with cache("--maxclients", "12") as node:
+        caches = [{"name": "cache", "nodes": [node.address], "pools": {"api": 10, "worker": 10}}]
+        result = await see("connection_pools_tuned", caches=caches)
+    assert result.status is Status.FAILED
+    assert f"may hold 20 connections to {node.address}, which accepts 12 clients (maxclients)" in result.summary
+
+
 # Caches
 
 
@@ -711,6 +719,16 @@ async def test_connections_have_to_be_kept(edge: int, plain: int, secure: tuple[
         result = await see("keep_alive_configured", sites=site(edge, ca, pages=["/text"]), caches=caches)
     assert result.status is Status.FAILED
     assert result.summary == f"{node.address} never notices clients that vanished (tcp-keepalive 0)."
+    with cache("--timeout", "5") as node:
+        caches = [{"name": "cache", "nodes": [node.address]}]
+        result = await see("keep_alive_configured", sites=site(edge, ca, pages=["/text"]), caches=caches)
+        assert (result.status, "closes connections that are idle for 5 seconds" in result.summary) == (
+            Status.WARNING,
+            True,
+        )
+        node.command("CONFIG", "SET", "timeout", 300)
+        result = await see("keep_alive_configured", sites=site(edge, ca, pages=["/text"]), caches=caches)
+        assert result.status is Status.OK, result.summary
 
 
 async def test_clients_that_connect_for_every_transaction_fail(

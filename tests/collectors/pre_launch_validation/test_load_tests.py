@@ -126,6 +126,8 @@ async def test_another_target_and_an_exit_code_count(evidence: Folder) -> None:
     attached(evidence, item, locust(), report={"target": "http://localhost:8080"})
     result = await seen(evidence, item, load_targets=[TARGET])
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.CONTRADICTED)
+    attached(evidence, item, locust(), report={"target": "https://Shop.example.com:443/"})
+    assert (await seen(evidence, item, load_targets=[TARGET])).status is Status.OK
     attached(evidence, item, locust(), report={"target": f"{TARGET}.evil.example"})
     assert (await seen(evidence, item, load_targets=[TARGET])).status is Status.UNKNOWN
     attached(evidence, item, locust(), report=SAID | {"exit_code": 1})
@@ -237,6 +239,17 @@ def test_an_objective_takes_enough_requests_and_a_ratio() -> None:
         assert [problem.status for problem in objective_problems(objective, values, requests)] == statuses
     with pytest.raises(ValueError, match="expected at_least or at_most"):
         Objective(name="a", query="b")
+
+
+async def test_a_pause_between_two_waves_is_no_load(evidence: Folder) -> None:
+    report = locust()
+    report[0]["num_reqs_per_sec"] = {str(int(END) - 1200): 5999, str(int(END)): 1}
+    attached(evidence, "load_tests_executed", report, report=SAID)
+    result = await seen(evidence, "load_tests_executed")
+    assert (result.status, "lasted 2 minutes (at least 10 minutes wanted)" in result.summary) == (Status.UNKNOWN, True)
+    report[0]["num_reqs_per_sec"] = {str(int(END) - 60 * minute): 300 for minute in range(21)}
+    attached(evidence, "load_tests_executed", report, report=SAID)
+    assert (await seen(evidence, "load_tests_executed")).status is Status.OK
 
 
 async def test_days_are_no_duration(evidence: Folder) -> None:

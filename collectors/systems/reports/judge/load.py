@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from collectors.shared.urls import plain_url
 from collectors.systems.reports.model.report import Load, Report
 from exporter.options import Duration, Options
 from exporter.verdict import Reason, Result, failed, unknown
@@ -159,12 +159,7 @@ def _milliseconds(seconds: float) -> str:
 def _is_one_of(target: str, wanted: Sequence[str]) -> bool:
     """Whether it is one of these addresses or below it."""
 
-    def parts(address: str) -> tuple[str, str, str]:
-        split = urlsplit(address if "://" in address else f"//{address}")
-        return split.scheme.lower(), split.netloc.lower(), split.path.rstrip("/")
+    def folder(address: str) -> str:
+        return plain_url(address if "://" in address else f"//{address}").rstrip("/") + "/"
 
-    scheme, host, path = parts(target)
-    return any(
-        (scheme, host) == (parts(each)[0], parts(each)[1]) and f"{path}/".startswith(f"{parts(each)[2]}/")
-        for each in wanted
-    )
+    return any(folder(target).startswith(folder(each)) for each in wanted)

@@ -70,7 +70,12 @@ class _NpmDependencies(msgspec.Struct):
     total: int = 0
 
 
+class _NpmCounts(msgspec.Struct):
+    total: int = 0
+
+
 class _NpmMetadata(msgspec.Struct):
+    vulnerabilities: _NpmCounts | None = None
     dependencies: _NpmDependencies | None = None
 
 
@@ -95,12 +100,18 @@ def read_npm_audit(content: bytes) -> Report:
         if isinstance(via, _NpmVia)
     ]
     dependencies = read.metadata.dependencies if read.metadata else None
+    counts = read.metadata.vulnerabilities if read.metadata else None
+    listed, total = len(read.vulnerabilities), counts.total if counts else 0
+    cut = (
+        f"its summary counts {counted(total, 'vulnerable package')}, its list has {listed}" if total > listed else None
+    )
     return Report(
         "npm audit",
         Kind.SCAN,
         scope=_SCOPE,
         examined=dependencies.total if dependencies else None,
         places=frozenset({"npm"}),
+        problems=(cut,) if cut else (),
         findings=tuple(findings),
     )
 

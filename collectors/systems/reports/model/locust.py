@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -28,6 +29,7 @@ class _Entry(msgspec.Struct):
     num_failures: int = 0
     num_none_requests: int = 0
     response_times: dict[str, int] = {}
+    num_reqs_per_sec: dict[str, int] = {}
 
 
 def read_locust(content: bytes) -> Report:
@@ -38,6 +40,7 @@ def read_locust(content: bytes) -> Report:
     try:
         entries = msgspec.json.decode(content, type=list[_Entry])
         times: dict[float, int] = {}
+        minutes = {int(second) // 60 for entry in entries for second, count in entry.num_reqs_per_sec.items() if count}
         for entry in entries:
             for value, count in entry.response_times.items():
                 milliseconds = float(value)
@@ -64,12 +67,19 @@ def read_locust(content: bytes) -> Report:
         load=Load(
             requests,
             errors,
-            duration=ended - started if started and ended and ended >= started else None,
+            duration=_duration(started, ended, len(minutes)),
             p95=None if p95 is None else p95 / 1000,
             scenario=frozenset(map(_name, entries)),
             failing=tuple(_name(entry) for entry in entries if ENOUGH <= entry.num_requests == entry.num_failures),
         ),
     )
+
+
+def _duration(started: datetime | None, ended: datetime | None, minutes: int) -> timedelta | None:
+    """How long there was load: a pause between two waves is none. `minutes` had requests; 0 where the file counts none."""
+    if started is None or ended is None or ended < started:
+        return None
+    return min(ended - started, timedelta(minutes=minutes)) if minutes else ended - started
 
 
 def _name(entry: _Entry) -> str:

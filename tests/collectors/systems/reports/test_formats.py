@@ -291,6 +291,9 @@ def test_an_audit_counts_what_was_audited() -> None:
     }
     report = read_report(json.dumps(npm).encode())
     assert (report.examined, [finding.advisory for finding in report.findings]) == (7, ["GHSA-1"])
+    npm["metadata"] = {"dependencies": {"total": 7}, "vulnerabilities": {"total": 3}}
+    report = read_report(json.dumps(npm).encode())
+    assert report.problems == ("its summary counts 3 vulnerable packages, its list has 1",)
 
 
 def test_bandit_counts_what_its_filter_left_out() -> None:
