@@ -20,7 +20,7 @@ from exporter.checklist import Checklist, ChecklistError, Line, Section, normali
 from exporter.collector import Client, Collector, Item, Mode
 from exporter.options_reader import nearest
 from exporter.plugins import Plugin, collectors_of, heading_of, is_name, item_contradictions, named, plugins
-from exporter.verdict import WARNING, Severity
+from exporter.verdict import CRITICAL, WARNING, Severity
 
 __all__ = ["Binding", "Catalogue", "CatalogueError", "Entry", "slug"]
 
@@ -137,6 +137,7 @@ class Catalogue:
     """Every named line (`entries`, by id, in the order of the checklist), the collectors and the shared clients, by name.
 
     `broken` says by section what is wrong with a plug-in: its lines are known where it could be read, and nothing verifies them.
+    `brought` are the sections of plug-ins, which the bundled checklist does not have.
     """
 
     checklist: Checklist
@@ -144,6 +145,7 @@ class Catalogue:
     collectors: Mapping[str, type[Collector[Any, Any]]]
     clients: Mapping[str, type[Client[Any]]] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
+    brought: frozenset[str] = frozenset()
 
     @cached_property
     def custom(self) -> Any:
@@ -172,15 +174,18 @@ class Catalogue:
         if problems:
             raise CatalogueError(*problems)
         broken: dict[str, str] = {}
+        sections = {row.section for row in rows}
+        brought: set[str] = set()
         for plugin in plugins():
             plugin = _apart(plugin, collectors, entries)
+            brought |= {plugin.section} - sections
             if plugin.problem:
                 broken[plugin.section] = " ".join(filter(None, (broken.get(plugin.section), plugin.problem)))
             elif plugin.collector is not None:
                 collectors[plugin.section] = plugin.collector
             for entry in _brought(plugin):
                 entries.setdefault(entry.id, entry)
-        return cls(checklist, entries, collectors, clients, broken)
+        return cls(checklist, entries, collectors, clients, broken, frozenset(brought))
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -204,20 +209,34 @@ class Catalogue:
     def _headings(self) -> dict[str, str]:
         return {heading: _same(heading) for heading in {entry.heading for entry in self.entries.values()}}
 
-    def bind(self, checklist: Checklist, custom: Iterable[Entry] = ()) -> tuple[Binding, ...]:
+    def bind(
+        self, checklist: Checklist, custom: Iterable[Entry] = (), configured: Iterable[str] = ()
+    ) -> tuple[Binding, ...]:
         """What each line of a checklist stands for, in its order.
 
         A line binds by its annotation, else by heading and text, else by text alone when that is unambiguous. A line that
         binds to nothing gets labels made from its heading and text. `custom` are the lines that the configuration verifies
-        itself; those that the checklist does not have come after the others of their section. Raises ChecklistError with
+        itself; those that the checklist does not have come after the others of their section. So do all lines of a plug-in
+        whose section is among the `configured` ones, where the checklist has none of them. Raises ChecklistError with
         every line that is ambiguous, names an unknown item, or binds to an item that an earlier line has.
         """
-        return _Binder(self, checklist, custom).bind()
+        return _Binder(self, checklist, custom, configured).bind()
+
+    def of_plugin(self, section: str) -> tuple[Entry, ...]:
+        """The lines of a plug-in's section; of one that cannot be loaded, whose lines nobody knows, a line that says so."""
+        why = self.broken.get(section)
+        unknown = Entry(
+            section, "plugin_loaded", section, "The plug-in is loaded", section, CRITICAL, None, problem=why
+        )
+        return self.section(section) or (unknown,)
 
 
 class _Binder:
-    def __init__(self, catalogue: Catalogue, checklist: Checklist, custom: Iterable[Entry]) -> None:
+    def __init__(
+        self, catalogue: Catalogue, checklist: Checklist, custom: Iterable[Entry], configured: Iterable[str]
+    ) -> None:
         self._custom = {entry.id: entry for entry in custom}
+        self._plugins = {name: catalogue.of_plugin(name) for name in configured if name in catalogue.brought}
         self._entries = {**catalogue.entries, **self._custom}
         self._broken = catalogue.broken
         self._checklist = checklist
@@ -240,10 +259,11 @@ class _Binder:
         bindings = list(self._named(found))
         if self._problems:
             raise ChecklistError(self._checklist.name, *sorted(self._problems))
+        listed = {binding.entry.section for binding in bindings}
+        brought = [entry for name, lines in self._plugins.items() if name not in listed for entry in lines]
         added: dict[str, list[Binding]] = {}
-        for name, entry in self._custom.items():
-            if name not in numbers:
-                added.setdefault(entry.section, []).append(Binding(entry, entry.heading, rendered(entry.line), 0))
+        for entry in (*(entry for name, entry in self._custom.items() if name not in numbers), *brought):
+            added.setdefault(entry.section, []).append(Binding(entry, entry.heading, rendered(entry.line), 0))
         return tuple(self._with(bindings, added))
 
     @staticmethod

@@ -307,7 +307,8 @@ class _Loader:
 
     def _bindings(self, checklist: Checklist, custom: Mapping[str, OwnLine]) -> tuple[Binding, ...]:
         try:
-            return self._catalogue.bind(checklist, [line.entry for line in custom.values()])
+            configured = self._given("sections", dict)
+            return self._catalogue.bind(checklist, [line.entry for line in custom.values()], configured)
         except ChecklistError as error:
             self._refused(error)
             return self._catalogue.bind(self._catalogue.checklist)

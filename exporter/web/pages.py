@@ -19,7 +19,7 @@ from exporter.document import item_document
 from exporter.options import format_duration
 from exporter.plan import Plan
 from exporter.state import ItemView, Transition
-from exporter.verdict import Severity, Status
+from exporter.verdict import Reason, Severity, Status
 
 __all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
 
@@ -114,8 +114,8 @@ class Section:
 
     @property
     def unconfigured(self) -> bool:
-        """Whether nothing of it is verified: no line has a target or evidence."""
-        return not any(view.targets or view.evidence for view in self.all) and not self.calm
+        """Whether nothing of it can be verified yet: every line lacks configuration, or something that verifies it."""
+        return all(view.reason in (Reason.NOT_CONFIGURED, Reason.NOT_VERIFIED) for view in self.all)
 
     @property
     def calm(self) -> bool:

@@ -564,6 +564,36 @@ def test_the_lines_of_a_broken_plugin_are_unknown_and_say_why(install: Install, 
     assert [warned.key for warned in loaded.warnings] == [f"sections.{module}"]
 
 
+@pytest.mark.parametrize(
+    ("content", "checklist", "items"),
+    [
+        (FOREIGN, "# Shop\n- [ ] Orders work\n", ["shop.orders_work", "{m}.index_fresh"]),
+        (FOREIGN, "# Search\n- [ ] Index is fresh\n- [ ] Other\n", ["{m}.index_fresh", "{m}.other"]),
+        (FOREIGN.replace("async def", "def"), "# Shop\n- [ ] Orders work\n", ["shop.orders_work", "{m}.index_fresh"]),
+        ("import nothing_of_this_name", "# Shop\n- [ ] Orders work\n", ["shop.orders_work", "{m}.plugin_loaded"]),
+    ],
+    ids=["not in the checklist", "in the checklist", "broken", "not loaded"],
+)
+def test_the_lines_of_a_configured_plugin_are_added_where_the_checklist_has_none_of_them(
+    install: Install, tmp_path: Path, content: str, checklist: str, items: list[str]
+) -> None:
+    package = install()
+    module = package.replace("collectors", "foreign")
+    distribution(tmp_path, {module: content}, f"x = {module}")
+    (tmp_path / "own.md").write_text(checklist)
+    (tmp_path / "config.yaml").write_text(f"checklist: own.md\nsections: {{{module}: {{}}}}\n")
+    catalogue = Catalogue.load(package)
+    loaded = load(tmp_path / "config.yaml", catalogue=catalogue)
+    assert [item.id for item in loaded.plan.items] == [item.format(m=module) for item in items]
+    verified = [item.id for item in loaded.plan.items if item.unverified is None]
+    assert verified == ([] if catalogue.broken else [f"{module}.index_fresh"])
+    broken = [item.unverified for item in loaded.plan.items if item.problem]
+    assert len(broken) == len(catalogue.broken)
+    (tmp_path / "config.yaml").write_text("checklist: own.md\n")
+    unasked = load(tmp_path / "config.yaml", catalogue=catalogue).plan.items
+    assert len(unasked) == checklist.count("[ ]"), "what is not configured adds nothing"
+
+
 @pytest.mark.parametrize("raised", ["1 / 0", "raise SystemExit(3)", "raise ExceptionGroup('x', [ValueError()])"])
 def test_whatever_a_plugin_raises_is_its_problem_alone(install: Install, tmp_path: Path, raised: str) -> None:
     package = install()

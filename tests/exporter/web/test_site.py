@@ -721,10 +721,13 @@ async def test_the_page_of_a_line_shows_why_it_does_not_pass_and_what_to_do(cloc
 
 
 async def test_sections_that_nothing_verifies_are_folded(clock: Clock) -> None:
-    found = state(planned("redis", targets=()), planned("nats"), clock=clock)
+    found = state(planned("redis", targets=()), planned("nats"), planned("training", "one"), clock=clock)
+    without = unknown("No evidence folder is configured.", reason=Reason.NOT_CONFIGURED)
+    await found.record("training", "", {"one": Observation(without, clock())})
     async with running(found, clock) as site:
         text = (await site.get("/")).text
         assert re.search(r'<details class="section" id="redis">', text)
+        assert re.search(r'<details class="section" id="training">', text)
         assert re.search(r'<details class="section" id="nats" open>', text)
         assert re.search(r'id="redis" open>', (await site.get("/?status=unknown")).text)
         assert text.index('class="launch') < text.index('id="score"'), "the launch decision stands first"
