@@ -18,7 +18,7 @@ from tests.servers.process import wait_until
 RUNS = f'checklist_item_runs_total{{item="stays",section="{PLUGIN}"}}'
 
 
-class Clock:
+class Shift:
     """What the exporter takes for the difference to the machine's clock."""
 
     def __init__(self, file: Path) -> None:
@@ -30,9 +30,9 @@ class Clock:
 
 
 @pytest.fixture
-def faked(tmp_path: Path) -> Iterator[tuple[Attacked, Clock]]:
+def faked(tmp_path: Path) -> Iterator[tuple[Attacked, Shift]]:
     (library,) = (debian("libfaketime") / "usr/lib").rglob("libfaketime.so.1")
-    clock = Clock(tmp_path / "clock")
+    clock = Shift(tmp_path / "clock")
     env = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
@@ -49,7 +49,7 @@ def faked(tmp_path: Path) -> Iterator[tuple[Attacked, Clock]]:
 
 
 @pytest.mark.parametrize("offset", ["+2h", "+365d", "-2h", "-365d"])
-def test_a_step_of_the_clock_costs_neither_time_nor_memory(faked: tuple[Attacked, Clock], offset: str) -> None:
+def test_a_step_of_the_clock_costs_neither_time_nor_memory(faked: tuple[Attacked, Shift], offset: str) -> None:
     exporter, clock = faked
     memory, cpu, runs = resident_bytes(exporter.pid), cpu_seconds(exporter.pid), exporter.metric(RUNS) or 0
     clock.set(offset)

@@ -20,10 +20,11 @@ from exporter.web import Options, connections, server
 from exporter.web.access import AccessFile
 from exporter.web.connections import Connections
 from exporter.web.guard import FAILURES, TooManyLogins, Users, network
-from tests.exporter.samples import Clock, planned, state
+from tests.exporter.samples import planned, state
 from tests.exporter.web.site import Site, running
 from tests.servers.certificates import Issued
 from tests.servers.process import eventually
+from tests.support import Clock
 
 PASSWORD = "canary-secret-of-alice"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(8)).decode()

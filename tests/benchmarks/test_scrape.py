@@ -18,7 +18,8 @@ from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.state import Observation, State
 from exporter.verdict import ok
-from tests.exporter.samples import Clock, plan, planned
+from tests.exporter.samples import plan, planned
+from tests.support import Clock
 
 pytestmark = pytest.mark.benchmark
 

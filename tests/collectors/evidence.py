@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from _pytest.mark import ParameterSet
 
 from exporter.evidence.validity import Evidence
 from exporter.http import HttpSettings
-from tests.exporter.samples import Clock
+from exporter.runner import utc_now
+from tests.support import Clock
 
 NOW = datetime(2026, 10, 13, 12, tzinfo=UTC)
 
@@ -65,11 +66,32 @@ class Folder:
             await evidence.close()
 
 
-async def folder(section: str, path: Path) -> AsyncIterator[Folder]:
-    """The body of a fixture: a folder of evidence for a section."""
-    made = Folder(path, section)
-    yield made
-    await made.close()
+def evidence_of(section: str, *, pages: bool = False, today: bool = False) -> Any:
+    """Make a fixture: an empty folder of evidence for a section.
+
+    With `pages` it may open the links of that site; with `today` its clock stands at this moment instead of at `NOW`.
+    """
+
+    @pytest.fixture
+    async def evidence(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Folder]:
+        made = Folder(tmp_path, section)
+        if pages:
+            made.hosts = [request.getfixturevalue("pages").url]
+        if today:
+            made.clock.at = utc_now()
+        yield made
+        await made.close()
+
+    return evidence
+
+
+def attested(folder: Path, item: str, *, days_ago: int = 1, **values: Any) -> Evidence:
+    """The evidence of a folder in which a record of these days ago says that an item (with its section) passed."""
+    folder.mkdir(exist_ok=True)
+    on = (utc_now() - timedelta(days=days_ago)).date()
+    record = {"item": item, "result": "passed", "by": "team@example.com", "on": str(on), **values}
+    (folder / f"{item}.yaml").write_text(json.dumps(record))
+    return Evidence(folder, environment="production", now=utc_now)
 
 
 def each(section: str, items: Iterable[str], *statuses: str) -> list[ParameterSet]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from exporter.collector import Mode, SectionSettings
 from exporter.threads import Threads
 from exporter.verdict import Reason, Result, Severity, Status
-from tests.collectors.evidence import Folder, folder
+from tests.collectors.evidence import Folder, evidence_of
 from tests.servers import faults
 from tests.servers.process import free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, scrape
@@ -223,10 +223,7 @@ async def test_a_partial_answer_is_unknown(no_leftovers: None) -> None:
             assert (result.status, "store x is missing" in result.summary) == (Status.UNKNOWN, True), result.summary
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("search", tmp_path):
-        yield made
+evidence = evidence_of("search")
 
 
 async def test_a_line_by_evidence(evidence: Folder, no_leftovers: None) -> None:

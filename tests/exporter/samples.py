@@ -5,29 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from importlib.resources import files
 
 from exporter.collector import Item, Mode
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.state import Observation, State, Transition
 from exporter.verdict import Result, Severity, Status
-
-NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-
-
-@dataclass
-class Clock:
-    """A clock that stands until it is moved."""
-
-    at: datetime = NOON
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def advance(self, **by: float) -> None:
-        """Move on by a timedelta's keywords."""
-        self.at += timedelta(**by)
+from tests.support import Clock
 
 
 @dataclass
@@ -104,7 +89,7 @@ def state(*items: PlannedItem, clock: Clock | None = None, objectives: Mapping[s
     return State(plan(*items, objectives=dict(objectives or {})), clock or Clock())
 
 
-async def see(state: State, clock: Clock, section: str, results: Mapping[str, Result], target: str = "") -> None:
+async def observe(state: State, clock: Clock, section: str, results: Mapping[str, Result], target: str = "") -> None:
     """Record results, by item name, as seen now."""
     await state.record(section, target, {name: Observation(result, clock(), 0.02) for name, result in results.items()})
 
@@ -123,5 +108,5 @@ async def mixed(clock: Clock, items: Iterable[PlannedItem] = ()) -> State:
         status = Status.FAILED if index == 3 else MIXED[index % len(MIXED)]
         for target in one.targets:
             result = Result(status, f"{one.line}: seen as {status}.", {"free_bytes": 1e9 + index})
-            await see(found, clock, one.section, {one.item: result}, target)
+            await observe(found, clock, one.section, {one.item: result}, target)
     return found

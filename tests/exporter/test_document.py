@@ -10,7 +10,8 @@ import pytest
 from exporter.document import document, schema, transition_document
 from exporter.state import Transition
 from exporter.verdict import Result, Status, failed, ok
-from tests.exporter.samples import NOON, WAIVER, Clock, catalogue, mixed, planned, see, state
+from tests.exporter.samples import WAIVER, catalogue, mixed, observe, planned, state
+from tests.support import NOON, Clock
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ async def test_targets_waiver_and_validity_are_told() -> None:
     one = planned(targets=("orders", "users"), waiver=WAIVER)
     found = state(one, clock=clock)
     until = NOON.astimezone(timezone(timedelta(hours=2))) + timedelta(days=3)
-    await see(found, clock, one.section, {one.item: ok("Fine.", free_bytes=5.0, valid_until=until)}, "orders")
-    await see(found, clock, one.section, {one.item: failed("Not fine.", free_bytes=1.0)}, "users")
+    await observe(found, clock, one.section, {one.item: ok("Fine.", free_bytes=5.0, valid_until=until)}, "orders")
+    await observe(found, clock, one.section, {one.item: failed("Not fine.", free_bytes=1.0)}, "users")
     made = document(found.views(), found.plan, clock())["items"][0]
     assert made["targets"] == [
         {"target": "orders", "status": "ok", "reason": None, "summary": "Fine.", "measurements": {"free_bytes": 5.0}},
@@ -70,7 +71,7 @@ async def test_what_json_cannot_hold_is_left_out() -> None:
     one = planned()
     found = state(one, clock=clock)
     measured = {"lag_bytes": math.nan, "age_seconds": math.inf, "free_bytes": 1.0}
-    await see(found, clock, one.section, {one.item: Result(Status.OK, "Seen.", measured)})
+    await observe(found, clock, one.section, {one.item: Result(Status.OK, "Seen.", measured)})
     assert document(found.views(), found.plan, clock())["items"][0]["measurements"] == {"free_bytes": 1.0}
 
 

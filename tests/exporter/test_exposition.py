@@ -24,8 +24,9 @@ from exporter.health import Health
 from exporter.metrics import ChecklistCollector
 from exporter.state import State
 from exporter.verdict import failed, ok
-from tests.exporter.samples import Clock, mixed, plan, planned, see, state
+from tests.exporter.samples import mixed, observe, plan, planned, state
 from tests.servers.process import eventually
+from tests.support import Clock
 
 ACCEPT_OPENMETRICS = b"application/openmetrics-text"
 PROMETHEUS_3 = (
@@ -183,7 +184,7 @@ async def test_gzip_follows_changes(clock: Clock) -> None:
     found = state(one, clock=clock)
     exposition = Exposition(found, Health("1"))
     before = await body(exposition, accept_encoding=b"gzip")
-    await see(found, clock, one.section, {one.item: ok("Seen.")})
+    await observe(found, clock, one.section, {one.item: ok("Seen.")})
     after = await body(exposition, accept_encoding=b"gzip")
     assert b"checklist_item_ok{" in gzip.decompress(before)
     assert checklist_text(gzip.decompress(after)) == checklist_text(await body(exposition))
@@ -214,7 +215,7 @@ async def test_news_of_one_item_renders_one_item(
 
     monkeypatch.setattr(module, "item_families", counted)
     one = found.plan.items[0]
-    await see(found, clock, one.section, {one.item: failed("Not so.")})
+    await observe(found, clock, one.section, {one.item: failed("Not so.")})
     assert await item_ok(exposition, one.item) == 0.0
     assert rendered == [1]
 
@@ -225,7 +226,7 @@ async def test_news_of_one_target_renders_one_target(clock: Clock, monkeypatch: 
     found = state(one, clock=clock)
     exposition = Exposition(found, Health("1"))
     for name in names:
-        await see(found, clock, one.section, {one.item: ok("So.")}, name)
+        await observe(found, clock, one.section, {one.item: ok("So.")}, name)
     await body(exposition)
     rendered: list[int] = []
     families = metrics.item_families
@@ -235,7 +236,7 @@ async def test_news_of_one_target_renders_one_target(clock: Clock, monkeypatch: 
         return families(views)
 
     monkeypatch.setattr(module, "item_families", counted)
-    await see(found, clock, one.section, {one.item: failed("Not so.")}, names[7])
+    await observe(found, clock, one.section, {one.item: failed("Not so.")}, names[7])
     text = checklist_text(await body(exposition))
     made = CollectorRegistry()
     made.register(ChecklistCollector(lambda: (found.plan, found.views())))
@@ -251,7 +252,7 @@ async def test_time_alone_changes_what_is_sent(clock: Clock) -> None:
     one = planned()
     found = state(one, clock=clock)
     exposition = Exposition(found, Health("1"))
-    await see(found, clock, one.section, {one.item: ok("Seen.")})
+    await observe(found, clock, one.section, {one.item: ok("Seen.")})
     assert await item_ok(exposition) == 1.0
     clock.advance(minutes=4)
     assert await item_ok(exposition) == 0.0
@@ -274,7 +275,7 @@ async def test_items_that_left_the_configuration_vanish_at_once(clock: Clock) ->
 async def test_a_format_asked_for_late_knows_everything(clock: Clock, found: State, exposition: Exposition) -> None:
     await body(exposition)
     one = found.plan.items[0]
-    await see(found, clock, one.section, {one.item: failed("Not so.")})
+    await observe(found, clock, one.section, {one.item: failed("Not so.")})
     late = (await exposition.scrape(ACCEPT_OPENMETRICS)).body
     assert checklist_text(late) == checklist_text(await body(exposition, ACCEPT_OPENMETRICS))
 
@@ -335,7 +336,7 @@ async def test_changes_are_rendered_in_the_background(
         return line.encode() in (await exposition.scrape()).body
 
     assert not await value()
-    await see(found, clock, one.section, {one.item: failed("Not so.")})
+    await observe(found, clock, one.section, {one.item: failed("Not so.")})
     await eventually(value, "the change in a scrape")
     clock.advance(minutes=4)
     await eventually(_all_zero(exposition), "everything stale in a scrape")
@@ -366,7 +367,7 @@ async def test_a_rendering_that_failed_is_told_and_tried_again(
     with monkeypatch.context() as broken:
         broken.setattr(module, "item_families", lambda views: 1 / 0)
         one = found.plan.items[0]
-        await see(found, clock, one.section, {one.item: failed("Not so.")})
+        await observe(found, clock, one.section, {one.item: failed("Not so.")})
         await eventually(lambda: health.render_error is not None, "the failure to be told")
         await eventually(lambda: exposition.trouble() is not None, "the bytes to be too old")
         scrape = await exposition.scrape()
@@ -387,7 +388,7 @@ async def test_a_rendering_that_hangs_makes_scrapes_fail(
     with monkeypatch.context() as hanging:
         hanging.setattr(module, "item_families", lambda views: release.wait(30))
         one = found.plan.items[0]
-        await see(found, clock, one.section, {one.item: failed("Not so.")})
+        await observe(found, clock, one.section, {one.item: failed("Not so.")})
         await eventually(lambda: exposition.trouble() is not None, "the bytes to be too old")
         scrape = await exposition.scrape()
         assert scrape.status == 503
@@ -423,7 +424,7 @@ async def test_state_tells_only_what_changed(clock: Clock, found: State) -> None
     known = found.version
     assert list(found.changed(known)) == []
     for one in (first, second, first):
-        await see(found, clock, one.section, {one.item: ok("Seen.")})
+        await observe(found, clock, one.section, {one.item: ok("Seen.")})
     assert [view.planned for view in found.changed(known)] == [first, second]
     assert [view.planned for view in found.changed(found.version - 1)] == [first]
     clock.advance(minutes=4)

@@ -15,8 +15,9 @@ from exporter.metrics import ChecklistCollector, HealthCollector
 from exporter.plan import Plan
 from exporter.state import ItemView, Observation, State
 from exporter.verdict import Result, Status, failed, ok, unknown
-from tests.exporter.samples import NOON, WAIVER, Clock, catalogue, mixed, planned, see, state
+from tests.exporter.samples import WAIVER, catalogue, mixed, observe, planned, state
 from tests.servers.prometheus import promtool
+from tests.support import NOON, Clock
 
 Samples = dict[tuple[str, ...], float]
 
@@ -57,7 +58,7 @@ def clock() -> Clock:
 async def test_ok_is_one_only_for_what_was_seen_to_be_true(clock: Clock, result: Result, value: float) -> None:
     one = planned()
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: result})
+    await observe(found, clock, one.section, {one.item: result})
     assert samples(found, "checklist_item_ok") == {(): value}
     statuses = samples(found, "checklist_item_status")
     assert statuses == {(status.value,): float(status is result.status) for status in Status}
@@ -83,7 +84,7 @@ async def test_line_without_collector_is_visible_but_never_late() -> None:
 async def test_waived_item_is_not_ok(clock: Clock) -> None:
     one = planned(waiver=WAIVER)
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: failed("Not so.")})
+    await observe(found, clock, one.section, {one.item: failed("Not so.")})
     assert samples(found, "checklist_item_ok") == {(): 0.0}
     assert samples(found, "checklist_item_status")["waived",] == 1.0
     assert samples(found, "checklist_item_waiver_expiry_timestamp_seconds") == {(): WAIVER.ends_at.timestamp()}
@@ -92,7 +93,7 @@ async def test_waived_item_is_not_ok(clock: Clock) -> None:
 async def test_waiver_of_a_true_line_still_shows_its_end(clock: Clock) -> None:
     one = planned(waiver=WAIVER)
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: ok("Seen.")})
+    await observe(found, clock, one.section, {one.item: ok("Seen.")})
     assert samples(found, "checklist_item_ok") == {(): 1.0}
     assert samples(found, "checklist_item_waiver_expiry_timestamp_seconds") == {(): WAIVER.ends_at.timestamp()}
 
@@ -108,8 +109,8 @@ async def test_not_applicable_item_has_a_status_and_nothing_to_alert_on() -> Non
 async def test_each_target_has_its_own_truth(clock: Clock) -> None:
     one = planned(targets=("orders", "users"))
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: ok("Seen.", free_bytes=9.0)}, "orders")
-    await see(found, clock, one.section, {one.item: failed("Not so.", free_bytes=1.0)}, "users")
+    await observe(found, clock, one.section, {one.item: ok("Seen.", free_bytes=9.0)}, "orders")
+    await observe(found, clock, one.section, {one.item: failed("Not so.", free_bytes=1.0)}, "users")
     assert samples(found, "checklist_item_target_ok") == {("orders",): 1.0, ("users",): 0.0}
     assert samples(found, "checklist_item_measurement") == {("free_bytes",): 1.0}
     assert samples(found, "checklist_item_runs_total") == {(): 2.0}
@@ -139,7 +140,7 @@ async def test_times_durations_and_counts(clock: Clock) -> None:
 async def test_evidence_shows_when_it_ends(clock: Clock) -> None:
     one = planned()
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: ok("Seen.", valid_until=NOON + timedelta(days=3))})
+    await observe(found, clock, one.section, {one.item: ok("Seen.", valid_until=NOON + timedelta(days=3))})
     expiry = (NOON + timedelta(days=3)).timestamp()
     assert samples(found, "checklist_item_evidence_expiry_timestamp_seconds") == {(): expiry}
 
@@ -148,7 +149,7 @@ async def test_what_was_not_measured_has_no_series(clock: Clock) -> None:
     one = planned()
     found = state(one, clock=clock)
     measured = {"lag_bytes": math.nan, "age_seconds": math.inf, "free_bytes": 1.0}
-    await see(found, clock, one.section, {one.item: Result(Status.OK, "Seen.", measured)})
+    await observe(found, clock, one.section, {one.item: Result(Status.OK, "Seen.", measured)})
     assert samples(found, "checklist_item_measurement") == {("free_bytes",): 1.0}
     assert "nan" not in generate_latest(registry(found)).decode().lower()
 

@@ -14,20 +14,10 @@ from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.state import ItemView, Observation, Remembered, State, Transition
 from exporter.verdict import CRITICAL, Reason, Result, Status, failed, ok, unknown
 from tests.exporter.test_runner import Sample
+from tests.support import Clock
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DECLARED = Sample.items()["one"]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time = START
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def forward(self, **kwargs: float) -> None:
-        self.time += timedelta(**kwargs)
 
 
 class Memory:
@@ -60,11 +50,11 @@ def plan_of(*items: PlannedItem) -> Plan:
 
 
 def make_state(*items: PlannedItem) -> tuple[State, Clock, Memory]:
-    clock, memory = Clock(), Memory()
+    clock, memory = Clock(START), Memory()
     return State(plan_of(*items), clock, memory), clock, memory
 
 
-async def see(state: State, clock: Clock, result: Result, *, item: str = "one", target: str = "a") -> None:
+async def observe_one(state: State, clock: Clock, result: Result, *, item: str = "one", target: str = "a") -> None:
     await state.record("section", target, {item: Observation(result, clock())})
 
 
@@ -80,7 +70,7 @@ async def test_nothing_is_ok_before_it_was_seen() -> None:
         Status.UNKNOWN,
         "Not verified yet since the exporter started.",
     )
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     assert (view(state).status, view(state).last_ok, view(state).runs) == (Status.OK, START, 1)
 
 
@@ -102,10 +92,10 @@ async def test_not_applicable_is_declared_with_its_reason() -> None:
 
 async def test_a_result_that_got_old_is_unknown_without_anybody_writing_it() -> None:
     state, clock, memory = make_state(planned(stale_after=timedelta(minutes=3)))
-    await see(state, clock, ok("Seen."))
-    clock.forward(minutes=2, seconds=59)
+    await observe_one(state, clock, ok("Seen."))
+    clock.advance(minutes=2, seconds=59)
     assert view(state).status is Status.OK
-    clock.forward(seconds=1)
+    clock.advance(seconds=1)
     assert view(state).status is Status.UNKNOWN
     assert view(state).summary == "Last verified 3 minutes ago (limit 3 minutes), when it was ok: Seen."
     await state.tick()
@@ -118,9 +108,9 @@ async def test_a_result_that_got_old_is_unknown_without_anybody_writing_it() -> 
 
 async def test_evidence_expires_when_it_is_read() -> None:
     state, clock, memory = make_state(planned(stale_after=timedelta(days=30)))
-    await see(state, clock, ok("Attested.", valid_until=START + timedelta(hours=1)))
+    await observe_one(state, clock, ok("Attested.", valid_until=START + timedelta(hours=1)))
     assert state.next_deadline == START + timedelta(hours=1)
-    clock.forward(hours=1)
+    clock.advance(hours=1)
     assert (view(state).status, view(state).summary) == (
         Status.FAILED,
         "Expired on 2026-11-24 13:00 UTC: Attested.",
@@ -131,19 +121,19 @@ async def test_evidence_expires_when_it_is_read() -> None:
 
 async def test_an_expired_failure_keeps_its_own_sentence() -> None:
     state, clock, _ = make_state(planned(stale_after=timedelta(days=30)))
-    await see(state, clock, failed("Broken.", valid_until=START))
-    clock.forward(hours=1)
+    await observe_one(state, clock, failed("Broken.", valid_until=START))
+    clock.advance(hours=1)
     assert view(state).summary == "Broken."
 
 
 async def test_a_waiver_accepts_what_is_not_ok_until_it_ends() -> None:
     waiver = Waiver("Sized by hand.", "platform", date(2026, 11, 24))
     state, clock, memory = make_state(planned(waiver=waiver, stale_after=timedelta(days=30)))
-    await see(state, clock, failed("Nothing there."))
+    await observe_one(state, clock, failed("Nothing there."))
     assert (view(state).status, view(state).waiver) == (Status.WAIVED, waiver)
     assert view(state).summary == "Waived until 2026-11-24 by platform: Sized by hand. (Nothing there.)"
     assert view(state).targets[0].status is Status.FAILED
-    clock.time = datetime(2026, 11, 25, tzinfo=UTC)
+    clock.at = datetime(2026, 11, 25, tzinfo=UTC)
     assert (view(state).status, view(state).waiver) == (Status.FAILED, None)
     await state.tick()
     assert [t.to_status for t in memory.transitions] == [Status.WAIVED, Status.FAILED]
@@ -151,18 +141,18 @@ async def test_a_waiver_accepts_what_is_not_ok_until_it_ends() -> None:
 
 async def test_a_waiver_does_not_hide_that_all_is_well() -> None:
     state, clock, _ = make_state(planned(waiver=Waiver("R", "o", date(2027, 1, 1))))
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     assert view(state).status is Status.OK
 
 
 async def test_the_worst_target_counts_and_is_named() -> None:
     state, clock, memory = make_state(planned(targets=("a", "b", "c")))
-    await see(state, clock, ok("Fine.", lag_bytes=1), target="a")
+    await observe_one(state, clock, ok("Fine.", lag_bytes=1), target="a")
     assert view(state).status is Status.UNKNOWN
     assert memory.transitions == []
-    await see(state, clock, failed("Broken.", lag_bytes=9), target="b")
+    await observe_one(state, clock, failed("Broken.", lag_bytes=9), target="b")
     assert memory.transitions[-1].to_status is Status.FAILED
-    await see(state, clock, unknown("Unseen."), target="c")
+    await observe_one(state, clock, unknown("Unseen."), target="c")
     assert (view(state).status, view(state).summary) == (Status.FAILED, "b: Broken.")
     assert view(state).measurements == {"lag_bytes": 9}
     assert [target.status for target in view(state).targets] == [Status.OK, Status.FAILED, Status.UNKNOWN]
@@ -172,15 +162,15 @@ async def test_many_targets_are_told_in_a_short_sentence() -> None:
     names = tuple(f"t{number}" for number in range(8))
     state, clock, _ = make_state(planned(targets=names))
     for name in names:
-        await see(state, clock, failed("Broken."), target=name)
+        await observe_one(state, clock, failed("Broken."), target=name)
     assert view(state).summary.endswith("t4: Broken. And 3 more.")
 
 
 async def test_only_changes_are_transitions_and_since_tells_the_last() -> None:
     state, clock, memory = make_state(planned())
     for result in (ok("A."), ok("B."), failed("C."), failed("D."), ok("E.")):
-        clock.forward(seconds=10)
-        await see(state, clock, result)
+        clock.advance(seconds=10)
+        await observe_one(state, clock, result)
     assert [(t.to_status, t.why) for t in memory.transitions] == [
         (Status.OK, "A."),
         (Status.FAILED, "C."),
@@ -191,27 +181,27 @@ async def test_only_changes_are_transitions_and_since_tells_the_last() -> None:
 
 async def test_a_restart_keeps_what_was_known_and_does_not_flap() -> None:
     state, clock, memory = make_state(planned())
-    await see(state, clock, ok("Seen.", size_bytes=5))
-    clock.forward(minutes=1)
+    await observe_one(state, clock, ok("Seen.", size_bytes=5))
+    clock.advance(minutes=1)
     again = State(plan_of(planned()), clock, memory)
     assert (view(again).status, view(again).since, view(again).last_ok) == (Status.OK, START, START)
     assert view(again).measurements == {"size_bytes": 5}
-    clock.forward(minutes=9)
+    clock.advance(minutes=9)
     late = State(plan_of(planned()), clock, memory)
     assert view(late).status is Status.UNKNOWN
-    clock.forward(seconds=30)
+    clock.advance(seconds=30)
     await late.tick()
-    await see(late, clock, ok("Seen again."))
+    await observe_one(late, clock, ok("Seen again."))
     assert len(memory.transitions) == 1
     assert (view(late).status, view(late).since) == (Status.OK, START)
 
 
 async def test_after_a_restart_that_brings_no_run_the_silence_is_a_transition() -> None:
     state, clock, memory = make_state(planned())
-    await see(state, clock, ok("Seen."))
-    clock.forward(minutes=10)
+    await observe_one(state, clock, ok("Seen."))
+    clock.advance(minutes=10)
     again = State(plan_of(planned()), clock, memory)
-    clock.forward(minutes=3)
+    clock.advance(minutes=3)
     await again.tick()
     assert [t.to_status for t in memory.transitions] == [Status.OK, Status.UNKNOWN]
 
@@ -221,24 +211,24 @@ async def test_what_is_derived_waits_for_lines_that_went_stale_while_nothing_ran
     derived = planned("all", mode=Mode.DERIVED)
     state, clock, memory = make_state(planned(), derived, planned("off", targets=()))
     assert not state.resumes(), "nothing was known before"
-    await see(state, clock, ok("Seen."))
-    await see(state, clock, ok("All."), item="all")
+    await observe_one(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("All."), item="all")
     assert not State(plan_of(planned(), derived), clock, memory).resumes(), "what was known still counts"
-    clock.forward(minutes=10)
+    clock.advance(minutes=10)
     again = State(plan_of(planned(), derived), clock, memory)
     assert again.resumes()
     assert not State(plan_of(planned(targets=()), derived), clock, memory).resumes(), "it will not be run"
-    await see(again, clock, ok("Seen again."))
+    await observe_one(again, clock, ok("Seen again."))
     assert not again.resumes()
     late = State(plan_of(planned(), derived), clock, memory)
-    clock.forward(minutes=3)
+    clock.advance(minutes=3)
     assert not late.resumes(), "nothing ran in time"
 
 
 async def test_a_new_plan_keeps_what_stays_and_drops_the_rest_at_once() -> None:
     state, clock, memory = make_state(planned(), planned("two"))
-    await see(state, clock, ok("Seen."))
-    await see(state, clock, ok("Seen."), item="two")
+    await observe_one(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."), item="two")
     await state.replace_plan(plan_of(planned(), planned("three")))
     assert [seen.planned.item for seen in state.views()] == ["one", "three"]
     assert state.view("section", "two") is None
@@ -250,27 +240,27 @@ async def test_a_new_plan_keeps_what_stays_and_drops_the_rest_at_once() -> None:
 
 async def test_an_item_that_comes_back_is_known() -> None:
     state, clock, memory = make_state(planned())
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     await state.replace_plan(plan_of(planned("other")))
-    clock.forward(minutes=10)
+    clock.advance(minutes=10)
     await state.replace_plan(plan_of(planned()))
     assert (view(state).status, view(state).last_ok, view(state).runs) == (Status.UNKNOWN, START, 0)
-    await see(state, clock, ok("Seen again."))
+    await observe_one(state, clock, ok("Seen again."))
     assert view(state).status is Status.OK
     assert [t.to_status for t in memory.transitions] == [Status.OK, Status.UNKNOWN, Status.OK]
 
 
 async def test_a_result_for_what_is_no_longer_planned_is_dropped() -> None:
     state, clock, _ = make_state(planned())
-    await see(state, clock, ok("Seen."), target="gone")
-    await see(state, clock, ok("Seen."), item="gone")
+    await observe_one(state, clock, ok("Seen."), target="gone")
+    await observe_one(state, clock, ok("Seen."), item="gone")
     assert view(state).status is Status.UNKNOWN
 
 
 async def test_errors_and_runs_are_counted() -> None:
     state, clock, _ = make_state(planned())
     await state.record("section", "a", {"one": Observation(unknown("Unseen."), clock(), 0.5, error=True)})
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     assert (view(state).runs, view(state).errors, view(state).duration) == (2, 1, 0.0)
 
 
@@ -280,15 +270,15 @@ async def test_readers_wait_for_changes() -> None:
     waiting = asyncio.create_task(state.wait(known))
     await asyncio.sleep(0)
     assert not waiting.done()
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     assert await asyncio.wait_for(waiting, 5) == state.version > known
 
 
 async def test_many_runs_do_not_pile_up_deadlines() -> None:
     state, clock, _ = make_state(planned())
     for _ in range(1000):
-        clock.forward(seconds=1)
-        await see(state, clock, ok("Seen."))
+        clock.advance(seconds=1)
+        await observe_one(state, clock, ok("Seen."))
     assert len(state._deadlines) < 100
 
 
@@ -305,7 +295,7 @@ async def test_only_what_was_observed_is_handed_to_the_archive() -> None:
     memory = Counting()
     state = State(plan_of(planned(targets=names)), clock, memory)
     for name in names:
-        await see(state, clock, ok("Seen."), target=name)
+        await observe_one(state, clock, ok("Seen."), target=name)
     assert handed == [1] * 100
     memory.incomplete = True
     await state.tick()
@@ -314,13 +304,13 @@ async def test_only_what_was_observed_is_handed_to_the_archive() -> None:
 
 async def test_a_clock_that_is_set_back_makes_nothing_younger() -> None:
     state, clock, memory = make_state(planned(stale_after=timedelta(minutes=3)), planned("two"))
-    await see(state, clock, ok("Seen."))
-    clock.forward(minutes=2)
-    await see(state, clock, ok("Seen."), item="two")
-    clock.forward(days=-1)
+    await observe_one(state, clock, ok("Seen."))
+    clock.advance(minutes=2)
+    await observe_one(state, clock, ok("Seen."), item="two")
+    clock.advance(days=-1)
     assert view(state).status is Status.OK
     assert view(state).last_run == clock() - timedelta(minutes=2)
-    clock.forward(minutes=1)
+    clock.advance(minutes=1)
     assert view(state).status is Status.UNKNOWN
     await state.tick()
     assert [t.to_status for t in memory.transitions] == [Status.OK, Status.OK, Status.UNKNOWN]
@@ -343,21 +333,21 @@ async def test_why_a_line_does_not_pass() -> None:
         None,
         Reason.PENDING,
     ]
-    await see(state, clock, failed("Too much.", reason=Reason.LIMIT))
+    await observe_one(state, clock, failed("Too much.", reason=Reason.LIMIT))
     assert (view(state).reason, view(state).targets[0].reason) == (Reason.LIMIT, Reason.LIMIT)
-    await see(state, clock, ok("Fine."))
+    await observe_one(state, clock, ok("Fine."))
     assert view(state).reason is None
-    clock.forward(minutes=3)
+    clock.advance(minutes=3)
     assert view(state).reason is Reason.STALE
-    await see(state, clock, failed("Nothing there.", reason=Reason.MISSING), item="waived")
+    await observe_one(state, clock, failed("Nothing there.", reason=Reason.MISSING), item="waived")
     assert (view(state, "waived").status, view(state, "waived").reason) == (Status.WAIVED, Reason.MISSING)
-    await see(state, clock, ok("Attested.", valid_until=clock()), item="expiring")
+    await observe_one(state, clock, ok("Attested.", valid_until=clock()), item="expiring")
     assert view(state, "expiring").reason is Reason.EXPIRED
 
 
 async def test_what_was_looked_at_before_a_plan_is_in_force_counts_with_it() -> None:
     state, clock, memory = make_state(planned(targets=("a",)))
-    await see(state, clock, ok("Seen."))
+    await observe_one(state, clock, ok("Seen."))
     seen = Observation(ok("Seen too."), clock())
     await state.replace_plan(plan_of(planned(targets=("a", "b"))), [("section", "b", {"one": seen})])
     assert view(state).status is Status.OK
@@ -373,6 +363,6 @@ async def test_what_was_looked_at_before_a_plan_is_in_force_counts_with_it() -> 
 )
 async def test_ages_are_told_in_words(age: timedelta, text: str) -> None:
     state, clock, _ = make_state(planned(stale_after=timedelta(seconds=5)))
-    await see(state, clock, ok("Seen."))
-    clock.time += age
+    await observe_one(state, clock, ok("Seen."))
+    clock.at += age
     assert view(state).summary == f"Last verified {text} ago (limit 5 seconds), when it was ok: Seen."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,10 +12,11 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.verdict import Reason, Result, Status
-from tests.collectors.application_services.services import see
+from tests.collectors.application_services.services import run, see
 from tests.servers.applications.programs import send_task, worker
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.redis import Node
+from tests.support import Run, sees, until
 
 LINE = "background_tasks_operational"
 PASSWORD = "canary-1d4b"
@@ -36,22 +36,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield node
 
 
-async def look(store: Node, framework: str, memory: dict[str, Any] | None = None, **options: Any) -> Result:
-    """What one run finds; `later` is a length of time from now."""
+def run_workers(store: Node, framework: str, memory: dict[str, Any] | None = None, **options: Any) -> Run:
+    """One run, `later` than now."""
     later = options.pop("later", timedelta(0))
-    workers = {"framework": framework, "redis": store.address, "username": framework, "password": PASSWORD} | options
-    result = await see("backend_api", LINE, "http://backend", memory=memory, later=later, workers=workers)
-    assert PASSWORD not in result.summary
-    return result
+    workers = {"framework": framework, "redis": store.address, "username": framework, "password": PASSWORD, **options}
+    return run("backend_api", LINE, "http://backend", memory=memory, later=later, workers=workers, secrets=[PASSWORD])
 
 
-async def until(status: Status, store: Node, framework: str, **options: Any) -> Result:
-    """Look until this is found."""
-    end = time.monotonic() + 60
-    while (result := await look(store, framework, **options)).status is not status and time.monotonic() < end:
-        await asyncio.sleep(0.2)
-    assert result.status is status, result.summary
-    return result
+look = sees(run_workers)
+
+
+async def found(status: Status, store: Node, framework: str, **options: Any) -> Result:
+    """The verdict, once it has this status."""
+    return await until(lambda: look(store, framework, **options), status)
 
 
 @pytest.mark.verifies("backend_api.background_tasks_operational", "ok")
@@ -62,12 +59,12 @@ async def test_celery(store: Node, tmp_path: Path) -> None:
     never = await look(store, "celery")
     assert (never.status, never.summary) == (Status.FAILED, f"No Celery worker asks {where} for tasks.")
     with worker(tmp_path, "celery", url, "ready.") as celery:
-        good = await until(Status.OK, store, "celery")
+        good = await found(Status.OK, store, "celery")
         assert good.summary == f"Workers of celery on {where} take tasks from celery; 0 tasks wait."
         other = await look(store, "celery", database=5)
         assert other.status is Status.FAILED
         celery.pause()
-        hung = await until(Status.UNKNOWN, store, "celery", max_silence="2s")
+        hung = await found(Status.UNKNOWN, store, "celery", max_silence="2s")
         assert f"1 Celery worker connected to {where} last asked for a task " in hung.summary
         memory: dict[str, Any] = {}
         send_task("celery", url)
@@ -77,10 +74,10 @@ async def test_celery(store: Node, tmp_path: Path) -> None:
         assert "queue celery" in stuck.summary
         assert "(limit 5m), with 1 in the queue" in stuck.summary
         celery.resume()
-        taken = await until(Status.OK, store, "celery", memory=memory, later=timedelta(minutes=12))
+        taken = await found(Status.OK, store, "celery", memory=memory, later=timedelta(minutes=12))
         assert taken.measurements == {"waiting_tasks": 0}
         celery.kill()
-    gone = await until(Status.FAILED, store, "celery")
+    gone = await found(Status.FAILED, store, "celery")
     assert gone.reason is Reason.DOWN
     with store.client() as client:
         client.hset("unacked", "tag", "{}")  # as a worker leaves it that dies with a task
@@ -93,7 +90,7 @@ async def test_arq(store: Node, tmp_path: Path) -> None:
     options: dict[str, Any] = {"database": 1, "health_check_interval": "5s"}
     assert (await look(store, "arq", **options)).status is Status.FAILED
     with worker(tmp_path, "arq", url, "Starting worker") as arq:
-        assert (await until(Status.OK, store, "arq", **options)).summary == (
+        assert (await found(Status.OK, store, "arq", **options)).summary == (
             f"Workers of arq on {where} take tasks from arq:queue; 0 tasks wait."
         )
         default = await look(store, "arq", database=1)
@@ -116,7 +113,7 @@ async def test_arq(store: Node, tmp_path: Path) -> None:
         running = await look(store, "arq", memory, later=timedelta(minutes=12), **options)
         assert "has been waiting" not in running.summary
         arq.kill()
-    dead = await until(Status.FAILED, store, "arq", **options)
+    dead = await found(Status.FAILED, store, "arq", **options)
     assert dead.summary.startswith(f"No ARQ worker of queue arq:queue on {where} reports")
 
 
@@ -126,7 +123,7 @@ async def test_dramatiq(store: Node, tmp_path: Path) -> None:
     assert (await look(store, "dramatiq", **options)).status is Status.FAILED
     memory: dict[str, Any] = {}
     with worker(tmp_path, "dramatiq", url, "ready") as dramatiq:
-        assert (await until(Status.OK, store, "dramatiq", **options)).measurements == {"waiting_tasks": 0}
+        assert (await found(Status.OK, store, "dramatiq", **options)).measurements == {"waiting_tasks": 0}
         dramatiq.kill()
     send_task("dramatiq", url)
     # The sender's heartbeat is fresh, though nobody takes the task.
@@ -134,7 +131,7 @@ async def test_dramatiq(store: Node, tmp_path: Path) -> None:
     assert (sent.status, sent.reason) == (Status.UNKNOWN, Reason.PENDING), sent.summary
     waiting = await look(store, "dramatiq", memory, later=timedelta(minutes=6), **options)
     assert (waiting.status, waiting.reason) == (Status.FAILED, Reason.LIMIT)
-    dead = await until(Status.FAILED, store, "dramatiq", max_silence="1s", **options)
+    dead = await found(Status.FAILED, store, "dramatiq", max_silence="1s", **options)
     assert "The newest heartbeat of Dramatiq on" in dead.summary
     with store.client() as client:
         client.select(2)

@@ -8,18 +8,23 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from exporter.verdict import Reason, Result, Status
+from exporter.verdict import Reason, Status
+from tests.collectors.application_services import services
 from tests.collectors.application_services.services import see
 from tests.collectors.environment_and_secrets.shop import config, from_map, from_secret, literal, run
 from tests.collectors.systems.kubernetes.clusters import asking, container
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.support import Run, sees
 
 LINE = "environment_variables_set"
 
 
-async def look(cluster: ControlPlane, required: Mapping[str, Sequence[str]], **client: Any) -> Result:
-    async with asking(cluster, **client) as clients:
-        return await see("api_service", LINE, "http://service", clients=clients, required_variables=required)
+def run_api(cluster: ControlPlane, required: Mapping[str, Sequence[str]], **client: Any) -> Run:
+    clients = asking(cluster, **client)
+    return services.run("api_service", LINE, "http://service", clients=clients, required_variables=required)
+
+
+look = sees(run_api)
 
 
 @pytest.mark.verifies("api_service.environment_variables_set", "ok")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from collectors.application_services.frontend import Frontend
 from exporter.evidence.validity import Evidence
-from exporter.verdict import Reason, Result, Status
+from exporter.verdict import Reason, Status
+from tests.collectors.application_services.services import run
 from tests.collectors.evidence import Folder
 from tests.servers import faults
 from tests.servers.applications.programs import next_server
 from tests.servers.process import free_port
-from tests.support import make_context, verify
+from tests.support import Run, sees
 
 ASSETS, API, AUTH, SPEED = (
     "static_assets_served",
@@ -27,12 +26,11 @@ ASSETS, API, AUTH, SPEED = (
 )
 
 
-async def see(item: str, url: str, evidence: Evidence | None = None, **options: Any) -> Result:
-    given = {"name": "web", "url": url, "request_timeout": "20s"} | options
-    target = Frontend.Target.model_validate_json(json.dumps(given))
-    settings = Frontend.Settings.model_validate_json(json.dumps({"timeout": "2m", "targets": [given]}))
-    context = make_context(evidence=evidence, release="1.4.2") if evidence else make_context()
-    return (await verify(Frontend, settings, target, items=(item,), context=context))[item].result
+def run_frontend(item: str, url: str, evidence: Evidence | None = None, **options: Any) -> Run:
+    return run("frontend", item, url, evidence=evidence, release="1.4.2" if evidence else None, **options)
+
+
+see = sees(run_frontend)
 
 
 @pytest.mark.verifies("frontend.static_assets_served", "ok")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,27 @@ import pytest
 from pydantic import ValidationError
 
 from exporter.evidence.validity import Evidence
-from exporter.runner import utc_now
-from exporter.verdict import Reason, Result, Status
+from exporter.verdict import Reason, Status
+from tests.collectors.application_services import services
 from tests.collectors.application_services.services import see
+from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import asking, container, manifest
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.support import Run, sees
 
 LINE = "graceful_shutdown_configured"
 PROBE = {"httpGet": {"path": "/health", "port": 3000}}
 SERVING: dict[str, Any] = {"ports": [{"containerPort": 3000}], "readinessProbe": PROBE}
 
 
-def drill(folder: Path, days: int = 1) -> Evidence:
-    on = (datetime.now(UTC) - timedelta(days=days)).date().isoformat()
-    folder.mkdir(exist_ok=True)
-    record = {"item": f"api_service.{LINE}", "result": "passed", "by": "team@example.com", "on": on}
-    (folder / "drill.yaml").write_text(json.dumps(record))
-    return Evidence(folder, environment="production", now=utc_now)
-
-
-async def look(cluster: ControlPlane, namespace: str, evidence: Evidence | None, **options: Any) -> Result:
+def run_api(cluster: ControlPlane, namespace: str, evidence: Evidence | None, **options: Any) -> Run:
     pods = {"namespace": namespace, "selector": "app=api"}
-    async with asking(cluster) as clients:
-        return await see("api_service", LINE, "http://api", clients=clients, evidence=evidence, pods=pods, **options)
+    return services.run(
+        "api_service", LINE, "http://api", clients=asking(cluster), evidence=evidence, pods=pods, **options
+    )
+
+
+look = sees(run_api)
 
 
 def run(cluster: ControlPlane, *containers: dict[str, Any], grace: int = 30) -> str:
@@ -48,7 +45,7 @@ def run(cluster: ControlPlane, *containers: dict[str, Any], grace: int = 30) -> 
 @pytest.mark.verifies("api_service.graceful_shutdown_configured", "ok")
 @pytest.mark.verifies("api_service.graceful_shutdown_configured", "failed")
 async def test_what_pods_are_given(control_plane: ControlPlane, tmp_path: Path) -> None:
-    tried = drill(tmp_path / "new")
+    tried = attested(tmp_path / "new", f"api_service.{LINE}")
     hook: dict[str, Any] = {"lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}
     namespace = run(control_plane, container(**SERVING, **hook), container("shipper"))
     good = await look(control_plane, namespace, tried)
@@ -59,11 +56,13 @@ async def test_what_pods_are_given(control_plane: ControlPlane, tmp_path: Path) 
     assert (short.status, short.reason) == (Status.FAILED, Reason.LIMIT)
     assert "has 30 s to shut down (terminationGracePeriodSeconds), less than 1m." in short.summary
     assert (await look(control_plane, namespace, None)).status is not Status.OK
-    assert (await look(control_plane, namespace, drill(tmp_path / "old", days=91))).status is Status.FAILED
+    assert (
+        await look(control_plane, namespace, attested(tmp_path / "old", f"api_service.{LINE}", days_ago=91))
+    ).status is Status.FAILED
 
 
 async def test_what_keeps_pods_from_ending_well(control_plane: ControlPlane, tmp_path: Path) -> None:
-    tried = drill(tmp_path / "new")
+    tried = attested(tmp_path / "new", f"api_service.{LINE}")
     ports: dict[str, Any] = {"ports": [{"containerPort": 3000}]}
     beside = run(control_plane, container(**ports), container("proxy", **SERVING))
     found = await look(control_plane, beside, tried)
@@ -85,7 +84,7 @@ async def test_what_keeps_pods_from_ending_well(control_plane: ControlPlane, tmp
 
 @pytest.mark.verifies("api_service.graceful_shutdown_configured", "unknown")
 async def test_containers_that_were_killed(control_plane: ControlPlane, tmp_path: Path) -> None:
-    tried = drill(tmp_path / "new")
+    tried = attested(tmp_path / "new", f"api_service.{LINE}")
     namespace = run(control_plane, container(**SERVING))
     [made] = control_plane.pods(namespace)
     control_plane.crash(made)
@@ -113,7 +112,7 @@ async def test_a_pod_that_was_killed_at_the_end_of_its_grace_period(
     status = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
     control_plane.patch_status(pod, containerStatuses=[status | {"state": {"terminated": end}}])
     try:
-        result = await look(control_plane, namespace, drill(tmp_path / "new"))
+        result = await look(control_plane, namespace, attested(tmp_path / "new", f"api_service.{LINE}"))
         assert (result.status, "did not stop when it was asked to." in result.summary) == (Status.FAILED, True)
     finally:
         content = "application/merge-patch+json"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,17 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
-from exporter.collector import Client
-from exporter.evidence.validity import Evidence
-from exporter.runner import utc_now
-from exporter.threads import Threads
+from collectors.systems.prometheus.client import Prometheus
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services.services import see
+from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import asking, cron_job
 from tests.servers.kubernetes import ControlPlane
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as Server
 from tests.servers.prometheus import scrape
+from tests.support import Clients, connected, until
 
 OPENAI, WORKFLOWS, JOBS = (
     "openai_integration_tested",
@@ -64,13 +61,8 @@ class Counters:
         self._pages.add("/metrics", text, Content_Type="text/plain; version=0.0.4")
 
 
-@asynccontextmanager
-async def prometheus(url: str) -> AsyncIterator[Mapping[str, Client[Any]]]:
-    client = Prometheus(PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"})), Threads())
-    try:
-        yield {"prometheus": client}
-    finally:
-        await client.close()
+def prometheus(url: str) -> AbstractAsyncContextManager[Clients]:
+    return connected({Prometheus: url})
 
 
 @pytest.fixture
@@ -83,36 +75,28 @@ async def counters(pages: Pages, tmp_path: Path) -> AsyncIterator[Counters]:
         yield Counters(pages, server)
 
 
-def evidence(folder: Path) -> Evidence:
-    on = datetime.now(UTC).date().isoformat()
-    record = {"item": f"orchestrator_service.{OPENAI}", "result": "passed", "by": "team@example.com", "on": on}
-    folder.mkdir(exist_ok=True)
-    (folder / "openai.yaml").write_text(json.dumps(record))
-    return Evidence(folder, environment="production", now=utc_now)
-
-
-async def until(status: Status, counters: Counters, item: str, *, steadily: dict[str, float], **options: Any) -> Result:
-    """Look until this is found, while calls are counted."""
+async def becomes(
+    status: Status, counters: Counters, item: str, *, steadily: dict[str, float], words: str = "", **options: Any
+) -> Result:
+    """The verdict, once it has this status, while calls are counted."""
     section = "data_service" if item == JOBS else "orchestrator_service"
-    end = time.monotonic() + 60
-    async with prometheus(counters.server.url) as clients:
-        while True:
-            counters.count(**steadily)
-            result = await see(section, item, "http://service", clients=clients, **options)
-            if result.status is status or time.monotonic() > end:
-                assert result.status is status, result.summary
-                return result
-            await asyncio.sleep(0.3)
+
+    async def counting() -> Result:
+        await asyncio.sleep(0.3)
+        counters.count(**steadily)
+        return await see(section, item, "http://service", clients=prometheus(counters.server.url), **options)
+
+    return await until(counting, status, words)
 
 
 @pytest.mark.verifies("orchestrator_service.openai_integration_tested", "ok")
 @pytest.mark.verifies("orchestrator_service.openai_integration_tested", "failed")
 @pytest.mark.verifies("orchestrator_service.openai_integration_tested", "unknown")
 async def test_calls_of_openai(counters: Counters, tmp_path: Path) -> None:
-    tested = evidence(tmp_path / "evidence")
+    tested = attested(tmp_path / "evidence", f"orchestrator_service.{OPENAI}")
 
     async def found(status: Status, **steadily: float) -> Result:
-        return await until(status, counters, OPENAI, steadily=steadily, openai=CALLS, evidence=tested)
+        return await becomes(status, counters, OPENAI, steadily=steadily, openai=CALLS, evidence=tested)
 
     absent = await found(Status.UNKNOWN)
     assert absent.summary.startswith("Prometheus has no series of calls_total now.")
@@ -133,27 +117,22 @@ async def test_calls_of_openai(counters: Counters, tmp_path: Path) -> None:
 
 
 async def test_the_first_failure_of_its_kind_counts(counters: Counters, tmp_path: Path) -> None:
-    tested = evidence(tmp_path / "evidence")
-    await until(Status.OK, counters, OPENAI, steadily={"ok": 1}, openai=CALLS, evidence=tested)
+    tested = attested(tmp_path / "evidence", f"orchestrator_service.{OPENAI}")
+    await becomes(Status.OK, counters, OPENAI, steadily={"ok": 1}, openai=CALLS, evidence=tested)
     counters.server.wait_for("up offset 5s", 60)
     counters.count(failed=500)  # one look later the counter is there with all of them, and grows no more
     counters.server.wait_for('calls_total{status="failed"}')
-    result = await until(Status.FAILED, counters, OPENAI, steadily={"ok": 1}, openai=CALLS, evidence=tested)
+    result = await becomes(Status.FAILED, counters, OPENAI, steadily={"ok": 1}, openai=CALLS, evidence=tested)
     assert re.search(r"\b5\d\d OpenAI API calls", result.summary), result.summary  # the failed ones are among them
 
 
 async def test_counters_of_success_that_count_more_than_all(counters: Counters, tmp_path: Path) -> None:
     wrong = CALLS | {"attempts": ['calls_total{status="failed"}'], "succeeded": ["calls_total"]}
-    tested = evidence(tmp_path / "evidence")
+    tested = attested(tmp_path / "evidence", f"orchestrator_service.{OPENAI}")
     counters.count(failed=1)
-    end = time.monotonic() + 60
-    while True:
-        steadily = {"ok": 50.0, "failed": 1.0}
-        result = await until(Status.UNKNOWN, counters, OPENAI, steadily=steadily, openai=wrong, evidence=tested)
-        if "do not count all attempts" in result.summary:
-            break
-        assert time.monotonic() < end, result.summary
-        await asyncio.sleep(0.3)
+    steadily = {"ok": 50.0, "failed": 1.0}
+    words = "do not count all attempts"
+    await becomes(Status.UNKNOWN, counters, OPENAI, steadily=steadily, words=words, openai=wrong, evidence=tested)
 
 
 @pytest.mark.verifies("orchestrator_service.workflow_orchestration_functional", "ok")
@@ -163,7 +142,7 @@ async def test_runs_of_workflows(counters: Counters) -> None:
     workflows = CALLS | {"backlog_conditions": ["workflow_runs_late == 0"]}
 
     async def found(status: Status, **steadily: float) -> Result:
-        return await until(status, counters, WORKFLOWS, steadily=steadily, workflows=workflows)
+        return await becomes(status, counters, WORKFLOWS, steadily=steadily, workflows=workflows)
 
     unnamed = await found(Status.UNKNOWN, ok=1)
     assert "workflow_runs_late returned nothing" in unnamed.summary
@@ -187,7 +166,7 @@ async def test_jobs_by_their_last_success(counters: Counters) -> None:
     conditions = ["time() - import_last_success_timestamp_seconds < 3600"]
 
     async def found(status: Status) -> Result:
-        return await until(status, counters, JOBS, steadily={}, job_conditions=conditions)
+        return await becomes(status, counters, JOBS, steadily={}, job_conditions=conditions)
 
     assert (await found(Status.UNKNOWN)).reason is Reason.MISSING
     counters.set(import_last_success_timestamp_seconds=time.time() - 60)

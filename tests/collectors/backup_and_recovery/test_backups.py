@@ -18,12 +18,12 @@ from collectors.systems.backups.judge import judge_bucket
 from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Newest, Objects
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, each, folder
+from tests.collectors.evidence import Folder, each, evidence_of
 from tests.servers.aws import REGION, AwsServer
 from tests.servers.pgbackrest import Repository
 from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15
 from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged, wait_until
-from tests.support import verify
+from tests.support import Run, make_context, sees, verify
 
 BUCKET = "orders-backups"
 OBJECTS: dict[str, Any] = {"bucket": BUCKET, "prefix": "orders/"}
@@ -39,11 +39,7 @@ LINES = {
 }
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("backups", tmp_path):
-        made.clock.at = datetime.now(UTC)
-        yield made
+evidence = evidence_of("backups", today=True)
 
 
 @pytest.fixture
@@ -85,13 +81,12 @@ def s3(aws: AwsServer) -> S3:
     return bucket
 
 
-async def seen(evidence: Folder, item: str, client: Aws | None = None, **settings: Any) -> Result:
-    made = BackupsSettings.model_validate(settings, strict=False)
-    clients = {"aws": client} if client else {}
-    found = await verify(Backups, made, items=(item,), clients=clients, **evidence.context)
-    assert KEY not in found[item].result.summary
-    assert PASSWORD not in found[item].result.summary
-    return found[item].result
+def run(evidence: Folder, item: str, client: Aws | None = None, **settings: Any) -> Run:
+    context = make_context(clients={"aws": client} if client else {}, **evidence.context)
+    return Run(Backups, [item], settings=settings, context=context, secrets=[KEY, PASSWORD])
+
+
+seen = sees(run)
 
 
 def store(item: str, **more: Any) -> dict[str, Any]:

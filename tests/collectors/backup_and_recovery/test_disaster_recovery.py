@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collectors.backup_and_recovery.disaster_recovery import DisasterRecovery, DisasterRecoverySettings
 from exporter.verdict import Result, Status
-from tests.collectors.evidence import NOW, Folder, each, folder
+from tests.collectors.evidence import NOW, Folder, each, evidence_of
 from tests.servers import faults
 from tests.servers.oncall import TOKEN, OnCallServer, Person
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 WINDOW = {"start": "2026-09-30T08:00:00Z", "end": "2026-09-30T12:00:00Z"}
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("disaster_recovery", tmp_path):
-        made.hosts = [pages.url]
-        yield made
+evidence = evidence_of("disaster_recovery", pages=True)
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
-    made = DisasterRecoverySettings.model_validate(settings, strict=False)
-    found = await verify(DisasterRecovery, made, items=(item,), **evidence.context)
-    return found[item].result
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    return Run(DisasterRecovery, [item], settings=settings, context=make_context(**evidence.context))
+
+
+seen = sees(run)
 
 
 @pytest.mark.parametrize(

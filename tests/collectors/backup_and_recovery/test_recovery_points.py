@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,22 +16,18 @@ from collectors.systems.postgresql.model.pgbackrest import Backup, Needed, _Data
 from collectors.systems.postgresql.model.recovery_point import SegmentStatus, WalState
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, folder
+from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.aws import REGION, AwsServer
 from tests.servers.pgbackrest import Repository
 from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, unprivileged, wait_until
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 ITEM = "rpo_met"
 KEY = "a-secret-key"
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("disaster_recovery", tmp_path):
-        made.clock.at = datetime.now(UTC)
-        yield made
+evidence = evidence_of("disaster_recovery", today=True)
 
 
 @pytest.fixture
@@ -56,14 +51,13 @@ def archiving() -> Iterator[tuple[Postgres, Repository]]:
             yield primary, repository
 
 
-async def seen(evidence: Folder, *points: dict[str, Any], client: Aws | None = None) -> Result:
-    settings = DisasterRecoverySettings.model_validate({"recovery_points": points, "timeout": "60s"}, strict=False)
-    clients = {"aws": client} if client else {}
-    found = await verify(DisasterRecovery, settings, items=(ITEM,), clients=clients, **evidence.context)
-    result = found[ITEM].result
-    assert KEY not in result.summary
-    assert PASSWORD not in result.summary
-    return result
+def run(evidence: Folder, *points: dict[str, Any], client: Aws | None = None) -> Run:
+    context = make_context(clients={"aws": client} if client else {}, **evidence.context)
+    settings = {"recovery_points": points}
+    return Run(DisasterRecovery, [ITEM], settings=settings, context=context, secrets=[KEY, PASSWORD])
+
+
+seen = sees(run)
 
 
 def orders(archiving: tuple[Postgres, Repository], at_most: str, dsn: str | None = None) -> dict[str, Any]:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectors.documentation_and_handoff.documentation import Documentation, DocumentationSettings, runbooks
+from collectors.documentation_and_handoff.documentation import Documentation, runbooks
 from collectors.systems.prometheus import client
 from collectors.systems.prometheus.model.answers import Rule
 from exporter.threads import Threads
-from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, each, folder
+from exporter.verdict import Status
+from tests.collectors.evidence import Folder, each, evidence_of
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, eventually
 from tests.servers.prometheus import NEW, OLD, Prometheus
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 LINKED = ("architecture_diagrams_updated", "on_call_documented", "escalation_paths_defined", "knowledge_base_created")
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("documentation", tmp_path):
-        made.hosts = [pages.url]
-        yield made
+evidence = evidence_of("documentation", pages=True)
 
 
 def attest(evidence: Folder, pages: Pages, item: str, **values: Any) -> None:
@@ -34,12 +29,13 @@ def attest(evidence: Folder, pages: Pages, item: str, **values: Any) -> None:
     evidence.record(item, **{"links": links, "measured": {"levels": 2}} | values)
 
 
-async def seen(evidence: Folder, item: str, prometheus: client.Prometheus | None = None, **settings: Any) -> Result:
+def run(evidence: Folder, item: str, prometheus: client.Prometheus | None = None, **settings: Any) -> Run:
     clients = {"prometheus": prometheus} if prometheus else {}
-    found = await verify(
-        Documentation, DocumentationSettings(**settings), items=(item,), clients=clients, **evidence.context
-    )
-    return found[item].result
+    context = make_context(clients=clients, **evidence.context)
+    return Run(Documentation, [item], settings=settings, context=context)
+
+
+seen = sees(run)
 
 
 @pytest.mark.parametrize("item", each("documentation", LINKED, "ok", "failed", "unknown"))

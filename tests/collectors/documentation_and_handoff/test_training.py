@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectors.documentation_and_handoff.training import Training, TrainingSettings, people
-from exporter.state import Observation
+from collectors.documentation_and_handoff.training import Training, people
 from exporter.verdict import Status
-from tests.collectors.evidence import Folder, each, folder
+from tests.collectors.evidence import Folder, each, evidence_of
 from tests.servers.pages import Pages
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 TEAMS = ("operations_trained", "support_trained", "development_trained", "security_trained")
 ROSTER = "".join(f"member-{number}@example.com\n" for number in range(1, 10))
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("training", tmp_path):
-        made.hosts = [pages.url]
-        pages.add("/material")
-        yield made
+evidence = evidence_of("training", pages=True)
+
+
+@pytest.fixture(autouse=True)
+def material(pages: Pages) -> None:
+    pages.add("/material")
 
 
 def attest(evidence: Folder, item: str, roster: str = ROSTER, **values: Any) -> None:
@@ -38,23 +35,26 @@ def attest(evidence: Folder, item: str, roster: str = ROSTER, **values: Any) -> 
     evidence.record(item, **standard | values)
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Observation:
-    return (await verify(Training, TrainingSettings(**settings), items=(item,), **evidence.context))[item]
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    return Run(Training, [item], settings=settings, context=make_context(**evidence.context))
+
+
+seen = sees(run)
 
 
 @pytest.mark.parametrize("item", each("training", TEAMS, "ok", "failed", "unknown"))
 async def test_a_team_that_is_trained_and_one_that_is_not_and_one_that_is_not_seen(evidence: Folder, item: str) -> None:
-    result = (await seen(evidence, item)).result
+    result = await seen(evidence, item)
     assert (result.status, result.summary) == (Status.FAILED, f"There is no evidence for training.{item}.")
     attest(evidence, item)
-    result = (await seen(evidence, item)).result
+    result = await seen(evidence, item)
     assert result.status is Status.OK
     assert "team@example.com attested" in result.summary
     assert "9 of 10 people are trained." in result.summary
     assert result.measurements == {"trained_ratio": 0.9}
     assert result.valid_until is not None
     evidence.tear(item)
-    result = (await seen(evidence, item)).result
+    result = await seen(evidence, item)
     assert result.status is Status.UNKNOWN
     assert f"{item}.yaml:1:" in result.summary
 
@@ -85,7 +85,7 @@ async def test_a_roster_that_says_more_than_it_shows_fails(
     evidence: Folder, values: dict[str, Any], summary: str
 ) -> None:
     attest(evidence, "security_trained", **values)
-    result = (await seen(evidence, "security_trained")).result
+    result = await seen(evidence, "security_trained")
     assert result.status is Status.FAILED
     assert summary in result.summary
 
@@ -94,24 +94,24 @@ async def test_a_roster_that_was_changed_or_lost_fails(evidence: Folder) -> None
     attest(evidence, "support_trained")
     roster = evidence.path / "roster.txt"
     roster.write_text(f"{ROSTER}member-10@example.com\n")
-    assert "has the SHA-256" in (await seen(evidence, "support_trained")).result.summary
+    assert "has the SHA-256" in (await seen(evidence, "support_trained")).summary
     roster.unlink()
-    result = (await seen(evidence, "support_trained")).result
+    result = await seen(evidence, "support_trained")
     assert (result.status, result.summary[-26:]) == (Status.FAILED, "roster.txt does not exist.")
 
 
 async def test_material_that_was_not_seen_leaves_it_unknown(evidence: Folder, pages: Pages) -> None:
     attest(evidence, "operations_trained")
     pages.add("/material", status=503)
-    assert (await seen(evidence, "operations_trained")).result.status is Status.UNKNOWN
+    assert (await seen(evidence, "operations_trained")).status is Status.UNKNOWN
     del pages.pages["/material"]
-    assert (await seen(evidence, "operations_trained")).result.status is Status.FAILED
+    assert (await seen(evidence, "operations_trained")).status is Status.FAILED
 
 
 @pytest.mark.verifies("training.security_trained", "warning")
 async def test_training_that_soon_expires_is_a_warning(evidence: Folder) -> None:
     attest(evidence, "security_trained", valid_until="2026-10-20")
-    result = (await seen(evidence, "security_trained")).result
+    result = await seen(evidence, "security_trained")
     assert (result.status, result.summary) == (
         Status.WARNING,
         "team@example.com attested training.security_trained on 2026-10-01; expires in 7 days (2026-10-20).",
@@ -120,7 +120,7 @@ async def test_training_that_soon_expires_is_a_warning(evidence: Folder) -> None
 
 async def test_the_share_that_must_be_trained_is_an_option(evidence: Folder) -> None:
     attest(evidence, "support_trained")
-    result = (await seen(evidence, "support_trained", min_trained=0.95)).result
+    result = await seen(evidence, "support_trained", min_trained=0.95)
     assert "9 of 10 people are trained, 90% (at least 95% wanted)." in result.summary
 
 
@@ -144,7 +144,7 @@ def test_a_roster_is_one_person_a_line() -> None:
 async def test_people_on_a_roster_are_counted_once(evidence: Folder, roster: str, people_in_it: int) -> None:
     attest(evidence, "security_trained", roster, measured={"trained": 3, "total": 3})
     named = "1 person" if people_in_it == 1 else f"{people_in_it} people"
-    result = (await seen(evidence, "security_trained")).result
+    result = await seen(evidence, "security_trained")
     assert result.summary == f"The roster names {named}, the record says that 3 were trained."
 
 
@@ -152,12 +152,12 @@ async def test_a_trainer_in_another_spelling_trains_not_themselves(evidence: Fol
     attest(
         evidence, "security_trained", "Ann Lee <ann@x.org>\nBob\n", by="ANN  Lee", measured={"trained": 2, "total": 2}
     )
-    result = (await seen(evidence, "security_trained")).result
+    result = await seen(evidence, "security_trained")
     assert "is on the roster of a training that they attest themselves" in result.summary
 
 
 async def test_a_share_is_not_rounded_to_its_limit(evidence: Folder) -> None:
     roster = "".join(f"member-{number}@example.com\n" for number in range(797))
     attest(evidence, "security_trained", roster, measured={"trained": 797, "total": 1000})
-    result = (await seen(evidence, "security_trained")).result
+    result = await seen(evidence, "security_trained")
     assert result.summary == "797 of 1000 people are trained, 79.7% (at least 80% wanted)."

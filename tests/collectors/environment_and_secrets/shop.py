@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,17 +10,13 @@ from typing import Any
 import pytest
 
 from collectors.environment_and_secrets.configuration_verification import (
-    ConfigurationTarget,
     ConfigurationVerification,
-    ConfigurationVerificationSettings,
 )
 from exporter.collector import Client
 from exporter.evidence.validity import Evidence
-from exporter.runner import utc_now
-from exporter.verdict import Result
 from tests.collectors.systems.kubernetes.clusters import asking, container, manifest
 from tests.servers.kubernetes import ControlPlane, definition, pod_spec, workload
-from tests.support import make_context, verify
+from tests.support import Run, make_context, sees
 
 _ESO = "external-secrets.io"
 DEFINITIONS = (
@@ -40,26 +35,23 @@ def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
         yield control_plane
 
 
-async def see(
+def run_item(
     cluster: ControlPlane,
     item: str,
     *namespaces: str,
     kubeconfig: Path | None = None,
-    evidence: Path | None = None,
+    evidence: Evidence | None = None,
     further: Mapping[str, Client[Any]] | None = None,
     memory: dict[str, Any] | None = None,
     **options: Any,
-) -> Result:
-    """What one run sees of an item in these namespaces, with these options of the target."""
-    described = {"name": "shop", "namespaces": list(namespaces), **options}
-    target = ConfigurationTarget.model_validate_json(json.dumps(described))
-    records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
-    async with asking(cluster, kubeconfig) as clients:
-        context = make_context(clients={**clients, **(further or {})}, evidence=records, memory=memory)
-        settings = ConfigurationVerificationSettings(targets=(target,))
-        seen = await verify(ConfigurationVerification, settings, target, items=(item,), context=context)
-    assert "could not be checked:" not in seen[item].result.summary
-    return seen[item].result
+) -> Run:
+    """One run of an item in these namespaces, with these options of the target."""
+    target = {"name": "shop", "namespaces": namespaces, **options}
+    context = make_context(clients=further, evidence=evidence, memory=memory)
+    return Run(ConfigurationVerification, [item], target=target, clients=asking(cluster, kubeconfig), context=context)
+
+
+see = sees(run_item)
 
 
 def literal(**values: str) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.threads import Threads
 from exporter.verdict import Reason, Status
-from tests.collectors.environment_and_secrets.shop import from_secret, run, see
+from tests.collectors.environment_and_secrets.shop import from_secret, run, run_item, see
+from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import manifest
 from tests.servers.aws import AwsServer
 from tests.servers.exporters import Exposition
@@ -30,18 +31,7 @@ from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.postgresql import Postgres, create_monitor, postgresql_15
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, unprivileged
 from tests.servers.prometheus import Prometheus, scrape
-
-
-def record(folder: Path, item: str, **values: Any) -> Path:
-    """A folder with a record of today for an item."""
-    written = {
-        "item": f"configuration_verification.{item}",
-        "result": "passed",
-        "by": "team@shop.internal",
-        "on": f"{datetime.now(UTC):%Y-%m-%d}",
-    }
-    (folder / f"{item}.yaml").write_text(json.dumps(written | values))
-    return folder
+from tests.support import Run, sees
 
 
 @asynccontextmanager
@@ -100,11 +90,14 @@ def issuer() -> Iterator[Exposition]:
         yield server
 
 
-async def look(cluster: ControlPlane, issuer: Exposition, *keys: Any, **options: Any) -> Any:
-    """What is seen of an issuer with these keys."""
+def run_jwks(cluster: ControlPlane, issuer: Exposition, *keys: Any, **options: Any) -> Run:
+    """One run on an issuer with these keys."""
     issuer.text = json.dumps({"keys": keys})
     jwks = [{"url": f"http://{LOOPBACK}:{issuer.port}/jwks.json", "timeout": "30s"}]
-    return await see(cluster, JWT, "default", jwks=jwks, **options)
+    return run_item(cluster, JWT, "default", jwks=jwks, **options)
+
+
+look = sees(run_jwks)
 
 
 @pytest.mark.verifies("configuration_verification.jwt_secrets_secure", "ok")
@@ -112,7 +105,9 @@ async def test_strong_keys_pass(control_plane: ControlPlane, issuer: Exposition,
     result = await look(control_plane, issuer, rsa_key(), ec_key(), rsa_key(1024, use="enc"))
     assert (result.status, result.summary) == (Status.OK, "2 keys of 1 key set are strong; 0 tokens were checked.")
     strong = token("J8v-2kfPq9zXw4Rm7tYb1nCd5hGs3LaE0uVi6oTx")
-    alone = await see(control_plane, JWT, "default", tokens=[strong], evidence=record(tmp_path, JWT))
+    alone = await see(
+        control_plane, JWT, "default", tokens=[strong], evidence=attested(tmp_path, f"configuration_verification.{JWT}")
+    )
     assert alone.status is Status.OK
 
 
@@ -185,10 +180,10 @@ async def test_keys_that_aws_keeps_need_no_record_and_others_do(
         cluster.apply(sealed)
         result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"])
         assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
-        kept = record(tmp_path, ESCROW, measured={"decrypted": 2})
+        kept = attested(tmp_path, f"configuration_verification.{ESCROW}", measured={"decrypted": 2})
         result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"], evidence=kept)
         assert result.status is Status.OK
-        untried = record(tmp_path, ESCROW, measured={"decrypted": 0})
+        untried = attested(tmp_path, f"configuration_verification.{ESCROW}", measured={"decrypted": 0})
         result = await see(cluster, ESCROW, namespace, further=further, kms_keys=["alias/orders"], evidence=untried)
         assert (result.status, result.reason) == (Status.FAILED, Reason.INVALID)
 
@@ -198,7 +193,7 @@ async def test_keys_that_decrypt_nothing_fail_whatever_a_record_says(
     cluster: ControlPlane, aws: AwsServer, tmp_path: Path
 ) -> None:
     kms, namespace = aws.client("kms"), cluster.namespace("shop")
-    kept = record(tmp_path, ESCROW, measured={"decrypted": 2})
+    kept = attested(tmp_path, f"configuration_verification.{ESCROW}", measured={"decrypted": 2})
     disabled, leaving = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
     kms.disable_key(KeyId=disabled)
     kms.schedule_key_deletion(KeyId=leaving, PendingWindowInDays=7)
@@ -255,14 +250,18 @@ async def test_a_certificate_that_makes_new_keys_is_shown_to_be_rotated(cluster:
     assert "rotation of 1 Secret of 1 that workloads use" in result.summary
     certificate(cluster, namespace, days=20, rotationPolicy="Never")
     assert (await see(cluster, ROTATED, namespace)).reason is Reason.NOT_CONFIGURED
-    assert (await see(cluster, ROTATED, namespace, evidence=record(tmp_path, ROTATED))).status is Status.OK
+    assert (
+        await see(cluster, ROTATED, namespace, evidence=attested(tmp_path, f"configuration_verification.{ROTATED}"))
+    ).status is Status.OK
 
 
 @pytest.mark.verifies("configuration_verification.secrets_rotated", "failed")
 async def test_an_old_key_fails_whatever_a_record_says(cluster: ControlPlane, tmp_path: Path) -> None:
     namespace = run(cluster, [from_secret("TLS_KEY", "web-tls", "tls.key")])
     certificate(cluster, namespace, days=200, rotationPolicy="Always")
-    result = await see(cluster, ROTATED, namespace, evidence=record(tmp_path, ROTATED))
+    result = await see(
+        cluster, ROTATED, namespace, evidence=attested(tmp_path, f"configuration_verification.{ROTATED}")
+    )
     assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
     assert "is 200 days old (limit 90d)" in result.summary
 
@@ -289,7 +288,7 @@ async def test_a_secret_that_nothing_has_written_to_fails(
         prometheus.configure(scrapes=[scrape("kube-state-metrics", metrics.port)])
         prometheus.wait_for("kube_secret_metadata_resource_version offset 2s")
         client = PrometheusClient(PrometheusSettings(url=prometheus.url), Threads())
-        further, kept = {"prometheus": client}, record(tmp_path, ROTATED)
+        further, kept = {"prometheus": client}, attested(tmp_path, f"configuration_verification.{ROTATED}")
         result = await see(cluster, ROTATED, namespace, further=further, evidence=kept, max_secret_age="2s")
         assert result.status is Status.FAILED
         assert f"Secret {namespace}/orders was not changed within 2s" in result.summary
@@ -332,7 +331,7 @@ async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     namespace = run(control_plane)
-    kept = record(tmp_path, RIGHTS)
+    kept = attested(tmp_path, f"configuration_verification.{RIGHTS}")
     result = await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)
     assert result.status is Status.OK
     assert (await see(control_plane, RIGHTS, namespace, review_accounts=True)).reason is Reason.NOT_CONFIGURED
@@ -365,7 +364,12 @@ async def test_without_the_right_to_ask_accounts_are_unknown(control_plane: Cont
     kinds = ["namespaces", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"]
     account = control_plane.account([{"apiGroups": ["", "apps", "batch"], "resources": kinds, "verbs": ["list"]}])
     result = await see(
-        control_plane, RIGHTS, namespace, review_accounts=True, kubeconfig=account, evidence=record(tmp_path, RIGHTS)
+        control_plane,
+        RIGHTS,
+        namespace,
+        review_accounts=True,
+        kubeconfig=account,
+        evidence=attested(tmp_path, f"configuration_verification.{RIGHTS}"),
     )
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.DENIED)
     assert "create subjectaccessreviews" in result.summary

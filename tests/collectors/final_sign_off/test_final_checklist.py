@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,27 +12,25 @@ from collectors.final_sign_off.final_checklist import FinalChecklist, FinalCheck
 from exporter.plan import PlannedItem, Waiver
 from exporter.state import State
 from exporter.verdict import CRITICAL, INFO, Result, Status, failed, ok, unknown, warning
-from tests.collectors.evidence import NOW, Folder, each, folder
-from tests.exporter.samples import Clock, catalogue, planned, see, state
+from tests.collectors.evidence import NOW, Folder, each, evidence_of
+from tests.exporter.samples import catalogue, observe, planned, state
 from tests.servers import faults
 from tests.servers.pages import Pages
-from tests.support import verify
+from tests.support import Clock, Run, make_context, sees, verify
 
 ROLES = ("technical_lead", "security_lead", "operations_lead", "qa_lead", "product_owner", "executive_sponsor")
 
 LAUNCH = "2026-10-14 10:00 to 2026-10-15 00:00"
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("final_checklist", tmp_path):
-        made.hosts = [pages.url]
-        yield made
+evidence = evidence_of("final_checklist", pages=True)
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
-    options = FinalChecklistSettings.model_validate_json(json.dumps(settings, default=str))
-    return (await verify(FinalChecklist, options, items=(item,), **evidence.context))[item].result
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    return Run(FinalChecklist, [item], settings=settings, context=make_context(**evidence.context))
+
+
+seen = sees(run)
 
 
 # Derived
@@ -51,7 +47,7 @@ async def known(results: Mapping[str, Result], *items: PlannedItem) -> State:
     """A state of these lines, or of the six sign-offs, with these results."""
     clock = Clock(NOW)
     made = state(*(items or (planned("signatories", role) for role in ROLES)), clock=clock)
-    await see(made, clock, "signatories", results)
+    await observe(made, clock, "signatories", results)
     return made
 
 
@@ -117,10 +113,10 @@ async def test_the_whole_checklist_completes_without_waiting_for_itself() -> Non
     lines = catalogue()
     made = state(*lines, clock=clock)
     for section in {line.section for line in lines} - {"final_checklist"}:
-        await see(made, clock, section, {line.item: ok("Seen.") for line in lines if line.section == section})
+        await observe(made, clock, section, {line.item: ok("Seen.") for line in lines if line.section == section})
     rest = [line.item for line in lines if line.section == "final_checklist"]
-    await see(made, clock, "final_checklist", {item: ok("Seen.") for item in rest if not item.startswith("all_s")})
-    await see(made, clock, "final_checklist", {"all_items_completed": unknown("Not yet.")})
+    await observe(made, clock, "final_checklist", {item: ok("Seen.") for item in rest if not item.startswith("all_s")})
+    await observe(made, clock, "final_checklist", {"all_items_completed": unknown("Not yet.")})
     result = await derived("all_items_completed", made)
     assert (result.status, result.summary) == (Status.OK, "All 203 lines pass.")
     clock.advance(hours=1)

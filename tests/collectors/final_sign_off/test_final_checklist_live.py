@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +11,9 @@ import pytest
 from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
 from collectors.systems.grafana.client import Grafana, GrafanaSettings
 from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
-from exporter.collector import Client
 from exporter.threads import Threads
-from exporter.verdict import Reason, Result, Status
-from tests.collectors.evidence import NOW, Folder, folder
+from exporter.verdict import Reason, Status
+from tests.collectors.evidence import NOW, Folder, evidence_of
 from tests.collectors.systems.kubernetes.clusters import asking, listing
 from tests.servers import grafana as shown
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
@@ -24,20 +21,17 @@ from tests.servers.oncall import TOKEN as ROSTER_TOKEN
 from tests.servers.oncall import OnCallServer, Person
 from tests.servers.pages import Pages
 from tests.servers.trackers import LABEL, TOKEN, Issue, Trackers
-from tests.support import verify
+from tests.support import Clients, Run, make_context, sees
+
+evidence = evidence_of("final_checklist", pages=True)
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("final_checklist", tmp_path):
-        made.hosts = [pages.url]
-        yield made
+def run(evidence: Folder, item: str, clients: Clients | None = None, **settings: Any) -> Run:
+    context = make_context(clients=clients, **evidence.context)
+    return Run(FinalChecklist, [item], settings=settings, context=context)
 
 
-async def seen(evidence: Folder, item: str, clients: Mapping[str, Client[Any]] = {}, **settings: Any) -> Result:
-    options = FinalChecklistSettings.model_validate_json(json.dumps(settings, default=str))
-    found = await verify(FinalChecklist, options, items=(item,), clients=clients, **evidence.context)
-    return found[item].result
+seen = sees(run)
 
 
 # Issues

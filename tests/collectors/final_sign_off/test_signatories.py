@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectors.final_sign_off.signatories import Signatories, SignatoriesSettings
+from collectors.final_sign_off.signatories import Signatories
 from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, each, folder
+from tests.collectors.evidence import Folder, each, evidence_of
 from tests.servers.signing import Keys
-from tests.support import verify
+from tests.support import Run, make_context
 
 ROLES = ("technical_lead", "security_lead", "operations_lead", "qa_lead", "product_owner", "executive_sponsor")
 PEOPLE = dict(zip(ROLES, ("theo", "sam", "olga", "quinn", "pat", "erin"), strict=True))
@@ -42,37 +41,38 @@ class SignOffs:
         self._keys.sign(path, key or person)
         return path
 
-    async def seen(self, **settings: Any) -> dict[str, Result]:
+    async def results(self, **settings: Any) -> dict[str, Result]:
         """The verdicts by role."""
-        observed = await verify(Signatories, SignatoriesSettings(**settings), **self.evidence.context)
-        return {role: observation.result for role, observation in observed.items()}
+        return await Run(Signatories, settings=settings, context=make_context(**self.evidence.context)).results()
+
+
+evidence = evidence_of("signatories")
 
 
 @pytest.fixture
-async def sign_offs(tmp_path: Path, keys: Keys) -> AsyncIterator[SignOffs]:
-    async for evidence in folder("signatories", tmp_path):
-        yield SignOffs(evidence, keys)
+def sign_offs(evidence: Folder, keys: Keys) -> SignOffs:
+    return SignOffs(evidence, keys)
 
 
 @pytest.mark.parametrize("role", each("signatories", ROLES, "ok", "failed", "unknown"))
 async def test_a_role_that_signed_and_one_that_did_not_and_one_that_is_not_seen(
     sign_offs: SignOffs, role: str, no_leftovers: None
 ) -> None:
-    result = (await sign_offs.seen())[role]
+    result = (await sign_offs.results())[role]
     assert (result.status, result.summary) == (Status.FAILED, f"There is no evidence for signatories.{role}.")
     path = sign_offs.sign(role)
-    result = (await sign_offs.seen())[role]
+    result = (await sign_offs.results())[role]
     assert (result.status, result.summary) == (
         Status.OK,
         f"{PEOPLE[role]}@example.com signed 1.4.2 on 2026-10-01, valid until 2026-10-30.",
     )
     path.write_bytes(path.read_bytes().replace(b"2026-10-01", b"2026-10-12"))
-    result = (await sign_offs.seen())[role]
+    result = (await sign_offs.results())[role]
     assert result.status is Status.FAILED
     assert f"Signature {role}.yaml.sig does not verify" in result.summary
     sign_offs.sign(role)
     (sign_offs.evidence.path / "allowed_signers").unlink()
-    result = (await sign_offs.seen())[role]
+    result = (await sign_offs.results())[role]
     assert result.status is Status.UNKNOWN
     assert "allowed_signers cannot be read, so no signature was verified" in result.summary
 
@@ -80,32 +80,32 @@ async def test_a_role_that_signed_and_one_that_did_not_and_one_that_is_not_seen(
 async def test_all_six_sign(sign_offs: SignOffs) -> None:
     for role in ROLES:
         sign_offs.sign(role)
-    assert {result.status for result in (await sign_offs.seen()).values()} == {Status.OK}
+    assert {result.status for result in (await sign_offs.results()).values()} == {Status.OK}
 
 
 async def test_a_new_release_revokes_a_sign_off_and_an_unknown_one_leaves_it_unknown(sign_offs: SignOffs) -> None:
     sign_offs.sign("qa_lead", release="1.4.1")
-    result = (await sign_offs.seen())["qa_lead"]
+    result = (await sign_offs.results())["qa_lead"]
     assert (result.status, result.summary) == (Status.FAILED, "QA lead signed 1.4.1, running 1.4.2.")
     sign_offs.evidence.release = "1.4.1"
-    assert (await sign_offs.seen())["qa_lead"].status is Status.OK
+    assert (await sign_offs.results())["qa_lead"].status is Status.OK
     sign_offs.evidence.release = None
-    assert (await sign_offs.seen())["qa_lead"].status is Status.UNKNOWN
+    assert (await sign_offs.results())["qa_lead"].status is Status.UNKNOWN
 
 
 async def test_a_sign_off_lasts_thirty_days(sign_offs: SignOffs) -> None:
     sign_offs.sign("product_owner", valid_until="2027-01-01")
     sign_offs.evidence.clock.advance(days=10)
-    assert (await sign_offs.seen())["product_owner"].status is Status.WARNING
+    assert (await sign_offs.results())["product_owner"].status is Status.WARNING
     sign_offs.evidence.clock.advance(days=10)
-    result = (await sign_offs.seen())["product_owner"]
+    result = (await sign_offs.results())["product_owner"]
     assert result.status is Status.FAILED
     assert "expired 2 days ago (2026-10-30)." in result.summary
 
 
 async def test_a_sign_off_without_a_signature_fails(sign_offs: SignOffs) -> None:
     sign_offs.sign("qa_lead").with_name("qa_lead.yaml.sig").unlink()
-    result = (await sign_offs.seen())["qa_lead"]
+    result = (await sign_offs.results())["qa_lead"]
     assert (result.status, result.summary) == (
         Status.FAILED,
         "Evidence for signatories.qa_lead is not valid: Signature file qa_lead.yaml.sig does not exist.",
@@ -114,11 +114,11 @@ async def test_a_sign_off_without_a_signature_fails(sign_offs: SignOffs) -> None
 
 async def test_a_signature_for_one_role_is_none_for_another(sign_offs: SignOffs) -> None:
     sign_offs.sign("qa_lead", "theo")
-    result = (await sign_offs.seen())["qa_lead"]
+    result = (await sign_offs.results())["qa_lead"]
     assert result.status is Status.FAILED
     assert "allowed_signers does not list the key of qa_lead.yaml.sig for qa_lead." in result.summary
     sign_offs.sign("qa_lead", "theo", as_role="technical_lead")
-    result = (await sign_offs.seen())["qa_lead"]
+    result = (await sign_offs.results())["qa_lead"]
     assert (result.status, result.summary) == (
         Status.FAILED,
         "Evidence for signatories.qa_lead is signed as technical_lead (wanted qa_lead).",
@@ -130,7 +130,7 @@ async def test_a_signature_is_for_the_item_that_was_signed(sign_offs: SignOffs) 
     for suffix in ("", ".sig"):
         copy = path.with_name(f"security_lead.yaml{suffix}")
         copy.write_bytes(path.with_name(f"technical_lead.yaml{suffix}").read_bytes())
-    assert (await sign_offs.seen())["security_lead"].status is Status.FAILED
+    assert (await sign_offs.results())["security_lead"].status is Status.FAILED
 
 
 async def test_one_person_does_not_sign_for_two_roles(sign_offs: SignOffs) -> None:
@@ -139,21 +139,21 @@ async def test_one_person_does_not_sign_for_two_roles(sign_offs: SignOffs) -> No
     sign_offs.sign("technical_lead", "theo")
     sign_offs.sign("security_lead", "theo")
     sign_offs.sign("qa_lead", "qa", "quinn")
-    seen = await sign_offs.seen()
+    seen = await sign_offs.results()
     assert (seen["technical_lead"].status, seen["technical_lead"].summary) == (
         Status.FAILED,
         "theo@example.com also signed as security_lead; each role takes another person.",
     )
     assert seen["security_lead"].status is Status.FAILED
     assert seen["qa_lead"].status is Status.OK
-    assert (await sign_offs.seen(allow_dual_roles=True))["security_lead"].status is Status.OK
+    assert (await sign_offs.results(allow_dual_roles=True))["security_lead"].status is Status.OK
 
 
 async def test_one_key_under_two_names_is_one_person(sign_offs: SignOffs) -> None:
     sign_offs.allow({"theo@example.com,t@example.com,technical_lead,security_lead": "theo"})
     sign_offs.sign("technical_lead", "theo")
     sign_offs.sign("security_lead", "t", "theo")
-    seen = await sign_offs.seen()
+    seen = await sign_offs.results()
     assert (seen["security_lead"].status, seen["security_lead"].summary) == (
         Status.FAILED,
         "t@example.com also signed as technical_lead; each role takes another person.",
@@ -164,14 +164,14 @@ async def test_one_name_with_two_keys_is_one_person(sign_offs: SignOffs) -> None
     sign_offs.allow({"Theo@example.com,technical_lead": "theo", "theo@example.com,security_lead": "sam"})
     sign_offs.sign("technical_lead", "Theo", "theo")
     sign_offs.sign("security_lead", "theo", "sam")
-    assert (await sign_offs.seen())["technical_lead"].status is Status.FAILED
+    assert (await sign_offs.results())["technical_lead"].status is Status.FAILED
 
 
 async def test_a_sign_off_that_does_not_hold_takes_nothing_from_another(sign_offs: SignOffs) -> None:
     sign_offs.allow({"theo@example.com,technical_lead,security_lead": "theo"})
     sign_offs.sign("technical_lead", "theo")
     sign_offs.sign("security_lead", "theo", release="1.4.1")
-    seen = await sign_offs.seen()
+    seen = await sign_offs.results()
     assert seen["technical_lead"].status is Status.OK
     assert seen["security_lead"].status is Status.FAILED
 
@@ -204,7 +204,7 @@ async def test_one_person_in_two_spellings_signs_for_one_role(
     sign_offs.allow(signers)
     sign_offs.sign("technical_lead", key="theo", by=by[0])
     sign_offs.sign("qa_lead", key="sam", by=by[1])
-    seen = await sign_offs.seen()
+    seen = await sign_offs.results()
     assert {seen["technical_lead"].status, seen["qa_lead"].status} == {Status.FAILED}, seen["qa_lead"].summary
 
 
@@ -214,5 +214,5 @@ async def test_two_people_who_share_a_role_elsewhere_are_two(sign_offs: SignOffs
     )
     sign_offs.sign("technical_lead", key="theo", by="theo@x.org")
     sign_offs.sign("qa_lead", key="sam", by="sam@x.org")
-    seen = await sign_offs.seen()
+    seen = await sign_offs.results()
     assert {seen["technical_lead"].status, seen["qa_lead"].status} == {Status.OK}, seen["qa_lead"].summary

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
+from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesTarget
 from collectors.systems.kubernetes.model.kinds import API_SERVICES, LIMIT_RANGES, NAMESPACES, PODS
 from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
 from exporter.verdict import Result, Status
+from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import (
     Manifest,
     asking,
@@ -37,7 +38,6 @@ from tests.collectors.systems.kubernetes.clusters import (
     pod,
     quota,
     recommend,
-    record,
     service,
     vertical,
 )
@@ -53,59 +53,33 @@ from tests.servers.kubernetes import (
     workload,
 )
 from tests.servers.process import eventually
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, sees
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
 
-async def see(
-    cluster: ControlPlane,
-    item: str,
-    *namespaces: str,
-    kubeconfig: Path | None = None,
-    client: Mapping[str, Any] | None = None,
-    evidence: Path | None = None,
-    now: Callable[[], datetime] = utc_now,
-    **options: Any,
-) -> Result:
-    """What one run sees of an item in these namespaces, with these options of the target."""
-    return (
-        await look(
-            cluster,
-            *namespaces,
-            items=(item,),
-            kubeconfig=kubeconfig,
-            client=client,
-            evidence=evidence,
-            now=now,
-            **options,
-        )
-    )[item]
-
-
-async def look(
+def run(
     cluster: ControlPlane,
     *namespaces: str,
-    items: Sequence[str] = tuple(KubernetesCluster.items()),
+    items: Sequence[str] = (),
     kubeconfig: Path | None = None,
     client: Mapping[str, Any] | None = None,
-    evidence: Path | None = None,
+    evidence: Evidence | None = None,
     now: Callable[[], datetime] = utc_now,
     **options: Any,
-) -> dict[str, Result]:
-    """What one run sees of the items in these namespaces, with these options of the target."""
-    described = {"name": "shop", "namespaces": list(namespaces), **options}
-    target = KubernetesTarget.model_validate_json(json.dumps(described))
-    records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
-    async with asking(cluster, kubeconfig, **(client or {})) as clients:
-        context = make_context(clients=clients, evidence=records, now=now)
-        settings = KubernetesSettings(targets=(target,))
-        seen = await verify(KubernetesCluster, settings, target, items=tuple(items), context=context)
-    for observation in seen.values():
-        assert (
-            "could not be checked:" not in observation.result.summary
-        )  # which is how the runner tells what nobody foresaw
-    return {name: observation.result for name, observation in seen.items()}
+) -> Run:
+    """One run of the items in these namespaces, with these options of the target and of the client."""
+    target = {"name": "shop", "namespaces": namespaces, **options}
+    clients = asking(cluster, kubeconfig, **(client or {}))
+    context = make_context(evidence=evidence, now=now)
+    return Run(KubernetesCluster, items, target=target, clients=clients, context=context)
+
+
+def run_item(cluster: ControlPlane, item: str, *namespaces: str, **options: Any) -> Run:
+    return run(cluster, *namespaces, items=[item], **options)
+
+
+look, see = looks(run), sees(run_item)
 
 
 def shop(cluster: ControlPlane, level: str | None = "restricted", **labels: str) -> str:
@@ -770,17 +744,21 @@ async def test_the_default_of_the_api_server_is_declared_with_a_record(
     bare = await see(control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline")
     assert not bare.status.is_ok
     without = await see(
-        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=tmp_path
+        control_plane,
+        "pod_security_enforced",
+        namespace,
+        psa_cluster_default="baseline",
+        evidence=Evidence(tmp_path, now=utc_now),
     )
     assert (without.status, without.summary) == (
         Status.FAILED,
         "There is no evidence for kubernetes.pod_security_enforced.",
     )
-    record(tmp_path, "kubernetes.pod_security_enforced")
-    attested = await see(
-        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=tmp_path
+    evidence = attested(tmp_path, "kubernetes.pod_security_enforced")
+    reviewed = await see(
+        control_plane, "pod_security_enforced", namespace, psa_cluster_default="baseline", evidence=evidence
     )
-    assert attested.status is Status.OK
+    assert reviewed.status is Status.OK
     labelled = shop(control_plane, "baseline")
     unneeded = await see(control_plane, "pod_security_enforced", labelled, psa_cluster_default="baseline")
     assert unneeded.status is Status.OK

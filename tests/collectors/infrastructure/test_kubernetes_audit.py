@@ -228,7 +228,7 @@ def test_a_healthy_cluster_and_then_a_broken_one(cluster: ControlPlane, tmp_path
         assert words in told.seen[item][1]
 
 
-async def look(cluster: ControlPlane, kubeconfig: Path) -> dict[str, tuple[Status, str]]:
+async def audited(cluster: ControlPlane, kubeconfig: Path) -> dict[str, tuple[Status, str]]:
     """What an account sees of every item."""
     seen: dict[str, tuple[Status, str]] = {}
     async with asking(cluster, kubeconfig, requests_per_second=1000) as clients:
@@ -261,11 +261,11 @@ def parts(right: Right) -> list[Right]:
 async def test_without_any_one_right_just_the_items_that_need_it_are_unknown(cluster: ControlPlane) -> None:
     of_item = {item: {part for right in needed(item) for part in parts(right)} for item in ITEMS}
     everything = sorted({right for rights in of_item.values() for right in rights})
-    whole = await look(cluster, reader(cluster, roles(everything, (), watch=False)))
+    whole = await audited(cluster, reader(cluster, roles(everything, (), watch=False)))
     assert {item: status for item, (status, _) in whole.items()} == dict.fromkeys(ITEMS, Status.OK)
     for left_out in everything:
         account = reader(cluster, roles([right for right in everything if right != left_out], (), watch=False))
-        seen = await look(cluster, account)
+        seen = await audited(cluster, account)
         unknown = {item for item, (status, _) in seen.items() if status is Status.UNKNOWN}
         # Workloads of ingress controllers and recommenders are listed by kind: those of other kinds are not asked for.
         by_kind = {"kubernetes.ingress_operational"} if left_out.kinds[0] in (STATEFUL_SETS, DAEMON_SETS) else set()
@@ -278,7 +278,7 @@ async def test_without_any_one_right_just_the_items_that_need_it_are_unknown(clu
 
 async def test_of_a_cluster_that_does_not_answer_nothing_is_known(control_plane: ControlPlane) -> None:
     async with refused() as (host, port):
-        seen = await look(
+        seen = await audited(
             control_plane, control_plane.write_kubeconfig("admin", "a-token", url=f"https://{host}:{port}")
         )
     assert {item: status for item, (status, _) in seen.items()} == dict.fromkeys(ITEMS, Status.UNKNOWN)

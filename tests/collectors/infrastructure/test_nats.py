@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from tests.servers.faults import Proxy
 from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
 from tests.servers.process import LOOPBACK, eventually, wait_until
 from tests.servers.prometheus import Prometheus, scrape
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, sees, until, verify
 
 ALL = ("pods_healthy", "jetstream_persistence_enabled", "message_replication_configured")
 CANARY = "canary-8a7f"
@@ -55,21 +55,15 @@ def target(*nodes: Nats, **options: Any) -> NatsTarget:
     return NatsTarget.model_validate_json(json.dumps(options))
 
 
-async def look(
-    *nodes: Nats, items: tuple[str, ...] = ALL, context: Context | None = None, **options: Any
-) -> dict[str, Result]:
-    configured = target(*nodes, **options)
-    settings = NatsSettings(targets=(configured,), timeout=timedelta(minutes=1))
-    observed = await verify(NatsSection, settings, configured, items=items, context=context)
-    for seen in observed.values():
-        assert CANARY not in seen.result.summary
-        assert seen.result.summary.endswith(".")
-        assert "could not be checked" not in seen.result.summary, "nothing is raised but what is foreseen"
-    return {name: seen.result for name, seen in observed.items()}
+def run(*nodes: Nats, items: Sequence[str] = ALL, context: Context | None = None, **options: Any) -> Run:
+    return Run(NatsSection, items, target=target(*nodes, **options), context=context, secrets=[CANARY])
 
 
-async def see(item: str, *nodes: Nats, **options: Any) -> Result:
-    return (await look(*nodes, items=(item,), **options))[item]
+def run_item(item: str, *nodes: Nats, **options: Any) -> Run:
+    return run(*nodes, items=[item], **options)
+
+
+look, see = looks(run), sees(run_item)
 
 
 @asynccontextmanager
@@ -752,25 +746,13 @@ async def test_metrics_are_collected_from_every_server(tmp_path: Path) -> None:
         with Prometheus(tmp_path, scrapes=scrapes) as server:
             client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
             try:
-
-                async def becomes(status: Status, told: str = "") -> bool:
-                    result = await collected(client)
-                    return result.status is status and told in result.summary
-
-                await eventually(lambda: becomes(Status.OK), what="both exporters are scraped")
+                await until(lambda: collected(client), Status.OK)
                 two.text = 'gnatsd_up{server_id="n"} 0\n'
-                await eventually(
-                    lambda: becomes(Status.FAILED, "gnatsd_up is not 1"),
-                    what="the exporter that cannot reach its server is told",
-                )
+                await until(lambda: collected(client), Status.FAILED, "gnatsd_up is not 1")
                 two.text = good
-                await eventually(lambda: becomes(Status.OK), what="it is well again")
+                await until(lambda: collected(client), Status.OK)
                 server.configure(scrapes=[scrape("nats", one.port)])
-                await eventually(
-                    lambda: becomes(Status.FAILED, "scrapes 1 exporters"),
-                    what="the missing instance is told",
-                    deadline=60,
-                )
+                await until(lambda: collected(client), Status.FAILED, "scrapes 1 exporters")
             finally:
                 await client.close()
             gone = PrometheusClient(PrometheusSettings(url=server.url, timeout=timedelta(seconds=1)), Threads())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 import tracemalloc
@@ -17,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.infrastructure.nats import Nats as NatsSection
-from collectors.infrastructure.nats import NatsSettings, NatsTarget
 from collectors.systems.nats.client import Login, connected
 from exporter.collector import Context
 from exporter.verdict import ProbeError, Result, Status
@@ -25,7 +23,7 @@ from tests.servers import faults
 from tests.servers.faults import Address, Proxy, serving
 from tests.servers.nats import Nats
 from tests.servers.process import LOOPBACK, eventually
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context
 
 HEALTH, STORE, REPLICATION = "pods_healthy", "jetstream_persistence_enabled", "message_replication_configured"
 LOOKED = (HEALTH, STORE, REPLICATION)
@@ -37,33 +35,24 @@ pytestmark = pytest.mark.usefixtures("no_noise")
 Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
 
-async def look(
+def run(
     server: str,
     monitoring: str,
     *items: str,
     context: Context | None = None,
     patience: str = "300ms",
     **options: Any,
-) -> dict[str, Result]:
-    """What a run sees that gives each request 300 ms, and the monitoring endpoint its `patience`.
+) -> Run:
+    """A run that gives each request 300 ms, and the monitoring endpoint its `patience`.
 
     That is for those that stay silent: others may be slow on a busy machine.
     """
     node = {"server": server, "monitoring": {"url": monitoring, "timeout": patience}}
-    options = {
-        "name": "broker",
-        "nodes": [node],
-        "node_timeout": "300ms",
-        "store_volume": "/",
-        "min_replicas": 1,
-    } | options
-    target = NatsTarget.model_validate_json(json.dumps(options))
-    section = NatsSettings(targets=(target,), timeout=timedelta(minutes=1))
-    seen = await verify(NatsSection, section, target, items=items or LOOKED, context=context)
-    for observed in seen.values():
-        assert CANARY not in observed.result.summary
-        assert "could not be checked" not in observed.result.summary, "nothing is raised but what is foreseen"
-    return {name: observed.result for name, observed in seen.items()}
+    target = {"name": "broker", "nodes": [node], "node_timeout": "300ms", "store_volume": "/", "min_replicas": 1}
+    return Run(NatsSection, items or LOOKED, target=target | options, context=context, secrets=[CANARY])
+
+
+look = looks(run)
 
 
 INFO = b'INFO {"server_id":"a","version":"2.10.0","max_payload":1048576,"headers":true}\r\n'

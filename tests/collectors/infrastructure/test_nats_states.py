@@ -20,6 +20,7 @@ from tests.collectors.infrastructure.test_nats import ALL, add, address, client,
 from tests.servers import faults
 from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
 from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
+from tests.support import until
 
 HEALTH, STORE, REPLICATION = ALL
 
@@ -47,19 +48,9 @@ async def stream(node: Nats, name: str, **config: Any) -> AsyncIterator[Any]:
             await jetstream.delete_stream(name)
 
 
-async def becomes(item: str, told: str, status: Status, *nodes: Nats, **options: Any) -> Result:
+async def becomes(item: str, words: str, status: Status, *nodes: Nats, **options: Any) -> Result:
     """The verdict, once it is this one."""
-    seen: list[Result] = []
-
-    async def is_so() -> bool:
-        seen.append(await see(item, *nodes, **options))
-        return told in seen[-1].summary and seen[-1].status is status
-
-    try:
-        await eventually(is_so, what=told, deadline=60)
-    except TimeoutError:
-        raise AssertionError(seen[-1].summary) from None
-    return seen[-1]
+    return await until(lambda: see(item, *nodes, **options), status, words)
 
 
 # -- consumers, mirrors, sources, limits

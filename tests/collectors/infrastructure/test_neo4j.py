@@ -22,7 +22,7 @@ from pydantic import SecretStr, ValidationError
 
 from collectors.infrastructure import neo4j as section
 from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
-from collectors.infrastructure.neo4j import Neo4jSettings, Neo4jTarget, Neo4jVolume
+from collectors.infrastructure.neo4j import Neo4jTarget, Neo4jVolume
 from collectors.systems.neo4j import judge
 from collectors.systems.neo4j.client import Login, connected, knock
 from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried, dated
@@ -33,6 +33,7 @@ from exporter.collector import Context
 from exporter.evidence.validity import Evidence
 from exporter.threads import Threads
 from exporter.verdict import ProbeError, Reason, Result, Status
+from tests.collectors.evidence import attested
 from tests.servers import faults
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition, blackbox_exporter
@@ -40,7 +41,7 @@ from tests.servers.faults import Address, Proxy
 from tests.servers.neo4j import PASSWORD, Neo4j
 from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
 from tests.servers.prometheus import Prometheus, scrape
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, sees, until
 
 pytestmark = [
     pytest.mark.xdist_group("neo4j"),  # one worker starts the servers
@@ -66,20 +67,16 @@ def lasting(known: Mapping[str, float] | None = None, **options: Any) -> Context
     return make_context(recall=lambda _: known or {}, **options)
 
 
-async def look(configured: Neo4jTarget, *items: str, context: Context | None = None) -> dict[str, Result]:
-    settings = Neo4jSettings(targets=(configured,), timeout=timedelta(minutes=1))
-    context = context or lasting()
-    observed = await verify(Neo4jSection, settings, configured, items=items, context=context)
-    for seen in observed.values():
-        assert CANARY not in seen.result.summary
-        assert PASSWORD not in seen.result.summary
-        assert seen.result.summary.endswith(".")
-        assert "could not be checked:" not in seen.result.summary, "nothing is raised but what is foreseen"
-    return {name: seen.result for name, seen in observed.items()}
+def run(configured: Neo4jTarget, *items: str, context: Context | None = None) -> Run:
+    secrets = [CANARY, PASSWORD]
+    return Run(Neo4jSection, items, target=configured, context=context or lasting(), secrets=secrets)
 
 
-async def see(item: str, server: Neo4j | None = None, *, context: Context | None = None, **options: Any) -> Result:
-    return (await look(target(server, **options), item, context=context))[item]
+def run_item(item: str, server: Neo4j | None = None, *, context: Context | None = None, **options: Any) -> Run:
+    return run(target(server, **options), item, context=context)
+
+
+look, see = looks(run), sees(run_item)
 
 
 @pytest.fixture(scope="module")
@@ -798,37 +795,22 @@ async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
             prometheus = PrometheusClient(PrometheusSettings(url=scraping.url), Threads())
             try:
 
-                async def becomes(configured: Neo4jTarget, status: Status, told: str) -> bool:
-                    result = await collected(configured, prometheus)
-                    return result.status is status and told in result.summary
+                async def becomes(configured: Neo4jTarget, status: Status, words: str) -> None:
+                    await until(lambda: collected(configured, prometheus), status, words)
 
-                await eventually(lambda: becomes(enterprise, Status.OK, "up is 1"), what="the endpoint is scraped")
-                await eventually(lambda: becomes(probed, Status.OK, "probe_success is 1"), what="the probe is scraped")
+                await becomes(enterprise, Status.OK, "up is 1")
+                await becomes(probed, Status.OK, "probe_success is 1")
                 # Whatever is scraped there: Community has no endpoint.
-                assert await becomes(
-                    target(server), Status.FAILED, "are impossible on Community (it is Enterprise only)"
-                )
+                await becomes(target(server), Status.FAILED, "are impossible on Community (it is Enterprise only)")
                 two = target(servers=[{"bolt": f"{LOOPBACK}:{free_port()}"}] * 2, server_timeout="1s")
-                assert await becomes(two, Status.FAILED, "Prometheus scrapes 1 exporters")
+                await becomes(two, Status.FAILED, "Prometheus scrapes 1 exporters")
                 page.text = "up_to_date 1\n"
                 # The exporter is up while the server cannot be reached, and the endpoint tells nothing of a server.
                 scraping.configure(scrapes=[scrape("neo4j", page.port), probe(free_port())])
-                await eventually(
-                    lambda: becomes(probed, Status.FAILED, "probe_success is not 1"),
-                    what="the probe fails",
-                    deadline=60,
-                )
-                await eventually(
-                    lambda: becomes(enterprise, Status.FAILED, "Prometheus has no neo4j_dbms_bolt_connections_running"),
-                    what="the series is missed",
-                    deadline=60,
-                )
+                await becomes(probed, Status.FAILED, "probe_success is not 1")
+                await becomes(enterprise, Status.FAILED, "Prometheus has no neo4j_dbms_bolt_connections_running")
                 scraping.configure(scrapes=[scrape("neo4j", free_port())])
-                await eventually(
-                    lambda: becomes(enterprise, Status.FAILED, "Prometheus cannot scrape"),
-                    what="the endpoint is gone",
-                    deadline=60,
-                )
+                await becomes(enterprise, Status.FAILED, "Prometheus cannot scrape")
             finally:
                 await prometheus.close()
             gone = PrometheusClient(PrometheusSettings(url=scraping.url, timeout=timedelta(seconds=1)), Threads())
@@ -838,14 +820,6 @@ async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
 
 
 # -- backups
-
-
-def attested(folder: Path, *, days_ago: int = 1) -> Evidence:
-    folder.mkdir()
-    on = (datetime.now(UTC) - timedelta(days=days_ago)).date()
-    record = {"item": "neo4j.backup_tested", "result": "passed", "by": "platform", "on": str(on)}
-    (folder / "restore.yaml").write_text(json.dumps([record]))
-    return Evidence(folder, environment="production", now=lambda: datetime.now(UTC))
 
 
 def dump(folder: Path, name: str, *, hours_ago: float = 1, size: int = 9) -> None:
@@ -862,7 +836,7 @@ def dump(folder: Path, name: str, *, hours_ago: float = 1, size: int = 9) -> Non
 async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path: Path) -> None:
     folder = tmp_path / "dumps"
     dump(folder, "neo4j.dump")
-    restored = make_context(evidence=attested(tmp_path / "evidence"))
+    restored = make_context(evidence=attested(tmp_path / "evidence", f"neo4j.{BACKUP}"))
 
     async def seen(context: Context = restored, **options: Any) -> Result:
         return await see(BACKUP, server, context=context, **{"backup_folder": str(folder)} | options)
@@ -882,7 +856,7 @@ async def test_dumps_are_looked_at_and_restores_attested(server: Neo4j, tmp_path
         evidence=Evidence(tmp_path / "nothing", environment="production", now=lambda: datetime.now(UTC))
     )
     assert (await seen(context=untested)).summary == "There is no evidence for neo4j.backup_tested."
-    expired = make_context(evidence=attested(tmp_path / "expired", days_ago=100))
+    expired = make_context(evidence=attested(tmp_path / "expired", f"neo4j.{BACKUP}", days_ago=100))
     assert "expired" in (await seen(context=expired)).summary
     dump(folder, "neo4j.dump", hours_ago=30)
     old = await seen()

@@ -1,6 +1,5 @@
 """The PostgreSQL section against real servers: PostgreSQL 15 and 18, PgBouncer, pgBackRest, Patroni, Prometheus."""
 
-import json
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +13,6 @@ import pytest
 
 from collectors.infrastructure.postgresql import (
     PostgreSQL,
-    PostgreSQLSettings,
-    PostgreSQLTarget,
     PostgresScrape,
 )
 from collectors.systems.postgresql.client.patroni import read_cluster
@@ -28,6 +25,7 @@ from exporter.http import HttpSettings
 from exporter.runner import utc_now
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
+from tests.collectors.evidence import attested
 from tests.servers.exporters import Exporter, node_exporter, postgres_exporter
 from tests.servers.faults import refused
 from tests.servers.patroni import Patroni
@@ -46,34 +44,25 @@ from tests.servers.postgresql import (
 )
 from tests.servers.process import LOOPBACK, Server, eventually, scratch, unprivileged, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, sees
 
 ALL = tuple(PostgreSQL.items())
 
 
-async def look(
+def run(
     dsn: str, *items: str, context: Context | None = None, evidence: Evidence | None = None, **options: object
-) -> dict[str, Result]:
-    """What one run sees of the items, with these options of the target; a busy machine gets its time."""
-    given = {"name": "orders", "dsn": dsn, "query_timeout": "20s", "max_latency": "20s", **options}
-    target = PostgreSQLTarget.model_validate_json(json.dumps(given))
-    settings = PostgreSQLSettings(targets=(target,), timeout=timedelta(seconds=60))
+) -> Run:
+    """One run of the items, with these options of the target; a busy machine gets its time."""
+    target = {"name": "orders", "dsn": dsn, "query_timeout": "20s", "max_latency": "20s", **options}
     context = context or make_context(evidence=evidence)
-    seen = await verify(PostgreSQL, settings, target, items=items or ALL, context=context)
-    assert not any(PASSWORD in observation.result.summary for observation in seen.values())
-    return {name: observation.result for name, observation in seen.items()}
+    return Run(PostgreSQL, items or ALL, target=target, context=context, secrets=[PASSWORD])
 
 
-async def see(dsn: str, item: str, **options: Any) -> Result:
-    return (await look(dsn, item, **options))[item]
+def run_item(dsn: str, item: str, **options: Any) -> Run:
+    return run(dsn, item, **options)
 
 
-def attested(directory: Path, item: str, *, days_ago: int = 1) -> Evidence:
-    """Evidence that holds a record for this item alone."""
-    on = (utc_now() - timedelta(days=days_ago)).date()
-    record = {"item": f"postgresql.{item}", "result": "passed", "by": "team-db", "on": on.isoformat()}
-    (directory / "records.yaml").write_text(json.dumps(record))
-    return Evidence(directory, environment="production", now=utc_now)
+look, see = looks(run), sees(run_item)
 
 
 @pytest.fixture
@@ -422,7 +411,7 @@ def pgbackrest(repository: Repository, **more: object) -> dict[str, object]:
 @pytest.mark.verifies("postgresql.backups_enabled_and_tested", "ok")
 async def test_a_fresh_backup_that_was_restored_lately(backed_up: tuple[Cluster, Repository], tmp_path: Path) -> None:
     pair, repository = backed_up
-    evidence = attested(tmp_path, "backups_enabled_and_tested")
+    evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested")
     result = await see(pair.dsn, "backups_enabled_and_tested", pgbackrest=pgbackrest(repository), evidence=evidence)
     assert result.status is Status.OK
     assert result.summary.startswith("Backup 20")
@@ -449,7 +438,7 @@ async def test_a_command_that_archives_nothing_is_not_believed(
 ) -> None:
     """It makes pg_stat_archiver report success, and clears a backlog of failures."""
     pair, repository = backed_up
-    evidence = attested(tmp_path, "backups_enabled_and_tested")
+    evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested")
     with pair.primary.setting(archive_command=pretence.replace("'", "''")):
         switch = "SELECT pg_walfile_name(pg_switch_wal()) FROM pg_logical_emit_message(false, '', 'x')"
         ((segment,),) = pair.primary.query(switch)
@@ -499,7 +488,7 @@ async def test_backups_that_were_never_restored(backed_up: tuple[Cluster, Reposi
     pair, repository = backed_up
     for evidence, told in (
         (Evidence(tmp_path, now=utc_now), "There is no evidence for postgresql.backups_enabled_and_tested."),
-        (attested(tmp_path, "backups_enabled_and_tested", days_ago=40), "expired"),
+        (attested(tmp_path, "postgresql.backups_enabled_and_tested", days_ago=40), "expired"),
     ):
         result = await see(pair.dsn, "backups_enabled_and_tested", pgbackrest=pgbackrest(repository), evidence=evidence)
         assert (result.status, told in result.summary) == (Status.FAILED, True), result
@@ -508,7 +497,7 @@ async def test_backups_that_were_never_restored(backed_up: tuple[Cluster, Reposi
 @pytest.mark.verifies("postgresql.backups_enabled_and_tested", "unknown")
 async def test_a_repository_that_was_not_seen(backed_up: tuple[Cluster, Repository], tmp_path: Path) -> None:
     pair, repository = backed_up
-    evidence = attested(tmp_path, "backups_enabled_and_tested")
+    evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested")
     for options, told in (
         ({}, "Option pgbackrest is not set"),
         ({"pgbackrest": pgbackrest(repository, command=["/nonexistent"])}, "/nonexistent cannot be run: No such file"),
@@ -886,7 +875,7 @@ async def test_statements_are_not_counted_unless_preloaded(patroni: Patroni) -> 
 @pytest.mark.verifies("postgresql.failover_tested", "ok")
 async def test_patroni_would_fail_over(patroni: Patroni, tmp_path: Path) -> None:
     await eventually(patroni.following, "the standby to follow")
-    evidence = attested(tmp_path, "failover_tested", days_ago=60)
+    evidence = attested(tmp_path, "postgresql.failover_tested", days_ago=60)
     result = await see(patroni.leader.dsn(), "failover_tested", patroni={"url": patroni.url}, evidence=evidence)
     assert result.status is Status.OK
     assert "and 1 standby that could take over" in result.summary
@@ -908,7 +897,7 @@ async def test_patroni_that_is_paused_or_speaks_of_another_cluster(patroni: Patr
 
 
 async def test_a_synchronous_standby_takes_over_in_synchronous_mode(patroni: Patroni, tmp_path: Path) -> None:
-    evidence = attested(tmp_path, "failover_tested")
+    evidence = attested(tmp_path, "postgresql.failover_tested")
     patroni.synchronous(True)
     try:
         assert (await read_cluster(HttpSettings(url=patroni.url))).synchronous
@@ -921,7 +910,7 @@ async def test_a_synchronous_standby_takes_over_in_synchronous_mode(patroni: Pat
 
 @pytest.mark.verifies("postgresql.failover_tested", "unknown")
 async def test_no_failover_mechanism_was_seen(pair: Cluster, tmp_path: Path) -> None:
-    evidence = attested(tmp_path, "failover_tested")
+    evidence = attested(tmp_path, "postgresql.failover_tested")
     result = await see(pair.dsn, "failover_tested", evidence=evidence)
     assert (result.status, "Option patroni is not set" in result.summary) == (Status.UNKNOWN, True)
     async with refused() as (host, port):

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
 from collectors.systems.postgresql.client.connection import parse_dsn
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
 from tests.servers.certificates import authority
 from tests.servers.faults import (
     Address,
@@ -42,7 +42,7 @@ from tests.servers.postgresql import (
     run_unprivileged,
 )
 from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, verify
 
 ALL = tuple(PostgreSQL.items())
 DEADLINE = 30.0
@@ -75,14 +75,13 @@ async def test_hosts_without_a_port_are_named_with_the_usual_one(
         assert f"PostgreSQL at {host}:5432/orders cannot be reached: " in seen["pods_healthy"].summary
 
 
-async def look(connection_string: str, *items: str, **options: object) -> dict[str, Result]:
-    """What a run sees that gives each question a second, however late it is answered within that."""
-    given = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", "max_latency": "20s", **options}
-    target = PostgreSQLTarget.model_validate_json(json.dumps(given))
-    settings = PostgreSQLSettings(targets=(target,), timeout=timedelta(seconds=60))
-    seen = await verify(PostgreSQL, settings, target, items=items or ALL)
-    assert not any(PASSWORD in observation.result.summary for observation in seen.values())
-    return {name: observation.result for name, observation in seen.items()}
+def run(connection_string: str, *items: str, **options: object) -> Run:
+    """A run that gives each question a second, however late it is answered within that."""
+    target = {"name": "orders", "dsn": connection_string, "query_timeout": "1s", "max_latency": "20s", **options}
+    return Run(PostgreSQL, items or ALL, target=target, secrets=[PASSWORD])
+
+
+look = looks(run)
 
 
 def message(kind: bytes, body: bytes) -> bytes:

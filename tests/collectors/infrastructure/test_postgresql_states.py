@@ -22,7 +22,8 @@ from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
-from tests.collectors.infrastructure.test_postgresql import alone, attested, look, pgbackrest, see
+from tests.collectors.evidence import attested
+from tests.collectors.infrastructure.test_postgresql import alone, look, pgbackrest, see
 from tests.servers.exporters import postgres_exporter
 from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
@@ -836,7 +837,7 @@ def archive(instance: Postgres) -> str:
 
 
 async def backed(instance: Postgres, repository: Repository, tmp_path: Path, **options: Any) -> Result:
-    evidence = attested(tmp_path, "backups_enabled_and_tested")
+    evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested")
     return await see(
         instance.dsn(), "backups_enabled_and_tested", pgbackrest=pgbackrest(repository), evidence=evidence, **options
     )
@@ -926,7 +927,7 @@ async def test_a_backup_that_is_dated_in_the_future(archiving: tuple[Postgres, R
     instance, repository = archiving
     from exporter.runner import utc_now
 
-    evidence = attested(tmp_path, "backups_enabled_and_tested", days_ago=2)
+    evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested", days_ago=2)
     context = make_context(now=lambda: utc_now() - timedelta(hours=3), evidence=evidence)
     result = await see(instance.dsn(), "backups_enabled_and_tested", pgbackrest=pgbackrest(repository), context=context)
     told(result, "unknown", "in the future: a clock is wrong")
@@ -962,7 +963,7 @@ async def test_a_promoted_copy_that_archives_into_the_same_stanza(tmp_path: Path
 
 
 async def failover(patroni: Patroni, tmp_path: Path, **options: Any) -> Result:
-    evidence = attested(tmp_path, "failover_tested")
+    evidence = attested(tmp_path, "postgresql.failover_tested")
     return await see(
         patroni.leader.dsn(), "failover_tested", patroni={"url": patroni.url}, evidence=evidence, **options
     )
@@ -999,7 +1000,7 @@ async def test_a_consensus_store_without_a_quorum(patroni: Patroni, tmp_path: Pa
     try:
         await eventually(lambda: patroni.status()["role"] == "replica", "the leader to step down", 60)
         assert [member["role"] for member in patroni.cluster()["members"]].count("leader") == 1
-        evidence = attested(tmp_path, "failover_tested")
+        evidence = attested(tmp_path, "postgresql.failover_tested")
         result = await see(patroni.any_dsn(), "failover_tested", patroni={"url": patroni.url}, evidence=evidence)
     finally:
         os.kill(follower.pid, signal.SIGCONT)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.infrastructure.qdrant import Qdrant as QdrantSection
-from collectors.infrastructure.qdrant import QdrantSettings, QdrantTarget, QdrantVolume
+from collectors.infrastructure.qdrant import QdrantTarget, QdrantVolume
 from collectors.shared.decoding import decode
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
@@ -36,7 +36,7 @@ from tests.servers.faults import Address, Proxy
 from tests.servers.process import LOOPBACK, eventually
 from tests.servers.prometheus import Prometheus, scrape
 from tests.servers.qdrant import READER, Peer, Qdrant, replay
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, sees, until
 
 HEALTH, BACKUPS, SPACE, METRICS = tuple(QdrantSection.items())
 CANARY = "canary-5d20"
@@ -50,29 +50,28 @@ def target(*urls: str, **options: Any) -> QdrantTarget:
     return QdrantTarget.model_validate_json(json.dumps(options))
 
 
-async def look(
-    configured: QdrantTarget, *items: str, now: datetime | None = None, context: Context | None = None
-) -> dict[str, Result]:
-    if context is None:
-        context = make_context(now=lambda: now or datetime.now(UTC))
-    settings = QdrantSettings(targets=(configured,), timeout=timedelta(minutes=1))
-    observed = await verify(QdrantSection, settings, configured, items=items, context=context)
-    for seen in observed.values():
-        assert CANARY not in seen.result.summary
-        assert READER not in seen.result.summary
-        assert seen.result.summary.endswith(".")
-        assert "could not be checked:" not in seen.result.summary, "nothing is raised but what is foreseen"
-    return {name: seen.result for name, seen in observed.items()}
+def run(configured: QdrantTarget, *items: str, now: datetime | None = None, context: Context | None = None) -> Run:
+    context = context or make_context(now=lambda: now or datetime.now(UTC))
+    return Run(QdrantSection, items, target=configured, context=context, secrets=[CANARY, READER])
 
 
-async def see(item: str, qdrant: Qdrant, *more: str, later: timedelta = timedelta(0), **options: Any) -> Result:
-    """What is seen of an item when it is asked at the moment of the recording, or `later`; `more` are further addresses."""
-    context: Context | None = options.pop("context", None)
+def run_item(
+    item: str,
+    qdrant: Qdrant,
+    *more: str,
+    later: timedelta = timedelta(0),
+    context: Context | None = None,
+    **options: Any,
+) -> Run:
+    """One run of an item at the moment of the recording, or `later`; `more` are further addresses."""
     configured = target(*(peer.url for peer in qdrant.peers), *more, **options)
     now = qdrant.now + later
     if context is not None:
         context.now = lambda: now
-    return (await look(configured, item, now=now, context=context))[item]
+    return run(configured, item, now=now, context=context)
+
+
+look, see = looks(run), sees(run_item)
 
 
 # -- health
@@ -780,26 +779,13 @@ async def test_metrics_are_collected_from_every_peer(tmp_path: Path) -> None:
         with Prometheus(tmp_path, scrapes=[job(*ports)]) as server:
             prometheus = PrometheusClient(PrometheusSettings(url=server.url), Threads())
             try:
-
-                async def becomes(status: Status, told: str) -> bool:
-                    result = await collected(prometheus)
-                    return result.status is status and told in result.summary
-
-                await eventually(lambda: becomes(Status.OK, "app_info is 1"), what="all peers are scraped")
+                await until(lambda: collected(prometheus), Status.OK, "app_info is 1")
                 server.configure(scrapes=[job(*ports[:2])])
-                await eventually(
-                    lambda: becomes(Status.FAILED, "scrapes 2 exporters"), what="the missing peer is told", deadline=60
-                )
+                await until(lambda: collected(prometheus), Status.FAILED, "scrapes 2 exporters")
                 server.configure(scrapes=[job(*ports[:2], empty.port)])
-                await eventually(
-                    lambda: becomes(Status.FAILED, "app_info is not 1"), what="what is no peer is told", deadline=60
-                )
+                await until(lambda: collected(prometheus), Status.FAILED, "app_info is not 1")
                 server.configure(scrapes=[scrape("qdrant", *ports)])
-                await eventually(
-                    lambda: becomes(Status.FAILED, 'up{job="qdrant"} is not 1'),
-                    what="the refused key is told",
-                    deadline=60,
-                )
+                await until(lambda: collected(prometheus), Status.FAILED, 'up{job="qdrant"} is not 1')
             finally:
                 await prometheus.close()
             gone = PrometheusClient(PrometheusSettings(url=server.url, timeout=timedelta(seconds=1)), Threads())

@@ -5,7 +5,6 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 import redis
 
-from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
+from collectors.infrastructure.redis import Redis, RedisTarget
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context
+from exporter.runner import utc_now
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers.certificates import Issued
@@ -39,7 +39,7 @@ from tests.servers.redis import (
     replication,
     tls_files,
 )
-from tests.support import make_context, verify
+from tests.support import Clock, Run, looks, make_context, sees
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -48,47 +48,28 @@ ALL = tuple(Redis.items())
 BY_INFO = {"pods_healthy", "persistence_configured", "eviction_policy_set", "connection_pool_optimized"}
 
 
-async def look(
-    *nodes: Node, context: Context | None = None, items: Sequence[str] = ALL, **options: Any
-) -> dict[str, Result]:
-    """What one run sees of the items on these nodes, with these options of the target."""
-    patient = {"node_timeout": "15s"}  # the machine may be busy
-    options = {"name": "cache", "data_volume": "/tmp", "nodes": [node.address for node in nodes], **patient, **options}
-    target = RedisTarget.model_validate_json(json.dumps(options))
-    settings = RedisSettings(targets=(target,), timeout=timedelta(minutes=1))
-    seen = await verify(Redis, settings, target, items=tuple(items), context=context)
-    for observation in seen.values():
-        assert PASSWORD not in observation.result.summary
-        assert not observation.error or "could not be checked" not in observation.result.summary
-    return {name: observation.result for name, observation in seen.items()}
+def run(*nodes: Node, context: Context | None = None, items: Sequence[str] = ALL, **options: Any) -> Run:
+    """One run of the items on these nodes, with these options of the target; a busy machine gets its time."""
+    addresses = [node.address for node in nodes]
+    target = {"name": "cache", "data_volume": "/tmp", "nodes": addresses, "node_timeout": "15s", **options}
+    return Run(Redis, items, target=target, context=context, secrets=[PASSWORD])
 
 
-async def see(item: str, *nodes: Node, **options: Any) -> Result:
-    """What one run sees of one item."""
-    return (await look(*nodes, items=[item], **options))[item]
+def run_item(item: str, *nodes: Node, **options: Any) -> Run:
+    """One run of one item."""
+    return run(*nodes, items=[item], **options)
+
+
+look, see = looks(run), sees(run_item)
 
 
 async def see_twice(*nodes: Node, items: Sequence[str] = ALL, **options: Any) -> dict[str, Result]:
     """What the second of two runs sees, a minute later."""
-    clock = Clock()
+    clock = Clock(utc_now())
     context = make_context(now=clock)
     await look(*nodes, context=context, items=items, **options)
-    clock.pass_time(60)
+    clock.advance(seconds=60)
     return await look(*nodes, context=context, items=items, **options)
-
-
-class Clock:
-    """Time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += timedelta(seconds=seconds)
 
 
 def trusting(files: Files, **options: str) -> dict[str, Any]:
@@ -164,12 +145,12 @@ async def test_a_fresh_replica_reports_its_link_down_during_its_first_sync(tmp_p
             )
             assert replica.info("master_link_status") == "down"
             assert replica.info("master_link_down_since_seconds") == -1
-            clock = Clock()
+            clock = Clock(utc_now())
             options = {"context": make_context(now=clock), "mode": "replication", "min_replicas": 0}
             first = await see("pods_healthy", master, replica, **options)
             assert first.status is Status.WARNING
             assert first.summary == f"Replica {replica.address} is in its first sync since 0s (grace 1m)."
-            clock.pass_time(61)
+            clock.advance(seconds=61)
             second = await see("pods_healthy", master, replica, **options)
             assert second.status is Status.FAILED
             assert second.summary == f"Replica {replica.address} is without its master since 1m1s (grace 1m)."
@@ -479,45 +460,45 @@ async def test_metrics_without_a_prometheus(any_redis: Node) -> None:
 @pytest.mark.verifies("redis.connection_pool_optimized", "unknown")
 @pytest.mark.verifies("redis.connection_pool_optimized", "ok")
 async def test_counters_are_compared_between_two_looks(any_redis: Node) -> None:
-    clock = Clock()
+    clock = Clock(utc_now())
     context = make_context(now=clock)
     first = await see("connection_pool_optimized", any_redis, context=context)
     assert first.status is Status.UNKNOWN
     assert f"{any_redis.address} was checked once since it or this exporter started" in first.summary
-    clock.pass_time(60)
+    clock.advance(seconds=60)
     second = await see("connection_pool_optimized", any_redis, context=context)
     assert second.status is Status.OK
     assert 0 < second.measurements["clients_used_ratio"] < 0.1
 
 
 async def test_a_restart_between_two_looks_starts_over(start_redis: Start) -> None:
-    node, clock = start_redis(), Clock()
+    node, clock = start_redis(), Clock(utc_now())
     context = make_context(now=clock)
     for restarted in (False, True):
         if restarted:
             node.kill()
             node.start()
-        clock.pass_time(60)
+        clock.advance(seconds=60)
         assert (await see("connection_pool_optimized", node, context=context)).status is Status.UNKNOWN
-    clock.pass_time(60)
+    clock.advance(seconds=60)
     assert (await see("connection_pool_optimized", node, context=context)).status is Status.OK
 
 
 @pytest.mark.verifies("redis.connection_pool_optimized", "failed")
 @pytest.mark.parametrize("release", [OLD, NEW])
 async def test_connections_that_were_rejected(start_redis: Start, release: str) -> None:
-    node, clock = start_redis("--maxclients", "3", release=release), Clock()
+    node, clock = start_redis("--maxclients", "3", release=release), Clock(utc_now())
     context = make_context(now=clock)
     assert (await see("connection_pool_optimized", node, context=context)).status is Status.UNKNOWN
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(held(node))
-        clock.pass_time(60)
+        clock.advance(seconds=60)
         full = await see("connection_pool_optimized", node, context=context)
         assert full.status is Status.FAILED
         assert full.summary == f"{node.address} refuses more clients: maxclients is reached."
     wait_until(lambda: node.info("connected_clients") == 1, "the clients to be gone")
-    clock.pass_time(60)
+    clock.advance(seconds=60)
     after = await see("connection_pool_optimized", node, context=context)
     assert after.status is Status.FAILED
     assert f"{node.address} rejected " in after.summary
@@ -554,12 +535,12 @@ async def test_nodes_that_are_gone_are_forgotten(redis_replication: Sequence[Nod
 
 
 async def test_connections_that_come_without_a_pool(start_redis: Start) -> None:
-    node, clock = start_redis(), Clock()
+    node, clock = start_redis(), Clock(utc_now())
     context = make_context(now=clock)
     await see("connection_pool_optimized", node, context=context)
     for _ in range(70):
         held(node).close()
-    clock.pass_time(10)
+    clock.advance(seconds=10)
     result = await see("connection_pool_optimized", node, context=context)
     assert result.status is Status.FAILED
     assert "new connections a second (limit 5): a client has no pool." in result.summary

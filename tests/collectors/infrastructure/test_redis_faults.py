@@ -1,7 +1,6 @@
 """Servers that do what a Redis should not, and what a run leaves behind: nothing."""
 
 import asyncio
-import json
 import logging
 import socket
 import time
@@ -30,7 +29,7 @@ from tests.servers.faults import (
 )
 from tests.servers.process import LOOPBACK, eventually, free_port
 from tests.servers.redis import PASSWORD, Guarded, Node, Start
-from tests.support import make_context, verify
+from tests.support import Run, looks, make_context, verify
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -43,13 +42,13 @@ PATIENT = "15s"
 Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
 
-async def look(*nodes: str, **options: Any) -> dict[str, Result]:
-    """What a run sees that gives each node 300 ms, which is for those that stay silent: others may be slow on a busy machine."""
-    options = {"name": "cache", "nodes": nodes, "node_timeout": "300ms", **options}
-    target = RedisTarget.model_validate_json(json.dumps(options))
-    seen = await verify(Redis, RedisSettings(targets=(target,), timeout=timedelta(minutes=1)), target)
-    assert not any(PASSWORD in observation.result.summary for observation in seen.values())
-    return {name: observation.result for name, observation in seen.items()}
+def run(*nodes: str, **options: Any) -> Run:
+    """A run that gives each node 300 ms, which is for those that stay silent: others may be slow on a busy machine."""
+    target = {"name": "cache", "nodes": nodes, "node_timeout": "300ms", **options}
+    return Run(Redis, target=target, secrets=[PASSWORD])
+
+
+look = looks(run)
 
 
 FAULTS: dict[str, tuple[Fault, str]] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tests.servers.faults import Address
 from tests.servers.pages import Pages
 from tests.servers.process import call, eventually, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import make_context, verify
+from tests.support import Clients, Run, connected, looks, make_context, verify
 
 Json = dict[str, Any]
 
@@ -105,42 +105,28 @@ class World:
         groups = call(f"{self.prometheus.url}/api/v1/rules")["data"]["groups"]
         return all(one["health"] != "unknown" for group in groups for one in group["rules"])
 
-    async def look(
+    async def results(
         self, *items: str, clients: Mapping[str, str | Json] | None = None, **options: Any
     ) -> dict[str, Result]:
         """What one run sees; `clients` gives other addresses than those of the real servers, or all of a client's options."""
         urls = {"prometheus": self.prometheus.url, "alertmanager": self.alertmanager.url} | dict(clients or {})
         return await look(urls, *items, **options)
 
-    async def see(self, item: str, **options: Any) -> Result:
+    async def result(self, item: str, **options: Any) -> Result:
         """What one run sees of one item."""
-        return (await self.look(item, **options))[item]
+        return (await self.results(item, **options))[item]
 
 
-async def look(urls: Mapping[str, str | Json], *items: str, **options: Any) -> dict[str, Result]:
-    async with clients_of(urls) as clients:
-        settings = AlertingSettings.model_validate_json(json.dumps({"services": ["app"]} | options))
-        seen = await verify(Alerting, settings, items=items or None, context=make_context(clients=clients))
-    for observation in seen.values():
-        assert CANARY not in observation.result.summary
-        assert "could not be checked:" not in observation.result.summary
-        assert observation.result.summary.endswith(".")
-    return {name: observation.result for name, observation in seen.items()}
+def run(urls: Mapping[str, str | Json], *items: str, **options: Any) -> Run:
+    settings = {"services": ["app"], **options}
+    return Run(Alerting, items, settings=settings, clients=clients_of(urls), secrets=[CANARY])
 
 
-@asynccontextmanager
-async def clients_of(urls: Mapping[str, str | Json]) -> AsyncIterator[dict[str, Any]]:
-    clients: dict[str, Any] = {}
-    for kind in CLIENTS:
-        if given := urls.get(kind.name):
-            chosen = {"url": given} if isinstance(given, str) else given
-            text = json.dumps({"max_age": "0s", "timeout": "20s"} | chosen)
-            clients[kind.name] = kind(kind.Settings.model_validate_json(text), Threads())
-    try:
-        yield clients
-    finally:
-        for client in clients.values():
-            await client.close()
+look = looks(run)
+
+
+def clients_of(urls: Mapping[str, str | Json]) -> AbstractAsyncContextManager[Clients]:
+    return connected({kind: urls[kind.name] for kind in CLIENTS if urls.get(kind.name)})
 
 
 @pytest.fixture(scope="module", params=[OLD, NEW], ids=["old", "new"])
@@ -175,7 +161,7 @@ def world(scraping: tuple[str, Prometheus, Exposition], tmp_path: Path) -> Itera
 @pytest.mark.verifies("alerting.memory_usage_alert", "ok")
 @pytest.mark.verifies("alerting.cpu_usage_alert", "ok")
 async def test_all_kinds_are_seen(world: World, no_leftovers: None) -> None:
-    seen = await world.look()
+    seen = await world.results()
     assert {name: result.status for name, result in seen.items()} == dict.fromkeys([*KINDS, PARENT], Status.OK)
     assert seen["high_latency_alert"].summary == "HighLatency can fire and would notify of how long requests take."
     assert seen["high_latency_alert"].measurements == {"critical_rules": 1, "working_rules": 1}
@@ -186,7 +172,7 @@ async def test_an_alert_that_fires_is_no_failure(world: World) -> None:
     world.page.text = METRICS.replace("pg_up 1", "pg_up 0")
     try:
         world.prometheus.wait_for('ALERTS{alertname="DatabaseDown", alertstate="firing"}')
-        assert (await world.see("database_connection_alert")).status is Status.OK
+        assert (await world.result("database_connection_alert")).status is Status.OK
     finally:
         world.page.text = METRICS
         world.prometheus.wait_for("pg_up == 1")
@@ -204,32 +190,32 @@ async def test_an_alert_that_fires_is_no_failure(world: World) -> None:
 @pytest.mark.verifies("alerting.service_down_alert", "failed")
 async def test_rules_that_are_missing_or_not_critical(world: World) -> None:
     world.rules(rule("Mild", "pg_up == 0", "warning"), rule("Named", 'vector(1) unless on() up{job="redis_up"}'))
-    seen = await world.look()
+    seen = await world.results()
     assert {result.status for result in seen.values()} == {Status.FAILED}
     told = "No working alerting rule of severity critical watches connections to databases."
     assert seen["database_connection_alert"].summary.startswith(told)
     assert seen[PARENT].summary.startswith("9 of 9 kinds of critical alerts failed: service_down_alert, high_error")
-    warned = await world.see("database_connection_alert", critical_severities=["critical", "warning"])
+    warned = await world.result("database_connection_alert", critical_severities=["critical", "warning"])
     assert "Alert Mild is routed to nobody" in warned.summary
 
 
 async def test_a_service_that_vanishes_never_equals_0(world: World) -> None:
     """A trap: `up == 0` says nothing of a job that is not discovered any more."""
     world.rules(rule("Down", "up == 0"))
-    result = await world.see("service_down_alert")
+    result = await world.result("service_down_alert")
     assert result.status is Status.FAILED
     assert "watches services that are down (up is absent) of job app." in result.summary
     world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job="app"})'))
-    assert (await world.see("service_down_alert")).status is Status.OK
+    assert (await world.result("service_down_alert")).status is Status.OK
     world.rules(rule("Both", 'absent(up{job="app"} == 1)'))
-    assert (await world.see("service_down_alert")).status is Status.OK
+    assert (await world.result("service_down_alert")).status is Status.OK
 
 
 async def test_each_service_has_to_be_watched(world: World) -> None:
     gone = [rule("Gone", f'absent(up{{job="{job}"}})') for job in ("app", "db")]
     world.rules(rule("Down", "up == 0"), *gone)
-    assert (await world.see("service_down_alert", services=["app", "db"])).status is Status.OK
-    result = await world.see("service_down_alert", services=["app", "web"])
+    assert (await world.result("service_down_alert", services=["app", "db"])).status is Status.OK
+    result = await world.result("service_down_alert", services=["app", "web"])
     assert result.status is Status.FAILED
     assert "(up is absent) of job web." in result.summary
 
@@ -239,49 +225,49 @@ async def test_absent_is_silent_while_one_of_several_services_is_there(world: Wo
     world.rules(rule("Down", "up == 0"), rule("Gone", 'absent(up{job=~"app|db"})'))
     (told,) = call(f"{world.prometheus.url}/api/v1/rules")["data"]["groups"]
     assert [one["state"] for one in told["rules"] if one["name"] == "Gone"] == ["inactive"]
-    result = await world.see("service_down_alert", services=["app", "db"])
+    result = await world.result("service_down_alert", services=["app", "db"])
     assert result.status is Status.FAILED
     assert "(up is absent) of job app and db." in result.summary
-    other = await world.see("service_down_alert", services=["db"])
+    other = await world.result("service_down_alert", services=["db"])
     assert (other.status, "(up is absent) of job db." in other.summary) == (Status.FAILED, True)
-    assert (await world.see("service_down_alert", services=["app"])).status is Status.OK
+    assert (await world.result("service_down_alert", services=["app"])).status is Status.OK
 
 
 async def test_a_misspelt_metric_is_noticed(world: World) -> None:
     """A trap: the rule stays `inactive` and its health `ok` for ever."""
     world.rules(rule("DatabaseDown", "pg_up_total == 0"))
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert result.status is Status.FAILED
     assert "Alerting rule DatabaseDown can never fire: there are no series of pg_up_total." in result.summary
     world.rules(rule("DatabaseDown", "pgg_up == 0 or pg_up == 0"))
-    half = await world.see("database_connection_alert")
+    half = await world.result("database_connection_alert")
     assert half.status is Status.WARNING
     assert "A part of alerting rule DatabaseDown can never be true: there are no series of pgg_up." in half.summary
-    excused = await world.see("database_connection_alert", may_be_missing=["pgg_up"])
+    excused = await world.result("database_connection_alert", may_be_missing=["pgg_up"])
     assert excused.status is Status.OK
 
 
 async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: World) -> None:
     world.rules(rule("HighErrors", 'rate(http_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
-    assert (await world.see("high_error_rate_alert")).status is Status.OK
+    assert (await world.result("high_error_rate_alert")).status is Status.OK
 
 
 async def test_a_job_that_has_no_such_series_is_noticed(world: World) -> None:
     """A trap: the metric is there, but of another job than the rule asks for, as in rules that came from elsewhere."""
     world.rules(rule("DatabaseDown", 'pg_up{job="postgres-exporter"} == 0'))
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert result.status is Status.FAILED
     told = 'Alerting rule DatabaseDown can never fire: there are no series of pg_up{job="postgres-exporter"}.'
     assert told in result.summary
     world.rules(rule("DatabaseDown", 'pg_up{job=~"postgres-exporter|app"} == 0 unless on() maintenance == 1'))
-    assert (await world.see("database_connection_alert")).status is Status.OK
+    assert (await world.result("database_connection_alert")).status is Status.OK
 
 
 async def test_names_that_are_patterns_are_looked_for(world: World) -> None:
     world.rules(rule("Any", 'pg_up == 0 or {__name__=~"pg_.*"} > 7'))
-    assert (await world.see("database_connection_alert")).status is Status.OK
+    assert (await world.result("database_connection_alert")).status is Status.OK
     world.rules(rule("Any", 'pg_up == 0 or {__name__=~"pgg_.*"} > 7'))
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert 'there are no series of {__name__=~"pgg_.*"}.' in result.summary
 
 
@@ -290,14 +276,14 @@ async def test_recording_rules_are_followed(world: World) -> None:
     world.rules(recorded, rule("Busy", "instance:busy:avg > 100"))
 
     async def recorded_series() -> bool:
-        return (await world.see("cpu_usage_alert")).status is Status.OK
+        return (await world.result("cpu_usage_alert")).status is Status.OK
 
     await eventually(recorded_series, "the recorded series")
 
 
 async def test_a_rule_beside_one_that_works_is_told_as_a_warning(world: World) -> None:
     world.rules(RULES["cache_connection_alert"], rule("CacheFull", "redis_rejected_connections > 0"))
-    result = await world.see("cache_connection_alert")
+    result = await world.result("cache_connection_alert")
     assert result.status is Status.WARNING
     assert result.summary == (
         "CacheDown would notify of connections to caches. "
@@ -308,7 +294,7 @@ async def test_a_rule_beside_one_that_works_is_told_as_a_warning(world: World) -
 async def test_a_rule_that_cannot_be_evaluated(world: World) -> None:
     world.rules(rule("DatabaseDown", "pg_up == on(code) http_requests_total or pg_up * on() http_requests_total"))
     wait_until(lambda: "err" in json.dumps(call(f"{world.prometheus.url}/api/v1/rules")), "the rule to fail")
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert result.status is Status.FAILED
     assert "Alerting rule DatabaseDown cannot be evaluated: " in result.summary
 
@@ -322,15 +308,15 @@ async def test_a_rule_that_cannot_be_evaluated(world: World) -> None:
 )
 async def test_labels_of_rules(world: World, labels: Json, told: str) -> None:
     world.rules({"alert": "DatabaseDown", "expr": "pg_up == 0", "labels": labels})
-    assert told in (await world.see("database_connection_alert")).summary
+    assert told in (await world.result("database_connection_alert")).summary
 
 
 async def test_an_alert_map_names_what_is_not_recognised(world: World) -> None:
     world.rules(rule("Odd", "jetstream_consumer_num_pending > 7"))
-    assert (await world.see("memory_usage_alert", alert_map={"memory_usage_alert": ["Odd"]})).status is Status.OK
-    mapped = await world.see("queue_depth_alert", alert_map={"queue_depth_alert": ["Other"]})
+    assert (await world.result("memory_usage_alert", alert_map={"memory_usage_alert": ["Odd"]})).status is Status.OK
+    mapped = await world.result("queue_depth_alert", alert_map={"queue_depth_alert": ["Other"]})
     assert mapped.status is Status.FAILED
-    down = await world.see("service_down_alert", alert_map={"service_down_alert": ["Odd"]}, services=["app"])
+    down = await world.result("service_down_alert", alert_map={"service_down_alert": ["Odd"]}, services=["app"])
     assert down.status is Status.OK
     with pytest.raises(ValidationError, match="alert_map names disk, expected items of this section"):
         AlertingSettings(alert_map={"disk": ("Odd",)})
@@ -341,35 +327,35 @@ async def test_an_alert_map_names_what_is_not_recognised(world: World) -> None:
 
 async def test_an_alert_that_reaches_nobody(world: World) -> None:
     world.alertmanager.configure(ROUTES | {"route": {"receiver": "nobody"}})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is Status.FAILED
     assert "Alert DiskFull is routed to nobody, which is not notified by email or pagerduty or slack." in result.summary
     world.alertmanager.configure(ROUTES | {"route": {"receiver": "hook"}})
-    assert (await world.see("disk_space_alert")).status is Status.FAILED
-    assert (await world.see("disk_space_alert", integrations=["webhook"])).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.FAILED
+    assert (await world.result("disk_space_alert", integrations=["webhook"])).status is Status.OK
 
 
 async def test_where_an_alert_goes_may_depend_on_labels_that_are_not_known(world: World) -> None:
     route = {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": ['namespace=~"dev-.*"']}]}
     world.alertmanager.configure(ROUTES | {"route": route})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is Status.UNKNOWN
     assert (
         "Alert DiskFull may be routed to nobody, which is not notified by email or pagerduty or slack, "
         in result.summary
     )
-    assert (await world.see("disk_space_alert", alert_labels={"namespace": "shop"})).status is Status.OK
-    assert (await world.see("disk_space_alert", alert_labels={"namespace": "dev-1"})).status is Status.FAILED
+    assert (await world.result("disk_space_alert", alert_labels={"namespace": "shop"})).status is Status.OK
+    assert (await world.result("disk_space_alert", alert_labels={"namespace": "dev-1"})).status is Status.FAILED
 
 
 async def test_labels_that_prometheus_adds_are_known(world: World) -> None:
     route = {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": ['cluster="lab"']}]}
     world.alertmanager.configure(ROUTES | {"route": route})
     world.rules(*RULES.values(), extra=_global(cluster="eu"))
-    assert (await world.see("disk_space_alert")).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.OK
     world.rules(*RULES.values(), extra=_global(cluster="lab"))
-    assert (await world.see("disk_space_alert")).status is Status.FAILED
-    assert (await world.see("disk_space_alert", external_labels={"cluster": "eu"})).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.FAILED
+    assert (await world.result("disk_space_alert", external_labels={"cluster": "eu"})).status is Status.OK
 
 
 def _global(**labels: str) -> Json:
@@ -404,7 +390,7 @@ def _global(**labels: str) -> Json:
 )
 async def test_relabelled_alerts(world: World, relabelling: Json, status: Status, told: str) -> None:
     world.rules(*RULES.values(), extra={"alerting": {"alert_relabel_configs": [relabelling]}})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is status
     assert told in result.summary
 
@@ -422,30 +408,30 @@ async def test_muted_routes(world: World, intervals: Sequence[Json], status: Sta
     configuration = {"route": {"receiver": "chat", "routes": [muted]}}
     named = [{"name": "quiet", "time_intervals": list(intervals)}]
     world.alertmanager.configure({**ROUTES, **configuration, "time_intervals": named})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is status
     assert told in result.summary
 
 
 async def test_a_silence_for_ever_is_told_from_planned_work(world: World) -> None:
     world.alertmanager.silence(minutes=60, alertname="DiskFull")
-    assert (await world.see("disk_space_alert")).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.OK
     world.alertmanager.silence(minutes=60 * 24 * 90, alertname="DiskFull", instance="db-1")
-    assert (await world.see("disk_space_alert")).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.OK
     silence = world.alertmanager.silence(minutes=60 * 24 * 90 + 5, severity="critical", alertname="DiskFull")
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is Status.FAILED
     told = f"Alert DiskFull is silenced for 90 days by silence {silence}, which ends in 90 days (limit 7d)."
     assert told in result.summary
-    assert (await world.see("cpu_usage_alert")).status is Status.OK
+    assert (await world.result("cpu_usage_alert")).status is Status.OK
 
 
 async def test_a_silence_that_is_extended_again_and_again_is_one_for_ever(world: World) -> None:
     """A trap: it ends soon, as it did yesterday."""
     silence = world.alertmanager.silence(minutes=30, alertname="DiskFull")
-    assert (await world.see("disk_space_alert", longest_silence="1h")).status is Status.OK
+    assert (await world.result("disk_space_alert", longest_silence="1h")).status is Status.OK
     assert world.alertmanager.extend(silence, minutes=90) == silence
-    result = await world.see("disk_space_alert", longest_silence="1h")
+    result = await world.result("disk_space_alert", longest_silence="1h")
     assert result.status is Status.FAILED
     assert (
         f"Alert DiskFull is silenced for 1 hour by silence {silence}, which ends in 1 hour (limit 1h)."
@@ -456,11 +442,11 @@ async def test_a_silence_that_is_extended_again_and_again_is_one_for_ever(world:
 async def test_an_alert_that_fires_always_may_inhibit_others_for_ever(world: World) -> None:
     inhibits = {"source_matchers": ['alertname="Watchdog"'], "target_matchers": ['severity="critical"']}
     world.alertmanager.configure({**ROUTES, "inhibit_rules": [inhibits]})
-    assert (await world.see("disk_space_alert")).status is Status.OK
+    assert (await world.result("disk_space_alert")).status is Status.OK
     world.alertmanager.send({"alertname": "Watchdog"}, started=timedelta(hours=2))
     wait_until(world.alertmanager.alerts, "the alert")
-    assert (await world.see("disk_space_alert")).status is Status.OK  # two hours are no ever
-    result = await world.see("disk_space_alert", longest_inhibition="1h")
+    assert (await world.result("disk_space_alert")).status is Status.OK  # two hours are no ever
+    result = await world.result("disk_space_alert", longest_inhibition="1h")
     assert result.status is Status.FAILED
     assert "Alert DiskFull would be inhibited by Watchdog, which fires for longer than 1h." in result.summary
 
@@ -475,7 +461,7 @@ async def test_an_alert_is_seen_to_be_inhibited(world: World) -> None:
     world.alertmanager.send({"alertname": "DiskFull", "severity": "critical"}, started=timedelta(days=2))
 
     async def inhibited() -> bool:
-        result = await world.see("disk_space_alert")
+        result = await world.result("disk_space_alert")
         return "and is inhibited by Root (limit 1d)." in result.summary and result.status is Status.FAILED
 
     await eventually(inhibited, "the alert to be inhibited")
@@ -496,7 +482,7 @@ async def test_an_alert_is_seen_to_be_inhibited(world: World) -> None:
 @pytest.mark.verifies("alerting.cpu_usage_alert", "unknown")
 @pytest.mark.parametrize("missing", ["prometheus", "alertmanager"])
 async def test_without_a_client_nothing_is_seen(world: World, missing: str) -> None:
-    seen = await world.look(clients={missing: ""})
+    seen = await world.results(clients={missing: ""})
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
     assert f"clients.{missing} is not configured" in seen["disk_space_alert"].summary
     assert seen[PARENT].summary.startswith("9 of 9 kinds of critical alerts were not checked: ")
@@ -521,7 +507,7 @@ async def test_faulty_servers_are_unknown_in_time(world: World, server: str, fau
         # Fast faults keep this process from serving the page that Prometheus scrapes.
         missing = [line.partition("{")[0].split()[0] for line in METRICS.splitlines()]
         faulty = {"url": f"http://{host}:{port}", "timeout": "500ms"}  # the other one is real, and may be busy
-        seen = await world.look(clients={server: faulty}, may_be_missing=missing)
+        seen = await world.results(clients={server: faulty}, may_be_missing=missing)
         assert asyncio.get_running_loop().time() - started < 20
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
     assert f"{host}:{port}" in seen["disk_space_alert"].summary
@@ -545,7 +531,7 @@ async def test_what_is_no_whole_answer_is_unknown(
 ) -> None:
     for path in ("/api/v1/rules", "/api/v2/status"):
         pages.add(path, body, status)
-    result = await world.see("disk_space_alert", clients={server: pages.url})
+    result = await world.result("disk_space_alert", clients={server: pages.url})
     assert result.status is Status.UNKNOWN
     assert told in result.summary
 
@@ -553,10 +539,10 @@ async def test_what_is_no_whole_answer_is_unknown(
 async def test_a_partial_answer_and_another_host_are_unknown(world: World, pages: Pages) -> None:
     answer = {"status": "success", "data": {"groups": []}, "warnings": ["one store was not reached"]}
     pages.add("/api/v1/rules", json.dumps(answer))
-    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert (result.status, "one store was not reached" in result.summary) == (Status.UNKNOWN, True)
     pages.redirect("/api/v1/rules", "http://127.0.0.2:1/api/v1/rules")
-    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert (result.status, "redirected to another host" in result.summary) == (Status.UNKNOWN, True)
 
 
@@ -573,11 +559,11 @@ async def test_a_server_that_tells_no_configuration_needs_the_labels(world: Worl
 
     pages.pages = Querying(pages.pages)
     pages.add("/api/v1/query", json.dumps(answer))
-    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert result.status is Status.UNKNOWN
     assert "has no such API" in result.summary
     assert "Give the labels that are added to alerts as external_labels." in result.summary
-    given = await world.see("disk_space_alert", clients={"prometheus": pages.url}, external_labels={})
+    given = await world.result("disk_space_alert", clients={"prometheus": pages.url}, external_labels={})
     assert given.status is Status.OK
     assert sum(path.startswith("/api/v1/rules") for path in pages.seen) == 2
 
@@ -589,12 +575,12 @@ async def test_no_rules_are_believed_of_a_prometheus_alone(world: World, pages: 
     pages.add(
         "/api/v1/status/runtimeinfo", json.dumps({"status": "success", "data": {"startTime": "2026-01-01T00:00:00Z"}})
     )
-    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert result.status is Status.UNKNOWN
     assert f"{pages.url} tells of no rules, as servers do that only keep series" in result.summary
     runtime = {"startTime": "2026-01-01T00:00:00Z", "reloadConfigSuccess": True}
     pages.add("/api/v1/status/runtimeinfo", json.dumps({"status": "success", "data": runtime}))
-    result = await world.see("disk_space_alert", clients={"prometheus": pages.url})
+    result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert (result.status, result.summary) == (
         Status.FAILED,
         "No working alerting rule of severity critical watches free disk space.",
@@ -617,11 +603,11 @@ async def test_members_that_disagree_are_unknown(world: World, tmp_path: Path) -
 
 async def test_the_parent_leaves_out_what_does_not_apply(world: World) -> None:
     world.rules(*(rule for name, rule in RULES.items() if name != "queue_depth_alert"))
-    assert (await world.see(PARENT)).status is Status.FAILED
-    without = await world.see(PARENT, not_applicable={"queue_depth_alert": "There are no queues."})
+    assert (await world.result(PARENT)).status is Status.FAILED
+    without = await world.result(PARENT, not_applicable={"queue_depth_alert": "There are no queues."})
     assert without.status is Status.OK
     assert without.summary == "All 8 kinds of critical alerts are configured."
-    nothing = await world.see(PARENT, not_applicable=dict.fromkeys(KINDS, "Not here."))
+    nothing = await world.result(PARENT, not_applicable=dict.fromkeys(KINDS, "Not here."))
     assert nothing.status is Status.UNKNOWN
 
 
@@ -662,7 +648,7 @@ async def test_rules_that_can_never_be_true(world: World, expr: str, item: str, 
     world.rules(rule("Never", expr), extra=_global(cluster="eu"))
     (group,) = call(f"{world.prometheus.url}/api/v1/rules")["data"]["groups"]
     assert [(one["state"], one["health"]) for one in group["rules"]] == [("inactive", "ok")]
-    result = await world.see(item)
+    result = await world.result(item)
     assert result.status is Status.FAILED
     assert told in result.summary
 
@@ -670,9 +656,9 @@ async def test_rules_that_can_never_be_true(world: World, expr: str, item: str, 
 async def test_rules_that_can_fire_though_parts_of_them_have_no_series(world: World) -> None:
     filtered = {"record": "job:pg_up:gone", "expr": "pg_up == 0"}
     world.rules(filtered, rule("Recorded", "job:pg_up:gone or absent(pg_up) unless on (job) job:pg_up:gone"))
-    assert (await world.see("database_connection_alert")).status is Status.OK
+    assert (await world.result("database_connection_alert")).status is Status.OK
     world.rules(rule("Down", 'up == 0 or probe_success == 0 or absent(up{job="app"})'))
-    result = await world.see("service_down_alert")
+    result = await world.result("service_down_alert")
     assert result.status is Status.WARNING
     assert "A part of alerting rule Down can never be true: there are no series of probe_success." in result.summary
 
@@ -691,26 +677,26 @@ async def test_the_rules_of_this_product_can_fire(world: World) -> None:
     try:
         world.rules(*shipped, rule("Down", 'up == 0 or absent(up{job="app"})'))
         world.prometheus.wait_for("checklist_items_configured")
-        result = await world.see("service_down_alert")
+        result = await world.result("service_down_alert")
     finally:
         world.page.text = METRICS
     assert result.status is Status.OK, result.summary
 
 
 async def test_whose_services_they_are_has_to_be_named(world: World) -> None:
-    unnamed = await world.see("high_error_rate_alert", services=[])
+    unnamed = await world.result("high_error_rate_alert", services=[])
     assert unnamed.status is Status.WARNING
     assert "Whether they are the product's was not checked, as option services is empty." in unnamed.summary
-    other = await world.see("high_error_rate_alert", services=["web"])
+    other = await world.result("high_error_rate_alert", services=["web"])
     assert other.status is Status.FAILED
-    some = await world.see("high_error_rate_alert", services=["app", "web"])
+    some = await world.result("high_error_rate_alert", services=["app", "web"])
     assert some.status is Status.WARNING
     assert "Nothing like it watches web." in some.summary
 
 
 async def test_a_severity_that_only_the_alert_has_is_unknown(world: World) -> None:
     world.rules(rule("Templated", "pg_up == 0", "{{ $labels.tier }}"))
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert result.status is Status.UNKNOWN
     assert "Whether alert Templated is critical is not known" in result.summary
     relabelled = {
@@ -720,16 +706,16 @@ async def test_a_severity_that_only_the_alert_has_is_unknown(world: World) -> No
         "replacement": "critical",
     }
     world.rules(rule("Raised", "pg_up == 0", "page"), extra={"alerting": {"alert_relabel_configs": [relabelled]}})
-    assert (await world.see("database_connection_alert")).status is Status.OK
+    assert (await world.result("database_connection_alert")).status is Status.OK
 
 
 async def test_other_severities_and_integrations_are_named(world: World) -> None:
     world.rules(rule("DatabaseDown", "pg_up == 0", "page"))
-    result = await world.see("database_connection_alert")
+    result = await world.result("database_connection_alert")
     assert "Of other severities there are DatabaseDown (page): name those in critical_severities" in result.summary
     world.rules(*RULES.values())
     world.alertmanager.configure(ROUTES | {"route": {"receiver": "hook"}})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert "It notifies by webhook: add that to option integrations if it counts." in result.summary
 
 
@@ -739,6 +725,6 @@ async def test_a_route_of_office_hours_is_a_warning_at_all_times(world: World) -
     days = [(datetime.now(UTC) + timedelta(days=ahead)).strftime("%A").lower() for ahead in (0, 1, 2, 3, 6)]
     named = [{"name": "office", "time_intervals": [{"weekdays": days}]}]
     world.alertmanager.configure({**ROUTES, "route": {"receiver": "chat", "routes": [busy]}, "time_intervals": named})
-    result = await world.see("disk_space_alert")
+    result = await world.result("disk_space_alert")
     assert result.status is Status.WARNING
     assert "time intervals mute its route for 48 of the 168 hours of the coming week." in result.summary

@@ -6,8 +6,8 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,14 +18,13 @@ from uuid import uuid4
 import pytest
 
 from collectors.monitoring_and_observability.logging import Logging, LoggingSettings
-from collectors.systems.loki.client import Loki, LokiSettings
-from exporter.threads import Threads
+from collectors.systems.loki.client import Loki
 from exporter.verdict import Result, Status
 from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute
 from tests.servers.loki import Loki as Server
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK
-from tests.support import verify
+from tests.support import Clients, Run, connected, looks, verify
 
 SECTION = "logging"
 _LETTERS = str.maketrans("0123456789", "ghijklmnop")
@@ -38,22 +37,17 @@ def app() -> str:
     return f"app-{uuid4().hex.translate(_LETTERS)}"
 
 
-@asynccontextmanager
-async def clients(url: str, **options: Any) -> AsyncIterator[dict[str, Any]]:
-    client = Loki(LokiSettings.model_validate_json(json.dumps({"url": url, "timeout": "20s"} | options)), Threads())
-    try:
-        yield {"loki": client}
-    finally:
-        await client.close()
+def clients(url: str, **options: Any) -> AbstractAsyncContextManager[Clients]:
+    return connected({Loki: url}, **options)
 
 
-async def look(url: str, *items: str, **options: Any) -> dict[str, Result]:
-    """What a run sees that waits two seconds for a marker."""
-    quick = {"marker_wait": "2s", "marker_settle": "100ms", "timeout": "60s"}
-    settings = LoggingSettings.model_validate_json(json.dumps(quick | options))
-    async with clients(url) as shared:
-        seen = await verify(Logging, settings, items=items or None, clients=shared)
-    return {name: observation.result for name, observation in seen.items()}
+def run(url: str, *items: str, **options: Any) -> Run:
+    """A run that waits two seconds for a marker."""
+    quick = {"marker_wait": "2s", "marker_settle": "100ms"}
+    return Run(Logging, items, settings=quick | options, clients=clients(url))
+
+
+look = looks(run)
 
 
 def service(name: str, **options: Any) -> dict[str, Any]:

@@ -28,14 +28,14 @@ from collectors.systems.prometheus.client import Prometheus as Client
 from collectors.systems.prometheus.client import PrometheusSettings
 from collectors.systems.prometheus.model.series import SeriesLimits, Source
 from exporter.threads import Threads
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
 from tests.servers.exporters import Exposition, postgres_exporter, redis_exporter
 from tests.servers.faults import Address, answering, half_reply, hanging_up, mute
 from tests.servers.postgresql import Postgres, postgresql_15
 from tests.servers.process import LOOPBACK, scratch, unprivileged
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
 from tests.servers.redis import Node
-from tests.support import verify
+from tests.support import Run, connected, make_context, sees
 
 pytestmark = pytest.mark.xdist_group("metrics_collection")  # all that is scraped is started once
 
@@ -200,18 +200,13 @@ def _only(name: str) -> dict[str, Any]:
     return {"source_labels": ["__name__"], "regex": f"{name}.*|up", "action": "keep"}
 
 
-async def look(
-    url: str, item: str, *, memory: dict[str, Any] | None = None, patience: str = "20s", **options: Any
-) -> Result:
-    client = Client(PrometheusSettings.model_validate_json(json.dumps({"url": url, "timeout": patience})), Threads())
-    settings = MetricsCollectionSettings.model_validate_json(
-        json.dumps({"timeout": "60s", "marker_wait": "40s"} | options)
-    )
-    try:
-        seen = await verify(MetricsCollection, settings, items=(item,), clients={"prometheus": client}, memory=memory)
-    finally:
-        await client.close()
-    return seen[item].result
+def run(url: str, item: str, *, memory: dict[str, Any] | None = None, patience: str = "20s", **options: Any) -> Run:
+    clients = connected({Client: {"url": url, "timeout": patience, "max_age": "15s"}})
+    settings = {"marker_wait": "40s", **options}
+    return Run(MetricsCollection, [item], settings=settings, clients=clients, context=make_context(memory=memory))
+
+
+look = sees(run)
 
 
 def source(job: str, **options: Any) -> dict[str, Any]:

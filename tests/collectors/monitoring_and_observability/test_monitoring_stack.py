@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from collectors.systems.jaeger.model import MarkerTrace
 from collectors.systems.loki.client import Loki as LokiClient
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.collector import Client, Context
-from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers import faults
 from tests.servers.alertmanager import Alertmanager
@@ -35,7 +34,7 @@ from tests.servers.loki import Loki
 from tests.servers.pages import Pages
 from tests.servers.process import call, eventually, free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import make_context, verify
+from tests.support import Clients, Run, connected, looks
 
 Json = dict[str, Any]
 
@@ -88,44 +87,27 @@ class World:
         for metric in ("alertmanager_notifications_total", "prometheus_notifications_sent_total"):
             self.prometheus.wait_for(metric)
 
-    async def look(self, *items: str, clients: Mapping[str, str] | None = None, **options: Any) -> dict[str, Result]:
+    async def results(self, *items: str, clients: Mapping[str, str] | None = None, **options: Any) -> dict[str, Result]:
         return await look(self.urls | dict(clients or {}), *items, **options)
 
-    async def see(self, item: str, **options: Any) -> Result:
-        return (await self.look(item, **options))[item]
+    async def result(self, item: str, **options: Any) -> Result:
+        return (await self.results(item, **options))[item]
 
 
-async def look(
+def run(
     urls: Mapping[str, Any], *items: str, timeout: str = "20s", context: Context | None = None, **options: Any
-) -> dict[str, Result]:
-    """What one run sees; `urls` are addresses of the clients, or all of their options."""
-    options = {"warm_up": "0s"} | options
-    async with clients_of(urls, timeout=timeout) as clients:
-        context = context or make_context()
-        context.clients = clients
-        settings = MonitoringStackSettings.model_validate_json(json.dumps(options))
-        seen = await verify(MonitoringStack, settings, items=items or None, context=context)
-    for observation in seen.values():
-        assert CANARY not in observation.result.summary
-        assert "could not be checked:" not in observation.result.summary
-        assert observation.result.summary.endswith(".")
-    return {name: observation.result for name, observation in seen.items()}
+) -> Run:
+    """One run; `urls` are addresses of the clients, or all of their options."""
+    clients = clients_of(urls, timeout=timeout)
+    settings = {"warm_up": "0s", **options}
+    return Run(MonitoringStack, items, settings=settings, clients=clients, context=context, secrets=[CANARY])
 
 
-@asynccontextmanager
-async def clients_of(urls: Mapping[str, Any], **options: Any) -> AsyncIterator[dict[str, Client[Any]]]:
-    clients: dict[str, Client[Any]] = {}
-    for kind in KINDS:
-        if given := urls.get(kind.name):
-            chosen = {"url": given} if isinstance(given, str) else given
-            sharing = {"max_age": "0s"} if "max_age" in kind.Settings.model_fields else {}
-            settings = kind.Settings.model_validate_json(json.dumps({**sharing, **options, **chosen}))
-            clients[kind.name] = kind(settings, Threads())
-    try:
-        yield clients
-    finally:
-        for client in clients.values():
-            await client.close()
+look = looks(run)
+
+
+def clients_of(urls: Mapping[str, Any], **options: Any) -> AbstractAsyncContextManager[Clients]:
+    return connected({kind: urls[kind.name] for kind in KINDS if urls.get(kind.name)}, **options)
 
 
 @contextmanager
@@ -178,7 +160,7 @@ async def test_all_is_well(world: World, no_leftovers: None) -> None:
         results: list[Result] = []
 
         async def well(name: str = name, results: list[Result] = results) -> bool:
-            results.append(await world.see(name, **options))
+            results.append(await world.result(name, **options))
             return results[-1].status is Status.OK
 
         try:
@@ -226,19 +208,19 @@ async def test_a_discovery_that_finds_nothing_vanishes_from_the_targets(world: W
         wait_until(
             lambda: "shop" in str(call(f"{world.prometheus.url}/api/v1/scrape_pools")), "the scrape configuration"
         )
-        result = await world.see("prometheus_collecting")
+        result = await world.result("prometheus_collecting")
         assert result.status is Status.FAILED
         assert "Scrape configuration shop has no target: its discovery found nothing." in result.summary
-        early = await world.see("prometheus_collecting", warm_up="1h")
+        early = await world.result("prometheus_collecting", warm_up="1h")
         assert early.status is Status.UNKNOWN
-        excused = await world.see("prometheus_collecting", empty_pools=["shop"], expected_jobs=["prometheus"])
+        excused = await world.result("prometheus_collecting", empty_pools=["shop"], expected_jobs=["prometheus"])
         assert excused.status is Status.OK
     finally:
         world.configure()
 
 
 async def test_a_job_that_is_expected_and_missing(world: World) -> None:
-    result = await world.see("prometheus_collecting", expected_jobs=["prometheus", "payments"])
+    result = await world.result("prometheus_collecting", expected_jobs=["prometheus", "payments"])
     assert (result.status, result.summary) == (Status.FAILED, "Prometheus has no target of job payments.")
 
 
@@ -259,13 +241,13 @@ async def test_a_target_that_is_down(world: World) -> None:
     try:
 
         async def down() -> bool:
-            result = await world.see("prometheus_targets_healthy")
+            result = await world.result("prometheus_targets_healthy")
             told = f"Target 127.0.0.1:{port} of job shop is down: "
             return result.status is Status.FAILED and told in result.summary and "refused" in result.summary
 
         await eventually(down, "the target to be down")
         for ignored in ("shop", f"127.0.0.1:{port}"):
-            assert (await world.see("prometheus_targets_healthy", ignore_targets=[ignored])).status is Status.OK
+            assert (await world.result("prometheus_targets_healthy", ignore_targets=[ignored])).status is Status.OK
     finally:
         world.configure()
 
@@ -333,7 +315,7 @@ async def test_targets_are_fetched_once_for_all_items(pages: Pages) -> None:
 
 async def test_without_expected_jobs_nobody_can_say_that_they_are_all(world: World) -> None:
     """A trap: a Prometheus that scrapes only itself misses nothing that it knows of."""
-    result = await world.see("prometheus_collecting")
+    result = await world.result("prometheus_collecting")
     assert result.status is Status.UNKNOWN
     assert "whether these are all services was not checked, as option expected_jobs is empty." in result.summary
 
@@ -409,7 +391,7 @@ async def test_a_killed_alertmanager_stays_in_prometheus_list(tmp_path: Path, re
     with running(tmp_path, release) as world:
 
         async def told(status: Status, sentence: str) -> bool:
-            result = await world.see("alertmanager_routing")
+            result = await world.result("alertmanager_routing")
             return result.status is status and sentence in result.summary
 
         await eventually(lambda: told(Status.OK, "without errors"), "the routing to be seen")
@@ -425,7 +407,7 @@ async def test_alerts_that_a_new_configuration_drops_are_a_warning(tmp_path: Pat
         world.wait()
 
         async def told(status: Status, warm_up: str) -> bool:
-            result = await world.see("alertmanager_routing", warm_up=warm_up)
+            result = await world.result("alertmanager_routing", warm_up=warm_up)
             return result.status is status and "Prometheus dropped " in result.summary
 
         await eventually(lambda: told(Status.WARNING, "1m"), "what was dropped to be excused")
@@ -433,13 +415,13 @@ async def test_alerts_that_a_new_configuration_drops_are_a_warning(tmp_path: Pat
 
 
 async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> None:
-    missing = await world.see("alertmanager_routing", watchdog="DeadMan")
+    missing = await world.result("alertmanager_routing", watchdog="DeadMan")
     assert missing.status is Status.FAILED
     assert "has no alert DeadMan, which has to fire all the time." in missing.summary
     silence = world.alertmanager.silence(alertname="Watchdog")
 
     async def silenced() -> bool:
-        result = await world.see("alertmanager_routing")
+        result = await world.result("alertmanager_routing")
         return result.status is Status.FAILED and "Watchdog is suppressed on Alertmanager" in result.summary
 
     await eventually(silenced, "the silence to hold")
@@ -447,10 +429,10 @@ async def test_a_watchdog_that_does_not_arrive_or_is_silenced(world: World) -> N
 
 
 async def test_too_few_alertmanagers(world: World) -> None:
-    few = await world.see("alertmanager_routing", min_alertmanagers=2)
+    few = await world.result("alertmanager_routing", min_alertmanagers=2)
     assert few.status is Status.FAILED
     assert "Prometheus sends alerts to 1 Alertmanager (wanted 2)." in few.summary
-    early = await world.see("alertmanager_routing", min_alertmanagers=2, warm_up="1h")
+    early = await world.result("alertmanager_routing", min_alertmanagers=2, warm_up="1h")
     assert early.status is Status.UNKNOWN
 
 
@@ -468,7 +450,7 @@ async def test_without_figures_of_prometheus_and_alertmanager_nothing_is_known(t
         wait_until(
             lambda: call(f"{prometheus.url}/api/v1/alertmanagers")["data"]["activeAlertmanagers"], "the discovery"
         )
-        seen = await world.look(*ALERTMANAGER)
+        seen = await world.results(*ALERTMANAGER)
         assert {result.status for result in seen.values()} == {Status.UNKNOWN}
         assert seen["alertmanager_routing"].summary.endswith("it does not scrape itself.")
         assert seen["alert_notifications_configured"].summary.endswith("it does not scrape Alertmanager.")
@@ -481,7 +463,7 @@ async def test_one_sample_shows_no_errors(world: World, item: str, window: str) 
     """A trap: between two scrapes no counter grows, that of the errors neither."""
 
     async def seen() -> bool:
-        result = await world.see(item, **{window: "1s"})
+        result = await world.result(item, **{window: "1s"})
         return (
             result.status is Status.UNKNOWN
             and "from the last 1s, so what failed in that time was not" in result.summary
@@ -495,12 +477,12 @@ async def test_critical_alerts_that_reach_nobody(world: World) -> None:
     unrouted = routes()
     del unrouted["route"]["routes"]
     world.alertmanager.configure(unrouted)
-    result = await world.see("alert_notifications_configured")
+    result = await world.result("alert_notifications_configured")
     assert result.status is Status.FAILED
     assert result.summary == (
         "An alert with severity=critical goes to receiver nobody, which does not notify through email and pagerduty and slack."
     )
-    partly = await world.see("alert_notifications_configured", required_integrations=["webhook", "slack"])
+    partly = await world.result("alert_notifications_configured", required_integrations=["webhook", "slack"])
     assert partly.summary.endswith("which does not notify through slack and webhook.")
 
 
@@ -508,7 +490,7 @@ async def test_a_route_that_is_muted_at_all_times(world: World) -> None:
     muted = routes(time_intervals=[{"name": "always", "time_intervals": [{}]}])
     muted["route"]["routes"][0]["mute_time_intervals"] = ["always"]
     world.alertmanager.configure(muted)
-    result = await world.see("alert_notifications_configured")
+    result = await world.result("alert_notifications_configured")
     assert result.status is Status.FAILED
     assert "receiver everybody (muted at all times by time intervals), which does not notify through" in result.summary
 
@@ -523,7 +505,7 @@ async def test_notifications_that_are_retried_are_noticed(tmp_path: Path, releas
         world.alertmanager.alert(alertname="Shop", severity="critical")
 
         async def noticed() -> bool:
-            result = await world.see("alert_notifications_configured", required_integrations=["slack"])
+            result = await world.result("alert_notifications_configured", required_integrations=["slack"])
             return (
                 result.status is Status.FAILED
                 and " requests to slack failed in the last 1h (limit 1%)." in result.summary

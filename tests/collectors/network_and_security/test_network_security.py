@@ -18,11 +18,10 @@ from pydantic import ValidationError
 
 from collectors.network_and_security import network_security
 from collectors.network_and_security.network_security import NetworkSecurity, NetworkSecuritySettings
-from collectors.systems.blackbox.client import Blackbox, BlackboxSettings
+from collectors.systems.blackbox.client import Blackbox
 from collectors.systems.blackbox.judge import origin_problems
 from collectors.systems.blackbox.model import Knock, Outcome
 from collectors.systems.gateway import client as gateway_client
-from exporter.threads import Threads
 from exporter.verdict import Status
 from tests.servers import firewall
 from tests.servers.applications.programs import Application, fastapi
@@ -34,16 +33,13 @@ from tests.servers.haproxy import haproxy
 from tests.servers.nginx import nginx, server_block
 from tests.servers.process import LOOPBACK, free_port, scratch
 from tests.servers.web import Handler, served
-from tests.support import make_context, verify
+from tests.support import Run, connected
 
 
 async def _seen(item: str, vantage: str | None = None, **options: Any) -> tuple[Status, str]:
-    settings = NetworkSecuritySettings.model_validate(options)
-    clients = {"blackbox": Blackbox(BlackboxSettings(url=vantage), Threads())} if vantage else {}
-    seen = await verify(NetworkSecurity, settings, items=(item,), context=make_context(clients=clients))
-    for client in clients.values():
-        await client.close()
-    return seen[item].result.status, seen[item].result.summary
+    clients = connected({Blackbox: vantage} if vantage else {}, timeout="10s")
+    (result,) = (await Run(NetworkSecurity, [item], settings=options, clients=clients).results()).values()
+    return result.status, result.summary
 
 
 @pytest.fixture(scope="module")

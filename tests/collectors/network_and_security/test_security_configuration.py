@@ -16,7 +16,6 @@ from pydantic import ValidationError
 
 from collectors.network_and_security.security_configuration import (
     SecurityConfiguration,
-    SecurityConfigurationSettings,
     SecurityTarget,
 )
 from collectors.systems.web_security.client.application import Application as ApplicationClient
@@ -25,7 +24,7 @@ from tests.servers.applications.programs import Application, fastapi, nest
 from tests.servers.postgresql import Postgres, postgresql_18
 from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged
 from tests.servers.waf import waf
-from tests.support import make_context, verify
+from tests.support import Run, make_context
 
 _USERS = {
     name: {"login": {"path": "/login", "fields": {"user": name, "password": "synthetic"}, "token": "access_token"}}
@@ -46,11 +45,9 @@ _ROUTES: dict[str, Any] = {
 async def _seen(
     url: str, *items: str, memory: dict[str, Any] | None = None, **options: Any
 ) -> dict[str, tuple[Status, str]]:
-    target = SecurityTarget.model_validate({"name": "shop", "url": url, "pause": timedelta(0), **options})
-    settings = SecurityConfigurationSettings(targets=(target,))
-    context = make_context(memory=memory)
-    seen = await verify(SecurityConfiguration, settings, target, items=items or None, context=context)
-    return {name: (one.result.status, one.result.summary) for name, one in seen.items()}
+    target = {"name": "shop", "url": url, "pause": timedelta(0), **options}
+    results = await Run(SecurityConfiguration, items, target=target, context=make_context(memory=memory)).results()
+    return {name: (result.status, result.summary) for name, result in results.items()}
 
 
 def _ask(url: str, method: str = "GET", body: object = None, **headers: str) -> tuple[int, str, dict[str, str]]:

@@ -13,12 +13,10 @@ import pytest
 
 from collectors.network_and_security.security_configuration import (
     SecurityConfiguration,
-    SecurityConfigurationSettings,
-    SecurityTarget,
 )
 from exporter.verdict import Status
 from tests.servers.applications.programs import Application, fastapi
-from tests.support import make_context, verify
+from tests.support import Run
 
 _SECRET = b"a-secret-of-32-bytes-for-tests-1"
 
@@ -41,10 +39,9 @@ _USERS = {name: {"bearer_token": _token(name)} for name in ("alice", "bob")}
 
 
 async def _look(url: str, item: str, **options: Any) -> tuple[Status, str]:
-    target = SecurityTarget.model_validate({"name": "traps", "url": url, "pause": timedelta(0), **options})
-    settings = SecurityConfigurationSettings(targets=(target,))
-    seen = await verify(SecurityConfiguration, settings, target, items=(item,), context=make_context())
-    return seen[item].result.status, seen[item].result.summary
+    target = {"name": "traps", "url": url, "pause": timedelta(0), **options}
+    (result,) = (await Run(SecurityConfiguration, [item], target=target).results()).values()
+    return result.status, result.summary
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collectors.systems.istio.model import MeshPod, PeerAuthentication, effectiv
 from exporter.verdict import Result, Status
 from tests.collectors.systems.kubernetes.clusters import Manifest, asking, container, manifest, merged
 from tests.servers.kubernetes import ControlPlane, control_plane, definition, pod_spec, workload
-from tests.support import make_context, verify
+from tests.support import Run, make_context, verify
 
 __all__ = ["control_plane"]
 
@@ -73,15 +73,13 @@ class Mesh:
         self.cluster.wait_ready(made)
         return made
 
-    async def seen(self, *namespaces: str, kubeconfig: Path | None = None, **options: Any) -> Result:
+    async def result(self, *namespaces: str, kubeconfig: Path | None = None, **options: Any) -> Result:
         mesh = {"root_namespace": self.root, "namespaces": namespaces or (self.shop,)} | options
-        settings = NetworkSecuritySettings.model_validate({"mesh": mesh})
-        async with asking(self.cluster, kubeconfig) as clients:
-            found = await verify(NetworkSecurity, settings, items=(ITEM,), context=make_context(clients=clients))
-        return found[ITEM].result
+        run = Run(NetworkSecurity, [ITEM], settings={"mesh": mesh}, clients=asking(self.cluster, kubeconfig))
+        return (await run.results())[ITEM]
 
     async def fails(self, words: str, *namespaces: str, **options: Any) -> None:
-        result = await self.seen(*namespaces, **options)
+        result = await self.result(*namespaces, **options)
         assert (result.status, words in result.summary) == (Status.FAILED, True), result
 
 
@@ -95,7 +93,7 @@ def mesh(control_plane: ControlPlane) -> Iterator[Mesh]:
 @pytest.mark.verifies("network_security.service_mesh_configured", "failed")
 async def test_policies_are_composed_as_istio_does(mesh: Mesh) -> None:
     cluster, shop = mesh.cluster, mesh.shop
-    result = await mesh.seen()
+    result = await mesh.result()
     assert (result.status, "whether a plaintext call is refused was not tried" in result.summary) == (
         Status.OK,
         True,
@@ -105,11 +103,11 @@ async def test_policies_are_composed_as_istio_does(mesh: Mesh) -> None:
     others = peer(shop, "others", "DISABLE", selector={"matchLabels": {"app": "other"}})
     rooted = peer(mesh.root, "web", "DISABLE", selector={"matchLabels": {"app": "web"}})
     cluster.apply(inherits, others, rooted)
-    assert (await mesh.seen()).status is Status.OK
+    assert (await mesh.result()).status is Status.OK
     cluster.apply(opened)
     await mesh.fails(f"{shop}/web accepts plaintext on port 8080: its portLevelMtls is PERMISSIVE.")
-    assert (await mesh.seen(strict=False)).status is Status.OK
-    assert (await mesh.seen(exempt_workloads={f"{shop}/web": "Old."})).status is Status.UNKNOWN  # nothing is left
+    assert (await mesh.result(strict=False)).status is Status.OK
+    assert (await mesh.result(exempt_workloads={f"{shop}/web": "Old."})).status is Status.UNKNOWN  # nothing is left
     cluster.delete(opened, inherits)
     wide = peer(shop, "default", "PERMISSIVE")
     cluster.apply(wide)
@@ -132,10 +130,10 @@ async def test_pods_without_a_proxy(mesh: Mesh) -> None:
     ):
         made = mesh.run(name, spec)
         if words is None:
-            assert (await mesh.seen()).status is Status.OK
+            assert (await mesh.result()).status is Status.OK
         else:
             await mesh.fails(words)
-        exempt = await mesh.seen(exempt_workloads={f"{mesh.shop}/{name}": "Speaks its own TLS."})
+        exempt = await mesh.result(exempt_workloads={f"{mesh.shop}/{name}": "Speaks its own TLS."})
         assert (exempt.status, "Speaks its own TLS" in exempt.summary) == (Status.OK, True)
         cluster.delete(made)
         cluster.wait(
@@ -212,7 +210,7 @@ async def test_ambient_pods_are_captured_on_their_node(mesh: Mesh) -> None:
     mesh.cluster.wait(
         mesh.cluster.path(tunnels), lambda found: found["status"].get("numberReady", 0) >= 3, "ztunnel on every node"
     )
-    assert (await mesh.seen(ambient)).status is Status.OK
+    assert (await mesh.result(ambient)).status is Status.OK
     mesh.cluster.delete(tunnels)
 
 
@@ -237,7 +235,7 @@ async def test_rules_that_turn_tls_off(mesh: Mesh) -> None:
     ):
         made = rule(shop, "other", host, **policy)
         mesh.cluster.apply(made)
-        assert (await mesh.seen()).status is Status.OK, host
+        assert (await mesh.result()).status is Status.OK, host
         mesh.cluster.delete(made)
     subset = {"host": "web", "subsets": [{"name": "v1", "trafficPolicy": OFF}]}
     made = manifest("networking.istio.io/v1", "DestinationRule", "subset", shop, spec=subset)
@@ -249,21 +247,21 @@ async def test_rules_that_turn_tls_off(mesh: Mesh) -> None:
 @pytest.mark.verifies("network_security.service_mesh_configured", "unknown")
 async def test_versions_and_what_is_not_there(mesh: Mesh, control_plane: ControlPlane) -> None:
     other = control_plane.namespace("other", **INJECTED)
-    result = await mesh.seen(other)
+    result = await mesh.result(other)
     assert (result.status, "have no running pods" in result.summary) == (Status.UNKNOWN, True), result
     made = mesh.run("web", pod_spec(containers=[container(), proxy("1.24.0")]), other)
     await mesh.fails("is version 1.24, too old for istiod 1.26 (at most 1 minor version older)", other)
-    assert (await mesh.seen(other, max_minor_skew=2)).status is Status.OK
+    assert (await mesh.result(other, max_minor_skew=2)).status is Status.OK
     mesh.cluster.delete(made)
     mesh.run("api", pod_spec(containers=[container(), proxy("1.27.0-distroless@sha256:" + "a" * 64)]), other)
     await mesh.fails("is version 1.27, newer than istiod 1.26", other)
     reader = control_plane.account()
-    assert (await mesh.seen(kubeconfig=reader)).status is Status.UNKNOWN
+    assert (await mesh.result(kubeconfig=reader)).status is Status.UNKNOWN
     await mesh.fails("does not exist", mesh.shop, "shop-of-horrors")
     down = merged(mesh.istiod, {"spec": {"replicas": 0}})
     mesh.cluster.apply(down)
     mesh.cluster.wait(f"/api/v1/namespaces/{mesh.root}/pods", lambda found: not found["items"], "istiod to be gone")
-    result = await mesh.seen()
+    result = await mesh.result()
     assert (result.status, "The cluster has no pod of istiod" in result.summary) == (Status.UNKNOWN, True), result
     mesh.cluster.apply(mesh.istiod)
     mesh.cluster.wait_ready(mesh.istiod)
@@ -283,7 +281,7 @@ async def test_versions_and_what_is_not_there(mesh: Mesh, control_plane: Control
 
 async def test_without_names_all_that_are_labelled_belong(mesh: Mesh) -> None:
     others = dict.fromkeys(("other-*", "ambient-*", "plain-*", "quiet-*"), "Of other tests.")
-    assert (await mesh.seen(namespaces=(), exempt_namespaces=others)).status is Status.OK
+    assert (await mesh.result(namespaces=(), exempt_namespaces=others)).status is Status.OK
     await mesh.fails("No namespace is labelled", namespaces=(), exempt_namespaces={**others, f"{mesh.shop}": "All."})
     quiet = mesh.cluster.namespace("quiet", **AMBIENT)
     made = workload(quiet, "web", spec=pod_spec())

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import ValidationError
 
 from collectors.network_and_security import tls_certificates
-from collectors.network_and_security.tls_certificates import TlsCertificates, TlsCertificatesSettings
+from collectors.network_and_security.tls_certificates import TlsCertificates
 from collectors.systems.tls.client import handshake as handshakes
 from collectors.systems.tls.model import certificates
 from collectors.systems.tls.model.addresses import Address
@@ -31,7 +31,7 @@ from tests.servers.ocsp import REVOKED, UNKNOWN, Responder, responder, response
 from tests.servers.packages import skip_or_fail
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch
 from tests.servers.starttls import SERVERS
-from tests.support import verify
+from tests.support import Run, looks
 
 NAME = "shop.example.com"
 ITEMS = tuple(TlsCertificates.items())
@@ -66,11 +66,11 @@ def make_target(port: int, folder: Path, **options: object) -> TlsTarget:
     return TlsTarget.model_validate_json(json.dumps(given | options))
 
 
-async def look(port: int, folder: Path, *items: str, **options: object) -> dict[str, Result]:
-    target = make_target(port, folder, **options)
-    settings = TlsCertificatesSettings(targets=(target,), timeout=timedelta(seconds=60))
-    seen = await verify(TlsCertificates, settings, target, items=items or None)
-    return {name: observation.result for name, observation in seen.items()}
+def run(port: int, folder: Path, *items: str, **options: object) -> Run:
+    return Run(TlsCertificates, items, target=make_target(port, folder, **options))
+
+
+look = looks(run)
 
 
 async def look_at(item: str, port: int, folder: Path, **options: object) -> Result:

@@ -14,7 +14,7 @@ import pytest
 
 from collectors.performance_configuration.performance_tuning import PerformanceTuning, PerformanceTuningSettings
 from collectors.systems.delivery.client.http import negotiated
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
 from tests.servers.caddy import caddy
 from tests.servers.certificates import authority
 from tests.servers.faults import refused
@@ -23,20 +23,18 @@ from tests.servers.postgresql import PASSWORD, Cluster, Postgres
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, wait_until
 from tests.servers.redis import Node
 from tests.servers.varnish import varnish
-from tests.support import make_context, verify
+from tests.support import Run, make_context, sees
 
 SECTION = "performance_tuning"
 TEXT = "words that repeat " * 400
 
 
-async def see(item: str, *, memory: dict[str, Any] | None = None, **options: object) -> Result:
-    """What one run sees of an item with these options of the section."""
-    settings = PerformanceTuningSettings.model_validate_json(json.dumps({"timeout": "60s", **options}))
-    context = make_context(memory=memory)
-    seen = await verify(PerformanceTuning, settings, items=(item,), context=context)
-    result = seen[item].result
-    assert PASSWORD not in result.summary
-    return result
+def run_item(item: str, *, memory: dict[str, Any] | None = None, **options: object) -> Run:
+    """One run of an item with these options of the section."""
+    return Run(PerformanceTuning, [item], settings=options, context=make_context(memory=memory), secrets=[PASSWORD])
+
+
+see = sees(run_item)
 
 
 def database(dsn: str, **options: object) -> list[dict[str, object]]:

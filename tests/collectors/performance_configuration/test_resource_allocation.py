@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import pytest
 
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
-    ResourceSettings,
-    ResourceTarget,
 )
 from collectors.systems.kubernetes.model.kinds import (
     CRON_JOBS,
@@ -28,7 +25,8 @@ from collectors.systems.kubernetes.model.kinds import (
 )
 from exporter.evidence.validity import Evidence
 from exporter.runner import utc_now
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
+from tests.collectors.evidence import attested
 from tests.collectors.systems.kubernetes.clusters import (
     asking,
     autoscaler,
@@ -39,35 +37,31 @@ from tests.collectors.systems.kubernetes.clusters import (
     many_pods,
     metered,
     recommend,
-    record,
     vertical,
 )
 from tests.servers.kubernetes import CRDS, ControlPlane, pod_spec, workload
 from tests.servers.process import eventually
-from tests.support import make_context, verify
+from tests.support import Run, make_context, sees
 
 LIMITS = {"cpu": "200m", "memory": "64Mi"}
 REQUESTS = {"cpu": "10m", "memory": "16Mi"}
 
 
-async def see(
+def run_item(
     cluster: ControlPlane,
     item: str,
     *namespaces: str,
     kubeconfig: Path | None = None,
-    evidence: Path | None = None,
+    evidence: Evidence | None = None,
     **options: Any,
-) -> Result:
-    """What one run sees of an item in these namespaces, with these options of the target."""
-    described = {"name": "shop", "namespaces": list(namespaces), **options}
-    target = ResourceTarget.model_validate_json(json.dumps(described))
-    records = Evidence(evidence, environment="production", now=utc_now) if evidence else None
-    async with asking(cluster, kubeconfig) as clients:
-        context = make_context(clients=clients, evidence=records)
-        settings = ResourceSettings(targets=(target,))
-        seen = await verify(ResourceAllocation, settings, target, items=(item,), context=context)
-    assert "could not be checked:" not in seen[item].result.summary
-    return seen[item].result
+) -> Run:
+    """One run of an item in these namespaces, with these options of the target."""
+    target = {"name": "shop", "namespaces": namespaces, **options}
+    context = make_context(evidence=evidence)
+    return Run(ResourceAllocation, [item], target=target, clients=asking(cluster, kubeconfig), context=context)
+
+
+see = sees(run_item)
 
 
 def shop(cluster: ControlPlane, *containers: Mapping[str, Any], **spec: Any) -> str:
@@ -399,13 +393,13 @@ async def test_requests_outside_are_a_warning_once_somebody_looked(control_plane
     namespace = sized(control_plane, low="100m", high="1")
     item = "vpa_recommendations_reviewed"
     told = f"10m cpu is requested (recommended 100m to 1) for container main of Deployment {namespace}/web."
-    nobody = await see(control_plane, item, namespace, evidence=tmp_path)
+    nobody = await see(control_plane, item, namespace, evidence=Evidence(tmp_path, now=utc_now))
     assert (nobody.status, nobody.summary) == (
         Status.FAILED,
         f"{told} There is no evidence for resource_allocation.vpa_recommendations_reviewed.",
     )
-    record(tmp_path, "resource_allocation.vpa_recommendations_reviewed")
-    somebody = await see(control_plane, item, namespace, evidence=tmp_path)
+    reviewed = attested(tmp_path, "resource_allocation.vpa_recommendations_reviewed")
+    somebody = await see(control_plane, item, namespace, evidence=reviewed)
     assert somebody.status is Status.WARNING
     assert somebody.summary.startswith(told)
     assert somebody.valid_until is not None

@@ -2,31 +2,28 @@
 
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from collectors.pre_launch_validation.data_validation import DataValidation, DataValidationSettings
-from exporter.verdict import Reason, Result, Status
-from tests.collectors import evidence
-from tests.collectors.evidence import Folder
+from exporter.verdict import Reason, Status
+from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.faults import refused
 from tests.servers.postgresql import MONITOR, PASSWORD, Cluster, Postgres
 from tests.servers.process import LOOPBACK, wait_until
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 
-async def see(item: str, dsn: str, *, context: dict[str, Any] | None = None, **options: object) -> Result:
-    """What one run sees of an item on a target with these options."""
+def run(item: str, dsn: str, *, context: dict[str, Any] | None = None, **options: object) -> Run:
+    """One run of an item on a target with these options."""
     target = {"name": "orders", "dsn": dsn, **options}
-    settings = DataValidationSettings.model_validate_json(json.dumps({"targets": [target]}))
-    seen = await verify(DataValidation, settings, settings.targets[0], items=(item,), **(context or {}))
-    result = seen[item].result
-    assert PASSWORD not in result.summary
-    return result
+    return Run(DataValidation, [item], target=target, context=make_context(**(context or {})), secrets=[PASSWORD])
+
+
+see = sees(run)
 
 
 @pytest.fixture
@@ -481,10 +478,7 @@ async def test_data_behind_a_lock_cannot_be_read_now(orders: Postgres) -> None:
 # Rollback
 
 
-@pytest.fixture
-async def folder(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in evidence.folder("data_validation", tmp_path):
-        yield made
+folder = evidence_of("data_validation")
 
 
 @pytest.mark.verifies("data_validation.rollback_tested", "ok")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collectors.pre_launch_validation.load_tests import LoadTests, LoadTestsSettings
+from collectors.pre_launch_validation.load_tests import LoadTests
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.systems.reports.judge.sla import Objective, objective_problems
 from exporter.threads import Threads
-from exporter.verdict import Reason, Result, Status
-from tests.collectors.evidence import NOW, Folder, folder
+from exporter.verdict import Reason, Status
+from tests.collectors.evidence import NOW, Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import attached
 from tests.servers.pages import Pages
 from tests.servers.prometheus import Prometheus as Server
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 TARGET = "https://shop.example.com"
 END = NOW.timestamp() - 86400
@@ -41,17 +38,16 @@ def locust(
     ]
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path, pages: Pages) -> AsyncIterator[Folder]:
-    async for made in folder("load_tests", tmp_path):
-        made.hosts = [pages.url]
-        yield made
+evidence = evidence_of("load_tests", pages=True)
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
-    clients = settings.pop("clients", {})
-    options = LoadTestsSettings.model_validate_json(json.dumps(settings))
-    return (await verify(LoadTests, options, items=(item,), clients=clients, **evidence.context))[item].result
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    clients = settings.pop("clients", None)
+    context = make_context(clients=clients, **evidence.context)
+    return Run(LoadTests, [item], settings=settings, context=context)
+
+
+seen = sees(run)
 
 
 SAID = {"target": TARGET}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from collectors.pre_launch_validation.security_tests import SecurityTests, SecurityTestsSettings
-from exporter.verdict import Reason, Result, Status
-from tests.collectors.evidence import Folder, folder
+from exporter.verdict import Reason, Status
+from tests.collectors.evidence import Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import attached
 from tests.servers.signing import Keys
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 SCANS, CRITICALS = "vulnerability_scans_completed", "critical_vulnerabilities_remediated"
 SAID = {"tool": "Trivy 0.59.1", "database": "2026-10-11", "filters": "none"}
@@ -33,15 +32,14 @@ def trivy(
     return {"SchemaVersion": 2, "CreatedAt": at, "ArtifactName": target, "Results": [result]}
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("security_tests", tmp_path):
-        yield made
+evidence = evidence_of("security_tests")
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
-    options = SecurityTestsSettings.model_validate_json(json.dumps(settings))
-    return (await verify(SecurityTests, options, items=(item,), **evidence.context))[item].result
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    return Run(SecurityTests, [item], settings=settings, context=make_context(**evidence.context))
+
+
+seen = sees(run)
 
 
 @pytest.mark.verifies("security_tests.vulnerability_scans_completed", "ok")

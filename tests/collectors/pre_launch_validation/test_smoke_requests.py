@@ -18,7 +18,7 @@ from exporter.verdict import Reason, Result, Status
 from tests.servers.applications.programs import Application, fastapi, nest
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, call, free_port
-from tests.support import make_context, verify
+from tests.support import Clock, Run, make_context, verify
 
 ENDPOINTS, LOGIN = "critical_endpoints_respond", "authentication_flow_works"
 PASSWORD = "canary-of-the-synthetic-user"
@@ -26,22 +26,21 @@ BEARER = {"Authorization": "Bearer $(token)"}
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-class Run:
+class Shop:
     """Runs of one target, with a clock that a test moves."""
 
     def __init__(self) -> None:
-        self.now = START
+        self.clock = Clock(START)
         self.memory: dict[str, Any] = {}
 
-    async def see(self, item: str, *, allow_intrusive: bool = True, **options: Any) -> Result:
-        given = {"name": "shop", "allow_intrusive": allow_intrusive, **options}
-        target = SmokeTarget.model_validate_json(json.dumps(given))
-        settings = SmokeSettings(targets=(target,), timeout=timedelta(minutes=1))
-        context = make_context(now=lambda: self.now, memory=self.memory)
-        observation = (await verify(SmokeTests, settings, target, items=(item,), context=context))[item]
-        assert PASSWORD not in observation.result.summary
-        assert "could not be checked" not in observation.result.summary, observation.error
-        return observation.result
+    def run(self, item: str, *, allow_intrusive: bool = True, **options: Any) -> Run:
+        target = {"name": "shop", "allow_intrusive": allow_intrusive, **options}
+        context = make_context(now=self.clock, memory=self.memory)
+        return Run(SmokeTests, [item], target=target, context=context, secrets=[PASSWORD])
+
+    async def result(self, item: str, **options: Any) -> Result:
+        (result,) = (await self.run(item, **options).results()).values()
+        return result
 
 
 async def ask(
@@ -50,7 +49,7 @@ async def ask(
     """The verdict on one endpoint."""
     endpoint = {"path": path, "conditions": conditions, **more}
     api = {"url": url, "endpoints": [endpoint], "timeout": timeout}
-    return await Run().see(ENDPOINTS, allow_intrusive=intrusive, api=api)
+    return await Shop().result(ENDPOINTS, allow_intrusive=intrusive, api=api)
 
 
 # Endpoints
@@ -106,7 +105,7 @@ async def test_endpoints_that_answer_something_else(backend: Application, path: 
 
 @pytest.mark.verifies("smoke_tests.critical_endpoints_respond", "unknown")
 async def test_endpoints_that_cannot_be_asked(backend: Application) -> None:
-    assert (await Run().see(ENDPOINTS)).reason is Reason.NOT_CONFIGURED
+    assert (await Shop().result(ENDPOINTS)).reason is Reason.NOT_CONFIGURED
     nobody = await ask(f"http://{LOOPBACK}:{free_port()}", "/", "status == 200")
     assert (nobody.status, nobody.reason) == (Status.UNKNOWN, Reason.UNREACHABLE)
     denied = await ask(backend.url, "/me", "has(json.sub)")
@@ -120,9 +119,9 @@ async def test_endpoints_that_cannot_be_asked(backend: Application) -> None:
 
 
 async def test_a_limit_is_honoured(backend: Application) -> None:
-    run = Run()
+    run = Shop()
     api = {"url": backend.url, "endpoints": [{"path": "/limited", "conditions": ["json.limited"]}]}
-    results = [await run.see(ENDPOINTS, api=api) for _ in range(3)]
+    results = [await run.result(ENDPOINTS, api=api) for _ in range(3)]
     assert [result.status for result in results] == [Status.OK, Status.UNKNOWN, Status.UNKNOWN]
     assert "answered 429" in results[1].summary
     assert "was not sent" in results[2].summary
@@ -205,21 +204,21 @@ def wrong_login(application: Application) -> int:
 @pytest.mark.verifies("smoke_tests.authentication_flow_works", "unknown")
 async def test_a_user_logs_in_and_out(tmp_path: Path) -> None:
     with nest(tmp_path, PASSWORD=PASSWORD) as application:
-        run = Run()
-        forbidden = await run.see(LOGIN, allow_intrusive=False, **flow(application.url))
+        run = Shop()
+        forbidden = await run.result(LOGIN, allow_intrusive=False, **flow(application.url))
         assert (forbidden.status, forbidden.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
-        assert (await run.see(LOGIN)).reason is Reason.NOT_CONFIGURED
-        good = await run.see(LOGIN, **flow(application.url))
+        assert (await run.result(LOGIN)).reason is Reason.NOT_CONFIGURED
+        good = await run.result(LOGIN, **flow(application.url))
         assert good.status is Status.OK, good
         assert good.summary.startswith("login, me, refresh, me again, logout and old token of ")
-        run.now += timedelta(minutes=4)
-        again = await run.see(LOGIN, **flow(application.url))
+        run.clock.advance(minutes=4)
+        again = await run.result(LOGIN, **flow(application.url))
         assert again.summary.endswith("It was tried at 03:04:05 UTC and is not tried again before 03:09:05 UTC.")
         assert logins(application) == 1
-        run.now += timedelta(minutes=2)
-        assert (await run.see(LOGIN, **flow(application.url))).summary == good.summary
+        run.clock.advance(minutes=2)
+        assert (await run.result(LOGIN, **flow(application.url))).summary == good.summary
         assert logins(application) == 2
-        nobody = await Run().see(LOGIN, **flow(f"http://{LOOPBACK}:{free_port()}"))
+        nobody = await Shop().result(LOGIN, **flow(f"http://{LOOPBACK}:{free_port()}"))
         assert (nobody.status, nobody.reason) == (Status.UNKNOWN, Reason.UNREACHABLE)
 
 
@@ -234,13 +233,13 @@ async def test_a_user_logs_in_and_out(tmp_path: Path) -> None:
 )
 async def test_logins_that_do_not_work(tmp_path: Path, switches: dict[str, str], told: str) -> None:
     with nest(tmp_path, **{"PASSWORD": PASSWORD, **switches}) as application:
-        run = Run()
-        result = await run.see(LOGIN, **flow(application.url))
+        run = Shop()
+        result = await run.result(LOGIN, **flow(application.url))
         assert result.status is Status.FAILED, result
         assert result.summary.startswith(told)
         refused = "PASSWORD" in switches
-        run.now += timedelta(minutes=6)
-        again = await run.see(LOGIN, **flow(application.url))
+        run.clock.advance(minutes=6)
+        again = await run.result(LOGIN, **flow(application.url))
         assert ("is not tried again before 04:04:05 UTC" in again.summary) is refused
         assert logins(application) == (1 if refused else 2)
 
@@ -249,7 +248,7 @@ async def test_a_token_that_nobody_issued(tmp_path: Path) -> None:
     login, me, *_ = flow("")["authentication"]["steps"]
     with nest(tmp_path, PASSWORD=PASSWORD, AUTH="off") as application:
         assert call(f"{application.url}/me") == {"sub": "nobody"}
-        result = await Run().see(LOGIN, **flow(application.url, login, {**me, "conditions": ["has(json.sub)"]}))
+        result = await Shop().result(LOGIN, **flow(application.url, login, {**me, "conditions": ["has(json.sub)"]}))
     assert result.status is Status.FAILED
     assert result.summary.endswith("answered 200 just so with a forged value of $(token).")
 
@@ -257,27 +256,27 @@ async def test_a_token_that_nobody_issued(tmp_path: Path) -> None:
 async def test_a_locked_account_is_left_alone(tmp_path: Path) -> None:
     with nest(tmp_path, PASSWORD=PASSWORD, LOCK_AFTER="1") as application:
         assert [wrong_login(application) for _ in range(2)] == [401, 423]
-        run = Run()
+        run = Shop()
         for _ in range(3):
-            locked = await run.see(LOGIN, **flow(application.url))
+            locked = await run.result(LOGIN, **flow(application.url))
             assert (locked.status, locked.reason) == (Status.UNKNOWN, Reason.REFUSED)
             assert "the account is locked" in locked.summary
-            run.now += timedelta(minutes=10)
+            run.clock.advance(minutes=10)
         assert logins(application) == 3
         # Somebody has changed the flow: it need not wait for an hour.
-        await run.see(LOGIN, **flow(application.url, locked_when="status == 403"))
+        await run.result(LOGIN, **flow(application.url, locked_when="status == 403"))
         assert logins(application) == 4
 
 
 async def test_a_limited_login_is_not_repeated(tmp_path: Path) -> None:
     with nest(tmp_path, PASSWORD=PASSWORD, THROTTLE="on", LIMIT="1") as application:
         assert [wrong_login(application) for _ in range(2)] == [401, 429]
-        run = Run()
+        run = Shop()
         for _ in range(3):
-            limited = await run.see(LOGIN, **flow(application.url))
+            limited = await run.result(LOGIN, **flow(application.url))
             assert (limited.status, limited.reason) == (Status.UNKNOWN, Reason.REFUSED)
             assert "answered 429" in limited.summary
-            run.now += timedelta(minutes=10)
+            run.clock.advance(minutes=10)
         assert logins(application) == 3
 
 
@@ -289,9 +288,9 @@ async def test_sessions_in_cookies_and_queries(pages: Pages) -> None:
     login = {"name": "login", "path": "/login", "conditions": ["status == 200"], "extract": {"t": "json.t"}}
     cookie = {**login, "extract": {"s": 'cookies["session"]'}}
     shown = {"name": "shown", "path": "/shown?t=$(t)", "conditions": ["json.id == 1"]}
-    assert (await Run().see(LOGIN, **flow(pages.url, login, shown))).status is Status.OK
+    assert (await Shop().result(LOGIN, **flow(pages.url, login, shown))).status is Status.OK
     opened = {"name": "open", "path": "/open", "headers": {"Cookie": "session=$(s)"}, "conditions": ["json.id == 1"]}
-    forged = await Run().see(LOGIN, **flow(pages.url, cookie, opened))
+    forged = await Shop().result(LOGIN, **flow(pages.url, cookie, opened))
     assert "with a forged value of $(s)" in forged.summary
     for expression, document in (
         ("json.t", '{"t": ""}'),
@@ -300,18 +299,18 @@ async def test_sessions_in_cookies_and_queries(pages: Pages) -> None:
         ("json.u", "{}"),
     ):
         pages.add("/login", document)
-        empty = await Run().see(LOGIN, **flow(pages.url, {**login, "extract": {"t": expression}}, shown))
+        empty = await Shop().result(LOGIN, **flow(pages.url, {**login, "extract": {"t": expression}}, shown))
         assert (empty.status, empty.reason) == (Status.FAILED, Reason.MISSING), document
         assert "without a usable text for $(t)" in empty.summary
     pages.add("/login", json.dumps({"t": token, "state": "LOCKED_OUT"}))
-    hidden = await Run().see(LOGIN, **flow(pages.url, {**login, "conditions": [f'json.t == "{token[:3]}"']}, shown))
+    hidden = await Shop().result(LOGIN, **flow(pages.url, {**login, "conditions": [f'json.t == "{token[:3]}"']}, shown))
     assert "json.t is a text of 18 characters" in hidden.summary
-    locked = await Run().see(LOGIN, **flow(pages.url, login, shown, locked_when='json.state == "LOCKED_OUT"'))
+    locked = await Shop().result(LOGIN, **flow(pages.url, login, shown, locked_when='json.state == "LOCKED_OUT"'))
     assert "the account is locked" in locked.summary
 
 
 async def test_a_run_that_was_cut_short_is_not_followed_by_another_login(pages: Pages) -> None:
-    run = Run()
+    run = Shop()
     pages.delay = 0.5
     login = {"name": "login", "path": "/login", "conditions": ["status == 200"], "extract": {"t": "json.t"}}
     shown = {"name": "shown", "path": "/shown?t=$(t)", "conditions": ["status == 200"]}
@@ -319,10 +318,10 @@ async def test_a_run_that_was_cut_short_is_not_followed_by_another_login(pages: 
         json.dumps({"name": "shop", "allow_intrusive": True, **flow(pages.url, login, shown)})
     )
     settings = SmokeSettings(targets=(target,), timeout=timedelta(milliseconds=100))
-    context = make_context(now=lambda: run.now, memory=run.memory)
+    context = make_context(now=run.clock, memory=run.memory)
     await verify(SmokeTests, settings, target, items=(LOGIN,), context=context)
-    run.now += timedelta(minutes=1)
-    cut = await run.see(LOGIN, **flow(pages.url, login, shown))
+    run.clock.advance(minutes=1)
+    cut = await run.result(LOGIN, **flow(pages.url, login, shown))
     assert cut.status is Status.UNKNOWN
     assert cut.summary.startswith("The flow was begun and has not ended. It was tried at 03:04:05 UTC")
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,14 @@ import pytest
 from psycopg import sql
 from pydantic import ValidationError
 
-from collectors.pre_launch_validation.smoke_tests import SmokeSettings, SmokeTarget, SmokeTests
-from exporter.verdict import Reason, Result, Status
+from collectors.pre_launch_validation.smoke_tests import SmokeTarget, SmokeTests
+from exporter.verdict import Reason, Status
 from tests.servers.nats import Nats, cluster
 from tests.servers.postgresql import Cluster
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.redis import Node, Start, replication
 from tests.servers.redis import cluster as redis_cluster
-from tests.support import verify
+from tests.support import Run, sees
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -28,15 +27,13 @@ DATABASE, CACHE, QUEUE = "database_read_write", "cache_read_write", "message_que
 PATIENT = {"timeout": "10s", "max_latency": "9s"}
 
 
-async def see(item: str, *, allow_intrusive: bool = True, **options: Any) -> Result:
-    """What one run sees of one item with these options of the target."""
-    given = {"name": "shop", "allow_intrusive": allow_intrusive, **options}
-    target = SmokeTarget.model_validate_json(json.dumps(given))
-    settings = SmokeSettings(targets=(target,), timeout=timedelta(minutes=1))
-    observation = (await verify(SmokeTests, settings, target, items=(item,)))[item]
-    assert SECRET not in observation.result.summary
-    assert "could not be checked" not in observation.result.summary, observation.error
-    return observation.result
+def run(item: str, *, allow_intrusive: bool = True, **options: Any) -> Run:
+    """One run of one item with these options of the target."""
+    target = {"name": "shop", "allow_intrusive": allow_intrusive, **options}
+    return Run(SmokeTests, [item], target=target, secrets=[SECRET])
+
+
+see = sees(run)
 
 
 @pytest.mark.verifies("smoke_tests.database_read_write", "unknown")

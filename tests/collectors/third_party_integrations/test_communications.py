@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,29 @@ from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.third_party_integrations.communications import Communications, CommunicationsSettings
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, folder
+from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.certificates import Issued, authority
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as PrometheusServer
 from tests.servers.smtp import PASSWORD, USER, Submission, submission
 from tests.servers.twilio import ACCOUNT, KEY, SECRET, TwilioServer, error, number
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
 NUMBER = "+15005550006"
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("communications", tmp_path):
-        yield made
+evidence = evidence_of("communications")
 
 
-async def seen(evidence: Folder, item: str, **settings: Any) -> Result:
-    clients = settings.pop("clients", {})
-    made = CommunicationsSettings.model_validate_json(json.dumps(settings))
-    found = await verify(Communications, made, items=(item,), clients=clients, **evidence.context)
-    result = found[item].result
-    for secret in (PASSWORD, SECRET):
-        assert secret not in result.summary
-    return result
+def run(evidence: Folder, item: str, **settings: Any) -> Run:
+    clients = settings.pop("clients", None)
+    context = make_context(clients=clients, **evidence.context)
+    return Run(Communications, [item], settings=settings, context=context, secrets=[PASSWORD, SECRET])
+
+
+seen = sees(run)
 
 
 # E-mail

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +12,19 @@ from pydantic import ValidationError
 from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.third_party_integrations.openai import Openai, OpenaiSettings
 from exporter.threads import Threads
-from exporter.verdict import Result, Status
-from tests.collectors.evidence import Folder, folder
+from exporter.verdict import Status
+from tests.collectors.evidence import Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import attached
 from tests.servers.openai import ADMIN_KEY, KEY, OpenAIServer, cost, error
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as PrometheusServer
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("openai", tmp_path):
-        yield made
+evidence = evidence_of("openai")
 
 
 @pytest.fixture
@@ -42,23 +38,19 @@ def server(openai_server: OpenAIServer) -> OpenAIServer:
     return openai_server
 
 
-async def seen(evidence: Folder, item: str, server: OpenAIServer | str, /, **settings: Any) -> Result:
+def run(evidence: Folder, item: str, server: OpenAIServer | str, /, **settings: Any) -> Run:
+    clients = settings.pop("clients", None)
     url = server if isinstance(server, str) else server.url
-    clients = settings.pop("clients", {})
     api = {"url": url, "bearer_token": KEY, "models": [{"name": "gpt-5"}], **settings.pop("api", {})}
     admin = {"url": url, "bearer_token": ADMIN_KEY, "project": "proj_shop", "budget": {"monthly": 200.0}}
-    organization = settings.pop("organization", {})
-    made = OpenaiSettings.model_validate(
-        {"api": api, "organization": organization and admin | organization, **settings}
-        if organization
-        else {"api": api, **settings},
-        strict=False,
-    )
-    found = await verify(Openai, made, items=(item,), clients=clients, **evidence.context)
-    result = found[item].result
-    for secret in (KEY, ADMIN_KEY, "finance@"):
-        assert secret not in result.summary
-    return result
+    if organization := settings.pop("organization", {}):
+        settings["organization"] = admin | organization
+    context = make_context(clients=clients, **evidence.context)
+    secrets = [KEY, ADMIN_KEY, "finance@"]
+    return Run(Openai, [item], settings={"api": api, **settings}, context=context, secrets=secrets)
+
+
+seen = sees(run)
 
 
 ADMIN: dict[str, Any] = {"organization": {"project": "proj_shop"}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,37 +14,34 @@ from collectors.systems.prometheus.client import Prometheus, PrometheusSettings
 from collectors.third_party_integrations.payments import Payments, PaymentsSettings
 from exporter.runner import utc_now
 from exporter.threads import Threads
-from exporter.verdict import Result, Status
-from tests.collectors.evidence import NOW, Folder, folder
+from exporter.verdict import Status
+from tests.collectors.evidence import NOW, Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import attached
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as PrometheusServer
 from tests.servers.prometheus import scrape
 from tests.servers.stripe import KEY, PRODUCT_KEY, SIGNING_SECRET, TEST_KEY, StripeServer, Webhook, endpoint, error
-from tests.support import verify
+from tests.support import Run, make_context, sees
 
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
 URL = "https://shop.example.com/stripe"
 EVENTS = ("payment_intent.succeeded", "charge.refunded")
 
 
-@pytest.fixture
-async def evidence(tmp_path: Path) -> AsyncIterator[Folder]:
-    async for made in folder("payments", tmp_path):
-        yield made
+evidence = evidence_of("payments")
 
 
-async def seen(evidence: Folder, item: str, server: StripeServer | str, /, **settings: Any) -> Result:
+def run(evidence: Folder, item: str, server: StripeServer | str, /, **settings: Any) -> Run:
+    clients = settings.pop("clients", None)
     url = server if isinstance(server, str) else server.url
-    clients = settings.pop("clients", {})
     api = {"url": url, "bearer_token": KEY, **settings.pop("api", {})}
-    made = PaymentsSettings.model_validate({"api": api, **settings}, strict=False)
-    found = await verify(Payments, made, items=(item,), clients=clients, **evidence.context)
-    result = found[item].result
-    for secret in (KEY, PRODUCT_KEY, TEST_KEY, SIGNING_SECRET):
-        assert secret not in result.summary
-    return result
+    context = make_context(clients=clients, **evidence.context)
+    secrets = [KEY, PRODUCT_KEY, TEST_KEY, SIGNING_SECRET]
+    return Run(Payments, [item], settings={"api": api, **settings}, context=context, secrets=secrets)
+
+
+seen = sees(run)
 
 
 # The account

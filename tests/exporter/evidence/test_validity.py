@@ -23,11 +23,11 @@ from exporter.evidence.records import parse_records
 from exporter.evidence.validity import Evidence, EvidenceRule, MustContain, Refuted, standing
 from exporter.http import HttpSettings
 from exporter.verdict import Reason, Result, Status
-from tests.exporter.samples import Clock
 from tests.servers import faults
 from tests.servers.pages import Pages
 from tests.servers.process import eventually
 from tests.servers.signing import Keys
+from tests.support import Clock
 
 NOON = datetime(2026, 10, 13, 12, tzinfo=UTC)
 RULE = EvidenceRule(valid_for=timedelta(days=30))

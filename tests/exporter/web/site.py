@@ -16,8 +16,9 @@ from exporter.health import Health
 from exporter.state import State
 from exporter.web import Options, bind, create_app, serve
 from exporter.web.access import AccessFile
-from tests.exporter.samples import Clock, Transitions
+from tests.exporter.samples import Transitions
 from tests.servers.process import eventually
+from tests.support import Clock
 
 
 @dataclass

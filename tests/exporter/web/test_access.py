@@ -22,10 +22,11 @@ from exporter.web import Options, access, bind
 from exporter.web.access import AccessFile, CipherSuite, RateLimitOptions
 from exporter.web.guard import Bucket, Users
 from exporter.web.server import ListenError
-from tests.exporter.samples import Clock, planned, state
+from tests.exporter.samples import planned, state
 from tests.exporter.web.site import Site, running
 from tests.servers.certificates import Issued
 from tests.servers.process import eventually, free_port
+from tests.support import Clock
 
 PASSWORD = "canary-secret-of-alice"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2y$")

@@ -8,11 +8,12 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.exporter.samples import Clock, mixed
+from tests.exporter.samples import mixed
 from tests.exporter.web.site import running
 from tests.servers.certificates import Issued
 from tests.servers.process import LOOPBACK
 from tests.servers.prometheus import NEW, OLD, Prometheus
+from tests.support import Clock
 
 
 @pytest.mark.parametrize("release", [OLD, NEW], ids=["prometheus-2", "prometheus-3"])

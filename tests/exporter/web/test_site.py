@@ -25,8 +25,9 @@ from exporter.state import Observation, Transition
 from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS
-from tests.exporter.samples import NOON, WAIVER, Clock, Transitions, catalogue, declared, mixed, planned, see, state
+from tests.exporter.samples import WAIVER, Transitions, catalogue, declared, mixed, observe, planned, state
 from tests.exporter.web.site import Site, running
+from tests.support import NOON, Clock
 
 EVIL = """<script>alert("x")</script>'"><img src=x onerror=alert(1)>&amp;\u202e"""
 PAGES = ("/", "/items/postgresql/slow_query_logging_enabled")
@@ -269,13 +270,13 @@ async def test_what_was_true_and_is_not_now_comes_first(clock: Clock) -> None:
         planned(item="never_true"),
     )
     found = state(other, one, backlog, clock=clock)
-    await see(
+    await observe(
         found, clock, one.section, {one.item: ok("Seen."), other.item: ok("Seen."), backlog.item: failed("Never so.")}
     )
     clock.advance(seconds=30)
     async with running(found, clock) as site:
         assert "Nothing has regressed." in (await site.get("/")).text
-        await see(found, clock, one.section, {one.item: failed("Now 3."), other.item: unknown("Gone.")})
+        await observe(found, clock, one.section, {one.item: failed("Now 3."), other.item: unknown("Gone.")})
         clock.advance(minutes=2)
         text = " ".join(Page((await site.get("/")).text).text.split())
     regressed = text[text.index("Regressions") : text.index("Status any")]
@@ -293,7 +294,7 @@ async def test_while_nothing_was_seen_it_says_what_to_do(clock: Clock) -> None:
             "Nothing has been checked yet. To begin, configure a section in the file given with --config.file;" in text
         )
         assert "Nothing has regressed." not in text
-        await see(found, clock, one.section, {one.item: failed("Not so.")})
+        await observe(found, clock, one.section, {one.item: failed("Not so.")})
         assert "Nothing has regressed." in words((await site.get("/")).text)
 
 
@@ -302,7 +303,7 @@ async def test_many_regressions_are_counted(clock: Clock) -> None:
     found = state(*items, clock=clock)
     for verdict in (ok("Seen."), failed("Not so.")):
         for one in items:
-            await see(found, clock, one.section, {one.item: verdict})
+            await observe(found, clock, one.section, {one.item: verdict})
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
     told = text[text.index("Regressions") : text.index("Status any")]
@@ -322,9 +323,9 @@ async def test_whether_to_launch_is_said_first(clock: Clock) -> None:
     async with running(found, clock) as site:
         assert "Not ready to launch 2 critical lines do not pass" in words((await site.get("/")).text)
         verdicts = {accepted.item: failed("Not so."), minor.item: failed("Not so."), one.item: ok("Seen.")}
-        await see(found, clock, one.section, verdicts)
+        await observe(found, clock, one.section, verdicts)
         assert "Not ready to launch 1 critical line does not pass" in words((await site.get("/")).text)
-        await see(found, clock, one.section, {other.item: ok("Seen.")})
+        await observe(found, clock, one.section, {other.item: ok("Seen.")})
         assert "Ready to launch every critical line passes or is waived" in words((await site.get("/")).text)
 
 
@@ -347,7 +348,7 @@ async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
         one.item: ok("Attested.", valid_until=clock() + timedelta(days=left))
         for one, left in zip(items, days, strict=False)
     }
-    await see(found, clock, items[0].section, {**verdicts, items[7].item: failed("Not so.")})
+    await observe(found, clock, items[0].section, {**verdicts, items[7].item: failed("Not so.")})
     async with running(found, clock) as site:
         text = words((await site.get("/")).text)
     told = text[text.index("Expired, or expiring soon") : text.index("Status any")]
@@ -403,7 +404,7 @@ async def test_data_of_a_status_that_there_is_not_is_refused(site: Site, query: 
 async def test_calm_sections_are_folded(clock: Clock) -> None:
     calm, restless = planned(), planned("redis", "persistence_configured", heading="Redis")
     found = state(calm, restless, clock=clock)
-    await see(found, clock, calm.section, {calm.item: ok("Seen.")})
+    await observe(found, clock, calm.section, {calm.item: ok("Seen.")})
     async with running(found, clock) as site:
         folded = {a["id"]: "open" in a for tag, a in Page((await site.get("/")).text).tags if tag == "details"}
         assert folded == {"postgresql": False, "redis": True}
@@ -444,8 +445,8 @@ async def test_item_page_tells_all_that_is_known(clock: Clock) -> None:
         line=1,
     )
     verdict = Result(Status.OK, "100 of 200 are used.", {"used_ratio": 0.5}, NOON + timedelta(days=9), (record,))
-    await see(found, clock, one.section, {one.item: verdict}, "orders")
-    await see(found, clock, one.section, {one.item: failed("200 of 200 are used.", used_ratio=1.0)}, "users")
+    await observe(found, clock, one.section, {one.item: verdict}, "orders")
+    await observe(found, clock, one.section, {one.item: failed("200 of 200 are used.", used_ratio=1.0)}, "users")
     history = Transitions([Transition(one.section, one.item, None, Status.FAILED, NOON, "It broke."),
                            Transition(one.section, "other", None, Status.FAILED, NOON, "Not this one.")])  # fmt: skip
     clock.advance(minutes=1)
@@ -506,7 +507,7 @@ async def test_badge_shows_the_score(site: Site) -> None:
 async def test_badge_is_green_when_all_is_true(clock: Clock) -> None:
     one = planned()
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: ok("Seen.")})
+    await observe(found, clock, one.section, {one.item: ok("Seen.")})
     async with running(found, clock) as site:
         assert "#1a7f37" in (await site.get("/badge.svg")).text
 
@@ -597,8 +598,8 @@ async def hostile(clock: Clock) -> AsyncIterator[Site]:
         waiver=replace(WAIVER, reason=EVIL, owner=EVIL),
     )
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: ok("Seen.")}, EVIL)
-    await see(found, clock, one.section, {one.item: Result(Status.FAILED, EVIL, {EVIL: 1.0})}, EVIL)
+    await observe(found, clock, one.section, {one.item: ok("Seen.")}, EVIL)
+    await observe(found, clock, one.section, {one.item: Result(Status.FAILED, EVIL, {EVIL: 1.0})}, EVIL)
     history = Transitions([Transition(one.section, one.item, Status.OK, Status.FAILED, NOON, EVIL)])
     async with running(found, clock, history=history) as site:
         yield site
@@ -626,7 +627,7 @@ async def test_half_characters_break_nothing(clock: Clock, caplog: pytest.LogCap
     caplog.set_level("CRITICAL", "exporter.state")  # pytest's own reports could not hold them
     one = planned()
     found = state(one, clock=clock)
-    await see(found, clock, one.section, {one.item: failed("Answered \udcff\ud800.")})
+    await observe(found, clock, one.section, {one.item: failed("Answered \udcff\ud800.")})
     async with running(found, clock) as site:
         for path in (*PAGES, "/api/v1/items", "/metrics"):
             assert (await site.get(path)).status_code == 200

@@ -41,7 +41,7 @@ async def only_version_1(server: Server) -> AsyncIterator[str]:
         yield url
 
 
-async def see(client: Jaeger, marker: MarkerTrace) -> None:
+async def is_stored(client: Jaeger, marker: MarkerTrace) -> None:
     assert client.sends
     assert not await client.has_trace(marker.trace_id)
     assert not await client.has_recent(marker.service, HOUR)
@@ -55,19 +55,19 @@ async def see(client: Jaeger, marker: MarkerTrace) -> None:
 
 async def test_a_marker_trace_is_sent_and_found(jaeger: Server, no_leftovers: None) -> None:
     async with asking(jaeger.url, otlp={"url": jaeger.otlp}, max_age="0s") as client:
-        await see(client, MarkerTrace(service="marked"))
+        await is_stored(client, MarkerTrace(service="marked"))
 
 
 async def test_a_server_that_has_only_version_1_is_understood(jaeger: Server, no_leftovers: None) -> None:
     async with only_version_1(jaeger) as url, asking(url, otlp={"url": jaeger.otlp}, max_age="0s") as client:
-        await see(client, MarkerTrace(service="marked-1"))
+        await is_stored(client, MarkerTrace(service="marked-1"))
 
 
 async def test_a_server_below_a_path_is_understood(tmp_path: Path) -> None:
     with Server(tmp_path, base_path="/jaeger") as server:
         async with asking(server.url, otlp={"url": server.otlp}, max_age="0s") as client:
             assert await client.services() == ()
-            await see(client, MarkerTrace())
+            await is_stored(client, MarkerTrace())
 
 
 async def test_nothing_is_sent_where_that_is_not_allowed(jaeger: Server) -> None:

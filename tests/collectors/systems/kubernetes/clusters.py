@@ -187,14 +187,6 @@ def ingress_class(name: str, controller: str) -> Manifest:
     return manifest("networking.k8s.io/v1", "IngressClass", name, spec={"controller": controller})
 
 
-def record(folder: Path, item: str) -> None:
-    """Write a record of evidence from today into a folder."""
-    today = datetime.now(UTC).date().isoformat()
-    (folder / "record.yaml").write_text(
-        f"item: {item}\nresult: passed\nby: Ada Example\nrole: platform\non: {today}\nenvironment: production\n"
-    )
-
-
 def reader(cluster: ControlPlane, given: Sequence[Manifest]) -> Path:
     """The kubeconfig of a new account with these roles, once the API server knows of them."""
     granted = {role["metadata"].get("namespace", ""): role["rules"] for role in given}

@@ -121,13 +121,13 @@ async def judged(
     """What one run says of these items, with the recorded answers in place of the client."""
     answers = {node.address: node for node in recorded("redis", state, list[Answers])}
 
-    async def look(address: Address, _login: Login, commands: Sequence[str]) -> Look:
+    async def replay(address: Address, _login: Login, commands: Sequence[str]) -> Look:
         if address not in answers:
             return Unseen(address, ProbeError(f"{address} refuses the connection."))
         assert set(commands) <= answers[address].replies.keys(), "the section asks more than is recorded"
         return answers[address]
 
-    monkeypatch.setattr(section, "look", look)
+    monkeypatch.setattr(section, "look", replay)
     target = RedisTarget.model_validate_json(json.dumps({"name": "cache", "data_volume": "/data", **options}))
     context = make_context(now=lambda: datetime.fromtimestamp(NOW, UTC))
     run = await verify(Redis, RedisSettings(targets=(target,)), target, items=items, context=context)

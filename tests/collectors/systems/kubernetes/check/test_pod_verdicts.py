@@ -13,7 +13,7 @@ from exporter.collector import Collector, SectionSettings, Target, item
 from exporter.verdict import CRITICAL, ProbeError, Result, Status, failed, ok
 from tests.collectors.systems.kubernetes.clusters import asking, cron_job, daemon_set, listing, manifest
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
-from tests.support import make_context, verify
+from tests.support import Run, make_context, sees, verify
 
 BY_PROTOCOL = ok("It answers.")
 
@@ -44,15 +44,22 @@ class Cache(Collector[SectionSettings, CacheTarget]):
         return await with_cron_job(self, self.target.cronjob, self._asked())
 
 
-async def see(
+def run(
     cluster: ControlPlane, item: str, *, protocol: Result | ProbeError = BY_PROTOCOL, client: Any = None, **options: Any
-) -> Result:
-    """What one run sees of an item with these options of the target."""
-    target = CacheTarget.model_validate({"name": "cache", **options})
-    async with asking(cluster, **(client or {})) as clients:
-        context = make_context(clients=clients, memory={"answer": protocol})
-        seen = await verify(Cache, SectionSettings(), target, items=(item,), context=context)
-    return seen[item].result
+) -> Run:
+    """One run of an item with these options of the target."""
+    context = make_context(memory={"answer": protocol})
+    target = {"name": "cache", **options}
+    return Run(
+        Cache,
+        [item],
+        target=CacheTarget.model_validate(target),
+        clients=asking(cluster, **(client or {})),
+        context=context,
+    )
+
+
+see = sees(run)
 
 
 # Pods

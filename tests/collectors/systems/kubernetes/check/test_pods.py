@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.servers.faults import refused
 from tests.servers.kubernetes import ControlPlane, is_ready, workload
 from tests.servers.process import eventually
 from tests.servers.redis import Node
-from tests.support import make_context, verify
+from tests.support import Run, sees
 
 #: Each store, with the options of a target whose server is at an address; and the item about its backups.
 STORES: dict[str, tuple[Any, Any, Any, Callable[[str], dict[str, Any]], str]] = {
@@ -50,15 +49,13 @@ STORES: dict[str, tuple[Any, Any, Any, Callable[[str], dict[str, Any]], str]] = 
 WITH_BACKUPS = [store for store, (*_, backup) in STORES.items() if backup]
 
 
-async def see(cluster: ControlPlane, store: str, item: str, address: str, **options: Any) -> Result:
-    """What one run sees of an item of a store whose server is at this address."""
-    collector, settings, target_type, place, _ = STORES[store]
-    target = target_type.model_validate_json(json.dumps({"name": "orders", **place(address), **options}))
-    async with asking(cluster) as clients:
-        seen = await verify(
-            collector, settings(targets=(target,)), target, items=(item,), context=make_context(clients=clients)
-        )
-    return seen[item].result
+def run(cluster: ControlPlane, store: str, item: str, address: str, **options: Any) -> Run:
+    """One run of an item of a store whose server is at this address."""
+    collector, *_, place, _ = STORES[store]
+    return Run(collector, [item], target={"name": "orders", **place(address), **options}, clients=asking(cluster))
+
+
+see = sees(run)
 
 
 @pytest.mark.parametrize("store", STORES)

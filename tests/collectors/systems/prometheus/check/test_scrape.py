@@ -15,8 +15,9 @@ from collectors.systems.prometheus.model.scrape import Scrape
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers.exporters import Exposition
-from tests.servers.process import eventually, free_port
+from tests.servers.process import free_port
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+from tests.support import until
 
 GOOD = 'db_up 1\ndb_commits_total{database="a"} 5\ndb_commits_total{database="b"} 6\n'
 
@@ -52,20 +53,12 @@ async def client(server: Prometheus) -> AsyncIterator[PrometheusClient]:
     await asked.close()
 
 
-async def until(client: PrometheusClient, told: str, scrape: Scrape, instances: int = 2) -> Result:
-    """The verdict, once its sentence says this."""
-    results: list[Result] = []
-
-    async def said() -> bool:
-        results.append(await judge_scrape(client, scrape, instances))
-        return told in results[-1].summary
-
-    await eventually(said, f"the verdict to say {told!r}")
-    return results[-1]
+async def becomes(client: PrometheusClient, words: str, scrape: Scrape, instances: int = 2) -> Result:
+    return await until(lambda: judge_scrape(client, scrape, instances), words=words)
 
 
 async def test_metrics_that_arrive(client: PrometheusClient, pages: tuple[Exposition, Exposition]) -> None:
-    result = await until(client, "db_up is 1", wanted())
+    result = await becomes(client, "db_up is 1", wanted())
     assert result.status is Status.OK
     assert all(f"127.0.0.1:{page.port}" in result.summary for page in pages)
     assert result.measurements["scraped_instances"] == 2
@@ -91,13 +84,13 @@ async def test_metrics_of_one_that_do_not_arrive(
 ) -> None:
     pages[1].text = text
     try:
-        result = await until(client, told, wanted())
+        result = await becomes(client, told, wanted())
     finally:
         pages[1].text = GOOD
     assert result.status is Status.FAILED
     assert f"127.0.0.1:{pages[1].port}" in result.summary
     assert f"127.0.0.1:{pages[0].port}" not in result.summary
-    await until(client, "db_up is 1", wanted())
+    await becomes(client, "db_up is 1", wanted())
 
 
 async def test_samples_that_are_old(client: PrometheusClient, pages: tuple[Exposition, Exposition]) -> None:
@@ -106,14 +99,16 @@ async def test_samples_that_are_old(client: PrometheusClient, pages: tuple[Expos
     pages[1].text = f"db_up 1\nold_total 1 {stamp}\n"
     pages[0].text = "db_up 1\nold_total 1\n"
     try:
-        result = await until(
+        result = await becomes(
             client, f"no old_total of 127.0.0.1:{pages[1].port} from the last 5m", wanted(series="old_total")
         )
         assert result.status is Status.FAILED
-        assert (await until(client, "old_total is ", wanted(series="old_total", stale_after="1h"))).status is Status.OK
+        assert (
+            await becomes(client, "old_total is ", wanted(series="old_total", stale_after="1h"))
+        ).status is Status.OK
     finally:
         pages[0].text = pages[1].text = GOOD
-    await until(client, "db_up is 1", wanted())
+    await becomes(client, "db_up is 1", wanted())
 
 
 @pytest.mark.parametrize(
