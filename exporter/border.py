@@ -151,14 +151,14 @@ class Contained(Coroutine[Any, Any, Any]):
         self._inner = inner
 
     def send(self, value: Any) -> Any:
-        """One step of the coroutine."""
+        """One step of the coroutine. Raises Ended for what would end the process."""
         try:
             return self._inner.send(value)
         except (SystemExit, KeyboardInterrupt) as error:
             raise _ended(error) from None
 
     def throw(self, kind: Any, value: BaseException | object = None, trace: TracebackType | None = None, /) -> Any:
-        """One step of the coroutine, which begins with an exception."""
+        """One step of the coroutine, which begins with an exception. Raises Ended for what would end the process."""
         try:
             return self._inner.throw(kind) if value is None else self._inner.throw(kind, value, trace)
         except (SystemExit, KeyboardInterrupt) as error:

@@ -364,7 +364,10 @@ class Collector(Generic[SettingsT, TargetT]):
                 await asyncio.gather(*self._facts.values(), return_exceptions=True)
 
     async def share(self, name: str, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer to `ask`, asked at most once a run under this name. What it raises, every caller gets."""
+        """The answer to `ask`, asked at most once a run under this name.
+
+        Raises what `ask` raises, for every caller, and ProbeError when it was cancelled.
+        """
         task = self._facts.get(name)
         if task is None:
             task = self._facts[name] = asyncio.create_task(ask(), name=f"{self.section()}.{name}")

@@ -179,7 +179,7 @@ On Community, which has no roles (every user is an administrator there):
 
     @fetched
     async def artefacts(self) -> tuple[Artefact, ...]:
-        """The files in the folder of backups."""
+        """The files in the folder of backups. Raises ProbeError without the option backup_folder."""
         if self.target.backup_folder is None:
             raise ProbeError(
                 "Option backup_folder is not set, so no dump or backup was checked.", Reason.NOT_CONFIGURED

@@ -224,7 +224,10 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     @fetched
     async def stanza(self) -> Stanza:
-        """What the backup repository holds. Asked after the archiver, it holds at least what was archived by then."""
+        """What the backup repository holds. Asked after the archiver, it holds at least what was archived by then.
+
+        Raises ProbeError without the option pgbackrest, and when it cannot be read.
+        """
         if self.target.pgbackrest is None:
             raise ProbeError(
                 "Option pgbackrest is not set, so no backup repository was checked.", Reason.NOT_CONFIGURED

@@ -255,7 +255,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @fetched
     async def sending(self) -> Sending:
-        """What Prometheus does to the labels of alerts."""
+        """What Prometheus does to the labels of alerts. Raises ProbeError when it does not show its configuration."""
         if self.settings.external_labels is not None:
             return Sending(self.settings.external_labels)
         try:

@@ -88,7 +88,7 @@ class TlsCertificates(Collector[TlsCertificatesSettings, TlsTarget]):
 
     @fetched
     async def addresses(self) -> tuple[Address, ...]:
-        """Every address that is checked."""
+        """Every address that is checked. Raises ProbeError when the name is not resolved in time."""
         family = _FAMILIES[self.target.address_family]
         hosts = self.target.addresses or (self.target.host,)
         try:

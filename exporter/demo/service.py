@@ -45,7 +45,10 @@ class Place:
 
     @property
     def user(self) -> pwd.struct_passwd | None:
-        """The user that servers are started as; None when the demo is not run by root."""
+        """The user that servers are started as; None when the demo is not run by root.
+
+        Raises ServiceError when root has no such user.
+        """
         if os.geteuid() != 0:
             return None
         for name in ("postgres", "nobody"):

@@ -57,7 +57,7 @@ class Grafana(Client[GrafanaSettings]):
         return decode(await self._http.get("/api/health", expect=(200, 503)), Health)
 
     async def dashboards(self) -> list[Dashboard]:
-        """All dashboards that the account may see."""
+        """All dashboards that the account may see. Raises ProbeError when they cannot all be read."""
         found: dict[str, Dashboard] = {}
         for page in range(1, _PAGES + 1):
             params = {"type": "dash-db", "limit": str(_PAGE), "page": str(page)}
@@ -99,7 +99,10 @@ class Grafana(Client[GrafanaSettings]):
         return list(panels_of(decode(reply, _Whole).dashboard.panels or []))
 
     async def query(self, queries: list[dict[str, Any]]) -> dict[str, Frames]:
-        """What the queries of a panel return for the last hour, by their refId. Reads only."""
+        """What the queries of a panel return for the last hour, by their refId. Reads only.
+
+        Raises ProbeError when no result is returned.
+        """
         body = {"queries": queries, "from": "now-1h", "to": "now"}
         reply = await self._http.request("POST", "/api/ds/query", json=body, expect=(200, 207, 400, 404, 500))
         if reply.status in (200, 207, 400) and (results := decode(reply, _Queried).results):

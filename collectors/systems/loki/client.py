@@ -84,7 +84,10 @@ class Loki(Client[LokiSettings]):
         return None if reply.status == 200 else one_line(reply.text)
 
     async def query(self, logql: str, at: datetime | None = None) -> list[Sample]:
-        """The instant vector that a metric query evaluates to, now or `at` a moment; empty when no line matched."""
+        """The instant vector that a metric query evaluates to, now or `at` a moment; empty when no line matched.
+
+        Raises ProbeError when the query fails, or evaluates to something else.
+        """
         params = {"query": logql} | ({"time": _nanoseconds(at)} if at else {})
         answer = await self._ask("/loki/api/v1/query", _Query, params)
         if answer is None or answer.result_type != "vector":
@@ -97,7 +100,10 @@ class Loki(Client[LokiSettings]):
             raise ProbeError(f"Loki's answer to {logql} has an unexpected format: {error}.", Reason.MALFORMED) from None
 
     async def query_range(self, logql: str, start: datetime, end: datetime, *, limit: int = 100) -> list[Stream]:
-        """The last `limit` lines between two moments that a log query selects, newest first within each stream."""
+        """The last `limit` lines between two moments that a log query selects, newest first within each stream.
+
+        Raises ProbeError when the query fails, or selects no lines but a metric.
+        """
         params = {"query": logql, "start": _nanoseconds(start), "end": _nanoseconds(end), "limit": str(limit)}
         answer = await self._ask("/loki/api/v1/query_range", _Query, params | {"direction": "backward"})
         if answer is None or answer.result_type != "streams":

@@ -243,7 +243,10 @@ _NO_LIMIT = -1
 
 
 def account_problems(account: Account, limits: NatsLimits) -> Iterator[Result]:
-    """Whether the account's own limits (all of them, or those of each tier) leave room for messages, streams and consumers."""
+    """Whether the account's own limits (all of them, or those of each tier) leave room for messages, streams and consumers.
+
+    Raises ProbeError for limits in an unexpected format.
+    """
     tiers: Mapping[str, Any] = account.info.get("tiers") or {"account": account.info}
     for tier, usage in tiers.items():
         if not isinstance(usage, dict) or not isinstance(allowed := usage.get("limits") or {}, dict):

@@ -90,7 +90,10 @@ class Connection:
             raise _refusal(self.address, error) from None
 
     async def run(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
-        """As `rows`, but what the server itself says against it is raised as the driver's Neo4jError."""
+        """As `rows`, but what the server itself says against it is raised as the driver's Neo4jError.
+
+        Raises ProbeError when there is no answer in time.
+        """
         from neo4j._exceptions import BoltError
         from neo4j.exceptions import DriverError
 

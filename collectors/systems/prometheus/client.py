@@ -128,7 +128,7 @@ class Prometheus(Client[PrometheusSettings]):
         """The instant vector (a scalar is one sample without labels) that `expr` evaluates to, now or `at` a moment.
 
         An empty list means that nothing matched. A sample seen here may be as old as Prometheus looks back (five minutes);
-        use `timestamp(...)` in the expression where that matters.
+        use `timestamp(...)` in the expression where that matters. Raises ProbeError for any other kind of value.
         """
         params = {"query": expr} | ({"time": f"{at.timestamp():.3f}"} if at else {})
         answer = await self.ask("/api/v1/query", _Query, params)
@@ -180,7 +180,10 @@ class Prometheus(Client[PrometheusSettings]):
         return await self.ask("/api/v1/status/buildinfo", BuildInfo)
 
     async def ask(self, path: str, answer: type[T], params: Mapping[str, str] | None = None) -> T:
-        """The `data` of the reply to GET `path`, decoded into `answer`."""
+        """The `data` of the reply to GET `path`, decoded into `answer`.
+
+        Raises ProbeError when there is none, or only a part of it.
+        """
         # A reply that is not 200 explains itself in the body: bad expression, timed out, too many samples.
         reply = await self._http.get(path, params=params, expect=(200, 400, 404, 422, 503))
         if reply.status == 404:

@@ -188,7 +188,7 @@ class Peer:
 
 
 def seen(told: T | ProbeError) -> T:
-    """What was answered; raises the reason why it was not."""
+    """What was answered. Raises the ProbeError that says why there is no answer."""
     if isinstance(told, ProbeError):
         raise told
     return told

@@ -735,6 +735,7 @@ def cluster_problems(node: Answers, wanted_replicas: int) -> Iterator[Result]:
     """As this node sees it, every slot is served, every master that serves some has replicas, and enough masters could vote.
 
     cluster_state alone says ok with slots failed where cluster-require-full-coverage is no.
+    Raises ProbeError for a reply that is not of Redis.
     """
     lines = (line.partition(":") for line in node.reply("CLUSTER INFO", str).splitlines())
     told = {name: value for name, _, value in lines}

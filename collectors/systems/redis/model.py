@@ -359,7 +359,7 @@ def seconds_since_save(node: Answers, now: datetime) -> float:
 
 
 def memory_used(node: Answers) -> float:
-    """Share of maxmemory in use."""
+    """Share of maxmemory in use. Raises ProbeError without a maxmemory."""
     if (most := node.number("maxmemory")) <= 0:
         raise ProbeError(f"{node.address} has no maxmemory.")
     return counted_memory(node) / most

@@ -99,7 +99,10 @@ class TwilioApi:
         self.close = self._http.close
 
     async def account(self) -> Account | Refusal:
-        """The account, which only its auth token and main keys may read."""
+        """The account, which only its auth token and main keys may read.
+
+        Raises ProbeError when another one is described.
+        """
         reply = await self._get(f"/2010-04-01/Accounts/{self._settings.account}.json")
         if reply.status != 200:
             return _refusal(reply)
@@ -109,7 +112,7 @@ class TwilioApi:
         return Account(found.status, found.type)
 
     async def balance(self) -> Balance:
-        """What is left of a prepaid account."""
+        """What is left of a prepaid account. Raises ProbeError when it cannot be read."""
         reply = await self._read("Balance")
         found = decode(reply, _Balance)
         try:

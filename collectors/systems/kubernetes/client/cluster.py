@@ -194,7 +194,10 @@ class Kubernetes(Client[KubernetesSettings]):
         return [kind for kind in discovered if part in kind.plural]
 
     async def get(self, path: str) -> Reply:
-        """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`."""
+        """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`.
+
+        Raises ValueError for any other path, and ProbeError when there is no answer.
+        """
         if not _ABOUT_ITSELF.fullmatch(path):
             raise ValueError(f"{path} is not what an API server says of itself")
         return await self._blocking(lambda: self._api.get(path, max_bytes=self.settings.max_bytes, any_status=True))

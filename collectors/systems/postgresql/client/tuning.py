@@ -71,7 +71,10 @@ class _Age:
 
 
 async def read_statements(session: Session, leave_out: Collection[str]) -> StatementCounts | None:
-    """The statements that read and write rows, of all roles but those left out; None where the extension is not installed."""
+    """The statements that read and write rows, of all roles but those left out; None where the extension is not installed.
+
+    Raises ProbeError for a release of the extension that does not show since when it counts.
+    """
     found = await session.ask(
         _Extension,
         """SELECT quote_ident(nspname) AS schema, extversion AS version,

@@ -256,7 +256,7 @@ async def read_oldest(session: Session, history: History) -> Oldest:
 
 
 async def check_index(session: Session, index: str) -> None:
-    """Have amcheck read a B-tree index whole. Raises Corrupted when it is damaged."""
+    """Have amcheck read a B-tree index whole. Raises Corrupted when it is damaged, and ProbeError without amcheck."""
     if (schema := await session.schema_of("amcheck")) is None:
         raise ProbeError(
             f"The extension amcheck is not installed in the database of {session.instance.where}, so no index was read.",

@@ -34,7 +34,10 @@ class _Report(msgspec.Struct):
 
 
 def read_autocannon(content: bytes) -> Report:
-    """Whatever is no 2xx is an error, as are time-outs and refused connections, which its total leaves out."""
+    """Whatever is no 2xx is an error, as are time-outs and refused connections, which its total leaves out.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Report)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

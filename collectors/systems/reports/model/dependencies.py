@@ -32,7 +32,10 @@ class _PipAudit(msgspec.Struct):
 
 
 def read_pip_audit(content: bytes) -> Report:
-    """Dependencies that were skipped were not audited, though the tool then exits with 0. Severities are not in it."""
+    """Dependencies that were skipped were not audited, though the tool then exits with 0. Severities are not in it.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_PipAudit)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -86,7 +89,10 @@ class _NpmAudit(msgspec.Struct):
 
 
 def read_npm_audit(content: bytes) -> Report:
-    """A registry that refuses leaves a document without vulnerabilities, which is not a clean one."""
+    """A registry that refuses leaves a document without vulnerabilities, which is not a clean one.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_NpmAudit)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -160,7 +166,7 @@ class _GoMessage(msgspec.Struct):
 def read_govulncheck(content: bytes) -> Report:
     """A stream of objects. An empty database gives a clean report, and only its date, where it has one, tells.
 
-    A stream that ends before the code was checked has no finding either.
+    A stream that ends before the code was checked has no finding either. Raises ProbeError for another format.
     """
     config, modules, progress = _GoConfig(), 0, ""
     findings: set[Finding] = set()

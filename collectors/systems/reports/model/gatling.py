@@ -15,7 +15,10 @@ _ASSERTION = re.compile(r"^(\S.{0,300}?) : (true|false) \(actual : ", re.MULTILI
 
 
 def read_gatling(content: bytes) -> Report:
-    """Counts, the percentile of what succeeded, and assertions. Neither times nor a target are in it."""
+    """Counts, the percentile of what succeeded, and assertions. Neither times nor a target are in it.
+
+    Raises ProbeError for another format.
+    """
     text = content.decode("utf-8", "replace")
     found = list(_COUNT.finditer(text))
     if not found:

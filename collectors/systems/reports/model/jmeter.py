@@ -29,6 +29,7 @@ def read_jmeter(content: bytes) -> Report:
     """Counts and percentiles of the samples; the sums that transaction controllers write are left out.
 
     JMeter appends to a file that exists: the time between two runs is no part of the duration.
+    Raises ProbeError for another format.
     """
     times: dict[float, int] = {}
     labels: dict[str, int] = {}  # how many of its samples failed, -1 once one succeeded

@@ -27,7 +27,10 @@ class _Summary(msgspec.Struct):
 
 
 def read_k6(content: bytes) -> Report:
-    """Counts, the percentile of the successes where the file has it, and broken thresholds. It has no times and no target."""
+    """Counts, the percentile of the successes where the file has it, and broken thresholds. It has no times and no target.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Summary)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

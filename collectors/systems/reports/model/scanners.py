@@ -64,7 +64,10 @@ class _Grype(msgspec.Struct):
 
 
 def read_grype(content: bytes) -> Report:
-    """Target, times and database are in it; what it leaves out (`only-fixed`, ignore rules) is in its configuration."""
+    """Target, times and database are in it; what it leaves out (`only-fixed`, ignore rules) is in its configuration.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Grype)
     except _ERRORS:
@@ -142,7 +145,10 @@ class _Bandit(msgspec.Struct):
 
 
 def read_bandit(content: bytes) -> Report:
-    """Its totals still count what a severity or confidence filter left out of the results."""
+    """Its totals still count what a severity or confidence filter left out of the results.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Bandit)
     except _ERRORS:
@@ -192,7 +198,10 @@ _ZAP_RISKS = {"3": Level.HIGH, "2": Level.MEDIUM, "1": Level.LOW, "0": Level.LOW
 
 
 def read_zap(content: bytes) -> Report:
-    """ZAP knows no critical, High is its highest; an alert of confidence 0 was marked as a false positive."""
+    """ZAP knows no critical, High is its highest; an alert of confidence 0 was marked as a false positive.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Zap)
     except _ERRORS:
@@ -231,7 +240,10 @@ class _NucleiResult(msgspec.Struct):
 
 
 def read_nuclei(content: bytes) -> Report:
-    """A line per finding, or one list: a clean run leaves an empty file, which nothing can be read from."""
+    """A line per finding, or one list: a clean run leaves an empty file, which nothing can be read from.
+
+    Raises ProbeError for another format.
+    """
     try:
         if content.lstrip().startswith(b"["):
             read = msgspec.json.decode(content, type=list[_NucleiResult])
@@ -271,7 +283,10 @@ class _Bench(msgspec.Struct):
 
 
 def read_kube_bench(content: bytes) -> Report:
-    """A control that failed counts as high; one to be checked by hand (WARN) was not checked. Time and version are not in it."""
+    """A control that failed counts as high; one to be checked by hand (WARN) was not checked. Time and version are not in it.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Bench)
     except _ERRORS:

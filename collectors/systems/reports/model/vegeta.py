@@ -28,7 +28,10 @@ class _Report(msgspec.Struct):
 
 
 def read_vegeta(content: bytes) -> Report:
-    """Counts by status. Failures are among the latencies: with any, the p99 of all bounds the p95 of the others from above."""
+    """Counts by status. Failures are among the latencies: with any, the p99 of all bounds the p95 of the others from above.
+
+    Raises ProbeError for another format.
+    """
     try:
         read = msgspec.json.decode(content, type=_Report)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

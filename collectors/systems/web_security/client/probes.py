@@ -205,7 +205,10 @@ async def try_sql(application: Application, parameter: Parameter) -> SqlTrial:
 
 
 async def forge_post(application: Application, rule: Csrf) -> Forgery:
-    """A POST with the session cookie as another site would make the browser send it, then as the application's own page does."""
+    """A POST with the session cookie as another site would make the browser send it, then as the application's own page does.
+
+    Raises ProbeError when the user has no session cookie.
+    """
     who = await application.user(rule.user)
     if not who.cookies:
         raise ProbeError(
