@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.http.check.service import (
@@ -15,7 +15,6 @@ from collectors.systems.http.check.service import (
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
-from collectors.systems.postgresql.client.connection import parse_dsn
 from collectors.systems.postgresql.client.migrations import read_revisions
 from collectors.systems.postgresql.judge.migrations import migration_problems
 from collectors.systems.postgresql.model.migrations import Alembic
@@ -42,13 +41,6 @@ class BackendTarget(ServiceTarget, _Options):
     )
 
     workers: Workers | None = Field(None, description="What runs its background tasks, and where they wait.")
-
-    @field_validator("migrations")
-    @classmethod
-    def _understood(cls, migrations: Alembic | None) -> Alembic | None:
-        if migrations is not None:
-            parse_dsn(migrations.dsn)
-        return migrations
 
 
 class BackendSettings(ServiceSettings, _Options):

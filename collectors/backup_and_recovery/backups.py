@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.backups.client import read_bucket, read_objects, read_rds
@@ -27,7 +28,6 @@ from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOpt
 from collectors.systems.neo4j.judge import artefact_problems
 from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
-from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
 from collectors.systems.postgresql.client.restore import Restore, restore
 from collectors.systems.postgresql.judge.backups import judge_backup, judge_encryption, newest_backup

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.backups.client import read_objects, read_rds
@@ -16,7 +17,6 @@ from collectors.systems.backups.model import Objects, Rds
 from collectors.systems.oncall.client import OnCallOptions, read_rosters
 from collectors.systems.oncall.judge import judge_rosters
 from collectors.systems.postgresql.check.backups import see_recovery_point
-from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item

@@ -25,7 +25,7 @@ from collectors.systems.secrets.judge import access, databases, keys, rotation
 from collectors.systems.secrets.judge.stores import managed_problems, references
 from collectors.systems.secrets.judge.tokens import jwks_problems, token_problems
 from collectors.systems.secrets.judge.values import checked, placeholder_problems, secret_problems
-from collectors.systems.secrets.judge.variables import variable_problems
+from collectors.systems.secrets.judge.variables import all_set, reference_problems, variable_problems
 from collectors.systems.secrets.model.access import ACTS
 from collectors.systems.secrets.model.aws import StoredSecret
 from collectors.systems.secrets.model.endpoints import KeyOptions, SampleToken
@@ -38,7 +38,7 @@ from collectors.systems.secrets.model.kinds import (
 from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.stores import Stores
 from collectors.systems.secrets.model.tokens import SigningKey, parse_token
-from collectors.systems.secrets.model.workloads import ConfigMap, Workload, merged
+from collectors.systems.secrets.model.workloads import ConfigMap, Workload, each_part, merged
 from exporter.collector import Mode, SectionSettings, fetched, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
@@ -99,15 +99,26 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
     @fetched
     async def workloads(self) -> Sequence[Workload]:
         """The workloads that are judged, each as its template and all its pods have it. Raises ProbeError where there is none."""
-        scope = await self.scope()
-        parts = [one for kind in (*WORKLOADS, PODS) for one in scope.within(await self.everything(kind))]
-        exempt = self.target.exempt_workloads
-        found = [one for one in merged(parts) if f"{one.namespace}/{one.name}" not in exempt]
-        if not found:
+        if not (found := self._judged(merged([*await self.templates(), *await self.from_pods()]))):
             raise ProbeError(
                 f"No workload is in the namespaces of {self.target.name}, so nothing was checked.", Reason.MISSING
             )
         return found
+
+    def _judged(self, workloads: Iterable[Workload]) -> list[Workload]:
+        exempt = self.target.exempt_workloads
+        return [one for one in workloads if f"{one.namespace}/{one.name}" not in exempt]
+
+    @fetched
+    async def templates(self) -> Sequence[Workload]:
+        """The templates in the namespaces that are judged."""
+        scope = await self.scope()
+        return [one for kind in WORKLOADS for one in scope.within(await self.everything(kind))]
+
+    @fetched
+    async def from_pods(self) -> Sequence[Workload]:
+        """What each pod in the namespaces that are judged has of its workload."""
+        return (await self.scope()).within(await self.everything(PODS))
 
     @fetched
     async def maps(self) -> Sequence[ConfigMap]:
@@ -127,15 +138,20 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
     async def required_variables_set(self) -> Result:
         """A variable that is missing is found at the next restart, or by the first request that needs it.
 
-        Each variable that `required` names is set in a container of its workload, and not empty: literally, by a key of a ConfigMap
-        that exists, or by a Secret. Secrets are not read: a running container proves that a key exists which it refers to and which
-        is not optional; which keys a whole Secret has (`envFrom`) is known where an ExternalSecret or a SealedSecret lists them.
+        Each variable that `required` names is set, and not empty, in its workload's template and in each of its running pods:
+        literally, by a key of a ConfigMap that exists, or by a Secret. Secrets are not read: a running container proves that a key
+        exists which it refers to and which is not optional; which keys a whole Secret has (`envFrom`) is known where an
+        ExternalSecret or a SealedSecret lists them.
         In all workloads, no container waits for a missing Secret or ConfigMap, and no `$(NAME)` is left unresolved.
 
         How to fix it: add the variable, or the key that it refers to, and restart the workload.
         """
-        workloads, options = await self.workloads(), self.target
-        problems = list(variable_problems(workloads, await self.maps(), await self.stores(), options.required))
+        workloads, options, maps = await self.workloads(), self.target, await self.maps()
+        parts = self._judged(each_part(await self.templates(), await self.from_pods()))
+        problems = [
+            *reference_problems(workloads, maps),
+            *variable_problems(parts, maps, await self.stores(), options.required),
+        ]
         if not options.required:
             problems.append(
                 unknown(
@@ -143,13 +159,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
                     reason=Reason.NOT_CONFIGURED,
                 )
             )
-        names = sum(len(required) for required in options.required.values())
-        good = ok(
-            f"{counted(names, 'required variable')} of {counted(len(options.required), 'workload')} "
-            f"{'is' if names == 1 else 'are'} set.",
-            required_variables=names,
-        )
-        return await self.in_scope(verdict(problems, good))
+        return await self.in_scope(verdict(problems, all_set(options.required)))
 
     @item(
         "No default/example values remain in production",

@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from pydantic import Field, SecretStr
 
+from collectors.shared.dsn import Dsn, parse_dsn
 from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
@@ -23,7 +24,6 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
-from collectors.systems.postgresql.client.connection import Dsn, parse_dsn
 from collectors.systems.postgresql.client.exporters import read_exporters
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.patroni import read_cluster

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from collectors.shared.dsn import Dsn
 from collectors.shared.growth import Counters, Growth
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.delivery.client.http import Connection, negotiated, request_http3
@@ -25,7 +26,6 @@ from collectors.systems.delivery.judge import (
 )
 from collectors.systems.delivery.model import BROWSER, Delivered, Http3
 from collectors.systems.postgresql.client import tuning
-from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.pgbouncer import read_poolers, read_waits
 from collectors.systems.postgresql.client.session import Session
@@ -214,12 +214,12 @@ Where a cache has `pools`, also:
     async def _statements_fast(self, database: Database, session: Session) -> Result:
         where = session.instance.where
         settings = await session.settings(STATEMENTS)
-        count = await session.statements() if preloads_statements(settings) else None
-        if not (counted := judge_statements(where, settings, (), count)).status.is_ok:
-            return unknown(counted.summary, reason=Reason.MISCONFIGURED)
-        counts = await tuning.read_statements(session, database.maintenance_roles)
-        if counts is None:
-            return unknown(f"pg_stat_statements is not installed in the database of {where}.", reason=Reason.MISSING)
+        counts = None
+        if preloads_statements(settings):
+            counts = await tuning.read_statements(session, database.maintenance_roles)
+        counting = judge_statements(where, settings, (), len(counts.statements) if counts else None)
+        if counts is None or not counting.status.is_ok:
+            return unknown(counting.summary, reason=Reason.MISCONFIGURED)
         values = {one.key: (float(one.calls), one.seconds) for one in counts.statements}
         growth = self._grown(f"statements {where}", values, database.window)
         return judge_statements_speed(counts, growth, database)

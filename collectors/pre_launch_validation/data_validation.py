@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.postgresql.client import validation
-from collectors.systems.postgresql.client.connection import Dsn
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.client.tuning import read_indexes

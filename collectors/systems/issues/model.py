@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from collectors.shared.pointers import value_at
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["OpenIssues", "count_at"]
@@ -25,13 +26,14 @@ class OpenIssues:
 
 def count_at(document: Any, pointer: str, where: str) -> int:
     """The number, or the length of the list, at a JSON pointer of a document. Raises ProbeError where there is neither."""
-    for token in pointer.split("/")[1:]:
-        token = token.replace("~1", "/").replace("~0", "~")
-        if not isinstance(document, dict) or token not in document:
-            raise ProbeError(f"{where} has nothing at {pointer}, so open issues were not counted.", Reason.MALFORMED)
-        document = document[token]
-    if isinstance(document, list):
-        return len(document)
-    if isinstance(document, int) and not isinstance(document, bool) and document >= 0:
-        return document
+    try:
+        value = value_at(document, pointer)
+    except LookupError:
+        raise ProbeError(
+            f"{where} has nothing at {pointer}, so open issues were not counted.", Reason.MALFORMED
+        ) from None
+    if isinstance(value, list):
+        return len(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
     raise ProbeError(f"{where} has neither a number nor a list at {pointer}.", Reason.MALFORMED)

@@ -42,7 +42,10 @@ async def test_every_way_to_set_a_variable_counts(cluster: ControlPlane) -> None
     run(cluster, env, namespace=namespace, envFrom=sources)
     needed = {f"{namespace}/web": ["PORT", "DB_PASSWORD", "LEVEL", "MODE", "X_TOKEN"]}
     result = await see(cluster, REQUIRED, namespace, required=needed)
-    assert (result.status, result.summary) == (Status.OK, "5 required variables of 1 workload are set.")
+    assert (result.status, result.summary) == (
+        Status.OK,
+        "5 required variables of 1 workload are set, in the template and in every running pod.",
+    )
 
 
 @pytest.mark.verifies("configuration_verification.required_variables_set", "failed")
@@ -61,6 +64,19 @@ async def test_absent_empty_and_dangling_variables_fail(cluster: ControlPlane) -
         assert name in result.summary
     result = await see(cluster, REQUIRED, namespace, required={f"{namespace}/other": ["A"]})
     assert result.reason is Reason.MISSING
+
+
+async def test_a_variable_of_the_template_or_of_the_pods_alone_fails(cluster: ControlPlane) -> None:
+    namespace = run(cluster, literal(OLD="1", SAME="1"))
+    changed = workload(namespace, "web", spec=pod_spec(containers=[container(env=literal(NEW="1", SAME="1"))]))
+    changed["spec"]["paused"] = True  # so that no pod is replaced
+    cluster.apply(changed)
+    (pod,) = cluster.pods(namespace)
+    assert {one["name"] for one in pod["spec"]["containers"][0]["env"]} == {"OLD", "SAME"}
+    for name, status in (("SAME", Status.OK), ("OLD", Status.FAILED), ("NEW", Status.FAILED)):
+        result = await see(cluster, REQUIRED, namespace, required={f"{namespace}/web": [name]})
+        assert result.status is status, result.summary
+        assert status is Status.OK or result.summary == f"{name} is not set in Deployment {namespace}/web."
 
 
 async def test_a_container_that_cannot_start_and_a_reference_to_nothing_fail_without_required(

@@ -17,7 +17,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.infrastructure.postgresql import PostgreSQL, PostgreSQLSettings, PostgreSQLTarget
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.shared.dsn import parse_dsn
 from exporter.verdict import Status
 from tests.servers.certificates import authority
 from tests.servers.faults import (

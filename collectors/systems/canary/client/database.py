@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from collectors.shared.dsn import Parameters, parse_dsn
 from collectors.systems.canary.client.options import DatabaseOptions
 from collectors.systems.canary.model import RowTrip, Unwritten
-from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from collectors.systems.postgresql.client.connection import Connection
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from collectors.systems.postgresql.client.connection import Dsn
+from collectors.shared.dsn import Dsn
 from collectors.systems.redis.model import Address
 from exporter.http import Trust
 from exporter.options import Duration, Options, Secret

@@ -10,7 +10,7 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from collectors.systems.postgresql.client.connection import Parameters, parse_dsn
+from collectors.shared.dsn import Parameters, parse_dsn
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.model.instance import names
 from exporter.verdict import ProbeError, Reason

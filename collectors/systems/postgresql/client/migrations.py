@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from collectors.systems.postgresql.client.connection import Connection, parse_dsn
+from collectors.shared.dsn import parse_dsn
+from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.model.migrations import Alembic, Revisions
 from exporter.verdict import ProbeError, Reason
 

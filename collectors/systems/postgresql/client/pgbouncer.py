@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from collectors.systems.postgresql.client.connection import Connection, Parameters, parse_dsn
+from collectors.shared.dsn import Parameters, parse_dsn
+from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from exporter.verdict import ProbeError
 

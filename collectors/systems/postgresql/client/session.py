@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self, TypeVar
 
-from collectors.systems.postgresql.client.connection import Connection, Parameters
+from collectors.shared.dsn import Parameters
+from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.model.instance import (
     Archiver,
     ConnectionLimit,

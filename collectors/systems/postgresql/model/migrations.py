@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from exporter.options import Options, Secret
+from collectors.shared.dsn import Dsn
+from exporter.options import Options
 
 __all__ = ["Alembic", "Revisions"]
 
@@ -16,7 +17,7 @@ _NAME = r"^[A-Za-z_][\w$]*$"
 class Alembic(Options):
     """A database that Alembic migrates."""
 
-    dsn: Secret = Field(
+    dsn: Dsn = Field(
         description="Connection string or URI of the database; where it names several hosts, the primary among them is asked."
     )
     expected_heads: tuple[str, ...] = Field(

@@ -9,7 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from exporter.options import Duration, Options, Secret
+from collectors.shared.dsn import Dsn
+from exporter.options import Duration, Options
 
 __all__ = [
     "Checksums",
@@ -42,7 +43,7 @@ class Copy(Options):
     """Data that was copied from a source into the database."""
 
     name: str = Field(min_length=1, description="What was copied, for sentences.")
-    source: Secret = Field(description="Connection string or URI of the PostgreSQL that it was copied from.")
+    source: Dsn = Field(description="Connection string or URI of the PostgreSQL that it was copied from.")
     source_query: Query = Field(description="Query whose one value is compared: `SELECT count(*) FROM public.orders`.")
     target_query: Query | None = Field(None, description="The same for the database; `source_query` if not given.")
     tolerance: int = Field(0, ge=0, description="By how much the two numbers may differ.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from collectors.systems.postgresql.client.connection import Connection, parse_dsn
+from collectors.shared.dsn import parse_dsn
+from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.secrets.model.databases import Client
 from collectors.systems.secrets.model.endpoints import Database
 from exporter.verdict import ProbeError, Reason
@@ -19,14 +20,8 @@ class _Right:
 
 async def connected(database: Database) -> list[Client]:
     """The roles that are connected, and from where, but for the exporter's own. Raises ProbeError when that is not shown."""
-    try:
-        parameters = parse_dsn(database.dsn)
-    except ValueError as error:
-        raise ProbeError(
-            f"The dsn of database {database.name} cannot be used: {error}.", Reason.MISCONFIGURED
-        ) from None
     found: list[Client] = []
-    for host in parameters:
+    for host in parse_dsn(database.dsn):
         connection = await Connection.open(host, database.timeout)
         try:
             right = await connection.one(

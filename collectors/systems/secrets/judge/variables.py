@@ -6,19 +6,40 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from collectors.systems.secrets.model.stores import Stores
 from collectors.systems.secrets.model.workloads import ConfigMap, Container, Setting, Source, Workload
-from exporter.verdict import Reason, Result, failed, unknown
-from exporter.words import listed
+from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.words import counted, listed
 
-__all__ = ["variable_problems"]
+__all__ = ["all_set", "reference_problems", "variable_problems"]
+
+
+def all_set(required: Mapping[str, Sequence[str]]) -> Result:
+    """The verdict when there are no problems."""
+    names = sum(map(len, required.values()))
+    workloads = len({tuple(path.split("/")[:2]) for path in required})
+    return ok(
+        f"{counted(names, 'required variable')} of {counted(workloads, 'workload')} {'is' if names == 1 else 'are'} set, "
+        "in the template and in every running pod.",
+        required_variables=names,
+    )
 
 
 def variable_problems(
-    workloads: Sequence[Workload],
+    parts: Sequence[Workload],
     maps: Sequence[ConfigMap],
     stores: Stores,
     required: Mapping[str, Sequence[str]],
 ) -> Iterator[Result]:
-    """Containers that cannot start, references to nothing, and required variables that are absent, empty or not known to be set."""
+    """Required variables that are absent, empty or not known to be set, in a template or in a pod that runs.
+
+    A variable that only the template has is not in the pods that run yet, and one that only they have is gone after a restart.
+    """
+    known = {(one.namespace, one.name): one for one in maps}
+    for path, names in required.items():
+        yield from _required_problems(path, names, parts, known, stores)
+
+
+def reference_problems(workloads: Sequence[Workload], maps: Sequence[ConfigMap]) -> Iterator[Result]:
+    """Containers that cannot start, and references to nothing."""
     known = {(one.namespace, one.name): one for one in maps}
     for workload in workloads:
         for name in workload.refused:
@@ -30,8 +51,6 @@ def variable_problems(
             )
         for container in workload.containers:
             yield from _reference_problems(workload, container, known)
-    for path, names in required.items():
-        yield from _required_problems(path, names, workloads, known, stores)
 
 
 def _reference_problems(

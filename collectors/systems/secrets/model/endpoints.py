@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from collectors.shared.dsn import Dsn
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options, Secret
 
@@ -45,7 +46,7 @@ class Database(Options):
     """A PostgreSQL whose sessions are looked at."""
 
     name: str = Field(min_length=1, description="What it is called in sentences.")
-    dsn: Secret = Field(description="Connection string of a role with pg_monitor.")
+    dsn: Dsn = Field(description="Connection string of a role with pg_monitor.")
     timeout: Duration = Field(
         timedelta(seconds=5), gt=timedelta(0), description="How long connecting, and the query, may take."
     )

@@ -31,6 +31,7 @@ __all__ = [
     "compact_config_maps",
     "compact_pods",
     "compact_templates",
+    "each_part",
     "merged",
 ]
 
@@ -332,6 +333,22 @@ def merged(parts: Iterable[Workload]) -> list[Workload]:
         )
         found[key] = _together(found[key], one) if key in found else replace(one, kind=key[1], name=key[2])
     return list(found.values())
+
+
+def each_part(templates: Iterable[Workload], pods: Iterable[Workload]) -> list[Workload]:
+    """Each template and each pod that runs, or that cannot, by itself.
+
+    A template has the containers that its pods run: these prove that the Secrets exist which it refers to.
+    """
+    templates, pods = list(templates), list(pods)
+    whole = {(one.namespace, one.kind, one.name): one for one in merged([*templates, *pods])}
+    known = [replace(one, running=_running(one, whole)) for one in templates]
+    return known + [one for one in pods if one.running or one.refused]
+
+
+def _running(template: Workload, whole: Mapping[tuple[str, str, str], Workload]) -> frozenset[str]:
+    found = whole.get((template.namespace, template.kind, template.name))
+    return found.running if found else template.running
 
 
 def _together(one: Workload, other: Workload) -> Workload:

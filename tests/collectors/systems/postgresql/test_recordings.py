@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from collectors.systems.postgresql.client.connection import parse_dsn
+from collectors.shared.dsn import parse_dsn
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.judge.health import READ_ONLY
 from collectors.systems.postgresql.model.instance import (
