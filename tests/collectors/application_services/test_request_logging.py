@@ -18,12 +18,13 @@ from collectors.systems.loki.client import Loki, LokiSettings
 from collectors.systems.loki.model.lines import Stream
 from collectors.systems.loki.model.requests import Asked, Part, parts_shown
 from exporter.threads import Threads
-from exporter.verdict import Reason, Result, Status
-from tests.collectors.application_services.services import see
+from exporter.verdict import Reason, Status
+from tests.collectors.application_services.services import run, see
 from tests.servers.applications.programs import Application, nest
 from tests.servers.loki import Loki as Server
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, call, free_port, wait_until
+from tests.support import Run, sees
 
 LINE = "request_logging_enabled"
 
@@ -63,11 +64,13 @@ class Logs:
             self._thread.join()
 
 
-async def look(logs: Logs, url: str, clients: Any, memory: dict[str, Any], **options: Any) -> Result:
-    """What one run finds."""
+def run_api(logs: Logs, url: str, clients: Any, memory: dict[str, Any], **options: Any) -> Run:
     later = options.pop("later", timedelta(0))
     log = {"path": "/", "selector": logs.selector, "within": "1m", **options}
-    return await see("api_service", LINE, url, clients=clients, memory=memory, later=later, request_log=log)
+    return run("api_service", LINE, url, clients=clients, memory=memory, later=later, request_log=log)
+
+
+look = sees(run_api)
 
 
 def traced(line: str) -> str:

@@ -2,14 +2,14 @@
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from collectors.pre_launch_validation.smoke_tests import SmokeSettings, SmokeTarget, SmokeTests
+from collectors.pre_launch_validation.smoke_tests import SmokeTarget, SmokeTests
 from exporter.catalogue import Catalogue
 from exporter.config import ConfigError, load
 from exporter.verdict import Reason, Result, Status
@@ -17,7 +17,7 @@ from tests.servers.applications.programs import fastapi
 from tests.servers.openai import KEY, OpenAIServer, error
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
-from tests.support import make_context, verify
+from tests.support import Clock, Run, make_context
 
 LINE = "ai_pipeline_works"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -34,27 +34,24 @@ QUEUED: dict[str, Any] = {
 }
 
 
-class Run:
+class Shop:
     """Runs of one target, with a clock that a test moves, and with what a restart of the exporter leaves of the last one."""
 
     def __init__(self) -> None:
-        self.now = START
+        self.clock = Clock(START)
         self.memory: dict[str, Any] = {}
         self.measured: dict[str, float] = {}
 
-    async def see(self, url: str, **options: Any) -> Result:
+    async def result(self, url: str, **options: Any) -> Result:
         """What one run finds."""
         allow_intrusive = options.pop("allow_intrusive", True)
         pipeline = {"url": url, "bearer_token": TOKEN, "timeout": "60s", **options}
-        given = {"name": "shop", "allow_intrusive": allow_intrusive, "ai_pipeline": pipeline}
-        target = SmokeTarget.model_validate_json(json.dumps(given))
-        settings = SmokeSettings(targets=(target,), timeout=timedelta(minutes=4))
-        context = make_context(now=lambda: self.now, memory=self.memory, recall=lambda _: self.measured)
-        observation = (await verify(SmokeTests, settings, target, items=(LINE,), context=context))[LINE]
-        assert TOKEN not in observation.result.summary
-        assert "could not be checked" not in observation.result.summary, observation.error
-        self.measured = dict(observation.result.measurements)
-        return observation.result
+        target = {"name": "shop", "allow_intrusive": allow_intrusive, "ai_pipeline": pipeline}
+        context = make_context(now=self.clock, memory=self.memory, recall=lambda _: self.measured)
+        run = Run(SmokeTests, [LINE], settings={"timeout": "4m"}, target=target, context=context, secrets=[TOKEN])
+        (result,) = (await run.results()).values()
+        self.measured = dict(result.measurements)
+        return result
 
     def restart(self) -> None:
         """What the process knew is gone; what it measured is not."""
@@ -72,68 +69,68 @@ async def test_a_pipeline_with_a_model(tmp_path: Path, openai_server: OpenAIServ
     model = {"OPENAI_URL": openai_server.url, "OPENAI_KEY": KEY}
     openai_server.complete = adding
     with fastapi(tmp_path, **model) as app:
-        good = await Run().see(app.url, **DIRECT, usage="json.usage.total_tokens", max_usage=50)
+        good = await Shop().result(app.url, **DIRECT, usage="json.usage.total_tokens", max_usage=50)
         assert (good.status, good.summary) == (Status.OK, f"POST {app.url}/ask gave a result that meets its condition.")
         assert good.measurements["usage"] == 12
-        queued = await Run().see(app.url, **QUEUED)
+        queued = await Shop().result(app.url, **QUEUED)
         assert queued.status is Status.OK, queued
         assert queued.summary == f"GET {app.url}/questions/$(job) gave a result that meets its condition."
         openai_server.tokens = 5000
-        dear = await Run().see(app.url, **DIRECT, usage="json.usage.total_tokens", max_usage=50)
+        dear = await Shop().result(app.url, **DIRECT, usage="json.usage.total_tokens", max_usage=50)
         assert (dear.status, dear.reason) == (Status.FAILED, Reason.LIMIT)
         assert "one run has used up 5000 (limit 50)" in dear.summary
-        uncounted = await Run().see(app.url, **DIRECT, usage="json.usage.tokens")
+        uncounted = await Shop().result(app.url, **DIRECT, usage="json.usage.tokens")
         assert (uncounted.status, uncounted.reason) == (Status.FAILED, Reason.MISSING)
         for wrong in (lambda _: "I do not know.", lambda question: question, lambda _: "", lambda _: "It is 17."):
             openai_server.complete = wrong
-            guess = await Run().see(app.url, **DIRECT)
+            guess = await Shop().result(app.url, **DIRECT)
             assert (guess.status, guess.reason) == (Status.FAILED, Reason.UNMET), guess
         # A quota that is used up is an error of the model, whatever the application makes of it.
         openai_server.forced["/chat/completions"] = (429, error("insufficient_quota"))
-        refused = await Run().see(app.url, **DIRECT)
+        refused = await Shop().result(app.url, **DIRECT)
         assert (refused.status, refused.reason) == (Status.FAILED, Reason.DOWN)
-        later = await Run().see(app.url, **QUEUED)
+        later = await Shop().result(app.url, **QUEUED)
         assert later.status is Status.FAILED
         assert f"GET {app.url}/questions/$(job) answered 200 and does not meet" in later.summary
-        missing = await Run().see(app.url, **{**QUEUED, "extract": {"job": "json.number"}})
+        missing = await Shop().result(app.url, **{**QUEUED, "extract": {"job": "json.number"}})
         assert (missing.status, missing.reason) == (Status.FAILED, Reason.MISSING)
-        not_taken = await Run().see(app.url, **{**QUEUED, "body": "{}"})
+        not_taken = await Shop().result(app.url, **{**QUEUED, "body": "{}"})
         assert (not_taken.status, "answered 422 and did not accept the question" in not_taken.summary) == (
             Status.FAILED,
             True,
         )
     openai_server.complete = adding
     with fastapi(tmp_path, **model, ASK="apology", QUEUE="stuck") as app:
-        apology = await Run().see(app.url, **DIRECT)
+        apology = await Shop().result(app.url, **DIRECT)
         assert (apology.status, apology.reason) == (Status.FAILED, Reason.UNMET)
-        stuck = await Run().see(app.url, **{**QUEUED, "poll": {**QUEUED["poll"], "within": "500ms"}})
+        stuck = await Shop().result(app.url, **{**QUEUED, "poll": {**QUEUED["poll"], "within": "500ms"}})
         assert (stuck.status, stuck.reason) == (Status.FAILED, Reason.TIMEOUT)
         assert stuck.summary.startswith(
             f'GET {app.url}/questions/$(job) did not meet `json.status != "waiting"` within 500ms: it answered 200, '
         )
         app.pause()
-        hung = await Run().see(app.url, **{**DIRECT, "timeout": "500ms"})
+        hung = await Shop().result(app.url, **{**DIRECT, "timeout": "500ms"})
         assert (hung.status, hung.reason) == (Status.FAILED, Reason.TIMEOUT)
         app.resume()
 
 
 @pytest.mark.verifies("smoke_tests.ai_pipeline_works", "unknown")
 async def test_a_pipeline_that_cannot_be_asked(pages: Pages) -> None:
-    allowed = await Run().see(pages.url, **DIRECT, allow_intrusive=False)
+    allowed = await Shop().result(pages.url, **DIRECT, allow_intrusive=False)
     assert (allowed.status, allowed.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
     assert "set `allow_intrusive: true` on the target" in allowed.summary
-    nobody = await Run().see(f"http://{LOOPBACK}:{free_port()}", **DIRECT)
+    nobody = await Shop().result(f"http://{LOOPBACK}:{free_port()}", **DIRECT)
     assert (nobody.status, nobody.reason) == (Status.UNKNOWN, Reason.UNREACHABLE)
     get: dict[str, Any] = {"path": "/ask", "method": "GET", "conditions": ["json.answer == 'yes'"]}
     pages.add("/ask", '{"answer": "yes"}', Age="30")
-    cached = await Run().see(pages.url, **get)
+    cached = await Shop().result(pages.url, **get)
     assert (cached.status, cached.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED)
     pages.add("/ask", "{}", 429, Retry_After="30")
-    limited = await Run().see(pages.url, **get)
+    limited = await Shop().result(pages.url, **get)
     assert (limited.status, limited.reason) == (Status.UNKNOWN, Reason.REFUSED)
     for status in (401, 403):
         pages.add("/ask", "{}", status)
-        denied = await Run().see(pages.url, **get)
+        denied = await Shop().result(pages.url, **get)
         assert (denied.status, denied.reason) == (Status.UNKNOWN, Reason.DENIED)
     pages.add("/ask", '{"id": "canary/job"}')
     polled: dict[str, Any] = {
@@ -142,13 +139,13 @@ async def test_a_pipeline_that_cannot_be_asked(pages: Pages) -> None:
         "poll": {"path": "/jobs/$(job)", "until": "status == 200"},
     }
     pages.add("/jobs/canary%2Fjob", "{}", 429)
-    waiting = await Run().see(pages.url, **polled)
+    waiting = await Shop().result(pages.url, **polled)
     assert (waiting.status, "/jobs/$(job) answered 429" in waiting.summary) == (Status.UNKNOWN, True)
     assert "canary" not in waiting.summary
 
 
 async def test_no_more_is_spent_than_is_allowed(pages: Pages) -> None:
-    run, url = Run(), pages.url
+    run, url = Shop(), pages.url
     options: dict[str, Any] = {
         "path": "/ask",
         "method": "GET",
@@ -158,40 +155,40 @@ async def test_no_more_is_spent_than_is_allowed(pages: Pages) -> None:
         "max_usage_per_day": 100,
     }
     pages.add("/ask", '{"ok": true, "used": 30}')
-    assert (await run.see(url, **options)).status is Status.OK
-    run.now += timedelta(minutes=59)
-    again = await run.see(url, **options)
+    assert (await run.result(url, **options)).status is Status.OK
+    run.clock.advance(minutes=59)
+    again = await run.result(url, **options)
     assert (again.status, len(pages.seen)) == (Status.OK, 1)
     assert again.summary.endswith("It was asked at 03:04:05 UTC and is not asked again before 04:04:05 UTC.")
     run.restart()
-    restarted = await run.see(url, **options)
+    restarted = await run.result(url, **options)
     assert (restarted.status, len(pages.seen)) == (Status.OK, 1)
     assert restarted.summary.startswith(f"{url} passed before the exporter was restarted. It was asked at 03:04:05 UTC")
-    run.now += timedelta(minutes=2)
-    assert (await run.see(url, **options)).measurements["usage_of_the_day"] == 60
-    run.now += timedelta(hours=2)
+    run.clock.advance(minutes=2)
+    assert (await run.result(url, **options)).measurements["usage_of_the_day"] == 60
+    run.clock.advance(hours=2)
     pages.add("/ask", '{"ok": false, "used": 30}')
-    assert (await run.see(url, **options)).status is Status.FAILED
+    assert (await run.result(url, **options)).status is Status.FAILED
     run.restart()
-    forgotten = await run.see(url, **options)
+    forgotten = await run.result(url, **options)
     assert (forgotten.status, forgotten.reason) == (Status.UNKNOWN, Reason.PENDING)
-    run.now += timedelta(hours=2)
+    run.clock.advance(hours=2)
     for _ in range(2):
-        spent = await run.see(url, **options)
+        spent = await run.result(url, **options)
         assert (spent.status, spent.reason) == (Status.UNKNOWN, Reason.LIMIT)
         assert "90 of max_usage_per_day (100) is used up" in spent.summary
         run.restart()
     assert len(pages.seen) == 3
-    run.now += timedelta(days=1)
+    run.clock.advance(days=1)
     pages.add("/ask", '{"ok": true, "used": 30}')
-    assert (await run.see(url, **options)).measurements["usage_of_the_day"] == 30
+    assert (await run.result(url, **options)).measurements["usage_of_the_day"] == 30
     changed = {**options, "max_runs_per_day": 1}
-    run.now += timedelta(minutes=6)
-    assert "max_runs_per_day (1) is reached" in (await run.see(url, **changed)).summary
+    run.clock.advance(minutes=6)
+    assert "max_runs_per_day (1) is reached" in (await run.result(url, **changed)).summary
     # A run that tells no usage, or that was cut short, counts as what it may use at most.
     pages.add("/ask", '{"ok": true}')
-    run.now += timedelta(hours=1)
-    assert (await run.see(url, **options)).measurements["usage_of_the_day"] == 70
+    run.clock.advance(hours=1)
+    assert (await run.result(url, **options)).measurements["usage_of_the_day"] == 70
 
 
 @pytest.mark.parametrize(
