@@ -157,10 +157,10 @@ async def test_a_proxy_that_traffic_goes_past_protects_nothing(mesh: Mesh) -> No
         place = cluster.namespace("other", **INJECTED)
         mesh.run(name, meshed(), place, **{annotation: value})
         await mesh.fails(f"of {place}/{name} accepts plaintext past its proxy ({annotation}: {value or 'none'})", place)
-        assert (await mesh.seen(place, strict=False)).status is Status.OK
+        assert (await mesh.result(place, strict=False)).status is Status.OK
     place = cluster.namespace("other", **INJECTED)
     mesh.run("all", meshed(), place, **{"traffic.sidecar.istio.io/includeInboundPorts": "*"})
-    assert (await mesh.seen(place)).status is Status.OK
+    assert (await mesh.result(place)).status is Status.OK
     place = cluster.namespace("other", **INJECTED)
     mesh.run("host", meshed(hostNetwork=True), place)
     await mesh.fails("redirects nothing: the pod uses the host's network", place)
@@ -180,12 +180,12 @@ async def test_a_proxy_that_does_not_run_or_belongs_to_nobody(mesh: Mesh) -> Non
     await mesh.fails("does not run (CrashLoopBackOff)", place)
     place = cluster.namespace("other", **{"istio.io/rev": "1-25"})
     mesh.run("web", meshed(), place, **{"istio.io/rev": "1-25"})
-    assert (await mesh.seen(place)).status is Status.OK  # istiod does not say of which revision it is
+    assert (await mesh.result(place)).status is Status.OK  # istiod does not say of which revision it is
     (plane,) = cluster.pods(mesh.root, "app=istiod")
     for revision, status in (("1-25", Status.OK), ("1-26", Status.FAILED)):
         labels = {"metadata": {"labels": {"istio.io/rev": revision}}}
         cluster.call("PATCH", cluster.path({"apiVersion": "v1", "kind": "Pod", **plane}), labels, content=MERGE)
-        result = await mesh.seen(place)
+        result = await mesh.result(place)
         assert (result.status, "belongs to revision 1-25" in result.summary) == (status, status is Status.FAILED), (
             result
         )
