@@ -132,7 +132,7 @@ class Run:
 
     def _settings(self, target: Target | None) -> SectionSettings:
         options = {"timeout": "1m", **self.settings}
-        if target is None:
+        if target is None or "targets" not in self.section.Settings.model_fields:
             parsed: SectionSettings = self.section.Settings.model_validate_json(_json(options))
             return parsed
         if isinstance(self.target, Target):

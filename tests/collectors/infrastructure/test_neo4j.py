@@ -132,8 +132,7 @@ async def test_a_database_that_did_not_start_is_told_though_the_port_is_open(tmp
         server.kill()
         (server.directory / "data/databases/neo4j/neostore").write_bytes(b"broken")
         server.start()  # it listens, and its HTTP answers 200
-        result = await see(HEALTH, server, username=None, password=None)
-    assert result.status is Status.FAILED
+        result = await until(lambda: see(HEALTH, server, username=None, password=None), Status.FAILED)
     assert f"Database neo4j is offline on {server.address} (wanted online, requested online): " in result.summary
 
 
