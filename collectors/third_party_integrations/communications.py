@@ -9,6 +9,8 @@ from datetime import timedelta
 from pydantic import Field
 
 from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.mail_domain.check import see_mail_domain
+from collectors.systems.mail_domain.model import MailDomain
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.smtp.client import Conversation, SmtpServer
 from collectors.systems.smtp.judge import session_problems
@@ -40,6 +42,9 @@ class CommunicationsSettings(EvidenceSettings):
 
     every: Duration = Field(timedelta(hours=1), gt=timedelta(0), description="How often the section is verified.")
     smtp: SmtpServer | None = Field(None, description="The server through which the product sends e-mail.")
+    mail_domain: MailDomain | None = Field(
+        None, description="The domain in whose name e-mail is sent, for its SPF, DKIM and DMARC records."
+    )
     twilio: TwilioSettings | None = Field(None, description="Twilio, for text messages and calls.")
     templates: TemplateApi | None = Field(
         None, description="The API that has the templates. Without it, they are verified by a record."
@@ -57,7 +62,7 @@ class Communications(Collector[CommunicationsSettings, NoTarget]):
 
     Settings = CommunicationsSettings
     rights = """\
-SMTP: a login that may send in the name of `smtp.sender`. Nothing is sent.
+SMTP: a login that may send in the name of `smtp.sender`. Nothing is sent. DNS: a resolver that answers.
 Twilio: a main API key: standard and restricted keys may not read the account. It is asked by GET alone.
 Templates: a key that may read them.
 """
@@ -87,18 +92,30 @@ Templates: a key that may read them.
         api = await self.api()
         return dict(zip(numbers, await asyncio.gather(*map(api.number, numbers)), strict=True))
 
-    @item("Email service (SMTP) is configured", severity=CRITICAL, needs=("smtp", "smtp.username and password"))
+    @item(
+        "Email service (SMTP) is configured",
+        severity=CRITICAL,
+        needs=("smtp", "smtp.username and password", "mail_domain and DNS, for SPF, DKIM and DMARC"),
+    )
     async def email_configured(self) -> Result:
         """A password that expired, a certificate or a relay that refuses stop every e-mail, and nobody gets one about it.
 
         The server has to encrypt the connection with a certificate that is valid for its name, accept the login, the sender, and
-        the recipient, which it must not accept without the login. The session ends there: nothing is sent.
+        the recipient, which it must not accept without the login. The session ends there: nothing is sent. With `mail_domain`, its
+        SPF record is valid for receivers and does not let everyone send, each of `dkim_selectors` has a key that is not revoked,
+        and DMARC has a policy; p=none is a warning.
 
-        To fix it: try the same with `swaks --quit-after RCPT`, and correct what is refused.
+        To fix it: try the same with `swaks --quit-after RCPT`, and correct what is refused; publish the records that are named.
         """
         server = self.settings.smtp
         if server is None:
             raise ProbeError("Option smtp is not set, so no mail server was checked.", Reason.NOT_CONFIGURED)
+        parts = [self._accepted(server)]
+        if self.settings.mail_domain is not None:
+            parts.append(see_mail_domain(self.settings.mail_domain))
+        return await worst_of(*parts)
+
+    async def _accepted(self, server: SmtpServer) -> Result:
         login = "the login, " if server.username else ""
         good = ok(f"{server.where} accepts {login}the sender and the recipient on an encrypted connection.")
         return verdict(session_problems(await self._session(server)), good)

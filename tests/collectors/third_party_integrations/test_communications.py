@@ -17,6 +17,7 @@ from collectors.third_party_integrations.communications import Communications, C
 from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import Folder, evidence_of
+from tests.servers.bind import bind, zone
 from tests.servers.certificates import Issued, authority
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
@@ -56,7 +57,8 @@ def mail(files: tuple[Path, Path]) -> Iterator[Submission]:
         yield server
 
 
-async def sent(evidence: Folder, port: int, /, **settings: Any) -> Result:
+async def sent(evidence: Folder, port: int, /, *, mail_domain: dict[str, Any] | None = None, **settings: Any) -> Result:
+    domain = {"mail_domain": mail_domain} if mail_domain else {}
     server = {
         "host": LOOPBACK,
         "port": port,
@@ -66,7 +68,7 @@ async def sent(evidence: Folder, port: int, /, **settings: Any) -> Result:
         "recipient": "sre@example.org",
         "tls": {"ca_file": str(evidence.path / "ca.pem")},
     }
-    return await seen(evidence, "email_configured", smtp=server | settings)
+    return await seen(evidence, "email_configured", smtp=server | settings, **domain)
 
 
 @pytest.mark.verifies("communications.email_configured", "ok")
@@ -138,6 +140,16 @@ async def test_encryption_is_verified(evidence: Folder, files: tuple[Path, Path]
         assert (await sent(evidence, server.port, security="tls")).status is OK
         assert (await sent(evidence, server.port, timeout="500ms")).status is UNKNOWN
     assert "TLS handshake" in (await sent(evidence, mail.port, security="tls")).summary
+
+
+async def test_receivers_have_to_recognise_what_is_sent(evidence: Folder, mail: Submission) -> None:
+    records = zone({"shop": "v=spf1 -all", "s1._domainkey.shop": "v=DKIM1; p=", "_dmarc.shop": "v=DMARC1; p=none"})
+    with bind(records) as server:
+        domain = {"name": "shop.test", "dkim_selectors": ["s1"], "nameservers": [f"{LOOPBACK}:{server.port}"]}
+        result = await sent(evidence, mail.port, mail_domain=domain)
+    assert (result.status, result.summary) == (FAILED, "DKIM key s1._domainkey.shop.test is revoked (p= is empty).")
+    result = await sent(evidence, mail.port, mail_domain={**domain, "timeout": "200ms"})
+    assert result.status is UNKNOWN, result.summary
 
 
 @pytest.mark.parametrize(
@@ -390,6 +402,7 @@ async def test_tracking_by_a_record(evidence: Folder, pages: Pages) -> None:
         {"smtp": {"host": "a", "sender": "a@example.com", "recipient": "b@example.com", "username": "a"}},
         {"smtp": {"host": "a", "sender": "a@example.com", "recipient": "b@example.com", "security": "none"}},
         {"smtp": {"host": "a b", "sender": "a@example.com", "recipient": "b@example.com"}},
+        {"mail_domain": {"name": "example.com", "dkim_selectors": []}},
         {"twilio": {"account": "AC1"}},
         {"twilio": {"account": ACCOUNT, "sms_numbers": ["015005550006"]}},
         {"templates": {"url": "http://a", "path": "/t", "required": ["a"], "filled": ["/a"]}},

@@ -1,0 +1,57 @@
+"""SPF, DKIM and DMARC of a domain, as one verdict."""
+
+from __future__ import annotations
+
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.mail_domain.client.lookups import Lookups
+from collectors.systems.mail_domain.client.spf import evaluate
+from collectors.systems.mail_domain.judge import dkim_problems, dmarc_problems, spf_problems
+from collectors.systems.mail_domain.model import STRANGERS, DmarcRecord, MailDomain, dkim_of, dmarc_of
+from exporter.verdict import Result, ok
+from exporter.words import listed
+
+__all__ = ["see_mail_domain"]
+
+
+async def see_mail_domain(domain: MailDomain) -> Result:
+    """Whether receivers take the messages of a domain for its own, and those of others not."""
+    lookups = Lookups(domain)
+    return await worst_of(_spf(lookups, domain), _dkim(lookups, domain), _dmarc(lookups, domain))
+
+
+async def _spf(lookups: Lookups, domain: MailDomain) -> Result:
+    name = domain.return_path or domain.name
+    sender = f"postmaster@{name}"
+    strangers = [await evaluate(lookups, name, address, sender) for address in STRANGERS]
+    own = [await evaluate(lookups, name, address, sender) for address in domain.sending_addresses]
+    allowed = f"allows {listed(domain.sending_addresses)} and nobody else" if own else "does not allow everyone"
+    good = ok(
+        f"The SPF record of {name} {allowed}.",
+        spf_lookups=max(outcome.lookups for outcome in (*strangers, *own)),
+    )
+    return verdict(spf_problems(name, strangers, own), good)
+
+
+async def _dkim(lookups: Lookups, domain: MailDomain) -> Result:
+    records = [
+        dkim_of(selector, await lookups.texts(f"{selector}._domainkey.{domain.name}"))
+        for selector in domain.dkim_selectors
+    ]
+    good = ok(f"{listed(domain.dkim_selectors)} {'is a key' if len(records) == 1 else 'are keys'} for DKIM.")
+    return verdict(dkim_problems(domain.name, records), good)
+
+
+async def _dmarc(lookups: Lookups, domain: MailDomain) -> Result:
+    record = await _policy(lookups, domain.name)
+    policy = record.policy if record else ""
+    return verdict(dmarc_problems(domain.name, record), ok(f"The DMARC policy of {domain.name} is {policy}."))
+
+
+async def _policy(lookups: Lookups, domain: str) -> DmarcRecord | None:
+    """The policy of the domain, or of the nearest domain above it that has one (but for top-level domains)."""
+    labels = domain.split(".")
+    for first in range(len(labels) - 1):
+        name = f"_dmarc.{'.'.join(labels[first:])}"
+        if record := dmarc_of(name, await lookups.texts(name), inherited=first > 0):
+            return record
+    return None

@@ -1,0 +1,178 @@
+"""Evaluates an SPF policy as receivers do (RFC 7208): what it says of an address, not how it is written."""
+
+from __future__ import annotations
+
+import operator
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from collectors.systems.mail_domain.client.lookups import Lookups
+from collectors.systems.mail_domain.model import SpfAnswer, SpfOutcome, spf_records
+
+__all__ = ["evaluate"]
+
+_MOST_LOOKUPS = 10
+_MOST_VOID = 2
+_MOST_EXCHANGERS = 10
+_ANSWERS = {"+": SpfAnswer.PASS, "-": SpfAnswer.FAIL, "~": SpfAnswer.SOFTFAIL, "?": SpfAnswer.NEUTRAL}
+_TERM = re.compile(
+    r"([+\-~?]?)(all|include|a|mx|ptr|ip4|ip6|exists)(?:[:](.*?))?((?:/\d{1,3}){0,1}(?://\d{1,3})?)", re.IGNORECASE
+)
+_MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)")
+_MACRO = re.compile(r"%\{([slodiphcrtv])(\d*)(r?)([.\-+,/_=]*)\}|%(%|_|-)", re.IGNORECASE)
+_LITERAL = {"%": "%", "_": " ", "-": "%20"}
+
+
+class _Broken(Exception):
+    """Why a policy is a permanent error for every receiver."""
+
+
+async def evaluate(lookups: Lookups, domain: str, address: str, sender: str) -> SpfOutcome:
+    """What the policy of a domain says of messages from an address. Raises ProbeError where DNS did not answer."""
+    evaluation = _Evaluation(lookups, address, sender)
+    try:
+        answer = await evaluation.check(domain)
+    except _Broken as why:
+        return SpfOutcome(address, SpfAnswer.PERMERROR, str(why), evaluation.lookups)
+    return SpfOutcome(address, answer, lookups=evaluation.lookups)
+
+
+class _Evaluation:
+    def __init__(self, lookups: Lookups, address: str, sender: str) -> None:
+        self._dns = lookups
+        self._address: IPv4Address | IPv6Address = ip_address(address)
+        self._sender = sender
+        self.lookups = 0
+        self._void = 0
+
+    async def check(self, domain: str) -> SpfAnswer:
+        """What the policy of a domain says; NONE where it has none."""
+        records = spf_records(await self._dns.texts(domain))
+        if not records:
+            return SpfAnswer.NONE
+        if len(records) > 1:
+            raise _Broken(f"{domain} has {len(records)} SPF records")
+        redirect = None
+        terms = records[0].split()[1:]
+        parsed = [self._parse(term, domain) for term in terms]  # an error anywhere makes the whole policy one
+        for qualifier, name, value, lengths in parsed:
+            if not qualifier:
+                redirect = value if name == "redirect" else redirect
+            elif await self._matches(name, value, lengths, domain):
+                return _ANSWERS[qualifier]
+        if redirect is None:
+            return SpfAnswer.NEUTRAL
+        self._count()
+        target = self._expanded(redirect, domain)
+        answer = await self.check(target)
+        if answer is SpfAnswer.NONE:
+            raise _Broken(f"{domain} redirects to {target}, which has no SPF record")
+        return answer
+
+    @staticmethod
+    def _parse(term: str, domain: str) -> tuple[str, str, str, str]:
+        """Qualifier, name, value and prefix lengths of a mechanism; an empty qualifier, name and value of a modifier."""
+        if found := _TERM.fullmatch(term):
+            name, value = found[2].lower(), found[3] or ""
+            if name in ("include", "exists", "ip4", "ip6") and not value:
+                raise _Broken(f"the record of {domain} has {term} without a value")
+            if name in ("ip4", "ip6") and not _is_network(f"{value}{found[4]}", int(name[2])):
+                raise _Broken(f"the record of {domain} has {term[:60]}, which is no network of IPv{name[2]}")
+            if name not in ("ip4", "ip6") and any(map(operator.gt, _lengths(found[4]), (32, 128))):
+                raise _Broken(f"the record of {domain} has {term[:60]}, whose prefix is too long")
+            return found[1] or "+", name, value, found[4]
+        if modifier := _MODIFIER.fullmatch(term):
+            return "", modifier[1].lower(), modifier[2], ""
+        raise _Broken(f"the record of {domain} has the unknown term {term[:60]}")
+
+    async def _matches(self, name: str, value: str, lengths: str, domain: str) -> bool:
+        if name == "all":
+            return True
+        if name in ("ip4", "ip6"):
+            return self._address in ip_network(f"{value}{lengths}", strict=False)
+        self._count()
+        target = self._expanded(value, domain) if value else domain
+        if name == "include":
+            answer = await self.check(target)
+            if answer is SpfAnswer.NONE:
+                raise _Broken(f"{domain} includes {target}, which has no SPF record")
+            return answer is SpfAnswer.PASS
+        if name == "exists":
+            return bool(self._found(await self._dns.addresses(target, version=4)))
+        if name == "ptr":  # receivers are told not to ask for it
+            return False
+        hosts = [target]
+        if name == "mx":
+            hosts = self._found(await self._dns.exchangers(target))
+            if len(hosts) > _MOST_EXCHANGERS:
+                raise _Broken(f"{target} has more than {_MOST_EXCHANGERS} MX records")
+        version = self._address.version
+        length = _lengths(lengths)[version == 6]
+        for host in hosts:
+            addresses = await (self._addresses(host) if name == "a" else self._dns.addresses(host, version=version))
+            if any(
+                self._address in ip_network(f"{each}/{length}", strict=False)
+                for each in addresses
+                if (":" in each) is (version == 6)
+            ):
+                return True
+        return False
+
+    async def _addresses(self, host: str) -> list[str]:
+        """The addresses of a name that are of the version in question; a name that has those of the other alone is found, too."""
+        found = await self._dns.addresses(host, version=self._address.version)
+        return found or self._found(await self._dns.addresses(host, version=10 - self._address.version))
+
+    def _count(self) -> None:
+        self.lookups += 1
+        if self.lookups > _MOST_LOOKUPS:
+            raise _Broken(f"it needs more than {_MOST_LOOKUPS} DNS lookups")
+
+    def _found(self, records: list[str]) -> list[str]:
+        if not records:
+            self._void += 1
+            if self._void > _MOST_VOID:
+                raise _Broken(f"more than {_MOST_VOID} of its DNS lookups find nothing")
+        return records
+
+    def _expanded(self, text: str, domain: str) -> str:
+        """A name with its macros replaced."""
+        local, _, of = self._sender.partition("@")
+        values = {
+            "s": self._sender,
+            "l": local,
+            "o": of,
+            "d": domain,
+            "i": ".".join(self._address.exploded.replace(":", ""))
+            if self._address.version == 6
+            else str(self._address),
+            "p": "unknown",
+            "v": "ip6" if self._address.version == 6 else "in-addr",
+            "h": of,
+        }
+
+        def value_of(macro: re.Match[str]) -> str:
+            if macro[5]:
+                return _LITERAL[macro[5]]
+            parts = re.split(f"[{re.escape(macro[4] or '.')}]", values.get(macro[1].lower(), "unknown"))
+            parts = parts[::-1] if macro[3] else parts
+            return ".".join(parts[-int(macro[2]) :] if macro[2] and int(macro[2]) else parts)
+
+        expanded = _MACRO.sub(value_of, text)
+        if "%{" in expanded:
+            raise _Broken(f"the record of {domain} has the unknown macro {text[:60]}")
+        return expanded
+
+
+def _is_network(text: str, version: int) -> bool:
+    try:
+        return ip_network(text, strict=False).version == version
+    except ValueError:
+        return False
+
+
+def _lengths(written: str) -> tuple[int, int]:
+    """The prefix lengths for IPv4 and IPv6 in `/24//64`."""
+    four, _, six = written.partition("//")
+    four = four.removeprefix("/")
+    return int(four) if four else 32, int(six) if six else 128

@@ -1,0 +1,66 @@
+"""Whether receivers take the messages of a domain for its own, and those of others not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from collectors.systems.mail_domain.model import DkimRecord, DmarcRecord, SpfAnswer, SpfOutcome
+from exporter.verdict import Reason, Result, failed, warning
+
+__all__ = ["dkim_problems", "dmarc_problems", "spf_problems"]
+
+_FEWEST_BITS, _FEW_BITS = 1024, 2048
+
+
+def spf_problems(domain: str, strangers: Iterable[SpfOutcome], own: Iterable[SpfOutcome]) -> Iterator[Result]:
+    """Why the policy of a domain does not tell its own servers from others. `strangers` send for nobody, `own` for the product."""
+    for outcome in {(each.answer, each.why): each for each in reversed(list(strangers))}.values():  # each finding once
+        match outcome.answer:
+            case SpfAnswer.NONE:
+                yield failed(f"Domain {domain} has no SPF record.", reason=Reason.MISSING)
+            case SpfAnswer.PERMERROR:
+                yield failed(f"The SPF record of {domain} is not valid: {outcome.why}.", reason=Reason.INVALID)
+            case SpfAnswer.PASS:
+                yield failed(
+                    f"The SPF record of {domain} allows everyone to send in its name, such as {outcome.address}.",
+                    reason=Reason.MISCONFIGURED,
+                )
+            case SpfAnswer.NEUTRAL:
+                yield warning(
+                    f"The SPF record of {domain} does not say what becomes of others (end it with -all or ~all)."
+                )
+    for outcome in own:
+        if outcome.answer not in (SpfAnswer.PASS, SpfAnswer.NONE, SpfAnswer.PERMERROR):
+            yield failed(
+                f"The SPF record of {domain} does not allow {outcome.address}, which messages are sent from "
+                f"({outcome.answer}).",
+                reason=Reason.DENIED,
+            )
+
+
+def dkim_problems(domain: str, records: Iterable[DkimRecord]) -> Iterator[Result]:
+    """Why signatures with a key are not accepted."""
+    for record in records:
+        name = f"DKIM key {record.selector}._domainkey.{domain}"
+        if record.problem:
+            yield failed(f"{name} {record.problem}.", reason=Reason.INVALID)
+        elif record.bits is not None and record.bits < _FEWEST_BITS:
+            yield failed(f"{name} has {record.bits} bits (at least {_FEWEST_BITS} wanted).", reason=Reason.INVALID)
+        elif record.bits is not None and record.bits < _FEW_BITS:
+            yield warning(f"{name} has {record.bits} bits ({_FEW_BITS} are usual).")
+        if record.testing:
+            yield warning(f"{name} is in test mode (t=y): receivers treat messages as if they were not signed.")
+
+
+def dmarc_problems(domain: str, record: DmarcRecord | None) -> Iterator[Result]:
+    """Why receivers do nothing about messages that others send in the name of a domain."""
+    if record is None:
+        yield failed(f"Domain {domain} has no DMARC record.", reason=Reason.MISSING)
+    elif record.problem:
+        yield failed(f"{record.name} {record.problem}.", reason=Reason.INVALID)
+    elif record.policy == "none":
+        yield warning(f"The DMARC policy of {domain} is none ({record.name}): messages of others are delivered.")
+    elif record.percent < 100:
+        yield warning(
+            f"The DMARC policy of {domain} applies to {record.percent}% of the messages ({record.name}, pct)."
+        )

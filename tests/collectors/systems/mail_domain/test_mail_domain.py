@@ -1,0 +1,203 @@
+"""SPF, DKIM and DMARC as BIND serves them, with a name for each state."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import ValidationError
+
+from collectors.systems.mail_domain.check import see_mail_domain
+from collectors.systems.mail_domain.model import MailDomain
+from exporter.verdict import Result, Status
+from tests.servers.bind import Bind, bind, txt, zone
+from tests.servers.process import LOOPBACK, free_port
+
+OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
+
+
+def key(bits: int) -> str:
+    """The public part of a new key of RSA, as a record has it."""
+    public = rsa.generate_private_key(65537, bits).public_key()
+    return base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+ED25519 = base64.b64encode(
+    ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+).decode()
+STRONG, WEAK = key(2048), key(1024)
+
+#: name of a domain → its SPF records, the verdict, and words of the sentence
+SPF: dict[str, tuple[str | list[str], Status, str]] = {
+    "ok": ("v=spf1 ip4:203.0.113.5 -all", OK, "does not allow everyone"),
+    "soft": ("v=spf1 include:ok.test ~all", OK, ""),
+    "upper": ("V=SPF1 IP4:203.0.113.5 -ALL", OK, ""),
+    "redirect": ("v=spf1 redirect=ok.test", OK, ""),
+    "macro": ("v=spf1 exists:%{ir}._ip.%{d} -all", OK, ""),
+    "half": (
+        "v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all",
+        FAILED,
+        "allows everyone to send in its name, such as 192.0.2.55",
+    ),
+    "half6": ("v=spf1 ip6:2000::/3 -all", FAILED, "such as 2001:db8::55"),
+    "plus": ("v=spf1 +all", FAILED, "allows everyone"),
+    "bare": ("v=spf1 all", FAILED, "allows everyone"),
+    "through": ("v=spf1 include:plus.test -all", FAILED, "allows everyone"),
+    "two": (["v=spf1 -all", "v=spf1 ip4:203.0.113.5 -all"], FAILED, "two.test has 2 SPF records"),
+    "neutral": ("v=spf1 ip4:203.0.113.5", WARNING, "does not say what becomes of others"),
+    "question": ("v=spf1 ?all", WARNING, "does not say what becomes of others"),
+    "typo": ("v=spf1 ipv4:203.0.113.5 -all", FAILED, "the unknown term ipv4:203.0.113.5"),
+    "late": ("v=spf1 -all ip4:300.1.1.1", FAILED, "ip4:300.1.1.1, which is no network of IPv4"),
+    "long": ("v=spf1 a/33 -all", FAILED, "a/33, whose prefix is too long"),
+    "gone": ("v=spf1 include:nowhere.test -all", FAILED, "includes nowhere.test, which has no SPF record"),
+    "lost": ("v=spf1 redirect=nowhere.test", FAILED, "redirects to nowhere.test"),
+    "loop": ("v=spf1 include:loop.test -all", FAILED, "more than 10 DNS lookups"),
+    "many": ("v=spf1 " + " ".join(f"a:mail{n}.test" for n in range(11)) + " -all", FAILED, "more than 10 DNS lookups"),
+    "ten": ("v=spf1 " + " ".join(f"a:mail{n}.test" for n in range(10)) + " -all", OK, ""),
+    "void": (
+        "v=spf1 a:none1.test a:none2.test a:none3.test -all",
+        FAILED,
+        "more than 2 of its DNS lookups find nothing",
+    ),
+    "other": ("v=spf10 -all", FAILED, "Domain other.test has no SPF record"),
+    "failing": ("v=spf1 include:sub.broken.test -all", UNKNOWN, "The TXT records of sub.broken.test were not received"),
+}
+
+DKIM: dict[str, tuple[list[str], Status, str]] = {
+    "strong": ([f"v=DKIM1; k=rsa; p={STRONG}"], OK, "is a key for DKIM"),
+    "plain": ([f"p={STRONG}"], OK, ""),
+    "ed": ([f"v=DKIM1; k=ed25519; p={ED25519}"], OK, ""),
+    "weak": ([f"v=DKIM1; p={WEAK}"], WARNING, "has 1024 bits (2048 are usual)"),
+    "revoked": (["v=DKIM1; p="], FAILED, "is revoked (p= is empty)"),
+    "cut": ([f"v=DKIM1; p={STRONG[:200]}"], FAILED, "has a key that is none"),
+    "quoted": ([f'v=DKIM1; p={STRONG[:200]}" "{STRONG[200:]}'], FAILED, "has a key that is none"),
+    "testing": ([f"v=DKIM1; t=y; p={STRONG}"], WARNING, "is in test mode"),
+    "sha1": ([f"v=DKIM1; h=sha1; p={STRONG}"], FAILED, "allows no SHA-256"),
+    "tls": ([f"v=DKIM1; s=tlsrpt; p={STRONG}"], FAILED, "is not for e-mail"),
+    "twice": ([f"v=DKIM1; p={STRONG}", f"v=DKIM1; p={STRONG}"], FAILED, "has 2 TXT records"),
+    "absent": ([], FAILED, "does not exist"),
+}
+
+DMARC: dict[str, tuple[str | list[str] | None, Status, str]] = {
+    "reject": ("v=DMARC1; p=reject", OK, "is reject"),
+    "spaced": ("v=DMARC1 ; p=quarantine ; rua=mailto:a@example.com", OK, "is quarantine"),
+    "watch": ("v=DMARC1; p=none; rua=mailto:a@example.com", WARNING, "is none (_dmarc.watch.test)"),
+    "zero": ("v=DMARC1; p=reject; pct=0", WARNING, "applies to 0% of the messages"),
+    "nothing": (None, FAILED, "has no DMARC record"),
+    "double": (["v=DMARC1; p=reject", "v=DMARC1; p=none"], FAILED, "has 2 DMARC records"),
+    "wrong": ("v=DMARC1; p=deny", FAILED, "without a valid policy (p=deny)"),
+    "parent": ("v=DMARC1; p=reject; sp=none", OK, ""),
+    "sub.parent": (None, WARNING, "is none (_dmarc.parent.test)"),
+    "sub.reject": (None, OK, "is reject"),
+}
+
+
+def split(text: str) -> list[str]:
+    """A text as the strings of one record: none has more than 255 characters."""
+    return [text[start : start + 255] for start in range(0, len(text), 255)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Bind]:
+    """Every state under a name of its own."""
+    records = zone({name: value for name, (value, *_) in SPF.items()})
+    records += zone({f"_dmarc.{name}": value for name, (value, *_) in DMARC.items() if value})
+    records += [
+        txt(f"{selector}._domainkey.ok", *split(text)) for selector, (texts, *_) in DKIM.items() for text in texts[:1]
+    ]
+    records += [txt("twice._domainkey.ok", *split(f"v=DKIM1; k=rsa; p={STRONG}"))]
+    records += [txt(f"strong._domainkey.{name}", *split(f"v=DKIM1; p={STRONG}")) for name in DMARC]
+    records += [f"mail{number} IN A 203.0.113.{number + 10}" for number in range(11)]
+    records += [txt("*._domainkey.wild", "v=spf1 -all"), txt("_dmarc.ok", "v=DMARC1; p=reject")]
+    records += [
+        "listed IN MX 10 mail1",
+        txt("listed", "v=spf1 mx a:mail2.test/31 -all"),
+        txt("_dmarc.listed", "v=DMARC1; p=reject"),
+    ]
+    with bind(records) as running:
+        yield running
+
+
+async def see(server: Bind, name: str = "ok.test", **options: Any) -> Result:
+    settings = {"name": name, "dkim_selectors": ("strong",), "nameservers": (f"{LOOPBACK}:{server.port}",), **options}
+    return await see_mail_domain(MailDomain.model_validate(settings, strict=False))
+
+
+async def test_records_that_receivers_accept(server: Bind) -> None:
+    result = await see(server)
+    assert (result.status, result.measurements) == (OK, {"spf_lookups": 0}), result
+    result = await see(server, sending_addresses=("203.0.113.5",))
+    assert "allows 203.0.113.5 and nobody else" in result.summary
+    result = await see(server, sending_addresses=("203.0.113.5", "203.0.113.6"))
+    assert (result.status, "does not allow 203.0.113.6, which messages are sent from (fail)" in result.summary) == (
+        FAILED,
+        True,
+    )
+
+
+@pytest.mark.parametrize("name", SPF)
+async def test_spf_is_evaluated(server: Bind, name: str) -> None:
+    _, status, words = SPF[name]
+    assert server.texts(f"{name}.test")  # it is served as written
+    result = await see(server, return_path=f"{name}.test")
+    assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_servers_that_take_mail_may_send(server: Bind) -> None:
+    for address, status in (("203.0.113.11", OK), ("203.0.113.12", OK), ("203.0.113.13", OK), ("203.0.113.14", FAILED)):
+        result = await see(server, return_path="listed.test", sending_addresses=(address,))
+        assert result.status is status, (address, result.summary)
+
+
+@pytest.mark.parametrize("selector", DKIM)
+async def test_a_key_has_to_be_of_use(server: Bind, selector: str) -> None:
+    _, status, words = DKIM[selector]
+    result = await see(server, dkim_selectors=(selector,))
+    assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_a_wildcard_is_no_key(server: Bind) -> None:
+    assert server.texts("anything._domainkey.wild.test")
+    result = await see(server, "wild.test", return_path="ok.test", dkim_selectors=("s1",))
+    assert (result.status, "s1._domainkey.wild.test has a TXT record that is no key" in result.summary) == (
+        FAILED,
+        True,
+    )
+
+
+@pytest.mark.parametrize("name", DMARC)
+async def test_a_policy_has_to_be_enforced(server: Bind, name: str) -> None:
+    _, status, words = DMARC[name]
+    result = await see(server, f"{name}.test", return_path="ok.test")
+    assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_no_answer_is_no_fact(server: Bind) -> None:
+    result = await see(server, "example.com", return_path="example.com")  # not its zone: refused
+    assert (result.status, "no resolver answers or knows them" in result.summary) == (UNKNOWN, True), result.summary
+    silent = await see(server, nameservers=(f"{LOOPBACK}:{free_port()}",), timeout="500ms")
+    assert silent.status is UNKNOWN, silent.summary
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "example"},
+        {"name": "-a.example.com"},
+        {"dkim_selectors": ()},
+        {"dkim_selectors": ("a b",)},
+        {"dkim_selectors": ("",)},
+        {"sending_addresses": ("mail.example.com",)},
+        {"nameservers": ("ns.example.com",)},
+        {"nameservers": ("127.0.0.1:0",)},
+        {"timeout": "0s"},
+    ],
+)
+def test_bad_settings_are_refused(options: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"name": "example.com", "dkim_selectors": ("s1",), **options}
+    with pytest.raises(ValidationError):
+        MailDomain.model_validate(whole, strict=False)
