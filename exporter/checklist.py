@@ -157,13 +157,13 @@ class Checklist:
             row, column = rows[box.row], box.column + 1
             if (row[column] != " ") != ticked:
                 rows[box.row] = row[:column] + ("x" if ticked else " ") + row[column + 1 :]
-        for number, told in (annotations or {}).items():
+        for number, note in (annotations or {}).items():
             box = self._boxes[number]
             for row_number in range(box.row, box.annotated_row + 1):
                 content, end = _content(rows[row_number])
                 rows[row_number] = content.partition(_ANNOTATION)[0] + end
             content, end = _content(rows[box.annotated_row])
-            rows[box.annotated_row] = content + annotation(told) + end
+            rows[box.annotated_row] = content + annotation(note) + end
         return "".join(rows)
 
     def bound(self, items: Mapping[int, str]) -> str:
@@ -175,8 +175,8 @@ class Checklist:
         for number, item in items.items():
             row_number = self._boxes[number].annotated_row
             content, end = _content(rows[row_number])
-            text, ours, told = content.partition(_ANNOTATION)
-            rows[row_number] = f"{text.rstrip()} <!-- item: {item} -->{ours}{told}{end}"
+            text, ours, rest = content.partition(_ANNOTATION)
+            rows[row_number] = f"{text.rstrip()} <!-- item: {item} -->{ours}{rest}{end}"
         return "".join(rows)
 
 

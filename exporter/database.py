@@ -270,10 +270,10 @@ class Database:
             database.execute(
                 "delete from set_aside where rowid <= (select max(rowid) from set_aside) - ?", (_SET_ASIDE_LIMIT,)
             )
-        told = listed(f"{origin} {'.'.join(map(str, row[: len(keys[origin])]))[:100]}" for origin, row in bad)
+        places = listed(f"{origin} {'.'.join(map(str, row[: len(keys[origin])]))[:100]}" for origin, row in bad)
         self._notice(
             f"{counted(len(bad), 'row')} of history file {self.path} could not be understood and were moved to "
-            f"its table set_aside: {told}."
+            f"its table set_aside: {places}."
         )
 
     def newest(self, section: str | None, item: str | None, limit: int) -> tuple[list[Transition], list[Any]]:

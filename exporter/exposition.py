@@ -288,7 +288,7 @@ class Exposition:
             self.close()
 
     async def _supervised(self) -> None:
-        """Refresh; a failure is logged and told instead of ending the exporter, and is tried again."""
+        """Refresh; a failure is logged and reported instead of ending the exporter, and is tried again."""
         rendering = asyncio.create_task(self.refresh(), name="exposition")
         try:
             await asyncio.wait({rendering})

@@ -24,8 +24,8 @@ def fingerprint(*options: BaseModel | Mapping[str, object] | None, without: Coll
     Nothing of a secret goes into it but the address in it, so that nobody who reads the text can guess credentials; a password that
     was rotated does not change it.
     """
-    told = [_plain(one, without) for one in options]
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=12).hexdigest()
+    parts = [_plain(one, without) for one in options]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def observed_with(settings: str, used: Iterable[str], sources: Mapping[str, str]) -> str:

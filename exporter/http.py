@@ -349,7 +349,7 @@ class _Unpacking:
             ) from None
 
     def end(self) -> None:
-        """Be told that there are no more bytes."""
+        """Take note that there are no more bytes."""
         if self._stream is not None and self._begun and not self._stream.eof:
             raise ProbeError(f"{self._where} answered in the encoding {self._encoding}, but broke off in the middle.")
 

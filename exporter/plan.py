@@ -270,19 +270,19 @@ class Planner:
             names = tuple(item.item for item in runnable if item.section == section and item.id not in self._own)
             settings = self._settings(section)
             if names and collector.Target is None:
-                told = fingerprint(settings, without=_COMMON)
-                yield Job(section, "", collector, settings, None, names, fingerprint=told)
+                identity = fingerprint(settings, without=_COMMON)
+                yield Job(section, "", collector, settings, None, names, fingerprint=identity)
             elif names:
                 # A run knows its own target alone: by the list of all, each of thousands of jobs would change with any of them.
                 common = settings.model_copy(update={"targets": ()})
                 for target in targets_of(settings):
-                    told = fingerprint(common, target, without=_COMMON)
-                    yield Job(section, target.name, collector, common, target, names, fingerprint=told)
+                    identity = fingerprint(common, target, without=_COMMON)
+                    yield Job(section, target.name, collector, common, target, names, fingerprint=identity)
         for item in runnable:
             if own := self._own.get(item.id):
                 settings = self._settings(item.section, own)
-                told = fingerprint(own.options, without=_COMMON)
-                yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id, told)
+                identity = fingerprint(own.options, without=_COMMON)
+                yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id, identity)
 
 
 #: Options that say when, by whom and with what names a line is verified, not what is verified.

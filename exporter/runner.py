@@ -170,9 +170,9 @@ class Runner:
         elif isinstance(error, TimeoutError):
             summary, reason = f"{name} was not checked within {timeout:g} s.", Reason.TIMEOUT
         else:
-            told = " ".join(self._redact(text or "").split())  # before a secret of several lines becomes another text
+            detail = " ".join(self._redact(text or "").split())  # before a secret of several lines becomes another text
             summary = (
-                f"{name} could not be checked: {kind}: {told}" if told else f"{name} could not be checked: {kind}."
+                f"{name} could not be checked: {kind}: {detail}" if detail else f"{name} could not be checked: {kind}."
             )
             if text is None:
                 where = "".join(traceback.format_tb(error.__traceback__))

@@ -205,12 +205,12 @@ class Schedule:
 
     def _watch(self, loop_thread: int) -> None:
         """In a thread of its own: log, once per stall, where the event loop stands still."""
-        told = 0.0
+        reported = 0.0
         while not self._stopped.wait(STALL_SECONDS / 4):
             beat = self._beat
             stalled = time.monotonic() - beat
-            if stalled > STALL_SECONDS and told != beat:
-                told = beat
+            if stalled > STALL_SECONDS and reported != beat:
+                reported = beat
                 frame: Any = sys._current_frames().get(loop_thread)
                 where = "".join(traceback.format_stack(frame, limit=8)) if frame else "unknown"
                 log.error("The event loop has stood still for %.0f s, in:\n%s", stalled, where)

@@ -289,8 +289,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         found = [warning(f"A part of alerting rule {name} can never be true: {reason}.") for reason in why if reason]
         sent = (await self.sending()).sent(self._labels(rule.rule))
         if sent is None:
-            told = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
-            return [failed(told, reason=Reason.MISCONFIGURED)]
+            dropped = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
+            return [failed(dropped, reason=Reason.MISCONFIGURED)]
         if rule.severity is None:
             return [
                 unknown(
@@ -324,14 +324,14 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             if all(problem.status is Status.WARNING for problem in found):
                 watching.append((rule.rule.name, await self._watched(kind, rule, names, jobs, scraped)))
         seen = {one for _, parts in watching for one in parts}
-        told = ", ".join(dict.fromkeys(name for name, parts in watching if parts))
+        shown = ", ".join(dict.fromkeys(name for name, parts in watching if parts))
         counts = {"critical_rules": len(candidates), "working_rules": sum(bool(parts) for _, parts in watching)}
         wanted = {(part, job) for part in kind.wanted for job in jobs or [""]}
         if kind.item != "service_down_alert" and seen:
             wanted = seen  # a service that takes no requests has no errors
         if lacking := wanted - seen:
             return replace(await self._lacking(kind, lacking, problems), measurements=counts)
-        good = Result(Status.OK, f"{told} can fire and would notify of {kind.words}.", counts)
+        good = Result(Status.OK, f"{shown} can fire and would notify of {kind.words}.", counts)
         doubts = [warning(problem.summary) for problem in problems]
         if kind.of_product and not jobs and names is None:
             doubts.append(warning("Whether they are the product's was not checked, as option services is empty."))
@@ -339,7 +339,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             doubts.append(warning(f"Nothing like it watches {listed(unwatched)}."))
         result = verdict(doubts, good)
         if doubts:
-            result = replace(result, summary=f"{told} would notify of {kind.words}. {result.summary}")
+            result = replace(result, summary=f"{shown} would notify of {kind.words}. {result.summary}")
         return result
 
     async def _found(self, rule: Evaluated) -> list[Result]:
@@ -367,19 +367,19 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         of_job = job if len({job for _, job in lacking}) == 1 else listed(sorted({job for _, job in lacking}))
         what = f"{kind.words}{f' ({part})' if len(kind.wanted) > 1 else ''}{f' of job {of_job}' if job else ''}"
         severities = " or ".join(self.settings.critical_severities)
-        told = f"No working alerting rule of severity {severities} watches {what}."
+        missing = f"No working alerting rule of severity {severities} watches {what}."
         _, misunderstood = await self.critical()
         unseen = [problem for problem in problems if problem.status is Status.UNKNOWN]
         unseen += map(unobserved, misunderstood)
         if unseen:
             first = unseen[0]
-            summary = f"{told[:-1]}, but not all were checked. {first.summary}"
+            summary = f"{missing[:-1]}, but not all were checked. {first.summary}"
             return unknown(summary, reason=first.reason or Reason.UNOBSERVED)
         seen = [problem for problem in problems if problem.status is Status.FAILED]
         if not seen and (others := await self._others(kind)):
-            return failed(f"{told} {others}", reason=Reason.MISSING)
+            return failed(f"{missing} {others}", reason=Reason.MISSING)
         rest = verdict(seen, ok(""))
-        return failed(" ".join(filter(None, [told, rest.summary])), reason=rest.reason or Reason.MISSING)
+        return failed(" ".join(filter(None, [missing, rest.summary])), reason=rest.reason or Reason.MISSING)
 
     async def _others(self, kind: Kind) -> str:
         """The rules of other severities that watch the same; empty without any."""

@@ -99,7 +99,7 @@ class Marked:
 
 
 class Logging(Collector[LoggingSettings, NoTarget]):
-    """Asks Loki about the logs of each service. Lines are looked at, and never told."""
+    """Asks Loki about the logs of each service. Lines are read, and never shown."""
 
     Settings = LoggingSettings
     rights = """\
@@ -397,13 +397,13 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
             source = f"by {self.settings.config_file}, as Loki itself does not show it"
         overrides: Mapping[str, Any] = {}
         if file := overrides_file(config):
-            told = await self._loki.runtime_config()
-            if told is None:
+            runtime = await self._loki.runtime_config()
+            if runtime is None:
                 raise ProbeError(
                     f"Loki takes overrides for single tenants from {file}, and does not show them at /runtime_config.",
                     Reason.MISSING,
                 )
-            overrides = told
+            overrides = runtime
         return judge_retention(parse_retention(config, overrides), self.settings, source)
 
 

@@ -202,11 +202,11 @@ where a marker trace is wanted.
         else:
             problems += await self._stored(targets)
         if not jobs:
-            told = (
+            summary = (
                 f"Prometheus scrapes {counted(len(targets), 'target')}, but whether these are all services was not checked, as "
                 "option expected_jobs is empty."
             )
-            problems.append(unknown(told, reason=Reason.NOT_CONFIGURED))
+            problems.append(unknown(summary, reason=Reason.NOT_CONFIGURED))
         good = ok(
             f"Prometheus scrapes {counted(len(targets), 'target')} of {counted(len(pools), 'scrape configuration')}.",
             scrape_targets=len(targets),
@@ -270,12 +270,12 @@ where a marker trace is wanted.
                 f"None of the {len(targets)} targets is up: they were not scraped yet, or are among those that may be down.",
                 reason=Reason.PENDING,
             )
-        told = (
+        summary = (
             f"All {up} targets are up."
             if up == len(targets)
             else f"{up} of {len(targets)} targets are up, the others may be down."
         )
-        return verdict(problems, ok(told, healthy_targets=up, scrape_targets=len(targets)))
+        return verdict(problems, ok(summary, healthy_targets=up, scrape_targets=len(targets)))
 
     @item("AlertManager is routing alerts", severity=CRITICAL, needs=("clients.prometheus", "clients.alertmanager"))
     async def alertmanager_routing(self) -> Result:
@@ -404,8 +404,8 @@ where a marker trace is wanted.
             *notifications.failing_notifications(requests, requests_lost, wanted, limit, "requests", window),
         ]
         sent = sum(sample.value for sample in total if sample.labels.get("integration") in wanted)
-        told = f"Of {sent:.0f} notifications in the last {format_duration(window)} no more failed than may."
-        return verdict(problems, ok(told, notifications=sent))
+        summary = f"Of {sent:.0f} notifications in the last {format_duration(window)} no more failed than may."
+        return verdict(problems, ok(summary, notifications=sent))
 
     @item("Grafana dashboards are configured", severity=WARNING, needs=("clients.grafana",))
     async def grafana_dashboards_configured(self) -> Result:

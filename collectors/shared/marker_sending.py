@@ -26,8 +26,8 @@ async def send(marker: Marker, way: MarkerWay, now_ns: int) -> Mapping[str, str]
     query = {"password": marker.password, "card": marker.card} if way.request.query_secrets else {}
     headers = {} if way.request.has_credentials else {"Authorization": f"Bearer {marker.token}"}
     await request(marker, way.request, query, headers)
-    told = "\n".join((*query.values(), *headers.values()))
-    return {kind: secret for kind, secret in sent.items() if secret in told}
+    text = "\n".join((*query.values(), *headers.values()))
+    return {kind: secret for kind, secret in sent.items() if secret in text}
 
 
 async def request(

@@ -154,8 +154,8 @@ def _empty(directory: Path) -> None:
             leftover.unlink()
 
 
-def _wait_until_ready(told: IO[bytes], log: IO[bytes], on_step: Callable[[str], None]) -> dict[str, Any]:
-    for line in told:
+def _wait_until_ready(messages: IO[bytes], log: IO[bytes], on_step: Callable[[str], None]) -> dict[str, Any]:
+    for line in messages:
         message = json.loads(line)
         if "ready" in message:
             return dict(message["ready"])

@@ -59,7 +59,7 @@ async def _supervise(place: Place, exporter: str) -> None:
 
 
 async def _serve(place: Place, services: Sequence[Service]) -> None:
-    """Start everything, then take requests for ever. Returns after having told why it cannot."""
+    """Start everything, then take requests for ever. Returns after having reported why it cannot."""
     config: dict[str, Any] = {}
     try:
         for service in services:
@@ -73,8 +73,8 @@ async def _serve(place: Place, services: Sequence[Service]) -> None:
     server = await asyncio.start_unix_server(_Requests(faults).answer, place.directory / "control.sock")
     effects = {name: fault.effect for name, fault in faults.items()}
     prometheus = next((service for service in services if isinstance(service, Prometheus)), None)
-    told = {"url": prometheus.url, "trouble": prometheus.trouble} if prometheus else {"url": "", "trouble": ""}
-    _tell(ready={"config": config, "faults": effects, "prometheus": told})
+    shown = {"url": prometheus.url, "trouble": prometheus.trouble} if prometheus else {"url": "", "trouble": ""}
+    _tell(ready={"config": config, "faults": effects, "prometheus": shown})
     async with server:
         await server.serve_forever()
 

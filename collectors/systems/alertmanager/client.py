@@ -101,8 +101,8 @@ class Alertmanager(Client[AlertmanagerSettings]):
 
         Raises ProbeError when no member tells it, or when two of them have different ones.
         """
-        told = await self._reachable([member.status() for member in self.members])
-        (first, status), *others = told
+        answers = await self._reachable([member.status() for member in self.members])
+        (first, status), *others = answers
         for member, other in others:
             if other.original != status.original:
                 raise ProbeError(
@@ -112,26 +112,26 @@ class Alertmanager(Client[AlertmanagerSettings]):
 
     async def alerts(self) -> list[HeldAlert]:
         """The alerts of the first member that tells them. Raises ProbeError when none does."""
-        told = await self._reachable([member.alerts() for member in self.members])
-        return told[0][1]
+        answers = await self._reachable([member.alerts() for member in self.members])
+        return answers[0][1]
 
     async def silences(self) -> list[Silence]:
         """The silences of the first member that tells them. Raises ProbeError when none does."""
-        told = await self._reachable([member.silences() for member in self.members])
-        return told[0][1]
+        answers = await self._reachable([member.silences() for member in self.members])
+        return answers[0][1]
 
     async def _reachable(self, asked: list[Coroutine[Any, Any, T]]) -> list[tuple[Member, T]]:
         """The answers of those that answer; raises why the first did not when none does."""
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        told: list[tuple[Member, T]] = []
+        replies: list[tuple[Member, T]] = []
         for member, answer in zip(self.members, answers, strict=True):
             if not isinstance(answer, BaseException):
-                told.append((member, answer))
+                replies.append((member, answer))
             elif not isinstance(answer, ProbeError):
                 raise answer
-        if not told:
+        if not replies:
             raise next(answer for answer in answers if isinstance(answer, ProbeError))
-        return told
+        return replies
 
     async def close(self) -> None:
         """Close the connections to every member."""

@@ -50,8 +50,8 @@ def row_problems(
                 f"PostgreSQL at {trip.where} does not give back the row that it has just committed.",
                 reason=Reason.CONTRADICTED,
             )
-        for told in trip.warnings:
-            yield failed(f"PostgreSQL at {trip.where} committed a row with a warning: {told}.", reason=Reason.DOWN)
+        for text in trip.warnings:
+            yield failed(f"PostgreSQL at {trip.where} committed a row with a warning: {text}.", reason=Reason.DOWN)
         yield from _slow(f"A row of PostgreSQL at {trip.where}", trip.seconds, max_latency)
     for trip in found:
         if trip.standby and not primaries:
@@ -76,8 +76,8 @@ def cache_problems(trips: Sequence[CacheTrip | ProbeError], nonce: str, max_late
         if isinstance(trip, ProbeError):
             unseen.append(unobserved(trip))
         elif isinstance(trip.written, Refusal):
-            if told := _REFUSES.get(trip.written.code):
-                yield failed(f"{trip.where} {told[0]}.", reason=told[1])
+            if refusal := _REFUSES.get(trip.written.code):
+                yield failed(f"{trip.where} {refusal[0]}.", reason=refusal[1])
             else:
                 unseen.append(_not_done(trip, "SET", trip.written))
         elif isinstance(trip.read, Refusal):

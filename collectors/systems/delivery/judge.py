@@ -32,9 +32,11 @@ def judge_shared_cache(looks: Sequence[Delivered]) -> Result:
     states = [cache_status(look.headers) for look in looks]
     if states[-1] or any(states[1:]):
         return ok(f"{where} comes from a shared cache.")
-    told = last.headers.get("cache-control", "")
-    if any(word in told.lower() for word in ("no-store", "private", "no-cache")):
-        return failed(f"{where} forbids caches to keep it (Cache-Control: {told[:80]}).", reason=Reason.MISCONFIGURED)
+    directives = last.headers.get("cache-control", "")
+    if any(word in directives.lower() for word in ("no-store", "private", "no-cache")):
+        return failed(
+            f"{where} forbids caches to keep it (Cache-Control: {directives[:80]}).", reason=Reason.MISCONFIGURED
+        )
     if states[-1] is False:
         return failed(
             f"{where} passed a shared cache {len(looks)} times, which never served it itself.",

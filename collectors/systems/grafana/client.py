@@ -79,9 +79,9 @@ class Grafana(Client[GrafanaSettings]):
         reply = await self._http.get(f"/api/datasources/uid/{quote(uid, safe='')}/health", expect=(200, 400, 404))
         checked = decode(reply, _Checked)
         if reply.status == 404:
-            told = one_line(checked.message) or "not found"
+            detail = one_line(checked.message) or "not found"
             raise ProbeError(
-                f"Grafana cannot check data source {uid}: {told} (there is none, or its plugin has no check).",
+                f"Grafana cannot check data source {uid}: {detail} (there is none, or its plugin has no check).",
                 Reason.MISSING,
             )
         if checked.status.upper() not in ("OK", "ERROR"):

@@ -150,8 +150,8 @@ class Loki(Client[LokiSettings]):
     async def _ask(self, path: str, data: type[T], params: Mapping[str, str] | None = None) -> T | None:
         reply = await self._get(path, params, expect=(200, 400, 422, 500, 503, 504))
         if reply.status != 200:
-            told = "an error" if reply.body.lstrip()[:1] in (b"<", b"") else one_line(reply.text)
-            raise ProbeError(f"{reply.where} answered {reply.status}: {told}.", Reason.REFUSED)
+            detail = "an error" if reply.body.lstrip()[:1] in (b"<", b"") else one_line(reply.text)
+            raise ProbeError(f"{reply.where} answered {reply.status}: {detail}.", Reason.REFUSED)
         answer = decode(reply, _Answer[data])  # type: ignore[valid-type]
         if answer.status != "success":
             raise ProbeError(f"{reply.where} answered with status {one_line(answer.status)}.", Reason.REFUSED)

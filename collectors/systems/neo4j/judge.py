@@ -110,9 +110,9 @@ def _servers(look: Look) -> Iterator[Result]:
         raise look.servers
     for row in look.servers:
         if row.get("state") != "Enabled" or row.get("health") != "Available":
-            told = f"{row.get('state')} and {row.get('health')} (wanted Enabled and Available)"
+            state = f"{row.get('state')} and {row.get('health')} (wanted Enabled and Available)"
             yield failed(
-                f"Server {row.get('address') or row.get('name')} of the cluster is {told}.", reason=Reason.DOWN
+                f"Server {row.get('address') or row.get('name')} of the cluster is {state}.", reason=Reason.DOWN
             )
 
 
@@ -160,13 +160,13 @@ def unwise(
     """
     if isinstance(look.settings, ProbeError):
         return str(look.settings)
-    told = look.settings.get("dbms.security.auth_max_failed_attempts")
-    if told is None:
+    attempts = look.settings.get("dbms.security.auth_max_failed_attempts")
+    if attempts is None:
         return (
             f"Neo4j {look.address} does not show dbms.security.auth_max_failed_attempts (privilege SHOW SETTING), so the "
             "default password was not tried: that might lock the user."
         )
-    if 0 < (limit := int(told)) <= wrong + 1:
+    if 0 < (limit := int(attempts)) <= wrong + 1:
         of = "" if user == DEFAULT_USER else f" of user {user}"
         given = f", of which {min(wrong, limit)} were given" if wrong else ""
         return (

@@ -193,9 +193,9 @@ class Prometheus(Client[PrometheusSettings]):
             )
         decoded = decode(reply, _Answer[answer])  # type: ignore[valid-type]
         if decoded.status != "success":
-            told = one_line(decoded.error or decoded.error_type)
-            kind = ManyToMany if _MANY.search(told) else ProbeError
-            raise kind(f"{reply.where} answered {reply.status}: {told}.", _REASONS.get(reply.status, Reason.REFUSED))
+            detail = one_line(decoded.error or decoded.error_type)
+            kind = ManyToMany if _MANY.search(detail) else ProbeError
+            raise kind(f"{reply.where} answered {reply.status}: {detail}.", _REASONS.get(reply.status, Reason.REFUSED))
         if decoded.lacking is not None:
             raise ProbeError(f"{reply.where} gave a partial answer: {one_line(decoded.lacking)}.", Reason.UNREACHABLE)
         if decoded.data is msgspec.UNSET:

@@ -76,8 +76,8 @@ async def look(http: Http, api_key: Secret | None) -> Peer:
         _told(ask.result("/snapshots", list[Snapshot])),
         *map(ask.collection, names),
     )
-    told = dict(zip(names, collections, strict=True))
-    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, told, storage)
+    described = dict(zip(names, collections, strict=True))
+    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage)
 
 
 async def collection_sizes(http: Http, api_key: Secret | None) -> dict[str, int]:

@@ -79,9 +79,9 @@ def _gauges(peer: Peer, prefix: str) -> Iterator[Result]:
         )
 
 
-def _consensus(url: str, told: Cluster | ProbeError, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
+def _consensus(url: str, answer: Cluster | ProbeError, limits: QdrantLimits, now: datetime) -> Iterator[Result]:
     """A peer that has lost all the others still calls itself leader, working and ready; that it cannot send is what shows it."""
-    cluster = seen(told)
+    cluster = seen(answer)
     if cluster.alone:
         return
     if (state := cluster.consensus_thread_status.get("consensus_thread_status")) != "working":
@@ -238,9 +238,9 @@ def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
         yield failed(f"{what} is {info.status} on {url} (wanted green).", reason=Reason.DOWN)
     if info.optimizer_status != "ok":
         error = info.optimizer_status
-        told = str(error.get("error", error) if isinstance(error, dict) else error).rstrip(".")
+        detail = str(error.get("error", error) if isinstance(error, dict) else error).rstrip(".")
         name = what.removeprefix("Collection ")
-        yield failed(f"The optimizer of collection {name} failed on {url}: {told}.", reason=Reason.DOWN)
+        yield failed(f"The optimizer of collection {name} failed on {url}: {detail}.", reason=Reason.DOWN)
 
 
 def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[Result]:
@@ -296,13 +296,13 @@ def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since,
     waiting, read = _waiting(peers)
     for key in [key for key in since if key[0] in read and key not in waiting]:
         del since[key]
-    for key, told in waiting.items():
+    for key, problem in waiting.items():
         lasted = now - since.setdefault(key, now)
         recovering = key[1] != "status"
         grace = limits.recovery_grace if recovering else limits.optimizing_grace
-        late = f"{told} for {_age(lasted)} (limit {format_duration(grace)})."
+        late = f"{problem} for {_age(lasted)} (limit {format_duration(grace)})."
         if lasted <= grace and recovering:
-            yield warning(f"{told}: it is being recovered.")
+            yield warning(f"{problem}: it is being recovered.")
         elif lasted > grace:
             yield failed(late, reason=Reason.LIMIT) if recovering else warning(late)
 

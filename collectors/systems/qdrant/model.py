@@ -187,11 +187,11 @@ class Peer:
             ) from None
 
 
-def seen(told: T | ProbeError) -> T:
+def seen(answer: T | ProbeError) -> T:
     """What was answered. Raises the ProbeError that says why there is no answer."""
-    if isinstance(told, ProbeError):
-        raise told
-    return told
+    if isinstance(answer, ProbeError):
+        raise answer
+    return answer
 
 
 Since = dict[tuple[str, str], datetime]

@@ -70,8 +70,8 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
         async with asyncio.timeout(login.timeout.total_seconds()), _connected(address, login) as (connection, secure):
             replies = await _replies(connection, commands)
     except TimeoutError:
-        told = format_duration(login.timeout)
-        raise ProbeError(f"{address} did not answer within {told}.", Reason.TIMEOUT) from None
+        limit = format_duration(login.timeout)
+        raise ProbeError(f"{address} did not answer within {limit}.", Reason.TIMEOUT) from None
     except AuthenticationError as error:
         if login.password is None:
             raise ProbeError(f"{address} wants a password, and none is configured.", Reason.DENIED) from None
@@ -87,9 +87,9 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
             raise Full(f"{address} refuses more clients: maxclients is reached.", Reason.LIMIT) from None
         # With TLS 1.3 a missing client certificate is reported only after the handshake.
         alert = next((cause for cause in (error, error.__context__) if isinstance(cause, ssl.SSLError)), None)
-        told = f": {_alert(alert)}" if alert else ""
+        why = f": {_alert(alert)}" if alert else ""
         raise ProbeError(
-            f"{address} ended the connection before it had answered{told}.",
+            f"{address} ended the connection before it had answered{why}.",
             Reason.REFUSED if alert else Reason.UNREACHABLE,
         ) from None
     return Answers(
@@ -273,7 +273,7 @@ async def _knock(door: Address, timeout: timedelta) -> bool:
             except (Refused, OSError):  # an OSError here is a reset: it hung up on us
                 return False
     except TimeoutError:
-        told = format_duration(timeout)
+        limit = format_duration(timeout)
         raise ProbeError(
-            f"{door} neither answered a plaintext PING nor refused it within {told}.", Reason.TIMEOUT
+            f"{door} neither answered a plaintext PING nor refused it within {limit}.", Reason.TIMEOUT
         ) from None

@@ -148,14 +148,14 @@ def link_problems(
     seconds = node.number("master_link_down_since_seconds")
     first_sync = seconds < 0
     down = now - since.setdefault(node.address, now) if first_sync else timedelta(seconds=seconds)
-    told = f"since {format_duration(timedelta(seconds=int(down.total_seconds())))}"
+    lasting = f"since {format_duration(timedelta(seconds=int(down.total_seconds())))}"
     grace = f"(grace {format_duration(limits.replica_grace)})"
     if down > limits.replica_grace:
-        yield failed(f"Replica {node.address} is without its master {told} {grace}.", reason=Reason.DOWN)
+        yield failed(f"Replica {node.address} is without its master {lasting} {grace}.", reason=Reason.DOWN)
     elif first_sync:
-        yield warning(f"Replica {node.address} is in its first sync {told} {grace}.")
+        yield warning(f"Replica {node.address} is in its first sync {lasting} {grace}.")
     else:
-        yield warning(f"Replica {node.address} is without its master {told} {grace}.")
+        yield warning(f"Replica {node.address} is without its master {lasting} {grace}.")
 
 
 def leadership_problems(nodes: Collection[Look], wanted_replicas: int) -> Iterator[Result]:
@@ -271,11 +271,11 @@ def _snapshot_problems(node: Answers, limits: RedisLimits, now: datetime) -> Ite
         )
         return
     changes, since = node.number("rdb_changes_since_last_save"), seconds_since_save(node, now)
-    told, most = format_duration(timedelta(seconds=max(0, int(since)))), limits.max_unsaved.total_seconds()
+    age, most = format_duration(timedelta(seconds=max(0, int(since)))), limits.max_unsaved.total_seconds()
     # While one child writes, Redis starts no other: a snapshot that is due waits for the rewrite of the append-only file.
     if not children(node) and _overdue(points, changes, since):
         yield failed(
-            f"{where} has {counted(changes, 'change')} in no snapshot since {told}, more than its save {text!r} allows.",
+            f"{where} has {counted(changes, 'change')} in no snapshot since {age}, more than its save {text!r} allows.",
             reason=Reason.STALE,
         )
     elif min(after for after, _ in points) > most:
@@ -286,12 +286,12 @@ def _snapshot_problems(node: Answers, limits: RedisLimits, now: datetime) -> Ite
         )
     elif changes and since > most:
         yield warning(
-            f"{where} has {counted(changes, 'change')} in no snapshot since {told}, which its save {text!r} allows "
+            f"{where} has {counted(changes, 'change')} in no snapshot since {age}, which its save {text!r} allows "
             f"(limit {format_duration(limits.max_unsaved)})."
         )
     elif never_saved(node):  # Redis then reports the start as the last save, and the save as ok
         yield warning(
-            f"{where} is set to write snapshots (save {text}), but has written none since its start {told} ago."
+            f"{where} is set to write snapshots (save {text}), but has written none since its start {age} ago."
         )
 
 
@@ -629,7 +629,7 @@ def sentinel_problems(
     ]
     up = len(known.replicas) - len(unfit)
     if up < wanted_replicas:
-        because = f": {listed(told, most=3)}" if (told := [why for why in unfit if why]) else ""
+        because = f": {listed(reasons, most=3)}" if (reasons := [why for why in unfit if why]) else ""
         yield failed(
             f"Sentinel {where} sees {counted(up, 'replica')} that could take over (wanted {wanted_replicas}){because}.",
             reason=Reason.MISSING,
@@ -738,8 +738,8 @@ def cluster_problems(node: Answers, wanted_replicas: int) -> Iterator[Result]:
     Raises ProbeError for a reply that is not of Redis.
     """
     lines = (line.partition(":") for line in node.reply("CLUSTER INFO", str).splitlines())
-    told = {name: value for name, _, value in lines}
-    state, served, lost = (told.get(name, "") for name in ("cluster_state", "cluster_slots_ok", "cluster_slots_fail"))
+    fields = {name: value for name, _, value in lines}
+    state, served, lost = (fields.get(name, "") for name in ("cluster_state", "cluster_slots_ok", "cluster_slots_fail"))
     if not state or not served.isdecimal() or not lost.isdecimal():
         raise ProbeError(f"{node.address} answered CLUSTER INFO with something else than Redis does.", Reason.MALFORMED)
     if state != "ok":

@@ -50,12 +50,12 @@ def everywhere(seen: Seen[T], judge: Callable[[T], Result]) -> Result:
     where: dict[tuple[str, str], list[str]] = {}
     for address, result in results.items():
         where.setdefault((result.status, result.summary), []).append(address.host)
-    told = []
+    named = []
     for address, result in results.items():
         hosts = where[result.status, result.summary]
         shared = len(hosts) == len(results) or isinstance(seen[address], ProbeError)
-        told.append(result if shared else replace(result, summary=f"At {', '.join(hosts)}: {result.summary}"))
-    return replace(worst(*told), measurements=_smallest(told))
+        named.append(result if shared else replace(result, summary=f"At {', '.join(hosts)}: {result.summary}"))
+    return replace(worst(*named), measurements=_smallest(named))
 
 
 def _unseen(error: ProbeError) -> Result:
@@ -191,7 +191,7 @@ def _judge_chain(target: TlsTarget, served: certificates.Served, kind: str, root
     try:
         path = roots.path(served.sent)
     except certificates.Untrusted as error:
-        if not error.incomplete:  # told by certificates_valid
+        if not error.incomplete:  # reported by certificates_valid
             return ok(
                 f"{target.endpoint} sends {count} that lead to a trusted root, which does not accept them: {error}."
             )
@@ -381,8 +381,8 @@ def _names(certificate: x509.Certificate) -> str:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return "no name at all"
-    told = [str(name.value)[:80] for name in names]
-    return ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+    shown = [str(name.value)[:80] for name in names]
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
 def _date(moment: datetime) -> str:

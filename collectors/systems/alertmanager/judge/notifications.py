@@ -31,9 +31,9 @@ def watchdog_problems(
     alert = max(found, key=lambda alert: alert.updated_at)
     name = alert.labels["alertname"]
     if (age := now - alert.updated_at) > max_age:
-        told = format_duration(timedelta(seconds=int(age.total_seconds())))
+        ago = format_duration(timedelta(seconds=int(age.total_seconds())))
         yield failed(
-            f"Alertmanager {where} got {name} last {told} ago (limit {format_duration(max_age)}).", reason=Reason.STALE
+            f"Alertmanager {where} got {name} last {ago} ago (limit {format_duration(max_age)}).", reason=Reason.STALE
         )
     elif alert.status.state == "unprocessed":
         yield unknown(f"Alertmanager {where} has not yet routed {name}.", reason=Reason.PENDING)
@@ -52,7 +52,7 @@ def unnotified(
     routes = walk(configuration.route, labels)
     heard = [route for route in routes if not configuration.muted_for_a_year(route, now)]
     reached = {name for route in heard for name in configuration.integrations(route)}
-    told = ", ".join(f"{name}={value}" for name, value in labels.items())
+    shown = ", ".join(f"{name}={value}" for name, value in labels.items())
     receivers = ", ".join(dict.fromkeys(route.receiver for route in routes))
     if missing := sorted(set(wanted) - reached):
         if len(heard) < len(routes):
@@ -62,7 +62,7 @@ def unnotified(
             f" It notifies through {listed(others)}: name those in required_integrations that count." if others else ""
         )
         yield failed(
-            f"An alert with {told} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}.{hint}",
+            f"An alert with {shown} goes to receiver {receivers}, which does not notify through {' and '.join(missing)}.{hint}",
             reason=Reason.MISCONFIGURED,
         )
 
@@ -72,9 +72,9 @@ def quiet_hours(configuration: Configuration, labels: Mapping[str, str], now: da
     routes = walk(configuration.route, labels)
     hours = min((configuration.muted_hours(route, now) for route in routes), default=0)
     if hours > MUTED_HOURS:
-        told = ", ".join(f"{name}={value}" for name, value in labels.items())
+        shown = ", ".join(f"{name}={value}" for name, value in labels.items())
         yield warning(
-            f"An alert with {told} is not notified at all times: time intervals mute its routes for {hours:.0f} of the 168 hours "
+            f"An alert with {shown} is not notified at all times: time intervals mute its routes for {hours:.0f} of the 168 hours "
             "of the coming week."
         )
 

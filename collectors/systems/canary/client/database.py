@@ -53,7 +53,7 @@ class _Writing(Connection):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.warnings: list[str] = []
-        self._connection.add_notice_handler(lambda told: self.warnings.append(one_line(told.message_primary or "")))
+        self._connection.add_notice_handler(lambda notice: self.warnings.append(one_line(notice.message_primary or "")))
 
     async def _finish(self) -> None:
         await self._connection.commit()
@@ -61,17 +61,17 @@ class _Writing(Connection):
     def _meaning(self, error: psycopg.Error) -> ProbeError:
         from psycopg import errors
 
-        told = one_line(error.diag.message_primary or "")
+        detail = one_line(error.diag.message_primary or "")
         if isinstance(error, errors.ReadOnlySqlTransaction):
-            return Unwritten(f"PostgreSQL at {self.where} takes no writes: {told}.", Reason.DOWN)
+            return Unwritten(f"PostgreSQL at {self.where} takes no writes: {detail}.", Reason.DOWN)
         if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName | errors.UndefinedColumn):
             return ProbeError(
-                f"PostgreSQL at {self.where} has no table checklist.canary as this line needs it: {told}.",
+                f"PostgreSQL at {self.where} has no table checklist.canary as this line needs it: {detail}.",
                 Reason.NOT_CONFIGURED,
             )
         # Class 53: no disk, no memory; class 58: the system fails below PostgreSQL.
         if (error.sqlstate or "")[:2] in ("53", "58"):
-            return Unwritten(f"PostgreSQL at {self.where} could not write: {told}.", Reason.DOWN)
+            return Unwritten(f"PostgreSQL at {self.where} could not write: {detail}.", Reason.DOWN)
         return super()._meaning(error)
 
 

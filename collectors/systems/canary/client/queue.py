@@ -131,5 +131,5 @@ def _succeeded(connection: Connection, reply: dict[str, Any], what: str) -> None
     """Raise Unwritten when the reply is an error."""
     error = reply.get("error")
     if error:
-        told = error.get("description") if isinstance(error, dict) else error
-        raise Unwritten(f"NATS {connection.address} refuses {what}: {one_line(told)}.", Reason.DOWN)
+        text = error.get("description") if isinstance(error, dict) else error
+        raise Unwritten(f"NATS {connection.address} refuses {what}: {one_line(text)}.", Reason.DOWN)

@@ -66,8 +66,8 @@ class Connection:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            told = format_duration(self._site.timeout)
-            raise ProbeError(f"{where} did not answer within {told}.", Reason.TIMEOUT) from None
+            limit = format_duration(self._site.timeout)
+            raise ProbeError(f"{where} did not answer within {limit}.", Reason.TIMEOUT) from None
         except httpx.HTTPError as error:
             raise ProbeError(failure(where, error), Reason.UNREACHABLE) from None
 
@@ -115,8 +115,8 @@ async def _negotiate(site: Site, address: str, host: str, port: int) -> str | No
                 address, port, ssl=context, server_hostname=site.tls.server_name or host
             )
     except TimeoutError:
-        told = format_duration(site.timeout)
-        raise ProbeError(f"{where} did not complete a TLS handshake within {told}.", Reason.TIMEOUT) from None
+        limit = format_duration(site.timeout)
+        raise ProbeError(f"{where} did not complete a TLS handshake within {limit}.", Reason.TIMEOUT) from None
     except ssl.SSLCertVerificationError as error:
         raise ProbeError(
             f"The certificate of {where} is not accepted: {error.verify_message}.", Reason.REFUSED

@@ -131,8 +131,8 @@ async def _result(
     facts, variables = observed(reply, answer.seconds), {}
     for name, expression in pipeline.extract.items():
         if not usable(value := value_of(expression, facts)):
-            told = f"{where} answered {reply.status} without a usable text for $({name})."
-            return where, failed(told, reason=Reason.MISSING)
+            summary = f"{where} answered {reply.status} without a usable text for $({name})."
+            return where, failed(summary, reason=Reason.MISSING)
         variables[name] = value
     path, where = fill(poll.path, variables, quoted=True), f"GET {pipeline.url}{poll.path.partition('?')[0]}"
     until, seen = fill(poll.until, question), "there was no answer"
@@ -147,8 +147,8 @@ async def _result(
                 await asyncio.sleep(poll.interval.total_seconds())
     except TimeoutError:
         within = format_duration(poll.within)
-        told = f"{where} did not meet `{poll.until}` within {within}: {seen}."
-        return where, failed(told, reason=Reason.TIMEOUT)
+        summary = f"{where} did not meet `{poll.until}` within {within}: {seen}."
+        return where, failed(summary, reason=Reason.TIMEOUT)
     except ProbeError as why:
-        told = str(why).replace(path.partition("?")[0], poll.path.partition("?")[0])
-        raise type(why)(told, why.reason) from None
+        shown = str(why).replace(path.partition("?")[0], poll.path.partition("?")[0])
+        raise type(why)(shown, why.reason) from None

@@ -322,7 +322,7 @@ def _opened_together(
     sets: Iterable[Sequence[NetworkPolicy]], side: Direction, options: NetworkPolicyOptions, whole: _Whole
 ) -> Iterator[Result]:
     """Policies none of which opens everything, while all that select the same pods do."""
-    told: set[tuple[str, ...]] = set()
+    reported: set[tuple[str, ...]] = set()
     for found in sets:
         together = [
             policy
@@ -339,8 +339,8 @@ def _opened_together(
             if any(_opened(without, side, whole)):
                 together = without
         paths = tuple(sorted(policy.path for policy in together))
-        if paths not in told:
-            told.add(paths)
+        if paths not in reported:
+            reported.add(paths)
             for what in _opened(together, side, whole):
                 yield failed(
                     f"NetworkPolicies {listed(paths)} select the same pods and together allow {what}.",
@@ -396,12 +396,12 @@ def _opened(policies: Sequence[NetworkPolicy], side: Direction, whole: _Whole) -
         return is_everyone(chosen) or (found is not None and _is_every_pod(policies[0], found, whole))
 
     ports = [tuple(rule.ports or ()) for rule in rules]
-    told: set[str] = set()
+    reported: set[str] = set()
     for traffic in _all_traffic(ports, is_everyone):
-        told.add(traffic)
+        reported.add(traffic)
         yield f"all {traffic}{side.lower()}"
     for traffic in _all_traffic(ports, is_every_pod):
-        if traffic not in told and "" not in told:
+        if traffic not in reported and "" not in reported:
             yield f"all {traffic}{side.lower()} {'from' if side is Direction.INGRESS else 'to'} every pod of the cluster"
 
 

@@ -96,8 +96,8 @@ def _lacking(pods: Sequence[PodGroup], resource: str, read: Read) -> tuple[int, 
         for container in containers:
             amounts = _amounts(found.spec, container, read)
             if not any(parse_quantity(amount) >= _LEAST[resource] for amount in amounts):
-                told = next((f" ({amount} is less than 1 MiB)" for amount in amounts if parse_quantity(amount)), "")
-                lacking[f"{container.name} of {_workload(found)}{told}"] += number
+                hint = next((f" ({amount} is less than 1 MiB)" for amount in amounts if parse_quantity(amount)), "")
+                lacking[f"{container.name} of {_workload(found)}{hint}"] += number
     return total, lacking
 
 
@@ -241,12 +241,12 @@ def _unplaceable_problems(pods: Sequence[PodGroup], nodes: Sequence[Node]) -> It
     for resource, read in ((_CPU, _CPU_REQUEST), (_MEMORY, _MEMORY_REQUEST)):
         allocatable = [getattr(node.status.allocatable, resource) for node in nodes]
         most = max((parse_quantity(amount) for amount in allocatable if amount is not None), default=None)
-        told: set[str] = set()
+        reported: set[str] = set()
         for found in pods:
             if most is None or all(found.nodes) or (wanted := _of_pod(found.spec, read)) <= most:
                 continue
-            if (workload := _workload(found)) not in told:
-                told.add(workload)
+            if (workload := _workload(found)) not in reported:
+                reported.add(workload)
                 yield warning(
                     f"{workload} requests {format_amount(resource, wanted)} {resource} for one pod, more than any node has "
                     f"({format_amount(resource, most)})."

@@ -262,10 +262,10 @@ def _ending(status: ContainerStatus) -> str:
     ended = status.state.terminated or status.last_state.terminated
     if ended is None:
         return ""
-    told = [f"last exit {ended.exit_code}"] if ended.exit_code is not None else []
+    parts = [f"last exit {ended.exit_code}"] if ended.exit_code is not None else []
     if ended.reason not in ("", "Error", "Completed"):
-        told.append(ended.reason)
-    return f" ({', '.join(told)})" if told else ""
+        parts.append(ended.reason)
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def judge_schedule(cron_job: CronJob, jobs: Iterable[Job], now: datetime, factor: float = SCHEDULE_FACTOR) -> Result:

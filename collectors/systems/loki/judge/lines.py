@@ -22,13 +22,15 @@ def judge_structure(service: str, seen: Structure, limits: LogLimits) -> Result:
             reason=Reason.LIMIT,
         )
     share = seen.structured / seen.lines
-    told = f"{seen.structured} of {seen.lines} sampled lines of {service} are structured, with timestamp, level and message"
+    counts = f"{seen.structured} of {seen.lines} sampled lines of {service} are structured, with timestamp, level and message"
     if share < limits.min_structured_ratio:
         others = ", ".join(f"{count} {lack}" for lack, count in seen.lacking.most_common())
         return failed(
-            f"{told} (limit {limits.min_structured_ratio:.0%}); {others}.", reason=Reason.LIMIT, structured_ratio=share
+            f"{counts} (limit {limits.min_structured_ratio:.0%}); {others}.",
+            reason=Reason.LIMIT,
+            structured_ratio=share,
         )
-    return ok(f"{told}.", structured_ratio=share)
+    return ok(f"{counts}.", structured_ratio=share)
 
 
 def judge_levels(service: str, seen: Levels, limits: LogLimits, window: timedelta) -> Result:
@@ -39,10 +41,10 @@ def judge_levels(service: str, seen: Levels, limits: LogLimits, window: timedelt
             f"Loki has no line of {service} {within}, so their levels were not checked.", reason=Reason.MISSING
         )
     share = seen.debug / seen.lines
-    told = f"{seen.debug:.0f} of {seen.lines:.0f} lines of {service} {within} are of level debug or trace"
+    counts = f"{seen.debug:.0f} of {seen.lines:.0f} lines of {service} {within} are of level debug or trace"
     if share > limits.max_debug_ratio:
         return failed(
-            f"{told}: {share:.1%} (limit {limits.max_debug_ratio:.1%}).", reason=Reason.LIMIT, debug_ratio=share
+            f"{counts}: {share:.1%} (limit {limits.max_debug_ratio:.1%}).", reason=Reason.LIMIT, debug_ratio=share
         )
     if seen.levelled < limits.min_levelled_ratio * seen.lines:
         return unknown(
@@ -51,4 +53,4 @@ def judge_levels(service: str, seen: Levels, limits: LogLimits, window: timedelt
             reason=Reason.LIMIT,
             debug_ratio=share,
         )
-    return ok(f"{told} (limit {limits.max_debug_ratio:.1%}).", debug_ratio=share)
+    return ok(f"{counts} (limit {limits.max_debug_ratio:.1%}).", debug_ratio=share)

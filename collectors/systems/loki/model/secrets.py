@@ -21,11 +21,11 @@ def literally(text: str) -> str:
     return f"{text[:middle]}[{text[middle]}]{text[middle + 1 :]}"
 
 
-def without_secrets(told: str, secrets: Iterable[str]) -> str:
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
     """What a server said; something else where it repeats what it was asked, with one of these secrets or a part of one in it."""
-    if any(part in told for secret in secrets for part in (secret[:8], secret[-8:])):
+    if any(part in text for secret in secrets for part in (secret[:8], secret[-8:])):
         return "What was answered instead has the marker's secrets in it, and is not shown."
-    return told
+    return text
 
 
 _REDACTED = re.compile(

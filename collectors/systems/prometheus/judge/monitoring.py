@@ -215,11 +215,11 @@ def drop_problems(lost: float, window: timedelta, *, configured_anew: bool) -> I
     """
     if lost <= 0:
         return
-    told = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
+    dropped = f"Prometheus dropped {counted(_count(lost), 'alert')} in the last {format_duration(window)}"
     if configured_anew:
-        yield warning(f"{told}, while it loaded a new configuration: they come late.")
+        yield warning(f"{dropped}, while it loaded a new configuration: they come late.")
         return
-    yield failed(f"{told}: its queue was full, or no Alertmanager took them.", reason=Reason.DOWN)
+    yield failed(f"{dropped}: its queue was full, or no Alertmanager took them.", reason=Reason.DOWN)
 
 
 def _count(increase: float) -> int:

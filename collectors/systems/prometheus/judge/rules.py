@@ -359,8 +359,8 @@ def evaluation_problems(rule: Evaluated, now: datetime, longest_wait: timedelta)
     """What keeps a rule from being evaluated, or its alert from becoming one that is sent."""
     name, health = rule.rule.name, rule.rule.health
     if health == "err":
-        told = one_line(rule.rule.last_error, 200)
-        yield failed(f"Alerting rule {name} cannot be evaluated: {told}.", reason=Reason.MISCONFIGURED)
+        cause = one_line(rule.rule.last_error, 200)
+        yield failed(f"Alerting rule {name} cannot be evaluated: {cause}.", reason=Reason.MISCONFIGURED)
     elif health != "ok" or rule.rule.last_evaluation is None:
         yield unknown(f"Alerting rule {name} was not evaluated yet (its health is {health}).", reason=Reason.PENDING)
     elif (age := now - rule.rule.last_evaluation) > timedelta(seconds=max(5 * rule.interval, 120)):

@@ -21,16 +21,16 @@ def scrape_problems(scrape: Scrape, seen: Scraped, wanted: int) -> Iterator[Resu
     if down := _not_one(seen.up, seen.up):
         yield failed(f"Prometheus cannot scrape {listed(down)}: {up} is not 1.", reason=Reason.DOWN)
     elif len(seen.up) != wanted:
-        told = f"Prometheus scrapes {len(seen.up)} exporters that match {up} (wanted {wanted})."
-        yield failed(told, reason=Reason.LIMIT)
+        summary = f"Prometheus scrapes {len(seen.up)} exporters that match {up} (wanted {wanted})."
+        yield failed(summary, reason=Reason.LIMIT)
     elif ill := _not_one(seen.up, seen.healthy):
-        told = f"Prometheus scrapes {listed(ill)}, which cannot reach the server: {scrape.health} is not 1."
-        yield failed(told, reason=Reason.DOWN)
+        summary = f"Prometheus scrapes {listed(ill)}, which cannot reach the server: {scrape.health} is not 1."
+        yield failed(summary, reason=Reason.DOWN)
     else:
         limit = scrape.stale_after.total_seconds()
         if late := sorted(one for one in seen.up if not seen.ages.get(one, math.inf) <= limit):
-            told = f"Prometheus has no {scrape.series} of {listed(late)} from the last {format_duration(scrape.stale_after)}."
-            yield failed(told, reason=Reason.STALE)
+            summary = f"Prometheus has no {scrape.series} of {listed(late)} from the last {format_duration(scrape.stale_after)}."
+            yield failed(summary, reason=Reason.STALE)
 
 
 def _not_one(instances: Mapping[str, Sample], samples: Mapping[str, Sample]) -> list[str]:

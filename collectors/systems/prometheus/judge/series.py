@@ -41,13 +41,13 @@ def judge_series(source: Source, seen: SeriesFacts, limits: SeriesLimits, *, res
 
 
 def _counting(source: Source, seen: SeriesFacts, limits: SeriesLimits) -> Result:
-    told, window, age = ", ".join(seen.found.values()), format_duration(limits.window), max(seen.ages.values())
+    series, window, age = ", ".join(seen.found.values()), format_duration(limits.window), max(seen.ages.values())
     if seen.growth is None:
-        return ok(f"{source.name}: {told} is {age:.0f} s old.", sample_age_seconds=age)
+        return ok(f"{source.name}: {series} is {age:.0f} s old.", sample_age_seconds=age)
     if seen.growth > 0:
         grown = f"grew by {seen.growth:.0f} within {window}"
-        return ok(f"{source.name}: {told} is {age:.0f} s old and {grown}.", sample_age_seconds=age)
-    still = f"{told} of {source.name} did not grow within {window}"
+        return ok(f"{source.name}: {series} is {age:.0f} s old and {grown}.", sample_age_seconds=age)
+    still = f"{series} of {source.name} did not grow within {window}"
     if seen.marked:
         return failed(
             f"{still}, nor by a marker request that was answered.", reason=Reason.DOWN, sample_age_seconds=age
@@ -61,5 +61,5 @@ def _counting(source: Source, seen: SeriesFacts, limits: SeriesLimits) -> Result
     if seen.traffic:
         return failed(f"{still}, while {source.traffic} tells of traffic.", reason=Reason.DOWN, sample_age_seconds=age)
     return ok(
-        f"{source.name}: {told} is {age:.0f} s old; there was no traffic within {window}.", sample_age_seconds=age
+        f"{source.name}: {series} is {age:.0f} s old; there was no traffic within {window}.", sample_age_seconds=age
     )
