@@ -24,18 +24,16 @@ from collectors.systems.kubernetes.check.pods import (
     with_cron_job,
     with_pods,
 )
+from collectors.systems.postgresql.check.backups import see_wal
 from collectors.systems.postgresql.client.exporters import read_exporters
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.patroni import read_cluster
-from collectors.systems.postgresql.client.pgbackrest import read_segments, read_stanza
+from collectors.systems.postgresql.client.pgbackrest import read_stanza
 from collectors.systems.postgresql.client.pgbouncer import read_poolers
 from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.judge.backups import (
-    archive_of,
-    judge_archive,
     judge_archiver,
     judge_backup,
-    newest_backup,
 )
 from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
 from collectors.systems.postgresql.judge.exporters import judge_exporters
@@ -50,6 +48,7 @@ from collectors.systems.postgresql.judge.logging import (
 )
 from collectors.systems.postgresql.judge.replication import (
     PATIENCE,
+    awaited_problems,
     judge_senders,
     judge_silence,
     judge_slots,
@@ -57,6 +56,7 @@ from collectors.systems.postgresql.judge.replication import (
     judge_synchronous,
     silent,
 )
+from collectors.systems.postgresql.judge.restarts import ARCHIVING, CONNECTIONS, LOADED, pending_problems
 from collectors.systems.postgresql.model.instance import (
     Archiver,
     NotServing,
@@ -287,7 +287,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
         On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
         count), none is more than `max_lag_bytes` of WAL or `max_lag` behind, those that commits wait for
-        (synchronous_standby_names) are there, and every slot is active and keeps its WAL. Each standby named in the connection
+        (synchronous_standby_names) are there, and every slot is active and keeps its WAL, and no logical
+        subscriber waits for a standby that is gone (synchronized_standby_slots). Each standby named in the connection
         string streams, replays, and is held against the primary itself: its position, timeline and system identifier. A standby
         that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of the last
         replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no primary
@@ -346,7 +347,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             judge_synchronous(senders, wal, len(await self._stuck_commits(primary))),
             judge_slots(await primary.slots(), elsewhere | set(self.target.spare_slots), self.target),
         )
-        return worst(*verdicts)
+        return worst(*verdicts, *awaited_problems(await primary.awaited_slots()))
 
     async def _receivers(self, standbys: Sequence[Session]) -> list[Receiver | None]:
         """How each standby receives; None where it does not say, which its own verdict reports."""
@@ -377,7 +378,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def backups_enabled_and_tested(self) -> Result:
         """A backup that was never restored is only a hope.
 
-        The pgBackRest repository has to hold a complete backup of this very cluster (and its timeline) that is not older than
+        Each pgBackRest repository has to hold a complete backup of this very cluster (and its timeline) that is not older than
         `backup_max_age`, a full one that is not older than `full_backup_max_age`, and every WAL segment from the start of
         that backup up to what PostgreSQL believes to be archived: an archive_command that does nothing, such as /bin/true,
         makes pg_stat_archiver report success, and `pgbackrest info` names only the first and the last segment. WAL archiving
@@ -404,21 +405,16 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             return None
 
     async def _wal_archived(self) -> Result:
-        archiver = await self.archiver()
-        verdict = judge_archiver(archiver, self.target)
+        archiver, primary = await self.archiver(), await self.primary()
+        pending = pending_problems(primary.instance.where, await primary.pending(ARCHIVING))
+        verdict = worst(judge_archiver(archiver, self.target), *pending)
         if self.target.pgbackrest is None:
             return verdict
         return worst(verdict, await worst_of(self._wal_held(archiver, self.target.pgbackrest)))
 
     async def _wal_held(self, archiver: Archiver, pgbackrest: PgBackRest) -> Result:
         cluster = (await self.primary()).instance.identity.system_identifier
-        stanza = await self.stanza()
-        backup = newest_backup(stanza, cluster, archiver.timeline, self.context.now())
-        if backup is None:
-            return unknown("Without a backup, whether its WAL is archived was not checked.", reason=Reason.MISSING)
-        archive = archive_of(stanza, backup)
-        segments = await read_segments(pgbackrest, archive) if archive is not None else frozenset()
-        return judge_archive(archive, segments, backup, archiver, stanza.name)
+        return await see_wal(cluster, archiver, await self.stanza(), pgbackrest, self.context.now())
 
     @item(
         "Connection pool size is optimized (max_connections: 100)",
@@ -445,7 +441,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _instance_has_room(self, session: Session) -> Result:
         connections, bounds = await session.connections(), await session.connection_limits()
-        return judge_connections(session.instance.where, connections, bounds, self.target)
+        where, pending = session.instance.where, await session.pending(CONNECTIONS)
+        return worst(judge_connections(where, connections, bounds, self.target), *pending_problems(where, pending))
 
     async def _read_poolers(self, console: SecretStr) -> list[Pooler]:
         """What the PgBouncers report; what `*` would open is asked for now and then, and remembered."""
@@ -543,13 +540,14 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         return await worst_of(self._slow_logged(primary), *map(self._slow_logged, standbys))
 
     async def _slow_logged(self, session: Session) -> Result:
-        standby = session.instance.identity.in_recovery
-        return judge_logging(
+        standby, where = session.instance.identity.in_recovery, session.instance.where
+        logged = judge_logging(
             await session.settings(LOGGING),
             self.target.app_roles,
             self.target.slow_query,
-            f"standby {session.instance.where}" if standby else "the instance",
+            f"standby {where}" if standby else "the instance",
         )
+        return worst(logged, *pending_problems(where, await session.pending(LOADED)))
 
     @item("Database metrics are being collected", severity=WARNING, needs=(_MONITOR, "clients.prometheus"))
     async def metrics_collected(self) -> Result:
@@ -581,7 +579,9 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         primary = await self.primary()
         settings = await primary.settings(STATEMENTS)
         count = await primary.statements() if preloads_statements(settings) else None
-        return judge_statements(primary.instance.where, settings, self.target.app_roles, count)
+        where, pending = primary.instance.where, await primary.pending(LOADED)
+        known = judge_statements(where, settings, self.target.app_roles, count)
+        return worst(known, *pending_problems(where, pending))
 
     @item(
         "Failover mechanism is tested",
@@ -607,4 +607,5 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         found = [session.instance for session in (await self.instances()).answering]
         if not found:
             raise ProbeError("No instance answered, so whether Patroni runs this cluster was not checked.")
-        return judge_patroni(cluster, found[0].identity.system_identifier, self.target.max_lag_bytes)
+        identifier, target = found[0].identity.system_identifier, self.target
+        return judge_patroni(cluster, identifier, target.max_lag_bytes, target.max_detection)

@@ -19,7 +19,7 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
-from collectors.systems.redis.client import Full, Login, answers_plaintext, look
+from collectors.systems.redis.client import Full, Login, answers_plaintext, greet_each, look
 from collectors.systems.redis.model import Address, Answers, Look, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
@@ -182,8 +182,20 @@ On every Sentinel:
         return dict(zip(doors, await asyncio.gather(*map(knock, doors)), strict=True))
 
     @fetched
+    async def greetings(self) -> tuple[model.Handshake, ...]:
+        """How every address of each name of a node or Sentinel greets a TLS client, where a name has several."""
+        places = asyncio.Semaphore(self.target.max_connections)
+
+        async def greet(address: Address) -> tuple[model.Handshake, ...]:
+            async with places:
+                return await greet_each(address, self._login)
+
+        addresses = dict.fromkeys(look.address for look in (*await self.nodes(), *await self.sentinels()))
+        return tuple(one for found in await asyncio.gather(*map(greet, addresses)) for one in found)
+
+    @fetched
     async def growth(self) -> Mapping[Address, model.Growth | None]:
-        """How each node's connection counters grew within the window; None until it was checked twice since it started."""
+        """How each node's counters grew within the window; None until it was checked twice since it started."""
         histories: dict[Address, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
         return model.grow_all(histories, await self.nodes(), self.context.now(), self.target.window)
 
@@ -261,7 +273,8 @@ On every Sentinel:
         Every node is asked over its own protocol: it answers PING, has loaded its data, takes writes (an error such as BUSY,
         MISCONF or too few replicas for `min-replicas-to-write` fails the line), and takes part in replication. Without Cluster
         exactly one node answers ROLE as master, with the wanted replicas online, directly or along a chain; replicas have their
-        link up and the master's replication id. With Cluster no node is taken for dead by another. A replica may be without its
+        link up and the master's replication id, lack no more than `max_lag_bytes` and acknowledge what they get; no master sends
+        its whole data set again and again. With Cluster no node is taken for dead by another. A replica may be without its
         master for `replica_grace`, as it is during its first sync. With `pods`, their pods are Ready and do not keep
         restarting, and their workload has all its replicas; without it pods are not checked.
 
@@ -279,6 +292,9 @@ On every Sentinel:
         problems += judge.of_each(
             model.seen(nodes), lambda node: judge.link_problems(node, target, since, self.context.now())
         )
+        problems += judge.of_each(model.seen(nodes), lambda node: judge.lag_problems(node, target))
+        grown = await self.growth()
+        problems += judge.of_each(model.seen(nodes), lambda node: judge.sync_problems(node, grown))
         if target.mode is not Deployment.CLUSTER:
             problems += collected(judge.leadership_problems(nodes, target.wanted_replicas))
         dead = await self._dead(nodes)
@@ -370,7 +386,8 @@ On every Sentinel:
     async def connection_pool_optimized(self) -> Result:
         """Clients without a pool open a connection for every command, and at maxclients Redis turns the next one away.
 
-        On every node, by INFO: no connection was rejected within `window`, new connections come at no more than `max_churn` a
+        On every node, by INFO: no connection was rejected within `window`, or closed as its buffers grew too large, new connections
+        come at no more than `max_churn` a
         second, clients are below the share of maxclients, none are in blocking commands but `max_blocked_clients`, and no client
         name of `pools` holds more connections than its pools have. Counters are compared between two runs, and start over when
         Redis does: until then it is unknown.
@@ -390,9 +407,9 @@ On every Sentinel:
     async def tls_enabled(self) -> Result:
         """Redis sends passwords and data in plaintext by default, and leaves its plaintext port open beside the TLS one.
 
-        On every node and Sentinel: the handshake verifies the certificate's authority and name, gives TLS 1.2 or later, and the
-        certificate is valid for longer than `certificate_warn`. An unencrypted PING is refused on that port, on the port that
-        CONFIG (or INFO) shows, and on a node's `plaintext_port`, at every address of its name; `port` is 0. Replication and the
+        On every node and Sentinel, at every address of its name: the handshake verifies the certificate's authority and name,
+        gives TLS 1.2 or later, and the certificate is valid for longer than `certificate_warn`. An unencrypted PING is refused on
+        that port, on the port that CONFIG (or INFO) shows, and on a node's `plaintext_port`; `port` is 0. Replication and the
         cluster's bus are encrypted, which CONFIG alone shows. Where a service mesh or a proxy encrypts instead, declare this not
         applicable.
 
@@ -416,6 +433,7 @@ On every Sentinel:
             problems += judge.of_each(
                 model.seen(nodes), lambda node: judge.peer_encryption_problems(node, cluster=cluster)
             )
+            problems += collected(judge.address_problems(await self.greetings(), target, now))
             if target.tls.insecure_skip_verify:
                 problems.append(
                     unknown(

@@ -22,7 +22,9 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 @asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Address]:
+async def serving(
+    handler: Handler, tls: ssl.SSLContext | None = None, where: Address = (LOOPBACK, 0)
+) -> AsyncIterator[Address]:
     """Serve connections with ``handler``; on exit those that are open are aborted."""
     tasks: dict[asyncio.Task[None], asyncio.WriteTransport] = {}
 
@@ -36,7 +38,7 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
         tasks[task] = writer.transport
         task.add_done_callback(tasks.pop)
 
-    server = await asyncio.start_server(connected, LOOPBACK, ssl=tls)
+    server = await asyncio.start_server(connected, *where, ssl=tls)
     try:
         yield _address(server.sockets[0])
     finally:

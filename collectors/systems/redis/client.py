@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from collectors.shared.addresses import resolve
-from collectors.systems.redis.model import Address, Answers, Unseen, Untrusted
+from collectors.systems.redis.model import Address, Answers, Handshake, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
@@ -26,7 +26,7 @@ from exporter.words import os_reason
 if TYPE_CHECKING:
     from redis.asyncio import Connection
 
-__all__ = ["Full", "Login", "answers_plaintext", "ask", "look"]
+__all__ = ["Full", "Login", "answers_plaintext", "ask", "greet_each", "look"]
 
 #: Most bytes that are read from one server in one run: INFO is 6 kB, CLUSTER NODES of 1,000 nodes 150 kB.
 MAX_BYTES = 8 * 2**20
@@ -194,27 +194,11 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
     """An open connection to the first of the name's addresses that takes one, aborted at the end: a peer that hangs must not
     hold up closing. Raises ProbeError when there is none.
     """
-    loop = asyncio.get_running_loop()
     failures: list[OSError] = []
     for host in await resolve(address.host, address.port):
-        reader = _Bounded(address)
         try:
-            transport, protocol = await loop.create_connection(
-                functools.partial(asyncio.StreamReaderProtocol, reader, loop=loop),
-                host,
-                address.port,
-                ssl=tls.context if tls else None,
-                server_hostname=(tls.server_name or address.host) if tls else None,
-            )
+            reader, writer = await _opened(host, address, tls, str(address))
             break
-        except ssl.SSLCertVerificationError as error:
-            expired = error.verify_code == _HAS_EXPIRED
-            raise Untrusted(
-                f"The certificate of {address} is not accepted: {error.verify_message.rstrip('.')}.",
-                Reason.EXPIRED if expired else Reason.REFUSED,
-            ) from None
-        except ssl.SSLError as error:
-            raise ProbeError(f"The TLS handshake with {address} failed: {_alert(error)}.", Reason.REFUSED) from None
         except OSError as error:
             failures.append(error)
     else:
@@ -222,13 +206,76 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
             raise Refused(f"{address} refuses the connection.", Reason.UNREACHABLE)
         why = next(error for error in failures if not isinstance(error, ConnectionRefusedError))
         raise ProbeError(f"{address} cannot be reached: {os_reason(why)}.", Reason.UNREACHABLE)
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     try:
         yield reader, writer
     finally:
-        transport.abort()
-        with suppress(OSError):
-            await writer.wait_closed()
+        await _aborted(writer)
+
+
+async def _opened(host: str, address: Address, tls: Trust | None, where: str) -> tuple[_Bounded, asyncio.StreamWriter]:
+    """A connection to one IP address of a name, which a certificate has to be for; `where` names it in sentences.
+
+    Raises OSError when there is none, Untrusted when the certificate is not accepted, and ProbeError when TLS fails otherwise.
+    """
+    loop = asyncio.get_running_loop()
+    reader = _Bounded(address)
+    try:
+        transport, protocol = await loop.create_connection(
+            functools.partial(asyncio.StreamReaderProtocol, reader, loop=loop),
+            host,
+            address.port,
+            ssl=tls.context if tls else None,
+            server_hostname=(tls.server_name or address.host) if tls else None,
+        )
+    except ssl.SSLCertVerificationError as error:
+        expired = error.verify_code == _HAS_EXPIRED
+        raise Untrusted(
+            f"The certificate of {where} is not accepted: {error.verify_message.rstrip('.')}.",
+            Reason.EXPIRED if expired else Reason.REFUSED,
+        ) from None
+    except ssl.SSLError as error:
+        raise ProbeError(f"The TLS handshake with {where} failed: {_alert(error)}.", Reason.REFUSED) from None
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _aborted(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+async def greet_each(address: Address, login: Login) -> tuple[Handshake, ...]:
+    """How each address of a name with several greets a TLS client. Those where nobody listens are left out, as clients go on to
+    the next; so is a name with one address, whose certificate is part of what `ask` gives.
+    """
+    try:
+        async with asyncio.timeout(login.timeout.total_seconds()):
+            hosts = await resolve(address.host, address.port)
+    except (TimeoutError, ProbeError):
+        return ()  # whoever asks it reports that
+    if len(hosts) < 2:
+        return ()
+    greetings = await asyncio.gather(*(_greeting(host, address, login) for host in hosts))
+    return tuple(greeting for greeting in greetings if greeting is not None)
+
+
+async def _greeting(host: str, address: Address, login: Login) -> Handshake | None:
+    where = f"{address} ({host})"
+    try:
+        async with asyncio.timeout(login.timeout.total_seconds()):
+            _, writer = await _opened(host, address, login.tls, where)
+    except TimeoutError:
+        late = f"{where} did not complete a TLS handshake within {format_duration(login.timeout)}."
+        return Handshake(where, why=ProbeError(late, Reason.TIMEOUT))
+    except ProbeError as why:
+        return Handshake(where, why=why)
+    except OSError:
+        return None
+    try:
+        secure = writer.get_extra_info("ssl_object")
+        return Handshake(where, secure.version(), _expiry(secure))
+    finally:
+        await _aborted(writer)
 
 
 #: X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL.

@@ -21,6 +21,7 @@ from collectors.systems.redis.model import (
     CacheLimits,
     ClusterNode,
     Growth,
+    Handshake,
     Look,
     Persistence,
     RedisLimits,
@@ -35,6 +36,7 @@ from collectors.systems.redis.model import (
     doors,
     each_once,
     followers,
+    following,
     keys,
     never_saved,
     owners,
@@ -52,6 +54,7 @@ from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobse
 from exporter.words import counted, format_size, listed
 
 __all__ = [
+    "address_problems",
     "agreement_problems",
     "cluster_problems",
     "connection_problems",
@@ -61,6 +64,7 @@ __all__ = [
     "health_problems",
     "hit_problems",
     "keep_alive_problems",
+    "lag_problems",
     "leadership_problems",
     "link_problems",
     "member_problems",
@@ -73,6 +77,7 @@ __all__ = [
     "scraped_problems",
     "sentinel_problems",
     "successor_problems",
+    "sync_problems",
     "timeout_problems",
     "ttl_problems",
 ]
@@ -82,6 +87,12 @@ _SNAPSHOT_GRACE = timedelta(minutes=1)
 #: Eviction frees what it can before the next command runs; only the buffers of a few clients come on top.
 _SHORTEST_IDLE = 60  # seconds
 _EVICTION_SLACK = 1.05
+#: Replicas acknowledge every second; Redis itself does not count one that was silent for longer among the good ones.
+_SILENCE = timedelta(seconds=10)
+#: Full syncs of a replica within the window that are no loop: it was started, lost its master once, and was promoted.
+_SYNCS = 3
+#: How long one attempt at a failover may take: Sentinel tries again after twice as long.
+_ATTEMPT = timedelta(minutes=30)
 
 
 def of_each(looks: Iterable[Look], judge: Callable[[Answers], Iterable[Result]]) -> list[Result]:
@@ -117,9 +128,15 @@ def health_problems(node: Answers) -> Iterator[Result]:
 
 
 def _write_problems(node: Answers) -> Iterator[Result]:
-    """Writes are not paused by an operator. INFO counts the good replicas only where min-replicas-to-write is set: with fewer of
-    them a master refuses writes.
+    """Writes are not paused by an operator, nor by a FAILOVER that waits. INFO counts the good replicas only where
+    min-replicas-to-write is set: with fewer of them a master refuses writes.
     """
+    if (state := node.info.get("master_failover_state", "no-failover")) != "no-failover":
+        yield failed(
+            f"{node.address} lets its clients wait while it hands over to a replica (FAILOVER, {state[:40]}): FAILOVER ABORT ends "
+            "that.",
+            reason=Reason.DOWN,
+        )
     if node.info.get("paused_reason") == "client_pause" and node.info.get("paused_actions") in ("write", "all"):
         left = timedelta(seconds=node.number("paused_timeout_milliseconds") // 1000)
         yield failed(
@@ -199,6 +216,36 @@ def leadership_problems(nodes: Collection[Look], wanted_replicas: int) -> Iterat
             yield failed(
                 f"Replica {node.address} follows another master than {master.address}.", reason=Reason.CONTRADICTED
             )
+
+
+def lag_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
+    """Its replicas that are online keep up: what they lack is lost when one of them is promoted."""
+    for follower in following(node):
+        if follower.behind > limits.max_lag_bytes:
+            yield failed(
+                f"Replica {follower.address} lacks {format_size(follower.behind)} of what {node.address} wrote (limit "
+                f"{format_size(limits.max_lag_bytes)}).",
+                reason=Reason.LIMIT,
+            )
+        if follower.silent > _SILENCE:
+            yield failed(
+                f"Replica {follower.address} has acknowledged nothing to {node.address} for "
+                f"{format_duration(follower.silent)} (limit {format_duration(_SILENCE)}).",
+                reason=Reason.STALE,
+            )
+
+
+def sync_problems(node: Answers, grown: Mapping[Address, Growth | None]) -> Iterator[Result]:
+    """Its replicas do not start over again and again: one that loses the link before it has caught up never follows."""
+    growth = grown.get(node.address)
+    replicas = max(1, node.number("connected_slaves"))
+    if growth is not None and growth.synced > _SYNCS * replicas:
+        yield failed(
+            f"{node.address} sent its whole data set to {'its replicas' if replicas > 1 else 'a replica'} "
+            f"{counted(growth.synced, 'time')} within {format_duration(timedelta(seconds=round(growth.seconds)))}: the link "
+            "breaks before they have caught up (client-output-buffer-limit replica, repl-backlog-size, repl-timeout).",
+            reason=Reason.DOWN,
+        )
 
 
 # Persistence
@@ -380,6 +427,12 @@ def connection_problems(node: Answers, grown: Mapping[Address, Growth | None], l
                 f"{where} rejected {counted(growth.rejected, 'connection')} within {over}: its maxclients {most} is reached.",
                 reason=Reason.LIMIT,
             )
+        if growth.dropped:
+            yield failed(
+                f"{where} closed {counted(growth.dropped, 'connection')} within {over}, as their buffers grew too large "
+                "(maxmemory-clients, client-output-buffer-limit, client-query-buffer-limit).",
+                reason=Reason.LIMIT,
+            )
         # What came within a fraction of a second is a burst, no rate.
         if (churn := growth.received / max(growth.seconds, 1.0)) > limits.max_churn:
             yield failed(
@@ -508,6 +561,8 @@ def scraped_problems(
 
 # TLS
 
+_PROTOCOLS = ("TLSv1.2", "TLSv1.3")
+
 
 def door_problems(
     node: Look,
@@ -534,7 +589,7 @@ def door_problems(
                 f"(port is {plain}, wanted 0).",
                 reason=Reason.MISCONFIGURED,
             )
-        if node.tls_version not in ("TLSv1.2", "TLSv1.3"):
+        if node.tls_version not in _PROTOCOLS:
             yield failed(
                 f"{node.address} speaks {node.tls_version or 'no TLS'} (wanted TLS 1.2 or later).",
                 reason=Reason.MISCONFIGURED,
@@ -553,11 +608,32 @@ def door_problems(
                 f"{node.address} shows port {shown} in INFO and not whether that is its TLS port: grant +config|get.",
                 reason=Reason.DENIED,
             )
-    expiry = node.certificate_expiry if isinstance(node, Answers) else None
+    yield from _expiry_problems(
+        node.address, node.certificate_expiry if isinstance(node, Answers) else None, limits, now
+    )
+
+
+def address_problems(answers: Iterable[Handshake], limits: RedisLimits, now: datetime) -> Iterator[Result]:
+    """Each address of a name has a certificate that is accepted for that name, and valid for long enough."""
+    for answer in answers:
+        if isinstance(answer.why, Untrusted):
+            yield failed(str(answer.why), reason=answer.why.reason)
+        elif answer.why is not None:
+            yield unobserved(answer.why)
+        elif answer.version not in _PROTOCOLS:
+            yield failed(
+                f"{answer.where} speaks {answer.version or 'no TLS'} (wanted TLS 1.2 or later).",
+                reason=Reason.MISCONFIGURED,
+            )
+        else:
+            yield from _expiry_problems(answer.where, answer.expiry, limits, now)
+
+
+def _expiry_problems(where: object, expiry: datetime | None, limits: RedisLimits, now: datetime) -> Iterator[Result]:
     if expiry is not None and expiry - now <= limits.certificate_warn:
         left = format_duration(timedelta(seconds=max(0, int((expiry - now).total_seconds()))))
         yield warning(
-            f"The certificate of {node.address} expires in {left} (limit {format_duration(limits.certificate_warn)})."
+            f"The certificate of {where} expires in {left} (limit {format_duration(limits.certificate_warn)})."
         )
 
 
@@ -695,6 +771,12 @@ def detection_problems(watches: Collection[Watch], name: str, limits: RedisLimit
             f"{'takes' if quorum == 1 else 'take'} it for down (down-after-milliseconds, limit "
             f"{format_duration(limits.max_detection)}).",
             reason=Reason.MISCONFIGURED,
+        )
+    attempt = max(watch.failover_timeout for watch in watches)
+    if attempt > _ATTEMPT:
+        yield warning(
+            f"A failover of {name} that did not succeed is tried again only after {format_duration(2 * attempt)} "
+            f"(failover-timeout is {format_duration(attempt)}, limit {format_duration(_ATTEMPT)})."
         )
 
 

@@ -23,7 +23,9 @@ __all__ = [
     "CacheLimits",
     "Child",
     "ClusterNode",
+    "Follower",
     "Growth",
+    "Handshake",
     "Look",
     "Persistence",
     "RedisLimits",
@@ -43,6 +45,7 @@ __all__ = [
     "doors",
     "each_once",
     "followers",
+    "following",
     "given_up",
     "grow",
     "grow_all",
@@ -97,6 +100,16 @@ class Unseen:
 
     address: Address
     why: ProbeError
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """How one address of a name greets a TLS client: with which protocol, and a certificate that expires when; or why not."""
+
+    where: str
+    version: str | None = None
+    expiry: datetime | None = None
+    why: ProbeError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +254,11 @@ class RedisLimits(Options):
         default_factory=dict,
         description="Client name (CLIENT SETNAME) to the most connections it may hold on a node: pool size × instances.",
     )
+    max_lag_bytes: Size = Field(
+        64 * 2**20, gt=0, description="How much of what its master wrote a replica that is online may lack."
+    )
     max_detection: Duration = Field(
-        timedelta(minutes=10),
+        timedelta(minutes=2),
         gt=timedelta(0),
         description="How long a master may be gone before it is taken for down (down-after-milliseconds, cluster-node-timeout).",
     )
@@ -307,13 +323,31 @@ def followers(node: Answers) -> int:
     return len(_followers(node))
 
 
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A replica that is online, as its master shows it: how many bytes it lacks, and how long ago it last acknowledged any."""
+
+    address: str
+    behind: int
+    silent: timedelta
+
+
+def following(node: Answers) -> list[Follower]:
+    """The online replicas of a node that acknowledge what they receive, the slowest first."""
+    found = []
+    for fields in _followers(node):
+        offset, silent = fields.get("offset", ""), fields.get("lag", "")
+        if offset.isdecimal():
+            behind = node.number("master_repl_offset") - int(offset)
+            host, port = fields.get("ip", ""), fields.get("port", "")
+            where = str(Address(host, int(port))) if host and port.isdecimal() else "without an address"
+            found.append(Follower(where, behind, timedelta(seconds=int(silent) if silent.isdecimal() else 0)))
+    return sorted(found, key=lambda follower: -follower.behind)
+
+
 def lag(node: Answers) -> float:
     """How many bytes the slowest online replica of a node is behind; 0 without one."""
-    behind = 0
-    for fields in _followers(node):
-        if (offset := fields.get("offset", "")).isdecimal():
-            behind = max(behind, node.number("master_repl_offset") - int(offset))
-    return float(behind)
+    return float(max((follower.behind for follower in following(node)), default=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,27 +425,47 @@ def keys(node: Answers) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A node's connection counters at one moment. They start over when the server does, with another `run_id`."""
+    """A node's counters at one moment. They start over when the server does, with another `run_id`.
+
+    Of connections: those that it turned away, took, and closed as their buffers grew too large. Of replicas: how many times one
+    was sent the whole data set.
+    """
 
     at: datetime
     run_id: str
     rejected: int
     received: int
+    dropped: int = 0
+    synced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How much a node's connection counters grew between two runs, so many seconds apart."""
+    """How much a node's counters (see `Traffic`) grew between two runs, so many seconds apart."""
 
     seconds: float
     rejected: int
     received: int
+    dropped: int = 0
+    synced: int = 0
 
 
 def traffic(node: Answers, now: datetime) -> Traffic:
-    """The node's connection counters now."""
+    """The node's counters now."""
     rejected, received = node.number("rejected_connections"), node.number("total_connections_received")
-    return Traffic(now, node.text("run_id"), rejected, received)
+    dropped = sum(node.number(name) for name in _DROPPED if name in node.info)
+    return Traffic(
+        now,
+        node.text("run_id"),
+        rejected,
+        received,
+        dropped,
+        node.number("sync_full") if "sync_full" in node.info else 0,
+    )
+
+
+#: What counts clients that were disconnected for the memory that they took: since 7.0, 7.2 and 7.2.
+_DROPPED = ("evicted_clients", "client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections")
 
 
 def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | None:
@@ -427,7 +481,13 @@ def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | N
     if len(history) == 1:
         return None
     base = history[0]
-    return Growth((now.at - base.at).total_seconds(), now.rejected - base.rejected, now.received - base.received)
+    return Growth(
+        (now.at - base.at).total_seconds(),
+        now.rejected - base.rejected,
+        now.received - base.received,
+        now.dropped - base.dropped,
+        now.synced - base.synced,
+    )
 
 
 def grow_all(
@@ -450,7 +510,15 @@ def grow_all(
 
 def _continues(before: Traffic, now: Traffic) -> bool:
     same = before.run_id == now.run_id and before.at < now.at
-    return same and before.rejected <= now.rejected and before.received <= now.received
+    return same and all(
+        was <= now_is
+        for was, now_is in (
+            (before.rejected, now.rejected),
+            (before.received, now.received),
+            (before.dropped, now.dropped),
+            (before.synced, now.synced),
+        )
+    )
 
 
 def clients_used(node: Answers) -> float:
@@ -502,7 +570,7 @@ class Standby:
 @dataclass(frozen=True, slots=True)
 class Watch:
     """What one Sentinel knows of the master: its address and flags, how many Sentinels watch it, how many of them have to agree
-    that it is down (0 where that is not shown), and its replicas.
+    that it is down (0 where that is not shown), its replicas, and for how long one attempt at a failover may take.
     """
 
     sentinel: Address
@@ -512,6 +580,7 @@ class Watch:
     quorum: int
     replicas: Mapping[Address, Standby]
     down_after: timedelta
+    failover_timeout: timedelta = timedelta(0)
 
     @property
     def needed(self) -> int:
@@ -536,8 +605,8 @@ def watch(sentinel: Look, name: str) -> Watch:
     if master is None:
         raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.", Reason.MISSING)
     others, quorum = master.get("num-other-sentinels", ""), master.get("quorum", "0")
-    patience = master.get("down-after-milliseconds", "0")
-    if not (others.isdecimal() and quorum.isdecimal() and patience.isdecimal()):
+    patience, attempt = master.get("down-after-milliseconds", "0"), master.get("failover-timeout", "0")
+    if not all(number.isdecimal() for number in (others, quorum, patience, attempt)):
         raise _no_sentinel(sentinel)
     replicas = [_fields(sentinel, entry) for entry in sentinel.reply(f"SENTINEL REPLICAS {name}", list)]
     return Watch(
@@ -555,6 +624,7 @@ def watch(sentinel: Look, name: str) -> Watch:
             for replica in replicas
         },
         timedelta(milliseconds=int(patience)),
+        timedelta(milliseconds=int(attempt)),
     )
 
 

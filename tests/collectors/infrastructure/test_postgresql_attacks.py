@@ -1,9 +1,14 @@
 """States that an attacker would try on the PostgreSQL section; each is proved by the server itself first."""
 
+import asyncio
+import json
 import re
+import socket
 import time
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -12,16 +17,30 @@ from tests.collectors.infrastructure.test_postgresql import alone, look, see
 from tests.collectors.infrastructure.test_postgresql_states import (
     POOLS,
     archive,
+    archived,
     backed,
+    failover,
     held,
     told,
     waiting_commit,
     write,
 )
+from tests.servers.faults import serving
+from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
 from tests.servers.pgbouncer import APPLICATION, PgBouncer
-from tests.servers.postgresql import MONITOR, PASSWORD, Cluster, Postgres, Programs, create_monitor, postgresql_15
-from tests.servers.process import LOOPBACK, scratch, unprivileged, wait_until
+from tests.servers.postgresql import (
+    MONITOR,
+    PASSWORD,
+    Cluster,
+    Postgres,
+    Programs,
+    cluster,
+    create_monitor,
+    postgresql_15,
+    postgresql_18,
+)
+from tests.servers.process import LOOPBACK, call, eventually, scratch, unprivileged, wait_until
 
 
 async def test_sessions_that_the_server_ends_when_they_are_idle(pair: Cluster) -> None:
@@ -242,3 +261,161 @@ async def test_a_password_never_reaches_a_sentence(pair: Cluster) -> None:
     result = await see(pair.primary.dsn(dbname="absent"), "pods_healthy")
     told(result, "unknown", 'database "absent" does not exist')
     assert PASSWORD not in result.summary
+
+
+# What holds now and not after a restart
+
+
+async def test_settings_that_the_next_start_changes(pair: Cluster) -> None:
+    primary = pair.primary
+    changes = {"max_connections": "20", "shared_preload_libraries": ""}
+    pending = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
+    try:
+        for name, value in changes.items():
+            primary.query(f"ALTER SYSTEM SET {name} = '{value}'")
+        primary.query("SELECT pg_reload_conf()")
+        wait_until(lambda: [name for (name,) in primary.query(pending)] == sorted(changes), "the changes to wait", 60)
+        seen = await look(primary.dsn(), "connection_pool_sized", "slow_query_logging_enabled", **POOLS)
+    finally:
+        for name in changes:
+            primary.query(f"ALTER SYSTEM RESET {name}")
+        primary.query("SELECT pg_reload_conf()")
+    wait_until(lambda: not primary.query(pending), "nothing to wait any more", 60)
+    told(seen["connection_pool_sized"], "warning", "another value of max_connections in its configuration files")
+    told(seen["slow_query_logging_enabled"], "warning", "another value of shared_preload_libraries in its")
+
+
+# Logical subscribers
+
+
+async def test_logical_subscribers_that_wait_for_a_slot_that_is_gone() -> None:
+    with cluster(postgresql_18(), wal_level="logical", synchronized_standby_slots="standby,gone") as pair:
+        primary = pair.primary
+        told(await see(pair.dsn, "replication_operational"), "ok")
+        primary.query("SELECT pg_create_logical_replication_slot('cdc', 'test_decoding', false, false, true)", "orders")
+        primary.query("SELECT pg_logical_emit_message(true, 'test', 'x')", "orders")
+        changes = "SELECT count(*) FROM pg_logical_slot_peek_changes('cdc', NULL, NULL)"
+        with primary.connect("orders") as connection:
+            connection.execute("SET statement_timeout = '2s'")
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                connection.execute(changes.encode())
+        pair.caught_up()
+        options = {"spare_slots": ["cdc"]}
+        told(
+            await see(pair.dsn, "replication_operational", **options),
+            "failed",
+            "synchronized_standby_slots names slot gone, which does not exist",
+        )
+        with primary.setting(synchronized_standby_slots="standby"):
+            pair.caught_up()
+            told(await see(pair.dsn, "replication_operational", **options), "ok")
+
+
+# A name with several addresses
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, name: str, *addresses: str) -> None:
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def resolve(host: str, port: Any, **more: Any) -> Any:
+        if host != name:
+            return await real(host, port, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port or 0)) for address in addresses]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+
+
+async def test_each_address_of_a_name_is_asked(pair: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a headless service, a name may lead to a primary and to a standby, or to an instance that answers nobody."""
+    port = pair.primary.port
+    dsn = psycopg.conninfo.make_conninfo(pair.primary.dsn(), host="db.example.com")
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        near, far = await asyncio.open_connection(LOOPBACK, pair.standby.port)
+        await asyncio.gather(_pump(reader, far), _pump(near, writer))
+
+    resolving(monkeypatch, "db.example.com", LOOPBACK, "127.0.0.2")
+    alone = await see(dsn, "pods_healthy")
+    async with serving(relay, where=("127.0.0.2", port)):
+        both = await see(dsn, "pods_healthy")
+    async with serving(_read_to_end, where=("127.0.0.2", port)):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(pair.primary.dsn(), hostaddr="127.0.0.2", connect_timeout=2)
+        deaf = await see(dsn, "pods_healthy", query_timeout="5s")
+    resolving(monkeypatch, "db.example.com", LOOPBACK, LOOPBACK)
+    same = await see(dsn, "pods_healthy")
+    told(alone, "ok", f"db.example.com:{port}/orders (127.0.0.1) is the primary, with 0 standbys")
+    told(both, "ok", f"db.example.com:{port}/orders (127.0.0.1) is the primary, with 1 standby answering too")
+    told(deaf, "unknown", f"PostgreSQL at db.example.com:{port}/orders (127.0.0.2) let nobody in within 5s")
+    told(same, "ok", f"db.example.com:{port}/orders is the primary, with 0 standbys")
+
+
+async def _read_to_end(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+# Several repositories
+
+
+def states_of(repository: Repository) -> dict[int, str]:
+    """What pgBackRest says of each of its repositories."""
+    (stanza,) = json.loads(repository.run("info", "--output=json"))
+    return {repo["key"]: repo["status"]["message"] for repo in stanza["repo"]}
+
+
+async def test_each_of_several_repositories_has_to_be_in_order(tmp_path: Path) -> None:
+    with archived() as (instance, repository):
+        second = repository.path.parent / "repository2"
+        text = repository.config.read_text()
+        repository.config.write_text(text.replace("[orders]", f"repo2-path={second}\n[orders]"))
+        repository.run("stanza-create")
+        archive(instance)
+        assert states_of(repository) == {1: "ok", 2: "no valid backups"}
+        told(
+            await backed(instance, repository, tmp_path),
+            "failed",
+            "pgBackRest stanza orders in repository 2 is not well: no valid backups.",
+        )
+        repository.run("backup", "--type=full", "--repo=2")
+        last = archive(instance)
+        assert states_of(repository) == {1: "ok", 2: "ok"}
+        told(await backed(instance, repository, tmp_path), "ok", f"Repository 1 holds WAL up to {last}", "Repository 2")
+        for held in sorted(repository.path.glob("archive/orders/15-1/0000*/0000*"))[-2:]:
+            held.unlink()
+        assert last not in repository.run("repo-ls", "--recurse", "--repo=1", "archive/orders")
+        assert last in repository.run("repo-ls", "--recurse", "--repo=2", "archive/orders")
+        told(
+            await backed(instance, repository, tmp_path),
+            "failed",
+            f"PostgreSQL believes WAL segment {last} to be archived, but repository 1 ends at ",
+        )
+
+
+# Patroni
+
+
+async def test_a_leader_that_keeps_its_lock_for_a_day(patroni: Patroni, tmp_path: Path) -> None:
+    def configured(name: str, value: object) -> bool:
+        return bool(call(f"{patroni.url}/config").get(name) == value)
+
+    for name, value, usual, status, words in (
+        ("ttl", 86_400, 20, "failed", "A leader that is gone keeps Patroni's lock for 1 day"),
+        ("primary_start_timeout", 7200, None, "warning", "may try to start it for 2 hours"),
+    ):
+        patroni._configure(**{name: value})
+        try:
+            await eventually(partial(configured, name, value), "the value to be known", 60)
+            result = await failover(patroni, tmp_path)
+        finally:
+            patroni._configure(**{name: usual})
+        await eventually(partial(configured, name, usual), "the usual value", 60)
+        told(result, status, words)

@@ -51,7 +51,8 @@ BY_INFO = {"pods_healthy", "persistence_configured", "eviction_policy_set", "con
 def run(*nodes: Node, context: Context | None = None, items: Sequence[str] = ALL, **options: Any) -> Run:
     """One run of the items on these nodes, with these options of the target; a busy machine gets its time."""
     addresses = [node.address for node in nodes]
-    target = {"name": "cache", "data_volume": "/tmp", "nodes": addresses, "node_timeout": "15s", **options}
+    patient = {"node_timeout": "15s", "max_detection": "10m"}  # as the machine may be busy
+    target = {"name": "cache", "data_volume": "/tmp", "nodes": addresses, **patient, **options}
     return Run(Redis, items, target=target, context=context, secrets=[PASSWORD])
 
 

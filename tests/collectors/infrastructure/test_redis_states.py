@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -18,6 +19,7 @@ from collectors.systems.redis.model import Address
 from exporter.verdict import Reason, Status
 from tests.collectors.infrastructure.test_redis import (
     BY_INFO,
+    Clock,
     asking,
     held,
     see,
@@ -25,7 +27,7 @@ from tests.collectors.infrastructure.test_redis import (
     trusting,
 )
 from tests.servers.exporters import redis_exporter
-from tests.servers.faults import mute, refused
+from tests.servers.faults import mute, refused, serving
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.prometheus import Prometheus, scrape
 from tests.servers.redis import (
@@ -44,6 +46,7 @@ from tests.servers.redis import (
     replication,
     tls_files,
 )
+from tests.support import make_context
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -596,6 +599,14 @@ async def test_sentinels_that_would_take_days_to_notice(tmp_path: Path) -> None:
         found.sentinels[1].command("SENTINEL SET", "mymaster", "down-after-milliseconds", NEVER)
         result = await see(OPERATIONAL, **options)
         assert result.status is Status.OK, result.summary
+        soon = await see(OPERATIONAL, max_detection="2m", **options)
+        assert soon.status is Status.FAILED
+        found.sentinels[0].command("SENTINEL SET", "mymaster", "failover-timeout", days)
+        result = await see(OPERATIONAL, **options)
+        assert result.status is Status.WARNING
+        assert result.summary == (
+            "A failover of mymaster that did not succeed is tried again only after 20d (failover-timeout is 10d, limit 30m)."
+        )
 
 
 def _flags(sentinel: Node) -> str:
@@ -608,3 +619,131 @@ async def test_a_cluster_that_would_take_days_to_notice(tmp_path: Path) -> None:
         result = await see(OPERATIONAL, nodes[0], mode="cluster")
     assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
     assert f"{nodes[1].address} takes a node for down only after 10d (cluster-node-timeout" in result.summary
+
+
+# Replicas that are there, and do not follow
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_failover_that_waits_for_ever_holds_back_writes(tmp_path: Path, release: str) -> None:
+    with replication(tmp_path, release=release) as (master, replica):
+        replica.pause()
+        try:
+            master.command("SET", "checklist:canary", "1")
+            master.command("FAILOVER")
+            assert master.info("master_failover_state") == "waiting-for-sync"
+            with socket.create_connection((LOOPBACK, master.port), timeout=0.5) as client:
+                client.sendall(b"SET checklist:canary 2\r\n")
+                with pytest.raises(TimeoutError):
+                    client.recv(64)
+                assert master.command("PING")
+                result = await see("pods_healthy", master, mode="replication", min_replicas=1)
+                master.command("FAILOVER", "ABORT")
+        finally:
+            replica.resume()
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert result.summary.startswith(
+        f"{master.address} lets its clients wait while it hands over to a replica (FAILOVER, waiting-for-sync)"
+    )
+
+
+async def test_a_replica_that_is_far_behind(tmp_path: Path) -> None:
+    with replication(tmp_path, "--client-output-buffer-limit", "replica 0 0 0") as (master, replica):
+        options = {"mode": "replication", "min_replicas": 1, "max_lag_bytes": "1MB"}
+        wait_until(lambda: master.info("slave0")["offset"] > 0, "the replica to acknowledge")
+        assert (await see("pods_healthy", master, **options)).status is Status.OK
+        replica.pause()
+        try:
+            for _ in range(50):
+                master.command("SET", "checklist:canary", "x" * 100_000)
+            assert master.info("slave0")["state"] == "online"
+            assert master.info("master_repl_offset") - master.info("slave0")["offset"] > 4_000_000
+            result = await see("pods_healthy", master, **options)
+        finally:
+            replica.resume()
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert f"Replica {replica.address} lacks 5" in result.summary
+    assert f" MB of what {master.address} wrote (limit 1 MB)." in result.summary
+
+
+async def test_a_replica_that_starts_over_again_and_again(tmp_path: Path) -> None:
+    with replication(tmp_path, *HEALTHY, "--enable-debug-command", "yes") as (master, replica):
+        clock = Clock()
+        context = make_context(now=clock)
+        options = {"mode": "replication", "context": context}
+        assert (await see("pods_healthy", master, replica, **options)).status is Status.OK
+        for _ in range(4):
+            before = master.info("sync_full")
+            master.command("DEBUG", "CHANGE-REPL-ID")
+            master.command("CLIENT", "KILL", "TYPE", "replica")
+            wait_until(partial(_synced_since, master, before), "another full sync")
+            replica.wait_linked()
+        wait_until(lambda: len(master.command("ROLE")[2]) == 1, "the replica to be online")
+        clock.pass_time(60)
+        result = await see("pods_healthy", master, replica, **options)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert f"{master.address} sent its whole data set to a replica 4 times within 1m" in result.summary
+
+
+def _synced_since(master: Node, before: int) -> bool:
+    return bool(master.info("sync_full") > before)
+
+
+# Connections
+
+
+async def test_connections_that_are_closed_for_the_memory_they_take(start_redis: Start) -> None:
+    node = start_redis(*HEALTHY, "--maxmemory-clients", "100kb")
+    node.write_and_save()
+    clock = Clock()
+    context = make_context(now=clock)
+    await see("connection_pool_optimized", node, context=context)
+    with ExitStack() as stack:
+        for _ in range(3):
+            client = stack.enter_context(socket.create_connection((LOOPBACK, node.port)))
+            client.sendall(b"*2\r\n$3\r\nSET\r\n$90000\r\n" + b"x" * 80_000)
+        wait_until(lambda: node.info("evicted_clients") > 0, "Redis to close a connection")
+        closed = node.info("evicted_clients")
+        clock.pass_time(60)
+        result = await see("connection_pool_optimized", node, context=context)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert f"{node.address} closed " in result.summary
+    assert closed
+    assert "within 1m, as their buffers grew too large (maxmemory-clients, " in result.summary
+
+
+# Certificates
+
+
+async def test_the_certificate_at_each_address_of_a_name(
+    start_redis: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    files = tls_files(tmp_path, "cache.example.com")
+    other = tls_files(tmp_path / "other", "other.example.com")
+    node = start_redis(files=files)
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def resolve(host: str, port: Any, **more: Any) -> Any:
+        if host != "cache.example.com":
+            return await real(host, port, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in (LOOPBACK, "127.0.0.2")]
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    options = {"nodes": [f"cache.example.com:{node.port}"], **trusting(files)}
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secure.load_cert_chain(other.cert, other.key)
+    assert (await see("tls_enabled", **options)).status is Status.OK
+    async with serving(hang_up, secure, ("127.0.0.2", node.port)):
+        trust = ssl.create_default_context(cafile=str(files.ca))
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            await asyncio.open_connection("127.0.0.2", node.port, ssl=trust, server_hostname="cache.example.com")
+        result = await see("tls_enabled", **options)
+    assert result.status is Status.FAILED
+    assert f"The certificate of cache.example.com:{node.port} (127.0.0.2) is not accepted: Hostname mismatch" in (
+        result.summary
+    )

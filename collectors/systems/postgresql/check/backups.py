@@ -21,9 +21,9 @@ from collectors.systems.postgresql.judge.recovery_point import judge_recovery_po
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Backup, PgBackRest, Stanza
-from exporter.verdict import Result, worst
+from exporter.verdict import Reason, Result, unknown, worst
 
-__all__ = ["Primary", "ask_primary", "see_backups", "see_recovery_point"]
+__all__ = ["Primary", "ask_primary", "see_backups", "see_recovery_point", "see_wal"]
 
 #: Of a backup that only has to be restorable, however old: what is after it comes from the WAL.
 _ANY_AGE = ClusterLimits(backup_max_age=timedelta(days=36500), full_backup_max_age=timedelta(days=36500))
@@ -50,15 +50,29 @@ async def see_backups(
     """Whether there is a fresh backup of this very cluster, with all the WAL that was archived since. Raises ProbeError."""
     archiver = primary.archiver
     fresh = judge_backup(stanza, primary.system_identifier, now, limits, archiver.timeline)
-    seen = worst(fresh, judge_archiver(archiver, limits))
-    backup = newest_backup(stanza, primary.system_identifier, archiver.timeline, now)
-    return seen if backup is None else worst(seen, await worst_of(_wal(stanza, backup, archiver, settings)))
+    held = await worst_of(see_wal(primary.system_identifier, archiver, stanza, settings, now))
+    return worst(fresh, judge_archiver(archiver, limits), held)
 
 
-async def _wal(stanza: Stanza, backup: Backup, archiver: Archiver, settings: PgBackRest) -> Result:
+async def see_wal(cluster: str, archiver: Archiver, stanza: Stanza, settings: PgBackRest, now: datetime) -> Result:
+    """Whether each repository of a stanza holds all WAL since its newest backup of a cluster. Raises ProbeError."""
+    repositories = {f"repository {key}": held for key, held in stanza.by_repository().items()}
+    if len(repositories) < 2:
+        repositories = {"the repository": stanza}
+    parts = [
+        _wal(held, backup, archiver, settings, name)
+        for name, held in repositories.items()
+        if (backup := newest_backup(held, cluster, archiver.timeline, now)) is not None
+    ]
+    if not parts:
+        return unknown("Without a backup, whether its WAL is archived was not checked.", reason=Reason.MISSING)
+    return await worst_of(*parts)
+
+
+async def _wal(stanza: Stanza, backup: Backup, archiver: Archiver, settings: PgBackRest, repository: str) -> Result:
     archive = archive_of(stanza, backup)
     segments = await read_segments(settings, archive) if archive is not None else frozenset()
-    return judge_archive(archive, segments, backup, archiver, stanza.name)
+    return judge_archive(archive, segments, backup, archiver, stanza.name, repository)
 
 
 async def see_recovery_point(

@@ -78,14 +78,20 @@ class Connection:
         return frozenset((host, info.port) for host in (info.host, info.hostaddr) if host)
 
     @classmethod
-    async def open(cls, parameters: Parameters, timeout: timedelta, *, console: bool = False) -> Self:
-        """Connect, within `timeout`. `console` is for PgBouncer's admin console, which knows no transactions.
+    async def open(
+        cls, parameters: Parameters, timeout: timedelta, *, console: bool = False, address: str | None = None
+    ) -> Self:
+        """Connect, within `timeout`, to this `address` of the host where it has several.
+
+        `console` is for PgBouncer's admin console, which knows no transactions.
 
         Raises ProbeError when the server does not let the exporter in, and NotServing when it lets nobody in.
         """
         import psycopg
 
         where = _where(parameters)
+        if address is not None:
+            parameters, where = {**parameters, "hostaddr": address}, f"{where} ({address})"
         password = parameters.get("password", "")
         settings: dict[str, Any] = {
             **parameters,

@@ -48,6 +48,8 @@ async def read_cluster(settings: HttpSettings) -> PatroniCluster:
         maximum_lag=dynamic.maximum_lag,
         silence=silence,
         patience=dynamic.patience,
+        ttl=30.0 if dynamic.ttl is None else dynamic.ttl,
+        start_timeout=dynamic.start_timeout,
         asked=status,
     )
 

@@ -12,6 +12,7 @@ from collectors.shared.dsn import Parameters
 from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.postgresql.model.instance import (
     Archiver,
+    AwaitedSlot,
     ConnectionLimit,
     Connections,
     Damage,
@@ -77,10 +78,13 @@ class Session:
         self.instance = instance
 
     @classmethod
-    async def open(cls, parameters: Parameters, timeout: timedelta) -> Self:
-        """Connect to one instance and ask what it is, each within `timeout`. Raises ProbeError when it does not answer."""
+    async def open(cls, parameters: Parameters, timeout: timedelta, address: str | None = None) -> Self:
+        """Connect to one instance (at one `address` of several) and ask what it is, each within `timeout`.
+
+        Raises ProbeError when it does not answer.
+        """
         started = time.perf_counter()  # a client waits for its connection too
-        connection = await Connection.open(parameters, timeout)
+        connection = await Connection.open(parameters, timeout, address=address)
         try:
             identity = await connection.one(
                 Identity,
@@ -215,6 +219,27 @@ class Session:
             [],
         )
         return WalState(written.position, written.archive_timeout, tuple(finished))
+
+    async def pending(self, names: Collection[str]) -> list[str]:
+        """Those of these settings that its next start changes: its configuration files have another value than is in effect."""
+        rows = await self._connection.ask(
+            _Name,
+            "SELECT name FROM pg_settings WHERE pending_restart AND name = ANY(%s) ORDER BY name",
+            [list(names)],
+        )
+        return [row.name for row in rows]
+
+    async def awaited_slots(self) -> list[AwaitedSlot]:
+        """The slots that logical subscribers with failover slots wait for (synchronized_standby_slots, since 17)."""
+        return await self._connection.ask(
+            AwaitedSlot,
+            """SELECT btrim(name, ' "') AS name, s.slot_name IS NOT NULL AS present, coalesce(s.active, false) AS active
+               FROM unnest(string_to_array(nullif(current_setting('synchronized_standby_slots', true), ''), ',')) AS name
+               LEFT JOIN pg_replication_slots s ON s.slot_name = btrim(name, ' "') AND s.slot_type = 'physical'
+               WHERE EXISTS (SELECT FROM pg_replication_slots l
+                             WHERE l.slot_type = 'logical' AND (to_jsonb(l) ->> 'failover')::bool)
+               ORDER BY 1""",
+        )
 
     async def connections(self) -> Connections:
         """How many connections it takes and has."""

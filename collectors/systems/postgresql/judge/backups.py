@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from collectors.shared.verdicts import verdict
+from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Stanza
 from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
 
 __all__ = [
@@ -57,25 +57,43 @@ def judge_backup(
 ) -> Result:
     """Whether the stanza holds a recent, complete backup without bad pages of the cluster with this system identifier.
 
-    `timeline` is the primary's, None where it is not known.
+    `timeline` is the primary's, None where it is not known. Of several repositories each has to be in order; where another one has
+    a recent backup, an old one is a warning.
     """
     newest = newest_backup(stanza, cluster, timeline, now)
-    if newest is None:
-        return verdict(_backup_problems(stanza, cluster, timeline, now, limits, None), unknown("No backup."))
-    age = now - newest.stopped
-    good = ok(f"{_seen(newest, age)}.", backup_age_seconds=age.total_seconds())
-    return verdict(_backup_problems(stanza, cluster, timeline, now, limits, newest), good)
+    good = unknown("No backup.")
+    if newest is not None:
+        age = now - newest.stopped
+        good = ok(f"{_seen(newest, age)}.", backup_age_seconds=age.total_seconds())
+    repositories = stanza.by_repository()
+    if len(repositories) < 2:
+        return verdict(_backup_problems(stanza, cluster, timeline, now, limits), good)
+    found = {
+        key: collected(_backup_problems(held, cluster, timeline, now, limits, f" in repository {key}"))
+        for key, held in repositories.items()
+    }
+    spare = any(not problems for problems in found.values())
+    problems = [_aged(problem) if spare else problem for each in found.values() for problem in each]
+    return verdict(problems, good)
 
 
-def _seen(backup: Backup, age: timedelta) -> str:
-    return f"Backup {backup.label} was complete {age.total_seconds() / 3600:.1f} h ago"
+def _aged(problem: Result) -> Result:
+    """A backup that is only too old, while another repository has a recent one."""
+    return warning(problem.summary) if problem.reason is Reason.LIMIT else problem
+
+
+def _seen(backup: Backup, age: timedelta, where: str = "") -> str:
+    return f"Backup {backup.label}{where} was complete {age.total_seconds() / 3600:.1f} h ago"
 
 
 def _backup_problems(
-    stanza: Stanza, cluster: str, timeline: int | None, now: datetime, limits: ClusterLimits, newest: Backup | None
+    stanza: Stanza, cluster: str, timeline: int | None, now: datetime, limits: ClusterLimits, where: str = ""
 ) -> Iterator[Result]:
+    """What is wrong with the backups of a stanza, or of one of its repositories, of which `where` is the name."""
     if stanza.status.code != 0:
-        yield failed(f"pgBackRest stanza {stanza.name} is not well: {stanza.status.message}.", reason=Reason.DOWN)
+        yield failed(
+            f"pgBackRest stanza {stanza.name}{where} is not well: {stanza.status.message}.", reason=Reason.DOWN
+        )
         return
     ours = _ours(stanza, cluster, timeline)
     if not ours:
@@ -84,11 +102,13 @@ def _backup_problems(
         if known:
             held = f"{counted(len(known), 'backup')} of a copy on timeline {known[0].timeline}"
         yield failed(
-            f"pgBackRest stanza {stanza.name} holds {held} and none of cluster {cluster}.", reason=Reason.MISSING
+            f"pgBackRest stanza {stanza.name}{where} holds {held} and none of cluster {cluster}.",
+            reason=Reason.MISSING,
         )
         return
+    newest = newest_backup(stanza, cluster, timeline, now)
     if newest is not None:
-        yield from _newest_problems(ours, newest, now, limits)
+        yield from _newest_problems(ours, newest, now, limits, where)
     for backup in ours:
         if backup.stopped > now + _CLOCKS:
             ahead = format_length(backup.stopped - now)
@@ -98,17 +118,20 @@ def _backup_problems(
             )
 
 
-def _newest_problems(ours: Sequence[Backup], newest: Backup, now: datetime, limits: ClusterLimits) -> Iterator[Result]:
+def _newest_problems(
+    ours: Sequence[Backup], newest: Backup, now: datetime, limits: ClusterLimits, where: str
+) -> Iterator[Result]:
     by_label = {backup.label: backup for backup in ours if backup.database.repo_key == newest.database.repo_key}
     needed = [newest.label, *(newest.reference or ())]
     for label in needed:
         if label not in by_label:
-            yield failed(f"Backup {newest.label} needs backup {label}, which is gone.", reason=Reason.MISSING)
+            yield failed(f"Backup {newest.label}{where} needs backup {label}, which is gone.", reason=Reason.MISSING)
         elif by_label[label].error:
-            yield failed(f"Backup {label} holds pages with wrong checksums.", reason=Reason.DOWN)
+            yield failed(f"Backup {label}{where} holds pages with wrong checksums.", reason=Reason.DOWN)
     age = now - newest.stopped
     if age > limits.backup_max_age:
-        yield failed(f"{_seen(newest, age)} (limit {format_duration(limits.backup_max_age)}).", reason=Reason.LIMIT)
+        seen = _seen(newest, age, where)
+        yield failed(f"{seen} (limit {format_duration(limits.backup_max_age)}).", reason=Reason.LIMIT)
     full = max(
         (backup for backup in ours if backup.type == "full" and backup.stopped <= now + _CLOCKS),
         key=lambda backup: backup.stopped,
@@ -116,7 +139,7 @@ def _newest_problems(ours: Sequence[Backup], newest: Backup, now: datetime, limi
     )
     if full is not None and now - full.stopped > limits.full_backup_max_age:
         yield failed(
-            f"The newest full backup, {full.label}, was complete {format_length(now - full.stopped)} ago "
+            f"The newest full backup{where}, {full.label}, was complete {format_length(now - full.stopped)} ago "
             f"(limit {format_duration(limits.full_backup_max_age)}).",
             reason=Reason.LIMIT,
         )
@@ -179,23 +202,30 @@ def _archiver_problems(archiver: Archiver, limits: ClusterLimits) -> Iterator[Re
 
 
 def judge_archive(
-    archive: Archive | None, segments: frozenset[str], backup: Backup, archiver: Archiver, stanza: str
+    archive: Archive | None,
+    segments: frozenset[str],
+    backup: Backup,
+    archiver: Archiver,
+    stanza: str,
+    repository: str = "the repository",
 ) -> Result:
-    """Whether the repository holds all WAL from the start of a backup up to what PostgreSQL believes to be archived.
+    """Whether a repository holds all WAL from the start of a backup up to what PostgreSQL believes to be archived.
 
-    `segments` have to be listed after `archiver` was asked.
+    `segments` have to be listed after `archiver` was asked; `repository` is its name in a sentence.
     """
     ours = sorted(name for name in segments if int(name[:8], 16) <= archiver.timeline)
-    good = ok(f"The repository holds WAL up to {ours[-1]}." if ours else "The repository holds WAL.")
-    return verdict(_archive_problems(archive, ours, backup, archiver, stanza), good)
+    name = repository[0].upper() + repository[1:]
+    good = ok(f"{name} holds WAL up to {ours[-1]}." if ours else f"{name} holds WAL.")
+    return verdict(_archive_problems(archive, ours, backup, archiver, stanza, repository), good)
 
 
 def _archive_problems(
-    archive: Archive | None, ours: Sequence[str], backup: Backup, archiver: Archiver, stanza: str
+    archive: Archive | None, ours: Sequence[str], backup: Backup, archiver: Archiver, stanza: str, repository: str
 ) -> Iterator[Result]:
     if archive is None or not ours:
         yield failed(
-            f"pgBackRest stanza {stanza} holds no WAL of timelines up to {archiver.timeline}.", reason=Reason.MISSING
+            f"pgBackRest stanza {stanza} holds no WAL of timelines up to {archiver.timeline} in {repository}.",
+            reason=Reason.MISSING,
         )
         return
     held = {segment_number(name, archiver.segment_size) for name in ours}
@@ -210,22 +240,22 @@ def _archive_problems(
         if needed := [number for number in missing if number <= stop]:
             names = listed((_name(number, backup.archive.start[:8], archiver.segment_size) for number in needed), 3)
             yield failed(
-                f"Backup {backup.label} needs WAL from {backup.archive.start} to {backup.archive.stop}, but the repository lacks "
+                f"Backup {backup.label} needs WAL from {backup.archive.start} to {backup.archive.stop}, but {repository} lacks "
                 f"{names}: it cannot be restored.",
                 reason=Reason.MISSING,
             )
         elif missing:
             first = _name(missing[0], f"{archiver.timeline:08X}", archiver.segment_size)
             yield failed(
-                f"The repository lacks {counted(len(missing), 'WAL segment')} after backup {backup.label}, the first {first}: "
-                "nothing later can be restored.",
+                f"{repository[0].upper() + repository[1:]} lacks {counted(len(missing), 'WAL segment')} after backup "
+                f"{backup.label}, the first {first}: nothing later can be restored.",
                 reason=Reason.MISSING,
             )
     else:
         yield unknown(f"Backup {backup.label} does not name the WAL that it needs.")
     if archived and max(held) < segment_number(archived[0], archiver.segment_size):
         yield failed(
-            f"PostgreSQL believes WAL segment {archived[0]} to be archived, but the repository ends at {ours[-1]}.",
+            f"PostgreSQL believes WAL segment {archived[0]} to be archived, but {repository} ends at {ours[-1]}.",
             reason=Reason.CONTRADICTED,
         )
 

@@ -8,14 +8,21 @@ from typing import Any
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.patroni import LEADERS, Member, PatroniCluster
-from exporter.verdict import Reason, Result, failed, ok
+from exporter.options import format_duration
+from exporter.verdict import Reason, Result, failed, ok, warning
 from exporter.words import counted, format_length
 
 __all__ = ["judge_patroni"]
 
 
-def judge_patroni(cluster: PatroniCluster, system_identifier: str, max_lag: int) -> Result:
-    """Whether Patroni would fail this cluster over by itself, to a standby at most `max_lag` bytes behind."""
+#: How long Patroni lets a leader try to start its PostgreSQL by default.
+_START = timedelta(minutes=5)
+
+
+def judge_patroni(
+    cluster: PatroniCluster, system_identifier: str, max_lag: int, max_detection: timedelta = timedelta(minutes=2)
+) -> Result:
+    """Whether Patroni would fail this cluster over by itself, to a standby at most `max_lag` bytes behind, soon enough."""
     leaders = [member for member in cluster.members if member.leads]
     most = min(max_lag, cluster.maximum_lag)
     leader = leaders[0] if leaders else None
@@ -28,7 +35,24 @@ def judge_patroni(cluster: PatroniCluster, system_identifier: str, max_lag: int)
         "could take over.",
         **measured,
     )
-    return verdict(_problems(cluster, system_identifier, leaders, candidates, most), good)
+    problems = [
+        *_problems(cluster, system_identifier, leaders, candidates, most),
+        *_delay_problems(cluster, max_detection),
+    ]
+    return verdict(problems, good)
+
+
+def _delay_problems(cluster: PatroniCluster, limit: timedelta) -> Iterator[Result]:
+    if (ttl := timedelta(seconds=cluster.ttl)) > limit:
+        yield failed(
+            f"A leader that is gone keeps Patroni's lock for {format_length(ttl)} (ttl, limit {format_duration(limit)}).",
+            reason=Reason.MISCONFIGURED,
+        )
+    if (start := timedelta(seconds=cluster.start_timeout)) > max(limit, _START):
+        yield warning(
+            f"A leader whose PostgreSQL is gone may try to start it for {format_length(start)} before another one takes over "
+            f"(primary_start_timeout, limit {format_duration(max(limit, _START))})."
+        )
 
 
 def _problems(

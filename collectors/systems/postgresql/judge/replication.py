@@ -7,18 +7,27 @@ to have written what a standby lacks: clocks of different hosts are never compar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.instance import Sender, Slot, Standby, Wal, Written
+from collectors.systems.postgresql.model.instance import AwaitedSlot, Sender, Slot, Standby, Wal, Written
 from collectors.systems.postgresql.model.options import ClusterLimits
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, warning
 from exporter.words import counted, format_length, format_size
 
-__all__ = ["PATIENCE", "judge_senders", "judge_silence", "judge_slots", "judge_standby", "judge_synchronous", "silent"]
+__all__ = [
+    "PATIENCE",
+    "awaited_problems",
+    "judge_senders",
+    "judge_silence",
+    "judge_slots",
+    "judge_standby",
+    "judge_synchronous",
+    "silent",
+]
 
 #: How many seconds a commit may wait for synchronous standbys.
 PATIENCE = 2
@@ -241,6 +250,18 @@ def _synchronous_problems(senders: Sequence[Sender], wal: Wal, waiting: int) -> 
             f"{counted(waiting, 'commit has', 'commits have')} waited for synchronous standbys for more than {PATIENCE} seconds.",
             reason=Reason.DOWN,
         )
+
+
+def awaited_problems(slots: Iterable[AwaitedSlot]) -> Iterator[Result]:
+    """Whether the standbys are there that logical subscribers with failover slots wait for."""
+    for slot in slots:
+        if not slot.active:
+            lacking = "is not active" if slot.present else "does not exist"
+            yield failed(
+                f"synchronized_standby_slots names slot {slot.name}, which {lacking}: logical subscribers with a failover slot "
+                "get nothing.",
+                reason=Reason.DOWN,
+            )
 
 
 def judge_slots(slots: Sequence[Slot], elsewhere: Collection[str], limits: ClusterLimits) -> Result:

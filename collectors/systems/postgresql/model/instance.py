@@ -11,6 +11,7 @@ from exporter.verdict import ProbeError, Reason
 
 __all__ = [
     "Archiver",
+    "AwaitedSlot",
     "ConnectionLimit",
     "Connections",
     "Corrupted",
@@ -137,6 +138,15 @@ class Slot:
     active: bool
     wal_status: str | None
     retained_bytes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedSlot:
+    """A physical slot whose standby has to have what a logical subscriber gets, and whether it exists and is in use."""
+
+    name: str
+    present: bool
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)

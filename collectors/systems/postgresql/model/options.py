@@ -36,6 +36,11 @@ class ClusterLimits(Options):
     expected_replicas: int = Field(1, ge=1, description="Minimum number of standbys that stream from the primary.")
     max_lag_bytes: Size = Field(64 * 2**20, description="Maximum lag of a standby, in WAL.")
     max_lag: Duration = Field(timedelta(seconds=30), description="Maximum lag of a standby, in time.")
+    max_detection: Duration = Field(
+        timedelta(minutes=2),
+        gt=timedelta(0),
+        description="How long a leader that is gone may keep Patroni's lock (ttl).",
+    )
     backup_max_age: Duration = Field(timedelta(hours=26), description="Maximum age of the newest complete backup.")
     full_backup_max_age: Duration = Field(
         timedelta(days=8), description="Maximum age of the newest full backup; restoring the others requires it."

@@ -90,8 +90,9 @@ class PatroniCluster(msgspec.Struct, frozen=True):
 
     `synchronous` is true in synchronous mode, in which Patroni lets synchronous standbys alone take over. `maximum_lag` is the
     distance in bytes from which on it lets no standby take over. `silence` is for how many seconds, by the member's own clock, it
-    has not reached the consensus store (None where it does not report that), and `patience` how long it may. `asked`
-    is what the asked member reports of itself.
+    has not reached the consensus store (None where it does not report that), and `patience` how long it may. `ttl` is after how
+    many seconds a leader that is gone loses its lock, `start_timeout` for how long a leader whose PostgreSQL is gone may try to
+    start it. `asked` is what the asked member reports of itself.
     """
 
     members: list[Member]
@@ -101,6 +102,8 @@ class PatroniCluster(msgspec.Struct, frozen=True):
     maximum_lag: int = 1_048_576
     silence: float | None = None
     patience: float = 20.0
+    ttl: float = 30.0
+    start_timeout: float = 300.0
     asked: MemberStatus = MemberStatus()
 
 
@@ -111,6 +114,9 @@ class Configuration(msgspec.Struct, frozen=True):
     maximum_lag_on_failover: int | str | None = None
     loop_wait: float | None = None
     retry_timeout: float | None = None
+    ttl: float | None = None
+    primary_start_timeout: float | None = None
+    master_start_timeout: float | None = None
 
     @property
     def synchronous(self) -> bool:
@@ -122,6 +128,12 @@ class Configuration(msgspec.Struct, frozen=True):
         """The distance in bytes from which on no standby may take over."""
         given = str(self.maximum_lag_on_failover)
         return int(given) if given.isdigit() else 1_048_576
+
+    @property
+    def start_timeout(self) -> float:
+        """For how many seconds a leader may try to start its PostgreSQL; the older name counts where it has no new one."""
+        given = (self.primary_start_timeout, self.master_start_timeout)
+        return next((seconds for seconds in given if seconds is not None), 300.0)
 
     @property
     def patience(self) -> float:

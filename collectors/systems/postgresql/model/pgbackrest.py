@@ -118,6 +118,20 @@ class Stanza(_Struct, frozen=True):
     db: list[_Cluster] = []
     repo: list[Repository] = []
 
+    def by_repository(self) -> dict[int, Stanza]:
+        """What each repository holds, by its number, with its own status."""
+        return {
+            repo.key: msgspec.structs.replace(
+                self,
+                status=repo.status,
+                backup=[backup for backup in self.backup if backup.database.repo_key == repo.key],
+                archive=[archive for archive in self.archive if archive.database.repo_key == repo.key],
+                db=[cluster for cluster in self.db if cluster.repo_key == repo.key],
+                repo=[repo],
+            )
+            for repo in self.repo
+        }
+
     def system_ids(self, database: _Database) -> set[str]:
         """The system identifiers of the cluster that a backup or an archive is of."""
         return {str(db.system_id) for db in self.db if (db.id, db.repo_key) == (database.id, database.repo_key)}

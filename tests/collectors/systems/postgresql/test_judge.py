@@ -296,6 +296,28 @@ def test_backups(given: Stanza, status: str, told: str) -> None:
     assert (result.status, told in result.summary) == (status, True), result
 
 
+@pytest.mark.parametrize(
+    ("second", "status", "told"),
+    [
+        (backup(), "ok", "was complete 0.0 h ago."),
+        (
+            backup(timestamp={"start": 1795460000, "stop": 1795460399}),
+            "warning",
+            "Backup 20261124-205902F in repository 2 was complete 26.0 h ago (limit 1d2h).",
+        ),
+        (backup(error=True), "failed", "Backup 20261124-205902F in repository 2 holds pages with wrong checksums."),
+    ],
+)
+def test_backups_in_several_repositories(second: dict[str, Any], status: str, told: str) -> None:
+    """Of two repositories one may be late, which the other makes up for; what it holds has to be sound."""
+    clusters = [{"id": 1, "repo-key": key, "system-id": int(CLUSTER)} for key in (1, 2)]
+    repositories = [{"key": key, "cipher": "none", "status": {"code": 0, "message": "ok"}} for key in (1, 2)]
+    held = [backup(), second | {"database": {"id": 1, "repo-key": 2}}]
+    given = stanza(backup=held, db=clusters, repo=repositories, status={"code": 4, "message": "different across repos"})
+    result = judge_backup(given, CLUSTER, NOW, LIMITS, 1)
+    assert (result.status, told in result.summary) == (status, True), result
+
+
 def archiver(**changes: Any) -> Archiver:
     given = Archiver(
         archive_mode="on",
