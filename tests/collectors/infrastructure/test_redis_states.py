@@ -16,10 +16,10 @@ import redis
 
 from collectors.systems.redis.client import answers_plaintext
 from collectors.systems.redis.model import Address
+from exporter.runner import utc_now
 from exporter.verdict import Reason, Status
 from tests.collectors.infrastructure.test_redis import (
     BY_INFO,
-    Clock,
     asking,
     held,
     see,
@@ -46,7 +46,7 @@ from tests.servers.redis import (
     replication,
     tls_files,
 )
-from tests.support import make_context
+from tests.support import Clock, make_context
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -668,7 +668,7 @@ async def test_a_replica_that_is_far_behind(tmp_path: Path) -> None:
 
 async def test_a_replica_that_starts_over_again_and_again(tmp_path: Path) -> None:
     with replication(tmp_path, *HEALTHY, "--enable-debug-command", "yes") as (master, replica):
-        clock = Clock()
+        clock = Clock(utc_now())
         context = make_context(now=clock)
         options = {"mode": "replication", "context": context}
         assert (await see("pods_healthy", master, replica, **options)).status is Status.OK
@@ -679,7 +679,7 @@ async def test_a_replica_that_starts_over_again_and_again(tmp_path: Path) -> Non
             wait_until(partial(_synced_since, master, before), "another full sync")
             replica.wait_linked()
         wait_until(lambda: len(master.command("ROLE")[2]) == 1, "the replica to be online")
-        clock.pass_time(60)
+        clock.advance(seconds=60)
         result = await see("pods_healthy", master, replica, **options)
     assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
     assert f"{master.address} sent its whole data set to a replica 4 times within 1m" in result.summary
@@ -695,7 +695,7 @@ def _synced_since(master: Node, before: int) -> bool:
 async def test_connections_that_are_closed_for_the_memory_they_take(start_redis: Start) -> None:
     node = start_redis(*HEALTHY, "--maxmemory-clients", "100kb")
     node.write_and_save()
-    clock = Clock()
+    clock = Clock(utc_now())
     context = make_context(now=clock)
     await see("connection_pool_optimized", node, context=context)
     with ExitStack() as stack:
@@ -704,7 +704,7 @@ async def test_connections_that_are_closed_for_the_memory_they_take(start_redis:
             client.sendall(b"*2\r\n$3\r\nSET\r\n$90000\r\n" + b"x" * 80_000)
         wait_until(lambda: node.info("evicted_clients") > 0, "Redis to close a connection")
         closed = node.info("evicted_clients")
-        clock.pass_time(60)
+        clock.advance(seconds=60)
         result = await see("connection_pool_optimized", node, context=context)
     assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
     assert f"{node.address} closed " in result.summary
