@@ -19,8 +19,9 @@ from pydantic import Field, SecretStr, field_validator
 from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
 from exporter.reply import Reply
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
-from exporter.words import os_reason
+from exporter.words import format_size, os_reason
 
 __all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
 
@@ -111,6 +112,16 @@ def _new_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | 
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _asked(http: Http, method: str, path: str = "", *, params: Mapping[str, str] | None = None, **_: object) -> str:
+    query = "&".join(f"{name}={value}" for name, value in (params or {}).items())
+    return f"{method} {_plain_url(http.settings.url + path)}{'?' * bool(query)}{query}"
+
+
+def _answered(reply: Reply) -> str:
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip()
+    return f"{reply.status}, {format_size(len(reply.body))}{' of ' * bool(kind)}{kind}"
 
 
 class HttpSettings(Options):
@@ -208,6 +219,7 @@ class Http:
         """GET; see `request`."""
         return await self.request("GET", path, params=params, headers=headers, expect=expect, max_bytes=max_bytes)
 
+    @traced(_asked, _answered)
     async def request(
         self,
         method: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -42,6 +43,7 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._busy[owner] += 1
+        context = contextvars.copy_context()  # who traces the asker's steps traces the call's as well
 
         def settle(result: T | None, error: BaseException | None) -> None:
             self._busy[owner] -= 1
@@ -56,7 +58,7 @@ class Threads:
             result: Any = None
             error: BaseException | None = None
             try:
-                result = call()
+                result = context.run(call)
             except BaseException as raised:  # noqa: BLE001  # handed to the caller as it is
                 error = raised
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`.
+"""The command line: `serve`, `check`, `explain`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`.
 
 Exit codes: 0 ok, 1 a line failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an internal error or
 an output that cannot be written, 130 interrupted, 141 the reader of the output is gone (`| head`). What takes long to import is
@@ -22,6 +22,7 @@ from exporter.cli.bind import bind
 from exporter.cli.check import check
 from exporter.cli.config import check_config
 from exporter.cli.demo import demo
+from exporter.cli.explain import explain
 from exporter.cli.healthcheck import healthcheck
 from exporter.cli.list import list_items
 from exporter.cli.report import report
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, check, report, attest, bind):
+for command in (serve, check, explain, report, attest, bind):
     app.command()(command)
 app.command("list")(list_items)
 app.add_typer(_config, name="config")

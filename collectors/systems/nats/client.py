@@ -20,6 +20,7 @@ from exporter.files import TooLarge, read_file
 from exporter.http import Trust
 from exporter.logs import hide
 from exporter.options import Secret, format_duration
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line, os_reason
 
@@ -112,6 +113,10 @@ class Connection:
         """The number by which the server lists this connection."""
         return self._client._server_info.get("client_id")
 
+    @traced(
+        lambda self, subject, *_, **__: f"NATS {self.address}: {subject}",
+        lambda reply: "nobody is there" if reply is None else "a reply",
+    )
     async def request(
         self, subject: str, body: object = None, *, patience: timedelta = timedelta(0), message: bool = False
     ) -> dict[str, Any] | None:

@@ -21,8 +21,9 @@ from collectors.shared.lean_imports import without
 from collectors.systems.neo4j.model import Entry
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
-from exporter.words import one_line, os_reason
+from exporter.words import counted, one_line, os_reason
 
 if TYPE_CHECKING:
     from neo4j import AsyncDriver, Auth
@@ -89,6 +90,10 @@ class Connection:
         except Neo4jError as error:
             raise _refusal(self.address, error) from None
 
+    @traced(
+        lambda self, statement, *_: f"Neo4j {self.address}: {one_line(statement)}",
+        lambda rows: counted(len(rows), "row"),
+    )
     async def run(self, statement: str, database: str | None = None) -> list[dict[str, Any]]:
         """As `rows`, but what the server itself says against it is raised as the driver's Neo4jError.
 

@@ -20,8 +20,9 @@ from collectors.shared.addresses import resolve
 from collectors.systems.redis.model import Address, Answers, Handshake, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
-from exporter.words import os_reason
+from exporter.words import counted, listed, os_reason
 
 if TYPE_CHECKING:
     from redis.asyncio import Connection
@@ -58,6 +59,7 @@ async def look(address: Address, login: Login, commands: Sequence[str]) -> Answe
         return Unseen(address, why)
 
 
+@traced(lambda address, _, commands: f"Redis {address}: {', '.join(commands)}", lambda told: _in_words(told))
 async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answers:
     """Ask one server these commands, in one go, over a connection that is closed again.
 
@@ -98,6 +100,12 @@ async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answer
         dict(zip(commands, replies, strict=True)),
         _expiry(secure) if secure else None,
     )
+
+
+def _in_words(told: Answers) -> str:
+    refused = [command for command, reply in told.replies.items() if isinstance(reply, Exception)]
+    errors = f", {counted(len(refused), 'error')} among them ({listed(refused, 5)})" if refused else ""
+    return f"{counted(len(told.replies), 'reply', 'replies')}{errors}"
 
 
 def _expiry(secure: ssl.SSLObject) -> datetime | None:

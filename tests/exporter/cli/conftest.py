@@ -16,6 +16,7 @@ from exporter.cli import main
 from tests.exporter.logging_state import unchanged_logging
 from tests.servers.pages import pages
 from tests.servers.process import wait_until
+from tests.servers.redis import start_redis
 from tests.servers.signing import keys
 
 

@@ -25,8 +25,9 @@ import msgspec
 
 from exporter.logs import hide
 from exporter.options import format_duration
+from exporter.trace import step
 from exporter.verdict import ProbeError, Reason
-from exporter.words import one_line
+from exporter.words import format_size, one_line
 
 __all__ = ["Api", "Forbidden", "Gone", "NotFound", "NotServed", "Reply", "TooLarge"]
 
@@ -137,12 +138,16 @@ class Api:
         max_bytes: int,
         any_status: bool,
     ) -> Reply:
+        asked = f"the Kubernetes API: {method} {path}{'?' * bool(query)}{urlencode(query or {})}"
         deadline = time.monotonic() + self._timeout.total_seconds()
-        with self._sent(method, path, query, body, self._timeout.total_seconds()) as (where, response):
-            limit = max_bytes if response.status < 300 else _MAX_ERROR_BYTES
-            reply = Reply(where, response.status, self._read(where, response, limit, deadline), _server_time(response))
-        if reply.status in (401, 403) or (reply.status >= 300 and not any_status):
-            raise _refusal(reply)
+        with step(asked) as taken:
+            with self._sent(method, path, query, body, self._timeout.total_seconds()) as (where, response):
+                limit = max_bytes if response.status < 300 else _MAX_ERROR_BYTES
+                found = self._read(where, response, limit, deadline)
+                reply = Reply(where, response.status, found, _server_time(response))
+            if reply.status in (401, 403) or (reply.status >= 300 and not any_status):
+                raise _refusal(reply)
+            taken.answered = f"{reply.status}, {format_size(len(reply.body))}"
         return reply
 
     @contextmanager

@@ -21,7 +21,9 @@ from collectors.shared.dsn import Parameters
 from collectors.shared.tasks import started
 from collectors.systems.postgresql.model.instance import Corrupted, NotServing
 from exporter.options import format_duration
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
+from exporter.words import counted, one_line
 
 if TYPE_CHECKING:
     import psycopg
@@ -78,6 +80,9 @@ class Connection:
         return frozenset((host, info.port) for host in (info.host, info.hostaddr) if host)
 
     @classmethod
+    @traced(
+        lambda cls, parameters, *_, **__: f"a connection to PostgreSQL at {_where(parameters)}", lambda _: "connected"
+    )
     async def open(
         cls, parameters: Parameters, timeout: timedelta, *, console: bool = False, address: str | None = None
     ) -> Self:
@@ -118,6 +123,10 @@ class Connection:
             connection.adapters.register_loader(name, _text_loader())
         return cls(where, parameters, connection.info.user, timeout, console, connection)
 
+    @traced(
+        lambda self, kind, sql, *_: f"PostgreSQL at {self.where}: {one_line(sql)}",
+        lambda rows: counted(len(rows), "row"),
+    )
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
 

@@ -22,6 +22,7 @@ from collectors.systems.tls.model.addresses import Address, is_ip
 from collectors.systems.tls.model.certificates import Keys, Roots, Served
 from collectors.systems.tls.model.starttls import StartTls
 from exporter.files import TooLarge, read_file
+from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
 from exporter.words import counted, os_reason
 
@@ -68,6 +69,10 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _data: None) -> bool
     return True
 
 
+@traced(
+    lambda address, server_name, **_: f"a TLS handshake with {address} for {server_name}",
+    lambda served: counted(len(served.sent), "certificate"),
+)
 async def handshake(
     address: Address, server_name: str, *, timeout: float, keys: Keys = Keys.ANY, starttls: StartTls | None = None
 ) -> Served:

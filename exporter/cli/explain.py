@@ -1,0 +1,131 @@
+"""`explain` verifies one line now and shows what was asked, answered and decided."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from exporter.cli.shared import ConfigFile, ExitCode, Refused, load, say
+from exporter.logs import LogLevel
+from exporter.trace import Step, tracing
+from exporter.verdict import Status
+from exporter.words import counted, one_line
+
+if TYPE_CHECKING:
+    from exporter.config import Loaded
+    from exporter.evidence.records import Record
+    from exporter.plan import Job, PlannedItem
+    from exporter.state import ItemView
+
+__all__ = ["explain"]
+
+_STEPS_SHOWN = 100
+
+
+def explain(
+    line: Annotated[str, typer.Argument(metavar="SECTION.ITEM", help="The line, as `list` names it.")],
+    config_file: ConfigFile = None,
+) -> int:
+    """Verify one line now and show what was asked, answered and decided. Exits as `check` does.
+
+    Replies are told by their size and not shown: they may hold secrets.
+    """
+    from exporter import logs
+    from exporter.collector import Mode
+
+    loaded = load(config_file)
+    planned = _planned(loaded, line)
+    logs.configure(LogLevel.ERROR)
+    say("\n".join(_about(planned)))
+    jobs = [job for job in loaded.plan.jobs if job.section == planned.section and planned.item in job.items]
+    if planned.not_applicable or not jobs:
+        return _conclude(_verified(loaded, [], planned)[0], "")
+    if planned.mode is Mode.DERIVED:
+        say("\nIt is computed from the other lines, which are verified first.")
+        return _conclude(_verified(loaded, list(loaded.plan.jobs), planned)[0], "")
+    codes = []
+    for job in jobs:
+        view, steps = _verified(loaded, [replace(job, items=(planned.item,))], planned)
+        say("\n".join(["", *_asked(job, steps)]))
+        codes.append(_conclude(view, job.target))
+    return next((code for code in (ExitCode.FAILED, ExitCode.UNKNOWN) if code in codes), ExitCode.OK)
+
+
+def _planned(loaded: Loaded, line: str) -> PlannedItem:
+    from exporter.options_reader import nearest
+
+    items = {item.id: item for item in loaded.plan.items}
+    if (planned := items.get(line)) is None:
+        raise Refused(f"There is no line '{line}'{nearest(line, items) or '.'}")
+    return planned
+
+
+def _about(planned: PlannedItem) -> Iterator[str]:
+    """What the line says, and how it is verified."""
+    yield f"{planned.id}: {planned.line}"
+    mode = f"by {planned.mode.value}" if planned.mode else "by nothing"
+    yield f"Severity {planned.severity.value}; verified {mode}, {planned.verified_by or 'no collector'}."
+    if (declared := planned.declared) is not None:
+        why, _, _ = inspect.cleandoc(declared.description).partition("\n\n")
+        yield f"\n{why}"
+        if declared.needs:
+            yield "\nIt needs:"
+            yield from (f"  - {need}" for need in declared.needs)
+    if planned.waiver is not None:
+        yield f"\nWaived until {planned.waiver.until} by {planned.waiver.owner}: {planned.waiver.reason}"
+
+
+def _verified(loaded: Loaded, jobs: list[Job], planned: PlannedItem) -> tuple[ItemView, list[Step]]:
+    """The line after these jobs ran once, and what they asked."""
+    from exporter.engine import check
+
+    names = tuple(dict.fromkeys(job.target for job in jobs if job.section == planned.section))
+    items = tuple(replace(item, targets=names) if item is planned and jobs else item for item in loaded.plan.items)
+    plan = replace(loaded.plan, jobs=tuple(jobs), items=items)
+    with tracing() as steps:
+        state = asyncio.run(check(replace(loaded, plan=plan)))
+    view = state.view(planned.section, planned.item)
+    assert view is not None  # it is in the plan
+    return view, steps
+
+
+def _asked(job: Job, steps: list[Step]) -> Iterator[str]:
+    """What is configured for a target, and each question with its answer."""
+    yield f"Target {job.target}" if job.target else "The section has no targets"
+    for options in (job.settings, job.target_settings):
+        if options is not None:
+            yield from (f"  {name}: {one_line(value)}" for name, value in _set(options).items())
+    for number, step in enumerate(steps[:_STEPS_SHOWN], 1):
+        yield f"  {number}. {one_line(step.asked)}"
+        yield f"     → {one_line(step.answered)} ({step.seconds * 1000:.0f} ms)"
+    if len(steps) > _STEPS_SHOWN:
+        yield f"  … and {counted(len(steps) - _STEPS_SHOWN, 'question')} more"
+    if not steps:
+        yield "  Nothing was asked of a server by a client that can be traced."
+
+
+def _set(options: Any) -> dict[str, Any]:
+    """The options that the configuration sets, but the target's name."""
+    shown = options.model_dump(mode="json", exclude_unset=True)
+    return {name: value for name, value in shown.items() if name != "name" and value not in (None, [], {})}
+
+
+def _conclude(view: ItemView, target: str) -> ExitCode:
+    """Print the verdict on a target (or on the line) and return its exit code."""
+    seen = next((one for one in view.targets if one.target == target), view) if target else view
+    for record in cast("tuple[Record, ...]", view.evidence):
+        say(f"  Evidence: {record.file}:{record.line}: {record.result} on {record.on} by {one_line(record.by)}")
+    reason = f" ({seen.reason})" if seen.reason else ""
+    say(f"  {seen.status}{reason}: {seen.summary}")
+    for name, value in sorted(seen.measurements.items()):
+        say(f"  {name} = {value:g}")
+    if seen.reason:
+        say(f"  What to do: {seen.reason.remedy}")
+    if seen.status is Status.FAILED:
+        return ExitCode.FAILED
+    return ExitCode.UNKNOWN if seen.status is Status.UNKNOWN else ExitCode.OK
