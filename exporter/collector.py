@@ -50,7 +50,7 @@ class Mode(StrEnum):
 
 
 class Target(Options):
-    """One thing that a section looks at. An option given in the section is the default of all its targets."""
+    """One thing that a section looks at. An option that its section has as well is given there for all targets."""
 
     name: str = Field(pattern=r"^\S(.{0,126}\S)?$", description="Name of the target, used as the `target` label.")
 

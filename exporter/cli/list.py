@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from exporter.cli.bindings import proposed, unbound
+from exporter.cli.once import verify
 from exporter.cli.shared import (
     ConfigFile,
     ExitCode,
@@ -23,6 +24,8 @@ from exporter.cli.shared import (
     say,
     write,
 )
+from exporter.verdict import Reason, Status
+from exporter.words import counted
 
 if TYPE_CHECKING:
     from exporter.catalogue import Entry
@@ -47,11 +50,17 @@ def list_items(
     only_unbound: Annotated[
         bool, typer.Option("--unbound", help="Only the lines of the configured checklist that are bound to no item.")
     ] = False,
+    missing: Annotated[
+        bool,
+        typer.Option("--missing", help="Verify every line once, and list what is unknown by what is missing instead."),
+    ] = False,
     config_file: ConfigFile = None,
 ) -> int:
     """List every line and its requirements; for named sections also the rights to grant."""
     from exporter.catalogue import Catalogue
 
+    if missing:
+        return _print_missing(load(config_file), section)
     if rbac:
         return _print_roles(load(config_file), section)
     if config_file or only_unbound:
@@ -107,6 +116,24 @@ def _print_roles(loaded: Loaded, sections: Sequence[str] | None) -> int:
     if not roles:
         raise Refused("Nothing in the configuration requires rights in the cluster.")
     write(yaml.safe_dump_all(roles, sort_keys=False, explicit_start=len(roles) > 1))
+    return ExitCode.OK
+
+
+def _print_missing(loaded: Loaded, sections: Sequence[str] | None) -> int:
+    """Verify once and print the unknown lines: those with one reason together, and among them those with one sentence."""
+    document = verify(loaded, known(sections, (planned.section for planned in loaded.plan.items)))
+    by_reason: dict[Reason, dict[str, list[str]]] = {}
+    for item in document["items"]:
+        if item["status"] == Status.UNKNOWN:
+            sentences = by_reason.setdefault(Reason(item["reason"]), {})
+            sentences.setdefault(item["summary"], []).append(f"{item['section']}.{item['item']}")
+    if not by_reason:
+        say("No line is unknown.")
+    for reason in sorted(by_reason, key=list(Reason).index):
+        say(f"{reason}: {reason.remedy}")
+        for sentence, lines in by_reason[reason].items():
+            say(f"  {sentence}")
+            say(f"    {counted(len(lines), 'line')}: {', '.join(lines)}")
     return ExitCode.OK
 
 

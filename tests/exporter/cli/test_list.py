@@ -11,7 +11,8 @@ import yaml
 
 from exporter.catalogue import Catalogue
 from exporter.cli.list import ListFormat
-from tests.exporter.cli.conftest import Ended
+from exporter.cli.shared import ExitCode
+from tests.exporter.cli.conftest import LINES, Ended, custom
 
 Run = Callable[..., Ended]
 
@@ -99,3 +100,19 @@ def test_there_may_be_no_roles_to_print(run: Run, tmp_path: Path, text: str, tol
     ended = run("list", "--rbac", "--config.file", str(file))
     assert (ended.code, ended.out) == (3, "")
     assert told in ended.err
+
+
+def test_what_is_missing_is_grouped_by_its_reason(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("environment: test\nsections:\n  training: {}\n")
+    ended = run("list", "--missing", "--section", "training", "--section", "redis", "--config.file", config)
+    assert ended.code == ExitCode.OK
+    reasons = [line.partition(":")[0] for line in ended.out.splitlines() if not line.startswith(" ")]
+    assert reasons == ["not_configured"]
+    assert "  Section redis is not configured, so nothing was checked." in ended.out
+    assert "    7 lines: redis.pods_healthy, " in ended.out
+
+
+def test_nothing_is_missing(run: Run, tmp_path: Path) -> None:
+    ended = run("list", "--missing", "--section", "drill", "--config.file", custom(tmp_path, *LINES))
+    assert (ended.code, ended.out) == (ExitCode.OK, "No line is unknown.\n")
