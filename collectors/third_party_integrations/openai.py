@@ -75,7 +75,7 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
         return self.settings.api
 
     @fetched
-    async def answers(self) -> list[ModelAnswer]:
+    async def answers(self) -> list[ModelAnswer | ProbeError]:
         """What the API answers for each model."""
         return await ask_models(self._api)
 
@@ -104,7 +104,7 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
             )
         return limits_of(api.models, await self._completions(), project)
 
-    async def _completions(self) -> list[ModelAnswer]:
+    async def _completions(self) -> list[ModelAnswer | ProbeError]:
         """What the API answers, where completions are requested."""
         return await self.answers() if self._api.completion else []
 

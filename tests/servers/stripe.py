@@ -35,7 +35,10 @@ def error(code: str | None = None, kind: str = "invalid_request_error", message:
 
 @dataclass
 class StripeServer:
-    """What it answers. `keys` are those that it knows, and whether each is of live mode; `forced` gives a path's answer."""
+    """What it answers. `keys` are those that it knows, and whether each is of live mode.
+
+    `forced` gives a path's answer, `answers` that of a key and a path.
+    """
 
     url: str
     keys: dict[str, bool] = field(default_factory=lambda: {KEY: True, PRODUCT_KEY: True, TEST_KEY: False})
@@ -47,6 +50,7 @@ class StripeServer:
     undelivered: list[tuple[str, datetime]] = field(default_factory=list)
     page: int = 100
     forced: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, Query]] = field(default_factory=list)
 
     def answer(self, method: str, path: str, query: Query, key: str) -> tuple[int, Any]:
@@ -58,6 +62,8 @@ class StripeServer:
             return 403, error(
                 message=f"The provided key '{key}' does not have the required permissions for this endpoint."
             )
+        if (key, path) in self.answers:
+            return self.answers[(key, path)]
         if path in self.forced:
             return self.forced[path]
         match path:

@@ -132,13 +132,16 @@ class _SpendLimit(msgspec.Struct):
     enforcement: _Enforcement | None = None
 
 
-async def ask_models(api: OpenAIApi) -> list[ModelAnswer]:
-    """What the API answers for each model, in their order. Raises ProbeError when it does not answer."""
+async def ask_models(api: OpenAIApi) -> list[ModelAnswer | ProbeError]:
+    """What the API answers for each model, in their order, or why that is not known: it must not hide the others."""
     async with Http(api) as http:
 
-        async def ask(name: str) -> ModelAnswer:
-            described = await _describe(http, name)
-            return ModelAnswer(name, described, await _complete(http, name) if api.completion else None)
+        async def ask(name: str) -> ModelAnswer | ProbeError:
+            try:
+                described = await _describe(http, name)
+                return ModelAnswer(name, described, await _complete(http, name) if api.completion else None)
+            except ProbeError as why:
+                return why
 
         return list(await asyncio.gather(*(ask(model.name) for model in api.models)))
 

@@ -26,10 +26,13 @@ _IDLE = timedelta(days=3)
 
 
 def key_problems(
-    answers: Iterable[ModelAnswer], control: Answer | ProbeError, limits: ModelLimits, today: date
+    answers: Iterable[ModelAnswer | ProbeError], control: Answer | ProbeError, limits: ModelLimits, today: date
 ) -> Iterator[Result]:
     """Why the key does not work for a model, or may not for long. `control` is the answer to a wrong key."""
     for answer in answers:
+        if isinstance(answer, ProbeError):
+            yield unobserved(answer)
+            continue
         yield from _key_problems(answer)
         yield from _shutdown_problems(answer, limits, today)
     if isinstance(control, ProbeError):
@@ -101,10 +104,11 @@ def _shutdown_problems(answer: ModelAnswer, limits: ModelLimits, today: date) ->
 
 
 def limits_of(
-    models: Sequence[NeededModel], answers: Iterable[ModelAnswer], project: Mapping[str, Limits]
+    models: Sequence[NeededModel], answers: Iterable[ModelAnswer | ProbeError], project: Mapping[str, Limits]
 ) -> dict[str, Limits]:
     """The limits of each model: those of the project, else those that a completion named. A model without any is left out."""
-    shown = {answer.name: answer.completed.limits for answer in answers if answer.completed}
+    completed = ((each.name, each.completed) for each in answers if isinstance(each, ModelAnswer))
+    shown = {name: answer.limits for name, answer in completed if answer is not None}
     found = {model.name: project.get(model.name) or shown.get(model.name) for model in models}
     return {name: limits for name, limits in found.items() if limits is not None}
 
@@ -112,7 +116,7 @@ def limits_of(
 def quota_problems(
     models: Sequence[NeededModel],
     limits: Mapping[str, Limits],
-    answers: Iterable[ModelAnswer],
+    answers: Iterable[ModelAnswer | ProbeError],
     spending: Spending | None,
     expected: ModelLimits,
 ) -> Iterator[Result]:
@@ -120,18 +124,10 @@ def quota_problems(
     if spending is not None and spending.enforcing:
         yield failed("The spend limit of the organization is reached: requests are refused.", reason=Reason.LIMIT)
     for answer in answers:
-        if answer.completed is None:
-            continue
-        if answer.completed.refusal is Refusal.QUOTA:
-            yield failed(
-                f"{answer.completed.where} answered {answer.completed.status}: the quota is used up, or billing is not active.",
-                reason=Reason.LIMIT,
-            )
-        elif answer.completed.refusal is Refusal.RATE:
-            yield warning(f"The rate limit of {answer.name} is reached at this moment.")
-        elif answer.completed.refusal is not None:
-            yield _refused(answer.completed, answer.name)
-        yield from _headroom_problems(answer, expected)
+        if isinstance(answer, ProbeError):
+            yield unobserved(answer)
+        elif answer.completed is not None:
+            yield from _completion_problems(answer.name, answer.completed, expected)
     for model in models:
         own = limits.get(model.name, Limits())
         for what, wanted, allowed in (
@@ -149,14 +145,18 @@ def quota_problems(
                 )
 
 
-def _headroom_problems(answer: ModelAnswer, expected: ModelLimits) -> Iterator[Result]:
-    limits = answer.completed.limits if answer.completed else Limits()
+def _completion_problems(name: str, completed: Answer, expected: ModelLimits) -> Iterator[Result]:
+    if completed.refusal is Refusal.RATE:
+        yield warning(f"The rate limit of {name} is reached at this moment.")
+    elif completed.refusal is not None:
+        yield _refused(completed, name)
+    limits = completed.limits
     for what, left, allowed in (
         ("requests", limits.requests_left, limits.requests),
         ("tokens", limits.tokens_left, limits.tokens),
     ):
         if left is not None and allowed and left < expected.min_headroom * allowed:
-            yield warning(f"Of the {allowed} {what} that {answer.name} is limited to, {left} remain at this moment.")
+            yield warning(f"Of the {allowed} {what} that {name} is limited to, {left} remain at this moment.")
 
 
 def limiter_problems(limiter: float, limits: Mapping[str, Limits]) -> Iterator[Result]:

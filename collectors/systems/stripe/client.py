@@ -103,9 +103,16 @@ async def livemode(api: StripeApi) -> bool:
         return decode(await _read(http, "/v1/balance"), Balance).livemode
 
 
-async def ask_with(api: StripeApi, keys: Sequence[ProductKey]) -> list[KeyAnswer]:
-    """What Stripe answers to each key. Raises ProbeError when it does not answer."""
-    return list(await asyncio.gather(*(_ask_with(api, key) for key in keys)))
+async def ask_with(api: StripeApi, keys: Sequence[ProductKey]) -> list[KeyAnswer | ProbeError]:
+    """What Stripe answers to each key, or why that is not known: it must not hide what it answers to the others."""
+
+    async def ask(key: ProductKey) -> KeyAnswer | ProbeError:
+        try:
+            return await _ask_with(api, key)
+        except ProbeError as why:
+            return why
+
+    return list(await asyncio.gather(*map(ask, keys)))
 
 
 async def ask_with_a_wrong_key(api: StripeApi) -> KeyAnswer:

@@ -106,10 +106,12 @@ def _deadline_problems(account: Account, limits: AccountLimits, now: datetime) -
 
 
 def key_problems(
-    answers: Iterable[KeyAnswer], control: KeyAnswer | ProbeError, account: str | None
+    found: Iterable[KeyAnswer | ProbeError], control: KeyAnswer | ProbeError, account: str | None
 ) -> Iterator[Result]:
     """Why keys do not work, not in live mode, or not for `account`. `control` is the answer to a wrong key."""
-    answers = list(answers)
+    found = list(found)
+    yield from (unobserved(each) for each in found if isinstance(each, ProbeError))
+    answers = [each for each in found if isinstance(each, KeyAnswer)]
     for answer in answers:
         yield from _key_problems(answer)
         if account is not None and answer.account is not None and answer.account != account:

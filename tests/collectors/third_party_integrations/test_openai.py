@@ -99,6 +99,14 @@ async def test_refusals_are_told_apart(
     assert (result.status, summary in result.summary) == (verdict, True), result.summary
 
 
+async def test_an_answer_that_is_none_hides_no_missing_model(evidence: Folder, server: OpenAIServer) -> None:
+    server.models["odd"] = None
+    server.forced["/models/odd"] = (200, b"<html>Sign in</html>")
+    api = {"models": [{"name": "odd"}, {"name": "gpt-9"}]}
+    result = await seen(evidence, "api_key_configured", server, api=api)
+    assert (result.status, "gpt-9 does not exist" in result.summary) == (FAILED, True), result.summary
+
+
 async def test_what_answers_to_any_key_proves_nothing(evidence: Folder, server: OpenAIServer) -> None:
     server.any_key = True
     result = await seen(evidence, "api_key_configured", server)

@@ -178,6 +178,15 @@ async def test_a_key_of_another_account(evidence: Folder, stripe_server: StripeS
     assert (await seen(evidence, "api_keys_valid", stripe_server, **settings)).status is OK
 
 
+async def test_an_answer_that_is_none_hides_no_rejected_key(evidence: Folder, stripe_server: StripeServer) -> None:
+    stripe_server.keys["rk_live_odd"] = True
+    stripe_server.answers[("rk_live_odd", "/v1/balance")] = (200, b"<html>Sign in</html>")
+    keys = [{"name": "odd", "key": "rk_live_odd"}, {"name": "gone", "key": "rk_live_gone"}]
+    result = await seen(evidence, "api_keys_valid", stripe_server, keys=keys)
+    assert (result.status, "key gone was rejected" in result.summary) == (FAILED, True), result.summary
+    assert (await seen(evidence, "api_keys_valid", stripe_server, keys=keys[:1])).status is UNKNOWN
+
+
 async def test_a_key_with_a_line_break_is_not_shown(evidence: Folder, stripe_server: StripeServer) -> None:
     for key in (f"{PRODUCT_KEY}\n", f"{PRODUCT_KEY}\rx"):
         result = await seen(evidence, "api_keys_valid", stripe_server, keys=[{"name": "shop", "key": key}])

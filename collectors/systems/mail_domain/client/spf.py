@@ -108,7 +108,7 @@ class _Evaluation:
                 raise _Broken(f"{target} has more than {_MOST_EXCHANGERS} MX records")
         version = self._address.version
         length = _lengths(lengths)[version == 6]
-        for host in hosts:
+        for host in filter(None, hosts):  # a null MX names none
             addresses = await (self._addresses(host) if name == "a" else self._dns.addresses(host, version=version))
             if any(
                 self._address in ip_network(f"{each}/{length}", strict=False)

@@ -64,6 +64,7 @@ SPF: dict[str, tuple[str | list[str], Status, str]] = {
         "more than 2 of its DNS lookups find nothing",
     ),
     "other": ("v=spf10 -all", FAILED, "Domain other.test has no SPF record"),
+    "nomail": ("v=spf1 mx -all", OK, ""),
     "failing": ("v=spf1 include:sub.broken.test -all", UNKNOWN, "The TXT records of sub.broken.test were not received"),
 }
 
@@ -118,6 +119,7 @@ def server() -> Iterator[Bind]:
         txt("listed", "v=spf1 mx a:mail2.test/31 -all"),
         txt("_dmarc.listed", "v=DMARC1; p=reject"),
     ]
+    records += ["nomail IN MX 0 ."]
     with bind(records) as running:
         yield running
 
