@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path as File
+from typing import Self
 
-from collectors.shared.verdicts import verdict
+from pydantic import Field, model_validator
+
 from collectors.systems.http.check.service import (
     ServiceCollector,
     ServiceOptions,
@@ -12,17 +14,20 @@ from collectors.systems.http.check.service import (
     ServiceTarget,
     document_service,
 )
+from collectors.systems.http.check.values import texts_at
+from collectors.systems.http.model.conditions import Expression
 from collectors.systems.http.model.documentation import DocumentationOptions
 from collectors.systems.http.model.paths import Path
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
-from collectors.systems.postgresql.client.migrations import read_revisions
-from collectors.systems.postgresql.judge.migrations import migration_problems
-from collectors.systems.postgresql.model.migrations import Alembic
+from collectors.systems.postgresql.check.migrations import see_migrations
+from collectors.systems.postgresql.model.migrations import Migrations, read_heads
 from collectors.systems.workers.check import see_workers
 from collectors.systems.workers.client import Workers
 from exporter.collector import item
-from exporter.verdict import CRITICAL, INFO, Reason, Result, ok, unknown
-from exporter.words import listed
+from exporter.files import TooLarge, read_file
+from exporter.verdict import CRITICAL, INFO, ProbeError, Reason, Result, unknown
+
+_MAX_FILE = 2**20
 
 
 class _Options(ServiceOptions, DocumentationOptions):
@@ -33,10 +38,30 @@ class _Options(ServiceOptions, DocumentationOptions):
     )
 
 
+class _Expected(Migrations):
+    """A database, and where it is known which migrations the running release expects there."""
+
+    expected_file: File | None = Field(
+        None, description="File with one of `expected_heads` a line, instead of that; read at each run."
+    )
+    expected_path: Path | None = Field(
+        None, description="Path at which the service itself answers which migrations it expects, instead of that."
+    )
+    expected_value: Expression = Field(
+        "json.migrations", description="What to take out of that answer in CEL: a text or a list of texts."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if [bool(self.expected_heads), self.expected_file is not None, self.expected_path is not None].count(True) != 1:
+            raise ValueError("expected exactly one of expected_heads, expected_file and expected_path")
+        return self
+
+
 class BackendTarget(ServiceTarget, _Options):
     """A backend, of whatever framework."""
 
-    migrations: Alembic | None = Field(
+    migrations: _Expected | None = Field(
         None, description="Its database, and the migrations that the release expects there."
     )
 
@@ -57,7 +82,7 @@ class BackendApi(ServiceCollector[BackendSettings, BackendTarget]):
     rights = """\
 In the database of `migrations`:
   CREATE ROLE checklist_exporter LOGIN PASSWORD 'PASSWORD';
-  GRANT SELECT ON alembic_version TO checklist_exporter;
+  GRANT SELECT ON alembic_version TO checklist_exporter;  -- or the table of another tool, and of its lock
 In the Redis of `workers`, with the pattern of the keys that the framework uses:
   ACL SETUSER checklist on >PASSWORD ~celery* ~unacked -@all +select +client|list +hlen +llen +lindex
   ACL SETUSER checklist on >PASSWORD ~arq:* -@all +select +time +pttl +zcount +zrangebyscore +exists
@@ -93,20 +118,35 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
     async def database_migrations_applied(self) -> Result:
         """A release whose migrations are missing fails at the first query that needs them; one that is behind its database may too.
 
-        The revisions in Alembic's table of versions on the primary are exactly `expected_heads`: none is missing and there is no
-        other, as after a rollback of the release alone. A table that is absent or empty does not pass.
+        The table that Alembic, Prisma, TypeORM, Knex, Django, Flyway or Liquibase keeps on the primary has the newest migrations
+        that the running release expects, by `expected_heads`, `expected_file` or `expected_path`, and none after them, as after a
+        rollback of the release alone. No migration in it failed, and none is running, or holds the tool's lock, for longer than
+        `max_running`. A table that is absent or empty does not pass.
 
-        How to fix it: `alembic current` and `alembic upgrade heads`; set `expected_heads` with each release, from `alembic heads`
-        in its image.
+        How to fix it: run the tool's own `upgrade`, `deploy` or `migrate`; release a lock that nobody holds any longer by the
+        tool's command for it. Set what is expected with each release.
         """
         if (migrations := self.target.migrations) is None:
             return unknown(
                 f"migrations of {self.target.name} is not configured, so its database was not checked.",
                 reason=Reason.NOT_CONFIGURED,
             )
-        found = await read_revisions(migrations, self.target.request_timeout)
-        good = ok(f"{found.where} is at {listed(sorted(migrations.expected_heads))}, as the release expects.")
-        return verdict(migration_problems(found, migrations), good)
+        return await see_migrations(self, migrations, await self._heads(migrations), self.target.request_timeout)
+
+    async def _heads(self, migrations: _Expected) -> tuple[str, ...]:
+        """The migrations that the release expects. Raises ProbeError where that cannot be learned."""
+        if migrations.expected_path is not None:
+            source, lines = (
+                f"{self.service.url}{migrations.expected_path.partition('?')[0]}",
+                await texts_at(self, migrations.expected_path, migrations.expected_value),
+            )
+        elif migrations.expected_file is not None:
+            source, lines = str(migrations.expected_file), await self.blocking(_lines, migrations.expected_file)
+        else:
+            return migrations.expected_heads
+        if not (heads := read_heads(lines)):
+            raise ProbeError(f"{source} names no migration.", Reason.MISCONFIGURED)
+        return heads
 
     @item("Background tasks are operational", severity=CRITICAL, needs=("workers", "read access to its Redis"))
     async def background_tasks_operational(self) -> Result:
@@ -137,3 +177,15 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
         without.
         """
         return await self.see_health()
+
+
+def _lines(path: File) -> list[str]:
+    """The lines of a file. Raises ProbeError when it cannot be read."""
+    try:
+        return read_file(path, _MAX_FILE).decode().splitlines()
+    except TooLarge as why:
+        raise ProbeError(f"{path} cannot be read: {why}.", Reason.MISCONFIGURED) from None
+    except UnicodeDecodeError:
+        raise ProbeError(f"{path} is no text in UTF-8.", Reason.MALFORMED) from None
+    except OSError as error:
+        raise ProbeError(f"{path} cannot be read: {error.strerror}.", Reason.MISCONFIGURED) from None
