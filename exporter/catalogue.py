@@ -198,11 +198,10 @@ class Catalogue:
 
     def place(self, heading: str) -> tuple[str, str, str]:
         """The section name, group and heading of a section given by its heading or its name; made from it when there is none."""
-        wanted = _same(heading)
+        wanted, name = _same(heading), stable_name(rendered(heading))
         for entry in self.entries.values():
-            if heading == entry.section or wanted == self._headings[entry.heading]:
+            if name == entry.section or wanted == self._headings[entry.heading]:
                 return entry.section, entry.group, entry.heading
-        name = _unique(stable_name(rendered(heading)), self.sections, 1)
         return name, name, rendered(heading)
 
     @cached_property
@@ -356,11 +355,16 @@ class _Binder:
         return {section: frozenset(names) for section, names in items.items()}
 
     def _section_names(self, sections: list[Section]) -> dict[str, str]:
-        """The name of each heading, by its normalized title: that of the known section with this heading, else a new one."""
+        """The name of each heading, by its normalized title: that of the known section with this heading or name, or a new one."""
         known: dict[str, str] = {}
         for entry in self._entries.values():
             known.setdefault(_same(entry.heading), entry.section)
         taken = {entry.section for entry in self._entries.values()}
+        known |= {
+            normalized(section.title): name
+            for section in sections
+            if (name := stable_name(section.title)) in taken and normalized(section.title) not in known
+        }
         headings = {normalized(section.title): section for section in sections}
         pinned = {normalized(section.title): section.name for section in sections if section.name}
         same = Counter(stable_name(heading.title) for key, heading in headings.items() if key not in known)

@@ -78,10 +78,11 @@ class Report:
         return self.places.get(_id(item), Place(item["section"], 0))
 
     def sections(self) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-        """The headings with their items."""
-        for _, group in groupby(self.items, key=lambda item: item["section"]):
-            items = list(group)
-            yield self.place(items[0]).heading, items
+        """The headings with their items, each once: a heading of one's own may have lines of several sections."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for item in self.items:
+            found.setdefault(self.place(item).heading, []).append(item)
+        yield from found.items()
 
 
 #: Shown on terminals with the colour, which must not be the only sign of the status.

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,9 +99,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One heading of the checklist with its lines. `views` are those that the filter takes, `all` its lines in order."""
+    """One heading of the checklist with its lines. `views` are those that the filter takes, `all` its lines in order.
+
+    `name` is the section of its first line, and `others` are those of the rest that no earlier heading has: places to link to.
+    """
 
     name: str
+    others: Sequence[str]
     heading: str
     group: str
     views: Sequence[ItemView]
@@ -145,13 +148,18 @@ def _blocks_launch(view: ItemView) -> bool:
 
 
 def _sections(views: Sequence[ItemView], chosen: Filter) -> list[Section]:
-    by_section: dict[str, list[ItemView]] = {}
+    by_heading: dict[str, list[ItemView]] = {}
     for view in views:
-        by_section.setdefault(view.planned.section, []).append(view)
-    return [
-        Section(name, found[0].planned.heading, found[0].planned.group, [v for v in found if chosen.takes(v)], found)
-        for name, found in by_section.items()
-    ]
+        by_heading.setdefault(view.planned.heading, []).append(view)
+    linked: set[str] = set()
+    sections: list[Section] = []
+    for heading, found in by_heading.items():
+        names = [name for name in dict.fromkeys(view.planned.section for view in found) if name not in linked]
+        linked.update(names)
+        taken = [view for view in found if chosen.takes(view)]
+        name, *others = names or [f"{found[0].planned.section}-{len(sections)}"]
+        sections.append(Section(name, others, heading, found[0].planned.group, taken, found))
+    return sections
 
 
 def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) -> dict[str, Any]:
@@ -184,7 +192,10 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
 
 
 def _by_group(sections: Sequence[Section]) -> list[tuple[str, list[Section]]]:
-    return [(group, list(found)) for group, found in groupby(sections, key=lambda section: section.group)]
+    found: dict[str, list[Section]] = {}
+    for section in sections:
+        found.setdefault(section.group, []).append(section)
+    return list(found.items())
 
 
 def _bar(counts: Mapping[Status, int]) -> list[tuple[Status, int, int]]:

@@ -43,7 +43,7 @@ def planned(section: str = "postgresql", item: str = "slow_query_logging_enabled
         section=section,
         item=item,
         line="Slow query logging is enabled",
-        heading="PostgreSQL Database",
+        heading="PostgreSQL Database" if section == "postgresql" else section.capitalize(),
         group="infrastructure",
         severity=Severity.CRITICAL,
         mode=Mode.PROBE,

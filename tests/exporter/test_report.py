@@ -268,6 +268,14 @@ def test_sarif_tags_and_rules_are_unique_and_help_is_not_indented(report: Report
     assert rule["helpUri"] == "https://w/r%20b"
 
 
+def test_a_heading_with_lines_of_several_sections_is_shown_once(report: Report) -> None:
+    places = {name: Place("Data stores", place.number) for name, place in report.places.items()}
+    mixed = replace(report, places=places)
+    assert [(heading, len(items)) for heading, items in mixed.sections()] == [("Data stores", len(report.items))]
+    assert [suite.get("name") for suite in ET.fromstring(render(mixed, Format.JUNIT))] == ["Data stores"]
+    assert render(mixed, Format.HTML).count("<h2>Data stores</h2>") == 1
+
+
 def test_junit_has_lines_below_the_threshold_as_skipped(report: Report) -> None:
     root = ET.fromstring(render(replace(report, threshold=CRITICAL), Format.JUNIT))
     assert (root.get("failures"), root.get("errors")) == ("1", "0")

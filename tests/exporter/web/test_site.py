@@ -721,6 +721,18 @@ async def test_the_page_of_a_line_shows_why_it_does_not_pass_and_what_to_do(cloc
         assert json.loads((await site.get("/api/v1/items/redis/one")).text)["reason"] == "refused"
 
 
+STORES = [("redis", "Data stores"), ("postgresql", "Data stores"), ("edge", "Edge"), ("redis", "More")]
+
+
+async def test_a_heading_with_lines_of_several_sections_is_shown_once(clock: Clock) -> None:
+    lines = [planned(section, f"item_{number}", heading=heading) for number, (section, heading) in enumerate(STORES)]
+    async with running(state(*lines, clock=clock), clock) as site:
+        text = (await site.get("/")).text
+        assert re.findall(r"<h3>(.*?)</h3>", text) == ["Data stores", "Edge", "More"]
+        ids = re.findall(r'id="(redis[\w-]*|postgresql|edge)"', text)
+        assert ids == ["redis", "postgresql", "edge", "redis-2"], "each section can be linked to, once"
+
+
 async def test_sections_that_nothing_verifies_are_folded(clock: Clock) -> None:
     found = state(planned("redis", targets=()), planned("nats"), planned("training", "one"), clock=clock)
     without = unknown("No evidence folder is configured.", reason=Reason.NOT_CONFIGURED)
