@@ -26,7 +26,7 @@ from collectors.systems.secrets.judge.stores import managed_problems, references
 from collectors.systems.secrets.judge.tokens import jwks_problems, token_problems
 from collectors.systems.secrets.judge.values import checked, placeholder_problems, secret_problems
 from collectors.systems.secrets.judge.variables import all_set, reference_problems, variable_problems
-from collectors.systems.secrets.model.access import ACTS
+from collectors.systems.secrets.model.access import ACTS, OWN
 from collectors.systems.secrets.model.aws import StoredSecret
 from collectors.systems.secrets.model.endpoints import KeyOptions, SampleToken
 from collectors.systems.secrets.model.kinds import (
@@ -330,7 +330,8 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         """Credentials that several services share cannot be revoked for one of them, and nobody can tell which of them leaked.
 
         No two workloads sign in to a database by the same key of a Secret, and on each PostgreSQL of `databases` every role is
-        used from the pods of one workload, which shows in the addresses of its sessions; none of these is a superuser. What is
+        used from the pods of one workload, which shows in the addresses of its sessions; none of these is a superuser, can become
+        one, or can run programs or use files on the server. What is
         used is remembered for a day. Sessions of a pooler, of a node's network or from outside of the cluster hide whose they
         are: unknown, as is a workload that has credentials and was not observed to be connected.
         `services` names workloads that are one.
@@ -445,8 +446,9 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
 
         With each of `api_keys`, GET of its allowed path is answered, and without the key it is not; GET of its forbidden path is
         refused with 401 or 403. Nothing but GET is sent. With `review_accounts`, the API server is asked about each service
-        account of the workloads: none may do everything, read the Secrets of all namespaces, escalate its rights or impersonate
-        users, by its own bindings or by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that
+        account of the workloads: none may do everything (in the cluster, in kube-system, or in its own namespace), read the Secrets
+        of all namespaces, escalate its rights, impersonate others, or create pods or run commands in them everywhere, by its own
+        bindings or by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that
         keys were reviewed.
 
         How to fix it: give the key only the scopes that it uses; bind the account to a Role of its own.
@@ -482,7 +484,8 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         """The worst that an account may do, as a verdict; None where it may do nothing of that kind."""
         client = self.client(Kubernetes)
         for act in ACTS:
-            if await client.account_may(*account, act.verb, act.resource, act.group):
+            place = account[0] if act.place == OWN else act.place
+            if await client.account_may(*account, act.verb, act.resource, act.group, place=place):
                 return access.account_problem(*account, act)
         return None
 

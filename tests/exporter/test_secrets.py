@@ -209,7 +209,7 @@ def configuration(port: int) -> dict[str, Any]:
                 ],
             },
             "monitoring_stack": {**often, "marker_wait": "1s", "trace_services": ["shop"]},
-            "network_security": {**often, "hosts": [{"host": "127.0.0.1", "open": [port], "closed": [port]}]},
+            "network_security": {**often, "hosts": [{"host": "127.0.0.1", "open": [port], "closed": [1]}]},
             "security_configuration": {
                 **often,
                 "targets": [

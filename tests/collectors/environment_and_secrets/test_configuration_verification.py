@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+from typing import Any
 
 import pytest
 
@@ -321,3 +323,48 @@ async def test_no_secret_at_all_proves_nothing(cluster: ControlPlane) -> None:
     namespace = run(cluster, literal(PORT="80"))
     result = await see(cluster, MANAGED, namespace)
     assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
+
+
+async def test_secrets_are_found_in_every_part_of_a_pod_and_of_a_config_map(cluster: ControlPlane) -> None:
+    secret = f"{corpus.canary()}-hunter2"
+    options = {"csi": {"driver": "smb.csi.k8s.io", "volumeAttributes": {"source": "//files/a", "password": secret}}}
+    flex = {"flexVolume": {"driver": "a/b", "options": {"password": secret}}}
+    packed = base64.b64encode(gzip.compress(f"user: app\npassword: {secret}\n".encode())).decode()
+    labelled = {"name": "labelled", "labels": {"password": secret}}
+    states: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "a password on a command line": (
+            {},
+            {"lifecycle": {"preStop": {"exec": {"command": ["curl", "-u", f"a:{secret}"]}}}},
+        ),
+        "token": ({}, {"livenessProbe": {"httpGet": {"path": f"/health?token={secret}", "port": 80}}}),
+        "csi": ({"volumes": [{"name": "files", **options}]}, {}),
+        "flex": ({"volumes": [{"name": "files", **flex}]}, {}),
+    }
+    for name, (spec, change) in states.items():
+        namespace = cluster.namespace("shop")
+        cluster.apply(workload(namespace, "web", spec=pod_spec(containers=[container(**change)], **spec)))
+        await _finds(cluster, namespace, "" if spec else name, secret)
+    for given in ({"binaryData": {"app.yaml.gz": packed}}, {"metadata": labelled}):
+        namespace = run(cluster)
+        made = {**manifest("v1", "ConfigMap", "labelled", namespace), **given}
+        made["metadata"] = {"namespace": namespace, "name": "labelled", **given.get("metadata", {})}
+        cluster.apply(made)
+        await _finds(cluster, namespace, "password", secret)
+
+
+async def _finds(cluster: ControlPlane, namespace: str, words: str, secret: str) -> None:
+    result = await see(cluster, PLAIN, namespace)
+    assert (result.status, words in result.summary) == (Status.FAILED, True), result
+    assert secret not in str(result)
+
+
+async def test_a_date_of_the_future_is_no_refresh(cluster: ControlPlane) -> None:
+    namespace = run(cluster, [from_secret("DB_PASSWORD")])
+    store(cluster, namespace, "vault")
+    reference: dict[str, Any] = {
+        "secretStoreRef": {"name": "vault", "kind": "SecretStore"},
+        "target": {"name": "orders"},
+    }
+    external(cluster, namespace, "orders", "password", refreshed=ago(minutes=-30), **reference)
+    result = await see(cluster, "secrets_managed", namespace)
+    assert (result.status, "in the future" in result.summary) == (Status.UNKNOWN, True), result

@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psycopg
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from collectors.systems.aws.client import Aws, AwsSettings
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
@@ -123,13 +126,27 @@ async def test_weak_and_published_keys_fail(control_plane: ControlPlane, issuer:
         "is no sound RSA key": even,
         "is for HS256": rsa_key(alg="HS256"),
         "is on the curve P-192": ec_key(crv="P-192"),
+        "is no point on its curve": ec_key(x=encoded(5), y=encoded(7)),
+        "is no sound RSA": rsa_key(n=encoded(2**2203 - 1)),  # a prime
+        "is for RS1": rsa_key(alg="RS1"),
+        "is for RS256": ec_key(alg="RS256"),
     }
     for expected, key in states.items():
         result = await look(control_plane, issuer, ec_key(), key)
         assert result.status is Status.FAILED
         assert expected in result.summary
     assert "no key that signs" in (await look(control_plane, issuer)).summary
-    for weak in (token("secret"), token("your-256-bit-secret"), token(""), token(algorithm="none")):
+    padded = rsa_key(n=base64.urlsafe_b64encode(bytes(128) + _decoded(rsa_key(1024)["n"])).decode().rstrip("="))
+    assert "has 1024 bits" in (await look(control_plane, issuer, padded)).summary
+    for weak in (
+        token("my-super-secret-key"),
+        token("secret\n"),
+        token("a" * 32),
+        token("secret"),
+        token("your-256-bit-secret"),
+        token(""),
+        token(algorithm="none"),
+    ):
         result = await look(control_plane, issuer, ec_key(), tokens=[weak])
         assert result.status is Status.FAILED
         assert weak["token"] not in str(result)
@@ -137,6 +154,47 @@ async def test_weak_and_published_keys_fail(control_plane: ControlPlane, issuer:
         control_plane, issuer, ec_key(), tokens=[token("J8v-2kfPq9zXw4Rm7tYb1nCd5hGs3LaE0uVi6oTx")]
     )
     assert (without_record.status, without_record.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
+
+
+def _decoded(number: str) -> bytes:
+    return base64.urlsafe_b64decode(number + "=" * (-len(number) % 4))
+
+
+async def test_who_signed_a_token_shows_in_its_signature_and_not_in_its_name(
+    control_plane: ControlPlane, issuer: Exposition, tmp_path: Path
+) -> None:
+    kept = record(tmp_path, JWT)
+    private, other = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    curve = ec.generate_private_key(ec.SECP256R1())
+    numbers, point = private.public_key().public_numbers(), curve.public_key().public_numbers()
+    keys = (
+        {"kty": "RSA", "kid": "rsa", "n": encoded(numbers.n), "e": "AQAB"},
+        {"kty": "EC", "kid": "ec", "crv": "P-256", "x": encoded(point.x), "y": encoded(point.y)},
+    )
+
+    def by(algorithm: str, kid: str, signer: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, str]:
+        signed = token(algorithm=algorithm, kid=kid)["token"].rpartition(".")[0].encode()
+        if isinstance(signer, ec.EllipticCurvePrivateKey):
+            r, s = utils.decode_dss_signature(signer.sign(signed, ec.ECDSA(hashes.SHA256())))
+            signature = r.to_bytes(32) + s.to_bytes(32)
+        elif algorithm == "PS256":
+            signature = signer.sign(signed, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        else:
+            signature = signer.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+        return {
+            "name": "session",
+            "token": f"{signed.decode()}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}",
+        }
+
+    own = [by("RS256", "rsa", private), by("PS256", "rsa", private), by("ES256", "ec", curve)]
+    assert (await look(control_plane, issuer, *keys, tokens=own)).status is Status.OK
+    result = await look(control_plane, issuer, *keys, tokens=[by("RS256", "rsa", other)], evidence=kept)
+    assert (result.status, "by none of the keys of `jwks`" in result.summary) == (Status.UNKNOWN, True), result
+    text = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    result = await look(control_plane, issuer, *keys, tokens=[token(text, kid="rsa")], evidence=kept)
+    assert (result.status, "with a public key of `jwks` as its secret" in result.summary) == (Status.FAILED, True), (
+        result
+    )
 
 
 @pytest.mark.verifies("configuration_verification.jwt_secrets_secure", "unknown")
@@ -358,6 +416,54 @@ async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
     assert "may read the Secrets of all namespaces" in result.summary
 
 
+async def test_an_account_need_not_be_an_administrator_to_become_one(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace, kept = run(control_plane), record(tmp_path, RIGHTS)
+    rbac = "rbac.authorization.k8s.io"
+    role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": namespace}}
+    harmless = {"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["get", "list", "watch"]}
+    control_plane.apply(role | {"rules": [harmless]})
+    bind(control_plane, namespace, namespace, kind="ServiceAccount", namespace=namespace, name="default")
+
+    async def fails(words: str) -> None:
+        """RBAC notices changes a moment later."""
+        deadline = monotonic() + 60
+        while True:
+            result = await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)
+            if result.status is Status.FAILED and words in result.summary:
+                return
+            assert monotonic() < deadline, result
+            await asyncio.sleep(0.1)
+
+    assert (await see(control_plane, RIGHTS, namespace, review_accounts=True, evidence=kept)).status is Status.OK
+    for group, resource, verb, words in (
+        ("", "secrets", "watch", "read the Secrets of all namespaces"),
+        (rbac, "clusterroles", "bind", "give itself any role"),
+        ("", "serviceaccounts/token", "create", "make tokens for any service account"),
+        ("", "groups", "impersonate", "act as any group"),
+        ("", "pods/exec", "create", "run commands in the pods of all namespaces"),
+        ("", "nodes/proxy", "get", "reach the kubelets"),
+        ("apps", "deployments", "create", "create workloads in all namespaces"),
+    ):
+        control_plane.apply(
+            role | {"rules": [harmless, {"apiGroups": [group], "resources": [resource], "verbs": [verb]}]}
+        )
+        await fails(words)
+    control_plane.apply(role | {"rules": [harmless]})
+    for place, words in (("kube-system", "everything in kube-system"), (namespace, "everything in its namespace")):
+        binding = {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": namespace, "namespace": place},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": "default"}],
+        }
+        control_plane.apply(binding)
+        await fails(words)
+        control_plane.delete(binding)
+
+
 @pytest.mark.verifies("configuration_verification.api_key_permissions_appropriate", "unknown")
 async def test_without_the_right_to_ask_accounts_are_unknown(control_plane: ControlPlane, tmp_path: Path) -> None:
     namespace = run(control_plane)
@@ -491,9 +597,24 @@ async def test_who_uses_which_role_is_seen_by_the_addresses_of_sessions(
         assert "connected as the superuser boss" in result.summary
 
 
+async def test_a_role_that_can_become_a_superuser_is_one(control_plane: ControlPlane, database: Postgres) -> None:
+    namespace = control_plane.namespace("shop")
+    at(control_plane, namespace, "orders", "127.0.0.2")
+    databases = [{"name": "main", "dsn": database.dsn()}]
+    for power, words in (
+        ("boss", "as checkout, which can become the superuser boss"),
+        ("pg_execute_server_program", "as good as a superuser"),
+    ):
+        database.script(f"GRANT {power} TO checkout")
+        async with session(database, "checkout", "127.0.0.2"):
+            result = await see(control_plane, UNIQUE, namespace, databases=databases)
+        database.script(f"REVOKE {power} FROM checkout")
+        assert (result.status, words in result.summary) == (Status.FAILED, True), result
+
+
 async def test_the_same_key_of_a_secret_for_two_services_fails(control_plane: ControlPlane) -> None:
     namespace = run(control_plane, [from_secret("DB_PASSWORD")])
-    run(control_plane, [from_secret("PGPASSWORD")], name="other", namespace=namespace)
+    run(control_plane, [from_secret("MYSQL_PASSWORD")], name="other", namespace=namespace)
     result = await see(control_plane, UNIQUE, namespace)
     assert result.status is Status.FAILED
     assert "by the same key password of Secret" in result.summary

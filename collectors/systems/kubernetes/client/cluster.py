@@ -181,12 +181,15 @@ class Kubernetes(Client[KubernetesSettings]):
         """One object as it is now, with the moment by the API server's clock; None when there is no such object (or kind)."""
         return await self._blocking(lambda: self._read(kind, name, namespace))
 
-    async def account_may(self, namespace: str, account: str, verb: str, resource: str, group: str = "") -> bool:
-        """Whether a service account may do something with a resource in every namespace, by its own and its groups' bindings.
+    async def account_may(
+        self, namespace: str, account: str, verb: str, resource: str, group: str = "", *, place: str = ""
+    ) -> bool:
+        """Whether a service account may do something with a resource in every namespace, or in `place`, by its and its groups'
+        bindings. A part of the resource is written behind it, as in `pods/exec`.
 
         Raises ProbeError where the exporter may not ask that.
         """
-        return await self._blocking(lambda: self._review_of_other(namespace, account, verb, resource, group))
+        return await self._blocking(lambda: self._review_of_other(namespace, account, verb, resource, group, place))
 
     async def kinds(self, part: str) -> Sequence[Kind[Named]]:
         """The kinds that the cluster serves, in the version that it prefers, whose plural names have this part."""
@@ -398,8 +401,10 @@ class Kubernetes(Client[KubernetesSettings]):
         review: _Review = _decode(reply, _REVIEW)
         return review.status.allowed
 
-    def _review_of_other(self, namespace: str, account: str, verb: str, resource: str, group: str) -> bool:
+    def _review_of_other(self, namespace: str, account: str, verb: str, resource: str, group: str, place: str) -> bool:
         self._demand("create", SUBJECT_ACCESS_REVIEWS, None)
+        name, _, part = resource.partition("/")
+        attributes = {"verb": verb, "group": group, "resource": name, "subresource": part, "namespace": place}
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -407,7 +412,7 @@ class Kubernetes(Client[KubernetesSettings]):
             "spec": {
                 "user": f"system:serviceaccount:{namespace}:{account}",
                 "groups": groups,
-                "resourceAttributes": {"verb": verb, "group": group, "resource": resource},
+                "resourceAttributes": attributes,
             },
         }
         try:

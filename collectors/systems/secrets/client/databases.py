@@ -34,7 +34,12 @@ async def connected(database: Database) -> list[Client]:
                 )
             found += await connection.ask(
                 Client,
-                """SELECT DISTINCT a.usename::text AS role, coalesce(host(a.client_addr), '') AS address, r.rolsuper AS superuser
+                """SELECT DISTINCT a.usename::text AS role, coalesce(host(a.client_addr), '') AS address,
+                          (SELECT coalesce(min(p.rolname::text) FILTER (WHERE p.oid = r.oid), min(p.rolname::text), '')
+                             FROM pg_roles p
+                            WHERE (p.rolsuper OR p.rolname IN ('pg_execute_server_program', 'pg_write_server_files',
+                                                               'pg_read_server_files'))
+                              AND CASE WHEN r.rolsuper THEN p.oid = r.oid ELSE pg_has_role(r.oid, p.oid, 'MEMBER') END) AS power
                    FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
                    WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()""",
             )

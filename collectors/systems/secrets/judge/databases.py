@@ -18,7 +18,7 @@ Services = Mapping[str, tuple[str, ...]]
 def shared_key_problems(workloads: Iterable[Workload], services: Services) -> Iterator[Result]:
     """Keys of Secrets that several services sign in to a database by."""
     users: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for workload, source in with_credentials(workloads):
+    for workload, source in with_credentials(workloads, of_any_store=True):
         users[workload.namespace, source.name, source.key].add(service_of(workload, services))
     for (namespace, secret, key), found in sorted(users.items()):
         if len(found) > 1:
@@ -54,11 +54,19 @@ def seen_services(
             )
         else:
             used[client.role] |= found
-            if client.superuser:
-                problems.append(
-                    failed(f"{listed(found)} is connected as the superuser {client.role}.", reason=Reason.MISCONFIGURED)
-                )
+            if client.power:
+                problems.append(_power_problem(listed(found), client))
     return dict(used), problems
+
+
+def _power_problem(service: str, client: Client) -> Result:
+    if client.power == client.role:
+        words = f"is connected as the superuser {client.role}"
+    elif client.power.startswith("pg_"):
+        words = f"is connected as {client.role}, which is a member of {client.power}, as good as a superuser"
+    else:
+        words = f"is connected as {client.role}, which can become the superuser {client.power}"
+    return failed(f"{service} {words}.", reason=Reason.MISCONFIGURED)
 
 
 def role_problems(database: str, used: Mapping[str, Collection[str]]) -> Iterator[Result]:

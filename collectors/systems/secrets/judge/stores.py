@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.rules import Sort
@@ -14,6 +14,8 @@ from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import one_line
 
 __all__ = ["managed_problems", "references"]
+
+_CLOCKS = timedelta(minutes=5)
 
 
 def references(workloads: Iterable[Workload]) -> set[tuple[str, str]]:
@@ -105,7 +107,7 @@ def _refresh_problems(external: ExternalSecret, now: datetime) -> Iterator[Resul
             f"ExternalSecret {external.path} does not say when it was last read from its store.",
             reason=Reason.NOT_VERIFIED,
         )
-    elif refreshed > now + interval:
+    elif refreshed > now + _CLOCKS:
         yield unknown(
             f"ExternalSecret {external.path} was last read from its store in the future, by its status.",
             reason=Reason.NOT_VERIFIED,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACTS", "Act", "Answers"]
+__all__ = ["ACTS", "OWN", "Act", "Answers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +18,43 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that no account of an application needs. `words` says what it may."""
+    """Something that no account of an application needs. `words` says what it may; `place` where, if not everywhere.
+
+    `resource` may have a part, as in `pods/exec`.
+    """
 
     verb: str
     resource: str
     group: str
     words: str
+    place: str = ""
 
 
+OWN = "its own namespace"
+"""As the place of an act: the namespace of the account."""
+_RBAC, _HOOKS, _CERTIFICATES = "rbac.authorization.k8s.io", "admissionregistration.k8s.io", "certificates.k8s.io"
 ACTS = (
     Act("*", "*", "*", "do everything in the whole cluster, as cluster-admin"),
     Act("list", "secrets", "", "read the Secrets of all namespaces"),
-    Act("escalate", "clusterroles", "rbac.authorization.k8s.io", "give itself any right (escalate)"),
+    Act("get", "secrets", "", "read the Secrets of all namespaces"),
+    Act("watch", "secrets", "", "read the Secrets of all namespaces"),
+    Act("escalate", "clusterroles", _RBAC, "give itself any right (escalate)"),
+    Act("bind", "clusterroles", _RBAC, "give itself any role (bind)"),
+    Act("escalate", "roles", _RBAC, "give itself any right in a namespace (escalate)"),
     Act("impersonate", "users", "", "act as any user (impersonate)"),
+    Act("impersonate", "groups", "", "act as any group (impersonate)"),
+    Act("impersonate", "serviceaccounts", "", "act as any service account (impersonate)"),
+    Act("create", "serviceaccounts/token", "", "make tokens for any service account"),
+    Act("create", "pods/exec", "", "run commands in the pods of all namespaces"),
+    Act("get", "nodes/proxy", "", "reach the kubelets, and so all pods (nodes/proxy)"),
+    Act("create", "nodes/proxy", "", "reach the kubelets, and so all pods (nodes/proxy)"),
+    Act("update", "mutatingwebhookconfigurations", _HOOKS, "change what everybody applies (mutating webhooks)"),
+    Act("update", "certificatesigningrequests/approval", _CERTIFICATES, "approve certificates for any user"),
+    Act("create", "pods", "", "create pods in all namespaces, and so with any service account"),
+    Act("create", "deployments", "apps", "create workloads in all namespaces, and so with any service account"),
+    Act("*", "*", "*", "do everything in kube-system", "kube-system"),
+    Act("list", "secrets", "", "read the Secrets of kube-system", "kube-system"),
+    Act("create", "pods", "", "create pods in kube-system", "kube-system"),
+    Act("*", "*", "*", "do everything in its namespace", OWN),
 )
 """The worst first: who may do the first may do the others too."""

@@ -15,11 +15,14 @@ _OTHER_STORES = ("REDIS", "MONGO", "NEO4J", "MYSQL", "MARIADB", "NATS", "RABBIT"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Sessions of one role from one address; an empty one is a local socket."""
+    """Sessions of one role from one address; an empty one is a local socket.
+
+    `power` is the superuser that the role is or can become, or a role of PostgreSQL's own that is worth as much; empty for none.
+    """
 
     role: str
     address: str
-    superuser: bool
+    power: str
 
 
 def owners_by_address(workloads: Iterable[Workload]) -> Mapping[str, tuple[Workload, ...]]:
@@ -37,11 +40,13 @@ def service_of(workload: Workload, services: Mapping[str, tuple[str, ...]]) -> s
     return next((name for name, members in services.items() if path in members), workload.path)
 
 
-def with_credentials(workloads: Iterable[Workload]) -> list[tuple[Workload, Source]]:
+def with_credentials(workloads: Iterable[Workload], *, of_any_store: bool = False) -> list[tuple[Workload, Source]]:
     """The workloads that sign in to a database (that may be PostgreSQL), each with the key of a Secret that it does so by."""
     return [
         (workload, source)
         for workload in workloads
         for name, source in workload.sources
-        if source.kind == "Secret" and is_credential(name) and not any(store in name.upper() for store in _OTHER_STORES)
+        if source.kind == "Secret"
+        and is_credential(name)
+        and (of_any_store or not any(store in name.upper() for store in _OTHER_STORES))
     ]

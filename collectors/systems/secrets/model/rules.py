@@ -70,12 +70,39 @@ _OBJECT_WORDS = frozenset(
 _OBJECT_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 
 _REFERENCE = re.compile(
-    r"(?i).*\$\([\w.-]+\).*|\$\(.*|`.*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|<[a-z][a-z ._:-]*>|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|arn:aws[\w-]*:.*"
-    r"|projects/.*/secrets/.*|(?:file|env|ssm|sm|awssm|gcpsm|akv):.*|@\w+@|@/.*|enc\(.*\)|enc\[.*\]|enc:.*"
+    r"(?i).*\$\([\w./<-]+\s.*|.*\$\([^)]*|[:@/_-]?(?:\$\w+[:@/_-]?)+|"
+    r".*\$\([\w.-]+\).*|\$\(.*|`.*|.*\$\{[^}]*\}.*|\$\w+|.*\{\{.*|.*%\(\w+\)s.*|<[a-z][a-z ._:-]*>|[*x•#.\-_]+|vault:.*|ref\+.*|secret(?:ref)?://.*|op://.*|env:[a-z_]\w*|arn:aws[\w-]*:.*"
+    r"|projects/.*/secrets/.*|(?:file|ssm|sm|awssm|gcpsm|akv):.*|@\w+@|@/.*|enc\(.*\)|enc\[.*\]|enc:.*"
     r"|\{cipher\}.*|process\.env.*|os\.(?:environ|getenv).*|!\w+ .*"
     r"|null|none|nil|undefined|true|false|yes|no|on|off|enabled|disabled|required|optional|empty|redacted|masked|hidden|.*\*{3}.*"
     r"|\$(?:2[abxy]|argon2\w*|[156y])\$.*|\{(?:SSHA\d*|SHA\d*|PBKDF2|bcrypt|crypt)\}.*|SCRAM-SHA-256\$.*|sha(?:256|512)[:-].*"
 )
+#: What Kubernetes puts a variable in place of.
+_VARIABLE = re.compile(r"\$\([\w.-]+\)")
+_SWITCHES = re.compile(r"(?i)true|false|yes|no|on|off|enabled|disabled")
+#: Words before `password` in names of switches: REQUIRE_PASSWORD, ALLOW_EMPTY_PASSWORD.
+_SWITCHED = frozenset(
+    {
+        "require", "required", "allow", "empty", "use", "enable", "disable", "enabled", "with", "no", "random", "ask", "reset",
+        "show", "hide", "generate", "skip", "force", "set", "change", "has", "need", "needs", "prompt", "forgot", "store",
+        "save", "remember", "is", "check", "verify", "validate", "update", "auto", "rotate", "without", "disallow",
+    }
+)  # fmt: skip
+_PAIR_NAME = re.compile(
+    r"(?i).*basic_?(?:auth(?:entication|orization)?|credentials?)?|(?:.*_)?(?:http_auth|creds|user_?pass)"
+)
+_PAIR = re.compile(r"[\w.@+-]{1,60}:(?!\d{1,5}$)(?P<value>[^\s:/@]{3,})")
+#: How programs take a password on their command line.
+_PROGRAMS = re.compile(
+    r"(?<![\w-])(?:curl\b[^|;&\n]{0,400}?\s(?:-u|--user)[\s=]?[\"']?[^\s:\"'$]{1,80}:(?P<a>[^\s\"'$|;&]{2,200})"
+    r"|(?:mysql|mariadb)(?:-?dump|-?admin)?\b[^|;&\n]{0,400}?\s-p(?P<b>[^\s\"'$|;&-][^\s\"'$|;&]{2,200})"
+    r"|redis-cli\b[^|;&\n]{0,400}?\s(?:-a|--pass)\s{1,8}[\"']?(?P<c>[^\s\"'$|;&]{3,200})"
+    r"|sshpass\s{1,8}-p\s{0,8}[\"']?(?P<d>[^\s\"'$|;&]{2,200})"
+    r"|mongo(?:sh|dump|restore|export|import)?\b[^|;&\n]{0,400}?\s-p\s{1,8}[\"']?(?P<e>[^\s\"'$|;&]{3,200})"
+    r"|ldap(?:search|add|modify|whoami|passwd)\b[^|;&\n]{0,400}?\s-w\s{1,8}[\"']?(?P<f>[^\s\"'$|;&]{3,200}))"
+)
+_AS_ARGUMENT = "a password on a command line"
+
 _DEFAULTED = re.compile(r"\$\{[\w.]+:-?(?P<value>[^}$]{3,})\}")
 _FILE_PATH = re.compile(
     r"[./~][^\s:@]*/\S*|[\w.-]+\.(?:pem|key|crt|cert|jks|p12|pfx|json|ya?ml|txt|env|conf)|[a-z]+(?:/[\w.-]+)+"
@@ -106,6 +133,7 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
 _KNOWN = "a token of a known service"
 _NAMED_AS = "a literal value under a name of secrets"
 _ENTROPY = "a random value"
+_TWO = "a user and password"
 
 _NAMED = re.compile(
     r"(?<![\w.$\-])(?:--?D?)?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?[ \t]{0,8}(?::=|=>|[:=])[ \t]{0,8}\\?(?:\"\"\""
@@ -128,7 +156,7 @@ _COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//|;).*$")
 _FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 _EXAMPLE_HOST = re.compile(
-    r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
+    r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?<=@)(?:test|domain|email)\.com|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
 )
 _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
     (
@@ -161,7 +189,13 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
             r"|\*{3,}|0{16,}"
         ),
     ),
-    ("a documented example key", re.compile(r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*")),
+    (
+        "a documented example key",
+        re.compile(
+            r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*|6LeIxAcTAAAAA\w+[-\w]*|[123]x0{10,}[A-Z]+|10000000-ffff-ffff-ffff-000000000001"
+            r"|https://(?:examplePublicKey|public)@\S+|\+15005550\d{3}"
+        ),
+    ),
     ("a test key of Stripe", re.compile(r"[srp]k_test_\w{8,}")),
 )
 _DEFAULT_PASSWORDS = frozenset(
@@ -171,16 +205,32 @@ _DEFAULT_PASSWORDS = frozenset(
         "123456", "1234", "12345678", "123456789", "minioadmin", "supersecret", "super-secret", "super_secret",
         "mysecretpassword", "mysecret", "my-secret", "secret-key", "secretkey", "changeit", "foobared", "prom-operator",
         "elastic", "neo4j", "example", "user", "s3cr3t", "your-256-bit-secret", "sa", "abc123", "pass", "keyboard cat",
-        "shhhhh",
+        "shhhhh", "foobar", "insecure", "iloveyou", "admin@123", "pass@word", "test-key", "testkey", "dev",
+        "development", "demo",
     }
 )  # fmt: skip
+#: Secrets as tutorials write them: my-super-secret-key, thisisasecret, jwt_secret_key.
+_SPOKEN = re.compile(
+    r"(?i)(?:(?:my|super|very|this|is|a|the|some|your|our|test|dev|default|jwt|app|api|session|django|flask|node|top|long|random"
+    r"|secure|really|not|so)[-_ ]?)+(?:secret|password|token|key|string)(?:[-_ ]?(?:key|here|string|value|password|token|for|dev"
+    r"|test|prod))*[-_ ]?\d{0,4}"
+)
 _UNRENDERED = re.compile(r"\{\{.*\}\}|__\w+__|%%\w+%%|@\w+@")
 _STORE_URL = re.compile(
     r"(?i)(?:jdbc:)?(?:postgres(?:ql)?|mysql|mariadb|sqlserver|mongodb|redis|rediss|amqps?|nats|neo4j|bolt|memcached|clickhouse|cassandra)"
     r"(?:\+\w+)?://(?:[^\s/@]*@)?(?:localhost|127\.0\.0\.1|\[::1\])(?![\w.-])"
 )
 _STORE_HOST = re.compile(
-    r"(?i)(?:.*_)?(?:db|database|postgres\w*|pg|mysql|mongo\w*|redis|rabbitmq|nats|neo4j|qdrant)_?(?:host|hostname|server|addr|address)"
+    r"(?i)(?:.*_)?(?:db|database|postgres\w*|pg|mysql|mongo\w*|redis|rabbitmq|nats|neo4j|qdrant|kafka|elastic\w*|opensearch|clickhouse"
+    r"|cassandra|memcached?|zookeeper|minio)_?(?:bootstrap_?)?(?:hosts?|hostname|servers?|addr|address(?:es)?|brokers?|nodes|url|endpoint)"
+)
+_LOCAL = re.compile(r"(?i)(?:https?://)?(?:localhost|127\.0\.0\.1|\[?::1\]?)(?::\d{1,5})?/?")
+_PUBLIC_URL = re.compile(
+    r"(?i)(?:.*_)?(?:base|public|app|site|frontend|external|root|callback|redirect|website|home|canonical)_?ur[il]"
+)
+_DEVELOPER_HOST = re.compile(r"(?i)(?<![\w.-])(?:host|kubernetes|gateway)\.docker\.internal(?![\w.-])")
+_SANDBOX = re.compile(
+    r"(?i)https?://(?:[\w-]+\.)*sandbox\.[\w.-]+\.[a-z]{2,}(?:[:/].*)?|https?://[\w.-]+\.sandbox\.[a-z]{2,}(?:[:/].*)?"
 )
 _ENVIRONMENTS = frozenset(
     {
@@ -189,8 +239,10 @@ _ENVIRONMENTS = frozenset(
     }
 )  # fmt: skip
 _OTHER_ENVIRONMENT = re.compile(
-    r"(?i)(?:.*,)?(?:dev(?:elop(?:ment|er)?)?|test(?:ing)?|local|debug|qa|stag(?:e|ing)|example)(?:,.*)?"
+    r"(?i)(?:.*,)?(?:dev(?:elop(?:ment|er)?)?|test(?:ing)?|local|debug|qa|uat|stag(?:e|ing)|sandbox|example)(?:,.*)?"
 )
+_OTHER_MODE = re.compile(r"(?i)dev(?:elopment)?|test(?:ing)?|debug|sandbox")
+_OTHER_MODULE = re.compile(r"(?i)[\w.]+\.(?:dev(?:elopment)?|local|test(?:ing)?|staging)")
 _DEBUG = frozenset({"DEBUG", "FLASK_DEBUG", "APP_DEBUG", "DJANGO_DEBUG", "NODE_DEBUG", "WDS_DEBUG"})
 _DEBUG_ON = re.compile(r"(?i)true|1|yes|on|\*")
 _DATABASE_WORDS = (
@@ -222,6 +274,11 @@ _RANDOM = re.compile(r"[A-Za-z0-9+/_=-]{24,512}")
 def in_setting(name: str, value: str) -> tuple[Finding, ...]:
     """What a setting of a workload breaks: an environment variable, or an entry of a ConfigMap that is no file."""
     found = [*_forms(name, value), *_placeholder(name, value)]
+    if _kind(_words(name)) and not _OBJECT_WORDS & set(_words(name)) and _SPOKEN.fullmatch(value.strip()):
+        found.append(Finding(Sort.PLACEHOLDER, shown(name), "a secret of examples"))
+    pair = _PAIR.fullmatch(value.strip()) if _PAIR_NAME.fullmatch(name) else None
+    if pair and not _REFERENCE.fullmatch(pair["value"]):
+        found.append(Finding(Sort.SECRET, shown(name), _TWO))
     if not any(one.sort is Sort.SECRET for one in found):
         if _is_secret(name, value):
             found.append(Finding(Sort.SECRET, shown(name), _NAMED_AS))
@@ -229,6 +286,8 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
             found.append(Finding(Sort.SECRET, shown(name), _ENTROPY))
         elif any(mark in value for mark in "=:"):
             found += _named(value)
+    if _PROGRAMS.search(value):
+        found += _as_argument(name, value)
     return tuple(dict.fromkeys(found))
 
 
@@ -237,6 +296,7 @@ def in_text(name: str, text: str) -> tuple[Finding, ...]:
     found = [*_forms(name, text)]
     uncommented = _COMMENT.sub("", text)
     found += _named(uncommented)
+    found += _as_argument(name, uncommented)
     for match in _DIRECTIVE.finditer(uncommented):
         value = next(filter(None, match.group("user", "value", "netrc", "pgpass")), "")
         if not _REFERENCE.fullmatch(value):
@@ -247,7 +307,8 @@ def in_text(name: str, text: str) -> tuple[Finding, ...]:
 
 def in_arguments(arguments: Iterable[str]) -> tuple[Finding, ...]:
     """What a command line breaks: `--password=…`, `--password …`, and what a setting or a script would."""
-    found: list[Finding] = []
+    arguments = tuple(arguments)
+    found: list[Finding] = list(_as_argument("the command line", " ".join(arguments)))
     flag = ""
     for argument in arguments:
         if flag and not argument.startswith("-"):
@@ -261,9 +322,16 @@ def in_arguments(arguments: Iterable[str]) -> tuple[Finding, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _as_argument(name: str, text: str) -> Iterator[Finding]:
+    for match in _PROGRAMS.finditer(text):
+        value = next(filter(None, match.groups()), "")
+        if not _REFERENCE.fullmatch(value):
+            yield Finding(Sort.SECRET, shown(name), _AS_ARGUMENT)
+
+
 def is_credential(name: str) -> bool:
     """Whether a variable of this name is for signing in to a database."""
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = _words(name)
     stores = any(word in _DATABASE_WORDS or word.startswith(("pgpass", "pguser", "mysql")) for word in words)
     return stores and (
         _kind(words) != "" or words[-1] in ("url", "uri", "dsn", "user", "username", "string") or "pguser" in words
@@ -352,11 +420,19 @@ def _kind(words: Sequence[str]) -> str:
 
 
 def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
-    words = [word.lower() for word in _WORDS.findall(name)]
+    words = _words(name)
     kind, own = _kind(words), _own(value.strip())
+    if words == ["key"] and re.fullmatch(r"[0-9a-fA-F]{32}|[0-9a-fA-F]{48}|[0-9a-fA-F]{64}|[0-9a-fA-F]{128}", own):
+        return True
+    if kind == "password" and not in_file and _SWITCHES.fullmatch(own):
+        return not _SWITCHED & set(words) and words[-1] != "passwords" and own.lower() in ("yes", "no", "on", "off")
+    if kind and _VARIABLE.search(own) and _has_own_part(own):
+        return True
     if in_file and own not in _DEFAULT_PASSWORDS and _PROSE.fullmatch(own):
         return False
     if not kind or not own or _REFERENCE.fullmatch(own) or _FILE_PATH.fullmatch(own):
+        return False
+    if {"checksum", "digest", "hash", "sha"} & set(words) and re.fullmatch(r"[0-9a-f]{32,128}", own):
         return False
     if kind == "password":
         return not (in_file and len(own) < 3)
@@ -364,6 +440,18 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
         return False
     named_object = in_file or not words or bool(_OBJECT_WORDS & set(words))
     return not (named_object and _OBJECT_NAME.fullmatch(own) and not any(char.isdigit() for char in own))
+
+
+def _has_own_part(value: str) -> bool:
+    """Whether a value is more than the variables in it: `a$(B)c4nary`, unlike `Bearer $(B)`."""
+    rest = _VARIABLE.sub("", value)
+    return (
+        not _URL.fullmatch(value) and len(rest) >= 6 and bool(re.search(r"[A-Za-z]", rest) and re.search(r"\d", rest))
+    )
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORDS.findall(name)]
 
 
 def _is_random(name: str, value: str) -> bool:
@@ -379,7 +467,7 @@ def _is_random(name: str, value: str) -> bool:
 
 def _placeholder(name: str, value: str) -> Iterator[Finding]:
     own = _own(value.strip())
-    upper, words = name.upper(), [word.lower() for word in _WORDS.findall(name)]
+    upper, words = name.upper(), _words(name)
     if not own or "\n" in own:
         return
     kind = _kind(words)
@@ -389,22 +477,52 @@ def _placeholder(name: str, value: str) -> Iterator[Finding]:
             return
     url = re.search(r"(?i)://[^\s/:@]*:([^\s@/]+)@", own)
     password = url[1] if url else own
-    if (kind or url) and (
-        (password.lower() in _DEFAULT_PASSWORDS and not password.istitle()) or (url and _is_placeholder(password))
-    ):
+    default = _is_default(password) and not (password.istitle() and password.isalpha())
+    if (kind or url) and (default or (url and _is_placeholder(password))):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a default password")
     if kind and _UNRENDERED.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a template that was not rendered")
+    yield from _misdirected(name, own)
+    if _is_elsewhere(upper, words, own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "an environment other than production")
+    if (upper in _DEBUG or words[-1:] == ["debug"]) and _DEBUG_ON.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "debugging switched on")
+
+
+def _misdirected(name: str, own: str) -> Iterator[Finding]:
+    """Addresses that are none of production."""
     if _EXAMPLE_HOST.search(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "an example domain")
     if _STORE_URL.search(own) or (
-        _STORE_HOST.fullmatch(upper) and re.fullmatch(r"(?i)localhost|127\.0\.0\.1|\[?::1\]?", own)
+        _STORE_HOST.fullmatch(name) and all(_LOCAL.fullmatch(one.strip()) for one in own.split(","))
     ):
         yield Finding(Sort.PLACEHOLDER, shown(name), LOCALHOST)
-    if upper in _ENVIRONMENTS and _OTHER_ENVIRONMENT.fullmatch(own):
-        yield Finding(Sort.PLACEHOLDER, shown(name), "an environment other than production")
-    if upper in _DEBUG and _DEBUG_ON.fullmatch(own):
-        yield Finding(Sort.PLACEHOLDER, shown(name), "debugging switched on")
+    if _DEVELOPER_HOST.search(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a host of a developer's machine")
+    if _PUBLIC_URL.fullmatch(name) and _LOCAL.match(own) and not _STORE_URL.search(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a public address on localhost")
+    if _SANDBOX.fullmatch(own):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "the address of a sandbox")
+
+
+def _is_elsewhere(name: str, words: Sequence[str], value: str) -> bool:
+    """Whether a setting says that this is another environment than production."""
+    if name in _ENVIRONMENTS or words[-1:] in (["env"], ["environment"]):
+        return bool(_OTHER_ENVIRONMENT.fullmatch(value))
+    if name == "DJANGO_SETTINGS_MODULE":
+        return bool(_OTHER_MODULE.fullmatch(value))
+    return words[-1:] == ["mode"] and not {"log", "test"} & set(words) and bool(_OTHER_MODE.fullmatch(value))
+
+
+def _is_default(password: str) -> bool:
+    """Whether a password is one that everybody tries, with or without a number or mark behind it."""
+    lower = password.lower()
+    return lower in _DEFAULT_PASSWORDS or lower.rstrip("0123456789!.#$@_-") in _DEFAULT_PASSWORDS - {
+        "test",
+        "user",
+        "sa",
+        "pass",
+    }
 
 
 def _is_placeholder(value: str) -> bool:

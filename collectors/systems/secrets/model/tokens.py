@@ -8,26 +8,48 @@ import hashlib
 import hmac
 import json
 import math
+import string
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["SigningKey", "Token", "guessed", "parse_jwks", "parse_token"]
+__all__ = ["SigningKey", "Token", "confused", "guessed", "parse_jwks", "parse_token", "verifies"]
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
 _HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
 #: Secrets that manuals, examples and frameworks use, and that every tool tries first.
 _GUESSES = (
-    "secret", "Secret", "SECRET", "secret123", "password", "changeme", "change-me", "change_me", "supersecret",
-    "super-secret", "super_secret", "your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret",
-    "a-string-secret-at-least-256-bits-long", "your_jwt_secret", "your-jwt-secret", "your-secret-key", "your_secret_key",
-    "your-secret", "mysecret", "my-secret", "my_secret", "mysecretkey", "my-secret-key", "secretkey", "secret-key",
-    "secret_key", "secretKey", "jwtsecret", "jwt-secret", "jwt_secret", "jwtSecret", "JWT_SECRET", "shhhhh", "shh",
-    "test", "testing", "test-secret", "dev", "dev-secret", "development", "default", "key", "private", "privatekey",
-    "token", "admin", "root", "guest", "123456", "12345678", "123456789", "1234567890", "qwerty", "letmein", "abc123",
-    "s3cr3t", "example", "placeholder", "todo", "none", "null", "keyboard cat", "topsecret", "top-secret",
-    "0123456789abcdef", "gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr9C", "GQDstcKsx0NHjPOuXOYg5MbeJ1XT0uFiwDVvVBrk",
+    "secret", "Secret", "SECRET", "secret123", "password", "changeme", "change-me", "change_me", "supersecret", "super-secret",
+    "super_secret", "your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
+    "your_jwt_secret", "your-jwt-secret", "your-secret-key", "your_secret_key", "your-secret", "mysecret", "my-secret",
+    "my_secret", "mysecretkey", "my-secret-key", "secretkey", "secret-key", "secret_key", "secretKey", "jwtsecret", "jwt-secret",
+    "jwt_secret", "jwtSecret", "JWT_SECRET", "shhhhh", "shh", "test", "testing", "test-secret", "dev", "dev-secret",
+    "development", "default", "key", "private", "privatekey", "token", "admin", "root", "guest", "123456", "12345678",
+    "123456789", "1234567890", "qwerty", "letmein", "abc123", "s3cr3t", "example", "placeholder", "todo", "none", "null",
+    "keyboard cat", "topsecret", "top-secret", "0123456789abcdef", "01234567890123456789012345678901",
+    "12345678901234567890123456789012", "0123456789", "password123", "password1", "welcome", "iloveyou", "hello", "world",
+    "foobar", "foo", "bar", "local", "dummy", "sample", "demo", "staging", "production", "app", "app-secret", "app_secret",
+    "api-secret", "apikey", "api_key", "auth-secret", "auth_secret", "session-secret", "session_secret", "some-secret",
+    "some_secret", "verysecret", "very-secret", "very_secret", "veryverysecret", "very_secret_key", "supersecretkey",
+    "super-secret-key", "super_secret_key", "SuperSecretKey", "my-super-secret-key", "my_super_secret_key", "mySecretKey",
+    "MySecretKey", "ThisIsASecretKey", "this-is-a-secret", "this_is_a_secret", "thisisasecret", "thisismysecret",
+    "this is a secret", "secret_key_here", "your-secret-key-here", "your_secret_key_here", "YOUR_SECRET_KEY", "jwt_secret_key",
+    "jwt-secret-key", "jwt-key", "jwt_key", "jwtkey", "my_jwt_secret", "my-jwt-secret", "myjwtsecret", "changeit", "change-this",
+    "change-me-please", "hs256-secret", "signing-key", "signingkey", "hmac-secret", "dev_secret", "dev-secret-key", "test_secret",
+    "test-secret-key", "testsecret", "django-insecure-key", "insecure", "insecure-secret", "notsecure", "not-a-secret", "unsafe",
+    "your-super-secret-jwt-token-with-at-least-32-characters-long", "super-secret-jwt-token-with-at-least-32-characters-long",
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "AyM1SysPpbyDfgZld3umj1qzKObwVMko", "q2gYFiwrSDFsPbZg",
+    "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970", "a-secret-key", "a-very-secret-key",
+    "gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr9C", "GQDstcKsx0NHjPOuXOYg5MbeJ1XT0uFiwDVvVBrk",
 )  # fmt: skip
 #: Public keys whose private halves are printed in the standards: of RFC 7517 (RSA and P-256) and RFC 8037.
 _PUBLISHED = (
@@ -40,7 +62,10 @@ _SMALL_PRIMES = math.prod((3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key of a JWKS that verifies signatures. `bits` is the size of an RSA modulus, `curve` that of another key."""
+    """A key of a JWKS that verifies signatures. `bits` is the size of an RSA modulus, `curve` that of another key.
+
+    `public` is the key itself, None where its numbers are those of none.
+    """
 
     id: str
     kind: str
@@ -50,6 +75,7 @@ class SigningKey:
     private: bool = False
     published: bool = False
     broken: bool = False
+    public: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +92,73 @@ def parse_jwks(body: bytes, where: str) -> list[SigningKey]:
     """The keys of a JWKS but those for encryption alone. Raises ProbeError for what is none."""
     try:
         keys = json.loads(body)["keys"]
-        return [_key(key) for key in keys if key.get("use", "sig") != "enc"]
+        return [_key(key) for key in keys if key.get("use", "sig") != "enc" and not _encrypts(str(key.get("alg", "")))]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise ProbeError(f"{where} did not answer with a JSON Web Key Set.", Reason.MALFORMED) from None
+
+
+def _encrypts(algorithm: str) -> bool:
+    return algorithm.startswith(("RSA-OAEP", "RSA1_5", "ECDH"))
 
 
 def _key(key: Mapping[str, Any]) -> SigningKey:
     modulus = int.from_bytes(_bytes(str(key.get("n", ""))))
     exponent = int.from_bytes(_bytes(str(key.get("e", ""))))
-    kind = str(key.get("kty", ""))
+    kind, curve = str(key.get("kty", "")), str(key.get("crv", ""))[:20]
+    weak = kind == "RSA" and (exponent < 3 or exponent % 2 == 0 or modulus % 2 == 0 or _is_no_product(modulus))
+    public = None if weak else _public(key, kind, curve, modulus, exponent)
     return SigningKey(
         id=str(key.get("kid", ""))[:80],
         kind=kind,
         algorithm=str(key.get("alg", ""))[:20],
         bits=modulus.bit_length() if kind == "RSA" else 0,
-        curve=str(key.get("crv", ""))[:20],
+        curve=curve,
         private=any(name in key for name in ("d", "p", "q", "dp", "dq", "qi", "k")),
         published=str(key.get("n") or key.get("x") or "").startswith(_PUBLISHED),
-        broken=kind == "RSA"
-        and (exponent < 3 or exponent % 2 == 0 or modulus % 2 == 0 or math.gcd(modulus, _SMALL_PRIMES) > 1),
+        broken=weak or public is None,
+        public=public,
     )
+
+
+def _is_no_product(modulus: int) -> bool:
+    """Whether a modulus is not that of two large primes: it has a small factor, is a square, or a prime itself."""
+    if modulus < 2 or math.gcd(modulus, _SMALL_PRIMES) > 1 or math.isqrt(modulus) ** 2 == modulus:
+        return True
+    return modulus.bit_length() <= _MOST_BITS and pow(2, modulus - 1, modulus) == 1
+
+
+_MOST_BITS = 8192
+_CURVES: Mapping[str, ec.EllipticCurve] = {
+    "P-256": ec.SECP256R1(),
+    "P-384": ec.SECP384R1(),
+    "P-521": ec.SECP521R1(),
+    "secp256k1": ec.SECP256K1(),
+}
+
+
+_DIGESTS: Mapping[str, hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "256": hashes.SHA256(),
+    "256K": hashes.SHA256(),
+    "384": hashes.SHA384(),
+    "512": hashes.SHA512(),
+}
+
+
+def _public(key: Mapping[str, Any], kind: str, curve: str, modulus: int, exponent: int) -> PublicKey | None:
+    try:
+        if kind == "RSA":
+            return rsa.RSAPublicNumbers(exponent, modulus).public_key()
+        x = _bytes(str(key.get("x", "")))
+        if kind == "EC" and curve in _CURVES:
+            point = int.from_bytes(x), int.from_bytes(_bytes(str(key.get("y", ""))))
+            return ec.EllipticCurvePublicNumbers(*point, _CURVES[curve]).public_key()
+        if kind == "OKP" and curve == "Ed25519":
+            return ed25519.Ed25519PublicKey.from_public_bytes(x)
+        if kind == "OKP" and curve == "Ed448":
+            return ed448.Ed448PublicKey.from_public_bytes(x)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return None
 
 
 def parse_token(text: str) -> Token:
@@ -100,22 +173,74 @@ def parse_token(text: str) -> Token:
         raise ProbeError("A token of `tokens` is no JSON Web Token.", Reason.MISCONFIGURED) from None
 
 
+def verifies(key: SigningKey, token: Token) -> bool:
+    """Whether a key of a set signed the token."""
+    try:
+        _verify(key.public, token)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _verify(public: PublicKey | None, token: Token) -> None:
+    """Raises InvalidSignature or ValueError unless the key signed the token by the algorithm that it says."""
+    family, size = token.algorithm[:2], token.algorithm[2:]
+    if isinstance(public, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        public.verify(token.signature, token.signed)
+        return
+    digest = _DIGESTS.get(size)
+    if digest is None:
+        raise ValueError("no known algorithm")
+    if isinstance(public, rsa.RSAPublicKey) and family in ("RS", "PS"):
+        pss = padding.PSS(padding.MGF1(digest), padding.PSS.AUTO)
+        public.verify(token.signature, token.signed, pss if family == "PS" else padding.PKCS1v15(), digest)
+    elif isinstance(public, ec.EllipticCurvePublicKey) and family == "ES":
+        half = len(token.signature) // 2
+        numbers = (int.from_bytes(part) for part in (token.signature[:half], token.signature[half:]))
+        public.verify(utils.encode_dss_signature(*numbers), token.signed, ec.ECDSA(digest))
+    else:
+        raise ValueError("a key of another kind")
+
+
+def confused(token: Token, keys: Iterable[SigningKey]) -> bool:
+    """Whether a public key of a set was taken for a shared secret, in one of the forms that a program may have it in."""
+    forms = [form for key in keys if key.public is not None for form in _forms(key.public)]
+    return _signed_by_one(token, forms)
+
+
+def _forms(public: PublicKey) -> Iterator[bytes]:
+    for style in (PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1):
+        if style is PublicFormat.PKCS1 and not isinstance(public, rsa.RSAPublicKey):
+            continue
+        text = public.public_bytes(Encoding.PEM, style)
+        yield from (text, text.strip(), public.public_bytes(Encoding.DER, style))
+
+
 def guessed(token: Token, further: Iterable[str] = ()) -> bool:
     """Whether one of the secrets that everybody tries first signed the token."""
+    return _signed_by_one(token, _secrets((*_GUESSES, *further)))
+
+
+def _signed_by_one(token: Token, secrets: Iterable[bytes]) -> bool:
     algorithm = _HASHES.get(token.algorithm)
     if algorithm is None:
         return False
-    return any(
-        hmac.compare_digest(hmac.digest(secret, token.signed, algorithm), token.signature)
-        for secret in _secrets((*_GUESSES, *further))
-    )
+    return any(hmac.compare_digest(hmac.digest(secret, token.signed, algorithm), token.signature) for secret in secrets)
 
 
 def _secrets(guesses: Iterable[str]) -> Iterator[bytes]:
+    """Guesses as they are and with the end of a line, encoded in base64, and what they encode in base64 or as digits."""
     yield b""
     for guess in guesses:
-        yield guess.encode()
-        yield base64.b64encode(guess.encode())
+        yield from (guess.encode(), f"{guess}\n".encode(), base64.b64encode(guess.encode()))
+        for decode in (_bytes, bytes.fromhex):
+            with suppress(ValueError):
+                yield decode(guess)
+    for char in string.ascii_letters + string.digits + "\0":
+        yield from ((char * length).encode() for length in _LENGTHS)
+
+
+_LENGTHS = (8, 16, 24, 32, 48, 64)
 
 
 def _bytes(text: str) -> bytes:

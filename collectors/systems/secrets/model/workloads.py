@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -158,6 +159,7 @@ class _Header(Struct, frozen=True):
 
 
 class _HttpGet(Struct, frozen=True):
+    path: str = ""
     http_headers: tuple[_Header, ...] | None = None
 
 
@@ -203,9 +205,15 @@ class _Projected(Struct, frozen=True):
 
 class _Csi(Struct, frozen=True):
     driver: str = ""
+    volume_attributes: Labels | None = None
+
+
+class _FlexVolume(Struct, frozen=True):
+    options: Labels | None = None
 
 
 class _Volume(Struct, frozen=True):
+    flex_volume: _FlexVolume | None = None
     secret: _SecretVolume | None = None
     projected: _Projected | None = None
     csi: _Csi | None = None
@@ -214,6 +222,7 @@ class _Volume(Struct, frozen=True):
 class _Spec(Struct, frozen=True):
     containers: tuple[_Container, ...] | None = None
     init_containers: tuple[_Container, ...] | None = None
+    ephemeral_containers: tuple[_Container, ...] | None = None
     volumes: tuple[_Volume, ...] | None = None
     service_account_name: str | None = None
 
@@ -291,6 +300,7 @@ class ConfigMapItem(Struct, frozen=True):
 
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_MOST_UNPACKED = 4 * 2**20
 _TEMPLATE_HASH = "pod-template-hash"
 _CSI_DRIVER = "secrets-store.csi.k8s.io"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][\w.-]*)\)")
@@ -407,7 +417,9 @@ def _of_template(kind: str, item: TemplateItem) -> Workload:
 
 def _workload(about: _Metadata, kind: str, name: str, spec: _Spec, annotations: Mapping[str, str] | None) -> Workload:
     containers = [_container(one, main=one.restart_policy != "Always") for one in spec.containers or ()]
-    containers += [_container(one, main=False) for one in spec.init_containers or ()]
+    containers += [
+        _container(one, main=False) for one in (*(spec.init_containers or ()), *(spec.ephemeral_containers or ()))
+    ]
     volumes = spec.volumes or ()
     secrets = [volume.secret.secret_name for volume in volumes if volume.secret]
     secrets += [
@@ -418,7 +430,11 @@ def _workload(about: _Metadata, kind: str, name: str, spec: _Spec, annotations: 
         if source.secret
     ]
     csi = any(volume.csi and volume.csi.driver == _CSI_DRIVER for volume in volumes)
-    found = tuple(_annotation_findings(annotations or {}))
+    found = tuple(
+        dict.fromkeys(
+            (*_annotation_findings(annotations or {}), *_label_findings(about.labels), *_volume_findings(volumes))
+        )
+    )
     return Workload(
         about.namespace,
         kind,
@@ -449,6 +465,8 @@ def _container(raw: _Container, *, main: bool) -> Container:
     for probe in (raw.liveness_probe, raw.readiness_probe, raw.startup_probe, *hooks):
         if probe and probe.exec_:
             found += in_arguments(probe.exec_.command or ())
+        if probe and probe.http_get:
+            found += in_text("the path of a probe", probe.http_get.path)
         for header in (probe.http_get.http_headers if probe and probe.http_get else None) or ():
             found += in_setting(header.name, header.value)
     return Container(raw.name, main, tuple(settings), environments, tuple(dict.fromkeys(found)))
@@ -478,11 +496,35 @@ def _annotation_findings(annotations: Mapping[str, str]) -> Iterator[Finding]:
                 yield Finding(one.sort, f"{one.name} (annotation last-applied-configuration)", one.rule)
 
 
+def _label_findings(labels: Mapping[str, str] | None) -> Iterator[Finding]:
+    for name, value in (labels or {}).items():
+        yield from (one for one in in_setting(name, value) if one.sort is Sort.SECRET)
+
+
+def _volume_findings(volumes: Iterable[_Volume]) -> Iterator[Finding]:
+    """What the options of drivers break: they have secrets of their own, by reference."""
+    for volume in volumes:
+        attributes = volume.csi.volume_attributes if volume.csi else None
+        options = volume.flex_volume.options if volume.flex_volume else None
+        for name, value in {**(attributes or {}), **(options or {})}.items():
+            yield from in_setting(name, value)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What is in a gzip file, as far as a ConfigMap could hold it unpacked; anything else as it is."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(data, _MOST_UNPACKED)
+    except zlib.error:
+        return data
+
+
 def _config_map(item: ConfigMapItem) -> ConfigMap:
     texts = dict(item.data or {})
     for key, encoded in (item.binary_data or {}).items():
         try:
-            texts[key] = base64.b64decode(encoded).decode("utf-8", "ignore")
+            texts[key] = _unpacked(base64.b64decode(encoded)).decode("utf-8", "ignore")
         except (ValueError, binascii.Error):
             texts[key] = ""
     found: list[tuple[str, Finding]] = []
@@ -491,7 +533,7 @@ def _config_map(item: ConfigMapItem) -> ConfigMap:
         found += ((shown(key), one) for one in (in_text(key, text) if is_file else in_setting(key, text)))
         if shown(key) != key:
             found.append((shown(key), Finding(Sort.SECRET, shown(key), "a secret as the name of a key")))
-    for one in _annotation_findings(item.metadata.annotations or {}):
+    for one in (*_annotation_findings(item.metadata.annotations or {}), *_label_findings(item.metadata.labels)):
         if one.name.split(" ")[0] not in {known.name for _, known in found}:
             found.append(("", one))
     empty = frozenset(key for key, text in texts.items() if not text.strip())

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from random import Random
+from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits
+
+Texts = tuple[tuple[str, str], ...]
 
 _CANARY = "cAn4ry"
 
@@ -22,7 +26,7 @@ def _encoded(text: str) -> str:
 
 
 #: Environment variables, or entries of a ConfigMap of one line.
-SECRET_SETTINGS: tuple[tuple[str, str], ...] = (
+SECRET_SETTINGS: Texts = (
     ("DB_PASSWORD", f"{_CANARY}-hunter2"),
     ("PGPASSWORD", f"{_CANARY}"),
     ("MYSQL_PWD", f"{_CANARY}x"),
@@ -66,10 +70,17 @@ SECRET_SETTINGS: tuple[tuple[str, str], ...] = (
     ("REDIS_URL", f"redis://:{_CANARY}@redis:6379"),
     ("POSTGRES_PASSWORD", f"{_CANARY} horse"),
     ("DB_CREDENTIALS", f"app:{_CANARY}"),
+    ("HTTP_BASIC", f"app:{_CANARY}"),
+    ("BASIC_AUTH", f"app:{_CANARY}"),
+    ("DB_PASSWORD", f"a$(B){_CANARY}"),
+    ("DB_PASSWORD", f"env:{_CANARY}-1x"),
+    ("DB_PASSWORD", "yes"),
+    ("KEY", "4e1243bd22c66e76c2ba9eddc1f91394e57f9f83"[:32]),
+    ("HOOK", f"curl -s -u app:{_CANARY} https://hook.internal/"),
 )
 
 #: Files in ConfigMaps.
-SECRET_FILES: tuple[tuple[str, str], ...] = (
+SECRET_FILES: Texts = (
     ("application.yaml", f"spring:\n  datasource:\n    username: app\n    password: {_CANARY}\n"),
     ("application.properties", f"db.user=app\nspring.datasource.password={_CANARY}\n"),
     ("config.json", f'{{"db": {{"user": "app", "password": "{_CANARY} with spaces"}}}}'),
@@ -93,6 +104,10 @@ SECRET_FILES: tuple[tuple[str, str], ...] = (
     ("odbc.ini", f"[db]\nPWD={_CANARY}\n"),
     ("alertmanager.yml", f"global:\n  smtp_auth_password: '{_CANARY}'\n"),
     ("default.yaml", f"db:\n  password: ${{DB_PASSWORD:{_CANARY}}}\n"),
+    ("backup.sh", f"#!/bin/sh\nmysqldump -h db -uroot -p{_CANARY} orders > /backup\n"),
+    ("wait.sh", f"#!/bin/sh\nuntil redis-cli -h redis -a '{_CANARY}' ping; do sleep 1; done\n"),
+    ("copy.sh", f"#!/bin/sh\nsshpass -p {_CANARY} scp a b:\n"),
+    ("report.sh", f"#!/bin/sh\nmongodump --host db -u app -p {_CANARY}\nldapsearch -D cn=app -w {_CANARY}\n"),
     ("nginx.conf", f'server {{\n  proxy_set_header Authorization "Bearer {_CANARY}abcdef123456";\n}}'),
 )
 
@@ -103,10 +118,13 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
     (f"--db-url=postgres://app:{_CANARY}@db/orders",),
     ("sh", "-c", f"export DB_PASSWORD={_CANARY}; exec app"),
     ("-D", f"-Ddb.password={_CANARY}"),
+    ("curl", "-u", f"app:{_CANARY}", "http://hook.internal"),
+    ("sh", "-c", f"mysql -uroot -p{_CANARY} -e 'SELECT 1'"),
+    ("redis-cli", "-a", _CANARY, "ping"),
 )
 
 #: What looks like a secret by its name or form, and is none.
-HARMLESS_SETTINGS: tuple[tuple[str, str], ...] = (
+HARMLESS_SETTINGS: Texts = (
     ("DB_PASSWORD_FILE", "/run/secrets/db"),
     ("PASSWORD_FILE", "/run/secrets/db"),
     ("DB_PASSWORD", "$(DB_PASSWORD_FROM_SECRET)"),
@@ -153,11 +171,24 @@ HARMLESS_SETTINGS: tuple[tuple[str, str], ...] = (
     ("DB_USER", "postgres"),
     ("CIPHERS", "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384"),
     ("CLASS", "org.springframework.boot.autoconfigure.jdbc.DataSourceAutoConfiguration"),
+    ("REQUIRE_PASSWORD", "yes"),
+    ("ALLOW_EMPTY_PASSWORD", "no"),
+    ("AUTHORIZATION", "Bearer $(TOKEN)"),
+    ("DB_PASSWORD", "env:ORDERS_PASSWORD"),
+    ("BASIC_AUTH_REALM", "shop:staff"),
+    ("HOOK", "curl -u app:$(PASSWORD) https://hook.internal/"),
+    ("checksum/credentials", "0a9b8c7d6e5f40a9b8c7d6e5f40a9b8c7d6e5f40a9b8c7d6e5f40a9b8c7d6e5f"),
+    ("ENVIRONMENT", "production"),
+    ("PAYPAL_MODE", "live"),
+    ("LOG_MODE", "debug"),
+    ("VIRTUAL_ENV", "/opt/venv"),
+    ("PUBLIC_URL", "https://shop.internal"),
+    ("KAFKA_BROKERS", "kafka-0:9092,kafka-1:9092"),
     ("PASSWORD_HASH", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
     ("ADMIN_PASSWORD", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
 )
 
-HARMLESS_FILES: tuple[tuple[str, str], ...] = (
+HARMLESS_FILES: Texts = (
     (
         "application.yaml",
         "spring:\n  datasource:\n    password: ${DB_PASSWORD}\n    url: jdbc:postgresql://db/orders\n",
@@ -182,10 +213,15 @@ HARMLESS_FILES: tuple[tuple[str, str], ...] = (
     ("en.json", '{"login":{"password":"Password","forgot.password":"Forgot your password?","token":"Token"}}'),
     ("crd.yaml", "properties:\n  password:\n    type: string\n  token:\n    description: the token\n"),
     ("pg_hba.conf", "# TYPE\nhost all all 10.0.0.0/8 scram-sha-256\nhost all all ::1/128 trust\n"),
+    ("setup.sh", 'redis_credentials=":$(encode "$REDIS_PASSWORD")"\npair_credentials="$USER:$PASSWORD"\n'),
+    (
+        "load.sh",
+        'curl -u "$USER:$PASSWORD" https://hook.internal/\nmysql -p"$PASSWORD" orders\nredis-cli -a "$PASSWORD" ping\n',
+    ),
     ("messages.properties", "login.title=Log in\nlogin.hint=Enter your user name\n"),
 )
 
-PLACEHOLDERS: tuple[tuple[str, str], ...] = (
+PLACEHOLDERS: Texts = (
     ("API_KEY", "changeme"),
     ("API_KEY", "CHANGE-ME"),
     ("ADMIN_PASSWORD", "change_me_please"),
@@ -216,7 +252,61 @@ PLACEHOLDERS: tuple[tuple[str, str], ...] = (
     ("AWS_ACCESS_KEY_ID", "AKIA" + "IOSFODNN7EXAMPLE"),
     ("API_KEY", "{{ .Values.apiKey }}"),
     ("KEYSTORE_PASSWORD", "changeit"),
+    ("ENVIRONMENT", "staging"),
+    ("SENTRY_ENVIRONMENT", "dev"),
+    ("GIN_MODE", "debug"),
+    ("PAYPAL_MODE", "sandbox"),
+    ("DJANGO_SETTINGS_MODULE", "shop.settings.local"),
+    ("PAYPAL_URL", "https://api-m.sandbox.paypal.com/v1"),
+    ("DB_PASSWORD", "P@ssw0rd!"),
+    ("ADMIN_PASSWORD", "Password123"),
+    ("ADMIN_PASSWORD", "admin123"),
+    ("DATABASE_URL", "postgres://app@host.docker.internal/orders"),
+    ("KAFKA_BROKERS", "localhost:9092"),
+    ("ELASTIC_URL", "http://127.0.0.1:9200"),
+    ("BASE_URL", "http://localhost:3000"),
+    ("MAIL_FROM", "test@test.com"),
+    ("RECAPTCHA_KEY", "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ_MXjiZKhI"),
 )
+
+
+_HEX, _LOWER, _UPPER, _ALL = (
+    "0123456789abcdef",
+    ascii_lowercase + digits,
+    ascii_uppercase + digits,
+    ascii_letters + digits,
+)
+#: Tokens as services make them: parts that are always the same, and the length and alphabet of the others.
+_SERVICES: tuple[tuple[str | tuple[int, str], ...], ...] = (
+    ("ghp", "_", (36, _ALL)), ("github", "_pat_", (82, _ALL)), ("ghs", "_", (36, _ALL)), ("glpat", "-", (20, _ALL)),
+    ("glrt", "-", (20, _ALL)), ("gldt", "-", (20, _ALL)), ("xoxb", "-", (12, digits), "-", (12, digits), "-", (24, _ALL)),
+    ("https://hooks.slack.com/services", "/T", (8, _UPPER), "/B", (10, _UPPER), "/", (24, _ALL)), ("sk", "_live_", (24, _ALL)),
+    ("rk", "_live_", (24, _ALL)), ("npm", "_", (36, _ALL)), ("pypi", "-AgEIcHlwaS5vcmc", (70, _ALL)),
+    ("sk", "-proj-", (74, _ALL), "T3Blbk", "FJ", (74, _ALL)), ("sk", "-ant-api03-", (93, _ALL), "AA"), ("AI", "za", (35, _ALL)),
+    ("hv", "s.", (95, _ALL)), ("dop", "_v1_", (64, _HEX)), ("dp", ".pt.", (43, _ALL)), ("shp", "at_", (32, _HEX)),
+    ("dapi", (32, _HEX)), ("gl", "sa_", (32, _ALL), "_", (8, _HEX)), ("gl", "c_", (60, _ALL)), ("lin", "_api_", (40, _ALL)),
+    ("NR", "AK-", (27, _UPPER)), ("pscale", "_tkn_", (43, _ALL)), ("PM", "AK-", (24, _HEX), "-", (34, _HEX)),
+    ("sq0", "atp-", (22, _ALL)), ("S", "G.", (22, _ALL), ".", (43, _ALL)), ("S", "K", (32, _HEX)), ("key", "-", (32, _HEX)),
+    ((10, digits), ":AA", (33, _ALL)), ("h", "f_", (34, ascii_letters)), ((14, _ALL), ".atlas", "v1.", (67, _ALL)),
+    ("https://discord.com/api/webhooks/", (18, digits), "/", (68, _ALL)), ("ATATT3x", "FfGF0", (180, _ALL)),
+    ("dckr", "_pat_", (27, _ALL)), ("rubygems", "_", (48, _HEX)), ("sntrys", "_eyJpYXQiO", (60, _ALL), "_", (43, _ALL)),
+    ("sntryu", "_", (64, _HEX)), ("pul", "-", (40, _HEX)), ("pnu", "_", (36, _LOWER)), ("rdme", "_", (70, _LOWER)),
+    ("FLWSECK", "-", (32, _HEX), "-X"), ("tfp", "_", (59, _ALL)), ("ntn", "_", (11, digits), (35, _ALL)), ("sbp", "_", (40, _HEX)),
+    ("dt0c01", ".", (24, _UPPER), ".", (64, _UPPER)), ("v1.0", "-", (24, _HEX), "-", (146, _HEX)), ("pplx", "-", (48, _ALL)),
+    ("LT", "AI", (20, _ALL)), ("sm", "_pat_", (16, _ALL)), ("sha256", "~", (43, _ALL)), ("s-s4t2ud", "-", (64, _HEX)),
+    ("pat", ".", (22, _ALL), ".", (24, _HEX), ".", (20, _ALL)), ("API", "-", (26, _UPPER)), ("shippo", "_live_", (40, _HEX)),
+    ("sgp", "_", (16, _HEX), "_", (40, _HEX)),
+)  # fmt: skip
+
+
+def service_tokens() -> Texts:
+    """Return a token of each service, under a name that says nothing; the same ones each time."""
+    chosen = Random(7)
+
+    def part(one: str | tuple[int, str]) -> str:
+        return one if isinstance(one, str) else "".join(chosen.choice(one[1]) for _ in range(one[0]))
+
+    return tuple(("VALUE", "".join(map(part, parts))) for parts in _SERVICES)
 
 
 def canary() -> str:

@@ -28,6 +28,10 @@ def test_a_secret_in_a_setting_is_found(name: str, value: str) -> None:
     assert not any(corpus.canary() in str(one) for one in found)
 
 
+def test_a_token_of_a_service_is_found_under_any_name() -> None:
+    assert [value[:12] for name, value in corpus.service_tokens() if not secrets(in_setting(name, value))] == []
+
+
 @pytest.mark.parametrize(("name", "text"), corpus.SECRET_FILES)
 def test_a_secret_in_a_file_is_found(name: str, text: str) -> None:
     found = secrets(in_text(name, text))
@@ -57,6 +61,12 @@ def test_a_placeholder_is_found_in_a_setting_and_in_a_file(name: str, value: str
     assert any(one.sort is Sort.PLACEHOLDER for one in in_setting(name, value))
     if not set("{<,") & set(value):
         assert any(one.sort is Sort.PLACEHOLDER for one in in_text("app.env", f"A=b\n{name}={value}\n"))
+
+
+@pytest.mark.parametrize("value", ["my-super-secret-key", "jwt_secret_key", "thisisasecret", "test-secret-2"])
+def test_a_secret_as_tutorials_write_it_is_a_placeholder(value: str) -> None:
+    assert any(one.sort is Sort.PLACEHOLDER for one in in_setting("JWT_SECRET", value))
+    assert not any(one.sort is Sort.PLACEHOLDER for one in in_setting("EXISTING_SECRET", value))
 
 
 def test_a_name_that_is_a_token_is_not_shown() -> None:
