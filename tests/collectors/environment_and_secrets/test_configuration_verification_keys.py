@@ -163,7 +163,7 @@ def _decoded(number: str) -> bytes:
 async def test_who_signed_a_token_shows_in_its_signature_and_not_in_its_name(
     control_plane: ControlPlane, issuer: Exposition, tmp_path: Path
 ) -> None:
-    kept = record(tmp_path, JWT)
+    kept = attested(tmp_path, f"configuration_verification.{JWT}")
     private, other = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     curve = ec.generate_private_key(ec.SECP256R1())
     numbers, point = private.public_key().public_numbers(), curve.public_key().public_numbers()
@@ -419,7 +419,7 @@ async def test_what_accounts_may_do_by_their_own_and_their_groups_bindings(
 async def test_an_account_need_not_be_an_administrator_to_become_one(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    namespace, kept = run(control_plane), record(tmp_path, RIGHTS)
+    namespace, kept = run(control_plane), attested(tmp_path, f"configuration_verification.{RIGHTS}")
     rbac = "rbac.authorization.k8s.io"
     role = {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": namespace}}
     harmless = {"apiGroups": ["", "apps"], "resources": ["pods", "deployments"], "verbs": ["get", "list", "watch"]}
