@@ -18,7 +18,7 @@ from collectors.systems.alertmanager.judge.routing import inhibition_problems, r
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
-from collectors.systems.prometheus.judge.rules import KINDS, Kind, evaluation_problems, impossibility, watched
+from collectors.systems.prometheus.judge.rules import KINDS, Kind, doubts, evaluation_problems, impossibility, watched
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
 from collectors.systems.prometheus.model.firing import alternatives, never_true, possible
 from collectors.systems.prometheus.model.rules import (
@@ -31,7 +31,7 @@ from collectors.systems.prometheus.model.rules import (
 )
 from collectors.systems.prometheus.model.sending import Sending, parse_sending
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
-from exporter.options import Duration
+from exporter.options import Duration, format_duration
 from exporter.verdict import (
     CRITICAL,
     WARNING,
@@ -49,6 +49,8 @@ from exporter.verdict import (
 from exporter.words import listed
 
 _NEEDS = ("clients.prometheus", "clients.alertmanager")
+_BEFORE = timedelta(hours=1)
+"""Series of so long ago show that an alert can fire: what is down has none now."""
 
 
 class AlertingSettings(SectionSettings):
@@ -172,12 +174,19 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     @fetched
     async def jobs(self) -> Mapping[str, set[str]]:
-        """The jobs that have series now of each metric that rules of all kinds select, also through recording rules."""
+        """The jobs that have series of each metric that rules of all kinds select, also through recording rules.
+
+        Now or, where there are none, in the hour before.
+        """
         rules = [rule for found in (await self.candidates()).values() for rule in found]
         metrics = {selection.metric for rule in rules for selection in rule.underlying if selection.metric}
         answers = await asyncio.gather(*map(self.client(Prometheus).query, series_queries(metrics)))
         jobs: dict[str, set[str]] = {}
         for sample in itertools.chain(*answers):
+            jobs.setdefault(sample.labels.get("__name__", ""), set()).add(sample.labels.get("job", ""))
+        # What is down now has lost its series, and its alerts can fire all the same.
+        earlier = series_queries(metrics - jobs.keys(), format_duration(_BEFORE))
+        for sample in itertools.chain(*await asyncio.gather(*map(self.client(Prometheus).query, earlier))):
             jobs.setdefault(sample.labels.get("__name__", ""), set()).add(sample.labels.get("job", ""))
         return jobs
 
@@ -189,7 +198,9 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             if needed.metric:
                 if not any(map(needed.allows, jobs.get(needed.metric, ()))):
                     missing.add(needed)
-            elif not await self.client(Prometheus).query(f"group({needed})"):
+            elif not await self.client(Prometheus).query(
+                f"group(last_over_time({needed}[{format_duration(_BEFORE)}]))"
+            ):
                 missing.add(needed)
         return missing
 
@@ -214,13 +225,12 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             return ""
         external = (await self._external_labels()).keys()
         try:
-            if await self.client(Prometheus).query(possible(part.expr)):
-                return ""
-            # What other labels select (an error, a full disk) may come only when it happens.
-            if await self.client(Prometheus).query(
-                possible(part.expr, lambda label: label == "job" or label in external)
-            ):
-                return ""
+            # What other labels select (an error, a full disk) may come only when it happens. Buckets are always all there.
+            lasting = frozenset({"job", "le", "quantile", *external})
+            kept = lasting.__contains__
+            for asked in (possible(part.expr), possible(part.expr, kept), possible(part.expr, kept, _BEFORE)):
+                if await self.client(Prometheus).query(asked):
+                    return ""
         except ManyToMany:  # only because filters were taken out
             return ""
         return impossibility(rule, part, ())
@@ -287,6 +297,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         if all(why):
             return [failed(f"Alerting rule {name} can never fire: {why[0]}.", reason=Reason.MISSING)]
         found = [warning(f"A part of alerting rule {name} can never be true: {reason}.") for reason in why if reason]
+        found += doubts(rule)
         sent = (await self.sending()).sent(self._labels(rule.rule))
         if sent is None:
             dropped = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
@@ -332,13 +343,13 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         if lacking := wanted - seen:
             return replace(await self._lacking(kind, lacking, problems), measurements=counts)
         good = Result(Status.OK, f"{shown} can fire and would notify of {kind.words}.", counts)
-        doubts = [warning(problem.summary) for problem in problems]
+        remarks = [warning(problem.summary) for problem in problems]
         if kind.of_product and not jobs and names is None:
-            doubts.append(warning("Whether they are the product's was not checked, as option services is empty."))
+            remarks.append(warning("Whether they are the product's was not checked, as option services is empty."))
         elif unwatched := sorted(set(jobs) - {job for _, job in seen}):
-            doubts.append(warning(f"Nothing like it watches {listed(unwatched)}."))
-        result = verdict(doubts, good)
-        if doubts:
+            remarks.append(warning(f"Nothing like it watches {listed(unwatched)}."))
+        result = verdict(remarks, good)
+        if remarks:
             result = replace(result, summary=f"{shown} would notify of {kind.words}. {result.summary}")
         return result
 

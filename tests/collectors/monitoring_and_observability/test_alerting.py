@@ -178,6 +178,31 @@ async def test_an_alert_that_fires_is_no_failure(world: World) -> None:
         world.prometheus.wait_for("pg_up == 1")
 
 
+async def test_what_is_down_has_no_series_and_its_alerts_can_fire(world: World) -> None:
+    """What is scraped gives nothing any more, so its series are stale at once."""
+    world.page.text = "nothing_else 1\n"
+    try:
+        world.prometheus.wait_for("absent(http_requests_total) and absent(pg_up)")
+        seen = await world.look()
+        assert {name: result.status for name, result in seen.items()} == dict.fromkeys([*KINDS, PARENT], Status.OK)
+    finally:
+        world.page.text = METRICS
+        world.prometheus.wait_for("pg_up == 1")
+
+
+async def test_a_bucket_that_there_is_not(world: World) -> None:
+    def slow(bound: str) -> Json:
+        fast, every = (f'sum(rate(http_request_duration_seconds_bucket{{le="{le}"}}[1m]))' for le in (bound, "+Inf"))
+        return rule("Slow", f"{fast} / {every} < 0.9")
+
+    world.rules(slow("0.7"))
+    result = await world.see("high_latency_alert")
+    assert result.status is Status.FAILED
+    assert "Alerting rule Slow can never fire" in result.summary
+    world.rules(slow("0.5"))
+    assert (await world.see("high_latency_alert")).status is Status.OK
+
+
 @pytest.mark.verifies("alerting.critical_alerts_configured", "failed")
 @pytest.mark.verifies("alerting.high_error_rate_alert", "failed")
 @pytest.mark.verifies("alerting.high_latency_alert", "failed")
@@ -638,7 +663,7 @@ async def test_the_parent_leaves_out_what_does_not_apply(world: World) -> None:
             "its sides never join, or its labels are those of other",
         ),
         (
-            "count(pg_up) by (nothing) < 0 and on (nothing, job) redis_up == 0",
+            "sum(pg_up) by (nothing) < 0 and on (nothing, job) redis_up == 0",
             "cache_connection_alert",
             "its sides never",
         ),

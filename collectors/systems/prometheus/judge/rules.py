@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from collectors.systems.prometheus.model.firing import always_fires
+from collectors.systems.prometheus.model.firing import always_fires, clock_of
 from collectors.systems.prometheus.model.promql import Selection
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, Needed
 from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, unknown
+from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import one_line
 
-__all__ = ["KINDS", "Kind", "evaluation_problems", "impossibility", "watched"]
+__all__ = ["KINDS", "Kind", "doubts", "evaluation_problems", "impossibility", "watched"]
 
 #: What watches the watchers: its own queues, latencies and errors are none of the product's.
 _MONITORING = re.compile(
@@ -382,11 +383,37 @@ def evaluation_problems(rule: Evaluated, now: datetime, longest_wait: timedelta)
             f"another alert begins to wait for {format_duration(wait)}.",
             reason=Reason.MISCONFIGURED,
         )
-    if always_fires(rule.rule.query):
-        yield failed(
-            f"Alerting rule {name} fires whatever is measured: its comparison has the modifier bool, which filters nothing.",
-            reason=Reason.MISCONFIGURED,
-        )
+    if why := always_fires(rule.rule.query):
+        yield failed(f"Alerting rule {name} fires whatever is measured: {why}.", reason=Reason.MISCONFIGURED)
+
+
+def doubts(rule: Evaluated) -> Iterator[Result]:
+    """What makes an alert come at other times than its kind asks for, though it may come."""
+    name = rule.rule.name
+    if function := clock_of(rule.rule.query):
+        yield warning(f"Alerting rule {name} can fire at some times only, as its expression asks for {function}().")
+    selected = [found for found in rule.underlying if found.metric not in rule.recorded]
+    number = Counter(found.metric for found in selected)  # one that is selected twice is compared with itself
+    for found in selected:
+        if (
+            _TOTAL.fullmatch(found.metric or "")
+            and number[found.metric] == 1
+            and found.bound is not None
+            and not found.absent
+            and _CHANGES.isdisjoint(found.functions)
+        ):
+            yield warning(
+                f"Alerting rule {name} compares {found.metric} itself, which only grows, so once it fires it never stops: "
+                "rate() or increase() tells what is new."
+            )
+            return
+
+
+#: A counter by its name; clouds give sums of an interval such names.
+_TOTAL = re.compile(r"(?!aws_|azure|gcp_|stackdriver_|cloudwatch_).*_total")
+_CHANGES = frozenset(
+    ["rate", "irate", "increase", "delta", "idelta", "deriv", "changes", "resets", "predict_linear"]
+)  # fmt: skip
 
 
 _VALUE = re.compile(r"\{\{[^}]*(?:\$value|\.Value)\b")

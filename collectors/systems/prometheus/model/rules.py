@@ -142,18 +142,22 @@ def _needed(selection: Selection) -> Needed:
     return Needed(selection.metric, conditions if selection.metric or conditions else selection.conditions)
 
 
-def series_queries(metrics: Iterable[str]) -> Iterator[str]:
-    """Expressions that give one sample for each job that has series of one of these metrics now; each of bounded length."""
+def series_queries(metrics: Iterable[str], within: str = "") -> Iterator[str]:
+    """Expressions that give one sample for each job that has series of one of these metrics; each of bounded length.
+
+    Series that there are now, or that there were `within` a duration (`1h`).
+    """
     part: list[str] = []
     for metric in sorted(metrics):
         if part and sum(map(len, part)) + len(metric) > _QUERY_LENGTH:
-            yield _series_query(part)
+            yield _series_query(part, within)
             part = []
         part.append(metric)
     if part:
-        yield _series_query(part)
+        yield _series_query(part, within)
 
 
-def _series_query(metrics: Iterable[str]) -> str:
+def _series_query(metrics: Iterable[str], within: str) -> str:
     pattern = "|".join(re.sub(r"[^\w:]", lambda found: f"\\x{{{ord(found[0]):x}}}", metric) for metric in metrics)
-    return f"group by (__name__, job) ({{__name__=~{json.dumps(pattern, ensure_ascii=False)}}})"
+    selected = f"{{__name__=~{json.dumps(pattern, ensure_ascii=False)}}}"
+    return f"group by (__name__, job) ({f'last_over_time({selected}[{within}])' if within else selected})"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from collectors.systems.prometheus.judge.rules import KINDS, evaluation_problems, watched
+from collectors.systems.prometheus.judge.rules import KINDS, doubts, evaluation_problems, watched
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
 from collectors.systems.prometheus.model.rules import Evaluated, evaluated, needed_series, series_queries
 from exporter.verdict import Status
@@ -205,6 +205,30 @@ def test_rules_whose_alerts_are_never_sent_or_always(rule: Rule, told: str) -> N
     problems = [problem.summary for problem in evaluation_problems(one, NOW, timedelta(hours=6))]
     assert bool(problems) is bool(told)
     assert told in " ".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("expr", "told"),
+    [
+        ("http_errors_total > 100", "compares http_errors_total itself, which only grows"),
+        ("sum(http_errors_total) / sum(http_requests_total) > 0.1", "compares http_errors_total itself"),
+        ("http_errors_total - http_errors_total offset 5m > 5", ""),
+        ("increase(http_errors_total[5m]) > 5", ""),
+        ("job:http_errors:rate > 5", ""),
+        ("absent(http_errors_total)", ""),
+        ("azure_errors_total > 5", ""),
+        (
+            "rate(http_errors_total[5m]) > 5 and on () hour() > 8",
+            "can fire at some times only, as its expression asks for hour().",
+        ),
+    ],
+)
+def test_rules_that_fire_at_other_times(expr: str, told: str) -> None:
+    recording = Rule("recording", "job:http_errors:rate", "sum by (job) (rate(http_errors_total[5m]))", health="ok")
+    (one,), _ = evaluated([RuleGroup("g", "f", [recording, Rule("alerting", "A", expr)], 15)], "severity")
+    found = [doubt.summary for doubt in doubts(one)]
+    assert bool(found) is bool(told)
+    assert told in " ".join(found)
 
 
 def test_recording_rules_are_followed_and_do_not_turn_in_circles() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from collectors.systems.prometheus.model.firing import alternatives, always_fires, never_true, possible
-from collectors.systems.prometheus.model.promql import parse
+from collectors.systems.prometheus.model.firing import alternatives, always_fires, clock_of, never_true, possible
+from collectors.systems.prometheus.model.promql import parse, selections
 
 
 @pytest.mark.parametrize(
@@ -47,10 +49,30 @@ def test_alternatives() -> None:
     assert [[one.metric for one in selected] for _, selected in found] == [["a"], ["b", "c"], ["d"]]
 
 
-def test_what_fires_whatever_is_measured() -> None:
-    assert always_fires("(up < bool 1)")
-    assert not always_fires("sum(up < bool 1) > 3")
-    assert not always_fires("up < 1")
+@pytest.mark.parametrize(
+    ("expr", "always"),
+    [
+        ("(up < bool 1)", True),
+        ("up == 0 or (up < bool 1)", True),
+        ("sum(up < bool 1) > 3", False),
+        ("up < 1", False),
+        ("node_filesystem_avail_bytes / node_filesystem_size_bytes < 10", True),
+        ('node_filesystem_avail_bytes{fstype="ext4"} * 100 / node_filesystem_size_bytes < 10', False),
+        ("node_filesystem_avail_bytes / kubelet_volume_stats_capacity_bytes < 10", False),
+        ("100 - 100 * kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes <= 100", True),
+        ('sum(rate(a{code="500"}[5m])) / sum(rate(a[5m])) >= 0', True),
+        ('sum(rate(a{code="500"}[5m])) / sum(rate(a[5m])) > 0', False),
+        ("histogram_quantile(99, rate(a_bucket[5m])) > 1", True),
+        ("histogram_quantile(0.99, rate(a_bucket[5m])) > 1", False),
+    ],
+)
+def test_what_fires_whatever_is_measured(expr: str, always: bool) -> None:
+    assert bool(always_fires(expr)) is always
+
+
+def test_what_asks_for_the_time_of_day() -> None:
+    assert clock_of("up == 0 and on () (hour() > 8 < 18)") == "hour"
+    assert clock_of("time() - a_timestamp_seconds > 300") == ""
 
 
 @pytest.mark.parametrize(
@@ -59,6 +81,19 @@ def test_what_fires_whatever_is_measured() -> None:
         ('sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', True),
         ('(sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m]))) > 0.05', False),
         ('sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) * 100 > 5', False),
+        ('100 * sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', False),
+        ('sum(rate(a{code=~"5.."}[5m])) * 100 / sum(rate(a[5m])) > 100', True),
+        ('up == 0 and sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', True),
+        ("up == 0 unless count(up == 1) < 1", False),
+        ("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes > 90", True),
+        ("kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes > 90", True),
+        ("node_filesystem_avail_bytes / node_filesystem_size_bytes < 10", False),
+        ("histogram_quantile(0.99, sum(rate(a_bucket[5m]))) > 1", True),
+        ("histogram_quantile(0.99, sum by (job) (rate(a_bucket[5m]))) > 1", True),
+        ("histogram_quantile(0.99, sum without (le) (rate(a_bucket[5m]))) > 1", True),
+        ("histogram_quantile(0.99, sum by (le, job) (rate(a_bucket[5m]))) > 1", False),
+        ("histogram_quantile(0.99, sum without (pod) (rate(a_bucket[5m]))) > 1", False),
+        ("histogram_quantile(0.99, sum(rate(a_seconds[5m]))) > 1", False),
         ("sum(rate(a_sum[5m])) / sum(rate(a_count[5m])) > 5", False),
         ('a{b="c"} / a > 5', False),
         ("count(up == 1) < 1", True),
@@ -69,6 +104,21 @@ def test_what_fires_whatever_is_measured() -> None:
 )
 def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
     assert bool(never_true(expr)) is never
+
+
+@pytest.mark.parametrize(
+    ("expr", "result"),
+    [
+        ("up == 0", "(last_over_time(up[1h])) == bool (0)"),
+        ('up{job="a"} offset 5m == 0', '(last_over_time(up{job="a"}[1h] offset 5m)) == bool (0)'),
+        ("rate(a_total[5m]) > 1", "(last_over_time(a_total[1h])) > bool (1)"),
+        ('min_over_time(up{job="a[5m]"}[1d]) == 0', '(min_over_time(up{job="a[5m]"}[1d])) == bool (0)'),
+        ('{__name__="up"} == 0', '(last_over_time({__name__="up"}[1h])) == bool (0)'),
+    ],
+)
+def test_series_that_ended(expr: str, result: str) -> None:
+    assert possible(expr, within=timedelta(hours=1)) == result
+    selections(result)
 
 
 def test_constants_stay() -> None:
