@@ -60,7 +60,7 @@ def test_nested_boxes_are_lines_with_a_depth() -> None:
         ("- [] x", 2), ("- [x]glued", 2), ("- [ ]glued", 2), ("- [ x ] y", 2), ("- [x ] y", 2), ("- [✓] x", 2), ("- ☐ x", 2),
         ("1. [✔] x", 2), ("[ ] no dash", 2), ("-[ ] no space", 2), ("text\n[ ] in a paragraph", 3),
         ("| done | what |\n|---|---|\n| [ ] | x |", 4), ("<ul>\n<li><input type=\"checkbox\"> x</li></ul>", 3),
-        ("<p>\n[ ] x</p>", 3),
+        ("<p>\n[ ] x</p>", 3), ("- [~] x", 2), ("- [>] x", 2), ("- ［ ］x", 2), ("- ［x］ x", 2),
     ],
 )  # fmt: skip
 def test_what_looks_like_a_box_and_is_none_is_warned_of(text: str, number: int) -> None:
@@ -76,7 +76,7 @@ def test_what_looks_like_a_box_and_is_none_is_warned_of(text: str, number: int) 
     [
         "- [link](https://example.com) x", "- [a][b] x\n\n[b]: https://example.com",
         "- text [ ] within", "<!--\n- [] x\n-->", "```\n- [] x\n```",
-        "- [1] note", "a | b", "- [x](https://example.com)", "`- [] x`",
+        "- [1] note", "> [!NOTE]\n> x", "a | b", "- [x](https://example.com)", "`- [] x`",
     ],
 )  # fmt: skip
 def test_what_is_no_box_at_all_is_not_warned_of(text: str) -> None:

@@ -38,6 +38,7 @@ _NAMED = re.compile(
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PASSWORDS = frozenset({"password", "passwd", "pwd", "passphrase", "passcode"})
+_PASSWORDS_WITHIN = "password", "passwd", "passphrase"  # PGPASSWORD, dbpassword
 _TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials"})
 #: Words before `key` and before `token` that tell what it is for.
 _KEYS = frozenset(
@@ -73,7 +74,7 @@ def _named_secret(name: str, value: str) -> bool:
     if not words or _REDACTED.fullmatch(value):
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in _PASSWORDS:
+    if last in _PASSWORDS or last.endswith(_PASSWORDS_WITHIN):
         return not _NO_PASSWORD.fullmatch(value)
     if (last in _TOKENS and before not in _HARMLESS_TOKENS) or (last == "key" and before in _KEYS):
         return not _NO_TOKEN.fullmatch(value)

@@ -127,6 +127,7 @@ def test_whatever_is_logged_can_be_looked_at(lines: list[str]) -> None:
         ('{"password":"hunter22"}', "a password"),
         (r'{"body":"{\"user\":\"a\",\"password\":\"hunter22\"}"}', "a password"),
         ("DB_PASSWORD: hunter22", "a password"),
+        ("export PGPASSWORD=qwertz99", "a password"),
         ("api_key=abcdef0123", "a password"),
         ("Authorization: Bearer abcdef.ghijkl", "a bearer token"),
         ("Authorization: Basic dXNlcjpwYXNz", "basic credentials"),
