@@ -183,7 +183,7 @@ async def test_what_is_down_has_no_series_and_its_alerts_can_fire(world: World) 
     world.page.text = "nothing_else 1\n"
     try:
         world.prometheus.wait_for("absent(http_requests_total) and absent(pg_up)")
-        seen = await world.look()
+        seen = await world.results()
         assert {name: result.status for name, result in seen.items()} == dict.fromkeys([*KINDS, PARENT], Status.OK)
     finally:
         world.page.text = METRICS
@@ -196,11 +196,11 @@ async def test_a_bucket_that_there_is_not(world: World) -> None:
         return rule("Slow", f"{fast} / {every} < 0.9")
 
     world.rules(slow("0.7"))
-    result = await world.see("high_latency_alert")
+    result = await world.result("high_latency_alert")
     assert result.status is Status.FAILED
     assert "Alerting rule Slow can never fire" in result.summary
     world.rules(slow("0.5"))
-    assert (await world.see("high_latency_alert")).status is Status.OK
+    assert (await world.result("high_latency_alert")).status is Status.OK
 
 
 @pytest.mark.verifies("alerting.critical_alerts_configured", "failed")
