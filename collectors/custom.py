@@ -1,4 +1,4 @@
-"""Lines of a user's own: verified by a PromQL expression, by evidence, or both, without code."""
+"""Lines of a user's own: verified by a PromQL expression or requests, by evidence, or both, without code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from collectors.systems.http.check.endpoints import see_endpoints
+from collectors.systems.http.model.apis import Endpoints
+from collectors.systems.http.model.endpoints import Endpoint
 from collectors.systems.prometheus.check.conditions import Condition, ask_all, see_condition
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.judge.conditions import alerts
@@ -27,6 +30,26 @@ def _readable(text: str) -> str:
 
 
 Alert = Annotated[str, AfterValidator(_readable)]
+
+
+def _asking(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    for endpoint in endpoints:
+        if not endpoint.is_safe:
+            raise ValueError(
+                f"found {endpoint.method}, expected GET, HEAD or OPTIONS: a line of your own changes nothing"
+            )
+    return endpoints
+
+
+class Requests(Endpoints):
+    """Requests to an HTTP service, and what must be true of their answers."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], AfterValidator(_asking)] = Field(
+        min_length=1, description="What to request (GET, HEAD or OPTIONS), and the conditions on each answer."
+    )
+
+    def __hash__(self) -> int:  # headers are a mapping, which has no hash
+        return hash((self.url, self.endpoints))
 
 
 class CustomEvidence(Options):
@@ -60,6 +83,9 @@ class CustomLine(Options):
         "selects exist. Requires `clients.prometheus`.",
     )
     promql: Condition | None = Field(None, description="Former name of `true_when`.", deprecated=True)
+    http: Requests | None = Field(
+        None, description="Requests whose answers must meet conditions on status, headers, body or latency, in CEL."
+    )
     min_series: int | None = Field(
         None, ge=1, description="Minimum number of series that `true_when` or `alert_when` must select; 1 by default."
     )
@@ -74,14 +100,14 @@ class CustomLine(Options):
 
     @model_validator(mode="after")
     def _verifiable(self) -> Self:
-        conditions = list(self.requires)
+        conditions = [*self.requires, *(["http"] if self.http else [])]
         if not conditions and self.evidence is None:
             raise ValueError(
-                "expected true_when, alert_when or evidence: without one of them nothing verifies the line"
+                "expected true_when, alert_when, http or evidence: without one of them nothing verifies the line"
             )
         if len(conditions) > 1:
             raise ValueError(f"found {' and '.join(conditions)}, expected one of them: write a line for each")
-        if self.min_series is not None and not conditions:
+        if self.min_series is not None and not self.requires:
             raise ValueError("found min_series without a condition, expected true_when or alert_when")
         return self
 
@@ -101,15 +127,20 @@ class CustomLine(Options):
 
     @property
     def condition(self) -> str | None:
-        """The condition that verifies the line, if one does."""
+        """The PromQL condition that verifies the line, if one does."""
         return next((self._given(name) for name in self.requires), None)
+
+    @property
+    def probes(self) -> bool:
+        """Whether something is observed, and not only attested."""
+        return self.http is not None or self.condition is not None
 
     @property
     def mode(self) -> Mode:
         """How the line is verified."""
         if self.evidence is None:
             return Mode.PROBE
-        return Mode.EVIDENCE if self.condition is None else Mode.PROBE_AND_EVIDENCE
+        return Mode.PROBE_AND_EVIDENCE if self.probes else Mode.EVIDENCE
 
 
 class Custom(Collector[SectionSettings, NoTarget]):
@@ -152,13 +183,16 @@ class Custom(Collector[SectionSettings, NoTarget]):
         return {cls.declared.name: cls.declared}
 
     async def verify(self) -> Result:
-        """The worse of what the condition and the evidence say, where the line takes both."""
-        results = [await self._observed()] if self.options.condition else []
+        """The worse of what is observed and what the evidence says, where the line takes both."""
+        results = [await self._observed()] if self.options.probes else []
         if self.options.evidence:
             results.append(await self.attested(self.declared.name))
         return worst(*results)
 
     async def _observed(self) -> Result:
+        if self.options.http:
+            context = self.context
+            return await see_endpoints(self.options.http, context.memory, context.now(), allow_intrusive=False)
         least = self.options.min_series or 1
         if self.options.alert_when:
             condition = alert(self.options.alert_when)
@@ -175,4 +209,7 @@ def _described(options: CustomLine) -> str:
     """How a line is verified, as its page shows it."""
     if options.alert_when:
         return f"Passes while `{options.alert_when}` returns nothing and the series that it selects exist."
+    if options.http:
+        asked = ", ".join(f"`{endpoint.method} {endpoint.path}`" for endpoint in options.http.endpoints)
+        return f"Passes while the answers of {options.http.url} to {asked} meet their conditions."
     return f"Passes while `{options.condition}` is true of every series." if options.condition else ""

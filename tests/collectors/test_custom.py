@@ -77,6 +77,7 @@ async def asked(url: str, **options: Any) -> Result:
 
 
 BOTH = 'up{job="both"}'
+STATUS = {"url": "http://shop", "endpoints": [{"path": "/", "conditions": ["status == 200"]}]}
 OK, FAILED, UNKNOWN = Status.OK, Status.FAILED, Status.UNKNOWN
 
 
@@ -273,6 +274,44 @@ async def test_a_line_by_both_is_as_good_as_the_worse(evidence: Folder, promethe
     assert found["index_is_fresh"].result.status is Status.FAILED
 
 
+async def requested(url: str, *conditions: str, **options: Any) -> Result:
+    endpoints = [{"path": "/status", "conditions": conditions}]
+    collector = custom(http={"url": url, "timeout": "2s", "endpoints": endpoints, **options})
+    return (await verify(collector, SectionSettings()))["index_is_fresh"].result
+
+
+async def test_a_line_by_requests() -> None:
+    """What is answered decides, and not that something is."""
+    canary = "a-canary-that-nobody-may-see"
+    conditions = ("json.queue.length < 10", "latency < duration('2s')", 'headers["content-type"] == "application/json"')
+    async with faults.answering({"queue": {"length": 3}}, headers={"Content-Type": "application/json"}) as (url, asked):
+        good = await requested(url, *conditions, bearer_token=canary)
+    async with faults.answering({"queue": {"length": 10}}, headers={"Content-Type": "application/json"}) as (url, _):
+        long = await requested(url, *conditions)
+    async with faults.answering(b"<html>Sign in</html>", headers={"Content-Type": "text/html"}) as (url, _):
+        page = await requested(url, conditions[0])
+    async with faults.answering({}, 401) as (url, _):
+        denied = await requested(url, "json.queue.length < 10", bearer_token=canary)
+    async with faults.refused() as address:
+        gone = await requested(f"http://{address[0]}:{address[1]}", *conditions)
+    assert (good.status, long.status, page.status) == (OK, FAILED, FAILED)
+    assert canary.encode() in asked[0]
+    assert "does not meet `json.queue.length < 10`: json.queue.length is 10." in long.summary
+    assert "does not meet `json.queue.length < 10`: the body is an HTML page." in page.summary
+    assert (denied.status, denied.reason, canary in denied.summary) == (UNKNOWN, Reason.DENIED, False)
+    assert (gone.status, gone.reason) == (UNKNOWN, Reason.UNREACHABLE)
+
+
+def test_a_line_by_requests_is_an_item_like_any_other() -> None:
+    headers = {"X-Tenant": "shop"}
+    collector = custom(http={**STATUS, "headers": headers})
+    assert collector is custom(http={**STATUS, "headers": headers}), "an unchanged line keeps its class, and so its job"
+    assert collector is not custom(http={**STATUS, "headers": {"X-Tenant": "other"}})
+    [item] = collector.items().values()
+    assert (item.mode, item.needs) == (Mode.PROBE, ())
+    assert item.description == "Passes while the answers of http://shop to `GET /` meet their conditions."
+
+
 def test_a_line_is_an_item_like_any_other() -> None:
     collector = custom(true_when="up", evidence={"valid_for": "30d", "bound_to_release": True})
     assert collector.section() == "search"
@@ -295,7 +334,7 @@ def test_an_item_may_have_the_name_of_a_method(name: str) -> None:
 
 
 def test_a_line_that_nothing_would_verify_is_refused() -> None:
-    with pytest.raises(ValidationError, match="expected true_when, alert_when or evidence"):
+    with pytest.raises(ValidationError, match="expected true_when, alert_when, http or evidence"):
         CustomLine(section="A", line="B")
 
 
@@ -308,6 +347,22 @@ def test_a_line_that_nothing_would_verify_is_refused() -> None:
         ({"true_when": "topk(1, pods) > 2"}, "drops series by topk, so they would never be judged"),
         ({"alert_when": "pods > +Inf"}, "is true of no number, so it would never alert"),
         ({"alert_when": "NaN == pods"}, "is true of no number, so it would never alert"),
+        ({"true_when": "up", "http": STATUS}, "found true_when and http, expected one of them"),
+        ({"min_series": 2, "http": STATUS}, "found min_series without a condition"),
+        ({"http": {"url": "http://shop", "endpoints": []}}, "at least 1 item"),
+        (
+            {
+                "http": {
+                    "url": "http://shop",
+                    "endpoints": [{"path": "/", "method": "POST", "conditions": ["status == 200"]}],
+                }
+            },
+            "found POST, expected GET, HEAD or OPTIONS: a line of your own changes nothing",
+        ),
+        (
+            {"http": {"url": "http://shop", "endpoints": [{"path": "/", "conditions": ["stats == 200"]}]}},
+            "expected a condition in CEL: at character",
+        ),
         ({"true_when": "sum(("}, "was not understood: unclosed left parenthesis"),
     ],
 )
