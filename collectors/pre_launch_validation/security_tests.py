@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from pydantic import Field
 
-from collectors.shared.verdicts import verdict
+from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.kubernetes.client.cluster import Kubernetes
+from collectors.systems.kubernetes.judge.images import image_problems, images_of
+from collectors.systems.kubernetes.judge.workloads import PodSelection
+from collectors.systems.kubernetes.model.images import RUNNING
+from collectors.systems.kubernetes.model.rbac import may_list
 from collectors.systems.reports.check import report_of, summarised
 from collectors.systems.reports.judge.scans import (
     Decisions,
@@ -18,6 +23,7 @@ from collectors.systems.reports.judge.scans import (
     finding_problems,
     open_findings,
     scan_problems,
+    scanned_digests,
     supersedes,
     suppression_problems,
 )
@@ -28,8 +34,8 @@ from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, evid
 from exporter.evidence.records import Record
 from exporter.evidence.rules import EvidenceRule
 from exporter.files import TooLarge, read_file
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unobserved
-from exporter.words import counted
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unobserved, worst
+from exporter.words import counted, listed
 
 _SCAN = EvidenceRule(valid_for=timedelta(days=7), artifact=True, reads=summarised)
 _NEEDS = ("evidence", "the report of a scanner as artifact, one record for each target")
@@ -41,13 +47,18 @@ class SecurityTestsSettings(EvidenceSettings, ScanLimits):
 
     accepted: tuple[Acceptance, ...] = Field((), description="Findings that are accepted, by whom and until when.")
     vex: tuple[Path, ...] = Field((), description="OpenVEX documents that state which findings do not apply.")
+    running: tuple[PodSelection, ...] = Field(
+        (),
+        description="Pods whose images must be the very ones that were scanned, by their digests: "
+        "`{namespace: shop, selector: app=web}`.",
+    )
 
 
 class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
     """Was it scanned and attacked, and is what was found dealt with?"""
 
     Settings = SecurityTestsSettings
-    rights = "Evidence records whose artifacts are reports of scanners; to read the OpenVEX documents in `vex`."
+    rights = "Evidence records whose artifacts are reports of scanners; the OpenVEX documents in `vex`; to list pods (`running`)."
 
     @fetched
     async def scans(self) -> list[tuple[Result, Report | Result]]:
@@ -73,7 +84,7 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
         "Vulnerability scans are completed",
         severity=CRITICAL,
         mode=Mode.EVIDENCE,
-        needs=_NEEDS,
+        needs=(*_NEEDS, "with `running`: clients.kubernetes", may_list(RUNNING, option="running")),
         evidence=_SCAN,
     )
     async def vulnerability_scans_completed(self) -> Result:
@@ -81,15 +92,42 @@ class SecurityTests(Collector[SecurityTestsSettings, NoTarget]):
 
         Verified by records that are at most 7 days old, one for each target, whose artifacts are reports of scanners. Each is read:
         it must have examined something, with no filter, by a database that is at most `max_database_age` old, and be complete. One
-        at least must be of a vulnerability scan, and one for each of `scan_targets`.
+        at least must be of a vulnerability scan, and one for each of `scan_targets`. Every image that the pods in `running` have
+        pulled must be one that was scanned, by its digest.
 
         Record it: `checklist-exporter attest security_tests.vulnerability_scans_completed --artifact report.json`.
         """
         reports, problems = await self._valid()
         targets = sorted({report.target or "" for report in reports})
         good = ok(f"{counted(len(reports), 'scan')} of {counted(len(targets), 'target')} completed.")
-        return await self._dated(
-            verdict(sorted([*problems, *coverage_problems(reports, self.settings)], key=_badness), good)
+        scanned = verdict(sorted([*problems, *coverage_problems(reports, self.settings)], key=_badness), good)
+        if not self.settings.running:
+            return await self._dated(scanned)
+        return worst(await self._dated(scanned), await worst_of(self._running(scanned_digests(reports))))
+
+    async def _running(self, scanned: Collection[str]) -> Result:
+        """Whether each image that runs is one that was scanned."""
+        client = self.client(Kubernetes)
+        pods = await client.list(RUNNING)
+        if "pods" in client.settings.selectors:
+            raise ProbeError(
+                "clients.kubernetes.selectors limits pods, so running images were not compared.", Reason.NOT_CONFIGURED
+            )
+        unread = [
+            each.namespace
+            for each in self.settings.running
+            if pods.namespaces and each.namespace not in pods.namespaces
+        ]
+        if unread:
+            raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
+        found = [(each, images_of(each, pods.items)) for each in self.settings.running]
+        problems = [problem for each, images in found for problem in image_problems(each, images, scanned)]
+        number = len({image.digest for _, images in found for image in images})
+        return verdict(
+            problems,
+            ok(
+                f"{counted(number, 'image')} that {'runs' if number == 1 else 'run'} {'was' if number == 1 else 'were'} scanned."
+            ),
         )
 
     @evidence_item(

@@ -1,5 +1,6 @@
 """The servers that the tests of this folder use."""
 
+from tests.servers.kubernetes import control_plane
 from tests.servers.openai import openai_server
 from tests.servers.pages import pages
 from tests.servers.postgresql import pair, postgresql

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from collectors.pre_launch_validation.security_tests import SecurityTests, SecurityTestsSettings
+from collectors.systems.kubernetes.model.images import RUNNING
 from exporter.verdict import Reason, Status
 from tests.collectors.evidence import Folder, evidence_of
 from tests.collectors.pre_launch_validation.reports import attached
+from tests.collectors.systems.kubernetes.clusters import asking, listing
+from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.signing import Keys
-from tests.support import Run, make_context, sees
+from tests.support import Clients, Run, make_context, sees
 
 SCANS, CRITICALS = "vulnerability_scans_completed", "critical_vulnerabilities_remediated"
 SAID = {"tool": "Trivy 0.59.1", "database": "2026-10-11", "filters": "none"}
@@ -35,8 +38,8 @@ def trivy(
 evidence = evidence_of("security_tests")
 
 
-def run(evidence: Folder, item: str, **settings: Any) -> Run:
-    return Run(SecurityTests, [item], settings=settings, context=make_context(**evidence.context))
+def run(evidence: Folder, item: str, clients: Clients | None = None, **settings: Any) -> Run:
+    return Run(SecurityTests, [item], settings=settings, context=make_context(clients=clients, **evidence.context))
 
 
 seen = sees(run)
@@ -310,3 +313,69 @@ async def test_vex_is_about_one_product_and_version_and_the_latest_counts(eviden
     ):
         vex.write_text(json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "statements": statements}))
         assert (await seen(evidence, CRITICALS, vex=[str(vex)])).status is status, statements
+
+
+# What runs
+
+ONE, TWO, INIT = (f"sha256:{digit * 64}" for digit in "123")
+
+
+def scanned(*digests: str) -> dict[str, Any]:
+    """A clean scan of an image by Trivy, which knows its digests."""
+    return trivy(target="registry.example.com/web:1.4.2") | {
+        "Metadata": {"RepoDigests": [f"registry.example.com/web@{digest}" for digest in digests]}
+    }
+
+
+def pulled(
+    control_plane: ControlPlane, namespace: str, image_id: str, init_id: str = f"docker-pullable://r/init@{INIT}"
+) -> None:
+    """Let the node of the one pod have pulled these images."""
+    (pod,) = control_plane.pods(namespace)
+    control_plane.patch_status(
+        {"apiVersion": "v1", "kind": "Pod", **pod},
+        containerStatuses=[_status("app", "registry.example.com/web:1.4.2", image_id)],
+        initContainerStatuses=[_status("init", "registry.example.com/init:1", init_id)],
+    )
+
+
+def _status(name: str, image: str, image_id: str) -> dict[str, Any]:
+    started = {"name": name, "image": image, "imageID": image_id, "ready": True, "restartCount": 0}
+    return {**started, "state": {"running": {"startedAt": "2026-10-12T10:00:00Z"}}}
+
+
+async def test_what_runs_is_what_was_scanned(evidence: Folder, control_plane: ControlPlane) -> None:
+    namespace = control_plane.namespace("shop")
+    options: dict[str, Any] = {"running": [{"namespace": namespace, "selector": "app=web"}]}
+    attached(evidence, SCANS, scanned(ONE, INIT), report=SAID)
+
+    async def ran(status: Status, words: str = "", **more: Any) -> None:
+        async with asking(control_plane) as clients:
+            result = await seen(evidence, SCANS, clients, **options | more)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+    assert (await seen(evidence, SCANS, **options)).reason is Reason.NOT_CONFIGURED
+    await ran(Status.UNKNOWN, f"No pod of app=web in {namespace} runs")
+    deployment = workload(namespace, "web", spec=pod_spec())
+    control_plane.apply(deployment)
+    control_plane.wait_ready(deployment)
+    pulled(control_plane, namespace, f"registry.example.com/web@{ONE}")
+    await ran(Status.OK, "2 images that run were scanned.")
+    pulled(control_plane, namespace, f"registry.example.com/web@{TWO}")
+    await ran(Status.FAILED, f"Image registry.example.com/web:1.4.2 runs as {TWO}, which no valid scan is about")
+    pulled(control_plane, namespace, f"registry.example.com/web@{ONE}", f"registry.example.com/init@{TWO}")
+    await ran(Status.FAILED, "Image registry.example.com/init:1 runs as")
+    pulled(control_plane, namespace, "")
+    await ran(Status.UNKNOWN, "The digest of image registry.example.com/web:1.4.2 is not known")
+    pulled(control_plane, namespace, ONE)  # as nodes name images that were never in a registry
+    await ran(Status.OK)
+    attached(evidence, SCANS, scanned(ONE, INIT) | {"CreatedAt": "2026-09-01T00:00:00Z"}, report=SAID)
+    await ran(Status.FAILED, "is 42 days old")
+    attached(evidence, SCANS, scanned(ONE, INIT), report=SAID)
+    for limits in ({"namespaces": ("default",)}, {"selectors": {"pods": "app=other"}}):
+        async with asking(control_plane, **limits) as clients:
+            assert (await seen(evidence, SCANS, clients, **options)).reason is Reason.NOT_CONFIGURED
+    async with asking(control_plane, listing(control_plane, RUNNING)) as clients:
+        assert (await seen(evidence, SCANS, clients, **options)).status is Status.OK
+    async with asking(control_plane, listing(control_plane)) as clients:
+        assert (await seen(evidence, SCANS, clients, **options)).reason is Reason.DENIED

@@ -21,6 +21,7 @@ __all__ = [
     "finding_problems",
     "open_findings",
     "scan_problems",
+    "scanned_digests",
     "supersedes",
     "suppression_problems",
 ]
@@ -91,6 +92,15 @@ def coverage_problems(reports: Iterable[Report], limits: ScanLimits) -> Iterator
         yield failed(f"There is no valid vulnerability scan of {listed(missing)}.", reason=Reason.MISSING)
     if not scanned:
         yield unknown("No valid report is one of a vulnerability scan.", reason=Reason.MISSING)
+
+
+def scanned_digests(reports: Iterable[Report]) -> set[str]:
+    """The digests of the images that were scanned for vulnerabilities, where the reports have them or were asked for one."""
+    found: set[str] = set()
+    for report in reports:
+        if "vulnerabilities" in report.scope and report.examined != 0:
+            found |= {*report.digests, (report.target or "").rpartition("@")[2]}
+    return {digest for digest in found if digest.startswith("sha256:")}
 
 
 def _is_of(wanted: str, report: Report) -> bool:
