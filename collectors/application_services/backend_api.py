@@ -87,6 +87,7 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
   ACL SETUSER checklist on >PASSWORD ~celery* ~unacked -@all +select +client|list +hlen +llen +lindex
   ACL SETUSER checklist on >PASSWORD ~arq:* -@all +select +time +pttl +zcount +zrangebyscore +exists
   ACL SETUSER checklist on >PASSWORD ~dramatiq:* -@all +select +time +zrevrange +llen +lindex
+  ACL SETUSER checklist on >PASSWORD ~rq:* -@all +select +exists +llen +lindex +smembers +pubsub|numsub
 """
 
     @item("Backend pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
@@ -152,11 +153,11 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
     async def background_tasks_operational(self) -> Result:
         """Requests succeed while nobody does what they promised: mails are not sent, and orders not processed.
 
-        Workers of Celery, ARQ or Dramatiq show that they live, and the task whose turn it is in each queue waits for less than
-        `max_wait`. Celery's workers wait for tasks by a connection of their own. ARQ's report in a key that expires, after an hour
-        by default: one that is older than `max_silence` proves nothing. Dramatiq's leave a heartbeat, as programs do that only
-        send tasks: while tasks wait, one of them has to be taken. Nothing is published. Tasks that run within the service
-        itself are not observed.
+        Workers of Celery, ARQ, Dramatiq or RQ show that they live, and the task whose turn it is in each queue waits for less
+        than `max_wait`. Celery's workers wait for tasks by a connection of their own, RQ's listen on a channel while they live.
+        ARQ's report in a key that expires, after an hour by default: one that is older than `max_silence` proves nothing.
+        Dramatiq's leave a heartbeat, as programs do that only send tasks: while tasks wait, one of them has to be taken. Nothing
+        is published. Tasks that run within the service itself are not observed.
 
         How to fix it: restart the workers; compare their Redis, database and names of queues with those of the service.
         """

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from pydantic import Field
 
 from collectors.shared.verdicts import worst_of
+from collectors.systems.connections.client import (
+    CacheClients,
+    DatabaseClients,
+    QueueClients,
+    ask_cache,
+    ask_database,
+    ask_queue,
+)
+from collectors.systems.connections.judge import judge_connections
+from collectors.systems.connections.model import Connected, Whose
 from collectors.systems.http.check.service import ServiceCollector, ServiceOptions, ServiceSettings, ServiceTarget
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, Schedule, see_cron_job
 from collectors.systems.kubernetes.model.kinds import CRON_JOBS, JOBS
@@ -12,7 +24,7 @@ from collectors.systems.kubernetes.model.rbac import may_list
 from collectors.systems.prometheus.check.conditions import ComparedCondition, see_condition
 from collectors.systems.prometheus.client import Prometheus
 from exporter.collector import item
-from exporter.verdict import CRITICAL, WARNING, Reason, Result, unknown
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, unknown, unobserved
 
 
 class _Options(ServiceOptions):
@@ -28,6 +40,15 @@ class _Options(ServiceOptions):
 class DataTarget(ServiceTarget, _Options):
     """A data service."""
 
+    database_clients: DatabaseClients | None = Field(
+        None, description="The database's own list of connections, for what the health endpoint does not report."
+    )
+    cache_clients: CacheClients | None = Field(
+        None, description="The cache's own list of connections, for what the health endpoint does not report."
+    )
+    queue_clients: QueueClients | None = Field(
+        None, description="The queue's own list of connections, for what the health endpoint does not report."
+    )
     cronjobs: tuple[Schedule, ...] = Field(
         (), description="CronJobs that process its data, such as `{namespace: shop, name: nightly-import}`."
     )
@@ -49,6 +70,26 @@ class DataService(ServiceCollector[DataSettings, DataTarget]):
 
     Settings = DataSettings
     Target = DataTarget
+    rights = """\
+In PostgreSQL, for `database_clients`:
+  CREATE ROLE checklist_exporter LOGIN PASSWORD 'PASSWORD';
+  GRANT pg_read_all_stats TO checklist_exporter;
+In Redis, for `cache_clients`:
+  ACL SETUSER checklist on >PASSWORD -@all +client|list
+"""
+
+    async def _connected(
+        self, name: str | None, option: str, what: str, whose: Whose | None, ask: Callable[[], Awaitable[Connected]]
+    ) -> Result:
+        """The verdict of the health endpoint, or what the server lists where that endpoint shows nothing."""
+        try:
+            reported = await self.see_dependency(name, option, what)
+        except ProbeError as why:
+            reported = unobserved(why)
+        if whose is None or reported.status is not Status.UNKNOWN:
+            return reported
+        counted = judge_connections(await ask(), whose)
+        return counted if counted.status.is_ok or name is None else reported
 
     @item("Data service pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
     async def pods_healthy(self) -> Result:
@@ -60,38 +101,58 @@ class DataService(ServiceCollector[DataSettings, DataTarget]):
         """
         return await self.see_pods()
 
-    @item("Database connections are successful", severity=CRITICAL, needs=("url", "database"))
+    @item("Database connections are successful", severity=CRITICAL, needs=("url", "database or database_clients"))
     async def database_connected(self) -> Result:
         """A service that lost its database still accepts requests, and fails them.
 
-        The health endpoint reports the dependency named by `database` as up. An endpoint that does not report it leaves the line
-        unknown.
+        The health endpoint reports the dependency named by `database` as up. Where it does not report it, the line is unknown
+        unless the server itself, by `database_clients`, lists a connection of the service that was used lately.
 
         How to fix it: check the address, the credentials and the connection limit of the database as the service has them.
         """
-        return await self.see_dependency(self.target.database, "database", "database")
+        target, clients = self.target, self.target.database_clients
 
-    @item("Cache connections are successful", severity=CRITICAL, needs=("url", "cache"))
+        async def listed() -> Connected:
+            assert clients is not None
+            return await ask_database(clients, target.request_timeout)
+
+        return await self._connected(target.database, "database", "database", clients, listed)
+
+    @item("Cache connections are successful", severity=CRITICAL, needs=("url", "cache or cache_clients"))
     async def cache_connected(self) -> Result:
         """A service without its cache is slow at best, and wrong where the cache holds sessions or locks.
 
-        The health endpoint reports the dependency named by `cache` as up. An endpoint that does not report it leaves the line
-        unknown.
+        The health endpoint reports the dependency named by `cache` as up. Where it does not report it, the line is unknown
+        unless the server itself, by `cache_clients`, lists a connection of the service that was used lately.
 
         How to fix it: check the address, the credentials and the memory of the cache as the service has them.
         """
-        return await self.see_dependency(self.target.cache, "cache", "cache")
+        target, clients = self.target, self.target.cache_clients
 
-    @item("Message queue connections are successful", severity=CRITICAL, needs=("url", "message_queue"))
+        async def listed() -> Connected:
+            assert clients is not None
+            return await ask_cache(clients, target.request_timeout)
+
+        return await self._connected(target.cache, "cache", "cache", clients, listed)
+
+    @item(
+        "Message queue connections are successful", severity=CRITICAL, needs=("url", "message_queue or queue_clients")
+    )
     async def message_queue_connected(self) -> Result:
         """A service without its queue neither takes nor passes on work.
 
-        The health endpoint reports the dependency named by `message_queue` as up. An endpoint that does not report it leaves the
-        line unknown.
+        The health endpoint reports the dependency named by `message_queue` as up. Where it does not report it, the line is unknown
+        unless the server itself, by `queue_clients`, lists a connection of the service.
 
         How to fix it: check the address and the credentials of the queue as the service has them.
         """
-        return await self.see_dependency(self.target.message_queue, "message_queue", "message queue")
+        target, clients = self.target, self.target.queue_clients
+
+        async def listed() -> Connected:
+            assert clients is not None
+            return await ask_queue(clients)
+
+        return await self._connected(target.message_queue, "message_queue", "message queue", clients, listed)
 
     @item(
         "Data processing jobs are operational",

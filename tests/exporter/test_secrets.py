@@ -73,9 +73,19 @@ def configuration(port: int) -> dict[str, Any]:
             },
         },
         "sections": {
-            **{
-                name: {**often, **application}
-                for name in ("api_service", "data_service", "frontend", "orchestrator_service")
+            **{name: {**often, **application} for name in ("api_service", "frontend", "orchestrator_service")},
+            "data_service": {
+                **often,
+                "targets": [
+                    {
+                        "name": "a",
+                        "url": http["url"],
+                        **HTTP,
+                        "database_clients": {"dsn": dsn, "client_name": "a"},
+                        "cache_clients": {"redis": address, "password": "canary", "client_name": "a"},
+                        "queue_clients": {"monitoring": http, "client_name": "a"},
+                    }
+                ],
             },
             "backend_api": {
                 **often,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from exporter.verdict import ProbeError, Reason
 __all__ = ["Workers", "read_workers"]
 
 _MOST_DUE = 20
+_MOST_WORKERS = 1000
+_PLAIN = re.compile(r"[!-~]+")
 
 
 def _address(text: str) -> str:
@@ -38,6 +41,8 @@ async def read_workers(workers: Workers, timeout: timedelta) -> Seen:
     reader = _Reader(workers, timeout)
     if workers.framework is Framework.ARQ:
         return await _arq(reader)
+    if workers.framework is Framework.RQ:
+        return await _rq(reader)
     return await (_celery(reader) if workers.framework is Framework.CELERY else _dramatiq(reader))
 
 
@@ -83,6 +88,50 @@ async def _dramatiq(reader: _Reader) -> Seen:
     beats = answers.reply(newest, list)
     silence = _milliseconds(answers) - float(beats[1]) if len(beats) == 2 else None
     return Seen(reader.where, queues, {} if silence is None else {"": timedelta(milliseconds=silence)})
+
+
+async def _rq(reader: _Reader) -> Seen:
+    """RQ's workers listen on a channel of their own as long as they live, also while they work; what they register stays behind."""
+    names = reader.workers.names
+    lengths = [f"LLEN rq:queue:{name}" for name in names]
+    heads = [f"LINDEX rq:queue:{name} 0" for name in names]
+    registered = [f"SMEMBERS rq:workers:{name}" for name in names]
+    taken = [(f"LLEN rq:queue:{name}:intermediate", f"LINDEX rq:queue:{name}:intermediate -1") for name in names]
+    between = [command for commands in taken for command in commands]
+    answers = await reader.ask("EXISTS rq:suspended", *lengths, *heads, *between, *registered)
+    queues = [_listed(reader, answers, *parts) for parts in zip(names, lengths, heads, strict=True)]
+    # What Redis has handed to a worker, and the worker has not begun: a worker that hangs leaves one there.
+    handed = [
+        _listed(reader, answers, f"{name}:intermediate", *commands) for name, commands in zip(names, taken, strict=True)
+    ]
+    queues += [queue for queue in handed if queue.head is not None]
+    channels = {
+        name: [f"PUBSUB NUMSUB {key.replace('rq:worker:', 'rq:pubsub:', 1)}" for key in _names(answers, command)]
+        for name, command in zip(names, registered, strict=True)
+    }
+    asked = sorted({channel for each in channels.values() for channel in each})
+    listening = await reader.ask(*asked) if asked else answers
+    connected = {
+        name: timedelta(0)
+        for name, each in channels.items()
+        if any(_subscribers(listening, channel) for channel in each)
+    }
+    return Seen(reader.where, queues, connected, suspended=reader.length(answers, "EXISTS rq:suspended") > 0)
+
+
+def _names(answers: Answers, command: str) -> list[str]:
+    """The members of a set that can be sent in a command, at most a thousand."""
+    members = answers.reply(command, (list, set))
+    return sorted(name for name in members if isinstance(name, str) and _PLAIN.fullmatch(name))[:_MOST_WORKERS]
+
+
+def _subscribers(answers: Answers, command: str) -> int:
+    match answers.reply(command, (list, dict)):
+        case [_, int(count)]:
+            return count
+        case {**channels}:
+            return sum(count for count in channels.values() if isinstance(count, int))
+    return 0
 
 
 def _listed(reader: _Reader, answers: Answers, name: str, length: str, head: str) -> Queue:

@@ -31,6 +31,8 @@ def worker_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
             yield from _arq_problems(seen, workers)
         case Framework.DRAMATIQ:
             yield from _dramatiq_problems(seen, workers)
+        case Framework.RQ:
+            yield from _rq_problems(seen, workers)
 
 
 def _celery_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
@@ -97,6 +99,24 @@ def _dramatiq_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
             yield unknown(
                 f"Queue {queue.name} on {seen.where} holds {counted(queue.waiting, 'task')}, and none was seen to be taken: "
                 "programs that only send tasks leave heartbeats too.",
+                reason=Reason.PENDING,
+            )
+
+
+def _rq_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
+    for name in workers.names:
+        if name not in seen.silences:
+            yield failed(f"No RQ worker of queue {name} is connected to {seen.where}.", reason=Reason.DOWN)
+    if seen.suspended:
+        yield failed(
+            f"The RQ workers on {seen.where} are suspended, and take no tasks (`rq resume`).",
+            reason=Reason.MISCONFIGURED,
+        )
+    for queue in seen.queues:
+        if _unmoved(queue):
+            yield unknown(
+                f"Queue {queue.name} on {seen.where} holds {counted(queue.waiting, 'task')}, and none was seen to be taken: the "
+                "workers are busy, or hung.",
                 reason=Reason.PENDING,
             )
 

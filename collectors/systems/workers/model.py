@@ -22,12 +22,14 @@ class Framework(StrEnum):
     CELERY = "celery"
     ARQ = "arq"
     DRAMATIQ = "dramatiq"
+    RQ = "rq"
 
 
 _DEFAULT_QUEUES: Mapping[Framework, str] = {
     Framework.CELERY: "celery",
     Framework.ARQ: "arq:queue",
     Framework.DRAMATIQ: "default",
+    Framework.RQ: "default",
 }
 
 
@@ -37,11 +39,11 @@ QueueName = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", max_length=200
 class WorkerLimits(Options):
     """What runs the tasks of a service, from which queues, and what is expected of it."""
 
-    framework: Framework = Field(description="celery, arq or dramatiq.")
+    framework: Framework = Field(description="celery, arq, dramatiq or rq.")
     database: int = Field(0, ge=0, description="Number of the database in it.")
     queues: tuple[QueueName, ...] = Field(
         (),
-        description="Names of the queues; by default the framework's own (`celery`, `arq:queue`, `default`).",
+        description="Names of the queues; by default the framework's own (`celery`, `arq:queue`, `default` of dramatiq and rq).",
     )
     max_silence: Duration = Field(
         timedelta(seconds=60), gt=timedelta(0), description="How long workers may have shown no sign of life."
@@ -76,13 +78,15 @@ class Seen:
     """What Redis has of a service's queues and workers.
 
     `silences` are the times since workers last showed a sign of life: one for each poller (Celery), the last report by queue
-    (ARQ; without an entry there is none), the newest heartbeat (Dramatiq). `unacknowledged` are tasks that Celery's workers took.
+    (ARQ; without an entry there is none), the newest heartbeat (Dramatiq), zero by queue (RQ: a worker of it is connected).
+    `unacknowledged` are tasks that Celery's workers took, `suspended` is whether RQ's workers were told to take none.
     """
 
     where: str
     queues: Sequence[Queue]
     silences: Mapping[str, timedelta]
     unacknowledged: int = 0
+    suspended: bool = False
 
 
 Heads = MutableMapping[str, tuple[str, datetime]]

@@ -1,4 +1,4 @@
-"""Workers of Celery, ARQ and Dramatiq on a real Redis: alive, hung, killed, and without anything to do."""
+"""Workers of Celery, ARQ, Dramatiq and RQ on a real Redis: alive, hung, killed, and without anything to do."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         "celery": "~celery* ~unacked +select +client|list +hlen +llen +lindex",
         "arq": "~arq:* +select +time +pttl +zcount +zrangebyscore +exists",
         "dramatiq": "~dramatiq:* +select +time +zrevrange +llen +lindex",
+        "rq": "~rq:* +select +exists +llen +lindex +smembers +pubsub|numsub",
     }
     with Node(tmp_path_factory.mktemp("redis")) as node:
         for name, rules in rights.items():
@@ -142,6 +143,39 @@ async def test_dramatiq(store: Node, tmp_path: Path) -> None:
     assert (future.status, future.reason) == (Status.UNKNOWN, Reason.CONTRADICTED)
 
 
+async def test_rq(store: Node, tmp_path: Path) -> None:
+    url, where = f"redis://{LOOPBACK}:{store.port}/3", f"{store.address} (database 3)"
+    options: dict[str, Any] = {"database": 3}
+    never = await look(store, "rq", **options)
+    assert (never.status, never.summary) == (Status.FAILED, f"No RQ worker of queue default is connected to {where}.")
+    with worker(tmp_path, "rq", url, "Listening on default") as rq:
+        assert (await found(Status.OK, store, "rq", **options)).measurements == {"waiting_tasks": 0}
+        other = await look(store, "rq", queues=["default", "mails"], **options)
+        assert (other.status, "No RQ worker of queue mails" in other.summary) == (Status.FAILED, True)
+        with store.client() as client:
+            client.select(3)
+            client.set("rq:suspended", 1)
+            suspended = await look(store, "rq", **options)
+            assert (suspended.status, suspended.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+            client.delete("rq:suspended")
+        rq.pause()
+        send_task("rq", url)
+        memory: dict[str, Any] = {}
+        hung = await look(store, "rq", memory, **options)
+        assert (hung.status, hung.reason) == (Status.UNKNOWN, Reason.PENDING), hung.summary
+        late = await look(store, "rq", memory, later=timedelta(minutes=6), **options)
+        assert (late.status, late.reason) == (Status.FAILED, Reason.LIMIT)
+        rq.resume()
+        await found(Status.OK, store, "rq", memory=memory, later=timedelta(minutes=7), **options)
+        rq.kill()
+    # It is still registered, and its key has minutes to live.
+    gone = await found(Status.FAILED, store, "rq", **options)
+    assert (gone.reason, gone.summary) == (Reason.DOWN, f"No RQ worker of queue default is connected to {where}.")
+    with store.client() as client:
+        client.select(3)
+        assert client.smembers("rq:workers:default")
+
+
 async def test_a_redis_that_cannot_be_read(store: Node) -> None:
     refused = await look(store, "celery", username="arq")
     assert (refused.status, refused.reason) == (Status.UNKNOWN, Reason.DENIED)
@@ -157,7 +191,7 @@ async def test_a_redis_that_cannot_be_read(store: Node) -> None:
 @pytest.mark.parametrize(
     "workers",
     [
-        {"framework": "rq", "redis": "redis:6379"},
+        {"framework": "sidekiq", "redis": "redis:6379"},
         {"framework": "celery", "redis": "redis"},
         {"framework": "celery", "redis": "redis:6379", "queues": ["two words"]},
         {"framework": "arq", "redis": "redis:6379", "password": "canary-77", "database": -1},

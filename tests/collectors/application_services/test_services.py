@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -266,8 +267,43 @@ async def test_connections_to_real_stores(tmp_path: Path) -> None:
             assert (unnamed.status, unnamed.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED)
         health = await see("data_service", HEALTH, service.url, required_deps=["postgres", "redis", "nats"])
         assert "and reports postgres, redis and nats as up" in health.summary
+        clients: dict[str, Any] = {
+            "database_clients": {"dsn": postgres.dsn(dbname="postgres", user="postgres"), "client_name": "backend"},
+            "cache_clients": {"redis": redis.address, "client_name": "backend"},
+            "queue_clients": {"monitoring": {"url": nats.monitoring}, "client_name": "backend"},
+        }
+        for option, line in lines.items():
+            listed = await see("data_service", line, service.url, **clients)
+            assert (listed.status, listed.measurements["connections"] >= 1) == (Status.OK, True), listed
+            # Asked for by the health endpoint too, which does not report it under this name.
+            unreported = await see("data_service", line, service.url, **{**clients, option: "other"})
+            assert unreported.status is Status.OK, unreported
+            named: dict[str, Any] = {name: {**options, "client_name": "another"} for name, options in clients.items()}
+            nobody = await see("data_service", line, service.url, **named)
+            assert (nobody.status, nobody.reason) == (Status.UNKNOWN, Reason.NOT_VERIFIED)
+            assert "has no connection of another" in nobody.summary
+        for option in ("database", "cache"):  # half-open ones stay in the lists
+            old: dict[str, Any] = {f"{option}_clients": {**clients[f"{option}_clients"], "active_within": "1s"}}
+            line = lines[option]
+            idle = await see("data_service", line, service.url, **old)
+            while idle.status is Status.OK:
+                await asyncio.sleep(0.2)
+                idle = await see("data_service", line, service.url, **old)
+            assert "but 1 other of that name" in idle.summary
+        with postgres.connect("postgres") as reader:
+            reader.execute("CREATE ROLE reader LOGIN PASSWORD 'canary-1'")
+        hidden: dict[str, Any] = {
+            "database_clients": {
+                "dsn": postgres.dsn(dbname="postgres", user="reader", password="canary-1"),
+                "client_name": "backend",
+            }
+        }
+        unseen = await see("data_service", "database_connected", service.url, **hidden)
+        assert (unseen.status, "canary" in unseen.summary) == (Status.UNKNOWN, False)
         for server in (postgres, redis, nats):
             server.kill()
+        for line in lines.values():
+            assert (await see("data_service", line, service.url, **clients)).status is Status.UNKNOWN
         for option, line in lines.items():
             broken = await see("data_service", line, service.url, **names)
             assert broken.status is Status.FAILED

@@ -79,6 +79,14 @@ def celery_packages() -> Path:
     return python_packages(*_requirements("requirements-celery.txt"))
 
 
+def rq_packages() -> Path:
+    """Return the folder with RQ, whose Redis client is newer than ARQ's may be."""
+    return python_packages("rq==2.12.0", "redis>=6.1")
+
+
+_PACKAGES = {"celery": celery_packages, "rq": rq_packages}
+
+
 def _requirements(name: str) -> list[str]:
     return (SOURCES / "fastapi" / name).read_text().split()
 
@@ -118,12 +126,13 @@ def alembic(url: str, *arguments: str) -> str:
 
 @contextmanager
 def worker(directory: Path, kind: str, redis_url: str, ready: str, **switches: str) -> Iterator[Server]:
-    """Run a worker (``arq``, ``celery`` or ``dramatiq``) until its log shows ``ready``."""
-    packages = celery_packages() if kind == "celery" else fastapi_packages()
+    """Run a worker (``arq``, ``celery``, ``dramatiq`` or ``rq``) until its log shows ``ready``."""
+    packages = _PACKAGES.get(kind, fastapi_packages)()
     program = {
         "arq": ["arq", "worker.WorkerSettings"],
         "celery": ["celery", "-A", "worker:celery", "worker", "--pool=solo", "--loglevel=info"],
         "dramatiq": ["dramatiq", "worker:broker", "--processes=1", "--threads=1"],
+        "rq": ["rq.cli", "worker", f"--url={redis_url}", "--name=rq-1", "default"],
     }[kind]
     server = Server(
         kind,
@@ -150,12 +159,13 @@ _SEND = {
     "asyncio.run(send())",
     "celery": "import worker; worker.work.delay()",
     "dramatiq": "import worker; worker.work.send()",
+    "rq": "import os, redis, rq; rq.Queue(connection=redis.Redis.from_url(os.environ['REDIS_URL'])).enqueue('worker.work')",
 }
 
 
 def send_task(kind: str, redis_url: str) -> None:
     """Send one task as a service would, for a worker of this kind."""
-    packages = celery_packages() if kind == "celery" else fastapi_packages()
+    packages = _PACKAGES.get(kind, fastapi_packages)()
     environment = {"PYTHONPATH": f"{packages}:{SOURCES / 'fastapi'}", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run(
         [sys.executable, "-c", _SEND[kind]],
