@@ -103,7 +103,7 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
         "waivers:\n" + "  - {item: papers.papers_signed, reason: a, owner: b, until: 2026-03-02}\n" * 2,
         ["3:6: waivers[1].item: 'papers.papers_signed' is waived already, expected one waiver an item"],
     ),
-    ("custom without means", "custom: [{section: A, line: B}]\n", ["1:10: custom[0]: expected true_when, alert_when or evidence: without one of them nothing verifies the line"]),
+    ("custom without means", "custom: [{section: A, line: B}]\n", ["1:10: custom[0]: expected true_when, alert_when, http or evidence: without one of them nothing verifies the line"]),
     ("custom for a verified line", "custom: [{section: papers, line: Papers are signed, promql: up}]\n", ["1:10: custom[0]: papers.papers_signed verifies this line already"]),
     ("custom under another name", "custom: [{section: Billing, line: Invoices are sent, item: x, promql: up}]\n", ["1:54: custom[0].item: found 'x', expected 'invoices_sent', the line's name"]),
     ("custom twice", "custom:\n" + "  - {section: A, line: B, promql: up}\n" * 2, ["3:5: custom[1]: there is another line a.b: give this one another item"]),

@@ -254,6 +254,13 @@ def configuration(port: int) -> dict[str, Any]:
                 },
             },
         },
+        "custom": [
+            {
+                "section": "Shop",
+                "line": "The shop answers",
+                "http": {**http, "endpoints": [{"path": "/a", "conditions": ["json.status == 'a'"]}]},
+            }
+        ],
         "evidence": {"folder": "evidence", "hosts": [http]},
     }
 
