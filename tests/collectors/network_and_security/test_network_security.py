@@ -32,6 +32,7 @@ from tests.servers.gateways import caddy, envoy
 from tests.servers.haproxy import haproxy
 from tests.servers.nginx import nginx, server_block
 from tests.servers.process import LOOPBACK, free_port, scratch
+from tests.servers.waf import waf
 from tests.servers.web import Handler, served
 from tests.support import Run, connected
 
@@ -302,6 +303,25 @@ async def test_a_limit_that_callers_get_around_is_none(app: Application) -> None
         )
     for (status, summary), (key, wanted, words) in zip(seen, expected, strict=True):
         assert (status, words in summary) == (wanted, True), (key, summary)
+
+
+async def test_no_probe_trips_a_rule_of_the_core_rules(app: Application) -> None:
+    behind = free_port()
+    block = (
+        f"limit_req_zone $binary_remote_addr zone=z:1m rate=30r/m; server {{ listen {LOOPBACK}:{behind}; "
+        f"location / {{ limit_req zone=z burst=9 nodelay; proxy_pass {app.url}; }} }}"
+    )
+    with nginx(block, port=behind), waf(f"http://{LOOPBACK}:{behind}") as firewall:
+        route = {"url": f"{firewall.url}/items/1", "contains": '"number":1'}
+        assert (await _seen("api_gateway_operational", gateways=({"name": "edge", "routes": (route,)},)))[
+            0
+        ] is Status.OK
+        edge = {"url": route["url"], "origins": (firewall.url.removeprefix("http://"),)}
+        assert (await _seen("ddos_protection_active", edges=(edge,)))[0] is Status.FAILED
+        limit = {"url": route["url"], "burst": 20, "recovery": timedelta(seconds=30)}
+        status, summary = await _seen("gateway_rate_limiting_enforced", limits=(limit,), allow_intrusive=True)
+        assert (status, "could be seen" in summary) != (Status.UNKNOWN, True), summary
+        assert firewall.alerts() == []
 
 
 async def test_what_refuses_or_slows_a_burst_need_not_be_a_limit(app: Application) -> None:

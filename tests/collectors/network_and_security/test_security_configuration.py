@@ -158,6 +158,11 @@ async def test_what_a_waf_refuses_is_not_safe(swallowing: Application) -> None:
         await _seen(
             firewall.url, *(name for name in SecurityConfiguration.items() if "sql" not in name), xss=xss, **quiet
         )
+        csrf = ({"path": "/login", "user": "alice", "fields": {"user": "alice"}},)
+        cookie = {"alice": {"cookie": "session=1"}}
+        await _seen(
+            firewall.url, "csrf_protected", users=cookie, csrf=csrf, protected=("/items",), allow_intrusive=True
+        )
         assert firewall.alerts()[before:] == []  # nothing else trips a rule of paranoia level 1
 
 

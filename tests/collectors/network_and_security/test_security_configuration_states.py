@@ -28,6 +28,13 @@ def traps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
         yield app
 
 
+@pytest.fixture(scope="module")
+def snares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """Another application of this kind."""
+    with fastapi(tmp_path_factory.mktemp("snares"), module="snares") as app:
+        yield app
+
+
 def _token(name: str, secret: bytes = _SECRET) -> str:
     parts = (json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": name}))
     signed = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
@@ -226,3 +233,35 @@ async def test_origins(traps: Application, how: str, user: str | None, status: S
     seen, summary = await _look(traps.url, "cors_configured", users=users, cors=(rule,))
     assert seen is status, summary
     assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/guarded/good", Status.OK, ""),
+        ("/guarded/jwk", Status.FAILED, "let a key that the token brings along (jwk) in"),
+        ("/guarded/kid", Status.FAILED, "let an empty file as the key (kid: /dev/null) in"),
+        ("/guarded/forwarded", Status.FAILED, "that pretended an address of its own (X-Forwarded-For)"),
+        ("/guarded/middleware", Status.FAILED, "that pretended a call by Next.js itself"),
+        ("/rewritten", Status.FAILED, "that pretended a rewritten path (X-Original-URL)"),
+        ("/encoded", Status.FAILED, "by another spelling of its path"),
+    ],
+)
+async def test_guards_that_headers_and_keys_get_around(
+    snares: Application, path: str, status: Status, words: str
+) -> None:
+    seen, summary = await _look(snares.url, "authentication_active", users=_USERS, protected=(path,))
+    assert seen is status, summary
+    assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("good", Status.OK), ("referer", Status.FAILED), ("prefix", Status.FAILED)]
+)
+async def test_sites_whose_address_resembles_the_applications(snares: Application, how: str, status: Status) -> None:
+    rule = {"path": f"/send/{how}", "user": "alice"}
+    options = {"users": {"alice": {"cookie": "session=1"}}, "csrf": (rule,), "allow_intrusive": True}
+    url = snares.url.replace("127.0.0.1", "localhost")
+    seen, summary = await _look(url, "csrf_protected", **options, protected=("/send",))
+    assert seen is status, summary
+    assert status is Status.OK or "another site whose address resembles the application's" in summary

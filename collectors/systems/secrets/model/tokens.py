@@ -8,9 +8,7 @@ import hashlib
 import hmac
 import json
 import math
-import string
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from collectors.shared.guesses import guesses
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["SigningKey", "Token", "confused", "guessed", "parse_jwks", "parse_token", "verifies"]
@@ -26,31 +25,6 @@ __all__ = ["SigningKey", "Token", "confused", "guessed", "parse_jwks", "parse_to
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
 _HASHES = {"HS256": hashlib.sha256, "HS384": hashlib.sha384, "HS512": hashlib.sha512}
-#: Secrets that manuals, examples and frameworks use, and that every tool tries first.
-_GUESSES = (
-    "secret", "Secret", "SECRET", "secret123", "password", "changeme", "change-me", "change_me", "supersecret", "super-secret",
-    "super_secret", "your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
-    "your_jwt_secret", "your-jwt-secret", "your-secret-key", "your_secret_key", "your-secret", "mysecret", "my-secret",
-    "my_secret", "mysecretkey", "my-secret-key", "secretkey", "secret-key", "secret_key", "secretKey", "jwtsecret", "jwt-secret",
-    "jwt_secret", "jwtSecret", "JWT_SECRET", "shhhhh", "shh", "test", "testing", "test-secret", "dev", "dev-secret",
-    "development", "default", "key", "private", "privatekey", "token", "admin", "root", "guest", "123456", "12345678",
-    "123456789", "1234567890", "qwerty", "letmein", "abc123", "s3cr3t", "example", "placeholder", "todo", "none", "null",
-    "keyboard cat", "topsecret", "top-secret", "0123456789abcdef", "01234567890123456789012345678901",
-    "12345678901234567890123456789012", "0123456789", "password123", "password1", "welcome", "iloveyou", "hello", "world",
-    "foobar", "foo", "bar", "local", "dummy", "sample", "demo", "staging", "production", "app", "app-secret", "app_secret",
-    "api-secret", "apikey", "api_key", "auth-secret", "auth_secret", "session-secret", "session_secret", "some-secret",
-    "some_secret", "verysecret", "very-secret", "very_secret", "veryverysecret", "very_secret_key", "supersecretkey",
-    "super-secret-key", "super_secret_key", "SuperSecretKey", "my-super-secret-key", "my_super_secret_key", "mySecretKey",
-    "MySecretKey", "ThisIsASecretKey", "this-is-a-secret", "this_is_a_secret", "thisisasecret", "thisismysecret",
-    "this is a secret", "secret_key_here", "your-secret-key-here", "your_secret_key_here", "YOUR_SECRET_KEY", "jwt_secret_key",
-    "jwt-secret-key", "jwt-key", "jwt_key", "jwtkey", "my_jwt_secret", "my-jwt-secret", "myjwtsecret", "changeit", "change-this",
-    "change-me-please", "hs256-secret", "signing-key", "signingkey", "hmac-secret", "dev_secret", "dev-secret-key", "test_secret",
-    "test-secret-key", "testsecret", "django-insecure-key", "insecure", "insecure-secret", "notsecure", "not-a-secret", "unsafe",
-    "your-super-secret-jwt-token-with-at-least-32-characters-long", "super-secret-jwt-token-with-at-least-32-characters-long",
-    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "AyM1SysPpbyDfgZld3umj1qzKObwVMko", "q2gYFiwrSDFsPbZg",
-    "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970", "a-secret-key", "a-very-secret-key",
-    "gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr9C", "GQDstcKsx0NHjPOuXOYg5MbeJ1XT0uFiwDVvVBrk",
-)  # fmt: skip
 #: Public keys whose private halves are printed in the standards: of RFC 7517 (RSA and P-256) and RFC 8037.
 _PUBLISHED = (
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W",
@@ -216,9 +190,9 @@ def _forms(public: PublicKey) -> Iterator[bytes]:
         yield from (text, text.strip(), public.public_bytes(Encoding.DER, style))
 
 
-def guessed(token: Token, further: Iterable[str] = ()) -> bool:
+def guessed(token: Token) -> bool:
     """Whether one of the secrets that everybody tries first signed the token."""
-    return _signed_by_one(token, _secrets((*_GUESSES, *further)))
+    return _signed_by_one(token, guesses())
 
 
 def _signed_by_one(token: Token, secrets: Iterable[bytes]) -> bool:
@@ -226,21 +200,6 @@ def _signed_by_one(token: Token, secrets: Iterable[bytes]) -> bool:
     if algorithm is None:
         return False
     return any(hmac.compare_digest(hmac.digest(secret, token.signed, algorithm), token.signature) for secret in secrets)
-
-
-def _secrets(guesses: Iterable[str]) -> Iterator[bytes]:
-    """Guesses as they are and with the end of a line, encoded in base64, and what they encode in base64 or as digits."""
-    yield b""
-    for guess in guesses:
-        yield from (guess.encode(), f"{guess}\n".encode(), base64.b64encode(guess.encode()))
-        for decode in (_bytes, bytes.fromhex):
-            with suppress(ValueError):
-                yield decode(guess)
-    for char in string.ascii_letters + string.digits + "\0":
-        yield from ((char * length).encode() for length in _LENGTHS)
-
-
-_LENGTHS = (8, 16, 24, 32, 48, 64)
 
 
 def _bytes(text: str) -> bytes:

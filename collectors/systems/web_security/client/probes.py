@@ -66,11 +66,13 @@ async def ask_as_others(application: Application, path: str, user: str, genuine:
     if not knocks:
         return access
     respelled = [await application.get(spelling) for spelling in _spellings(path)]
-    shown = any(200 <= reply.status < 300 for reply in respelled)
+    disguised = {what: await application.get(*asked, headers=sent) for what, (asked, sent) in _disguises(path).items()}
+    shown = any(200 <= reply.status < 300 for reply in (*respelled, *disguised.values()))
     nowhere = await application.get(f"{path.partition('?')[0].rstrip('/')}-{_word()}") if shown else None
     return replace(
         access,
         respelled=tuple(respelled),
+        disguised=disguised,
         nowhere=nowhere,
         again=await application.get(path, await application.user(user)),
         guessable=who.token is not None and has_known_secret(who.token),
@@ -81,8 +83,20 @@ def _spellings(path: str) -> list[str]:
     """Other spellings of a path that some routers take for the same, and some guards do not."""
     plain, mark, query = path.partition("?")
     slash = plain.rstrip("/") if plain.endswith("/") else f"{plain}/"
-    spellings = dict.fromkeys((slash, f"/{plain}", plain.upper()))
+    encoded = f"{plain[:-1]}%{ord(plain[-1]):02x}" if plain[-1].isascii() and plain[-1].isalnum() else plain
+    spellings = dict.fromkeys((slash, f"/{plain}", plain.upper(), encoded, f"{plain};pc7x=1"))
     return [f"{spelling}{mark}{query}" for spelling in spellings if spelling.strip("/") and spelling != plain]
+
+
+def _disguises(path: str) -> dict[str, tuple[tuple[str], dict[str, str]]]:
+    """What is asked, and the headers, by what these pretend: to come from this host, from a framework itself, to be rewritten."""
+    here = {"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1"}
+    names = ":".join(["middleware"] * 5 + ["src/middleware"] * 5)
+    return {
+        "an address of its own (X-Forwarded-For)": ((path,), here),
+        "a call by Next.js itself (X-Middleware-Subrequest)": ((path,), {"X-Middleware-Subrequest": names}),
+        "a rewritten path (X-Original-URL)": (("/",), {"X-Original-URL": path, "X-Rewrite-URL": path}),
+    }
 
 
 def _forgeries(who: Credentials, genuine: Mapping[str, str | None]) -> Iterator[tuple[str, Credentials]]:
@@ -221,6 +235,11 @@ async def forge_post(application: Application, rule: Csrf) -> Forgery:
     foreign = await application.post(rule.path, who, fields=rule.fields, headers=evil, form=True)
     framed = await application.post(rule.path, who, fields=rule.fields, headers={"Origin": "null"}, form=True)
     others = {"a sandboxed frame of another site (Origin: null)": framed}
+    resembling = next(iter(_resembling(own)), evil["Origin"])
+    alike = {"Origin": resembling, "Referer": f"{evil['Origin']}/{urlsplit(own).netloc}/"}
+    others["another site whose address resembles the application's"] = await application.post(
+        rule.path, who, fields=rule.fields, headers=alike, form=True
+    )
     if rule.token_path is not None and rule.send_header is None:
         guessed = {**rule.fields, rule.token_name: _word(32)}
         others["another site with a made-up token"] = await application.post(

@@ -45,6 +45,9 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
             yield failed(
                 f"{reply.where} let no credentials in by another spelling of its path (it answered {reply.status})."
             )
+    for what, reply in access.disguised.items():
+        if _let_in(reply, marker) and _shows_own_words(reply, access):
+            yield failed(f"{reply.where} let no credentials in that pretended {what} (it answered {reply.status}).")
     if access.guessable:
         yield failed(
             f"The token of user {access.user} is signed with a secret that anybody can guess, who can then write tokens for "

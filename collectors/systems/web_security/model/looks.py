@@ -53,8 +53,10 @@ class Access:
     """The answer to nobody, where `knocks` are those of users."""
     respelled: tuple[Reply, ...] = ()
     """The answers to nobody by other spellings of the path."""
+    disguised: Mapping[str, Reply] = field(default_factory=dict)
+    """The answers to nobody with headers that only proxies and frameworks should send, by what these pretend."""
     nowhere: Reply | None = None
-    """The answer to nobody for a path that does not exist, where `respelled` has to be told from it."""
+    """The answer to nobody for a path that does not exist, where `respelled` and `disguised` have to be told from it."""
     again: Reply | None = None
     """The answer to the user after everybody else."""
     guessable: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hmac
 import json
 import secrets
@@ -11,6 +12,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from collectors.shared.guesses import guesses
 
 __all__ = ["expiry", "forged", "has_known_secret"]
 
@@ -38,7 +44,32 @@ def forged(token: str) -> dict[str, str]:
         "alg: NoNe": f"{_encode({**(_claims(header) or {}), 'alg': 'NoNe'})}.{_encode(claims)}.",
         "an empty signature": f"{header}.{payload}.",
         "a wrong signature": f"{header}.{payload}.{wrong}",
+        "a key that the token brings along (jwk)": _with_own_key(claims),
+        "an empty file as the key (kid: /dev/null)": _with_empty_file(claims),
     }
+
+
+def _with_own_key(claims: Mapping[str, Any]) -> str:
+    """A token that is verified by the key in its header, if its verifier takes that one."""
+    numbers = _own_key().public_key().public_numbers()
+    key = {"kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
+    signed = f"{_encode({'alg': 'RS256', 'typ': 'JWT', 'jwk': key})}.{_encode(claims)}"
+    return f"{signed}.{_base64(_own_key().sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+@functools.cache
+def _own_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def _number(number: int) -> str:
+    return _base64(number.to_bytes((number.bit_length() + 7) // 8))
+
+
+def _with_empty_file(claims: Mapping[str, Any]) -> str:
+    """A token that is signed with nothing, which is what a verifier finds that reads its key from the file that `kid` names."""
+    signed = f"{_encode({'alg': 'HS256', 'typ': 'JWT', 'kid': '../../../../../../dev/null'})}.{_encode(claims)}"
+    return f"{signed}.{_base64(hmac.digest(b'', signed.encode(), 'sha256'))}"
 
 
 def _altered(value: str) -> dict[str, str]:
@@ -56,14 +87,6 @@ def _altered(value: str) -> dict[str, str]:
 
 
 _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
-_KNOWN = (  # noqa: SIM905
-    "secret secrets password changeme change-me change_me changeit test testing key private jwt token default admin "
-    "dev development jwtsecret jwt_secret jwt-secret jwtSecret JWT_SECRET secretkey secret_key secret-key secretKey "
-    "SECRET_KEY supersecret super-secret super_secret mysecret my-secret my_secret mysecretkey my_secret_key my- "
-    "secret-key your-256-bit-secret your-384-bit-secret your-512-bit-secret your-secret-key your_secret_key your- "
-    "secret your_jwt_secret your-jwt-secret a-string-secret-at-least-256-bits-long secretOrPrivateKey topsecret "
-    "verysecret s3cr3t shhhhh shhhhhared-secret 123456 12345678 123456789 1234567890 qwerty example placeholder"
-).split()
 
 
 def has_known_secret(token: str) -> bool:
@@ -74,8 +97,8 @@ def has_known_secret(token: str) -> bool:
         return False
     signed = f"{parts[0]}.{parts[1]}".encode()
     return any(
-        hmac.compare_digest(_base64(hmac.digest(secret.encode(), signed, name)).encode(), parts[2].encode())
-        for secret in ("keyboard cat", *_KNOWN)
+        hmac.compare_digest(_base64(hmac.digest(secret, signed, name)).encode(), parts[2].encode())
+        for secret in guesses()
     )
 
 
