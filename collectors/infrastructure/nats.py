@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats import judge
-from collectors.systems.nats.client import Connection, Login, connected
+from collectors.systems.nats.client import Connection, Full, Login, connected
 from collectors.systems.nats.model import (
     Account,
     Consumer,
@@ -29,6 +29,7 @@ from collectors.systems.nats.model import (
 )
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
@@ -342,7 +343,11 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         pairs = list(zip(nodes, connections, await self.monitors(), strict=True))
         silent = [str(why) for why in latencies if isinstance(why, ProbeError)]
         silent_core = sum(not node.jetstream for node, _, monitor in pairs if isinstance(monitor, ProbeError))
-        problems += (unobserved(why) for why in latencies if isinstance(why, ProbeError))
+        problems += (
+            failed(str(why), reason=why.reason) if isinstance(why, Full) else unobserved(why)
+            for why in latencies
+            if isinstance(why, ProbeError)
+        )
         problems += judge.peer_problems(seen, len(nodes), silent, silent_core=silent_core)
         problems += judge.link_problems(seen)
         for node, connection, monitor in pairs:
@@ -494,12 +499,27 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """Without metrics nobody notices that consumers fall behind and storage fills up.
 
         Prometheus is asked for prometheus-nats-exporter: one instance for each server is scraped, reaches its server (which
-        `up` says nothing about), and has a sample of it that is fresh. `scrape` names other series, such as those of the Helm
-        chart.
+        `up` says nothing about), and has a sample of it that is fresh. Where the exporter labels its series with the server's
+        identifier or name (`-use_internal_server_id`), they are those of these very servers. `scrape` names other series, such as
+        those of the Helm chart.
 
         How to fix it: see Prometheus's targets page, and the exporter's log for why it cannot reach its server.
         """
-        return await judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
+        scraped = judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
+        return await worst_of(scraped, self._matched())
+
+    async def _matched(self) -> Result:
+        """Whether the exporters report these servers, as far as their labels show which."""
+        monitors = await self.monitors()
+        seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
+        if len(seen) < len(monitors):
+            return ok("Not all servers answered, so which exporter reports which was not checked.")
+        scrape = self.target.scrape
+        samples = await self.client(Prometheus).query(selector(scrape.series, scrape.selected))
+        reported = [label for sample in samples if (label := sample.labels.get("server_id"))]
+        if not reported:
+            return ok(f"{scrape.series} has no server_id, so which exporter reports which server was not checked.")
+        return verdict(judge.exporter_problems(reported, seen), ok("No exporter reports another server."))
 
 
 def _ill(healthz: Reply) -> str | None:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -47,6 +48,8 @@ T = TypeVar("T")
 _MIN_FREE = 20 * 2**30
 _MIN_FREE_RATIO = 0.2
 _MAX_FILES = 100_000
+_HEAD = 8
+_INDEXES = "SHOW INDEXES YIELD name, state, populationPercent, owningConstraint"
 
 _SETTINGS = (
     "dbms.security.auth_enabled",
@@ -157,6 +160,7 @@ class Neo4j(Collector[Neo4jSettings, Neo4jTarget]):
 On Enterprise, by an administrator on the database system:
   CREATE ROLE checklist;
   GRANT ACCESS ON DATABASE * TO checklist;
+  GRANT SHOW INDEX ON DATABASE * TO checklist;
   GRANT SHOW SETTING dbms.security.*, server.* ON DBMS TO checklist;
   GRANT SHOW SERVERS ON DBMS TO checklist;
   GRANT SHOW USER ON DBMS TO checklist;
@@ -199,10 +203,13 @@ On Community, which has no roles (every user is an administrator there):
             servers = await _told(connection.rows("SHOW SERVERS YIELD *", "system")) if edition == "enterprise" else ()
             settings = await _told(self._settings_of(connection))
             users = await _told(self._users(connection))
-        routed, http = await asyncio.gather(self._routed(server, login), self._http_version(server))
+        known = Look(server.bolt, edition, latency, None, databases, servers, settings, None, None)
+        routed, http, indexes = await asyncio.gather(
+            self._routed(server, login), self._http_version(server), self._indexes(server, login, known.populated)
+        )
         user, others = (users, {}) if isinstance(users, ProbeError) else (users.get(model.DEFAULT_USER), users)
         names = tuple(sorted(others.keys() - {model.DEFAULT_USER}))
-        return Look(server.bolt, edition, latency, routed, databases, servers, settings, user, http, names)
+        return replace(known, routed=routed, user=user, http=http, others=names, indexes=indexes)
 
     @staticmethod
     async def _timed(connection: Connection) -> float:
@@ -227,6 +234,14 @@ On Community, which has no roles (every user is an administrator there):
             return None
         async with connected(server.bolt, login, routed=True) as connection:
             return await _told(self._timed(connection))
+
+    @staticmethod
+    async def _indexes(
+        server: Neo4jServer, login: Login, names: Iterable[str]
+    ) -> dict[str, list[dict[str, Any]] | ProbeError]:
+        """The indexes of each database, over a connection of their own: a server that has just started takes long for them."""
+        async with connected(server.bolt, login) as connection:
+            return {name: await _told(connection.rows(_INDEXES, name)) for name in names}
 
     async def _http_version(self, server: Neo4jServer) -> str | ProbeError | None:
         return None if server.http is None else await _told(self._version(self._http(server.http)))
@@ -353,16 +368,21 @@ On Community, which has no roles (every user is an administrator there):
     @item(
         "Neo4j pods are running and healthy",
         severity=CRITICAL,
-        needs=("a user", "Bolt (and HTTP) of every server", "Enterprise: SHOW SERVERS ON DBMS", *POD_RIGHTS),
+        needs=(
+            "a user",
+            "Bolt (and HTTP) of every server",
+            "Enterprise: SHOW SERVERS ON DBMS, SHOW INDEX",
+            *POD_RIGHTS,
+        ),
     )
     async def pods_healthy(self) -> Result:
         """A server that accepts connections, which is all that the usual readiness check sees, may have its databases offline.
 
         Every server runs `RETURN 1` by Bolt within `max_latency`; SHOW DATABASES shows each database online, as requested, with one
-        writer, and taking writes (except those in `read_only`); on Enterprise SHOW SERVERS shows each server Enabled and Available.
-        A client that asks for a route (neo4j://) reaches a writer: addresses that are advertised wrongly are noticed here. HTTP
-        answers where it is configured. With `pods`, their pods are Ready and do not keep restarting, and their workload has all its
-        replicas; without it pods are not checked.
+        writer, taking writes (except those in `read_only`); SHOW INDEXES shows each index online; on Enterprise SHOW SERVERS shows
+        each server Enabled and Available. A client that asks for a route (neo4j://) reaches a writer: addresses that are advertised
+        wrongly are noticed here. HTTP answers where it is configured. With `pods`, their pods are Ready and do not keep restarting,
+        and their workload has all its replicas; without it pods are not checked.
 
         How to fix it: see debug.log of the server that is named, and `server.bolt.advertised_address` when only routes fail.
         """
@@ -372,6 +392,7 @@ On Community, which has no roles (every user is an administrator there):
         looks, problems = await self._seen()
         for look in looks:
             problems += [*judge.server_problems(look, self.target), *judge.database_problems(look, self.target)]
+        problems += judge.index_problems(looks)
         measured = [look.latency for look in looks if isinstance(look.latency, float)]
         names = {row["name"] for look in looks if not isinstance(look.databases, ProbeError) for row in look.databases}
         many = f"All {len(looks)} Neo4j servers answer" if len(looks) > 1 else "The Neo4j server answers"
@@ -548,9 +569,17 @@ def _files(folder: Path) -> tuple[Artefact, ...]:
                 except FileNotFoundError:
                     continue  # it went away meanwhile
                 path = str((Path(place) / name).relative_to(folder))
-                found.append(
-                    Artefact(name, model.dated(path, datetime.fromtimestamp(stat.st_mtime, UTC)), stat.st_size)
-                )
+                taken = model.dated(path, datetime.fromtimestamp(stat.st_mtime, UTC))
+                found.append(Artefact(name, taken, stat.st_size, _head(Path(place) / name)))
     except OSError as error:
         raise ProbeError(f"Backup folder {folder} cannot be listed: {os_reason(error)}.", Reason.UNREACHABLE) from None
     return tuple(found)
+
+
+def _head(path: Path) -> bytes:
+    """How a dump or backup begins; nothing of other files, and of those that may not be read."""
+    if not {".dump", ".backup"} & set(path.suffixes):
+        return b""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(_HEAD)
+    return b""

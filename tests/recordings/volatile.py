@@ -98,7 +98,7 @@ VOLATILE: Mapping[str, Mapping[str, object]] = {
         "master_sync_.*|errorstat_.*": ABSENT,
         "last-.*|.*-time|role-reported.*|info-refresh|link-pending-commands|link-refcount|slave-repl-offset": "1",
     },
-    "nats": {"start": "2027-01-31T11:00:00Z", "active": 1_000_000, "lag": 0},
+    "nats": {"start": "2027-01-31T11:00:00Z", "uptime": "1h0m0s", "active": 1_000_000, "lag": 0},
     "prometheus": {
         "lastScrape|lastEvaluation": "2027-01-31T11:59:59Z",
         "startTime|lastConfigTime|activeAt": "2027-01-31T11:00:00Z",

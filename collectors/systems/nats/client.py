@@ -27,7 +27,7 @@ from exporter.words import one_line, os_reason
 if TYPE_CHECKING:
     from nats.aio.client import Client as Nats
 
-__all__ = ["Connection", "Login", "connected"]
+__all__ = ["Connection", "Full", "Login", "connected"]
 
 #: What one connection may receive in all; a stream takes about 1.5 kB of an answer.
 _MAX_BYTES = 32 * 2**20
@@ -70,6 +70,10 @@ class Login:
                 yield from _CREDENTIAL.findall(
                     read_file(self.credentials_file, _MAX_CREDENTIALS).decode(errors="replace")
                 )
+
+
+class Full(ProbeError):
+    """A server or an account has as many connections as it takes: a fact about it, not about us."""
 
 
 class TooMuchError(OSError):
@@ -239,6 +243,10 @@ def _client() -> type[Nats]:
     return Bounded
 
 
+#: How a server refuses a client when it, or the account, has all the connections that it takes.
+_LIMIT = re.compile(r"maximum (account active )?connections exceeded")
+
+
 async def _connect(client: Nats, connection: Connection, login: Login, **callbacks: Any) -> None:
     from nats import errors
     from nkeys import NkeysError
@@ -272,6 +280,8 @@ async def _connect(client: Nats, connection: Connection, login: Login, **callbac
     except (errors.Error, OSError, ValueError, LookupError, EOFError) as error:
         why = connection.last_error if isinstance(error, errors.NoServersError) else None
         why = why or error
+        if _LIMIT.search(_cause(why)):
+            raise Full(f"NATS {connection.address} takes no more clients: {_cause(why)}.", Reason.LIMIT) from None
         raise ProbeError(f"NATS {connection.address} cannot be used: {_cause(why)}.", _reason(why)) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -29,6 +30,7 @@ __all__ = [
     "client_problems",
     "consumer_problems",
     "distinct_problems",
+    "exporter_problems",
     "group_problems",
     "health_problems",
     "kept_problems",
@@ -42,6 +44,8 @@ __all__ = [
     "stream_problems",
 ]
 
+#: How long messages may be acknowledged and not on the disk; JetStream's default is two minutes.
+_WRITTEN = timedelta(minutes=10)
 #: Share of a server's connections in use from which to warn.
 _NEARLY_ALL = 0.9
 
@@ -197,6 +201,42 @@ def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[
         )
 
 
+# -- metrics
+
+
+def exporter_problems(reported: Iterable[str], monitors: Sequence[Monitor]) -> Iterator[Result]:
+    """Whether the servers that exporters report (by their label server_id: identifier, name or address) are these.
+
+    An address tells nothing when it is the exporter's own view, as localhost is; then which server it is was not checked.
+    """
+    known = {name for monitor in monitors for name in _names(monitor)}
+    found = {label.rstrip("/") for label in reported}
+    if any(isinstance(monitor.varz, Varz) and monitor.varz.fresh for monitor in monitors):
+        return  # what has just started has a new identifier
+    for label in sorted(found - known):
+        if _SERVER_ID.fullmatch(label):
+            yield failed(
+                f"An exporter reports NATS server {label[:12]}…, which is none of {listed(m.name for m in monitors)}.",
+                reason=Reason.CONTRADICTED,
+            )
+    if found and all(label in known or _SERVER_ID.fullmatch(label) for label in found):
+        for monitor in monitors:
+            if not found & _names(monitor):
+                yield failed(
+                    f"No exporter reports NATS server {monitor.name}: several report the same server, or another one.",
+                    reason=Reason.MISSING,
+                )
+
+
+_SERVER_ID = re.compile(r"N[A-Z2-7]{55}")
+
+
+def _names(monitor: Monitor) -> set[str]:
+    """What an exporter may call a server."""
+    name = {monitor.varz.server_name} if isinstance(monitor.varz, Varz) else set()
+    return {*monitor.server_ids, *name, monitor.where.rstrip("/")} - {""}
+
+
 # -- where messages are kept
 
 
@@ -229,6 +269,12 @@ def store_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
         yield unknown(
             f"NATS server {name} stores in {folder}, relative to the folder that it was started in (wanted an absolute path).",
             reason=Reason.MISCONFIGURED,
+        )
+    written = timedelta(microseconds=jsz.config.sync_interval / 1000)
+    if written > _WRITTEN and not jsz.config.sync_always:
+        yield warning(
+            f"NATS server {name} leaves messages to the kernel for up to {format_duration(written)} before they reach the disk "
+            f"(sync_interval, limit {format_duration(_WRITTEN)})."
         )
     if room <= 0:
         yield failed(f"NATS server {name} may store nothing: max_storage is {room} B.", reason=Reason.MISCONFIGURED)
@@ -288,6 +334,10 @@ def kept_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
         yield failed(f"Stream {name} is kept in {config.storage} (wanted file).", reason=Reason.MISCONFIGURED)
     if config.persist_mode == "async":
         yield warning(f"Stream {name} acknowledges messages before they are written (persist_mode async).")
+    if config.no_ack:
+        yield warning(f"Stream {name} acknowledges no message, so nobody notices those that it did not store (no_ack).")
+    if config.sealed:
+        yield warning(f"Stream {name} is sealed and refuses every message.")
     if config.discard != "new":
         return
     average = state.bytes / state.messages if state.messages else 0

@@ -101,12 +101,18 @@ class Varz(Document, frozen=True):
     slow_consumers: int
     server_name: str = ""
     start: str = ""
+    uptime: str = ""
     cluster: Named = Named()
     gateway: Gateways = Gateways()
     leaf: Leaf = Leaf()
     leafnodes: int = 0
     connections: int = 0
     max_connections: int = 0
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it started so recently that it counts its uptime in seconds alone, and its identifier is new to everybody."""
+        return not self.uptime or (self.uptime[-1:] == "s" and not set(self.uptime) & set("ydhm"))
 
     @property
     def gateways(self) -> frozenset[str]:
@@ -164,10 +170,12 @@ class Group(Document, frozen=True):
 
 
 class Store(Document, frozen=True):
-    """Where a server keeps streams, and how many bytes of them it may keep in files."""
+    """Where a server keeps streams, how many bytes of them it may keep in files, and how often (ns) it has the disk write them."""
 
     store_dir: str = ""
     max_storage: int = 0
+    sync_interval: int = 0
+    sync_always: bool = False
 
 
 class Jsz(Document, frozen=True):
@@ -231,6 +239,8 @@ class Copies(Document, frozen=True):
     max_bytes: int = -1
     max_msgs: int = -1
     persist_mode: str = ""
+    no_ack: bool = False
+    sealed: bool = False
 
 
 class State(Document, frozen=True):

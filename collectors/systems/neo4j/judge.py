@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any
 
 from collectors.shared.re2 import anchored
@@ -31,6 +32,7 @@ __all__ = [
     "default_refused",
     "door_problems",
     "holds",
+    "index_problems",
     "needless",
     "saved_problems",
     "server_problems",
@@ -114,6 +116,32 @@ def _servers(look: Look) -> Iterator[Result]:
             yield failed(
                 f"Server {row.get('address') or row.get('name')} of the cluster is {state}.", reason=Reason.DOWN
             )
+
+
+def index_problems(looks: Sequence[Look]) -> Iterator[Result]:
+    """What is wrong with the indexes of each database, by any server that shows them: each has its own copy."""
+    for name in sorted({name for look in looks for name in look.indexes}):
+        shown = [(look, look.indexes[name]) for look in looks if name in look.indexes]
+        answers = [(look.address, rows) for look, rows in shown if not isinstance(rows, ProbeError)]
+        if not answers:
+            yield from (unobserved(why) for _, why in shown if isinstance(why, ProbeError))
+        for address, rows in answers:
+            for row in rows:
+                yield from _index_problem(name, address, row)
+
+
+def _index_problem(database: str, address: str, row: Mapping[str, Any]) -> Iterator[Result]:
+    index, state, constraint = row.get("name"), row.get("state"), row.get("owningConstraint")
+    if state == "ONLINE":
+        return
+    what = f"Index {index} of database {database} is {state} on {address}"
+    if state == "FAILED":
+        lost = f"constraint {constraint} refuses writes" if constraint else "no query uses it"
+        yield failed(f"{what}: {lost}, until it is dropped and created again.", reason=Reason.DOWN)
+    elif constraint:
+        yield failed(f"{what}, so constraint {constraint} refuses writes until it is done.", reason=Reason.DOWN)
+    else:
+        yield warning(f"{what}, {float(row.get('populationPercent') or 0):.0f}% done: no query uses it until then.")
 
 
 # -- authentication
@@ -348,3 +376,24 @@ def artefact_problems(name: str, artefacts: Sequence[Artefact], max_age: timedel
         )
     if newest.size == 0:
         yield failed(f"The newest backup of database {name} is empty: {newest.name}.", reason=Reason.UNMET)
+    elif newest.head and not _is_one(newest):
+        yield failed(
+            f"The newest backup of database {name} is none, by its first bytes: {newest.name}.", reason=Reason.INVALID
+        )
+
+
+#: How files begin, by the end of their names. Dumps are compressed by zstd or gzip; backups of Enterprise were not seen.
+_BEGINNINGS: Mapping[str, tuple[bytes, ...]] = {
+    ".dump": (b"DZV1", b"DGV1", b"\x1f\x8b"),
+    ".gz": (b"\x1f\x8b",),
+    ".xz": (b"\xfd7zXZ",),
+    ".zst": (b"\x28\xb5\x2f\xfd",),
+    ".age": (b"age-encr", b"-----BEG"),
+    ".gpg": (b"-----BEG", *(bytes([first]) for first in range(0x80, 0x100))),
+}
+
+
+def _is_one(artefact: Artefact) -> bool:
+    """Whether a file begins as its name promises."""
+    beginnings = _BEGINNINGS.get(PurePosixPath(artefact.name).suffix)
+    return any(artefact.head) if beginnings is None else artefact.head.startswith(beginnings)

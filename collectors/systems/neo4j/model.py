@@ -61,7 +61,7 @@ class Look:
     `latency` is of a statement on the home database, `routed` of one that a routing table led to (None when that is not looked
     at), `databases` and `servers` are the rows of SHOW DATABASES and SHOW SERVERS (none on Community), `user` that of the user
     neo4j in SHOW USERS (None when there is none) and `others` the names of the other users, `http` the version that the HTTP API
-    names (None when its address is not configured).
+    names (None when its address is not configured), `indexes` are the rows of SHOW INDEXES by database.
     """
 
     address: str
@@ -74,6 +74,14 @@ class Look:
     user: Mapping[str, Any] | ProbeError | None
     http: str | ProbeError | None
     others: tuple[str, ...] = ()
+    indexes: Mapping[str, Sequence[Mapping[str, Any]] | ProbeError] = field(default_factory=dict)
+
+    @property
+    def populated(self) -> tuple[str, ...]:
+        """The databases that have indexes of their own and are online, as the server lists them."""
+        listed = () if isinstance(self.databases, ProbeError) else self.databases
+        standard = (row for row in listed if row.get("type", "standard") == "standard" and row["name"] != "system")
+        return tuple(sorted({row["name"] for row in standard if row.get("currentStatus") == "online"}))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,11 +167,12 @@ def dated(path: str, copied: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A file in the folder of backups: its name, when it was taken (`dated`), and its size in bytes."""
+    """A file in the folder of backups: its name, when it was taken (`dated`), its size in bytes, and how it begins (where read)."""
 
     name: str
     written: datetime
     size: int
+    head: bytes = b""
 
 
 class Entry(StrEnum):

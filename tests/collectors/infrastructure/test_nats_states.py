@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,12 +16,17 @@ from nats.errors import Error as NatsError
 from nats.js import errors
 from nats.js.api import ConsumerConfig, DiscardPolicy, StreamConfig, StreamSource
 
+from collectors.systems.nats import judge
+from collectors.systems.nats.model import Jsz, Monitor, Routez, Varz
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.infrastructure.test_nats import ALL, add, address, client, look, see
 from tests.servers import faults
+from tests.servers.exporters import Exposition
 from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
 from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
-from tests.support import until
+from tests.servers.prometheus import Prometheus, scrape
+from tests.support import connected, make_context, until
 
 HEALTH, STORE, REPLICATION = ALL
 
@@ -32,6 +38,12 @@ def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A healthy cluster of either release."""
     with cluster(tmp_path_factory.mktemp("three"), release=request.param) as nodes:
         yield nodes
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Nats]:
+    with Nats(tmp_path) as server:
+        yield server
 
 
 @asynccontextmanager
@@ -394,3 +406,92 @@ async def test_a_stream_that_acknowledges_before_it_writes_is_a_warning(tmp_path
         result = await see(STORE, node, min_replicas=1)
     assert result.status is Status.WARNING
     assert "Stream FAST acknowledges messages before they are written (persist_mode async)." in result.summary
+
+
+async def test_what_a_stream_does_not_acknowledge_or_take(node: Nats) -> None:
+    async with client(node) as jetstream:
+        await jetstream.add_stream(StreamConfig(name="quiet", subjects=["quiet"], no_ack=True))
+        with pytest.raises(NatsError):
+            await jetstream.publish("quiet", b"x", timeout=1)
+        assert (await jetstream.stream_info("quiet")).config.no_ack
+        result = await see(STORE, node)
+        assert (result.status, result.summary) == (
+            Status.WARNING,
+            "Stream quiet acknowledges no message, so nobody notices those that it did not store (no_ack).",
+        )
+        await jetstream.delete_stream("quiet")
+        config = StreamConfig(name="closed", subjects=["closed"])
+        await jetstream.add_stream(config)
+        config.sealed = True
+        await jetstream.update_stream(config)
+        with pytest.raises(errors.APIError, match="sealed"):
+            await jetstream.publish("closed", b"x")
+        result = await see(STORE, node)
+        assert (result.status, result.summary) == (Status.WARNING, "Stream closed is sealed and refuses every message.")
+
+
+async def test_messages_that_reach_the_disk_after_a_day(tmp_path: Path) -> None:
+    store = {"store_dir": str(tmp_path / "store"), "max_file_store": 1 << 20, "sync_interval": "24h"}
+    with Nats(tmp_path, jetstream=store) as node:
+        assert node.monitor("varz")["jetstream"]["config"]["sync_interval"] == 24 * 3600 * 10**9
+        result = await see(STORE, node)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        "NATS server n1 leaves messages to the kernel for up to 1d before they reach the disk (sync_interval, limit 10m).",
+    )
+
+
+async def test_an_account_that_takes_no_more_clients(tmp_path: Path) -> None:
+    app = {"jetstream": True, "limits": {"max_conn": 1}, "users": [{"user": "app", "password": "p"}]}
+    with Nats(tmp_path, accounts={"APP": app}) as node:
+        login = {"username": "app", "password": "p"}
+        async with client(node, user="app", password="p"):
+            with socket.create_connection((LOOPBACK, node.port), timeout=30) as another:
+                another.sendall(b'CONNECT {"user": "app", "pass": "p", "verbose": false}\r\nPING\r\n')
+                assert b"maximum account active connections exceeded" in _read(another)
+            result = await see(HEALTH, node, **login)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.LIMIT)
+    assert result.summary == (
+        f"NATS {LOOPBACK}:{node.port} takes no more clients: maximum account active connections exceeded."
+    )
+
+
+def _read(connection: socket.socket) -> bytes:
+    received = b""
+    while data := connection.recv(4096):
+        received += data
+    return received
+
+
+# -- whose metrics
+
+
+async def test_an_exporter_of_another_server(node: Nats, tmp_path: Path) -> None:
+    """prometheus-nats-exporter cannot be had: its documented series, labelled by -use_internal_server_id, come from a page."""
+    own = node.monitor("varz")["server_id"]
+
+    def page(server: str) -> str:
+        label = f'{{server_id="{server}"}}'
+        return f"gnatsd_up{label} 1\ngnatsd_varz_connections{label} 4\n"
+
+    with Exposition(page(own)) as exporter, Prometheus(tmp_path, scrapes=[scrape("nats", exporter.port)]) as server:
+        async with connected({PrometheusClient: server.url}) as clients:
+            context = make_context(clients=clients)
+            await becomes("metrics_collected", "No exporter reports another server.", Status.OK, node, context=context)
+    monitor = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="2h0m3s"), Jsz(own), Routez(own))
+    other = Monitor("http://n2:8222", Varz("N" + "B" * 55, 0, "n2", uptime="1m1s"), Jsz("x"), Routez("x"))
+
+    def judged(*labels: str, of: tuple[Monitor, ...] = (monitor,)) -> list[str]:
+        return [problem.summary for problem in judge.exporter_problems(labels, of)]
+
+    for label in (own, "n1", node.monitoring, f"{node.monitoring}/", "http://localhost:8222"):
+        assert not judged(label)
+    assert judged("N" + "A" * 55) == [
+        "An exporter reports NATS server NAAAAAAAAAAA…, which is none of n1.",
+        "No exporter reports NATS server n1: several report the same server, or another one.",
+    ]
+    assert judged(own, "n1", of=(monitor, other)) == [
+        "No exporter reports NATS server n2: several report the same server, or another one."
+    ]
+    restarted = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="12s"), Jsz(own), Routez(own))
+    assert not judged("N" + "A" * 55, of=(restarted,))

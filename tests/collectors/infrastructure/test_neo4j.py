@@ -764,6 +764,50 @@ async def test_space_is_judged_on_every_volume(tmp_path: Path) -> None:
     assert (defaults.min_free, defaults.min_free_ratio) == (20 * 2**30, 0.2)
 
 
+# -- indexes
+
+
+async def test_an_index_that_failed_is_used_by_no_query(server: Neo4j) -> None:
+    """A range index takes no value of more than 8 kB."""
+    named = "SHOW INDEXES YIELD name, state WHERE name = 'too_long'"
+    server.run(
+        "UNWIND range(1, 3) AS i CREATE (:Long {text: reduce(s = '', j IN range(1, 4000) | s + 'abcdef')})",
+        database="neo4j",
+    )
+    try:
+        server.run("CREATE RANGE INDEX too_long FOR (n:Long) ON (n.text)", database="neo4j")
+        await eventually(lambda: server.run(named, database="neo4j")[0]["state"] == "FAILED", "the index to fail", 60)
+        result = await see(HEALTH, server)
+    finally:
+        server.run("DROP INDEX too_long IF EXISTS", "MATCH (n:Long) DELETE n", database="neo4j")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert result.summary == (
+        f"Index too_long of database neo4j is FAILED on {server.address}: no query uses it, until it is dropped and created again."
+    )
+    assert (await see(HEALTH, server)).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "told"),
+    [
+        ({"state": "POPULATING", "populationPercent": 12.4}, Status.WARNING, "is POPULATING on n1:7687, 12% done"),
+        ({"state": "POPULATING", "owningConstraint": "unique"}, Status.FAILED, "so constraint unique refuses writes"),
+        ({"state": "FAILED", "owningConstraint": "unique"}, Status.FAILED, "constraint unique refuses writes, until"),
+    ],
+)
+def test_indexes_that_are_not_online(row: dict[str, Any], status: Status, told: str) -> None:
+    [problem] = judge.index_problems([_look(indexes={"orders": [{"name": "by_id", **row}]})])
+    assert (problem.status, told in problem.summary) == (status, True), problem
+
+
+def test_indexes_that_one_server_does_not_show() -> None:
+    denied = ProbeError("Neo4j n1:7687 has no right for it.", Reason.DENIED)
+    shown = _look(indexes={"orders": [{"name": "by_id", "state": "ONLINE"}]})
+    hidden = _look(indexes={"orders": denied})
+    assert not list(judge.index_problems([hidden, shown]))
+    assert [problem.status for problem in judge.index_problems([hidden])] == [Status.UNKNOWN]
+
+
 # -- metrics
 
 
@@ -821,10 +865,13 @@ async def test_metrics_are_collected(server: Neo4j, tmp_path: Path) -> None:
 # -- backups
 
 
+_BEGINS = {".gz": b"\x1f\x8b"}
+
+
 def dump(folder: Path, name: str, *, hours_ago: float = 1, size: int = 9) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x" * size)
+    path.write_bytes((_BEGINS.get(path.suffix, b"DZV1") + b"x" * size)[:size])
     moment = datetime.now(UTC).timestamp() - hours_ago * 3600
     os.utime(path, (moment, moment))
 
@@ -908,6 +955,33 @@ def test_artefacts_that_are_none_are_told() -> None:
     assert [problem.status for problem in judge.saved_problems([_look(databases=[])], [], limits, NOW)] == [
         Status.UNKNOWN
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "whole"),
+    [
+        ("orders.dump", b"DZV1\x28\xb5\x2f\xfd", True),  # of neo4j-admin 5.26
+        ("orders.dump", b"DGV1\x1f\x8b", True),
+        ("orders.dump", bytes(5000), False),
+        ("orders.dump", b"<html>504 Gateway Timeout", False),
+        ("orders.dump", b"Error: database is in use", False),
+        ("orders.dump.gz", b"\x1f\x8b\x08", True),
+        ("orders.dump.gz", b"DZV1\x28\xb5", False),
+        ("orders.dump.zst.age", b"age-encryption.org/v1", True),
+        ("orders.dump.gpg", b"\x85\x02\x0c\x03", True),
+        ("orders-2026-11-24T02-00-00.backup", b"whatever Enterprise writes", True),
+        ("orders-2026-11-24T02-00-00.backup", bytes(5000), False),
+    ],
+)
+def test_files_begin_as_their_names_promise(tmp_path: Path, name: str, content: bytes, whole: bool) -> None:
+    (tmp_path / name).write_bytes(content)
+    moment = NOW.timestamp()
+    os.utime(tmp_path / name, (moment, moment))
+    looked = _look(databases=[_row(name="orders")])
+    problems = list(judge.saved_problems([looked], section._files(tmp_path), Neo4jLimits(), NOW))
+    assert [problem.summary for problem in problems] == (
+        [] if whole else [f"The newest backup of database orders is none, by its first bytes: {name}."]
+    )
 
 
 def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
