@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Self
@@ -18,7 +18,15 @@ from collectors.systems.alertmanager.judge.routing import inhibition_problems, r
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
 from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
-from collectors.systems.prometheus.judge.rules import KINDS, Kind, doubts, evaluation_problems, impossibility, watched
+from collectors.systems.prometheus.judge.rules import (
+    KINDS,
+    Kind,
+    compared_totals,
+    doubts,
+    evaluation_problems,
+    impossibility,
+    watched,
+)
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
 from collectors.systems.prometheus.model.firing import alternatives, never_true, possible
 from collectors.systems.prometheus.model.rules import (
@@ -297,7 +305,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         if all(why):
             return [failed(f"Alerting rule {name} can never fire: {why[0]}.", reason=Reason.MISSING)]
         found = [warning(f"A part of alerting rule {name} can never be true: {reason}.") for reason in why if reason]
-        found += doubts(rule)
+        found += doubts(rule, await self._counters(compared_totals(rule)))
         sent = (await self.sending()).sent(self._labels(rule.rule))
         if sent is None:
             dropped = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
@@ -317,6 +325,21 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             ),
             *routing_problems(name, sent.labels, configuration, settings.integrations, now),
             *found,
+        ]
+
+    async def _counters(self, metrics: Sequence[str]) -> list[str]:
+        """Those of the metrics that are counters by what their targets say; none where nobody says."""
+        if not metrics:
+            return []
+        try:
+            described = await self.client(Prometheus).metadata()
+        except ProbeError:  # Thanos without it, or not allowed: nothing is said against the rule
+            return []
+        return [
+            metric
+            for metric in metrics
+            if "counter"
+            in (one.type for name in (metric, metric.removesuffix("_total")) for one in described.get(name, ()))
         ]
 
     async def _alerts_on(self, kind: Kind) -> Result:

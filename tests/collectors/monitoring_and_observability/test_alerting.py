@@ -190,6 +190,18 @@ async def test_what_is_down_has_no_series_and_its_alerts_can_fire(world: World) 
         world.prometheus.wait_for("pg_up == 1")
 
 
+async def test_a_counter_is_one_by_what_its_target_says(world: World) -> None:
+    world.page.text = f"{METRICS}# TYPE http_errors_total counter\nhttp_errors_total 3\nhttp_failures_total 3\n"
+    world.prometheus.wait_for("http_failures_total")
+    world.rules(rule("Many", "http_errors_total > 100"))
+    result = await world.result("high_error_rate_alert")
+    assert result.status is Status.WARNING
+    assert "Alerting rule Many compares the counter http_errors_total itself, which only grows" in result.summary
+    world.rules(rule("Many", "http_failures_total > 100"))
+    assert (await world.result("high_error_rate_alert")).status is Status.OK
+    world.page.text = METRICS
+
+
 async def test_a_bucket_that_there_is_not(world: World) -> None:
     def slow(bound: str) -> Json:
         fast, every = (f'sum(rate(http_request_duration_seconds_bucket{{le="{le}"}}[1m]))' for le in (bound, "+Inf"))

@@ -15,7 +15,7 @@ from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import one_line
 
-__all__ = ["KINDS", "Kind", "doubts", "evaluation_problems", "impossibility", "watched"]
+__all__ = ["KINDS", "Kind", "compared_totals", "doubts", "evaluation_problems", "impossibility", "watched"]
 
 #: What watches the watchers: its own queues, latencies and errors are none of the product's.
 _MONITORING = re.compile(
@@ -387,32 +387,40 @@ def evaluation_problems(rule: Evaluated, now: datetime, longest_wait: timedelta)
         yield failed(f"Alerting rule {name} fires whatever is measured: {why}.", reason=Reason.MISCONFIGURED)
 
 
-def doubts(rule: Evaluated) -> Iterator[Result]:
-    """What makes an alert come at other times than its kind asks for, though it may come."""
+def compared_totals(rule: Evaluated) -> list[str]:
+    """Metrics that may be counters by their name, and are compared as they are: neither how fast they grow, nor how many there are.
+
+    What is selected twice is compared with itself.
+    """
+    selected = [found for found in rule.underlying if found.metric not in rule.recorded]
+    number = Counter(found.metric for found in selected)
+    return [
+        found.metric
+        for found in selected
+        if found.metric is not None
+        and found.metric.endswith("_total")
+        and number[found.metric] == 1
+        and found.bound is not None
+        and not found.absent
+        and _NO_VALUE.isdisjoint(found.functions)
+    ]
+
+
+def doubts(rule: Evaluated, counters: Iterable[str] = ()) -> Iterator[Result]:
+    """What makes an alert come at other times than its kind asks for, though it may come; `counters` are compared as they are."""
     name = rule.rule.name
     if function := clock_of(rule.rule.query):
         yield warning(f"Alerting rule {name} can fire at some times only, as its expression asks for {function}().")
-    selected = [found for found in rule.underlying if found.metric not in rule.recorded]
-    number = Counter(found.metric for found in selected)  # one that is selected twice is compared with itself
-    for found in selected:
-        if (
-            _TOTAL.fullmatch(found.metric or "")
-            and number[found.metric] == 1
-            and found.bound is not None
-            and not found.absent
-            and _CHANGES.isdisjoint(found.functions)
-        ):
-            yield warning(
-                f"Alerting rule {name} compares {found.metric} itself, which only grows, so once it fires it never stops: "
-                "rate() or increase() tells what is new."
-            )
-            return
+    for metric in counters:
+        yield warning(
+            f"Alerting rule {name} compares the counter {metric} itself, which only grows, so once it fires it never stops: "
+            "rate() or increase() shows what is new."
+        )
 
 
-#: A counter by its name; clouds give sums of an interval such names.
-_TOTAL = re.compile(r"(?!aws_|azure|gcp_|stackdriver_|cloudwatch_).*_total")
-_CHANGES = frozenset(
-    ["rate", "irate", "increase", "delta", "idelta", "deriv", "changes", "resets", "predict_linear"]
+#: What makes something else of a counter's value.
+_NO_VALUE = frozenset(
+    ["rate", "irate", "increase", "delta", "idelta", "deriv", "changes", "resets", "predict_linear", "count", "group", "timestamp"]
 )  # fmt: skip
 
 

@@ -156,6 +156,8 @@ def _most(node: Any) -> float | None:
 
 def _is_share(part: Any, whole: Any) -> bool:
     """Whether these are the sum of some series of a metric and of all of them, or the free or used part of a size and that."""
+    if any(_type(node) == "BinaryExpr" for side in (part, whole) for node in _nodes(side)):
+        return False  # such as sum(100 * a) / sum(a)
     some, every = selections_of(part, ""), selections_of(whole, "")
     if len(some) != 1 or len(every) != 1 or some[0].metric is None or every[0].metric is None:
         return False

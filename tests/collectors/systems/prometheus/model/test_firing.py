@@ -83,6 +83,7 @@ def test_what_asks_for_the_time_of_day() -> None:
         ('sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) * 100 > 5', False),
         ('100 * sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', False),
         ('sum(rate(a{code=~"5.."}[5m])) * 100 / sum(rate(a[5m])) > 100', True),
+        ('sum(rate(a{code=~"5.."}[5m]) * 100) / sum(rate(a[5m])) > 5', False),
         ('up == 0 and sum(rate(a{code=~"5.."}[5m])) / sum(rate(a[5m])) > 5', True),
         ("up == 0 unless count(up == 1) < 1", False),
         ("1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes > 90", True),
