@@ -8,7 +8,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from exporter.collector import Collector, EvidenceSettings, NoTarget, evidence_item
-from exporter.evidence.people import Person, distinct
+from exporter.evidence.people import Person, distinct, names_nobody
 from exporter.evidence.records import Record
 from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import INFO, WARNING, Reason, Result, failed, ok
@@ -62,7 +62,7 @@ class Training(Collector[TrainingSettings, NoTarget]):
 def people(roster: bytes) -> set[str]:
     """Who is on a roster: one person a line, whatever the spelling; empty lines and those that start with # do not count."""
     lines = (line.strip() for line in roster.decode("utf-8-sig", "replace").splitlines())
-    named = (Person.of(line) for line in lines if line and not line.startswith("#"))
+    named = (Person.of(line) for line in lines if not line.startswith("#") and not names_nobody(line))
     return {str(person) for person in distinct(named) if person.name or person.address}
 
 

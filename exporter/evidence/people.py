@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import functools
 import hashlib
 import itertools
 import re
@@ -14,7 +15,17 @@ from dataclasses import dataclass, field
 
 from exporter.evidence.records import Record
 
-__all__ = ["Person", "Signer", "Signers", "distinct", "fingerprint", "public_keys", "role_named", "same_person"]
+__all__ = [
+    "Person",
+    "Signer",
+    "Signers",
+    "distinct",
+    "fingerprint",
+    "names_nobody",
+    "public_keys",
+    "role_named",
+    "same_person",
+]
 
 _ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:|]+@[^\s<>()\[\]\"',;:|]+")
 _MARK = re.compile(r"(?:[-*+\u2022]|\d{1,4}[.)]|\[[ x]?\])\s+")
@@ -23,6 +34,19 @@ _IGNORED = re.compile("[\u034f\u17b4\u17b5\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _SUBADDRESS = re.compile(r"\+[^@]*(?=@)")
 _KEY_TYPE = re.compile(
     r"(?:sk-)?(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-[\w-]+)(?:-cert-v\d\d@openssh\.com|@openssh\.com)?"
+)
+_ACCENTS = re.compile("[\u0300-\u036f]")
+#: Letters of other alphabets that look like Latin ones, small or large, and the typographic forms of signs within names.
+_LOOKALIKES = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0456\u0458\u0455"
+    "\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
+    "\u2018\u2019\u02bc\u00b4`\u2010\u2011\u2012\u2013\u2014",
+    "abekmhopctyxijs" + "abezhikmnoptux" + "'" * 5 + "-" * 5,
+)
+_BRACKETED = re.compile(r"(?<=.)[(\[][^()\[\]]*[)\]]")
+_NOBODY = re.compile(
+    r"tb[acd]|to be (?:announced|confirmed|decided|defined|done|named)|todo|fixme|n/?a|not applicable|none|nobody|no one|unknown"
+    r"|anonymous|some(?:one|body)|(?:your |full |first )?name|placeholder|null|nil|undefined|x{2,}|(?:[^\w\ufffd]|_)*"
 )
 _FIELD = re.compile(r'(?:"(?:\\.|[^"])*"|[^\s"])+')
 
@@ -59,8 +83,20 @@ class Person:
     def is_same(self, other: Person) -> bool:
         """Whether both can be one person: by their addresses, where both have one, else by their names."""
         if self.address is not None and other.address is not None:
-            return self.address == other.address
-        return bool(self.name) and self.name == other.name
+            return _drawn(self.address) == _drawn(other.address)
+        return bool(self.name) and _drawn(self.name) == _drawn(other.name)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _drawn(text: str) -> str:
+    """A folded name as it looks: without accents and what is in brackets, in one alphabet, with one kind of apostrophe and hyphen."""
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKALIKES)
+    return " ".join(_BRACKETED.sub(" ", plain).split()).lstrip("@") or text
+
+
+def names_nobody(text: str) -> bool:
+    """Whether a text stands where a person will be named: `TBD`, `n/a`, `________`."""
+    return _NOBODY.fullmatch(_folded(text).strip("<>()[]{} ")) is not None
 
 
 def _in_order(name: str) -> str:

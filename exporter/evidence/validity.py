@@ -14,7 +14,7 @@ from pathlib import Path
 
 from exporter.evidence.errors import BadSignature, Refuted
 from exporter.evidence.links import Links, MustContain
-from exporter.evidence.people import role_named, same_person
+from exporter.evidence.people import names_nobody, role_named, same_person
 from exporter.evidence.records import Link, Record, RecordFile, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
 from exporter.evidence.signatures import SigningPolicy
@@ -348,6 +348,8 @@ def _for_another_release(record: Record, rule: EvidenceRule, release: str | None
 
 def _lacking(record: Record, rule: EvidenceRule) -> str | None:
     """What the rule wants and the record does not have."""
+    if names_nobody(record.by):
+        return f"names nobody: by is {record.by}"
     if rule.signed_by_role not in (None, record.role):
         return f"is signed {f'as {record.role}' if record.role else 'without a role'} (wanted {rule.signed_by_role})"
     if (links := len({link.page for link in record.links})) < rule.links:

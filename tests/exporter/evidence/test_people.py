@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.evidence.people import Person, Signers, distinct, role_named
+from exporter.evidence.people import Person, Signers, distinct, names_nobody, role_named
 from tests.servers.signing import Keys
 
 
@@ -26,12 +26,33 @@ from tests.servers.signing import Keys
         ("ann@x.org", "bob@x.org", False),
         ("ann@x.org", "ann", False),
         ("Ann Lee", "Ann Leeds", False),
+        ("\u0410nn L\u0435e", "Ann Lee", True),  # Cyrillic
+        ("\u0430nn@x.org", "ann@x.org", True),
+        ("Jos\u00e9 P\u00e9rez", "Jose Perez", True),
+        ("Pat O\u2019Neil", "pat o'neil", True),
+        ("Ann Lee (QA)", "Ann Lee [SRE]", True),
+        ("@annlee", "annlee", True),
+        ("\u0410\u043d\u043d\u0430", "\u0410\u043b\u043b\u0430", False),
     ],
 )
 def test_one_person_in_two_spellings(one: str, other: str, same: bool) -> None:
     assert Person.of(one).is_same(Person.of(other)) is same
     assert Person.of(other).is_same(Person.of(one)) is same
     assert Person.of(str(Person.of(one))) == Person.of(one)
+
+
+@pytest.mark.parametrize(
+    "text", ["TBD", "tba", "N/A", "n/a ", "?", "-", "________", "[Name]", "<name>", "Unknown", "to be named", "xxx"]
+)
+def test_a_placeholder_names_nobody(text: str) -> None:
+    assert names_nobody(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ann Lee", "Nan", "Todor", "ops", "na@x.org", "\u0410\u043d\u043d\u0430", "\u5f20\u4f1f"]
+)
+def test_who_is_named(text: str) -> None:
+    assert not names_nobody(text)
 
 
 def test_people_are_counted_once() -> None:

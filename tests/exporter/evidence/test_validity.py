@@ -144,6 +144,12 @@ async def test_a_record_from_the_future_is_no_evidence(folder: Folder, on: str, 
     assert ("which is in the future" in result.summary) == (status is Status.FAILED)
 
 
+async def test_a_placeholder_attests_nothing(folder: Folder) -> None:
+    folder.write(by="TBD")
+    result = await folder.judge()
+    assert (result.status, result.summary) == (Status.FAILED, "Evidence for a.b names nobody: by is TBD.")
+
+
 async def test_validity_may_be_endless(folder: Folder) -> None:
     folder.write()
     result = await folder.judge(EvidenceRule(valid_for=timedelta(days=900_000_000)))
