@@ -89,7 +89,7 @@ class Person:
 
 @functools.lru_cache(maxsize=20_000)
 def _drawn(text: str) -> str:
-    """A folded name as it looks: without accents and what is in brackets, in one alphabet, with one kind of apostrophe and hyphen."""
+    """A folded name as it looks: without accents and what is in brackets, in one alphabet, with one kind of apostrophe."""
     plain = _ACCENTS.sub("", unicodedata.normalize("NFD", text)).translate(_LOOKALIKES)
     return " ".join(_BRACKETED.sub(" ", plain).split()).lstrip("@") or text
 
