@@ -48,8 +48,16 @@ def configuration(port: int) -> dict[str, Any]:
     flow = {
         "url": http["url"],
         "timeout": "1s",
+        "totp": {"secret": "canary"},
         "steps": [
             {**step, "name": "login", "conditions": ["status < 600"], "extract": {"token": "text"}},
+            {
+                **step,
+                "name": "second factor",
+                "fields": {"otp": "$(otp)"},
+                "headers": {},
+                "conditions": ["status < 600"],
+            },
             {**step, "name": "me", "headers": {"A": "$(token)"}, "conditions": ["json.status == 'a'"]},
         ],
     }
@@ -265,14 +273,19 @@ def configuration(port: int) -> dict[str, Any]:
     }
 
 
+#: A secret of a second factor has no digits but 2 to 7.
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
+
+
 def numbered(value: Any, found: list[str]) -> Any:
-    """The value with a number behind each `canary`, all of which are `found`."""
+    """The value with a number, in letters, behind each `canary`, all of which are `found`."""
     if isinstance(value, Mapping):
         return {key: numbered(inner, found) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [numbered(inner, found) for inner in value]
     if isinstance(value, str) and "canary" in value:
-        found.append(f"canary{len(found)}" * 20)  # long, so that a text that is cut is cut inside
+        number = str(len(found)).translate(_LETTERS)
+        found.append(f"canary{number}" * 20)  # long, so that a text that is cut is cut inside
         return value.replace("canary", found[-1])
     return value
 

@@ -1,5 +1,6 @@
 """Endpoints and logins of real NestJS and FastAPI applications, and of a site that answers what they seldom do."""
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.pre_launch_validation.smoke_tests import SmokeSettings, SmokeTarget, SmokeTests
+from collectors.systems.http.model.otp import Totp
 from exporter.catalogue import Catalogue
 from exporter.config import ConfigError, load
 from exporter.verdict import Reason, Result, Status
@@ -244,6 +246,34 @@ async def test_logins_that_do_not_work(tmp_path: Path, switches: dict[str, str],
         assert logins(application) == (1 if refused else 2)
 
 
+async def test_a_second_factor(tmp_path: Path) -> None:
+    key = b"canary of a second factor"
+    totp = {"secret": base64.b32encode(key).decode().rstrip("=").lower()}
+    login, *others = flow("")["authentication"]["steps"]
+    login = {**login, "fields": {**login["fields"], "otp": "$(otp)"}}
+    with nest(tmp_path, PASSWORD=PASSWORD, TOTP=key.hex()) as application:
+        without = await Shop().result(LOGIN, **flow(application.url))
+        assert (without.status, without.summary.startswith("login: POST http")) == (Status.FAILED, True)
+        assert (await Shop().result(LOGIN, **flow(application.url, login, *others, totp=totp))).status is Status.OK
+        wrong = await Shop().result(LOGIN, **flow(application.url, login, *others, totp={"secret": "GEZDGNBV"}))
+        assert (wrong.status, "answered 401" in wrong.summary) == (Status.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "at", "password"),
+    [  # RFC 6238, appendix B
+        ("sha1", 59, "94287082"),
+        ("sha256", 1111111109, "68084774"),
+        ("sha512", 20000000000, "47863826"),
+        ("sha1", 1111111109, "07081804"),
+    ],
+)
+def test_passwords_of_the_moment(algorithm: str, at: int, password: str) -> None:
+    key = (b"1234567890" * 7)[: {"sha1": 20, "sha256": 32, "sha512": 64}[algorithm]]
+    given = {"secret": base64.b32encode(key).decode(), "digits": 8, "algorithm": algorithm}
+    assert Totp.model_validate_json(json.dumps(given)).password(at) == password
+
+
 async def test_a_token_that_nobody_issued(tmp_path: Path) -> None:
     login, me, *_ = flow("")["authentication"]["steps"]
     with nest(tmp_path, PASSWORD=PASSWORD, AUTH="off") as application:
@@ -354,6 +384,23 @@ def test_wrong_conditions_name_line_and_key(tmp_path: Path, condition: str, told
 
 STEP = {"name": "login", "path": "/login", "conditions": ["status == 200"], "extract": {"t": "json.t"}}
 USE = {"name": "use", "path": "/use", "headers": {"A": "$(t)"}, "conditions": ["status == 200"]}
+
+
+@pytest.mark.parametrize(
+    ("totp", "used", "told"),
+    [
+        ({"secret": "canary-1!"}, "$(otp)", "expected a secret in Base32"),
+        ({"secret": " "}, "$(otp)", "expected a secret in Base32"),
+        ({"secret": "GEZDGNBV"}, "123456", "expected a step that uses $(otp)"),
+        (None, "$(otp)", "uses $(otp), which no earlier step extracts"),
+    ],
+)
+def test_wrong_second_factors_are_errors(totp: dict[str, Any] | None, used: str, told: str) -> None:
+    options = flow("http://shop", {**STEP, "fields": {"otp": used}}, USE, **({"totp": totp} if totp else {}))
+    with pytest.raises(ValidationError) as caught:
+        SmokeTarget.model_validate_json(json.dumps({"name": "shop", **options}))
+    assert told in str(caught.value)
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ that switch its behaviours:
 - nest: ``NAME DATABASE_URL REDIS_URL`` · ``HEALTH=down|html|plain`` · ``HEALTH_UNTHROTTLED=1`` · ``METRICS=html|bare`` ·
   ``SHUTDOWN_HOOKS=0 DRAIN_MS SLOW_MS`` · ``THROTTLE=on|named LIMIT TTL_MS`` · ``DOCS=0`` · ``HELMET=0 CSP=off`` ·
   ``CORS=strict|reflect|suffix|null|star ORIGIN`` · ``AUTH=off|decode AUTHORIZATION=0 OWNERSHIP=0`` · ``VALIDATION=0`` ·
-  ``LOGOUT=0 LOCK_AFTER`` · ``SQLI=1 SQL_LEAK=0`` · ``XSS=1 ECHO=json`` ·
+  ``LOGOUT=0 LOCK_AFTER TOTP`` · ``SQLI=1 SQL_LEAK=0`` · ``XSS=1 ECHO=json`` ·
   ``CSRF=1 SAMESITE COOKIE_SECURE=1 COOKIE_HTTPONLY=0`` · ``LOG=off|secrets``.
   Paths: ``/ /login /refresh /logout /me /admin/users /orders/USER-N /items?page= /search?q= /echo?q= /slow /big /csrf
   /change /health /metrics /docs /docs-json``. Any user's password is ``synthetic``; ``admin`` is the admin.

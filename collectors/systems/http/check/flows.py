@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,12 +16,14 @@ from collectors.systems.http.client import Answer, ServiceClient, Throttled, Una
 from collectors.systems.http.judge.flows import step_problem, usable
 from collectors.systems.http.model.conditions import observed, unmet, value_of
 from collectors.systems.http.model.flows import Flow
+from collectors.systems.http.model.otp import OTP
 from collectors.systems.http.model.steps import Step, fill
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown
 from exporter.words import listed
 
 __all__ = ["see_flow"]
 
+_SPARE_SECONDS = 2.0
 _EVERY = timedelta(minutes=5)
 #: A login that was refused is refused again until somebody does something; several are a lock-out.
 _AFTER_REFUSAL = timedelta(hours=1)
@@ -72,7 +75,7 @@ class _Run:
         seconds = 0.0
         for step in self._flow.steps:
             try:
-                answer = await self._send(step, self._variables)
+                answer = await self._send(step, self._variables | await self._otp(step))
                 seconds += answer.seconds
                 problem = self._problem(step, answer) or await self._forgery(step, answer)
             except Unanswered as why:
@@ -86,6 +89,14 @@ class _Run:
                 return problem
         steps = listed((step.name for step in self._flow.steps), most=9)
         return ok(f"{steps} of {self._flow.url} went as configured.", seconds=seconds)
+
+    async def _otp(self, step: Step) -> dict[str, str]:
+        """The one-time password, where a step uses one; one that is about to expire is left out."""
+        if (totp := self._flow.totp) is None or OTP not in step.used():
+            return {}
+        if (left := totp.left(time.time())) < _SPARE_SECONDS:
+            await asyncio.sleep(left + 0.1)
+        return {OTP: totp.password(time.time())}
 
     async def _send(self, step: Step, variables: Mapping[str, str]) -> Answer:
         headers = {name: fill(value.get_secret_value(), variables) for name, value in step.headers.items()}
@@ -125,11 +136,12 @@ class _Run:
 
     async def _forgery(self, step: Step, answer: Answer) -> Result | None:
         """The control, once: a GET that is answered with a variable must not be answered so with one that nobody has issued."""
-        if self._forged or step.method != "GET" or not step.used() or not 200 <= answer.reply.status < 300:
+        used = step.used() - ({OTP} if self._flow.totp else set())
+        if self._forged or step.method != "GET" or not used or not 200 <= answer.reply.status < 300:
             return None
         self._forged = True
-        forged = dict.fromkeys(step.used(), secrets.token_urlsafe(24))
-        other = await self._send(step, forged)
+        forged = dict.fromkeys(used, secrets.token_urlsafe(24))
+        other = await self._send(step, forged | await self._otp(step))
         if step_problem(step, other.reply, observed(other.reply, other.seconds)):
             return None
         return failed(

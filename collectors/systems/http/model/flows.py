@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from collectors.systems.http.model.conditions import Condition
+from collectors.systems.http.model.otp import OTP, Totp
 from collectors.systems.http.model.steps import Step
 from exporter.http import HttpSettings, Trust
 from exporter.options import Duration, Options
@@ -29,6 +30,9 @@ class Flow(Options):
         "status == 423",
         description="How an answer shows that the account is locked: the line is unknown, and nothing is sent for an hour.",
     )
+    totp: Totp | None = Field(
+        None, description="Second factor of the synthetic user: `$(otp)` in a step is its password of the moment."
+    )
     steps: tuple[Step, ...] = Field(min_length=2, description="The requests, in their order.")
 
     @model_validator(mode="after")
@@ -36,13 +40,17 @@ class Flow(Options):
         known: set[str] = set()
         used: set[str] = set()
         for step in self.steps:
-            if unknown := sorted(step.used() - known):
+            if OTP in step.extract and self.totp is not None:
+                raise ValueError(f"the step {step.name} extracts $({OTP}), which `totp` gives")
+            if unknown := sorted(step.used() - known - ({OTP} if self.totp else set())):
                 raise ValueError(
                     f"the step {step.name} uses $({unknown[0]}), which no earlier step extracts (write $$( for the characters)"
                 )
             used |= step.used()
             known |= set(step.extract)
-        if not used:
+        if self.totp is not None and OTP not in used:
+            raise ValueError(f"expected a step that uses $({OTP}), as `totp` is set")
+        if not used - ({OTP} if self.totp else set()):
             raise ValueError("expected a step that uses a variable: without one nothing depends on the login")
         if unused := sorted(known - used):
             raise ValueError(f"the variable {unused[0]} is extracted, and no later step uses it")
