@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from exporter.files import TooLarge, read_file
 from exporter.options import Duration, Options, Secret, Size, format_duration
@@ -23,7 +23,7 @@ from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
 from exporter.words import format_size, os_reason
 
-__all__ = ["Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
+__all__ = ["BaseUrl", "Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
 
 # What a header may hold (RFC 9110): visible characters, and spaces between them.
 _FIELD_VALUE = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
@@ -155,6 +155,14 @@ class HttpSettings(Options):
         if parts.query or parts.fragment:
             raise ValueError("expected an address without query and fragment")
         return url.rstrip("/")
+
+
+def _base_url(text: str) -> str:
+    return HttpSettings(url=text).url
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+"""The base URL of an HTTP API, as in `HttpSettings`."""
 
 
 class Http:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.nats import judge
@@ -58,17 +59,10 @@ _JETSTREAM_RIGHTS = (
 )
 
 
-def _host_port(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("expected host:port")
-    return text
-
-
 class NatsNode(Options):
     """One server."""
 
-    server: Annotated[str, AfterValidator(_host_port)] = Field(description="host:port where clients connect.")
+    server: HostPort = Field(description="host:port where clients connect.")
     monitoring: HttpSettings = Field(description="Its monitoring endpoint, such as `{url: http://nats-0:8222}`.")
     jetstream: bool = Field(
         True, description="Whether it has JetStream; false for a server that only passes messages on."

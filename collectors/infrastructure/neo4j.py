@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
@@ -38,7 +39,7 @@ from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.prometheus.model.volumes import Volume
 from exporter.collector import Collector, Mode, Options, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
-from exporter.http import Http, HttpSettings, Trust
+from exporter.http import BaseUrl, Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 from exporter.words import counted, listed, os_reason
@@ -68,17 +69,6 @@ class MetricsBy(StrEnum):
     JMX = "jmx"
 
 
-def _host_port(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("expected host:port")
-    return text
-
-
-def _address(url: str) -> str:
-    return HttpSettings(url=url).url
-
-
 class Neo4jVolume(Volume):
     """A volume of a server."""
 
@@ -90,8 +80,8 @@ class Neo4jVolume(Volume):
 class Neo4jServer(Options):
     """One server."""
 
-    bolt: Annotated[str, AfterValidator(_host_port)] = Field(description="host:port of Bolt.")
-    http: Annotated[str, AfterValidator(_address)] | None = Field(
+    bolt: HostPort = Field(description="host:port of Bolt.")
+    http: BaseUrl | None = Field(
         None, description="Address of its HTTP API, such as http://neo4j-0:7474; none when HTTP is off."
     )
     volumes: tuple[Neo4jVolume, ...] = Field((), description="Where it keeps stores and transaction logs.")

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.pods import (
@@ -29,16 +28,12 @@ from collectors.systems.prometheus.model.volumes import Volume
 from collectors.systems.qdrant import client, judge
 from collectors.systems.qdrant.model import Peer, QdrantLimits
 from exporter.collector import Collector, Context, Options, SectionSettings, Target, fetched, item
-from exporter.http import Http, HttpSettings, Trust
+from exporter.http import BaseUrl, Http, HttpSettings, Trust
 from exporter.options import Duration, Secret, Size
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, unknown, unobserved, worst
 
 _MIN_FREE = 10 * 2**30
 _MIN_FREE_RATIO = 0.2
-
-
-def _address(url: str) -> str:
-    return HttpSettings(url=url).url
 
 
 class QdrantVolume(Volume):
@@ -52,7 +47,7 @@ class QdrantVolume(Volume):
 class QdrantNode(Options):
     """One peer."""
 
-    url: Annotated[str, AfterValidator(_address)] = Field(
+    url: BaseUrl = Field(
         description="Its own REST address, such as http://qdrant-0.qdrant-headless:6333; not that of a service."
     )
     volumes: tuple[QdrantVolume, ...] = Field((), description="Where it keeps collections and snapshots.")

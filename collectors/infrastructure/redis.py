@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
 from collectors.systems.prometheus.check.scrape import judge_scrape
@@ -37,13 +38,7 @@ class Deployment(StrEnum):
     CLUSTER = "cluster"
 
 
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
 _METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
-HostPort = Annotated[str, AfterValidator(_address)]
 
 
 class RedisScrape(Scrape):

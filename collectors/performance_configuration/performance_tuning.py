@@ -8,13 +8,14 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from collectors.shared.dsn import Dsn
 from collectors.shared.growth import Counters, Growth
+from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.delivery.client.http import Connection, negotiated, request_http3
 from collectors.systems.delivery.client.site import Site
@@ -78,16 +79,11 @@ class Database(TuningLimits):
     )
 
 
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
 class Cache(RedisLimits, CacheLimits):
     """One Redis that caches: its masters, and the replicas that are read."""
 
     name: str = Field(min_length=1, description="Name of the cache, for sentences.")
-    nodes: tuple[Annotated[str, AfterValidator(_address)], ...] = Field(
+    nodes: tuple[HostPort, ...] = Field(
         min_length=1, description="host:port of each node; of a cluster all that clients use."
     )
     username: str | None = Field(None, description="ACL user; Redis's default user when there is only a password.")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from collectors.shared.host_port import split_host_port
 from exporter.options import Duration, Options, Size
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
@@ -81,10 +82,7 @@ class Address(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Address:
         """`cache-1:6379`, `10.0.0.7:6379`, `[::1]:6379`. Raises ValueError for anything else."""
-        host, colon, port = text.rpartition(":")
-        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
-            raise ValueError("expected host:port, such as cache-1:6379")
-        return cls(host.removeprefix("[").removesuffix("]"), int(port))
+        return cls(*split_host_port(text))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

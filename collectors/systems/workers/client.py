@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from collectors.shared.host_port import HostPort
 from collectors.systems.redis.client import Login, ask
 from collectors.systems.redis.model import Address, Answers
 from collectors.systems.workers.model import Framework, Queue, Seen, WorkerLimits, digest, pollers
@@ -22,15 +23,10 @@ _MOST_WORKERS = 1000
 _PLAIN = re.compile(r"[!-~]+")
 
 
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
 class Workers(WorkerLimits):
     """The workers of a service, and the Redis that they take their tasks from."""
 
-    redis: Annotated[str, AfterValidator(_address)] = Field(description="host:port of the Redis that holds the queues.")
+    redis: HostPort = Field(description="host:port of the Redis that holds the queues.")
     username: str | None = Field(None, description="ACL user; Redis's default user when there is only a password.")
     password: Secret | None = Field(None, description="Password of the user.")
     tls: Trust | None = Field(None, description="Speak TLS with it: whom to trust, and who we are.")

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from collectors.shared.dsn import Dsn
-from collectors.systems.redis.model import Address
+from collectors.shared.host_port import HostPort
 from exporter.http import Trust
 from exporter.options import Duration, Options, Secret
 
 __all__ = ["CacheOptions", "DatabaseOptions", "QueueOptions"]
-
-
-def _address(text: str) -> str:
-    Address.parse(text)
-    return text
-
-
-HostPort = Annotated[str, AfterValidator(_address)]
 
 
 class _Bounds(Options):

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from collectors.systems.http.model.conditions import Condition
 from collectors.systems.http.model.otp import OTP, Totp
 from collectors.systems.http.model.steps import Step
-from exporter.http import HttpSettings, Trust
+from exporter.http import BaseUrl, HttpSettings, Trust
 from exporter.options import Duration, Options
 
 __all__ = ["Flow"]
 
 
-def _address(url: str) -> str:
-    return HttpSettings(url=url).url
-
-
 class Flow(Options):
     """A synthetic user's login and what follows, at most once in five minutes."""
 
-    url: Annotated[str, AfterValidator(_address)] = Field(description="Address of the API.")
+    url: BaseUrl = Field(description="Address of the API.")
     tls: Trust = Field(Trust(), description="TLS: trusted authorities and client certificate.")
     timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0), description="Timeout of one request in total.")
     locked_when: Condition = Field(

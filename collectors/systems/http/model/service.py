@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from exporter.http import HttpSettings, Trust
+from exporter.http import BaseUrl, HttpSettings, Trust
 from exporter.options import Duration, Options, Secret, Size
 
 __all__ = ["RequestOptions", "Service"]
-
-
-def _address(url: str) -> str:
-    return HttpSettings(url=url).url
 
 
 class RequestOptions(Options):
@@ -31,10 +26,10 @@ class RequestOptions(Options):
 class Service(Options):
     """Where a service is, and how the exporter identifies itself to it."""
 
-    url: Annotated[str, AfterValidator(_address)] = Field(
+    url: BaseUrl = Field(
         description="Address of the service as its callers within the environment reach it, without a path to its endpoints."
     )
-    public_url: Annotated[str, AfterValidator(_address)] | None = Field(
+    public_url: BaseUrl | None = Field(
         None, description="Address under which the public reaches it; requests to it carry no credentials."
     )
     username: str | None = Field(None, description="User for basic authentication.")

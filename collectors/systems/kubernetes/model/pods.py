@@ -426,12 +426,9 @@ class _PodMetadata(Struct, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class _PodSpec(Struct, frozen=True):
-    node_name: str = ""
-    containers: msgspec.Raw = _NONE
-    init_containers: msgspec.Raw = _NONE
-    ephemeral_containers: msgspec.Raw = _NONE
-    volumes: msgspec.Raw = _NONE
+class _Spec(Struct, frozen=True):
+    """What pods and templates have in common, but for how much of their containers is decoded."""
+
     resources: Resources | None = None
     security_context: SecurityContext | None = None
     host_network: bool = False
@@ -442,6 +439,14 @@ class _PodSpec(Struct, frozen=True):
     priority_class_name: str = ""
     active_deadline_seconds: int | None = None
     termination_grace_period_seconds: int | None = None
+
+
+class _PodSpec(_Spec, frozen=True):
+    node_name: str = ""
+    containers: msgspec.Raw = _NONE
+    init_containers: msgspec.Raw = _NONE
+    ephemeral_containers: msgspec.Raw = _NONE
+    volumes: msgspec.Raw = _NONE
 
 
 class _PodStatus(Struct, frozen=True):
@@ -458,20 +463,10 @@ class _TemplateMetadata(Struct, frozen=True):
     annotations: dict[str, str] = {}
 
 
-class _TemplateSpec(Struct, frozen=True):
+class _TemplateSpec(_Spec, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     volumes: tuple[dict[str, Any], ...] = ()
-    resources: Resources | None = None
-    security_context: SecurityContext | None = None
-    host_network: bool = False
-    host_pid: bool = field(default=False, name="hostPID")
-    host_ipc: bool = field(default=False, name="hostIPC")
-    host_users: bool | None = None
-    os: Os | None = None
-    priority_class_name: str = ""
-    active_deadline_seconds: int | None = None
-    termination_grace_period_seconds: int | None = None
 
 
 class TemplateItem(Struct, frozen=True):

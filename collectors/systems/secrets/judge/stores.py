@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+from collectors.systems.kubernetes.model.base import Condition
 from collectors.systems.secrets.model.options import SettingsOptions
 from collectors.systems.secrets.model.rules import Sort
 from collectors.systems.secrets.model.stores import ExternalSecret, SecretStore, Stores
@@ -42,29 +43,27 @@ def managed_problems(
         yield from _external_problems(external, stores, now)
     for sealed in stores.sealed:
         condition = sealed.status.condition("Synced")
-        if condition is None:
-            yield unknown(
-                f"SealedSecret {sealed.path} has no status: no controller has looked at it yet.", reason=Reason.PENDING
-            )
-        elif condition.status != "True":
-            yield failed(
-                f"SealedSecret {sealed.path} is not decrypted: {one_line(condition.reason or 'no reason given')}.",
-                reason=Reason.DOWN,
-            )
+        if problem := _unmet(f"SealedSecret {sealed.path}", condition, "decrypted", "controller"):
+            yield problem
         elif (sealed.status.observed_generation or 0) < sealed.metadata.generation:
             yield unknown(
                 f"SealedSecret {sealed.path} was changed, and its status is that of before.", reason=Reason.PENDING
             )
 
 
+def _unmet(what: str, condition: Condition | None, wanted: str, by: str) -> Result | None:
+    """Why an object is not as its condition says when all is well; None when it is."""
+    if condition is None:
+        return unknown(f"{what} has no status: no {by} has looked at it yet.", reason=Reason.PENDING)
+    if condition.status != "True":
+        return failed(f"{what} is not {wanted}: {one_line(condition.reason or 'no reason given')}.", reason=Reason.DOWN)
+    return None
+
+
 def _external_problems(external: ExternalSecret, stores: Stores, now: datetime) -> Iterator[Result]:
-    ready, path = external.status.condition("Ready"), external.path
-    if ready is None:
-        yield unknown(f"ExternalSecret {path} has no status: no operator has looked at it yet.", reason=Reason.PENDING)
-    elif ready.status != "True":
-        yield failed(
-            f"ExternalSecret {path} is not Ready: {one_line(ready.reason or 'no reason given')}.", reason=Reason.DOWN
-        )
+    path = external.path
+    if problem := _unmet(f"ExternalSecret {path}", external.status.condition("Ready"), "Ready", "operator"):
+        yield problem
     else:
         yield from _refresh_problems(external, now)
     reference = external.spec.secret_store_ref
@@ -86,16 +85,8 @@ def _external_problems(external: ExternalSecret, stores: Stores, now: datetime) 
             reason=Reason.MISSING,
         )
         return
-    state = store.status.condition("Ready")
-    if state is None:
-        yield unknown(
-            f"{reference.kind} {store.path} has no status: no operator has looked at it yet.", reason=Reason.PENDING
-        )
-    elif state.status != "True":
-        yield failed(
-            f"{reference.kind} {store.path} is not Ready: {one_line(state.reason or 'no reason given')}.",
-            reason=Reason.DOWN,
-        )
+    if problem := _unmet(f"{reference.kind} {store.path}", store.status.condition("Ready"), "Ready", "operator"):
+        yield problem
 
 
 def _refresh_problems(external: ExternalSecret, now: datetime) -> Iterator[Result]:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Path, Restriction, User
-from exporter.http import HttpSettings, Trust
+from exporter.http import BaseUrl, Trust
 from exporter.options import Duration, Options, Secret
 
 __all__ = ["WebSecurityOptions"]
 
 
-def _address(url: str) -> str:
-    return HttpSettings(url=url).url
-
-
 class WebSecurityOptions(Options):
     """An application: where it is, who its synthetic users are, and which of its routes may be asked."""
 
-    url: Annotated[str, AfterValidator(_address)] = Field(description="Base URL of the application.")
+    url: BaseUrl = Field(description="Base URL of the application.")
     headers: dict[str, Secret] = Field(default_factory=dict, description="Headers to send with every request.")
     tls: Trust = Field(Trust(), description="TLS: trusted authorities and client certificate.")
     request_timeout: Duration = Field(timedelta(seconds=10), gt=timedelta(0), description="Timeout of one request.")
