@@ -175,6 +175,15 @@ async def connected(
         yield clients
 
 
+@asynccontextmanager
+async def context_of(
+    given: Mapping[type[Client[Any]], str | Mapping[str, Any]], **options: Any
+) -> AsyncIterator[Context]:
+    """A context that has these clients, given as for `connected`."""
+    async with connected(given) as clients:
+        yield make_context(clients=clients, **options)
+
+
 async def until(
     look: Callable[[], Awaitable[Result]], status: Status | None = None, words: str = "", *, deadline: float = 60
 ) -> Result:

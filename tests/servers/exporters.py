@@ -1,16 +1,13 @@
 """Exporters of the Prometheus world from Debian, and a page of metrics that a test writes itself."""
 
 import json
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.servers.packages import debian
 from tests.servers.process import LOOPBACK, Server, answers, free_port
 from tests.servers.prometheus import OLD
+from tests.servers.web import Handler, Site
 
 
 class Exporter(Server):
@@ -50,7 +47,7 @@ def blackbox_exporter(directory: Path, modules: Mapping[str, object], *, release
     return Exporter("prometheus-blackbox-exporter", directory, f"--config.file={configuration}", release=release)
 
 
-class Exposition:
+class Exposition(Site):
     """A page of metrics in Prometheus's text format: what ``text`` holds when it is scraped.
 
     For exporters that cannot be had, and for series that no real server would show on demand.
@@ -60,29 +57,8 @@ class Exposition:
         self.text = text
         exposition = self
 
-        class Page(BaseHTTPRequestHandler):
+        class Page(Handler):
             def do_GET(self) -> None:
-                body = exposition.text.encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(200, exposition.text.encode(), {"Content-Type": "text/plain; version=0.0.4"})
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Page)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.port: int = self._server.server_address[1]
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Page)

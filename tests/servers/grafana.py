@@ -1,17 +1,14 @@
 """A stand-in for Grafana, which cannot be had here: it gives the replies that Grafana's documentation shows, and no others."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, Site
 
 TOKEN = "viewer-81f3"
 """The token that it knows."""
@@ -47,7 +44,7 @@ def documented() -> dict[str, Reply]:
     }
 
 
-class Grafana:
+class Grafana(Site):
     """Grafana at ``url``. ``replies`` may be changed by a test; ``refused`` are requests that have none: they are answered 501."""
 
     def __init__(self, replies: Mapping[str, Reply] | None = None) -> None:
@@ -55,30 +52,18 @@ class Grafana:
         self.refused: list[str] = []
         grafana = self
 
-        class Page(BaseHTTPRequestHandler):
+        class Page(Handler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 status, document = grafana.reply(self.command, self.path, self.headers.get("authorization", ""))
-                body = json.dumps(document).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(status, json.dumps(document).encode())
 
             do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Page)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.port: int = self._server.server_address[1]
-        self.url = f"http://{LOOPBACK}:{self.port}"
+        super().__init__(Page)
 
     def reply(self, method: str, target: str, authorization: str) -> Reply:
         """Give status and document of the documented reply."""
@@ -94,17 +79,6 @@ class Grafana:
             limit, page = int(asked.get("limit", 1000)), int(asked.get("page", 1))
             return 200, found[1][limit * (page - 1) : limit * page]
         return found
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from tests.servers.packages import debian, library_environment
 from tests.servers.process import LOOPBACK, Server, listening, scratch
 
 _CONFIGURATION = """
+{modules}
 daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
@@ -26,11 +27,11 @@ http {{
 
 
 class Nginx(Server):
-    """One nginx with these server blocks, ready when the port listens on 127.0.0.1."""
+    """One nginx with these server blocks, ready when the port listens on 127.0.0.1; `root` may have modules to load."""
 
-    def __init__(self, folder: Path, blocks: str, *, port: int) -> None:
-        root = debian("nginx")
-        (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, blocks=blocks))
+    def __init__(self, folder: Path, blocks: str, *, port: int, root: Path | None = None, modules: str = "") -> None:
+        root = root or debian("nginx")
+        (folder / "nginx.conf").write_text(_CONFIGURATION.format(folder=folder, blocks=blocks, modules=modules))
         super().__init__(
             "nginx",
             [root / "usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"],

@@ -5,16 +5,13 @@
 
 import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tests.servers.process import LOOPBACK
+from tests.servers.web import Handler, Site
 
 READER = "reader-4c1b"
 """The API key that the replayed servers know."""
@@ -24,7 +21,7 @@ Request = tuple[str, str, str]
 Json = dict[str, Any]
 
 
-class Peer:
+class Peer(Site):
     """One replayed peer on ``port``. ``refused`` are the requests that it has no reply to: they are answered 501.
 
     ``replies`` may be changed by a test, for what no real server would do on demand.
@@ -36,18 +33,13 @@ class Peer:
         self.refused: list[Request] = []
         peer = self
 
-        class Page(BaseHTTPRequestHandler):
+        class Page(Handler):
             protocol_version = "HTTP/1.1"
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 status, kind, body = peer.reply(self.command, self.path, self._key())
-                self.send_response(status)
-                if kind:
-                    self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(status, body, {"Content-Type": kind} if kind else {})
 
             do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_GET
 
@@ -55,27 +47,7 @@ class Peer:
                 given = self.headers.get("api-key") or self.headers.get("authorization", "").removeprefix("Bearer ")
                 return {"": "none", READER: "reader"}.get(given, "wrong")
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Page)
-        self._server.daemon_threads = True
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.port: int = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://{LOOPBACK}:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Page, tls)
 
     def reply(self, method: str, path: str, key: str) -> tuple[int, str | None, bytes]:
         """Give status, content type and body of the recorded reply."""

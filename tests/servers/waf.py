@@ -2,40 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from tests.servers.packages import debian, library_environment
-from tests.servers.process import LOOPBACK, Server, free_port, listening, scratch
+from tests.servers.nginx import Nginx
+from tests.servers.packages import debian
+from tests.servers.process import LOOPBACK, free_port, scratch
 
 _PACKAGES = (
     *("nginx", "libnginx-mod-http-modsecurity", "modsecurity-crs", "libmodsecurity3", "libyajl2", "liblua5.3-0"),
     *("libfuzzy2", "libgeoip1", "libmaxminddb0", "libcurl3-gnutls", "libnginx-mod-http-ndk"),
 )
-_CONFIGURATION = """
-load_module {module};
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr notice;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  server {{
-    listen {host}:{port};
-    modsecurity on;
-    modsecurity_rules_file {folder}/rules.conf;
-    location / {{ proxy_pass {upstream}; proxy_set_header Host $http_host; }}
-  }}
+_BLOCK = """
+server {{
+  listen {host}:{port};
+  modsecurity on;
+  modsecurity_rules_file {folder}/rules.conf;
+  location / {{ proxy_pass {upstream}; proxy_set_header Host $http_host; }}
 }}
 """
 
 
-class Firewall(Server):
+class Firewall(Nginx):
     """A WAF; ``url`` is its address, ``alerts()`` the ids of the rules that matched."""
 
     url: str
@@ -60,10 +46,8 @@ def waf(upstream: str) -> Iterator[Firewall]:
             "\n".join(["SecRuleEngine On", "SecRequestBodyAccess On", *includes]) + "\n"
         )
         module = next(root.rglob("ngx_http_modsecurity_module.so"))
-        configuration = _CONFIGURATION.format(module=module, folder=folder, host=LOOPBACK, port=port, upstream=upstream)
-        folder.joinpath("nginx.conf").write_text(configuration)
-        argv: list[str | Path] = [root / "usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr"]
-        server = Firewall("nginx", argv, directory=folder, env=library_environment(root), ready=lambda: listening(port))
+        block = _BLOCK.format(folder=folder, host=LOOPBACK, port=port, upstream=upstream)
+        server = Firewall(folder, block, port=port, root=root, modules=f"load_module {module};")
         server.url = f"http://{LOOPBACK}:{port}"
         with server:
             yield server

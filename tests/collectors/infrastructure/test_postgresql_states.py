@@ -7,8 +7,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,6 @@ import psycopg
 import pytest
 
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
-from collectors.systems.prometheus.client import PrometheusSettings
-from exporter.collector import Context
-from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.collectors.evidence import attested
 from tests.collectors.infrastructure.test_postgresql import alone, look, pgbackrest, see
@@ -39,7 +36,7 @@ from tests.servers.postgresql import (
 )
 from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged, wait_until
 from tests.servers.prometheus import NEW, Prometheus, scrape
-from tests.support import make_context
+from tests.support import context_of, make_context
 
 SAME_EVERYWHERE = ("pods_healthy", "replication_operational", "connection_pool_sized", "slow_query_logging_enabled")
 POOLS: dict[str, Any] = {"pools": [{"name": "api", "size": 1}]}
@@ -758,16 +755,6 @@ async def test_statements_that_are_not_counted_for_the_application(pair: Cluster
 # Metrics
 
 
-@asynccontextmanager
-async def asking(server: Prometheus) -> AsyncIterator[Context]:
-    """A context whose Prometheus is the given one."""
-    client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
-    try:
-        yield make_context(clients={"prometheus": client})
-    finally:
-        await client.close()
-
-
 async def test_an_exporter_of_another_cluster(pair: Cluster, tmp_path: Path) -> None:
     with (
         alone(postgresql_15()) as other,
@@ -779,7 +766,7 @@ async def test_an_exporter_of_another_cluster(pair: Cluster, tmp_path: Path) -> 
         ) as server,
     ):
         server.wait_for("pg_stat_database_xact_commit and on() pg_up == 1")
-        async with asking(server) as context:
+        async with context_of({PrometheusClient: server.url}) as context:
             result = await see(pair.primary.dsn(), "metrics_collected", context=context)
             right = await see(other.dsn(), "metrics_collected", context=context)
     told(result, "failed", f"exporter {LOOPBACK}:{wrong.port} reports is not of ", "it scrapes another server")

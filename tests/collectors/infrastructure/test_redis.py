@@ -3,8 +3,8 @@
 import json
 import shutil
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,8 @@ import redis
 
 from collectors.infrastructure.redis import Redis, RedisTarget
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
-from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.collector import Context
 from exporter.runner import utc_now
-from exporter.threads import Threads
 from exporter.verdict import Result, Status
 from tests.servers.certificates import Issued
 from tests.servers.exporters import Exporter, redis_exporter
@@ -39,7 +37,7 @@ from tests.servers.redis import (
     replication,
     tls_files,
 )
-from tests.support import Clock, Run, looks, make_context, sees
+from tests.support import Clock, Run, context_of, looks, make_context, sees
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -401,20 +399,10 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Ex
         yield node, exporter, server
 
 
-@asynccontextmanager
-async def asking(server: Prometheus) -> AsyncIterator[Context]:
-    """A context whose clients have this Prometheus."""
-    client = PrometheusClient(PrometheusSettings(url=server.url), Threads())
-    try:
-        yield make_context(clients={"prometheus": client})
-    finally:
-        await client.close()
-
-
 @pytest.mark.verifies("redis.metrics_collected", "ok")
 async def test_metrics_arrive(scraped: tuple[Node, Exporter, Prometheus]) -> None:
     node, exporter, server = scraped
-    async with asking(server) as context:
+    async with context_of({PrometheusClient: server.url}) as context:
         result = await see("metrics_collected", node, password=PASSWORD, context=context)
         assert result.status is Status.OK
         assert f"Prometheus scrapes 127.0.0.1:{exporter.port}, redis_up is 1" in result.summary
@@ -423,7 +411,7 @@ async def test_metrics_arrive(scraped: tuple[Node, Exporter, Prometheus]) -> Non
 async def test_one_exporter_for_two_nodes(
     scraped: tuple[Node, Exporter, Prometheus], redis_replication: Sequence[Node]
 ) -> None:
-    async with asking(scraped[2]) as context:
+    async with context_of({PrometheusClient: scraped[2].url}) as context:
         result = await see("metrics_collected", *redis_replication, mode="replication", context=context)
         assert result.status is Status.FAILED
         assert "Prometheus scrapes 1 exporters" in result.summary
@@ -439,7 +427,7 @@ async def test_an_exporter_that_is_up_while_it_cannot_reach_its_redis(
     node.stop()
     try:
         server.wait_for("redis_up == 0 and on() up{job='redis'} == 1")
-        async with asking(server) as context:
+        async with context_of({PrometheusClient: server.url}) as context:
             result = await see("metrics_collected", node, password=PASSWORD, context=context)
     finally:
         node.start()

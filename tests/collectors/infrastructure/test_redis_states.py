@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import redis
 
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.redis.client import answers_plaintext
 from collectors.systems.redis.model import Address
 from exporter.runner import utc_now
 from exporter.verdict import Reason, Status
 from tests.collectors.infrastructure.test_redis import (
     BY_INFO,
-    asking,
     held,
     see,
     see_twice,
@@ -46,7 +46,7 @@ from tests.servers.redis import (
     replication,
     tls_files,
 )
-from tests.support import Clock, make_context
+from tests.support import Clock, context_of, make_context
 
 pytestmark = pytest.mark.usefixtures("no_noise")
 
@@ -565,7 +565,7 @@ async def test_two_exporters_that_scrape_one_node_count_as_one(tmp_path: Path) -
             Prometheus(tmp_path, scrapes=[scrape("redis", *(exporter.port for exporter in exporters))])
         )
         server.wait_for("count(redis_up == 1) == 2")
-        async with asking(server) as context:
+        async with context_of({PrometheusClient: server.url}) as context:
             options = {"mode": "replication", "context": context, "scrape": {"stale_after": "1s"}}
             wait_until(lambda: replica.info("uptime_in_seconds") > 1, "the nodes to have run for a while")
             result = await see("metrics_collected", master, replica, **options)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +22,7 @@ from exporter.verdict import Result, Status
 from tests.servers.faults import Address, answering, endless, half_reply, hanging_up, mute
 from tests.servers.loki import Loki as Server
 from tests.servers.pages import Pages
-from tests.servers.process import LOOPBACK
+from tests.servers.web import served
 from tests.support import Clients, Run, connected, looks, verify
 
 SECTION = "logging"
@@ -54,20 +53,6 @@ def service(name: str, **options: Any) -> dict[str, Any]:
     return {"name": name, "selector": f'{{app="{name}"}}', **options}
 
 
-@contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer((LOOPBACK, 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://{LOOPBACK}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def redacted(text: str) -> str:
     return re.sub(r"fake-[0-9a-f]+|\b\d{16}\b", "[REDACTED]", text)
 
@@ -87,7 +72,7 @@ def web_service(loki: Server, labels: Mapping[str, str], *, redacts: bool = True
         def log_message(self, *_: object) -> None:
             pass
 
-    with serving(Page) as url:
+    with served(Page) as url:
         yield url
 
 
@@ -107,7 +92,7 @@ def pipeline(loki: Server, *, redacts: bool) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with serving(Page) as url:
+    with served(Page) as url:
         yield url
 
 
@@ -393,7 +378,7 @@ async def test_a_gateway_that_leaks_for_a_service_is_told(loki: Server, app: str
             def log_message(self, *_: object) -> None:
                 pass
 
-        with serving(Behind) as url:
+        with served(Behind) as url:
             services = [service(app, marker={"request": {"url": url}}), service(f"{app}-gateway")]
             seen = await look(loki.url, "sensitive_data_redacted", services=services)
     assert seen["sensitive_data_redacted"].status is Status.FAILED
@@ -419,7 +404,7 @@ async def test_a_secret_that_is_logged_without_the_marker_is_told(loki: Server, 
         def log_message(self, *_: object) -> None:
             pass
 
-    with serving(Leaking) as url:
+    with served(Leaking) as url:
         marked = service(app, marker={"request": {"url": url}})
         result = (await look(loki.url, "sensitive_data_redacted", services=[marked]))["sensitive_data_redacted"]
     assert result.status is Status.FAILED
@@ -520,7 +505,7 @@ async def test_a_loki_that_repeats_what_it_is_asked_does_not_make_us_show_the_se
 
     async with answering(b"") as (url, requests):
         marked = service(app, marker={"request": {"url": url}})
-        with serving(Repeats) as loki:
+        with served(Repeats) as loki:
             result = (await look(loki, "sensitive_data_redacted", services=[marked]))["sensitive_data_redacted"]
     assert b"fake-" in requests[0]
     assert result.status is Status.UNKNOWN

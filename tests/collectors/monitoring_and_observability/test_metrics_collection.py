@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager, s
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from tests.servers.postgresql import Postgres, postgresql_15
 from tests.servers.process import LOOPBACK, scratch, unprivileged
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
 from tests.servers.redis import Node
+from tests.servers.web import Handler, Site
 from tests.support import Run, connected, make_context, sees
 
 pytestmark = pytest.mark.xdist_group("metrics_collection")  # all that is scraped is started once
@@ -47,7 +47,7 @@ QUEUE = (
 )
 
 
-class Shop:
+class Shop(Site):
     """A small instrumented service: it counts and times the requests that it answers, and the orders that come of them."""
 
     def __init__(self) -> None:
@@ -58,9 +58,7 @@ class Shop:
         self.stock = Gauge("stock_items", "What is left.", registry=registry)
         shop = self
 
-        class Page(
-            BaseHTTPRequestHandler
-        ):  # of HTTP/1.0: a connection that is kept would be one more that a test leaves behind
+        class Page(Handler):  # of HTTP/1.0: a connection that is kept would be one more that a test leaves behind
             def do_GET(self) -> None:
                 body = b"ordered"
                 if self.path == "/metrics":
@@ -69,29 +67,9 @@ class Shop:
                     shop.orders.inc()
                     requests.labels("GET", "200").inc()
                     seconds.labels("200").observe(0.05)
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(200, body, {"Content-Type": "text/plain; version=0.0.4"})
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer((LOOPBACK, 0), Page)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
+        super().__init__(Page)
 
     def order(self) -> None:
         urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/order", timeout=5).close()
@@ -137,8 +115,8 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("scene")
     with ExitStack() as stack:
         shop, quiet = Shop(), Shop()
-        stack.enter_context(shop.serving())
-        stack.enter_context(quiet.serving())
+        stack.enter_context(shop)
+        stack.enter_context(quiet)
         quiet.order()
         stack.enter_context(always(lambda _: shop.order()))
         grouped, queue, page, other_page = (
