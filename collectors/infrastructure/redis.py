@@ -21,7 +21,7 @@ from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
 from collectors.systems.redis.client import Full, Login, answers_plaintext, greet_each, look
-from collectors.systems.redis.model import Address, Answers, Look, RedisLimits, Unseen
+from collectors.systems.redis.model import Answers, Look, NodeAddress, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
 from exporter.options import Duration, Secret
@@ -147,7 +147,7 @@ On every Sentinel:
         return await self._look_at(self.target.nodes, self._login, self._commands)
 
     @fetched
-    async def _guarded(self) -> tuple[tuple[Look, ...], tuple[Address, ...]]:
+    async def _guarded(self) -> tuple[tuple[Look, ...], tuple[NodeAddress, ...]]:
         """The nodes that the Sentinels name, and the addresses of replicas that are gone and that Sentinels alone remember."""
         target = self.target
         watches, missing = await self._watches()
@@ -160,14 +160,14 @@ On every Sentinel:
         return tuple(node for node in looks if node.address not in gone), tuple(sorted(gone))
 
     @fetched
-    async def plaintext(self) -> Mapping[Address, Address | ProbeError | None]:
+    async def plaintext(self) -> Mapping[NodeAddress, NodeAddress | ProbeError | None]:
         """Where an unencrypted PING is answered, for every port of every node and Sentinel that might do so."""
         usual = self.target.plaintext_port
         doors = {door for node in await self.nodes() for door in model.doors(node, usual)}
         doors |= {door for sentinel in await self.sentinels() for door in model.doors(sentinel, None)}
         places = asyncio.Semaphore(self.target.max_connections)
 
-        async def knock(door: Address) -> Address | ProbeError | None:
+        async def knock(door: NodeAddress) -> NodeAddress | ProbeError | None:
             async with places:
                 try:
                     return await answers_plaintext(door, self.target.node_timeout)
@@ -181,7 +181,7 @@ On every Sentinel:
         """How every address of each name of a node or Sentinel greets a TLS client, where a name has several."""
         places = asyncio.Semaphore(self.target.max_connections)
 
-        async def greet(address: Address) -> tuple[model.Handshake, ...]:
+        async def greet(address: NodeAddress) -> tuple[model.Handshake, ...]:
             async with places:
                 return await greet_each(address, self._login)
 
@@ -189,9 +189,9 @@ On every Sentinel:
         return tuple(one for found in await asyncio.gather(*map(greet, addresses)) for one in found)
 
     @fetched
-    async def growth(self) -> Mapping[Address, model.Growth | None]:
+    async def growth(self) -> Mapping[NodeAddress, model.Growth | None]:
         """How each node's counters grew within the window; None until it was checked twice since it started."""
-        histories: dict[Address, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
+        histories: dict[NodeAddress, deque[model.Traffic]] = self.context.memory.setdefault("traffic", {})
         return model.grow_all(histories, await self.nodes(), self.context.now(), self.target.window)
 
     @cached_property
@@ -214,14 +214,16 @@ On every Sentinel:
             commands += ["CLIENT LIST"]
         return (*commands, "PING")  # last, as redis-py hangs up when PING is answered that data is being loaded
 
-    async def _look_at(self, nodes: Iterable[str | Address], login: Login, commands: Sequence[str]) -> tuple[Look, ...]:
+    async def _look_at(
+        self, nodes: Iterable[str | NodeAddress], login: Login, commands: Sequence[str]
+    ) -> tuple[Look, ...]:
         places = asyncio.Semaphore(self.target.max_connections)
 
-        async def one(address: Address) -> Look:
+        async def one(address: NodeAddress) -> Look:
             async with places:
                 return await look(address, login, commands)
 
-        addresses = dict.fromkeys(Address.parse(node) if isinstance(node, str) else node for node in nodes)
+        addresses = dict.fromkeys(NodeAddress.parse(node) if isinstance(node, str) else node for node in nodes)
         return tuple(await asyncio.gather(*map(one, addresses)))
 
     async def _watches(self) -> tuple[list[model.Watch], list[ProbeError]]:
@@ -242,7 +244,7 @@ On every Sentinel:
             for silent in model.seen(first):
                 model.cluster_nodes(silent)  # raises why: without it there may be nodes that are not checked
         looked: dict[str, Look] = {}
-        named: dict[str, Address] = {}
+        named: dict[str, NodeAddress] = {}
         for node, view in zip(first, views, strict=True):
             own = next((other.id for other in view if "myself" in other.flags), str(node.address))
             looked.setdefault(own, node)
@@ -251,7 +253,7 @@ On every Sentinel:
         rest = [address for identity, address in named.items() if identity not in looked and address not in asked]
         return (*looked.values(), *await self._look_at(rest, self._login, self._commands))
 
-    async def _dead(self, nodes: Iterable[Look]) -> Mapping[Address, Address]:
+    async def _dead(self, nodes: Iterable[Look]) -> Mapping[NodeAddress, NodeAddress]:
         """The nodes that the cluster or a Sentinel takes for dead, each with a witness."""
         if self.target.mode is Deployment.SENTINEL:
             return model.given_up((await self._watches())[0])
@@ -279,7 +281,7 @@ On every Sentinel:
 
     async def _healthy(self) -> Result:
         target, nodes = self.target, await self.nodes()
-        since: dict[Address, datetime] = self.context.memory.setdefault("link_down_since", {})
+        since: dict[NodeAddress, datetime] = self.context.memory.setdefault("link_down_since", {})
         for gone in since.keys() - {node.address for node in nodes}:
             del since[gone]
         full = [failed(str(why), reason=why.reason) for why in _full(nodes)]

@@ -45,7 +45,7 @@ from collectors.systems.postgresql.model.tuning import Activity, TuningLimits
 from collectors.systems.redis import judge as redis_judge
 from collectors.systems.redis import model as redis_model
 from collectors.systems.redis.client import Login, look
-from collectors.systems.redis.model import Address, Answers, CacheLimits, Look, RedisLimits
+from collectors.systems.redis.model import Answers, CacheLimits, Look, NodeAddress, RedisLimits
 from exporter.collector import Collector, NoTarget, SectionSettings, fetched, item
 from exporter.http import Trust
 from exporter.options import Duration, Secret, format_duration
@@ -149,7 +149,9 @@ Where a cache has `pools`, also:
                 *(["CLIENT LIST"] if cache.pools else []),
                 "PING",
             ]
-            return tuple(await asyncio.gather(*(look(Address.parse(node), login, commands) for node in cache.nodes)))
+            return tuple(
+                await asyncio.gather(*(look(NodeAddress.parse(node), login, commands) for node in cache.nodes))
+            )
 
         return list(zip(caches, await asyncio.gather(*map(one, caches)), strict=True))
 
@@ -351,7 +353,7 @@ Where a cache has `pools`, also:
     async def _caches_pooled(self) -> Result:
         problems: list[Result] = []
         for cache, nodes in await self.caches():
-            histories: dict[Address, deque[redis_model.Traffic]]
+            histories: dict[NodeAddress, deque[redis_model.Traffic]]
             histories = self.context.memory.setdefault(f"traffic {cache.name} {cache.nodes}", {})
             grown = redis_model.grow_all(histories, nodes, self.context.now(), cache.window)
             problems += redis_judge.of_each(nodes, partial(redis_judge.connection_problems, grown=grown, limits=cache))

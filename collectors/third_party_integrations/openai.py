@@ -25,7 +25,7 @@ from collectors.systems.openai.judge import (
     limits_of,
     quota_problems,
 )
-from collectors.systems.openai.model import Answer, Budget, Limits, ModelAnswer, ModelLimits, Spending
+from collectors.systems.openai.model import Answer, Budget, ModelAnswer, ModelLimits, RateLimits, Spending
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.reports.check import report_of, summarised
 from collectors.systems.reports.judge.tests import age_problems, case_problems
@@ -93,7 +93,7 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
         return await spending(self.settings.organization) if self.settings.organization else None
 
     @fetched
-    async def limits(self) -> dict[str, Limits]:
+    async def limits(self) -> dict[str, RateLimits]:
         """The account's limits of each model. Raises ProbeError where nothing shows any."""
         api, organization = self._api, self.settings.organization
         project = await rate_limits(organization) if organization and organization.project else {}
@@ -182,7 +182,7 @@ With `organization`: an admin key that may read costs, spend alerts, spend limit
 
     async def _limited(self, limiter: float) -> Result:
         limits = await self.limits()
-        unlimited = [model.name for model in self._api.models if limits.get(model.name, Limits()).requests is None]
+        unlimited = [model.name for model in self._api.models if limits.get(model.name, RateLimits()).requests is None]
         good = ok(f"The product limits itself to {limiter:g} requests a minute.", limiter_requests_per_minute=limiter)
         found = verdict(limiter_problems(limiter, limits), good)
         if found.status.is_ok and unlimited:

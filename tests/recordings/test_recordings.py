@@ -6,11 +6,11 @@ import pytest
 from redis.exceptions import NoPermissionError
 
 import tests.recordings
-from collectors.systems.redis.model import Address, Answers
+from collectors.systems.redis.model import Answers, NodeAddress
 from tests.recordings import drift, recorded, recording, states
 
 ANSWERS = Answers(
-    Address("127.0.0.1", 40123),
+    NodeAddress("127.0.0.1", 40123),
     None,
     {"INFO": f"# Server\r\nrun_id:{'ab' * 20}\r\ntcp_port:40123\r\n", "CONFIG GET dir": NoPermissionError("no")},
 )
@@ -30,7 +30,7 @@ def test_what_is_recorded_comes_back_in_the_types_of_the_model(folder: Path) -> 
     write("redis", "one", ANSWERS, names=NAMES)
     compare("redis", "one", ANSWERS, names=NAMES)
     found = recorded("redis", "one", Answers)
-    assert found.address == Address("127.0.0.1", 6379)
+    assert found.address == NodeAddress("127.0.0.1", 6379)
     assert found.info == {"run_id": f"{1:040x}", "tcp_port": "6379"}
     assert isinstance(found.replies["CONFIG GET dir"], NoPermissionError)
     assert states("redis") == ["one"]
@@ -40,7 +40,7 @@ def test_recording_again_changes_nothing(folder: Path) -> None:
     write("redis", "one", ANSWERS, names=NAMES)
     before = (folder / "one.json").read_text()
     later = Answers(
-        Address("127.0.0.1", 50321),
+        NodeAddress("127.0.0.1", 50321),
         None,
         {"INFO": f"# Server\r\nrun_id:{'cd' * 20}\r\ntcp_port:50321\r\n", "CONFIG GET dir": NoPermissionError("no")},
     )

@@ -15,7 +15,7 @@ from collectors.systems.connections.model import Connected, Whose, idle_clients
 from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.redis.client import Login
 from collectors.systems.redis.client import ask as ask_redis
-from collectors.systems.redis.model import Address
+from collectors.systems.redis.model import NodeAddress
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Secret
 from exporter.verdict import ProbeError
@@ -26,7 +26,7 @@ _PAGE, _PAGES = 1024, 16
 
 
 def _address(text: str) -> str:
-    Address.parse(text)
+    NodeAddress.parse(text)
     return text
 
 
@@ -90,7 +90,7 @@ async def ask_database(clients: DatabaseClients, timeout: timedelta) -> Connecte
 
 async def ask_cache(clients: CacheClients, timeout: timedelta) -> Connected:
     """The connections that a Redis has. Raises ProbeError when it cannot be asked."""
-    address = Address.parse(clients.redis)
+    address = NodeAddress.parse(clients.redis)
     login = Login(clients.username, clients.password, clients.tls, timeout)
     listing: str = (await ask_redis(address, login, ("CLIENT LIST",))).reply("CLIENT LIST", str)
     idle = idle_clients(listing, clients.client_name)

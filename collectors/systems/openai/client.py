@@ -16,9 +16,9 @@ from collectors.systems.openai.model import (
     Answer,
     Budget,
     Costs,
-    Limits,
     ModelAnswer,
     NeededModel,
+    RateLimits,
     Refusal,
     Spending,
     SpendingAlert,
@@ -191,7 +191,7 @@ async def _complete(http: Http, name: str) -> Answer:
     return Answer(reply.where, 200, limits=limits)
 
 
-async def rate_limits(organization: Organization) -> dict[str, Limits]:
+async def rate_limits(organization: Organization) -> dict[str, RateLimits]:
     """The rate limits of the project, by model. Raises ProbeError where they cannot be read whole."""
     path, found, after = f"/organization/projects/{organization.project}/rate_limits", {}, ""
     async with Http(organization) as http:
@@ -199,7 +199,7 @@ async def rate_limits(organization: Organization) -> dict[str, Limits]:
             reply = await _read(http, path, {"limit": "100"} | ({"after": after} if after else {}))
             page = decode(reply, _RateLimits)
             for one in page.data:
-                found[one.model] = Limits(one.max_requests_per_1_minute, one.max_tokens_per_1_minute)
+                found[one.model] = RateLimits(one.max_requests_per_1_minute, one.max_tokens_per_1_minute)
             if not page.has_more:
                 return found
             after = _next(page.last_id, after, reply)

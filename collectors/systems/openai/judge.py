@@ -9,10 +9,10 @@ from collectors.systems.openai.model import (
     Answer,
     Budget,
     Costs,
-    Limits,
     ModelAnswer,
     ModelLimits,
     NeededModel,
+    RateLimits,
     Refusal,
     Spending,
 )
@@ -104,8 +104,8 @@ def _shutdown_problems(answer: ModelAnswer, limits: ModelLimits, today: date) ->
 
 
 def limits_of(
-    models: Sequence[NeededModel], answers: Iterable[ModelAnswer | ProbeError], project: Mapping[str, Limits]
-) -> dict[str, Limits]:
+    models: Sequence[NeededModel], answers: Iterable[ModelAnswer | ProbeError], project: Mapping[str, RateLimits]
+) -> dict[str, RateLimits]:
     """The limits of each model: those of the project, else those that a completion named. A model without any is left out."""
     completed = ((each.name, each.completed) for each in answers if isinstance(each, ModelAnswer))
     shown = {name: answer.limits for name, answer in completed if answer is not None}
@@ -115,7 +115,7 @@ def limits_of(
 
 def quota_problems(
     models: Sequence[NeededModel],
-    limits: Mapping[str, Limits],
+    limits: Mapping[str, RateLimits],
     answers: Iterable[ModelAnswer | ProbeError],
     spending: Spending | None,
     expected: ModelLimits,
@@ -129,7 +129,7 @@ def quota_problems(
         elif answer.completed is not None:
             yield from _completion_problems(answer.name, answer.completed, expected)
     for model in models:
-        own = limits.get(model.name, Limits())
+        own = limits.get(model.name, RateLimits())
         for what, wanted, allowed in (
             ("requests", model.min_requests_per_minute, own.requests),
             ("tokens", model.min_tokens_per_minute, own.tokens),
@@ -159,7 +159,7 @@ def _completion_problems(name: str, completed: Answer, expected: ModelLimits) ->
             yield warning(f"Of the {allowed} {what} that {name} is limited to, {left} remain at this moment.")
 
 
-def limiter_problems(limiter: float, limits: Mapping[str, Limits]) -> Iterator[Result]:
+def limiter_problems(limiter: float, limits: Mapping[str, RateLimits]) -> Iterator[Result]:
     """Whether the product's own limit, in requests a minute, keeps it below the account's."""
     if not 0 < limiter < float("inf"):
         yield failed(f"The product limits itself to {limiter:g} requests a minute, which is no limit.")

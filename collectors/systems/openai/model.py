@@ -19,10 +19,10 @@ __all__ = [
     "Answer",
     "Budget",
     "Costs",
-    "Limits",
     "ModelAnswer",
     "ModelLimits",
     "NeededModel",
+    "RateLimits",
     "Refusal",
     "Spending",
     "SpendingAlert",
@@ -118,7 +118,7 @@ def refusal_of(reply: Reply) -> Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """Requests and tokens a minute, and how many of them remain; None where that was not shown."""
 
     requests: int | None = None
@@ -127,14 +127,14 @@ class Limits:
     tokens_left: int | None = None
 
 
-def limits_in(headers: Mapping[str, str]) -> Limits:
+def limits_in(headers: Mapping[str, str]) -> RateLimits:
     """The limits that the headers of a completion name."""
 
     def number(name: str) -> int | None:
         text = headers.get(f"x-ratelimit-{name}", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
-    return Limits(
+    return RateLimits(
         number("limit-requests"), number("limit-tokens"), number("remaining-requests"), number("remaining-tokens")
     )
 
@@ -147,7 +147,7 @@ class Answer:
     status: int
     refusal: Refusal | None = None
     shutdown: date | None = None
-    limits: Limits = Limits()
+    limits: RateLimits = RateLimits()
 
 
 @dataclass(frozen=True, slots=True)

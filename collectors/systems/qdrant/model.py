@@ -15,13 +15,13 @@ from exporter.options import Duration, Options
 from exporter.verdict import ProbeError, Reason
 
 __all__ = [
-    "Address",
     "Cluster",
     "Collection",
     "Config",
     "Info",
     "Params",
     "Peer",
+    "PeerAddress",
     "QdrantLimits",
     "Raft",
     "SendFailure",
@@ -48,7 +48,7 @@ class SendFailure(_Struct, frozen=True):
     latest_error_timestamp: datetime
 
 
-class Address(_Struct, frozen=True):
+class PeerAddress(_Struct, frozen=True):
     """Where a peer is found by its peers."""
 
     uri: str
@@ -71,7 +71,7 @@ class Cluster(_Struct, frozen=True):
 
     status: str
     peer_id: int = 0
-    peers: dict[str, Address] = {}
+    peers: dict[str, PeerAddress] = {}
     raft_info: Raft = Raft()
     consensus_thread_status: dict[str, Any] = {}
     message_send_failures: dict[str, SendFailure] = {}

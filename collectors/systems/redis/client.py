@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from collectors.shared.addresses import resolve
-from collectors.systems.redis.model import Address, Answers, Handshake, Unseen, Untrusted
+from collectors.systems.redis.model import Answers, Handshake, NodeAddress, Unseen, Untrusted
 from exporter.http import Trust
 from exporter.options import format_duration
 from exporter.trace import traced
@@ -51,7 +51,7 @@ class Full(ProbeError):
     """The server has as many clients as it takes."""
 
 
-async def look(address: Address, login: Login, commands: Sequence[str]) -> Answers | Unseen:
+async def look(address: NodeAddress, login: Login, commands: Sequence[str]) -> Answers | Unseen:
     """As `ask`, with a server that could not be asked as a value."""
     try:
         return await ask(address, login, commands)
@@ -60,7 +60,7 @@ async def look(address: Address, login: Login, commands: Sequence[str]) -> Answe
 
 
 @traced(lambda address, _, commands: f"Redis {address}: {', '.join(commands)}", lambda told: _in_words(told))
-async def ask(address: Address, login: Login, commands: Sequence[str]) -> Answers:
+async def ask(address: NodeAddress, login: Login, commands: Sequence[str]) -> Answers:
     """Ask one server these commands, in one go, over a connection that is closed again.
 
     Error replies are part of the answer. Raises ProbeError when there is no connection, login or whole answer within
@@ -131,7 +131,7 @@ async def _replies(connection: Connection, commands: Sequence[str]) -> list[obje
 
 
 @asynccontextmanager
-async def _connected(address: Address, login: Login) -> AsyncIterator[tuple[Connection, ssl.SSLObject | None]]:
+async def _connected(address: NodeAddress, login: Login) -> AsyncIterator[tuple[Connection, ssl.SSLObject | None]]:
     async with _streams(address, login.tls) as (reader, writer):
         password = login.password.get_secret_value() if login.password else None
         connection = _connection_type()(reader, writer, address, login.username, password)
@@ -152,7 +152,7 @@ def _connection_type() -> type[Any]:
             self,
             reader: asyncio.StreamReader,
             writer: asyncio.StreamWriter,
-            address: Address,
+            address: NodeAddress,
             username: str | None,
             password: str | None,
         ) -> None:
@@ -180,7 +180,7 @@ def _connection_type() -> type[Any]:
 class _Bounded(asyncio.StreamReader):
     """A stream that gives up after `MAX_BYTES`, whatever its reader asks for."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: NodeAddress) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self._address = address
         self._left = MAX_BYTES
@@ -198,7 +198,7 @@ class _Bounded(asyncio.StreamReader):
 
 
 @asynccontextmanager
-async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
+async def _streams(address: NodeAddress, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
     """An open connection to the first of the name's addresses that takes one, aborted at the end: a peer that hangs must not
     hold up closing. Raises ProbeError when there is none.
     """
@@ -220,7 +220,9 @@ async def _streams(address: Address, tls: Trust | None) -> AsyncIterator[tuple[_
         await _aborted(writer)
 
 
-async def _opened(host: str, address: Address, tls: Trust | None, where: str) -> tuple[_Bounded, asyncio.StreamWriter]:
+async def _opened(
+    host: str, address: NodeAddress, tls: Trust | None, where: str
+) -> tuple[_Bounded, asyncio.StreamWriter]:
     """A connection to one IP address of a name, which a certificate has to be for; `where` names it in sentences.
 
     Raises OSError when there is none, Untrusted when the certificate is not accepted, and ProbeError when TLS fails otherwise.
@@ -252,7 +254,7 @@ async def _aborted(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def greet_each(address: Address, login: Login) -> tuple[Handshake, ...]:
+async def greet_each(address: NodeAddress, login: Login) -> tuple[Handshake, ...]:
     """How each address of a name with several greets a TLS client. Those where nobody listens are left out, as clients go on to
     the next; so is a name with one address, whose certificate is part of what `ask` gives.
     """
@@ -267,7 +269,7 @@ async def greet_each(address: Address, login: Login) -> tuple[Handshake, ...]:
     return tuple(greeting for greeting in greetings if greeting is not None)
 
 
-async def _greeting(host: str, address: Address, login: Login) -> Handshake | None:
+async def _greeting(host: str, address: NodeAddress, login: Login) -> Handshake | None:
     where = f"{address} ({host})"
     try:
         async with asyncio.timeout(login.timeout.total_seconds()):
@@ -295,7 +297,7 @@ def _alert(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).replace("_", " ").lower()
 
 
-async def answers_plaintext(door: Address, timeout: timedelta) -> Address | None:
+async def answers_plaintext(door: NodeAddress, timeout: timedelta) -> NodeAddress | None:
     """Where a Redis answers an unencrypted PING behind this door, be it with an error: a name is tried at each of its addresses.
 
     None when all are closed or hang up. Raises ProbeError when none answers, and one neither answers nor refuses within `timeout`.
@@ -307,7 +309,7 @@ async def answers_plaintext(door: Address, timeout: timedelta) -> Address | None
         raise ProbeError(
             f"The name {door.host} was not resolved within {format_duration(timeout)}.", Reason.TIMEOUT
         ) from None
-    doors = [door] if len(hosts) == 1 else [Address(host, door.port) for host in hosts]
+    doors = [door] if len(hosts) == 1 else [NodeAddress(host, door.port) for host in hosts]
     answered = await asyncio.gather(*(_knock(one, timeout) for one in doors), return_exceptions=True)
     for one, answer in zip(doors, answered, strict=True):
         if answer is True:
@@ -318,7 +320,7 @@ async def answers_plaintext(door: Address, timeout: timedelta) -> Address | None
     return None
 
 
-async def _knock(door: Address, timeout: timedelta) -> bool:
+async def _knock(door: NodeAddress, timeout: timedelta) -> bool:
     try:
         async with asyncio.timeout(timeout.total_seconds()):
             try:

@@ -16,13 +16,13 @@ from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.volumes import is_temporary
 from collectors.systems.redis.model import (
     SLOTS,
-    Address,
     Answers,
     CacheLimits,
     ClusterNode,
     Growth,
     Handshake,
     Look,
+    NodeAddress,
     Persistence,
     RedisLimits,
     Unseen,
@@ -156,7 +156,7 @@ def _write_problems(node: Answers) -> Iterator[Result]:
 
 
 def link_problems(
-    node: Answers, limits: RedisLimits, since: dict[Address, datetime], now: datetime
+    node: Answers, limits: RedisLimits, since: dict[NodeAddress, datetime], now: datetime
 ) -> Iterator[Result]:
     """A replica has its master. Before a first sync it does not show since when not: `since` remembers when that was first seen."""
     if role(node).master or node.text("master_link_status") == "up":
@@ -235,7 +235,7 @@ def lag_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
             )
 
 
-def sync_problems(node: Answers, grown: Mapping[Address, Growth | None]) -> Iterator[Result]:
+def sync_problems(node: Answers, grown: Mapping[NodeAddress, Growth | None]) -> Iterator[Result]:
     """Its replicas do not start over again and again: one that loses the link before it has caught up never follows."""
     growth = grown.get(node.address)
     replicas = max(1, node.number("connected_slaves"))
@@ -410,7 +410,9 @@ def _room_problems(node: Answers, policy: str, used: int, most: int, limits: Red
 # Connections
 
 
-def connection_problems(node: Answers, grown: Mapping[Address, Growth | None], limits: RedisLimits) -> Iterator[Result]:
+def connection_problems(
+    node: Answers, grown: Mapping[NodeAddress, Growth | None], limits: RedisLimits
+) -> Iterator[Result]:
     """Turns nobody away, has room for more clients, and they come from pools: few new connections, no pool over its size."""
     where = node.address
     connected, most, blocked = (node.number(name) for name in ("connected_clients", "maxclients", "blocked_clients"))
@@ -502,7 +504,7 @@ def ttl_problems(node: Answers, limits: CacheLimits) -> Iterator[Result]:
 
 
 def hit_problems(
-    nodes: Sequence[Answers], grown: Mapping[Address, tuple[float, ...]] | None, limits: CacheLimits
+    nodes: Sequence[Answers], grown: Mapping[NodeAddress, tuple[float, ...]] | None, limits: CacheLimits
 ) -> Iterator[Result]:
     """Most lookups on all the nodes find their key: within the window where it had enough of them, else since the start."""
     totals = {
@@ -566,7 +568,7 @@ _PROTOCOLS = ("TLSv1.2", "TLSv1.3")
 
 def door_problems(
     node: Look,
-    answered: Mapping[Address, Address | ProbeError | None],
+    answered: Mapping[NodeAddress, NodeAddress | ProbeError | None],
     usual: int | None,
     limits: RedisLimits,
     now: datetime,
@@ -578,7 +580,7 @@ def door_problems(
     plain = plain_port(node) if isinstance(node, Answers) else None
     opened = set()
     for door in sorted(doors(node, usual)):
-        if isinstance(answer := answered[door], Address):
+        if isinstance(answer := answered[door], NodeAddress):
             opened.add(door.port)
             where = str(door) if answer == door else f"{door} ({answer})"
             yield failed(f"{where} still answers in plaintext.", reason=Reason.MISCONFIGURED)
@@ -722,7 +724,7 @@ def sentinel_problems(
 
 
 def _passed_over(
-    replica: Address, answered: Mapping[Address, Answers], known: Watch, limits: RedisLimits
+    replica: NodeAddress, answered: Mapping[NodeAddress, Answers], known: Watch, limits: RedisLimits
 ) -> str | None:
     """Why a Sentinel would not promote a replica: empty where it takes it for down, None where it would promote it."""
     standby, node = known.replicas[replica], answered.get(replica)

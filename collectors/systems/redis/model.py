@@ -19,7 +19,6 @@ from exporter.words import one_line
 
 __all__ = [
     "SLOTS",
-    "Address",
     "Answers",
     "CacheLimits",
     "Child",
@@ -28,6 +27,7 @@ __all__ = [
     "Growth",
     "Handshake",
     "Look",
+    "NodeAddress",
     "Persistence",
     "RedisLimits",
     "Role",
@@ -73,14 +73,14 @@ __all__ = [
 _CONTAINERS = ("CLIENT", "CLUSTER", "CONFIG", "SENTINEL")
 
 
-class Address(NamedTuple):
+class NodeAddress(NamedTuple):
     """Where a server listens."""
 
     host: str
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> Address:
+    def parse(cls, text: str) -> NodeAddress:
         """`cache-1:6379`, `10.0.0.7:6379`, `[::1]:6379`. Raises ValueError for anything else."""
         return cls(*split_host_port(text))
 
@@ -96,7 +96,7 @@ class Untrusted(ProbeError):
 class Unseen:
     """A server that could not be asked, and why."""
 
-    address: Address
+    address: NodeAddress
     why: ProbeError
 
 
@@ -114,7 +114,7 @@ class Handshake:
 class Answers:
     """What one server answered in one look, by command; an error reply is kept as the exception that redis-py makes of it."""
 
-    address: Address
+    address: NodeAddress
     tls_version: str | None
     replies: Mapping[str, object]
     certificate_expiry: datetime | None = None
@@ -338,7 +338,7 @@ def following(node: Answers) -> list[Follower]:
         if offset.isdecimal():
             behind = node.number("master_repl_offset") - int(offset)
             host, port = fields.get("ip", ""), fields.get("port", "")
-            where = str(Address(host, int(port))) if host and port.isdecimal() else "without an address"
+            where = str(NodeAddress(host, int(port))) if host and port.isdecimal() else "without an address"
             found.append(Follower(where, behind, timedelta(seconds=int(silent) if silent.isdecimal() else 0)))
     return sorted(found, key=lambda follower: -follower.behind)
 
@@ -489,8 +489,8 @@ def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | N
 
 
 def grow_all(
-    histories: dict[Address, deque[Traffic]], nodes: Iterable[Look], at: datetime, window: timedelta
-) -> dict[Address, Growth | None]:
+    histories: dict[NodeAddress, deque[Traffic]], nodes: Iterable[Look], at: datetime, window: timedelta
+) -> dict[NodeAddress, Growth | None]:
     """How the counters of each node grew, by `grow`; histories of nodes that are gone are dropped.
 
     A node that does not show its counters is left out: whoever judges it needs the same answers, and reports that.
@@ -498,7 +498,7 @@ def grow_all(
     nodes = tuple(nodes)
     for gone in histories.keys() - {node.address for node in nodes}:
         del histories[gone]
-    grown: dict[Address, Growth | None] = {}
+    grown: dict[NodeAddress, Growth | None] = {}
     for node in seen(nodes):
         with suppress(ProbeError):
             now = traffic(node, at)
@@ -524,7 +524,7 @@ def clients_used(node: Answers) -> float:
     return node.number("connected_clients") / max(1, node.number("maxclients"))
 
 
-def doors(node: Look, usual: int | None) -> set[Address]:
+def doors(node: Look, usual: int | None) -> set[NodeAddress]:
     """Every port of a node or Sentinel that might answer in plaintext: the one that is asked, the usual one, and those that it
     shows itself.
     """
@@ -532,7 +532,7 @@ def doors(node: Look, usual: int | None) -> set[Address]:
     if isinstance(node, Answers):
         shown = node.info.get("tcp_port", "")
         ports |= {plain_port(node), int(shown) if shown.isdecimal() else None}
-    return {Address(node.address.host, port) for port in ports if port and port < 2**16}
+    return {NodeAddress(node.address.host, port) for port in ports if port and port < 2**16}
 
 
 def plain_port(node: Answers) -> int | None:
@@ -571,12 +571,12 @@ class Watch:
     that it is down (0 where that is not shown), its replicas, and for how long one attempt at a failover may take.
     """
 
-    sentinel: Address
-    master: Address
+    sentinel: NodeAddress
+    master: NodeAddress
     flags: frozenset[str]
     sentinels: int
     quorum: int
-    replicas: Mapping[Address, Standby]
+    replicas: Mapping[NodeAddress, Standby]
     down_after: timedelta
     failover_timeout: timedelta = timedelta(0)
 
@@ -669,9 +669,9 @@ def _fields(sentinel: Answers, entry: object) -> dict[str, str]:
     return dict(zip(entry[::2], entry[1::2], strict=False))
 
 
-def _listens(sentinel: Answers, fields: Mapping[str, str]) -> Address:
+def _listens(sentinel: Answers, fields: Mapping[str, str]) -> NodeAddress:
     try:
-        return Address.parse(f"{fields.get('ip', '')}:{fields.get('port', '')}")
+        return NodeAddress.parse(f"{fields.get('ip', '')}:{fields.get('port', '')}")
     except ValueError:
         raise ProbeError(f"Sentinel {sentinel.address} names a node without an address.", Reason.MALFORMED) from None
 
@@ -680,7 +680,7 @@ def _flags(fields: Mapping[str, str]) -> frozenset[str]:
     return frozenset(fields.get("flags", "").split(","))
 
 
-def given_up(watches: Iterable[Watch]) -> dict[Address, Address]:
+def given_up(watches: Iterable[Watch]) -> dict[NodeAddress, NodeAddress]:
     """The replicas that a Sentinel takes for down, each with one that does."""
     return {
         replica: watch.sentinel
@@ -692,7 +692,7 @@ def given_up(watches: Iterable[Watch]) -> dict[Address, Address]:
 
 def remembered(
     nodes: Iterable[Look], watches: Collection[Watch], configured: Collection[str], wanted: int
-) -> set[Address]:
+) -> set[NodeAddress]:
     """The addresses of replicas that Sentinels alone remember: down for all of them and for us, not configured, and not missed,
     as the master has as many replicas as wanted without them. Sentinels forget nobody until SENTINEL RESET.
     """
@@ -716,7 +716,7 @@ class ClusterNode:
     """
 
     id: str
-    address: Address | None
+    address: NodeAddress | None
     flags: frozenset[str]
     master: str
     connected: bool
@@ -753,7 +753,7 @@ def cluster_nodes(node: Answers) -> tuple[ClusterNode, ...]:
     return found
 
 
-def _cluster_node(words: list[str], asked: Address) -> ClusterNode:
+def _cluster_node(words: list[str], asked: NodeAddress) -> ClusterNode:
     identity, where, flags, master, _ping, _pong, _epoch, link, *slots = words
     address, _, names = where.partition(",")
     host, _, port = address.partition("@")[0].rpartition(":")
@@ -762,7 +762,7 @@ def _cluster_node(words: list[str], asked: Address) -> ClusterNode:
     ranges = (slot.partition("-")[::2] for slot in slots if not slot.startswith("["))
     return ClusterNode(
         identity,
-        asked if own else Address(host, int(port)) if host and 0 < int(port) < 2**16 else None,
+        asked if own else NodeAddress(host, int(port)) if host and 0 < int(port) < 2**16 else None,
         frozenset(flags.split(",")),
         "" if master == "-" else master,
         link == "connected" or own,
@@ -779,7 +779,7 @@ def view(node: Look) -> tuple[ClusterNode, ...]:
         return ()
 
 
-def buried(nodes: Iterable[Look]) -> dict[Address, Address]:
+def buried(nodes: Iterable[Look]) -> dict[NodeAddress, NodeAddress]:
     """The cluster's nodes that one of them takes for dead, each with one that does."""
     return {
         other.address: node.address

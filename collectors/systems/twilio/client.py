@@ -14,11 +14,11 @@ from collectors.shared.decoding import decode
 from collectors.systems.twilio.model import (
     Account,
     Balance,
-    Limits,
     Number,
     Outcomes,
     PhoneNumber,
     Refusal,
+    TwilioLimits,
     outcomes_of,
 )
 from exporter.http import Http, HttpSettings
@@ -31,7 +31,7 @@ _URL = "https://api.twilio.com"
 _PAGE = 1000
 
 
-class TwilioSettings(HttpSettings, Limits):
+class TwilioSettings(HttpSettings, TwilioLimits):
     """Twilio's API. `username` is the SID of an API key or of the account, `password` the key's secret or the auth token."""
 
     url: str = Field(_URL, description="Base URL.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from collectors.systems.twilio.model import Account, Balance, Limits, Number, Outcomes, Refusal
+from collectors.systems.twilio.model import Account, Balance, Number, Outcomes, Refusal, TwilioLimits
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted, format_length
 
@@ -45,7 +45,9 @@ def account_problems(account: Account | Refusal, messages: Outcomes | Refusal) -
         )
 
 
-def sms_problems(numbers: Mapping[str, Number | None], balance: Balance | None, limits: Limits) -> Iterator[Result]:
+def sms_problems(
+    numbers: Mapping[str, Number | None], balance: Balance | None, limits: TwilioLimits
+) -> Iterator[Result]:
     """Why messages cannot be sent from the numbers."""
     for number, found in numbers.items():
         if found is None:
@@ -59,7 +61,7 @@ def sms_problems(numbers: Mapping[str, Number | None], balance: Balance | None, 
         )
 
 
-def message_problems(outcomes: Outcomes, limits: Limits) -> Iterator[Result]:
+def message_problems(outcomes: Outcomes, limits: TwilioLimits) -> Iterator[Result]:
     """Whether messages were lost, as those of a number are that carriers do not accept."""
     if outcomes.final >= limits.min_messages and outcomes.lost > limits.max_undelivered_ratio * outcomes.final:
         yield failed(
@@ -99,7 +101,7 @@ def _url_problem(url: str) -> str | None:
     return None
 
 
-def delivery_problems(receipts: float, outcomes: Outcomes, limits: Limits) -> Iterator[Result]:
+def delivery_problems(receipts: float, outcomes: Outcomes, limits: TwilioLimits) -> Iterator[Result]:
     """Whether the product records what became of its messages. `receipts` are those of the last two days, or more."""
     if outcomes.final < limits.min_messages:
         yield unknown(

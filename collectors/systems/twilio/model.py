@@ -10,7 +10,7 @@ from pydantic import Field
 
 from exporter.options import Options
 
-__all__ = ["Account", "Balance", "Limits", "Number", "Outcomes", "PhoneNumber", "Refusal", "outcomes_of"]
+__all__ = ["Account", "Balance", "Number", "Outcomes", "PhoneNumber", "Refusal", "TwilioLimits", "outcomes_of"]
 
 PhoneNumber = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$")]
 """A number as E.164 writes it: +491234567890."""
@@ -19,7 +19,7 @@ _DELIVERED = ("delivered", "read")
 _LOST = ("failed", "undelivered")
 
 
-class Limits(Options):
+class TwilioLimits(Options):
     """What is expected of the account."""
 
     min_balance: float | None = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from collectors.shared.host_port import HostPort
 from collectors.systems.redis.client import Login, ask
-from collectors.systems.redis.model import Address, Answers
+from collectors.systems.redis.model import Answers, NodeAddress
 from collectors.systems.workers.model import Framework, Queue, Seen, WorkerLimits, digest, pollers
 from exporter.http import Trust
 from exporter.options import Secret
@@ -47,7 +47,7 @@ class _Reader:
 
     def __init__(self, workers: Workers, timeout: timedelta) -> None:
         self.workers = workers
-        self.address = Address.parse(workers.redis)
+        self.address = NodeAddress.parse(workers.redis)
         self.where = f"{self.address} (database {workers.database})"
         self._login = Login(workers.username, workers.password, workers.tls, timeout)
 

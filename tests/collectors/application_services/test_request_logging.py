@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from collectors.systems.loki.client import Loki, LokiSettings
 from collectors.systems.loki.model.lines import Stream
-from collectors.systems.loki.model.requests import Asked, Part, parts_shown
+from collectors.systems.loki.model.requests import Asked, RequestPart, parts_shown
 from exporter.threads import Threads
 from exporter.verdict import Reason, Status
 from tests.collectors.application_services.services import run, see
@@ -183,7 +183,7 @@ def shown(line: str, **labels: str) -> set[str]:
     return {part.value for part in parts_shown([Stream(labels, [("1", line)])], Asked("/orders", 200))}
 
 
-ALL = {part.value for part in Part}
+ALL = {part.value for part in RequestPart}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_labels_and_several_lines_count() -> None:
     assert shown("request completed", **labels) == ALL
     assert shown("x", path="/else", filename="/var/log/a") == set()
     both = Stream({}, [("1", '{"msg":"in","method":"GET","path":"/a"}'), ("2", '{"msg":"out","status":200,"ms":1}')])
-    assert parts_shown([both], Asked("/a", 200)) == set(Part)
+    assert parts_shown([both], Asked("/a", 200)) == set(RequestPart)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import redis
 
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.redis.client import answers_plaintext
-from collectors.systems.redis.model import Address
+from collectors.systems.redis.model import NodeAddress
 from exporter.runner import utc_now
 from exporter.verdict import Reason, Status
 from tests.collectors.infrastructure.test_redis import (
@@ -483,8 +483,8 @@ async def test_a_name_is_tried_at_each_of_its_addresses(any_redis: Node, monkeyp
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
     async with await asyncio.start_server(hang_up, "127.0.0.2", any_redis.port):
-        opened = await answers_plaintext(Address("cache.example.com", any_redis.port), timedelta(seconds=15))
-    assert opened == Address(LOOPBACK, any_redis.port)
+        opened = await answers_plaintext(NodeAddress("cache.example.com", any_redis.port), timedelta(seconds=15))
+    assert opened == NodeAddress(LOOPBACK, any_redis.port)
 
 
 async def test_doors_that_are_closed_at_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -495,7 +495,7 @@ async def test_doors_that_are_closed_at_both_addresses(monkeypatch: pytest.Monke
             return [(*kind, ("127.0.0.2", port)), (*kind, (host, port))]
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
-        assert await answers_plaintext(Address("cache.example.com", port), timedelta(seconds=15)) is None
+        assert await answers_plaintext(NodeAddress("cache.example.com", port), timedelta(seconds=15)) is None
 
 
 async def test_a_plaintext_port_behind_a_service_that_shows_the_tls_port_alone(

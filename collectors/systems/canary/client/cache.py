@@ -11,7 +11,7 @@ from typing import Any
 from collectors.systems.canary.client.options import CacheOptions
 from collectors.systems.canary.model import CacheTrip, Refusal
 from collectors.systems.redis.client import Login, ask
-from collectors.systems.redis.model import Address
+from collectors.systems.redis.model import NodeAddress
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["cache_trips"]
@@ -27,7 +27,7 @@ async def cache_trips(options: CacheOptions, nonce: str) -> list[CacheTrip | Pro
     Raises ProbeError when `options.address` cannot be asked, or does not say whether it is a node of a cluster.
     """
     login = Login(options.username, options.password, options.tls, options.timeout)
-    address = Address.parse(options.address)
+    address = NodeAddress.parse(options.address)
     slots = _reply((await ask(address, login, (_SLOTS,))).replies[_SLOTS])
     if isinstance(slots, Refusal) and slots.code == "NOPERM":
         raise ProbeError(
@@ -51,12 +51,12 @@ async def _seen(trip: Awaitable[CacheTrip]) -> CacheTrip | ProbeError:
         return why
 
 
-def _masters(slots: Any, host: str) -> Iterator[tuple[Address, int, int]]:
+def _masters(slots: Any, host: str) -> Iterator[tuple[NodeAddress, int, int]]:
     """Each master with one range of its slots. A node that does not know its own address is the one that was asked."""
     seen = set()
     try:
         for first, last, master, *_ in slots:
-            address = Address(str(master[0] or host), int(master[1]))
+            address = NodeAddress(str(master[0] or host), int(master[1]))
             if address not in seen:
                 seen.add(address)
                 yield address, int(first), int(last)
@@ -71,7 +71,7 @@ def _key_within(prefix: str, nonce: str, first: int, last: int) -> str:
     return next(key for key in keys if first <= key_slot(key.encode()) <= last)
 
 
-async def _trip(address: Address, login: Login, key: str, nonce: str) -> CacheTrip:
+async def _trip(address: NodeAddress, login: Login, key: str, nonce: str) -> CacheTrip:
     commands = (f"SET {key} {nonce} EX {_LIFETIME}", f"GET {key}", f"PTTL {key}", f"DEL {key}")
     started = time.perf_counter()
     replies = (await ask(address, login, commands)).replies

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from collectors.shared.selectors import SELECTOR
 from collectors.systems.http.model.paths import Path
-from collectors.systems.loki.model.requests import Part
+from collectors.systems.loki.model.requests import RequestPart
 from exporter.options import Duration, Options
 
 __all__ = ["RequestLog"]
@@ -29,8 +29,8 @@ class RequestLog(Options):
     within: Duration = Field(
         timedelta(minutes=2), gt=timedelta(0), description="How long a request may take until Loki has its line."
     )
-    fields: tuple[Part, ...] = Field(
-        tuple(Part),
+    fields: tuple[RequestPart, ...] = Field(
+        tuple(RequestPart),
         min_length=1,
         description="What the lines of a request have to show: method, path, status, duration.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 
-from collectors.systems.loki.model.requests import Part
+from collectors.systems.loki.model.requests import RequestPart
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted, listed
@@ -13,9 +13,9 @@ from exporter.words import counted, listed
 __all__ = ["incomplete_problems", "missing_problems"]
 
 
-def incomplete_problems(what: str, shown: Collection[Part], wanted: Collection[Part]) -> Iterator[Result]:
+def incomplete_problems(what: str, shown: Collection[RequestPart], wanted: Collection[RequestPart]) -> Iterator[Result]:
     """What the lines of a request lack."""
-    if lacking := [part.value for part in Part if part in wanted and part not in shown]:
+    if lacking := [part.value for part in RequestPart if part in wanted and part not in shown]:
         yield failed(f"The service logs {what} without its {listed(lacking)}.", reason=Reason.UNMET)
 
 

@@ -9,10 +9,10 @@ from enum import StrEnum
 
 from collectors.systems.loki.model.lines import Stream, read_fields, unwrapped
 
-__all__ = ["Asked", "Part", "parts_shown"]
+__all__ = ["Asked", "RequestPart", "parts_shown"]
 
 
-class Part(StrEnum):
+class RequestPart(StrEnum):
     """What a line may show of a request."""
 
     METHOD = "method"
@@ -41,9 +41,9 @@ _LENGTH = re.compile(r"\+?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s?[a-zµμ]{0,12}", re.I
 _EPOCH, _LONGEST = 1e9, 1e12
 
 
-def parts_shown(streams: Iterable[Stream], asked: Asked) -> frozenset[Part]:
+def parts_shown(streams: Iterable[Stream], asked: Asked) -> frozenset[RequestPart]:
     """Which parts of a request its lines show: one for the request and another for the answer is as good as one for both."""
-    shown: set[Part] = set()
+    shown: set[RequestPart] = set()
     for stream in streams:
         shown.update(_named(stream.labels, asked, exact=True))
         for _, line in stream.entries:
@@ -69,21 +69,21 @@ def _flat(fields: Mapping[str, object], depth: int = 0) -> Iterator[tuple[str, o
             yield name, value
 
 
-def _named(fields: Mapping[str, object], asked: Asked, *, exact: bool = False) -> Iterator[Part]:
+def _named(fields: Mapping[str, object], asked: Asked, *, exact: bool = False) -> Iterator[RequestPart]:
     """What fields show by their names; with `exact` a path only if it is the one asked for."""
     for name, value in fields.items():
         plain = _SEPARATORS.sub("", name.lower())
         text = value if isinstance(value, str) else "" if isinstance(value, bool) else str(value)
         if plain.endswith("method") and text.upper() == "GET":
-            yield Part.METHOD
+            yield RequestPart.METHOD
         elif plain.endswith(_STATUSES) and text.split(" ")[0] == str(asked.status):
-            yield Part.STATUS
+            yield RequestPart.STATUS
         elif plain.endswith(_PATHS) and (
             _has_path(text, asked.path) or (not exact and text.startswith(("/", "http://", "https://")))
         ):
-            yield Part.PATH
+            yield RequestPart.PATH
         elif (plain in _DURATION_UNITS or any(word in plain for word in _DURATIONS)) and _is_length(plain, text):
-            yield Part.DURATION
+            yield RequestPart.DURATION
 
 
 def _is_length(name: str, text: str) -> bool:
@@ -92,16 +92,16 @@ def _is_length(name: str, text: str) -> bool:
     return found is not None and float(found[1]) < (_EPOCH if name.endswith("time") else _LONGEST)
 
 
-def _written(text: str, asked: Asked) -> Iterator[Part]:
+def _written(text: str, asked: Asked) -> Iterator[RequestPart]:
     """What a sentence or a line of an access log shows."""
     if re.search(r"(?<![A-Za-z])GET(?![A-Za-z])", text):
-        yield Part.METHOD
+        yield RequestPart.METHOD
     if _has_path(text, asked.path):
-        yield Part.PATH
+        yield RequestPart.PATH
     if re.search(rf"(?<![\w.:/-]){asked.status}(?![\w.:/-])", text):
-        yield Part.STATUS
+        yield RequestPart.STATUS
     if _WITH_UNIT.search(text) or _SECONDS.search(text):
-        yield Part.DURATION
+        yield RequestPart.DURATION
 
 
 def _has_path(text: str, path: str) -> bool:

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import BusyLoadingError, NoPermissionError, ResponseError
 
-from collectors.systems.redis.model import Address, Answers
+from collectors.systems.redis.model import Answers, NodeAddress
 from exporter.verdict import ProbeError
 
-WHERE = Address("cache-1", 6379)
+WHERE = NodeAddress("cache-1", 6379)
 
 
 def answers(**replies: object) -> Answers:
@@ -27,8 +27,8 @@ def answers(**replies: object) -> Answers:
     ],
 )
 def test_addresses_are_read_and_written(text: str, address: tuple[str, int]) -> None:
-    assert Address.parse(text) == address
-    assert str(Address.parse(text)) == text
+    assert NodeAddress.parse(text) == address
+    assert str(NodeAddress.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_addresses_are_read_and_written(text: str, address: tuple[str, int]) -> 
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
-        Address.parse(text)
+        NodeAddress.parse(text)
 
 
 def test_info_is_read_line_by_line() -> None:

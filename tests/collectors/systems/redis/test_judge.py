@@ -12,11 +12,11 @@ from redis.exceptions import ResponseError
 
 from collectors.shared.verdicts import collected
 from collectors.systems.redis import judge, model
-from collectors.systems.redis.model import Address, Answers, RedisLimits, Traffic
+from collectors.systems.redis.model import Answers, NodeAddress, RedisLimits, Traffic
 from exporter.verdict import ProbeError, Status
 
 NOW = datetime(2027, 1, 31, 12, tzinfo=UTC)
-WHERE = Address("cache-1", 6379)
+WHERE = NodeAddress("cache-1", 6379)
 OTHER = "d" * 40
 MYSELF = "e" * 40
 
@@ -199,10 +199,10 @@ def test_nodes_as_another_sees_them() -> None:
         )
     )
     assert (own.address, own.slots, own.dead) == (WHERE, 5462, False)
-    assert (other.address, other.master, other.dead) == (Address("10.0.0.2", 6379), MYSELF, True)
-    assert (named.address, named.slots, named.dead) == (Address("cache-3.example.com", 6380), 1, True)
+    assert (other.address, other.master, other.dead) == (NodeAddress("10.0.0.2", 6379), MYSELF, True)
+    assert (named.address, named.slots, named.dead) == (NodeAddress("cache-3.example.com", 6380), 1, True)
     assert (gone.address, gone.dead) == (None, True)
-    assert six.address == Address("2001:db8::1", 6379)
+    assert six.address == NodeAddress("2001:db8::1", 6379)
 
 
 @pytest.mark.parametrize(

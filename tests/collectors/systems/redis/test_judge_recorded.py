@@ -10,7 +10,7 @@ import pytest
 from collectors.infrastructure import redis as section
 from collectors.infrastructure.redis import Redis, RedisSettings, RedisTarget
 from collectors.systems.redis.client import Login
-from collectors.systems.redis.model import Address, Answers, Look, Unseen
+from collectors.systems.redis.model import Answers, Look, NodeAddress, Unseen
 from exporter.verdict import ProbeError, Result, Status
 from tests.recordings import recorded, states
 from tests.recordings.volatile import NOW
@@ -121,7 +121,7 @@ async def judged(
     """What one run says of these items, with the recorded answers in place of the client."""
     answers = {node.address: node for node in recorded("redis", state, list[Answers])}
 
-    async def replay(address: Address, _login: Login, commands: Sequence[str]) -> Look:
+    async def replay(address: NodeAddress, _login: Login, commands: Sequence[str]) -> Look:
         if address not in answers:
             return Unseen(address, ProbeError(f"{address} refuses the connection."))
         assert set(commands) <= answers[address].replies.keys(), "the section asks more than is recorded"

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from collectors.systems.redis.client import Login, ask
-from collectors.systems.redis.model import Address, Answers
+from collectors.systems.redis.model import Answers, NodeAddress
 from exporter.options import Secret
 from tests.recordings import Record, record
 from tests.servers.process import wait_until
@@ -21,7 +21,7 @@ SENTINEL = ("INFO", "SENTINEL MASTERS", "SENTINEL CKQUORUM mymaster", "SENTINEL 
 async def answers(*nodes: Node, commands: Sequence[str] = NODE, user: str | None = None) -> list[Answers]:
     """What each node answers to everything that the section asks."""
     login = Login(user, Secret(PASSWORD) if user else None, None, timedelta(seconds=15))
-    return [await ask(Address.parse(node.address), login, commands) for node in nodes]
+    return [await ask(NodeAddress.parse(node.address), login, commands) for node in nodes]
 
 
 def names(*nodes: Node, first: int = 6379) -> dict[str, str]:
