@@ -109,7 +109,7 @@ class Tool:
         for table in (self.table, *tables):
             self.query(f"GRANT SELECT ON {table} TO reader")
 
-    async def see(self, *heads: str, **options: Any) -> tuple[Status, str]:
+    async def verdict(self, *heads: str, **options: Any) -> tuple[Status, str]:
         """The verdict where these heads are expected."""
         later, memory = options.pop("later", timedelta(0)), options.pop("memory", None)
         migrations = {**self.options, "expected_heads": heads, **options}
@@ -142,22 +142,22 @@ def of(tool: Tool, heads: str, *, lacks: str = "", instead: str = "", also: str 
 
 async def test_knex(postgres: Postgres) -> None:
     tool = Tool(postgres, "knex", "knex_migrations")
-    assert "has no table public.knex_migrations" in (await tool.see("1_users.js"))[1]
+    assert "has no table public.knex_migrations" in (await tool.verdict("1_users.js"))[1]
     by_node("knex", "latest", tool.url.replace("//", "//postgres@"), 1)
     tool.grant("knex_migrations_lock")
-    assert await tool.see("1_users.js") == of(tool, "1_users.js")
-    assert await tool.see("2_orders.js") == of(tool, "2_orders.js", lacks="2_orders.js", instead="1_users.js")
+    assert await tool.verdict("1_users.js") == of(tool, "1_users.js")
+    assert await tool.verdict("2_orders.js") == of(tool, "2_orders.js", lacks="2_orders.js", instead="1_users.js")
     by_node("knex", "latest", tool.url.replace("//", "//postgres@"), 2)
-    assert await tool.see("1_users.js") == of(tool, "1_users.js", also="2_orders.js")
+    assert await tool.verdict("1_users.js") == of(tool, "1_users.js", also="2_orders.js")
     by_node("knex", "latest", tool.url.replace("//", "//postgres@"), 3, check=False)  # is killed, and leaves its lock
     assert tool.query("SELECT is_locked FROM knex_migrations_lock") == 1
     memory: dict[str, Any] = {}
-    status, killed = await tool.see("2_orders.js", memory=memory)
+    status, killed = await tool.verdict("2_orders.js", memory=memory)
     assert (status, "a migration is running, or was killed" in killed) == (Status.UNKNOWN, True)
-    status, held = await tool.see("2_orders.js", memory=memory, later=timedelta(minutes=16))
+    status, held = await tool.verdict("2_orders.js", memory=memory, later=timedelta(minutes=16))
     assert (status, "has been held for at least 16" in held) == (Status.FAILED, True)
     tool.query("UPDATE knex_migrations_lock SET is_locked = 0")
-    assert (await tool.see("2_orders.js", memory=memory))[0] is Status.OK
+    assert (await tool.verdict("2_orders.js", memory=memory))[0] is Status.OK
     assert "migrations lock" not in memory
 
 
@@ -167,12 +167,12 @@ async def test_typeorm(postgres: Postgres) -> None:
     first, second = "Users1700000000001", "Orders1700000000002"
     by_node("typeorm", "latest", url, 2)
     tool.grant()
-    assert await tool.see(second) == of(tool, second)
-    assert await tool.see(first) == of(tool, first, also=second)  # though its name comes before it
+    assert await tool.verdict(second) == of(tool, second)
+    assert await tool.verdict(first) == of(tool, first, also=second)  # though its name comes before it
     by_node("typeorm", "rollback", url, 2)
-    assert await tool.see(second) == of(tool, second, lacks=second, instead=first)
+    assert await tool.verdict(second) == of(tool, second, lacks=second, instead=first)
     tool.query("DELETE FROM migrations")
-    assert "has no migration in public.migrations: none was applied" in (await tool.see(second))[1]
+    assert "has no migration in public.migrations: none was applied" in (await tool.verdict(second))[1]
 
 
 async def test_django(postgres: Postgres) -> None:
@@ -181,51 +181,51 @@ async def test_django(postgres: Postgres) -> None:
     django(url)
     tool.grant()
     heads = ("contenttypes.0002_remove_content_type_name", "shop.0003_prices")
-    assert await tool.see(*heads) == of(tool, f"{heads[0]} and {heads[1]}")
-    assert await tool.see("shop.0002_orders") == of(tool, "shop.0002_orders", also="shop.0003_prices")
+    assert await tool.verdict(*heads) == of(tool, f"{heads[0]} and {heads[1]}")
+    assert await tool.verdict("shop.0002_orders") == of(tool, "shop.0002_orders", also="shop.0003_prices")
     django(url, "shop", "0002")
-    assert await tool.see(*heads) == of(
+    assert await tool.verdict(*heads) == of(
         tool, f"{heads[0]} and {heads[1]}", lacks="shop.0003_prices", instead="shop.0002_orders"
     )
     # A squashed migration is written down after those that it replaces, and is no newer one.
     tool.query("INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0001_squashed_0002_orders', now())")
-    assert (await tool.see("shop.0002_orders"))[0] is Status.OK
+    assert (await tool.verdict("shop.0002_orders"))[0] is Status.OK
     django(url, "shop", "zero")
-    assert (await tool.see("shop.0003_prices"))[0] is Status.FAILED
+    assert (await tool.verdict("shop.0003_prices"))[0] is Status.FAILED
 
 
 async def test_flyway(postgres: Postgres) -> None:
     tool = Tool(postgres, "flyway", "flyway_schema_history")
     flyway(tool.url, "1")
     tool.grant()
-    assert await tool.see("1") == of(tool, "1")
-    assert await tool.see("1.10") == of(tool, "1.10", lacks="1.10", instead="1")
+    assert await tool.verdict("1") == of(tool, "1")
+    assert await tool.verdict("1.10") == of(tool, "1.10", lacks="1.10", instead="1")
     flyway(tool.url, "1.10")
     # As Flyway documents it for a migration that failed outside a transaction.
     row = "(3, '2', 'prices', 'SQL', 'V2__prices.sql', 1, 'p', now(), 1, false)"
     tool.query(f"INSERT INTO flyway_schema_history VALUES {row}")
-    status, broken = await tool.see("1.10")
+    status, broken = await tool.verdict("1.10")
     assert (status, broken) == (Status.FAILED, f"The migration 2 failed on PostgreSQL at {tool.where}.")
-    assert "lacks 2.0 and is at 1.10 instead" in (await tool.see("2.0"))[1]
+    assert "lacks 2.0 and is at 1.10 instead" in (await tool.verdict("2.0"))[1]
     tool.query("DELETE FROM flyway_schema_history WHERE NOT success")
-    assert await tool.see("1_10") == of(tool, "1_10")
-    assert await tool.see("1.9") == of(tool, "1.9", lacks="1.9", instead="1.10")
-    assert await tool.see("1") == of(tool, "1", also="1.10")
+    assert await tool.verdict("1_10") == of(tool, "1_10")
+    assert await tool.verdict("1.9") == of(tool, "1.9", lacks="1.9", instead="1.10")
+    assert await tool.verdict("1") == of(tool, "1", also="1.10")
     # As a repeatable migration and an undone one are written down.
     views = "(3, NULL, 'views', 'SQL', 'R__views.sql', 1, 'p', now(), 1, true)"
     undone = "(4, '1.10', 'orders', 'UNDO_SQL', 'U1.10__orders.sql', 1, 'p', now(), 1, true)"
     tool.query(f"INSERT INTO flyway_schema_history VALUES {views}, {undone}")
-    assert await tool.see("1") == of(tool, "1")
-    assert (await tool.see("1.10"))[0] is Status.FAILED
+    assert await tool.verdict("1") == of(tool, "1")
+    assert (await tool.verdict("1.10"))[0] is Status.FAILED
 
 
 async def test_liquibase(postgres: Postgres) -> None:
     tool = Tool(postgres, "liquibase", "databasechangelog")
     assert liquibase(tool.url).wait(120) == 0
     tool.grant("databasechangeloglock")
-    assert await tool.see("view") == of(tool, "view")
-    assert await tool.see("shop:orders") == of(tool, "shop:orders", also="shop:view")
-    assert await tool.see("slow") == of(tool, "slow", lacks="slow", instead="shop:view")
+    assert await tool.verdict("view") == of(tool, "view")
+    assert await tool.verdict("shop:orders") == of(tool, "shop:orders", also="shop:view")
+    assert await tool.verdict("slow") == of(tool, "slow", lacks="slow", instead="shop:view")
     update = liquibase(tool.url, slow=True)
     try:
         wait_until(
@@ -245,14 +245,14 @@ async def test_liquibase(postgres: Postgres) -> None:
     # What runs at every update comes last now, and is no newer one.
     assert tool.query("SELECT exectype FROM databasechangelog WHERE id = 'view'") == "RERAN"
     memory: dict[str, Any] = {}
-    status, killed = await tool.see("orders", memory=memory)
+    status, killed = await tool.verdict("orders", memory=memory)
     assert (status, "a migration is running, or was killed" in killed) == (Status.UNKNOWN, True)
-    assert (await tool.see("orders", memory=memory, later=timedelta(minutes=16)))[0] is Status.FAILED
+    assert (await tool.verdict("orders", memory=memory, later=timedelta(minutes=16)))[0] is Status.FAILED
     tool.query("UPDATE databasechangeloglock SET lockgranted = lockgranted - interval '2 days'")
-    status, old = await tool.see("orders")
+    status, old = await tool.verdict("orders")
     assert (status, "has been held for at least 1 day (limit 15m)" in old) == (Status.FAILED, True), old
     tool.query("UPDATE databasechangeloglock SET locked = false, lockgranted = NULL, lockedby = NULL")
-    assert await tool.see("orders") == of(tool, "orders")
+    assert await tool.verdict("orders") == of(tool, "orders")
 
 
 _PRISMA = """
@@ -271,30 +271,30 @@ async def test_prisma_by_its_documented_table(postgres: Postgres) -> None:
         given = {"id": "gen_random_uuid()", "checksum": "''", "migration_name": f"'{name}'", **columns}
         tool.query(f"INSERT INTO _prisma_migrations ({', '.join(given)}) VALUES ({', '.join(given.values())})")
 
-    assert "has no migration in public._prisma_migrations" in (await tool.see("20260101_init"))[1]
+    assert "has no migration in public._prisma_migrations" in (await tool.verdict("20260101_init"))[1]
     write("20260101_init", finished_at="now()")
-    assert await tool.see("20260101_init") == of(tool, "20260101_init")
+    assert await tool.verdict("20260101_init") == of(tool, "20260101_init")
     write("20260102_orders")
-    status, running = await tool.see("20260101_init")
+    status, running = await tool.verdict("20260101_init")
     assert (status, running) == (
         Status.UNKNOWN,
         f"The migration 20260102_orders is running on PostgreSQL at {tool.where}.",
     )
     tool.query("UPDATE _prisma_migrations SET started_at = now() - interval '1 hour' WHERE finished_at IS NULL")
-    status, hung = await tool.see("20260101_init")
+    status, hung = await tool.verdict("20260101_init")
     assert (status, "was begun more than 15m ago and has not ended" in hung) == (Status.FAILED, True)
     tool.query("UPDATE _prisma_migrations SET logs = 'canary: relation exists' WHERE finished_at IS NULL")
-    status, broken = await tool.see("20260101_init")
+    status, broken = await tool.verdict("20260101_init")
     assert (status, broken) == (Status.FAILED, f"The migration 20260102_orders failed on PostgreSQL at {tool.where}.")
     tool.query("UPDATE _prisma_migrations SET rolled_back_at = now() WHERE finished_at IS NULL")
-    assert await tool.see("20260101_init") == of(tool, "20260101_init")
-    behind = await tool.see("20260102_orders")
+    assert await tool.verdict("20260101_init") == of(tool, "20260101_init")
+    behind = await tool.verdict("20260102_orders")
     assert behind == of(tool, "20260102_orders", lacks="20260102_orders", instead="20260101_init")
     write("20260102_orders", finished_at="now()")
-    assert await tool.see("20260102_orders") == of(tool, "20260102_orders")
-    assert await tool.see("20260101_init") == of(tool, "20260101_init", also="20260102_orders")
+    assert await tool.verdict("20260102_orders") == of(tool, "20260102_orders")
+    assert await tool.verdict("20260101_init") == of(tool, "20260101_init", also="20260102_orders")
     # A table of another tool under the same name.
-    status, _ = await tool.see("x", tool="typeorm", table="_prisma_migrations")
+    status, _ = await tool.verdict("x", tool="typeorm", table="_prisma_migrations")
     assert status is Status.UNKNOWN
 
 
@@ -305,14 +305,14 @@ async def test_what_is_expected_can_be_in_a_file_or_told_by_the_service(
     postgres.query("GRANT SELECT ON alembic_version TO reader")
     dsn = f"postgresql://reader:canary-5a1e@{LOOPBACK}:{postgres.port}/postgres"
 
-    async def look(**options: Any) -> tuple[Status, Reason | None]:
+    async def judged(**options: Any) -> tuple[Status, Reason | None]:
         result = await see("backend_api", LINE, pages.url, migrations={"dsn": dsn, **options})
         assert "canary" not in result.summary
         return result.status, result.reason
 
     heads = tmp_path / "heads"
     file = {"expected_file": str(heads)}
-    assert await look(**file) == (Status.UNKNOWN, Reason.MISCONFIGURED)
+    assert await judged(**file) == (Status.UNKNOWN, Reason.MISCONFIGURED)
     for text, seen in (
         ("c3 (head)\n", (Status.OK, None)),
         ("# heads of 1.2\nc3\nd4\n", (Status.FAILED, Reason.CONTRADICTED)),
@@ -321,7 +321,7 @@ async def test_what_is_expected_can_be_in_a_file_or_told_by_the_service(
         ("c3" * 2**20, (Status.UNKNOWN, Reason.MISCONFIGURED)),
     ):
         heads.write_bytes(text.encode(errors="surrogateescape"))
-        assert await look(**file) == seen, text[:9]
+        assert await judged(**file) == seen, text[:9]
     path = {"expected_path": "/version"}
     for document, seen in (
         ({"migrations": ["c3"]}, (Status.OK, None)),
@@ -333,10 +333,10 @@ async def test_what_is_expected_can_be_in_a_file_or_told_by_the_service(
         ({}, (Status.UNKNOWN, Reason.MALFORMED)),
     ):
         pages.add("/version", json.dumps(document))
-        assert await look(**path) == seen, document
+        assert await judged(**path) == seen, document
     pages.add("/version", '{"migrations": "c3"}', Age="9")
-    assert await look(**path) == (Status.UNKNOWN, Reason.MISCONFIGURED)
+    assert await judged(**path) == (Status.UNKNOWN, Reason.MISCONFIGURED)
     pages.add("/version", '{"migrations": "c3"}', 503)
-    assert await look(**path) == (Status.UNKNOWN, Reason.REFUSED)
+    assert await judged(**path) == (Status.UNKNOWN, Reason.REFUSED)
     pages.add("/version", '{"release": {"database": "c3"}}')
-    assert await look(**path, expected_value="json.release.database") == (Status.OK, None)
+    assert await judged(**path, expected_value="json.release.database") == (Status.OK, None)

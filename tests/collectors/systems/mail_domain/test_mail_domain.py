@@ -124,17 +124,17 @@ def server() -> Iterator[Bind]:
         yield running
 
 
-async def see(server: Bind, name: str = "ok.test", **options: Any) -> Result:
+async def judged(server: Bind, name: str = "ok.test", **options: Any) -> Result:
     settings = {"name": name, "dkim_selectors": ("strong",), "nameservers": (f"{LOOPBACK}:{server.port}",), **options}
     return await see_mail_domain(MailDomain.model_validate(settings, strict=False))
 
 
 async def test_records_that_receivers_accept(server: Bind) -> None:
-    result = await see(server)
+    result = await judged(server)
     assert (result.status, result.measurements) == (OK, {"spf_lookups": 0}), result
-    result = await see(server, sending_addresses=("203.0.113.5",))
+    result = await judged(server, sending_addresses=("203.0.113.5",))
     assert "allows 203.0.113.5 and nobody else" in result.summary
-    result = await see(server, sending_addresses=("203.0.113.5", "203.0.113.6"))
+    result = await judged(server, sending_addresses=("203.0.113.5", "203.0.113.6"))
     assert (result.status, "does not allow 203.0.113.6, which messages are sent from (fail)" in result.summary) == (
         FAILED,
         True,
@@ -145,26 +145,26 @@ async def test_records_that_receivers_accept(server: Bind) -> None:
 async def test_spf_is_evaluated(server: Bind, name: str) -> None:
     _, status, words = SPF[name]
     assert server.texts(f"{name}.test")  # it is served as written
-    result = await see(server, return_path=f"{name}.test")
+    result = await judged(server, return_path=f"{name}.test")
     assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_servers_that_take_mail_may_send(server: Bind) -> None:
     for address, status in (("203.0.113.11", OK), ("203.0.113.12", OK), ("203.0.113.13", OK), ("203.0.113.14", FAILED)):
-        result = await see(server, return_path="listed.test", sending_addresses=(address,))
+        result = await judged(server, return_path="listed.test", sending_addresses=(address,))
         assert result.status is status, (address, result.summary)
 
 
 @pytest.mark.parametrize("selector", DKIM)
 async def test_a_key_has_to_be_of_use(server: Bind, selector: str) -> None:
     _, status, words = DKIM[selector]
-    result = await see(server, dkim_selectors=(selector,))
+    result = await judged(server, dkim_selectors=(selector,))
     assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_a_wildcard_is_no_key(server: Bind) -> None:
     assert server.texts("anything._domainkey.wild.test")
-    result = await see(server, "wild.test", return_path="ok.test", dkim_selectors=("s1",))
+    result = await judged(server, "wild.test", return_path="ok.test", dkim_selectors=("s1",))
     assert (result.status, "s1._domainkey.wild.test has a TXT record that is no key" in result.summary) == (
         FAILED,
         True,
@@ -174,14 +174,14 @@ async def test_a_wildcard_is_no_key(server: Bind) -> None:
 @pytest.mark.parametrize("name", DMARC)
 async def test_a_policy_has_to_be_enforced(server: Bind, name: str) -> None:
     _, status, words = DMARC[name]
-    result = await see(server, f"{name}.test", return_path="ok.test")
+    result = await judged(server, f"{name}.test", return_path="ok.test")
     assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_no_answer_is_no_fact(server: Bind) -> None:
-    result = await see(server, "example.com", return_path="example.com")  # not its zone: refused
+    result = await judged(server, "example.com", return_path="example.com")  # not its zone: refused
     assert (result.status, "no resolver answers or knows them" in result.summary) == (UNKNOWN, True), result.summary
-    silent = await see(server, nameservers=(f"{LOOPBACK}:{free_port()}",), timeout="500ms")
+    silent = await judged(server, nameservers=(f"{LOOPBACK}:{free_port()}",), timeout="500ms")
     assert silent.status is UNKNOWN, silent.summary
 
 
