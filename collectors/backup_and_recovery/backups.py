@@ -35,6 +35,8 @@ from collectors.systems.postgresql.judge.backups import judge_retention as judge
 from collectors.systems.postgresql.judge.restore import judge_restored
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
+from collectors.systems.restic.check import see_retained, see_snapshots
+from collectors.systems.restic.model import Restic
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
@@ -65,6 +67,7 @@ class DatabaseStore(Store):
     )
     pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that makes the backups.")
     rds: Rds | None = Field(None, description="The RDS instance, where RDS makes the backups.")
+    restic: Restic | None = Field(None, description="The repository of restic, where that stores dumps or files.")
     limits: ClusterLimits = Field(
         ClusterLimits(), description="Limits of the backups of pgBackRest, as in section postgresql."
     )
@@ -75,8 +78,8 @@ class DatabaseStore(Store):
 
     @model_validator(mode="after")
     def _backed_up(self) -> Self:
-        if self.pgbackrest is None and self.rds is None and self.objects is None:
-            raise ValueError("expected at least one of pgbackrest, rds and objects: where its backups are")
+        if not (self.pgbackrest or self.rds or self.objects or self.restic):
+            raise ValueError("expected at least one of pgbackrest, rds, restic and objects: where its backups are")
         if self.pgbackrest is not None and self.dsn is None:
             raise ValueError("expected dsn beside pgbackrest: whose backups they are")
         if self.restore is not None and self.pgbackrest is None:
@@ -161,8 +164,9 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
 
         What the schedule makes is checked, not only the schedule: for each of `databases`, the newest backup of pgBackRest is of
         this very cluster, recent, and has all the WAL that was archived since; RDS can restore up to `max_lag` ago; the newest
-        object in the bucket is recent (a date in its name counts, as a copy is younger than its backup), large enough and as large
-        as those before. With `cronjob`, that is not suspended and its last success is recent.
+        snapshot of restic is of `host` and `paths`, recent and not empty, and a check that reads part of the data finds no error,
+        once in `check_every`; the newest object in the bucket is recent (a date in its name counts, as a copy is younger than its
+        backup), large enough and as large as those before. With `cronjob`, that is not suspended and its last success is recent.
 
         To fix it: read the log of the job or tool that is named, and take a backup by hand.
         """
@@ -174,6 +178,8 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
             parts.append(self._pgbackrest(store, store.pgbackrest))
         if store.rds is not None:
             parts.append(self._rds(store.rds, functools.partial(judge_rds, rds=store.rds, now=self.now)))
+        if store.restic is not None:
+            parts.append(see_snapshots(store.name, store.restic, self.now, self.context.memory))
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._fresh(store.objects)))
         return await with_cron_job(self, store.cronjob, worst_of(*parts))
@@ -277,6 +283,8 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
                 parts.append(self._stanza_retained(store))
             if store.rds is not None:
                 parts.append(self._rds(store.rds, functools.partial(judge_rds_retention, retention=store.retention)))
+            if store.restic is not None:
+                parts.append(see_retained(store.name, store.restic, store.retention, self.now))
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._objects_retained(store.objects, store.retention)))
         return await worst_of(*parts)
@@ -321,6 +329,8 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
                 parts.append(self._stanza_encrypted(store.pgbackrest))
             if store.rds is not None:
                 parts.append(self._rds(store.rds, judge_rds_encryption))
+            if store.restic is not None:
+                parts.append(_encrypted_by_restic(store.name))
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._bucket_secured(store.objects)))
         return await worst_of(*parts)
@@ -398,6 +408,10 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         if not stores:
             raise ProbeError(f"Option {option} names no store, so no backup was checked.", Reason.NOT_CONFIGURED)
         return await worst_of(*map(judge, stores))
+
+
+async def _encrypted_by_restic(store: str) -> Result:
+    return ok(f"restic encrypts the repository of {store}.")
 
 
 def _key(name: str) -> str:

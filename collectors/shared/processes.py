@@ -5,23 +5,49 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 from exporter.words import one_line
 
-__all__ = ["output_of"]
+__all__ = ["Ended", "ended", "output_of"]
 
 _CHUNK = 65_536
 
 
-async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int = 16 * 2**20) -> bytes:
-    """What the program writes to its output, when it ends well within `timeout`. Raises ProbeError otherwise.
+class Ended(NamedTuple):
+    """How a program ended: its exit code, what it wrote to its output, and what it complained about."""
 
-    It runs in a session of its own, which is killed as a whole when time is up or the asker is gone.
+    code: int
+    output: bytes
+    complaint: bytes
+
+
+async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int = 16 * 2**20) -> bytes:
+    """What the program writes to its output, when it ends well within `timeout`. Raises ProbeError otherwise."""
+    code, output, complaint = await ended(argv, timeout=timeout, max_bytes=max_bytes)
+    if code != 0:
+        lines = complaint.decode("utf-8", "replace").split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
+        raise ProbeError(f"{argv[0]} ended with status {code}: {one_line(reason)}.", Reason.ERROR)
+    return output
+
+
+async def ended(
+    argv: Sequence[str],
+    *,
+    timeout: timedelta,
+    max_bytes: int = 16 * 2**20,
+    environment: Mapping[str, str] | None = None,
+) -> Ended:
+    """How the program ends, with its exit code whatever that is. Raises ProbeError when it does not end within `timeout`.
+
+    It runs in a session of its own, which is killed as a whole when time is up or the asker is gone; in our environment, or in
+    the one that is given.
     """
     name = argv[0]
     try:
@@ -31,6 +57,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env=environment,
         )
     except (OSError, ValueError) as error:
         raise ProbeError(
@@ -55,11 +82,7 @@ async def output_of(argv: Sequence[str], *, timeout: timedelta, max_bytes: int =
         raise ProbeError(
             f"{name} wrote more than {max_bytes} bytes (limit {max_bytes}), which was not read.", Reason.LIMIT
         )
-    if code != 0:
-        lines = complaint.decode("utf-8", "replace").split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), "it gave no reason")
-        raise ProbeError(f"{name} ended with status {code}: {one_line(reason)}.", Reason.ERROR)
-    return output
+    return Ended(code, output, complaint)
 
 
 async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:

@@ -107,7 +107,24 @@ def configuration(port: int) -> dict[str, Any]:
                     }
                 ],
             },
-            "backups": {**often, "databases": [{"name": "a", "dsn": dsn, "rds": {"instance": "a"}}]},
+            "backups": {
+                **often,
+                "databases": [
+                    {
+                        "name": "a",
+                        "dsn": dsn,
+                        "rds": {"instance": "a"},
+                        "restic": {
+                            "repository": "canary",
+                            "password": "canary",
+                            "environment": {"AWS_SECRET_ACCESS_KEY": "canary"},
+                            "command": ["env"],
+                            "host": "a",
+                            "paths": ["/a"],
+                        },
+                    }
+                ],
+            },
             "data_validation": {
                 **often,
                 "targets": [
@@ -291,11 +308,11 @@ def numbered(value: Any, found: list[str]) -> Any:
 
 
 def places(value: Any, where: tuple[str, ...] = (), *, named: bool = False) -> Iterator[tuple[str, ...]]:
-    """The keys that lead to each canary, without the indexes of lists and the names that are given to headers, fields and users."""
+    """The keys that lead to each canary, without indexes of lists and the names of headers, fields, users and variables."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             deeper = where if named else (*where, key)
-            yield from places(inner, deeper, named=not named and key in ("headers", "fields", "users"))
+            yield from places(inner, deeper, named=not named and key in ("headers", "fields", "users", "environment"))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
             yield from places(inner, where)

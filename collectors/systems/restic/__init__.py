@@ -1,0 +1,1 @@
+"""restic: snapshots of files and dumps in a repository, and whether that is sound."""
