@@ -308,6 +308,16 @@ class Context:
     view: Callable[[], Iterable[LineView]] = tuple
 
 
+@functools.cache  # every run asks for them
+def _items_of(kind: Any) -> dict[str, Item]:
+    found = {}
+    for base in reversed(kind.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(declared := getattr(value, "__checklist_item__", None), Item):
+                found[name] = declared
+    return found
+
+
 class Collector(Generic[SettingsT, TargetT]):
     """Verifies one section of the checklist. One instance is one run, on one target.
 
@@ -332,12 +342,7 @@ class Collector(Generic[SettingsT, TargetT]):
     @classmethod
     def items(cls) -> dict[str, Item]:
         """The items that the class declares, by name, in their order."""
-        found = {}
-        for base in reversed(cls.__mro__):
-            for name, value in vars(base).items():
-                if isinstance(declared := getattr(value, "__checklist_item__", None), Item):
-                    found[name] = declared
-        return found
+        return _items_of(cast("Any", cls))
 
     @classmethod
     def section(cls) -> str:

@@ -48,7 +48,7 @@ RELOAD_SECONDS = 120.0
 STOP_SECONDS = 2.5
 CLOSE_SECONDS = 1.0
 #: When Python looks for garbage: a full search stops everything, for 0.2 s with the results of 10,000 targets, and finds little.
-GARBAGE = (2_000, 10, 50)
+GARBAGE = (2_000, 10, 100)
 #: For how long the interpreter may be a thread's that others wait for. Each scrape waits several times while a reload is read.
 TURN_SECONDS = 0.001
 

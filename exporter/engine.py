@@ -130,14 +130,18 @@ class Engine:
         those that began with other settings than hold now change nothing. Cancelled before it is in force, it changes nothing.
         """
         before = self._setup
-        logs.hide(loaded.secrets)
-        same = _judged_by(loaded) == _judged_by(before.loaded)
-        # In threads: a folder of thousands of files, or one that does not answer, holds up nothing else, nor do thousands of jobs.
-        evidence = before.evidence if same else await asyncio.to_thread(self._read, loaded)
-        loaded = await asyncio.to_thread(lambda: replace(loaded, plan=loaded.plan.after(before.loaded.plan)))
-        jobs = await asyncio.to_thread(_by_id, loaded.plan)
         asking = self._asking(_changed_sources(before.loaded, loaded))
-        changed = await asyncio.to_thread(_changed, jobs, before.jobs, asking)
+
+        def prepare() -> tuple[Loaded, Evidence, dict[str, Job], list[Job]]:
+            logs.hide(loaded.secrets)
+            same = _judged_by(loaded) == _judged_by(before.loaded)
+            evidence = before.evidence if same else self._read(loaded)
+            plan = loaded.plan.after(before.loaded.plan)
+            jobs = _by_id(plan)
+            return replace(loaded, plan=plan), evidence, jobs, _changed(jobs, before.jobs, asking)
+
+        # In a thread: thousands of targets, or a folder that does not answer, hold up nothing else.
+        loaded, evidence, jobs, changed = await asyncio.to_thread(prepare)
         setup = self._set_up(loaded, jobs, evidence, before.clients)
         try:
             looks, looked = await self._first_looks(before, setup, changed, asking)

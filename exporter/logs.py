@@ -100,6 +100,8 @@ class _Redactor:
     """Finds all hidden texts in one pass, however many there are."""
 
     def __init__(self) -> None:
+        self.known: set[str] = set()
+        """The secrets whose forms were added."""
         self._hidden: set[bytes] = set()
         self._automaton: BytesAhoCorasick | None = None
         self._adding = threading.Lock()
@@ -149,9 +151,11 @@ _redactor = _Redactor()
 def hide(secrets: Iterable[str]) -> None:
     """Remove these from everything logged or shown from now on, in every form in which messages quote them.
 
-    Those of fewer than `MIN_SECRET` characters are not hidden. What was hidden once stays hidden.
+    Those of fewer than `MIN_SECRET` characters are not hidden. What was hidden once stays hidden, and costs nothing again.
     """
-    _redactor.add(form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET)
+    new = set(secrets) - _redactor.known
+    _redactor.add(form for secret in new for form in _forms(secret) if len(form) >= MIN_SECRET)
+    _redactor.known |= new  # only now: who finds it known goes on
 
 
 def _forms(secret: str) -> Iterator[str]:
