@@ -7,6 +7,7 @@ it was checked: not the type of a status, the size of a text, nor even that an e
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -16,7 +17,18 @@ from exporter.evidence.records import Record
 from exporter.verdict import Reason, Result, Status
 from exporter.words import counted
 
-__all__ = ["MAX_SENTENCE", "MAX_TEXT", "Contained", "Unacceptable", "accepted", "cause", "one_sentence", "text_of"]
+__all__ = [
+    "MAX_SENTENCE",
+    "MAX_TEXT",
+    "Contained",
+    "Unacceptable",
+    "accepted",
+    "cause",
+    "end_if_forked",
+    "is_ours",
+    "one_sentence",
+    "text_of",
+]
 
 #: Characters of a sentence that are shown.
 MAX_SENTENCE = 1000
@@ -25,6 +37,8 @@ MAX_TEXT = 65_536
 MAX_MEASUREMENTS = 100
 MAX_NAME = 100
 MAX_RECORDS = 1000
+#: Characters of all records of a result, as JSON.
+MAX_EVIDENCE = 1 << 20
 #: Exceptions in a group, and groups in each other, that are looked through for a cause.
 _MAX_DEPTH = 20
 
@@ -111,6 +125,12 @@ def _evidence(evidence: object) -> tuple[Record, ...]:
         raise Unacceptable("returned evidence that is not a tuple of records")
     if len(evidence) > MAX_RECORDS:
         raise Unacceptable(f"returned {len(evidence)} evidence records (limit {MAX_RECORDS})")
+    try:
+        size = sum(len(record.model_dump_json(warnings="error")) for record in evidence)
+    except ValueError:
+        raise Unacceptable("returned evidence that was not made by reading a record") from None
+    if size > MAX_EVIDENCE:
+        raise Unacceptable(f"returned evidence of {counted(size, 'character')} (limit {MAX_EVIDENCE})")
     return evidence
 
 
@@ -175,5 +195,21 @@ class Contained(Coroutine[Any, Any, Any]):
         return getattr(self._inner, name)
 
 
+_process = os.getpid()
+
+
+def is_ours() -> None:
+    """This process is the exporter: what a plug-in raises to end it does not. In one that a plug-in forks it does."""
+    global _process  # one process is the exporter
+    _process = os.getpid()
+
+
+def end_if_forked(error: BaseException) -> None:
+    """End a process that a plug-in forked and means to end: otherwise it would go on as a second exporter."""
+    if os.getpid() != _process and isinstance(error, SystemExit | KeyboardInterrupt):
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 0)
+
+
 def _ended(error: BaseException) -> Ended:
+    end_if_forked(error)
     return Ended(f"it raised {type(error).__name__} to end the process")

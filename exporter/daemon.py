@@ -81,20 +81,15 @@ async def serve(options: ServeOptions) -> None:
     and whatever ended one of the parts that must not end, for a supervisor to start the process anew.
     """
     health = Health(version("checklist-exporter"), started_at=utc_now())
-    with _leaving_at_once():
+    changed = asyncio.Event()
+    with _leaving_at_once(changed):
         access = AccessFile(options.web_config_file)
         with _garbage_left():
             loaded = _load(options.config_file)
-    sockets = bind(options.listen_addresses)
-    for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
-        log.info("%s", line)
-    try:
-        daemon = _Daemon(options.config_file, loaded, health)
-    except InUse as error:
-        for opened in sockets:
-            opened.close()
-        why = f"{loaded.config.state.file} cannot be used: {error}; stop that one, or give this one another file"
-        raise ConfigError((Problem(str(options.config_file), 1, 1, "state.file", why),)) from None
+        sockets = bind(options.listen_addresses)
+        for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
+            log.info("%s", line)
+        daemon = _made(options, loaded, health, sockets)
     exposition = Exposition(daemon.engine.state, health)
     app = create_app(
         daemon.engine.state,
@@ -116,6 +111,8 @@ async def serve(options: ServeOptions) -> None:
     health.external_url = options.external_url("https" if tls else "http")
     try:
         await daemon.start()
+        if changed.is_set():
+            daemon.reload_soon()
         await daemon.until_stopped(serve_web(app, sockets, tls=tls), exposition.run())
     finally:
         with suppress(TimeoutError):
@@ -123,21 +120,36 @@ async def serve(options: ServeOptions) -> None:
                 await daemon.close()
 
 
+def _made(options: ServeOptions, loaded: Loaded, health: Health, sockets: Iterable[socket.socket]) -> _Daemon:
+    """The exporter; raises ConfigError, with the sockets closed, where another one has its history file."""
+    try:
+        return _Daemon(options.config_file, loaded, health)
+    except InUse as error:
+        for opened in sockets:
+            opened.close()
+        why = f"{loaded.config.state.file} cannot be used: {error}; stop that one, or give this one another file"
+        raise ConfigError((Problem(str(options.config_file), 1, 1, "state.file", why),)) from None
+
+
 @contextmanager
-def _leaving_at_once() -> Iterator[None]:
+def _leaving_at_once(changed: asyncio.Event) -> Iterator[None]:
     """Until the exporter has begun there is nothing to bring to an end: SIGTERM ends it, also as a container's first process.
 
-    The kernel sends that one no signal that it does not handle.
+    The kernel sends that one no signal that it does not handle. SIGHUP sets `changed`: what it is about may have been read already.
+    Both stay so until the exporter begins, unless something is raised before.
     """
 
     def leave(number: int, _: object) -> None:
         os._exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    handlers = {signal.SIGTERM: leave, signal.SIGHUP: lambda *_: changed.set()}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except BaseException:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise
 
 
 def _announcement(options: ServeOptions, loaded: Loaded, scheme: str, version: str) -> Iterator[str]:
@@ -202,7 +214,7 @@ class _Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)  # has a signal wake a loop that sleeps
             signal.signal(number, stop)  # is called also while the loop is blocked
-        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        loop.add_signal_handler(signal.SIGHUP, self.reload_soon)
         gc.collect()
         gc.freeze()  # what the start made stays: it is not gone through in every search for garbage
         gc.set_threshold(*GARBAGE)
@@ -284,7 +296,10 @@ class _Daemon:
         """The files that options such as `password_file` name."""
         return set(loaded.files) - {self._config_file, Path(loaded.checklist.name)}
 
-    def _reload_soon(self) -> None:
+    def reload_soon(self) -> None:
+        """Reload, unless a reload is still to begin: that one reads what changed."""
+        if len(self._reloads) > 1:
+            return
         task = asyncio.ensure_future(self.reload())
         self._reloads.add(task)  # the loop itself keeps only a weak reference
         task.add_done_callback(self._reloads.discard)

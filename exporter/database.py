@@ -57,8 +57,8 @@ create table set_aside (at text not null, origin text not null, row text not nul
 }
 _TABLES = {"transitions", "items", "observations"}
 _PRUNE_EVERY = timedelta(hours=1)
-#: Clocks are set; a time that is further ahead was never observed.
-_AHEAD = timedelta(minutes=1)
+#: A clock that was not set yet at the start may be decades behind; a time that is further ahead was never observed.
+_AHEAD = timedelta(days=36_525)
 _SET_ASIDE_LIMIT = 1000
 _VERDICTS = (Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN)
 _BAD = (ValueError, TypeError, OverflowError, AttributeError, RecursionError)
@@ -94,7 +94,10 @@ class Lock:
             time.sleep(0.1)
 
     def _taken(self) -> bool:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
+        if self._path.is_symlink() or (self._path.exists() and not self._path.is_file()):
+            raise NotOurs(f"its lock, {self._path.name}, is not a regular file")  # the holder's name is written into it
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        file = os.open(self._path, flags, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(file, 0)
@@ -137,6 +140,7 @@ class Database:
         self._notice = notice
         self._connection: sqlite3.Connection | None = None
         self._identity: object = None
+        self._size = 0
         self._logs: set[object] = set()
         self._pruned_at: datetime | None = None
 
@@ -147,7 +151,13 @@ class Database:
         self._take_lock()
         if self._connection is not None:
             if _identity(self.path) == self._identity:
-                return self._connection
+                size = self.path.stat().st_size
+                if size >= self._size:  # it never shrinks by itself
+                    self._size = size
+                    return self._connection
+                self.close()
+                self._set_aside(sqlite3.DatabaseError(f"it was cut off at {size} of {self._size} bytes"))
+                return self.connect()
             # SQLite would take the log of the file that is gone for that of the file that stands there now.
             logs = {file: _identity(file) for file in self._beside()}
             self.close()
@@ -168,6 +178,7 @@ class Database:
             self._set_aside(error)
             self._connection = self._open()
         self._identity = _identity(self.path)
+        self._size = 0
         self._logs = {_identity(file) for file in self._beside()} - {None}
         return self._connection
 
@@ -208,8 +219,8 @@ class Database:
                         database.execute(statement)
                     database.execute(f"pragma application_id = {APPLICATION_ID}")
                     database.execute(f"pragma user_version = {_VERSION}")
-            if version and (found := database.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(found)
+            if version:
+                _check(database)
         except BaseException:
             database.close()
             raise
@@ -331,6 +342,7 @@ class Database:
         if self._pruned_at is not None and _PRUNE_EVERY > now - self._pruned_at > -_PRUNE_EVERY:
             return
         self._pruned_at = now
+        _check(database)  # what a disk damages while it is open
         oldest = text_of_moment(now - self._keep)
         database.execute("delete from transitions where at < ?", (oldest,))
         database.execute("delete from observations where at < ?", (oldest,))
@@ -364,6 +376,12 @@ def _outlives_its_cause(error: Exception) -> bool:
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_CANTOPEN,
     )
+
+
+def _check(database: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError where the file is damaged."""
+    if (found := database.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(found)
 
 
 @contextmanager

@@ -7,15 +7,21 @@ turn.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
-__all__ = ["call_off", "end_in_time", "leave"]
+from exporter.runner import Guarded
+
+__all__ = ["call_off", "end_in_time", "leave", "until_done"]
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,24 @@ END_SECONDS = 4.2
 ALARM_SECONDS = 4.8
 
 _in_time: threading.Event | None = None  # set when what was to end has ended
+
+
+def until_done(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, in an event loop that nothing else ends: no plug-in that stops the loop or exits in a callback.
+
+    Raises what `work` raises, and KeyboardInterrupt until it handles SIGINT itself.
+    """
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task: asyncio.Task[T] = Guarded(work, loop=loop)
+        while True:
+            try:
+                return loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+                asked = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                if task.done() or loop.is_closed() or (asked and isinstance(error, KeyboardInterrupt)):
+                    raise
+                log.exception("A plug-in tried to end the process: it goes on.")
 
 
 def end_in_time() -> None:

@@ -31,6 +31,9 @@ MIN_SECRET = 4
 REPEATS = 10
 REPEATS_SECONDS = 60.0
 
+#: Characters of a message, or of a traceback, that are logged.
+MAX_TEXT = 65_536
+
 _OURS = ("exporter", "collectors")
 _BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f]+")
 _BASE64_FROM = 8  # of a shorter secret, base64 has too few characters that depend on nothing else
@@ -228,11 +231,25 @@ class _Formatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
             "logger": record.name,
-            "msg": redact(record.getMessage()),
+            "msg": _shown(record.getMessage()),
         }
         if record.exc_info:
-            fields["error"] = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            fields["error"] = _shown(_traceback(*record.exc_info))
         return self._write(fields)
+
+
+def _traceback(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> str:
+    try:
+        return "".join(traceback.format_exception(kind, error, trace)).rstrip()
+    except BaseException:  # noqa: BLE001  # texts and notes of an exception are a plug-in's code as well
+        where = "".join(traceback.format_tb(trace))
+        return f"{where}{kind.__name__ if kind else 'exception'}, whose text cannot be shown"
+
+
+def _shown(text: str) -> str:
+    """A text without secrets, shortened where nobody reads all of it: well behind the end of what is shown, so that none is cut."""
+    shown = redact(text[: 4 * MAX_TEXT])
+    return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}… ({len(text)} characters)"
 
 
 def _logfmt(fields: Mapping[str, str]) -> str:

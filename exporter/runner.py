@@ -7,10 +7,20 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from exporter.border import Contained, Unacceptable, accepted, cause, one_sentence, text_of
+from exporter.border import (
+    Contained,
+    Unacceptable,
+    accepted,
+    cause,
+    end_if_forked,
+    is_ours,
+    one_sentence,
+    text_of,
+)
 from exporter.collector import Collector, Context, Item
 from exporter.options import format_duration
 from exporter.plan import Job
@@ -18,7 +28,7 @@ from exporter.state import Observation
 from exporter.threads import Stuck
 from exporter.verdict import ProbeError, Reason, unknown
 
-__all__ = ["Runner", "contain", "utc_now"]
+__all__ = ["Guarded", "Runner", "contain", "utc_now"]
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +43,33 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+#: Whether the code that runs is a collector's, or was started by it.
+_collecting: ContextVar[bool] = ContextVar("collecting", default=False)
+
+
+class Guarded(asyncio.Task[Any]):
+    """A task that no collector's code can cancel unless a run started it: some libraries cancel all that they find."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._collects = _collecting.get()
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Ask it to end; returns whether it was."""
+        if _collecting.get() and not self._collects:
+            log.warning("A plug-in tried to cancel %s, a task of the exporter's own: it goes on.", self.get_name())
+            return False
+        return super().cancel(msg)
+
+
 def contain() -> None:
     """Have no task of the running event loop end the process, whatever it raises."""
+    is_ours()
     asyncio.get_running_loop().set_task_factory(_contained)  # type: ignore[arg-type]  # an asyncio.Future, of which Task is one
 
 
 def _contained(loop: asyncio.AbstractEventLoop, task: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
-    return asyncio.Task(Contained(task), loop=loop, **options)
+    return Guarded(Contained(task), loop=loop, **options)
 
 
 class Runner:
@@ -75,21 +105,25 @@ class Runner:
                 )
             else:
                 verifying = Contained(self._run(job, items, timeout, context, observed))
+                token = _collecting.set(True)
                 run = asyncio.create_task(verifying, name=f"run {job.id}")
+                _collecting.reset(token)
                 try:
-                    await self._finish(run, RUN_FACTOR * timeout)
+                    late = await self._finish(run, RUN_FACTOR * timeout)
                 finally:
                     if not run.done():
                         run.cancel()
                         self._keep(job, run)
-                failure = None if not run.done() or run.cancelled() else run.exception()
+                if late:
+                    longest = format_duration(RUN_FACTOR * job.settings.timeout)
+                    failure = ProbeError(
+                        f"{job.id} was not verified: the run took longer than {longest} in all.", Reason.TIMEOUT
+                    )
+                elif not run.cancelled():
+                    failure = run.exception()
             for item in items:
                 if item.name not in observed:
-                    reason = failure or ProbeError(
-                        f"{job.id} was not verified: the run took longer than "
-                        f"{format_duration(RUN_FACTOR * job.settings.timeout)} in all.",
-                        Reason.TIMEOUT,
-                    )
+                    reason = failure or ProbeError(f"{job.section}.{item.name} could not be checked: it was cancelled.")
                     observed[item.name] = self._raised(job.id, reason, context, 0.0, item, timeout)
             return observed
 
@@ -105,12 +139,16 @@ class Runner:
         run.add_done_callback(ended)
 
     @staticmethod
-    async def _finish(run: asyncio.Task[None], seconds: float) -> None:
-        """Wait for the run; past its deadline cancel it, and leave it to itself when even that takes too long."""
+    async def _finish(run: asyncio.Task[None], seconds: float) -> bool:
+        """Wait for the run; past its deadline cancel it, and leave it to itself when even that takes too long.
+
+        Returns whether the deadline came first.
+        """
         done, _ = await asyncio.wait({run}, timeout=seconds)
         if not done:
             run.cancel()
             await asyncio.wait({run}, timeout=CLOSING_SECONDS)
+        return not done
 
     async def _run(
         self,
@@ -146,6 +184,7 @@ class Runner:
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
         except BaseException as error:  # noqa: BLE001  # the one place that catches broadly: it becomes `unknown`
+            end_if_forked(error)
             observed[item.name] = self._raised(name, error, context, time.perf_counter() - started, item, timeout)
             return
         observed[item.name] = Observation(result, context.now(), time.perf_counter() - started)

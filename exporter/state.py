@@ -150,8 +150,9 @@ class _Entry:
     def __init__(self, planned: PlannedItem, now: datetime, known: Remembered | None = None) -> None:
         self.planned = planned
         self.status = known.status if known else None
-        self.since = known.since if known else now
-        self.last_ok = known.last_ok if known else None
+        # A clock that is behind now, or was ahead then, costs no knowledge of when that was: it was before now.
+        self.since = min(known.since, now) if known else now
+        self.last_ok = min(known.last_ok, now) if known and known.last_ok else None
         # What was observed later than now was observed by a clock that was wrong.
         self.observations: dict[str, Observation] = {
             target: seen

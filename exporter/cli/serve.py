@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,8 @@ def serve(
     from exporter.daemon import ServeOptions
     from exporter.web import Options
 
+    # Until the configuration is read there is nothing to read again, and by default SIGHUP ends a process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(log_level, log_format)
     with wrong_options():
         options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle)
@@ -64,7 +67,7 @@ def serve(
 def run_server(options: ServeOptions, beside: Callable[[], Awaitable[None]] | None = None) -> None:
     """Serve until interrupted; `beside` runs at the same time, and no longer."""
     from exporter.daemon import serve
-    from exporter.ending import call_off
+    from exporter.ending import call_off, until_done
     from exporter.web.server import ListenError
 
     async def run() -> None:
@@ -78,7 +81,7 @@ def run_server(options: ServeOptions, beside: Callable[[], Awaitable[None]] | No
 
     with configuration_errors():
         try:
-            asyncio.run(run())
+            until_done(run())
         except ListenError as error:
             raise Refused(error) from None
         finally:

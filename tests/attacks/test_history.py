@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,49 @@ def test_sigterm_writes_what_is_left(tmp_path: Path) -> None:
         exporter.start()
         newest = shown.split('"at"')[1][:40].split('"')[1]
         assert newest in exporter.get("/api/v1/transitions?limit=1000")
+
+
+def test_a_history_that_is_cut_off_is_set_aside_and_written_anew(tmp_path: Path) -> None:
+    with _attacked(tmp_path) as exporter:
+        wait_until(lambda: _verifying(exporter), what="it verifies")
+        time.sleep(1.5)  # what was shown for a second is on disk
+        os.truncate(tmp_path / "history.db", 0)
+        wait_until(lambda: exporter.metric(OK) == 0, what="it is told")
+        assert "was cut off" in exporter.logged()
+        time.sleep(2.5)
+        exporter.kill()
+        exporter.start()
+        assert exporter.item(PLUGIN, "stays")["status"] == "ok"
+    assert list(tmp_path.glob("history.db.corrupt-*"))
+
+
+def test_a_lock_that_leads_elsewhere_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "history.db.lock").symlink_to("precious")
+    with _attacked(tmp_path) as exporter:
+        wait_until(lambda: exporter.metric(OK) == 0 and _verifying(exporter), what="it verifies and tells")
+        assert "is not a regular file" in exporter.get("/-/healthy")
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_full_disk_stops_neither_verification_nor_metrics(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        with _attacked(disk) as exporter:
+            wait_until(lambda: _verifying(exporter), what="it verifies")
+            filling = os.open(disk / "filling", os.O_CREAT | os.O_WRONLY)
+            with suppress(OSError):
+                while True:
+                    os.write(filling, bytes(4096))
+            os.close(filling)
+            wait_until(lambda: exporter.metric(OK) == 0, what="the full disk is told", deadline=60)
+            assert _verifying(exporter)
+            assert "full" in exporter.get("/-/healthy")
+            (disk / "filling").unlink()
+            wait_until(lambda: exporter.metric(OK) == 1, what="it is written again", deadline=60)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)

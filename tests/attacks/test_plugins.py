@@ -16,7 +16,7 @@ from tests.attacks.test_files import STAYS
 from tests.servers.process import wait_until
 
 HEAD = '''"""Hostile checks"""
-import asyncio, sys, time
+import asyncio, logging, os, sys, time
 from exporter.collector import Collector, NoTarget, SectionSettings, item
 from exporter.verdict import CRITICAL, Result, Status, failed, ok
 
@@ -24,6 +24,16 @@ from exporter.verdict import CRITICAL, Result, Status, failed, ok
 class Textless(Exception):
     def __str__(self):
         raise ZeroDivisionError
+
+
+class Noted(Exception):
+    @property
+    def __notes__(self):
+        raise SystemExit(7)
+
+
+def interrupt():
+    raise KeyboardInterrupt
 
 
 class Hostile(Collector[SectionSettings, NoTarget]):
@@ -43,6 +53,18 @@ LINES = {
     "raises_long": "raise ValueError('y' * 20_000_000)",
     "naive": "import datetime; return ok('Fine.', valid_until=datetime.datetime(2030, 1, 1))",
     "text_measured": "return Result(Status.OK, 'Fine.', {'a': 'b'})",
+    "noted": "raise Noted('x')",
+    "caused_long": "raise ValueError('short') from ValueError('y' * 20_000_000)",
+    "logs_long": "logging.getLogger('elsewhere').error('z' * 20_000_000); raise ValueError('logged')",
+    "unread_evidence": """from exporter.evidence.records import Record
+        return Result(Status.OK, "Fine.", evidence=(Record.model_construct(item=object(), file="x", line=1),))""",
+    "cancels_itself": "asyncio.current_task().cancel(); await asyncio.sleep(0); return ok('Fine.')",
+    "stops_the_loop": "asyncio.get_running_loop().stop(); raise ValueError('stopped')",
+    "exits_in_a_callback": "asyncio.get_running_loop().call_soon(sys.exit, 3); raise ValueError('soon')",
+    "interrupts_in_a_callback": "asyncio.get_running_loop().call_soon(interrupt); raise ValueError('soon')",
+    "forks": """if os.fork() == 0:
+            raise SystemExit(0)
+        raise ValueError('forked')""",
     "good": "return ok('Observed.')",
 }
 LEAVE = """
@@ -83,7 +105,25 @@ def test_hostile_results_and_exceptions_harm_nothing_else(tmp_path: Path) -> Non
         assert "checklist_item_ok" in exporter.get("/metrics")
         assert len(exporter.get("/api/v1/items")) < 100_000
         assert resident_bytes(exporter.pid) < 250e6
-        assert len(exporter.logged()) < 500_000
+        assert max(map(len, exporter.logged().splitlines())) < 200_000
+        assert exporter.item(PLUGIN, "cancels_itself")["summary"].endswith("could not be checked: it was cancelled.")
+        wait_until(
+            lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in psutil.Process(exporter.pid).children()),
+            what="what was forked has ended",
+        )
+        assert exporter.reload() == 200
+
+
+def test_a_plug_in_that_cancels_every_task_cancels_none_of_the_exporters(tmp_path: Path) -> None:
+    body = "[task.cancel() for task in asyncio.all_tasks()]; await asyncio.sleep(0); return ok('Fine.')"
+    with _attacked(tmp_path, {"cancels": body}, every="500ms") as exporter:
+        runs = f'checklist_item_runs_total{{item="cancels",section="{PLUGIN}"}}'
+        wait_until(lambda: (exporter.metric(runs) or 0) > 2, what="it runs again and again")
+        found = exporter.item(PLUGIN, "cancels")
+        assert (found["status"], found["reason"]) == ("unknown", "unobserved")
+        assert exporter.reload() == 200
+        assert "exporter.runner" in exporter.logged()
+        assert exporter.get("/-/healthy")
 
 
 @pytest.mark.parametrize(
