@@ -11,6 +11,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from exporter.logs import MIN_SECRET
+from exporter.options import format_duration
 from exporter.positioned_yaml import Node, YamlError, read_bounded
 
 __all__ = ["Problem", "Reader", "Where", "key", "nearest", "option_names", "shapes", "takes_file"]
@@ -339,6 +341,8 @@ def _expectation(detail: ErrorDetails) -> str:
     kind, message = detail["type"], detail["msg"].removeprefix("Value error, ").partition(", input")[0]
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}"
+    if kind == "greater_than" and isinstance(detail["ctx"]["gt"], timedelta):
+        return f"expected a duration longer than {format_duration(detail['ctx']['gt'])}"
     if kind == "too_short":
         return f"expected {detail['ctx']['min_length']} or more entries"
     if message.startswith("Input should be "):

@@ -31,7 +31,8 @@ def check_config(
         for text in described(loaded):
             say(text)
         say("")
-    say(f"{name} is valid: {sections} sections verify {verified} of {len(loaded.plan.items)} lines.")
+    by = f"{counted(sections, 'section')} {'verifies' if sections == 1 else 'verify'}"
+    say(f"{name} is valid: {by} {verified} of {counted(len(loaded.plan.items), 'line')}.")
     if (lost := unbound(loaded.bindings)) and not verbose:
         say(
             f"{counted(len(lost), 'line')} bound to no item; "
