@@ -15,8 +15,9 @@ from exporter.metrics import ChecklistCollector
 from exporter.state import Observation, State
 from exporter.verdict import ok
 from tests.attacks.running import PLUGIN, Attacked
-from tests.exporter.samples import Clock, plan, planned
+from tests.exporter.samples import plan, planned
 from tests.servers.process import wait_until
+from tests.support import Clock
 
 pytestmark = pytest.mark.benchmark
 
