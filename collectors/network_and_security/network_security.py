@@ -12,6 +12,10 @@ from pydantic import Field
 
 from collectors.shared.addresses import resolve
 from collectors.shared.verdicts import collected, verdict
+from collectors.systems.aws.client import Aws
+from collectors.systems.aws_perimeter.client import fetch_groups, fetch_protection
+from collectors.systems.aws_perimeter.judge import group_problems, protection_problems
+from collectors.systems.aws_perimeter.model import SecurityGroups
 from collectors.systems.blackbox import client as blackbox
 from collectors.systems.blackbox.client import Blackbox
 from collectors.systems.blackbox.judge import egress_problems, firewall_problems, origin_problems, policy_problems
@@ -67,6 +71,9 @@ class NetworkSecuritySettings(SectionSettings):
     )
     allow_intrusive: bool = Field(False, description="Allow the bursts of `limits`.")
     hosts: tuple[Guarded, ...] = Field((), description="Hosts whose ports are tried from outside, by clients.blackbox.")
+    security_groups: SecurityGroups | None = Field(
+        None, description="Security groups of AWS, by clients.aws: rules only, nothing is tried."
+    )
     canaries: tuple[Canary, ...] = Field((), description="Paths between pods that policies close.")
     gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
     limits: tuple[Limit, ...] = Field((), description="Routes whose rate the gateway limits.")
@@ -80,12 +87,22 @@ class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
     Settings = NetworkSecuritySettings
     rights = """\
 A blackbox_exporter outside the network (clients.blackbox) with a module that connects by TCP; for canaries one in each of two pods.
+With `security_groups`: ec2:DescribeSecurityGroups, ec2:DescribeNetworkInterfaces, ec2:GetManagedPrefixListEntries.
+With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shield:DescribeSubscription.
 """
 
     def _unset(self, option: str) -> Result:
         return unknown(f"Option {option} is not set, so nothing was checked.", reason=Reason.NOT_CONFIGURED)
 
-    @item("Firewall rules are configured correctly", severity=CRITICAL, needs=("clients.blackbox", "option hosts"))
+    @item(
+        "Firewall rules are configured correctly",
+        severity=CRITICAL,
+        needs=(
+            "with `hosts`: clients.blackbox",
+            "with `security_groups`: clients.aws",
+            "option hosts or security_groups",
+        ),
+    )
     async def firewall_rules_configured(self) -> Result:
         """A port that is open to the internet is found within minutes.
 
@@ -93,12 +110,26 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         in the same run, closed ports may only show that the host is gone. Those in `closed` must be dropped or rejected;
         one that refuses the connection is a warning, because there a packet arrived. Of a name, every public address is tried.
         With `control`, a host that no firewall protects shows that the network outside lets these ports out.
+        With `security_groups`, no security group of AWS that a network interface has may let the internet in on its ports, also by
+        ranges that are the internet only together, and by prefix lists.
 
         How to fix it: deny by default, and allow only what is published.
         """
-        if not self.settings.hosts:
+        groups = self.settings.security_groups
+        if not self.settings.hosts and groups is None:
             return self._unset("hosts")
         problems: list[Result] = []
+        seen: list[str] = []
+        if groups is not None:
+            try:
+                found = await fetch_groups(self.client(Aws), groups)
+                problems += group_problems(found, groups)
+                seen.append(
+                    f"none of {counted(sum(group.used for group in found), 'security group')} in use lets the internet in on "
+                    f"{counted(len(groups.ports), 'port')}"
+                )
+            except ProbeError as why:
+                problems.append(unobserved(why))
         for host in self.settings.hosts:
             try:
                 problems += await self._firewall(host)
@@ -106,12 +137,16 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
                 problems.append(unobserved(why))
         ports = counted(sum(len(host.closed) for host in self.settings.hosts), "port")
         hosts = counted(len(self.settings.hosts), "host")
-        good = f"From outside, {ports} of {hosts} are filtered, and the published ones are open"
+        if self.settings.hosts:
+            seen.append(f"from outside, {ports} of {hosts} are filtered, and the published ones are open")
+        else:
+            seen.append("nothing was tried from outside")
         bare = [host.host for host in self.settings.hosts if host.control is None]
         untried = (
             f"; whether the network outside lets the closed ports of {listed(bare)} out was not checked" if bare else ""
         )
-        return verdict(problems, ok(f"{good}{untried}."))
+        sentence = "; ".join(seen)
+        return verdict(problems, ok(f"{sentence[:1].upper()}{sentence[1:]}{untried}."))
 
     async def _firewall(self, host: Guarded) -> list[Result]:
         """What is wrong with the ports of a host, at every address that it has. Raises ProbeError where nobody says."""
@@ -273,13 +308,14 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
         "DDoS protection is active",
         severity=WARNING,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=("option edges or evidence",),
+        needs=("option edges or evidence", "with `aws_resource`: clients.aws"),
         evidence=EvidenceRule(valid_for=timedelta(days=180)),
     )
     async def ddos_protection_active(self) -> Result:
         """A protection that can be gone around protects nothing: attackers look for the origin first.
 
-        Each of `edges` must answer through a CDN or protection that is known by its headers, and each of its `origins` must refuse
+        Each of `edges` must answer through a CDN or protection that is known by its headers, or its `aws_resource` must have Shield
+        Advanced, or a web ACL with a rule that blocks by rate and does not only count; and each of its `origins` must refuse
         direct requests for the site, asked in the same run. One that takes no connection from the exporter is tried from
         outside as well (`tcp_connect` of clients.blackbox); without that it is a warning. Without `edges` or without their
         origins, a record is needed, at most 180 days old, that says what protects the site; what is observed live outweighs it.
@@ -298,6 +334,7 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
                 problems.append(unobserved(why))
             else:
                 problems += edge_problems(edge, reply, origins)
+                problems += await self._protection(edge)
                 for origin in (origin for origin, answer in origins.items() if answer is None):
                     problems += collected(await self._also_outside(origin))
         sites = counted(len(self.settings.edges), "site")
@@ -310,6 +347,16 @@ A blackbox_exporter outside the network (clients.blackbox) with a module that co
             seen = ok(f"{sites} answered through a protection; origins of {listed(bare)} were not checked.")
             return worst(attested, seen) if attested.status.is_ok else attested
         return live
+
+    async def _protection(self, edge: Edge) -> Iterable[Result]:
+        """What AWS says of the resource that a site comes through."""
+        if edge.aws_resource is None:
+            return ()
+        try:
+            found = await fetch_protection(self.client(Aws), edge.aws_resource)
+        except ProbeError as why:
+            return (unobserved(why),)
+        return protection_problems(found, self.context.now())
 
     async def _also_outside(self, origin: str) -> Iterable[Result]:
         """An origin that takes no connection from here may take those from the internet."""

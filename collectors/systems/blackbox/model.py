@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from exporter.options import Options
 
-__all__ = ["Canary", "Guarded", "Knock", "Outcome", "parse_probe"]
+__all__ = ["CLOSED_PORTS", "Canary", "Guarded", "Knock", "Outcome", "Ports", "parse_probe"]
 
 _SUCCESS = re.compile(r"^probe_success ([01])\s*$", re.MULTILINE)
 _DOES_MORE = re.compile(r"^prober: (?!tcp\s*$)|^  tls: true\s*$", re.MULTILINE)
@@ -80,6 +80,11 @@ def _ports(ports: tuple[int, ...]) -> tuple[int, ...]:
     return ports
 
 
+Ports = Annotated[tuple[int, ...], AfterValidator(_ports)]
+CLOSED_PORTS = (22, 5432, 6379, 7474, 7687, 6333, 4222, 9090, 3000)
+"""What the internet should not reach: SSH, databases, brokers, monitoring."""
+
+
 class Guarded(Options):
     """A host behind a firewall, by the name or address by which it is reached from outside."""
 
@@ -87,10 +92,8 @@ class Guarded(Options):
         pattern=_HOST,
         description="Name, all of whose public addresses are tried, or address; IPv6 in brackets.",
     )
-    open: tuple[int, ...] = Field(min_length=1, description="Ports that must be open: the control.")
-    closed: tuple[int, ...] = Field(
-        (22, 5432, 6379, 7474, 7687, 6333, 4222, 9090, 3000), min_length=1, description="Ports that must not be."
-    )
+    open: Ports = Field(min_length=1, description="Ports that must be open: the control.")
+    closed: Ports = Field(CLOSED_PORTS, min_length=1, description="Ports that must not be.")
     module: str = Field(
         "tcp_connect",
         min_length=1,
@@ -103,8 +106,6 @@ class Guarded(Options):
         description="A host outside that no firewall protects, where each of `closed` is open or refuses: it shows that the "
         "network of the blackbox_exporter lets these ports out.",
     )
-
-    _valid_ports = field_validator("open", "closed")(_ports)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -120,7 +120,7 @@ def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:
 
 def edge_problems(edge: Edge, reply: Reply, origins: Mapping[str, Reply | ProbeError | None]) -> Iterator[Result]:
     """A site that is not behind a protection, and origins that answer who goes around it."""
-    if edge_name(reply) is None:
+    if edge.aws_resource is None and edge_name(reply) is None:
         yield failed(
             f"{reply.where} did not come through a CDN or protection that is known by its headers.",
             reason=Reason.MISSING,

@@ -85,6 +85,12 @@ class Edge(Options):
         (),
         description="host:port of each origin server as it is reached from the internet: it must refuse direct requests.",
     )
+    aws_resource: str | None = Field(
+        None,
+        pattern=r"^arn:aws[\w-]*:\S+$",
+        description="ARN of the load balancer, API or distribution that the site comes through, which AWS WAF or Shield Advanced "
+        "protects; requires clients.aws. Headers need not show a protection then.",
+    )
 
 
 class Disguise(Enum):

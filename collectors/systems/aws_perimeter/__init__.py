@@ -1,0 +1,1 @@
+"""What AWS lets in from the internet: security groups, web ACLs of WAF, Shield."""
