@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from collectors.systems.mail_domain.client.lookups import Lookups
 from collectors.systems.mail_domain.model import SpfAnswer, SpfOutcome, spf_records
@@ -16,10 +16,16 @@ _MOST_VOID = 2
 _MOST_EXCHANGERS = 10
 _ANSWERS = {"+": SpfAnswer.PASS, "-": SpfAnswer.FAIL, "~": SpfAnswer.SOFTFAIL, "?": SpfAnswer.NEUTRAL}
 _TERM = re.compile(
-    r"([+\-~?]?)(all|include|a|mx|ptr|ip4|ip6|exists)(?:[:](.*?))?((?:/\d{1,3}){0,1}(?://\d{1,3})?)", re.IGNORECASE
+    r"([+\-~?]?)(all|include|a|mx|ptr|ip4|ip6|exists)(?::(.*?))?((?:/(?:0|[1-9]\d?))?(?://(?:0|[1-9]\d{0,2}))?)",
+    re.IGNORECASE,
 )
+_NETWORK = re.compile(r"ip4:[0-9.]+(/(0|[1-9][0-9]?))?|ip6:[0-9a-f:.]+(/(0|[1-9][0-9]{0,2}))?", re.IGNORECASE)
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)")
 _MACRO = re.compile(r"%\{([slodiphcrtv])(\d*)(r?)([.\-+,/_=]*)\}|%(%|_|-)", re.IGNORECASE)
+_MACRO_TEXT = r"(?:[!-$&-~]|%\{[slodiphcrtv]\d*r?[.\-+,/_=]*\}|%[%_-])*"
+_TEXT = re.compile(_MACRO_TEXT, re.IGNORECASE)
+_TOP_LABEL = r"(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])"
+_DOMAIN = re.compile(rf"{_MACRO_TEXT}(?:\.{_TOP_LABEL}\.?|%\{{[slodiphcrtv]\d*r?[.\-+,/_=]*\}})", re.IGNORECASE)
 _LITERAL = {"%": "%", "_": " ", "-": "%20"}
 
 
@@ -40,7 +46,8 @@ async def evaluate(lookups: Lookups, domain: str, address: str, sender: str) -> 
 class _Evaluation:
     def __init__(self, lookups: Lookups, address: str, sender: str) -> None:
         self._dns = lookups
-        self._address: IPv4Address | IPv6Address = ip_address(address)
+        given = ip_address(address)
+        self._address = given.ipv4_mapped or given if isinstance(given, IPv6Address) else given
         self._sender = sender
         self.lookups = 0
         self._void = 0
@@ -52,15 +59,11 @@ class _Evaluation:
             return SpfAnswer.NONE
         if len(records) > 1:
             raise _Broken(f"{domain} has {len(records)} SPF records")
-        redirect = None
-        terms = records[0].split()[1:]
-        parsed = [self._parse(term, domain) for term in terms]  # an error anywhere makes the whole policy one
-        for qualifier, name, value, lengths in parsed:
-            if not qualifier:
-                redirect = value if name == "redirect" else redirect
-            elif await self._matches(name, value, lengths, domain):
+        mechanisms, modifiers = _parsed(records[0], domain)  # an error anywhere makes the whole policy one
+        for qualifier, name, value, lengths in mechanisms:
+            if await self._matches(name, value, lengths, domain):
                 return _ANSWERS[qualifier]
-        if redirect is None:
+        if (redirect := modifiers.get("redirect")) is None:
             return SpfAnswer.NEUTRAL
         self._count()
         target = self._expanded(redirect, domain)
@@ -68,22 +71,6 @@ class _Evaluation:
         if answer is SpfAnswer.NONE:
             raise _Broken(f"{domain} redirects to {target}, which has no SPF record")
         return answer
-
-    @staticmethod
-    def _parse(term: str, domain: str) -> tuple[str, str, str, str]:
-        """Qualifier, name, value and prefix lengths of a mechanism; an empty qualifier, name and value of a modifier."""
-        if found := _TERM.fullmatch(term):
-            name, value = found[2].lower(), found[3] or ""
-            if name in ("include", "exists", "ip4", "ip6") and not value:
-                raise _Broken(f"the record of {domain} has {term} without a value")
-            if name in ("ip4", "ip6") and not _is_network(f"{value}{found[4]}", int(name[2])):
-                raise _Broken(f"the record of {domain} has {term[:60]}, which is no network of IPv{name[2]}")
-            if name not in ("ip4", "ip6") and any(map(operator.gt, _lengths(found[4]), (32, 128))):
-                raise _Broken(f"the record of {domain} has {term[:60]}, whose prefix is too long")
-            return found[1] or "+", name, value, found[4]
-        if modifier := _MODIFIER.fullmatch(term):
-            return "", modifier[1].lower(), modifier[2], ""
-        raise _Broken(f"the record of {domain} has the unknown term {term[:60]}")
 
     async def _matches(self, name: str, value: str, lengths: str, domain: str) -> bool:
         if name == "all":
@@ -158,10 +145,47 @@ class _Evaluation:
             parts = parts[::-1] if macro[3] else parts
             return ".".join(parts[-int(macro[2]) :] if macro[2] and int(macro[2]) else parts)
 
-        expanded = _MACRO.sub(value_of, text)
-        if "%{" in expanded:
-            raise _Broken(f"the record of {domain} has the unknown macro {text[:60]}")
-        return expanded
+        return _MACRO.sub(value_of, text)
+
+
+_Mechanism = tuple[str, str, str, str]
+
+
+def _parsed(record: str, domain: str) -> tuple[list[_Mechanism], dict[str, str]]:
+    """The mechanisms of a record, each with its qualifier, name, value and prefix lengths; and its modifiers."""
+    mechanisms: list[_Mechanism] = []
+    modifiers: dict[str, str] = {}
+    for term in record.split(" ")[1:]:
+        why = f"the record of {domain} has {term[:60].encode('ascii', 'replace').decode()}"
+        if not term:
+            continue
+        if found := _TERM.fullmatch(term):
+            mechanisms.append(_mechanism(found, why))
+        elif modifier := _MODIFIER.fullmatch(term):
+            name, value = modifier[1].lower(), modifier[2]
+            once = name in ("redirect", "exp")
+            if not (_DOMAIN if once else _TEXT).fullmatch(value) or (once and name in modifiers):
+                raise _Broken(f"{why}, which is no valid term")
+            modifiers[name] = value
+        else:
+            raise _Broken(f"{why}, which is no valid term")
+    return mechanisms, modifiers
+
+
+def _mechanism(found: re.Match[str], why: str) -> _Mechanism:
+    name, value, lengths = found[2].lower(), found[3], found[4]
+    if name in ("ip4", "ip6"):
+        if not _NETWORK.fullmatch(found[0].lstrip("+-~?")) or not _is_network(f"{value}{lengths}", int(name[2])):
+            raise _Broken(f"{why}, which is no network of IPv{name[2]}")
+    elif name not in ("a", "mx") and lengths:
+        raise _Broken(f"{why}, which takes no prefix")
+    elif any(map(operator.gt, _lengths(lengths), (32, 128))):
+        raise _Broken(f"{why}, whose prefix is too long")
+    elif name == "all" and value is not None:
+        raise _Broken(f"{why}, which takes no name")
+    elif (value is not None or name in ("include", "exists")) and not _DOMAIN.fullmatch(value or ""):
+        raise _Broken(f"{why}, which needs the name of a domain")
+    return found[1] or "+", name, value or "", lengths
 
 
 def _is_network(text: str, version: int) -> bool:
