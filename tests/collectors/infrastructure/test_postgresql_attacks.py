@@ -2,17 +2,27 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import time
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from collectors.systems.postgresql.client.instances import Instances
+from collectors.systems.postgresql.judge.replication import judge_slots
+from collectors.systems.postgresql.model.instance import Slot
+from collectors.systems.postgresql.model.options import ClusterLimits
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from tests.collectors.infrastructure.test_postgresql import alone, look, see
 from tests.collectors.infrastructure.test_postgresql_states import (
     POOLS,
@@ -25,6 +35,7 @@ from tests.collectors.infrastructure.test_postgresql_states import (
     waiting_commit,
     write,
 )
+from tests.servers.exporters import postgres_exporter
 from tests.servers.faults import serving
 from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
@@ -41,6 +52,8 @@ from tests.servers.postgresql import (
     postgresql_18,
 )
 from tests.servers.process import LOOPBACK, call, eventually, scratch, unprivileged, wait_until
+from tests.servers.prometheus import NEW, Prometheus, scrape
+from tests.support import connected, make_context
 
 
 async def test_sessions_that_the_server_ends_when_they_are_idle(pair: Cluster) -> None:
@@ -419,3 +432,66 @@ async def test_a_leader_that_keeps_its_lock_for_a_day(patroni: Patroni, tmp_path
             patroni._configure(**{name: usual})
         await eventually(partial(configured, name, usual), "the usual value", 60)
         told(result, status, words)
+
+
+# What is connected, and does nothing
+
+
+async def test_a_subscriber_that_confirms_nothing(postgresql: Programs) -> None:
+    with alone(postgresql, wal_level="logical") as instance:
+        instance.query("SELECT pg_create_logical_replication_slot('cdc', 'test_decoding')", "orders")
+        program, to = postgresql.folder / "pg_recvlogical", ("-h", LOOPBACK, "-p", str(instance.port), "-U", "postgres")
+        argv: list[str | Path] = [program, *to, "-d", "orders", "--slot=cdc", "--start", "-f", "-"]
+        environment = {**os.environ, **postgresql.env}
+        with subprocess.Popen(
+            argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        ) as subscriber:
+            try:
+                active = "SELECT 1 FROM pg_replication_slots WHERE active"
+                wait_until(lambda: instance.query(active), "the subscriber to be connected", 60)
+                os.kill(subscriber.pid, signal.SIGSTOP)
+                write(instance, 4 * 10**6)
+                assert instance.query(f"{active} AND pg_current_wal_lsn() - confirmed_flush_lsn > 3000000")
+                result = await see(instance.dsn(), "replication_operational", max_lag_bytes="100KiB")
+                slots = judge_slots(await _slots(instance), (), ClusterLimits(max_lag_bytes=100 * 1024))
+            finally:
+                os.kill(subscriber.pid, signal.SIGCONT)
+                subscriber.kill()
+    told(result, "failed", "0 standbys stream")  # it is alone
+    told(
+        slots,
+        "warning",
+        "The subscriber of replication slot cdc is connected and has not confirmed 4.",
+        "(limit 1.64 MB)",
+    )
+
+
+async def _slots(instance: Postgres) -> list[Slot]:
+    async with AsyncExitStack() as resources:
+        found = await Instances.open(SecretStr(instance.dsn()), timedelta(seconds=20), resources)
+        return await found.primary().slots()
+
+
+async def test_commits_that_do_not_wait_for_a_synchronous_standby(pair: Cluster) -> None:
+    with pair.primary.setting(synchronous_standby_names="standby", synchronous_commit="local"):
+        wait_until(lambda: pair.primary.query("SELECT sync_state FROM pg_stat_replication") == [("sync",)], "sync", 60)
+        result = await see(pair.dsn, "replication_operational")
+    told(result, "warning", "is 'standby', but commits do not wait, as synchronous_commit is local.")
+
+
+async def test_an_exporter_whose_role_lacks_a_right(pair: Cluster, tmp_path: Path) -> None:
+    with (
+        pair.primary.statements("CREATE ROLE poor LOGIN PASSWORD 'poor'", "DROP ROLE poor"),
+        postgres_exporter(
+            tmp_path, f"postgresql://poor:poor@{LOOPBACK}:{pair.primary.port}/orders?sslmode=disable", release=NEW
+        ) as exporter,
+        Prometheus(
+            tmp_path,
+            release=NEW,
+            scrapes=[scrape("postgres", exporter.port, scrape_interval="2s", scrape_timeout="2s")],
+        ) as server,
+    ):
+        server.wait_for('pg_scrape_collector_success{collector="wal"} == 0 and on() pg_up == 1')
+        async with connected({PrometheusClient: server.url}) as clients:
+            result = await see(pair.primary.dsn(), "metrics_collected", context=make_context(clients=clients))
+    told(result, "warning", f"Exporter {LOOPBACK}:{exporter.port} reports that 1 collector of it fails (wal)")

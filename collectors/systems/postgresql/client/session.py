@@ -138,7 +138,8 @@ class Session:
         return await self._connection.ask(
             Slot,
             """SELECT slot_name::text, active, wal_status,
-                      pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 AS retained_bytes
+                      pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 AS retained_bytes,
+                      pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::float8 AS unconfirmed_bytes
                FROM pg_replication_slots WHERE NOT temporary ORDER BY slot_name""",
         )
 

@@ -29,6 +29,9 @@ __all__ = [
     "silent",
 ]
 
+#: How many times as far as a standby a logical subscriber may be behind, which confirms now and then what it stored.
+_BEHIND = 16
+
 #: How many seconds a commit may wait for synchronous standbys.
 PATIENCE = 2
 
@@ -239,12 +242,15 @@ def _synchronous_problems(senders: Sequence[Sender], wal: Wal, waiting: int) -> 
     wanted = wal.synchronous_standbys
     present = sum(sender.state == "streaming" and sender.sync_state in ("sync", "quorum") for sender in senders)
     setting = f"synchronous_standby_names is {wal.synchronous_standby_names!r}"
+    waits = wal.synchronous_commit not in ("off", "local")
     if present < wanted:
         missing = f"{setting}, but {counted(present, 'such standby streams', 'such standbys stream')} (wanted {wanted})"
-        if wal.synchronous_commit in ("off", "local"):
-            yield warning(f"{missing}; commits do not wait, as synchronous_commit is {wal.synchronous_commit}.")
-        else:
+        if waits:
             yield failed(f"{missing}: every commit waits.", reason=Reason.DOWN)
+        else:
+            yield warning(f"{missing}; commits do not wait, as synchronous_commit is {wal.synchronous_commit}.")
+    elif wanted and not waits:
+        yield warning(f"{setting}, but commits do not wait, as synchronous_commit is {wal.synchronous_commit}.")
     if waiting:
         yield failed(
             f"{counted(waiting, 'commit has', 'commits have')} waited for synchronous standbys for more than {PATIENCE} seconds.",
@@ -291,4 +297,10 @@ def _slot_problems(slots: Sequence[Slot], elsewhere: Collection[str], limits: Cl
             retained = format_size(slot.retained_bytes)
             yield failed(
                 f"Replication slot {slot.slot_name} is not active and keeps {retained} of WAL.", reason=Reason.DOWN
+            )
+    for slot in slots:
+        if slot.active and (slot.unconfirmed_bytes or 0) > (limit := _BEHIND * limits.max_lag_bytes):
+            yield warning(
+                f"The subscriber of replication slot {slot.slot_name} is connected and has not confirmed "
+                f"{format_size(slot.unconfirmed_bytes or 0)} of WAL, which is kept (limit {format_size(limit)})."
             )

@@ -132,12 +132,13 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One replication slot. `retained_bytes` is None while it keeps no WAL at all."""
+    """One replication slot. `retained_bytes` is None while it keeps no WAL at all, `unconfirmed_bytes` for a physical one."""
 
     slot_name: str
     active: bool
     wal_status: str | None
     retained_bytes: float | None
+    unconfirmed_bytes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
