@@ -43,6 +43,8 @@ _SKEW = timedelta(minutes=5)
 _WHOLE = ("Active", "Listener")
 #: States in which a copy answers searches: the last two are those of resharding and of a copy that takes no writes yet.
 _READABLE = ("Active", "ReshardingScaleDown", "ActiveRead")
+#: How far the numbers of points in copies of one shard may be apart, which are estimates while a peer optimizes.
+_ALIKE, _POINTS = 0.1, "points of "
 #: The consensus thread reports each second; the peers' clocks may differ by seconds.
 _STALLED = timedelta(minutes=5)
 
@@ -298,6 +300,10 @@ def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since,
         del since[key]
     for key, problem in waiting.items():
         lasted = now - since.setdefault(key, now)
+        if key[1].startswith(_POINTS):  # copies differ for moments while points are written
+            if lasted > limits.recovery_grace:
+                yield failed(f"{problem} for {_age(lasted)} (limit {_ALIKE:.0%} apart).", reason=Reason.CONTRADICTED)
+            continue
         recovering = key[1] != "status"
         grace = limits.recovery_grace if recovering else limits.optimizing_grace
         late = f"{problem} for {_age(lasted)} (limit {format_duration(grace)})."
@@ -321,7 +327,26 @@ def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str
                 if shard.state not in (*_WHOLE, "Dead"):
                     what = f"Shard {shard.shard_id} of collection {name}"
                     waiting[name, f"{shard.shard_id} {where}"] = f"{what} is {shard.state} on {where}"
+    for (name, shard_id), held in _points(peers).items():
+        most, least = max(held.values()), min(held.values())
+        if most - least > _ALIKE * most:
+            peers_apart = [url for url, points in held.items() if points in (most, least)]
+            waiting[name, f"{_POINTS}{shard_id}"] = (
+                f"Copies of shard {shard_id} of collection {name} on {listed(peers_apart)} have held {least} to {most} points"
+            )
     return waiting, {name for peer in peers for name in peer.collections} - unread
+
+
+def _points(peers: Sequence[Peer]) -> dict[tuple[str, int], dict[str, int]]:
+    """How many points the Active copies of each shard hold, by peer."""
+    held: dict[tuple[str, int], dict[str, int]] = {}
+    for peer in peers:
+        for name, collection in peer.collections.items():
+            shards = () if isinstance(collection.shards, ProbeError) else collection.shards.local_shards
+            for shard in shards:
+                if shard.state == "Active" and shard.points_count is not None:
+                    held.setdefault((name, shard.shard_id), {})[peer.url] = shard.points_count
+    return held
 
 
 # -- snapshots

@@ -126,11 +126,12 @@ class Unreadable:
 
 
 class Shard(_Struct, frozen=True):
-    """One copy of a shard. `peer_id` is 0 for the copies of the peer that was asked."""
+    """One copy of a shard. `peer_id` is 0 for the copies of the peer that was asked, which alone show their `points_count`."""
 
     shard_id: int
     state: str
     peer_id: int = 0
+    points_count: int | None = None
 
 
 class Shards(_Struct, frozen=True):

@@ -202,6 +202,30 @@ async def test_a_copy_may_be_recovering_for_a_while() -> None:
         assert (late.status, late.summary) == (Status.FAILED, f"{what} for 11m (limit 10m).")
 
 
+async def test_copies_of_a_shard_that_hold_different_points() -> None:
+    """Each is Active, and what a search finds depends on the peer that is asked."""
+    context = make_context()
+    with replay("cluster_healthy") as qdrant:
+        first = qdrant.peers[0]
+        copies: dict[int, list[int]] = {}
+        for peer in qdrant.peers:
+            document = json.loads(peer.replies["GET", "/collections/documents/cluster", "reader"]["body"])
+            for shard in document["result"]["local_shards"]:
+                copies.setdefault(shard["shard_id"], []).append(shard["points_count"])
+        assert all(len(set(counts)) == 1 < len(counts) for counts in copies.values()), copies
+
+        def lose(shards: Any) -> None:
+            shards["local_shards"][0]["points_count"] = 7
+
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK
+        first.change("/collections/documents/cluster", lose)
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK, "they differ for moments"
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=11))
+    assert (late.status, late.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert late.summary.startswith(f"Copies of shard 0 of collection documents on {first.url} and ")
+    assert f"have held 7 to {copies[0][0]} points for 11m (limit 10% apart)." in late.summary
+
+
 async def test_a_server_that_asks_for_no_key_is_told() -> None:
     with replay("single_no_authentication") as qdrant:
         assert qdrant.peers[0].replies["GET", "/collections", "wrong"]["status"] == 200
