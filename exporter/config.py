@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "load_default",
     "load_options",
+    "position_of",
     "section_kinds",
 ]
 
@@ -196,9 +197,17 @@ def _mapping(path: Path) -> Node:
         line, column = error.position.line, error.position.column
         raise ConfigError((Problem(str(path), line, column, "", error.problem),)) from None
     if not isinstance(root.value, dict):
-        wrong = "the file is empty" if root.value is None else "found something else, expected a mapping"
+        kind = "a list" if isinstance(root.value, list) else "a value"
+        wrong = (
+            "the file is empty" if root.value is None else f"found {kind}, expected a mapping such as sections: {{…}}"
+        )
         raise ConfigError((Problem(str(path), root.position.line, root.position.column, "", wrong),))
     return root
+
+
+def position_of(path: Path, *where: str) -> Position:
+    """Where a key of a configuration file stands, or what there is of its way. Raises ConfigError as `load` does."""
+    return _mapping(path).where(where)
 
 
 def load_default(*, now: Callable[[], datetime] = utc_now, catalogue: Catalogue | None = None) -> Loaded:

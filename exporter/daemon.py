@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.catalogue import CatalogueError
-from exporter.config import ConfigError, Loaded, load, load_default
+from exporter.config import ConfigError, Loaded, load, load_default, position_of
 from exporter.ending import end_in_time
 from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
@@ -128,7 +128,9 @@ def _made(options: ServeOptions, loaded: Loaded, health: Health, sockets: Iterab
         for opened in sockets:
             opened.close()
         why = f"{loaded.config.state.file} cannot be used: {error}; stop that one, or give this one another file"
-        raise ConfigError((Problem(str(options.config_file), 1, 1, "state.file", why),)) from None
+        file = options.config_file or Path()
+        at = position_of(file, "state", "file")  # only a configuration file names a history file
+        raise ConfigError((Problem(str(file), at.line, at.column, "state.file", why),)) from None
 
 
 @contextmanager

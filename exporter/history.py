@@ -22,6 +22,7 @@ from typing import Any, cast
 from exporter.database import Database, InUse
 from exporter.state import Observation, Remembered, Transition
 from exporter.threads import Stuck, Threads
+from exporter.words import os_reason
 
 __all__ = ["History", "InUse"]
 
@@ -100,7 +101,8 @@ class History:
         self._noted = (sentence, time.monotonic())
 
     def _report(self, doing: str, error: Exception) -> None:
-        reason = str(error).rstrip(".") or "the disk did not answer in time"
+        reason = os_reason(error) if isinstance(error, OSError) and error.errno else str(error).rstrip(".")
+        reason = reason or "the disk did not answer in time"
         message = f"History file {self._path} cannot be {doing}: {reason}."
         if message != self._error:
             log.error("%s Verification continues, history is recorded in memory.", message)

@@ -128,7 +128,13 @@ def load_yaml_all(text: str | bytes, name: str) -> list[Node]:
         line_there = "".join(decoded.split("\n")[position.line - 1 : position.line])
         if line_there[position.column - 1 : position.column] == "\t":
             problem = "found a tab, expected spaces: nothing else indents YAML"
+        elif error.problem in _UNFIT:
+            problem = "this line does not fit the ones above: check its indentation, and the quotes of both"
         raise YamlError(name, position, problem) from None
+
+
+#: What libyaml says of a line that is indented in another way than its neighbours, and of text behind a closing quote.
+_UNFIT = ("did not find expected key", "did not find expected '-' indicator")
 
 
 def _position(mark: Any) -> Position:

@@ -86,7 +86,7 @@ def _run(arguments: list[str]) -> int:
         return refused.code
     except TyperException as error:
         if message := error.format_message():  # none, when the help was shown instead
-            say(f"{message} Try `checklist-exporter --help`.", error=True)
+            say(f"{message.replace('Value error, ', '')} Try `checklist-exporter --help`.", error=True)
         return ExitCode.CONFIGURATION
     except typer.Abort:
         return ExitCode.INTERRUPTED

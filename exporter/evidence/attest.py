@@ -98,7 +98,7 @@ async def attest(
     record, content = _record(written, path.name)
     record = record.model_copy(update={"file": name})
     if rule.signed and key is None:
-        raise NotAttested(f"Evidence for {item} must be signed: give the private key to sign with.")
+        raise NotAttested(f"Evidence for {item} must be signed: give the private key with --key.")
 
     async def judged(signature: Path | None) -> Result:
         verdict = await _verdict(situation, record, content, rule, signature)

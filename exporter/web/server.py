@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from exporter.web.connections import Connection, Connections, limit_of_process
+from exporter.words import os_reason
 
 __all__ = ["CurrentTls", "ListenError", "bind", "serve"]
 
@@ -65,7 +66,7 @@ def _bind(address: str) -> socket.socket:
             family, _, _, _, where = found[0]
             opened = socket.create_server(where, family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ListenError(f"{address} cannot be listened on: {error.strerror or error}.") from None
+        raise ListenError(f"{address} cannot be listened on: {os_reason(error)}.") from None
     # asyncio does so only for sockets that it made; without, the end of an answer waits 40 ms for the client's ACK.
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened

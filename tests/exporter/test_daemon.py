@@ -307,3 +307,4 @@ def test_a_state_file_that_cannot_be_written_is_shown_and_stops_nothing(tmp_path
         wait_until(lambda: exporter.item()["status"] == "ok", what="verification goes on")
         assert "history.db cannot be read" in exporter.logged()
         assert "history.db cannot be" in exporter.get("/-/healthy")
+        assert "Errno" not in exporter.logged()

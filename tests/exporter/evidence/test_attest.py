@@ -126,7 +126,7 @@ async def test_what_is_missing_is_asked_for(situation: Situation) -> None:
         ),
         (PLAIN, GIVEN | {"measured": {"a": "b"}}, "measured.a: expected a number"),
         (PLAIN, GIVEN | {"by": "a\nresult: passed"}, "The record would not be valid: "),
-        (QA, GIVEN, "Evidence for a.b must be signed: give the private key to sign with."),
+        (QA, GIVEN, "Evidence for a.b must be signed: give the private key with --key."),
     ],
 )
 async def test_without_what_it_takes_nothing_is_written(

@@ -521,7 +521,7 @@ def test_address_in_use_is_told_and_leaves_nothing_open() -> None:
     first = free_port()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ListenError, match=f"{address} cannot be listened on: Address already in use"):
+        with pytest.raises(ListenError, match=rf"{address} cannot be listened on: Address already in use\.$"):
             bind([f"127.0.0.1:{first}", address])
     bind([f"127.0.0.1:{first}"])[0].close()
 
