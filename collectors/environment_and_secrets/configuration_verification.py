@@ -19,7 +19,7 @@ from collectors.systems.kubernetes.model.scope import Scope
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.secrets.check.variables import list_stores
 from collectors.systems.secrets.client.apis import fetch_keys, try_key
-from collectors.systems.secrets.client.aws import describe_key, describe_secret
+from collectors.systems.secrets.client.aws import describe_key, describe_secret, simulate
 from collectors.systems.secrets.client.databases import connected
 from collectors.systems.secrets.judge import access, databases, keys, rotation
 from collectors.systems.secrets.judge.stores import managed_problems, references
@@ -93,7 +93,7 @@ class ConfigurationVerification(OfCluster[ConfigurationVerificationSettings, Con
     rights = f"""\
 {OfCluster.rights}ConfigMaps are read, with all that is in them. With `databases`: a role with pg_monitor on each PostgreSQL.
 With `kms_keys`: kms:DescribeKey and kms:GetKeyRotationStatus. With `aws_secrets`: secretsmanager:DescribeSecret and
-secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
+secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `iam_principals`: iam:SimulatePrincipalPolicy.
 """
 
     @fetched
@@ -438,7 +438,13 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         "API keys have appropriate permissions",
         severity=WARNING,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=(_RIGHTS, _REVIEWS, "option api_keys", "a record, without api_keys"),
+        needs=(
+            _RIGHTS,
+            _REVIEWS,
+            "option api_keys",
+            "with option iam_principals: clients.aws",
+            "a record, without api_keys and iam_principals",
+        ),
         evidence=EvidenceRule(valid_for=timedelta(days=180)),
     )
     async def api_key_permissions_appropriate(self) -> Result:
@@ -448,8 +454,8 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
         refused with 401 or 403. Nothing but GET is sent. With `review_accounts`, the API server is asked about each service
         account of the workloads: none may do everything (in the cluster, in kube-system, or in its own namespace), read the Secrets
         of all namespaces, escalate its rights, impersonate others, or create pods or run commands in them everywhere, by its own
-        bindings or by those of its groups, but `privileged_accounts`. Without `api_keys` a record shows that
-        keys were reviewed.
+        bindings or by those of its groups, but `privileged_accounts`. Each of `iam_principals` may do what it needs, by
+        IAM's simulation, and not what it must not. Without these and `api_keys` a record shows that keys were reviewed.
 
         How to fix it: give the key only the scopes that it uses; bind the account to a Role of its own.
         """
@@ -458,6 +464,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
             problems += (
                 [unobserved(answers)] if isinstance(answers, ProbeError) else access.key_problems(key.name, answers)
             )
+        problems += await self._principals()
         accounts = sorted({(one.namespace, one.account) for one in await self._reviewed()})
         for (namespace, account), answer in await self._each(accounts, self._excess):
             if isinstance(answer, ProbeError):
@@ -465,16 +472,33 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue.
             elif answer is not None and f"{namespace}/{account}" not in self.target.privileged_accounts:
                 problems.append(answer)
         keys_of = counted(len(self.target.api_keys), "API key")
+        if self.target.iam_principals:
+            keys_of += f", {counted(len(self.target.iam_principals), 'principal')} of AWS"
         good = ok(
             f"{keys_of} and {counted(len(accounts), 'service account')} may do no more than they should."
             if self.target.review_accounts
             else f"{keys_of} may do no more than they should; service accounts were not checked (option review_accounts).",
             accounts_checked=len(accounts),
         )
-        needed = not self.target.api_keys
+        needed = not self.target.api_keys and not self.target.iam_principals
         return await self.in_scope(
             await self._with_record("api_key_permissions_appropriate", problems, good, needed=needed)
         )
+
+    async def _principals(self) -> list[Result]:
+        """What is wrong with what principals of AWS may do."""
+        if not self.target.iam_principals:
+            return []
+        aws = self.client(Aws)
+        problems: list[Result] = []
+        for principal, answer in await self._each(self.target.iam_principals, lambda one: simulate(aws, one)):
+            if isinstance(answer, AwsError) and answer.reason is Reason.MISSING:
+                problems.append(failed(f"AWS has no principal {principal.arn}.", reason=Reason.MISSING))
+            elif isinstance(answer, ProbeError):
+                problems.append(unobserved(answer))
+            else:
+                problems += access.principal_problems(principal, answer)
+        return problems
 
     async def _reviewed(self) -> Sequence[Workload]:
         """The workloads whose accounts are looked at."""

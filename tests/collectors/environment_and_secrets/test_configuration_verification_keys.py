@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 import psycopg
 import pytest
@@ -34,6 +35,7 @@ from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.postgresql import Postgres, create_monitor, postgresql_15
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, unprivileged
 from tests.servers.prometheus import Prometheus, scrape
+from tests.servers.web import Handler, served
 from tests.support import Run, sees
 
 
@@ -505,6 +507,68 @@ async def test_a_key_is_tried_by_one_call_that_it_allows_and_one_that_it_forbids
             assert (result.status, result.reason) == (status, reason), result.summary
         assert words in result.summary
         assert token not in str(result)
+
+
+class Simulator(Handler):
+    """IAM's simulation as AWS documents its answers, from recorded decisions: moto has none."""
+
+    decisions: ClassVar[dict[str, tuple[str, str]]] = {}
+
+    def do_POST(self) -> None:
+        sent = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        if "role/absent" in sent["PolicySourceArn"][0]:
+            error = "<Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>no such role</Message></Error>"
+            self.reply(404, f"<ErrorResponse {_IAM}>{error}<RequestId>a</RequestId></ErrorResponse>".encode(), _XML)
+            return
+        actions = [value for name, (value,) in sent.items() if name.startswith("ActionNames.member.")]
+        members = "".join(self._member(action) for action in actions if action in self.decisions)
+        result = f"<EvaluationResults>{members}</EvaluationResults><IsTruncated>false</IsTruncated>"
+        body = f"<SimulatePrincipalPolicyResult>{result}</SimulatePrincipalPolicyResult>"
+        answer = f"<SimulatePrincipalPolicyResponse {_IAM}>{body}</SimulatePrincipalPolicyResponse>"
+        self.reply(200, answer.encode(), _XML)
+
+    def _member(self, action: str) -> str:
+        decision, missing = self.decisions[action]
+        context = f"<MissingContextValues><member>{missing}</member></MissingContextValues>" if missing else ""
+        named = f"<EvalActionName>{action}</EvalActionName><EvalResourceName>*</EvalResourceName>"
+        return f"<member>{named}<EvalDecision>{decision}</EvalDecision>{context}</member>"
+
+
+_IAM = 'xmlns="https://iam.amazonaws.com/doc/2010-05-08/"'
+_XML = {"Content-Type": "text/xml"}
+
+
+async def test_what_principals_of_aws_may_do_is_simulated(control_plane: ControlPlane) -> None:
+    namespace = run(control_plane)
+    states = (
+        ("allowed", "", "implicitDeny", "", Status.OK, "1 principal of AWS"),
+        ("allowed", "", "explicitDeny", "", Status.OK, "1 principal of AWS"),
+        ("allowed", "", "allowed", "", Status.FAILED, "orders (role/orders) may do kms:ScheduleKeyDeletion on *."),
+        ("implicitDeny", "", "implicitDeny", "", Status.FAILED, "may not do s3:GetObject on *, which it needs"),
+        ("allowed", "", "implicitDeny", "aws:SourceIp", Status.UNKNOWN, "depends on aws:SourceIp"),
+        ("allowed", "", None, "", Status.UNKNOWN, "AWS did not decide on kms:ScheduleKeyDeletion"),
+    )
+    principal = {
+        "name": "orders",
+        "arn": "arn:aws:iam::123456789012:role/orders",
+        "allowed": ["s3:GetObject"],
+        "forbidden": ["kms:ScheduleKeyDeletion"],
+    }
+    with served(Simulator) as url:
+        settings = {"endpoint_url": url, "region": "eu-central-1", "access_key_id": "AKIAEXAMPLEEXAMPLE00"}
+        client = Aws(
+            AwsSettings.model_validate({**settings, "secret_access_key": "a-secret-key", "timeout": "30s"}), Threads()
+        )
+        for needed, lacking, other, missing, status, words in states:
+            Simulator.decisions = {"s3:GetObject": (needed, lacking)}
+            if other is not None:
+                Simulator.decisions["kms:ScheduleKeyDeletion"] = (other, missing)
+            result = await see(control_plane, RIGHTS, namespace, further={"aws": client}, iam_principals=[principal])
+            assert (result.status, words in result.summary) == (status, True), result
+        absent = {**principal, "arn": "arn:aws:iam::123456789012:role/absent"}
+        result = await see(control_plane, RIGHTS, namespace, further={"aws": client}, iam_principals=[absent])
+        assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING), result
+        await client.close()
 
 
 # Credentials of databases

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from collectors.systems.aws.client import Aws, AwsError
+from collectors.systems.secrets.model.access import Decision, IamPrincipal
 from collectors.systems.secrets.model.aws import KmsKey, StoredSecret
 
-__all__ = ["describe_key", "describe_secret"]
+__all__ = ["describe_key", "describe_secret", "simulate"]
 
 _NO_ROTATION = frozenset({"UnsupportedOperationException", "KMSInvalidStateException"})
 
@@ -52,4 +56,29 @@ async def describe_secret(aws: Aws, secret: str) -> StoredSecret:
         about.get("NextRotationDate"),
         created,
         about.get("DeletedDate"),
+    )
+
+
+async def simulate(aws: Aws, principal: IamPrincipal) -> list[Decision]:
+    """What AWS decides on every action of a principal, on each resource. Raises AwsError, and ProbeError without an answer."""
+    results = await aws.pages(
+        "iam",
+        "simulate_principal_policy",
+        "EvaluationResults",
+        PolicySourceArn=principal.arn,
+        ActionNames=[*principal.allowed, *principal.forbidden],
+        ResourceArns=list(principal.resources),
+    )
+    found: list[Decision] = []
+    for result in results:
+        single = result.get("ResourceSpecificResults") or ()
+        found += (_decision(result, one["EvalResourceName"], one["EvalResourceDecision"], one) for one in single)
+        if not single:
+            found.append(_decision(result, result.get("EvalResourceName", "*"), result["EvalDecision"], result))
+    return found
+
+
+def _decision(result: Mapping[str, Any], resource: str, decision: str, about: Mapping[str, Any]) -> Decision:
+    return Decision(
+        result["EvalActionName"], resource, decision == "allowed", tuple(about.get("MissingContextValues") or ())
     )

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-__all__ = ["ACTS", "OWN", "Act", "Answers"]
+from pydantic import Field, StringConstraints
+
+from exporter.options import Options
+
+__all__ = ["ACTS", "OWN", "Act", "Answers", "Decision", "IamPrincipal"]
+
+Action = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+:[A-Za-z]+$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +21,42 @@ class Answers:
     stranger: int
     allowed: int
     forbidden: int
+
+
+class IamPrincipal(Options):
+    """A role or user of AWS that an application signs in as. What it may do is simulated: nothing is done."""
+
+    name: str = Field(min_length=1, description="What it is called in sentences.")
+    arn: str = Field(pattern=r"^arn:aws[\w-]*:iam::\d{12}:(?:role|user|group)/\S+$", description="Its ARN.")
+    allowed: tuple[Action, ...] = Field(min_length=1, description="Actions that it needs: the control.")
+    forbidden: tuple[Action, ...] = Field(
+        (
+            "iam:AttachRolePolicy",
+            "iam:AttachUserPolicy",
+            "iam:CreateAccessKey",
+            "iam:CreatePolicyVersion",
+            "iam:PutRolePolicy",
+            "kms:ScheduleKeyDeletion",
+            "cloudtrail:StopLogging",
+        ),
+        min_length=1,
+        description="Actions that it must not be allowed.",
+    )
+    resources: tuple[str, ...] = Field(
+        ("*",),
+        min_length=1,
+        description="ARNs that the actions are on. With `*`, a right to some resources does not show.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What AWS decides on an action of a principal; `missing` are keys of conditions that it was not told."""
+
+    action: str
+    resource: str
+    allowed: bool
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

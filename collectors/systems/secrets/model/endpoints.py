@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from collectors.shared.dsn import Dsn
+from collectors.systems.secrets.model.access import IamPrincipal
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options, Secret
 
@@ -68,6 +69,9 @@ class KeyOptions(Options):
     )
     api_keys: tuple[ApiKey, ...] = Field(
         (), description="Keys for APIs, each with a call that it allows and one that it forbids."
+    )
+    iam_principals: tuple[IamPrincipal, ...] = Field(
+        (), description="Roles and users of AWS, each with actions that it needs and others; requires `clients.aws`."
     )
     review_accounts: bool = Field(
         False, description="Ask the API server what the service accounts of workloads may do, by SubjectAccessReviews."

@@ -67,6 +67,7 @@ _HARMLESS_BEFORE = frozenset(
 _OBJECT_WORDS = frozenset(
     {"tls", "cert", "certificate", "pull", "image", "ref", "existing", "name", "kubernetes", "mount"}
 )
+_SECRETS_OF = (["password", "secret"], ["credentials", "secret"], ["auth", "secret"])
 _OBJECT_NAME = re.compile(r"[a-z0-9]+(?:[-.][a-z0-9]+)*")
 
 _REFERENCE = re.compile(
@@ -438,7 +439,7 @@ def _is_secret(name: str, value: str, *, in_file: bool = False) -> bool:
         return not (in_file and len(own) < 3)
     if len(own) < 4 or _URL.fullmatch(own) or re.fullmatch(r"\d{1,7}(?:\.\d+)?[smhd]?", own):
         return False
-    named_object = in_file or not words or bool(_OBJECT_WORDS & set(words))
+    named_object = in_file or not words or bool(_OBJECT_WORDS & set(words)) or words[-2:] in _SECRETS_OF
     return not (named_object and _OBJECT_NAME.fullmatch(own) and not any(char.isdigit() for char in own))
 
 

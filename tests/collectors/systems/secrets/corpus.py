@@ -184,6 +184,7 @@ HARMLESS_SETTINGS: Texts = (
     ("VIRTUAL_ENV", "/opt/venv"),
     ("PUBLIC_URL", "https://shop.internal"),
     ("KAFKA_BROKERS", "kafka-0:9092,kafka-1:9092"),
+    ("PASSWORD_SECRET", "orders-db"),
     ("PASSWORD_HASH", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
     ("ADMIN_PASSWORD", "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"),
 )
