@@ -66,5 +66,8 @@ async def _run(restic: Restic, command: str, *arguments: str, timeout: timedelta
     if found.code == _NO_REPOSITORY:
         raise NoRepository(f"{restic.command[0]} finds no repository.", Reason.MISSING)
     if found.code == _WRONG_PASSWORD:
-        raise ProbeError(f"{restic.command[0]} cannot open the repository: the password is wrong.", Reason.DENIED)
+        raise ProbeError(
+            f"{restic.command[0]} cannot open the repository: the password is wrong, or its keys are gone.",
+            Reason.DENIED,
+        )
     return found

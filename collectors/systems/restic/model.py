@@ -36,7 +36,7 @@ class Restic(Options):
     min_size: Size = Field(1, ge=1, description="Minimum size of the files in a snapshot.")
     read_data: str = Field(
         "5%",
-        pattern=r"^(100|[1-9]?[0-9](\.[0-9]+)?)%$",
+        pattern=r"^(100|[1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%$",
         description="Share of the data that a check reads, chosen anew each time, such as 5%.",
     )
     check_every: Duration = Field(

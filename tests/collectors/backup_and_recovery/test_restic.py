@@ -143,6 +143,7 @@ async def test_its_own_encryption_takes_a_record_of_who_may_write(evidence: Fold
         {"paths": ["relative"]},
         {"host": ""},
         {"read_data": "all"},
+        {"read_data": "0%"},
         {"read_data": "101%"},
         {"min_size": 0},
         {"password": ""},
