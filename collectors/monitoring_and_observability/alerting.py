@@ -86,7 +86,9 @@ class AlertingSettings(SectionSettings):
         "warning.",
     )
     longest_wait: Duration = Field(
-        timedelta(hours=6), gt=timedelta(0), description="Alerts whose `for` is longer count as alerts that never fire."
+        timedelta(hours=6),
+        gt=timedelta(0),
+        description="Alerts whose `for`, or the `group_wait` of whose route, is longer count as alerts that never fire.",
     )
     may_be_missing: tuple[str, ...] = Field(
         (), description="Metrics that may have no series, such as counters that appear with the first error."
@@ -323,7 +325,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             *inhibition_problems(
                 name, sent.labels, configuration.inhibit_rules, alerts, settings.longest_inhibition, now
             ),
-            *routing_problems(name, sent.labels, configuration, settings.integrations, now),
+            *routing_problems(name, sent.labels, configuration, settings.integrations, now, settings.longest_wait),
             *found,
         ]
 

@@ -25,6 +25,7 @@ class _End:
     quiet_for_ever: bool
     quiet_now: bool
     quiet_hours: float = 0
+    wait: timedelta = timedelta()
 
     @property
     def good(self) -> bool:
@@ -32,12 +33,17 @@ class _End:
 
 
 def routing_problems(
-    name: str, labels: Mapping[str, str], configuration: Configuration, integrations: Collection[str], now: datetime
+    name: str,
+    labels: Mapping[str, str],
+    configuration: Configuration,
+    integrations: Collection[str],
+    now: datetime,
+    longest_wait: timedelta = timedelta.max,
 ) -> Iterator[Result]:
     """What is wrong with where an alert goes of which these labels are known, if anything is.
 
-    It has to reach a receiver that has one of the integrations, whatever its other labels are. Raises ProbeError where the ways
-    through the routing tree are too many to follow.
+    It has to reach a receiver that has one of the integrations, whatever its other labels are, and is not to be gathered there for
+    longer than `longest_wait`. Raises ProbeError where the ways through the routing tree are too many to follow.
     """
 
     @functools.cache
@@ -47,6 +53,7 @@ def routing_problems(
             configuration.muted_for_a_year(route, now),
             configuration.muted(route, now),
             configuration.muted_hours(route, now),
+            route.wait,
         )
 
     ways = ends(configuration.route, labels, tell)
@@ -54,6 +61,12 @@ def routing_problems(
         lost = [route for route in reachable(configuration.route, labels) if not tell(route).good]
         yield _lost(name, lost, tell, configuration, integrations, certain=len(bad) == len(ways))
         return
+    if (wait := max(min(end.wait for end in way if end.good) for way in ways)) > longest_wait:
+        yield failed(
+            f"Alert {name} is held for {format_duration(wait)} before the first notification: group_wait of its route (limit "
+            f"{format_duration(longest_wait)}).",
+            reason=Reason.LIMIT,
+        )
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
         yield warning(f"Alert {name} would not be notified now: time intervals mute its route.")
     elif (quiet := max((min(end.quiet_hours for end in way if end.good) for way in ways), default=0.0)) > MUTED_HOURS:
@@ -102,25 +115,51 @@ def _receivers(routes: Iterable[Route]) -> str:
     return listed(names) if names else ""
 
 
+_SEAMLESS = timedelta(minutes=5)
+"""The longest pause between silences that are one: an alert waits longer before anybody is notified."""
+
+
 def silence_problems(
     name: str, labels: Mapping[str, str], silences: Iterable[Silence], longest: timedelta, now: datetime
 ) -> Iterator[Result]:
     """The silences that hide an alert with these labels for longer than planned work takes.
 
-    One that is extended day by day keeps its beginning.
+    One that is extended day by day keeps its beginning, and those that follow each other are one. One to come hides nothing yet.
     """
-    for silence in silences:
-        if silence.state != "active" or silence.ends_at - silence.starts_at <= longest:
+    hiding = [
+        silence
+        for silence in silences
+        if (silence.state != "expired" or silence.ends_at <= now)
+        and all(matcher.name in labels for matcher in silence.matchers)
+        and all_match(map(_matcher, silence.matchers), labels)
+    ]
+    for row in _in_a_row(hiding):
+        begins, ends_at = row[0].starts_at, max(silence.ends_at for silence in row)
+        if ends_at <= now or ends_at - begins <= longest:
             continue
-        if all(matcher.name in labels for matcher in silence.matchers) and all_match(
-            map(_matcher, silence.matchers), labels
-        ):
-            whole, left = (format_length(silence.ends_at - since) for since in (silence.starts_at, now))
-            yield failed(
-                f"Alert {name} is silenced for {whole} by silence {silence.id}, which ends in {left} (limit "
-                f"{format_duration(longest)}).",
-                reason=Reason.MISCONFIGURED,
-            )
+        whole, limit = format_length(ends_at - begins), format_duration(longest)
+        if begins > now:
+            since = f"from {begins:%Y-%m-%d %H:%M} UTC on"
+            yield warning(f"Alert {name} will be silenced for {whole} by silence {row[0].id}, {since} (limit {limit}).")
+            continue
+        last = max(row, key=lambda silence: silence.ends_at).id
+        by = f"silence {last}" if len(row) == 1 else f"{len(row)} silences in a row, the last of them {last}"
+        yield failed(
+            f"Alert {name} is silenced for {whole} by {by}, which ends in {format_length(ends_at - now)} (limit {limit}).",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def _in_a_row(silences: Iterable[Silence]) -> Iterator[list[Silence]]:
+    """Silences that leave no pause between them, together."""
+    row: list[Silence] = []
+    for silence in sorted(silences, key=lambda silence: silence.starts_at):
+        if row and silence.starts_at > max(one.ends_at for one in row) + _SEAMLESS:
+            yield row
+            row = []
+        row.append(silence)
+    if row:
+        yield row
 
 
 def _matcher(matcher: SilenceMatcher) -> Matcher:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match, parse_matchers
+from exporter.options import parse_duration
 from exporter.positioned_yaml import YamlError, load_yaml
 from exporter.verdict import ProbeError, Reason
 
@@ -51,7 +52,7 @@ _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """A node of the routing tree, with the receiver that it has or inherits."""
+    """A node of the routing tree, with the receiver that it has or inherits, and how long the first notification waits."""
 
     receiver: str
     matchers: tuple[Matcher, ...] = ()
@@ -59,6 +60,7 @@ class Route:
     routes: tuple[Route, ...] = ()
     mute: tuple[str, ...] = ()
     active: tuple[str, ...] = ()
+    wait: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ class _Route(_Struct, frozen=True):
     routes: list[_Route] = []
     mute_time_intervals: list[str] = []
     active_time_intervals: list[str] = []
+    group_wait: str = ""
 
 
 class _Times(_Struct, frozen=True):
@@ -349,9 +352,7 @@ def parse_configuration(text: str) -> Configuration:
 
 
 #: Fields that say how a group is notified, not who is.
-_HARMLESS = frozenset(
-    {"group_by", "group_by_str", "group_wait", "group_interval", "repeat_interval", "labels", "annotations"}
-)
+_HARMLESS = frozenset({"group_by", "group_by_str", "group_interval", "repeat_interval", "labels", "annotations"})
 
 
 def _unfamiliar(document: Mapping[str, Any]) -> Iterator[str]:
@@ -389,15 +390,17 @@ def _integrations(receiver: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, key, value in named if name != key and value)
 
 
-def _route(raw: _Route, inherited: str) -> Route:
+def _route(raw: _Route, inherited: str, waiting: timedelta = Route("").wait) -> Route:
     receiver = raw.receiver or inherited
+    wait = parse_duration(raw.group_wait) if raw.group_wait else waiting
     return Route(
         receiver,
         _matchers(raw.match, raw.match_re, raw.matchers),
         raw.goes_on,
-        tuple(_route(child, receiver) for child in raw.routes),
+        tuple(_route(child, receiver, wait) for child in raw.routes),
         tuple(raw.mute_time_intervals),
         tuple(raw.active_time_intervals),
+        wait,
     )
 
 

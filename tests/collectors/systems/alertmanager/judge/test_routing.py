@@ -48,6 +48,30 @@ def test_silences(silenced: Silence, hides: bool) -> None:
     assert (problem is not None) is hides
 
 
+def test_silences_that_follow_each_other_are_one() -> None:
+    about = SilenceMatcher("alertname", "A", is_regex=False)
+    past = silence(about, state="expired", since=5, days=-2)
+    now_on, to_come = silence(about, since=2, days=3), silence(about, state="pending", since=-3, days=6)
+    week = timedelta(days=7)
+    problem = first(silence_problems)("A", {"alertname": "A"}, [to_come, now_on, past], week, NOW)
+    assert problem is not None
+    told = (
+        "Alert A is silenced for 11 days by 3 silences in a row, the last of them s1, which ends in 6 days (limit 7d)."
+    )
+    assert (problem.status, problem.summary) == (Status.FAILED, told)
+    assert first(silence_problems)("A", {"alertname": "A"}, [now_on, past], timedelta(days=8), NOW) is None
+    gap = silence(about, state="expired", since=9, days=-3)
+    assert first(silence_problems)("A", {"alertname": "A"}, [now_on, gap], week, NOW) is None
+
+
+def test_a_silence_that_is_to_come() -> None:
+    to_come = silence(SilenceMatcher("alertname", "A", is_regex=False), state="pending", since=-1, days=11)
+    problem = first(silence_problems)("A", {"alertname": "A"}, [to_come], timedelta(days=7), NOW)
+    assert problem is not None
+    assert problem.status is Status.WARNING
+    assert "Alert A will be silenced for 10 days by silence s1, from " in problem.summary
+
+
 def held(name: str, days: float, *, by: tuple[str, ...] = ()) -> HeldAlert:
     status = HeldStatus("suppressed" if by else "active", inhibited_by=list(by))
     return HeldAlert({"alertname": name}, f"f-{name}", NOW - timedelta(days=days), NOW, NOW, status)
@@ -84,6 +108,29 @@ def test_a_route_that_sleeps_now_is_a_warning() -> None:
     assert now.status is Status.WARNING
     assert now.summary == "Alert A would not be notified now: time intervals mute its route."
     assert first(routing_problems)("A", {}, configuration, ["slack"], NOW + timedelta(hours=2)) is None
+
+
+@pytest.mark.parametrize(
+    ("root", "child", "told"),
+    [
+        ("", "", None),
+        ("group_wait: 1d", "group_wait: 30s", None),
+        (
+            "group_wait: 30s",
+            "group_wait: 1d",
+            "is held for 1d before the first notification: group_wait of its route (limit 6h).",
+        ),
+        ("group_wait: 12h30m", "", "is held for 12h30m before"),
+    ],
+)
+def test_a_route_that_waits_for_long(root: str, child: str, told: str | None) -> None:
+    own = f"{{matchers: ['alertname=\"A\"'], {child or 'group_by: []'}}}"
+    configuration = parse_configuration(
+        f"{{route: {{receiver: a, {root or 'group_by: []'}, routes: [{own}]}}, receivers: [{{name: a, slack_configs: [{{}}]}}]}}"
+    )
+    problem = first(routing_problems)("A", {"alertname": "A"}, configuration, ["slack"], NOW, timedelta(hours=6))
+    assert (problem is None) is (told is None)
+    assert problem is None or (problem.status is Status.FAILED and told is not None and told in problem.summary)
 
 
 def test_many_routes_that_are_muted_are_looked_at_once() -> None:
