@@ -303,16 +303,21 @@ def _judge_hsts_header(target: TlsTarget, reply: Reply, page: str) -> Result:
 
 
 def _judge_redirect(target: TlsTarget, reply: Reply) -> Result:
+    asked = f"Port {target.http_port} of {target.host}"
     try:
-        scheme = urlsplit(reply.headers.get("location", "")).scheme
+        leads_to = urlsplit(reply.headers.get("location", ""))
+        port = leads_to.port
     except ValueError:  # not a URL
-        scheme = ""
-    if reply.status not in (301, 302, 303, 307, 308) or scheme != "https":
+        leads_to, port = urlsplit(""), None
+    if reply.status not in (301, 302, 303, 307, 308) or leads_to.scheme != "https":
         return failed(
-            f"Port {target.http_port} of {target.host} answers {reply.where} with {reply.status}, no redirect to https.",
-            reason=Reason.MISCONFIGURED,
+            f"{asked} answers {reply.where} with {reply.status}, no redirect to https.", reason=Reason.MISCONFIGURED
         )
-    return ok(f"Port {target.http_port} of {target.host} redirects to https.")
+    if port is not None and port == target.http_port:
+        return failed(
+            f"{asked} redirects to https on the same port, which does not serve TLS.", reason=Reason.MISCONFIGURED
+        )
+    return ok(f"{asked} redirects to https.")
 
 
 def lacks_staple(served: certificates.Served) -> bool:

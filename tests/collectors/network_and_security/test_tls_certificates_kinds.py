@@ -487,6 +487,27 @@ async def test_every_kind_of_redirect_leads_to_https(folder: Path, good: Issued,
     assert result.status is verdict, result.summary
 
 
+@pytest.mark.parametrize(
+    ("leads_to", "status", "told"),
+    [
+        (
+            "https://{name}:{http_port}/",
+            Status.FAILED,
+            "redirects to https on the same port, which does not serve TLS.",
+        ),
+        ("https://{name}.:443/", Status.OK, "redirects to https."),
+    ],
+)
+async def test_where_a_redirect_leads(folder: Path, good: Issued, leads_to: str, status: Status, told: str) -> None:
+    port, http_port = free_port(), free_port()
+    location = leads_to.format(name=NAME.upper(), http_port=http_port)
+    plain = f"server {{ listen {LOOPBACK}:{http_port}; return 301 {location}; }}"
+    with nginx(server_block(port, good.write(folder, "good"), extra=HSTS) + plain, port=port):
+        result = await look_at("hsts_configured", port, folder, http_port=http_port)
+    assert result.status is status
+    assert told in result.summary
+
+
 async def test_only_the_first_page_is_redirected(folder: Path, good: Issued) -> None:
     port, http_port = free_port(), free_port()
     plain = f"server {{ listen {LOOPBACK}:{http_port}; location = / {{ return 301 https://$host/; }}"
