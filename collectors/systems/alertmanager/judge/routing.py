@@ -133,7 +133,8 @@ def silence_problems(
         and all(matcher.name in labels for matcher in silence.matchers)
         and all_match(map(_matcher, silence.matchers), labels)
     ]
-    for row in _in_a_row(hiding):
+    long = [[silence] for silence in hiding if silence.ends_at - silence.starts_at > longest and silence.ends_at > now]
+    for row in long or _in_a_row(hiding):
         begins, ends_at = row[0].starts_at, max(silence.ends_at for silence in row)
         if ends_at <= now or ends_at - begins <= longest:
             continue
