@@ -22,7 +22,9 @@ def error(code: str | None, message: str = "No.", kind: str = "invalid_request_e
 
 @dataclass
 class OpenAIServer:
-    """What it answers. `forced` gives a path's status and document, whatever is asked; `asked` are the requests in their order.
+    """What it answers. `key_header` has the key instead of Authorization; without the header `demanded` it answers 401.
+
+    `forced` gives a path's status and document, whatever is asked; `asked` are the requests in their order.
 
     `complete` makes the answer of the last question, `tokens` are what that has used.
     """
@@ -30,6 +32,8 @@ class OpenAIServer:
     url: str
     models: dict[str, str | None] = field(default_factory=dict)
     any_key: bool = False
+    key_header: str = ""
+    demanded: str = ""
     lists_only: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     rate_limits: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -191,7 +195,10 @@ def openai_server() -> Iterator[OpenAIServer]:
     class Asked(Handler):
         def do_GET(self) -> None:
             asked = urlsplit(self.path)
-            key = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            key = self.headers.get(state.key_header or "Authorization", "").removeprefix("Bearer ")
+            if not key or (state.demanded and state.demanded not in self.headers):
+                self.reply(401, msgspec.json.encode(error(None, "Missing credentials")), JSON)
+                return
             status, document = state.answer(self.command, asked.path, parse_qs(asked.query), key)
             body = document if isinstance(document, bytes) else msgspec.json.encode(document)
             self.reply(status, body, {**state.headers, **JSON})

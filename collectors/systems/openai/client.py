@@ -35,6 +35,7 @@ __all__ = ["OpenAIApi", "Organization", "ask_models", "ask_with_a_wrong_key", "c
 
 _PAGES = 20
 _URL = "https://api.openai.com/v1"
+_WRONG = "sk-checklist-exporter-this-is-no-key"
 
 
 class OpenAIApi(HttpSettings):
@@ -147,15 +148,16 @@ async def ask_models(api: OpenAIApi) -> list[ModelAnswer | ProbeError]:
 
 
 async def ask_with_a_wrong_key(api: OpenAIApi) -> Answer:
-    """What the API answers to the same request with a key that is none. Raises ProbeError when it does not answer."""
-    wrong = HttpSettings(
-        url=api.url,
-        tls=api.tls,
-        timeout=api.timeout,
-        max_bytes=api.max_bytes,
-        bearer_token=SecretStr("sk-checklist-exporter-this-is-no-key"),
-    )
-    async with Http(wrong) as http:
+    """What the API answers to the same request with a key that is none. Raises ProbeError when it does not answer.
+
+    All else stays: without a header that it demands, the API would refuse the right key as well.
+    """
+    wrong: dict[str, Any] = {"username": None, "password": None}
+    if api.bearer_token is not None:
+        wrong["bearer_token"] = SecretStr(_WRONG)
+    else:
+        wrong["headers"] = dict.fromkeys(api.headers, SecretStr(_WRONG))
+    async with Http(api.model_copy(update=wrong)) as http:
         ask = _complete if api.completion else _describe
         return await ask(http, api.models[0].name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -109,7 +110,7 @@ def delivery_problems(receipts: float, outcomes: Outcomes, limits: TwilioLimits)
             "so it was not observed whether outcomes are recorded.",
             reason=Reason.UNOBSERVED,
         )
-    elif not receipts >= limits.min_tracked_ratio * outcomes.final:  # also where it is no number
+    elif not math.isfinite(receipts) or receipts < limits.min_tracked_ratio * outcomes.final:
         yield failed(
             f"The product recorded {receipts:.0f} delivery receipts within two days, but {counted(outcomes.final, 'message')} "
             "had an outcome since yesterday.",

@@ -370,6 +370,7 @@ async def test_receipts_are_held_against_outcomes(
             "vector(8)": FAILED,
             "vector(0)": FAILED,
             "vector(0) / 0": FAILED,
+            "vector(1) / 0": FAILED,
             "receipts_of_nobody": UNKNOWN,
         }.items():
             result = await receipts(query)

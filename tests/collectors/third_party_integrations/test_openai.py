@@ -115,6 +115,22 @@ async def test_what_answers_to_any_key_proves_nothing(evidence: Folder, server: 
     assert result.status is FAILED
 
 
+@pytest.mark.parametrize("header", ["", "api-key"])
+async def test_what_wants_a_key_and_accepts_any_proves_nothing(
+    evidence: Folder, server: OpenAIServer, header: str
+) -> None:
+    server.any_key, server.key_header, server.demanded = True, header, "X-Tenant"
+    key = (
+        {"bearer_token": None, "headers": {"api-key": KEY, "X-Tenant": "shop"}}
+        if header
+        else {"headers": {"X-Tenant": "shop"}}
+    )
+    result = await seen(evidence, "api_key_configured", server, api=key)
+    assert (result.status, "accepts any key" in result.summary) == (UNKNOWN, True), result.summary
+    server.any_key = False
+    assert (await seen(evidence, "api_key_configured", server, api=key)).status is OK
+
+
 async def test_nothing_is_known_without_an_answer_or_a_key(evidence: Folder, server: OpenAIServer) -> None:
     assert (await seen(evidence, "api_key_configured", f"http://{LOOPBACK}:{free_port()}")).status is UNKNOWN
     result = await seen(evidence, "api_key_configured", server, api={"bearer_token": None})
