@@ -79,6 +79,10 @@ def catalogue() -> list[PlannedItem]:
     ]
 
 
+LINES = len(catalogue())
+"""How many lines the bundled checklist has."""
+
+
 def plan(*items: PlannedItem, **changes: object) -> Plan:
     """A plan of these items."""
     return replace(Plan(environment="production", release="2026.3.1", items=items, jobs=()), **changes)  # type: ignore[arg-type]

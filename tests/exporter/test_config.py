@@ -25,6 +25,7 @@ from exporter.options import Duration, Secret, Size
 from exporter.plan import Waiver
 from exporter.verdict import CRITICAL, INFO, WARNING, Result, ok
 from tests.exporter.bad_configurations import BAD, TARGET
+from tests.exporter.samples import LINES
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 CANARY = "c4n4ry-s3cr3t"
@@ -190,7 +191,7 @@ def test_nothing_configured_plans_every_line_and_what_needs_no_options() -> None
 
 def test_the_bundled_checklist_is_planned_without_a_configuration() -> None:
     loaded = load_default()
-    assert len(loaded.plan.items) == len(loaded.bindings) == 205
+    assert len(loaded.plan.items) == len(loaded.bindings) == LINES
     assert {"documentation", "training", "signatories", "final_checklist"} <= {job.id for job in loaded.plan.jobs}
 
 

@@ -27,6 +27,7 @@ from exporter.daemon import ServeOptions, _Daemon
 from exporter.health import Health
 from exporter.runner import utc_now
 from exporter.web import Options
+from tests.exporter.samples import LINES
 from tests.servers.process import Server, eventually, free_port, wait_until
 
 CONFIG = """
@@ -117,10 +118,10 @@ def test_where_people_reach_the_pages(options: ServeOptions, scheme: str, url: s
 def test_every_line_has_its_series_from_the_first_scrape(tmp_path: Path) -> None:
     with exporting(tmp_path) as exporter:
         text = exporter.get("/metrics")
-        assert len(re.findall(r"^checklist_item_ok\{", text, re.MULTILINE)) == 205
+        assert len(re.findall(r"^checklist_item_ok\{", text, re.MULTILINE)) == LINES
         assert f'checklist_exporter_web_info{{external_url="http://127.0.0.1:{exporter.port}"}} 1.0' in text
         document = json.loads(exporter.get("/api/v1/items"))
-        assert (document["environment"], len(document["items"])) == ("staging", 205)
+        assert (document["environment"], len(document["items"])) == ("staging", LINES)
 
 
 def test_evidence_is_noticed_when_it_comes_and_when_it_goes(tmp_path: Path) -> None:

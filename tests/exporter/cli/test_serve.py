@@ -13,6 +13,7 @@ import pytest
 from exporter.cli import main
 from exporter.cli.shared import ExitCode
 from tests.exporter.cli.conftest import Ended
+from tests.exporter.samples import LINES
 from tests.servers.certificates import Issued
 from tests.servers.pages import Pages
 from tests.servers.process import answers, free_port, listening, wait_until
@@ -42,7 +43,7 @@ def test_serves_until_told_to_stop(until_done: Run, evidence: Path) -> None:
         ready=lambda: answers(f"http://{address}/p/-/healthy"),
         act=act,
     )
-    assert seen == {"healthcheck": 0, "metrics": True, "items": 205}
+    assert seen == {"healthcheck": 0, "metrics": True, "items": LINES}
     assert ended.code == 0
     assert all(json.loads(line)["level"] in ("info", "warn") for line in ended.err.splitlines())
     first = [json.loads(line)["msg"] for line in ended.err.splitlines() if json.loads(line)["level"] == "info"][:4]
