@@ -52,6 +52,11 @@ def _in_order(found: Any) -> list[Any]:
     )
 
 
+def _without_id(message: Any) -> str:
+    """What Neo4j says of a database, which it names by a part of its id."""
+    return re.sub(r"DatabaseId\{\w+", "DatabaseId{1", message)
+
+
 VOLATILE: Mapping[str, Mapping[str, object]] = {
     "jaeger": {
         "traceId|spanId": "1",
@@ -65,6 +70,11 @@ VOLATILE: Mapping[str, Mapping[str, object]] = {
         "conditions": _in_order,
     },
     "loki": {"values": _entries, "timestamp": NOW},
+    "neo4j": {
+        "creationTime|lastStartTime|lastStopTime": "2027-01-31T11:00:00Z",
+        "statusMessage": _without_id,
+        "databaseID|serverID|storeID|lastCommittedTxn|replicationLag": ABSENT,
+    },
     "postgresql": {
         "system_identifier": "7000000000000000001",
         "latency": 0.01,
