@@ -332,7 +332,7 @@ class _Binder:
             item = stable_name(line.title)
             if (len(titles[name, item]) > 1 or item in self._known(name)) and not _spells(item, line.title):
                 item = f"{item}_{_told_apart(normalized(line.title))}"
-            repeated[name, item] += 1  # lines of the same text are told apart by nothing else
+            repeated[name, item] += 1  # lines of the same text are distinguished by nothing else
             item = (
                 item if repeated[name, item] == 1 and item not in taken else _unique(item, taken, repeated[name, item])
             )

@@ -72,7 +72,7 @@ class MetricsBy(StrEnum):
 class Neo4jVolume(Volume):
     """A volume of a server."""
 
-    name: str = Field("data", min_length=1, description="What is kept on it: data or transactions.")
+    name: str = Field("data", min_length=1, description="What is stored on it: data or transactions.")
     min_free: Size = Field(_MIN_FREE, description="Space that must be free.")
     min_free_ratio: float = Field(_MIN_FREE_RATIO, ge=0, le=1, description="Share of the volume that must be free.")
 

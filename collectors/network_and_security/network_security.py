@@ -230,8 +230,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         """Without a limit in front of them, applications are busy refusing.
 
         With `allow_intrusive`, each of `limits` is asked up to `burst` times in a row, until a request is refused by 429, 403, or
-        by 503 as nginx does by default; after `recovery` it must answer again, which tells a limit from an outage. The refusal must
-        be the gateway's: an application's has the headers that its other answers have. Another query, User-Agent or
+        by 503 as nginx does by default; after `recovery` it must answer again, which distinguishes a limit from an outage. The
+        refusal must be the gateway's: an application's has the headers that its other answers have. Another query, User-Agent or
         X-Forwarded-For must not get around it.
 
         How to fix it: limit_req in nginx, a stick table in HAProxy, local_ratelimit in Envoy, a plug-in of the gateway.

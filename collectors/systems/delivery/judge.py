@@ -140,7 +140,7 @@ def judge_versions(
 
 
 def _refused(status: int) -> bool:
-    """Whether a status comes from what stands before the site, or says that the site is not served here."""
+    """Whether a status comes from what is in front of the site, or says that the site is not served here."""
     return status == _MISDIRECTED or status >= _SERVER_ERROR
 
 

@@ -73,7 +73,7 @@ class Limit(Options):
     recovery: Duration = Field(
         timedelta(minutes=1),
         gt=timedelta(0),
-        description="Time after which it must answer again, which tells a limit from an outage.",
+        description="Time after which it must answer again, which distinguishes a limit from an outage.",
     )
 
 

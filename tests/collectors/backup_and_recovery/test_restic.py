@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.backup_and_recovery.backups import Backups, BackupsSettings
-from exporter.verdict import Result, Status
+from exporter.verdict import Status
 from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.process import scratch
 from tests.servers.restic import PASSWORD, Repository
@@ -54,11 +55,12 @@ def repository(made: Repository) -> Iterator[Repository]:
         shutil.copytree(copy, made.path)
 
 
-async def see(evidence: Folder, made: Repository, item: str = SCHEDULED, /, **options: Any) -> Result:
+def run_restic(evidence: Folder, made: Repository, item: str = SCHEDULED, /, **options: Any) -> Run:
     store = {"name": "orders", "restic": {**made.options, **options}}
-    result = await seen(evidence, item, databases=[store], timeout="120s")
-    assert PASSWORD not in result.summary
-    return result
+    return replace(run(evidence, item, databases=[store], timeout="120s"), secrets=[PASSWORD])
+
+
+see = sees(run_restic)
 
 
 async def test_a_recent_snapshot_in_a_sound_repository(evidence: Folder, made: Repository) -> None:

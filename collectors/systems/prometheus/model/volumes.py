@@ -24,7 +24,7 @@ _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")  # noqa: S108 
 class Volume(Options):
     """One volume and who is asked about it: exactly one of `claim`, `mountpoint` and `path`."""
 
-    name: str = Field("data", min_length=1, description="What is kept on it: data, wal, or the name of a tablespace.")
+    name: str = Field("data", min_length=1, description="What is stored on it: data, wal, or the name of a tablespace.")
     claim: str | None = Field(
         None,
         pattern=r"^[^/]+/[^/]+$",

@@ -27,7 +27,7 @@ class KeySet(HttpSettings):
 
 
 class SampleToken(Options):
-    """A token that an application issued. It is looked at here and sent nowhere; it may have expired."""
+    """A token that an application issued. It is read here and sent nowhere; it may have expired."""
 
     name: str = Field(min_length=1, description="What it is called in sentences.")
     token: Secret = Field(
@@ -44,7 +44,7 @@ class ApiKey(HttpSettings):
 
 
 class Database(Options):
-    """A PostgreSQL whose sessions are looked at."""
+    """A PostgreSQL whose sessions are checked."""
 
     name: str = Field(min_length=1, description="What it is called in sentences.")
     dsn: Dsn = Field(description="Connection string of a role with pg_monitor.")

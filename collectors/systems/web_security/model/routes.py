@@ -41,7 +41,7 @@ class Login(Options):
     form: bool = Field(False, description="Send the fields as a form instead of JSON.")
     token: str | None = Field(
         None,
-        description="Where the JSON reply has the bearer token, such as access_token; cookies are kept without it.",
+        description="Where the JSON reply has the bearer token, such as access_token; without it, cookies are sent.",
     )
 
 
