@@ -13,7 +13,7 @@ __all__ = ["egress_problems", "firewall_problems", "origin_problems", "policy_pr
 
 def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
     """Ports that are open and should not be; without an open port of the same host, closed ones show nothing."""
-    closed = list(closed)
+    opened, closed = list(opened), list(closed)
     for knock in closed:
         if knock.outcome is Outcome.OPEN:
             yield failed(f"{knock.target} is open from outside.", reason=Reason.UNMET)
@@ -23,11 +23,11 @@ def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: st
             reason=Reason.UNREACHABLE,
         )
     for knock in opened:
-        if knock.outcome is not Outcome.OPEN:
+        if knock.outcome not in (Outcome.OPEN, Outcome.OTHER):
             yield failed(
                 f"{knock.target} is {_how(knock)} from outside, but should be open.", reason=Reason.MISCONFIGURED
             )
-    for knock in closed:
+    for knock in dict.fromkeys((*opened, *closed)):
         if knock.outcome is Outcome.OTHER:
             yield unknown(
                 f"{knock.target} was not checked from outside ({one_line(knock.error)}).", reason=Reason.MALFORMED

@@ -24,6 +24,14 @@ _AGENT = {"User-Agent": "checklist-exporter (network_security)"}
 _MAX_BYTES = 2**20
 _POLL_SECONDS = 5.0
 _AT_A_TIME = 5
+_FORWARDED = (
+    "X-Forwarded-For",
+    "X-Real-IP",
+    "X-Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Cluster-Client-IP",
+)
 _PLAIN = 2  # a limit that lets one through now and then refuses the other
 _SLOW_SECONDS, _SLOW_TIMES = 0.2, 4  # for each request, when a gateway delays what is too much
 _CLOSED = 444
@@ -132,9 +140,12 @@ def _disguised(url: str, disguises: Sequence[Disguise]) -> tuple[str, dict[str, 
         url = _with_mark(url)
     if Disguise.AGENT in disguises:
         headers["User-Agent"] = f"{_AGENT['User-Agent']} {secrets.token_hex(4)}"
+        headers["Accept-Language"] = f"en;q=0.{secrets.randbelow(900) + 100}"
+    if Disguise.COOKIE in disguises:
+        headers["Cookie"] = f"checklist={secrets.token_hex(4)}"
     if Disguise.FORWARDED in disguises:
         somebody = f"203.0.113.{secrets.randbelow(254) + 1}"  # an address of documentation
-        headers |= {"X-Forwarded-For": somebody, "X-Real-IP": somebody}
+        headers |= dict.fromkeys(_FORWARDED, somebody) | {"Forwarded": f"for={somebody}"}
     return url, headers
 
 

@@ -97,7 +97,8 @@ class Disguise(Enum):
     """Part of a request that its sender chooses, and that a limit should not be counted by; as the sentences have it."""
 
     QUERY = "another query"
-    AGENT = "another User-Agent"
+    AGENT = "another User-Agent and Accept-Language"
+    COOKIE = "another cookie"
     FORWARDED = "another X-Forwarded-For"
 
 

@@ -156,6 +156,9 @@ async def test_modules_that_do_more_than_connect_and_names_with_several_addresse
 
         status, summary = await seen(mute, module="tls", open=(tls,))  # a handshake that nobody answers
         assert (status, "does more than connect by TCP" in summary) == (Status.UNKNOWN, True), summary
+        status, summary = await seen(port, module="tls", open=(mute,))  # that the control was not tried proves nothing
+        assert status is not Status.OK
+        assert "should be open" not in summary.partition("None of the ports")[0]
         status, summary = await seen(mute, module="banner")
         assert status is Status.FAILED
         assert summary.startswith(f"{LOOPBACK}:{mute} is open from outside.")
@@ -281,9 +284,14 @@ async def test_the_limit_must_be_the_gateways(app: Application) -> None:
 
 
 async def test_a_limit_that_callers_get_around_is_none(app: Application) -> None:
-    keys = {"$request_uri": "another query", "$http_user_agent": "another User-Agent"}
+    keys = {
+        "$request_uri": "another query",
+        "$http_user_agent": "another User-Agent and Accept-Language",
+        "$http_cookie": "another cookie",
+    }
     expected = [
         ("$http_x_forwarded_for", Status.UNKNOWN, "another X-Forwarded-For"),
+        ("$http_true_client_ip", Status.UNKNOWN, "another X-Forwarded-For"),
         *((key, Status.FAILED, f"{words} each time: whoever changes it is not limited") for key, words in keys.items()),
         ("", Status.OK, ""),
     ]
