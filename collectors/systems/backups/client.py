@@ -128,6 +128,7 @@ async def _newest(aws: Aws, bucket: str, key: str) -> Newest:
         key_state=await _key_state(aws, head.get("SSEKMSKeyId")),
         stored=head["LastModified"],
         locked_until=head.get("ObjectLockRetainUntilDate"),
+        lock_mode=head.get("ObjectLockMode"),
     )
 
 

@@ -216,6 +216,10 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
             f"The newest backup in {_where(objects)} is locked until {bucket.newest.locked_until:%F %H:%M} UTC only {wanted}.",
             reason=Reason.LIMIT,
         )
+    elif bucket.newest and bucket.newest.lock_mode == "GOVERNANCE" != bucket.lock_mode:
+        yield warning(
+            f"The newest backup in {_where(objects)} is locked in mode GOVERNANCE, which privileged accounts can bypass."
+        )
     elif bucket.lock_mode != "COMPLIANCE":
         yield warning(
             f"Bucket {bucket.name} locks objects in mode {bucket.lock_mode}, which privileged accounts can bypass."

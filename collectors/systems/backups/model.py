@@ -79,13 +79,14 @@ class Newest:
     """How the newest backup itself is protected, which the settings of its bucket do not change any more.
 
     `algorithm` is None where it is not encrypted, `key_state` that of its KMS key, None without one. `stored` is when, and
-    `locked_until` how long it cannot be deleted, None where it may be, or that may not be read.
+    `locked_until` how long it cannot be deleted, in `lock_mode`, None where it may be, or that may not be read.
     """
 
     algorithm: str | None
     key_state: str | None
     stored: datetime
     locked_until: datetime | None
+    lock_mode: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

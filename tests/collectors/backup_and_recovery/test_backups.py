@@ -351,6 +351,18 @@ async def test_the_rule_locks_what_is_stored_later(evidence: Folder, aws: AwsSer
     bucket.api.put_object(Bucket=BUCKET, Key="orders/later.dump", Body=b"x" * 1000, **locked)
     result = await secured(evidence, client, min_lock="7d")
     assert (result.status, "UTC only (7d wanted)" in result.summary) == (Status.FAILED, True), result
+    locked = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": datetime.now(UTC) + timedelta(days=9)}
+    bucket.api.put_object(Bucket=BUCKET, Key="orders/last.dump", Body=b"x" * 1000, **locked)
+    wait_until(  # its times have whole seconds
+        lambda: (
+            bucket.api.head_object(Bucket=BUCKET, Key="orders/last.dump")["LastModified"]
+            > bucket.api.head_object(Bucket=BUCKET, Key="orders/later.dump")["LastModified"]
+            or bucket.api.put_object(Bucket=BUCKET, Key="orders/last.dump", Body=b"x" * 1000, **locked) is None
+        ),
+        "the last backup to be the newest",
+    )
+    result = await secured(evidence, client, min_lock="7d")
+    assert (result.status, "is locked in mode GOVERNANCE" in result.summary) == (Status.WARNING, True), result
 
 
 def test_a_newest_backup_whose_lock_is_not_shown_is_unknown() -> None:
