@@ -373,7 +373,7 @@ def test_the_time_grows_with_the_lines_alone(install: Install, text: str) -> Non
         return time.process_time() - started
 
     few = min(seconds("\n".join(lines[:501]) + "\n") for _ in range(3))
-    assert seconds(text) < 40 * few
+    assert min(seconds(text) for _ in range(3)) < 40 * few
 
 
 @pytest.mark.parametrize(
