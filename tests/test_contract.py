@@ -41,7 +41,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
         env=environment,
         check=True,
         stdout=subprocess.DEVNULL,
-        timeout=120,
+        timeout=600,  # the machine may be busy
     )
     return {(item, status) for _, item, status in json.loads((folder / "seen.json").read_text())}
 
