@@ -101,17 +101,13 @@ async def _rq(reader: _Reader) -> Seen:
         _listed(reader, answers, f"{name}:intermediate", *commands) for name, commands in zip(names, taken, strict=True)
     ]
     queues += [queue for queue in handed if queue.head is not None]
-    channels = {
-        name: [f"PUBSUB NUMSUB {key.replace('rq:worker:', 'rq:pubsub:', 1)}" for key in _names(answers, command)]
-        for name, command in zip(names, registered, strict=True)
-    }
-    asked = sorted({channel for each in channels.values() for channel in each})
-    listening = await reader.ask(*asked) if asked else answers
-    connected = {
-        name: timedelta(0)
-        for name, each in channels.items()
-        if any(_subscribers(listening, channel) for channel in each)
-    }
+    keys = {name: _names(answers, command) for name, command in zip(names, registered, strict=True)}
+    each = sorted({key for found in keys.values() for key in found})
+    # Channels are those of all databases, and workers of another one may have the same names: the worker's own key counts too.
+    channels = {key: f"PUBSUB NUMSUB {key.replace('rq:worker:', 'rq:pubsub:', 1)}" for key in each}
+    known = await reader.ask(*channels.values(), *(f"EXISTS {key}" for key in each)) if each else answers
+    alive = {key for key in each if _subscribers(known, channels[key]) and reader.length(known, f"EXISTS {key}")}
+    connected = {name: timedelta(0) for name, found in keys.items() if alive & set(found)}
     return Seen(reader.where, queues, connected, suspended=reader.length(answers, "EXISTS rq:suspended") > 0)
 
 

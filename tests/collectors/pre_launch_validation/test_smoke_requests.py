@@ -339,6 +339,27 @@ async def test_sessions_in_cookies_and_queries(pages: Pages) -> None:
     assert "the account is locked" in locked.summary
 
 
+async def test_numbers_and_caches_in_flows(pages: Pages) -> None:
+    login = {"name": "login", "path": "/login", "conditions": ["status == 200"], "extract": {"id": "json.id"}}
+    use = {"name": "use", "path": "/use?id=$(id)", "conditions": ["json.id == 7"]}
+    pages.add("/login", '{"id": 7}')
+    pages.add("/use?id=7", '{"id": 7}')
+    assert (await Shop().result(LOGIN, **flow(pages.url, login, use))).status is Status.OK
+    pages.add("/use?id=7", '{"id": 7}', Age="20")
+    cached = await Shop().result(LOGIN, **flow(pages.url, login, use))
+    assert (cached.status, cached.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED)
+    pages.add("/login", '{"id": true}')
+    assert (await Shop().result(LOGIN, **flow(pages.url, login, use))).reason is Reason.MISSING
+
+
+async def test_bodies_as_browsers_read_them(pages: Pages) -> None:
+    pages.add("/bom", b'\xef\xbb\xbf{"a": 1}')
+    pages.add("/latin", "Café".encode("latin-1"), Content_Type="text/html; charset=ISO-8859-1")
+    pages.add("/undefined", b"a", Content_Type="text/html; charset=undefined")
+    for path, condition in (("/bom", "json.a == 1"), ("/latin", 'text == "Café"'), ("/undefined", 'text == "a"')):
+        assert (await ask(pages.url, path, condition)).status is Status.OK, path
+
+
 async def test_a_run_that_was_cut_short_is_not_followed_by_another_login(pages: Pages) -> None:
     run = Shop()
     pages.delay = 0.5

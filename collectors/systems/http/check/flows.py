@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from collectors.systems.http.client import Answer, ServiceClient, Throttled, Unanswered, new_trace_id
-from collectors.systems.http.judge.flows import step_problem, usable
+from collectors.systems.http.judge.flows import sendable, step_problem
+from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.conditions import observed, unmet, value_of
 from collectors.systems.http.model.flows import Flow
 from collectors.systems.http.model.otp import OTP
@@ -121,12 +122,16 @@ class _Run:
                 f"{step.name}: {answer.reply.where} answered {answer.reply.status}: the account is locked.",
                 reason=Reason.REFUSED,
             )
+        if cache := cached_by(answer.reply):
+            return unknown(
+                f"{step.name}: {answer.reply.where} was answered from a cache ({cache}), so the service was not observed.",
+                reason=Reason.MISCONFIGURED,
+            )
         if problem := step_problem(step, answer.reply, facts):
             self.refused = bool(step.fields) and 400 <= answer.reply.status < 500
             return problem
         for name, expression in step.extract.items():
-            value = value_of(expression, facts)
-            if not usable(value):
+            if (value := sendable(value_of(expression, facts))) is None:
                 return failed(
                     f"{step.name}: {answer.reply.where} answered {answer.reply.status} without a usable text for $({name}).",
                     reason=Reason.MISSING,

@@ -11,7 +11,7 @@ from typing import Any
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.http.client import Answer, ServiceClient, Unanswered, new_trace_id
-from collectors.systems.http.judge.flows import usable
+from collectors.systems.http.judge.flows import sendable
 from collectors.systems.http.judge.pipelines import result_problems, spent_up, usage_problems
 from collectors.systems.http.model.apis import Pipeline
 from collectors.systems.http.model.conditions import observed, unmet, value_of
@@ -130,7 +130,7 @@ async def _result(
         return where, failed(f"{where} answered {reply.status} and did not accept the question.", reason=reason)
     facts, variables = observed(reply, answer.seconds), {}
     for name, expression in pipeline.extract.items():
-        if not usable(value := value_of(expression, facts)):
+        if (value := sendable(value_of(expression, facts))) is None:
             summary = f"{where} answered {reply.status} without a usable text for $({name})."
             return where, failed(summary, reason=Reason.MISSING)
         variables[name] = value

@@ -106,8 +106,9 @@ async def _send(collector: AskingCollector[Any, Any], log: RequestLog) -> _Sent:
 async def _found(collector: AskingCollector[Any, Any], loki: Loki, sent: _Sent, patience: timedelta) -> Result | None:
     """The verdict; None where there may yet be a line."""
     log, started = sent.log, time.monotonic()
-    # Not the trace id itself: Loki logs the queries that it is asked.
-    selection = f"{log.selector} |~ `{literally(sent.trace_id)}`"
+    # Not the trace id itself: Loki logs the queries that it is asked. AWS X-Ray writes a hyphen after the eighth digit.
+    start, rest = sent.trace_id[:8], sent.trace_id[8:]
+    selection = f"{log.selector} |~ `(?i){start}-?{literally(rest)}`"
     while True:
         now = collector.now
         if streams := [one for one in await loki.query_range(selection, sent.at - _SKEW, now + _SKEW) if one.entries]:

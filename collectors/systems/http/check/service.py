@@ -270,7 +270,7 @@ async def _readable(
         own, foreign = assets(page, path)
         for asset in own[:_ASSETS]:
             problems += documentation.asset_problems((await client.get(asset, collector.now)).reply)
-        problems += documentation.policy_problems(page, foreign)
+        problems += documentation.policy_problems(page, own, foreign)
         named = options.spec_path or specification_path(page, path)
         tried = (named,) if named else SPECIFICATIONS
         problems += documentation.specification_problems(await _specification(collector, client, tried), tried)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from urllib.parse import urlsplit
 
-from collectors.systems.http.model.documentation import operations
+from collectors.systems.http.model.documentation import has_inline_script, operations
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import listed
@@ -42,7 +43,7 @@ def specification_problems(found: Reply | None, tried: Iterable[str]) -> Iterato
     elif (paths := operations(found)) is None or found.status != 200:
         yield failed(f"{found.where} answered {found.status} with no OpenAPI document.", reason=Reason.INVALID)
     elif not paths:
-        yield failed(f"The OpenAPI document at {found.where} describes no path.", reason=Reason.INVALID)
+        yield failed(f"The OpenAPI document at {found.where} describes no operation.", reason=Reason.INVALID)
 
 
 def asset_problems(asset: Reply) -> Iterator[Result]:
@@ -54,24 +55,38 @@ def asset_problems(asset: Reply) -> Iterator[Result]:
         )
 
 
-def policy_problems(page: Reply, foreign: Iterable[str]) -> Iterator[Result]:
-    """Whether the page's own Content-Security-Policy keeps browsers from loading its scripts from other hosts."""
+def policy_problems(page: Reply, own: Collection[str], foreign: Iterable[str]) -> Iterator[Result]:
+    """Whether the page's own Content-Security-Policy keeps browsers from its scripts: `own`, of other hosts, or within it."""
     policy = page.headers.get("content-security-policy", "")
     directives = {words[0].lower(): words[1:] for part in policy.split(";") if (words := part.split())}
     allowed = directives.get("script-src-elem", directives.get("script-src", directives.get("default-src")))
     if allowed is None:
         return
-    for origin in foreign:
-        scheme, _, host = origin.partition("://")
-        wild = "*." + host.partition(".")[2]
-        if not {"*", f"{scheme}:", origin, host, wild, f"{scheme}://{wild}"} & {
-            "/".join(source.split("/")[:3]) if "://" in source else source.partition("/")[0] for source in allowed
-        }:
-            yield failed(
-                f"{page.where} loads scripts from {origin}, which its own Content-Security-Policy forbids: browsers show an empty "
-                "page.",
-                reason=Reason.MISCONFIGURED,
-            )
+    sources = {"/".join(one.split("/")[:3]) if "://" in one else one.partition("/")[0].lower() for one in allowed}
+    marked = any(source.startswith(("'nonce-", "'sha", "'strict-dynamic")) for source in sources)
+    at = urlsplit(page.where.partition(" ")[2])
+    forbidden = [origin for origin in foreign if not sources & _sources(origin)]
+    if own and not marked and not sources & {"'self'", *_sources(f"{at.scheme}://{at.netloc}")}:
+        forbidden.append("its own host")
+    for origin in forbidden:
+        yield failed(
+            f"{page.where} loads scripts from {origin}, which its own Content-Security-Policy forbids: browsers show an empty "
+            "page.",
+            reason=Reason.MISCONFIGURED,
+        )
+    if not marked and "'unsafe-inline'" not in sources and has_inline_script(page):
+        yield failed(
+            f"{page.where} starts by a script within the page, which its own Content-Security-Policy forbids: browsers show an "
+            "empty page.",
+            reason=Reason.MISCONFIGURED,
+        )
+
+
+def _sources(origin: str) -> set[str]:
+    """What a policy may name that allows scripts of an origin."""
+    scheme, _, host = origin.partition("://")
+    wild = "*." + host.partition(".")[2]
+    return {"*", f"{scheme}:", origin, host, wild, f"{scheme}://{wild}"}
 
 
 def exposed_problems(reply: Reply, wanted: str) -> Iterator[Result]:

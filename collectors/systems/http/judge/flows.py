@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from collectors.systems.http.model.conditions import unmet
 from collectors.systems.http.model.endpoints import demanded
@@ -11,7 +11,7 @@ from collectors.systems.http.model.steps import Step
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed
 
-__all__ = ["step_problem", "usable"]
+__all__ = ["sendable", "step_problem"]
 
 
 def step_problem(step: Step, reply: Reply, facts: Mapping[str, Any]) -> Result | None:
@@ -25,6 +25,10 @@ def step_problem(step: Step, reply: Reply, facts: Mapping[str, Any]) -> Result |
     return None
 
 
-def usable(value: object) -> TypeGuard[str]:
-    """Whether a value can be sent in a header."""
-    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and value == value.strip()
+def sendable(value: object) -> str | None:
+    """A value as it can be sent in a header; None where it cannot."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value and value.isascii() and value.isprintable() and value == value.strip():
+        return value
+    return None

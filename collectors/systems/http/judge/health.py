@@ -117,6 +117,11 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
     optional = {name.casefold() for name in options.optional_deps}
     if health.state is State.DOWN or health.state is State.LEAVING:
         yield failed(f"{reply.where} answered {reply.status} with status {one_line(health.word)}.", reason=Reason.DOWN)
+    elif health.errors:
+        yield failed(
+            f"{reply.where} answered {reply.status} with status {one_line(health.word)} and reports {health.errors} beside it.",
+            reason=Reason.CONTRADICTED,
+        )
     missing = tuple(name for name in options.required_deps if health.part(name) is None)
     for name, word in health.parts.items():
         needed = any(name.casefold() == required.casefold() for required in options.required_deps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.metrics import Exposition, MetricsOptions, Movement
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -36,6 +37,11 @@ def exposition_problems(reply: Reply, exposition: Exposition, options: MetricsOp
         name for name in (*options.required_metrics, *options.moving_metrics) if name not in exposition.sums
     ]:
         yield failed(f"{reply.where} has no samples of {listed(missing)}.", reason=Reason.MISSING)
+    if cache := cached_by(reply):
+        yield unknown(
+            f"{reply.where} was answered by a cache ({cache}), so the service was not observed.",
+            reason=Reason.MISCONFIGURED,
+        )
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _TYPES:
         yield warning(f"{reply.where} answers with content type {kind or 'none'}, which Prometheus 3 does not scrape.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.rate_limits import remaining
 from exporter.reply import Reply
-from exporter.verdict import Reason, Result, unknown
+from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import listed
 
 __all__ = ["limit_problems"]
@@ -19,6 +20,17 @@ def limit_problems(first: Reply, second: Reply) -> Iterator[Result]:
         yield unknown(
             f"{first.where} answered {first.status}, so its rate limit was not observed.",
             reason=Reason.DENIED if first.status in (401, 403) else Reason.MISCONFIGURED,
+        )
+    elif cache := cached_by(first) or cached_by(second):
+        yield unknown(
+            f"{first.where} was answered by a cache ({cache}), so its rate limit was not observed.",
+            reason=Reason.MISCONFIGURED,
+        )
+    elif min(after.values(), default=0) < 0 and second.status < 400:
+        yield failed(
+            f"{second.where} answered {second.status} with {min(after.values()):g} requests left: the limit is counted and not "
+            "enforced.",
+            reason=Reason.CONTRADICTED,
         )
     elif not before or not after:
         yield unknown(

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import re
+
 from exporter.reply import Reply
 
 __all__ = ["cached_by"]
 
-_STATES = ("x-cache", "cf-cache-status", "x-vercel-cache", "x-cache-status", "x-proxy-cache")
+_STATES = (
+    "x-cache",
+    "cf-cache-status",
+    "x-vercel-cache",
+    "x-cache-status",
+    "x-proxy-cache",
+    "x-fastcgi-cache",
+    "x-nginx-cache",
+    "x-litespeed-cache",
+    "x-drupal-cache",
+    "cdn-cache",
+)
 _KEPT = ("hit", "stale", "updating")
+#: RFC 9211 (`ExampleCache; hit; ttl=30`), and what some networks write into Server-Timing.
+_HIT = re.compile(r";\s*hit\s*(?:[;,]|$)", re.IGNORECASE)
+_TIMED = re.compile(r"cdn-cache\s*;[^,]*\bhit\b", re.IGNORECASE)
+#: Varnish names two requests where the second is answered by what the first has left.
+_TWO = re.compile(r"\d+\s+\d+")
+#: "Response is Stale", "Revalidation Failed".
+_WARNING = re.compile(r"(?:^|,)\s*11[01]\b")
 
 
 def cached_by(reply: Reply) -> str:
@@ -19,4 +39,12 @@ def cached_by(reply: Reply) -> str:
         state = reply.headers.get(name, "").lower()
         if word := next((word for word in _KEPT if word in state), None):
             return f"{name}: {word.upper()}"
+    for name, pattern in (
+        ("cache-status", _HIT),
+        ("server-timing", _TIMED),
+        ("x-varnish", _TWO),
+        ("warning", _WARNING),
+    ):
+        if pattern.search(reply.headers.get(name, "")):
+            return f"{name} shows a cache"
     return ""

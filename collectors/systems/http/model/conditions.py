@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
 import re
@@ -30,6 +31,10 @@ _OVERLOAD = re.compile(r"No matching overloads found : (.*)")
 _PATHS = re.compile(
     r"""'[^']*'|"[^"]*"|(?<![.\w])("""
     r"""status|latency|(?:headers|cookies)\[(?:'[^']*'|"[^"]*")\]|json(?:\.[A-Za-z_]\w*+(?!\s*\()|\[(?:\d+|'[^']*'|"[^"]*")\])*)(?!\w)"""
+)
+_CHARSET = re.compile(r'(?i)charset="?([\w-]+)')
+_CHARSETS = frozenset(
+    {"iso-8859-1", "iso-8859-15", "windows-1252", "windows-1251", "utf-16", "shift_jis", "gb18030", "euc-kr"}
 )
 _LONGEST = 60
 _INT64 = 2**63
@@ -103,17 +108,24 @@ def observed(reply: Reply, seconds: float) -> Mapping[str, Any]:
         "status": reply.status,
         "headers": dict(reply.headers.items()),
         "cookies": dict(_cookies(reply)),
-        "text": reply.text,
+        "text": _text(reply),
         "latency": timedelta(seconds=seconds),
     }
+    body = reply.body.removeprefix(codecs.BOM_UTF8)  # browsers ignore it
     try:
-        pydantic_core.from_json(
-            reply.body, allow_inf_nan=False
-        )  # refuses lone surrogates, which CEL's texts cannot have
-        facts["json"] = json.loads(reply.body, parse_int=_number)
+        pydantic_core.from_json(body, allow_inf_nan=False)  # refuses lone surrogates, which CEL's texts cannot have
+        facts["json"] = json.loads(body, parse_int=_number)
     except (ValueError, RecursionError):
         pass
     return facts
+
+
+def _text(reply: Reply) -> str:
+    """The body in the character set that it names, where that is one of those that pages have; else as UTF-8."""
+    found = _CHARSET.search(reply.headers.get("content-type", ""))
+    if found is None or found[1].lower() not in _CHARSETS:
+        return reply.text
+    return reply.body.decode(found[1], "replace")
 
 
 def _number(digits: str) -> int | float:

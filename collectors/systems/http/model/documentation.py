@@ -14,7 +14,15 @@ from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 from exporter.reply import Reply
 
-__all__ = ["SPECIFICATIONS", "DocumentationOptions", "Exposure", "assets", "operations", "specification_path"]
+__all__ = [
+    "SPECIFICATIONS",
+    "DocumentationOptions",
+    "Exposure",
+    "assets",
+    "has_inline_script",
+    "operations",
+    "specification_path",
+]
 
 SPECIFICATIONS = (
     "/openapi.json",
@@ -26,20 +34,28 @@ SPECIFICATIONS = (
 )
 """Where frameworks serve the specification: FastAPI, NestJS, springdoc, and others."""
 
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query", "$ref"})
 _NAMED = re.compile(r"""(?:\burl\s*:\s*|\bspec-url\s*=\s*)["']([^"'\s]+)["']""")
 
 
 class _Assets(HTMLParser):
-    """Collects what a page loads: scripts and style sheets."""
+    """Collects what a page loads, scripts and style sheets, and whether it has a script within."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.inline = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value for name, value in attrs if value}
         if tag == "script" and "src" in values:
             self.found.append(values["src"])
+        elif tag == "script" and values.get("type", "module") in (
+            "module",
+            "text/javascript",
+            "application/javascript",
+        ):
+            self.inline = True
         elif tag == "link" and "href" in values and "stylesheet" in values.get("rel", "").lower():
             self.found.append(values["href"])
 
@@ -91,8 +107,15 @@ def assets(page: Reply, path: str) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(own)), list(dict.fromkeys(foreign))
 
 
+def has_inline_script(page: Reply) -> bool:
+    """Whether a page starts by a script within itself, as Swagger UI's does."""
+    parser = _Assets()
+    parser.feed(page.text)
+    return parser.inline
+
+
 def operations(reply: Reply) -> int | None:
-    """How many paths a specification describes; None where the reply is no OpenAPI or Swagger document."""
+    """How many paths with an operation a specification has; None where the reply is no OpenAPI or Swagger document."""
     try:
         document = json.loads(reply.body)
     except (ValueError, RecursionError):
@@ -100,4 +123,5 @@ def operations(reply: Reply) -> int | None:
     if not isinstance(document, dict) or not isinstance(document.get("openapi") or document.get("swagger"), str):
         return None
     paths = document.get("paths")
-    return len(paths) if isinstance(paths, dict) else 0
+    items = paths.values() if isinstance(paths, dict) else ()
+    return sum(isinstance(item, dict) and bool(_METHODS & item.keys()) for item in items)

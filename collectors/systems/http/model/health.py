@@ -66,6 +66,8 @@ _BAD = frozenset(
 _PARTS = ("details", "components", "checks", "entries", "dependencies", "services", "results", "info", "error")
 _STATUS = ("status", "state", "health", "healthy", "ok", "up", "alive", "ready")
 _CONNECTION = ("connected", "available", "reachable")
+_FLAGS = ("healthy", "ok", "up", "alive", "ready", "success")
+_ERRORS = ("error", "errors", "failures")
 _DEEPEST = 4
 
 
@@ -104,6 +106,8 @@ class Health:
     parts: Mapping[str, str]
     flags: Mapping[str, bool] = field(default_factory=dict)
     """What is true or false beside the status: a dependency where somebody names it as one."""
+    errors: str = ""
+    """The name under which errors are reported, whatever the status says; their text is left out."""
 
     def part(self, name: str) -> str | None:
         """The word for a dependency, whatever the case of its name, the worst of several; None where it is not reported."""
@@ -151,7 +155,15 @@ def read_health(document: Any) -> Health | None:
         if name not in parts or state_of(state) > state_of(parts[name]):
             parts[name] = state
     flags = {name: value for name, value in document.items() if isinstance(value, bool)}
-    return Health(word or "", None if word is None else state_of(word), parts, flags)
+    if refuted := next((name for name, value in flags.items() if name.casefold() in _FLAGS and not value), None):
+        word = f"{refuted}: false"
+    errors = next((name for name, value in document.items() if name.casefold() in _ERRORS and _is_told(value)), "")
+    return Health(word or "", None if word is None else state_of(word), parts, flags, errors)
+
+
+def _is_told(errors: Any) -> bool:
+    """Whether there are errors; those of Terminus are parts, by name."""
+    return bool(errors.strip()) if isinstance(errors, str) else isinstance(errors, list) and bool(errors)
 
 
 def _is_part(name: str, value: Any) -> bool:

@@ -66,6 +66,8 @@ def read_exposition(reply: Reply) -> Exposition:
         )
     sums: dict[str, float] = {}
     samples, started = 0, None
+    if b"\r\n" in reply.body:  # the client library would take them, and Prometheus does not
+        raise ProbeError(f"{reply.where} ends its lines with CR and LF, which Prometheus refuses.", Reason.MALFORMED)
     try:
         for family in (parse_openmetrics if openmetrics else parse_text)(reply.body.decode()):
             for sample in family.samples:

@@ -120,9 +120,14 @@ def place_of(tool: Tool, row: Applied) -> Place:
             return "", (int(row.position) if row.position.isdigit() else -1,)
         case Tool.DJANGO:
             app, _, name = row.name.partition(".")
-            number = re.match(r"\d+", name)
-            return app, (int(number[0]) if number else -1,)
-    return "", (row.name,)
+            return app, (_number(name),)
+    return "", (_number(row.name), row.name)
+
+
+def _number(name: str) -> int:
+    """The number, or the time, that a name begins with; -1 where it begins with none."""
+    found = re.match(r"\d+", name)
+    return int(found[0]) if found else -1
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,0 +1,117 @@
+"""Answers of services that look like something else than they are, one for each kind."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from exporter.verdict import Reason, Status
+from tests.collectors.application_services.services import see
+from tests.servers.pages import Pages
+
+JSON = {"Content_Type": "application/json"}
+TEXT = {"Content_Type": "text/plain; version=0.0.4"}
+HEALTH, METRICS, DOCS, LIMITS = (
+    "health_endpoint_responds",
+    "metrics_endpoint_accessible",
+    "documentation_accessible",
+    "rate_limiting_active",
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"status": "ok", "error": "canary: db timed out"}', "with status ok and reports error beside it"),
+        ('{"status": "UP", "errors": ["canary"]}', "with status UP and reports errors beside it"),
+        ('{"success": false, "status": "ok"}', "with status success: false"),
+        ('{"status": "up", "ok": false}', "with status ok: false"),
+        ('{"status": "ok", "ready": false}', "with status ready: false"),
+        ('{"status": "ok", "error": "", "errors": [], "failures": null, "success": true, "maintenance": false}', ""),
+        ('{"status": "ok", "error": {}, "details": {"db": {"status": "up"}}}', ""),
+        ("\ufeff" + '{"status": "ok"}', ""),
+    ],
+)
+async def test_reports_that_contradict_themselves(pages: Pages, body: str, told: str) -> None:
+    pages.add("/health", body, **JSON)
+    result = await see("api_service", HEALTH, pages.url)
+    assert result.status is (Status.FAILED if told else Status.OK), result
+    assert told in result.summary
+    assert "canary" not in result.summary
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X_Varnish": "32770 3", "Age": "0"},
+        {"Cache_Status": "Origin; fwd=miss, Edge; hit; ttl=30"},
+        {"Warning": '110 - "Response is Stale"'},
+        {"Server_Timing": "cdn-cache; desc=HIT, origin; dur=3"},
+        {"X_FastCGI_Cache": "HIT"},
+    ],
+)
+async def test_what_a_cache_answers_is_not_the_service(pages: Pages, header: dict[str, str]) -> None:
+    pages.add("/health", '{"status": "ok"}', **JSON, **header)
+    pages.add("/metrics", "a_total 1\n", **TEXT, **header)
+    pages.add("/limited", "{}", RateLimit_Remaining="9", **header)
+    for item in (HEALTH, METRICS, LIMITS):
+        result = await see("api_service", item, pages.url, ratelimit_path="/limited")
+        assert (result.status, result.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED), result
+
+
+async def test_a_miss_of_a_cache_is_the_service(pages: Pages) -> None:
+    missed = {
+        "X_Varnish": "32770",
+        "Cache_Status": "Edge; fwd=uri-miss; stored",
+        "Server_Timing": "cdn-cache; desc=MISS",
+    }
+    pages.add("/health", '{"status": "ok"}', **JSON, **missed)
+    assert (await see("api_service", HEALTH, pages.url)).status is Status.OK
+
+
+async def test_metrics_that_prometheus_refuses(pages: Pages) -> None:
+    pages.add("/metrics", "# TYPE a_total counter\r\na_total 1\r\n", **TEXT)
+    result = await see("api_service", METRICS, pages.url)
+    assert (result.status, "ends its lines with CR and LF" in result.summary) == (Status.FAILED, True)
+
+
+async def test_a_limit_that_is_counted_and_not_enforced(pages: Pages) -> None:
+    pages.add("/limited", "{}", X_RateLimit_Remaining="-2")
+    result = await see("api_service", LIMITS, pages.url, ratelimit_path="/limited")
+    assert (result.status, result.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert "answered 200 with -2 requests left" in result.summary
+
+
+_PAGE = '<div id="ui"></div><script src="/ui.js"></script><script>Swagger({url: "/openapi.json"})</script>'
+_NONCE = base64.b64encode(b"nonce").decode()
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("default-src 'none'", "loads scripts from its own host, which its own Content-Security-Policy forbids"),
+        ("script-src 'self'", "starts by a script within the page, which its own Content-Security-Policy forbids"),
+        ("script-src 'unsafe-inline'", "loads scripts from its own host"),
+        ("script-src 'self' 'unsafe-inline'", ""),
+        (f"default-src 'none'; script-src 'nonce-{_NONCE}'", ""),
+        ("style-src 'none'", ""),
+    ],
+)
+async def test_pages_that_their_own_policy_empties(pages: Pages, policy: str, told: str) -> None:
+    pages.add("/docs", _PAGE, Content_Security_Policy=policy)
+    pages.add("/ui.js", "start()", Content_Type="text/javascript")
+    pages.add("/openapi.json", '{"openapi": "3.0.0", "paths": {"/a": {"get": {}}}}', **JSON)
+    result = await see("api_service", DOCS, pages.url)
+    assert result.status is (Status.FAILED if told else Status.OK), result
+    assert told in result.summary
+
+
+async def test_a_specification_without_operations(pages: Pages) -> None:
+    pages.add("/docs", _PAGE)
+    pages.add("/ui.js", "start()", Content_Type="text/javascript")
+    paths: Any
+    for paths, status in (('{"/a": {}}', Status.FAILED), ("{}", Status.FAILED), ('{"/a": {"$ref": "b"}}', Status.OK)):
+        pages.add("/openapi.json", f'{{"openapi": "3.0.0", "paths": {paths}}}', **JSON)
+        assert (await see("api_service", DOCS, pages.url)).status is status, paths
