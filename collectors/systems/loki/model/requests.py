@@ -37,6 +37,10 @@ _DURATION_UNITS = ("ms", "millis", "seconds")
 _WITH_UNIT = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?(?:ns|[uµμ]s|ms|s|secs?|seconds?|milliseconds?)\b", re.IGNORECASE)
 #: Seconds as nginx writes them; no part of an address, a version, a date or an epoch.
 _SECONDS = re.compile(r"(?<![\w.:/-])\d{1,4}\.\d{3,}(?![\w.:/-])")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_PAIR = re.compile(r'(?<!\S)[\w.@-]+=(?:"(?:[^"\\]|\\.)*"|\S*)')
+_AFTER_STATUS = re.compile(r'HTTP/[\d.]+" \d{3} (.*)')
+_QUOTED = re.compile(r'"[^"]*"')
 _LENGTH = re.compile(r"\+?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s?[a-zµμ]{0,12}", re.IGNORECASE)
 _EPOCH, _LONGEST = 1e9, 1e12
 
@@ -47,15 +51,14 @@ def parts_shown(streams: Iterable[Stream], asked: Asked) -> frozenset[RequestPar
     for stream in streams:
         shown.update(_named(stream.labels, asked, exact=True))
         for _, line in stream.entries:
-            text = unwrapped(line)
-            if (fields := read_fields(text)) is None:
-                shown.update(_written(text, asked))
-                continue
-            flat = dict(_flat(fields))
+            text = _COLOURS.sub("", unwrapped(line))
+            if not text.lstrip().startswith("{"):  # words may stand beside the pairs of logfmt
+                shown.update(_written(_PAIR.sub("", text), asked))
+            flat = dict(_flat(read_fields(text) or {}))
             shown.update(_named(flat, asked))
             for value in flat.values():
                 if isinstance(value, str) and " " in value.strip():
-                    shown.update(_written(value, asked))
+                    shown.update(_written(_COLOURS.sub("", value), asked))
     return frozenset(shown)
 
 
@@ -100,8 +103,14 @@ def _written(text: str, asked: Asked) -> Iterator[RequestPart]:
         yield RequestPart.PATH
     if re.search(rf"(?<![\w.:/-]){asked.status}(?![\w.:/-])", text):
         yield RequestPart.STATUS
-    if _WITH_UNIT.search(text) or _SECONDS.search(text):
+    if _WITH_UNIT.search(text) or _SECONDS.search(text) or _has_more_than_size(text):
         yield RequestPart.DURATION
+
+
+def _has_more_than_size(text: str) -> bool:
+    """Whether an access log has a number beside the size after the status: `%D` of Apache, milliseconds of Envoy."""
+    found = _AFTER_STATUS.search(text)
+    return found is not None and sum(word.isdigit() for word in _QUOTED.sub("", found[1]).split()) >= 2
 
 
 def _has_path(text: str, path: str) -> bool:
