@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services.services import run, see
 from tests.servers.applications.programs import send_task, worker
-from tests.servers.process import LOOPBACK, free_port
+from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.redis import Node
 from tests.support import Run, sees, until
 
@@ -77,6 +77,8 @@ async def test_celery(store: Node, tmp_path: Path) -> None:
         celery.resume()
         taken = await found(Status.OK, store, "celery", memory=memory, later=timedelta(minutes=12))
         assert taken.measurements == {"waiting_tasks": 0}
+        with store.client() as client:  # a task that it dies with would be another state
+            wait_until(lambda: not client.exists("unacked", "celery"), "the task to be acknowledged", 60)
         celery.kill()
     gone = await found(Status.FAILED, store, "celery")
     assert gone.reason is Reason.DOWN
