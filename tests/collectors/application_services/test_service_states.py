@@ -11,8 +11,8 @@ from exporter.verdict import Reason, Status
 from tests.collectors.application_services.services import see
 from tests.servers.pages import Pages
 
-JSON = {"Content_Type": "application/json"}
-TEXT = {"Content_Type": "text/plain; version=0.0.4"}
+JSON: dict[str, Any] = {"Content_Type": "application/json"}
+TEXT: dict[str, Any] = {"Content_Type": "text/plain; version=0.0.4"}
 HEALTH, METRICS, DOCS, LIMITS = (
     "health_endpoint_responds",
     "metrics_endpoint_accessible",
@@ -52,7 +52,7 @@ async def test_reports_that_contradict_themselves(pages: Pages, body: str, told:
         {"X_FastCGI_Cache": "HIT"},
     ],
 )
-async def test_what_a_cache_answers_is_not_the_service(pages: Pages, header: dict[str, str]) -> None:
+async def test_what_a_cache_answers_is_not_the_service(pages: Pages, header: dict[str, Any]) -> None:
     pages.add("/health", '{"status": "ok"}', **JSON, **header)
     pages.add("/metrics", "a_total 1\n", **TEXT, **header)
     pages.add("/limited", "{}", RateLimit_Remaining="9", **header)
@@ -62,7 +62,7 @@ async def test_what_a_cache_answers_is_not_the_service(pages: Pages, header: dic
 
 
 async def test_a_miss_of_a_cache_is_the_service(pages: Pages) -> None:
-    missed = {
+    missed: dict[str, Any] = {
         "X_Varnish": "32770",
         "Cache_Status": "Edge; fwd=uri-miss; stored",
         "Server_Timing": "cdn-cache; desc=MISS",
