@@ -93,6 +93,22 @@ async def test_handing_over_takes_no_time_and_is_written_within_a_second(tmp_pat
     await history.close()
 
 
+async def test_a_backup_by_sqlite_has_everything_while_the_exporter_runs(tmp_path: Path) -> None:
+    history = make(tmp_path / "history.db")
+    history.load()
+    history.keep([transition()], {KEY: remembered()})
+    assert await history.flush(10)
+    copied = tmp_path / "copy.db"
+    with closing(sqlite3.connect(tmp_path / "history.db")) as source, closing(sqlite3.connect(copied)) as backup:
+        source.backup(backup)
+    await history.close()
+
+    restored = make(copied)
+    assert restored.load() == {KEY: remembered()}
+    assert await restored.transitions() == [transition()]
+    await restored.close()
+
+
 async def test_without_a_file_history_lives_in_memory() -> None:
     history = make(None)
     assert history.load() == {}
