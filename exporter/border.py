@@ -69,7 +69,7 @@ def accepted(result: object, redact: Callable[[str], str]) -> Result:
     return Result(
         result.status,
         _summary(result.summary, redact),
-        _measurements(result.measurements),
+        _measurements(result.measurements, redact),
         _moment(result.valid_until),
         _evidence(result.evidence),
         None if result.status.is_ok else result.reason,
@@ -87,7 +87,7 @@ def _summary(summary: object, redact: Callable[[str], str]) -> str:
     return text
 
 
-def _measurements(measurements: object) -> dict[str, float]:
+def _measurements(measurements: object, redact: Callable[[str], str]) -> dict[str, float]:
     if not isinstance(measurements, Mapping):
         raise Unacceptable("returned measurements that are not a mapping")
     if len(measurements) > MAX_MEASUREMENTS:
@@ -96,6 +96,8 @@ def _measurements(measurements: object) -> dict[str, float]:
     for name, value in measurements.items():
         if not isinstance(name, str) or not name.isidentifier() or len(name) > MAX_NAME:
             raise Unacceptable("returned a measurement whose name is not an identifier")
+        if redact(str(name)) != name:
+            raise Unacceptable("returned a measurement whose name is a secret")
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick
@@ -23,7 +23,7 @@ from ahocorasick_rs import BytesAhoCorasick
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-__all__ = ["MIN_SECRET", "LogFormat", "LogLevel", "configure", "hide", "redact"]
+__all__ = ["MIN_SECRET", "LogFormat", "LogLevel", "configure", "hide", "redact", "redact_streams"]
 
 #: Characters from which a secret is hidden: a shorter one occurs in any sentence, and to hide it would make all unreadable.
 MIN_SECRET = 4
@@ -189,6 +189,32 @@ def redact(text: str) -> str:
     return _redactor.redact(text)
 
 
+class _Redacted:
+    """Standard output or error without the secrets in what a library or a plug-in prints there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; returns its length."""
+        self._stream.write(redact(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts one after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def redact_streams() -> None:
+    """Remove secrets from now on from all that is printed, too. For a process that does nothing else than to serve."""
+    sys.stdout = cast("TextIO", _Redacted(sys.stdout))
+    sys.stderr = cast("TextIO", _Redacted(sys.stderr))
+
+
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # it is generic for type checkers only
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         """Report a record that cannot be written, without its arguments, which logging itself would print."""
@@ -230,7 +256,7 @@ class _Formatter(logging.Formatter):
         fields = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": "warn" if record.levelno == logging.WARNING else record.levelname.lower(),
-            "logger": record.name,
+            "logger": redact(record.name),
             "msg": _shown(record.getMessage()),
         }
         if record.exc_info:

@@ -29,6 +29,7 @@ from exporter.cli.report import report
 from exporter.cli.serve import serve
 from exporter.cli.shared import ExitCode, Refused, give_up_output, output_errors, prepare_streams, say
 from exporter.ending import leave
+from exporter.logs import redact_streams
 
 __all__ = ["main"]
 
@@ -67,8 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "serve")
+    serving = argv is None and arguments[:1] == ["serve"]
+    if serving:
+        redact_streams()
     code = _run(arguments)
-    if argv is None and arguments[:1] == ["serve"]:
+    if serving:
         leave(code)
     return code
 
