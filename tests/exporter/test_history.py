@@ -147,6 +147,17 @@ async def test_a_damaged_file_is_set_aside_and_said(
     assert "was set aside as history.db.corrupt-20261124T120000" in caplog.text
 
 
+async def test_what_is_later_than_a_clock_that_is_behind_is_not_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    history = make(path)
+    history.keep([], {KEY: remembered()})
+    await history.close()
+    history = History(path, now=lambda: datetime(1980, 1, 1, tzinfo=UTC))
+    assert history.load()[KEY] == remembered()
+    assert history.trouble is None
+    await history.close()
+
+
 @pytest.mark.parametrize(
     "damage",
     [

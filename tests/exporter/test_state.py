@@ -317,6 +317,32 @@ async def test_a_clock_that_is_set_back_makes_nothing_younger() -> None:
     assert view(state, "two").status is Status.OK
 
 
+async def test_a_clock_that_is_behind_at_a_restart_makes_nothing_younger_and_forgets_no_success() -> None:
+    state, clock, memory = make_state(planned())
+    await observe_one(state, clock, ok("Seen."))
+    clock.advance(days=-3650)
+    restarted = State(plan_of(planned()), clock, memory)
+    view = restarted.view("section", "one")
+    assert view is not None
+    assert (view.status, view.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert (view.last_ok, view.since <= clock()) == (clock(), True)
+
+
+async def test_targets_that_come_and_go_keep_what_is_known_of_the_others() -> None:
+    state, clock, _ = make_state(planned(targets=("a", "b")))
+    await observe_one(state, clock, ok("Seen."), target="a")
+    await observe_one(state, clock, failed("Broken."), target="b")
+    await state.replace_plan(plan_of(planned(targets=("c", "a"))))
+    view = state.view("section", "one")
+    assert view is not None
+    assert [(target.target, target.status) for target in view.targets] == [("c", Status.UNKNOWN), ("a", Status.OK)]
+    assert (view.status, state.passes("section", "one")) == (Status.UNKNOWN, False)
+    await state.replace_plan(plan_of(planned(targets=("a",))))
+    assert state.passes("section", "one")
+    clock.advance(hours=1)
+    assert not state.passes("section", "one"), "it got old meanwhile"
+
+
 async def test_why_a_line_does_not_pass() -> None:
     waiver = Waiver("R", "o", date(2027, 1, 1))
     state, clock, _ = make_state(
