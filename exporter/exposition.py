@@ -194,8 +194,8 @@ class _Page:
         return checklist, _Zipped(checklist) if self._zipped else None
 
     def known(self, *, afresh: bool) -> dict[Key, tuple[bytes, ...]]:
-        """The lines to go on from."""
-        return {} if afresh else self._lines
+        """The lines to go on from; of another plan (`afresh`) they are others, and these are read until then."""
+        return dict(self._lines) if afresh else self._lines
 
     def select(self, plan: Plan, names: Collection[str]) -> bytes:
         """The samples of these names alone. Runs in a thread."""
@@ -312,7 +312,7 @@ class Exposition:
             version, plan = self._state.version, self._state.plan
             if version != self._version:
                 afresh = plan is not self._plan
-                views = await in_turns(self._state.views() if afresh else self._state.changed(self._version))
+                views = await in_turns(self._state.changed(self._version))
                 await self._render(list(self._pages.values()), plan, views, afresh=afresh)
                 self._version, self._plan = version, plan
             self._current_at = moment
@@ -323,6 +323,9 @@ class Exposition:
             for start in range(0, len(views), AT_A_TIME):
                 await self._in_thread(page.take, lines, views[start : start + AT_A_TIME])
                 self._progress_at = time.monotonic()
+            if afresh:
+                keys = ((item.section, item.item) for item in plan.items)
+                lines = {key: lines[key] for key in keys if key in lines}
             page.publish(lines, *await self._in_thread(page.assemble, plan, lines))
         self._progress_at = -math.inf
 

@@ -400,8 +400,10 @@ class State:
         self._latest = max(self._latest, now)
         return now
 
-    def _adopt(self, plan: Plan, now: datetime) -> None:
+    def _adopt(self, plan: Plan, now: datetime) -> list[Key]:
+        """Have the items of a plan; returns those that are new, or planned in another way."""
         entries: dict[Key, _Entry] = {}
+        changed: list[Key] = []
         prints: dict[tuple[str, str, str], str] | None = None
         for planned in plan.items:
             key = (planned.section, planned.item)
@@ -410,8 +412,10 @@ class State:
                     prints = _fingerprints(plan) if prints is None else prints
                     known = _of_these_settings(known, key, prints, plan.sources)
                 entry = _Entry(planned, now, known)
-            elif entry.planned is not planned:
+                changed.append(key)
+            elif entry.planned is not planned and entry.planned != planned:
                 entry.take_over(planned, now)
+                changed.append(key)
             entries[key] = entry
         for key, gone in self._entries.items():
             if key not in entries and gone.status is not None:  # a mistake in the checklist may bring it back
@@ -424,8 +428,9 @@ class State:
         for key, entry in entries.items():
             entry.wakes_at = None
             self._wake(key, entry, now)
-        self._touched.clear()
-        self._touch(entries)
+        self._touched = {key: version for key, version in self._touched.items() if key in entries}
+        self._touch(changed)
+        return changed
 
     def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
         """See to it that an entry is looked at again when time alone changes it."""
@@ -458,19 +463,21 @@ class State:
         nothing of what it is now.
         """
         now = self._now()
-        self._adopt(plan, now)
+        changed = self._adopt(plan, now)
         fresh: dict[Key, list[str]] = {}
+        looked: list[Key] = []
         for section, target, seen in looks:
             for name, observation in seen.items():
                 entry = self._entries.get((section, name))
                 if entry is None or target not in entry.held:
                     continue
+                looked.append((section, name))
                 if observation is None:
                     entry.forget(target, now)
                 else:
                     entry.see(target, observation, now)
                     fresh.setdefault((section, name), []).append(target)
-        self._settle(list(self._entries), fresh, now)
+        self._settle(list(dict.fromkeys((*changed, *looked))), fresh, now)
 
     async def record(self, section: str, target: str, observed: Mapping[str, Observation]) -> None:
         """Take in what a run saw, item by item."""

@@ -433,6 +433,38 @@ async def test_state_tells_only_what_changed(clock: Clock, found: State) -> None
     assert {first.item, second.item, third.item} <= changed
 
 
+async def test_a_new_plan_renders_what_it_changes_in_its_own_order(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (planned(item=f"line_{number}") for number in range(3))
+    found = state(first, second, clock=clock)
+    exposition = Exposition(found, Health("1"))
+    await body(exposition)
+    rendered: list[str] = []
+    families = metrics.item_families
+
+    def noted(views: Any) -> Any:
+        rendered.extend(view.planned.item for view in views)
+        return families(views)
+
+    monkeypatch.setattr(module, "item_families", noted)
+    for items, wanted in (
+        ((first, replace(second)), []),
+        ((third, replace(first, team="search"), second), ["line_2", "line_0"]),
+        ((second, third), []),
+    ):
+        rendered.clear()
+        await found.replace_plan(plan(*items))
+        text = checklist_text(await body(exposition))
+        made = CollectorRegistry()
+        made.register(ChecklistCollector(lambda: (found.plan, found.views())))
+        assert sorted(text.splitlines()) == sorted(TEXT.generate(made).decode().splitlines())
+        shown = [line for line in text.splitlines() if line.startswith("checklist_item_ok{")]
+        assert [f'item="{item.item}"' in line for item, line in zip(items, shown, strict=True)] == [True] * len(items)
+        assert sorted(rendered) == sorted(wanted)
+    exposition.close()
+
+
 async def test_after_a_new_plan_everything_changed(clock: Clock, found: State) -> None:
     known = found.version
     one = replace(found.plan.items[0], team="search")
