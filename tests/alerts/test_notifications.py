@@ -27,8 +27,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "notifications.md"
 HEAD = """# Notifications as they arrive
 
 What Alertmanager 0.25 with the shipped [configuration](../alerts/alertmanager.yaml) and [template](../alerts/checklist.tmpl)
-sends for a critical line that regresses and passes again, written by `make recordings`. Newer versions add fields of their own.
-[Alerts](alerts.md) explains who gets which of them.
+sends for a critical line that regresses and passes again, written by `make recordings`. Version 0.33 sends the same, but for
+`firing` and `resolved` to PagerDuty, which are lists of alerts there. [Alerts](alerts.md) explains who gets which of them.
 """
 SECTION, ITEM = "postgresql", "replication_operational"
 NAMES = {"section": SECTION, "item": ITEM}
