@@ -14,7 +14,7 @@ from datetime import timedelta
 from pydantic import Field, SecretStr
 
 from collectors.shared.dsn import Dsn, parse_dsn
-from collectors.shared.verdicts import verdict, worst_of
+from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import (
     CRON_JOB_RIGHTS,
     POD_RIGHTS,
@@ -25,7 +25,7 @@ from collectors.systems.kubernetes.check.pods import (
     with_pods,
 )
 from collectors.systems.postgresql.check.backups import see_wal
-from collectors.systems.postgresql.client.exporters import read_exporters, read_failing
+from collectors.systems.postgresql.client.exporters import read_exporters
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.patroni import read_cluster
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
@@ -36,7 +36,7 @@ from collectors.systems.postgresql.judge.backups import (
     judge_backup,
 )
 from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
-from collectors.systems.postgresql.judge.exporters import collector_problems, judge_exporters
+from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
 from collectors.systems.postgresql.judge.health import READ_ONLY, judge_instances, judge_writes, page_problems
 from collectors.systems.postgresql.judge.logging import (
@@ -560,8 +560,7 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
         To fix it: the exporter's log and its own role; `CREATE EXTENSION pg_stat_statements` and shared_preload_libraries.
         """
-        parts = (self._scraped(), self._exporters_match(), self._exporters_deliver(), self._statements_counted())
-        return await worst_of(*parts)
+        return await worst_of(self._scraped(), self._exporters_match(), self._statements_counted())
 
     async def _scraped(self) -> Result:
         return await judge_scrape(
@@ -575,10 +574,6 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         if await self.unseen():
             return ok("Not all instances answered, so which exporter reports which was not checked.")
         return judge_exporters(exported, instances, await sessions[0].database())
-
-    async def _exporters_deliver(self) -> Result:
-        failing = await read_failing(self.client(Prometheus), self.target.metrics)
-        return verdict(collector_problems(failing), ok("No collector of an exporter reports that it fails."))
 
     async def _statements_counted(self) -> Result:
         primary = await self.primary()

@@ -22,7 +22,6 @@ from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.judge.replication import judge_slots
 from collectors.systems.postgresql.model.instance import Slot
 from collectors.systems.postgresql.model.options import ClusterLimits
-from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from tests.collectors.infrastructure.test_postgresql import alone, look, see
 from tests.collectors.infrastructure.test_postgresql_states import (
     POOLS,
@@ -35,7 +34,6 @@ from tests.collectors.infrastructure.test_postgresql_states import (
     waiting_commit,
     write,
 )
-from tests.servers.exporters import postgres_exporter
 from tests.servers.faults import serving
 from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
@@ -52,8 +50,6 @@ from tests.servers.postgresql import (
     postgresql_18,
 )
 from tests.servers.process import LOOPBACK, call, eventually, scratch, unprivileged, wait_until
-from tests.servers.prometheus import NEW, Prometheus, scrape
-from tests.support import connected, make_context
 
 
 async def test_sessions_that_the_server_ends_when_they_are_idle(pair: Cluster) -> None:
@@ -477,21 +473,3 @@ async def test_commits_that_do_not_wait_for_a_synchronous_standby(pair: Cluster)
         wait_until(lambda: pair.primary.query("SELECT sync_state FROM pg_stat_replication") == [("sync",)], "sync", 60)
         result = await see(pair.dsn, "replication_operational")
     told(result, "warning", "is 'standby', but commits do not wait, as synchronous_commit is local.")
-
-
-async def test_an_exporter_whose_role_lacks_a_right(pair: Cluster, tmp_path: Path) -> None:
-    with (
-        pair.primary.statements("CREATE ROLE poor LOGIN PASSWORD 'poor'", "DROP ROLE poor"),
-        postgres_exporter(
-            tmp_path, f"postgresql://poor:poor@{LOOPBACK}:{pair.primary.port}/orders?sslmode=disable", release=NEW
-        ) as exporter,
-        Prometheus(
-            tmp_path,
-            release=NEW,
-            scrapes=[scrape("postgres", exporter.port, scrape_interval="2s", scrape_timeout="2s")],
-        ) as server,
-    ):
-        server.wait_for('pg_scrape_collector_success{collector="wal"} == 0 and on() pg_up == 1')
-        async with connected({PrometheusClient: server.url}) as clients:
-            result = await see(pair.primary.dsn(), "metrics_collected", context=make_context(clients=clients))
-    told(result, "warning", f"Exporter {LOOPBACK}:{exporter.port} reports that 1 collector of it fails (wal)")

@@ -9,22 +9,9 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 
-__all__ = ["read_exporters", "read_failing"]
+__all__ = ["read_exporters"]
 
-_COLLECTOR = "pg_scrape_collector_success"
 _PORT, _RESET, _COMMITS = "pg_settings_port", "pg_stat_bgwriter_stats_reset_total", "pg_stat_database_xact_commit"
-
-
-async def read_failing(prometheus: Prometheus, scrape: Scrape) -> dict[str, list[str]]:
-    """The collectors that fail, by exporter; none of releases before 0.12, which do not show it.
-
-    Raises ProbeError when Prometheus cannot be asked.
-    """
-    failing: defaultdict[str, list[str]] = defaultdict(list)
-    for sample in await prometheus.query(selector(_COLLECTOR, scrape.selected)):
-        if sample.value == 0:
-            failing[sample.labels.get("instance", "")].append(sample.labels.get("collector", ""))
-    return {exporter: sorted(collectors) for exporter, collectors in sorted(failing.items())}
 
 
 async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exported]:

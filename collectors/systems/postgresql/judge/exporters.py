@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.instance import Exported, Figures
-from exporter.verdict import Reason, Result, failed, ok, warning
-from exporter.words import counted, listed
+from exporter.verdict import Reason, Result, failed, ok
+from exporter.words import listed
 
-__all__ = ["collector_problems", "judge_exporters"]
+__all__ = ["judge_exporters"]
 
 #: Statistics younger than this many seconds may be newer than what was scraped.
 _YOUNG = 60.0
@@ -27,16 +27,6 @@ def judge_exporters(exported: Sequence[Exported], instances: Mapping[str, Figure
     }
     good = ok(f"{listed(matches) if matches else 'No exporter'} can be of {listed(instances)}.")
     return verdict(_problems(matches, instances), good)
-
-
-def collector_problems(failing: Mapping[str, Sequence[str]]) -> Iterator[Result]:
-    """Whether all collectors of the exporters deliver: `pg_up` is 1 while some lack a right. `failing` are those that do not."""
-    for exporter, collectors in failing.items():
-        many = counted(len(collectors), "collector")
-        yield warning(
-            f"Exporter {exporter} reports that {many} of it {'fails' if len(collectors) == 1 else 'fail'} "
-            f"({listed(collectors, most=5)}): its role may lack pg_monitor."
-        )
 
 
 def _problems(matches: Mapping[str, Sequence[str]], instances: Mapping[str, Figures]) -> Iterator[Result]:
