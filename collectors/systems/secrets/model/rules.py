@@ -39,7 +39,9 @@ _TRAILING = frozenset(
     {"v", "value", "plain", "current", "old", "new", "prod", "production", "b64", "base", "string", "text"}
 )
 _PASSWORDS = ("password", "passwd", "passphrase", "passcode", "passwords")
-_SHORT_PASSWORDS = frozenset({"pass", "pwd", "dbpass", "userpass", "requirepass", "masterauth", "psw"})
+_SHORT_PASSWORDS = frozenset(
+    {"pass", "pwd", "dbpass", "userpass", "storepass", "keypass", "requirepass", "masterauth", "psw"}
+)
 _TOKENS = (
     "secret",
     "token",
@@ -100,7 +102,15 @@ _PROGRAMS = re.compile(
     r"|redis-cli\b[^|;&\n]{0,400}?\s(?:-a|--pass)\s{1,8}[\"']?(?P<c>[^\s\"'$|;&]{3,200})"
     r"|sshpass\s{1,8}-p\s{0,8}[\"']?(?P<d>[^\s\"'$|;&]{2,200})"
     r"|mongo(?:sh|dump|restore|export|import)?\b[^|;&\n]{0,400}?\s-p\s{1,8}[\"']?(?P<e>[^\s\"'$|;&]{3,200})"
-    r"|ldap(?:search|add|modify|whoami|passwd)\b[^|;&\n]{0,400}?\s-w\s{1,8}[\"']?(?P<f>[^\s\"'$|;&]{3,200}))"
+    r"|ldap(?:search|add|modify|whoami|passwd)\b[^|;&\n]{0,400}?\s-w\s{1,8}[\"']?(?P<f>[^\s\"'$|;&]{3,200})"
+    r"|(?:docker|podman|nerdctl|oras|crane|skopeo)\b[^|;&\n]{0,200}?\slogin\b[^|;&\n]{0,200}?\s-p\s{1,8}[\"']?(?P<g>[^\s\"'$|;&]{3,200})"
+    r"|rabbitmqctl\b[^|;&\n]{0,200}?\s(?:add_user|change_password)\s{1,8}\S{1,80}\s{1,8}[\"']?(?P<h>[^\s\"'$|;&]{3,200})"
+    r"|(?<=\s)--?(?:[\w-]{0,40}password|[\w-]{0,40}passphrase|storepass|keypass)\s{1,8}[\"']?(?!-|[A-Z_]+\b)(?P<i>[^\s\"'$|;&<\[({]{3,200}))"
+)
+#: How SQL, and files of names and passwords, say a password.
+_STATEMENTS = re.compile(
+    r"(?im)\b(?:PASSWORD|IDENTIFIED(?:\s+WITH\s+\S+)?\s+BY)\s{1,8}'(?P<a>[^'\s$:{%]{3,200})'|\{(?:PLAIN|CLEARTEXT)\}(?P<b>[^\s:]{3,200})"
+    r"|^\"[^\"\n]{1,80}\"[ \t]{1,8}\"(?!md5|SCRAM-)(?P<c>[^\"\s]{3,200})\"[ \t]*$"
 )
 _AS_ARGUMENT = "a password on a command line"
 
@@ -127,6 +137,7 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
     "a connection string with a password": re.compile(
         r"(?i)[\w.-]+:(?P<value>[^\s@:/\"']{3,100})@(?:tcp|unix)\(|\b(?:password|pwd|accountkey|sharedaccesskey)=(?P<other>[^;\s\"'&]{3,200})"
     ),
+    "a signed URL": re.compile(r"[?&](?:sig|X-Amz-Signature|X-Goog-Signature)=[\w%+/=-]{32,}"),
     "HTTP credentials": re.compile(
         r"(?i)\b(?:basic\s+(?P<value>[a-z0-9+/]{8,}={0,2})(?![\w.-])|bearer\s+(?P<other>[a-z0-9._~+/=-]{16,}))"
     ),
@@ -147,13 +158,20 @@ _PAIRED = re.compile(
     r"(?i)\bname\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})\\?[\"']?\s{0,20},?\s{0,20}(?:-\s)?\\?[\"']?value\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?"
     r"(?P<value>\$\{[^}\s]*\}|[^\s\"'&,;{}\[\]\\]{1,400})"
 )
+_PAIRED_BACKWARDS = re.compile(
+    r"(?i)\bvalue\\?[\"']?\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<value>\$\{[^}\s]*\}|[^\s\"'&,;{}\[\]\\]{1,400})\\?[\"']?\s{0,20},?\s{0,20}\\?[\"']?\bname\\?[\"']?"
+    r"\s{0,8}[:=]\s{0,8}\\?[\"']?(?P<name>[A-Za-z_][\w.\-]{0,80})"
+)
 _TAGGED = re.compile(r"<(?P<name>[A-Za-z_][\w.\-]{0,80})>\s{0,8}(?P<value>[^<>\s]{1,400})\s{0,8}</")
 _DIRECTIVE = re.compile(
-    r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})|(?P<name>requirepass|masterauth|auth_pass|sasl_passwd"
+    r"(?im)^[ \t]*(?:user\s+\S+.*?\s>(?P<user>\S{3,})"
+    r"|(?:sentinel\s+auth-pass\s+\S+|user\s+\S+\s+insecure-password)\s+(?P<other>\S{3,})"
+    r"|(?P<name>requirepass|masterauth|auth_pass|sasl_passwd"
     r"|bindpw)[ \t]+[\"']?(?P<value>[^\s\"']{3,})"
     r"|machine\s+\S+\s+login\s+\S+\s+password\s+(?P<netrc>\S{3,})|[\w.*-]+:(?:\d{2,5}|\*):[^:\s]*:[^:\s]+:(?P<pgpass>[^:\s]{3,}))"
 )
 _COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//|;).*$")
+_PSQL_VARIABLE = re.compile(r"(?i)\bPASSWORD\s{1,8}:'\w+'")
 _FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 _EXAMPLE_HOST = re.compile(
@@ -287,7 +305,7 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
             found.append(Finding(Sort.SECRET, shown(name), _ENTROPY))
         elif any(mark in value for mark in "=:"):
             found += _named(value)
-    if _PROGRAMS.search(value):
+    if any(mark in value for mark in " }"):
         found += _as_argument(name, value)
     return tuple(dict.fromkeys(found))
 
@@ -295,11 +313,11 @@ def in_setting(name: str, value: str) -> tuple[Finding, ...]:
 def in_text(name: str, text: str) -> tuple[Finding, ...]:
     """What a file of any format breaks. Comments count only where they hold a key or token of a known form."""
     found = [*_forms(name, text)]
-    uncommented = _COMMENT.sub("", text)
+    uncommented = _PSQL_VARIABLE.sub("", _COMMENT.sub("", text))
     found += _named(uncommented)
     found += _as_argument(name, uncommented)
     for match in _DIRECTIVE.finditer(uncommented):
-        value = next(filter(None, match.group("user", "value", "netrc", "pgpass")), "")
+        value = next(filter(None, match.group("user", "other", "value", "netrc", "pgpass")), "")
         if not _REFERENCE.fullmatch(value):
             found.append(Finding(Sort.SECRET, shown(match["name"] or name), _NAMED_AS))
             found += _placeholder(match["name"] or "password", value)
@@ -324,7 +342,7 @@ def in_arguments(arguments: Iterable[str]) -> tuple[Finding, ...]:
 
 
 def _as_argument(name: str, text: str) -> Iterator[Finding]:
-    for match in _PROGRAMS.finditer(text):
+    for match in (*_PROGRAMS.finditer(text), *_STATEMENTS.finditer(text)):
         value = next(filter(None, match.groups()), "")
         if not _REFERENCE.fullmatch(value):
             yield Finding(Sort.SECRET, shown(name), _AS_ARGUMENT)
@@ -346,10 +364,10 @@ def shown(name: str) -> str:
 
 
 def _named(text: str) -> Iterator[Finding]:
-    for pattern in (_NAMED, _PAIRED, _TAGGED):
+    for pattern in (_NAMED, _PAIRED, _PAIRED_BACKWARDS, _TAGGED):
         for match in pattern.finditer(text):
             name, value = match["name"], _BLOCK.sub("", match["value"]).strip("\"'").rstrip()
-            if _is_secret(name, value, in_file=pattern is not _PAIRED):
+            if _is_secret(name, value, in_file=pattern not in (_PAIRED, _PAIRED_BACKWARDS)):
                 yield Finding(Sort.SECRET, shown(name), _NAMED_AS)
             if name.lower() not in ("http", "https"):
                 yield from _placeholder(name, value)

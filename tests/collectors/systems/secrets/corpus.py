@@ -76,6 +76,7 @@ SECRET_SETTINGS: Texts = (
     ("DB_PASSWORD", f"env:{_CANARY}-1x"),
     ("DB_PASSWORD", "yes"),
     ("KEY", "4e1243bd22c66e76c2ba9eddc1f91394e57f9f83"[:32]),
+    ("DOWNLOAD", f"https://files.internal/a?sv=1&sig={_CANARY}aB3dE5gH7jK9mN1pQ3sT5vX7zW2qX8vB5n"),
     ("HOOK", f"curl -s -u app:{_CANARY} https://hook.internal/"),
 )
 
@@ -108,6 +109,16 @@ SECRET_FILES: Texts = (
     ("wait.sh", f"#!/bin/sh\nuntil redis-cli -h redis -a '{_CANARY}' ping; do sleep 1; done\n"),
     ("copy.sh", f"#!/bin/sh\nsshpass -p {_CANARY} scp a b:\n"),
     ("report.sh", f"#!/bin/sh\nmongodump --host db -u app -p {_CANARY}\nldapsearch -D cn=app -w {_CANARY}\n"),
+    ("login.sh", f"#!/bin/sh\ndocker login -u app -p {_CANARY} registry.internal\n"),
+    ("push.sh", f"#!/bin/sh\nhelm registry login -u app --password {_CANARY} registry.internal\n"),
+    ("users.sh", f"#!/bin/sh\nrabbitmqctl add_user app {_CANARY}\n"),
+    ("init.sql", f"CREATE USER app WITH PASSWORD '{_CANARY}';\n"),
+    ("mysql.sql", f"CREATE USER 'app'@'%' IDENTIFIED BY '{_CANARY}';\n"),
+    ("userlist.txt", f'"app" "{_CANARY}"\n"other" "md50123456789abcdef"\n'),
+    ("htpasswd", f"app:{{PLAIN}}{_CANARY}\nother:$apr1$a$b\n"),
+    ("haproxy.cfg", f"userlist staff\n  user app insecure-password {_CANARY}\n"),
+    ("sentinel.conf", f"port 26379\nsentinel auth-pass mymaster {_CANARY}\n"),
+    ("backwards.yaml", f"env:\n- value: {_CANARY}\n  name: DB_PASSWORD\n"),
     ("nginx.conf", f'server {{\n  proxy_set_header Authorization "Bearer {_CANARY}abcdef123456";\n}}'),
 )
 
@@ -121,6 +132,8 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
     ("curl", "-u", f"app:{_CANARY}", "http://hook.internal"),
     ("sh", "-c", f"mysql -uroot -p{_CANARY} -e 'SELECT 1'"),
     ("redis-cli", "-a", _CANARY, "ping"),
+    ("keytool", "-list", "-storepass", _CANARY),
+    ("psql", "-c", f"ALTER USER app PASSWORD '{_CANARY}'"),
 )
 
 #: What looks like a secret by its name or form, and is none.
@@ -214,6 +227,15 @@ HARMLESS_FILES: Texts = (
     ("en.json", '{"login":{"password":"Password","forgot.password":"Forgot your password?","token":"Token"}}'),
     ("crd.yaml", "properties:\n  password:\n    type: string\n  token:\n    description: the token\n"),
     ("pg_hba.conf", "# TYPE\nhost all all 10.0.0.0/8 scram-sha-256\nhost all all ::1/128 trust\n"),
+    ("init.sql", "CREATE USER app WITH PASSWORD :'password';\nALTER USER app PASSWORD '${PASSWORD}';\n"),
+    (
+        "usage.sh",
+        'echo "usage: app --password PASSWORD [--token TOKEN]"\ndocker login -u app --password-stdin\nx --password "$P"\n',
+    ),
+    (
+        "pairs.yaml",
+        "env:\n- name: LEVEL\n  value: debug-level-1\n- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef: {}\n",
+    ),
     ("setup.sh", 'redis_credentials=":$(encode "$REDIS_PASSWORD")"\npair_credentials="$USER:$PASSWORD"\n'),
     (
         "load.sh",
