@@ -44,7 +44,7 @@ Fault = Callable[[], AbstractAsyncContextManager[Address]]
 
 def run(*nodes: str, **options: Any) -> Run:
     """A run that gives each node 300 ms, which is for those that stay silent: others may be slow on a busy machine."""
-    target = {"name": "cache", "nodes": nodes, "node_timeout": "300ms", **options}
+    target = {"name": "cache", "nodes": nodes, "node_timeout": "300ms", "max_detection": "10m", **options}
     return Run(Redis, target=target, secrets=[PASSWORD])
 
 
