@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.benchmark
 
 LINES = 5
 TARGETS = 10_000
-SECONDS = 40.0
+SECONDS = 30.0
 
 CHECKS = '''"""Big checks"""
 import asyncio
@@ -87,12 +88,14 @@ def disturbed(exporter: Attacked) -> Iterator[None]:
 
 
 def scraped(exporter: Attacked, seconds: float) -> list[float]:
-    """How long each scrape took, in seconds, the shortest first."""
+    """How long each scrape took, as Prometheus asks for it, in seconds, the shortest first."""
     taken = []
+    scrape = urllib.request.Request(f"http://127.0.0.1:{exporter.port}/metrics", headers={"Accept-Encoding": "gzip"})
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         begin = time.perf_counter()
-        exporter.get("/metrics", timeout=60)
+        with urllib.request.urlopen(scrape, timeout=60) as answer:
+            answer.read()
         taken.append(time.perf_counter() - begin)
         time.sleep(0.05)
     return sorted(taken)
