@@ -237,9 +237,10 @@ def lag_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
 
 def sync_problems(node: Answers, grown: Mapping[NodeAddress, Growth | None]) -> Iterator[Result]:
     """Its replicas do not start over again and again: one that loses the link before it has caught up never follows."""
-    growth = grown.get(node.address)
+    if (growth := grown.get(node.address)) is None or growth.synced <= _SYNCS:
+        return
     replicas = max(1, node.number("connected_slaves"))
-    if growth is not None and growth.synced > _SYNCS * replicas:
+    if growth.synced > _SYNCS * replicas:
         yield failed(
             f"{node.address} sent its whole data set to {'its replicas' if replicas > 1 else 'a replica'} "
             f"{counted(growth.synced, 'time')} within {format_duration(timedelta(seconds=round(growth.seconds)))}: the link "
