@@ -168,7 +168,7 @@ def load(
     Raises ConfigError with everything that is wrong in the file, its checklist or its secret files, CatalogueError when the
     installed collectors contradict each other.
     """
-    return _Loader(path, _mapping(path), environ, now, catalogue or Catalogue.load()).load()
+    return _Loader(path, _mapping(path, " such as sections: {…}"), environ, now, catalogue or Catalogue.load()).load()
 
 
 def load_options(
@@ -187,7 +187,7 @@ def load_options(
     return options, frozenset(reader.secrets)
 
 
-def _mapping(path: Path) -> Node:
+def _mapping(path: Path, such_as: str = "") -> Node:
     try:
         root = load_yaml(read_bounded(path), str(path))
     except OSError as error:
@@ -198,9 +198,7 @@ def _mapping(path: Path) -> Node:
         raise ConfigError((Problem(str(path), line, column, "", error.problem),)) from None
     if not isinstance(root.value, dict):
         kind = "a list" if isinstance(root.value, list) else "a value"
-        wrong = (
-            "the file is empty" if root.value is None else f"found {kind}, expected a mapping such as sections: {{…}}"
-        )
+        wrong = "the file is empty" if root.value is None else f"found {kind}, expected a mapping{such_as}"
         raise ConfigError((Problem(str(path), root.position.line, root.position.column, "", wrong),))
     return root
 

@@ -119,7 +119,7 @@ def problems(path: Path, text: str | bytes) -> str:
         ("basic_auth_users: {alice: plain-password}", "expected a bcrypt hash, as `htpasswd -nBC 10` prints it"),
         ("rate_limit: {interval: often}", "rate_limit.interval"),
         ("rate_limit: {interval: 1s, burst: 0}", "rate_limit.burst"),
-        ("[1, 2]", "web.yaml:1:1: found something else, expected a mapping"),
+        ("[1, 2]", "web.yaml:1:1: found a list, expected a mapping"),
         ("a: b: c", "web.yaml:1:"),
         (b"\xff\xfe\x00", "web.yaml:1:1: expected UTF-8 text, found other bytes"),
     ],
