@@ -116,7 +116,7 @@ class Run:
             seen = await verify(self.section, settings, target, items=tuple(self.items) or None, context=context)
         results = {name: observation.result for name, observation in seen.items()}
         for name, result in results.items():
-            assert result.summary.endswith((".", "…")), f"{name} is no full sentence: {result.summary}"
+            assert result.summary.endswith((".", "?", "…")), f"{name} is no full sentence: {result.summary}"
             assert _UNFORESEEN not in result.summary, f"{name} raised what nobody foresaw: {result.summary}"
             assert not any(secret in result.summary for secret in self.secrets), (
                 f"{name} shows a secret: {result.summary}"
