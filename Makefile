@@ -14,6 +14,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --no-annotate --no-strip-extras
 
+# The tests start hundreds of exporters, none of which shall compile the code once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test lint format servers benchmark soak recordings docs package lock clean
 
 help: ## List the targets

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from ipaddress import ip_address
-
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.nameserver
-import dns.rdatatype
-import dns.resolver
-import dns.reversename
+from typing import TYPE_CHECKING
 
 from collectors.systems.mail_domain.model import MailDomain
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
+
+if TYPE_CHECKING:
+    import dns.asyncresolver
+    import dns.nameserver
 
 __all__ = ["Lookups"]
 
@@ -47,6 +44,9 @@ class Lookups:
         return self._asked[key]
 
     async def _ask(self, name: str, kind: str) -> list[str]:
+        import dns.exception
+        import dns.resolver
+
         where = f"The {kind} records of {name}"
         try:
             resolver = self._resolver()
@@ -65,6 +65,9 @@ class Lookups:
         return [_text(record, kind) for record in answer]
 
     def _resolver(self) -> dns.asyncresolver.Resolver:
+        import dns.asyncresolver
+        import dns.nameserver
+
         servers = self._settings.servers
         resolver = dns.asyncresolver.Resolver(configure=not servers)
         if servers:
