@@ -105,6 +105,17 @@ class Run:
 
         Raises pydantic's ValidationError for options that the exporter would refuse.
         """
+        results = await self.whatever()
+        for name, result in results.items():
+            assert result.summary.endswith((".", "?", "…")), f"{name} is no full sentence: {result.summary}"
+            assert _UNFORESEEN not in result.summary, f"{name} raised what nobody foresaw: {result.summary}"
+            assert not any(secret in result.summary for secret in self.secrets), (
+                f"{name} shows a secret: {result.summary}"
+            )
+        return results
+
+    async def whatever(self) -> dict[str, Result]:
+        """The verdicts by item, whatever they say, also of errors that nobody foresaw."""
         target = self._target()
         settings = self._settings(target)
         context = self.context or make_context()
@@ -114,14 +125,7 @@ class Run:
                 given = given if isinstance(given, Mapping) else await opened.enter_async_context(given)
                 context.clients = {**context.clients, **given}
             seen = await verify(self.section, settings, target, items=tuple(self.items) or None, context=context)
-        results = {name: observation.result for name, observation in seen.items()}
-        for name, result in results.items():
-            assert result.summary.endswith((".", "?", "…")), f"{name} is no full sentence: {result.summary}"
-            assert _UNFORESEEN not in result.summary, f"{name} raised what nobody foresaw: {result.summary}"
-            assert not any(secret in result.summary for secret in self.secrets), (
-                f"{name} shows a secret: {result.summary}"
-            )
-        return results
+        return {name: observation.result for name, observation in seen.items()}
 
     def _target(self) -> Target | None:
         if self.target is None or isinstance(self.target, Target):

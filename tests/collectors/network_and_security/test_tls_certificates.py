@@ -745,7 +745,7 @@ async def test_what_was_not_foreseen_is_not_taken_for_something_seen(
         raise RuntimeError("a defect")
 
     monkeypatch.setattr(handshakes, "handshake", broken)
-    result = await look_at("certificates_valid", 443, folder)
+    result = (await run(443, folder, "certificates_valid").whatever())["certificates_valid"]
     assert result.status is Status.UNKNOWN
     assert "RuntimeError: a defect" in result.summary
     assert "RuntimeError" in caplog.text
