@@ -213,7 +213,9 @@ async def test_a_role_without_pg_monitor_is_told_the_right_that_it_lacks(
                 connection.execute("SELECT * FROM pg_ls_waldir()")
             # Others' statements are counted for it as well, while their texts and ids are hidden.
             assert connection.execute("SELECT count(*) > 0 FROM pg_stat_statements").fetchone() == (True,)
-        seen = await look(dsn, volumes=[{"path": "/"}], pools=[{"name": "api", "size": 1}])
+        seen = await look(
+            dsn, volumes=[{"path": "/", "min_free": "1MB", "min_free_ratio": 0.001}], pools=[{"name": "api", "size": 1}]
+        )
     for item in (
         "replication_operational",
         "connection_pool_sized",

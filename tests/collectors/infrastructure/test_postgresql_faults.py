@@ -135,7 +135,11 @@ async def test_a_faulty_server_is_unknown_in_time(
     serve, told = FAULTS[fault]
     async with serve() as address:
         started = time.monotonic()
-        seen = await look(dsn(address, sslmode="disable"), volumes=[{"path": "/"}], pools=[{"name": "api", "size": 1}])
+        seen = await look(
+            dsn(address, sslmode="disable"),
+            volumes=[{"path": "/", "min_free": "1MB", "min_free_ratio": 0.001}],
+            pools=[{"name": "api", "size": 1}],
+        )
         assert time.monotonic() - started < DEADLINE
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
     assert seen["pods_healthy"].summary.startswith(f"PostgreSQL at {LOOPBACK}:{address[1]}/orders ")
@@ -351,7 +355,11 @@ async def test_hundreds_of_runs_leave_nothing(
 
 async def test_one_connection_per_instance_and_run(pair: Cluster) -> None:
     async with Proxy(LOOPBACK, pair.primary.port) as proxy:
-        await look(dsn(proxy.address), pools=[{"name": "api", "size": 1}], volumes=[{"path": "/"}])
+        await look(
+            dsn(proxy.address),
+            pools=[{"name": "api", "size": 1}],
+            volumes=[{"path": "/", "min_free": "1MB", "min_free_ratio": 0.001}],
+        )
         assert proxy.accepted == 1
 
 
