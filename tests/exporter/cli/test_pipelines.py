@@ -17,7 +17,7 @@ import pytest
 import xmlschema
 import yaml
 
-from exporter.cli import main
+from tests.exporter.cli.conftest import Ended
 from tests.servers import schemas
 
 Json = dict[str, Any]
@@ -56,13 +56,13 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def report(repository: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def report(repository: Path, run: Callable[..., Ended]) -> Callable[..., str]:
     """What `check` prints."""
 
     def check(*options: str) -> str:
-        capsys.readouterr()
-        assert main(["check", *options]) in (0, 1, 2)
-        return capsys.readouterr().out
+        ended = run("check", *options)
+        assert ended.code in (0, 1, 2)
+        return ended.out
 
     return check
 
