@@ -295,8 +295,9 @@ class Database:
             database.text_factory = _decoded
             rows = database.execute(
                 "select id, section, item, from_status, to_status, at, why from transitions"
-                " where (?1 is null or section = ?1) and (?2 is null or item = ?2) order by id desc limit ?3",
-                (section, item, limit),
+                " where (:section is null or section = :section) and (:item is null or item = :item)"
+                " order by id desc limit :limit",
+                {"section": section, "item": item, "limit": limit},
             )
             for number, of_section, of_item, before, after, at, why in rows:
                 try:
