@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from pydantic import Field
 
+from collectors.shared.decoding import UNDECODABLE
 from collectors.shared.verdicts import verdict
 from collectors.systems.kubernetes.check.clusters import OWNER_RIGHTS, PLANNED_RIGHTS, OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed
@@ -180,7 +181,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         try:
             if reply.status == 200:
                 return msgspec.json.decode(reply.body, type=_Version).git_version
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise ProbeError(f"{reply.where} answered in an unexpected format: {error}.", Reason.MALFORMED) from None
         raise ProbeError(f"{reply.where} answered {reply.status}, so the version was not checked.", Reason.REFUSED)
 

@@ -9,16 +9,19 @@ import msgspec
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["decode"]
+__all__ = ["UNDECODABLE", "decode"]
 
 T = TypeVar("T")
+
+#: What msgspec raises for bytes that are not what was expected: of another shape, not UTF-8, nested too deeply.
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def decode(reply: Reply, kind: type[T]) -> T:
     """The body as JSON of this shape. Raises ProbeError when it is something else: a login page, half a reply, another format."""
     try:
         return msgspec.json.decode(reply.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         reply.json()  # tells an HTML page or half a reply from JSON of another shape
         raise ProbeError(
             f"{reply.where} answered {reply.status} in an unexpected format: {error}.", Reason.MALFORMED

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
+from collectors.shared.decoding import UNDECODABLE
 from collectors.shared.processes import Ended, ended
 from collectors.systems.restic.model import Checked, Restic, Snapshot
 from exporter.verdict import ProbeError, Reason
@@ -32,7 +33,7 @@ async def read_snapshots(restic: Restic) -> list[Snapshot]:
         raise ProbeError(f"{restic.command[0]} snapshots ended with status {found.code}.", Reason.ERROR)
     try:
         return msgspec.json.decode(found.output, type=list[Snapshot])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNDECODABLE:
         raise ProbeError(f"{restic.command[0]} snapshots wrote no list of snapshots.", Reason.MALFORMED) from None
 
 
@@ -43,7 +44,7 @@ async def check(restic: Restic) -> Checked:
         try:
             if msgspec.json.decode(line, type=_Message).message_type == "summary":
                 return msgspec.json.decode(line, type=Checked)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNDECODABLE:
             continue
     raise ProbeError(
         f"{restic.command[0]} check ended with status {found.code} and without a summary (which takes version 0.18).",

@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 from pydantic import Field, field_validator
 
+from collectors.shared.decoding import UNDECODABLE
 from collectors.shared.urls import plain_url
 from exporter.options import Duration, Options, Secret
 from exporter.reply import Reply
@@ -133,7 +134,7 @@ def refusal_of(reply: Reply) -> Refusal:
     """Why a reply is not the one that was asked for. OTHER where it is no error of Stripe's, but of something in between."""
     try:
         error = msgspec.json.decode(reply.body, type=_ErrorReply).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return Refusal.OTHER
     if error.code == "api_key_expired":
         return Refusal.EXPIRED

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 from pydantic import Field
 
-from collectors.shared.decoding import decode
+from collectors.shared.decoding import UNDECODABLE, decode
 from collectors.systems.twilio.model import (
     Account,
     Balance,
@@ -173,6 +173,6 @@ class TwilioApi:
 
 def _refusal(reply: Reply) -> Refusal:
     code = 0
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # an error of something in between
+    with suppress(*UNDECODABLE):  # an error of something in between
         code = msgspec.json.decode(reply.body, type=_Error).code
     return Refusal(reply.where, reply.status, code)

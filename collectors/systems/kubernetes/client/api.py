@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from collectors.shared.decoding import UNDECODABLE
 from exporter.logs import hide
 from exporter.options import format_duration
 from exporter.trace import step
@@ -491,7 +492,7 @@ def _message(body: bytes | bytearray) -> str:
     """The message of an API server's error; empty where there is none."""
     try:
         return one_line(msgspec.json.decode(body, type=_Status).message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return ""
 
 

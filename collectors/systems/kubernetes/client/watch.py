@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from collectors.shared.decoding import UNDECODABLE
 from collectors.systems.kubernetes.client.api import Api, Gone, NotFound, NotServed, Reply
 from collectors.systems.kubernetes.model.kind import Kind, Page
 from exporter.options import format_duration
@@ -230,7 +231,7 @@ class Follower(Generic[T]):
                     changed[identity.uid] = None
             present = {uid: self._one.decode(raw) for uid, raw in changed.items() if raw is not None}
             kept = dict(zip(present, self._compact(list(present.values())), strict=True))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNDECODABLE as error:
             raise ProbeError(
                 f"The watch of {self._kind} reported a change in an unexpected format: {error}.", Reason.MALFORMED
             ) from None

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from collectors.systems.reports.model.report import Kind, Load, Report, malformed, moment
+from collectors.systems.reports.model.report import Kind, Load, Report, decoded, malformed, moment
 
 __all__ = ["read_autocannon"]
 
@@ -38,10 +38,7 @@ def read_autocannon(content: bytes) -> Report:
 
     Raises ProbeError for another format.
     """
-    try:
-        read = msgspec.json.decode(content, type=_Report)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise malformed("autocannon", "it does not have the fields of autocannon's --json") from None
+    read = decoded(content, _Report, "autocannon", "--json")
     if min(read.requests.total, read.errors, read.successes, read.mismatches) < 0 or not 0 <= read.duration < 1e8:
         raise malformed("autocannon", "its numbers are impossible")
     requests = max(read.requests.total, read.successes) + read.errors  # `errors` counts the time-outs too

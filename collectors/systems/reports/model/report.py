@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
+import msgspec
+
+from collectors.shared.decoding import UNDECODABLE
 from exporter.evidence.records import Record, start_of
 from exporter.verdict import ProbeError, Reason
 
@@ -21,12 +25,15 @@ __all__ = [
     "Report",
     "Tests",
     "completed",
+    "decoded",
     "malformed",
     "moment",
     "moment_of",
     "repository",
     "weighted_percentile",
 ]
+
+T = TypeVar("T")
 
 
 ENOUGH = 10
@@ -261,6 +268,14 @@ def completed(report: Report, record: Record) -> Report:
 
 def _is_day(said: date | datetime | None, read: datetime | None) -> bool:
     return read is None and said is not None and not isinstance(said, datetime)
+
+
+def decoded(content: bytes, kind: type[T], format: str, name: str = "JSON") -> T:  # noqa: A002 - what it is
+    """A file of this format as what its JSON (by `name`) is. Raises ProbeError for another format."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except UNDECODABLE:
+        raise malformed(format, f"it does not have the fields of {format}'s {name}") from None
 
 
 def malformed(format: str, why: str) -> ProbeError:  # noqa: A002 - what it is

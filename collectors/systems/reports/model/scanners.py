@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 
-from collectors.systems.reports.model.report import Finding, Kind, Level, Report, malformed, moment
+from collectors.shared.decoding import UNDECODABLE
+from collectors.systems.reports.model.report import Finding, Kind, Level, Report, decoded, malformed, moment
 from exporter.words import counted
 
 __all__ = ["read_bandit", "read_grype", "read_kube_bench", "read_nuclei", "read_zap"]
-
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class _GrypeVulnerability(msgspec.Struct):
@@ -68,10 +67,7 @@ def read_grype(content: bytes) -> Report:
 
     Raises ProbeError for another format.
     """
-    try:
-        read = msgspec.json.decode(content, type=_Grype)
-    except _ERRORS:
-        raise malformed("Grype", "it does not have the fields of Grype's JSON") from None
+    read = decoded(content, _Grype, "Grype")
     source = read.source.target if read.source else ""
     target = source if isinstance(source, _GrypeTarget) else _GrypeTarget(user_input=source)
     digests = {digest.rpartition("@")[2] for digest in target.repo_digests or ()}
@@ -149,10 +145,7 @@ def read_bandit(content: bytes) -> Report:
 
     Raises ProbeError for another format.
     """
-    try:
-        read = msgspec.json.decode(content, type=_Bandit)
-    except _ERRORS:
-        raise malformed("Bandit", "it does not have the fields of Bandit's JSON") from None
+    read = decoded(content, _Bandit, "Bandit")
     totals = read.metrics.get("_totals", {})
     found = sum(count for name, count in totals.items() if name.startswith("SEVERITY."))
     skipped = totals.get("skipped_tests", 0)
@@ -202,10 +195,7 @@ def read_zap(content: bytes) -> Report:
 
     Raises ProbeError for another format.
     """
-    try:
-        read = msgspec.json.decode(content, type=_Zap)
-    except _ERRORS:
-        raise malformed("ZAP", "it does not have the fields of ZAP's traditional JSON report") from None
+    read = decoded(content, _Zap, "ZAP", "traditional JSON report")
     found = [
         (
             alert,
@@ -249,7 +239,7 @@ def read_nuclei(content: bytes) -> Report:
             read = msgspec.json.decode(content, type=list[_NucleiResult])
         else:
             read = [msgspec.json.decode(line, type=_NucleiResult) for line in content.splitlines() if line.strip()]
-    except _ERRORS:
+    except UNDECODABLE:
         raise malformed("nuclei", "it does not have the fields of nuclei's JSON") from None
     hosts = sorted({each.host for each in read})
     return Report(
@@ -287,10 +277,7 @@ def read_kube_bench(content: bytes) -> Report:
 
     Raises ProbeError for another format.
     """
-    try:
-        read = msgspec.json.decode(content, type=_Bench)
-    except _ERRORS:
-        raise malformed("kube-bench", "it does not have the fields of kube-bench's JSON") from None
+    read = decoded(content, _Bench, "kube-bench")
     results = [
         (control, result)
         for control in read.controls
