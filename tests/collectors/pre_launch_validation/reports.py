@@ -24,3 +24,13 @@ def attached(folder: Folder, item: str, content_of: object, /, *, name: str = ""
     record = {"item": f"{folder.section}.{item}", "result": "passed", "by": "team@example.com", "on": "2026-10-12"}
     written = {key: value for key, value in (record | {"artifact": artifact} | values).items() if value is not None}
     (folder.path / f"{stem}.yaml").write_text(json.dumps(written))
+
+
+def junit_of(classname: str, *names: str, failed: str = "", at: str = "2026-10-12T10:00:00Z") -> bytes:
+    """A JUnit report of these cases of one class, of which one may have failed."""
+    cases = "".join(
+        f'<testcase classname="{classname}" name="{name}">{"<failure/>" if name == failed else ""}</testcase>'
+        for name in names
+    )
+    suite = f'<testsuite name="a" tests="{len(names)}" failures="{int(bool(failed))}" timestamp="{at}" time="1">'
+    return f"<testsuites>{suite}{cases}</testsuite></testsuites>".encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from collectors.third_party_integrations.openai import Openai, OpenaiSettings
 from exporter.threads import Threads
 from exporter.verdict import Status
 from tests.collectors.evidence import Folder, evidence_of
-from tests.collectors.pre_launch_validation.reports import attached
+from tests.collectors.pre_launch_validation.reports import attached, junit_of
 from tests.servers.openai import ADMIN_KEY, KEY, OpenAIServer, cost, error
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
@@ -271,15 +272,7 @@ async def test_a_limiter_that_prometheus_knows(
 # Tests of errors
 
 
-def junit(*names: str, failed: str = "", at: str = "2026-10-12T10:00:00Z") -> bytes:
-    cases = "".join(
-        f'<testcase classname="openai" name="{name}">{"<failure/>" if name == failed else ""}</testcase>'
-        for name in names
-    )
-    suite = f'<testsuite name="a" tests="{len(names)}" failures="{int(bool(failed))}" timestamp="{at}" time="1">'
-    return f"<testsuites>{suite}{cases}</testsuite></testsuites>".encode()
-
-
+junit = partial(junit_of, "openai")
 CASES = ("refused_401", "waits_on_429", "retries_500", "gives_up_after_timeout")
 
 

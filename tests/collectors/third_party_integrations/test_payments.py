@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from exporter.runner import utc_now
 from exporter.threads import Threads
 from exporter.verdict import Status
 from tests.collectors.evidence import NOW, Folder, evidence_of
-from tests.collectors.pre_launch_validation.reports import attached
+from tests.collectors.pre_launch_validation.reports import attached, junit_of
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as PrometheusServer
@@ -336,15 +337,7 @@ async def test_only_what_stripe_signed_is_accepted(
 # Tests of flows
 
 
-def junit(*names: str, failed: str = "", at: str = "2026-10-12T10:00:00Z") -> bytes:
-    cases = "".join(
-        f'<testcase classname="flows" name="{name}">{"<failure/>" if name == failed else ""}</testcase>'
-        for name in names
-    )
-    suite = f'<testsuite name="a" tests="{len(names)}" failures="{int(bool(failed))}" timestamp="{at}" time="1">'
-    return f"<testsuites>{suite}{cases}</testsuite></testsuites>".encode()
-
-
+junit = partial(junit_of, "flows")
 CASES = ("order is paid", "card is declined", "order is refunded", "webhook marks order")
 
 
