@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
-from exporter.cli.once import ReportFormat, verify, write_report
-from exporter.cli.shared import ConfigFile, ExitCode, Sections, known, load, output_errors
+from exporter.cli.once import ReportFormat, exit_code, verify, write_report
+from exporter.cli.shared import ConfigFile, Sections, known, load, output_errors
 from exporter.report import Format, counts
-from exporter.verdict import Severity, Status
+from exporter.verdict import Severity
 
 __all__ = ["check"]
 
@@ -34,15 +33,8 @@ def check(
     loaded = load(config_file)
     document = verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
     judged = [item for item in document["items"] if Severity(item["severity"]).at_least(fail_on)]
-    code = _code({item["status"] for item in judged})
+    code = exit_code({item["status"] for item in judged})
     with output_errors(code or None, f"The verdict: {counts(document['items'])}."):
         write_report(loaded, document, form, Severity.INFO if report_all else fail_on, config_file)
         sys.stdout.flush()
     return code
-
-
-def _code(statuses: Collection[str]) -> ExitCode:
-    """What was observed to be false outweighs what could not be observed."""
-    if Status.FAILED in statuses:
-        return ExitCode.FAILED
-    return ExitCode.UNKNOWN if Status.UNKNOWN in statuses else ExitCode.OK

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, load, say
+from exporter.cli.once import exit_code
+from exporter.cli.shared import ConfigFile, Refused, load, say
 from exporter.logs import LogLevel
 from exporter.trace import Step, tracing
-from exporter.verdict import Status
 from exporter.words import counted, one_line
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.evidence.records import Record
     from exporter.plan import Job, PlannedItem
     from exporter.state import ItemView
+    from exporter.verdict import Status
 
 __all__ = ["explain"]
 
@@ -33,7 +34,7 @@ def explain(
 ) -> int:
     """Verify one line now and show what was asked, answered and decided. Exits as `check` does.
 
-    Replies are told by their size and not shown: they may hold secrets.
+    Of replies only the size is shown, as they may contain secrets.
     """
     from exporter import logs
     from exporter.collector import Mode
@@ -44,16 +45,16 @@ def explain(
     say("\n".join(_about(planned)))
     jobs = [job for job in loaded.plan.jobs if job.section == planned.section and planned.item in job.items]
     if planned.not_applicable or not jobs:
-        return _conclude(_verified(loaded, [], planned)[0], "")
+        return exit_code({_conclude(_verified(loaded, [], planned)[0], "")})
     if planned.mode is Mode.DERIVED:
         say("\nIt is computed from the other lines, which are verified first.")
-        return _conclude(_verified(loaded, list(loaded.plan.jobs), planned)[0], "")
-    codes = []
+        return exit_code({_conclude(_verified(loaded, list(loaded.plan.jobs), planned)[0], "")})
+    statuses = set()
     for job in jobs:
         view, steps = _verified(loaded, [replace(job, items=(planned.item,))], planned)
         say("\n".join(["", *_asked(job, steps)]))
-        codes.append(_conclude(view, job.target))
-    return next((code for code in (ExitCode.FAILED, ExitCode.UNKNOWN) if code in codes), ExitCode.OK)
+        statuses.add(_conclude(view, job.target))
+    return exit_code(statuses)
 
 
 def _planned(loaded: Loaded, line: str) -> PlannedItem:
@@ -74,7 +75,7 @@ def _about(planned: PlannedItem) -> Iterator[str]:
         why, _, _ = inspect.cleandoc(declared.description).partition("\n\n")
         yield f"\n{why}"
         if declared.needs:
-            yield "\nIt needs:"
+            yield "\nRequirements:"
             yield from (f"  - {need}" for need in declared.needs)
     if planned.waiver is not None:
         yield f"\nWaived until {planned.waiver.until} by {planned.waiver.owner}: {planned.waiver.reason}"
@@ -115,8 +116,8 @@ def _set(options: Any) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if name != "name" and value not in (None, [], {})}
 
 
-def _conclude(view: ItemView, target: str) -> ExitCode:
-    """Print the verdict on a target (or on the line) and return its exit code."""
+def _conclude(view: ItemView, target: str) -> Status:
+    """Print the verdict on a target (or on the line) and return its status."""
     seen = next((one for one in view.targets if one.target == target), view) if target else view
     for record in cast("tuple[Record, ...]", view.evidence):
         say(f"  Evidence: {record.file}:{record.line}: {record.result} on {record.on} by {one_line(record.by)}")
@@ -126,6 +127,4 @@ def _conclude(view: ItemView, target: str) -> ExitCode:
         say(f"  {name} = {value:g}")
     if seen.reason:
         say(f"  What to do: {seen.reason.remedy}")
-    if seen.status is Status.FAILED:
-        return ExitCode.FAILED
-    return ExitCode.UNKNOWN if seen.status is Status.UNKNOWN else ExitCode.OK
+    return seen.status

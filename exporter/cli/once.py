@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exporter.cli.shared import console, say, write
+from exporter.cli.shared import ExitCode, console, say, write
 from exporter.logs import LogLevel
 from exporter.report import Format, Place, Report, print_table, render
-from exporter.verdict import Severity
+from exporter.verdict import Severity, Status
 
 if TYPE_CHECKING:
     from exporter.config import Loaded
     from exporter.plan import Job
 
-__all__ = ["ReportFormat", "verify", "write_report"]
+__all__ = ["ReportFormat", "exit_code", "verify", "write_report"]
 
 ReportFormat = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
 
@@ -37,6 +37,13 @@ def verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
         state = asyncio.run(check(loaded, sections=sections, progress=done))
     views = [view for view in state.views() if not sections or view.planned.section in sections]
     return document(views, loaded.plan, utc_now())
+
+
+def exit_code(statuses: Collection[str]) -> ExitCode:
+    """The exit code for these statuses: what was observed to be false outweighs what could not be observed."""
+    if Status.FAILED in statuses:
+        return ExitCode.FAILED
+    return ExitCode.UNKNOWN if Status.UNKNOWN in statuses else ExitCode.OK
 
 
 @contextmanager
