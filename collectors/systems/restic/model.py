@@ -37,7 +37,7 @@ class Restic(Options):
     read_data: str = Field(
         "5%",
         pattern=r"^(100|[1-9][0-9]?(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)%$",
-        description="Share of the data that a check reads, chosen anew each time, such as 5%.",
+        description="Share of the data that a check reads, a different part each time, such as 5%.",
     )
     check_every: Duration = Field(
         timedelta(days=1), gt=timedelta(0), description="How long a check that found nothing is valid."
