@@ -75,6 +75,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{found[0]}'?" if found else ""
 
 
+def _meant(name: str, options: Mapping[str, FieldInfo]) -> str:
+    """What an unknown key was probably meant to be: one of these options, or one below another of them."""
+    for above, option in options.items():
+        models = (
+            shape for shape in shapes(option.annotation) if isinstance(shape, type) and issubclass(shape, BaseModel)
+        )
+        if any(name in model.model_fields for model in models):
+            return f"; did you mean '{above}.{name}'?"
+    return nearest(name, option_names(options))
+
+
 def shapes(annotation: Any) -> Iterator[Any]:
     """The types that an annotation allows, one by one: `Annotated[str, ...] | None` gives `str` and `None`."""
     origin = get_origin(annotation)
@@ -212,7 +223,7 @@ class Reader:
                     plain[base] = self._from_file(options[base], child, (*where, name))
             else:
                 # Who has hundreds of them took another file for this one, and waits for no suggestions.
-                hint = nearest(name, option_names(options)) if len(self.problems) < _SUGGESTED else ""
+                hint = _meant(name, options) if len(self.problems) < _SUGGESTED else ""
                 self.complain((*where, name), f"unknown key{hint}")
         return plain
 

@@ -26,6 +26,10 @@ from exporter.words import listed
 __all__ = ["Attested", "NotAttested", "Situation", "attest"]
 
 
+_SAID = {"result": "passed or failed", "by": "who attests it, as in allowed_signers when signed"}
+"""The keys that every record has, and what is wanted of their values."""
+
+
 class NotAttested(Exception):
     """No record was written."""
 
@@ -75,8 +79,9 @@ async def attest(
     """Write a record for `item` (`section.item`), judged by `rule`, into the evidence folder.
 
     `given` are keys of a record and their values (None is left out); `artifact` may be just a path in the folder, whose hash is
-    then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises NotAttested without it. `key` is the OpenSSH
-    private key to sign with. `file` is the name below the folder, `<item>.<date>.yaml` by default.
+    then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises NotAttested without it; a record that says
+    failed lacks nothing but who found it. `key` is the OpenSSH private key to sign with. `file` is the name below the folder,
+    `<item>.<date>.yaml` by default.
 
     Raises NotAttested, with nothing written, also when the file exists, the record is not valid, its signature would not be
     accepted, or, unless `force`, when it would not pass: by the code that the daemon judges with.
@@ -154,6 +159,10 @@ def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRul
         written.setdefault("release", situation.release)
     if rule.signed_by_role is not None:
         written.setdefault("role", rule.signed_by_role)
+    for name, wanted in _SAID.items():
+        written[name] = written.get(name) or needed(name, wanted)
+    if written["result"] == "failed":  # counts whatever else it says
+        return written
     for name, wanted in _texts(rule):
         written[name] = written.get(name) or needed(name, wanted)
     if rule.window and "window" not in written:
@@ -177,7 +186,8 @@ def _reported(given: Mapping[str, Any], path: Path, reads: ReportReader, ask: As
     except (Refuted, ProbeError) as error:
         raise NotAttested(f"Artifact {path.name}: {error}") from None
     said = dict(given.get("report", {}))
-    if (lacking := [name for name in summary.lacks if name not in said]) and ask is None:
+    needed = () if given.get("result") == "failed" else summary.lacks
+    if (lacking := [name for name in needed if name not in said]) and ask is None:
         raise NotAttested(
             f"The {summary.format} report does not say its {listed(lacking)}: give "
             f"{' '.join(f'--report {name}=…' for name in lacking)}."
@@ -192,9 +202,7 @@ def _reported(given: Mapping[str, Any], path: Path, reads: ReportReader, ask: As
 
 
 def _texts(rule: EvidenceRule) -> Iterator[tuple[str, str]]:
-    """The keys whose values are texts that cannot be left out, and what is wanted of them."""
-    yield "result", "passed or failed"
-    yield "by", "who attests it, as in allowed_signers when signed"
+    """The further keys whose values are texts that a record that passes cannot leave out, and what is wanted of them."""
     if rule.bound_to_release:
         yield "release", "the release that it is about"
     if rule.artifact:

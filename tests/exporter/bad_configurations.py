@@ -33,6 +33,7 @@ BAD: list[tuple[str, str | bytes, list[str]]] = [
     ("key that is a list", "[a]: b\n", ["1:1: expected a key of plain text, found another structure"]),
     ("unknown key", "enviroment: a\n", ["1:1: enviroment: unknown key; did you mean 'environment'?"]),
     ("variable in a default", "environment: ${NOPE:-${HOME}}\n", ["1:1: environment: the default of ${NOPE} contains a variable, expected a text without"]),
+    ("key of another level", "only: [search]\n", ["1:1: only: unknown key; did you mean 'scope.only'?"]),
     ("unknown and unlike", "x: 1\n", ["1:1: x: unknown key"]),
     ("unknown file key", "environment_file: x\n", ["1:1: environment_file: unknown key; did you mean 'environment'?"]),
     ("nothing", "environment:\n", ["1:1: environment: found nothing, expected a string"]),

@@ -140,6 +140,14 @@ async def test_without_what_it_takes_nothing_is_written(
         await attest(situation, "a.b", rule, given, ask=lambda key, wanted: " ")
 
 
+async def test_a_record_that_says_failed_lacks_nothing_but_who_found_it(situation: Situation) -> None:
+    rule = EvidenceRule(timedelta(1), measured=("levels",), links=1, artifact=True, window=True)
+    attested = await attest(situation, "a.b", rule, {"result": "failed", "by": "quinn@example.com", "note": "No."})
+    assert "reports failed: No." in attested.standing.summary
+    with pytest.raises(NotAttested, match="by is missing"):
+        await attest(situation, "a.b", rule, {"result": "failed"}, file="again.yaml")
+
+
 async def test_an_artefact_that_could_not_be_seen_later_is_not_attested(
     situation: Situation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
