@@ -18,8 +18,16 @@ from collectors.systems.aws_perimeter.judge import group_problems, protection_pr
 from collectors.systems.aws_perimeter.model import SecurityGroups
 from collectors.systems.blackbox import client as blackbox
 from collectors.systems.blackbox.client import Blackbox
-from collectors.systems.blackbox.judge import egress_problems, firewall_problems, origin_problems, policy_problems
+from collectors.systems.blackbox.judge import (
+    egress_problems,
+    firewall_problems,
+    origin_problems,
+    policy_problems,
+    untried_egress_problems,
+)
 from collectors.systems.blackbox.model import Canary, Guarded
+from collectors.systems.exposure.judge import exposed_services, opened_problems
+from collectors.systems.exposure.model import STORE_PODS, StoreServices, hostnames
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
 from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
@@ -33,7 +41,7 @@ from collectors.systems.kubernetes.judge.scope import (
     with_selectors,
 )
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.kinds import NAMESPACES
+from collectors.systems.kubernetes.model.kinds import NAMESPACES, SERVICES
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, item
 from exporter.evidence.rules import EvidenceRule
@@ -59,6 +67,7 @@ from exporter.words import counted, listed
 
 T = TypeVar("T")
 
+_STORES = may_list(NAMESPACES, SERVICES, STORE_PODS, option="stores")
 _MESH = may_list(NAMESPACES, MESH_PODS, PEER_AUTHENTICATIONS[0], DESTINATION_RULES[0], option="mesh")
 
 
@@ -73,6 +82,10 @@ class NetworkSecuritySettings(SectionSettings):
     hosts: tuple[Guarded, ...] = Field((), description="Hosts whose ports are tried from outside, by clients.blackbox.")
     security_groups: SecurityGroups | None = Field(
         None, description="Security groups of AWS, by clients.aws: rules only, nothing is tried."
+    )
+    stores: StoreServices | None = Field(
+        None,
+        description="Data stores of the cluster, by clients.kubernetes, which no Service or pod may open to its outside.",
     )
     canaries: tuple[Canary, ...] = Field((), description="Paths between pods that policies close.")
     gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
@@ -100,7 +113,9 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         needs=(
             "with `hosts`: clients.blackbox",
             "with `security_groups`: clients.aws",
-            "option hosts or security_groups",
+            "with `stores`: clients.kubernetes",
+            _STORES,
+            "option hosts, security_groups or stores",
         ),
     )
     async def firewall_rules_configured(self) -> Result:
@@ -109,14 +124,17 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         The ports of each of `hosts` are tried from a blackbox_exporter outside. Those in `open` must be open: without one of them
         in the same run, closed ports may only show that the host is gone. Those in `closed` must be dropped or rejected;
         one that refuses the connection is a warning, because there a packet arrived. Of a name, every public address is tried.
-        With `control`, a host that no firewall protects shows that the network outside lets these ports out.
+        `control`, a host that no firewall protects, shows that the network outside lets these ports out: without it, closed ports
+        are unknown.
         With `security_groups`, no security group of AWS that a network interface has may let the internet in on its ports, also by
-        ranges that are the internet only together, and by prefix lists.
+        ranges that are the internet only together, and by prefix lists. With `stores`, no Service of a data store may be opened by
+        a load balancer with a public address that takes connections from everywhere, by a node port or by externalIPs, and none of
+        its pods may take a port of its node.
 
         How to fix it: deny by default, and allow only what is published.
         """
         groups = self.settings.security_groups
-        if not self.settings.hosts and groups is None:
+        if not self.settings.hosts and groups is None and self.settings.stores is None:
             return self._unset("hosts")
         problems: list[Result] = []
         seen: list[str] = []
@@ -127,6 +145,15 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
                 seen.append(
                     f"none of {counted(sum(group.used for group in found), 'security group')} in use lets the internet in on "
                     f"{counted(len(groups.ports), 'port')}"
+                )
+            except ProbeError as why:
+                problems.append(unobserved(why))
+        if self.settings.stores is not None:
+            try:
+                found_open, count = await self._opened(self.settings.stores)
+                problems += found_open
+                seen.append(
+                    f"{counted(count, 'Service')} of data stores {'is' if count == 1 else 'are'} not opened to the outside"
                 )
             except ProbeError as why:
                 problems.append(unobserved(why))
@@ -141,12 +168,20 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
             seen.append(f"from outside, {ports} of {hosts} are filtered, and the published ones are open")
         else:
             seen.append("nothing was tried from outside")
-        bare = [host.host for host in self.settings.hosts if host.control is None]
-        untried = (
-            f"; whether the network outside lets the closed ports of {listed(bare)} out was not checked" if bare else ""
-        )
         sentence = "; ".join(seen)
-        return verdict(problems, ok(f"{sentence[:1].upper()}{sentence[1:]}{untried}."))
+        judged = verdict(problems, ok(f"{sentence[:1].upper()}{sentence[1:]}."))
+        return with_exemptions(judged, self.settings.stores) if self.settings.stores else judged
+
+    async def _opened(self, options: StoreServices) -> tuple[list[Result], int]:
+        """What opens data stores to the outside of the cluster, and how many Services there are of them."""
+        client = self.client(Kubernetes)
+        scope = demand_namespaces(options.of((await client.list(NAMESPACES)).items, client.settings.namespaces))
+        pods = scope.within((await client.list(STORE_PODS)).items)
+        services = exposed_services(scope.within((await client.list(SERVICES)).items), pods, options)
+        names = {name: port.port.port for service, (port, *_) in services.values() for name in hostnames(service)}
+        resolved = {name: await _resolved(name, port) for name, port in names.items()}
+        judged = opened_problems(services, pods, options, resolved)
+        return [*collected(judged), *scope_problems(scope)], len(services)
 
     async def _firewall(self, host: Guarded) -> list[Result]:
         """What is wrong with the ports of a host, at every address that it has. Raises ProbeError where nobody says."""
@@ -157,6 +192,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
             closed = await asyncio.gather(*(outside.knock(f"{name}:{port}", host.module) for port in host.closed))
             opened += [await outside.knock(opened[0].target, host.module)]  # still there
             problems += firewall_problems(opened, closed, name)
+            if host.control is None:
+                problems += untried_egress_problems(closed, host.host)
         if host.control is not None:
             control = (outside.knock(f"{host.control}:{port}", host.module) for port in host.closed)
             problems += egress_problems(await asyncio.gather(*control))
@@ -386,6 +423,13 @@ async def _public(host: str, port: int) -> list[str]:
         return [host]
     public = [f"[{one}]" if one.version == 6 else str(one) for one in found if one.is_global or one.is_loopback]
     return public if len(public) > 1 else [host]
+
+
+async def _resolved(name: str, port: int) -> Sequence[str] | ProbeError:
+    try:
+        return await resolve(name, port)
+    except ProbeError as why:
+        return why
 
 
 async def _uncached(route: Route) -> Reply | ProbeError:

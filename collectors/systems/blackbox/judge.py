@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from collectors.systems.blackbox.model import Canary, Knock, Outcome
 from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import one_line
+from exporter.words import listed, one_line
 
-__all__ = ["egress_problems", "firewall_problems", "origin_problems", "policy_problems"]
+__all__ = ["egress_problems", "firewall_problems", "origin_problems", "policy_problems", "untried_egress_problems"]
 
 
 def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
@@ -49,6 +49,17 @@ def egress_problems(control: Iterable[Knock]) -> Iterator[Result]:
                 "closed elsewhere shows nothing.",
                 reason=Reason.NOT_VERIFIED,
             )
+
+
+def untried_egress_problems(closed: Iterable[Knock], host: str) -> Iterator[Result]:
+    """Closed ports of a host without a control: that nothing came back may be the doing of the network outside."""
+    silent = [knock.target for knock in closed if knock.outcome in (Outcome.DROPPED, Outcome.REJECTED)]
+    if silent:
+        yield unknown(
+            f"Whether the network outside lets connections to {listed(silent)} out was not checked (option control of {host}), so "
+            "that they look closed shows nothing.",
+            reason=Reason.NOT_CONFIGURED,
+        )
 
 
 def origin_problems(knock: Knock) -> Iterator[Result]:

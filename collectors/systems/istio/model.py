@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from pydantic import Field
 
-from collectors.systems.kubernetes.model.base import Condition, OwnerReference, Struct
+from collectors.systems.kubernetes.model.base import Struct
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.scope import Scope
+from collectors.systems.kubernetes.model.whole_pods import Container, Object, Pod
 
 __all__ = [
     "DESTINATION_RULES",
@@ -36,7 +36,6 @@ _PROXY = "istio-proxy"
 _TRAFFIC = "traffic.sidecar.istio.io/"
 _BEGINNING = ("", "ContainerCreating", "PodInitializing")
 _TAG = re.compile(r":v?(\d+)\.(\d+)[^/]*$")
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class MeshOptions(Scope):
@@ -61,99 +60,13 @@ class Version(NamedTuple):
         return f"{self.major}.{self.minor}"
 
 
-class _Metadata(Struct, frozen=True):
-    name: str = ""
-    namespace: str = ""
-    labels: dict[str, str] = msgspec.field(default_factory=dict)
-    annotations: dict[str, str] = msgspec.field(default_factory=dict)
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
-    owner_references: tuple[OwnerReference, ...] = ()
-
-
-class _Object(Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
+class MeshPod(Pod, frozen=True):
+    """A pod, as far as a mesh of Istio is concerned."""
 
     @property
-    def namespace(self) -> str:
-        """The object's namespace."""
-        return self.metadata.namespace
-
-    @property
-    def path(self) -> str:
-        """`namespace/name`."""
-        return f"{self.metadata.namespace}/{self.metadata.name}"
-
-    @property
-    def age_order(self) -> tuple[datetime, str]:
-        """The oldest first: of several policies for the same, that one applies."""
-        return self.metadata.creation_timestamp or _EPOCH, self.metadata.name
-
-
-class _Container(Struct, frozen=True):
-    name: str = ""
-    image: str = ""
-    restart_policy: str = ""
-
-
-class _PodSpec(Struct, frozen=True):
-    containers: tuple[_Container, ...] = ()
-    init_containers: tuple[_Container, ...] = ()
-    host_network: bool = False
-    node_name: str = ""
-
-
-class _Waiting(Struct, frozen=True):
-    reason: str = ""
-
-
-class _State(Struct, frozen=True):
-    waiting: _Waiting | None = None
-
-
-class _ContainerStatus(Struct, frozen=True):
-    name: str = ""
-    state: _State = _State()
-
-
-class _PodStatus(Struct, frozen=True):
-    phase: str = "Unknown"
-    conditions: tuple[Condition, ...] = ()
-    container_statuses: tuple[_ContainerStatus, ...] = ()
-    init_container_statuses: tuple[_ContainerStatus, ...] = ()
-
-
-class MeshPod(_Object, frozen=True):
-    """A pod, as far as a mesh is concerned."""
-
-    spec: _PodSpec = _PodSpec()
-    status: _PodStatus = _PodStatus()
-
-    @property
-    def runs(self) -> bool:
-        """Whether it has not ended, and is not being deleted."""
-        return self.status.phase not in ("Succeeded", "Failed") and self.metadata.deletion_timestamp is None
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether its condition Ready is true."""
-        return self.runs and any(found.type == "Ready" and found.status == "True" for found in self.status.conditions)
-
-    @property
-    def workload(self) -> str:
-        """`namespace/name` of what made it: of a Deployment, not its ReplicaSet; else its own."""
-        owner = next((found for found in self.metadata.owner_references if found.controller), None)
-        if owner is None:
-            return self.path
-        template = self.metadata.labels.get("pod-template-hash")
-        name = owner.name.removesuffix(f"-{template}") if template else owner.name
-        return f"{self.namespace}/{name}"
-
-    @property
-    def proxy(self) -> _Container | None:
+    def proxy(self) -> Container | None:
         """Its sidecar: a container, or an init container that keeps running. `auto` is an image that injection replaces."""
-        sidecars = (found for found in self.spec.init_containers if found.restart_policy == "Always")
-        for found in (*self.spec.containers, *sidecars):
+        for found in self.lasting:
             if found.name == _PROXY and found.image != "auto":
                 return found
         return None
@@ -205,7 +118,7 @@ class _PeerSpec(Struct, frozen=True):
     port_level_mtls: dict[str, _Mtls] = msgspec.field(default_factory=dict)
 
 
-class PeerAuthentication(_Object, frozen=True):
+class PeerAuthentication(Object, frozen=True):
     """Which TLS proxies accept: of the mesh, of a namespace, or of the pods that it selects."""
 
     spec: _PeerSpec = _PeerSpec()
@@ -221,7 +134,7 @@ class PeerAuthentication(_Object, frozen=True):
         return self.spec.selector.match_labels if self.spec.selector else {}
 
 
-class DestinationRule(_Object, frozen=True):
+class DestinationRule(Object, frozen=True):
     """How callers connect to a host."""
 
     spec: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -296,7 +209,7 @@ def effective_mode(pod: MeshPod, policies: Sequence[PeerAuthentication], root: s
     return Mode(mode, {port: found.mode for port, found in ports.items() if found.mode not in (UNSET, mode)})
 
 
-def version_of(container: _Container | None) -> Version | None:
+def version_of(container: Container | None) -> Version | None:
     """The version that the tag of an image says; None where it has a digest, or a name, alone."""
     found = _TAG.search(container.image.partition("@")[0]) if container else None
     return Version(int(found[1]), int(found[2])) if found else None

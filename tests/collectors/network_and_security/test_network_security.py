@@ -60,7 +60,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 @pytest.mark.verifies("network_security.firewall_rules_configured", "unknown")
 def test_dropped_rejected_refused_and_absent_are_told_apart(outside: Firewalled) -> None:
     def seen(host: str, *closed: int) -> tuple[Status, str]:
-        hosts = ({"host": host, "open": (firewall.OPEN,), "closed": closed},)
+        hosts = ({"host": host, "open": (firewall.OPEN,), "closed": closed, "control": LOOPBACK},)
         return outside.run(lambda: _seen("firewall_rules_configured", outside.vantage, hosts=hosts))
 
     assert seen(outside.host, firewall.DROPPED, firewall.REJECTED)[0] is Status.OK
@@ -81,7 +81,12 @@ def test_a_port_that_the_network_outside_does_not_let_out_looks_closed(outside: 
         return outside.run(lambda: _seen("firewall_rules_configured", outside.vantage, hosts=hosts))
 
     status, summary = seen(firewall.UNSENT)  # it is open, as the exporter inside sees
-    assert (status, "lets the closed ports of 127.66.0.2 out was not checked" in summary) == (Status.OK, True), summary
+    untried = (
+        f"lets connections to {outside.host}:{firewall.UNSENT} out was not checked (option control of {outside.host})"
+    )
+    assert (status, untried in summary) == (Status.UNKNOWN, True), summary
+    status, summary = seen(firewall.REFUSED)  # the packet arrived there
+    assert (status, "control" in summary) == (Status.WARNING, False), summary
     status, summary = seen(firewall.UNSENT, control=LOOPBACK)
     assert (status, f"The control {LOOPBACK}:{firewall.UNSENT} is dropped" in summary) == (Status.UNKNOWN, True), (
         summary

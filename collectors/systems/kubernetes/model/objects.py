@@ -821,6 +821,7 @@ class ServicePortSpec(Struct, frozen=True):
     name: str = ""
     port: int = 0
     target_port: int | str | None = None
+    node_port: int = 0
 
 
 class ServiceSpec(Struct, frozen=True):
@@ -830,6 +831,8 @@ class ServiceSpec(Struct, frozen=True):
     selector: dict[str, str] | None = None
     external_name: str = ""
     ports: tuple[ServicePortSpec, ...] | None = ()
+    external_ips: tuple[str, ...] | None = field(default=(), name="externalIPs")
+    load_balancer_source_ranges: tuple[str, ...] | None = ()
 
 
 class ServiceStatus(Struct, frozen=True):
@@ -841,6 +844,7 @@ class ServiceStatus(Struct, frozen=True):
 class Service(_Object, frozen=True):
     """A Service."""
 
+    metadata: _AnnotatedMetadata = _AnnotatedMetadata()
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
