@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from collectors.systems.nats.model import (
     Consumer,
     Gatewayz,
     Jsz,
+    Leafz,
     Monitor,
     NatsLimits,
     Routez,
@@ -48,7 +50,10 @@ _UNAVAILABLE = 10008
 _DEFAULT_ACCOUNT = "$G"  # a server without accounts lists connections without it
 #: What /healthz answers of itself where the server found no time to check anything: what is not ready would follow.
 _UNDECIDED = re.compile(r"failed to be ready for connections after \S+:\s*")
+#: Likewise where it meets what is left of a stream that was deleted just now: no stream's name begins with a dot.
+_DELETED = re.compile(r"JetStream stream '\S+ > \.[^']*' could not be recovered")
 _LOOKS = 3
+_PAUSE = 0.2
 #: Streams whose consumers are asked for at once.
 _AT_ONCE = 8
 _JETSTREAM_RIGHTS = (
@@ -260,10 +265,12 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         )
         if all(isinstance(found, ProbeError) for found in (varz, jsz, routez)):
             raise varz
-        gatewayz = None
+        gatewayz = leafz = None
         if isinstance(varz, Varz) and varz.gateway.name:
             (gatewayz,) = await self._each([self._document(http, "/gatewayz", Gatewayz)])
-        monitor = Monitor(node.monitoring.url, varz, jsz, routez, gatewayz, ill, core=not node.jetstream)
+        if isinstance(varz, Varz) and varz.uplinks:
+            (leafz,) = await self._each([self._document(http, "/leafz", Leafz)])
+        monitor = Monitor(node.monitoring.url, varz, jsz, routez, gatewayz, ill, core=not node.jetstream, leafz=leafz)
         if len(monitor.server_ids) > 1:
             raise ProbeError(
                 f"Several NATS servers answer at {node.monitoring.url}: name each server's own address.",
@@ -276,16 +283,16 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         """Why a server calls itself unhealthy, if it does. Raises ProbeError when it does not tell.
 
         It takes a millisecond for a look at itself. Short of CPU time it finds that over before it has begun, and answers that it
-        is not ready, because of nothing: it is asked again.
+        is not ready, because of nothing; and while a stream is deleted it takes what is left of it for one that is lost. Then it is
+        asked again.
         """
         for _ in range(_LOOKS):
             ill = _ill(reply := await http.get("/healthz", expect=(200, 500, 503)))
-            if ill is None or not _UNDECIDED.fullmatch(ill):
+            if ill is None or not (_UNDECIDED.fullmatch(ill) or _DELETED.search(ill)):
                 return ill
-        raise ProbeError(
-            f"{reply.where} was answered {_LOOKS} times without a check, as the server is short of CPU time.",
-            Reason.TIMEOUT,
-        )
+            await asyncio.sleep(_PAUSE)
+        because = "it is deleting a stream" if _DELETED.search(ill or "") else "the server is short of CPU time"
+        raise ProbeError(f"{reply.where} was answered {_LOOKS} times without a check, as {because}.", Reason.TIMEOUT)
 
     @staticmethod
     async def _document(http: Http, path: str, kind: type[T]) -> T:
@@ -344,12 +351,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         )
         problems += judge.peer_problems(seen, len(nodes), silent, silent_core=silent_core)
         problems += judge.link_problems(seen)
+        problems += judge.payload_problems(seen)
         for node, connection, monitor in pairs:
             if isinstance(connection, Connection) and isinstance(monitor, Monitor):
                 problems += judge.same_problems(node.server, connection.server_id, monitor)
         for monitor in seen:
             problems += judge.health_problems(monitor)
             problems += judge.client_problems(monitor)
+            problems += judge.certificate_problems(monitor, self.target)
             problems += judge.slow_problems(monitor, looks.get(monitor.name))
             if isinstance(monitor.varz, Varz):
                 looks[monitor.name] = monitor.varz.start, monitor.varz.slow_consumers
@@ -415,7 +424,8 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         memory = sorted(self.target.in_memory)
         but = f", except {', '.join(memory)} by declaration" if memory else ""
         kept = f"Every stream ({len(account.streams)}) is kept in files{but}."
-        return verdict(problems, ok(kept if account.streams else "The account has no streams."))
+        kept = kept if account.streams else "The account has no streams."
+        return verdict(problems, ok(kept + await self._elsewhere()))
 
     async def _consumers_seen(
         self, problems: list[Result]
@@ -437,8 +447,9 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
 
         Each stream and each durable consumer, as its leader reports (followers call healthy peers not current), has `min_replicas`
         copies, a leader, and replicas that are online, current, and neither silent nor behind. Mirrors and sources deliver and are
-        not behind. The same holds for JetStream's own group, in which every server names the same leader. Streams of which nobody
-        knows anything fail. `single_copy` names exceptions, each with a reason.
+        not behind; a durable consumer that is paused, or waits for its clients, is a warning. The same holds for JetStream's own
+        group, in which every server names the same leader. Streams of which nobody knows anything fail. `single_copy` names
+        exceptions, each with a reason.
 
         How to fix it: `nats stream edit NAME --replicas 3`; for a replica that is offline, start its server; for a durable consumer
         with fewer copies than its stream, `nats consumer edit STREAM NAME --replicas 0`.
@@ -472,6 +483,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         for name, known in consumers.items():
             for consumer in known:
                 problems += judge.consumer_problems(consumer, streams[name], self.target)
+                problems += judge.delivery_problems(consumer, self._unchanged(consumer), self.target)
         problems += (
             failed(f"Consumer {consumer} of stream {stream} has no leader that answers.", reason=Reason.DOWN)
             for stream, consumer in missing
@@ -487,6 +499,26 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         but = f", except {', '.join(exempt)} by declaration" if exempt else ""
         copies = counted(self.target.min_replicas, "copy that keeps up", "copies that keep up")
         return verdict(problems, ok(f"Every stream ({len(names)}) has {copies}{but}.", streams=len(names)))
+
+    def _unchanged(self, consumer: Consumer) -> timedelta:
+        """For how long the checks have observed the consumer at the same place in its stream."""
+        places = self.context.memory.setdefault("delivered", {})
+        who, place, now = (consumer.stream_name, consumer.name), consumer.delivered.stream_seq, time.monotonic()
+        before = places.get(who)
+        if before is None or before[0] != place:
+            places[who] = before = place, now
+        return timedelta(seconds=now - before[1])
+
+    async def _elsewhere(self) -> str:
+        """What the sentence on the account's streams says of those of other accounts."""
+        others = (
+            max(
+                (m.jsz.accounts for m in await self.monitors() if isinstance(m, Monitor) and isinstance(m.jsz, Jsz)),
+                default=1,
+            )
+            - 1
+        )
+        return f" Streams of {counted(others, 'other account')} were not checked." if others > 0 else ""
 
     @item("NATS metrics are being collected", severity=WARNING, needs=("clients.prometheus",))
     async def metrics_collected(self) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,10 +13,13 @@ from collectors.systems.nats.model import (
     Account,
     Consumer,
     Group,
+    Jsz,
+    Leafz,
     Monitor,
     NatsLimits,
     Origin,
     Routez,
+    Store,
     StreamInfo,
     Varz,
 )
@@ -27,8 +30,10 @@ from exporter.words import counted, format_size, listed
 
 __all__ = [
     "account_problems",
+    "certificate_problems",
     "client_problems",
     "consumer_problems",
+    "delivery_problems",
     "distinct_problems",
     "exporter_problems",
     "group_problems",
@@ -36,6 +41,7 @@ __all__ = [
     "kept_problems",
     "link_problems",
     "meta_problems",
+    "payload_problems",
     "peer_problems",
     "remembered_problems",
     "same_problems",
@@ -48,6 +54,8 @@ __all__ = [
 _WRITTEN = timedelta(minutes=10)
 #: Share of a server's connections in use from which to warn.
 _NEARLY_ALL = 0.9
+#: Bytes of a message that every server should take: fewer were meant to be KiB or MiB.
+_SMALL = 1000
 
 # -- servers
 
@@ -129,10 +137,15 @@ def link_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
                 f"NATS server {monitor.name} has no gateway to {listed(lacking)} (wanted one to each cluster).",
                 reason=Reason.DOWN,
             )
-        if monitor.varz.leafnodes < monitor.varz.uplinks:
+        if isinstance(monitor.leafz, ProbeError):
+            yield unobserved(monitor.leafz)
+        elif isinstance(monitor.leafz, Leafz) and (
+            (own := monitor.leafz.uplinks(monitor.varz.leaf)) < monitor.varz.uplinks
+        ):
+            others = monitor.varz.leafnodes - own
+            beside = f" beside {others} of other servers to it" if others > 0 else ""
             yield failed(
-                f"NATS server {monitor.name} has {counted(monitor.varz.leafnodes, 'leaf connection')} "
-                f"(wanted {monitor.varz.uplinks}).",
+                f"NATS server {monitor.name} has {counted(own, 'leaf connection')}{beside} (wanted {monitor.varz.uplinks}).",
                 reason=Reason.DOWN,
             )
 
@@ -180,6 +193,40 @@ def client_problems(monitor: Monitor) -> Iterator[Result]:
         yield failed(f"NATS server {monitor.name} refuses further clients: {used}.", reason=Reason.LIMIT)
     elif varz.connections >= _NEARLY_ALL * varz.max_connections:
         yield warning(f"NATS server {monitor.name} will soon refuse clients: {used}.")
+
+
+def payload_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
+    """Whether a message that one server of a cluster takes is taken by the others as well, and is of a size that anybody sends."""
+    for cluster in _clusters(monitors).values():
+        sizes = {monitor.name: monitor.varz.max_payload for monitor in cluster if isinstance(monitor.varz, Varz)}
+        known = {name: size for name, size in sizes.items() if size}
+        if len(set(known.values())) > 1:
+            which = ", ".join(
+                f"{name} {format_size(size)}" for name, size in sorted(known.items(), key=lambda pair: pair[1])
+            )
+            yield warning(f"NATS servers of one cluster take messages of different sizes (max_payload): {which}.")
+        for name, size in known.items():
+            if size < _SMALL:
+                yield warning(
+                    f"NATS server {name} takes no message of more than {counted(size, 'byte')} (max_payload, wanted at least "
+                    f"{format_size(_SMALL)})."
+                )
+
+
+def certificate_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
+    """Whether the certificates that a server shows are valid for a while, by its own clock."""
+    varz = monitor.varz
+    if not isinstance(varz, Varz):
+        return
+    now = varz.now or datetime.now(UTC)
+    for door, expiry in sorted(varz.expiries.items(), key=lambda pair: pair[1]):
+        what = f"The certificate that NATS server {monitor.name} shows to its {door}"
+        if expiry <= now:
+            yield failed(f"{what} expired {_seconds(now - expiry)} ago.", reason=Reason.EXPIRED)
+        elif expiry - now <= limits.certificate_warn:
+            yield warning(
+                f"{what} expires in {_seconds(expiry - now)} (limit {format_duration(limits.certificate_warn)})."
+            )
 
 
 def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[Result]:
@@ -253,7 +300,7 @@ def store_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
                 reason=Reason.MISCONFIGURED,
             )
         return
-    folder, room = jsz.config.store_dir, jsz.config.max_storage
+    folder = jsz.config.store_dir
     if limits.store_volume is not None and PurePosixPath(folder).is_absolute():
         if not PurePosixPath(folder).is_relative_to(limits.store_volume):
             yield failed(
@@ -276,12 +323,23 @@ def store_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
             f"NATS server {name} leaves messages to the kernel for up to {format_duration(written)} before they reach the disk "
             f"(sync_interval, limit {format_duration(_WRITTEN)})."
         )
+    yield from _room_problems(name, jsz, jsz.config, limits)
+
+
+def _room_problems(name: str, jsz: Jsz, config: Store, limits: NatsLimits) -> Iterator[Result]:
+    room = config.max_storage
     if room <= 0:
         yield failed(f"NATS server {name} may store nothing: max_storage is {room} B.", reason=Reason.MISCONFIGURED)
-    elif jsz.storage > limits.max_usage * room:
-        yield failed(
-            f"NATS server {name} uses {format_size(jsz.storage)} of {format_size(room)} storage (limit {limits.max_usage:.0%}).",
-            reason=Reason.LIMIT,
+    for what, used, most in (("storage", jsz.storage, room), ("memory", jsz.memory, config.max_memory)):
+        if used > limits.max_usage * most > 0:
+            yield failed(
+                f"NATS server {name} uses {format_size(used)} of {format_size(most)} {what} (limit {limits.max_usage:.0%}).",
+                reason=Reason.LIMIT,
+            )
+    if jsz.reserved_storage >= room > 0:
+        yield warning(
+            f"NATS server {name} refuses new streams that have max_bytes: {format_size(jsz.reserved_storage)} of "
+            f"{format_size(room)} storage are reserved."
         )
 
 
@@ -338,8 +396,22 @@ def kept_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
         yield warning(f"Stream {name} acknowledges no message, so nobody notices those that it did not store (no_ack).")
     if config.sealed:
         yield warning(f"Stream {name} is sealed and refuses every message.")
+    if config.retention == "interest" and not state.consumer_count:
+        yield warning(
+            f"Stream {name} keeps no message that it acknowledges, as it has no consumer (retention interest)."
+        )
+    if 1 < config.max_consumers <= state.consumer_count:  # one alone is by design
+        yield warning(
+            f"Stream {name} refuses new consumers: it has {counted(state.consumer_count, 'consumer')} "
+            f"(max_consumers {config.max_consumers})."
+        )
     if config.discard != "new":
         return
+    if config.discard_new_per_subject and 0 < (config.max_msgs_per_subject - 1) * state.num_subjects < state.messages:
+        yield warning(
+            f"Stream {name} is full for at least 1 of {counted(state.num_subjects, 'subject')} and refuses messages there "
+            f"(max_msgs_per_subject {config.max_msgs_per_subject}, discard new)."
+        )
     average = state.bytes / state.messages if state.messages else 0
     if 0 < config.max_bytes < state.bytes + average:
         used = f"{format_size(state.bytes)} of {format_size(config.max_bytes)}"
@@ -430,6 +502,25 @@ def consumer_problems(consumer: Consumer, stream: StreamInfo, limits: NatsLimits
             reason=Reason.MISCONFIGURED,
         )
     yield from group_problems(what, consumer.cluster, copies, limits)
+
+
+def delivery_problems(consumer: Consumer, unchanged: timedelta, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a durable consumer delivers what waits for it. For `unchanged` it is known to have delivered nothing new."""
+    if not consumer.config.durable_name:
+        return
+    what = f"Consumer {consumer.name} of stream {consumer.stream_name}"
+    waiting = counted(consumer.num_pending, "message waits", "messages wait")
+    if consumer.paused:
+        left = _seconds(timedelta(microseconds=consumer.pause_remaining / 1000))
+        yield warning(f"{what} is paused for another {left} and delivers nothing; {waiting}.")
+    elif consumer.waits and (still := max(unchanged, consumer.idle)) > limits.max_silence:
+        yield warning(
+            f"{what} has delivered nothing for {_seconds(still)} (limit {format_duration(limits.max_silence)}): "
+            f"{counted(consumer.num_ack_pending, 'message is', 'messages are')} not acknowledged "
+            f"(max_ack_pending {consumer.config.max_ack_pending}), and {waiting}."
+        )
+    elif consumer.config.deliver_subject and not consumer.push_bound and consumer.num_pending:
+        yield warning(f"{what} pushes to {consumer.config.deliver_subject}, where nobody listens; {waiting}.")
 
 
 def group_problems(what: str, group: Group, size: int, limits: NatsLimits) -> Iterator[Result]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,11 +20,13 @@ __all__ = [
     "Gatewayz",
     "Group",
     "Jsz",
+    "Leafz",
     "Monitor",
     "NatsLimits",
     "Origin",
     "Peer",
     "Routez",
+    "Store",
     "StreamInfo",
     "Varz",
     "parsed",
@@ -47,9 +49,13 @@ class NatsLimits(Options):
     max_silence: Duration = Field(
         timedelta(seconds=10),
         gt=timedelta(0),
-        description="How long a replica, a mirror or a source may be silent; a replica that died is called current for as long.",
+        description="How long a replica, a mirror or a source may be silent, and a consumer that waits for its clients deliver "
+        "nothing; a replica that died is called current for as long.",
     )
     max_usage: float = Field(0.8, gt=0, le=1, description="Share of the storage that may be used (0 to 1).")
+    certificate_warn: Duration = Field(
+        timedelta(days=14), description="Time before a certificate's expiry from which to warn."
+    )
     store_volume: str | None = Field(
         None, description="Folder where the persistent volume is mounted; store_dir shall be below it."
     )
@@ -69,13 +75,19 @@ class Document(msgspec.Struct, frozen=True):
     """A part of a reply. Fields that a server adds are ignored; null and absence mean the default where there is one."""
 
 
-class Named(Document, frozen=True):
+class Listener(Document, frozen=True, kw_only=True):
+    """Something that a server offers with a certificate of its own."""
+
+    tls_cert_not_after: datetime | None = None
+
+
+class Named(Listener, frozen=True):
     """Something that is known by its name, such as a cluster; empty where there is none."""
 
     name: str = ""
 
 
-class Gateways(Document, frozen=True):
+class Gateways(Listener, frozen=True):
     """A server's own name as a gateway, and those that it shall connect to."""
 
     name: str = ""
@@ -86,16 +98,20 @@ class Remote(Document, frozen=True):
     """A server that this one shall connect to as a leaf."""
 
     disabled: bool = False
+    urls: tuple[str, ...] | None = ()
 
 
-class Leaf(Document, frozen=True):
+class Leaf(Listener, frozen=True):
     """What a server connects to as a leaf."""
 
     remotes: tuple[Remote, ...] | None = ()
 
 
-class Varz(Document, frozen=True):
-    """Of /varz: who the server is, its clients (`max_connections` 0 is not shown), and the consumers too slow since `start`."""
+class Varz(Listener, frozen=True):
+    """Of /varz: who the server is, its clients (`max_connections` 0 is not shown), and the consumers too slow since `start`.
+
+    `max_payload` (bytes) is 0 where it is not shown; `now` is the server's own clock.
+    """
 
     server_id: str
     slow_consumers: int
@@ -108,6 +124,8 @@ class Varz(Document, frozen=True):
     leafnodes: int = 0
     connections: int = 0
     max_connections: int = 0
+    max_payload: int = 0
+    now: datetime | None = None
 
     @property
     def fresh(self) -> bool:
@@ -123,6 +141,12 @@ class Varz(Document, frozen=True):
     def uplinks(self) -> int:
         """Connections as a leaf that the server shall have."""
         return sum(not remote.disabled for remote in self.leaf.remotes or ())
+
+    @property
+    def expiries(self) -> dict[str, datetime]:
+        """When the certificates expire that the server shows to clients, to its cluster, at its gateway and to leaves."""
+        doors = {"clients": self, "routes": self.cluster, "gateways": self.gateway, "leaf connections": self.leaf}
+        return {name: door.tls_cert_not_after for name, door in doors.items() if door.tls_cert_not_after is not None}
 
 
 class Route(Document, frozen=True):
@@ -151,6 +175,25 @@ class Gatewayz(Document, frozen=True):
     outbound_gateways: dict[str, Any] | None = None
 
 
+class LeafConnection(Document, frozen=True):
+    """A connection to another server as a leaf, whichever of the two opened it; 2.9 does not show which (`is_spoke` None)."""
+
+    port: int = 0
+    is_spoke: bool | None = None
+
+
+class Leafz(Document, frozen=True):
+    """Of /leafz: the connections of leaves to this server, and its own ones as a leaf."""
+
+    server_id: str
+    leafs: tuple[LeafConnection, ...] | None = ()
+
+    def uplinks(self, leaf: Leaf) -> int:
+        """How many connections there are that the server opened itself: as a leaf, or to a port that it is configured for."""
+        ports = {url.rpartition(":")[2] for remote in leaf.remotes or () for url in remote.urls or ()}
+        return sum(found.is_spoke is True or str(found.port) in ports for found in self.leafs or ())
+
+
 class Peer(Document, frozen=True):
     """A replica, as another one of its group knows it. `active` is the time since it was heard of, in nanoseconds."""
 
@@ -170,21 +213,28 @@ class Group(Document, frozen=True):
 
 
 class Store(Document, frozen=True):
-    """Where a server keeps streams, how many bytes of them it may keep in files, and how often (ns) it has the disk write them."""
+    """Where a server keeps streams, how many bytes in files and in memory, and how often (ns) it has the disk write them."""
 
     store_dir: str = ""
     max_storage: int = 0
+    max_memory: int = 0
     sync_interval: int = 0
     sync_always: bool = False
 
 
 class Jsz(Document, frozen=True):
-    """Of /jsz: JetStream on this server; `storage` are the bytes that it uses in files."""
+    """Of /jsz: JetStream on this server; `storage` and `memory` are the bytes that it uses in files and in memory.
+
+    `reserved_storage` are those that streams with `max_bytes` may use; `accounts` is how many have JetStream.
+    """
 
     server_id: str
     disabled: bool = False
     config: Store | None = None
     storage: int = 0
+    memory: int = 0
+    reserved_storage: int = 0
+    accounts: int = 0
     meta_cluster: Group | None = None
 
     @property
@@ -197,8 +247,8 @@ class Jsz(Document, frozen=True):
 class Monitor:
     """What the monitoring endpoint at `where` answers, each document for itself; ProbeError where it does not.
 
-    `ill` is why /healthz is not 200 (None when it is), `gatewayz` is None where the server has no gateway. `core` says that the
-    server has no JetStream by declaration.
+    `ill` is why /healthz is not 200 (None when it is), `gatewayz` is None where the server has no gateway, `leafz` where it
+    connects to nobody as a leaf. `core` says that the server has no JetStream by declaration.
     """
 
     where: str
@@ -208,6 +258,7 @@ class Monitor:
     gatewayz: Gatewayz | ProbeError | None = None
     ill: str | ProbeError | None = None
     core: bool = False
+    leafz: Leafz | ProbeError | None = None
 
     @property
     def name(self) -> str:
@@ -241,6 +292,10 @@ class Copies(Document, frozen=True):
     persist_mode: str = ""
     no_ack: bool = False
     sealed: bool = False
+    retention: str = "limits"
+    max_consumers: int = -1
+    max_msgs_per_subject: int = -1
+    discard_new_per_subject: bool = False
 
 
 class State(Document, frozen=True):
@@ -249,6 +304,7 @@ class State(Document, frozen=True):
     messages: int = 0
     bytes: int = 0
     consumer_count: int = 0
+    num_subjects: int = 0
 
 
 class Failure(Document, frozen=True):
@@ -290,20 +346,52 @@ class StreamInfo(Document, frozen=True):
 
 
 class ConsumerConfig(Document, frozen=True):
-    """The part of a consumer's configuration that is judged. `num_replicas` 0 is as many as the stream has."""
+    """The part of a consumer's configuration that is judged. `num_replicas` 0 is as many as the stream has.
+
+    One that pushes has a `deliver_subject`. With `max_ack_pending` messages that nobody has acknowledged it delivers no more.
+    """
 
     durable_name: str = ""
     num_replicas: int = 0
     mem_storage: bool = False
+    deliver_subject: str = ""
+    max_ack_pending: int = 0
+
+
+class Delivered(Document, frozen=True):
+    """How far into its stream a consumer has delivered, and when it last did."""
+
+    stream_seq: int = 0
+    last_active: datetime | None = None
 
 
 class Consumer(Document, frozen=True):
-    """A consumer, as its leader reports it."""
+    """A consumer, as its leader reports it at `ts`, by its own clock (2.9 does not show it): messages that wait to be delivered
+    (`num_pending`), and to be acknowledged; `push_bound` when somebody receives what it pushes; nanoseconds until a pause ends.
+    """
 
     stream_name: str
     name: str
     config: ConsumerConfig = ConsumerConfig()
     cluster: Group | None = None
+    delivered: Delivered = Delivered()
+    num_ack_pending: int = 0
+    num_pending: int = 0
+    push_bound: bool = False
+    paused: bool = False
+    pause_remaining: int = 0
+    ts: datetime | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it delivers nothing until its clients acknowledge what they got."""
+        return 0 < self.config.max_ack_pending <= self.num_ack_pending and self.num_pending > 0
+
+    @property
+    def idle(self) -> timedelta:
+        """How long ago it last delivered, by its leader's clock alone; zero where that is not known."""
+        last = self.delivered.last_active
+        return self.ts - last if self.ts is not None and last is not None else timedelta(0)
 
     @property
     def exempt_by(self) -> frozenset[str]:

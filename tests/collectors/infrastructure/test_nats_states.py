@@ -14,7 +14,15 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 from nats.js import errors
-from nats.js.api import ConsumerConfig, DiscardPolicy, StreamConfig, StreamSource
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+    StreamSource,
+)
 
 from collectors.systems.nats import judge
 from collectors.systems.nats.model import Jsz, Monitor, Routez, Varz
@@ -22,6 +30,7 @@ from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.infrastructure.test_nats import ALL, add, address, client, look, see
 from tests.servers import faults
+from tests.servers.certificates import Issued
 from tests.servers.exporters import Exposition
 from tests.servers.nats import NEW, OLD, Nats, cluster, meta_leader
 from tests.servers.process import LOOPBACK, eventually, free_port, wait_until
@@ -209,6 +218,126 @@ async def test_a_relative_store_dir_says_nothing_of_its_place(tmp_path: Path, mo
             )
 
 
+# -- consumers that deliver nothing, streams that refuse or keep nothing
+
+
+@pytest.mark.parametrize("release", [NEW, OLD])
+async def test_a_durable_consumer_that_waits_for_its_clients_is_a_warning(tmp_path: Path, release: str) -> None:
+    with Nats(tmp_path, release=release) as node:
+        async with client(node) as jetstream:
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders.>"]))
+            stuck = ConsumerConfig(
+                durable_name="stuck", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=2, ack_wait=3600
+            )
+            await jetstream.add_consumer("orders", stuck)
+            worker = await jetstream.pull_subscribe("orders.>", durable="stuck", stream="orders")
+            for _ in range(3):
+                await jetstream.publish("orders.new", b"")
+            first, second = await worker.fetch(2, timeout=30)
+            with pytest.raises(TimeoutError):
+                await worker.fetch(1, timeout=0.5)
+            context = make_context()  # 2.9 does not show how long ago it delivered: the checks have to observe it
+            options: dict[str, Any] = {"min_replicas": 1, "context": context, "max_silence": "1s"}
+            waits = await becomes(
+                REPLICATION,
+                "Consumer stuck of stream orders has delivered nothing for",
+                Status.WARNING,
+                node,
+                **options,
+            )
+            assert "2 messages are not acknowledged (max_ack_pending 2), and 1 message waits." in waits.summary
+            await first.ack_sync()
+            (third,) = await worker.fetch(1, timeout=30)
+            for message in (second, third):
+                await message.ack_sync()
+            await becomes(REPLICATION, "has 1 copy that keeps up", Status.OK, node, **options)
+            await jetstream.add_consumer("orders", ConsumerConfig(durable_name="push", deliver_subject="nobody.here"))
+            silent = await becomes(REPLICATION, "nobody listens", Status.WARNING, node, **options)
+            assert (
+                "Consumer push of stream orders pushes to nobody.here, where nobody listens; 3 messages"
+                in silent.summary
+            )
+
+
+async def test_a_consumer_that_is_paused_is_a_warning(node: Nats) -> None:
+    async with client(node) as jetstream:
+        await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders.>"]))
+        await jetstream.publish("orders.new", b"")
+        config = {"durable_name": "billing", "ack_policy": "explicit", "pause_until": "2100-01-01T00:00:00Z"}
+        request = json.dumps({"stream_name": "orders", "config": config}).encode()
+        reply = json.loads((await jetstream._nc.request("$JS.API.CONSUMER.CREATE.orders.billing", request)).data)
+        assert reply["paused"] is True
+        paused = await see(REPLICATION, node, min_replicas=1)
+    assert paused.status is Status.WARNING
+    assert "Consumer billing of stream orders is paused for another " in paused.summary
+    assert paused.summary.endswith(" and delivers nothing; 1 message waits.")
+
+
+async def test_streams_that_refuse_some_messages_or_keep_none_are_warnings(node: Nats) -> None:
+    async with client(node) as jetstream:
+        full = StreamConfig(
+            name="full",
+            subjects=["full.>"],
+            discard=DiscardPolicy.NEW,
+            discard_new_per_subject=True,
+            max_msgs_per_subject=2,
+        )
+        await jetstream.add_stream(full)
+        await jetstream.publish("full.b", b"")
+        await jetstream.publish("full.a", b"")
+        assert (await see(STORE, node)).status is Status.OK
+        await jetstream.publish("full.a", b"")
+        with pytest.raises(errors.APIError, match="maximum messages per subject exceeded"):
+            await jetstream.publish("full.a", b"")
+        await jetstream.add_stream(
+            StreamConfig(name="empty", subjects=["empty.>"], retention=RetentionPolicy.INTEREST, max_consumers=2)
+        )
+        assert (await jetstream.publish("empty.new", b"")).seq == 1
+        assert (await jetstream.stream_info("empty")).state.messages == 0
+        seen = await see(STORE, node)
+        assert seen.status is Status.WARNING
+        assert seen.summary == (
+            "Stream empty keeps no message that it acknowledges, as it has no consumer (retention interest). Stream full is full "
+            "for at least 1 of 2 subjects and refuses messages there (max_msgs_per_subject 2, discard new)."
+        )
+        for name in ("one", "two"):
+            await jetstream.add_consumer("empty", ConsumerConfig(durable_name=name))
+        with pytest.raises(errors.APIError, match="maximum consumers limit reached"):
+            await jetstream.add_consumer("empty", ConsumerConfig(durable_name="three"))
+        seen = await see(STORE, node)
+        assert "Stream empty refuses new consumers: it has 2 consumers (max_consumers 2)." in seen.summary
+
+
+async def test_room_in_memory_and_room_that_is_reserved(tmp_path: Path) -> None:
+    store = {"store_dir": str(tmp_path / "store"), "max_memory_store": 2000, "max_file_store": 1 << 20}
+    with Nats(tmp_path, jetstream=store) as node:
+        async with client(node) as jetstream:
+            await jetstream.add_stream(StreamConfig(name="cache", subjects=["cache"], storage=StorageType.MEMORY))
+            for _ in range(2):  # it refuses what comes after it has more than its limit
+                await jetstream.publish("cache", bytes(1900))
+            with pytest.raises(errors.APIError, match="resource"):
+                await jetstream.publish("cache", bytes(1900))
+            full = await see(STORE, node, in_memory={"cache": "It is read again."})
+            assert (full.status, full.reason) == (Status.FAILED, Reason.LIMIT)
+            assert "of 2 kB memory (limit 80%)." in full.summary
+            await jetstream.delete_stream("cache")
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders"], max_bytes=1 << 20))
+            with pytest.raises(errors.APIError, match="insufficient storage resources"):
+                await jetstream.add_stream(StreamConfig(name="more", subjects=["more"], max_bytes=1000))
+            await becomes(STORE, "refuses new streams that have max_bytes", Status.WARNING, node)
+
+
+async def test_streams_of_other_accounts_are_said_not_to_be_checked(tmp_path: Path) -> None:
+    accounts = {name: {"jetstream": True, "users": [{"user": name, "password": "p"}]} for name in ("APP", "OTHER")}
+    with Nats(tmp_path, accounts=accounts) as node:
+        for name, storage in (("APP", StorageType.FILE), ("OTHER", StorageType.MEMORY)):
+            async with client(node, user=name, password="p") as jetstream:
+                await jetstream.add_stream(StreamConfig(name=name, subjects=[name], storage=storage))
+        seen = await see(STORE, node, username="APP", password="p")
+    assert seen.status is Status.OK
+    assert "Every stream (1) is kept in files. Streams of 1 other account were not checked." in seen.summary
+
+
 # -- topologies
 
 
@@ -285,6 +414,70 @@ async def test_a_leaf_beside_a_cluster_is_healthy_until_it_is_cut_off(tmp_path: 
             assert (await see(STORE, *listed)).status is Status.OK
         nodes[0].kill()
         await becomes(HEALTH, "NATS server edge has 0 leaf connections (wanted 1).", Status.FAILED, *nodes[1:], leaf)
+
+
+async def test_a_leaf_that_lost_its_hub_is_not_saved_by_leaves_of_its_own(tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    with ExitStack() as stack:
+        hub = stack.enter_context(Nats(tmp_path, name="hub", leafnodes={"listen": f"{LOOPBACK}:{ports[0]}"}))
+        store = {"store_dir": str(tmp_path / "middle"), "domain": "middle", "max_file_store": 1 << 20}
+        up = [{"remotes": [{"urls": [f"nats-leaf://{LOOPBACK}:{port}"]}]} for port in ports]
+        listens = {"listen": f"{LOOPBACK}:{ports[1]}"}
+        middle = stack.enter_context(Nats(tmp_path, name="middle", jetstream=store, leafnodes=up[0] | listens))
+        stack.enter_context(Nats(tmp_path, name="edge", jetstream=None, leafnodes=up[1]))
+        wait_until(lambda: middle.monitor("varz")["leafnodes"] == 2, "both leaf connections", 60)
+        assert (await see(HEALTH, middle)).status is Status.OK
+        hub.kill()
+        wait_until(lambda: middle.monitor("varz")["leafnodes"] == 1, "the hub to be missed", 60)
+        lost = await see(HEALTH, middle)
+    assert (lost.status, lost.reason) == (Status.FAILED, Reason.DOWN)
+    assert lost.summary == "NATS server middle has 0 leaf connections beside 1 of other servers to it (wanted 1)."
+
+
+async def test_servers_of_one_cluster_that_take_messages_of_different_sizes(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(2)]
+    routes = [f"nats-route://{LOOPBACK}:{port}" for port in ports]
+    with ExitStack() as stack:
+        nodes = []
+        for number, (port, most) in enumerate(zip(ports, (1 << 20, 500), strict=True), 1):
+            joined = {"name": "c1", "listen": f"{LOOPBACK}:{port}", "routes": routes}
+            nodes.append(
+                stack.enter_context(Nats(tmp_path, name=f"n{number}", jetstream=None, cluster=joined, max_payload=most))
+            )
+        connection = await nats.connect(nodes[1].url, allow_reconnect=False)
+        assert connection.max_payload == 500
+        await connection.close()
+        seen = await becomes(HEALTH, "max_payload", Status.WARNING, *nodes)
+    assert seen.summary == (
+        "NATS servers of one cluster take messages of different sizes (max_payload): n2 500 B, n1 1.05 MB. "
+        "NATS server n2 takes no message of more than 500 bytes (max_payload, wanted at least 1 kB)."
+    )
+
+
+async def test_a_certificate_that_expires_tomorrow_and_one_that_has_expired(tmp_path: Path) -> None:
+    authority = Issued.root()
+    ca, _ = authority.write(tmp_path, "ca")
+    right = authority.issue(LOOPBACK).write(tmp_path, "right")
+
+    def shown(name: str, days: float) -> dict[str, str]:
+        certificate, key = authority.issue(LOOPBACK, days=days, age=3).write(tmp_path, name)
+        return {"cert_file": str(certificate), "key_file": str(key), "ca_file": str(ca)}
+
+    clients = {"cert_file": str(right[0]), "key_file": str(right[1])}
+    cluster_port, options = free_port(), {"tls": {"ca_file": str(ca)}, "min_replicas": 1}
+
+    def routes(name: str, days: float) -> dict[str, Any]:
+        return {"name": "c1", "listen": f"{LOOPBACK}:{cluster_port}", "tls": shown(name, days)}
+
+    with Nats(tmp_path, tls=shown("soon", 1)) as node:
+        soon = await see(HEALTH, node, **options)
+        assert soon.status is Status.WARNING
+        assert "The certificate that NATS server n1 shows to its clients expires in " in soon.summary
+        assert (await see(HEALTH, node, certificate_warn="1h", **options)).status is Status.OK
+    with Nats(tmp_path, name="n2", jetstream=None, tls=clients, cluster=routes("over", -1)) as node:
+        over = await see(HEALTH, node, **options)
+    assert (over.status, over.reason) == (Status.FAILED, Reason.EXPIRED)
+    assert "The certificate that NATS server n2 shows to its routes expired " in over.summary
 
 
 async def test_a_server_without_jetstream_beside_a_cluster_may_be_listed_or_not(tmp_path: Path) -> None:
@@ -368,18 +561,23 @@ async def test_a_document_of_another_shape_blinds_its_own_line(
 
 # What NATS 2.15 answered in 1 of 200,000 looks while it was stopped for 1.5 ms every 3 ms, and nothing was wrong.
 _NO_TIME = b'{"status":"error","error":"failed to be ready for connections after 1ms: "}'
+# What it answered for a moment after stream s had been deleted.
+_DELETING = b"""{"status":"error","error":"JetStream stream '$G > .s' could not be recovered"}"""
 
 
+@pytest.mark.parametrize(
+    ("said", "why"), [(_NO_TIME, "the server is short of CPU time"), (_DELETING, "it is deleting a stream")]
+)
 @pytest.mark.parametrize(("times", "status"), [(1, Status.OK), (None, Status.UNKNOWN)])
-async def test_a_server_that_had_no_time_to_check_itself_is_asked_again(
-    nats_server: Nats, times: int | None, status: Status
+async def test_a_server_that_did_not_check_itself_is_asked_again(
+    nats_server: Nats, said: bytes, why: str, times: int | None, status: Status
 ) -> None:
-    async with faults.without_path(nats_server.monitoring, "/healthz", _NO_TIME, 500, times=times) as url:
+    async with faults.without_path(nats_server.monitoring, "/healthz", said, 500, times=times) as url:
         seen = await look(nodes=[address(nats_server.port, url)], min_replicas=1, items=(HEALTH,))
     assert seen[HEALTH].status is status, seen[HEALTH].summary
     if status is Status.UNKNOWN:
         assert seen[HEALTH].reason is Reason.TIMEOUT
-        assert "without a check, as the server is short of CPU time" in seen[HEALTH].summary
+        assert f"without a check, as {why}." in seen[HEALTH].summary
 
 
 async def test_a_server_that_has_no_connection_left_refuses_clients(tmp_path: Path) -> None:
