@@ -53,6 +53,9 @@ class Target(Options):
     """One thing that a section looks at. An option that its section has as well is given there for all targets."""
 
     name: str = Field(pattern=r"^\S(.{0,126}\S)?$", description="Name of the target, used as the `target` label.")
+    not_applicable: dict[str, str] = Field(
+        default_factory=dict, description="Item name to why it does not apply to this target; the reason is shown."
+    )
 
 
 class SectionSettings(Options):
@@ -114,6 +117,7 @@ class Item:
     needs: tuple[str, ...]
     evidence: EvidenceRule | None
     verify: Callable[[Any], Awaitable[Result]]
+    judged_by: tuple[type[Options], ...] | None = None
 
 
 def item(
@@ -123,11 +127,14 @@ def item(
     mode: Mode = Mode.PROBE,
     needs: Iterable[str] = (),
     evidence: EvidenceRule | None = None,
+    judged_by: Iterable[type[Options]] | None = None,
 ) -> Callable[[Callable[[Any], Awaitable[Result]]], Any]:
     """Declare that a method verifies `line` (verbatim).
 
     The method's name is the item's name, its docstring the explanation shown on the item's page. `needs` names the rights and
     settings it takes. `evidence` is the rule by which records for it are judged, for the modes that take evidence.
+    `judged_by` is for what all targets share, such as the cluster that they are parts of: the options of a target that the
+    verdict depends on, and on nothing else of it. Among targets with the same ones, the item is verified on the first alone.
     """
 
     def declare(method: Callable[[Any], Awaitable[Result]]) -> Callable[[Any], Awaitable[Result]]:
@@ -140,6 +147,7 @@ def item(
             needs=tuple(needs),
             evidence=evidence,
             verify=method,
+            judged_by=None if judged_by is None else tuple(judged_by),
         )
         cast("Any", method).__checklist_item__ = declared
         return method

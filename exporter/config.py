@@ -429,7 +429,7 @@ class _Loader:
         if not isinstance(targets, list) or not (target := _target(kind)):
             return
         for index, options in enumerate(targets):
-            for option in target.model_fields.keys() & plain.keys():
+            for option in (target.model_fields.keys() & plain.keys()) - Target.model_fields.keys():
                 if isinstance(options, dict) and option not in options:
                     options[option] = plain[option]
                     self._reader.inherit((*where, "targets", index, option), (*where, option))
@@ -447,16 +447,23 @@ class _Loader:
             if settings.not_applicable is not None and not all(map(str.strip, _texts(settings.not_applicable))):
                 self._reader.complain((*where, "not_applicable"), "found no reason, expected why it does not apply")
             for option in ("not_applicable", "valid_for", "approvers"):
-                given = getattr(settings, option)
-                for item in given if isinstance(given, dict) else ():
-                    if item not in entries:
-                        self._reader.complain((*where, option, item), f"unknown item{nearest(item, entries)}")
+                self._check_items((*where, option), getattr(settings, option), entries)
             self._check_evidence(where, settings, entries)
             first: dict[str, int] = {}
             for index, target in enumerate(targets_of(settings)):
+                excused: Where = (*where, "targets", index, "not_applicable")
+                if not all(map(str.strip, target.not_applicable.values())):
+                    self._reader.complain(excused, "found no reason, expected why it does not apply")
+                self._check_items(excused, target.not_applicable, entries)
                 if (other := first.setdefault(target.name, index)) != index:
                     twice = f"'{target.name}' is the name of targets[{other}] too, expected another"
                     self._reader.complain((*where, "targets", index, "name"), twice)
+
+    def _check_items(self, where: Where, given: object, entries: Mapping[str, Entry]) -> None:
+        """The keys of a mapping are items of the section."""
+        for item in given if isinstance(given, dict) else ():
+            if item not in entries:
+                self._reader.complain((*where, item), f"unknown item{nearest(item, entries)}")
 
     def _check_evidence(self, where: Where, settings: SectionSettings, entries: Mapping[str, Entry]) -> None:
         """The options on evidence are for items that take some."""

@@ -16,6 +16,7 @@ from pydantic_core import to_jsonable_python
 
 from exporter.plan import Plan, Waiver
 from exporter.state import ItemView, Transition
+from exporter.verdict import Status
 
 __all__ = ["document", "item_document", "schema", "transition_document"]
 
@@ -53,7 +54,8 @@ def item_document(view: ItemView) -> dict[str, Any]:
                 "measurements": _finite(target.measurements),
             }
             for target in view.targets
-        ],
+        ]
+        + [_excused(target, reason) for target, reason in planned.excused if view.targets],
         "measurements": _finite(view.measurements),
         "since": _time(view.since),
         "last_run": _time(view.last_run),
@@ -61,6 +63,17 @@ def item_document(view: ItemView) -> dict[str, Any]:
         "valid_until": _time(view.valid_until),
         "waiver": _waiver(view.waiver),
         "evidence": [to_jsonable_python(record) for record in view.evidence],
+    }
+
+
+def _excused(target: str, reason: str) -> dict[str, Any]:
+    """A target that the item does not apply to."""
+    return {
+        "target": target,
+        "status": Status.NOT_APPLICABLE.value,
+        "reason": None,
+        "summary": reason,
+        "measurements": {},
     }
 
 

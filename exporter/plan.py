@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,11 +13,15 @@ from pydantic import ValidationError
 from exporter.catalogue import Binding, Catalogue, Entry
 from exporter.collector import Collector, Item, Mode, SectionSettings, Target
 from exporter.fingerprint import fingerprint
+from exporter.options import Options
 from exporter.verdict import Severity
 
 __all__ = ["EVIDENCE", "Job", "OwnLine", "Plan", "PlannedItem", "Planner", "Scope", "Waiver", "targets_of"]
 
 T = TypeVar("T")
+
+#: How many targets that a line does not apply to are named.
+_EXCUSES = 5
 
 #: The evidence among the things that runs share; the others are clients, by name.
 EVIDENCE = "evidence"
@@ -45,7 +49,7 @@ class PlannedItem:
 
     `section` and `item` are the labels, `line` the text and `heading` the heading above it, verbatim. `declared` is None when no
     collector verifies the line; `targets` are the names of the targets it is verified on (`""` alone when the section has none),
-    and empty when its section is not configured.
+    and empty when its section is not configured. `excused` are those that it does not apply to, each with the reason.
     """
 
     section: str
@@ -58,6 +62,7 @@ class PlannedItem:
     declared: Item | None = None
     verified_by: str | None = None
     targets: tuple[str, ...] = ()
+    excused: tuple[tuple[str, str], ...] = ()
     every: timedelta = timedelta(minutes=1)
     stale_after: timedelta = timedelta(minutes=3)
     team: str = ""
@@ -70,6 +75,15 @@ class PlannedItem:
     def id(self) -> str:
         """`section.item`, as configuration and evidence name it."""
         return f"{self.section}.{self.item}"
+
+    @property
+    def excuses(self) -> str:
+        """The targets that the line does not apply to, with the reasons, in full sentences; empty where there are none."""
+        named = [
+            f"Not applicable to {target}: {reason.strip().rstrip('.')}." for target, reason in self.excused[:_EXCUSES]
+        ]
+        more = len(self.excused) - len(named)
+        return " ".join([*named, f"Not applicable to {more} more."] if more else named)
 
     @property
     def unverified(self) -> str | None:
@@ -228,7 +242,8 @@ class Planner:
     def _item(self, binding: Binding) -> PlannedItem:
         entry = binding.entry
         settings = self._settings(entry.section, self._own.get(entry.id))
-        return PlannedItem(
+        targets, excused = self._target_names(entry)
+        planned = PlannedItem(
             section=entry.section,
             item=entry.item,
             line=binding.line,
@@ -238,7 +253,8 @@ class Planner:
             mode=entry.mode,
             declared=entry.declared,
             verified_by=entry.verified_by,
-            targets=self._target_names(entry),
+            targets=targets,
+            excused=excused,
             every=settings.every,
             stale_after=settings.stale_after or 3 * settings.every,
             team=settings.team,
@@ -247,27 +263,31 @@ class Planner:
             waiver=self._waivers.get(entry.id),
             problem=entry.problem,
         )
+        if excused and not targets and planned.not_applicable is None:
+            return replace(planned, not_applicable=planned.excuses)
+        return planned
 
     def _left_out(self, entry: Entry) -> str | None:
         """Why a line is out of scope; what the configuration verifies itself never is."""
         return None if entry.id in self._own else self._scope.leaves_out(entry.section, entry.group)
 
-    def _target_names(self, entry: Entry) -> tuple[str, ...]:
-        """The targets that the item is verified on; none when its section is not configured."""
-        if entry.declared is None:
-            return ()
-        if entry.id in self._own:
-            return ("",)
-        if entry.section not in self._sections:
-            return ()
-        collector = self._catalogue.collectors[entry.section]
-        return ("",) if collector.Target is None else tuple(t.name for t in targets_of(self._sections[entry.section]))
+    def _target_names(self, entry: Entry) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """The targets that the item is verified on, none when its section is not configured; and those that are excused."""
+        if entry.declared is None or (entry.id not in self._own and entry.section not in self._sections):
+            return (), ()
+        if entry.id in self._own or self._catalogue.collectors[entry.section].Target is None:
+            return ("",), ()
+        targets = targets_of(self._sections[entry.section])
+        wanted = [target for target in targets if entry.item not in target.not_applicable]
+        excused = tuple((t.name, t.not_applicable[entry.item]) for t in targets if entry.item in t.not_applicable)
+        return tuple(target.name for target in _unlike(wanted, entry.declared.judged_by)), excused
 
     def jobs(self, items: Iterable[PlannedItem]) -> Iterator[Job]:
         """A run for each section and target, and for each line of the configuration's own."""
         runnable = [item for item in items if item.targets and not item.not_applicable]
         for section, collector in self._catalogue.collectors.items():
-            names = tuple(item.item for item in runnable if item.section == section and item.id not in self._own)
+            planned = [item for item in runnable if item.section == section and item.id not in self._own]
+            names = tuple(item.item for item in planned)
             settings = self._settings(section)
             if names and collector.Target is None:
                 identity = fingerprint(settings, without=_COMMON)
@@ -275,7 +295,10 @@ class Planner:
             elif names:
                 # A run knows its own target alone: by the list of all, each of thousands of jobs would change with any of them.
                 common = settings.model_copy(update={"targets": ()})
+                verified = _by_target(planned)
                 for target in targets_of(settings):
+                    if not (names := verified.get(target.name, ())):
+                        continue
                     identity = fingerprint(common, target, without=_COMMON)
                     yield Job(section, target.name, collector, common, target, names, fingerprint=identity)
         for item in runnable:
@@ -283,6 +306,27 @@ class Planner:
                 settings = self._settings(item.section, own)
                 identity = fingerprint(own.options, without=_COMMON)
                 yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id, identity)
+
+
+def _by_target(items: Iterable[PlannedItem]) -> dict[str, tuple[str, ...]]:
+    """The names of the items that are verified on each target; where all are, the tuple is one and the same."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        for target in item.targets:
+            found.setdefault(target, []).append(item.item)
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    return {target: known.setdefault(names, names) for target, names in ((t, tuple(n)) for t, n in found.items())}
+
+
+def _unlike(targets: Sequence[Target], judged_by: Sequence[type[Options]] | None) -> Iterable[Target]:
+    """The targets on which an item is verified: all, or the first of those with the same of the options that it is judged by."""
+    if judged_by is None:
+        return targets
+    names = {name for options in judged_by for name in options.model_fields}
+    first: dict[str, Target] = {}
+    for target in targets:
+        first.setdefault(fingerprint({name: getattr(target, name) for name in sorted(names)}), target)
+    return first.values()
 
 
 #: Options that say when, by whom and with what names a line is verified, not what is verified.

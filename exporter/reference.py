@@ -14,7 +14,7 @@ from pydantic import Field, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
 from exporter.catalogue import Catalogue, Entry
-from exporter.collector import SectionSettings
+from exporter.collector import SectionSettings, Target
 from exporter.config import Config, client_kinds, section_kinds
 from exporter.options import Options, format_duration
 from exporter.reference_pages import metrics, troubleshooting
@@ -105,7 +105,8 @@ def _add_files(options: Schema) -> None:
 
 def _excuse(options: Schema) -> None:
     """Require nothing of a section that does not apply."""
-    if "not_applicable" in options.get("properties", {}) and (required := options.pop("required", None)):
+    reasons = _alternatives(options.get("properties", {}).get("not_applicable", {}))
+    if any(one.get("type") == "string" for one in reasons) and (required := options.pop("required", None)):
         excuse = {"required": ["not_applicable"], "properties": {"not_applicable": {"type": "string"}}}
         options["anyOf"] = [{"required": required}, excuse]
 
@@ -166,7 +167,8 @@ class _Reference:
     def _part(self, title: str, options: Schema, known: Schema | None = None) -> Iterator[str]:
         """A table of options, without the `known` ones, and one for each structure in them."""
         targets = _structures(options["properties"].get("targets", {}))
-        inherited = {key for name in targets for key in self._kinds[name]["properties"]} & options["properties"].keys()
+        own = {key for name in targets for key in self._kinds[name]["properties"]} - Target.model_fields.keys()
+        inherited = own & options["properties"].keys()
         yield from self._table(title, options, known or {}, inherited)
         for name in self._inside(options):
             if name in targets and inherited:

@@ -291,11 +291,12 @@ class _Entry:
             return why
         status = self.bare_status
         views = [held.view for held in islice(self.telling(status), 5)]
+        excuses = f" {self.planned.excuses}" if self.planned.excused else ""
         if len(self.held) == 1:
-            return views[0].summary
+            return f"{views[0].summary}{excuses}"
         text = " ".join(f"{view.target}: {view.summary}" for view in views)
         more = self._counts[status] - len(views)
-        return f"{text} And {more} more." if more else text
+        return f"{text}{f' And {more} more.' if more else ''}{excuses}"
 
     def reason(self) -> Reason | None:
         """Why it does not pass; None where it does, or does not apply."""

@@ -137,6 +137,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         "Cluster is healthy and all nodes are in Ready state",
         severity=CRITICAL,
         needs=(may_list(NODES), may_ask("/readyz")),
+        judged_by=(NodeOptions,),
     )
     async def nodes_ready(self) -> Result:
         """Pods of a node that is not Ready are started elsewhere, if there is room; without room they are gone.
@@ -159,6 +160,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
         "Verify cluster version meets minimum requirements (≥ 1.25)",
         severity=WARNING,
         needs=(may_list(NODES), may_ask("/version")),
+        judged_by=(VersionOptions,),
     )
     async def version_supported(self) -> Result:
         """A version that gets no more patches keeps every vulnerability that is found in it.
@@ -193,6 +195,7 @@ class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
             may_get(LEASES, "kube-controller-manager", "kube-scheduler", namespace="kube-system"),
             may_ask("/livez", "/readyz"),
         ),
+        judged_by=(ControlPlaneOptions,),
     )
     async def control_plane_running(self) -> Result:
         """Without a scheduler or controllers everything continues, until the first pod dies and nobody replaces it.

@@ -70,6 +70,7 @@ def _how(item: PlannedItem) -> str:
         return "not verified"
     targets = [target for target in item.targets if target]
     probed = f"probed every {format_duration(item.every)}" + (f" on {listed(targets)}" if targets else "")
+    probed += "".join(f", not applicable to {target}: {reason}" for target, reason in item.excused)
     rule = item.declared.evidence
     if rule is None:
         return probed

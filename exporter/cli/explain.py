@@ -77,6 +77,8 @@ def _about(planned: PlannedItem) -> Iterator[str]:
         if declared.needs:
             yield "\nRequirements:"
             yield from (f"  - {need}" for need in declared.needs)
+    if planned.excused:
+        yield f"\n{planned.excuses}"
     if planned.waiver is not None:
         yield f"\nWaived until {planned.waiver.until} by {planned.waiver.owner}: {planned.waiver.reason}"
 

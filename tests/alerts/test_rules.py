@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -101,8 +102,8 @@ def evidence(text: str) -> Alert:
     return Alert(labels, f"The evidence for “Pods are healthy” (redis/pods_healthy) {text}", ITEM)
 
 
-def of_item(severity: str, text: str) -> Alert:
-    return Alert({"section": "redis", "item": "pods_healthy", "severity": severity}, text, ITEM)
+def of_item(severity: str, text: str, **labels: str) -> Alert:
+    return Alert({"section": "redis", "item": "pods_healthy", "severity": severity, **labels}, text, ITEM)
 
 
 def errors(share: str) -> Alert:
@@ -115,6 +116,18 @@ def errors(share: str) -> Alert:
 
 OK_THEN_FAILED = line(("ok", 10), ("failed", 20), ("ok", 40))
 NAMES = {"section": "redis", "item": "pods_healthy"}
+RESTARTS = (
+    (POD_0, (("ok", 10), *[("unknown", 2), ("ok", 8)] * 4, ("ok", 70))),
+    (POD_1, (("ok", 15), *[("unknown", 2), ("ok", 8)] * 4, ("ok", 65))),
+)
+
+
+def pending(*statuses: tuple[str, int], where: Mapping[str, str]) -> dict[str, str]:
+    """The reason of a line that is unknown only because the replica has not seen enough of it yet."""
+    values = " ".join(
+        steps((1, minutes)) if status == "unknown" else f"stale _x{minutes - 1}" for status, minutes in statuses
+    )
+    return series("checklist_item_reason", values, where, reason="pending", **NAMES)
 
 
 def several(
@@ -560,6 +573,25 @@ SCENARIOS: dict[str, Scenario] = {
             45: [of_item("info", "redis/pods_healthy changed 9 times within an hour.")],
             179: [],
         },
+    ),
+    "replicas that restart and judge nothing yet are no flapping": Scenario(
+        [
+            exporter(120),
+            *(line(*told, where=pod) for pod, told in RESTARTS),
+            *(pending(*told, where=pod) for pod, told in RESTARTS),
+        ],
+        "ChecklistItemFlapping",
+        {minute: [] for minute in (40, 60, 80, 119)},
+    ),
+    "replicas that disagree keep changing, whatever another one does not judge yet": Scenario(
+        [
+            exporter(120, POD_0),
+            line(("ok", 10), *[("failed", 5), ("ok", 5)] * 5, ("ok", 60), where=POD_0),
+            line(("unknown", 120), where=POD_1),
+            pending(("unknown", 120), where=POD_1),
+        ],
+        "ChecklistItemFlapping",
+        {60: [of_item("info", "redis/pods_healthy changed 10 times within an hour.", namespace="sre")]},
     ),
     "one regression is no flapping": Scenario(
         [exporter(70), OK_THEN_FAILED], "ChecklistItemFlapping", {20: [], 40: []}
