@@ -23,7 +23,17 @@ from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
 from exporter.words import format_size, os_reason
 
-__all__ = ["BaseUrl", "Http", "HttpSettings", "Trust", "Unanswered", "Unreachable", "failure", "tls_context"]
+__all__ = [
+    "BaseUrl",
+    "Http",
+    "HttpSettings",
+    "Oversized",
+    "Trust",
+    "Unanswered",
+    "Unreachable",
+    "failure",
+    "tls_context",
+]
 
 # What a header may hold (RFC 9110): visible characters, and spaces between them.
 _FIELD_VALUE = re.compile(r"[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?")
@@ -35,6 +45,10 @@ class Unreachable(ProbeError):
 
 class Unanswered(ProbeError):
     """The connection was accepted, and there was no whole answer: the server does not respond."""
+
+
+class Oversized(ProbeError):
+    """The answer was larger than the limit, and was not read to its end."""
 
 
 class Trust(Options):
@@ -243,7 +257,8 @@ class Http:
         """The reply to one request to `url` + `path`.
 
         Raises Unreachable when no connection could be made, Unanswered when one was accepted and there was no whole reply in time;
-        ProbeError when it was too large, redirected to another host, or had a status that is not in `expect` (None expects any).
+        Oversized when it was too large; ProbeError when it was redirected to another host, or had a status that is not in `expect`
+        (None expects any, and follows no redirect).
         """
         url = self.settings.url + path
         where = f"{method} {_plain_url(url)}"
@@ -301,7 +316,7 @@ class Http:
             async for chunk in response.aiter_raw():
                 body += unpacking.more(chunk, limit + 1 - len(body))
                 if len(body) > limit:
-                    raise ProbeError(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
+                    raise Oversized(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
             unpacking.end()
         finally:
             await response.aclose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
@@ -16,11 +16,14 @@ from collectors.systems.grafana.model import Frames, has_data, queries_of, unfil
 from collectors.systems.issues.client import IssueTrackers, open_issues
 from collectors.systems.issues.judge import issue_problems
 from collectors.systems.kubernetes.client.cluster import Kubernetes
-from collectors.systems.kubernetes.judge.rollback import rollback_problems
+from collectors.systems.kubernetes.judge.rollback import rollback_problems, rollback_target
+from collectors.systems.kubernetes.model.images import PULLED
 from collectors.systems.kubernetes.model.rbac import may_list
-from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
+from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS, Revised
 from collectors.systems.oncall.client import OnCallOptions, read_rosters
 from collectors.systems.oncall.judge import judge_rosters
+from collectors.systems.registry.check import Known, Nodes, pulled
+from collectors.systems.registry.client import RegistrySettings
 from exporter.collector import Collector, LineView, Mode, NoTarget, Options, SectionSettings, evidence_item, item
 from exporter.evidence.records import Moment, Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
@@ -77,6 +80,20 @@ class FinalChecklistSettings(SectionSettings):
     issues: IssueTrackers = Field(IssueTrackers(), description="Where it is asked whether blocking issues are open.")
     rollback_deployments: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9.-]+$")], ...] = Field(
         (), description="Deployments that must have an earlier release to roll back to, as namespace/name."
+    )
+    registries: tuple[RegistrySettings, ...] = Field(
+        (),
+        description="Registries in which the images of those earlier releases must still be, with credentials that may pull; each "
+        "registry that the images name.",
+    )
+    rollback_platforms: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]+/[a-z0-9]+$")], ...] = Field(
+        (),
+        description="Platforms that those images must be for, such as linux/arm64; those of the cluster's nodes by default.",
+    )
+    layers_every: Duration = Field(
+        timedelta(hours=1),
+        gt=timedelta(0),
+        description="How often each layer of those images is requested once all were there; manifests are requested every time.",
     )
     dashboards: tuple[LiveDashboard, ...] = Field((), description="Grafana dashboards that must show data.")
     on_call: OnCallOptions | None = Field(None, description="Where it is asked who is on call.")
@@ -171,6 +188,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
             "evidence",
             "with `rollback_deployments`: clients.kubernetes",
             may_list(REVISED, REVISIONS, option="rollback_deployments"),
+            may_list(PULLED, option="registries"),
         ),
         evidence=EvidenceRule(valid_for=timedelta(days=90), links=1, measured=("drill_minutes",)),
     )
@@ -179,7 +197,8 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
 
         Verified by a record that is at most 90 days old, with a link to the plan and with how long the drill took
         (`drill_minutes`), and in Kubernetes: each of `rollback_deployments` keeps revisions and has an earlier ReplicaSet with
-        other images. Whether those images can still be pulled is not checked.
+        other images. With `registries`, those images can still be pulled, init containers' too: the registry has the manifest for
+        the platform of a node, and every layer in full, and the tag is still the build that the nodes pulled.
 
         To fix it, write the plan, roll back once in an environment like production, and attest it; keep `revisionHistoryLimit`
         at 1 or more.
@@ -204,8 +223,37 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
             )
         if unread := [path for path in wanted if spaces and path.partition("/")[0] not in spaces]:
             raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
-        good = ok(f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet.")
-        return verdict(rollback_problems(wanted, deployments.items, replica_sets.items), good)
+        problems = list(rollback_problems(wanted, deployments.items, replica_sets.items))
+        can = f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet"
+        if not self.settings.registries:
+            return verdict(problems, ok(f"{can}; whether its images can be pulled was not checked (`registries`)."))
+        problems += await self._pulled(deployments.items, replica_sets.items)
+        return verdict(problems, ok(f"{can}, whose images can be pulled."))
+
+    async def _pulled(self, deployments: Sequence[Revised], replica_sets: Sequence[Revised]) -> list[Result]:
+        """What keeps nodes from pulling the images of the releases to roll back to."""
+        targets = {
+            f"Deployment {deployment.path}": target.images
+            for deployment in deployments
+            if deployment.path in self.settings.rollback_deployments
+            and (target := rollback_target(deployment, replica_sets)) is not None
+        }
+        known = self.context.memory.setdefault("pulled", Known())
+        return await pulled(targets, self.settings.registries, await self._nodes(), known, self.settings.layers_every)
+
+    async def _nodes(self) -> Nodes:
+        """What the nodes tell of their platforms and images. Raises ProbeError where they must be listed and were not."""
+        own = frozenset(self.settings.rollback_platforms)
+        try:
+            nodes = (await self.client(Kubernetes).list(PULLED)).items
+        except ProbeError:
+            if own:
+                return Nodes(own)
+            raise
+        platforms = own or frozenset(node.platform for node in nodes if node.platform)
+        if not platforms:
+            raise ProbeError("No node tells its platform, so images were not requested.", Reason.MISSING)
+        return Nodes(platforms, [names for node in nodes for names in node.images])
 
     @item(
         "Monitoring dashboards are active",

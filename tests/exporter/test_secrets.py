@@ -271,6 +271,7 @@ def configuration(port: int) -> dict[str, Any]:
                 **often,
                 "status_page": http,
                 "on_call": on_call,
+                "registries": [http],
                 "issues": {
                     "github": {**http, "repositories": ["a/b"]},
                     "gitlab": {**http, "projects": ["a/b"]},

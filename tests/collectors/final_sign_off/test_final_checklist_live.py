@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collectors.final_sign_off.final_checklist import FinalChecklist, FinalChecklistSettings
 from collectors.systems.grafana.client import Grafana, GrafanaSettings
+from collectors.systems.kubernetes.model.images import PULLED
 from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
 from exporter.threads import Threads
 from exporter.verdict import Reason, Status
@@ -20,6 +22,7 @@ from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.oncall import TOKEN as ROSTER_TOKEN
 from tests.servers.oncall import OnCallServer, Person
 from tests.servers.pages import Pages
+from tests.servers.registry import ImageRegistry
 from tests.servers.trackers import LABEL, TOKEN, Issue, Trackers
 from tests.support import Clients, Run, make_context, sees
 
@@ -195,6 +198,44 @@ async def test_there_is_an_earlier_release_to_go_back_to(
     evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
     apply("registry.example.com/app:3", revisionHistoryLimit=0)
     await rolled(Status.FAILED, "has revisionHistoryLimit 0")
+
+
+async def test_the_images_of_the_earlier_release_can_be_pulled(
+    evidence: Folder, pages: Pages, control_plane: ControlPlane, registry: ImageRegistry
+) -> None:
+    namespace = control_plane.namespace("shop")
+    options: dict[str, Any] = {
+        "rollback_deployments": [f"{namespace}/web"],
+        "registries": [registry.settings],
+        "rollback_platforms": ["linux/amd64"],
+    }
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
+    first, second = (registry.push("rollback/web", tag, content=tag) for tag in ("1", "2"))
+    for digest in (first, second):
+        deployment = release(namespace, f"{registry.host}/rollback/web@{digest}")
+        control_plane.apply(deployment)
+        control_plane.wait_ready(deployment)
+
+    async def rolled(status: Status, words: str = "", kubeconfig: Path | None = None, **changes: Any) -> None:
+        async with asking(control_plane, kubeconfig) as clients:
+            result = await seen(evidence, ROLLBACK, clients, **options | changes)
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+    await rolled(Status.OK)
+    await rolled(Status.FAILED, "not for windows/amd64 as nodes are", rollback_platforms=["windows/amd64"])
+    limited = listing(control_plane, REVISED, REVISIONS)  # whoever names the platforms needs no right to list nodes
+    await rolled(Status.OK, kubeconfig=limited)
+    await rolled(Status.UNKNOWN, "nodes", kubeconfig=limited, rollback_platforms=[])
+    await rolled(Status.OK, kubeconfig=listing(control_plane, REVISED, REVISIONS, PULLED))
+    registry.delete("rollback/web", second)
+    await rolled(Status.OK)
+    registry.delete("rollback/web", first)
+    await rolled(
+        Status.FAILED, f"has no image {registry.host}/rollback/web@{first}, to which Deployment {namespace}/web"
+    )
+    await rolled(
+        Status.UNKNOWN, "which `registries` does not name", registries=[registry.settings | {"host": "docker.io"}]
+    )
 
 
 # Dashboards

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collectors.systems.kubernetes.model.revisions import Revised
 from exporter.verdict import Reason, Result, failed, warning
 
-__all__ = ["rollback_problems"]
+__all__ = ["rollback_problems", "rollback_target"]
 
 
 def rollback_problems(
@@ -17,7 +17,7 @@ def rollback_problems(
 
     A ReplicaSet with the images of today is no earlier release: a restart or a change of a label makes one, too.
     """
-    known = {f"{each.metadata.namespace}/{each.metadata.name}": each for each in deployments}
+    known = {each.path: each for each in deployments}
     for path in wanted:
         if (deployment := known.get(path)) is None:
             yield failed(f"There is no Deployment {path}.", reason=Reason.MISSING)
@@ -27,8 +27,7 @@ def rollback_problems(
                 f"Deployment {path} has revisionHistoryLimit 0 (at least 1 wanted): it keeps nothing to go back to.",
                 reason=Reason.MISCONFIGURED,
             )
-        own = [each for each in replica_sets if each.is_of(deployment) and each.metadata.deletion_timestamp is None]
-        earlier = [each for each in own if each.revision and each.revision != deployment.revision]
+        earlier = _earlier(deployment, replica_sets)
         previous = [each for each in earlier if each.images != deployment.images]
         if not previous:
             what = "no earlier ReplicaSet" if not earlier else "no earlier ReplicaSet with other images"
@@ -41,3 +40,14 @@ def rollback_problems(
             yield failed(
                 f"Deployment {path} is paused: a rollback would not be carried out.", reason=Reason.MISCONFIGURED
             )
+
+
+def rollback_target(deployment: Revised, replica_sets: Sequence[Revised]) -> Revised | None:
+    """The latest earlier ReplicaSet with other images than those of today, which is what a rollback is for; None without any."""
+    previous = [each for each in _earlier(deployment, replica_sets) if each.images != deployment.images]
+    return max(previous, key=lambda each: each.revision, default=None)
+
+
+def _earlier(deployment: Revised, replica_sets: Sequence[Revised]) -> list[Revised]:
+    own = [each for each in replica_sets if each.is_of(deployment) and each.metadata.deletion_timestamp is None]
+    return [each for each in own if each.revision and each.revision != deployment.revision]

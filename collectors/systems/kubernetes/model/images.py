@@ -1,4 +1,4 @@
-"""The images that pods run, by the digests that their nodes pulled."""
+"""The images that pods run and nodes have, by the digests under which they were pulled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import field
 from collectors.systems.kubernetes.model.base import Struct
 from collectors.systems.kubernetes.model.kind import Kind
 
-__all__ = ["RUNNING", "Running", "RunningContainer"]
+__all__ = ["PULLED", "RUNNING", "Puller", "Running", "RunningContainer"]
 
 
 class _Metadata(Struct, frozen=True):
@@ -56,3 +56,39 @@ class Running(Struct, frozen=True):
 
 RUNNING: Kind[Running] = Kind("pods", Running)
 """Pods, with the digests of their images alone."""
+
+
+class _Image(Struct, frozen=True):
+    names: tuple[str, ...] | None = ()
+
+
+class _NodeInfo(Struct, frozen=True):
+    architecture: str = ""
+    operating_system: str = ""
+
+
+class _NodeStatus(Struct, frozen=True):
+    images: tuple[_Image, ...] | None = ()
+    node_info: _NodeInfo = _NodeInfo()
+
+
+class Puller(Struct, frozen=True):
+    """A node, with the images that it has (of at most fifty it tells) and the platform that it needs them for."""
+
+    status: _NodeStatus = _NodeStatus()
+
+    @property
+    def platform(self) -> str:
+        """Such as linux/amd64; empty where the kubelet has told none."""
+        info = self.status.node_info
+        return f"{info.operating_system}/{info.architecture}" if info.operating_system and info.architecture else ""
+
+    @property
+    def images(self) -> Iterator[tuple[str, ...]]:
+        """The names of each image: those with a tag and those with a digest (`registry.example.com/shop@sha256:…`)."""
+        for image in self.status.images or ():
+            yield image.names or ()
+
+
+PULLED: Kind[Puller] = Kind("nodes", Puller, namespaced=False)
+"""Nodes, with the names of their images alone."""

@@ -27,6 +27,7 @@ class _Container(Struct, frozen=True):
 
 
 class _PodSpec(Struct, frozen=True):
+    init_containers: tuple[_Container, ...] | None = ()
     containers: tuple[_Container, ...] = ()
 
 
@@ -47,6 +48,11 @@ class Revised(Struct, frozen=True):
     spec: _Spec = _Spec()
 
     @property
+    def path(self) -> str:
+        """Its namespace and name, as `shop/web`."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    @property
     def revision(self) -> int:
         """The number of the revision; 0 where it has none."""
         text = self.metadata.annotations.get(_REVISION, "")
@@ -54,8 +60,9 @@ class Revised(Struct, frozen=True):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images of its containers."""
-        return tuple(container.image for container in self.spec.template.spec.containers)
+        """The images of its containers, those that run before the others first."""
+        pod = self.spec.template.spec
+        return tuple(container.image for container in (*(pod.init_containers or ()), *pod.containers))
 
     def is_of(self, deployment: Revised) -> bool:
         """Whether it is a ReplicaSet of this Deployment."""

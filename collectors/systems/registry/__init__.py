@@ -1,0 +1,1 @@
+"""Registries of container images (OCI distribution, the registry API v2)."""
