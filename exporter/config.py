@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
@@ -17,7 +17,8 @@ from exporter.collector import Client, SectionSettings, Target
 from exporter.evidence.validity import MustContain
 from exporter.fingerprint import fingerprint
 from exporter.http import HttpSettings
-from exporter.options import Duration, Options
+from exporter.maintenance import Maintenance, MaintenanceOptions, Once
+from exporter.options import Duration, Options, Said
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
 from exporter.plan import EVIDENCE, OwnLine, Plan, Planner, Scope, Waiver, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
@@ -47,15 +48,6 @@ class ConfigError(Exception):
     def __init__(self, errors: tuple[Problem, ...]) -> None:
         self.errors = tuple(sorted(errors))
         super().__init__("\n".join(map(str, self.errors)))
-
-
-def _said(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected a text that is not blank")
-    return text
-
-
-Said = Annotated[str, AfterValidator(_said)]
 
 
 class WaiverOptions(Options):
@@ -124,6 +116,7 @@ class Config(Options):
     sections: dict[str, Any] = Field(default_factory=dict, description="What to verify, by section.")
     scope: ScopeOptions = Field(ScopeOptions(), description="Which part of the checklist is in scope.")
     waivers: tuple[WaiverOptions, ...] = Field((), description="Lines that are accepted although they do not pass.")
+    maintenance: tuple[MaintenanceOptions, ...] = Field((), description="When lines may fail without a notification.")
     custom: tuple[Any, ...] = Field((), description="Your own lines, without code.")
     state: StateOptions = Field(StateOptions(), description="What survives a restart.")
     evidence_expiring_within: Duration = Field(
@@ -255,10 +248,11 @@ class _Loader:
         sections = self._sections(bindings)
         self._check(sections, bindings)
         waivers = self._waivers(bindings)
+        maintenance = self._maintenance(bindings)
         scope = self._scope(config.scope, bindings, sections)
         if problems := (*self._problems, *self._reader.problems):
             raise ConfigError(problems)
-        planner = Planner(self._catalogue, sections, custom, waivers, scope)
+        planner = Planner(self._catalogue, sections, custom, waivers, maintenance, scope)
         items = planner.items(bindings)
         plan = Plan(
             environment=config.environment,
@@ -529,6 +523,29 @@ class _Loader:
                 )
             waivers[option.item] = waiver
         return waivers
+
+    def _maintenance(self, bindings: tuple[Binding, ...]) -> dict[str, tuple[Maintenance, ...]]:
+        """What is planned, by the name of a section or an item of the checklist; what is over only warns."""
+        known = {name for binding in bindings for name in (binding.entry.section, binding.entry.id)}
+        planned: dict[str, tuple[Maintenance, ...]] = {}
+        for index, _ in enumerate(self._given("maintenance", list)):
+            where: Where = ("maintenance", index)
+            option: MaintenanceOptions | None = self._reader.read(MaintenanceOptions, where)
+            if option is None:
+                continue
+            when = option.when
+            if over := isinstance(when, Once) and when.end <= self._now():
+                self._reader.warn(where, f"the maintenance ended on {when.end:%Y-%m-%d %H:%M %Z}: remove it")
+            for number, name in enumerate(option.lines):
+                if over or name in known or not self._trusted or name.partition(".")[0] in self._catalogue.broken:
+                    continue
+                self._reader.complain(
+                    (*where, "lines", number), f"unknown section or item '{name}'{nearest(name, known)}"
+                )
+            maintenance = Maintenance(when, option.reason, option.owner)
+            for name in dict.fromkeys(option.lines if not over else ()):
+                planned[name] = (*planned.get(name, ()), maintenance)
+        return planned
 
 
 def _common(node: Node) -> Node:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from exporter.maintenance import Period
 from exporter.plan import Plan, Waiver
 from exporter.state import ItemView, Transition
 from exporter.verdict import Status
@@ -32,7 +33,10 @@ def document(views: Iterable[ItemView], plan: Plan, now: datetime) -> dict[str, 
 
 
 def item_document(view: ItemView) -> dict[str, Any]:
-    """One element of `items`. `waiver` is the one that accepts the present status, null when none does."""
+    """One element of `items`.
+
+    `waiver` is the one that accepts the present status, `maintenance` that which is under way; null where there is none.
+    """
     planned = view.planned
     return {
         "section": planned.section,
@@ -62,6 +66,7 @@ def item_document(view: ItemView) -> dict[str, Any]:
         "last_ok": _time(view.last_ok),
         "valid_until": _time(view.valid_until),
         "waiver": _waiver(view.waiver),
+        "maintenance": _maintenance(view.maintenance),
         "evidence": [to_jsonable_python(record) for record in view.evidence],
     }
 
@@ -108,3 +113,9 @@ def _waiver(waiver: Waiver | None) -> dict[str, str] | None:
     if waiver is None:
         return None
     return {"reason": waiver.reason, "owner": waiver.owner, "until": waiver.until.isoformat()}
+
+
+def _maintenance(period: Period | None) -> dict[str, str | None] | None:
+    if period is None:
+        return None
+    return {"reason": period.maintenance.reason, "owner": period.maintenance.owner, "until": _time(period.end)}

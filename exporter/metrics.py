@@ -82,6 +82,10 @@ def _when_scheduled(value: Callable[[ItemView], float | datetime | None]) -> Cal
     return lambda view: _one(value(view)) if view.targets else ()
 
 
+def _maintenance_end(view: ItemView) -> datetime | None:
+    return view.maintenance.end if view.maintenance else None
+
+
 def _waiver_end(view: ItemView) -> datetime | None:
     return view.planned.waiver.ends_at if view.planned.waiver else None
 
@@ -131,6 +135,11 @@ _ITEM_FAMILIES = (
         "checklist_item_waiver_expiry_timestamp_seconds",
         "When the line's waiver expires.",
         lambda view: _one(_waiver_end(view)),
+    ),
+    _Family(
+        "checklist_item_maintenance_end_timestamp_seconds",
+        "When the maintenance ends that is under way on the line; no series while there is none.",
+        lambda view: _one(_maintenance_end(view)),
     ),
     _Family(
         "checklist_item_run_duration_seconds",

@@ -7,9 +7,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, SecretStr, WithJsonSchema
 
-__all__ = ["Duration", "Options", "Secret", "Size", "format_duration", "parse_duration"]
+__all__ = ["Duration", "Options", "Said", "Secret", "Size", "format_duration", "parse_duration"]
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _LONGEST = timedelta(days=365_000)
@@ -75,6 +75,16 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "x-type": "duration"}),
 ]
 """A length of time, written `30s`, `5m`, `26h`, `30d`."""
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a text that is not blank")
+    return text
+
+
+Said = Annotated[str, AfterValidator(_said)]
+"""A text that says something."""
 
 Size = Annotated[int, BeforeValidator(_parse_size), WithJsonSchema({"type": ["integer", "string"], "x-type": "size"})]
 """A number of bytes, written `64MiB` (binary) or `50GB` (decimal)."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from exporter.catalogue import Binding, Catalogue, Entry
 from exporter.collector import Collector, Item, Mode, SectionSettings, Target
 from exporter.fingerprint import fingerprint
+from exporter.maintenance import Maintenance
 from exporter.options import Options
 from exporter.verdict import Severity
 
@@ -69,6 +70,7 @@ class PlannedItem:
     runbook_url: str = ""
     not_applicable: str | None = None
     waiver: Waiver | None = None
+    maintenance: tuple[Maintenance, ...] = ()
     problem: str | None = None
 
     @property
@@ -206,7 +208,10 @@ def targets_of(settings: SectionSettings) -> tuple[Target, ...]:
 
 
 class Planner:
-    """Plans what to verify: settings by section, the configuration's own lines, the waivers by item, and what is in scope."""
+    """Plans what to verify: settings by section, the configuration's own lines, and what is in scope.
+
+    Waivers are by item, maintenance by section or item.
+    """
 
     def __init__(
         self,
@@ -214,12 +219,14 @@ class Planner:
         sections: Mapping[str, SectionSettings],
         own: Mapping[str, OwnLine],
         waivers: Mapping[str, Waiver],
+        maintenance: Mapping[str, tuple[Maintenance, ...]],
         scope: Scope,
     ) -> None:
         self._catalogue = catalogue
         self._sections = {**_unasked(catalogue), **sections}
         self._own = own
         self._waivers = waivers
+        self._maintenance = maintenance
         self._scope = scope
 
     def items(self, bindings: Iterable[Binding]) -> tuple[PlannedItem, ...]:
@@ -261,6 +268,7 @@ class Planner:
             runbook_url=settings.runbook_url,
             not_applicable=_reason(settings.not_applicable, entry.item) or self._left_out(entry),
             waiver=self._waivers.get(entry.id),
+            maintenance=self._maintenance.get(entry.section, ()) + self._maintenance.get(entry.id, ()),
             problem=entry.problem,
         )
         if excused and not targets and planned.not_applicable is None:

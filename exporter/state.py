@@ -16,6 +16,7 @@ from typing import Protocol
 
 from exporter.collector import Mode
 from exporter.fingerprint import applies
+from exporter.maintenance import Period, next_change, under_way
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.verdict import Reason, Result, Status
 
@@ -90,7 +91,7 @@ class TargetView:
 class ItemView:
     """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds.
 
-    `reason` says why the line does not pass, also where a waiver accepts that.
+    `reason` says why the line does not pass, also where a waiver accepts that. `maintenance` is under way.
     """
 
     planned: PlannedItem
@@ -107,6 +108,7 @@ class ItemView:
     runs: int
     errors: int
     reason: Reason | None = None
+    maintenance: Period | None = None
 
     @property
     def waiver(self) -> Waiver | None:
@@ -258,12 +260,12 @@ class _Entry:
         return waiver if waiver is not None and now < waiver.ends_at else None
 
     def changes_at(self, now: datetime) -> datetime | None:
-        """When time alone next changes its status."""
+        """When time alone next changes its status, or whether it is under maintenance."""
         if self.planned.not_applicable:
             return None
         waiver = self.waiver_at(now)
-        changes = [change for change in (self.next_change, waiver.ends_at if waiver else None) if change is not None]
-        return min(changes, default=None)
+        changes = (self.next_change, waiver.ends_at if waiver else None, next_change(self.planned.maintenance, now))
+        return min((change for change in changes if change is not None), default=None)
 
     @property
     def observed(self) -> bool:
@@ -330,6 +332,7 @@ class _Entry:
             runs=self.runs,
             errors=self.errors,
             reason=self.reason(),
+            maintenance=None if self.planned.not_applicable else under_way(self.planned.maintenance, now),
         )
 
 

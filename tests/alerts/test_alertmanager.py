@@ -102,9 +102,24 @@ PAGED = alert("ChecklistItemRegressed", "critical", section="redis", item="pods_
 TICKET = alert("ChecklistEvidenceExpired", "warning", section="redis", item="pods_healthy")
 
 
+UNDER_WAY = alert("ChecklistItemMaintenance", "info", section="redis", item="pods_healthy")
+SECTION_UNDER_WAY = alert("ChecklistSectionMaintenance", "info", section="redis")
+
+
 @pytest.mark.parametrize(
     ("cause", "other", "quieted"),
     [
+        (UNDER_WAY, PAGED, True),
+        (UNDER_WAY, TICKET, True),
+        (UNDER_WAY, PAGED | {"item": "another"}, False),
+        (UNDER_WAY, PAGED | {"section": "nats"}, False),
+        (UNDER_WAY, UNSEEN, False),
+        (UNDER_WAY | {"cluster": "eu"}, PAGED | {"cluster": "us"}, False),
+        (SECTION_UNDER_WAY, UNSEEN, True),
+        (SECTION_UNDER_WAY, alert("ChecklistCollectorErrors", "warning", section="redis"), True),
+        (SECTION_UNDER_WAY, alert("ChecklistSectionBelowObjective", "warning", section="nats"), False),
+        (SECTION_UNDER_WAY, PAGED, False),
+        (SECTION_UNDER_WAY, alert("ChecklistConfigReloadFailed", "warning"), False),
         (DOWN, PAGED, True),
         (DOWN, STALLED, True),
         (DOWN, SWITCH, False),

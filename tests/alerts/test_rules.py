@@ -106,6 +106,18 @@ def of_item(severity: str, text: str, **labels: str) -> Alert:
     return Alert({"section": "redis", "item": "pods_healthy", "severity": severity, **labels}, text, ITEM)
 
 
+def maintained(left: str) -> Alert:
+    return of_item("info", f"redis/pods_healthy is under maintenance for {left} more; nobody is notified of it before.")
+
+
+def section_maintained() -> Alert:
+    text = (
+        "1 line of redis is under maintenance, and no other line of it regressed; "
+        "nobody is notified of the section before it ends."
+    )
+    return in_section("info", text)
+
+
 def errors(share: str) -> Alert:
     return in_section(
         "warning",
@@ -761,6 +773,60 @@ SCENARIOS: dict[str, Scenario] = {
             ],
             61: [],
         },
+    ),
+    # Maintenance
+    "a line is under maintenance": Scenario(
+        [
+            exporter(60),
+            line(("ok", 10), ("failed", 50)),
+            series("checklist_item_maintenance_end_timestamp_seconds", "2400+0x39 stale", **NAMES),
+        ],
+        "ChecklistItemMaintenance",
+        {
+            0: [maintained("40m 0s")],
+            39: [maintained("1m 0s")],
+            40: [],
+        },
+    ),
+    "maintenance ends in time though the exporter is silent": Scenario(
+        [
+            without(exporter(60), (20, 60)),
+            without(line(("ok", 60)), (20, 60)),
+            without(series("checklist_item_maintenance_end_timestamp_seconds", steps((2400, 60)), **NAMES), (20, 60)),
+        ],
+        "ChecklistItemMaintenance",
+        {39: [maintained("1m 0s")], 40: []},
+    ),
+    "a line that fails under maintenance fires underneath, and on when it ends": Scenario(
+        [
+            exporter(60),
+            line(("ok", 10), ("failed", 50)),
+            series("checklist_item_maintenance_end_timestamp_seconds", "2400+0x39 stale", **NAMES),
+        ],
+        "ChecklistItemRegressed",
+        {19: [], 21: [regressed(10)], 39: [regressed(10)], 40: [regressed(10)]},
+    ),
+    "a section is under maintenance, until another line of it regresses": Scenario(
+        [
+            exporter(60),
+            line(("ok", 10), ("unknown", 50)),
+            line(("ok", 30), ("failed", 30), item="other"),
+            series("checklist_item_maintenance_end_timestamp_seconds", steps((3600, 60)), **NAMES),
+        ],
+        "ChecklistSectionMaintenance",
+        {0: [section_maintained()], 29: [section_maintained()], 31: []},
+    ),
+    "lines under maintenance do not count": Scenario(
+        [
+            exporter(DAY),
+            several(("ok", DAY), count=3),
+            line(("ok", 10), ("failed", DAY - 10)),
+            series("checklist_item_maintenance_end_timestamp_seconds", steps((2 * DAY * 60, DAY)), **NAMES),
+            series("checklist_section_objective_ratio", steps((1, DAY)), section="redis"),
+        ],
+        "ChecklistSectionBelowObjective",
+        {DAY - 1: []},
+        pace=5,
     ),
 }  # fmt: skip
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +22,7 @@ from exporter.collector import Client, Collector, Mode, NoTarget, Options, Secti
 from exporter.config import ConfigError, Loaded, load, load_default
 from exporter.evidence.validity import EvidenceRule
 from exporter.http import HttpSettings
+from exporter.maintenance import Once, Weekly
 from exporter.options import Duration, Secret, Size
 from exporter.plan import Waiver
 from exporter.verdict import CRITICAL, INFO, WARNING, Result, ok
@@ -352,6 +354,65 @@ def test_an_expired_waiver_gives_way_to_its_renewal_on_either_side(read: Read, o
     loaded = read(f"waivers: [{', '.join(both[index] for index in order)}]")
     assert loaded.plan.items[2].waiver == Waiver("a", "b", date(2026, 4, 1))
     assert len(loaded.warnings) == 1
+
+
+MAINTENANCE = "reason: Patches., owner: office"
+
+
+def test_maintenance_is_of_sections_and_of_single_lines(read: Read) -> None:
+    loaded = read(f"""maintenance:
+  - {{lines: [papers, search], weekdays: [monday, sunday], at: "22:30", duration: 90m, time_zone: Europe/Berlin, {MAINTENANCE}}}
+  - {{lines: [papers.papers_signed, papers], start: 2026-03-03T10:00, end: 2026-03-03T12:00+01:00, {MAINTENANCE}}}
+""")
+    weekly = Weekly(frozenset({0, 6}), time(22, 30), timedelta(minutes=90), ZoneInfo("Europe/Berlin"))
+    once = Once(datetime(2026, 3, 3, 10, tzinfo=UTC), datetime(2026, 3, 3, 11, tzinfo=UTC))
+    planned = {item.id: tuple(one.when for one in item.maintenance) for item in loaded.plan.items if item.maintenance}
+    assert planned.pop("papers.papers_signed") == (weekly, once, once)
+    assert len(planned) > 1
+    assert set(planned.values()) == {(weekly,)}
+
+
+def test_maintenance_that_is_over_only_warns(read: Read) -> None:
+    loaded = read(
+        f"maintenance: [{{lines: [papers, gone], start: 2026-01-02T10:00, end: 2026-01-02T12:00, {MAINTENANCE}}}]"
+    )
+    [warned] = loaded.warnings
+    assert str(warned).endswith("maintenance[0]: the maintenance ended on 2026-01-02 12:00 UTC: remove it")
+    assert not any(item.maintenance for item in loaded.plan.items)
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("lines: [paper], at: '22:00', duration: 1h", "1:24: maintenance[0].lines[0]: unknown section or item 'paper'"),
+        (
+            "lines: [], at: '22:00', duration: 1h",
+            "1:16: maintenance[0].lines: found a list, expected 1 or more entries",
+        ),
+        ("lines: [papers], at: '22:00', duration: 8d", "1:15: maintenance[0]: it lasts longer than a week"),
+        ("lines: [papers], at: '22:00'", "1:15: maintenance[0]: expected either start and end, or at and duration"),
+        (
+            "lines: [papers], start: 2026-01-02T10:00, end: 2026-01-02T11:00, weekdays: [monday]",
+            "1:15: maintenance[0]: expected either start and end, or at and duration",
+        ),
+        (
+            "lines: [papers], start: 2026-01-02T10:00, end: 2026-01-02T10:00",
+            "1:15: maintenance[0]: it ends before it begins",
+        ),
+        (
+            "lines: [papers], at: '22:00+01:00', duration: 1h",
+            "1:15: maintenance[0]: found an offset in at, expected a time of time_zone",
+        ),
+        (
+            "lines: [papers], at: '22:00', duration: 1h, time_zone: Europe",
+            "this machine knows no such time zone, expected one such as Europe/Berlin",
+        ),
+        ("lines: [papers], at: late, duration: 1h", "1:33: maintenance[0].at: found 'late' of type string"),
+    ],
+)
+def test_wrong_maintenance_names_line_and_key(read: Read, entry: str, wanted: str) -> None:
+    [error] = errors(read, f"maintenance: [{{{entry}, {MAINTENANCE}}}]")
+    assert wanted in error
 
 
 def test_an_expired_waiver_of_a_line_that_is_gone_only_warns(read: Read) -> None:
