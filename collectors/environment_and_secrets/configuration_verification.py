@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.aws.client import Aws, AwsError
+from collectors.systems.default_logins.check import judge_logins
+from collectors.systems.default_logins.model.options import DefaultLogin, demand_distinct
 from collectors.systems.kubernetes.check.clusters import OfCluster, ScopedTarget
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.kubernetes.model.kinds import NAMESPACES
@@ -74,6 +77,10 @@ class _Options(Scope, SettingsOptions, KeyOptions):
 class ConfigurationTarget(ScopedTarget, _Options):
     """A part of the cluster, and what its workloads need."""
 
+    default_logins: tuple[DefaultLogin, ...] = Field(
+        (), description="Servers whose default login is tried, at most once a day; requires `state.file`."
+    )
+
 
 class ConfigurationVerificationSettings(SectionSettings, _Options):
     """Options of the section."""
@@ -83,6 +90,11 @@ class ConfigurationVerificationSettings(SectionSettings, _Options):
         timedelta(seconds=60), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     targets: tuple[ConfigurationTarget, ...] = Field(min_length=1, description="The parts of the cluster to verify.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        demand_distinct(login for target in self.targets for login in target.default_logins)
+        return self
 
 
 class ConfigurationVerification(OfCluster[ConfigurationVerificationSettings, ConfigurationTarget]):
@@ -164,7 +176,7 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
     @item(
         "No default/example values remain in production",
         severity=CRITICAL,
-        needs=(_RIGHTS, _MAPS),
+        needs=(_RIGHTS, _MAPS, "with option default_logins: state.file"),
     )
     async def no_default_values(self) -> Result:
         """What was copied from an example works until somebody else who read the same example tries it.
@@ -172,14 +184,34 @@ secretsmanager:ListSecretVersionIds; never secretsmanager:GetSecretValue. With `
         Environment variables, command lines and ConfigMaps, files in them included, are searched for values to be changed,
         placeholders, default passwords, example domains, documented and test keys, a database on localhost (but where a pod has
         several containers), environments other than production, and debugging. The setting and the rule are named, never the
-        value. `allowed` names what a rule finds and is right. Values in Secrets are not read.
+        value. `allowed` names what a rule finds and is right. Values in Secrets are not read. Each of `default_logins` is tried,
+        at most once a day and over restarts too: Grafana, PostgreSQL, Redis, Neo4j and NATS must refuse the login that they are
+        delivered with. An answer other than that the password is wrong is unknown.
 
         How to fix it: set the value that is meant for production.
         """
+        recall = self.context.recall
+        before = recall("no_default_values") if recall else None
+        logins = self.target.default_logins
+        refused, measured = await judge_logins(logins, self.context.memory, before, self.context.now())
+        try:  # what is measured of the logins must be known in any case: else they would be tried again
+            judged = await self._judged_values(refused)
+        except ProbeError as why:
+            judged = worst(unobserved(why), *refused)
+        return replace(judged, measurements={**judged.measurements, **measured})
+
+    async def _judged_values(self, others: Iterable[Result]) -> Result:
+        """The verdict on the values of settings, with what is wrong besides."""
         workloads, maps = await self.workloads(), await self.maps()
-        problems = placeholder_problems(workloads, maps, self.target)
+        problems = [*others, *placeholder_problems(workloads, maps, self.target)]
         count = checked(workloads, maps)
-        good = ok(f"None of {counted(count, 'setting')} holds a default or example value.", settings_checked=count)
+        logins = len(self.target.default_logins)
+        refused = (
+            f", and {counted(logins, 'server')} refused the default login when it was last tried" if logins else ""
+        )
+        good = ok(
+            f"None of {counted(count, 'setting')} holds a default or example value{refused}.", settings_checked=count
+        )
         return await self.in_scope(verdict(problems, good))
 
     @item("Secrets are not stored in plain text", severity=CRITICAL, needs=(_RIGHTS, _MAPS))

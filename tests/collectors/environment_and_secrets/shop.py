@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ def run_item(
     evidence: Evidence | None = None,
     further: Mapping[str, Client[Any]] | None = None,
     memory: dict[str, Any] | None = None,
+    recall: Callable[[str], Mapping[str, float]] | None = None,
     **options: Any,
 ) -> Run:
     """One run of an item in these namespaces, with these options of the target."""
     target = {"name": "shop", "namespaces": namespaces, **options}
-    context = make_context(clients=further, evidence=evidence, memory=memory)
+    context = make_context(clients=further, evidence=evidence, memory=memory, recall=recall)
     return Run(ConfigurationVerification, [item], target=target, clients=asking(cluster, kubeconfig), context=context)
 
 

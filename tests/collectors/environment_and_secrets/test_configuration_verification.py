@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from tests.collectors.environment_and_secrets.shop import (
 from tests.collectors.systems.kubernetes.clusters import container, cron_job, manifest
 from tests.collectors.systems.secrets import corpus
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.servers.redis import Node
 
 # Required variables
 
@@ -186,6 +189,28 @@ async def test_localhost_beside_a_proxy_is_no_placeholder(cluster: ControlPlane)
     cluster.apply(web)
     cluster.wait_ready(web)
     assert (await see(cluster, DEFAULTS, namespace)).status is Status.OK
+
+
+def _known(kept: dict[str, float], _: str) -> dict[str, float]:
+    return kept
+
+
+async def test_default_logins_are_remembered_whatever_else_was_seen(cluster: ControlPlane, tmp_path: Path) -> None:
+    namespace, kept = run(cluster, literal(MODE="fast")), dict[str, float]()
+    with Node(tmp_path) as node:
+        options: dict[str, Any] = {"default_logins": [{"kind": "redis", "address": node.address}]}
+        for seen, status, words in (
+            (namespace, Status.UNKNOWN, "is tried at the next run"),
+            (namespace, Status.FAILED, f"Redis {node.address} let in clients without a password"),
+            ("shop-that-is-gone", Status.FAILED, "let in clients without a password"),
+        ):
+            memory = options.setdefault("memory", {})
+            result = await see(cluster, DEFAULTS, seen, recall=partial(_known, kept), **{**options, "memory": memory})
+            assert (result.status, words in result.summary) == (status, True), result
+            kept = {name: value for name, value in result.measurements.items() if name.startswith("default_login")}
+            assert kept
+        result = await see(cluster, DEFAULTS, namespace, **options)
+        assert (result.status, "without state.file nobody remembers" in result.summary) == (Status.UNKNOWN, True)
 
 
 @pytest.mark.verifies("configuration_verification.no_default_values", "unknown")

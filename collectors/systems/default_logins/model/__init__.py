@@ -1,0 +1,1 @@
+"""What default logins are, and what became of them."""
