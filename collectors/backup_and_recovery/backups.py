@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -25,6 +25,7 @@ from collectors.systems.backups.judge import (
 )
 from collectors.systems.backups.model import Bucket, Objects, Rds, RdsInstance, StoredObject
 from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOptions, with_cron_job
+from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.neo4j.judge import artefact_problems
 from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
@@ -37,6 +38,14 @@ from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
 from collectors.systems.restic.check import see_retained, see_snapshots
 from collectors.systems.restic.model import Restic
+from collectors.systems.velero.check import VELERO_RIGHTS
+from collectors.systems.velero.check import see_backups as see_velero
+from collectors.systems.velero.check import see_retained as see_velero_retained
+from collectors.systems.velero.model import Velero
+from collectors.systems.volume_snapshots.check import SNAPSHOT_RIGHTS
+from collectors.systems.volume_snapshots.check import see_retained as see_volumes_retained
+from collectors.systems.volume_snapshots.check import see_snapshots as see_volume_snapshots
+from collectors.systems.volume_snapshots.model import VolumeSnapshots
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
@@ -44,6 +53,7 @@ from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, fail
 from exporter.words import format_length, listed
 
 _AWS = "with `objects` or `rds`: clients.aws"
+_CLUSTER_RIGHTS = (*VELERO_RIGHTS, *SNAPSHOT_RIGHTS)
 
 
 class Store(CronJobOptions):
@@ -51,9 +61,20 @@ class Store(CronJobOptions):
 
     name: str = Field(pattern=r"^\S(.{0,126}\S)?$", description="Name of the store, for sentences.")
     objects: Objects | None = Field(None, description="Its backups as objects in a bucket.")
+    velero: Velero | None = Field(None, description="The Schedule of Velero that backs up its namespaces.")
+    volume_snapshots: VolumeSnapshots | None = Field(None, description="The VolumeSnapshots of its volumes.")
     retention: Duration = Field(
         timedelta(days=7), gt=timedelta(0), description="How old the oldest backup has to be at least."
     )
+
+    places: ClassVar[tuple[str, ...]] = ("objects", "velero", "volume_snapshots")
+    """The options that say where its backups are."""
+
+    @model_validator(mode="after")
+    def _backed_up(self) -> Self:
+        if not any(getattr(self, place) for place in self.places):
+            raise ValueError(f"expected at least one of {listed(self.places)}: where its backups are")
+        return self
 
 
 StoreT = TypeVar("StoreT", bound=Store)
@@ -76,10 +97,10 @@ class DatabaseStore(Store):
     )
     min_fulls: int = Field(2, ge=1, description="Minimum number of full backups that pgBackRest retains.")
 
+    places: ClassVar = ("pgbackrest", "rds", "restic", *Store.places)
+
     @model_validator(mode="after")
-    def _backed_up(self) -> Self:
-        if not (self.pgbackrest or self.rds or self.objects or self.restic):
-            raise ValueError("expected at least one of pgbackrest, rds, restic and objects: where its backups are")
+    def _of_a_cluster(self) -> Self:
         if self.pgbackrest is not None and self.dsn is None:
             raise ValueError("expected dsn beside pgbackrest: whose backups they are")
         if self.restore is not None and self.pgbackrest is None:
@@ -90,14 +111,12 @@ class DatabaseStore(Store):
 class CacheStore(Store):
     """A Redis."""
 
-    objects: Objects = Field(description="Its backups as objects in a bucket.")
-
 
 class GraphStore(Store):
     """A Neo4j."""
 
-    objects: Objects = Field(
-        description="Its backups as objects in a bucket: DATABASE.dump or DATABASE-TIMESTAMP.backup."
+    objects: Objects | None = Field(
+        None, description="Its backups as objects in a bucket: DATABASE.dump or DATABASE-TIMESTAMP.backup."
     )
     databases: tuple[str, ...] = Field(
         ("neo4j", "system"), min_length=1, description="Databases that have to be in it; system holds users and rights."
@@ -120,6 +139,7 @@ class Backups(Collector[BackupsSettings, NoTarget]):
 
     Settings = BackupsSettings
     rights = """\
+Kubernetes, with `velero` or `volume_snapshots`: to list their objects, and claims and volumes.
 AWS, on the buckets of backups alone: s3:ListBucket, s3:GetEncryptionConfiguration, s3:GetBucketPublicAccessBlock,
 s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketObjectLockConfiguration,
 s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
@@ -157,7 +177,12 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
     @item(
         "Database backups are scheduled",
         severity=CRITICAL,
-        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, *CRON_JOB_RIGHTS),
+        needs=(
+            "with `pgbackrest`: the program, and the rights of section postgresql",
+            _AWS,
+            *CRON_JOB_RIGHTS,
+            *_CLUSTER_RIGHTS,
+        ),
     )
     async def database_backups_scheduled(self) -> Result:
         """A schedule that nobody watches stops one day, and is missed on the day it is needed.
@@ -166,14 +191,16 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         this very cluster, recent, and has all the WAL that was archived since; RDS can restore up to `max_lag` ago; the newest
         snapshot of restic is of `host` and `paths`, recent and not empty, and a check that reads part of the data finds no error,
         once in `check_every`; the newest object in the bucket is recent (a date in its name counts, as a copy is younger than its
-        backup), large enough and as large as those before. With `cronjob`, that is not suspended and its last success is recent.
+        backup), large enough and as large as those before. Of `velero` and `volume_snapshots`, objects in Kubernetes are
+        checked: the newest complete Backup of the Schedule, or the newest VolumeSnapshot that is ready, of each claim's own
+        volume. With `cronjob`, that is not suspended and its last success is recent.
 
         To fix it: read the log of the job or tool that is named, and take a backup by hand.
         """
         return await self._each("databases", self.settings.databases, self._database_scheduled)
 
     async def _database_scheduled(self, store: DatabaseStore) -> Result:
-        parts: list[Awaitable[Result]] = []
+        parts = self._of_volumes(store)
         if store.pgbackrest is not None:
             parts.append(self._pgbackrest(store, store.pgbackrest))
         if store.rds is not None:
@@ -183,6 +210,18 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._fresh(store.objects)))
         return await with_cron_job(self, store.cronjob, worst_of(*parts))
+
+    def _of_volumes(self, store: Store) -> list[Awaitable[Result]]:
+        """Whether what Kubernetes has of a store's backups is recent."""
+        parts: list[Awaitable[Result]] = []
+        if store.velero is not None:
+            parts.append(self._in_cluster(functools.partial(see_velero, velero=store.velero)))
+        if store.volume_snapshots is not None:
+            parts.append(self._in_cluster(functools.partial(see_volume_snapshots, options=store.volume_snapshots)))
+        return parts
+
+    async def _in_cluster(self, see: Callable[[Kubernetes], Awaitable[Result]]) -> Result:
+        return await see(self.client(Kubernetes))
 
     async def _pgbackrest(self, store: DatabaseStore, settings: PgBackRest) -> Result:
         primary, stanza = await self.archived(store)
@@ -214,18 +253,19 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         """The time of this run."""
         return self.context.now()
 
-    @item("Redis backups are scheduled", severity=WARNING, needs=(_AWS, *CRON_JOB_RIGHTS))
+    @item("Redis backups are scheduled", severity=WARNING, needs=(_AWS, *CRON_JOB_RIGHTS, *_CLUSTER_RIGHTS))
     async def redis_backups_scheduled(self) -> Result:
         """Persistence on the server's own disk is no backup: FLUSHALL, a bug or the loss of the volume takes it along.
 
-        For each of `redis`, the newest object in its bucket is recent, large enough, and as large as those before. With `cronjob`,
-        that is not suspended and its last success is recent. A cache whose loss is acceptable is declared `not_applicable`.
+        For each of `redis`, the newest object in its bucket is recent, large enough, and as large as those before; of `velero`
+        and `volume_snapshots`, as for databases. With `cronjob`, that is not suspended and its last success is recent. A cache
+        whose loss is acceptable is declared `not_applicable`.
 
         To fix it: copy the RDB file off the node after each BGSAVE (`redis-cli --rdb`), by a CronJob, and look at its log.
         """
         return await self._each("redis", self.settings.redis, self._object_scheduled)
 
-    @item("Neo4j backups are scheduled", severity=CRITICAL, needs=(_AWS, *CRON_JOB_RIGHTS))
+    @item("Neo4j backups are scheduled", severity=CRITICAL, needs=(_AWS, *CRON_JOB_RIGHTS, *_CLUSTER_RIGHTS))
     async def neo4j_backups_scheduled(self) -> Result:
         """A dump of one database restores neither the others nor the users and rights, which are in the database system.
 
@@ -238,31 +278,34 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         return await self._each("neo4j", self.settings.neo4j, self._graph_scheduled)
 
     async def _object_scheduled(self, store: CacheStore) -> Result:
-        seen = worst_of(self._of_bucket(store.objects, self._fresh(store.objects)))
-        return await with_cron_job(self, store.cronjob, seen)
+        parts = self._of_volumes(store)
+        if store.objects is not None:
+            parts.append(self._of_bucket(store.objects, self._fresh(store.objects)))
+        return await with_cron_job(self, store.cronjob, worst_of(*parts))
 
     async def _graph_scheduled(self, store: GraphStore) -> Result:
-        return await with_cron_job(self, store.cronjob, worst_of(self._of_bucket(store.objects, self._dumps(store))))
+        parts = self._of_volumes(store)
+        if store.objects is not None:
+            parts.append(self._of_bucket(store.objects, self._dumps(store, store.objects)))
+        return await with_cron_job(self, store.cronjob, worst_of(*parts))
 
-    async def _dumps(self, store: GraphStore) -> Result:
-        stored = await self.stored(store.objects)
+    async def _dumps(self, store: GraphStore, objects: Objects) -> Result:
+        stored = await self.stored(objects)
         artefacts = [
-            Artefact(
-                found.key.rpartition("/")[2], found.written, found.size if found.size >= store.objects.min_size else 0
-            )
+            Artefact(found.key.rpartition("/")[2], found.written, found.size if found.size >= objects.min_size else 0)
             for found in stored
         ]
         problems = (
             problem
             for database in store.databases
-            for problem in artefact_problems(database, artefacts, store.objects.max_age, self.now)
+            for problem in artefact_problems(database, artefacts, objects.max_age, self.now)
         )
         return verdict(problems, ok(f"{store.name} has a recent dump or backup of {listed(store.databases)}."))
 
     @item(
         "Backup retention policy is configured",
         severity=WARNING,
-        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS),
+        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, *_CLUSTER_RIGHTS),
     )
     async def retention_policy_configured(self) -> Result:
         """A mistake is often noticed days later: the only backups left must not all be younger than it.
@@ -285,6 +328,12 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
                 parts.append(self._rds(store.rds, functools.partial(judge_rds_retention, retention=store.retention)))
             if store.restic is not None:
                 parts.append(see_retained(store.name, store.restic, store.retention, self.now))
+        if store.velero is not None:
+            see = functools.partial(see_velero_retained, velero=store.velero, retention=store.retention)
+            parts.append(self._in_cluster(see))
+        if store.volume_snapshots is not None:
+            see = functools.partial(see_volumes_retained, options=store.volume_snapshots, retention=store.retention)
+            parts.append(self._in_cluster(see))
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._objects_retained(store.objects, store.retention)))
         return await worst_of(*parts)
@@ -317,12 +366,17 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         repo1-cipher-type. To record it: `checklist-exporter attest backups.storage_encrypted`.
         """
         stores: tuple[Store, ...] = (*self.settings.databases, *self.settings.redis, *self.settings.neo4j)
-        seen = self._each("databases, redis or neo4j", stores, self._secured)
-        if all(store.objects is not None or getattr(store, "rds", None) is not None for store in stores):
-            return await seen
-        return await worst_of(seen, self.attested("storage_encrypted"))
+        if not stores:
+            raise ProbeError(
+                "Options databases, redis and neo4j name no store, so no backup was checked.", Reason.NOT_CONFIGURED
+            )
+        parts = [part for store in stores for part in self._secured(store)]
+        if any(store.objects is None and getattr(store, "rds", None) is None for store in stores):
+            parts.append(self.attested("storage_encrypted"))
+        return await worst_of(*parts)
 
-    async def _secured(self, store: Store) -> Result:
+    def _secured(self, store: Store) -> list[Awaitable[Result]]:
+        """What shows how the backups of a store are protected; nothing where only a record does."""
         parts: list[Awaitable[Result]] = []
         if isinstance(store, DatabaseStore):
             if store.pgbackrest is not None and store.objects is None:
@@ -333,7 +387,7 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
                 parts.append(_encrypted_by_restic(store.name))
         if store.objects is not None:
             parts.append(self._of_bucket(store.objects, self._bucket_secured(store.objects)))
-        return await worst_of(*parts)
+        return parts
 
     @staticmethod
     async def _stanza_encrypted(settings: PgBackRest) -> Result:

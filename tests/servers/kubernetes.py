@@ -1,6 +1,7 @@
 """A real Kubernetes control plane on loopback: etcd, API server, controllers and scheduler, with KWOK in place of kubelets."""
 
 import json
+import operator
 import secrets
 import ssl
 import subprocess
@@ -382,7 +383,7 @@ class ControlPlane:
         self.apply(*definitions)
         for definition in definitions:
             spec = definition["spec"]
-            for version in spec["versions"]:
+            for version in filter(operator.itemgetter("served"), spec["versions"]):
                 path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}"
                 self.wait(path, bool, f"{definition['metadata']['name']} to be served")
 

@@ -6,6 +6,7 @@ Nothing is installed. The cache is /var/cache/checklist-exporter for root (reada
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -132,6 +133,17 @@ def source_distribution(requirement: str) -> Path:
     )
     (archive,) = folder.iterdir()
     return archive
+
+
+def go_module(module: str, version: str, folder: str) -> Path:
+    """Return a folder with the files of one folder of a Go module; nothing is built."""
+
+    def take(kept: Path) -> None:
+        with tempfile.TemporaryDirectory() as empty:
+            found = _go(Path(empty), "mod", "download", "-json", f"{module}@{version}")
+        shutil.copytree(Path(json.loads(found)["Dir"]) / folder, kept, dirs_exist_ok=True)
+
+    return _kept(f"gomod-{module.replace('/', '-')}-{version}-{_digest(folder)}", take)
 
 
 def go_binary(
@@ -380,11 +392,11 @@ def _go_module(requires: Sequence[str], replaces: Sequence[str]) -> Iterator[Pat
         yield module
 
 
-def _go(module: Path, *arguments: str, **extra: str) -> None:
-    """Run go with the caches of ``make servers``, which are dropped when all is built."""
+def _go(module: Path, *arguments: str, **extra: str) -> str:
+    """Run go with the caches of ``make servers``, which are dropped when all is built; its output."""
     go = cache_folder() / "go"
     environment = {"GOMODCACHE": f"{go}/mod", "GOCACHE": f"{go}/build", "GOFLAGS": "-modcacherw", **extra}
-    _run("go", *arguments, cwd=module, env=environment, timeout=_BUILD_SECONDS)
+    return _run("go", *arguments, cwd=module, env=environment, timeout=_BUILD_SECONDS)
 
 
 def drop_build_caches() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from statistics import median
 
+from collectors.shared.copies import CLOCKS, age_problems, retention_problems, size_problems
 from collectors.shared.verdicts import verdict
 from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Objects, Rds, RdsInstance, StoredObject
 from exporter.options import format_duration
@@ -21,8 +21,6 @@ __all__ = [
     "judge_retention",
 ]
 
-_CLOCKS = timedelta(minutes=5)
-_SHRUNK = 0.5
 _EMPTY_ARCHIVE = 64  # gzip, xz and zstd make 13 to 32 bytes of nothing
 _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
 _UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", "inaccessible-encryption-credentials")
@@ -53,32 +51,16 @@ def judge_objects(stored: Sequence[StoredObject], objects: Objects, now: datetim
 
 
 def _object_problems(backups: Sequence[StoredObject], objects: Objects, now: datetime) -> Iterator[Result]:
-    newest = backups[0]
-    age = now - newest.written
-    if age > objects.max_age:
-        yield failed(
-            f"The newest backup in {_where(objects)} is {format_length(age)} old (limit {format_duration(objects.max_age)}).",
-            reason=Reason.LIMIT,
-        )
-    if -age > _CLOCKS:
-        yield unknown(
-            f"The newest backup in {_where(objects)} is dated {format_length(-age)} in the future.",
-            reason=Reason.CONTRADICTED,
-        )
+    newest, name = backups[0], f"The newest backup in {_where(objects)}"
+    yield from age_problems(name, newest.written, objects.max_age, now)
     if newest.size < _EMPTY_ARCHIVE:
         yield failed(
-            f"The newest backup in {_where(objects)} has {format_size(newest.size)}, which is what compressing nothing makes.",
+            f"{name} has {format_size(newest.size)}, which is what compressing nothing makes.",
             reason=Reason.INVALID,
         )
     if newest.storage_class in _FROZEN:
-        yield warning(
-            f"The newest backup in {_where(objects)} is in storage class {newest.storage_class}: it cannot be read at once."
-        )
-    usual = median(found.size for found in backups[1:6]) if len(backups) > 1 else 0
-    if newest.size < _SHRUNK * usual:
-        yield warning(
-            f"The newest backup in {_where(objects)} has {format_size(newest.size)}, those before it {format_size(usual)}."
-        )
+        yield warning(f"{name} is in storage class {newest.storage_class}: it cannot be read at once.")
+    yield from size_problems(name, newest.size, [found.size for found in backups[1:]])
 
 
 def judge_retention(
@@ -114,21 +96,10 @@ def _retention_problems(
             yield unknown(f"{sentence}, if they match its filter.", reason=Reason.CONTRADICTED)
         else:
             yield failed(f"{sentence}.", reason=Reason.CONTRADICTED)
-    written = sorted(found.written for found in backups)
-    if (age := now - written[0]) < retention:
-        yield failed(
-            f"The oldest backup in {_where(objects)} is {format_length(age)} old (retention {format_duration(retention)}).",
-            reason=Reason.LIMIT,
-        )
-        return
-    # One old file beside those of yesterday is no retention.
-    since = [max(now - retention, moment) for moment in written]
-    length, end = max((later - earlier, later) for earlier, later in zip(since, [*since[1:], now], strict=True))
-    gap = f"{_where(objects)} has no backup from the {format_length(length)} before {end:%F %H:%M} UTC"
-    if length > retention / 2:
-        yield failed(f"{gap} (retention {format_duration(retention)}).", reason=Reason.MISSING)
-    elif length > 2 * objects.max_age:
-        yield warning(f"{gap}.")
+    where, written = _where(objects), [found.written for found in backups]
+    yield from retention_problems(
+        f"The oldest backup in {where}", f"{where} has no backup", written, retention, objects.max_age, now
+    )
 
 
 def judge_bucket(bucket: Bucket, objects: Objects) -> Result:
@@ -210,7 +181,7 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
     elif (
         bucket.newest
         and bucket.newest.locked_until
-        and (bucket.newest.locked_until - bucket.newest.stored < objects.min_lock - _CLOCKS)
+        and (bucket.newest.locked_until - bucket.newest.stored < objects.min_lock - CLOCKS)
     ):
         yield failed(
             f"The newest backup in {_where(objects)} is locked until {bucket.newest.locked_until:%F %H:%M} UTC only {wanted}.",
@@ -249,7 +220,7 @@ def _rds_problems(instance: RdsInstance, rds: Rds, now: datetime) -> Iterator[Re
             f"RDS instance {instance.name} can be restored up to {format_length(lag)} ago (limit {format_duration(rds.max_lag)}).",
             reason=Reason.LIMIT,
         )
-    elif -lag > _CLOCKS:
+    elif -lag > CLOCKS:
         yield unknown(
             f"RDS instance {instance.name} can be restored up to {format_length(-lag)} in the future.",
             reason=Reason.CONTRADICTED,

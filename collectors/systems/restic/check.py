@@ -8,7 +8,7 @@ from typing import Any
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.restic.client import NoRepository, check, read_snapshots
-from collectors.systems.restic.judge import check_problems, retention_problems, snapshot_problems
+from collectors.systems.restic.judge import check_problems, kept_problems, snapshot_problems
 from collectors.systems.restic.model import Restic, own_snapshots
 from exporter.verdict import Reason, Result, failed, ok
 from exporter.words import counted, format_length, format_size
@@ -70,4 +70,4 @@ async def _retained(store: str, restic: Restic, retention: timedelta, now: datet
         f"{store} has {counted(len(own), 'snapshot')}, the oldest of {format_length(age)} ago.",
         oldest_backup_age_seconds=age.total_seconds(),
     )
-    return verdict(retention_problems(store, snapshots, restic, retention, now), good)
+    return verdict(kept_problems(store, snapshots, restic, retention, now), good)

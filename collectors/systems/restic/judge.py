@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from statistics import median
 
+from collectors.shared.copies import age_problems, retention_problems, size_problems
 from collectors.systems.restic.model import Checked, Restic, Snapshot, own_snapshots
-from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import counted, format_length, format_size, listed
+from exporter.verdict import Reason, Result, failed, unknown
+from exporter.words import counted, format_size, listed
 
-__all__ = ["check_problems", "retention_problems", "snapshot_problems"]
-
-_CLOCKS = timedelta(minutes=5)
-_SHRUNK = 0.5
+__all__ = ["check_problems", "kept_problems", "snapshot_problems"]
 
 
 def snapshot_problems(store: str, snapshots: Sequence[Snapshot], restic: Restic, now: datetime) -> Iterator[Result]:
@@ -23,20 +19,12 @@ def snapshot_problems(store: str, snapshots: Sequence[Snapshot], restic: Restic,
     if not own:
         yield _none(store, snapshots, restic)
         return
-    newest, age = own[0], now - own[0].time
-    if age > restic.max_age:
-        yield failed(
-            f"The newest snapshot of {store} is {format_length(age)} old (limit {format_duration(restic.max_age)}).",
-            reason=Reason.LIMIT,
-        )
+    newest, name = own[0], f"The newest snapshot of {store}"
+    yield from age_problems(name, newest.time, restic.max_age, now)
     if newest.size is not None and newest.size < restic.min_size:
         yield failed(
-            f"The newest snapshot of {store} has {format_size(newest.size)} (at least {format_size(restic.min_size)} wanted).",
+            f"{name} has {format_size(newest.size)} (at least {format_size(restic.min_size)} wanted).",
             reason=Reason.INVALID,
-        )
-    if -age > _CLOCKS:
-        yield unknown(
-            f"The newest snapshot of {store} is dated {format_length(-age)} in the future.", reason=Reason.CONTRADICTED
         )
     if newest.size is None:
         yield unknown(
@@ -44,11 +32,7 @@ def snapshot_problems(store: str, snapshots: Sequence[Snapshot], restic: Restic,
             reason=Reason.MISSING,
         )
         return
-    usual = median([one.size for one in own[1:6] if one.size is not None] or [0])
-    if newest.size < _SHRUNK * usual:
-        yield warning(
-            f"The newest snapshot of {store} has {format_size(newest.size)}, those before it {format_size(usual)}."
-        )
+    yield from size_problems(name, newest.size, [one.size for one in own[1:] if one.size is not None])
 
 
 def _none(store: str, snapshots: Sequence[Snapshot], restic: Restic) -> Result:
@@ -58,7 +42,7 @@ def _none(store: str, snapshots: Sequence[Snapshot], restic: Restic) -> Result:
     return failed(f"The repository of {store} has no snapshot of {wanted}{others}.", reason=Reason.MISSING)
 
 
-def retention_problems(
+def kept_problems(
     store: str, snapshots: Sequence[Snapshot], restic: Restic, retention: timedelta, now: datetime
 ) -> Iterator[Result]:
     """Whether snapshots go back as far as they have to, without a gap."""
@@ -66,19 +50,14 @@ def retention_problems(
     if not own:
         yield _none(store, snapshots, restic)
         return
-    if (age := now - own[-1].time) < retention:
-        yield failed(
-            f"The oldest snapshot of {store} is {format_length(age)} old (retention {format_duration(retention)}).",
-            reason=Reason.LIMIT,
-        )
-        return
-    since = [max(now - retention, one.time) for one in reversed(own)]
-    length, end = max((later - earlier, later) for earlier, later in zip(since, [*since[1:], now], strict=True))
-    gap = f"{store} has no snapshot from the {format_length(length)} before {end:%F %H:%M} UTC"
-    if length > retention / 2:
-        yield failed(f"{gap} (retention {format_duration(retention)}).", reason=Reason.MISSING)
-    elif length > 2 * restic.max_age:
-        yield warning(f"{gap}.")
+    yield from retention_problems(
+        f"The oldest snapshot of {store}",
+        f"{store} has no snapshot",
+        [one.time for one in own],
+        retention,
+        restic.max_age,
+        now,
+    )
 
 
 def check_problems(store: str, checked: Checked) -> Iterator[Result]:

@@ -49,6 +49,7 @@ __all__ = [
     "Pods",
     "Schedule",
     "how_seen",
+    "looked_at",
     "see_cron_job",
     "with_cron_job",
     "with_pods",
@@ -144,7 +145,7 @@ async def _chosen(collector: Collector[Any, Any], pods: Pods) -> tuple[list[PodG
     """The pods that are meant, their workloads, and the moment."""
     client = collector.client(Kubernetes)
     snapshot = await client.list(PODS)
-    _looked_at(snapshot, pods.namespace)
+    looked_at(snapshot, pods.namespace)
     chosen = pods_of(pods, snapshot.items)
     workloads: list[Workload] = [
         *(await client.list(DEPLOYMENTS)).items,
@@ -166,7 +167,7 @@ async def see_cron_job(
     """
     client = collector.client(Kubernetes)
     snapshot = await client.list(CRON_JOBS)
-    _looked_at(snapshot, schedule.namespace)
+    looked_at(snapshot, schedule.namespace)
     path = f"{schedule.namespace}/{schedule.name}"
     found = next((cron_job for cron_job in snapshot.items if cron_job.path == path), None)
     if found is None:
@@ -175,7 +176,7 @@ async def see_cron_job(
     return judge_schedule(found, jobs.items, jobs.taken, schedule.factor)
 
 
-def _looked_at(snapshot: Snapshot[Any], namespace: str) -> None:
+def looked_at(snapshot: Snapshot[Any], namespace: str) -> None:
     """Raise ProbeError when the client leaves the namespace out: that nothing was seen there then means nothing."""
     if snapshot.namespaces and namespace not in snapshot.namespaces:
         raise ProbeError(

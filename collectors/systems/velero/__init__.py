@@ -1,0 +1,1 @@
+"""Velero: what its Schedules back up of a cluster, as far as its objects show it."""

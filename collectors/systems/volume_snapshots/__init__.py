@@ -1,0 +1,1 @@
+"""VolumeSnapshots of Kubernetes: copies of a volume's blocks, made by its storage."""
