@@ -163,7 +163,7 @@ async def test_what_is_no_backup_of_this_cluster(evidence: Folder, defined: Cont
 
 
 async def test_volumes_that_are_copied_as_files(evidence: Folder, objects: BackupObjects, client: Kubernetes) -> None:
-    none = {"csiVolumeSnapshotsAttempted": 0, "csiVolumeSnapshotsCompleted": 0}
+    none: dict[str, Any] = {"csiVolumeSnapshotsAttempted": 0, "csiVolumeSnapshotsCompleted": 0}
     backup = objects.backup(HOUR / 2, **none)
     objects.volume(backup, "data", size=0)
     result = await see(evidence, SCHEDULED, client, **velero(objects))
