@@ -380,7 +380,8 @@ class _Unpacking:
             return self._stream.decompress(chunk, room)
         except zlib.error:
             raise ProbeError(
-                f"{self._where} answered in the encoding {self._encoding}, but that cannot be unpacked."
+                f"{self._where} answered in the encoding {self._encoding}, but that cannot be unpacked.",
+                Reason.MALFORMED,
             ) from None
 
     def end(self) -> None:

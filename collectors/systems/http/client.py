@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from exporter.http import Http, HttpSettings, Unanswered, Unreachable
 from exporter.reply import Reply
@@ -42,6 +43,7 @@ class ServiceClient:
 
     def __init__(self, settings: HttpSettings, memory: dict[str, Any], trace_id: str, turn: asyncio.Lock) -> None:
         self._http = Http(settings, connections=1)
+        self._host: Http | None = None
         self._paused: dict[str, datetime] = memory.setdefault("paused", {})
         self._turn = turn
         self.trace_id = trace_id
@@ -50,6 +52,16 @@ class ServiceClient:
     async def get(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to GET `url` + `path`; see `send`."""
         return await self.send("GET", path, now, headers)
+
+    async def get_of_host(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to GET a path of the host, also where `url` has a path of its own; see `send`."""
+        address = urlsplit(self.url)
+        if not address.path:
+            return await self.get(path, now, headers)
+        if self._host is None:
+            root = f"{address.scheme}://{address.netloc}"
+            self._host = Http(self._http.settings.model_copy(update={"url": root}), connections=1)
+        return await self._send(self._host, "GET", path, now, headers)
 
     async def send(
         self,
@@ -63,17 +75,28 @@ class ServiceClient:
 
         Raises Unreachable, Unanswered and other ProbeErrors as `Http.request` does, and Throttled.
         """
+        return await self._send(self._http, method, path, now, headers, content)
+
+    async def _send(
+        self,
+        http: Http,
+        method: str,
+        path: str,
+        now: datetime,
+        headers: Mapping[str, str] | None,
+        content: bytes | None = None,
+    ) -> Answer:
         async with self._turn:
             if (until := self._paused.get(self.url)) is not None and now < until:
                 raise Throttled(
-                    f"{method} {self.url}{path.partition('?')[0]} was not sent: the service answered 429 before and is left "
-                    f"alone until {until:%H:%M:%S} UTC.",
+                    f"{method} {http.settings.url}{path.partition('?')[0]} was not sent: the service answered 429 before and is "
+                    f"left alone until {until:%H:%M:%S} UTC.",
                     Reason.REFUSED,
                 )
             own = {"traceparent": f"00-{self.trace_id}-{secrets.token_hex(8)}-01", "Cache-Control": "no-cache"}
             sent = {**own, **(headers or {})}
             started = time.monotonic()
-            reply = await self._http.request(method, path, headers=sent, content=content, expect=None)
+            reply = await http.request(method, path, headers=sent, content=content, expect=None)
             took = time.monotonic() - started
             if reply.status == 429:
                 self._paused[self.url] = now + _pause(reply, now)
@@ -81,8 +104,10 @@ class ServiceClient:
             return Answer(reply, took)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._http.close()
+        if self._host is not None:
+            await self._host.close()
 
 
 def new_trace_id() -> str:

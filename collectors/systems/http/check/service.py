@@ -13,11 +13,12 @@ from pydantic import Field
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.http.client import Answer, ServiceClient, Throttled, Unanswered, new_trace_id
 from collectors.systems.http.judge import documentation, health, metrics
+from collectors.systems.http.judge.policies import policy_problems
+from collectors.systems.http.model.assets import Kind, loaded
 from collectors.systems.http.model.documentation import (
     SPECIFICATIONS,
     DocumentationOptions,
     Exposure,
-    assets,
     specification_path,
 )
 from collectors.systems.http.model.health import HealthOptions, State, state_of
@@ -267,10 +268,10 @@ async def _readable(
         problems += found
         if found:
             continue
-        own, foreign = assets(page, path)
-        for asset in own[:_ASSETS]:
-            problems += documentation.asset_problems((await client.get(asset, collector.now)).reply)
-        problems += documentation.policy_problems(page, own, foreign)
+        wants = loaded(page)
+        for asset in wants.own[:_ASSETS]:
+            problems += documentation.asset_problems((await client.get_of_host(asset.path, collector.now)).reply)
+        problems += policy_problems(page, wants, [asset for asset in wants.assets if asset.kind is Kind.SCRIPT])
         named = options.spec_path or specification_path(page, path)
         tried = (named,) if named else SPECIFICATIONS
         problems += documentation.specification_problems(await _specification(collector, client, tried), tried)

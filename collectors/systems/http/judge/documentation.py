@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator
 
-from collectors.systems.http.model.documentation import has_inline_script, operations
+from collectors.systems.http.model.documentation import operations
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import listed
 
-__all__ = ["asset_problems", "exposed_problems", "page_problems", "policy_problems", "specification_problems"]
+__all__ = ["asset_problems", "exposed_problems", "page_problems", "specification_problems"]
 
 _CLOSED = (401, 403, 404, 410)
 
@@ -53,40 +52,6 @@ def asset_problems(asset: Reply) -> Iterator[Result]:
             f"{asset.where}, which the documentation needs, answered {asset.status} with {asset.kind}.",
             reason=Reason.MISSING,
         )
-
-
-def policy_problems(page: Reply, own: Collection[str], foreign: Iterable[str]) -> Iterator[Result]:
-    """Whether the page's own Content-Security-Policy keeps browsers from its scripts: `own`, of other hosts, or within it."""
-    policy = page.headers.get("content-security-policy", "")
-    directives = {words[0].lower(): words[1:] for part in policy.split(";") if (words := part.split())}
-    allowed = directives.get("script-src-elem", directives.get("script-src", directives.get("default-src")))
-    if allowed is None:
-        return
-    sources = {"/".join(one.split("/")[:3]) if "://" in one else one.partition("/")[0].lower() for one in allowed}
-    marked = any(source.startswith(("'nonce-", "'sha", "'strict-dynamic")) for source in sources)
-    at = urlsplit(page.where.partition(" ")[2])
-    forbidden = [origin for origin in foreign if not sources & _sources(origin)]
-    if own and not marked and not sources & {"'self'", *_sources(f"{at.scheme}://{at.netloc}")}:
-        forbidden.append("its own host")
-    for origin in forbidden:
-        yield failed(
-            f"{page.where} loads scripts from {origin}, which its own Content-Security-Policy forbids: browsers show an empty "
-            "page.",
-            reason=Reason.MISCONFIGURED,
-        )
-    if not marked and "'unsafe-inline'" not in sources and has_inline_script(page):
-        yield failed(
-            f"{page.where} starts by a script within the page, which its own Content-Security-Policy forbids: browsers show an "
-            "empty page.",
-            reason=Reason.MISCONFIGURED,
-        )
-
-
-def _sources(origin: str) -> set[str]:
-    """What a policy may name that allows scripts of an origin."""
-    scheme, _, host = origin.partition("://")
-    wild = "*." + host.partition(".")[2]
-    return {"*", f"{scheme}:", origin, host, wild, f"{scheme}://{wild}"}
 
 
 def exposed_problems(reply: Reply, wanted: str) -> Iterator[Result]:

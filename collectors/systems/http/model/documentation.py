@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from enum import StrEnum
-from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
@@ -18,8 +17,6 @@ __all__ = [
     "SPECIFICATIONS",
     "DocumentationOptions",
     "Exposure",
-    "assets",
-    "has_inline_script",
     "operations",
     "specification_path",
 ]
@@ -36,28 +33,6 @@ SPECIFICATIONS = (
 
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query", "$ref"})
 _NAMED = re.compile(r"""(?:\burl\s*:\s*|\bspec-url\s*=\s*)["']([^"'\s]+)["']""")
-
-
-class _Assets(HTMLParser):
-    """Collects what a page loads, scripts and style sheets, and whether it has a script within."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.inline = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value for name, value in attrs if value}
-        if tag == "script" and "src" in values:
-            self.found.append(values["src"])
-        elif tag == "script" and values.get("type", "module") in (
-            "module",
-            "text/javascript",
-            "application/javascript",
-        ):
-            self.inline = True
-        elif tag == "link" and "href" in values and "stylesheet" in values.get("rel", "").lower():
-            self.found.append(values["href"])
 
 
 class Exposure(StrEnum):
@@ -90,28 +65,6 @@ def specification_path(page: Reply, path: str) -> str | None:
         ):
             return str(target.path)
     return None
-
-
-def assets(page: Reply, path: str) -> tuple[list[str], list[str]]:
-    """The scripts and style sheets that a page wants: paths on its own host, and origins of others (`https://cdn.example`)."""
-    own: list[str] = []
-    foreign: list[str] = []
-    parser = _Assets()
-    parser.feed(page.text)
-    for named in parser.found:
-        target = urlsplit(urljoin(f"http://host{path}", named))
-        if target.netloc == "host":
-            own.append(target.path)
-        else:
-            foreign.append(f"{target.scheme if named.startswith('http') else 'https'}://{target.netloc}")
-    return list(dict.fromkeys(own)), list(dict.fromkeys(foreign))
-
-
-def has_inline_script(page: Reply) -> bool:
-    """Whether a page starts by a script within itself, as Swagger UI's does."""
-    parser = _Assets()
-    parser.feed(page.text)
-    return parser.inline
 
 
 def operations(reply: Reply) -> int | None:
