@@ -159,7 +159,10 @@ async def test_protected_pages(tmp_path: Path) -> None:
 async def test_how_pages_are_rendered(tmp_path: Path) -> None:
     with next_server(tmp_path) as web:
         memory: dict[str, Any] = {}
-        rendered = {"ssr_pages": {"/ssr": r"rendered-for-request \d+"}, "isr_pages": {"/isr": r"rendered-at \d+"}}
+        rendered: dict[str, Any] = {
+            "ssr_pages": {"/ssr": r"rendered-for-request \d+"},
+            "isr_pages": {"/isr": r"rendered-at \d+"},
+        }
         assert (await see(SPEED, web.url, memory=memory, **rendered)).reason is Reason.PENDING
         await until(lambda: see(SPEED, web.url, memory=memory, **rendered), Status.OK)  # once the text has changed
         client = await see(SPEED, web.url, ssr_pages={"/client": "world"})

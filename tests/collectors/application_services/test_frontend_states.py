@@ -255,7 +255,7 @@ async def test_a_site_below_a_path_of_its_host(pages: Pages) -> None:
 async def test_only_a_folder_of_assets_has_to_refuse_what_does_not_exist(pages: Pages) -> None:
     """A single-page application answers any path with its page, and its folder of assets does not."""
     pages.add("/", "<!doctype html><script type=module crossorigin src=/assets/index-1a2b3c4d.js></script>")
-    kept = {"Cache_Control": "public, max-age=31536000, immutable"}
+    kept: dict[str, Any] = {"Cache_Control": "public, max-age=31536000, immutable"}
     pages.add("/assets/index-1a2b3c4d.js", "start()", Content_Type="text/javascript", **kept)
 
     def page_for_any(passing: Passing) -> None:
@@ -402,7 +402,7 @@ async def test_pages_that_are_rendered_again_only_by_their_headers(web: Applicat
 
 
 async def test_a_page_that_is_no_longer_rendered_again(pages: Pages) -> None:
-    kept = {"Cache_Control": "s-maxage=60, stale-while-revalidate=31535940"}
+    kept: dict[str, Any] = {"Cache_Control": "s-maxage=60, stale-while-revalidate=31535940"}
     memory: dict[str, Any] = {}
 
     async def asked(text: str, minutes: float) -> Result:
