@@ -65,6 +65,10 @@ def _reason(view: ItemView) -> Samples:
     return () if view.reason is None or view.status.is_ok else (((view.reason.value,), 1.0),)
 
 
+def _summary(view: ItemView) -> Samples:
+    return () if view.told is None else (((view.told,), 1.0),)
+
+
 def _targets(view: ItemView) -> Samples:
     return (((target.target,), float(target.status.is_ok)) for target in view.targets if target.target)
 
@@ -103,6 +107,13 @@ _ITEM_FAMILIES = (
         f"Why the line does not pass: 1 for the one reason that it has, no series while it passes. {_TIMER}",
         _reason,
         ("reason",),
+    ),
+    _Family(
+        "checklist_item_summary",
+        "What was observed when a line that was OK ceased to pass: 1 for the sentence, the same until its status or its reason "
+        f"changes. {_TIMER}",
+        _summary,
+        ("summary",),
     ),
     _Family(TARGETS, f"Whether the line passes on this target. {_TIMER}", _targets, ("target",)),
     _Family(

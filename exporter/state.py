@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
+from textwrap import shorten
 from typing import Protocol
 
 from exporter.collector import Mode
@@ -91,7 +92,8 @@ class TargetView:
 class ItemView:
     """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds.
 
-    `reason` says why the line does not pass, also where a waiver accepts that. `maintenance` is under way.
+    `reason` says why the line does not pass, also where a waiver accepts that. `told` is the summary with which it ceased to pass,
+    the same as long as status and reason are. `maintenance` is under way.
     """
 
     planned: PlannedItem
@@ -108,6 +110,7 @@ class ItemView:
     runs: int
     errors: int
     reason: Reason | None = None
+    told: str | None = None
     maintenance: Period | None = None
 
     @property
@@ -125,6 +128,8 @@ class _Held:
     until: datetime | None
 
 
+#: Characters of a summary that notifications carry.
+MAX_TOLD = 240
 _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
 #: Items that left the checklist and are remembered, for they may come back.
 _REMEMBERED_LIMIT = 10_000
@@ -146,6 +151,7 @@ class _Entry:
         "runs",
         "since",
         "status",
+        "told",
         "wakes_at",
     )
 
@@ -163,6 +169,7 @@ class _Entry:
         }
         self.runs = self.errors = 0
         self.wakes_at: datetime | None = None  # when the state is going to look at it again
+        self.told: tuple[Status, Reason | None, str] | None = None
         self.held: dict[str, _Held] = {}
         self._counts: dict[Status, int] = {}
         self._due: list[tuple[datetime, str]] = []
@@ -310,6 +317,13 @@ class _Entry:
             return Reason.NOT_CONFIGURED
         return next(self.telling(self.bare_status)).view.reason
 
+    def tell(self, status: Status, now: datetime) -> None:
+        """Remember the sentence with which a line that was OK came to its status and reason: later ones differ in figures."""
+        if self.last_ok is None or status not in (Status.FAILED, Status.UNKNOWN):
+            self.told = None
+        elif self.told is None or self.told[:2] != (status, self.reason()):
+            self.told = status, self.reason(), shorten(self.summary_at(now), MAX_TOLD, placeholder=" …")
+
     def view_at(self, now: datetime, started: datetime) -> ItemView:
         """Everything that is known of it."""
         status = self.status_at(now)
@@ -332,6 +346,7 @@ class _Entry:
             runs=self.runs,
             errors=self.errors,
             reason=self.reason(),
+            told=self.told[2] if self.told else None,
             maintenance=None if self.planned.not_applicable else under_way(self.planned.maintenance, now),
         )
 
@@ -522,6 +537,7 @@ class State:
             status = entry.status_at(now)
             if status.is_ok and key in fresh:
                 entry.last_ok = now
+            entry.tell(status, now)
             changed = status is not entry.status and self._is_news(entry, status, now)
             if changed:
                 transitions.append(Transition(*key, entry.status, status, now, entry.summary_at(now)))

@@ -33,12 +33,13 @@ sends for a critical line that regresses and passes again, written by `make reco
 SECTION, ITEM = "postgresql", "replication_operational"
 NAMES = {"section": SECTION, "item": ITEM}
 TITLE = "Primary-replica replication is operational"
+SEEN = "Standby db-1 is 312 MB behind its primary db-0 (limit 64 MB)."
 BEGAN, ENDED = datetime(2026, 11, 25, 20, 24, tzinfo=UTC), datetime(2026, 11, 25, 20, 41, tzinfo=UTC)
 
 ALERT = Alert(
     {**NAMES, "title": TITLE, "team": "storage", "severity": "critical", "item_severity": "critical", "mode": "probe"},
     f"“{TITLE}” (postgresql/replication_operational) is failed (limit) on orders; last OK 1970-01-01 00:10:00 +0000 UTC. "
-    "replication_lag_bytes is 312M.",
+    f"{SEEN} replication_lag_bytes is 312M.",
     f"{URL}/items/postgresql/replication_operational",
 )
 REGRESSION = Scenario(
@@ -48,6 +49,7 @@ REGRESSION = Scenario(
         series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="orders"),
         series("checklist_item_measurement", steps((312e6, 60)), **NAMES, measurement="replication_lag_bytes"),
         series("checklist_item_reason", "_x9 1+0x50", **NAMES, reason="limit"),
+        series("checklist_item_summary", "_x9 1+0x50", **NAMES, summary=SEEN),
     ],
     "ChecklistItemRegressed",
     {30: [ALERT]},

@@ -339,9 +339,18 @@ SCENARIOS: dict[str, Scenario] = {
             series("checklist_item_target_ok", steps((1, 10), (0, 50)), **NAMES, target="sessions"),
             series("checklist_item_measurement", steps((312e6, 60)), **NAMES, measurement="lag_bytes"),
             series("checklist_item_reason", "_x9 1+0x50", **NAMES, reason="limit"),
+            series("checklist_item_summary", "_x9 1+0x50", **NAMES, summary="queue: 312 MB behind (limit 64 MB)."),
         ],
         "ChecklistItemRegressed",
-        {30: [regressed(10, "failed (limit) on queue, sessions", more=" lag_bytes is 312M.")]},
+        {
+            30: [
+                regressed(
+                    10,
+                    "failed (limit) on queue, sessions",
+                    more=" queue: 312 MB behind (limit 64 MB). lag_bytes is 312M.",
+                )
+            ]
+        },
     ),
     "without the exporter's address there is no link": Scenario(
         [line(("ok", 10), ("failed", 50))], "ChecklistItemRegressed", {30: [regressed(10, page="")]}

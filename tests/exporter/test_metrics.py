@@ -151,7 +151,7 @@ async def test_what_was_not_measured_has_no_series(clock: Clock) -> None:
     measured = {"lag_bytes": math.nan, "age_seconds": math.inf, "free_bytes": 1.0}
     await observe(found, clock, one.section, {one.item: Result(Status.OK, "Seen.", measured)})
     assert samples(found, "checklist_item_measurement") == {("free_bytes",): 1.0}
-    assert "nan" not in generate_latest(registry(found)).decode().lower()
+    assert " nan\n" not in generate_latest(registry(found)).decode().lower()
 
 
 async def test_labels_and_help_survive_hostile_text(clock: Clock) -> None:

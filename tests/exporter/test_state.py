@@ -392,3 +392,32 @@ async def test_ages_are_told_in_words(age: timedelta, text: str) -> None:
     await observe_one(state, clock, ok("Seen."))
     clock.at += age
     assert view(state).summary == f"Last verified {text} ago (limit 5 seconds), when it was ok: Seen."
+
+
+async def test_what_is_told_is_the_sentence_with_which_the_line_ceased_to_pass() -> None:
+    state, clock, _ = make_state(planned(stale_after=timedelta(days=30)))
+    await observe_one(state, clock, failed("Never OK."))
+    assert view(state).told is None, "a backlog notifies nobody line by line"
+    for result, told in (
+        (ok("Fine."), None),
+        (failed("70 MB behind (limit 64 MB).", reason=Reason.LIMIT), "70 MB behind (limit 64 MB)."),
+        (failed("71 MB behind (limit 64 MB).", reason=Reason.LIMIT), "70 MB behind (limit 64 MB)."),
+        (failed("It refuses.", reason=Reason.REFUSED), "It refuses."),
+        (unknown("Nothing answers. " + 50 * "Or so. "), "Nothing answers. " + 31 * "Or so. " + "Or …"),
+        (ok("Fine."), None),
+    ):
+        await observe_one(state, clock, result)
+        assert view(state).told == told
+
+
+async def test_what_is_told_is_told_again_after_a_restart_and_not_of_a_waived_line() -> None:
+    state, clock, memory = make_state(planned(stale_after=timedelta(days=30)))
+    await observe_one(state, clock, ok("Fine."))
+    await observe_one(state, clock, failed("70 MB behind."))
+    again = State(plan_of(planned(stale_after=timedelta(days=30))), clock, memory)
+    await again.tick()
+    await observe_one(again, clock, failed("71 MB behind."))
+    assert view(again).told == "71 MB behind."
+    waived = State(plan_of(planned(waiver=Waiver("R", "o", date(2027, 1, 1)))), clock, memory)
+    await observe_one(waived, clock, failed("72 MB behind."))
+    assert view(waived).told is None
