@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Target
+from exporter.evidence.objects import Buckets
 from exporter.evidence.validity import MustContain
 from exporter.fingerprint import fingerprint
 from exporter.http import HttpSettings
@@ -74,6 +75,7 @@ class EvidenceOptions(Options):
         "`always`, or `never`, which accepts any page without a password field.",
     )
     hosts: tuple[HttpSettings, ...] = Field((), description="Addresses below which links and artifacts are opened.")
+    s3: Buckets | None = Field(None, description="Buckets in S3 from which artifacts (s3://bucket/key) are read.")
 
 
 class ScopeOptions(Options):

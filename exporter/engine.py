@@ -260,6 +260,7 @@ def read_evidence(loaded: Loaded, now: Callable[[], datetime]) -> Evidence:
         release=plan.release,
         expiring_within=plan.evidence_expiring_within,
         hosts=options.hosts,
+        s3=options.s3,
         allowed_signers=options.allowed_signers,
         revoked_keys=options.revoked_keys,
         require_must_contain=options.require_must_contain,

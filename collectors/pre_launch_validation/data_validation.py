@@ -11,6 +11,7 @@ from pydantic import Field
 
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
+from collectors.systems.aws.client import Aws
 from collectors.systems.postgresql.client import validation
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.session import Session
@@ -28,12 +29,14 @@ from collectors.systems.postgresql.judge.validation import (
 )
 from collectors.systems.postgresql.model.instance import Corrupted
 from collectors.systems.postgresql.model.validation import Copy, History, Invariant
+from collectors.systems.reports.check import DataReport, data_verdict
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, unknown, unobserved, worst
 
 _MONITOR = "a role that is a member of pg_monitor"
+_S3 = "with reports in S3: clients.aws, with s3:GetObject"
 
 
 class DataValidationTarget(Target):
@@ -63,6 +66,13 @@ class DataValidationTarget(Target):
         description="How often amcheck reads them; results are remembered in between.",
     )
     history: tuple[History, ...] = Field((), description="Old data that must still be there.")
+    reports: tuple[DataReport, ...] = Field(
+        (), description="Reports of dbt, Great Expectations or Soda that must show that the data is sound."
+    )
+    migration_reports: tuple[DataReport, ...] = Field(
+        (),
+        description="Such reports that must show that the migration is complete; `max_age` counts from their run, too.",
+    )
 
 
 class DataValidationSettings(SectionSettings):
@@ -101,23 +111,34 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         return (await self.instances()).primary()
 
     @item(
-        "Data migration is complete", severity=CRITICAL, needs=(_MONITOR, "option copies, and SELECT on what it counts")
+        "Data migration is complete",
+        severity=CRITICAL,
+        needs=(_MONITOR, "option copies, and SELECT on what it counts, or option migration_reports", _S3),
     )
     async def data_migration_complete(self) -> Result:
         """Rows that were left behind are found by a customer, months after the old system was switched off.
 
         Each of `copies` is counted at its source and here, in read-only transactions: the numbers agree within `tolerance`, and the
         source has any. Rows that row level security would hide are an error, never fewer. No constraint is NOT VALID and no trigger
-        is switched off, as migrations leave them that load with checks disabled.
+        is switched off, as migrations leave them that load with checks disabled. Each of `migration_reports` (dbt, Great
+        Expectations, Soda) is recent, about its `target`, complete and without failures.
 
         How to fix it: copy what is missing; `ALTER TABLE … VALIDATE CONSTRAINT`, `ALTER TABLE … ENABLE TRIGGER ALL`. Once the
         source is gone, or if nothing was migrated, declare this not applicable and say so.
         """
-        if not self.target.copies:
+        if not self.target.copies and not self.target.migration_reports:
             raise ProbeError(
-                f"Target {self.target.name} has no option copies, so no source was compared.", Reason.NOT_CONFIGURED
+                f"Target {self.target.name} has no option copies or migration_reports, so no source was compared.",
+                Reason.NOT_CONFIGURED,
             )
-        return await worst_of(*map(self._copied, self.target.copies), self._nothing_loose())
+        return await worst_of(
+            *map(self._copied, self.target.copies),
+            *map(self._reported, self.target.migration_reports),
+            self._nothing_loose(),
+        )
+
+    async def _reported(self, report: DataReport) -> Result:
+        return await data_verdict(report, lambda: self.client(Aws), self.context.now())
 
     async def _copied(self, copy: Copy) -> Result:
         opened = await Instances.open(copy.source, self.target.query_timeout, self.resources)
@@ -151,7 +172,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
     @item(
         "Data integrity is verified",
         severity=CRITICAL,
-        needs=(_MONITOR, "SELECT on sequences and their tables", "with amcheck: EXECUTE on bt_index_check"),
+        needs=(_MONITOR, "SELECT on sequences and their tables", "with amcheck: EXECUTE on bt_index_check", _S3),
     )
     async def data_integrity_verified(self) -> Result:
         """Damaged data is served, backed up and replicated until somebody looks.
@@ -159,7 +180,8 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         Every instance writes checksums and none has failed. On the primary: every index is valid; no constraint is NOT VALID and no
         trigger switched off; text is sorted by the library that the indexes were built with; the next number of each sequence is
         free; the rows of `foreign_keys` find what they reference, which a valid constraint does not prove after a restore; each of
-        `invariants` counts 0; amcheck finds the indexes of `amcheck` sound. What the role may not read is unknown.
+        `invariants` counts 0; amcheck finds the indexes of `amcheck` sound. Each of `reports` (dbt, Great Expectations, Soda) is
+        recent, about its `target`, complete and without failures. What the role may not read is unknown.
 
         How to fix it: restore damaged pages from a backup or a standby, REINDEX, setval; delete or repair what an invariant counts.
         """
@@ -171,6 +193,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
             self._of_primary(self._sequences),
             self._of_primary(self._orphans),
             *map(self._invariant, self.target.invariants),
+            *map(self._reported, self.target.reports),
             self._amcheck(),
         )
 

@@ -34,7 +34,9 @@ def attest(
     link: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="A page that shows it; may be repeated.")
     ] = None,
-    artifact: Annotated[str | None, typer.Option(metavar="PATH", help="The document, in the evidence folder.")] = None,
+    artifact: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The document: a file in the evidence folder, or its address.")
+    ] = None,
     measured: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=NUMBER", help="A number with its unit in the name; may be repeated."),

@@ -78,17 +78,20 @@ async def attest(
 ) -> Attested:
     """Write a record for `item` (`section.item`), judged by `rule`, into the evidence folder.
 
-    `given` are keys of a record and their values (None is left out); `artifact` may be just a path in the folder, whose hash is
-    then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises NotAttested without it; a record that says
-    failed lacks nothing but who found it. `key` is the OpenSSH private key to sign with. `file` is the name below the folder,
-    `<item>.<date>.yaml` by default.
+    `given` are keys of a record and their values (None is left out); `artifact` may be just a path in the folder, or an address
+    that the evidence may open, whose hash is then taken. What `rule` wants and `given` lacks is asked for with `ask`, or raises
+    NotAttested without it; a record that says failed lacks nothing but who found it. `key` is the OpenSSH private key to sign
+    with. `file` is the name below the folder, `<item>.<date>.yaml` by default.
 
     Raises NotAttested, with nothing written, also when the file exists, the record is not valid, its signature would not be
     accepted, or, unless `force`, when it would not pass: by the code that the daemon judges with.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    if rule.reads is not None and isinstance(artifact := given.get("artifact"), str):
-        given = _reported(given, (situation.folder / (file or item)).parent / artifact, rule.reads, ask)
+    fetched: dict[str, bytes] = {}
+    if isinstance(artifact := given.get("artifact"), str):
+        fetched[artifact] = await _content(situation, (situation.folder / (file or item)).parent, artifact)
+        if rule.reads is not None:
+            given = _reported(given, artifact, fetched[artifact], rule.reads, ask)
     written: dict[str, Any] = {"item": item} | _completed(given, situation, rule, ask)
     path = situation.folder / (file or f"{item}.{str(written['on'])[:10]}.yaml")
     if not _inside(path, situation.folder) or path.suffix not in (".yaml", ".yml") or _hidden(path, situation.folder):
@@ -96,9 +99,10 @@ async def attest(
     if path.exists():
         raise NotAttested(f"{path} exists already and was left as it is; choose another file.")
     if isinstance(artifact := written.get("artifact"), str):
-        if not _inside(path.parent / artifact, situation.folder):
-            raise NotAttested(f"Artifact {artifact} is not in the evidence folder.")
-        written["artifact"] = _pinned(path.parent, artifact)
+        if artifact not in fetched:  # it was asked for
+            fetched[artifact] = await _content(situation, path.parent, artifact)
+        place = {"url" if _is_address(artifact) else "path": artifact}
+        written["artifact"] = place | {"sha256": hashlib.sha256(fetched[artifact]).hexdigest()}
     name = str(path.resolve().relative_to(situation.folder.resolve()))
     record, content = _record(written, path.name)
     record = record.model_copy(update={"file": name})
@@ -179,12 +183,35 @@ def _completed(given: Mapping[str, Any], situation: Situation, rule: EvidenceRul
     return written | ({"measured": measured} if measured else {}) | ({"links": links} if links else {})
 
 
-def _reported(given: Mapping[str, Any], path: Path, reads: ReportReader, ask: Ask | None) -> dict[str, Any]:
+def _is_address(artifact: str) -> bool:
+    return artifact.startswith(("http://", "https://", "s3://"))
+
+
+async def _content(situation: Situation, folder: Path, artifact: str) -> bytes:
+    """The bytes of an artifact: of a file, or of an address that the evidence may open."""
+    try:
+        if not _is_address(artifact):
+            if not _inside(folder / artifact, situation.folder):
+                raise NotAttested(f"Artifact {artifact} is not in the evidence folder.")
+            return read_artifact(folder / artifact, artifact)
+        if situation.evidence is None:
+            raise NotAttested(f"Artifact {artifact} was not opened: there is no configuration that allows it.")
+        content, is_login = await situation.evidence.fetched(artifact)
+    except (Refuted, ProbeError) as error:
+        raise NotAttested(f"Artifact {error}") from None
+    if is_login:
+        raise NotAttested(f"Artifact {artifact} answers with a login page.")
+    return content
+
+
+def _reported(
+    given: Mapping[str, Any], artifact: str, content: bytes, reads: ReportReader, ask: Ask | None
+) -> dict[str, Any]:
     """What is given, with what the report says itself: its numbers and when it ended. What it lacks is asked for."""
     try:
-        summary = reads(read_artifact(path, path.name))
-    except (Refuted, ProbeError) as error:
-        raise NotAttested(f"Artifact {path.name}: {error}") from None
+        summary = reads(content)
+    except ProbeError as error:
+        raise NotAttested(f"Artifact {artifact}: {error}") from None
     said = dict(given.get("report", {}))
     needed = () if given.get("result") == "failed" else summary.lacks
     if (lacking := [name for name in needed if name not in said]) and ask is None:
@@ -224,14 +251,6 @@ def _inside(path: Path, folder: Path) -> bool:
 def _hidden(path: Path, folder: Path) -> bool:
     """Whether a file inside the folder is one of those that are not read there."""
     return any(part.startswith(".") for part in path.resolve().relative_to(folder.resolve()).parts)
-
-
-def _pinned(folder: Path, path: str) -> dict[str, str]:
-    try:
-        content = read_artifact(folder / path, path)
-    except (Refuted, ProbeError) as error:
-        raise NotAttested(f"Artifact {error}") from None
-    return {"path": path, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _record(written: Mapping[str, Any], name: str) -> tuple[Record, bytes]:

@@ -111,7 +111,11 @@ class Artifact(Options):
     """The document itself, pinned by its hash."""
 
     path: FileName | None = Field(None, description="File, relative to the record's folder.")
-    url: str | None = Field(None, pattern=ADDRESS.pattern, description="Address of the file.")
+    url: str | None = Field(
+        None,
+        pattern=rf"{ADDRESS.pattern}|^s3://[!-~]{{3,1990}}$",
+        description="Address of the file, below one of `evidence.hosts`; s3://bucket/key in a bucket of `evidence.s3`.",
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its bytes, in lower-case hexadecimal.")
     kind: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$", description="What it is, such as roster.")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from exporter.evidence.errors import BadSignature, Refuted
 from exporter.evidence.links import Links, MustContain
+from exporter.evidence.objects import Buckets, Objects
 from exporter.evidence.people import names_nobody, role_named, same_person
 from exporter.evidence.records import Link, Record, RecordFile, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
@@ -33,9 +34,10 @@ _MOST_PATIENCE = 60.0  # seconds that reading the folder may take before what wa
 class Evidence:
     """The records in a folder of YAML files, and the pages and files that they point to.
 
-    `now` gives the time (aware). `hosts` are the addresses below which links and artefacts may be opened, with their credentials:
-    nothing else is ever asked. `allowed_signers` is an OpenSSH allowed_signers file whose principals are people and roles,
-    `revoked_keys` a key revocation list or a file of public keys, `roles` are the roles that any line asks for.
+    `now` gives the time (aware). `hosts` are the addresses below which links and artefacts may be opened, with their credentials,
+    `s3` the buckets from which artefacts may be read: nothing else is ever asked. `allowed_signers` is an OpenSSH allowed_signers
+    file whose principals are people and roles, `revoked_keys` a key revocation list or a file of public keys, `roles` are the roles
+    that any line asks for.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Evidence:
         release: str | None = None,
         expiring_within: timedelta = timedelta(days=14),
         hosts: Sequence[HttpSettings] = (),
+        s3: Buckets | None = None,
         allowed_signers: Path | None = None,
         revoked_keys: Path | None = None,
         require_must_contain: MustContain = MustContain.AUTO,
@@ -61,6 +64,7 @@ class Evidence:
         self._now = now
         self._expiring_within = expiring_within
         self._links = Links(hosts, require_must_contain)
+        self._objects = Objects(s3)
         self._store = Store(folder)
         self._draft: tuple[Record, Path | None] | None = None
         self.refresh()
@@ -69,6 +73,7 @@ class Evidence:
         """Close every connection."""
         await self._store.close()
         await self._links.close()
+        await self._objects.close()
 
     def refresh(self) -> bool:
         """Read files that came, changed or went since the last time; returns whether any did. Unchanged ones cost one stat.
@@ -263,7 +268,7 @@ class Evidence:
             raise Refuted("the record names no artifact.", Reason.MISSING)
         if artifact.url is not None:
             place = artifact.url
-            content, is_login = await self._links.artifact(artifact.url, MAX_ARTIFACT)
+            content, is_login = await self.fetched(artifact.url)
         else:
             assert artifact.path is not None
             place, is_login = artifact.path, False
@@ -275,6 +280,15 @@ class Evidence:
         if not content.strip():
             raise Refuted(f"{place} is empty.", Reason.MISSING)
         return content
+
+    async def fetched(self, url: str) -> tuple[bytes, bool]:
+        """The bytes at the address of an artefact, and whether they are a login page.
+
+        Raises Refuted when there is nothing, ProbeError when they were not seen.
+        """
+        if url.startswith("s3://"):
+            return await self._objects.content(url, MAX_ARTIFACT), False
+        return await self._links.artifact(url, MAX_ARTIFACT)
 
 
 def is_future(record: Record, now: datetime) -> bool:

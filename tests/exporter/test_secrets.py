@@ -30,6 +30,14 @@ def configuration(port: int) -> dict[str, Any]:
     address = f"127.0.0.1:{port}"
     http = {"url": f"http://{address}", "timeout": "1s", **HTTP}
     often = {"every": "2s", "timeout": "2s"}
+    aws = {
+        "region": "eu-central-1",
+        "access_key_id": "sre",
+        "secret_access_key": "canary",
+        "session_token": "canary",
+        "endpoint_url": http["url"],
+        "timeout": "1s",
+    }
     service = {"name": "shop", "selector": '{app="shop"}'}
     application = {"targets": [{"name": "a", "url": http["url"], **HTTP}]}
     dsn = f"postgresql://sre:canary@{address}/"
@@ -71,14 +79,7 @@ def configuration(port: int) -> dict[str, Any]:
             **dict.fromkeys(("alertmanager", "blackbox", "grafana", "loki", "prometheus"), http),
             "jaeger": {**http, "otlp": http},
             "kubernetes": {"kubeconfig": "kubeconfig.yaml"},
-            "aws": {
-                "region": "eu-central-1",
-                "access_key_id": "sre",
-                "secret_access_key": "canary",
-                "session_token": "canary",
-                "endpoint_url": http["url"],
-                "timeout": "1s",
-            },
+            "aws": aws,
         },
         "sections": {
             **{name: {**often, **application} for name in ("api_service", "frontend", "orchestrator_service")},
@@ -128,7 +129,13 @@ def configuration(port: int) -> dict[str, Any]:
             "data_validation": {
                 **often,
                 "targets": [
-                    {"name": "a", "dsn": dsn, "copies": [{"name": "b", "source": dsn, "source_query": "SELECT 1"}]}
+                    {
+                        "name": "a",
+                        "dsn": dsn,
+                        "copies": [{"name": "b", "source": dsn, "source_query": "SELECT 1"}],
+                        "reports": [{"name": "c", "target": "prod", "url": http}],
+                        "migration_reports": [{"name": "d", "target": "prod", "url": http}],
+                    }
                 ],
             },
             "configuration_verification": {**often, "targets": [{"name": "a", **keys}], **keys},
@@ -287,7 +294,7 @@ def configuration(port: int) -> dict[str, Any]:
                 "http": {**http, "endpoints": [{"path": "/a", "conditions": ["json.status == 'a'"]}]},
             }
         ],
-        "evidence": {"folder": "evidence", "hosts": [http]},
+        "evidence": {"folder": "evidence", "hosts": [http], "s3": {**aws, "buckets": ["a"]}},
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from collectors.pre_launch_validation.data_validation import DataValidation, DataValidationSettings
 from exporter.verdict import Reason, Status
 from tests.collectors.evidence import Folder, evidence_of
+from tests.collectors.pre_launch_validation.reports import REAL
 from tests.servers.faults import refused
 from tests.servers.postgresql import MONITOR, PASSWORD, Cluster, Postgres
 from tests.servers.process import LOOPBACK, wait_until
@@ -24,6 +26,9 @@ def run(item: str, dsn: str, *, context: dict[str, Any] | None = None, **options
 
 
 see = sees(run)
+
+LATER = {"now": lambda: datetime(2026, 12, 1, tzinfo=UTC)}
+"""A context after the runs whose reports are read, whatever the machine's clock says."""
 
 
 @pytest.fixture
@@ -55,6 +60,20 @@ def checked(orders: Postgres) -> Postgres:
     if orders.query("SHOW data_checksums")[0][0] != "on":
         pytest.skip("PostgreSQL 15 writes no checksums by default.")
     return orders
+
+
+async def test_reports_of_other_tools_count_as_well(orders: Postgres) -> None:
+    def report(file: str) -> list[dict[str, str]]:
+        return [{"name": "nightly", "path": str(REAL / f"dbt-{file}.json"), "target": "prod", "max_age": "36500d"}]
+
+    for file, status in (("passed", Status.OK), ("failed", Status.FAILED), ("subset", Status.UNKNOWN)):
+        result = await see("data_migration_complete", orders.dsn(), migration_reports=report(file), context=LATER)
+        assert result.status is status, result.summary
+    result = await see("data_integrity_verified", orders.dsn(), reports=report("failed"), context=LATER)
+    assert (result.status, "dbt report nightly has 1 failed check" in result.summary) == (Status.FAILED, True), result
+    in_s3 = [{"name": "nightly", "s3": "s3://reports/a.json", "target": "prod"}]
+    result = await see("data_migration_complete", orders.dsn(), migration_reports=in_s3)
+    assert (result.status, result.reason) == (Status.UNKNOWN, Reason.NOT_CONFIGURED), result.summary
 
 
 @pytest.mark.verifies("data_validation.data_integrity_verified", "ok")

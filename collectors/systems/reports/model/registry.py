@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from collectors.systems.reports.model.autocannon import read_autocannon
+from collectors.systems.reports.model.dbt import read_dbt
 from collectors.systems.reports.model.dependencies import read_govulncheck, read_npm_audit, read_pip_audit
 from collectors.systems.reports.model.gatling import FIRST_LINE, read_gatling
+from collectors.systems.reports.model.great_expectations import read_great_expectations
 from collectors.systems.reports.model.jmeter import COLUMNS, read_jmeter
 from collectors.systems.reports.model.junit import read_junit
 from collectors.systems.reports.model.k6 import read_k6
@@ -24,6 +26,7 @@ from collectors.systems.reports.model.scanners import (
     read_nuclei,
     read_zap,
 )
+from collectors.systems.reports.model.soda import read_soda
 from collectors.systems.reports.model.trivy import read_trivy
 from collectors.systems.reports.model.vegeta import read_vegeta
 from exporter.verdict import ProbeError, Reason
@@ -84,6 +87,9 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("Bandit", _has("generated_at", "metrics", "results"), read_bandit),
     Format("ZAP", _has("@programName", "site"), read_zap, documented=True),
+    Format("dbt", _has("metadata", "results", "args"), read_dbt),
+    Format("Great Expectations", _has("success", "results", "statistics", "meta"), read_great_expectations),
+    Format("Soda", _has("checks", "hasErrors", "scanStartTimestamp"), read_soda),
     Format("nuclei", lambda shape: {"template-id", "info"} <= shape.keys, read_nuclei, documented=True),
     Format("kube-bench", _has("Controls"), read_kube_bench, documented=True),
 )

@@ -18,6 +18,7 @@ from exporter.verdict import ProbeError, Reason
 
 __all__ = [
     "ENOUGH",
+    "Checks",
     "Finding",
     "Kind",
     "Level",
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     TESTS = "tests"
     LOAD = "load"
     SCAN = "scan"
+    DATA = "data"
 
 
 class Level(StrEnum):
@@ -109,6 +111,27 @@ class Tests:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """Checks of data by outcome, by their names. Those in `warned` passed, or are not meant to block, and are named besides.
+
+    `errors` could not be evaluated, `skipped` did not run, `disabled` are switched off in the project. `loose` passed although some
+    rows do not satisfy them, `blank` although they found no value at all. `selection` says which part of the checks was asked for,
+    empty where all were. `ran` are the identifiers of those with an outcome, where the format has any.
+    """
+
+    passed: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
+    selection: str = ""
+    ran: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """Figures of a load test. `p95` is of the successful answers, in seconds, or a bound above it; None where the file has neither.
 
@@ -163,6 +186,7 @@ class Report:
     problems: tuple[str, ...] = ()
     tests: Tests | None = None
     load: Load | None = None
+    checks: Checks | None = None
     exit_code: int | None = None
 
     @property
@@ -205,6 +229,12 @@ class Report:
                 numbers["p95_seconds"] = round(self.load.p95, 6)
             if self.load.duration is not None:
                 numbers["duration_seconds"] = round(self.load.duration.total_seconds(), 3)
+        if self.checks:
+            numbers |= {
+                "passed_checks": len(self.checks.passed),
+                "failed_checks": len(self.checks.failed),
+                "skipped_checks": len(self.checks.skipped) + len(self.checks.errors),
+            }
         if self.kind is Kind.SCAN:
             numbers |= {f"{level}_findings": self.count(level) for level in Level}
             numbers["accepted_findings"] = len(self.accepted)

@@ -1,0 +1,4 @@
+"""The servers that the tests of this folder use."""
+
+from tests.servers.aws import aws, aws_server
+from tests.servers.pages import pages
