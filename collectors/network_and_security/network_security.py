@@ -7,10 +7,11 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from collectors.shared.addresses import resolve
+from collectors.shared.addresses import address_and_port, resolve
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.aws.client import Aws
 from collectors.systems.aws_perimeter.client import fetch_groups, fetch_protection
@@ -22,10 +23,11 @@ from collectors.systems.blackbox.judge import (
     egress_problems,
     firewall_problems,
     origin_problems,
+    pair_problems,
     policy_problems,
     untried_egress_problems,
 )
-from collectors.systems.blackbox.model import Canary, Guarded
+from collectors.systems.blackbox.model import Canary, CanaryPods, Guarded, Tried
 from collectors.systems.exposure.judge import exposed_services, opened_problems
 from collectors.systems.exposure.model import STORE_PODS, StoreServices, hostnames
 from collectors.systems.gateway import client as gateways
@@ -88,6 +90,7 @@ class NetworkSecuritySettings(SectionSettings):
         description="Data stores of the cluster, by clients.kubernetes, which no Service or pod may open to its outside.",
     )
     canaries: tuple[Canary, ...] = Field((), description="Paths between pods that policies close.")
+    canary_pods: tuple[CanaryPods, ...] = Field((), description="Pairs of canary pods as the chart installs them.")
     gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
     limits: tuple[Limit, ...] = Field((), description="Routes whose rate the gateway limits.")
     edges: tuple[Edge, ...] = Field((), description="Sites behind a DDoS protection, and their origins.")
@@ -199,24 +202,34 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
             problems += egress_problems(await asyncio.gather(*control))
         return problems
 
-    @item("Network policies are enforced", severity=CRITICAL, needs=("option canaries",))
+    @item("Network policies are enforced", severity=CRITICAL, needs=("option canary_pods or canaries",))
     async def network_policies_enforced(self) -> Result:
         """A network policy is only an object where the network plug-in does not enforce it.
 
-        Each of `canaries` is a pair of pods with a blackbox_exporter. One of them may connect to the service and must be able to,
+        Each of `canary_pods` is a pair as the chart installs it, and all its pods are asked for their metrics; each of `canaries`
+        is a pair of pods with a blackbox_exporter. One of them may connect to the service and must be able to,
         the other may not: its packets must be dropped or rejected, while it reaches `denied_control`, which shows that it works.
 
         How to fix it: use a network plug-in that enforces policies (Cilium, Calico), ready on every node, and deny by default.
         """
-        if not self.settings.canaries:
-            return self._unset("canaries")
+        if not self.settings.canaries and not self.settings.canary_pods:
+            return self._unset("canary_pods")
         problems: list[Result] = []
+        closed = len(self.settings.canaries)
+        for pair in self.settings.canary_pods:
+            try:
+                allowed = [tried for _, tried in await _canary_pods(pair.allowed)]
+                denied = await _canary_pods(pair.denied)
+                problems += pair_problems(pair, allowed, denied)
+                closed += sum(len(tried.closed) for _, tried in denied)
+            except ProbeError as why:
+                problems.append(unobserved(why))
         for canary in self.settings.canaries:
             try:
                 problems += await self._canary(canary)
             except ProbeError as why:
                 problems.append(unobserved(why))
-        paths = counted(len(self.settings.canaries), "path")
+        paths = counted(closed, "path")
         return verdict(problems, ok(f"{paths} that policies deny could not be used, while allowed ones could."))
 
     async def _canary(self, canary: Canary) -> list[Result]:
@@ -423,6 +436,14 @@ async def _public(host: str, port: int) -> list[str]:
         return [host]
     public = [f"[{one}]" if one.version == 6 else str(one) for one in found if one.is_global or one.is_loopback]
     return public if len(public) > 1 else [host]
+
+
+async def _canary_pods(url: str) -> list[tuple[str, Tried]]:
+    """What each pod behind the name of a headless Service shows, with its address. Raises ProbeError where one shows nothing."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    found = [f"{parts.scheme}://{address_and_port(one, port)}" for one in await resolve(parts.hostname or "", port)]
+    return list(zip(found, await asyncio.gather(*map(blackbox.ask_canary, found)), strict=True))
 
 
 async def _resolved(name: str, port: int) -> Sequence[str] | ProbeError:

@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `explain`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`.
+"""The command line: `serve`, `check`, `explain`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`, `canary`.
 
 Exit codes: 0 ok, 1 a line failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an internal error or
 an output that cannot be written, 130 interrupted, 141 the reader of the output is gone (`| head`). What takes long to import is
@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 
 from exporter.cli.attest import attest
 from exporter.cli.bind import bind
+from exporter.cli.canary import canary
 from exporter.cli.check import check
 from exporter.cli.config import check_config
 from exporter.cli.demo import demo
@@ -49,6 +50,7 @@ app.command("list")(list_items)
 app.add_typer(_config, name="config")
 app.add_typer(demo, name="demo")
 app.command()(healthcheck)
+app.command()(canary)
 
 
 @app.callback(invoke_without_command=True)

@@ -49,6 +49,12 @@ EVERYTHING: Json = {
     "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Checklist"}},
     "networkPolicy": {"enabled": True, "from": [{"namespaceSelector": {}}]},
     "podDisruptionBudget": {"enabled": True},
+    "canaries": {
+        "enabled": True,
+        "everyNode": True,
+        "allowed": {"labels": {"role": "orders"}, "open": ["redis.data:6379"]},
+        "denied": {"labels": {"role": "guest"}, "open": ["[2001:db8::1]:443"], "closed": ["redis.data:6379"]},
+    },
     "annotations": {"example.com/g": "h"},
     "commonLabels": {"example.com/i": "j"},
     "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["db.example.com"]}],
@@ -213,7 +219,9 @@ def test_everything_is_accepted_and_runs_where_pods_are_restricted(helm: Helm, c
     control_plane.apply(*found)
     (deployment,) = [manifest for manifest in found if manifest["kind"] == "Deployment"]
     control_plane.wait_ready(deployment)
-    (pod,) = control_plane.pods(namespace)
+    (pod,) = control_plane.pods(namespace, "app.kubernetes.io/name=checklist-exporter")
+    canaries = f"/api/v1/namespaces/{namespace}/pods"
+    control_plane.wait(canaries, lambda pods: len(pods["items"]) >= 7, "a canary of each half on every node")
     assert pod["spec"]["serviceAccountName"] == "checks-checklist-exporter"
 
 
@@ -258,6 +266,36 @@ def test_build_metadata_is_no_label(helm: Helm, tmp_path: Path) -> None:
 def test_one_release_name_in_two_namespaces(helm: Helm) -> None:
     names = [render(helm, namespace=namespace)["ClusterRole"]["metadata"]["name"] for namespace in ("one", "two")]
     assert names == ["one-checks-checklist-exporter", "two-checks-checklist-exporter"]
+
+
+def test_canaries_are_of_the_same_image_and_neither_of_the_exporters_service_nor_of_others(helm: Helm) -> None:
+    allowed: Json = {"open": ["redis:6379"]}
+    denied: Json = {"namespace": "guest", "open": ["api:80"], "closed": ["redis:6379"]}
+    labels = {"team": "guest", "app.kubernetes.io/component": "web"}
+    canaries: Json = {"enabled": True, "allowed": allowed, "denied": {**denied, "labels": labels}}
+    values: Json = {"networkPolicy": {"enabled": True}, "canaries": canaries}
+    done = helm("template", "checks", CHART, "--namespace", "monitoring", "--kube-version", "v1.37.2", values=values)
+    assert done.returncode == 0, done.stderr
+    found = {(one["kind"], one["metadata"]["name"]): one for one in manifests(done.stdout)}
+    own = found["Service", "checks-checklist-exporter"]["spec"]["selector"]
+    deployed = found["Deployment", "checks-checklist-exporter-canary-denied"]
+    template = deployed["spec"]["template"]
+    assert not own.items() <= template["metadata"]["labels"].items()
+    assert template["metadata"]["labels"]["team"] == "guest"
+    selector = found["Service", "checks-checklist-exporter-canary-denied"]["spec"]["selector"]
+    assert selector.items() <= template["metadata"]["labels"].items()  # whatever labels were given
+    assert deployed["metadata"]["namespace"] == "guest"
+    (canary,) = template["spec"]["containers"]
+    exporter = found["Deployment", "checks-checklist-exporter"]["spec"]["template"]["spec"]["containers"][0]
+    assert (canary["image"], canary["securityContext"]) == (exporter["image"], exporter["securityContext"])
+    assert canary["args"] == ["--web.listen-address=:9115", "--open=api:80", "--closed=redis:6379"]
+    policy = found["NetworkPolicy", "checks-checklist-exporter-canary-denied"]["spec"]
+    assert policy["policyTypes"] == ["Ingress"]  # its own egress is what is tried
+    egress = found["NetworkPolicy", "checks-checklist-exporter"]["spec"]["egress"]
+    assert {"port": 9115} in [port for rule in egress for port in rule["ports"]]
+    wrong = {"canaries": {"enabled": True, "allowed": allowed, "denied": {"open": ["api:80"]}}}
+    done = helm("template", "checks", CHART, "--kube-version", "v1.37.2", values=wrong)
+    assert "canaries.denied needs ports in open and closed" in done.stderr
 
 
 async def test_it_passes_the_lines_that_it_verifies(helm: Helm, control_plane: ControlPlane) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +32,7 @@ table inet filter {{
     type filter hook input priority 0; policy drop;
     iif lo accept
     ct state established accept
-    tcp dport {{ {OPEN}, {FORGOTTEN}, {UNSENT}, 9116 }} accept
+    tcp dport {{ {OPEN}, {FORGOTTEN}, {UNSENT}, 9116, 9118 }} accept
     tcp dport {REFUSED} reject with tcp reset
     tcp dport {REJECTED} reject with icmpx admin-prohibited
   }}
@@ -55,11 +56,15 @@ _NEW_NETWORK = 0x40000000
 
 @dataclass(frozen=True)
 class Firewalled:
-    """Both sides, as they are reached from outside: `vantage` is an exporter there, `inside` one behind the firewall."""
+    """Both sides, as they are reached from outside: `vantage` is an exporter there, `inside` one behind the firewall.
+
+    `canary` is a canary pod there, which may connect to all services.
+    """
 
     outside: str
     vantage: str = f"http://{LOOPBACK}:9115"
     inside: str = f"http://{HOST}:9116"
+    canary: str = f"http://{HOST}:9118"
     host: str = HOST
 
     def run(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -149,6 +154,18 @@ def firewalled() -> Iterator[Firewalled]:
             exporter: list[str | Path] = ["ip", "netns", "exec", namespace, program, *options]
             ready = functools.partial(_listens, namespace, address, port)
             stack.enter_context(Server(f"blackbox-{port}", exporter, directory=folder, ready=ready))
+        opened = (f"--open={HOST}:{port}" for port in (OPEN, DROPPED, REJECTED, FORGOTTEN))
+        canary: list[str | Path] = [
+            "ip",
+            "netns",
+            "exec",
+            inside,
+            Path(sys.executable).parent / "checklist-exporter",
+            "canary",
+        ]
+        words: list[str | Path] = [*canary, f"--web.listen-address={HOST}:9118", *opened]
+        ready = functools.partial(_listens, inside, HOST, 9118)
+        stack.enter_context(Server("canary", words, directory=folder, ready=ready))
         yield Firewalled(outside)
 
 

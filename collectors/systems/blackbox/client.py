@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 
 from pydantic import Field
 
-from collectors.systems.blackbox.model import Knock, parse_probe
+from collectors.systems.blackbox.model import Knock, Tried, parse_canary, parse_probe
 from exporter.collector import Client
 from exporter.http import Http, HttpSettings
 from exporter.options import Duration
 from exporter.threads import Threads
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Blackbox", "BlackboxSettings", "knock"]
+__all__ = ["Blackbox", "BlackboxSettings", "ask_canary", "knock"]
 
 _AT_A_TIME = 4
 
@@ -47,6 +47,16 @@ class Blackbox(Client[BlackboxSettings]):
     async def close(self) -> None:
         """Close its connections."""
         await self._http.close()
+
+
+async def ask_canary(url: str) -> Tried:
+    """What the canary pod at an address shows. Raises ProbeError where it shows nothing."""
+    async with Http(HttpSettings(url=url, timeout=timedelta(seconds=35))) as http:
+        reply = await http.get("/metrics", max_bytes=2**20)
+    tried = parse_canary(reply.text)
+    if not tried.open and not tried.closed:
+        raise ProbeError(f"{url} shows no connections of a canary (checklist_canary_connection).", Reason.MALFORMED)
+    return tried
 
 
 async def knock(http: Http, target: str, module: str) -> Knock:

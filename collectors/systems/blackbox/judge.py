@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from collectors.systems.blackbox.model import Canary, Knock, Outcome
+from collectors.systems.blackbox.model import Canary, CanaryPods, Knock, Outcome, Tried
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed, one_line
 
-__all__ = ["egress_problems", "firewall_problems", "origin_problems", "policy_problems", "untried_egress_problems"]
+__all__ = [
+    "egress_problems",
+    "firewall_problems",
+    "origin_problems",
+    "pair_problems",
+    "policy_problems",
+    "untried_egress_problems",
+]
 
 
 def firewall_problems(opened: Iterable[Knock], closed: Iterable[Knock], host: str) -> Iterator[Result]:
@@ -95,6 +102,24 @@ def policy_problems(canary: Canary, allowed: Knock, denied: Knock, control: Knoc
             f"From the canary at {canary.denied}, {canary.target} is {_how(denied)}, which is not how a policy denies.",
             reason=Reason.MALFORMED,
         )
+
+
+def pair_problems(pair: CanaryPods, allowed: Sequence[Tried], denied: Sequence[tuple[str, Tried]]) -> Iterator[Result]:
+    """Paths of a pair that should be closed and are not, by what all pods of both show; `denied` are with their addresses."""
+    for where, tried in denied:
+        control = next((one for one in tried.open if one.outcome is Outcome.OPEN), next(iter(tried.open), None))
+        if not tried.closed or control is None:
+            yield unknown(
+                f"The canary at {where} has no port that it {'must not reach' if not tried.closed else 'may reach'}, so it shows "
+                "nothing.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+            continue
+        for knock in tried.closed:
+            seen = [one for pod in allowed for one in pod.open if one.target == knock.target]
+            up = next((one for one in seen if one.outcome is Outcome.OPEN), next(iter(seen), None))
+            path = Canary(target=knock.target, allowed=pair.allowed, denied=where, denied_control=control.target)
+            yield from policy_problems(path, up or Knock(knock.target, Outcome.OTHER), knock, control)
 
 
 def _how(knock: Knock) -> str:

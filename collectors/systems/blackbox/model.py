@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field, model_validator
 
 from exporter.options import Options
 
-__all__ = ["CLOSED_PORTS", "Canary", "Guarded", "Knock", "Outcome", "Ports", "parse_probe"]
+__all__ = [
+    "CLOSED_PORTS",
+    "Canary",
+    "CanaryPods",
+    "Guarded",
+    "Knock",
+    "Outcome",
+    "Ports",
+    "Tried",
+    "parse_canary",
+    "parse_probe",
+]
 
 _SUCCESS = re.compile(r"^probe_success ([01])\s*$", re.MULTILINE)
 _DOES_MORE = re.compile(r"^prober: (?!tcp\s*$)|^  tls: true\s*$", re.MULTILINE)
@@ -71,6 +82,28 @@ def parse_probe(target: str, text: str) -> Knock:
     return Knock(target, Outcome.OTHER, errors[-1] if errors else "no reason")
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What one canary pod shows of its ports: of those that it should reach, and of those that it should not."""
+
+    open: tuple[Knock, ...]
+    closed: tuple[Knock, ...]
+
+
+_CONNECTION = re.compile(
+    r'^checklist_canary_connection\{target="([^"]+)",expected="(open|closed)",outcome="([^"]+)"\} 1\s*$', re.MULTILINE
+)
+
+
+def parse_canary(text: str) -> Tried:
+    """Read the metrics of a canary pod. An outcome that is not known is OTHER."""
+    known = {outcome.value: outcome for outcome in Outcome}
+    found: dict[str, list[Knock]] = {"open": [], "closed": []}
+    for target, expected, outcome in _CONNECTION.findall(text):
+        found[expected].append(Knock(target, known.get(outcome, Outcome.OTHER)))
+    return Tried(tuple(found["open"]), tuple(found["closed"]))
+
+
 _HOST = r"^(\[[0-9A-Fa-f:.]+\]|[\w.-]+)$"
 
 
@@ -124,3 +157,20 @@ class Canary(Options):
         pattern=r"^\S+:\d{1,5}$", description="host:port that the second one may connect to, which shows that it works."
     )
     module: str = Field("tcp_connect", min_length=1, description="Module of both.")
+
+
+_BASE = r"^https?://[^/?#@\s]+$"
+
+
+class CanaryPods(Options):
+    """A pair of canary pods as the chart installs them (`checklist-exporter canary`), by the names of their headless Services.
+
+    Every pod of each is asked. What they connect to is said to them: each port that the second must not reach is one that the first
+    reaches, and the second reaches another one.
+    """
+
+    allowed: str = Field(
+        pattern=_BASE,
+        description="Base URL of the canary that policies let through, such as http://canary-allowed.api:9115.",
+    )
+    denied: str = Field(pattern=_BASE, description="Base URL of the canary that they do not.")

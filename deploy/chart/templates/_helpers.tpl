@@ -27,6 +27,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end -}}
 
+{{- /* Another name than the exporter's own: its Service and its policies select by that. */ -}}
+{{- define "checklist-exporter.canarySelectorLabels" -}}
+app.kubernetes.io/name: {{ include "checklist-exporter.name" . | trunc 56 | trimSuffix "-" }}-canary
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "checklist-exporter.canaryLabels" -}}
+{{ merge (include "checklist-exporter.canarySelectorLabels" . | fromYaml) (include "checklist-exporter.labels" . | fromYaml) | toYaml }}
+{{- end -}}
+
 {{- /* Roles are named with the namespace: two releases of one name may share a cluster. */ -}}
 {{- define "checklist-exporter.roleName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "checklist-exporter.fullname" .) | trunc 63 | trimSuffix "-" -}}

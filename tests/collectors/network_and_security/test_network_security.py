@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from pydantic import ValidationError
@@ -22,6 +24,9 @@ from collectors.systems.blackbox.client import Blackbox
 from collectors.systems.blackbox.judge import origin_problems
 from collectors.systems.blackbox.model import Knock, Outcome
 from collectors.systems.gateway import client as gateway_client
+from exporter.canary import Canary as ConnectingCanary
+from exporter.canary import Path as CanaryPath
+from exporter.canary import served as served_canary
 from exporter.verdict import Status
 from tests.servers import firewall
 from tests.servers.applications.programs import Application, fastapi
@@ -122,6 +127,66 @@ def test_a_canary_needs_both_controls(outside: Firewalled) -> None:
     status, summary = seen(firewall.DROPPED, firewall.REJECTED)
     assert status is Status.UNKNOWN
     assert "so it shows nothing" in summary
+
+
+@contextmanager
+def canary(*, opened: tuple[str, ...] = (), closed: tuple[str, ...] = ()) -> Iterator[str]:
+    """A canary that listens where this thread is."""
+    paths = [
+        CanaryPath(host, int(port), expected)
+        for expected, ports in (("open", opened), ("closed", closed))
+        for host, _, port in (one.rpartition(":") for one in ports)
+    ]
+    server = served_canary(ConnectingCanary(paths, 1), (LOOPBACK, 0))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{LOOPBACK}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.verifies("network_security.network_policies_enforced", "ok")
+@pytest.mark.verifies("network_security.network_policies_enforced", "failed")
+def test_a_pair_of_canary_pods_is_judged_by_their_metrics(outside: Firewalled) -> None:
+    def at(port: int) -> str:
+        return f"{outside.host}:{port}"
+
+    def seen(closed: tuple[int, ...], *opened: int) -> tuple[Status, str]:
+        async def asked() -> tuple[Status, str]:
+            with canary(opened=tuple(map(at, opened)), closed=tuple(map(at, closed))) as denied:
+                pods = ({"allowed": outside.canary, "denied": denied},)
+                return await _seen("network_policies_enforced", canary_pods=pods)
+
+        return outside.run(asked)
+
+    assert seen((firewall.DROPPED, firewall.REJECTED), firewall.OPEN) == (
+        Status.OK,
+        "2 paths that policies deny could not be used, while allowed ones could.",
+    )
+    for closed, opened, status, words in (
+        ((firewall.DROPPED, firewall.FORGOTTEN), firewall.OPEN, Status.FAILED, f"connect to {at(firewall.FORGOTTEN)}, which"),
+        ((firewall.DROPPED,), firewall.REJECTED, Status.UNKNOWN, "so it shows nothing"),
+        ((firewall.REFUSED,), firewall.OPEN, Status.UNKNOWN, "is refused, which is not how a policy denies"),
+        ((firewall.UNSENT,), firewall.OPEN, Status.UNKNOWN, "so it may be down"),  # nobody else connects to it
+        ((), firewall.OPEN, Status.UNKNOWN, "has no port that it must not reach"),
+    ):  # fmt: skip
+        found = seen(closed, opened)
+        assert (found[0], words in found[1]) == (status, True), found
+
+
+async def test_canaries_that_show_nothing(app: Application) -> None:
+    with canary(opened=(f"{LOOPBACK}:{app.port}",), closed=(f"{LOOPBACK}:{free_port()}",)) as url:
+        text = await asyncio.to_thread(lambda: urlopen(f"{url}/metrics").read().decode())
+        assert f'checklist_canary_as_expected{{target="{LOOPBACK}:{app.port}",expected="open"}} 1' in text
+        assert 'expected="closed",outcome="refused"} 1' in text
+        status, summary = await _seen("network_policies_enforced", canary_pods=({"allowed": url, "denied": url},))
+        assert (status, "is refused, which is not how a policy denies" in summary) == (Status.UNKNOWN, True), summary
+    for other in (app.url, f"http://{LOOPBACK}:{free_port()}"):
+        pods = ({"allowed": other, "denied": other},)
+        status, summary = await _seen("network_policies_enforced", canary_pods=pods)
+        assert status is Status.UNKNOWN, summary
 
 
 async def test_a_refused_port_is_no_policy(tmp_path: Path) -> None:
