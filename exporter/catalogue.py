@@ -519,15 +519,18 @@ def _brought(plugin: Plugin) -> Iterator[Entry]:
 
 
 def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any]]]:
-    """The shared clients in `<root>/systems/<system>/client`, a module or a package, by name."""
+    """The shared clients in `<root>/systems/<system>/client`, by name. Where it is a package, it names its clients itself.
+
+    The other modules of such a package are imported by whom they serve: their libraries may not be installed.
+    """
     package = importlib.import_module(f"{root.__name__}.systems")
     clients: dict[str, type[Client[Any]]] = {}
     for module in _client_modules(package):
         for value in vars(module).values():
-            if not (isinstance(value, type) and issubclass(value, Client) and value.__module__ == module.__name__):
+            if not (isinstance(value, type) and issubclass(value, Client)):
                 continue
-            if not hasattr(value, "name"):  # a base of clients
-                continue
+            if not f"{value.__module__}.".startswith(f"{module.__name__}.") or not hasattr(value, "name"):
+                continue  # another system's, or a base of clients
             problems.extend(_not_snake_case("Client", value.name))
             if (other := clients.setdefault(value.name, value)) is not value:
                 problems.append(f"{named(other)} and {named(value)} are both client {value.name}.")
@@ -537,8 +540,5 @@ def _clients(root: ModuleType, problems: list[str]) -> dict[str, type[Client[Any
 def _client_modules(systems: ModuleType) -> Iterator[ModuleType]:
     for system in pkgutil.iter_modules(systems.__path__, f"{systems.__name__}."):
         rooms = pkgutil.iter_modules(importlib.import_module(system.name).__path__, f"{system.name}.")
-        for room in (room for room in rooms if room.name == f"{system.name}.client"):
-            yield (client := importlib.import_module(room.name))
-            if room.ispkg:
-                for module in pkgutil.iter_modules(client.__path__, f"{client.__name__}."):
-                    yield importlib.import_module(module.name)
+        if any(room.name == f"{system.name}.client" for room in rooms):
+            yield importlib.import_module(f"{system.name}.client")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 from exporter.catalogue import Catalogue, CatalogueError, slug
 from exporter.checklist import Checklist, ChecklistError
-from exporter.collector import Mode
+from exporter.collector import Client, Mode
 from exporter.config import load
 from exporter.verdict import Severity
 
@@ -136,9 +138,46 @@ def test_a_collector_is_a_section_by_its_place_alone(install: Install) -> None:
     assert list(Catalogue.load(install(elsewhere)).collectors) == ["search"]
 
 
+def test_a_package_names_its_clients_and_its_other_modules_are_not_imported(install: Install) -> None:
+    package = {
+        "systems/other/__init__.py": "",
+        "systems/other/client/__init__.py": "from .engine import Engine\n",
+        "systems/other/client/engine.py": CLIENTS.replace('"engine"', '"other"'),
+        "systems/other/client/quick.py": "import no_library_of_this_name\n",
+    }
+    assert sorted(Catalogue.load(install(package)).clients) == ["engine", "other"]
+
+
+def test_every_shared_client_is_found() -> None:
+    import collectors.systems as systems
+
+    for module in pkgutil.walk_packages(systems.__path__, f"{systems.__name__}."):
+        if ".client" in module.name:
+            importlib.import_module(module.name)
+    named = {
+        client
+        for client in _subclasses(Client)
+        if client.__module__.startswith("collectors.") and "name" in vars(client)
+    }
+    assert set(Catalogue.load().clients.values()) == named
+
+
+def _subclasses(base: type[Any]) -> Iterator[type[Any]]:
+    for cls in base.__subclasses__():
+        yield cls
+        yield from _subclasses(cls)
+
+
+def test_without_its_extras_everything_is_found() -> None:
+    code = "import sys; sys.modules |= {'aioquic': None, 'boto3': None, 'botocore': None}; from exporter.catalogue import Catalogue"
+    code += "; catalogue = Catalogue.load(); print(len(catalogue.collectors), *catalogue.broken)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["34"]
+
+
 def test_heavy_libraries_are_not_imported_for_the_catalogue() -> None:
     """A section's client library is imported only when that section is configured."""
-    heavy = ["psycopg", "redis", "neo4j", "nats", "qdrant_client", "kubernetes"]
+    heavy = ["aioquic", "boto3", "botocore", "psycopg", "redis", "neo4j", "nats", "qdrant_client", "kubernetes"]
     code = f"import sys; from exporter.catalogue import Catalogue; Catalogue.load(); print(*({{*{heavy!r}}} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == []
