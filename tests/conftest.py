@@ -44,10 +44,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of one file that share a real server in one worker, so that it is started once for them.
+    """Keep the tests of one file that share a server, or anything else that is set up once, in one worker, and order the tests.
 
-    Tests of servers that take minutes to build are marked; their files come last, in the order in which `make servers` builds.
-    With `--record` only the tests that record are left.
+    These files come first, since each keeps one worker busy for minutes, and then those of servers that take minutes to build,
+    whose tests are marked, in the order in which `make servers` builds. The thousands of tests that any worker can run come last:
+    they keep all workers busy to the end. With `--record` only the tests that record are left.
     """
     if config.getoption("--record"):
         others = [item for item in items if not (isinstance(item, pytest.Function) and "record" in item.fixturenames)]
@@ -57,12 +58,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     turn: defaultdict[Path, int] = defaultdict(int)
     for item in items:
         used = _servers(item)
-        if used and not item.get_closest_marker("xdist_group"):
+        if (used or _shares(item)) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         for module in (used | _given(item)) & set(costly):
             item.add_marker("built")
             turn[item.path] = max(turn[item.path], 1 + costly.index(module))
-    items.sort(key=lambda item: turn[item.path])
+    alone = {item for item in items if not (item.get_closest_marker("xdist_group") or turn[item.path])}
+    items.sort(key=lambda item: (item in alone, turn[item.path]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -84,6 +86,12 @@ def _servers(item: pytest.Item) -> set[str]:
         return set()
     modules = {known[-1].func.__module__ for known in item._fixtureinfo.name2fixturedefs.values()}
     return {module for module in modules if module.startswith(f"{SERVERS}.")}
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether a test uses something of ours that is set up once for several tests."""
+    fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+    return any(known[-1].scope != "function" and known[-1].func.__module__.startswith("tests.") for known in fixtures)
 
 
 def _given(item: pytest.Item) -> set[str]:

@@ -29,7 +29,7 @@ _PORTS = range(10_240, 32_768)  # below the ports that the kernel hands to outgo
 # The second read returns when the tests' process is gone. Asked first: Patroni's PostgreSQL is in a group of its own.
 _WATCHER = 'read group; read end; kill -s TERM -- "-$group"; sleep 5; kill -s KILL -- "-$group" 2>/dev/null'
 _STOP_SECONDS = 10.0
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.02, 0.15  # at first, and after some time: who asks often keeps what it waits for from getting there
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE
 
     Raises TimeoutError, naming ``what`` and caused by the last exception, after ``deadline`` seconds.
     """
-    end = time.monotonic() + deadline
+    end, pauses = time.monotonic() + deadline, _pauses()
     while True:
         try:
             value, error = condition(), None
@@ -99,7 +99,15 @@ def wait_until(condition: Callable[[], T], what: str, deadline: float = DEADLINE
             error = raised
         if time.monotonic() > end:
             raise TimeoutError(f"After {deadline:g} s still waiting for {what}.") from error
-        time.sleep(_POLL_SECONDS)
+        time.sleep(next(pauses))
+
+
+def _pauses() -> Iterator[float]:
+    """The seconds between one look and the next."""
+    pause, longest = _POLL_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * 1.2, longest)
 
 
 @overload
@@ -108,7 +116,7 @@ async def eventually(condition: Callable[[], Awaitable[T]], what: str, deadline:
 async def eventually(condition: Callable[[], T], what: str, deadline: float = DEADLINE) -> T: ...
 async def eventually(condition: Callable[[], T | Awaitable[T]], what: str, deadline: float = DEADLINE) -> T:
     """Do as ``wait_until``, without holding the event loop; ``condition`` may be a coroutine function."""
-    end = time.monotonic() + deadline
+    end, pauses = time.monotonic() + deadline, _pauses()
     while True:
         try:
             value, error = condition(), None
@@ -120,7 +128,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], what: str, deadl
             error = raised
         if time.monotonic() > end:
             raise TimeoutError(f"After {deadline:g} s still waiting for {what}.") from error
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(next(pauses))
 
 
 def unprivileged() -> str | None:
