@@ -65,6 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             turn[item.path] = max(turn[item.path], 1 + costly.index(module))
     alone = {item for item in items if not (item.get_closest_marker("xdist_group") or turn[item.path])}
     items.sort(key=lambda item: (item in alone, turn[item.path]))
+    if hasattr(config, "workerinput") and config.getvalue("loadgroup"):
+        _name_groups(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -92,6 +94,18 @@ def _shares(item: pytest.Item) -> bool:
     """Whether a test uses something of ours that is set up once for several tests."""
     fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
     return any(known[-1].scope != "function" and known[-1].func.__module__.startswith("tests.") for known in fixtures)
+
+
+def _name_groups(items: list[pytest.Item]) -> None:
+    """Add the group of each test to its id, where xdist's scheduler reads it.
+
+    xdist (3.8) writes to `_nodeid`, which pytest no longer reads since 9.2: no test was kept with another, and each worker started
+    every server.
+    """
+    for item in items:
+        group = item.get_closest_marker("xdist_group")
+        if group and hasattr(item, "_id"):
+            item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")
 
 
 def _given(item: pytest.Item) -> set[str]:

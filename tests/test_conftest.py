@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import subprocess
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -94,3 +95,32 @@ def test_each_reason_for_skipping_is_printed_once(pytester: pytest.Pytester) -> 
     )
     done = pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider")
     done.stdout.fnmatch_lines(["*= skipped =*", "    4 × There is no server.", "    1 × There is no network."])
+
+
+def test_tests_that_share_something_run_in_one_worker_and_the_others_last(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makeconftest("from tests.conftest import pytest_addoption, pytest_collection_modifyitems")
+    shared = """
+        import os, pytest
+
+        @pytest.fixture(scope="module")
+        def server():
+            print("A worker starts it.")
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_shared(server, number):
+            with open("order", "a") as file:
+                print("shared", os.environ["PYTEST_XDIST_WORKER"], file=file)
+
+        @pytest.mark.parametrize("number", range(6))
+        def test_alone(number):
+            with open("order", "a") as file:
+                print("alone", os.environ["PYTEST_XDIST_WORKER"], file=file)
+        """
+    (pytester.mkdir("tests") / "test_it.py").write_text(textwrap.dedent(shared))
+    options = ("-n2", "--dist=loadgroup", "--no-loadscope-reorder", "--import-mode=importlib", "-p", "no:cacheprovider")
+    done = pytester.runpytest_subprocess(*options)
+    done.assert_outcomes(passed=12)
+    ran = [line.split() for line in (pytester.path / "order").read_text().splitlines()]
+    assert len({worker for kind, worker in ran if kind == "shared"}) == 1
+    assert {worker for kind, worker in ran if kind == "alone"} == {"gw0", "gw1"}
