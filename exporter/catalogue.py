@@ -28,7 +28,8 @@ UNBOUND = "none"
 """The annotation `<!-- item: none -->` means that no item verifies the line, whatever its text."""
 
 _CUSTOM = "collectors.custom"
-_NO_GROUPS = ("shared", "systems")
+_DISCOVERY = "collectors.discovery"
+_NO_GROUPS = ("discovery", "shared", "systems")
 _LONGEST = 80  # of a name that is made from a text
 _SAYS_NOTHING = frozenset(
     " .,;:!?'\"()[]/_-–—‘’“”…&\N{NO-BREAK SPACE}\t\n"
@@ -151,6 +152,11 @@ class Catalogue:
     def custom(self) -> Any:
         """The collector for lines that the configuration verifies itself: `Line` are its options, `verifying` makes one."""
         return importlib.import_module(_CUSTOM).Custom
+
+    @cached_property
+    def discovery(self) -> Any:
+        """What `init` makes a configuration with: `see_cluster`, `see_metrics` and `configuration`."""
+        return importlib.import_module(_DISCOVERY)
 
     @classmethod
     def load(cls, package: str = "collectors") -> Catalogue:

@@ -1,4 +1,6 @@
-"""The command line: `serve`, `check`, `explain`, `report`, `attest`, `list`, `config check`, `demo`, `healthcheck`, `canary`.
+"""The command line.
+
+`init`, `serve`, `check`, `explain`, `report`, `attest`, `bind`, `list`, `config check`, `demo`, `healthcheck`, `canary`.
 
 Exit codes: 0 ok, 1 a line failed, 2 a line is unknown, 3 the configuration or the command line is wrong, 4 an internal error or
 an output that cannot be written, 130 interrupted, 141 the reader of the output is gone (`| head`). What takes long to import is
@@ -25,6 +27,7 @@ from exporter.cli.config import check_config
 from exporter.cli.demo import demo
 from exporter.cli.explain import explain
 from exporter.cli.healthcheck import healthcheck
+from exporter.cli.init import init
 from exporter.cli.list import list_items
 from exporter.cli.report import report
 from exporter.cli.serve import serve
@@ -44,7 +47,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, check, explain, report, attest, bind):
+for command in (init, serve, check, explain, report, attest, bind):
     app.command()(command)
 app.command("list")(list_items)
 app.add_typer(_config, name="config")

@@ -1,0 +1,209 @@
+"""`init` on a real cluster and a real Prometheus: what it finds, what it proposes, and that its result can be used as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporter.catalogue import Catalogue
+from exporter.config import ConfigError, load
+from tests.exporter.cli.conftest import Ended
+from tests.servers.kubernetes import ControlPlane, control_plane, pod_spec, workload
+from tests.servers.process import free_port
+from tests.servers.prometheus import Prometheus, prometheus
+
+__all__ = ["control_plane", "prometheus"]
+
+Run = Callable[..., Ended]
+Manifest = Mapping[str, Any]
+
+
+def service(namespace: str, name: str, *ports: int, app: str = "", headless: bool = False, named: str = "") -> Manifest:
+    entries = [{"name": f"{named}{number}" if named else f"p{number}", "port": number} for number in ports]
+    spec: dict[str, Any] = {"selector": {"app": app or name}, "ports": entries}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec | ({"clusterIP": "None"} if headless else {}),
+    }
+
+
+def running(namespace: str, name: str, image: str, **options: Any) -> dict[str, Any]:
+    containers = [container | {"image": image} for container in pod_spec()["containers"]]
+    return workload(namespace, name, spec=pod_spec(containers=containers), **options)
+
+
+def ingress(namespace: str, *hosts: str) -> Manifest:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    rules = [
+        {"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}} for host in hosts
+    ]
+    about = {"name": "web", "namespace": namespace}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": about, "spec": {"rules": rules}}
+
+
+def cron_job(namespace: str, name: str) -> Manifest:
+    template = {"spec": {"template": {"spec": pod_spec(restartPolicy="Never")}}}
+    spec = {"schedule": "0 3 1 1 *", "jobTemplate": template}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+@pytest.fixture(scope="module")
+def shop(control_plane: ControlPlane) -> str:
+    """A namespace as shops have them: stores of every kind, what is only about them, services, and the monitoring."""
+    namespace = control_plane.namespace("shop")
+    workloads = [
+        running(namespace, "cache", "docker.io/bitnami/valkey:8", kind="StatefulSet", replicas=2),
+        running(namespace, "sessions", "redis:7-alpine"),
+        running(namespace, "broker", "nats:2.11", kind="StatefulSet", replicas=3),
+        running(namespace, "vectors", "qdrant/qdrant:v1.13", kind="StatefulSet"),
+        running(namespace, "orders", "ghcr.io/cloudnative-pg/postgresql:17", kind="StatefulSet", replicas=2),
+        running(namespace, "graph", "neo4j:5", kind="StatefulSet"),
+        running(namespace, "redis-exporter", "oliver006/redis_exporter:v1"),
+        running(namespace, "web", "registry.example.com/web:3"),
+        running(namespace, "worker", "registry.example.com/worker:3"),
+        running(namespace, "metrics", "quay.io/prometheus/prometheus:v3.5.0"),
+        running(namespace, "boards", "grafana/grafana:12"),
+    ]
+    control_plane.apply(
+        *workloads,
+        service(namespace, "cache", 6379, headless=True),
+        service(namespace, "sessions", 6379),
+        service(namespace, "broker", 4222, 8222, headless=True),
+        service(namespace, "vectors", 6333, 6334, headless=True),
+        service(namespace, "orders", 5432, headless=True),
+        service(namespace, "graph", 7687, headless=True),
+        service(namespace, "redis-exporter", 9121, named="http-"),
+        service(namespace, "web", 80),
+        service(namespace, "metrics", 9090),
+        service(namespace, "boards", 80),
+        ingress(namespace, "shop.example.com", "*.example.com", "api.shop.example.com"),
+        cron_job(namespace, "orders-backup"),
+        cron_job(namespace, "newsletter"),
+    )
+    control_plane.wait_ready(*workloads)
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(control_plane: ControlPlane) -> Path:
+    """An account that may list what `init` lists, and nothing else."""
+    rules = [
+        {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["list"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": ["list"]},
+        {"apiGroups": ["batch"], "resources": ["cronjobs"], "verbs": ["list"]},
+    ]
+    return control_plane.account(rules)
+
+
+def uncommented(text: str, section: str) -> str:
+    """The configuration with a section in force that was commented out."""
+    block = re.search(rf"^  # {section}:.*\n((?:  #   .*\n)*)", text, re.MULTILINE)
+    assert block is not None
+    return text.replace(block[0], re.sub(r"^  # ", "  ", block[0], flags=re.MULTILINE))
+
+
+def test_a_cluster_becomes_a_configuration(run: Run, shop: str, kubeconfig: Path, tmp_path: Path) -> None:
+    file = tmp_path / "checklist.yaml"
+    ended = run("init", "--kubeconfig", kubeconfig, "--namespace", shop, "--output", file)
+    assert (ended.code, ended.out) == (0, "")
+    assert f"Wrote {file}" in ended.err
+    assert run("config", "check", "--config.file", file).code == 0
+    found = yaml.safe_load(file.read_text())
+    assert found["clients"] == {"kubernetes": {"kubeconfig": str(kubeconfig), "namespaces": [shop]}}
+    sections = found["sections"]
+    assert sections.keys() == {"kubernetes", "resource_allocation", "redis", "nats", "qdrant", "tls_certificates"}
+    assert sections["redis"]["targets"] == [
+        {
+            "name": f"{shop}/cache",
+            "mode": "replication",
+            "nodes": [f"cache-0.cache.{shop}:6379", f"cache-1.cache.{shop}:6379"],
+        },
+        {"name": f"{shop}/sessions", "nodes": [f"sessions.{shop}:6379"]},
+    ]
+    [broker] = sections["nats"]["targets"]
+    assert [node["server"] for node in broker["nodes"]] == [f"broker-{n}.broker.{shop}:4222" for n in range(3)]
+    assert broker["nodes"][0]["monitoring"] == {"url": f"http://broker-0.broker.{shop}:8222"}
+    assert sections["qdrant"]["targets"][0]["nodes"] == [{"url": f"http://vectors-0.vectors.{shop}:6333"}]
+    assert [target["endpoint"] for target in sections["tls_certificates"]["targets"]] == [
+        "api.shop.example.com:443",
+        "shop.example.com:443",
+    ]
+
+
+def test_what_waits_for_a_person_is_right_once_it_is_uncommented(
+    run: Run, shop: str, kubeconfig: Path, tmp_path: Path
+) -> None:
+    text = run("init", "--kubeconfig", kubeconfig, "--namespace", shop).out
+    assert f"orders-0.orders.{shop}:5432,orders-1.orders.{shop}:5432/DATABASE" in text
+    assert f"# CronJobs that seem to make backups: {shop}/orders-backup." in text
+    assert f'# prometheus: {{url: "http://metrics.{shop}:9090"}}' in text
+    assert f'# grafana: {{url: "http://boards.{shop}:80"' in text
+    assert "redis-exporter" not in text.partition("# backend_api:")[0], "it is about a store, and none"
+    for section, missing in (("postgresql", "dsn_file"), ("neo4j", "password_file")):
+        file = tmp_path / f"{section}.yaml"
+        file.write_text(uncommented(text, section))
+        with pytest.raises(ConfigError) as raised:
+            load(file)
+        [problem] = raised.value.errors
+        assert missing in str(problem)
+        assert "No such file or directory" in str(problem)
+    file.write_text(uncommented(text, "backend_api"))
+    (target,) = [one for one in load(file).config.sections["backend_api"].targets if one.name == "web"]
+    assert str(target.url).rstrip("/") == f"http://web.{shop}:80"
+    file.write_text(uncommented(text, "payments"))
+    assert load(file).config.sections["payments"].not_applicable == "The product takes no payments."
+
+
+def test_every_section_is_mentioned_once(run: Run, shop: str, kubeconfig: Path) -> None:
+    text = run("init", "--kubeconfig", kubeconfig, "--namespace", shop).out
+    sections = re.findall(r"^  (?:# )?([a-z0-9_]+):", text.partition("sections:")[2], re.MULTILINE)
+    assert sorted(sections) == sorted(Catalogue.load().sections)
+
+
+def test_what_may_not_be_listed_is_said(run: Run, control_plane: ControlPlane, shop: str) -> None:
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
+    text = run("init", "--kubeconfig", control_plane.account(rules), "--namespace", shop).out
+    assert len(re.findall(r"^# Not seen: .*(services|ingresses|cronjobs).*\.$", text, re.MULTILINE)) == 3
+    assert "redis" not in yaml.safe_load(text)["sections"], "its address is not known"
+    refused = run("init", "--kubeconfig", control_plane.account(), "--namespace", shop)
+    assert (refused.code, refused.out) == (3, "")
+    assert "pods" in refused.err
+
+
+def test_a_file_is_never_written_over(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "checklist.yaml"
+    file.write_text("environment: mine\n")
+    ended = run("init", "--output", file)
+    assert (ended.code, ended.err) == (3, f"{file} exists already and was left as it is; choose another file.\n")
+    assert file.read_text() == "environment: mine\n"
+
+
+def test_a_prometheus_alone(run: Run, prometheus: Prometheus, tmp_path: Path) -> None:
+    file = tmp_path / "checklist.yaml"
+    assert run("init", "--prometheus", prometheus.url, "--output", file).code == 0
+    found = yaml.safe_load(file.read_text())
+    assert found["clients"] == {"prometheus": {"url": prometheus.url}}
+    assert not found["sections"], "it scrapes nothing but itself"
+    assert run("config", "check", "--config.file", file).code == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [("http://127.0.0.1:{port}", "the connection was refused."), ("prometheus:9090", "--prometheus: ")],
+)
+def test_a_prometheus_that_cannot_be_asked(run: Run, address: str, wanted: str) -> None:
+    ended = run("init", "--prometheus", address.format(port=free_port()))
+    assert (ended.code, ended.out) == (3, "")
+    assert wanted in ended.err
