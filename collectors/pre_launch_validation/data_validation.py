@@ -128,7 +128,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         """
         if not self.target.copies and not self.target.migration_reports:
             raise ProbeError(
-                f"Target {self.target.name} has no option copies or migration_reports, so no source was compared.",
+                f"Target {self.target.name} has no option copies, so no source was compared.",
                 Reason.NOT_CONFIGURED,
             )
         return await worst_of(

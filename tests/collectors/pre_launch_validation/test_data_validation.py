@@ -62,6 +62,71 @@ def checked(orders: Postgres) -> Postgres:
     return orders
 
 
+HALF_WAY = [
+    (
+        """CREATE DOMAIN public.positive AS int; CREATE TABLE public.number (a public.positive);
+           INSERT INTO public.number VALUES (-1);
+           ALTER DOMAIN public.positive ADD CONSTRAINT above CHECK (VALUE > 0) NOT VALID""",
+        "DROP TABLE public.number; DROP DOMAIN public.positive",
+        Status.FAILED,
+        "Constraint above of domain public.positive",
+    ),
+    (
+        "CREATE MATERIALIZED VIEW public.summary AS SELECT 1 AS x WITH NO DATA",
+        "DROP MATERIALIZED VIEW public.summary",
+        Status.FAILED,
+        "Materialized view public.summary",
+    ),
+    (
+        "ALTER TABLE public.line SET UNLOGGED",
+        "ALTER TABLE public.line SET LOGGED",
+        Status.WARNING,
+        "Table public.line on",
+    ),
+    (
+        "CREATE SUBSCRIPTION old CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false)",
+        "ALTER SUBSCRIPTION old SET (slot_name = NONE); DROP SUBSCRIPTION old",
+        Status.WARNING,
+        "Subscription old on",
+    ),
+]
+
+
+async def test_what_a_load_leaves_half_way(orders: Postgres) -> None:
+    copies = [
+        {
+            "name": "lines",
+            "source": orders.dsn(),
+            "source_query": "SELECT 500",
+            "target_query": "SELECT count(*) FROM public.line",
+        }
+    ]
+    for left, undo, status, words in HALF_WAY:
+        assert (await see("data_migration_complete", orders.dsn(), copies=copies)).status is Status.OK
+        orders.script(left, "orders")
+        result = await see("data_migration_complete", orders.dsn(), copies=copies)
+        orders.script(undo, "orders")
+        assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+@pytest.mark.parametrize("moment", ["1970-01-01", "1970-01-01 01:00+00", "0001-01-01", "1900-01-01", "1899-12-30"])
+async def test_an_empty_date_is_no_history(orders: Postgres, moment: str) -> None:
+    history = [{"name": "Lines", "query": "SELECT min(created) FROM public.line", "min_age": "400d"}]
+    assert (await see("historical_data_accessible", orders.dsn(), history=history)).status is Status.OK
+    orders.script(f"INSERT INTO public.line (created) VALUES ('{moment}')", "orders")
+    result = await see("historical_data_accessible", orders.dsn(), history=history)
+    assert (result.status, "dated as an empty value is" in result.summary) == (Status.UNKNOWN, True), result.summary
+
+
+async def test_a_sequence_that_nears_its_end_is_a_warning(checked: Postgres) -> None:
+    checked.script(
+        "CREATE TABLE public.near (id serial PRIMARY KEY); SELECT setval('public.near_id_seq', 2000000000)", "orders"
+    )
+    result = await see("data_integrity_verified", checked.dsn())
+    checked.script("DROP TABLE public.near", "orders")
+    assert (result.status, "takes 2147483647 at most" in result.summary) == (Status.WARNING, True), result.summary
+
+
 async def test_reports_of_other_tools_count_as_well(orders: Postgres) -> None:
     def report(file: str) -> list[dict[str, str]]:
         return [{"name": "nightly", "path": str(REAL / f"dbt-{file}.json"), "target": "prod", "max_age": "36500d"}]

@@ -93,7 +93,7 @@ async def read_collations(session: Session) -> list[Collation]:
 
 
 async def read_loose(session: Session) -> list[Loose]:
-    """Constraints that were never checked against the rows there are, and triggers that are switched off."""
+    """What loads and restores leave half-way: rules that do not apply, views without rows, tables that are still being copied."""
     return await session.ask(
         Loose,
         """SELECT 'constraint' AS kind, conname::text AS name, conrelid::regclass::text AS table
@@ -103,6 +103,21 @@ async def read_loose(session: Session) -> list[Loose]:
                   coalesce(k.conname, t.tgname)::text, t.tgrelid::regclass::text
            FROM pg_trigger t LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint WHERE t.tgenabled = 'D'
                  OR t.tgenabled = 'R' AND k.contype = 'f'
+           UNION ALL
+           SELECT 'domain constraint', conname::text, contypid::regtype::text
+           FROM pg_constraint WHERE NOT convalidated AND contypid <> 0
+           UNION ALL
+           SELECT 'view', relname::text, oid::regclass::text FROM pg_class WHERE relkind = 'm' AND NOT relispopulated
+           UNION ALL
+           SELECT 'unlogged', relname::text, oid::regclass::text
+           FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND pg_relation_size(oid) > 0
+           UNION ALL
+           SELECT 'copy', s.subname::text, r.srrelid::regclass::text
+           FROM pg_subscription s JOIN pg_subscription_rel r ON r.srsubid = s.oid
+           WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND r.srsubstate IN ('i', 'd', 'f')
+           UNION ALL
+           SELECT 'subscription', subname::text, '' FROM pg_subscription
+           WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND NOT subenabled
            ORDER BY 1, 3, 2""",
     )
 
@@ -242,6 +257,10 @@ async def read_oldest(session: Session, history: History) -> Oldest:
         f"""SELECT CASE WHEN isfinite(q.oldest::timestamptz)
                         THEN extract(epoch FROM clock_timestamp() - q.oldest::timestamptz)::float8 END AS age,
                    coalesce(NOT isfinite(q.oldest::timestamptz), false) AS infinite,
+                   coalesce(isfinite(q.oldest::timestamptz) AND EXISTS (
+                       SELECT FROM unnest('{{0001-01-01, 1899-12-30, 1900-01-01, 1970-01-01}}'::timestamptz[]) AS p(placeholder)
+                       WHERE q.oldest::timestamptz BETWEEN p.placeholder - interval '15h' AND p.placeholder + interval '15h'),
+                       false) AS placeholder,
                    {"q.rows::int8" if history.min_rows is not None else "NULL::int8"} AS rows
             FROM ({history.query}
 ) AS q({columns}) LIMIT 2""",  # noqa: S608

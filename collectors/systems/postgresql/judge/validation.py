@@ -18,7 +18,7 @@ from collectors.systems.postgresql.model.validation import (
     Orphans,
 )
 from collectors.systems.postgresql.model.validation import Sequence as Numbering
-from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length
 
 __all__ = [
@@ -31,6 +31,10 @@ __all__ = [
     "judge_orphans",
     "judge_sequences",
 ]
+
+
+_NEARLY = 0.9
+"""Which share of its numbers a sequence has given when it is time to widen the column."""
 
 
 def judge_copy(where: str, copy: Copy, source: Decimal, target: Decimal) -> Result:
@@ -58,19 +62,33 @@ def judge_loose(where: str, loose: Sequence[Loose], replica_roles: Sequence[str]
                 f"session_replication_role is replica on {where} for {role}: neither triggers nor foreign keys apply.",
                 reason=Reason.MISCONFIGURED,
             )
-        for rule in loose:
-            if rule.kind == "constraint":
-                yield failed(
-                    f"Constraint {rule.name} of table {rule.table} on {where} is NOT VALID: older rows were never checked.",
-                    reason=Reason.MISCONFIGURED,
-                )
-            else:
-                yield failed(
-                    f"{rule.kind[0].upper()}{rule.kind[1:]} {rule.name} of table {rule.table} on {where} is switched off.",
-                    reason=Reason.MISCONFIGURED,
-                )
+        yield from (_half_way(where, rule) for rule in loose)
 
     return verdict(problems(), ok(f"All constraints and triggers on {where} apply to all rows."))
+
+
+def _half_way(where: str, left: Loose) -> Result:
+    match left.kind:
+        case "constraint" | "domain constraint":
+            of = "domain" if left.kind == "domain constraint" else "table"
+            said = (
+                f"Constraint {left.name} of {of} {left.table} on {where} is NOT VALID: older rows were never checked."
+            )
+        case "view":
+            said = f"Materialized view {left.table} on {where} was never populated, so whoever reads it gets an error (REFRESH)."
+        case "copy":
+            said = f"Table {left.table} on {where} is not completely copied by subscription {left.name}."
+        case "subscription":
+            return warning(f"Subscription {left.name} on {where} is disabled: nothing more arrives from its publisher.")
+        case "unlogged":
+            return warning(
+                f"Table {left.table} on {where} is UNLOGGED: a crash empties it, and no standby has its rows (SET LOGGED)."
+            )
+        case _:
+            said = (
+                f"{left.kind[0].upper()}{left.kind[1:]} {left.name} of table {left.table} on {where} is switched off."
+            )
+    return failed(said, reason=Reason.MISCONFIGURED)
 
 
 def judge_checksums(where: str, checksums: Checksums) -> Result:
@@ -127,6 +145,11 @@ def judge_sequences(where: str, sequences: Sequence[Numbering]) -> Result:
                     f"{sequence.highest}: inserts will fail or collide (setval).",
                     reason=Reason.CONTRADICTED,
                 )
+        for sequence in sequences:
+            if sequence.next is not None and sequence.most * _NEARLY <= sequence.next <= sequence.most:
+                yield warning(
+                    f"Sequence {sequence.name} on {where} is at {sequence.next}; {sequence.column} takes {sequence.most} at most."
+                )
         if hidden := [sequence for sequence in sequences if sequence.next is None]:
             yield unknown(
                 f"{counted(len(hidden), 'sequence')} on {where} or their columns may not be read ({hidden[0].name}): grant "
@@ -165,6 +188,12 @@ def judge_history(where: str, history: History, oldest: Oldest) -> Result:
     if oldest.infinite:
         return unknown(
             f"The oldest of {history.name} on {where} is dated infinity, which has no age.", reason=Reason.MALFORMED
+        )
+    if oldest.placeholder:
+        return unknown(
+            f"The oldest of {history.name} on {where} is dated as an empty value is (1970-01-01, 1900-01-01 or 0001-01-01): leave "
+            "such rows out of the query.",
+            reason=Reason.MALFORMED,
         )
     if oldest.age is None:
         return failed(f"{history.name} on {where} has no rows at all.", reason=Reason.MISSING)

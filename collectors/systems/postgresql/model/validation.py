@@ -94,7 +94,12 @@ class Collation:
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """A rule that is written down and not kept: a constraint that is NOT VALID, or a trigger that is switched off (`kind`)."""
+    """What a load or a restore left half-way, by its `kind`.
+
+    `constraint` and `domain constraint` are NOT VALID, `trigger` and `the trigger of constraint` are switched off, a `view` is not
+    populated, a `copy` is a table that subscription `name` has not copied completely; `subscription` is disabled, `unlogged` is a
+    table that a crash empties.
+    """
 
     kind: str
     name: str
@@ -130,9 +135,11 @@ class Orphans:
 class Oldest:
     """How many seconds old the oldest row is, by the server's own clock, and how many there are where that was asked.
 
-    `infinite` is true where its moment is PostgreSQL's infinity or -infinity, which has no age.
+    `infinite` is true where its moment is PostgreSQL's infinity or -infinity, which has no age, `placeholder` where it is one that
+    an empty value becomes in some system, such as 1970-01-01.
     """
 
     age: float | None
     infinite: bool
+    placeholder: bool
     rows: int | None
