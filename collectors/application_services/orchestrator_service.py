@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from pydantic import Field
@@ -9,6 +10,8 @@ from pydantic import Field
 from collectors.shared.verdicts import worst_of
 from collectors.systems.http.check.service import ServiceCollector, ServiceOptions, ServiceSettings, ServiceTarget
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS
+from collectors.systems.prefect.check import see_prefect
+from collectors.systems.prefect.client import Prefect
 from collectors.systems.prometheus.check.conditions import ComparedCondition, see_condition
 from collectors.systems.prometheus.check.outcomes import see_outcomes
 from collectors.systems.prometheus.client import Prometheus
@@ -33,6 +36,7 @@ class OrchestratorTarget(ServiceTarget):
 
     openai: Outcomes | None = Field(None, description="Its calls of the OpenAI API, as counters in Prometheus.")
     workflows: Workflows | None = Field(None, description="Its runs of workflows, as metrics in Prometheus.")
+    prefect: Prefect | None = Field(None, description="The Prefect server that its flows run on.")
 
 
 class OrchestratorSettings(ServiceSettings, ServiceOptions):
@@ -84,20 +88,35 @@ class OrchestratorService(ServiceCollector[OrchestratorSettings, OrchestratorTar
             )
         return await see_outcomes(self.client(Prometheus), openai, "OpenAI API call")
 
-    @item("Workflow orchestration is functional", severity=CRITICAL, needs=("workflows", "clients.prometheus"))
+    @item(
+        "Workflow orchestration is functional",
+        severity=CRITICAL,
+        needs=("prefect, or workflows with clients.prometheus",),
+    )
     async def workflow_orchestration_functional(self) -> Result:
         """An engine is healthy while nobody takes its work: a workflow without a worker is running, or scheduled, for ever.
 
-        Within `window` runs ended, some with success, and no more than `max_failure_ratio` otherwise; and each of
-        `backlog_conditions` is true of every series that it selects, of which there has to be one.
+        Within `window` runs ended, some with success, and no more than `max_failure_ratio` otherwise. With `prefect`, work pools
+        are not paused, workers are alive and ask every queue, and no run is late, taken and not begun, or running for ever. With
+        `workflows`, each of `backlog_conditions` is true of every series that it selects, of which there has to be one.
 
         How to fix it: start the workers of the queue or pool whose runs are late; compare its name with theirs.
         """
-        if (workflows := self.target.workflows) is None:
+        target = self.target
+        parts: list[Awaitable[Result]] = []
+        if target.prefect is not None:
+            parts.append(see_prefect(target.prefect, self.now))
+        if target.workflows is not None:
+            parts.append(self._counted(target.workflows))
+        if not parts:
             return unknown(
-                f"workflows of {self.target.name} is not configured, so its workflows were not checked.",
+                f"Neither prefect nor workflows of {target.name} is configured, so its workflows were not checked.",
                 reason=Reason.NOT_CONFIGURED,
             )
+        return await worst_of(*parts)
+
+    async def _counted(self, workflows: Workflows) -> Result:
+        """Runs and backlog as Prometheus has them."""
         prometheus = self.client(Prometheus)
         return await worst_of(
             *(see_condition(prometheus, condition) for condition in workflows.backlog_conditions),

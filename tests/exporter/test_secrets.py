@@ -40,6 +40,7 @@ def configuration(port: int) -> dict[str, Any]:
     }
     service = {"name": "shop", "selector": '{app="shop"}'}
     application = {"targets": [{"name": "a", "url": http["url"], **HTTP}]}
+    engines = {"prefect": {**http, "work_pools": ["a"]}}
     dsn = f"postgresql://sre:canary@{address}/"
     logins = {
         "a": {"username": "sre", "password": "canary"},
@@ -82,7 +83,8 @@ def configuration(port: int) -> dict[str, Any]:
             "aws": aws,
         },
         "sections": {
-            **{name: {**often, **application} for name in ("api_service", "frontend", "orchestrator_service")},
+            **{name: {**often, **application} for name in ("api_service", "frontend")},
+            "orchestrator_service": {**often, "targets": [{**application["targets"][0], **engines}]},
             "data_service": {
                 **often,
                 "targets": [

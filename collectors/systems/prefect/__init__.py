@@ -1,0 +1,1 @@
+"""Prefect: a workflow engine whose workers take runs of flows from work pools."""
