@@ -119,7 +119,7 @@ class KubernetesTarget(ScopedTarget, _Options):
     """A part of the cluster: namespaces that are judged by the same limits."""
 
 
-class KubernetesSettings(SectionSettings, _Options):
+class ClusterSettings(SectionSettings, _Options):
     """Options of the section."""
 
     targets: tuple[KubernetesTarget, ...] = Field(
@@ -127,10 +127,10 @@ class KubernetesSettings(SectionSettings, _Options):
     )
 
 
-class KubernetesCluster(OfCluster[KubernetesSettings, KubernetesTarget]):
+class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
     """Asks what the cluster is, how it is guarded, and what leads into it."""
 
-    Settings = KubernetesSettings
+    Settings = ClusterSettings
     Target = KubernetesTarget
 
     @item(

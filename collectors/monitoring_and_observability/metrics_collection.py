@@ -47,7 +47,7 @@ class HttpService(Source):
     )
 
 
-class Database(Source):
+class DatabaseMetrics(Source):
     """A database, or a service that queries one."""
 
     counters: tuple[Names, ...] = Field((_QUERIES,), description="Counters or histograms of queries.")
@@ -56,7 +56,7 @@ class Database(Source):
     )
 
 
-class Cache(Source):
+class CacheMetrics(Source):
     """A cache, or a service that uses one."""
 
     counters: tuple[Names, ...] = Field(
@@ -96,8 +96,8 @@ class MetricsCollectionSettings(SectionSettings, SeriesLimits):
         description="How long Prometheus may take to count a marker.",
     )
     services: tuple[HttpService, ...] = Field((), description="Services whose requests are counted.")
-    databases: tuple[Database, ...] = Field((), description="Databases whose queries are counted.")
-    caches: tuple[Cache, ...] = Field((), description="Caches whose hits and misses are counted.")
+    databases: tuple[DatabaseMetrics, ...] = Field((), description="Databases whose queries are counted.")
+    caches: tuple[CacheMetrics, ...] = Field((), description="Caches whose hits and misses are counted.")
     queues: tuple[Queue, ...] = Field((), description="Queues whose depth and processing are measured.")
     business_metrics: tuple[BusinessMetrics, ...] = Field((), description="What the product does.")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from collectors.infrastructure.kubernetes import KubernetesCluster, KubernetesSettings, KubernetesTarget
+from collectors.infrastructure.kubernetes import ClusterSettings, KubernetesCluster, KubernetesTarget
 from collectors.performance_configuration.resource_allocation import (
     ResourceAllocation,
     ResourceSettings,
@@ -58,7 +58,7 @@ async def audit(client: Kubernetes) -> object:
     seen = await asyncio.gather(
         verify(
             KubernetesCluster,
-            KubernetesSettings(timeout=minutes, targets=(target := KubernetesTarget(name="all"),)),
+            ClusterSettings(timeout=minutes, targets=(target := KubernetesTarget(name="all"),)),
             target,
             context=context,
         ),

@@ -41,6 +41,11 @@ def test_every_option_is_explained() -> None:
         assert f"sections.{name}" in headings
 
 
+def test_structures_have_names_of_their_own() -> None:
+    names = json_schema(REAL)["$defs"]
+    assert not [name for name in names if "__" in name], "two classes of options have one name"
+
+
 def test_every_line_is_listed_with_what_it_needs() -> None:
     page = items(REAL)
     assert sum(line.startswith("| `") for line in page.splitlines()) == LINES

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from exporter.options import Duration, Options
 
-__all__ = ["Invariant", "RestoreLimits", "Restored"]
+__all__ = ["RestoreLimits", "RestoreQuery", "Restored"]
 
 
-class Invariant(Options):
+class RestoreQuery(Options):
     """A query of the restored cluster that returns one number."""
 
     sql: str = Field(min_length=1, description="The query, such as `SELECT count(*) FROM orders`.")
@@ -23,7 +23,7 @@ class Invariant(Options):
 class RestoreLimits(Options):
     """When a cluster counts as restored."""
 
-    queries: tuple[Invariant, ...] = Field(min_length=1, description="What the restored cluster is asked.")
+    queries: tuple[RestoreQuery, ...] = Field(min_length=1, description="What the restored cluster is asked.")
     role: str = Field("postgres", min_length=1, description="Superuser of the cluster that they are asked as.")
     repeat: Duration = Field(timedelta(days=1), gt=timedelta(0), description="How long a successful restore is valid.")
     objective: Duration | None = Field(None, description="How long it may take until the cluster accepts writes.")

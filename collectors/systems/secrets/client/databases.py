@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from collectors.shared.dsn import parse_dsn
 from collectors.systems.postgresql.client.connection import Connection
 from collectors.systems.secrets.model.databases import Client
-from collectors.systems.secrets.model.endpoints import Database
+from collectors.systems.secrets.model.endpoints import DatabaseLogin
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["connected"]
@@ -18,7 +18,7 @@ class _Right:
     allowed: bool
 
 
-async def connected(database: Database) -> list[Client]:
+async def connected(database: DatabaseLogin) -> list[Client]:
     """The roles that are connected, and from where, but for the exporter's own. Raises ProbeError when that is not shown."""
     found: list[Client] = []
     for host in parse_dsn(database.dsn):

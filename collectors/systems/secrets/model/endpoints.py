@@ -12,7 +12,7 @@ from collectors.systems.secrets.model.access import IamPrincipal
 from exporter.http import HttpSettings
 from exporter.options import Duration, Options, Secret
 
-__all__ = ["ApiKey", "Database", "KeyOptions", "KeySet", "SampleToken"]
+__all__ = ["ApiKey", "DatabaseLogin", "KeyOptions", "KeySet", "SampleToken"]
 
 
 def _accounts(privileged: dict[str, str]) -> dict[str, str]:
@@ -43,7 +43,7 @@ class ApiKey(HttpSettings):
     forbidden: str = Field(pattern=r"^/", description="A path that exists, and that GET with this key must not read.")
 
 
-class Database(Options):
+class DatabaseLogin(Options):
     """A PostgreSQL whose sessions are checked."""
 
     name: str = Field(min_length=1, description="What it is called in sentences.")
@@ -81,7 +81,7 @@ class KeyOptions(Options):
         description="Service account that may do everything in the cluster or read all Secrets, as namespace/name, to the "
         "reason why.",
     )
-    databases: tuple[Database, ...] = Field(
+    databases: tuple[DatabaseLogin, ...] = Field(
         (), description="PostgreSQL servers on which each service has a role of its own."
     )
     services: dict[str, tuple[str, ...]] = Field(
