@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.systems.prometheus.model.promql import Selection, parse, selections_of
+from collectors.systems.prometheus.model.ranges import (
+    Range,
+    bare,
+    divides_itself,
+    kind_of,
+    nodes_of,
+    number_of,
+    range_of,
+)
 from exporter.options import format_duration
 
 __all__ = ["alternatives", "always_fires", "clock_of", "never_true", "possible"]
@@ -26,9 +36,6 @@ _ABSENT = frozenset({"absent", "absent_over_time"})
 _OF_THE_CLOCK = frozenset(
     {"hour", "minute", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"}
 )
-#: What is free or used of a size, and the size.
-_PART = re.compile(r"(\w+?_)(?:avail|available|free|used|MemAvailable|MemFree)_bytes")
-_SIZE = re.compile(r"(\w+?_)(?:size|capacity|total|MemTotal)_bytes")
 _QUOTED_OR_BRACE = re.compile(r"\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|[{}]")
 
 
@@ -55,10 +62,10 @@ def _alternatives(node: Any) -> Iterator[Any]:
 def always_fires(expr: str) -> str:
     """Why an expression is true whatever is measured, as the end of a sentence; empty where it may be false.
 
-    It compares with `bool`, and so gives 0 where it is false; or a share of a whole with more than it can be; or a quantile
-    above 1.
+    It compares with `bool`, and so gives 0 where it is false; or it is true of every value that there can be; or each series is
+    divided by itself.
     """
-    return next(filter(None, (_always(_bare(node)) for node in _alternatives(parse(expr)))), "")
+    return next(filter(None, (_always(bare(node)) for node in _alternatives(parse(expr)))), "")
 
 
 def _always(node: Any) -> str:
@@ -67,59 +74,127 @@ def _always(node: Any) -> str:
         return ""
     if _returns_bool(node):
         return "its comparison has the modifier bool, which filters nothing"
-    left, bound = _bare(node.lhs), _number(node.rhs)
-    quantile = _number(left.args[0]) if _type(left) == "Call" and left.func.name == "histogram_quantile" else None
-    if quantile is not None and quantile > 1 and operation in (">", ">="):
-        return f"the quantile {quantile:g} is above 1, which gives infinity"
-    most = _most(left)
-    if most is None or bound is None:
+    if any(map(_comes_and_goes, nodes_of(node.lhs))) or any(map(_comes_and_goes, nodes_of(node.rhs))):
         return ""
-    below = (operation == "<" and bound > most) or (operation == "<=" and bound >= most)
-    above = (operation == ">" and bound < 0) or (operation == ">=" and bound <= 0)
-    return f"its left side is a share of a whole, which is always {operation} {bound:g}" if below or above else ""
+    if any(map(divides_itself, nodes_of(node))):
+        return (
+            "each of its series is divided by itself, as both sides keep the labels that tell them apart, which gives 1"
+        )
+    left, right = range_of(node.lhs), range_of(node.rhs)
+    if selections_of(node, "") and _certain(operation, left, right):
+        return f"its left side is {_within(left)}, which is always {operation} {_shown(right)}"
+    return ""
+
+
+def _comes_and_goes(node: Any) -> bool:
+    """Whether a part of an expression may have no series, which is what it is about."""
+    kind = kind_of(node)
+    if kind == "Call":
+        return node.func.name in (*_ABSENT, "present_over_time", "count_over_time")
+    if kind == "AggregateExpr":
+        return str(node.op) in ("count", "group")
+    if kind == "VectorSelector":
+        return node.name in ("ALERTS", "ALERTS_FOR_STATE")
+    return kind == "BinaryExpr" and str(node.op) in (*_COMPARISONS, "and", "unless") and not _returns_bool(node)
+
+
+def _certain(operation: str, left: Range, right: Range) -> bool:
+    """Whether every value of the left side compares so with every one of the right."""
+    return {
+        ">": left.low > right.high,
+        ">=": left.low >= right.high,
+        "<": left.high < right.low,
+        "<=": left.high <= right.low,
+        "!=": left.within(right).is_empty,
+    }.get(operation, False)
+
+
+def _shown(limits: Range) -> str:
+    return f"{limits.low:g}" if limits.low == limits.high else "the right side"
+
+
+def _within(limits: Range) -> str:
+    """Where the values are, in words."""
+    if limits.low == limits.high:
+        return f"always {limits.low:g}"
+    if math.isinf(limits.high):
+        return f"never below {limits.low:g}"
+    return f"never above {limits.high:g}" if math.isinf(limits.low) else f"between {limits.low:g} and {limits.high:g}"
 
 
 def clock_of(expr: str) -> str:
     """The function of the time of day, week or year that an expression asks for; empty where there is none."""
-    calls = (node.func.name for node in _nodes(parse(expr)) if _type(node) == "Call")
+    calls = (node.func.name for node in nodes_of(parse(expr)) if kind_of(node) == "Call")
     return next((name for name in calls if name in _OF_THE_CLOCK), "")
 
 
 def never_true(expr: str) -> str:
     """Why no series whatever can make an expression true, as the end of a sentence; empty where one could.
 
-    A share of a whole is never more than 1 (5 was meant as percent), count() of nothing is nothing, not 0, and a quantile needs
-    buckets.
+    What it compares can have no such value (a share of a whole is never more than 1: 5 was meant as percent), its conditions
+    exclude each other, count() of nothing is nothing, not 0, and a quantile needs buckets.
     """
     return _never(parse(expr))
 
 
 def _never(node: Any) -> str:
-    node = _bare(node)
-    if _type(node) == "BinaryExpr" and str(node.op) in ("and", "unless"):
-        return _never(node.lhs) or (_never(node.rhs) if str(node.op) == "and" else "")
-    if any(map(_lacks_buckets, _nodes(node))):
+    node = bare(node)
+    if kind_of(node) == "BinaryExpr" and str(node.op) in ("and", "unless"):
+        joined = str(node.op) == "and"
+        return _never(node.lhs) or (_never(node.rhs) if joined else "") or _contradiction(node)
+    if any(map(_lacks_buckets, nodes_of(node))):
         return "histogram_quantile() gets no buckets, as the label le is aggregated away"
     operation = _comparison(node)
-    if not operation or (bound := _number(node.rhs)) is None:
+    if not operation:
         return ""
-    left = _bare(node.lhs)
-    most = _most(left)
-    if most is not None and ((operation == ">" and bound >= most) or (operation == ">=" and bound > most)):
-        return f"its left side is a share of a whole, which is never {operation} {bound:g}"
-    counts = _type(left) == "AggregateExpr" and str(left.op) == "count"
-    too_few = {"<": bound <= 1, "<=": bound < 1, "==": bound < 1}
-    if counts and too_few.get(operation):
-        return f"count() of nothing is nothing, and so never {operation} {bound:g}"
-    return ""
+    bound = number_of(node.rhs)
+    if bound is not None and math.isnan(bound):
+        return "" if operation == "!=" else "nothing compares with NaN"
+    left, right = range_of(node.lhs), range_of(node.rhs)
+    counts = kind_of(bare(node.lhs)) == "AggregateExpr" and str(bare(node.lhs).op) == "count"
+    if left.is_empty:
+        return _never(node.lhs) or "the bounds of its left side exclude each other"
+    if selections_of(node, "") and not _returns_bool(node) and _excluded(operation, left, right):
+        if counts and bound is not None:
+            return f"count() of nothing is nothing, and so never {operation} {bound:g}"
+        return f"its left side is {_within(left)}, which is never {operation} {_shown(right)}"
+    return "" if _comparison(bare(node.lhs)) == "" else _never(node.lhs)
+
+
+def _excluded(operation: str, left: Range, right: Range) -> bool:
+    """Whether no value of the left side compares so with any of the right."""
+    return {
+        ">": left.high <= right.low,
+        ">=": left.high < right.low,
+        "<": left.low >= right.high,
+        "<=": left.low > right.high,
+        "==": left.within(right).is_empty,
+    }.get(operation, False)
+
+
+def _contradiction(node: Any) -> str:
+    """Why `x > 5 and x < 1`, or `x > 5 unless x > 1`, is never true; empty where it may be."""
+    left, right = bare(node.lhs), bare(node.rhs)
+    if not (_comparison(left) and _comparison(right)) or (
+        node.modifier is not None and node.modifier.matching is not None
+    ):
+        return ""
+    if bare(left.lhs).prettify() != bare(right.lhs).prettify():
+        return ""
+    kept, other = range_of(left), range_of(right.rhs)
+    if str(node.op) == "and":
+        excluded = kept.is_empty or _excluded(str(right.op), kept, other)
+    else:
+        excluded = _certain(str(right.op), kept, other)
+    return "its conditions exclude each other" if excluded else ""
 
 
 def _lacks_buckets(node: Any) -> bool:
     """Whether a quantile is asked of classic buckets whose bounds an aggregation took away. Native ones have no such label."""
-    if _type(node) != "Call" or node.func.name != "histogram_quantile":
+    if kind_of(node) != "Call" or node.func.name != "histogram_quantile":
         return False
-    inner = _bare(node.args[1])
-    if _type(inner) != "AggregateExpr" or not all(
+    inner = bare(node.args[1])
+    if kind_of(inner) != "AggregateExpr" or not all(
         (found.metric or "").endswith("_bucket") for found in selections_of(inner, "")
     ):
         return False
@@ -130,73 +205,11 @@ def _lacks_buckets(node: Any) -> bool:
 
 def _comparison(node: Any) -> str:
     """The operator of a comparison; empty for anything else."""
-    return str(node.op) if _type(node) == "BinaryExpr" and str(node.op) in _COMPARISONS else ""
-
-
-def _most(node: Any) -> float | None:
-    """The most that a share of a whole can be: 1, or 100 where it is in percent; None for what is no share."""
-    node = _bare(node)
-    if _type(node) != "BinaryExpr":
-        return None
-    operation, left, right = str(node.op), _number(node.lhs), _number(node.rhs)
-    if operation == "*" and (left is not None or right is not None):
-        factor, most = (left, _most(node.rhs)) if left is not None else (right, _most(node.lhs))
-        return most * factor if most is not None and factor is not None and factor > 0 else None
-    if operation == "-" and left is not None:  # what is left of the whole
-        return left if _most(node.rhs) == left else None
-    if operation != "/":
-        return None
-    factor, part = 1.0, _bare(node.lhs)
-    if _type(part) == "BinaryExpr" and str(part.op) == "*":  # 100 * a / b
-        number, other = (part.lhs, part.rhs) if _number(part.lhs) is not None else (part.rhs, part.lhs)
-        if (given := _number(number)) is not None:
-            factor, part = given, other
-    return factor if factor > 0 and _is_share(part, node.rhs) else None
-
-
-def _is_share(part: Any, whole: Any) -> bool:
-    """Whether these are the sum of some series of a metric and of all of them, or the free or used part of a size and that."""
-    if any(_type(node) == "BinaryExpr" for side in (part, whole) for node in _nodes(side)):
-        return False  # such as sum(100 * a) / sum(a)
-    some, every = selections_of(part, ""), selections_of(whole, "")
-    if len(some) != 1 or len(every) != 1 or some[0].metric is None or every[0].metric is None:
-        return False
-    (some_of,), (all_of,) = some, every
-    if some_of.functions != all_of.functions or not set(all_of.conditions) <= set(some_of.conditions):
-        return False
-    if some_of.metric == all_of.metric:
-        return "sum" in some_of.functions
-    parts, sizes = _PART.fullmatch(some_of.metric or ""), _SIZE.fullmatch(all_of.metric or "")
-    return bool(parts and sizes and parts[1] == sizes[1])
-
-
-def _number(node: Any) -> float | None:
-    node = _bare(node)
-    return float(node.val) if _type(node) == "NumberLiteral" else None
-
-
-def _type(node: Any) -> str:
-    return type(node).__name__
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    """An expression and all its parts."""
-    yield node
-    for name in ("lhs", "rhs", "expr", "param"):
-        if (part := getattr(node, name, None)) is not None:
-            yield from _nodes(part)
-    for part in getattr(node, "args", None) or ():
-        yield from _nodes(part)
-
-
-def _bare(node: Any) -> Any:
-    while type(node).__name__ == "ParenExpr":
-        node = node.expr
-    return node
+    return str(node.op) if kind_of(node) == "BinaryExpr" and str(node.op) in _COMPARISONS else ""
 
 
 def _returns_bool(node: Any) -> bool:
-    return node.modifier is not None and node.modifier.return_bool
+    return bool(node.modifier is not None and node.modifier.return_bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +307,7 @@ def _missing(node: Any) -> str:
 
 
 def _filtered(node: Any, how: _How) -> str:
-    is_range = _type(node) == "MatrixSelector"
+    is_range = kind_of(node) == "MatrixSelector"
     selected = node.vector_selector if is_range else node
     name = selected.name or ""
     given = selected.matchers.or_matchers or [selected.matchers.matchers]

@@ -96,7 +96,7 @@ def test_what_asks_for_the_time_of_day() -> None:
         ("histogram_quantile(0.99, sum without (pod) (rate(a_bucket[5m]))) > 1", False),
         ("histogram_quantile(0.99, sum(rate(a_seconds[5m]))) > 1", False),
         ("sum(rate(a_sum[5m])) / sum(rate(a_count[5m])) > 5", False),
-        ('a{b="c"} / a > 5', False),
+        ('a{b="c"} / a > 5', True),
         ("count(up == 1) < 1", True),
         ("count(up == 1) == 0", True),
         ("count(up == 1) < 2", False),

@@ -1,0 +1,325 @@
+"""Between which values the samples of an expression can be, whatever is measured: by this a comparison may be certain."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from collectors.systems.prometheus.model.promql import Selection, selections_of
+
+__all__ = ["ANYTHING", "Range", "bare", "divides_itself", "kind_of", "nodes_of", "number_of", "range_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """From `low` to `high`, both of them possible."""
+
+    low: float
+    high: float
+
+    def within(self, other: Range) -> Range:
+        """What is in both; where nothing is, `low` is above `high`."""
+        return Range(max(self.low, other.low), min(self.high, other.high))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no value is in it."""
+        return self.low > self.high
+
+
+ANYTHING = Range(-math.inf, math.inf)
+_NOT_NEGATIVE = Range(0, math.inf)
+_SHARE = Range(0, 1)
+_ONE = Range(1, 1)
+
+#: What is 0 or 1 by convention.
+_SWITCH = re.compile(
+    r"up|probe_success|(?:pg|redis|mysql|mongodb|memcached|rabbitmq|haproxy|nginx|elasticsearch\w*)_up|ALERTS"
+)
+_SIZES = re.compile(r".*(?:_bytes|_total|_bucket|_count)")
+_CALLS: Mapping[str, Range] = {
+    "rate": _NOT_NEGATIVE,
+    "irate": _NOT_NEGATIVE,
+    "increase": _NOT_NEGATIVE,
+    "resets": _NOT_NEGATIVE,
+    "changes": _NOT_NEGATIVE,
+    "time": _NOT_NEGATIVE,
+    "timestamp": _NOT_NEGATIVE,
+    "exp": _NOT_NEGATIVE,
+    "stddev_over_time": _NOT_NEGATIVE,
+    "stdvar_over_time": _NOT_NEGATIVE,
+    "histogram_fraction": _SHARE,
+    "absent": _ONE,
+    "absent_over_time": _ONE,
+    "present_over_time": _ONE,
+    "count_over_time": Range(1, math.inf),
+    "hour": Range(0, 23),
+    "minute": Range(0, 59),
+    "day_of_week": Range(0, 6),
+    "day_of_month": Range(1, 31),
+    "day_of_year": Range(1, 366),
+    "days_in_month": Range(28, 31),
+    "month": Range(1, 12),
+}
+#: Functions of which the result is one of the values that they are given, or between them.
+_AMONG = frozenset(
+    {"avg_over_time", "min_over_time", "max_over_time", "last_over_time", "first_over_time", "sort", "sort_desc", "label_replace"}
+    | {"label_join", "vector", "scalar", "sort_by_label", "sort_by_label_desc"}
+)  # fmt: skip
+_AGGREGATED_AMONG = frozenset({"avg", "min", "max", "topk", "bottomk", "limitk", "limit_ratio"})
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+#: What is free or used of a size, and the size.
+_PART = re.compile(r"(\w+?_)(?:avail|available|free|used|MemAvailable|MemFree)_bytes")
+_SIZE = re.compile(r"(\w+?_)(?:size|capacity|total|MemTotal)_bytes")
+
+
+def kind_of(node: Any) -> str:
+    """The name of a node's class in the syntax tree."""
+    return type(node).__name__
+
+
+def bare(node: Any) -> Any:
+    """A node without the brackets around it."""
+    while kind_of(node) == "ParenExpr":
+        node = node.expr
+    return node
+
+
+def number_of(node: Any) -> float | None:
+    """The value of a number, of either sign; None for anything else."""
+    node = bare(node)
+    if kind_of(node) == "UnaryExpr":
+        inner = number_of(node.expr)
+        return None if inner is None else -inner
+    return float(node.val) if kind_of(node) == "NumberLiteral" else None
+
+
+def range_of(node: Any) -> Range:
+    """Between which values every sample of an expression is. NaN, which no comparison but `!=` is true of, is left out."""
+    node = bare(node)
+    kind = kind_of(node)
+    if (number := number_of(node)) is not None:
+        return ANYTHING if math.isnan(number) else Range(number, number)
+    if kind == "UnaryExpr":
+        inner = range_of(node.expr)
+        return Range(-inner.high, -inner.low)
+    if kind == "SubqueryExpr":
+        return range_of(node.expr)
+    if kind == "MatrixSelector":
+        return range_of(node.vector_selector)
+    if kind == "VectorSelector":
+        name = node.name or ""
+        return _SHARE if _SWITCH.fullmatch(name) else _NOT_NEGATIVE if _SIZES.fullmatch(name) else ANYTHING
+    if kind == "Call":
+        return _call(node)
+    if kind == "AggregateExpr":
+        return _aggregate(node)
+    return _binary(node) if kind == "BinaryExpr" else ANYTHING
+
+
+def _call(node: Any) -> Range:
+    name, given = node.func.name, list(node.args)
+    if name in ("rate", "irate") and _selects(given[0], "node_cpu_seconds_total"):
+        return _SHARE  # seconds of one CPU in one mode, by second
+    if name == "histogram_quantile":
+        quantile = number_of(given[0])
+        return Range(math.inf, math.inf) if quantile is not None and quantile > 1 else ANYTHING
+    if name in _CALLS:
+        return _CALLS[name]
+    if name in _AMONG:
+        return range_of(given[0])
+    if name == "quantile_over_time":
+        return range_of(given[1]) if _is_share_of_one(given[0]) else ANYTHING
+    if name == "sum_over_time":
+        return Range(range_of(given[0]).low, math.inf) if range_of(given[0]).low >= 0 else ANYTHING
+    if name == "abs":
+        inner = range_of(given[0])
+        return inner if inner.low >= 0 else Range(0, max(-inner.low, inner.high))
+    if name in ("ceil", "floor", "round"):
+        inner = range_of(given[0]) if len(given) == 1 else ANYTHING
+        return Range(_whole(math.floor, inner.low), _whole(math.ceil, inner.high))
+    bounds = [number_of(one) for one in given[1:]]
+    if name in ("clamp", "clamp_min", "clamp_max") and None not in bounds:
+        low = bounds[0] if name != "clamp_max" else -math.inf
+        high = bounds[-1] if name != "clamp_min" else math.inf
+        inner = range_of(given[0])
+        return Range(min(max(inner.low, low or 0), high or 0), max(min(inner.high, high or 0), low or 0))
+    return ANYTHING
+
+
+def _whole(rounded: Callable[[float], int], value: float) -> float:
+    return value if math.isinf(value) else float(rounded(value))
+
+
+def _is_share_of_one(node: Any) -> bool:
+    number = number_of(node)
+    return number is not None and 0 <= number <= 1
+
+
+def _selects(node: Any, metric: str) -> bool:
+    return [found.metric for found in selections_of(node, "")] == [metric]
+
+
+def _aggregate(node: Any) -> Range:
+    name, inner = str(node.op), range_of(node.expr)
+    if name in _AGGREGATED_AMONG or (name == "quantile" and _is_share_of_one(node.param)):
+        return inner
+    if name == "sum":
+        return Range(inner.low if inner.low >= 0 else -math.inf, inner.high if inner.high <= 0 else math.inf)
+    if name == "count":
+        return Range(1, math.inf)
+    if name == "group":
+        return _ONE
+    return _NOT_NEGATIVE if name in ("stddev", "stdvar") else ANYTHING
+
+
+def _binary(node: Any) -> Range:
+    operation = str(node.op)
+    if operation in _COMPARISONS:
+        return _compared(node)
+    if operation in ("and", "unless"):
+        return range_of(node.lhs)
+    left, right = range_of(node.lhs), range_of(node.rhs)
+    if operation == "or":
+        return Range(min(left.low, right.low), max(left.high, right.high))
+    if operation == "+":
+        return Range(left.low + right.low, left.high + right.high)
+    if operation == "-":
+        return Range(left.low - right.high, left.high - right.low)
+    if operation == "*":
+        return _product(left, right)
+    if operation == "/":
+        return _quotient(node, left, right)
+    if operation == "%" and (modulus := number_of(node.rhs)) and modulus > 0 and left.low >= 0:
+        return Range(0, modulus)
+    return ANYTHING
+
+
+def _compared(node: Any) -> Range:
+    """What a comparison lets through, or 0 and 1."""
+    if node.modifier is not None and node.modifier.return_bool:
+        return _SHARE
+    left, right, operation = range_of(node.lhs), range_of(node.rhs), str(node.op)
+    if operation in (">", ">="):
+        return left.within(Range(right.low, math.inf))
+    if operation in ("<", "<="):
+        return left.within(Range(-math.inf, right.high))
+    return left.within(right) if operation == "==" else left
+
+
+def _product(left: Range, right: Range) -> Range:
+    corners = [
+        0.0 if 0 in (one, other) else one * other for one in (left.low, left.high) for other in (right.low, right.high)
+    ]
+    return Range(min(corners), max(corners))
+
+
+def _quotient(node: Any, left: Range, right: Range) -> Range:
+    if divides_itself(node):
+        return _ONE
+    if (number := number_of(node.rhs)) is not None:
+        return _product(left, Range(1 / number, 1 / number)) if number else ANYTHING
+    factor, part = _factored(node.lhs)
+    if factor is not None and _is_share(part, node.rhs):
+        return _product(_SHARE, Range(factor, factor))
+    return _NOT_NEGATIVE if left.low >= 0 and right.low >= 0 else ANYTHING
+
+
+def _factored(node: Any) -> tuple[float | None, Any]:
+    """The number that something is multiplied with, and that."""
+    node = bare(node)
+    if kind_of(node) == "BinaryExpr" and str(node.op) == "*":
+        for number, other in ((node.lhs, node.rhs), (node.rhs, node.lhs)):
+            if (factor := number_of(number)) is not None:
+                return factor, bare(other)
+    return 1.0, node
+
+
+def _is_share(part: Any, whole: Any) -> bool:
+    """Whether one is a part of the other: the sum of some series of a metric and of all, the free part of a size and that.
+
+    What is left of the whole without such a part is one, too.
+    """
+    part = bare(part)
+    if kind_of(part) == "BinaryExpr" and str(part.op) == "-" and _text(part.lhs) == _text(whole):
+        part = part.rhs
+    if any(kind_of(node) == "BinaryExpr" for side in (part, whole) for node in nodes_of(side)):
+        return False  # such as sum(100 * a) / sum(a)
+    found = _one_of_each(part, whole)
+    if found is None:
+        return False
+    some, every = found
+    if some.functions != every.functions or not set(every.conditions) <= set(some.conditions):
+        return False
+    if some.metric == every.metric:
+        return "sum" in some.functions
+    parts, sizes = _PART.fullmatch(some.metric or ""), _SIZE.fullmatch(every.metric or "")
+    return bool(parts and sizes and parts[1] == sizes[1])
+
+
+def divides_itself(node: Any) -> bool:
+    """Whether each series of a quotient is divided by itself, which gives 1.
+
+    So it is where both sides are some and all of a metric, and keep the labels that tell these apart: they are joined by them.
+    """
+    node = bare(node)
+    if (
+        kind_of(node) != "BinaryExpr"
+        or str(node.op) != "/"
+        or (node.modifier is not None and node.modifier.matching is not None)
+    ):
+        return False
+    (factor, part), (other, whole) = _factored(node.lhs), _factored(node.rhs)
+    if (
+        factor != 1
+        or other != 1
+        or any(kind_of(inner) == "BinaryExpr" for side in (part, whole) for inner in nodes_of(side))
+    ):
+        return False
+    found = _one_of_each(part, whole)
+    if found is None:
+        return False
+    some, every = found
+    if (
+        some.metric != every.metric
+        or some.functions != every.functions
+        or not set(every.conditions) < set(some.conditions)
+    ):
+        return False
+    told = {condition.name for condition in set(some.conditions) - set(every.conditions)}
+    return _keeps(part, told) and _keeps(whole, told)
+
+
+def _keeps(node: Any, labels: set[str]) -> bool:
+    """Whether an expression's series still have these labels."""
+    node = bare(node)
+    if kind_of(node) in ("VectorSelector", "MatrixSelector"):
+        return True
+    if kind_of(node) == "Call":
+        return len(node.args) == 1 and node.func.name not in ("absent", "scalar") and _keeps(node.args[0], labels)
+    if kind_of(node) != "AggregateExpr" or node.modifier is None:
+        return False
+    named, by = set(node.modifier.labels), str(node.modifier.type).endswith("By")
+    return (labels <= named if by else labels.isdisjoint(named)) and _keeps(node.expr, labels)
+
+
+def _one_of_each(part: Any, whole: Any) -> tuple[Selection, Selection] | None:
+    """What the two sides select, where each selects one metric by its name."""
+    some, every = selections_of(part, ""), selections_of(whole, "")
+    if len(some) != 1 or len(every) != 1 or some[0].metric is None or every[0].metric is None:
+        return None
+    return some[0], every[0]
+
+
+def _text(node: Any) -> str:
+    return str(bare(node).prettify())
+
+
+def nodes_of(node: Any) -> list[Any]:
+    """An expression and all its parts."""
+    parts = [part for name in ("lhs", "rhs", "expr", "param") if (part := getattr(node, name, None)) is not None]
+    parts += getattr(node, "args", None) or ()
+    return [node, *(inner for part in parts for inner in nodes_of(part))]
