@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -14,21 +16,30 @@ from pydantic import Field, model_validator
 
 from collectors.shared.verdicts import verdict
 from collectors.systems.alertmanager.client import Alertmanager
-from collectors.systems.alertmanager.judge.routing import inhibition_problems, routing_problems, silence_problems
+from collectors.systems.alertmanager.judge.routing import (
+    inhibition_problems,
+    routing_problems,
+    silence_problems,
+    together,
+)
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence
-from collectors.systems.alertmanager.model.routes import Configuration, parse_configuration
+from collectors.systems.alertmanager.model.routes import Configuration, label_names, parse_configuration
 from collectors.systems.prometheus.client import ManyToMany, Prometheus
 from collectors.systems.prometheus.judge.rules import (
     KINDS,
+    MOST_VALUES,
     Kind,
+    compared_since_start,
     compared_totals,
     doubts,
     evaluation_problems,
+    filtered_labels,
     impossibility,
+    unmatched,
     watched,
 )
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
-from collectors.systems.prometheus.model.firing import alternatives, never_true, possible
+from collectors.systems.prometheus.model.firing import alternatives, label_name, never_true, possible
 from collectors.systems.prometheus.model.rules import (
     Alternative,
     Evaluated,
@@ -37,7 +48,7 @@ from collectors.systems.prometheus.model.rules import (
     needed_series,
     series_queries,
 )
-from collectors.systems.prometheus.model.sending import Sending, parse_sending
+from collectors.systems.prometheus.model.sending import Sending, Sent, parse_sending
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, fetched, item
 from exporter.options import Duration, format_duration
 from exporter.verdict import (
@@ -57,6 +68,7 @@ from exporter.verdict import (
 from exporter.words import listed
 
 _NEEDS = ("clients.prometheus", "clients.alertmanager")
+_MOST_LABEL_SETS = 200
 _BEFORE = timedelta(hours=1)
 """Series of so long ago show that an alert can fire: what is down has none now."""
 
@@ -216,7 +228,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
 
     async def _impossible(self, rule: Evaluated, part: Alternative, within: frozenset[str] = frozenset()) -> str:
         """Why a part of a rule can never be true of the series that there are; empty where it can, or nobody can say."""
-        if why := never_true(part.expr):
+        if why := never_true(part.expr, await self.tops()):
             return why
         missing = await self._missing(part)
         recorded = {needed for needed in missing if needed.metric in rule.recorded and needed.metric not in within}
@@ -234,6 +246,9 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         if recorded or not self._asked_for(part):
             return ""
         external = (await self._external_labels()).keys()
+        values = {pair: found for pair, found in (await self.label_values()).items() if pair[1] not in external}
+        if why := next(filter(None, (unmatched(found, values) for found in part.selected)), ""):
+            return why
         try:
             # What other labels select (an error, a full disk) may come only when it happens. Buckets are always all there.
             lasting = frozenset({"job", "le", "quantile", *external})
@@ -244,6 +259,44 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         except ManyToMany:  # only because filters were taken out
             return ""
         return impossibility(rule, part, ())
+
+    @fetched
+    async def label_values(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """The values of the labels by which rules of all kinds filter a metric, by metric and label.
+
+        Those of now or, where there are no series, of the hour before.
+        """
+        rules = [rule for found in (await self.candidates()).values() for rule in found]
+        pairs = sorted(filtered_labels(selection for rule in rules for selection in rule.selected))
+        found = await asyncio.gather(*(self._values(metric, label) for metric, label in pairs))
+        return dict(zip(pairs, found, strict=True))
+
+    async def _values(self, metric: str, label: str) -> frozenset[str]:
+        series = f"{{__name__={json.dumps(metric, ensure_ascii=False)}}}"
+        for selected in (series, f"last_over_time({series}[{format_duration(_BEFORE)}])"):
+            asked = f"topk({MOST_VALUES}, group by ({label_name(label)}) ({selected}))"
+            if found := await self.client(Prometheus).query(asked):
+                return frozenset(sample.labels.get(label, "") for sample in found)
+        return frozenset()
+
+    @fetched
+    async def tops(self) -> Mapping[str, float]:
+        """The highest finite bound of the buckets that rules of all kinds ask quantiles of, by metric."""
+        rules = [rule for found in (await self.candidates()).values() for rule in found]
+        metrics = sorted(
+            {
+                found.metric
+                for rule in rules
+                for found in rule.selected
+                if found.metric and found.metric.endswith("_bucket") and "histogram_quantile" in found.functions
+            }
+        )
+        bounds = await asyncio.gather(*(self._values(metric, "le") for metric in metrics))
+        return {
+            metric: max(finite)
+            for metric, values in zip(metrics, bounds, strict=True)
+            if (finite := [bound for bound in map(_bound, values) if math.isfinite(bound)])
+        }
 
     def _asked_for(self, part: Alternative) -> bool:
         """Whether nothing excuses a part of a rule from having series."""
@@ -307,8 +360,14 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         if all(why):
             return [failed(f"Alerting rule {name} can never fire: {why[0]}.", reason=Reason.MISSING)]
         found = [warning(f"A part of alerting rule {name} can never be true: {reason}.") for reason in why if reason]
-        found += doubts(rule, await self._counters(compared_totals(rule)))
-        sent = (await self.sending()).sent(self._labels(rule.rule))
+        found += doubts(
+            rule,
+            await self._of_types(compared_totals(rule), {"counter"}),
+            settings.longest_wait,
+            await self._of_types(compared_since_start(rule), {"histogram", "summary"}),
+        )
+        own = self._labels(rule.rule)
+        sent = (await self.sending()).sent(own)
         if sent is None:
             dropped = f"Alert {name} is dropped by Prometheus's alert_relabel_configs."
             return [failed(dropped, reason=Reason.MISCONFIGURED)]
@@ -320,17 +379,51 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
                 )
             ]
         configuration, (alerts, silences) = await self.configuration(), await self.held()
-        return [
-            *silence_problems(name, sent.labels, silences, settings.longest_silence, now),
-            *inhibition_problems(
-                name, sent.labels, configuration.inhibit_rules, alerts, settings.longest_inhibition, now
-            ),
-            *routing_problems(name, sent.labels, configuration, settings.integrations, now, settings.longest_wait),
-            *found,
+        of_sets = [
+            (
+                labels,
+                [
+                    *silence_problems(name, labels, silences, settings.longest_silence, now),
+                    *inhibition_problems(
+                        name, labels, configuration.inhibit_rules, alerts, settings.longest_inhibition, now
+                    ),
+                    *routing_problems(name, labels, configuration, settings.integrations, now, settings.longest_wait),
+                ],
+            )
+            for labels in await self._label_sets(rule, own, sent)
         ]
+        return [*together(of_sets, sent.labels), *found]
 
-    async def _counters(self, metrics: Sequence[str]) -> list[str]:
-        """Those of the metrics that are counters by what their targets say; none where nobody says."""
+    async def _label_sets(self, rule: Evaluated, own: Mapping[str, str], sent: Sent) -> list[dict[str, str]]:
+        """The labels that the rule's alerts are sent with, each set once: those of the series that there are, where they matter.
+
+        Where there are none now, what is known without them.
+        """
+        impossible = await self.impossible()
+        names = label_names(await self.configuration()) - sent.unknown
+        names |= {matcher.name for silence in (await self.held())[1] for matcher in silence.matchers} - sent.unknown
+        if names <= sent.labels.keys():
+            return [sent.labels]
+        sets: dict[tuple[tuple[str, str], ...], None] = {}
+        sending = await self.sending()
+        for part in rule.alternatives:
+            if impossible[part.expr]:
+                continue
+            try:
+                samples = await self.client(Prometheus).query(possible(part.expr))
+            except ProbeError:
+                samples = []
+            if not samples:
+                return [sent.labels]
+            for sample in samples:
+                series = {label: value for label, value in sample.labels.items() if label != "__name__"}
+                if (of_one := sending.of_series(own, series)) is not None:
+                    known = {name: of_one.labels.get(name, "") for name in names - of_one.unknown}
+                    sets[tuple(sorted({**sent.labels, **known}.items()))] = None
+        return [dict(one) for one in sets][:_MOST_LABEL_SETS] or [sent.labels]
+
+    async def _of_types(self, metrics: Sequence[str], types: Collection[str]) -> list[str]:
+        """Those of the metrics that are of these types by what their targets say; none where nobody says."""
         if not metrics:
             return []
         try:
@@ -340,8 +433,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         return [
             metric
             for metric in metrics
-            if "counter"
-            in (one.type for name in (metric, metric.removesuffix("_total")) for one in described.get(name, ()))
+            if any(one.type in types for name in _families(metric) for one in described.get(name, ()))
         ]
 
     async def _alerts_on(self, kind: Kind) -> Result:
@@ -574,3 +666,16 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
         `alert_map`.
         """
         return await self._alerts_on(KINDS["cpu_usage_alert"])
+
+
+def _bound(text: str) -> float:
+    """The bound of a bucket; infinity for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
+
+
+def _families(metric: str) -> tuple[str, ...]:
+    """The names by which a target may describe a metric: its own, or that of the family whose part it is."""
+    return (metric, *(metric.removesuffix(suffix) for suffix in ("_total", "_bucket", "_sum", "_count")))

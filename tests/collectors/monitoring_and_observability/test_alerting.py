@@ -29,7 +29,7 @@ from tests.servers.faults import Address
 from tests.servers.pages import Pages
 from tests.servers.process import call, eventually, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
-from tests.support import Clients, Run, connected, looks, make_context, verify
+from tests.support import Clients, Run, connected, looks, make_context, until, verify
 
 Json = dict[str, Any]
 
@@ -45,6 +45,7 @@ METRICS = """\
 http_requests_total{code="200"} 100
 http_requests_total{code="500"} 1
 http_request_duration_seconds_bucket{le="0.5"} 90
+http_request_duration_seconds_bucket{le="20"} 100
 http_request_duration_seconds_bucket{le="+Inf"} 100
 pg_up 1
 redis_up 1
@@ -53,6 +54,7 @@ node_filesystem_avail_bytes 50
 node_filesystem_size_bytes 100
 node_memory_MemAvailable_bytes 50
 node_cpu_seconds_total{mode="idle"} 100
+node_load1 0.5
 """
 
 
@@ -71,7 +73,7 @@ RULES = {
     "queue_depth_alert": rule("QueueDeep", "jetstream_consumer_num_pending > 1000"),
     "disk_space_alert": rule("DiskFull", "node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.1"),
     "memory_usage_alert": rule("MemoryShort", "node_memory_MemAvailable_bytes < 10"),
-    "cpu_usage_alert": rule("CpuBusy", 'avg(rate(node_cpu_seconds_total{mode="idle"}[1m])) < -1'),
+    "cpu_usage_alert": rule("CpuBusy", "node_load1 > 100"),
 }
 ROUTES: Json = {
     "route": {"receiver": "nobody", "routes": [{"receiver": "chat", "matchers": ['severity="critical"']}]},
@@ -285,8 +287,85 @@ async def test_a_misspelt_metric_is_noticed(world: World) -> None:
 
 
 async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: World) -> None:
-    world.rules(rule("HighErrors", 'rate(http_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
-    assert (await world.result("high_error_rate_alert")).status is Status.OK
+    world.page.text = f'{METRICS}http_requests_total{{code="200",path="/pay"}} 1\n'
+    world.prometheus.wait_for('http_requests_total{path="/pay"}')
+    try:
+        world.rules(rule("HighErrors", 'rate(http_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
+        assert (await world.result("high_error_rate_alert")).status is Status.OK
+    finally:
+        world.page.text = METRICS
+
+
+@pytest.mark.parametrize(
+    ("expr", "item", "told"),
+    [
+        (
+            'rate(http_requests_total{code="5xx"}[1m]) > 1',
+            "high_error_rate_alert",
+            "http_requests_total has values such as 200 in the label code, of which code=5xx selects none",
+        ),
+        (
+            'node_filesystem_avail_bytes{mountpoint="/"} < 10',
+            "disk_space_alert",
+            "no series of node_filesystem_avail_bytes has the label mountpoint",
+        ),
+        ('pg_up{instance="db:9187"} == 0', "database_connection_alert", "no series of pg_up has instance=db:9187"),
+        (
+            "histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket[1m]))) * 1000 > 20000",
+            "high_latency_alert",
+            "its left side is never above 20000, which is never > 20000",
+        ),
+        (
+            'rate(http_requests_total{code="500"}[1m]) / rate(http_requests_total[1m]) > 0.05',
+            "high_error_rate_alert",
+            "each of its series is divided by itself",
+        ),
+        (
+            "node_memory_MemAvailable_bytes < 0",
+            "memory_usage_alert",
+            "its left side is never below 0, which is never < 0",
+        ),
+    ],
+)
+async def test_what_no_series_that_there_are_can_meet(world: World, expr: str, item: str, told: str) -> None:
+    """A trap: each is inactive with health `ok`, or fires with every single error, whatever its bound is."""
+    world.rules(rule("Never", expr))
+    (group,) = call(f"{world.prometheus.url}/api/v1/rules")["data"]["groups"]
+    assert [one["health"] for one in group["rules"]] == ["ok"]
+    result = await world.result(item)
+    assert result.status is Status.FAILED
+    assert told in result.summary
+
+
+async def test_rules_that_come_late_or_only_by_chance(world: World) -> None:
+    high = 'sum(rate(http_requests_total{code=~"5.."}[1m]))'
+    world.page.text = f"# TYPE http_request_duration_seconds histogram\n{METRICS}"
+    try:
+        for expr, told in (
+            (f"min_over_time(({high})[2h:1s]) > 1", "fires 2h late, as it looks that far back (limit 1h)"),
+            (f"{high} == 1", "fires only when a rate is exactly 1: compare with > or <"),
+        ):
+            world.rules(rule("Late", expr))
+            result = await world.result("high_error_rate_alert", longest_wait="1h")
+            assert result.status is Status.WARNING, result.summary
+            assert f"Alerting rule Late {told}." in result.summary
+        world.rules(rule("Since", "histogram_quantile(0.99, sum by (le) (http_request_duration_seconds_bucket)) > 1"))
+
+        async def since() -> Result:
+            return await world.result("high_latency_alert")
+
+        await until(
+            since, Status.WARNING, "compares http_request_duration_seconds_bucket since the start of its process"
+        )
+    finally:
+        world.page.text = METRICS
+
+
+async def test_a_number_where_nothing_is_asks_for_what_vanished(world: World) -> None:
+    world.rules(rule("Down", '(sum(up{job="app"}) or vector(0)) < 1'))
+    assert (await world.result("service_down_alert")).status is Status.OK
+    world.rules(rule("Down", 'sum(up{job="app"}) or vector(0) < 1'))
+    assert (await world.result("service_down_alert")).status is Status.FAILED
 
 
 async def test_a_job_that_has_no_such_series_is_noticed(world: World) -> None:
@@ -375,14 +454,74 @@ async def test_an_alert_that_reaches_nobody(world: World) -> None:
 async def test_where_an_alert_goes_may_depend_on_labels_that_are_not_known(world: World) -> None:
     route = {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": ['namespace=~"dev-.*"']}]}
     world.alertmanager.configure(ROUTES | {"route": route})
-    result = await world.result("disk_space_alert")
+    world.rules(rule("HighErrors", 'rate(http_requests_total{code="503"}[1m]) > 1'))  # which there are none of yet
+    result = await world.result("high_error_rate_alert")
     assert result.status is Status.UNKNOWN
     assert (
-        "Alert DiskFull may be routed to nobody, which is not notified by email or pagerduty or slack, "
+        "Alert HighErrors may be routed to nobody, which is not notified by email or pagerduty or slack, "
         in result.summary
     )
-    assert (await world.result("disk_space_alert", alert_labels={"namespace": "shop"})).status is Status.OK
-    assert (await world.result("disk_space_alert", alert_labels={"namespace": "dev-1"})).status is Status.FAILED
+    assert (await world.result("high_error_rate_alert", alert_labels={"namespace": "shop"})).status is Status.OK
+    assert (await world.result("high_error_rate_alert", alert_labels={"namespace": "dev-1"})).status is Status.FAILED
+
+
+async def test_where_an_alert_goes_is_known_by_the_series_that_there_are(world: World) -> None:
+    def routed(*matchers: str) -> Json:
+        return ROUTES | {"route": {"receiver": "chat", "routes": [{"receiver": "nobody", "matchers": list(matchers)}]}}
+
+    for matcher, status in (
+        ('job="batch"', Status.OK),
+        ('job="app"', Status.FAILED),
+        ('namespace!="shop"', Status.FAILED),  # it has none
+        ('namespace="dev"', Status.OK),
+    ):
+        world.alertmanager.configure(routed(matcher))
+        result = await world.result("database_connection_alert")
+        assert result.status is status, (matcher, result.summary)
+    world.alertmanager.configure(routed('code="500"'))
+    world.rules(
+        rule("Errors", 'rate(http_requests_total{code!="404"}[1m]) > 1 and on () vector(1)'), RULES["disk_space_alert"]
+    )
+    result = await world.result("high_error_rate_alert", alert_map={"high_error_rate_alert": ["Errors"]})
+    assert result.status is Status.WARNING
+    assert "Alert Errors is routed to nobody, " in result.summary
+    assert "So it is for code=500 alone." in result.summary
+
+
+async def test_an_alert_that_lacks_the_labels_in_which_it_has_to_be_equal_is_inhibited(world: World) -> None:
+    """A trap: a label that neither alert has counts as equal."""
+    watchdog = {"alertname": "Watchdog", "severity": "none"}
+    world.alertmanager.configure(
+        ROUTES
+        | {
+            "inhibit_rules": [
+                {
+                    "source_matchers": ['severity="none"'],
+                    "target_matchers": ['severity="critical"'],
+                    "equal": ["namespace"],
+                }
+            ]
+        }
+    )
+    world.alertmanager.send(watchdog, started=timedelta(days=2))
+
+    async def seen() -> Result:
+        return await world.result("database_connection_alert")
+
+    await until(seen, Status.FAILED, "would be inhibited by Watchdog")
+    world.alertmanager.configure(
+        ROUTES
+        | {
+            "inhibit_rules": [
+                {
+                    "source_matchers": ['severity="none"'],
+                    "target_matchers": ['severity="critical"'],
+                    "equal": ["instance"],
+                }
+            ]
+        }
+    )
+    await until(seen, Status.OK)
 
 
 async def test_labels_that_prometheus_adds_are_known(world: World) -> None:
@@ -675,7 +814,7 @@ async def test_the_parent_leaves_out_what_does_not_apply(world: World) -> None:
             "its sides never join, or its labels are those of other",
         ),
         (
-            "sum(pg_up) by (nothing) < 0 and on (nothing, job) redis_up == 0",
+            "sum(pg_up) by (nothing) > 9 and on (nothing, job) redis_up == 0",
             "cache_connection_alert",
             "its sides never",
         ),

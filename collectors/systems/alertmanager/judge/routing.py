@@ -11,10 +11,12 @@ from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence, Sil
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match
 from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, InhibitRule, Route, ends, reachable
 from exporter.options import format_duration
-from exporter.verdict import Reason, Result, failed, unknown, warning
+from exporter.verdict import Reason, Result, Status, failed, unknown, warning
 from exporter.words import format_length, listed
 
-__all__ = ["inhibition_problems", "routing_problems", "silence_problems"]
+__all__ = ["inhibition_problems", "routing_problems", "silence_problems", "together"]
+
+_WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,25 @@ class _End:
     @property
     def good(self) -> bool:
         return self.notifies and not self.quiet_for_ever
+
+
+def together(
+    found: Collection[tuple[Mapping[str, str], Collection[Result]]], common: Mapping[str, str]
+) -> list[Result]:
+    """What is wrong with the alerts of a rule, worst first, of what is wrong with those that have each set of labels.
+
+    Where those of some sets are notified, that others are not is a warning: a test environment may be silent on purpose. `common`
+    are the labels that all of them have.
+    """
+    reaching = any(all(problem.status is Status.WARNING for problem in problems) for _, problems in found)
+    seen: dict[str, Result] = {}
+    for labels, problems in found:
+        for problem in problems:
+            if reaching and problem.status is not Status.WARNING:
+                own = [f"{name}={value}" for name, value in sorted(labels.items()) if value and name not in common]
+                problem = warning(f"{problem.summary} So it is for {listed(own)} alone." if own else problem.summary)
+            seen.setdefault(problem.summary, problem)
+    return sorted(seen.values(), key=lambda problem: _WORST_FIRST.index(problem.status))
 
 
 def routing_problems(

@@ -25,6 +25,7 @@ __all__ = [
     "Route",
     "Source",
     "ends",
+    "label_names",
     "parse_configuration",
     "reachable",
     "walk",
@@ -194,6 +195,21 @@ def _changes(intervals: Sequence[Interval], now: datetime) -> Iterator[datetime]
 
 def _within(ranges: tuple[tuple[int, int], ...], value: int) -> bool:
     return not ranges or any(first <= value <= last for first, last in ranges)
+
+
+def label_names(configuration: Configuration) -> frozenset[str]:
+    """The labels that decide where an alert goes and what inhibits it."""
+    names: set[str] = set()
+    routes = [configuration.route]
+    while routes:
+        route = routes.pop()
+        names |= {matcher.name for matcher in route.matchers}
+        routes += route.routes
+    for rule in configuration.inhibit_rules:
+        names |= {matcher.name for matcher in rule.target}
+        for source in rule.sources:
+            names |= {matcher.name for matcher in source.matchers} | set(source.equal)
+    return frozenset(names)
 
 
 def walk(route: Route, labels: Mapping[str, str]) -> list[Route]:

@@ -8,14 +8,26 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from collectors.systems.prometheus.model.firing import always_fires, clock_of
+from collectors.systems.prometheus.model.firing import always_fires, clock_of, equals_of, late_by
 from collectors.systems.prometheus.model.promql import Selection
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, Needed
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import one_line
 
-__all__ = ["KINDS", "Kind", "compared_totals", "doubts", "evaluation_problems", "impossibility", "watched"]
+__all__ = [
+    "KINDS",
+    "MOST_VALUES",
+    "Kind",
+    "compared_since_start",
+    "compared_totals",
+    "doubts",
+    "evaluation_problems",
+    "filtered_labels",
+    "impossibility",
+    "unmatched",
+    "watched",
+]
 
 #: What watches the watchers: its own queues, latencies and errors are none of the product's.
 _MONITORING = re.compile(
@@ -48,6 +60,9 @@ _GATEWAYS = re.compile(
     r"|stackdriver_https_lb\w*|azure_\w*gateway\w*|probe)_.*"
 )
 _UP = frozenset({"up", "probe_success"})
+_CHANGES = frozenset(
+    {"changes", "resets", "delta", "idelta", "deriv"}
+)  # how often, not whether, and over when it goes on
 _ANY_JOB = "\N{REPLACEMENT CHARACTER}"  # a name that no job has, so that only what selects every job selects it
 
 #: Labels that tell outcomes apart, and the ways in which these are written: bad ones, and good ones beside them.
@@ -153,14 +168,15 @@ def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
         if not pattern.fullmatch(metric) or _MONITORING.fullmatch(metric):
             return False
         if metric.endswith("_up") or selection.absent:
-            return selection.compared or selection.absent
+            # An exporter that is there tells of a system that is not: only its value is about that.
+            return selection.compared or (selection.absent and not metric.endswith("_up"))
         return selection.fires_when_high or bool(_SPARE.fullmatch(metric) and selection.fires_when_low)
 
     return selects
 
 
 def _down(selection: Selection) -> bool:
-    return selection.metric in _UP and selection.compared
+    return selection.metric in _UP and selection.compared and _CHANGES.isdisjoint(selection.functions)
 
 
 def _vanished(selection: Selection) -> bool:
@@ -182,6 +198,8 @@ def _fails(selection: Selection) -> bool:
     """Many failed requests, or few good ones of all: counted apart, or picked out by a label."""
     metric = _metric(selection)
     if not _of_product(metric) or not _HISTOGRAM.isdisjoint(selection.functions) or metric.endswith("_bucket"):
+        return False
+    if "resets" in selection.functions:
         return False
     counts = bool(_COUNTER.fullmatch(metric)) or not _RATES.isdisjoint(selection.functions)
     if metric.endswith("_sum") and _UNIT.fullmatch(metric):
@@ -406,9 +424,30 @@ def compared_totals(rule: Evaluated) -> list[str]:
     ]
 
 
-def doubts(rule: Evaluated, counters: Iterable[str] = ()) -> Iterator[Result]:
-    """What makes an alert come at other times than its kind asks for, though it may come; `counters` are compared as they are."""
+def doubts(
+    rule: Evaluated,
+    counters: Iterable[str] = (),
+    longest_wait: timedelta = timedelta.max,
+    since_start: Iterable[str] = (),
+) -> Iterator[Result]:
+    """What makes an alert come at other times than its kind asks for, though it may come; `counters` are compared as they are.
+
+    `since_start` are parts of histograms and summaries that are compared so. What is asked for should not have to last for longer
+    than `longest_wait`.
+    """
     name = rule.rule.name
+    if (late := late_by(rule.rule.query)) > longest_wait:
+        yield warning(
+            f"Alerting rule {name} fires {format_duration(late)} late, as it looks that far back (limit "
+            f"{format_duration(longest_wait)})."
+        )
+    if number := equals_of(rule.rule.query):
+        yield warning(f"Alerting rule {name} fires only when a rate is exactly {number}: compare with > or <.")
+    for metric in since_start:
+        yield warning(
+            f"Alerting rule {name} compares {metric} since the start of its process, so that it comes late and stays: rate() shows "
+            "what is new."
+        )
     if function := clock_of(rule.rule.query):
         yield warning(f"Alerting rule {name} can fire at some times only, as its expression asks for {function}().")
     for metric in counters:
@@ -416,6 +455,80 @@ def doubts(rule: Evaluated, counters: Iterable[str] = ()) -> Iterator[Result]:
             f"Alerting rule {name} compares the counter {metric} itself, which only grows, so once it fires it never stops: "
             "rate() or increase() shows what is new."
         )
+
+
+def compared_since_start(rule: Evaluated) -> list[str]:
+    """Metrics that may be parts of histograms or summaries by their name, and are compared without rate()."""
+    return list(
+        dict.fromkeys(
+            found.metric
+            for found in rule.underlying
+            if found.metric is not None
+            and found.metric not in rule.recorded
+            and found.metric.endswith(("_bucket", "_sum", "_count"))
+            and found.bound is not None
+            and not found.absent
+            and _NO_VALUE.isdisjoint(found.functions)
+        )
+    )
+
+
+#: Labels that tell where something is measured. What is there has them at all times, other than those that tell what has happened.
+_PLACES = re.compile(
+    r"instance|mountpoint|device|fstype|mode|cpu|cluster|env|environment|region|zone|datacenter|dc|nodename|(?:exported_)?namespace"
+)
+#: Labels that series have only once something has gone wrong.
+_OF_TROUBLE = re.compile(r"(?i).*(?:error|exception|fail|reason).*")
+#: Ways to write the status of HTTP, and all that may be written so.
+_STYLES = tuple(
+    (re.compile(rf"[1-5]{rest}"), tuple(f"{first}{second}" for first in "12345" for second in ends))
+    for rest, ends in ((r"\d\d", [f"{number:02}" for number in range(100)]), ("xx", ["xx"]), ("XX", ["XX"]))
+)
+MOST_VALUES = 1000
+"""How many values of a label are asked for; of one with as many, others may be there."""
+
+
+def filtered_labels(selections: Iterable[Selection]) -> set[tuple[str, str]]:
+    """The labels by which a metric is filtered so that a series has to have them, each with the metric. The job is left out."""
+    return {
+        (found.metric, condition.name)
+        for found in selections
+        if found.metric and not found.absent and not found.excluding
+        for condition in found.conditions
+        if condition.name not in ("__name__", "job", "le", "quantile") and not condition.allows("")
+    }
+
+
+def unmatched(selection: Selection, values: Mapping[tuple[str, str], Collection[str]]) -> str:
+    """Why no series of a metric can be one that is selected, as the end of a sentence; empty where one may come.
+
+    `values` are those that its labels have, by metric and label ("" where a series lacks it). What happens only sometimes (a status
+    of 500) may come; what no series has a label for, or what is written in another way, may not.
+    """
+    metric = selection.metric or ""
+    for condition in selection.conditions:
+        found = values.get((metric, condition.name))
+        if not found or selection.absent or selection.excluding or condition.allows(""):
+            continue
+        having = set(found) - {""}
+        if not having and not _OF_TROUBLE.fullmatch(condition.name):
+            return f"no series of {metric} has the label {condition.name}"
+        if any(selection.allows(condition.name, value) for value in having) or len(found) >= MOST_VALUES:
+            continue
+        if having and _PLACES.fullmatch(condition.name):
+            return f"no series of {metric} has {condition.name}{condition.operator}{condition.value}"
+        for style, ways in _STYLES:
+            if (
+                having
+                and all(map(style.fullmatch, having))
+                and not any(selection.allows(condition.name, way) for way in ways)
+            ):
+                example = min(having)
+                return (
+                    f"{metric} has values such as {example} in the label {condition.name}, of which "
+                    f"{condition.name}{condition.operator}{condition.value} selects none"
+                )
+    return ""
 
 
 #: What makes something else of a counter's value.

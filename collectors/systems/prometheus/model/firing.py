@@ -9,9 +9,10 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from collectors.systems.prometheus.model.promql import Selection, parse, selections_of
@@ -26,7 +27,7 @@ from collectors.systems.prometheus.model.ranges import (
 )
 from exporter.options import format_duration
 
-__all__ = ["alternatives", "always_fires", "clock_of", "never_true", "possible"]
+__all__ = ["alternatives", "always_fires", "clock_of", "equals_of", "label_name", "late_by", "never_true", "possible"]
 
 Filters = Callable[[str], bool]
 
@@ -128,20 +129,62 @@ def clock_of(expr: str) -> str:
     return next((name for name in calls if name in _OF_THE_CLOCK), "")
 
 
-def never_true(expr: str) -> str:
+def late_by(expr: str) -> timedelta:
+    """How long what an expression asks for has to last before it can be true, by what it looks at; nothing where it may be new.
+
+    A minimum over a time is only high after that time, a mean after some of it, and what is taken from the past was so then.
+    """
+    return max((found for node in nodes_of(parse(expr)) for found in _lateness(node)), default=timedelta())
+
+
+def _lateness(node: Any) -> Iterator[timedelta]:
+    operation = _comparison(node)
+    if not operation:
+        return
+    selectors = [one for one in nodes_of(node) if kind_of(one) == "VectorSelector"]
+    offsets = [selector.offset if isinstance(selector.offset, timedelta) else timedelta() for selector in selectors]
+    yield min(offsets, default=timedelta())
+    waiting = {"avg_over_time", "min_over_time" if operation in (">", ">=") else "max_over_time"}
+    for call in nodes_of(node.lhs):
+        if (
+            kind_of(call) == "Call"
+            and call.func.name in waiting
+            and isinstance(length := _range(call.args[0]), timedelta)
+        ):
+            yield length
+
+
+def _range(node: Any) -> Any:
+    return getattr(bare(node), "range", None)
+
+
+def equals_of(expr: str) -> str:
+    """The number that a rate is compared with for equality, as text; empty where none is, or it is one that may last, such as 0."""
+    for node in nodes_of(parse(expr)):
+        if _comparison(node) != "==" or not (number := number_of(node.rhs)):
+            continue
+        limits = range_of(node.lhs)
+        rates = (one for one in nodes_of(node.lhs) if kind_of(one) == "Call" and one.func.name in _OF_TWO_SAMPLES)
+        if number not in (limits.low, limits.high) and any(rates):
+            return f"{number:g}"
+    return ""
+
+
+def never_true(expr: str, tops: Mapping[str, float] = MappingProxyType({})) -> str:
     """Why no series whatever can make an expression true, as the end of a sentence; empty where one could.
 
     What it compares can have no such value (a share of a whole is never more than 1: 5 was meant as percent), its conditions
-    exclude each other, count() of nothing is nothing, not 0, and a quantile needs buckets.
+    exclude each other, count() of nothing is nothing, not 0, and a quantile needs buckets. `tops` gives the highest finite bound of
+    the buckets of histograms, by metric: no quantile is above it.
     """
-    return _never(parse(expr))
+    return _never(parse(expr), tops)
 
 
-def _never(node: Any) -> str:
+def _never(node: Any, tops: Mapping[str, float]) -> str:
     node = bare(node)
     if kind_of(node) == "BinaryExpr" and str(node.op) in ("and", "unless"):
         joined = str(node.op) == "and"
-        return _never(node.lhs) or (_never(node.rhs) if joined else "") or _contradiction(node)
+        return _never(node.lhs, tops) or (_never(node.rhs, tops) if joined else "") or _contradiction(node, tops)
     if any(map(_lacks_buckets, nodes_of(node))):
         return "histogram_quantile() gets no buckets, as the label le is aggregated away"
     operation = _comparison(node)
@@ -150,15 +193,23 @@ def _never(node: Any) -> str:
     bound = number_of(node.rhs)
     if bound is not None and math.isnan(bound):
         return "" if operation == "!=" else "nothing compares with NaN"
-    left, right = range_of(node.lhs), range_of(node.rhs)
+    left, right = range_of(node.lhs, tops), range_of(node.rhs, tops)
     counts = kind_of(bare(node.lhs)) == "AggregateExpr" and str(bare(node.lhs).op) == "count"
     if left.is_empty:
-        return _never(node.lhs) or "the bounds of its left side exclude each other"
-    if selections_of(node, "") and not _returns_bool(node) and _excluded(operation, left, right):
+        return _never(node.lhs, tops) or "the bounds of its left side exclude each other"
+    if not _is_constant(node) and not _returns_bool(node) and _excluded(operation, left, right):
         if counts and bound is not None:
             return f"count() of nothing is nothing, and so never {operation} {bound:g}"
         return f"its left side is {_within(left)}, which is never {operation} {_shown(right)}"
-    return "" if _comparison(bare(node.lhs)) == "" else _never(node.lhs)
+    return "" if _comparison(bare(node.lhs)) == "" else _never(node.lhs, tops)
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether a part of an expression neither selects anything nor asks for the time."""
+    asks = _OF_THE_CLOCK | {"time"}
+    return not selections_of(node, "") and not any(
+        kind_of(one) == "Call" and one.func.name in asks for one in nodes_of(node)
+    )
 
 
 def _excluded(operation: str, left: Range, right: Range) -> bool:
@@ -172,7 +223,7 @@ def _excluded(operation: str, left: Range, right: Range) -> bool:
     }.get(operation, False)
 
 
-def _contradiction(node: Any) -> str:
+def _contradiction(node: Any, tops: Mapping[str, float]) -> str:
     """Why `x > 5 and x < 1`, or `x > 5 unless x > 1`, is never true; empty where it may be."""
     left, right = bare(node.lhs), bare(node.rhs)
     if not (_comparison(left) and _comparison(right)) or (
@@ -181,7 +232,7 @@ def _contradiction(node: Any) -> str:
         return ""
     if bare(left.lhs).prettify() != bare(right.lhs).prettify():
         return ""
-    kept, other = range_of(left), range_of(right.rhs)
+    kept, other = range_of(left, tops), range_of(right.rhs, tops)
     if str(node.op) == "and":
         excluded = kept.is_empty or _excluded(str(right.op), kept, other)
     else:
@@ -259,13 +310,13 @@ def _grouping(node: Any) -> str:
     if node.modifier is None:
         return " "
     word = "by" if str(node.modifier.type).endswith("By") else "without"
-    return f" {word} ({', '.join(map(_label, node.modifier.labels))}) "
+    return f" {word} ({', '.join(map(label_name, node.modifier.labels))}) "
 
 
 def _joined(node: Any, how: _How) -> str:
     operation = str(node.op)
-    if operation in _COMPARISONS and not selections_of(node, ""):
-        return str(node.prettify())  # of constants: as true today as it ever is
+    if operation in _COMPARISONS and _is_constant(node):
+        return str(node.prettify())  # as true today as it ever is
     left = _possible(node.lhs, how)
     if operation == "unless":
         if selections_of(node.rhs, ""):
@@ -282,14 +333,15 @@ def _matching(node: Any, *, compares: bool) -> str:
     if modifier is not None:
         if modifier.matching is not None:
             word = "on" if str(modifier.matching.type).endswith("Include") else "ignoring"
-            parts.append(f"{word} ({', '.join(map(_label, modifier.matching.labels))})")
+            parts.append(f"{word} ({', '.join(map(label_name, modifier.matching.labels))})")
         many = {"ManyToOne": "group_left", "OneToMany": "group_right"}.get(str(modifier.card).rpartition(".")[2])
         if many:
-            parts.append(f"{many} ({', '.join(map(_label, modifier.group_labels or ()))})")
+            parts.append(f"{many} ({', '.join(map(label_name, modifier.group_labels or ()))})")
     return "".join(f" {part}" for part in parts)
 
 
-def _label(name: str) -> str:
+def label_name(name: str) -> str:
+    """The name of a label as an expression has it: quoted where it has characters that only the newest servers take."""
     return name if re.fullmatch(r"[a-zA-Z_]\w*", name) else json.dumps(name, ensure_ascii=False)
 
 
@@ -330,7 +382,7 @@ _SIGNS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "M
 
 
 def _matcher(matcher: Any) -> str:
-    return f"{_label(matcher.name)}{_SIGNS[str(matcher.op)]}{json.dumps(matcher.value, ensure_ascii=False)}"
+    return f"{label_name(matcher.name)}{_SIGNS[str(matcher.op)]}{json.dumps(matcher.value, ensure_ascii=False)}"
 
 
 def _in_parts(text: str, name: str) -> tuple[str, str]:

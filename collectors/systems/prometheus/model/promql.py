@@ -193,6 +193,8 @@ def _joined(node: Any, around: _Around) -> Iterator[Selection]:
     elif operation in ("-", "/"):
         right_around = replace(around, sign=-around.sign)
     left = list(_walk(node.lhs, left_around))
+    if operation in _COMPARISONS and _has_default(node.lhs):  # (sum(up) or vector(0)) < 1 asks for what is missing, too
+        left += [replace(found, functions=("absent", *found.functions)) for found in left]
     if operation == "unless":
         yield from left
         if left:
@@ -208,6 +210,15 @@ def _joined(node: Any, around: _Around) -> Iterator[Selection]:
         right = [replace(selection, under=selection.under or under) for selection in right]
     yield from left
     yield from right
+
+
+def _has_default(node: Any) -> bool:
+    """Whether an expression has a number where it selects nothing."""
+    while type(node).__name__ == "ParenExpr":
+        node = node.expr
+    if type(node).__name__ != "BinaryExpr" or str(node.op) != "or":
+        return False
+    return not any(True for _ in _walk(node.rhs, _Around()))
 
 
 def _names(selected: Iterable[Selection]) -> tuple[str, ...]:

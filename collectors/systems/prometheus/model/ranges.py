@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from collectors.systems.prometheus.model.promql import Selection, selections_of
@@ -97,55 +98,62 @@ def number_of(node: Any) -> float | None:
     return float(node.val) if kind_of(node) == "NumberLiteral" else None
 
 
-def range_of(node: Any) -> Range:
-    """Between which values every sample of an expression is. NaN, which no comparison but `!=` is true of, is left out."""
+def range_of(node: Any, tops: Mapping[str, float] = MappingProxyType({})) -> Range:
+    """Between which values every sample of an expression is. NaN, which no comparison but `!=` is true of, is left out.
+
+    `tops` gives the highest finite bound of the buckets of histograms, by metric: no quantile is above it.
+    """
     node = bare(node)
     kind = kind_of(node)
     if (number := number_of(node)) is not None:
         return ANYTHING if math.isnan(number) else Range(number, number)
     if kind == "UnaryExpr":
-        inner = range_of(node.expr)
+        inner = range_of(node.expr, tops)
         return Range(-inner.high, -inner.low)
     if kind == "SubqueryExpr":
-        return range_of(node.expr)
+        return range_of(node.expr, tops)
     if kind == "MatrixSelector":
-        return range_of(node.vector_selector)
+        return range_of(node.vector_selector, tops)
     if kind == "VectorSelector":
         name = node.name or ""
         return _SHARE if _SWITCH.fullmatch(name) else _NOT_NEGATIVE if _SIZES.fullmatch(name) else ANYTHING
     if kind == "Call":
-        return _call(node)
+        return _call(node, tops)
     if kind == "AggregateExpr":
-        return _aggregate(node)
-    return _binary(node) if kind == "BinaryExpr" else ANYTHING
+        return _aggregate(node, tops)
+    return _binary(node, tops) if kind == "BinaryExpr" else ANYTHING
 
 
-def _call(node: Any) -> Range:
+def _call(node: Any, tops: Mapping[str, float]) -> Range:
     name, given = node.func.name, list(node.args)
     if name in ("rate", "irate") and _selects(given[0], "node_cpu_seconds_total"):
         return _SHARE  # seconds of one CPU in one mode, by second
     if name == "histogram_quantile":
         quantile = number_of(given[0])
-        return Range(math.inf, math.inf) if quantile is not None and quantile > 1 else ANYTHING
+        if quantile is not None and quantile > 1:
+            return Range(math.inf, math.inf)
+        selected = {found.metric or "" for found in selections_of(given[1], "")}
+        known = [tops[metric] for metric in selected if metric in tops]
+        return Range(-math.inf, max(known)) if selected and len(known) == len(selected) else ANYTHING
     if name in _CALLS:
         return _CALLS[name]
     if name in _AMONG:
-        return range_of(given[0])
+        return range_of(given[0], tops)
     if name == "quantile_over_time":
-        return range_of(given[1]) if _is_share_of_one(given[0]) else ANYTHING
+        return range_of(given[1], tops) if _is_share_of_one(given[0]) else ANYTHING
     if name == "sum_over_time":
-        return Range(range_of(given[0]).low, math.inf) if range_of(given[0]).low >= 0 else ANYTHING
+        return Range(range_of(given[0], tops).low, math.inf) if range_of(given[0], tops).low >= 0 else ANYTHING
     if name == "abs":
-        inner = range_of(given[0])
+        inner = range_of(given[0], tops)
         return inner if inner.low >= 0 else Range(0, max(-inner.low, inner.high))
     if name in ("ceil", "floor", "round"):
-        inner = range_of(given[0]) if len(given) == 1 else ANYTHING
+        inner = range_of(given[0], tops) if len(given) == 1 else ANYTHING
         return Range(_whole(math.floor, inner.low), _whole(math.ceil, inner.high))
     bounds = [number_of(one) for one in given[1:]]
     if name in ("clamp", "clamp_min", "clamp_max") and None not in bounds:
         low = bounds[0] if name != "clamp_max" else -math.inf
         high = bounds[-1] if name != "clamp_min" else math.inf
-        inner = range_of(given[0])
+        inner = range_of(given[0], tops)
         return Range(min(max(inner.low, low or 0), high or 0), max(min(inner.high, high or 0), low or 0))
     return ANYTHING
 
@@ -163,8 +171,8 @@ def _selects(node: Any, metric: str) -> bool:
     return [found.metric for found in selections_of(node, "")] == [metric]
 
 
-def _aggregate(node: Any) -> Range:
-    name, inner = str(node.op), range_of(node.expr)
+def _aggregate(node: Any, tops: Mapping[str, float]) -> Range:
+    name, inner = str(node.op), range_of(node.expr, tops)
     if name in _AGGREGATED_AMONG or (name == "quantile" and _is_share_of_one(node.param)):
         return inner
     if name == "sum":
@@ -176,13 +184,13 @@ def _aggregate(node: Any) -> Range:
     return _NOT_NEGATIVE if name in ("stddev", "stdvar") else ANYTHING
 
 
-def _binary(node: Any) -> Range:
+def _binary(node: Any, tops: Mapping[str, float]) -> Range:
     operation = str(node.op)
     if operation in _COMPARISONS:
-        return _compared(node)
+        return _compared(node, tops)
     if operation in ("and", "unless"):
-        return range_of(node.lhs)
-    left, right = range_of(node.lhs), range_of(node.rhs)
+        return range_of(node.lhs, tops)
+    left, right = range_of(node.lhs, tops), range_of(node.rhs, tops)
     if operation == "or":
         return Range(min(left.low, right.low), max(left.high, right.high))
     if operation == "+":
@@ -198,11 +206,11 @@ def _binary(node: Any) -> Range:
     return ANYTHING
 
 
-def _compared(node: Any) -> Range:
+def _compared(node: Any, tops: Mapping[str, float]) -> Range:
     """What a comparison lets through, or 0 and 1."""
     if node.modifier is not None and node.modifier.return_bool:
         return _SHARE
-    left, right, operation = range_of(node.lhs), range_of(node.rhs), str(node.op)
+    left, right, operation = range_of(node.lhs, tops), range_of(node.rhs, tops), str(node.op)
     if operation in (">", ">="):
         return left.within(Range(right.low, math.inf))
     if operation in ("<", "<="):

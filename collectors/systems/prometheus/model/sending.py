@@ -32,6 +32,13 @@ class Sending:
     external_labels: Mapping[str, str] = field(default_factory=dict)
     relabelling: tuple[Mapping[str, Any], ...] = ()
 
+    def of_series(self, own: Mapping[str, str], series: Mapping[str, str]) -> Sent | None:
+        """The same of an alert of which a series gives further labels: those of the rule, and what Prometheus adds, come first.
+
+        Raises ProbeError where it cannot be known whether the alert is sent.
+        """
+        return self.sent({**series, **own})
+
     def labels(self, own: Mapping[str, str]) -> dict[str, str] | None:
         """The labels that are known of an alert with these, when it is sent; None when it is dropped.
 

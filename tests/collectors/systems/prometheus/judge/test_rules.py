@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from collectors.systems.prometheus.judge.rules import KINDS, compared_totals, doubts, evaluation_problems, watched
+from collectors.systems.prometheus.judge.rules import (
+    KINDS,
+    compared_totals,
+    doubts,
+    evaluation_problems,
+    filtered_labels,
+    unmatched,
+    watched,
+)
 from collectors.systems.prometheus.model.answers import Rule, RuleGroup
 from collectors.systems.prometheus.model.rules import Evaluated, evaluated, needed_series, series_queries
 from exporter.verdict import Status
@@ -42,7 +50,7 @@ def read(*rules: Rule) -> list[Evaluated]:
         ("count(up == 0) > 1", ["service_down_alert"]),
         ("1 - avg(up) > 0.1", ["service_down_alert"]),
         ("avg_over_time(up[5m]) < 0.9", ["service_down_alert"]),
-        ("changes(up[1h]) > 5", ["service_down_alert"]),
+        ("changes(up[1h]) > 5", []),
         ("min_over_time(up[10m:1m] offset 5m) == 0", ["service_down_alert"]),
         ('absent(up{job="a"} == 1)', ["service_down_alert"]),
         ("absent(up)", []),
@@ -134,7 +142,8 @@ def read(*rules: Rule) -> list[Evaluated]:
         ("aws_sqs_approximate_number_of_messages_visible_average > 100", ["queue_depth_alert"]),
         ("jetstream_consumer_num_pending < 1", []),
         ("pg_up == 0", ["database_connection_alert"]),
-        ("absent(pg_up)", ["database_connection_alert"]),
+        ("absent(pg_up)", []),
+        ("absent(pg_up == 1)", ["database_connection_alert"]),
         ("shop_orders_late > 5 and on() pg_up == 1 and on() redis_up > 0", []),
         ("sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 0.9", ["database_connection_alert"]),
         ("mysql_global_status_threads_connected > 100", ["database_connection_alert"]),
@@ -338,3 +347,39 @@ def test_series_are_asked_for_in_parts() -> None:
     assert len(many) == 3
     assert all(len(query) < 6000 for query in many)
     assert list(series_queries([])) == []
+
+
+@pytest.mark.parametrize(
+    ("conditions", "values", "told"),
+    [
+        ('code=~"5.."', {"code": ["200"]}, ""),  # it comes with the first error
+        (
+            'code="5xx"',
+            {"code": ["200", "404"]},
+            "a has values such as 200 in the label code, of which code=5xx selects none",
+        ),
+        ('code=~"5[0-9]."', {"code": ["2xx"]}, "a has values such as 2xx in the label code"),
+        ('code="5xx"', {"code": ["2xx"]}, ""),
+        ('code=~"^5"', {"code": ["200"]}, "a has values such as 200 in the label code"),
+        ('code="ERROR"', {"code": ["OK"]}, ""),
+        ('mountpoint="/data"', {"mountpoint": [""]}, "no series of a has the label mountpoint"),
+        ('mountpoint="/data"', {"mountpoint": ["/"]}, "no series of a has mountpoint=/data"),
+        ('mountpoint!="/data"', {"mountpoint": ["/data"]}, ""),
+        ('error_type="timeout"', {"error_type": [""]}, ""),  # set only where there is one
+        ('path="/never"', {"path": ["/"]}, ""),
+        ('path="/never"', {}, ""),
+        ('path!=""', {"path": [""]}, "no series of a has the label path"),
+        ('path=~".*"', {"path": [""]}, ""),
+    ],
+)
+def test_filters_that_nothing_meets(conditions: str, values: dict[str, list[str]], told: str) -> None:
+    (rule,) = read(alerting(f"rate(a{{{conditions}}}[5m]) > 1"))
+    (selection,) = rule.selected
+    labels = {("a", label): found for label, found in values.items()}
+    assert unmatched(selection, labels).startswith(told)
+    assert bool(unmatched(selection, labels)) is bool(told)
+
+
+def test_which_labels_a_series_has_to_have() -> None:
+    (rule,) = read(alerting('rate(a{code="5xx", path!="/", job="b"}[5m]) > 1 unless on () c{d="e"} > 1'))
+    assert filtered_labels(rule.selected) == {("a", "code")}
