@@ -24,6 +24,7 @@ from collectors.systems.prometheus.model.ranges import (
     nodes_of,
     number_of,
     range_of,
+    times_of_whole,
 )
 from exporter.options import format_duration
 
@@ -197,6 +198,12 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
     counts = kind_of(bare(node.lhs)) == "AggregateExpr" and str(bare(node.lhs).op) == "count"
     if left.is_empty:
         return _never(node.lhs, tops) or "the bounds of its left side exclude each other"
+    if (
+        operation in (">", ">=")
+        and (times := times_of_whole(node)) is not None
+        and (times > 1 or (times, operation) == (1, ">"))
+    ):
+        return f"its left side is a part of what it is compared with {times:g} times"
     if not _is_constant(node) and not _returns_bool(node) and _excluded(operation, left, right):
         if counts and bound is not None:
             return f"count() of nothing is nothing, and so never {operation} {bound:g}"
@@ -290,6 +297,10 @@ def _possible(node: Any, how: _How) -> str:
     if kind == "Call":
         if node.func.name in _ABSENT:
             return _missing(node.args[0])
+        if (
+            subquery := next((bare(one) for one in node.args if kind_of(bare(one)) == "SubqueryExpr"), None)
+        ) is not None:
+            return f"({_possible(subquery.expr, how)})"  # none of its steps may have come yet, after a start
         if node.func.name in _OF_TWO_SAMPLES:  # which there may not be yet, after a start
             return f"last_over_time({_possible(node.args[0], how)})"
         return f"{node.func.name}({', '.join(_possible(argument, how) for argument in node.args)})"

@@ -11,7 +11,17 @@ from typing import Any
 
 from collectors.systems.prometheus.model.promql import Selection, selections_of
 
-__all__ = ["ANYTHING", "Range", "bare", "divides_itself", "kind_of", "nodes_of", "number_of", "range_of"]
+__all__ = [
+    "ANYTHING",
+    "Range",
+    "bare",
+    "divides_itself",
+    "kind_of",
+    "nodes_of",
+    "number_of",
+    "range_of",
+    "times_of_whole",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +276,12 @@ def _is_share(part: Any, whole: Any) -> bool:
         return "sum" in some.functions
     parts, sizes = _PART.fullmatch(some.metric or ""), _SIZE.fullmatch(every.metric or "")
     return bool(parts and sizes and parts[1] == sizes[1])
+
+
+def times_of_whole(comparison: Any) -> float | None:
+    """With how many times a whole a part of it is compared; None where it is something else."""
+    factor, whole = _factored(comparison.rhs)
+    return factor if number_of(whole) is None and _is_share(comparison.lhs, whole) else None
 
 
 def divides_itself(node: Any) -> bool:

@@ -27,7 +27,7 @@ from collectors.systems.prometheus.model.promql import parse, selections
         ('absent(up{job="a", x=~"b"})', 'label_replace(vector(1), "job", "a", "", "")'),
         ("absent_over_time(up[5m])", "vector(1)"),
         ("count without (x) (up == 1) < bool 2", "(count without (x) ((up) == bool (1))) < bool (2)"),
-        ("max_over_time((a > 3)[1h:5m] offset 2m) and b", "(max_over_time((((a) > bool (3)))[1h:5m] offset 2m)) and (b)"),
+        ("max_over_time((a > 3)[1h:5m] offset 2m) and b", "((((a) > bool (3)))) and (b)"),
         ("-a < quantile(0.5, b)", "(-(a)) < bool (quantile (0.5, b))"),
     ],
 )  # fmt: skip
@@ -156,6 +156,10 @@ def test_what_asks_for_the_time_of_day() -> None:
         ("stddev(a) < 0", True),
         ("topk(3, up) > 1", True),
         ("a / 0 > 5", False),
+        ('sum(rate(a{code="500"}[5m])) > 5 * sum(rate(a[5m]))', True),
+        ('sum(rate(a{code="500"}[5m])) > sum(rate(a[5m]))', True),
+        ('sum(rate(a{code="500"}[5m])) > 0.05 * sum(rate(a[5m]))', False),
+        ("sum(rate(a[5m])) > sum(rate(b[5m])) * 5", False),
     ],
 )
 def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
