@@ -555,6 +555,19 @@ async def test_policies_of_other_makers_are_not_understood(control_plane: Contro
     assert elsewhere.status is Status.OK
 
 
+async def test_a_default_of_nothing_is_all_that_a_quota_demands(control_plane: ControlPlane) -> None:
+    """A trap: the API server refuses pods without limits, and a LimitRange gives them limits of 0."""
+    namespace = control_plane.namespace("zero")
+    nothing = {"cpu": "0", "memory": "0"}
+    control_plane.apply(quota(namespace), limit_range(namespace, default=nothing, defaultRequest=nothing))
+    bare = pod("bare", namespace, pod_spec(containers=[{"name": "main", "image": "app"}]))
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    assert control_plane.call("POST", path, bare)["spec"]["containers"][0]["resources"]["limits"] == nothing
+    result = await see(control_plane, "quotas_and_limits_set", namespace)
+    assert result.status is Status.FAILED
+    assert f"The LimitRange of namespace {namespace} gives containers no default cpu, default memory" in result.summary
+
+
 async def test_default_denies_of_cilium_and_calico_are_read(control_plane: ControlPlane) -> None:
     namespace, other = shop(control_plane), shop(control_plane)
     running(control_plane, namespace, "web")

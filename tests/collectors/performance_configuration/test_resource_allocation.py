@@ -21,6 +21,7 @@ from collectors.systems.kubernetes.model.kinds import (
     NODES,
     PODS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
     STATEFUL_SETS,
 )
 from exporter.evidence.validity import Evidence
@@ -34,6 +35,7 @@ from tests.collectors.systems.kubernetes.clusters import (
     container,
     limit_range,
     listing,
+    manifest,
     many_pods,
     metered,
     recommend,
@@ -126,17 +128,26 @@ async def test_an_amount_of_nothing_is_none(control_plane: ControlPlane) -> None
 
 
 async def test_what_has_no_pod_now_and_what_is_next_to_nothing(control_plane: ControlPlane) -> None:
-    """A ReplicaSet of its own at zero, and memory of half a byte."""
+    """A ReplicaSet of its own and a ReplicationController at zero, and memory of half a byte."""
     tiny = {"cpu": "10m", "memory": "512m"}
     namespace = shop(control_plane, having(requests=tiny, limits=tiny))
     spec = pod_spec(containers=[having(requests=REQUESTS)])
     control_plane.apply(workload(namespace, "old", kind="ReplicaSet", replicas=0, spec=spec))
+    oldest = {
+        "replicas": 0,
+        "selector": {"app": "rc"},
+        "template": {"metadata": {"labels": {"app": "rc"}}, "spec": spec},
+    }
+    control_plane.apply(manifest("v1", "ReplicationController", "oldest", namespace, spec=oldest))
     result = await see(control_plane, "memory_limits_set", namespace)
-    told = "main of Deployment {0}/web (512m is less than 1 MiB) and main of ReplicaSet {0}/old"
-    assert (result.status, result.summary) == (
-        Status.FAILED,
-        f"2 of 2 containers have no memory limit: {told.format(namespace)}.",
-    )
+    assert result.status is Status.FAILED
+    assert result.summary.startswith("3 of 3 containers have no memory limit: ")
+    for told in (
+        f"main of Deployment {namespace}/web (512m is less than 1 MiB)",
+        f"main of ReplicaSet {namespace}/old",
+        f"main of ReplicationController {namespace}/oldest",
+    ):
+        assert told in result.summary
 
 
 async def test_limits_that_a_limit_range_adds_are_seen(control_plane: ControlPlane) -> None:
@@ -300,7 +311,7 @@ async def test_a_node_whose_pods_may_take_more_memory_than_it_has(control_plane:
 @pytest.mark.verifies("resource_allocation.resource_requests_configured", "unknown")
 async def test_nodes_that_may_not_be_listed(control_plane: ControlPlane) -> None:
     namespace = shop(control_plane)
-    workloads = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS, JOBS, CRON_JOBS)
+    workloads = (DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS, REPLICATION_CONTROLLERS, JOBS, CRON_JOBS)
     account = listing(control_plane, NAMESPACES, PODS, *workloads, LIMIT_RANGES)
     result = await see(control_plane, "resource_requests_configured", namespace, kubeconfig=account)
     assert (result.status, result.summary) == (

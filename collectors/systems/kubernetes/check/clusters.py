@@ -23,6 +23,7 @@ from collectors.systems.kubernetes.model.kinds import (
     NAMESPACES,
     PODS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
     STATEFUL_SETS,
 )
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
@@ -37,7 +38,14 @@ __all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget", "in_an
 
 T = TypeVar("T")
 
-_OWNERS: tuple[Kind[Any], ...] = (JOBS, DEPLOYMENTS, STATEFUL_SETS, DAEMON_SETS, REPLICA_SETS)
+_OWNERS: tuple[Kind[Any], ...] = (
+    JOBS,
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+)
 _TEMPLATED: tuple[Kind[Any], ...] = (*_OWNERS, CRON_JOBS)
 OWNER_RIGHTS = may_list(*_OWNERS)
 """What an item needs that names the workloads of pods."""

@@ -151,6 +151,16 @@ def _default_problems(
     if options.cpu_limit_policy is CpuLimitPolicy.ADVISORY:
         needless.add("default cpu")
     items = [item for limit_range in ranges for item in limit_range.spec.limits or () if item.type == "Container"]
+    # A default of 0 is none, and yet all that a quota demands.
+    needless -= {
+        f"default {name}" for item in items for name, amount in item.default.items() if not parse_quantity(amount)
+    }
+    needless -= {
+        f"defaultRequest {name}"
+        for item in items
+        for name, amount in item.default_request.items()
+        if not parse_quantity(amount)
+    }
     missing = [
         f"{key} {resource}"
         for key, given in (

@@ -30,6 +30,7 @@ __all__ = [
     "PERSISTENT_VOLUME_CLAIMS",
     "PODS",
     "POD_DISRUPTION_BUDGETS",
+    "REPLICATION_CONTROLLERS",
     "REPLICA_SETS",
     "RESOURCE_QUOTAS",
     "SERVICES",
@@ -52,6 +53,9 @@ STATEFUL_SETS: Kind[objects.StatefulSet] = Kind("statefulsets", objects.Stateful
 DAEMON_SETS: Kind[objects.DaemonSet] = Kind("daemonsets", objects.DaemonSet, "apps")
 REPLICA_SETS: Kind[objects.ReplicaSet] = Kind(
     "replicasets", objects.ReplicaSet, "apps", compact=objects.compact_replica_sets
+)
+REPLICATION_CONTROLLERS: Kind[objects.ReplicationController] = Kind(
+    "replicationcontrollers", objects.ReplicationController
 )
 JOBS: Kind[objects.Job] = Kind("jobs", objects.Job, "batch")
 CRON_JOBS: Kind[objects.CronJob] = Kind("cronjobs", objects.CronJob, "batch")

@@ -306,6 +306,12 @@ class ReplicaSet(_Replicated, frozen=True):
     kind: ClassVar[str] = "ReplicaSet"
 
 
+class ReplicationController(_Replicated, frozen=True):
+    """A ReplicationController, which OpenShift's DeploymentConfigs have and Deployments had before there were ReplicaSets."""
+
+    kind: ClassVar[str] = "ReplicationController"
+
+
 def compact_replica_sets() -> Callable[[Iterable[ReplicaSet]], Iterable[ReplicaSet]]:
     """What a snapshot keeps of ReplicaSets: of those that have an owner, which are many, no template."""
     return lambda page: map(_without_owned_template, page)

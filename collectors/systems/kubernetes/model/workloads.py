@@ -16,6 +16,7 @@ from collectors.systems.kubernetes.model.objects import (
     Job,
     LimitRange,
     ReplicaSet,
+    ReplicationController,
     StatefulSet,
     condition,
 )
@@ -33,7 +34,7 @@ from collectors.systems.kubernetes.model.quantities import parse_quantity
 
 __all__ = ["PLANNED", "Templated", "has_finished", "planned_pods", "template_of", "with_owners"]
 
-Templated: TypeAlias = Deployment | StatefulSet | DaemonSet | ReplicaSet | Job | CronJob
+Templated: TypeAlias = Deployment | StatefulSet | DaemonSet | ReplicaSet | ReplicationController | Job | CronJob
 
 PLANNED = "Planned"
 """The phase of pods that do not exist yet."""
@@ -87,7 +88,7 @@ def planned_pods(
     """The pods that workloads without a live one of their template would have: one of each, with the defaults of LimitRanges.
 
     `live` are all pods, with their owners. A Job that has finished makes no more; one of a CronJob counts as that, and a ReplicaSet
-    of a Deployment or a Rollout as that.
+    of a Deployment or a Rollout (a ReplicationController of a DeploymentConfig) as that.
     """
     having = {(group.namespace, *owner) for group in live if group.state.is_live for owner in group.workloads}
     defaults = _defaults(limit_ranges)
@@ -100,7 +101,7 @@ def planned_pods(
         owner = next((one for one in workload.metadata.owner_references if one.controller), None)
         if isinstance(workload, Job) and (has_finished(workload) or (owner and owner.kind == "CronJob")):
             continue
-        if isinstance(workload, ReplicaSet) and owner:
+        if isinstance(workload, ReplicaSet | ReplicationController) and owner:
             continue
         template = template_of(workload).template(workload.namespace, workload.kind, workload.name)
         limits, requests = defaults.get(workload.namespace, _NO_DEFAULTS)
@@ -113,7 +114,10 @@ def planned_pods(
 
 def _waits(workload: Templated) -> bool:
     """Whether none of its pods are of its present template: it is paused, or waits until pods are deleted (OnDelete)."""
-    if isinstance(workload, Job | CronJob | ReplicaSet) or workload.observed_generation < workload.metadata.generation:
+    if (
+        isinstance(workload, Job | CronJob | ReplicaSet | ReplicationController)
+        or workload.observed_generation < workload.metadata.generation
+    ):
         return False
     status = workload.status
     updated = status.updated_number_scheduled if isinstance(status, DaemonSetStatus) else status.updated_replicas

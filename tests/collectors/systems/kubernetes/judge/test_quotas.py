@@ -195,6 +195,13 @@ def test_what_a_quota_demands_of_every_pod_needs_no_default() -> None:
     result = judge([quota()], [])
     assert result.summary == "Namespace shop has no LimitRange, so containers that set nothing get no default cpu."
     assert judge([quota()], [], cpu_limit_policy=CpuLimitPolicy.ADVISORY).status is Status.OK
+    nothing = limits(default={"cpu": "0", "memory": "0"}, defaultRequest={"cpu": "0", "memory": "0"})
+    assert judge(
+        [quota(hard, half)], [nothing]
+    ).summary == (  # a pod that sets nothing is let in by it, and limited by nothing
+        "The LimitRange of namespace shop gives containers no default cpu, default memory, defaultRequest cpu and defaultRequest "
+        "memory."
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from collectors.systems.kubernetes.model.objects import CronJob, DaemonSet, Deployment, Job, LimitRange, ReplicaSet
+from collectors.systems.kubernetes.model.objects import (
+    CronJob,
+    DaemonSet,
+    Deployment,
+    Job,
+    LimitRange,
+    ReplicaSet,
+    ReplicationController,
+)
 from collectors.systems.kubernetes.model.scope import Scope
 from collectors.systems.kubernetes.model.workloads import planned_pods, with_owners
 from tests.collectors.systems.kubernetes.objects import compacted, decoded, pod, wire_pod
@@ -53,6 +61,16 @@ def test_owners_in_a_circle_end() -> None:
         (decoded(Job, "shop/a", spec={"template": template()}, metadata=owned("CronJob", "c")), False),
         (decoded(ReplicaSet, "shop/a", spec={"replicas": 0, "template": template()}), True),
         (decoded(ReplicaSet, "shop/a", spec={"template": template()}, metadata=owned("Deployment", "d")), False),
+        (decoded(ReplicationController, "shop/a", spec={"replicas": 0, "template": template()}), True),
+        (
+            decoded(
+                ReplicationController,
+                "shop/a",
+                spec={"replicas": 0, "template": template()},
+                metadata=owned("DeploymentConfig", "d"),
+            ),
+            False,
+        ),
         (
             decoded(
                 Job,
