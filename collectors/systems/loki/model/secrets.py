@@ -34,10 +34,22 @@ _REDACTED = re.compile(
 )
 #: `name=value`, `"name":"value"`, and the same within quoted text. Names are judged by their words, values by their form.
 _NAMED = re.compile(
-    r"(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]{0,60})\\*[\"']?\s?[:=]\s?\[?\\*[\"']?(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
+    r"(?<![\w.\-])(?P<name>[^\W\d][\w.\-]{0,60})\\*[\"']?\s?[:=]\s?\[?\\*[\"']?(?P<value>[^\s\"'&,;{}\[\]\\]{4,})"
+)
+#: Options of a command, `--password=value` or `--password value`: the latter is a sentence unless it looks like no word.
+_OPTION = re.compile(
+    r"(?<![\w\-])--?(?P<name>[A-Za-z][\w\-]{2,40})(?:=[\"']?|\s+(?=\S*[\dA-Z!$%^&*+]))(?P<value>[^\s\"'&,;{}\[\]\\\-][^\s\"',;{}\[\]\\]{3,})"
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_PASSWORDS = frozenset({"password", "passwd", "pwd", "passphrase", "passcode"})
+_PASSWORDS = frozenset(
+    {"password", "passwd", "pwd", "passphrase", "passcode", "passwort", "kennwort", "contraseña", "contrasena", "senha", "heslo"}
+    | {"wachtwoord", "lösenord", "adgangskode", "hasło", "haslo", "şifre", "пароль", "密码", "密碼", "パスワード", "비밀번호"}
+)  # fmt: skip
+_PASSWORDS_IN_WORDS = "motdepasse", "mot_de_passe", "mot-de-passe"
+#: What is sent to one person to be typed in once.
+_CODES = frozenset({"otp", "totp", "pin"})
+_CODES_BEFORE = frozenset({"verification", "mfa", "2fa", "onetime", "otp", "sms", "security"})
+_CODE = re.compile(r"\d{4,8}")
 _PASSWORDS_WITHIN = "password", "passwd", "passphrase"  # PGPASSWORD, dbpassword
 _TOKENS = frozenset({"secret", "token", "apikey", "credential", "credentials"})
 #: Words before `key` and before `token` that tell what it is for.
@@ -61,6 +73,15 @@ _WHOLE: Mapping[str, re.Pattern[str]] = {
     "a JSON web token": re.compile(r"\beyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{16,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a password of a command": re.compile(
+        r"\b(?:mysql|mysqldump|mysqladmin|mariadb[a-z-]*)\s(?:[^|;\n]{0,200}\s)?-p(?P<value>[^\s=\-][^\s\"']{3,})"
+        r"|\b(?:sshpass|mongo|mongosh|mongodump)\s(?:[^|;\n]{0,200}\s)?-p\s?(?P<second>[^\s=\-][^\s\"']{3,})"
+        r"|\bredis-cli\s(?:[^|;\n]{0,200}\s)?-a\s(?P<third>[^\s\-][^\s\"']{3,})"
+        r"|\bcurl\s(?:[^|;\n]{0,200}\s)?(?:-u|--user)\s?[\"']?[^\s:\"']+:(?P<fourth>[^\s\"']{4,})"
+    ),
+    "a signed address": re.compile(
+        r"(?i)(?:[?&](?:x-amz-signature|x-goog-signature|sig)|\bsignature)=(?P<value>[\w%+/=-]{20,})"
+    ),
     "an address with a password": re.compile(
         r"\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@\"']{0,100}:(?P<value>[^\s/@\"']{3,200})@"
     ),
@@ -70,12 +91,19 @@ _KNOWN = "a token of a known service"
 
 def _named_secret(name: str, value: str) -> bool:
     """Whether a field of this name holds a secret with this value."""
+    if _REDACTED.fullmatch(value):
+        return False
+    whole = name.lower()
+    if whole in _PASSWORDS or whole.endswith(_PASSWORDS_IN_WORDS):
+        return not _NO_PASSWORD.fullmatch(value)
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or _REDACTED.fullmatch(value):
+    if not words:
         return False
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last in _PASSWORDS or last.endswith(_PASSWORDS_WITHIN):
         return not _NO_PASSWORD.fullmatch(value)
+    if last in _CODES or (last == "code" and before in _CODES_BEFORE):
+        return bool(_CODE.fullmatch(value))
     if (last in _TOKENS and before not in _HARMLESS_TOKENS) or (last == "key" and before in _KEYS):
         return not _NO_TOKEN.fullmatch(value)
     return False
@@ -96,9 +124,26 @@ def secrets_in(streams: Iterable[Stream], further: Mapping[str, str]) -> Counter
     return found
 
 
+#: An account number, whose check digits tell it from other texts, and a number of US social security.
+_IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![\w-])")
+_SOCIAL = re.compile(r"(?i)\b(?:ssn|social.security)\D{0,20}(?!000|666|9)\d{3}([- ]?)(?!00)\d\d\1(?!0000)\d{4}\b")
+#: A code that a sentence tells.
+_TOLD = re.compile(
+    r"(?i)\b(?:one.time (?:code|password)|otp|pin(?: code)?|verification code|security code)\b(?: is| was)?[:= ]{1,3}\d{4,8}\b"
+    r"|\b(?:cvv|cvc)2?\b[\"']?\s?[:=]\s?[\"']?\d{3,4}\b"
+)
+
+
 def _others(line: str) -> Iterator[str]:
-    if any(_named_secret(match["name"], match["value"]) for match in _NAMED.finditer(line)):
+    named = (match for pattern in (_NAMED, _OPTION) for match in pattern.finditer(line))
+    if any(_named_secret(match["name"], match["value"]) for match in named):
         yield "a password"
+    if _TOLD.search(line):
+        yield "a code for one person"
+    if any(map(_account, _IBAN.finditer(line))):
+        yield "a bank account"
+    if _SOCIAL.search(line):
+        yield "a social security number"
     if any(pattern.search(line) for pattern in known_tokens()):
         yield _KNOWN
     if any(map(_card, _CARD.finditer(line))) or any(map(_card, _AMEX.finditer(line))):
@@ -107,8 +152,17 @@ def _others(line: str) -> Iterator[str]:
 
 def _shown(pattern: re.Pattern[str], line: str) -> bool:
     """Whether a line has a match that is not what redaction leaves."""
-    whole = "value" not in pattern.groupindex
-    return any(whole or not _REDACTED.fullmatch(match["value"]) for match in pattern.finditer(line))
+    if "value" not in pattern.groupindex:
+        return bool(pattern.search(line))
+    shown = (next(value for value in match.groups() if value is not None) for match in pattern.finditer(line))
+    return any(not _REDACTED.fullmatch(value) for value in shown)
+
+
+def _account(match: re.Match[str]) -> bool:
+    """Whether a text has the check digits of an IBAN."""
+    text = match[0].replace(" ", "")
+    digits = "".join(str(int(character, 36)) for character in text[4:] + text[:4])
+    return 15 <= len(text) <= 34 and int(digits) % 97 == 1
 
 
 def _card(match: re.Match[str]) -> bool:
