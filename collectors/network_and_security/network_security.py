@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from collectors.shared.addresses import address_and_port, resolve
-from collectors.shared.verdicts import collected, verdict
+from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.aws.client import Aws
 from collectors.systems.aws_perimeter.client import fetch_groups, fetch_protection
 from collectors.systems.aws_perimeter.judge import group_problems, protection_problems
@@ -44,7 +44,21 @@ from collectors.systems.kubernetes.judge.scope import (
 )
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import NAMESPACES, SERVICES
-from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_list
+from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_get, may_list
+from collectors.systems.linkerd.judge import judge_linkerd
+from collectors.systems.linkerd.model import (
+    AUTHORIZATION_POLICIES,
+    ISSUER_CERTIFICATES,
+    LINKERD_NAMESPACES,
+    LINKERD_PODS,
+    MESH_TLS_AUTHENTICATIONS,
+    SERVER_AUTHORIZATIONS,
+    SERVERS,
+    TRUST_ROOTS,
+    TRUST_ROOTS_NAME,
+    LinkerdMesh,
+    LinkerdOptions,
+)
 from exporter.collector import Collector, Mode, NoTarget, SectionSettings, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.http import Http, HttpSettings
@@ -72,6 +86,18 @@ T = TypeVar("T")
 _STORES = may_list(NAMESPACES, SERVICES, STORE_PODS, option="stores")
 _MESH = may_list(NAMESPACES, MESH_PODS, PEER_AUTHENTICATIONS[0], DESTINATION_RULES[0], option="mesh")
 
+_LINKERD = may_list(
+    LINKERD_NAMESPACES,
+    LINKERD_PODS,
+    SERVERS[0],
+    SERVER_AUTHORIZATIONS,
+    AUTHORIZATION_POLICIES,
+    MESH_TLS_AUTHENTICATIONS,
+    ISSUER_CERTIFICATES,
+    option="linkerd",
+)
+_TRUST = may_get(TRUST_ROOTS, TRUST_ROOTS_NAME, namespace="linkerd", option="linkerd")
+
 
 class NetworkSecuritySettings(SectionSettings):
     """What should be reachable from where, and what should not."""
@@ -94,7 +120,8 @@ class NetworkSecuritySettings(SectionSettings):
     gateways: tuple[Gateway, ...] = Field((), description="Gateways and their routes.")
     limits: tuple[Limit, ...] = Field((), description="Routes whose rate the gateway limits.")
     edges: tuple[Edge, ...] = Field((), description="Sites behind a DDoS protection, and their origins.")
-    mesh: MeshOptions | None = Field(None, description="The service mesh (Istio), where there has to be one.")
+    mesh: MeshOptions | None = Field(None, description="The service mesh, where that is Istio.")
+    linkerd: LinkerdOptions | None = Field(None, description="The service mesh, where that is Linkerd.")
 
 
 class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
@@ -303,7 +330,7 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
     @item(
         "Service mesh is configured (if applicable)",
         severity=INFO,
-        needs=("option mesh", "with `mesh`: clients.kubernetes", _MESH, DISCOVERY),
+        needs=("option mesh or linkerd, with clients.kubernetes", _MESH, _LINKERD, _TRUST, DISCOVERY),
     )
     async def service_mesh_configured(self) -> Result:
         """A mesh encrypts between the proxies that are there; a pod without one sends and accepts plaintext, unnoticed.
@@ -312,21 +339,66 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         sidecar or, ambient, is redirected to a ready ztunnel; the PeerAuthentication that applies to it, from the root namespace
         down to its ports, is STRICT; no DestinationRule turns TLS off for services of the mesh; proxies are at most
         `max_minor_skew` minor versions older than istiod, and none is newer. Objects cannot show that plaintext is refused:
-        that was not tried. Other meshes are not checked.
+        that was not tried.
+
+        Of Linkerd, by `linkerd`: its control plane is ready; every running pod has a proxy; each port that pods declare lets in
+        callers with an identity alone, by the Server, AuthorizationPolicies and ServerAuthorizations that are about it, or else by
+        the default policy; no annotation lets traffic past the proxy; the trust anchors, and an issuer of cert-manager, are valid.
 
         To fix it: label the namespace and restart its pods; set PeerAuthentication to STRICT in the root namespace; exempt what
         must stay outside, with the reason (`exempt_workloads`). Without a mesh, declare the line `not_applicable`.
         """
-        options = self.settings.mesh
-        if options is None:
+        istio, linkerd = self.settings.mesh, self.settings.linkerd
+        if istio is None and linkerd is None:
             return self._unset("mesh")
-        client = self.client(Kubernetes)
-        read = client.settings.namespaces
-        if read and options.root_namespace not in read:
+        return await worst_of(
+            *([self._istio(istio)] if istio is not None else []),
+            *([self._linkerd(linkerd)] if linkerd is not None else []),
+        )
+
+    def _demand_control_plane(self, namespace: str) -> Sequence[str]:
+        """The namespaces that the client is limited to. Raises ProbeError where the control plane's is none of them."""
+        read = self.client(Kubernetes).settings.namespaces
+        if read and namespace not in read:
             raise ProbeError(
-                f"{options.root_namespace} is not among clients.kubernetes.namespaces, so the mesh was not checked.",
+                f"{namespace} is not among clients.kubernetes.namespaces, so the mesh was not checked.",
                 Reason.NOT_CONFIGURED,
             )
+        return read
+
+    async def _linkerd(self, options: LinkerdOptions) -> Result:
+        client, place = self.client(Kubernetes), options.control_plane_namespace
+        read = self._demand_control_plane(place)
+        scope = demand_namespaces(options.of((await client.list(NAMESPACES)).items, read))
+        servers = await self._in_any_version(*SERVERS)
+        if servers is None:
+            return failed(
+                "The cluster has no Server of policy.linkerd.io: Linkerd is not installed.", reason=Reason.MISSING
+            )
+        annotated = {
+            one.metadata.name: one.metadata.annotations
+            for one in (await client.list(LINKERD_NAMESPACES)).items
+            if one.metadata.name in scope.namespaces
+        }
+        trust = await client.read(TRUST_ROOTS, TRUST_ROOTS_NAME, place)
+        identities = await self._in_any_version(MESH_TLS_AUTHENTICATIONS) or ()
+        mesh = LinkerdMesh(
+            namespaces=annotated,
+            pods=(await client.list(LINKERD_PODS)).items,
+            servers=servers,
+            authorizations=await self._in_any_version(SERVER_AUTHORIZATIONS) or (),
+            policies=await self._in_any_version(AUTHORIZATION_POLICIES) or (),
+            identities=frozenset((one.namespace, one.metadata.name) for one in identities),
+            trust=trust[0] if trust else None,
+            issuers=await self._in_any_version(ISSUER_CERTIFICATES),
+            now=self.context.now(),
+        )
+        judged = worst(judge_linkerd(mesh, options), *scope_problems(scope))
+        return with_selectors(with_exemptions(judged, options), client.settings.selectors)
+
+    async def _istio(self, options: MeshOptions) -> Result:
+        client = self.client(Kubernetes)
+        read = self._demand_control_plane(options.root_namespace)
         namespaces = (await client.list(NAMESPACES)).items
         scope = demand_namespaces(options.of(namespaces, read))
         policies = await self._in_any_version(*PEER_AUTHENTICATIONS)

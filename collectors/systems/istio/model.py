@@ -34,7 +34,6 @@ __all__ = [
 PERMISSIVE, UNSET = "PERMISSIVE", "UNSET"
 _PROXY = "istio-proxy"
 _TRAFFIC = "traffic.sidecar.istio.io/"
-_BEGINNING = ("", "ContainerCreating", "PodInitializing")
 _TAG = re.compile(r":v?(\d+)\.(\d+)[^/]*$")
 
 
@@ -79,11 +78,7 @@ class MeshPod(Pod, frozen=True):
     @property
     def proxy_waits(self) -> str:
         """Why its proxy does not run though it was tried: the reason, such as CrashLoopBackOff; empty where it runs or begins."""
-        for found in (*self.status.container_statuses, *self.status.init_container_statuses):
-            waiting = found.state.waiting if found.name == _PROXY else None
-            if waiting and waiting.reason not in _BEGINNING:
-                return waiting.reason
-        return ""
+        return self.waits(_PROXY)
 
     @property
     def bypasses(self) -> str:

@@ -10,6 +10,7 @@ from collectors.systems.kubernetes.model.base import Condition, OwnerReference, 
 
 __all__ = ["Container", "ContainerPort", "Metadata", "Object", "Pod"]
 
+_BEGINNING = ("", "ContainerCreating", "PodInitializing")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -106,6 +107,14 @@ class Pod(Object, frozen=True):
     def is_ready(self) -> bool:
         """Whether its condition Ready is true."""
         return self.runs and any(found.type == "Ready" and found.status == "True" for found in self.status.conditions)
+
+    def waits(self, container: str) -> str:
+        """Why a container does not run though it was tried: such as CrashLoopBackOff; empty where it runs or begins."""
+        for found in (*self.status.container_statuses, *self.status.init_container_statuses):
+            waiting = found.state.waiting if found.name == container else None
+            if waiting and waiting.reason not in _BEGINNING:
+                return waiting.reason
+        return ""
 
     @property
     def workload(self) -> str:

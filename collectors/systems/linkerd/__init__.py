@@ -1,0 +1,1 @@
+"""A mesh of Linkerd, by its objects."""
