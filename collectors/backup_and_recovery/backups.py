@@ -24,6 +24,9 @@ from collectors.systems.backups.judge import (
     judge_retention,
 )
 from collectors.systems.backups.model import Bucket, Objects, Rds, RdsInstance, StoredObject
+from collectors.systems.barman.check import see_backups as see_barman
+from collectors.systems.barman.check import see_retained as see_barman_retained
+from collectors.systems.barman.model import Barman
 from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOptions, with_cron_job
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.neo4j.judge import artefact_problems
@@ -46,6 +49,9 @@ from collectors.systems.volume_snapshots.check import SNAPSHOT_RIGHTS
 from collectors.systems.volume_snapshots.check import see_retained as see_volumes_retained
 from collectors.systems.volume_snapshots.check import see_snapshots as see_volume_snapshots
 from collectors.systems.volume_snapshots.model import VolumeSnapshots
+from collectors.systems.walg.check import see_backups as see_walg
+from collectors.systems.walg.check import see_retained as see_walg_retained
+from collectors.systems.walg.model import WalG
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.options import Duration
@@ -53,6 +59,7 @@ from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, fail
 from exporter.words import format_length, listed
 
 _AWS = "with `objects` or `rds`: clients.aws"
+_PROGRAMS = "with `pgbackrest`, `barman` or `walg`: the program, and the rights of section postgresql"
 _CLUSTER_RIGHTS = (*VELERO_RIGHTS, *SNAPSHOT_RIGHTS)
 
 
@@ -84,9 +91,12 @@ class DatabaseStore(Store):
     """A database."""
 
     dsn: Dsn | None = Field(
-        None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
+        None,
+        description="With `pgbackrest`, `barman` or `walg`: connection string to the cluster, as in section postgresql.",
     )
     pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that makes the backups.")
+    barman: Barman | None = Field(None, description="How to run barman, where that makes the backups.")
+    walg: WalG | None = Field(None, description="How to run WAL-G, where that makes the backups.")
     rds: Rds | None = Field(None, description="The RDS instance, where RDS makes the backups.")
     restic: Restic | None = Field(None, description="The repository of restic, where that stores dumps or files.")
     limits: ClusterLimits = Field(
@@ -95,14 +105,17 @@ class DatabaseStore(Store):
     restore: Restore | None = Field(
         None, description="With `pgbackrest` and `allow_intrusive`: a restore into a scratch PostgreSQL."
     )
-    min_fulls: int = Field(2, ge=1, description="Minimum number of full backups that pgBackRest retains.")
+    min_fulls: int = Field(
+        2, ge=1, description="Minimum number of full backups that pgBackRest, barman or WAL-G retains."
+    )
 
-    places: ClassVar = ("pgbackrest", "rds", "restic", *Store.places)
+    places: ClassVar = ("pgbackrest", "barman", "walg", "rds", "restic", *Store.places)
 
     @model_validator(mode="after")
     def _of_a_cluster(self) -> Self:
-        if self.pgbackrest is not None and self.dsn is None:
-            raise ValueError("expected dsn beside pgbackrest: whose backups they are")
+        for tool in ("pgbackrest", "barman", "walg"):
+            if getattr(self, tool) is not None and self.dsn is None:
+                raise ValueError(f"expected dsn beside {tool}: whose backups they are")
         if self.restore is not None and self.pgbackrest is None:
             raise ValueError("expected pgbackrest beside restore: what is restored")
         return self
@@ -145,6 +158,7 @@ s3:GetBucketPolicyStatus, s3:GetBucketAcl, s3:GetBucketVersioning, s3:GetBucketO
 s3:GetLifecycleConfiguration, s3:GetObject and s3:GetObjectRetention (for the head of the newest backup); on everything:
 s3:GetAccountPublicAccessBlock, kms:DescribeKey, rds:DescribeDBInstances.
 PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
+barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
 """
 
     # Facts
@@ -188,7 +202,8 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         """A schedule that nobody watches stops one day, and is missed on the day it is needed.
 
         What the schedule makes is checked, not only the schedule: for each of `databases`, the newest backup of pgBackRest is of
-        this very cluster, recent, and has all the WAL that was archived since; RDS can restore up to `max_lag` ago; the newest
+        this very cluster, recent, and has all the WAL that was archived since; so has that of barman, whose files are
+        verified once in `verify_every`, and of WAL-G; RDS can restore up to `max_lag` ago; the newest
         snapshot of restic is of `host` and `paths`, recent and not empty, and a check that reads part of the data finds no error,
         once in `check_every`; the newest object in the bucket is recent (a date in its name counts, as a copy is younger than its
         backup), large enough and as large as those before. Of `velero` and `volume_snapshots`, objects in Kubernetes are
@@ -203,6 +218,11 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         parts = self._of_volumes(store)
         if store.pgbackrest is not None:
             parts.append(self._pgbackrest(store, store.pgbackrest))
+        timeout = store.limits.query_timeout
+        if store.barman is not None and store.dsn is not None:
+            parts.append(see_barman(store.name, store.dsn, store.barman, timeout, self.now, self.context.memory))
+        if store.walg is not None and store.dsn is not None:
+            parts.append(see_walg(store.name, store.dsn, store.walg, timeout, self.now))
         if store.rds is not None:
             parts.append(self._rds(store.rds, functools.partial(judge_rds, rds=store.rds, now=self.now)))
         if store.restic is not None:
@@ -305,7 +325,7 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
     @item(
         "Backup retention policy is configured",
         severity=WARNING,
-        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, *_CLUSTER_RIGHTS),
+        needs=(_PROGRAMS, _AWS, *_CLUSTER_RIGHTS),
     )
     async def retention_policy_configured(self) -> Result:
         """A mistake is often noticed days later: the only backups left must not all be younger than it.
@@ -324,6 +344,11 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         if isinstance(store, DatabaseStore):
             if store.pgbackrest is not None:
                 parts.append(self._stanza_retained(store))
+            if store.barman is not None:
+                parts.append(see_barman_retained(store.barman, store.retention, store.min_fulls, self.now))
+            if store.walg is not None and store.dsn is not None:
+                keeping = (store.retention, store.min_fulls, store.limits.query_timeout, self.now)
+                parts.append(see_walg_retained(store.name, store.dsn, store.walg, *keeping))
             if store.rds is not None:
                 parts.append(self._rds(store.rds, functools.partial(judge_rds_retention, retention=store.retention)))
             if store.restic is not None:
@@ -350,7 +375,7 @@ PostgreSQL: the role of section postgresql. pgBackRest: its repository, to read.
         "Backup storage is secure and encrypted",
         severity=CRITICAL,
         mode=Mode.PROBE_AND_EVIDENCE,
-        needs=("with `pgbackrest`: the program, and the rights of section postgresql", _AWS, "evidence"),
+        needs=(_PROGRAMS, _AWS, "evidence"),
         evidence=EvidenceRule(valid_for=timedelta(days=180)),
     )
     async def storage_encrypted(self) -> Result:

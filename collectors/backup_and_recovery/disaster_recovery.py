@@ -14,11 +14,15 @@ from collectors.systems.aws.client import Aws, AwsError
 from collectors.systems.backups.client import read_objects, read_rds
 from collectors.systems.backups.judge import judge_objects, judge_rds
 from collectors.systems.backups.model import Objects, Rds
+from collectors.systems.barman.check import see_recovery_point as see_barman_point
+from collectors.systems.barman.model import Barman
 from collectors.systems.oncall.client import OnCallOptions, read_rosters
 from collectors.systems.oncall.judge import judge_rosters
 from collectors.systems.postgresql.check.backups import see_recovery_point
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest
+from collectors.systems.walg.check import see_recovery_point as see_walg_point
+from collectors.systems.walg.model import WalG
 from exporter.collector import Collector, EvidenceSettings, Mode, NoTarget, Options, evidence_item, item
 from exporter.evidence.records import Record, end_of, start_of
 from exporter.evidence.rules import EvidenceRule
@@ -42,9 +46,12 @@ class RecoveryPoint(Options):
     store: str = Field(pattern=_NAME, description="Name of the store: small letters, digits and _.")
     at_most: Duration = Field(gt=timedelta(0), description="The objective: of how long the writes may be lost.")
     dsn: Dsn | None = Field(
-        None, description="With `pgbackrest`: connection string to the cluster, as in section postgresql."
+        None,
+        description="With `pgbackrest`, `barman` or `walg`: connection string to the cluster, as in section postgresql.",
     )
     pgbackrest: PgBackRest | None = Field(None, description="How to run pgBackRest, where that archives its WAL.")
+    barman: Barman | None = Field(None, description="How to run barman, where that has its WAL.")
+    walg: WalG | None = Field(None, description="How to run WAL-G, where that archives its WAL.")
     rds: Rds | None = Field(None, description="The RDS instance; `at_most` takes the place of its `max_lag`.")
     objects: Objects | None = Field(
         None, description="Its backups as objects in a bucket; `at_most` takes the place of their `max_age`."
@@ -52,16 +59,21 @@ class RecoveryPoint(Options):
 
     @model_validator(mode="after")
     def _asked_in_one_place(self) -> Self:
-        if (self.dsn is None) is not (self.pgbackrest is None):
-            raise ValueError("expected dsn and pgbackrest together: whose WAL it is, and where it is archived")
-        if sum(place is not None for place in (self.pgbackrest, self.rds, self.objects)) > 1:
-            raise ValueError("expected one of pgbackrest, rds and objects: from which the store would be recovered")
+        tools = [self.pgbackrest, self.barman, self.walg]
+        if (self.dsn is None) is any(tool is not None for tool in tools):
+            raise ValueError(
+                "expected dsn and one of pgbackrest, barman and walg together: whose WAL it is, and where it is archived"
+            )
+        if sum(place is not None for place in (*tools, self.rds, self.objects)) > 1:
+            raise ValueError(
+                "expected one of pgbackrest, barman, walg, rds and objects: from which the store would be recovered"
+            )
         return self
 
     @property
     def is_recorded(self) -> bool:
         """Whether nothing can be asked, so that a record has to measure it."""
-        return self.pgbackrest is None and self.rds is None and self.objects is None
+        return self.dsn is None and self.rds is None and self.objects is None
 
 
 class DisasterRecoverySettings(EvidenceSettings):
@@ -146,7 +158,7 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
         mode=Mode.PROBE_AND_EVIDENCE,
         needs=(
             "recovery_points",
-            "with `pgbackrest`: the program, and the rights of section postgresql",
+            "with `pgbackrest`, `barman` or `walg`: the program, and the rights of section postgresql",
             "with `objects` or `rds`: clients.aws",
             "evidence for stores with none of these",
         ),
@@ -155,9 +167,9 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
     async def rpo_met(self) -> Result:
         """A nightly backup loses a day. Whether that is acceptable is decided before the disaster, and observed from then on.
 
-        `recovery_points` defines the objective of each store. With `pgbackrest`, the position up to which the repository has
-        all WAL since the newest backup is compared with the one where the primary writes: a database that is idle loses
-        nothing, whenever its last segment was archived, and of what is not in the repository the age is taken from the
+        `recovery_points` defines the objective of each store. With `pgbackrest`, `barman` or `walg`, the position up to which the
+        repository has all WAL since the newest backup is compared with the one where the primary writes: a database that is
+        idle loses nothing, whenever its last segment was archived, and of what is not in the repository the age is taken from the
         primary's own files and `archive_timeout`. RDS reports up to when it can restore; of `objects`, the age of the newest
         backup counts. For every other store, a record that is at most 180 days old has to measure what was lost in a drill,
         as `STORE_seconds`. Replicas do not count: they repeat every DROP TABLE.
@@ -176,6 +188,11 @@ class DisasterRecovery(Collector[DisasterRecoverySettings, NoTarget]):
 
     async def _recovery_point(self, point: RecoveryPoint) -> Result:
         now = self.context.now()
+        timeout = ClusterLimits().query_timeout
+        if point.barman is not None and point.dsn is not None:
+            return await see_barman_point(point.store, point.dsn, point.barman, point.at_most, timeout, now)
+        if point.walg is not None and point.dsn is not None:
+            return await see_walg_point(point.store, point.dsn, point.walg, point.at_most, timeout, now)
         if point.pgbackrest is not None:
             assert point.dsn is not None
             return await see_recovery_point(

@@ -117,6 +117,7 @@ def configuration(port: int) -> dict[str, Any]:
                         "name": "a",
                         "dsn": dsn,
                         "rds": {"instance": "a"},
+                        "walg": {"environment": {"AWS_SECRET_ACCESS_KEY": "canary"}, "command": ["env"]},
                         "restic": {
                             "repository": "canary",
                             "password": "canary",
@@ -150,7 +151,13 @@ def configuration(port: int) -> dict[str, Any]:
                         "at_most": "5m",
                         "dsn": dsn,
                         "pgbackrest": {"stanza": "orders", "command": ["false"]},
-                    }
+                    },
+                    {
+                        "store": "billing",
+                        "at_most": "5m",
+                        "dsn": dsn,
+                        "walg": {"environment": {"AWS_SECRET_ACCESS_KEY": "canary"}, "command": ["env"]},
+                    },
                 ],
             },
             "smoke_tests": {

@@ -73,8 +73,11 @@ def maven_classpath(*artifacts: str) -> str:
     return ":".join(sorted(map(str, folder.glob("*.jar"))))
 
 
-def python_packages(*requirements: str, python: str = sys.executable) -> Path:
-    """Return a folder, for PYTHONPATH, with Python packages and all that they need, for the minor version of an interpreter."""
+def python_packages(*requirements: str, python: str = sys.executable, dependencies: bool = True) -> Path:
+    """Return a folder, for PYTHONPATH, with Python packages for the minor version of an interpreter, and all that they need.
+
+    Without ``dependencies`` they are all named, as where one of them takes a compiler, and another package does its work.
+    """
     minor = _run(python, "-c", "import sys; print(sys.version_info.minor)", timeout=30).strip()
     key = f"python{minor}-{requirements[0].split('[')[0]}-{_digest(*sorted(requirements))}"
     pip = (
@@ -90,7 +93,8 @@ def python_packages(*requirements: str, python: str = sys.executable) -> Path:
     )
 
     def install(folder: Path) -> None:
-        _run(*pip, "--target", str(folder), *requirements, timeout=_DOWNLOAD_SECONDS)
+        alone = () if dependencies else ("--no-deps",)
+        _run(*pip, *alone, "--target", str(folder), *requirements, timeout=_DOWNLOAD_SECONDS)
 
     return _kept(key, install)
 

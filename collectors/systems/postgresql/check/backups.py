@@ -21,9 +21,10 @@ from collectors.systems.postgresql.judge.recovery_point import judge_recovery_po
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Backup, PgBackRest, Stanza
+from collectors.systems.postgresql.model.recovery_point import WalState
 from exporter.verdict import Reason, Result, unknown, worst
 
-__all__ = ["Primary", "ask_primary", "see_backups", "see_recovery_point", "see_wal"]
+__all__ = ["Primary", "ask_position", "ask_primary", "see_backups", "see_recovery_point", "see_wal"]
 
 #: Of a backup that only has to be restorable, however old: what is after it comes from the WAL.
 _ANY_AGE = ClusterLimits(backup_max_age=timedelta(days=36500), full_backup_max_age=timedelta(days=36500))
@@ -42,6 +43,16 @@ async def ask_primary(dsn: SecretStr, limits: ClusterLimits) -> Primary:
     async with AsyncExitStack() as resources:
         primary = (await Instances.open(dsn, limits.query_timeout, resources)).primary()
         return Primary(primary.instance.identity.system_identifier, await primary.archiver())
+
+
+async def ask_position(dsn: SecretStr, timeout: timedelta) -> tuple[str, Archiver, WalState]:
+    """The system identifier of the primary, how it archives, and where it writes.
+
+    Asked before a repository, which then has all that the primary believes to be archived. Raises ProbeError as `ask_primary`.
+    """
+    async with AsyncExitStack() as resources:
+        primary = (await Instances.open(dsn, timeout, resources)).primary()
+        return primary.instance.identity.system_identifier, await primary.archiver(), await primary.wal_state()
 
 
 async def see_backups(
@@ -82,10 +93,7 @@ async def see_recovery_point(
 
     Raises ProbeError when the primary or pgBackRest cannot be asked.
     """
-    async with AsyncExitStack() as resources:
-        primary = (await Instances.open(dsn, limits.query_timeout, resources)).primary()
-        cluster, archiver = primary.instance.identity.system_identifier, await primary.archiver()
-        wal = await primary.wal_state()
+    cluster, archiver, wal = await ask_position(dsn, limits.query_timeout)
     stanza = await read_stanza(settings)
     restorable = judge_backup(stanza, cluster, now, _ANY_AGE, archiver.timeline)
     backup = newest_backup(stanza, cluster, archiver.timeline, now)

@@ -12,6 +12,7 @@ from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Stanza
+from collectors.systems.postgresql.model.segments import segment_name, segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
@@ -24,7 +25,6 @@ __all__ = [
     "judge_encryption",
     "judge_retention",
     "newest_backup",
-    "segment_number",
 ]
 
 #: How far clocks of two hosts may differ before a date counts as one of the future.
@@ -238,14 +238,16 @@ def _archive_problems(
         last = max(stop, min(segment_number(archived[0], archiver.segment_size) if archived else stop, max(held)))
         missing = [number for number in range(start, last + 1) if number not in held]
         if needed := [number for number in missing if number <= stop]:
-            names = listed((_name(number, backup.archive.start[:8], archiver.segment_size) for number in needed), 3)
+            names = listed(
+                (segment_name(number, int(backup.archive.start[:8], 16), archiver.segment_size) for number in needed), 3
+            )
             yield failed(
                 f"Backup {backup.label} needs WAL from {backup.archive.start} to {backup.archive.stop}, but {repository} lacks "
                 f"{names}: it cannot be restored.",
                 reason=Reason.MISSING,
             )
         elif missing:
-            first = _name(missing[0], f"{archiver.timeline:08X}", archiver.segment_size)
+            first = segment_name(missing[0], archiver.timeline, archiver.segment_size)
             yield failed(
                 f"{repository[0].upper() + repository[1:]} lacks {counted(len(missing), 'WAL segment')} after backup "
                 f"{backup.label}, the first {first}: nothing later can be restored.",
@@ -258,16 +260,6 @@ def _archive_problems(
             f"PostgreSQL believes WAL segment {archived[0]} to be archived, but {repository} ends at {ours[-1]}.",
             reason=Reason.CONTRADICTED,
         )
-
-
-def segment_number(segment: str, size: int) -> int:
-    """The place of a segment in the WAL, whatever its timeline."""
-    return int(segment[8:16], 16) * (2**32 // size) + int(segment[16:24], 16)
-
-
-def _name(number: int, timeline: str, size: int) -> str:
-    log, part = divmod(number, 2**32 // size)
-    return f"{timeline}{log:08X}{part:08X}"
 
 
 def judge_retention(stanza: Stanza, cluster: str, retention: timedelta, min_fulls: int, now: datetime) -> Result:

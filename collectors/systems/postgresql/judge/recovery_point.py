@@ -7,19 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.judge.backups import segment_number
 from collectors.systems.postgresql.model.instance import Archiver
-from collectors.systems.postgresql.model.pgbackrest import Backup
-from collectors.systems.postgresql.model.recovery_point import WalState
+from collectors.systems.postgresql.model.recovery_point import Base, WalState
+from collectors.systems.postgresql.model.segments import segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import format_length, format_size
 
-__all__ = ["judge_recovery_point"]
+__all__ = ["judge_lag", "judge_recovery_point"]
 
 
 def judge_recovery_point(
-    wal: WalState, archiver: Archiver, segments: frozenset[str], backup: Backup, at_most: timedelta, store: str
+    wal: WalState, archiver: Archiver, segments: frozenset[str], backup: Base, at_most: timedelta, store: str
 ) -> Result:
     """Whether what is committed and not yet in the repository is younger than `at_most`.
 
@@ -49,17 +48,45 @@ def judge_recovery_point(
     return verdict(_problems(wal, lost, least, most, at_most, store), good)
 
 
-def _last_recoverable(segments: frozenset[str], backup: Backup, archiver: Archiver) -> int | None:
+def judge_lag(
+    wal: WalState, archiver: Archiver, segments: frozenset[str], backup: Base, at_most: timedelta, most: int, store: str
+) -> Result:
+    """Whether the repository has the WAL that was finished longer ago than `at_most`, and lacks no more than `most` bytes of all.
+
+    Unlike its recovery point this does not ask for how long the unfinished segment has been written.
+    """
+    last = _last_recoverable(segments, backup, archiver)
+    if last is None:
+        return unknown(
+            f"The repository holds no WAL of timeline {archiver.timeline} of {store} after backup {backup.label} yet.",
+            reason=Reason.PENDING,
+        )
+    lacking = max(0, wal.position - (last + 1) * archiver.segment_size)
+    waiting, _ = _age(wal, archiver, last) if lacking else (0.0, None)
+    if waiting > at_most.total_seconds():
+        return failed(
+            f"The repository lacks WAL of {store} that was finished {_length(waiting)} ago (limit {format_duration(at_most)}).",
+            reason=Reason.LIMIT,
+        )
+    if lacking > most:
+        return failed(
+            f"The repository lacks {format_size(lacking)} of the WAL of {store} (limit {format_size(most)}).",
+            reason=Reason.LIMIT,
+        )
+    return ok(f"The repository has the WAL of {store} that was finished.")
+
+
+def _last_recoverable(segments: frozenset[str], backup: Base, archiver: Archiver) -> int | None:
     """The last segment of the primary's timeline up to which nothing is missing since the backup; None where there is none.
 
     Another timeline's segment of the same number is no replacement: it may have been written after they parted.
     """
-    if not backup.archive.start:
+    if not backup.first_segment:
         return None
     held: dict[int, set[int]] = {}
     for name in segments:
         held.setdefault(segment_number(name, archiver.segment_size), set()).add(int(name[:8], 16))
-    number, last = segment_number(backup.archive.start, archiver.segment_size), None
+    number, last = segment_number(backup.first_segment, archiver.segment_size), None
     while timelines := held.get(number):
         if archiver.timeline in timelines:
             last = number

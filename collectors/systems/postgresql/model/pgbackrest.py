@@ -95,6 +95,11 @@ class Backup(_Struct, frozen=True):
         return int(self.archive.start[:8], 16) if self.archive.start else None
 
     @property
+    def first_segment(self) -> str | None:
+        """The first WAL segment that it needs; None where it names none."""
+        return self.archive.start
+
+    @property
     def stopped(self) -> datetime:
         """When it was complete."""
         return datetime.fromtimestamp(self.timestamp.stop, UTC)

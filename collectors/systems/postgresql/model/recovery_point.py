@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-__all__ = ["SegmentStatus", "WalState"]
+__all__ = ["Base", "SegmentStatus", "WalState"]
+
+
+class Base(Protocol):
+    """A backup, of any tool, from which a cluster would be recovered: its name and the first WAL segment that it needs."""
+
+    @property
+    def label(self) -> str:
+        """What the tool calls it."""
+
+    @property
+    def first_segment(self) -> str | None:
+        """None where the tool does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""barman: backups of a PostgreSQL, and its WAL, on a server of their own."""

@@ -1,0 +1,1 @@
+"""WAL-G: backups of a PostgreSQL and its WAL in object storage."""
