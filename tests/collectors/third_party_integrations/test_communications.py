@@ -1,4 +1,4 @@
-"""E-mail on aiosmtpd, Twilio on a server that answers as its official document says, templates on any API."""
+"""E-mail on Postfix and aiosmtpd, Twilio on a server that answers as its official document says, templates on any API."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.bind import bind, zone
 from tests.servers.certificates import Issued, authority
 from tests.servers.pages import Pages
+from tests.servers.postfix import Postfix, postfix
 from tests.servers.process import LOOPBACK, free_port
 from tests.servers.prometheus import Prometheus as PrometheusServer
 from tests.servers.smtp import PASSWORD, USER, Submission, submission
@@ -140,6 +141,49 @@ async def test_encryption_is_verified(evidence: Folder, files: tuple[Path, Path]
         assert (await sent(evidence, server.port, security="tls")).status is OK
         assert (await sent(evidence, server.port, timeout="500ms")).status is UNKNOWN
     assert "TLS handshake" in (await sent(evidence, mail.port, security="tls")).summary
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Postfix]:
+    with postfix() as server:
+        yield server
+
+
+#: What each port of Postfix has to be found to be.
+POSTFIX: dict[str, tuple[dict[str, Any], Status, str]] = {
+    "submission": ({}, OK, "accepts the login, the sender and the recipient"),
+    "smtps": ({"security": "tls"}, OK, "accepts the login"),
+    "broken": ({}, UNKNOWN, "answered 454 to AUTH"),
+    "greylists": ({}, UNKNOWN, "answered 4"),
+    "refuses_senders": ({}, FAILED, "sender rejected"),
+    "refuses_clients": ({}, UNKNOWN, "answered 554 to the connection"),
+    "trusts_addresses": ({}, UNKNOWN, "accepts the recipient without a login too"),
+    "unencrypted": ({}, FAILED, "does not offer STARTTLS"),
+    "in_the_clear": ({}, WARNING, "before the connection is encrypted"),
+    "without_login": ({}, FAILED, "offers no login"),
+    "self_signed": ({}, FAILED, "was not accepted"),
+    "expired": ({}, FAILED, "was not accepted"),
+}
+
+
+@pytest.mark.parametrize("service", POSTFIX)
+async def test_postfix(evidence: Folder, files: tuple[Path, Path], real: Postfix, service: str) -> None:
+    settings, status, words = POSTFIX[service]
+    result = await sent(evidence, real.ports[service], username=f"{USER}@shop.test", **settings)
+    assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_postfix_refuses_a_wrong_password_and_is_sent_nothing(
+    evidence: Folder, files: tuple[Path, Path], real: Postfix
+) -> None:
+    port, user = real.ports["submission"], f"{USER}@shop.test"
+    result = await sent(evidence, port, username=user, password="canary-wrong")
+    assert (result.status, "535" in result.summary or "rejected" in result.summary) == (FAILED, True), result.summary
+    assert (await sent(evidence, port, username=user, host="localhost")).status is FAILED  # not in the certificate
+    assert (await sent(evidence, port, username=user)).status is OK
+    assert "client=localhost[127.0.0.1]" in real.mail  # a recipient was accepted
+    assert "message-id" not in real.mail  # and no message followed it
+    assert real.queued == []
 
 
 async def test_receivers_have_to_recognise_what_is_sent(evidence: Folder, mail: Submission) -> None:
