@@ -79,9 +79,14 @@ class Store(CronJobOptions):
 
     @model_validator(mode="after")
     def _backed_up(self) -> Self:
-        if not any(getattr(self, place) for place in self.places):
+        if not self.used:
             raise ValueError(f"expected at least one of {listed(self.places)}: where its backups are")
         return self
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Those of them that are set."""
+        return tuple(place for place in self.places if getattr(self, place) is not None)
 
 
 StoreT = TypeVar("StoreT", bound=Store)
@@ -145,6 +150,14 @@ class BackupsSettings(EvidenceSettings):
     databases: tuple[DatabaseStore, ...] = Field((), description="The databases.")
     redis: tuple[CacheStore, ...] = Field((), description="The Redis servers whose loss matters.")
     neo4j: tuple[GraphStore, ...] = Field((), description="The Neo4j servers.")
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        keys = [_key(store.name) for store in (*self.databases, *self.redis, *self.neo4j)]
+        if len(set(keys)) < len(keys):
+            same = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"expected stores with different names: two of them are measured as {same}_seconds")
+        return self
 
 
 class Backups(Collector[BackupsSettings, NoTarget]):
@@ -384,8 +397,8 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         Of each bucket: default encryption (and that of the newest backup itself), KMS keys that are enabled, no public policy or
         access control list, and public access blocked by the bucket or its account. With `min_lock`, object lock with a rule that
         locks for so long, as the newest backup is. RDS encrypts its storage. pgBackRest encrypts its repositories, unless `objects`
-        names an encrypted bucket that they are in. Where no bucket and no RDS was checked, a record that is at most 180 days old
-        has to confirm the rest.
+        names an encrypted bucket that they are in. Where a store has no bucket and other backups than those of RDS, a record
+        that is at most 180 days old has to confirm the rest.
 
         To fix it: change the setting of the bucket that is named; copy old backups onto themselves to encrypt them; set
         repo1-cipher-type. To record it: `checklist-exporter attest backups.storage_encrypted`.
@@ -396,7 +409,7 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
                 "Options databases, redis and neo4j name no store, so no backup was checked.", Reason.NOT_CONFIGURED
             )
         parts = [part for store in stores for part in self._secured(store)]
-        if any(store.objects is None and getattr(store, "rds", None) is None for store in stores):
+        if any(store.objects is None and set(store.used) != {"rds"} for store in stores):
             parts.append(self.attested("storage_encrypted"))
         return await worst_of(*parts)
 

@@ -321,12 +321,13 @@ def failovers(record: Record, components: tuple[str, ...]) -> Result:
     """Whether the record measures a failover of each component; of any at all where none is named."""
     measured = {name for name in record.measured if name.endswith("_seconds")}
     missing = [component for component in components if f"{component}_seconds" not in measured]
-    impossible = sorted(name for name in measured if record.measured[name] < 0)
+    impossible = sorted(name for name in measured if record.measured[name] <= 0)
     if missing or not measured:
         of = listed(missing) if missing else "any component"
         return failed(f"The record measures no failover of {of} (COMPONENT_seconds).", reason=Reason.MISSING)
     if impossible:
-        return failed(f"The record says {impossible[0]} is negative, which cannot be.", reason=Reason.INVALID)
+        seconds = record.measured[impossible[0]]
+        return failed(f"The record says {impossible[0]} is {seconds:g}, which cannot be.", reason=Reason.INVALID)
     values: dict[str, Any] = {name: record.measured[name] for name in measured}
     tested = listed(sorted(name.removesuffix("_seconds") for name in measured))
     return ok(f"The failover of {tested} was tested.", **values)

@@ -34,6 +34,8 @@ class OnCallServer:
     people: list[Person] = field(default_factory=list)
     schedules: dict[str, list[str]] = field(default_factory=dict)
     disabled: set[str] = field(default_factory=set)
+    nights: dict[str, set[int]] = field(default_factory=dict)
+    """Hours (UTC) of each day at which nobody is on call by a schedule of Opsgenie."""
     page: int = 100
     queries: list[dict[str, list[str]]] = field(default_factory=list)
 
@@ -48,7 +50,7 @@ class OnCallServer:
         if path == "/escalation_policies/PT20YPA":
             return 200, self.policy()
         if path.startswith("/v2/schedules/") and (name := path.split("/")[3]) in self.schedules:
-            return 200, self.schedule(name)
+            return 200, self.schedule(name, query)
         return 404, {"error": {"message": "Not Found", "code": 2100}}
 
     def policy(self) -> dict[str, Any]:
@@ -92,11 +94,13 @@ class OnCallServer:
             "end": person.end and person.end.isoformat(),
         }
 
-    def schedule(self, name: str) -> dict[str, Any]:
-        """Return who is on call by a schedule of Opsgenie."""
+    def schedule(self, name: str, query: dict[str, list[str]]) -> dict[str, Any]:
+        """Return who is on call by a schedule of Opsgenie, now or at the date that is asked for."""
+        at = datetime.fromisoformat(query["date"][0]) if "date" in query else None
+        people = [] if at and at.hour in self.nights.get(name, ()) else self.schedules[name]
         parent = {"id": name, "name": name, "enabled": name not in self.disabled}
         return {
-            "data": {"_parent": parent, "onCallRecipients": self.schedules[name]},
+            "data": {"_parent": parent, "onCallRecipients": people},
             "took": 0.05,
             "requestId": "43a29c5c",
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ __all__ = ["JsonRoster", "OnCallOptions", "Opsgenie", "PagerDuty", "read_rosters
 
 _PAGE = 100
 _PAGES = 20
+_STEP, _STEPS = timedelta(hours=6), 8
 
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -174,15 +175,24 @@ def _shift(found: _OnCall) -> Shift:
 
 
 async def _opsgenie(settings: Opsgenie, now: datetime) -> Roster:
+    """Who is on call now and, as Opsgenie answers for one moment alone, at some of the two nights to come."""
     shifts: list[Shift] = []
     headers = {"Authorization": f"GenieKey {settings.token.get_secret_value()}"}
+    moments = [now + number * _STEP for number in range(_STEPS)]
     async with Http(settings) as http:
         for level, schedule in enumerate(settings.schedules, 1):
-            reply = await http.get(f"/v2/schedules/{schedule}/on-calls", params={"flat": "true"}, headers=headers)
-            found = decode(reply, _ScheduleReply).data
-            if found.parent.enabled:
-                shifts += (Shift(level, person.casefold()) for person in found.recipients if person.strip())
-    return Roster("The Opsgenie escalation", len(settings.schedules), tuple(shifts), now, now)
+            for moment in moments:
+                when = {} if moment == now else {"date": moment.isoformat(timespec="seconds")}
+                path = f"/v2/schedules/{schedule}/on-calls"
+                reply = await http.get(path, params={"flat": "true", **when}, headers=headers)
+                found = decode(reply, _ScheduleReply).data
+                if found.parent.enabled:
+                    shifts += (
+                        Shift(level, person.casefold(), moment, moment + _STEP)
+                        for person in found.recipients
+                        if person.strip()
+                    )
+    return Roster("The Opsgenie escalation", len(settings.schedules), tuple(shifts), now, moments[-1] + _STEP)
 
 
 async def _json(settings: JsonRoster, now: datetime) -> Roster:

@@ -57,8 +57,19 @@ def _later_problems(roster: Roster, limits: OnCallLimits) -> Iterator[Result]:
     now = {shift.level for shift in roster.shifts if shift.covers(roster.since)}
     for level in sorted(now & set(range(1, roster.levels + 1))):
         here = {turn: [shift for shift in shifts if shift.level == level] for turn, shifts in covering.items()}
-        if gap := next((turn for turn, shifts in here.items() if not shifts), None):
-            yield warning(f"{roster.name} will have nobody on call at level {level} from {gap:%F %H:%M} UTC.")
+        gaps = [
+            turn
+            for before, turn in zip([None, *moments], moments, strict=False)
+            if not here[turn] and (before is None or here[before])
+        ]
+        if len(gaps) > 1:  # one may be a shift that is still to be filled; several are a rotation without its nights
+            yield failed(
+                f"{roster.name} has nobody on call at level {level} {len(gaps)} times until {roster.until:%F %H:%M} UTC, "
+                f"first from {gaps[0]:%F %H:%M} UTC on.",
+                reason=Reason.MISSING,
+            )
+        elif gaps:
+            yield warning(f"{roster.name} will have nobody on call at level {level} from {gaps[0]:%F %H:%M} UTC.")
         elif gap := next(
             (turn for turn, shifts in here.items() if all(shift.reachable is False for shift in shifts)), None
         ):

@@ -30,7 +30,12 @@ class OnCallLimits(Options):
 
 
 #: What stands where nobody does.
-_NOBODY = frozenset({"", "-", "[]", "{}", "n/a", "nobody", "none", "null", "tbd", "unassigned"})
+_NOBODY = frozenset(
+    {
+        *("", "-", "–", "—", "?", "[]", "{}", "n/a", "nil", "nobody", "none", "null", "tba", "tbd", "todo"),
+        *("no one", "no-one", "noone", "no one on call", "nobody on call", "open", "unassigned", "unfilled", "vacant"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from statistics import median
 
@@ -61,18 +61,27 @@ def backup_problems(found: Backups, velero: Velero) -> Iterator[Result]:
         usual = median([one.items for one in usable[1:6] if one.items is not None] or [0])
         if newest.items < usual / 2:
             yield warning(f"{name} has {counted(newest.items, 'item')}, those before it {usual:.0f}.")
-    if sizes := [size for one in usable if (size := _bytes(found, one)) is not None]:
-        yield from size_problems(name, sizes[0], sizes[1:])
+    yield from _shrunk(found, usable, name)
 
 
-def _bytes(found: Backups, backup: Backup) -> int | None:
-    copied = [one.size for one in found.volumes if one.backup == backup.name]
-    return sum(copied) if copied else None
+def _shrunk(found: Backups, usable: Sequence[Backup], name: str) -> Iterator[Result]:
+    """Volumes of which much less was copied than before: their total hides a small one that was emptied."""
+    copied = [found.sizes(one) for one in usable]
+    for volume, size in sorted(copied[0].items()):
+        before = [sizes[volume] for sizes in copied[1:] if volume in sizes]
+        if before and not size and any(before):
+            yield failed(f"{name} holds 0 bytes of volume {volume}, those before it did not.", reason=Reason.INVALID)
+        else:
+            yield from size_problems(f"Volume {volume} in Velero's newest Backup {usable[0].name}", size, before)
 
 
 def _schedule_problems(schedule: Schedule, velero: Velero) -> Iterator[Result]:
     if schedule.spec.paused:
         yield failed(f"Velero's Schedule {velero} is paused.", reason=Reason.MISCONFIGURED)
+    if left_out := [namespace for namespace in velero.covers if not schedule.spec.template.covers(namespace)]:
+        yield failed(
+            f"Velero's Schedule {velero} does not include namespace {listed(left_out)}.", reason=Reason.MISCONFIGURED
+        )
     if schedule.status.phase == "FailedValidation":
         yield failed(f"Velero rejects Schedule {velero} (FailedValidation).", reason=Reason.MISCONFIGURED)
     elif schedule.status.phase != "Enabled":
@@ -94,6 +103,8 @@ def _content_problems(found: Backups, newest: Backup, velero: Velero, name: str)
         yield failed(f"{name} does not include namespace {listed(left_out)}.", reason=Reason.MISCONFIGURED)
     if newest.status.errors:
         yield failed(f"{name} is Completed with {counted(newest.status.errors, 'error')}.", reason=Reason.CONTRADICTED)
+    if newest.status.hook_status is not None and (hooks := newest.status.hook_status.hooks_failed):
+        yield failed(f"{counted(hooks, 'hook')} of {name[:-1]} failed.", reason=Reason.DOWN)
     if newest.items == 0:
         yield failed(f"{name} holds nothing.", reason=Reason.INVALID)
     elif newest.items is None:

@@ -107,6 +107,10 @@ class _Progress(Struct, frozen=True):
     items_backed_up: int | None = None
 
 
+class _Hooks(Struct, frozen=True):
+    hooks_failed: int = 0
+
+
 class _BackupStatus(Struct, frozen=True):
     phase: str = ""
     start_timestamp: datetime | None = None
@@ -115,6 +119,7 @@ class _BackupStatus(Struct, frozen=True):
     errors: int = 0
     warnings: int = 0
     progress: _Progress | None = None
+    hook_status: _Hooks | None = None
     volume_snapshots_attempted: int = 0
     volume_snapshots_completed: int = 0
     csi_volume_snapshots_attempted: int = 0
@@ -187,10 +192,15 @@ class _VolumeStatus(Struct, frozen=True):
     progress: _VolumeProgress | None = None
 
 
+class _VolumeSpec(Struct, frozen=True):
+    volume: str = ""
+
+
 class VolumeBackup(Struct, frozen=True):
     """A PodVolumeBackup: the files of one volume, copied while the pod runs."""
 
     metadata: Metadata = Metadata()
+    spec: _VolumeSpec = _VolumeSpec()
     status: _VolumeStatus = _VolumeStatus()
 
     @property
@@ -235,6 +245,14 @@ class Backups:
     others: int
     volumes: Sequence[VolumeBackup]
     locations: Sequence[Location]
+
+    def sizes(self, backup: Backup) -> dict[str, int]:
+        """Bytes that were copied of each volume, by the name that its pods give it."""
+        found: dict[str, int] = {}
+        for one in self.volumes:
+            if one.backup == backup.name:
+                found[one.spec.volume] = found.get(one.spec.volume, 0) + one.size
+        return found
 
     def location(self, name: str) -> Location | None:
         """The location of this name, or the default one without a name."""

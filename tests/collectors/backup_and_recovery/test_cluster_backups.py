@@ -82,6 +82,12 @@ async def test_a_schedule_that_is_followed(evidence: Folder, objects: BackupObje
 
 SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
     "paused": ({"paused": True}, {}, FAILED, "is paused"),
+    "leaves it out from now on": (
+        {"template": {"includedNamespaces": ["*"], "excludedNamespaces": ["shop"]}},
+        {},
+        FAILED,
+        "Schedule {0} does not include namespace shop",
+    ),
     "rejected": ({}, {"phase": "FailedValidation", "validationErrors": ["no"]}, FAILED, "Velero rejects Schedule"),
     "nobody has taken it": ({}, {"phase": "New"}, UNKNOWN, "is New: Velero may not be running"),
 }
@@ -91,6 +97,7 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
 async def test_what_a_schedule_says(evidence: Folder, objects: BackupObjects, client: Kubernetes, state: str) -> None:
     spec, status, wanted, words = SCHEDULES[state]
     objects.schedule(spec, **status)
+    words = words.format(f"{objects.namespace}/nightly")
     result = await see(evidence, SCHEDULED, client, **velero(objects))
     assert (result.status, words in result.summary) == (wanted, True), result.summary
 
@@ -125,6 +132,7 @@ BACKUPS: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
     ),
     "filtered": ({"labelSelector": {"matchLabels": {"app": "web"}}}, {}, WARNING, "do not match its labelSelector"),
     "warnings": ({}, {"warnings": 4}, WARNING, "has 4 warnings"),
+    "hooks failed": ({}, {"hookStatus": {"hooksAttempted": 2, "hooksFailed": 1}}, FAILED, "1 hook of Velero's newest"),
     "no such location": ({"storageLocation": "old"}, {}, FAILED, "no BackupStorageLocation old"),
     "all namespaces": ({"includedNamespaces": ["*"]}, {}, OK, "complete"),
     "the default location": ({"storageLocation": ""}, {}, OK, "complete"),
@@ -169,10 +177,16 @@ async def test_volumes_that_are_copied_as_files(evidence: Folder, objects: Backu
     result = await see(evidence, SCHEDULED, client, **velero(objects))
     assert (result.status, "holds 1 volume with 0 bytes" in result.summary) == (FAILED, True), result.summary
     objects.volume(backup, "data")
+    objects.volume(backup, "small", size=10)
     assert (await see(evidence, SCHEDULED, client, **velero(objects))).status is OK
     objects.volume(objects.backup(HOUR / 3, **none), "data", size=400)
     result = await see(evidence, SCHEDULED, client, **velero(objects))
-    assert (result.status, "has 400 B, those before it 1 kB" in result.summary) == (WARNING, True), result.summary
+    assert (result.status, "Volume data in Velero's newest Backup" in result.summary) == (WARNING, True), result.summary
+    emptied = objects.backup(HOUR / 3.5, **none)
+    objects.volume(emptied, "data")
+    objects.volume(emptied, "small", size=0)
+    result = await see(evidence, SCHEDULED, client, **velero(objects))
+    assert (result.status, "holds 0 bytes of volume small" in result.summary) == (FAILED, True), result.summary
     objects.volume(objects.backup(HOUR / 4, **none), "data", phase="Failed")
     result = await see(evidence, SCHEDULED, client, **velero(objects))
     assert (result.status, "lacks 1 volume of 1" in result.summary) == (FAILED, True), result.summary
@@ -303,6 +317,14 @@ async def test_a_cluster_with_neither(evidence: Folder, control_plane: ControlPl
         {"volume_snapshots": {"namespace": "", "claims": ["data-0"]}},
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(store: dict[str, Any]) -> None:
+def test_options_of_a_store_that_cannot_be_meant_are_refused(store: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|at least|greater"):
         BackupsSettings.model_validate({"redis": [{"name": "cache", **store}]}, strict=False)
+
+
+def test_stores_that_one_record_would_measure_as_one_are_refused() -> None:
+    stores = [{"name": name, "velero": {"schedule": "nightly", "covers": ["shop"]}} for name in ("cache-1", "Cache 1")]
+    with pytest.raises(ValueError, match="two of them are measured as cache_1_seconds"):
+        BackupsSettings.model_validate({"redis": stores}, strict=False)
+    with pytest.raises(ValueError, match="different names"):
+        BackupsSettings.model_validate({"redis": stores[:1], "neo4j": stores[1:]}, strict=False)

@@ -58,7 +58,9 @@ async def test_every_component_has_to_have_failed_over(evidence: Folder) -> None
     result = await seen(evidence, "failover_tested", failover_components=("postgresql", "redis"))
     assert (result.status, "no failover of redis" in result.summary) == (Status.FAILED, True)
     evidence.record("failover_tested", measured={"postgresql_seconds": 31, "redis_seconds": -1})
-    assert "redis_seconds is negative" in (await seen(evidence, "failover_tested")).summary
+    assert "redis_seconds is -1, which cannot be" in (await seen(evidence, "failover_tested")).summary
+    evidence.record("failover_tested", measured={"postgresql_seconds": 0})
+    assert (await seen(evidence, "failover_tested")).status is Status.FAILED
     evidence.record("failover_tested")
     assert "measures no failover of any component" in (await seen(evidence, "failover_tested")).summary
     evidence.record("failover_tested", measured={"postgresql_seconds": 31}, on="2026-06-01")
@@ -175,6 +177,21 @@ async def test_shifts_that_follow_each_other_leave_no_gap(evidence: Folder, onca
     assert (await contacts(evidence, pagerduty(oncall_server, look_ahead="12h"))).status is Status.OK
 
 
+async def test_a_rotation_that_is_empty_at_night_fails(evidence: Folder, oncall_server: OnCallServer) -> None:
+    days = [NOW + timedelta(days=day) for day in range(8)]
+    oncall_server.people = [
+        Person(2, "grace"),
+        *(Person(1, "ada", day - timedelta(hours=4), day + timedelta(hours=6)) for day in days),
+    ]
+    result = await contacts(evidence, pagerduty(oncall_server))
+    assert (result.status, "nobody on call at level 1 7 times until 2026-10-20" in result.summary) == (
+        Status.FAILED,
+        True,
+    ), result.summary
+    oncall_server.people = oncall_server.people[:2]
+    assert (await contacts(evidence, pagerduty(oncall_server))).status is Status.WARNING  # one is still to be filled
+
+
 @pytest.mark.verifies("disaster_recovery.emergency_contacts_current", "unknown")
 async def test_who_cannot_be_asked_is_unknown(evidence: Folder, oncall_server: OnCallServer) -> None:
     oncall_server.people = ALWAYS
@@ -205,6 +222,10 @@ async def test_schedules_of_opsgenie_are_levels(evidence: Folder, oncall_server:
         "on_call": {"opsgenie": {"url": oncall_server.url, "token": TOKEN, "schedules": ["primary", "secondary"]}}
     }
     assert (await contacts(evidence, settings)).status is Status.OK
+    oncall_server.nights = {"primary": {0}}  # it is noon
+    result = await contacts(evidence, settings)
+    assert (result.status, "nobody on call at level 1 2 times until" in result.summary) == (Status.FAILED, True), result
+    oncall_server.nights = {}
     oncall_server.disabled = {"secondary"}
     result = await contacts(evidence, settings)
     assert (result.status, "nobody on call at level 2" in result.summary) == (Status.FAILED, True)
@@ -215,10 +236,14 @@ async def test_schedules_of_opsgenie_are_levels(evidence: Folder, oncall_server:
 
 
 async def test_any_json_says_who_is_on_call(evidence: Folder) -> None:
-    async with faults.answering({"now": {"first": {"name": "ada"}, "second": ["grace"], "third": []}}) as (url, _):
+    async with faults.answering(
+        {"now": {"first": {"name": "ada"}, "second": ["grace"], "third": [], "vacant": "No one"}}
+    ) as (url, _):
         settings: dict[str, Any] = {"on_call": {"json_api": {"url": url, "levels": ["/now/first", "/now/second"]}}}
         assert (await contacts(evidence, settings)).status is Status.OK
         settings["on_call"]["json_api"]["levels"] = ["/now/first", "/now/third"]
+        assert "nobody on call at level 2" in (await contacts(evidence, settings)).summary
+        settings["on_call"]["json_api"]["levels"] = ["/now/first", "/now/vacant"]
         assert "nobody on call at level 2" in (await contacts(evidence, settings)).summary
         settings["on_call"]["json_api"]["levels"] = ["/now/first", "/now/fourth"]
         assert (await contacts(evidence, settings)).status is Status.UNKNOWN
