@@ -1,8 +1,9 @@
 """A small PagerDuty and Opsgenie, with the replies that their OpenAPI documents describe: who is on call is what a test says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,7 +95,7 @@ class OnCallServer:
             "end": person.end and person.end.isoformat(),
         }
 
-    def schedule(self, name: str, query: dict[str, list[str]]) -> dict[str, Any]:
+    def schedule(self, name: str, query: Mapping[str, list[str]] = MappingProxyType({})) -> dict[str, Any]:
         """Return who is on call by a schedule of Opsgenie, now or at the date that is asked for."""
         at = datetime.fromisoformat(query["date"][0]) if "date" in query else None
         people = [] if at and at.hour in self.nights.get(name, ()) else self.schedules[name]
