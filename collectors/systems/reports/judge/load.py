@@ -74,6 +74,8 @@ def load_problems(report: Report, limits: LoadLimits) -> Iterator[Result]:
         yield unknown(
             f"{test} is not one of {listed(limits.load_targets)} (`load_targets`).", reason=Reason.CONTRADICTED
         )
+    for problem in report.problems:
+        yield unknown(f"{test} is not complete: {problem}.", reason=Reason.INVALID)
     if load.requests < limits.min_requests:
         yield unknown(
             f"{test} made {counted(load.requests, 'request')} (at least {limits.min_requests} wanted).",

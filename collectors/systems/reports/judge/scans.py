@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
-from collectors.systems.reports.model.report import Finding, Level, Report, repository
+from collectors.systems.reports.model.report import Finding, Level, Report, canonical, repository
 from collectors.systems.reports.model.vex import Acceptance, Statement, accepts, excludes
 from exporter.options import Duration, Options
 from exporter.verdict import Reason, Result, failed, unknown, warning
@@ -54,7 +54,7 @@ def supersedes(later: Report, earlier: Report) -> bool:
     """Whether a scan stands for an earlier one of the same target: it is later and of everything that that was of."""
     return (
         later is not earlier
-        and repository(later.target or "") == repository(earlier.target or "")
+        and repository(canonical(later.target or "")) == repository(canonical(earlier.target or ""))
         and later.scope >= earlier.scope
         and bool(later.finished and earlier.finished and later.finished > earlier.finished)
     )
@@ -105,7 +105,7 @@ def scanned_digests(reports: Iterable[Report]) -> set[str]:
 
 def _is_of(wanted: str, report: Report) -> bool:
     """Whether a scan is of this target: of the very image where a tag or digest is wanted."""
-    target, digest = report.target or "", wanted.partition("@")[2]
+    wanted, target, digest = canonical(wanted), canonical(report.target or ""), wanted.partition("@")[2]
     if wanted == target or digest in report.digests:
         return True
     return wanted == repository(wanted) == repository(target)
@@ -120,7 +120,7 @@ def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
     settled: set[tuple[str, str]] = set()
     oldest = datetime.min.replace(tzinfo=UTC)
     for report in sorted(reports, key=lambda each: each.finished or oldest, reverse=True):
-        target = repository(report.target or "")
+        target = repository(canonical(report.target or ""))
         for finding in (*report.findings, *(each for each in report.accepted if each.level is not Level.UNRATED)):
             if (target, finding.place) not in settled:
                 key = (target, min(name for name in _names(finding)), finding.package, finding.version.lstrip("v"))

@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 
 from collectors.systems.reports.model.report import Kind, Load, Report, malformed
+from exporter.words import counted
 
 __all__ = ["read_k6"]
 
+_FEW = 0.01
+"""Which share of the iterations k6 may drop, as some are while it adds virtual users."""
 _DURATION = "http_req_duration"
 _SUCCESSES = "http_req_duration{expected_response:true}"
 
@@ -47,10 +50,16 @@ def read_k6(content: bytes) -> Report:
     if p95 is None:
         p95 = _value(read.metrics, _DURATION, "max" if errors else "p(95)")
     seconds = read.state.duration / 1000 if read.state and 0 < read.state.duration < 1e12 else 0
+    dropped = round(_value(read.metrics, "dropped_iterations", "count") or 0)
+    done = round(_value(read.metrics, "iterations", "count") or 0)
+    problems = []
+    if dropped > _FEW * (dropped + done):
+        problems.append(f"{counted(dropped, 'iteration')} could not be started, so there was less load than wanted")
     return Report(
         "k6",
         Kind.LOAD,
         examined=requests,
+        problems=tuple(problems),
         load=Load(
             requests,
             errors,

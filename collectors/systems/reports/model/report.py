@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from collectors.shared.decoding import UNDECODABLE
+from collectors.systems.registry.model import read_reference
 from exporter.evidence.records import Record, start_of
 from exporter.verdict import ProbeError, Reason
 
@@ -25,6 +26,7 @@ __all__ = [
     "Load",
     "Report",
     "Tests",
+    "canonical",
     "completed",
     "decoded",
     "malformed",
@@ -250,6 +252,16 @@ def repository(target: str) -> str:
     name = target.partition("@")[0]
     head, slash, tail = name.rpartition("/")
     return f"{head}{slash}{tail.partition(':')[0]}" if "://" not in target else target
+
+
+def canonical(target: str) -> str:
+    """A target by which two spellings of one image are equal: `nginx:1` is `docker.io/library/nginx:1`."""
+    name = repository(target)
+    try:
+        image = read_reference(name)
+    except ProbeError:
+        return target
+    return f"{image.host}/{image.repository}{target[len(name) :]}"
 
 
 def completed(report: Report, record: Record) -> Report:

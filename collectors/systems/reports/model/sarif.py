@@ -95,11 +95,16 @@ class _Invocation(_Struct):
     tool_execution_notifications: list[_Notification] | None = None
 
 
+class _External(_Struct):
+    results: list[msgspec.Raw] | None = None
+
+
 class _Run(_Struct):
     tool: _Tool
     results: list[_Result] | None = None
     invocations: list[_Invocation] | None = None
     artifacts: list[msgspec.Raw] | None = None
+    external_property_file_references: _External | None = None
 
 
 class _Log(_Struct):
@@ -170,6 +175,8 @@ def _problems(run: _Run) -> Iterator[str]:
         yield "Trivy's SARIF without findings does not say what was looked for, its JSON does"
     if run.results is None:
         yield f"a run of {name} has no results"
+    if run.external_property_file_references and run.external_property_file_references.results:
+        yield f"results of {name} are in another file"
     for invocation in run.invocations or ():
         if not invocation.execution_successful:
             yield f"a run of {name} was not successful"

@@ -73,9 +73,12 @@ def read_grype(content: bytes) -> Report:
     digests = {digest.rpartition("@")[2] for digest in target.repo_digests or ()}
     database = read.descriptor.db
     built = ""
+    problems: list[str] = []
     if database:
         status = database.status if isinstance(database.status, dict) else {}
         built = database.built or str(status.get("built") or "")
+        if status.get("valid") is False or status.get("error"):
+            problems.append("its database was not valid")
     configuration = read.descriptor.configuration
     filters = None
     if configuration is not None:
@@ -103,6 +106,7 @@ def read_grype(content: bytes) -> Report:
         accepted=tuple(
             _grype(match) for match in read.ignored or () if not (match.rules and all(map(_built_in, match.rules)))
         ),
+        problems=tuple(problems),
     )
 
 
@@ -227,10 +231,13 @@ class _NucleiResult(msgspec.Struct):
     info: _NucleiInfo = msgspec.field(default_factory=_NucleiInfo)
     host: str = ""
     timestamp: str = ""
+    matched: bool = msgspec.field(name="matcher-status", default=True)
 
 
 def read_nuclei(content: bytes) -> Report:
     """A line per finding, or one list: a clean run leaves an empty file, which nothing can be read from.
+
+    With `-matcher-status` there are lines of what did not match, too.
 
     Raises ProbeError for another format.
     """
@@ -249,7 +256,11 @@ def read_nuclei(content: bytes) -> Report:
         target=", ".join(hosts[:20]) or None,
         scope=frozenset({"web"}),
         places=frozenset(hosts),
-        findings=tuple(Finding(each.template, Level.named(each.info.severity), each.host, each.host) for each in read),
+        findings=tuple(
+            Finding(each.template, Level.named(each.info.severity), each.host, each.host)
+            for each in read
+            if each.matched
+        ),
     )
 
 
@@ -268,8 +279,13 @@ class _BenchControl(msgspec.Struct):
     tests: list[_BenchGroup] | None = None
 
 
+class _BenchTotals(msgspec.Struct):
+    failed: int = msgspec.field(name="total_fail", default=0)
+
+
 class _Bench(msgspec.Struct):
     controls: list[_BenchControl] = msgspec.field(name="Controls")
+    totals: _BenchTotals | None = msgspec.field(name="Totals", default=None)
 
 
 def read_kube_bench(content: bytes) -> Report:
@@ -284,12 +300,17 @@ def read_kube_bench(content: bytes) -> Report:
         for group in control.tests or ()
         for result in group.results or ()
     ]
+    failures = sum(result.status == "FAIL" for _, result in results)
+    problems = []
+    if read.totals and read.totals.failed > failures:
+        problems.append(f"it counts {counted(read.totals.failed, 'failed control')} and has {failures}")
     return Report(
         "kube-bench",
         Kind.SCAN,
         scope=frozenset({"configuration"}),
         examined=sum(result.status in ("PASS", "FAIL") for _, result in results),
         places=frozenset(control.node_type for control in read.controls),
+        problems=tuple(problems),
         findings=tuple(
             Finding(result.number, Level.HIGH, control.node_type, control.node_type)
             for control, result in results

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from collectors.systems.reports.judge.tests import case_problems
 from collectors.systems.reports.model.registry import FORMATS, Format, read_report
-from collectors.systems.reports.model.report import Level, Report
+from collectors.systems.reports.model.report import Level, Report, canonical
 from exporter.verdict import ProbeError, Reason, Status
 
 DATA = Path(__file__).parent / "data"
@@ -471,3 +472,58 @@ def test_rules_that_grype_itself_ignores_by_are_no_filter() -> None:
         }  # fmt: skip
         report = read_report(json.dumps(grype).encode())
         assert (report.filters, len(report.accepted)) == (filters, accepted)
+
+
+def as_json(document: object) -> Report:
+    return read_report(json.dumps(document).encode())
+
+
+def test_k6_that_could_not_make_the_load_is_not_complete() -> None:
+    duration = {"values": {"p(95)": 200}, "thresholds": {"p(95)<500": {"ok": True}}}
+    metrics: dict[str, Any] = {
+        "http_reqs": {"values": {"count": 1000}},
+        "http_req_failed": {"values": {"rate": 0}},
+        "http_req_duration": duration,
+        "iterations": {"values": {"count": 1000}},
+    }
+    for dropped, problems in ((5, 0), (5000, 1)):
+        metrics["dropped_iterations"] = {"values": {"count": dropped}}
+        assert len(as_json({"root_group": {}, "metrics": metrics}).problems) == problems
+
+
+def test_results_that_are_elsewhere_or_were_cut_are_missing() -> None:
+    log = json.loads((DATA / "gitleaks-clean.sarif").read_text())
+    log["runs"][0]["externalPropertyFileReferences"] = {"results": [{"location": {"uri": "results.json"}}]}
+    assert any("in another file" in problem for problem in as_json(log).problems)
+    failed = {"test_number": "4.2.1", "status": "FAIL"}
+    bench = {"Controls": [{"node_type": "node", "tests": [{"results": [failed]}]}], "Totals": {"total_fail": 1}}
+    assert not as_json(bench).problems
+    bench["Totals"] = {"total_fail": 9}
+    assert as_json(bench).problems == ("it counts 9 failed controls and has 1",)
+
+
+def test_what_did_not_match_is_no_finding() -> None:
+    line = {"template-id": "cve", "info": {"severity": "critical"}, "host": "https://a.example.com"}
+    report = as_json([line | {"matcher-status": False}])
+    assert (report.findings, report.places) == ((), frozenset({"https://a.example.com"}))
+    assert len(as_json([line | {"matcher-status": True}]).findings) == 1
+
+
+def test_a_database_of_grype_that_is_not_valid_finds_nothing() -> None:
+    for status, problems in (({"valid": True}, ()), ({"valid": False}, ("its database was not valid",))):
+        descriptor = {"name": "grype", "db": {"status": {"built": "2026-11-29T00:00:00Z"} | status}}
+        assert as_json({"matches": [], "descriptor": descriptor}).problems == problems
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("nginx:1.25", "docker.io/library/nginx:1.25"),
+        ("index.docker.io/library/nginx:1.25", "docker.io/library/nginx:1.25"),
+        ("localhost:5000/shop@sha256:ab", "localhost:5000/shop@sha256:ab"),
+        ("https://Shop.example.com/a", "https://Shop.example.com/a"),
+        ("/srv/shop", "/srv/shop"),
+    ],
+)
+def test_one_image_has_one_name(target: str, name: str) -> None:
+    assert canonical(target) == name
