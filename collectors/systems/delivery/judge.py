@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.delivery.model import MIN_COMPRESSED, Delivered, Http3, cache_status, compressible, unpacks
+from collectors.systems.delivery.model import (
+    MIN_COMPRESSED,
+    Delivered,
+    Http3,
+    cache_status,
+    compressible,
+    unpacked_size,
+    unpacks,
+)
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import listed
 
@@ -76,6 +84,7 @@ def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered)
     elif browser.encoding == "gzip" and not unpacks(browser):
         yield failed(f"{where} claims to be gzip, but cannot be unpacked.", reason=Reason.DOWN)
     yield from _unshrunk(browser, gzip, plain)
+    yield from _another(browser, gzip, plain)
     if browser.encoding and not gzip.encoding:
         yield warning(f"{where} is sent uncompressed to clients that know gzip alone.")
     elif gzip.encoding == "gzip" and browser.encoding != "gzip" and not unpacks(gzip):
@@ -84,6 +93,22 @@ def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered)
         yield warning(
             f"{where} is compressed without Vary: Accept-Encoding, so a cache may give it to clients that cannot unpack it."
         )
+
+
+def _another(browser: Delivered, gzip: Delivered, plain: Delivered) -> Iterator[Result]:
+    """A failure where what is packed is not what is sent plain, as when a file was deployed and its .gz was not.
+
+    Pages differ a little from one request to the next: less than half, or more than twice as much, is another.
+    """
+    for reply in (browser, gzip):
+        comparable = reply.encoding == "gzip" and not plain.encoding and reply.whole and plain.whole
+        size = unpacked_size(reply) if comparable else None
+        if size is not None and size < 2**20 and not len(plain.body) <= 2 * size <= 4 * len(plain.body):
+            yield failed(
+                f"{reply.where} unpacks from gzip to {size:,} bytes and has {len(plain.body):,} uncompressed: another content.",
+                reason=Reason.CONTRADICTED,
+            )
+            return
 
 
 def _unshrunk(browser: Delivered, gzip: Delivered, plain: Delivered) -> Iterator[Result]:

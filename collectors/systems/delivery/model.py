@@ -7,7 +7,16 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BROWSER", "MIN_COMPRESSED", "Delivered", "Http3", "cache_status", "compressible", "unpacks"]
+__all__ = [
+    "BROWSER",
+    "MIN_COMPRESSED",
+    "Delivered",
+    "Http3",
+    "cache_status",
+    "compressible",
+    "unpacked_size",
+    "unpacks",
+]
 
 #: What browsers say they can unpack.
 BROWSER = "gzip, deflate, br, zstd"
@@ -61,16 +70,31 @@ def compressible(reply: Delivered) -> bool:
 
 def unpacks(reply: Delivered) -> bool:
     """Whether a body that claims to be gzip is gzip, to its end where all of it was read and is not huge."""
+    return unpacked_size(reply) is not None
+
+
+def unpacked_size(reply: Delivered) -> int | None:
+    """How many bytes a body of gzip unpacks to, a mebibyte at most; None where it is no gzip or ends early."""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        unpacked = unpacker.decompress(reply.body, _MAX_UNPACKED)
+        size = len(unpacker.decompress(reply.body, _MAX_UNPACKED))
     except zlib.error:
-        return False
-    return unpacker.eof or not reply.whole or len(unpacked) >= _MAX_UNPACKED
+        return None
+    return size if unpacker.eof or not reply.whole or size >= _MAX_UNPACKED else None
 
 
 #: Headers by which shared caches say whether they had a reply: a hit, or not.
-_STATUS_HEADERS = ("x-cache", "cf-cache-status", "x-vercel-cache", "x-cache-status", "x-proxy-cache", "cdn-cache")
+_STATUS_HEADERS = (
+    "x-cache",
+    "cf-cache-status",
+    "x-vercel-cache",
+    "x-cache-status",
+    "x-proxy-cache",
+    "cdn-cache",
+    "akamai-cache-status",
+    "x-77-cache",
+    "x-sucuri-cache",
+)
 _CDN_HEADERS = (
     "cf-ray",
     "x-amz-cf-id",
@@ -81,8 +105,10 @@ _CDN_HEADERS = (
     "akamai-grn",
     "x-varnish",
 )
-#: `TCP_HIT`, `RefreshHit from cloudfront`, but not Varnish's `hit-for-pass`, which is none.
-_HIT = re.compile(r"hit(?![a-z]|[-_ ]for)|\b(?:stale|revalidated|updating)\b", re.IGNORECASE)
+#: `TCP_HIT`, `RefreshHit from cloudfront`, but neither Varnish's `hit-for-pass` nor `NOHIT`.
+_HIT = re.compile(
+    r"(?<!no)(?<!no[-_ ])hit(?![a-z]|[-_ ]for)|\b(?:stale|revalidated|updating|prerender)\b", re.IGNORECASE
+)
 _TIMING = re.compile(r"\bcdn-cache\s*;\s*desc=\"?([\w-]+)", re.IGNORECASE)
 
 

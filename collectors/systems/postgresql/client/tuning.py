@@ -214,6 +214,10 @@ async def read_foreign_keys(session: Session) -> list[ForeignKey]:
            FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                 LEFT JOIN pg_stat_user_tables s ON s.relid = k.confrelid
            WHERE k.contype = 'f' AND NOT EXISTS (
-               SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
+               SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid
+                   -- A key that is NULL references nothing, so an index of the others is enough.
+                   AND (i.indpred IS NULL OR pg_get_expr(i.indpred, i.indrelid) IN (
+                       SELECT format('(%I IS NOT NULL)', a.attname) FROM pg_attribute a
+                       WHERE a.attrelid = k.conrelid AND a.attnum = ANY(k.conkey)))
                    AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)""",
     )
