@@ -29,7 +29,7 @@ UNBOUND = "none"
 
 _CUSTOM = "collectors.custom"
 _DISCOVERY = "collectors.discovery"
-_NO_GROUPS = ("discovery", "shared", "systems")
+_NO_GROUPS = ("custom", "discovery", "shared", "systems")
 _LONGEST = 80  # of a name that is made from a text
 _SAYS_NOTHING = frozenset(
     " .,;:!?'\"()[]/_-–—‘’“”…&\N{NO-BREAK SPACE}\t\n"

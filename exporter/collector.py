@@ -302,7 +302,8 @@ class Context:
 
     `memory` is the target's own and outlives the run (for deltas between two looks); `recall` gives what was last measured of
     one of the section's items on the target, however long ago, and is None where nothing outlives the process; `view` reads
-    the present state of every item (for derived items).
+    the present state of every item (for derived items). `may_run_commands` says that who started the exporter allows to run
+    the configuration's own commands.
     """
 
     environment: str
@@ -314,6 +315,7 @@ class Context:
     memory: dict[str, Any] = field(default_factory=dict)
     recall: Callable[[str], Mapping[str, float]] | None = None
     view: Callable[[], Iterable[LineView]] = tuple
+    may_run_commands: bool = False
 
 
 @functools.cache  # every run asks for them

@@ -61,6 +61,7 @@ class ServeOptions:
     listen_addresses: tuple[str, ...] = (":9876",)
     web_config_file: Path | None = None
     web: Options = field(default_factory=Options)
+    enable_commands: bool = False
 
     def external_url(self, scheme: str = "http") -> str:
         """Where people reach the pages, without a slash at its end: as configured, else by the first address listened on.
@@ -123,7 +124,7 @@ async def serve(options: ServeOptions) -> None:
 def _made(options: ServeOptions, loaded: Loaded, health: Health, sockets: Iterable[socket.socket]) -> _Daemon:
     """The exporter; raises ConfigError, with the sockets closed, where another one has its history file."""
     try:
-        return _Daemon(options.config_file, loaded, health)
+        return _Daemon(options.config_file, loaded, health, commands=options.enable_commands)
     except InUse as error:
         for opened in sockets:
             opened.close()
@@ -192,7 +193,7 @@ def _load(path: Path | None) -> Loaded:
 class _Daemon:
     """An engine on a schedule, which follows signals and files."""
 
-    def __init__(self, config_file: Path | None, loaded: Loaded, health: Health) -> None:
+    def __init__(self, config_file: Path | None, loaded: Loaded, health: Health, *, commands: bool = False) -> None:
         self._config_file = config_file
         self._health = health
         self._stopping = asyncio.Event()
@@ -201,7 +202,7 @@ class _Daemon:
         self._reloads: set[asyncio.Task[Any]] = set()
         state = loaded.config.state
         self.history = History(state.file, keep=state.keep, now=utc_now)
-        self.engine = Engine(loaded, history=self.history)
+        self.engine = Engine(loaded, history=self.history, commands=commands)
         self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
         self._secrets = _stamps(self._secret_files(loaded))
 

@@ -80,13 +80,20 @@ class _Noted(Mapping[str, Client[Any]]):
 class Engine:
     """Verifies what a configuration asks for, one job at a time; the state tells what was seen.
 
-    `history` is where the state outlives the process; in memory when it is None. Must be made in a running event loop.
+    `history` is where the state outlives the process; in memory when it is None. `commands` allows to run those that the
+    configuration has. Must be made in a running event loop.
     """
 
     def __init__(
-        self, loaded: Loaded, *, history: History | None = None, now: Callable[[], datetime] = utc_now
+        self,
+        loaded: Loaded,
+        *,
+        history: History | None = None,
+        now: Callable[[], datetime] = utc_now,
+        commands: bool = False,
     ) -> None:
         self._now = now
+        self._commands = commands
         self.history = history or History(None, now=now)
         self._threads = Threads()
         block_apart()
@@ -222,6 +229,7 @@ class Engine:
             memory=setup.memories.setdefault(job.id, {}),
             recall=recall if self.history.lasts else None,
             view=self.state.views,
+            may_run_commands=self._commands,
         )
         observed = await setup.runner.run(job, context)
         self._used.setdefault(job.id, set()).update(used)
@@ -307,15 +315,17 @@ async def check(
     sections: Iterable[str] = (),
     progress: Callable[[Job], None] = lambda job: None,
     now: Callable[[], datetime] = utc_now,
+    commands: bool = False,
 ) -> State:
     """Run every job of a configuration once (those of `sections`, if any are named), and the derived ones after the others.
 
-    Items that compare two looks get both, `Collector.second_look` apart. `progress` is called for each job that ended.
+    Items that compare two looks get both, `Collector.second_look` apart. `progress` is called for each job that ended. `commands`
+    allows to run those that the configuration has.
     """
     chosen = frozenset(sections)
     # There is one look: a result does not get old while others are waited for.
     items = tuple(replace(planned, stale_after=_ONCE) for planned in loaded.plan.items)
-    engine = Engine(replace(loaded, plan=replace(loaded.plan, items=items)), now=now)
+    engine = Engine(replace(loaded, plan=replace(loaded.plan, items=items)), now=now, commands=commands)
 
     async def run(job: Job) -> None:
         await engine.run(job)

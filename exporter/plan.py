@@ -129,7 +129,8 @@ class Scope:
 class Job:
     """One scheduled run: a section on one of its targets. `items` are the names that it verifies, all of one collector.
 
-    `name` is set where a section has other runs on the same target: for the lines that the configuration verifies itself.
+    `name` is set where a section has other runs on the same target: for the lines that the configuration verifies itself, which
+    may have targets of their own.
     `fingerprint` is another one where what it verifies is another, or is judged by other limits.
     """
 
@@ -144,7 +145,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        """`section` or `section/target`, or the name (`section.item`)."""
+        """`section` or `section/target`, or the name (`section.item`, `section.item/target`)."""
         if self.name:
             return self.name
         return f"{self.section}/{self.target}" if self.target else self.section
@@ -244,6 +245,7 @@ class Planner:
             return settings
         common = {name: getattr(settings, name) for name in SectionSettings.model_fields}
         changed = {name: getattr(own.options, name) for name in ("every", "team", "runbook_url")}
+        changed["timeout"] = own.options.timeout or max(settings.timeout, own.options.longest)
         return SectionSettings(**common | {name: value for name, value in changed.items() if value is not None})
 
     def _item(self, binding: Binding) -> PlannedItem:
@@ -283,7 +285,9 @@ class Planner:
         """The targets that the item is verified on, none when its section is not configured; and those that are excused."""
         if entry.declared is None or (entry.id not in self._own and entry.section not in self._sections):
             return (), ()
-        if entry.id in self._own or self._catalogue.collectors[entry.section].Target is None:
+        if own := self._own.get(entry.id):
+            return tuple(part.name for part in own.options.parts) or ("",), ()
+        if self._catalogue.collectors[entry.section].Target is None:
             return ("",), ()
         targets = targets_of(self._sections[entry.section])
         wanted = [target for target in targets if entry.item not in target.not_applicable]
@@ -313,7 +317,9 @@ class Planner:
             if own := self._own.get(item.id):
                 settings = self._settings(item.section, own)
                 identity = fingerprint(own.options, without=_COMMON)
-                yield Job(item.section, "", own.collector, settings, None, (item.item,), item.id, identity)
+                for part in own.options.parts or (None,):
+                    on, name = (part.name, f"{item.id}/{part.name}") if part else ("", item.id)
+                    yield Job(item.section, on, own.collector, settings, part, (item.item,), name, identity)
 
 
 def _by_target(items: Iterable[PlannedItem]) -> dict[str, tuple[str, ...]]:

@@ -43,11 +43,12 @@ async def ended(
     timeout: timedelta,
     max_bytes: int = 16 * 2**20,
     environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
 ) -> Ended:
     """How the program ends, with its exit code whatever that is. Raises ProbeError when it does not end within `timeout`.
 
-    It runs in a session of its own, which is killed as a whole when time is up or the asker is gone; in our environment, or in
-    the one that is given.
+    It runs in a session of its own, which is killed as a whole when it has ended, time is up or the asker is gone; in our
+    environment and folder, or in those that are given.
     """
     name = argv[0]
     try:
@@ -58,6 +59,7 @@ async def ended(
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             env=environment,
+            cwd=folder,
         )
     except (OSError, ValueError) as error:
         raise ProbeError(
@@ -72,9 +74,8 @@ async def ended(
     except TimeoutError:
         raise ProbeError(f"{name} did not end within {format_duration(timeout)}.", Reason.TIMEOUT) from None
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError, PermissionError):  # what it started may go on without it
+            os.killpg(process.pid, signal.SIGKILL)
         # Closes the pipes, which a grandchild that left the session may hold: wait() would wait for it.
         process._transport.close()  # type: ignore[attr-defined]
         await process.wait()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from exporter.cli.once import ReportFormat, exit_code, verify, write_report
-from exporter.cli.shared import ConfigFile, Sections, known, load, output_errors
+from exporter.cli.shared import ConfigFile, EnableCommands, Sections, known, load, output_errors
 from exporter.report import Format, counts
 from exporter.verdict import Severity
 
@@ -28,10 +28,12 @@ def check(
     report_all: Annotated[
         bool, typer.Option("--report-all", help="Report lines below --fail-on as failures in JUnit, too.")
     ] = False,
+    enable_commands: EnableCommands = False,
 ) -> int:
     """Verify every line once. Exits 0 (all ok), 1 (failed), 2 (unknown) or 3 (configuration)."""
     loaded = load(config_file)
-    document = verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
+    sections = known(section, (planned.section for planned in loaded.plan.items))
+    document = verify(loaded, sections, commands=enable_commands)
     judged = [item for item in document["items"] if Severity(item["severity"]).at_least(fail_on)]
     code = exit_code({item["status"] for item in judged})
     with output_errors(code or None, f"The verdict: {counts(document['items'])}."):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from exporter.cli.once import exit_code
-from exporter.cli.shared import ConfigFile, Refused, load, say
+from exporter.cli.shared import ConfigFile, EnableCommands, Refused, load, say
 from exporter.logs import LogLevel
 from exporter.trace import Step, tracing
 from exporter.words import counted, one_line
@@ -31,6 +31,7 @@ _STEPS_SHOWN = 100
 def explain(
     line: Annotated[str, typer.Argument(metavar="SECTION.ITEM", help="The line, as `list` names it.")],
     config_file: ConfigFile = None,
+    enable_commands: EnableCommands = False,
 ) -> int:
     """Verify one line now and show what was asked, answered and decided. Exits as `check` does.
 
@@ -48,10 +49,13 @@ def explain(
         return exit_code({_conclude(_verified(loaded, [], planned)[0], "")})
     if planned.mode is Mode.DERIVED:
         say("\nIt is computed from the other lines, which are verified first.")
-        return exit_code({_conclude(_verified(loaded, list(loaded.plan.jobs), planned)[0], "")})
+        return exit_code(
+            {_conclude(_verified(loaded, list(loaded.plan.jobs), planned, commands=enable_commands)[0], "")}
+        )
     statuses = set()
     for job in jobs:
-        view, steps = _verified(loaded, [replace(job, items=(planned.item,))], planned)
+        alone = replace(job, items=(planned.item,))
+        view, steps = _verified(loaded, [alone], planned, commands=enable_commands)
         say("\n".join(["", *_asked(job, steps)]))
         statuses.add(_conclude(view, job.target))
     return exit_code(statuses)
@@ -83,7 +87,9 @@ def _about(planned: PlannedItem) -> Iterator[str]:
         yield f"\nWaived until {planned.waiver.until} by {planned.waiver.owner}: {planned.waiver.reason}"
 
 
-def _verified(loaded: Loaded, jobs: list[Job], planned: PlannedItem) -> tuple[ItemView, list[Step]]:
+def _verified(
+    loaded: Loaded, jobs: list[Job], planned: PlannedItem, *, commands: bool = False
+) -> tuple[ItemView, list[Step]]:
     """The line after these jobs ran once, and what they asked."""
     from exporter.engine import check
 
@@ -91,7 +97,7 @@ def _verified(loaded: Loaded, jobs: list[Job], planned: PlannedItem) -> tuple[It
     items = tuple(replace(item, targets=names) if item is planned and jobs else item for item in loaded.plan.items)
     plan = replace(loaded.plan, jobs=tuple(jobs), items=items)
     with tracing() as steps:
-        state = asyncio.run(check(replace(loaded, plan=plan)))
+        state = asyncio.run(check(replace(loaded, plan=plan), commands=commands))
     view = state.view(planned.section, planned.item)
     assert view is not None  # it is in the plan
     return view, steps
@@ -100,7 +106,11 @@ def _verified(loaded: Loaded, jobs: list[Job], planned: PlannedItem) -> tuple[It
 def _asked(job: Job, steps: list[Step]) -> Iterator[str]:
     """What is configured for a target, and each question with its answer."""
     yield f"Target {job.target}" if job.target else "The section has no targets"
-    for options in (job.settings, job.target_settings):
+    for options in (
+        getattr(job.collector, "options", None),
+        job.settings,
+        job.target_settings,
+    ):  # a line's own come first
         if options is not None:
             yield from (f"  {name}: {one_line(value)}" for name, value in _set(options).items())
     for number, step in enumerate(steps[:_STEPS_SHOWN], 1):

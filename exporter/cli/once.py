@@ -24,7 +24,7 @@ __all__ = ["ReportFormat", "exit_code", "verify", "write_report"]
 ReportFormat = Annotated[Format, typer.Option("--format", "-f", help="Output format.")]
 
 
-def verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
+def verify(loaded: Loaded, sections: frozenset[str], *, commands: bool = False) -> dict[str, Any]:
     """The items document (of `sections`, if any are named) after one run of everything."""
     from exporter import logs
     from exporter.document import document
@@ -34,7 +34,7 @@ def verify(loaded: Loaded, sections: frozenset[str]) -> dict[str, Any]:
     logs.configure(LogLevel.ERROR)  # the report has what does not pass
     jobs = [job for job in loaded.plan.jobs if not sections or job.section in sections]
     with _progress(len(jobs)) as done:
-        state = asyncio.run(check(loaded, sections=sections, progress=done))
+        state = asyncio.run(check(loaded, sections=sections, progress=done, commands=commands))
     views = [view for view in state.views() if not sections or view.planned.section in sections]
     return document(views, loaded.plan, utc_now())
 

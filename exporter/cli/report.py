@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from exporter.cli.once import ReportFormat, verify, write_report
-from exporter.cli.shared import ConfigFile, ExitCode, Refused, Sections, configuration_errors, known, load
+from exporter.cli.shared import (
+    ConfigFile,
+    EnableCommands,
+    ExitCode,
+    Refused,
+    Sections,
+    configuration_errors,
+    known,
+    load,
+)
 from exporter.report import Format
 from exporter.verdict import Severity, Status
 
@@ -37,12 +46,14 @@ def report(
             help="Same as --url for an exporter with authentication or TLS: a YAML file with `url` and the options of HTTP APIs.",
         ),
     ] = None,
+    enable_commands: EnableCommands = False,
 ) -> int:
     """Write the ticked checklist with dates and details. Exits 0 when it was written."""
     loaded = load(config_file)
     exporter = _exporter(url, http_config_file)
     if exporter is None:
-        document = verify(loaded, known(section, (planned.section for planned in loaded.plan.items)))
+        sections = known(section, (planned.section for planned in loaded.plan.items))
+        document = verify(loaded, sections, commands=enable_commands)
     else:
         document = _fetch(exporter)
         chosen = known(section, (item["section"] for item in document["items"]))

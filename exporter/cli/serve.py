@@ -13,6 +13,7 @@ from exporter.cli.config import check_config
 from exporter.cli.shared import (
     DEFAULT_ADDRESS,
     ConfigFile,
+    EnableCommands,
     ExitCode,
     ExternalUrl,
     Level,
@@ -45,6 +46,7 @@ def serve(
     enable_lifecycle: Annotated[
         bool, typer.Option("--web.enable-lifecycle", help="Enable POST /-/reload, which reloads the configuration.")
     ] = False,
+    enable_commands: EnableCommands = False,
     log_level: Level = LogLevel.INFO,
     log_format: LogForm = LogFormat.LOGFMT,
 ) -> int:
@@ -60,7 +62,7 @@ def serve(
     logs.configure(log_level, log_format)
     with wrong_options():
         options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle)
-    run_server(ServeOptions(config_file, tuple(listen_address), web_config_file, options))
+    run_server(ServeOptions(config_file, tuple(listen_address), web_config_file, options, enable_commands))
     return ExitCode.OK
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_ADDRESS",
     "ConfigFile",
+    "EnableCommands",
     "ExitCode",
     "ExternalUrl",
     "Level",
@@ -54,6 +55,9 @@ ConfigFile = Annotated[
         metavar="FILE",
         help="Configuration file. Without it the bundled checklist is shown and nothing is verified.",
     ),
+]
+EnableCommands = Annotated[
+    bool, typer.Option("--enable-commands", help="Run the commands of the configuration's own lines (`custom`).")
 ]
 Sections = Annotated[list[str] | None, typer.Option("--section", metavar="NAME", help="Only this section; repeatable.")]
 ListenAddress = Annotated[

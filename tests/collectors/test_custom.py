@@ -302,6 +302,16 @@ async def test_a_line_by_requests() -> None:
     assert (gone.status, gone.reason) == (UNKNOWN, Reason.UNREACHABLE)
 
 
+async def test_a_condition_that_only_warns() -> None:
+    results = []
+    async with faults.answering({"queue": 3}) as (url, _):
+        for required in ("json.queue < 10", "json.queue < 2"):
+            endpoint = {"path": "/", "conditions": [required], "warn_unless": ["json.queue < 3"]}
+            results.append(await requested(url, endpoints=[endpoint], timeout="20s"))
+    assert [result.status for result in results] == [Status.WARNING, FAILED]
+    assert "does not meet `json.queue < 3`: json.queue is 3." in results[0].summary
+
+
 def test_a_line_by_requests_is_an_item_like_any_other() -> None:
     headers = {"X-Tenant": "shop"}
     collector = custom(http={**STATUS, "headers": headers})
@@ -334,7 +344,10 @@ def test_an_item_may_have_the_name_of_a_method(name: str) -> None:
 
 
 def test_a_line_that_nothing_would_verify_is_refused() -> None:
-    with pytest.raises(ValidationError, match="expected true_when, alert_when, http or evidence"):
+    with pytest.raises(
+        ValidationError,
+        match="expected true_when, alert_when, http, tcp, tls, dns, sql, kubernetes, file, command or evidence",
+    ):
         CustomLine(section="A", line="B")
 
 

@@ -8,7 +8,7 @@ from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.conditions import names, observed, unmet
 from collectors.systems.http.model.endpoints import Endpoint, demanded
 from exporter.reply import Reply
-from exporter.verdict import Reason, Result, failed, unknown
+from exporter.verdict import Reason, Result, failed, unknown, warning
 
 __all__ = ["endpoint_problems"]
 
@@ -29,6 +29,9 @@ def endpoint_problems(endpoint: Endpoint, reply: Reply, seconds: float) -> Itera
             f"{reply.where} answered {reply.status} and does not meet `{condition}`: {why}.",
             reason=Reason.DOWN if reply.status >= 500 else Reason.UNMET,
         )
+    for condition in endpoint.warn_unless:
+        if missed := unmet(condition, reply, facts):
+            yield warning(f"{reply.where} answered {reply.status} and does not meet `{condition}`: {missed}.")
     if cache := cached_by(reply):
         yield unknown(
             f"{reply.where} was answered from a cache ({cache}), so the service was not observed.",

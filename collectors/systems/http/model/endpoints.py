@@ -40,6 +40,8 @@ class Endpoint(Options):
         "`text`, `latency`. Unless one of them names `status`, it must be 2xx.",
     )
 
+    warn_unless: tuple[Condition, ...] = Field((), description="Conditions without which the line is a `warning`.")
+
     @property
     def is_safe(self) -> bool:
         """Whether asking changes nothing, by the definition of its method."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ T = TypeVar("T")
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _REVIEWS_OF_OTHERS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _RIGHT_AGE = timedelta(minutes=5)
+_MOST_OBJECTS = 5000
+"""Of those that are read whole."""
 _FOLLOWED_AFTER = 30.0
 """For how long a kind is listed before it is followed, in seconds: a run that is made once has ended by then."""
 _ABOUT_ITSELF = re.compile(r"/(version|readyz|livez)")
@@ -123,6 +126,7 @@ class _Groups(msgspec.Struct, frozen=True, gc=False):
 
 class _Resource(msgspec.Struct, frozen=True, gc=False):
     name: str
+    kind: str = ""
     namespaced: bool = True
     verbs: tuple[str, ...] = ()
 
@@ -196,6 +200,16 @@ class Kubernetes(Client[KubernetesSettings]):
         discovered = await self._discovery.get()
         return [kind for kind in discovered if part in kind.plural]
 
+    async def objects(
+        self, api_version: str, kind: str, *, namespaces: Sequence[str] = (), selector: str = ""
+    ) -> Sequence[dict[str, Any]]:
+        """The objects of a kind, named as in a manifest, as they are now, in these namespaces (by default the configured ones).
+
+        Whole, but for who wrote which field. Raises NotAllowed when a right is missing, NotServed when the cluster has no such
+        kind, ProbeError for more than can be judged, and ValueError for Secrets.
+        """
+        return await self._blocking(lambda: self._objects(api_version, kind, namespaces, selector))
+
     async def get(self, path: str) -> Reply:
         """What the API server says of itself, whatever its status: `/version`, `/readyz` or `/livez`.
 
@@ -251,9 +265,39 @@ class Kubernetes(Client[KubernetesSettings]):
         """The namespaces to ask for one by one; None stands for all at once."""
         return self._namespaces(kind) or (None,)
 
-    def _query(self, kind: Kind[Any]) -> dict[str, Any]:
-        selector = self.settings.selectors.get(kind.plural)
+    def _query(self, kind: Kind[Any], selector: str = "") -> dict[str, Any]:
+        selector = ",".join(filter(None, (self.settings.selectors.get(kind.plural), selector)))
         return {"labelSelector": selector} if selector else {}
+
+    def _objects(
+        self, api_version: str, name: str, namespaces: Sequence[str], selector: str
+    ) -> Sequence[dict[str, Any]]:
+        kind = self._named(api_version, name)
+        if namespaces and not kind.namespaced:
+            raise ProbeError(
+                f"{name} objects are in no namespace, so `namespaces` is not possible.", Reason.NOT_CONFIGURED
+            )
+        items = []
+        for namespace in (namespaces if kind.namespaced else ()) or self._spaces(kind):
+            self._demand("list", kind, namespace)
+            items += self._list(kind, namespace, selector=selector, most=_MOST_OBJECTS).items
+        return items
+
+    def _named(self, api_version: str, name: str) -> Kind[dict[str, Any]]:
+        """The kind that manifests call so."""
+        group, _, version = api_version.rpartition("/")
+        served = self._discover(f"/apis/{api_version}" if group else f"/api/{api_version}", _RESOURCES)
+        for resource in served.resources if served else ():
+            if resource.kind == name and "/" not in resource.name and "list" in resource.verbs:
+                return Kind(
+                    resource.name,
+                    dict,
+                    group,
+                    version,
+                    namespaced=resource.namespaced,
+                    compact=lambda: _without_writers,
+                )
+        raise NotServed(f"The cluster serves no {name} objects in {api_version}.", Reason.MISSING)
 
     def _take(self, kind: Kind[T], groups: frozenset[str]) -> Snapshot[T]:
         """The objects of a kind in each namespace; in a thread."""
@@ -265,8 +309,16 @@ class Kubernetes(Client[KubernetesSettings]):
         items = listings[0].items if len(listings) == 1 else [item for listing in listings for item in listing.items]
         return Snapshot(items, min(listing.at for listing in listings), self._namespaces(kind))
 
-    def _list(self, kind: Kind[T], namespace: str | None, *, identified: bool = False) -> Listing[T]:
-        """The objects of one namespace (None: of all), page by page.
+    def _list(
+        self,
+        kind: Kind[T],
+        namespace: str | None,
+        *,
+        identified: bool = False,
+        selector: str = "",
+        most: int = sys.maxsize,
+    ) -> Listing[T]:
+        """The objects of one namespace (None: of all), page by page. Raises ProbeError where there are more than `most`.
 
         A list whose continuation the server has forgotten (410) is started again, once.
         """
@@ -275,7 +327,9 @@ class Kubernetes(Client[KubernetesSettings]):
             limit = self.settings.page_size
             try:
                 while listing.unfinished:
-                    limit = self._next_page(kind, namespace, listing, limit)
+                    limit = self._next_page(kind, namespace, listing, limit, selector)
+                    if len(listing.items) > most:
+                        raise ProbeError(f"There are more than {most} {kind}, which were not read.", Reason.LIMIT)
             except Gone:
                 continue
             return listing
@@ -283,9 +337,11 @@ class Kubernetes(Client[KubernetesSettings]):
             f"{kind} change faster than they can be listed: the continuation of the list expired twice.", Reason.STALE
         )
 
-    def _next_page(self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int) -> int:
+    def _next_page(
+        self, kind: Kind[Any], namespace: str | None, listing: Listing[Any], limit: int, selector: str
+    ) -> int:
         """Add the next page to a listing. Returns how many objects to ask for next: fewer after a page that was too large."""
-        query = self._query(kind) | {"limit": limit} | ({"continue": listing.more} if listing.more else {})
+        query = self._query(kind, selector) | {"limit": limit} | ({"continue": listing.more} if listing.more else {})
         try:
             reply = self._api.get(kind.path(namespace), query, max_bytes=self.settings.max_bytes)
         except TooLarge:
@@ -453,6 +509,14 @@ _REVIEW = msgspec.json.Decoder(_Review)
 _GROUP = msgspec.json.Decoder(_Group)
 _GROUPS = msgspec.json.Decoder(_Groups)
 _RESOURCES = msgspec.json.Decoder(_Resources)
+
+
+def _without_writers(found: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Objects without the notes on who wrote which field, which are often half of one."""
+    for one in found:
+        if isinstance(metadata := one.get("metadata"), dict):
+            metadata.pop("managedFields", None)
+    return found
 
 
 def _absent(kind: Kind[Any]) -> NotServed:

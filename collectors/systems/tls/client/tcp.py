@@ -13,7 +13,11 @@ from collectors.systems.tls.model.starttls import StartTls
 from exporter.verdict import ProbeError, Reason
 from exporter.words import os_reason
 
-__all__ = ["connected", "resolve"]
+__all__ = ["Refused", "connected", "resolve"]
+
+
+class Refused(ProbeError):
+    """The host answered, and nothing listens there."""
 
 
 def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> tuple[Address, ...]:
@@ -31,14 +35,15 @@ async def connected(
 ) -> AsyncIterator[socket.socket]:
     """A connected non-blocking socket, for the `sock_…` calls of the event loop, ready for a ClientHello.
 
-    Raises ProbeError when there is no connection, NotOffered when the server does not offer TLS by `starttls`.
+    Raises Refused when nothing listens there, ProbeError when there is no connection, NotOffered when the server does not offer
+    TLS by `starttls`.
     """
     with socket.socket(address.family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
         try:
             await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
         except ConnectionRefusedError:
-            raise ProbeError(f"{address} refused the connection.", Reason.UNREACHABLE) from None
+            raise Refused(f"{address} refused the connection.", Reason.UNREACHABLE) from None
         except OSError as error:
             raise ProbeError(f"{address} could not be reached: {os_reason(error)}.", Reason.UNREACHABLE) from None
         if starttls is not None:

@@ -1,0 +1,64 @@
+"""Looks at what a line is about, and judges it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collectors.shared.verdicts import verdict
+from collectors.systems.custom.client import command, dns, file, kubernetes, sql, tcp, tls
+from collectors.systems.custom.judge import good, problems
+from collectors.systems.custom.model.command import Command
+from collectors.systems.custom.model.dns import Dns
+from collectors.systems.custom.model.file import Files
+from collectors.systems.custom.model.kubernetes import Objects
+from collectors.systems.custom.model.probe import Observed, Probe, Seen
+from collectors.systems.custom.model.sql import Database, Sql
+from collectors.systems.custom.model.tcp import Tcp
+from collectors.systems.custom.model.tls import Tls
+from collectors.systems.kubernetes.client.cluster import Kubernetes
+from exporter.collector import Collector, Target
+from exporter.verdict import Result
+
+__all__ = ["see"]
+
+
+async def see(collector: Collector[Any, Any], probe: Probe, part: Target | None) -> Result:
+    """The verdict on one part of what a line is about, or on all of it where it has no parts. Raises ProbeError."""
+    seen = await _looked(collector, probe, part)
+    measurements: dict[str, float] = {}
+    for one in seen:
+        if isinstance(one, Observed):
+            for name, value in one.measurements.items():
+                measurements[name] = _worse(name, value, measurements.get(name, value))
+    return verdict(problems(probe, seen), good(probe, seen, measurements))
+
+
+def _worse(name: str, one: float, other: float) -> float:
+    """Of what is left, the least; of everything else the most."""
+    return min(one, other) if name in _LEFT else max(one, other)
+
+
+_LEFT = ("certificate_expiry_seconds", "ttl_seconds", "records", "objects")
+
+
+async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | None) -> list[Seen]:
+    context = collector.context
+    name = part.name if part else ""
+    match probe:
+        case Tcp():
+            return await tcp.look(probe, name, context.threads)
+        case Tls():
+            return await tls.look(probe, name, context.threads, context.now)
+        case Dns():
+            return await dns.look(probe, name)
+        case Sql():
+            dsn = part.dsn if isinstance(part, Database) else probe.dsn
+            assert dsn is not None  # one of both is demanded
+            return await sql.look(probe, dsn)
+        case Objects():
+            return await kubernetes.look(probe, collector.client(Kubernetes))
+        case Files():
+            return await collector.blocking(file.look, probe, name)
+        case Command():
+            return await command.look(probe, enabled=context.may_run_commands)
+    raise TypeError(f"{type(probe).__name__} is not looked at by anything.")

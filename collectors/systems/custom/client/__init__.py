@@ -1,0 +1,1 @@
+"""Looks at one thing, and returns its facts."""
