@@ -46,7 +46,8 @@ _LOOKALIKES = str.maketrans(
 _BRACKETED = re.compile(r"(?<=.)[(\[][^()\[\]]*[)\]]")
 _NOBODY = re.compile(
     r"tb[acd]|to be (?:announced|confirmed|decided|defined|done|named)|todo|fixme|n/?a|not applicable|none|nobody|no one|unknown"
-    r"|anonymous|some(?:one|body)|(?:your |full |first )?name|placeholder|null|nil|undefined|x{2,}|(?:[^\w\ufffd]|_)*"
+    r"|anonymous|(?:some|any|every)(?:one|body)|all|me|myself|us|(?:jane|john) doe|(?:max|erika) mustermann"
+    r"|(?:your |full |first )?name|placeholder|null|nil|undefined|x{2,}|(?:[^\w\ufffd]|_)*"
 )
 _FIELD = re.compile(r'(?:"(?:\\.|[^"])*"|[^\s"])+')
 

@@ -255,6 +255,16 @@ async def test_a_missing_intermediate(folder: Path, good: Issued, bundle: str) -
     assert seen["certificates_valid"].status is Status.FAILED
 
 
+async def test_an_intermediate_of_the_same_name_with_another_key(folder: Path) -> None:
+    """After an authority renewed its key, the old intermediate was left in the file; neither names keys."""
+    port, leaf = free_port(), intermediate().issue(NAME, identified=False)
+    chain = leaf.pem + authority().intermediate().pem
+    with nginx(server_block(port, leaf.write(folder, "leaf", chain=chain)), port=port):
+        seen = await look(port, folder, "chain_complete", "certificates_valid")
+    assert {result.status for result in seen.values()} == {Status.FAILED}
+    assert "from which no trusted root is reached: certificate signature failure" in seen["chain_complete"].summary
+
+
 @pytest.mark.verifies("tls_certificates.chain_complete", "warning")
 async def test_needless_certificates(folder: Path, good: Issued) -> None:
     port, stranger = free_port(), Issued.root("Stranger")

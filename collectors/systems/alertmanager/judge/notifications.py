@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from collectors.systems.alertmanager.model.alerts import HeldAlert
-from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, walk
+from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, hours_of, walk
 from collectors.systems.prometheus.model.answers import (
     Sample,
 )
@@ -70,7 +70,7 @@ def unnotified(
 def quiet_hours(configuration: Configuration, labels: Mapping[str, str], now: datetime) -> Iterator[Result]:
     """Whether time intervals mute every route of an alert with these labels for much of the week."""
     routes = walk(configuration.route, labels)
-    hours = min((configuration.muted_hours(route, now) for route in routes), default=0)
+    hours = hours_of(configuration.muted_quarters(route, now) for route in routes)
     if hours > MUTED_HOURS:
         shown = ", ".join(f"{name}={value}" for name, value in labels.items())
         yield warning(

@@ -9,7 +9,15 @@ from datetime import datetime, timedelta
 
 from collectors.systems.alertmanager.model.alerts import HeldAlert, Silence, SilenceMatcher
 from collectors.systems.alertmanager.model.matchers import Matcher, all_match
-from collectors.systems.alertmanager.model.routes import MUTED_HOURS, Configuration, InhibitRule, Route, ends, reachable
+from collectors.systems.alertmanager.model.routes import (
+    MUTED_HOURS,
+    Configuration,
+    InhibitRule,
+    Route,
+    ends,
+    hours_of,
+    reachable,
+)
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, Status, failed, unknown, warning
 from exporter.words import format_length, listed
@@ -21,12 +29,12 @@ _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What one route is worth: whether it notifies, and when."""
+    """What one route is worth: whether it notifies, and when. `quiet_quarters` are those of the coming week, each as one bit."""
 
     notifies: bool
     quiet_for_ever: bool
     quiet_now: bool
-    quiet_hours: float = 0
+    quiet_quarters: int = 0
     wait: timedelta = timedelta()
 
     @property
@@ -73,7 +81,7 @@ def routing_problems(
             not configuration.integrations(route).isdisjoint(integrations),
             configuration.muted_for_a_year(route, now),
             configuration.muted(route, now),
-            configuration.muted_hours(route, now),
+            configuration.muted_quarters(route, now),
             route.wait,
         )
 
@@ -90,7 +98,7 @@ def routing_problems(
         )
     if any(all(end.quiet_now for end in way if end.good) for way in ways):
         yield warning(f"Alert {name} would not be notified now: time intervals mute its route.")
-    elif (quiet := max((min(end.quiet_hours for end in way if end.good) for way in ways), default=0.0)) > MUTED_HOURS:
+    elif (quiet := max(hours_of(end.quiet_quarters for end in way if end.good) for way in ways)) > MUTED_HOURS:
         yield warning(
             f"Alert {name} is not notified at all times: time intervals mute its route for {quiet:.0f} of the 168 hours "
             "of the coming week."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ __all__ = [
     "Route",
     "Source",
     "ends",
+    "hours_of",
     "label_names",
     "parse_configuration",
     "reachable",
@@ -152,9 +154,9 @@ class Configuration:
         """Whether the route's time intervals leave no minute of the coming year in which it notifies."""
         return self.muted(route, now) and _always_muted(*self._intervals(route), now.replace(second=0, microsecond=0))
 
-    def muted_hours(self, route: Route, now: datetime) -> float:
-        """For how many hours of the coming week the route's time intervals mute it."""
-        return _muted_hours(*self._intervals(route), now.replace(minute=0, second=0, microsecond=0))
+    def muted_quarters(self, route: Route, now: datetime) -> int:
+        """The quarters of an hour of the coming week in which the route's time intervals mute it, each as one bit."""
+        return _muted_quarters(*self._intervals(route), now.replace(minute=0, second=0, microsecond=0))
 
     def _intervals(self, route: Route) -> tuple[tuple[Interval, ...], tuple[Interval, ...] | None]:
         """The intervals in which the route is muted, and those in which alone it is active, if there are such."""
@@ -176,11 +178,11 @@ def _always_muted(mute: tuple[Interval, ...], active: tuple[Interval, ...] | Non
 
 
 @functools.lru_cache(maxsize=256)
-def _muted_hours(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> float:
+def _muted_quarters(mute: tuple[Interval, ...], active: tuple[Interval, ...] | None, now: datetime) -> int:
     if not mute and active is None:
-        return 0.0
+        return 0
     step = timedelta(minutes=15)
-    return sum(_muted(mute, active, now + number * step) for number in range(7 * 24 * 4)) / 4
+    return sum(_muted(mute, active, now + number * step) << number for number in range(7 * 24 * 4))
 
 
 def _changes(intervals: Sequence[Interval], now: datetime) -> Iterator[datetime]:
@@ -195,6 +197,12 @@ def _changes(intervals: Sequence[Interval], now: datetime) -> Iterator[datetime]
 
 def _within(ranges: tuple[tuple[int, int], ...], value: int) -> bool:
     return not ranges or any(first <= value <= last for first, last in ranges)
+
+
+def hours_of(quarters: Iterable[int]) -> float:
+    """For how many hours of a week all routes are muted at once, by the quarters in which each is; none without any route."""
+    together = functools.reduce(operator.and_, quarters, -1)
+    return 0.0 if together < 0 else together.bit_count() / 4
 
 
 def label_names(configuration: Configuration) -> frozenset[str]:

@@ -27,8 +27,9 @@ __all__ = [
     "unfit_for_servers",
 ]
 
-#: X509_V_ERR_…: no issuer found (2, 20, 21), self-signed (18, 19), not trusted (27), rejected (28).
-_NO_ROOT = (2, 18, 19, 20, 21, 27, 28)
+#: X509_V_ERR_…: no issuer found (2, 20, 21), one of its name with another key (7), self-signed (18, 19), not trusted (27),
+#: rejected (28).
+_NO_ROOT = (2, 7, 18, 19, 20, 21, 27, 28)
 #: Server gated cryptography of Microsoft and Netscape, which OpenSSL takes for TLS servers.
 _GATED_CRYPTO = frozenset(map(x509.ObjectIdentifier, ("1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1")))
 _NETSCAPE_TYPE = x509.ObjectIdentifier("2.16.840.1.113730.1.1")

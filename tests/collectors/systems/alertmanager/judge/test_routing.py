@@ -110,6 +110,24 @@ def test_a_route_that_sleeps_now_is_a_warning() -> None:
     assert first(routing_problems)("A", {}, configuration, ["slack"], NOW + timedelta(hours=2)) is None
 
 
+def test_routes_that_take_turns_are_never_quiet_together() -> None:
+    def routed(second: str) -> Result | None:
+        routes = f"{{mute_time_intervals: [day], continue: true}}, {{mute_time_intervals: [{second}]}}"
+        day, night = ("[{start_time: '08:00', end_time: '20:00'}]", "[{start_time: '20:00', end_time: '24:00'}]")
+        early = "[{start_time: '00:00', end_time: '08:00'}]"
+        configuration = parse_configuration(
+            f"{{route: {{receiver: a, routes: [{routes}]}}, receivers: [{{name: a, slack_configs: [{{}}]}}],"
+            f" time_intervals: [{{name: day, time_intervals: [{{times: {day}}}]}},"
+            f" {{name: night, time_intervals: [{{times: {night}}}, {{times: {early}}}]}}]}}"
+        )
+        return first(routing_problems)("A", {}, configuration, ["slack"], NOW + timedelta(hours=10))
+
+    assert routed("night") is None
+    quiet = routed("day")
+    assert quiet is not None
+    assert "mute its route for 84 of the 168 hours" in quiet.summary
+
+
 @pytest.mark.parametrize(
     ("root", "child", "told"),
     [
