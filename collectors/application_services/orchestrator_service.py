@@ -16,6 +16,8 @@ from collectors.systems.prometheus.check.conditions import ComparedCondition, se
 from collectors.systems.prometheus.check.outcomes import see_outcomes
 from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.outcomes import Outcomes
+from collectors.systems.temporal.check import see_temporal
+from collectors.systems.temporal.client import Temporal
 from exporter.collector import Mode, item
 from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, WARNING, Reason, Result, unknown
@@ -36,6 +38,7 @@ class OrchestratorTarget(ServiceTarget):
 
     openai: Outcomes | None = Field(None, description="Its calls of the OpenAI API, as counters in Prometheus.")
     workflows: Workflows | None = Field(None, description="Its runs of workflows, as metrics in Prometheus.")
+    temporal: Temporal | None = Field(None, description="The Temporal server that its workflows run on.")
     prefect: Prefect | None = Field(None, description="The Prefect server that its flows run on.")
 
 
@@ -91,26 +94,30 @@ class OrchestratorService(ServiceCollector[OrchestratorSettings, OrchestratorTar
     @item(
         "Workflow orchestration is functional",
         severity=CRITICAL,
-        needs=("prefect, or workflows with clients.prometheus",),
+        needs=("temporal, prefect, or workflows with clients.prometheus",),
     )
     async def workflow_orchestration_functional(self) -> Result:
         """An engine is healthy while nobody takes its work: a workflow without a worker is running, or scheduled, for ever.
 
-        Within `window` runs ended, some with success, and no more than `max_failure_ratio` otherwise. With `prefect`, work pools
-        are not paused, workers are alive and ask every queue, and no run is late, taken and not begun, or running for ever. With
+        Within `window` runs ended, some with success, and no more than `max_failure_ratio` otherwise. With `temporal`, workers poll
+        each task queue for what they run, no task waits for longer than `max_backlog_age`, no workflow is running on a task queue
+        that nobody polls or while its tasks fail again and again, and `schedules` start workflows. With `prefect`, work pools are
+        not paused, workers are alive and ask every queue, and no run is late, taken and not begun, or running for ever. With
         `workflows`, each of `backlog_conditions` is true of every series that it selects, of which there has to be one.
 
         How to fix it: start the workers of the queue or pool whose runs are late; compare its name with theirs.
         """
         target = self.target
         parts: list[Awaitable[Result]] = []
+        if target.temporal is not None:
+            parts.append(see_temporal(target.temporal, self.now))
         if target.prefect is not None:
             parts.append(see_prefect(target.prefect, self.now))
         if target.workflows is not None:
             parts.append(self._counted(target.workflows))
         if not parts:
             return unknown(
-                f"Neither prefect nor workflows of {target.name} is configured, so its workflows were not checked.",
+                f"Neither temporal, prefect nor workflows of {target.name} is configured, so its workflows were not checked.",
                 reason=Reason.NOT_CONFIGURED,
             )
         return await worst_of(*parts)

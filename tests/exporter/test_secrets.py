@@ -40,7 +40,7 @@ def configuration(port: int) -> dict[str, Any]:
     }
     service = {"name": "shop", "selector": '{app="shop"}'}
     application = {"targets": [{"name": "a", "url": http["url"], **HTTP}]}
-    engines = {"prefect": {**http, "work_pools": ["a"]}}
+    engines = {"prefect": {**http, "work_pools": ["a"]}, "temporal": {**http, "task_queues": [{"name": "a"}]}}
     dsn = f"postgresql://sre:canary@{address}/"
     logins = {
         "a": {"username": "sre", "password": "canary"},

@@ -1,0 +1,1 @@
+"""Temporal: a workflow engine whose workers poll task queues."""
