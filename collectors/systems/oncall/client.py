@@ -133,6 +133,7 @@ async def _pagerduty(settings: PagerDuty, now: datetime, until: datetime) -> lis
     headers = {
         "Authorization": f"Token token={settings.token.get_secret_value()}",
         "Accept": "application/vnd.pagerduty+json;version=2",
+        "Content-Type": "application/json",  # which its document requires of every request
     }
     rosters = []
     async with Http(settings) as http:
