@@ -13,7 +13,7 @@ from collectors.systems.istio.model import (
     version_of,
     versions,
 )
-from exporter.verdict import Reason, Result, failed, ok, unknown
+from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted
 
 __all__ = ["judge_mesh"]
@@ -69,6 +69,12 @@ def _problems(mesh: Mesh, options: MeshOptions, members: dict[str, list[MeshPod]
         inside = [pod for pod in pods if pod.proxy is not None or mesh.is_ambient(pod)]
         yield from _accepted(mesh, options, name, inside)
     yield from _plaintext_callers(mesh, options)
+    for name, pods in sorted(members.items()):
+        leaving = next((pod for pod in pods if pod.proxy is not None and pod.leaves), None)
+        if leaving is not None:
+            yield warning(
+                f"Calls of pod {leaving.path} of {name} leave in plaintext past its proxy ({leaving.leaves})."
+            )
     for name, pods in sorted(members.items()):
         yield from _skewed(options, name, pods, planes)
 
@@ -156,14 +162,12 @@ def _accepted(mesh: Mesh, options: MeshOptions, name: str, pods: Sequence[MeshPo
 def _plaintext_callers(mesh: Mesh, options: MeshOptions) -> Iterator[Result]:
     for rule in mesh.rules:
         target = _target(mesh, rule.host, rule.namespace)
-        if target is None or target in options.exempt_workloads:
+        if target is None or target in options.exempt_workloads or not rule.is_seen_from(mesh.namespaces):
             continue
-        for part in rule.plaintext:
+        for part, mode in rule.unmeshed:
             where = f"{part} of {rule.host}" if part else rule.host
-            yield failed(
-                f"DestinationRule {rule.path} turns TLS off for calls to {where} (mode DISABLE).",
-                reason=Reason.MISCONFIGURED,
-            )
+            what = "turns TLS off for calls" if mode == "DISABLE" else "lets calls leave the mesh's own TLS"
+            yield failed(f"DestinationRule {rule.path} {what} to {where} (mode {mode}).", reason=Reason.MISCONFIGURED)
 
 
 def _target(mesh: Mesh, host: str, namespace: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,6 +93,16 @@ class MeshPod(Pod, frozen=True):
         return ""
 
     @property
+    def leaves(self) -> str:
+        """Which annotation lets outgoing traffic past its proxy, and its value; empty where none does."""
+        about = self.metadata.annotations
+        for key in (f"{_TRAFFIC}excludeOutboundIPRanges", f"{_TRAFFIC}excludeOutboundPorts"):
+            if value := about.get(key, "").strip():
+                return f"{key}: {value}"
+        value = about.get(f"{_TRAFFIC}includeOutboundIPRanges", "*").strip()
+        return "" if value == "*" else f"{_TRAFFIC}includeOutboundIPRanges: {value or 'none'}"
+
+    @property
     def opts_out(self) -> bool:
         """Whether it says itself that it wants no sidecar: by label, or by annotation as in the past."""
         key = "sidecar.istio.io/inject"
@@ -139,23 +149,33 @@ class DestinationRule(Object, frozen=True):
         """The host, as it is written."""
         return str(self.spec.get("host", ""))
 
+    def is_seen_from(self, namespaces: Collection[str]) -> bool:
+        """Whether callers in one of these namespaces follow it: `exportTo` may keep it to its own one, to others, or to none."""
+        shown = self.spec.get("exportTo") or ["*"]
+        return "*" in shown or any(
+            place in namespaces for place in (self.namespace if one == "." else one for one in shown)
+        )
+
     @property
-    def plaintext(self) -> Iterator[str]:
-        """Where it turns TLS off: `""` for all of the host, else which port or subset."""
-        yield from _plaintext(self.spec.get("trafficPolicy"), "")
+    def unmeshed(self) -> Iterator[tuple[str, str]]:
+        """Where callers leave the mesh's own TLS, and by which mode: `""` for all of the host, else which port or subset."""
+        yield from _unmeshed(self.spec.get("trafficPolicy"), "")
         for subset in self.spec.get("subsets") or ():
-            yield from _plaintext(subset.get("trafficPolicy"), f"subset {subset.get('name', '')}")
+            yield from _unmeshed(subset.get("trafficPolicy"), f"subset {subset.get('name', '')}")
 
 
-def _plaintext(policy: Mapping[str, Any] | None, part: str) -> Iterator[str]:
+_OF_ITS_OWN = ("DISABLE", "SIMPLE", "MUTUAL")
+
+
+def _unmeshed(policy: Mapping[str, Any] | None, part: str) -> Iterator[tuple[str, str]]:
     if not policy:
         return
-    if (policy.get("tls") or {}).get("mode") == "DISABLE":
-        yield part
+    if (mode := (policy.get("tls") or {}).get("mode")) in _OF_ITS_OWN:
+        yield part, mode
     for port in policy.get("portLevelSettings") or ():
-        if (port.get("tls") or {}).get("mode") == "DISABLE":
+        if (mode := (port.get("tls") or {}).get("mode")) in _OF_ITS_OWN:
             number = f"port {(port.get('port') or {}).get('number', '')}"
-            yield f"{number} of {part}" if part else number
+            yield (f"{number} of {part}" if part else number), mode
 
 
 MESH_PODS: Kind[MeshPod] = Kind("pods", MeshPod)

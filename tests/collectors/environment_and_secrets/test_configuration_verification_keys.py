@@ -674,6 +674,18 @@ async def test_a_role_that_can_become_a_superuser_is_one(control_plane: ControlP
             result = await see(control_plane, UNIQUE, namespace, databases=databases)
         database.script(f"REVOKE {power} FROM checkout")
         assert (result.status, words in result.summary) == (Status.FAILED, True), result
+    for attribute, words in (
+        ("CREATEROLE", "makes roles and changes their passwords (CREATEROLE)"),
+        ("BYPASSRLS", "reads the rows of all tenants (BYPASSRLS)"),
+        ("REPLICATION", "copies the entire server (REPLICATION)"),
+    ):
+        for direct in (True, False):
+            owner = "checkout" if direct else "keeper"
+            database.script(f"CREATE ROLE keeper; GRANT keeper TO checkout; ALTER ROLE {owner} {attribute}")
+            async with session(database, "checkout", "127.0.0.2"):
+                result = await see(control_plane, UNIQUE, namespace, databases=databases)
+            database.script(f"ALTER ROLE {owner} NO{attribute}; DROP ROLE keeper")
+            assert (result.status, words in result.summary) == (Status.FAILED, True), result
 
 
 async def test_the_same_key_of_a_secret_for_two_services_fails(control_plane: ControlPlane) -> None:

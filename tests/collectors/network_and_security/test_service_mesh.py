@@ -161,6 +161,21 @@ async def test_a_proxy_that_traffic_goes_past_protects_nothing(mesh: Mesh) -> No
     place = cluster.namespace("other", **INJECTED)
     mesh.run("all", meshed(), place, **{"traffic.sidecar.istio.io/includeInboundPorts": "*"})
     assert (await mesh.result(place)).status is Status.OK
+    for key, value in (
+        ("excludeOutboundPorts", "5432"),
+        ("excludeOutboundIPRanges", "10.0.0.0/8"),
+        ("includeOutboundIPRanges", ""),
+    ):
+        place = cluster.namespace("other", **INJECTED)
+        mesh.run("calls", meshed(), place, **{f"traffic.sidecar.istio.io/{key}": value})
+        result = await mesh.result(place)
+        assert (
+            result.status,
+            f"leave in plaintext past its proxy (traffic.sidecar.istio.io/{key}" in result.summary,
+        ) == (
+            Status.WARNING,
+            True,
+        ), result
     place = cluster.namespace("other", **INJECTED)
     mesh.run("host", meshed(hostNetwork=True), place)
     await mesh.fails("redirects nothing: the pod uses the host's network", place)
@@ -236,6 +251,22 @@ async def test_rules_that_turn_tls_off(mesh: Mesh) -> None:
         made = rule(shop, "other", host, **policy)
         mesh.cluster.apply(made)
         assert (await mesh.result()).status is Status.OK, host
+        mesh.cluster.delete(made)
+    elsewhere = mesh.cluster.namespace("plain")
+    host = f"web.{shop}.svc.cluster.local"
+    simple = {"trafficPolicy": {"tls": {"mode": "SIMPLE"}}}
+    for namespace, spec, status, words in (
+        (shop, simple, Status.FAILED, f"lets calls leave the mesh's own TLS to {host} (mode SIMPLE)."),
+        (elsewhere, {"trafficPolicy": OFF}, Status.FAILED, "(mode DISABLE)"),
+        (elsewhere, {"trafficPolicy": OFF, "exportTo": ["."]}, Status.OK, ""),  # no caller of the mesh follows it
+        (elsewhere, {"trafficPolicy": OFF, "exportTo": ["~"]}, Status.OK, ""),
+        (elsewhere, {"trafficPolicy": OFF, "exportTo": [shop]}, Status.FAILED, "(mode DISABLE)"),
+        (shop, {"trafficPolicy": OFF, "exportTo": ["."]}, Status.FAILED, "(mode DISABLE)"),
+    ):
+        made = manifest("networking.istio.io/v1", "DestinationRule", "shown", namespace, spec={"host": host, **spec})
+        mesh.cluster.apply(made)
+        result = await mesh.result()
+        assert (result.status, words in result.summary) == (status, True), (spec, result)
         mesh.cluster.delete(made)
     subset = {"host": "web", "subsets": [{"name": "v1", "trafficPolicy": OFF}]}
     made = manifest("networking.istio.io/v1", "DestinationRule", "subset", shop, spec=subset)

@@ -39,7 +39,12 @@ async def connected(database: DatabaseLogin) -> list[Client]:
                              FROM pg_roles p
                             WHERE (p.rolsuper OR p.rolname IN ('pg_execute_server_program', 'pg_write_server_files',
                                                                'pg_read_server_files'))
-                              AND CASE WHEN r.rolsuper THEN p.oid = r.oid ELSE pg_has_role(r.oid, p.oid, 'MEMBER') END) AS power
+                              AND CASE WHEN r.rolsuper THEN p.oid = r.oid ELSE pg_has_role(r.oid, p.oid, 'MEMBER') END) AS power,
+                          (SELECT coalesce(string_agg(DISTINCT attribute, ' ' ORDER BY attribute), '')
+                             FROM pg_roles p, unnest(ARRAY[CASE WHEN p.rolcreaterole THEN 'CREATEROLE' END,
+                                                           CASE WHEN p.rolbypassrls THEN 'BYPASSRLS' END,
+                                                           CASE WHEN p.rolreplication THEN 'REPLICATION' END]) AS attribute
+                            WHERE attribute IS NOT NULL AND pg_has_role(r.oid, p.oid, 'MEMBER') AND NOT r.rolsuper) AS attributes
                    FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
                    WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()""",
             )

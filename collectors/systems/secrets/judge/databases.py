@@ -56,6 +56,8 @@ def seen_services(
             used[client.role] |= found
             if client.power:
                 problems.append(_power_problem(listed(found), client))
+            elif client.attributes:
+                problems.append(_attribute_problem(listed(found), client))
     return dict(used), problems
 
 
@@ -67,6 +69,22 @@ def _power_problem(service: str, client: Client) -> Result:
     else:
         words = f"is connected as {client.role}, which can become the superuser {client.power}"
     return failed(f"{service} {words}.", reason=Reason.MISCONFIGURED)
+
+
+_MEANS = {
+    "BYPASSRLS": "reads the rows of all tenants",
+    "CREATEROLE": "makes roles and changes their passwords",
+    "REPLICATION": "copies the entire server",
+}
+
+
+def _attribute_problem(service: str, client: Client) -> Result:
+    attributes = client.attributes.split()
+    means = listed(f"{_MEANS[one]} ({one})" for one in attributes)
+    return failed(
+        f"{service} is connected as {client.role}, which {means}, itself or as a role that it can become.",
+        reason=Reason.MISCONFIGURED,
+    )
 
 
 def role_problems(database: str, used: Mapping[str, Collection[str]]) -> Iterator[Result]:

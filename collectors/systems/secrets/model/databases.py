@@ -18,11 +18,13 @@ class Client:
     """Sessions of one role from one address; an empty one is a local socket.
 
     `power` is the superuser that the role is or can become, or a role of PostgreSQL's own that is worth as much; empty for none.
+    `attributes` are those of the role, or of one that it can become, that are worth more than rights to tables.
     """
 
     role: str
     address: str
     power: str
+    attributes: str = ""
 
 
 def owners_by_address(workloads: Iterable[Workload]) -> Mapping[str, tuple[Workload, ...]]:

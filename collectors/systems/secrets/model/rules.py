@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from collectors.shared.tokens import known_tokens
 from collectors.systems.kubernetes.model.base import Struct
+from collectors.systems.secrets.model.fillers import is_filler
 
 __all__ = ["LOCALHOST", "Finding", "Sort", "in_arguments", "in_setting", "in_text", "is_credential", "shown"]
 
@@ -176,6 +177,8 @@ _FLAG = re.compile(r"-{1,2}(?:D)?(?P<name>[A-Za-z][\w.\-]*)(?:=(?P<value>.*))?",
 
 _EXAMPLE_HOST = re.compile(
     r"(?i)(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:com|org|net)|(?<=@)(?:test|domain|email)\.com|(?:your|my)-?(?:domain|company|site)\.[a-z]{2,})(?![\w-]|\.\w)"
+    r"|(?:(?<=://)|(?<=@))(?:(?:[\w-]+\.)+(?:test|invalid|tld|example)|(?:foo|bar)\.(?:bar|baz|com))(?![\w-]|\.\w)"
+    r"|https?://[\w.-]*<[a-z][\w -]{0,40}>"
 )
 _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
     (
@@ -209,6 +212,13 @@ _PLACEHOLDERS: Sequence[tuple[str, re.Pattern[str]]] = (
         ),
     ),
     (
+        "a placeholder",
+        re.compile(
+            r"(?i)(?:sk|pk|key|token|api)[-_](?:\.{3}|replace\S*|your\S*|changeme|test)|your[-_]\w{1,20}[-_](?:key|token|secret|password|id)"
+            r"|my[-_]?bucket"
+        ),
+    ),
+    (
         "a documented example key",
         re.compile(
             r"AKIA\w*EXAMPLE|wJalrXUtnFEMI/K7MDENG\S*|6LeIxAcTAAAAA\w+[-\w]*|[123]x0{10,}[A-Z]+|10000000-ffff-ffff-ffff-000000000001"
@@ -234,7 +244,9 @@ _SPOKEN = re.compile(
     r"|secure|really|not|so)[-_ ]?)+(?:secret|password|token|key|string)(?:[-_ ]?(?:key|here|string|value|password|token|for|dev"
     r"|test|prod))*[-_ ]?\d{0,4}"
 )
-_UNRENDERED = re.compile(r"\{\{.*\}\}|__\w+__|%%\w+%%|@\w+@")
+_UNRENDERED = re.compile(
+    r"\{\{.*\}\}|__\w+__|%%\w+%%|@\w+@|#\{[\w.]+\}#?|<<[\w .-]+>>|\[\[[\w .-]+\]\]|\[[A-Z][A-Z0-9_ -]{2,}\]"
+)
 _STORE_URL = re.compile(
     r"(?i)(?:jdbc:)?(?:postgres(?:ql)?|mysql|mariadb|sqlserver|mongodb|redis|rediss|amqps?|nats|neo4j|bolt|memcached|clickhouse|cassandra)"
     r"(?:\+\w+)?://(?:[^\s/@]*@)?(?:localhost|127\.0\.0\.1|\[::1\])(?![\w.-])"
@@ -501,11 +513,20 @@ def _placeholder(name: str, value: str) -> Iterator[Finding]:
         yield Finding(Sort.PLACEHOLDER, shown(name), "a default password")
     if kind and _UNRENDERED.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "a template that was not rendered")
+    elif (
+        kind and not _OBJECT_WORDS & set(words) and not default and is_filler(own, of_password=_ends_as_password(words))
+    ):
+        yield Finding(Sort.PLACEHOLDER, shown(name), "a placeholder")
     yield from _misdirected(name, own)
     if _is_elsewhere(upper, words, own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "an environment other than production")
     if (upper in _DEBUG or words[-1:] == ["debug"]) and _DEBUG_ON.fullmatch(own):
         yield Finding(Sort.PLACEHOLDER, shown(name), "debugging switched on")
+
+
+def _ends_as_password(words: Sequence[str]) -> bool:
+    last = words[-1] if words else ""
+    return last.endswith(_PASSWORDS) or last in _SHORT_PASSWORDS
 
 
 def _misdirected(name: str, own: str) -> Iterator[Finding]:

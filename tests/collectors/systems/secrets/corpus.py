@@ -138,6 +138,11 @@ ARGUMENTS: tuple[tuple[str, ...], ...] = (
 
 #: What looks like a secret by its name or form, and is none.
 HARMLESS_SETTINGS: Texts = (
+    ("PASSWORD_SECRET", "db-secret"),
+    ("EXISTING_SECRET", "prod-secret"),
+    ("TOKEN_AUDIENCE", "api"),
+    ("LOGGERS", "com.acme.test"),
+    ("ACCOUNT_ID", "123456789012"),
     ("DB_PASSWORD_FILE", "/run/secrets/db"),
     ("PASSWORD_FILE", "/run/secrets/db"),
     ("DB_PASSWORD", "$(DB_PASSWORD_FROM_SECRET)"),
@@ -245,6 +250,24 @@ HARMLESS_FILES: Texts = (
 )
 
 PLACEHOLDERS: Texts = (
+    ("DB_PASSWORD", "changez-moi"),
+    ("DB_PASSWORD", "hier_passwort_eintragen"),
+    ("DB_PASSWORD", "bitte-aendern"),
+    ("DB_PASSWORD", "contraseña"),
+    ("DB_PASSWORD", "mot-de-passe"),
+    ("DB_PASSWORD", "do-not-use-in-production"),
+    ("DB_PASSWORD", "changeInProd"),
+    ("DB_PASSWORD", "not-a-real-password"),
+    ("DB_PASSWORD", "dummypassword"),
+    ("DB_PASSWORD", "test1234"),
+    ("DB_PASSWORD", "1234567890"),
+    ("DB_PASSWORD", "dev-only-password"),
+    ("API_TOKEN", "insert-token"),
+    ("API_TOKEN", "REDACTED"),
+    ("OPENAI_API_KEY", "sk-REPLACE"),
+    ("OPENAI_API_KEY", "your-openai-key"),
+    ("API_URL", "https://api.acme.test/v1"),
+    ("ADMIN_EMAIL", "foo@bar.com"),
     ("API_KEY", "changeme"),
     ("API_KEY", "CHANGE-ME"),
     ("ADMIN_PASSWORD", "change_me_please"),
