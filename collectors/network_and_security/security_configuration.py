@@ -23,7 +23,7 @@ from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, 
 from collectors.systems.web_security.model.tokens import expiry
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.options import Duration
-from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, unknown, unobserved, warning
+from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok, unknown, unobserved, warning, worst
 from exporter.words import counted
 
 T = TypeVar("T")
@@ -158,8 +158,9 @@ only one of them may read, and one of the role that functions need. Without user
         Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage, with
         `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other spellings of
         its path, the token must not be signed with a well-known secret, and at last the user must still get it. A token that the
-        exporter itself got and that has expired since, `expired_token` and `foreign_token` are tried, too. Every one of them must
-        be refused or sent to a login.
+        exporter itself got and that has expired since, `expired_token` and `foreign_token` are tried, too, and with `jwks_url`
+        tokens that are signed with the issuer's public key as if it were a secret. Every one of them must be refused or sent to a
+        login.
 
         How to fix it: verify signature, algorithm, expiry and audience with a library, and look sessions up in their store.
         """
@@ -172,6 +173,11 @@ only one of them may read, and one of the role that functions need. Without user
         expired = self._expired_token()
         foreign = self.target.foreign_token.get_secret_value() if self.target.foreign_token else None
         genuine = {"a genuine token that has expired": expired, "a token for another audience": foreign}
+        unread: list[Result] = []
+        try:
+            genuine |= await probes.confuse_keys(self._application, await self._application.user(users[0]))
+        except ProbeError as why:
+            unread.append(unobserved(why))
 
         async def look(path: str) -> Iterable[Result]:
             access = await probes.ask_as_others(self._application, path, users[0], genuine)
@@ -181,7 +187,7 @@ only one of them may read, and one of the role that functions need. Without user
         pages = counted(len(self.target.protected), "protected page")
         good = f"{pages} of {self.target.name} refused strangers and forged credentials"
         good += "." if expired else "; an expired token was not tried, because there is none yet."
-        return await self._each("protected", self.target.protected, look, good)
+        return worst(await self._each("protected", self.target.protected, look, good), *unread)
 
     def _remember(self, who: Credentials) -> None:
         """Keep the newest token, to try it once it has expired."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -253,6 +255,27 @@ async def test_guards_that_headers_and_keys_get_around(
     seen, summary = await _look(snares.url, "authentication_active", users=_USERS, protected=(path,))
     assert seen is status, summary
     assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("guard", "keys", "status", "words"),
+    [
+        ("confused", "/keys", Status.FAILED, "let the issuer's public key as a secret (HS256, SPKI as PEM) in"),
+        ("good", "/keys", Status.OK, ""),
+        ("good", "/issue", Status.UNKNOWN, "did not answer with a JSON Web Key Set"),
+        ("confused", None, Status.OK, ""),  # nobody knows the key
+    ],
+)
+async def test_the_key_that_an_issuer_publishes_is_no_secret(
+    snares: Application, guard: str, keys: str | None, status: Status, words: str
+) -> None:
+    token = json.loads(await asyncio.to_thread(lambda: urlopen(f"{snares.url}/issue").read()))["token"]
+    options = {"jwks_url": f"{snares.url}{keys}"} if keys else {}
+    users = {"alice": {"bearer_token": token}}
+    seen, summary = await _look(
+        snares.url, "authentication_active", users=users, protected=(f"/issued/{guard}",), **options
+    )
+    assert (seen, words in summary) == (status, True), summary
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,16 +178,20 @@ def _verify(public: PublicKey | None, token: Token) -> None:
 
 def confused(token: Token, keys: Iterable[SigningKey]) -> bool:
     """Whether a public key of a set was taken for a shared secret, in one of the forms that a program may have it in."""
-    forms = [form for key in keys if key.public is not None for form in _forms(key.public)]
+    forms = [form for key in keys if key.public is not None for form in secret_forms(key.public).values()]
     return _signed_by_one(token, forms)
 
 
-def _forms(public: PublicKey) -> Iterator[bytes]:
-    for style in (PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1):
+def secret_forms(public: PublicKey) -> dict[str, bytes]:
+    """The bytes that a program may have a public key in, and take for a shared secret, by what they are."""
+    forms: dict[str, bytes] = {}
+    for name, style in (("SPKI", PublicFormat.SubjectPublicKeyInfo), ("PKCS #1", PublicFormat.PKCS1)):
         if style is PublicFormat.PKCS1 and not isinstance(public, rsa.RSAPublicKey):
             continue
         text = public.public_bytes(Encoding.PEM, style)
-        yield from (text, text.strip(), public.public_bytes(Encoding.DER, style))
+        forms |= {f"{name} as PEM": text, f"{name} as PEM without its last line end": text.strip()}
+        forms[f"{name} as DER"] = public.public_bytes(Encoding.DER, style)
+    return forms
 
 
 def guessed(token: Token) -> bool:

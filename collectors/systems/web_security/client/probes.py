@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
+from collectors.systems.secrets.model.tokens import parse_jwks, secret_forms
 from collectors.systems.web_security.client.application import Application
 from collectors.systems.web_security.model.cookies import parse_cookies
 from collectors.systems.web_security.model.csp import nonces
@@ -28,13 +29,15 @@ from collectors.systems.web_security.model.pages import enforced_policies
 from collectors.systems.web_security.model.reflection import CHARACTERS, TAIL, begins_link
 from collectors.systems.web_security.model.routes import Cors, Csrf, Parameter, Restriction
 from collectors.systems.web_security.model.sql import QUOTES, confirmations, joins, nonsense
-from collectors.systems.web_security.model.tokens import forged, has_known_secret
+from collectors.systems.web_security.model.tokens import confused, forged, has_known_secret, key_id
+from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
 __all__ = [
     "ask_as_others",
     "ask_without_rights",
+    "confuse_keys",
     "forge_post",
     "see_origins",
     "see_page",
@@ -77,6 +80,25 @@ async def ask_as_others(application: Application, path: str, user: str, genuine:
         again=await application.get(path, await application.user(user)),
         guessable=who.token is not None and has_known_secret(who.token),
     )
+
+
+async def confuse_keys(application: Application, who: Credentials) -> dict[str, str]:
+    """Tokens of a user, signed with the keys that the issuer publishes, as if these were secrets; none without a key set.
+
+    Raises ProbeError where the key set cannot be read.
+    """
+    options = application.options
+    if options.jwks_url is None or who.token is None:
+        return {}
+    async with Http(HttpSettings(url=options.jwks_url, tls=options.tls, timeout=options.request_timeout)) as http:
+        keys = parse_jwks((await http.get()).body, options.jwks_url)
+    named = key_id(who.token)
+    # Six requests for each page: the key that signed the token, or the first one, stands for all.
+    key = next((key for key in keys if key.id == named and key.public), next((key for key in keys if key.public), None))
+    if key is None or key.public is None:
+        return {}
+    forms = confused(who.token, secret_forms(key.public))
+    return {f"the issuer's public key as a secret (HS256, {form})": token for form, token in forms.items()}
 
 
 def _spellings(path: str) -> list[str]:

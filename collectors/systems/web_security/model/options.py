@@ -35,6 +35,10 @@ class WebSecurityOptions(Options):
     protected: tuple[Path, ...] = Field((), description="What only logged-in users may GET; each user must be able to.")
     protected_marker: str | None = Field(None, description="Text of those pages that only a logged-in user is shown.")
     expired_token: Secret | None = Field(None, description="A genuine token that has expired, to be refused.")
+    jwks_url: BaseUrl | None = Field(
+        None,
+        description="Key set that the issuer of tokens publishes: none of its keys may be taken for a shared secret.",
+    )
     foreign_token: Secret | None = Field(None, description="A valid token for another audience, to be refused.")
     functions: tuple[Restriction, ...] = Field((), description="Functions that only some roles may use.")
     objects: tuple[Restriction, ...] = Field((), description="Objects of one user that others may not read.")

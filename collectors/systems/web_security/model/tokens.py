@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from collectors.shared.guesses import guesses
 
-__all__ = ["expiry", "forged", "has_known_secret"]
+__all__ = ["confused", "expiry", "forged", "has_known_secret", "key_id"]
 
 _LETTERS = string.ascii_letters + string.digits
 
@@ -84,6 +84,24 @@ def _altered(value: str) -> dict[str, str]:
     if not isinstance(content, dict):
         return {}
     return {"altered content": base64.b64encode(json.dumps({**content, "pc7x": 1}).encode()).decode()}
+
+
+def confused(token: str, forms: Mapping[str, bytes]) -> dict[str, str]:
+    """Tokens like this one, each signed with bytes that everybody knows, by what these are; none where it is no JWT."""
+    parts = _jwt(token)
+    if parts is None:
+        return {}
+    claims = _claims(parts[1]) or {}
+    if "exp" in claims:
+        claims |= {"exp": int(datetime.now(UTC).timestamp()) + 300}
+    signed = f"{_encode({**(_claims(parts[0]) or {}), 'alg': 'HS256'})}.{_encode(claims)}"
+    return {what: f"{signed}.{_base64(hmac.digest(key, signed.encode(), 'sha256'))}" for what, key in forms.items()}
+
+
+def key_id(token: str) -> str:
+    """The key that a JWT says it is signed with; empty where it says none."""
+    parts = _jwt(token)
+    return str((_claims(parts[0]) or {}).get("kid", "")) if parts else ""
 
 
 _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}

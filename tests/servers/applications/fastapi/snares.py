@@ -4,8 +4,11 @@ import base64
 import hmac
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from jwt.algorithms import RSAAlgorithm
 
 app = FastAPI(docs_url=None, openapi_url=None)
 SECRET = "a-secret-of-32-bytes-for-tests-1"
@@ -49,6 +52,38 @@ def _pointed(text: str) -> bool:
     except (jwt.PyJWTError, ValueError):
         pass
     return False
+
+
+KEY = rsa.generate_private_key(65537, 2048)
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _signed(text: str, *, any_algorithm: bool) -> bool:
+    """A guard that verifies by the issuer's key; with `any_algorithm` it takes that for a secret where a token says HS256."""
+    try:
+        if any_algorithm and jwt.get_unverified_header(text).get("alg") == "HS256":
+            head, _, signature = text.rpartition(".")
+            made = base64.urlsafe_b64encode(hmac.digest(PUBLIC, head.encode(), "sha256")).decode().rstrip("=")
+            return made == signature
+        jwt.decode(text, KEY.public_key(), algorithms=["RS256"])
+    except (jwt.PyJWTError, ValueError):
+        return False
+    return True
+
+
+@app.get("/keys")
+def keys():
+    return {"keys": [{**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "one", "use": "sig"}]}
+
+
+@app.get("/issue")
+def issue():
+    return {"token": jwt.encode({"sub": "alice"}, KEY, algorithm="RS256", headers={"kid": "one"})}
+
+
+@app.get("/issued/{guard}")
+def issued(guard: str, request: Request):
+    return PAGE if _signed(token(request), any_algorithm=guard == "confused") else JSONResponse({}, 401)
 
 
 @app.get("/guarded/{guard}")
