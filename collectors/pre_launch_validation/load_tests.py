@@ -27,8 +27,8 @@ from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, WARNING, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted
 
-_RUN = EvidenceRule(valid_for=timedelta(days=90), artifact=True, reads=summarised)
-_BASELINE = EvidenceRule(valid_for=timedelta(days=180), artifact=True, reads=summarised)
+_RUN = EvidenceRule(valid_for=timedelta(days=90), artifact=True, reads=summarised(Kind.LOAD))
+_BASELINE = EvidenceRule(valid_for=timedelta(days=180), artifact=True, reads=summarised(Kind.LOAD))
 _NEEDS = ("evidence", "the report of a load test as artifact")
 _READ = "is read: enough requests (`min_requests`) in enough time (`min_duration`), few errors (`max_error_ratio`), fast enough"
 

@@ -37,7 +37,7 @@ from exporter.files import TooLarge, read_file
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, Status, failed, ok, unobserved, worst
 from exporter.words import counted, listed
 
-_SCAN = EvidenceRule(valid_for=timedelta(days=7), artifact=True, reads=summarised)
+_SCAN = EvidenceRule(valid_for=timedelta(days=7), artifact=True, reads=summarised(Kind.SCAN))
 _NEEDS = ("evidence", "the report of a scanner as artifact, one record for each target")
 _MAX_VEX = 4 * 2**20
 

@@ -36,7 +36,7 @@ from exporter.evidence.rules import EvidenceRule
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, ok
 from exporter.words import counted
 
-_TESTED = EvidenceRule(valid_for=timedelta(days=90), bound_to_release=True, artifact=True, reads=summarised)
+_TESTED = EvidenceRule(valid_for=timedelta(days=90), bound_to_release=True, artifact=True, reads=summarised(Kind.TESTS))
 
 
 class OpenaiSettings(EvidenceSettings, ModelLimits):

@@ -52,7 +52,7 @@ from exporter.options import Duration
 from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, failed, ok, warning, worst
 from exporter.words import counted, listed
 
-_TESTED = EvidenceRule(valid_for=timedelta(days=30), bound_to_release=True, artifact=True, reads=summarised)
+_TESTED = EvidenceRule(valid_for=timedelta(days=30), bound_to_release=True, artifact=True, reads=summarised(Kind.TESTS))
 
 
 class PaymentsSettings(EvidenceSettings, AccountLimits, WebhookLimits):

@@ -63,6 +63,11 @@ class ImageRegistry(Server):
         """The options of one of `registries`."""
         return {"url": self.url}
 
+    def push_index(self, repository: str, tag: str, *entries: Mapping[str, Any]) -> str:
+        """Push an index with these entries; returns its digest."""
+        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": entries}
+        return self._manifest(repository, tag, index)
+
     def push(
         self, repository: str, tag: str, *, content: str = "", platforms: tuple[str, ...] = ("linux/amd64",)
     ) -> str:
@@ -79,8 +84,7 @@ class ImageRegistry(Server):
             }
             for number, (platform, image) in enumerate(zip(platforms, found, strict=True))
         ]
-        index = {"schemaVersion": 2, "mediaType": f"{_OCI}.index.v1+json", "manifests": entries}
-        return self._manifest(repository, tag, index)
+        return self.push_index(repository, tag, *entries)
 
     def _image(self, repository: str, platform: str, content: str) -> bytes:
         system, _, architecture = platform.partition("/")

@@ -116,6 +116,7 @@ class Registry:
             found, unread = await self._platform(repository, top)
         else:
             found = frozenset(each.runs_on for each in top.manifest.manifests if each.runs_on)
+            unread = "" if found else "its index names none"
             images = []
             for each in top.manifest.manifests:
                 if not each.runs_on or (platforms and each.runs_on not in platforms):
@@ -124,6 +125,8 @@ class Registry:
                     missing.append(f"its manifest for {each.runs_on}")
                 elif document.digest != each.digest:
                     damaged.append(f"its manifest for {each.runs_on} has another digest")
+                elif document.manifest.config is None:
+                    raise ProbeError(f"{image} is an index of indexes, which was not checked.", Reason.MALFORMED)
                 else:
                     images.append(document)
         if layers:

@@ -21,7 +21,7 @@ from collectors.systems.reports.model.report import Kind, Report, completed
 from exporter.collector import EvidenceView
 from exporter.evidence.errors import Refuted
 from exporter.evidence.records import Record
-from exporter.evidence.rules import ReportSummary
+from exporter.evidence.rules import ReportReader, ReportSummary
 from exporter.verdict import ProbeError, Reason, Result, ok
 from exporter.words import counted
 
@@ -32,10 +32,16 @@ _READ: OrderedDict[str, Report] = OrderedDict()
 _MOST_READ = 16
 
 
-def summarised(content: bytes) -> ReportSummary:
-    """What `attest` writes of a report into its record. Raises ProbeError where it cannot be read."""
-    report = read_report(content)
-    return ReportSummary(report.format, report.finished, report.measured, report.lacks)
+def summarised(kind: Kind) -> ReportReader:
+    """A reader of what `attest` writes of a report into its record. It raises ProbeError for a report of another kind."""
+
+    def read(content: bytes) -> ReportSummary:
+        report = read_report(content)
+        if report.kind is not kind:
+            raise ProbeError(f"It is a {report.format} report, expected one of a {_KINDS[kind]}.", Reason.INVALID)
+        return ReportSummary(report.format, report.finished, report.measured, report.lacks)
+
+    return read
 
 
 class DataReport(ReportFile, DataLimits):

@@ -74,6 +74,20 @@ async def test_an_image_for_several_platforms(registry: ImageRegistry) -> None:
     await told(Status.OK, "", image, settings, platforms=("linux/arm64",))
 
 
+async def test_an_index_that_tells_no_platform_is_unknown(registry: ImageRegistry) -> None:
+    digest = registry.push("shop/odd", "1")
+    kinds = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json")
+    entry: dict[str, Any] = {"mediaType": kinds[0], "digest": digest, "size": 3}
+    amd64 = {"platform": {"os": "linux", "architecture": "amd64"}}
+    none: list[dict[str, Any]] = [{}, {"platform": {"os": "unknown", "architecture": "unknown"}}]
+    for platform in none:
+        index = registry.push_index("shop/odd", "bare", entry | platform)
+        await told(Status.UNKNOWN, "its index names none", f"{registry.host}/shop/odd@{index}", [registry.settings])
+    inner = registry.push_index("shop/odd", "inner", entry | amd64)
+    outer = registry.push_index("shop/odd", "outer", {"mediaType": kinds[1], "digest": inner, "size": 3, **amd64})
+    await told(Status.UNKNOWN, "is an index of indexes", f"{registry.host}/shop/odd@{outer}", [registry.settings])
+
+
 async def test_an_image_for_another_platform(registry: ImageRegistry) -> None:
     digest = registry.push("shop/arm", "1", platforms=("linux/arm64",))
     image = f"{registry.host}/shop/arm@{digest}"

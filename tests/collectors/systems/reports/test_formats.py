@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collectors.systems.reports.check import summarised
 from collectors.systems.reports.judge.tests import case_problems
 from collectors.systems.reports.model.registry import FORMATS, Format, read_report
-from collectors.systems.reports.model.report import Level, Report, canonical
+from collectors.systems.reports.model.report import Kind, Level, Report, canonical
 from exporter.verdict import ProbeError, Reason, Status
 
 DATA = Path(__file__).parent / "data"
@@ -527,3 +528,9 @@ def test_a_database_of_grype_that_is_not_valid_finds_nothing() -> None:
 )
 def test_one_image_has_one_name(target: str, name: str) -> None:
     assert canonical(target) == name
+
+
+def test_a_report_of_another_kind_is_not_attested() -> None:
+    assert summarised(Kind.LOAD)((DATA / "locust-passed.json").read_bytes()).format == "Locust"
+    with pytest.raises(ProbeError, match="It is a dbt report, expected one of a security scan"):
+        summarised(Kind.SCAN)((DATA / "dbt-passed.json").read_bytes())
