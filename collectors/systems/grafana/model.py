@@ -65,8 +65,16 @@ def unfilled(queries: Iterable[Mapping[str, Any]]) -> set[str]:
     return {left or bracketed for text in texts for left, bracketed in _VARIABLE.findall(text)}
 
 
+#: What makes a query of PromQL or LogQL return a value where nothing was measured, and queries that measure nothing.
+_FALLBACK = re.compile(r"\bor\s+(?:on\s*\(\s*\)\s*)?vector\(\s*-?[\d.]+\s*\)", re.IGNORECASE)
+_CONSTANT = re.compile(r"[\s()]*(?:vector\((?:[\d.\s-]|time\(\))*\)|time\(\)|-?[\d.]+)[\s()]*", re.IGNORECASE)
+
+
 def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The panel's queries as the API takes them, with the variables of its dashboard filled in; hidden ones are left out."""
+    """The panel's queries as the API takes them, with the variables of its dashboard filled in; hidden ones are left out.
+
+    So are those that return a value whatever is measured: constants, and the part of a query that stands in for missing data.
+    """
     queries = []
     for number, target in enumerate(panel.targets or ()):
         if target.get("hide"):
@@ -75,6 +83,10 @@ def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any
         query = {"refId": chr(65 + number % 26), "intervalMs": 60_000, "maxDataPoints": 100} | target
         if isinstance(source, dict) and source.get("type") in _INVENTED:
             continue
+        if isinstance(expression := query.get("expr"), str):
+            query["expr"] = measured = _FALLBACK.sub("", expression)
+            if _CONSTANT.fullmatch(measured):
+                continue
         if source is not None:
             query["datasource"] = {"uid": source} if isinstance(source, str) else source
         queries.append(_filled(query, variables))
