@@ -101,7 +101,7 @@ class Registry:
     ) -> Stored:
         """What the registry has of an image, for those of the platforms that it is for; with `layers` each of its parts too.
 
-        `known` are manifests by their digests, which never change; it is filled.
+        `known` are manifests by their digests, which never change; it is filled. Raises ProbeError where it was not observed.
         """
         name, repository = self.settings.name, reference.repository
         top = await self._manifest(repository, reference.version, known)
