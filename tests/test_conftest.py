@@ -97,7 +97,7 @@ def test_each_reason_for_skipping_is_printed_once(pytester: pytest.Pytester) -> 
     done.stdout.fnmatch_lines(["*= skipped =*", "    4 × There is no server.", "    1 × There is no network."])
 
 
-def test_tests_that_share_something_run_in_one_worker_and_the_others_last(pytester: pytest.Pytester) -> None:
+def test_tests_that_share_something_run_in_one_worker(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makeconftest("from tests.conftest import pytest_addoption, pytest_collection_modifyitems")
     shared = """
@@ -123,4 +123,3 @@ def test_tests_that_share_something_run_in_one_worker_and_the_others_last(pytest
     done.assert_outcomes(passed=12)
     ran = [line.split() for line in (pytester.path / "order").read_text().splitlines()]
     assert len({worker for kind, worker in ran if kind == "shared"}) == 1
-    assert {worker for kind, worker in ran if kind == "alone"} == {"gw0", "gw1"}
