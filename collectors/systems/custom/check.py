@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from collectors.shared.verdicts import verdict
@@ -11,7 +12,7 @@ from collectors.systems.custom.model.command import Command
 from collectors.systems.custom.model.dns import Dns
 from collectors.systems.custom.model.file import Files
 from collectors.systems.custom.model.kubernetes import Objects
-from collectors.systems.custom.model.probe import Observed, Probe, Seen
+from collectors.systems.custom.model.probe import Observed, OwnThreads, Probe, Seen
 from collectors.systems.custom.model.sql import Database, Sql
 from collectors.systems.custom.model.tcp import Tcp
 from collectors.systems.custom.model.tls import Tls
@@ -24,7 +25,15 @@ __all__ = ["see"]
 
 async def see(collector: Collector[Any, Any], probe: Probe, part: Target | None) -> Result:
     """The verdict on one part of what a line is about, or on all of it where it has no parts. Raises ProbeError."""
-    seen = await _looked(collector, probe, part)
+    (item,) = collector.items()
+    owner = f"{collector.section()}.{item}/{part.name if part else ''}"
+    threads = partial(collector.context.threads.run, owner)
+    seen = await _looked(collector, probe, part, threads)
+    # Conditions on a large document take their time.
+    return await threads(partial(_judged, probe, seen))
+
+
+def _judged(probe: Probe, seen: list[Seen]) -> Result:
     measurements: dict[str, float] = {}
     for one in seen:
         if isinstance(one, Observed):
@@ -41,14 +50,14 @@ def _worse(name: str, one: float, other: float) -> float:
 _LEFT = ("certificate_expiry_seconds", "ttl_seconds", "records", "objects")
 
 
-async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | None) -> list[Seen]:
+async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | None, threads: OwnThreads) -> list[Seen]:
     context = collector.context
     name = part.name if part else ""
     match probe:
         case Tcp():
-            return await tcp.look(probe, name, context.threads)
+            return await tcp.look(probe, name, threads)
         case Tls():
-            return await tls.look(probe, name, context.threads, context.now)
+            return await tls.look(probe, name, threads, context.now)
         case Dns():
             return await dns.look(probe, name)
         case Sql():
@@ -58,7 +67,7 @@ async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | N
         case Objects():
             return await kubernetes.look(probe, collector.client(Kubernetes))
         case Files():
-            return await collector.blocking(file.look, probe, name)
+            return await threads(partial(file.look, probe, name))
         case Command():
             return await command.look(probe, enabled=context.may_run_commands)
     raise TypeError(f"{type(probe).__name__} is not looked at by anything.")

@@ -41,7 +41,7 @@ FACTS = Facts(json=ANSWER, text="ready", latency=timedelta(milliseconds=20), nam
         ("latency > duration('1s')", "latency is 20ms"),
         ("json.gone == 1", "there is no gone in it"),
         ("json.error > 5", "types do not match in _>_(string, int64)"),
-        ('age(at) > duration("1h")', "at is 2020-01-01 00:00:00 UTC"),
+        ('age(at) < duration("1h")', "at is 2020-01-01 00:00:00 UTC"),
         # Nothing passes by what it does not have.
         ("json.none.all(i, i.x > 0)", "json.none is an empty list"),
         ("size(json.none) == 0 || json.none.all(i, i.x > 0)", None),
@@ -159,7 +159,7 @@ def test_any_text_is_a_condition_or_refused(text: str) -> None:
         assert CONDITION.validate_python(text) == text
     except ValidationError as error:
         (problem,) = error.errors()
-        assert problem["msg"].startswith("Value error, expected a condition in CEL")
+        assert problem["msg"].startswith("Value error, expected a condition ")
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'"\\ud800"', b"[" * 100_000, b"NaN", b"\xff"])

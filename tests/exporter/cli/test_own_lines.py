@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,20 @@ def test_lists_name_what_a_line_needs(run: Callable[..., Ended], config: Path) -
     assert "needs `--enable-commands`" in " ".join(listed.out.split())
     assert "shop.exports_are_there" in checked.out
     assert CANARY not in listed.out + checked.out
+
+
+def test_many_targets_of_one_section_are_looked_at_at_once(run: Callable[..., Ended], tmp_path: Path) -> None:
+    paths = [f"file-{number}" for number in range(20)]
+    for path in paths:
+        (tmp_path / path).write_text("good")
+    file = tmp_path / "config.yaml"
+    lines = [
+        {"section": "Many", "line": f"Line {n}", "file": {"paths": paths, "conditions": ['text == "good"']}}
+        for n in "ab"
+    ]
+    lines.append({"section": "Many", "line": "Ports", "tcp": {"addresses": [f"127.0.0.1:{n}" for n in range(1, 21)]}})
+    file.write_text(json.dumps({"custom": lines}))
+    ended = run("check", "--section", "many", "--format", "json", "--config.file", file)
+    found = {item["item"]: item["status"] for item in json.loads(ended.out)["items"]}
+    assert found == {"line_a": "ok", "line_b": "ok", "ports": "failed"}, ended.out
+    assert "have not returned" not in ended.out

@@ -89,7 +89,7 @@ def _settled(path: Path, status: os.stat_result, limit: int, seconds: float) -> 
     while True:
         content = read_file(path, limit, seconds=seconds)
         after = _status(path, seconds)
-        if settled and _stamp(after) == _stamp(status) and len(content) == after.st_size:
+        if settled and _stamp(after) == _stamp(status):
             return after, content
         if time.monotonic() > deadline:
             raise ProbeError(f"{path} is being written, so its content was not judged.", Reason.UNOBSERVED)

@@ -8,13 +8,12 @@ from datetime import timedelta
 
 from collectors.shared.cel import Facts
 from collectors.shared.host_port import split_host_port
-from collectors.systems.custom.model.probe import Observed, Refuted, Seen
+from collectors.systems.custom.model.probe import Observed, OwnThreads, Refuted, Seen
 from collectors.systems.custom.model.tcp import Tcp
 from collectors.systems.tls.client.tcp import Refused, connected, resolve
 from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.options import AddressFamily
 from exporter.options import format_duration
-from exporter.threads import Threads
 from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
 from exporter.words import counted, os_reason
@@ -28,7 +27,7 @@ _FAMILIES = {
 }
 
 
-async def look(probe: Tcp, address: str, threads: Threads) -> list[Seen]:
+async def look(probe: Tcp, address: str, threads: OwnThreads) -> list[Seen]:
     """What is seen at every address that one of `probe` stands for."""
     try:
         addresses = await resolved(address, probe.address_family, probe.timeout, threads)
@@ -37,12 +36,12 @@ async def look(probe: Tcp, address: str, threads: Threads) -> list[Seen]:
     return await asyncio.gather(*(_seen(probe, one) for one in addresses))
 
 
-async def resolved(address: str, family: AddressFamily, timeout: timedelta, threads: Threads) -> tuple[Address, ...]:
+async def resolved(address: str, family: AddressFamily, timeout: timedelta, threads: OwnThreads) -> tuple[Address, ...]:
     """Every address that `host:port` stands for. Raises ProbeError where there is none within `timeout`."""
     host, port = split_host_port(address)
     try:
         async with asyncio.timeout(timeout.total_seconds()):
-            return await threads.run(f"resolve {host}", lambda: resolve(host, port, _FAMILIES[family]))
+            return await threads(lambda: resolve(host, port, _FAMILIES[family]))
     except TimeoutError:
         raise ProbeError(
             f"The name {host} was not resolved within {format_duration(timeout)}.", Reason.TIMEOUT

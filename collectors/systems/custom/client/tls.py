@@ -10,24 +10,23 @@ from cryptography import x509
 
 from collectors.shared.host_port import split_host_port
 from collectors.systems.custom.client.tcp import resolved
-from collectors.systems.custom.model.probe import Refuted, Seen
+from collectors.systems.custom.model.probe import OwnThreads, Refuted, Seen
 from collectors.systems.custom.model.tls import Tls, observed
 from collectors.systems.tls.client.handshake import handshake, roots
 from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.certificates import Roots
 from collectors.systems.tls.model.starttls import NotOffered
-from exporter.threads import Threads
 from exporter.verdict import ProbeError
 
 __all__ = ["look"]
 
 
-async def look(probe: Tls, endpoint: str, threads: Threads, now: Callable[[], datetime]) -> list[Seen]:
+async def look(probe: Tls, endpoint: str, threads: OwnThreads, now: Callable[[], datetime]) -> list[Seen]:
     """What every address of an endpoint presents, each distinct chain once."""
     host, _ = split_host_port(endpoint)
     name = (probe.server_name or host).rstrip(".")
     try:
-        trusted = await threads.run("custom.tls", lambda: roots(probe.ca_file))
+        trusted = await threads(lambda: roots(probe.ca_file))
         addresses = await resolved(endpoint, probe.address_family, probe.timeout, threads)
     except ProbeError as error:
         return [error]

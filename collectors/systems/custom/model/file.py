@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -55,6 +56,11 @@ class Files(Probe):
     def parts(self) -> tuple[Target, ...]:
         """The files."""
         return tuple(Target(name=str(path)) for path in self.paths)
+
+    @property
+    def longest(self) -> timedelta:
+        """How long one file may take: it is looked at before, while and after it is read."""
+        return self.timeout * 3
 
     @property
     def subject(self) -> str:

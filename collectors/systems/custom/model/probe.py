@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -14,7 +14,9 @@ from exporter.collector import Target
 from exporter.options import Duration, Options
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Demand", "Observed", "Probe", "Refuted", "Seen", "named_once"]
+__all__ = ["Demand", "Observed", "OwnThreads", "Probe", "Refuted", "Seen", "named_once"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,13 @@ class Refuted(ProbeError):
 
 
 Seen = Observed | ProbeError
+
+
+class OwnThreads(Protocol):
+    """Runs blocking calls in threads that belong to one target of one line, so that no other waits for them."""
+
+    async def __call__(self, call: Callable[[], T]) -> T:
+        """What the call returns; raises what it raises."""
 
 
 def named_once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -181,6 +181,12 @@ async def test_a_file_that_may_not_be_read_is_unknown(tmp_path: Path) -> None:
     assert (await of(tmp_path / "file", conditions=['text == ""'])).reason is Reason.DENIED
 
 
+async def test_files_that_the_kernel_makes_up() -> None:
+    """Their size is 0, or that of a page, whatever is in them."""
+    result = await of(Path("/proc/version"), conditions=['text.startsWith("Linux version ")'])
+    assert result.status is OK, result.summary
+
+
 @given(content=st.binary(max_size=300) | st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
