@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -31,7 +32,7 @@ from collectors.systems.blackbox.model import Canary, CanaryPods, Guarded, Tried
 from collectors.systems.exposure.judge import exposed_services, opened_problems
 from collectors.systems.exposure.model import STORE_PODS, StoreServices, hostnames
 from collectors.systems.gateway import client as gateways
-from collectors.systems.gateway.judge import edge_problems, limit_problems, route_problems
+from collectors.systems.gateway.judge import edge_problems, lapse_problems, limit_problems, route_problems, served
 from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
 from collectors.systems.istio.judge import judge_mesh
 from collectors.systems.istio.model import DESTINATION_RULES, MESH_PODS, PEER_AUTHENTICATIONS, Mesh, MeshOptions
@@ -280,8 +281,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
 
         Each route of each of `gateways` is asked several times, at every address of its name, and must answer with the status
         and with a text that only the service behind the gateway has; a last time with a query that no cache has, which must not
-        be answered with an error of the gateway. Its own health is not asked: HAProxy's monitor-uri and
-        Envoy's /ready are 200 with all backends dead.
+        be answered with an error of the gateway. Of the last 30 requests, those of earlier runs too, fewer than one in twenty may
+        fail. Its own health is not asked: HAProxy's monitor-uri and Envoy's /ready are 200 with all backends dead.
 
         How to fix it: see the gateway's log for the upstream of the route that is named.
         """
@@ -292,11 +293,22 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
             for route in gateway.routes:
                 replies = await gateways.ask_route(gateway, route)
                 problems += route_problems(gateway, route, replies, await _uncached(route))
+                problems += lapse_problems(gateway, route, self._lately(route, replies))
         routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
         return verdict(
             problems,
             ok(f"{routes} through {listed(one.name for one in self.settings.gateways)} reached their services."),
         )
+
+    def _lately(self, route: Route, replies: Iterable[Reply | ProbeError]) -> list[bool]:
+        """Whether the service answered each of the last requests to a route; an outage that is over is no lapse."""
+        known: dict[str, deque[bool]] = self.context.memory.setdefault("requests to routes", {})
+        lately = known.setdefault(f"{route.url} {route.status} {route.contains}", deque(maxlen=_REQUESTS))
+        found = [served(route, reply) for reply in replies]
+        lately.extend(found)
+        if not any(found):
+            lately.clear()
+        return list(lately)
 
     @item(
         "Rate limiting is enforced at gateway level",
@@ -495,6 +507,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
 
 
 _TCP = "tcp_connect"
+_REQUESTS = 30
+"""To a route, of which it is known how they went: those of two hours and a half."""
 
 
 async def _public(host: str, port: int) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from collectors.systems.gateway.model import Burst, Disguise, Edge, Gateway, Limit, Route, Who, edge_name, who_refused
 from exporter.reply import Reply
-from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved
+from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted
 
-__all__ = ["edge_problems", "limit_problems", "route_problems"]
+__all__ = ["edge_problems", "lapse_problems", "limit_problems", "route_problems", "served"]
 
 
 _REFUSALS = (400, 401, 403, 404, 421, 444)
@@ -55,6 +55,29 @@ def route_problems(
                 f"{reply.where} answered {reply.status} through gateway {gateway.name}, where {route.status} is expected.",
                 reason=Reason.DOWN if reply.status >= 500 else Reason.UNMET,
             )
+
+
+def served(route: Route, reply: Reply | ProbeError) -> bool:
+    """Whether an answer is that of the service."""
+    return isinstance(reply, Reply) and reply.status == route.status and route.contains in reply.text
+
+
+def lapse_problems(gateway: Gateway, route: Route, lately: Sequence[bool]) -> Iterator[Result]:
+    """A route that the service answered this time, and not always in the runs before; `lately` is how each request went."""
+    lapses = lately.count(False)
+    if not lapses or not all(lately[-gateway.looks :]):
+        return
+    sentence = (
+        f"{route.url} answered this time, and {lapses} of the last {counted(len(lately), 'request')} through gateway "
+        f"{gateway.name} failed."
+    )
+    if lapses > 1 and lapses / len(lately) >= _MOST_LAPSES:
+        yield failed(sentence, reason=Reason.LIMIT)
+    else:
+        yield warning(sentence)
+
+
+_MOST_LAPSES = 0.05
 
 
 def limit_problems(limit: Limit, burst: Burst) -> Iterator[Result]:

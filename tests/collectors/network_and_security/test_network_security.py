@@ -27,7 +27,7 @@ from collectors.systems.gateway import client as gateway_client
 from exporter.canary import Canary as ConnectingCanary
 from exporter.canary import Path as CanaryPath
 from exporter.canary import served as served_canary
-from exporter.verdict import Status
+from exporter.verdict import Result, Status
 from tests.servers import firewall
 from tests.servers.applications.programs import Application, fastapi
 from tests.servers.certificates import Issued
@@ -39,7 +39,7 @@ from tests.servers.nginx import nginx, server_block
 from tests.servers.process import LOOPBACK, free_port, scratch
 from tests.servers.waf import waf
 from tests.servers.web import Handler, served
-from tests.support import Run, connected
+from tests.support import Run, connected, make_context
 
 
 async def _seen(item: str, vantage: str | None = None, **options: Any) -> tuple[Status, str]:
@@ -277,6 +277,33 @@ async def test_a_gateway_is_as_alive_as_what_is_behind_it(tmp_path: Path, app: A
             assert status is expected, (name, summary)
             if expected is Status.FAILED:
                 assert "answered 50" in summary, summary
+
+
+async def test_a_gateway_that_fails_once_in_ten_is_not_operational(app: Application) -> None:
+    port, memory = free_port(), dict[str, Any]()
+    servers = (
+        f"server {LOOPBACK}:{app.port} weight=9 max_fails=0; server {LOOPBACK}:{free_port()} weight=1 max_fails=0;"
+    )
+    block = (
+        f"upstream shop {{ {servers} }} server {{ listen {LOOPBACK}:{port}; "
+        "location / { proxy_pass http://shop; proxy_next_upstream off; } }"
+    )
+    route = {"url": f"http://{LOOPBACK}:{port}/items/1", "contains": '"number":1'}
+    settings = {"gateways": ({"name": "edge", "routes": (route,)},)}
+    item, seen = "api_gateway_operational", list[Result]()
+    with nginx(block, port=port):
+        for _ in range(12):
+            run = Run(NetworkSecurity, [item], settings=settings, context=make_context(memory=memory))
+            seen.append((await run.results())[item])
+    quiet = [result for result in seen[6:] if "answered this time" in result.summary]
+    assert {result.status for result in quiet} == {Status.FAILED}, seen
+    assert all(result.status is not Status.OK for result in seen[4:]), seen
+    with nginx(block.replace(f"proxy_pass http://{'shop'}", "return 502"), port=port):  # an outage
+        run = Run(NetworkSecurity, [item], settings=settings, context=make_context(memory=memory))
+        assert (await run.results())[item].status is Status.FAILED
+    with nginx(f"server {{ listen {LOOPBACK}:{port}; location / {{ proxy_pass {app.url}; }} }}", port=port):
+        run = Run(NetworkSecurity, [item], settings=settings, context=make_context(memory=memory))
+        assert (await run.results())[item].status is Status.OK
 
 
 async def test_every_address_of_a_gateway_is_asked(app: Application, monkeypatch: pytest.MonkeyPatch) -> None:
