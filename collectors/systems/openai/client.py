@@ -69,8 +69,16 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
+class _Choice(msgspec.Struct):
+    """One completion. Gateways put the error of the server behind them in its place, and answer 200."""
+
+    message: dict[str, Any] | None = None
+    error: Any = None
+
+
 class _Completion(msgspec.Struct):
-    choices: list[dict[str, Any]]
+    choices: list[_Choice]
+    error: Any = None
 
 
 class _RateLimit(msgspec.Struct):
@@ -188,7 +196,10 @@ async def _complete(http: Http, name: str) -> Answer:
     limits = limits_in(reply.headers)
     if reply.status != 200:
         return Answer(reply.where, reply.status, refusal_of(reply), limits=limits)
-    if not decode(reply, _Completion).choices:
+    completion = decode(reply, _Completion)
+    if completion.error or any(choice.error for choice in completion.choices):
+        raise ProbeError(f"{reply.where} answered 200 with an error instead of a completion.", Reason.ERROR)
+    if not any(choice.message for choice in completion.choices):
         raise ProbeError(f"{reply.where} answered 200 without any completion.", Reason.MALFORMED)
     return Answer(reply.where, 200, limits=limits)
 

@@ -154,6 +154,7 @@ class Copy:
             self.snapshot.status.ready_to_use is True
             and self.snapshot.metadata.deletion_timestamp is None
             and self.content is not None
+            and self.content.metadata.deletion_timestamp is None
             and self.content.status is not None
             and bool(self.content.status.snapshot_handle)
             and self.content.status.ready_to_use is not False

@@ -19,6 +19,9 @@ from tests.support import Run, connected, make_context, sees
 
 OK, WARNING, FAILED, UNKNOWN = Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN
 SCHEDULED, RETAINED = "redis_backups_scheduled", "retention_policy_configured"
+_MERGE = "application/merge-patch+json"
+_FINALIZED: dict[str, Any] = {"metadata": {"finalizers": ["example.com/storage"]}}
+_RELEASED: dict[str, Any] = {"metadata": {"finalizers": None}}
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 evidence = evidence_of("backups", today=True)
@@ -260,8 +263,12 @@ async def test_snapshots_of_a_volume(evidence: Folder, objects: BackupObjects, c
     result = await see(evidence, SCHEDULED, client, **snapshots(objects))
     assert (result.status, "reports an error" in result.summary) == (FAILED, True), result.summary
     objects.cluster.delete(pending, objects.content(pending))
-    # The snapshot still says that it is ready after its content is gone.
+    # The snapshot still says that it is ready while its content is being deleted, and after it is gone.
+    objects.cluster.call("PATCH", objects.cluster.path(objects.content(first)), _FINALIZED, content=_MERGE)
     objects.cluster.delete(objects.content(first))
+    result = await see(evidence, SCHEDULED, client, **snapshots(objects))
+    assert (result.status, "None of " in result.summary) == (FAILED, True), result.summary
+    objects.cluster.call("PATCH", objects.cluster.path(objects.content(first)), _RELEASED, content=_MERGE)
     objects.cluster.wait(
         "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents",
         lambda found: not [one for one in found["items"] if one["metadata"]["name"].startswith(objects.namespace)],

@@ -175,6 +175,9 @@ async def test_names_of_models_are_sent_as_they_are(evidence: Folder, server: Op
         (500, error(None), UNKNOWN),
         (200, {"error": {"message": "no provider"}}, UNKNOWN),
         (200, {"choices": []}, UNKNOWN),
+        (200, {"choices": [{}]}, UNKNOWN),
+        (200, {"error": {"code": 502, "message": "Provider returned error"}, "choices": []}, UNKNOWN),
+        (200, {"choices": [{"error": {"code": 502}, "message": {"content": ""}}]}, UNKNOWN),
     ],
 )
 async def test_a_completion_shows_what_reading_does_not(
