@@ -16,7 +16,7 @@ PAGES = [
     ROOT / "docs" / "checklists.md",
     *sorted((ROOT / "docs" / "sections").glob("*.md")),
 ]
-VARIABLES = {"CHECKLIST_PASSWORD": "a-password", "GIT_SHA": "0c0ffee", "NATS_PASSWORD": "secret"}
+VARIABLES = {"ADYEN_KEY": "a-key", "CHECKLIST_PASSWORD": "a-password", "GIT_SHA": "0c0ffee", "NATS_PASSWORD": "secret"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

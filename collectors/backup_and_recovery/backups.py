@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from collectors.shared.copies import size_problems
 from collectors.shared.dsn import Dsn
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.aws.client import Aws, AwsError
@@ -29,7 +30,7 @@ from collectors.systems.barman.check import see_retained as see_barman_retained
 from collectors.systems.barman.model import Barman
 from collectors.systems.kubernetes.check.pods import CRON_JOB_RIGHTS, CronJobOptions, with_cron_job
 from collectors.systems.kubernetes.client.cluster import Kubernetes
-from collectors.systems.neo4j.judge import artefact_problems
+from collectors.systems.neo4j.judge import artefact_problems, is_of
 from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
@@ -328,12 +329,15 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
             Artefact(found.key.rpartition("/")[2], found.written, found.size if found.size >= objects.min_size else 0)
             for found in stored
         ]
-        problems = (
-            problem
-            for database in store.databases
-            for problem in artefact_problems(database, artefacts, objects.max_age, self.now)
-        )
-        return verdict(problems, ok(f"{store.name} has a recent dump or backup of {listed(store.databases)}."))
+
+        def problems() -> Iterator[Result]:
+            for database in store.databases:
+                yield from artefact_problems(database, artefacts, objects.max_age, self.now)
+                sizes = [found.size for found in _of_database(stored, database) if found.size >= objects.min_size]
+                if sizes:
+                    yield from size_problems(f"The newest backup of database {database}", sizes[0], sizes[1:])
+
+        return verdict(problems(), ok(f"{store.name} has a recent dump or backup of {listed(store.databases)}."))
 
     @item(
         "Backup retention policy is configured",
@@ -373,16 +377,21 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
             see = functools.partial(see_volumes_retained, options=store.volume_snapshots, retention=store.retention)
             parts.append(self._in_cluster(see))
         if store.objects is not None:
-            parts.append(self._of_bucket(store.objects, self._objects_retained(store.objects, store.retention)))
+            databases = store.databases if isinstance(store, GraphStore) else (None,)
+            for database in databases:
+                retained = self._objects_retained(store.objects, store.retention, database)
+                parts.append(self._of_bucket(store.objects, retained))
         return await worst_of(*parts)
 
     async def _stanza_retained(self, store: DatabaseStore) -> Result:
         primary, stanza = await self.archived(store)
         return judge_stanza_retention(stanza, primary.system_identifier, store.retention, store.min_fulls, self.now)
 
-    async def _objects_retained(self, objects: Objects, retention: timedelta) -> Result:
-        stored = await self.stored(objects)
-        return judge_retention(stored, await self.bucket(objects), objects, retention, self.now)
+    async def _objects_retained(self, objects: Objects, retention: timedelta, database: str | None) -> Result:
+        stored, of = await self.stored(objects), ""
+        if database is not None:
+            stored, of = _of_database(stored, database), f" of database {database}"
+        return judge_retention(stored, await self.bucket(objects), objects, retention, self.now, of)
 
     @item(
         "Backup storage is secure and encrypted",
@@ -504,6 +513,11 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
 
 async def _encrypted_by_restic(store: str) -> Result:
     return ok(f"restic encrypts the repository of {store}.")
+
+
+def _of_database(stored: Sequence[StoredObject], database: str) -> list[StoredObject]:
+    """The dumps and backups of one database of Neo4j."""
+    return [found for found in stored if is_of(database, found.key.rpartition("/")[2])]
 
 
 def _key(name: str) -> str:

@@ -31,6 +31,8 @@ SERVICES = {
     "greylists": "-o smtpd_recipient_restrictions=permit_sasl_authenticated,defer -o smtpd_relay_restrictions=defer",
     "refuses_senders": "-o smtpd_sender_restrictions=reject -o smtpd_delay_reject=no",
     "refuses_clients": "-o smtpd_client_restrictions=reject -o smtpd_delay_reject=no",
+    "refuses_addresses": "-o smtpd_client_restrictions=reject",
+    "owned_senders": "-o smtpd_sender_restrictions=reject_sender_login_mismatch -o smtpd_sender_login_maps=static:other",
     "trusts_addresses": "-o mynetworks=127.0.0.0/8 -o smtpd_relay_restrictions=permit_mynetworks,reject",
     "unencrypted": "-o smtpd_tls_security_level=none -o smtpd_tls_auth_only=no",
     "in_the_clear": "-o smtpd_tls_auth_only=no",

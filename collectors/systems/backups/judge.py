@@ -64,22 +64,35 @@ def _object_problems(backups: Sequence[StoredObject], objects: Objects, now: dat
 
 
 def judge_retention(
-    stored: Sequence[StoredObject], bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
+    stored: Sequence[StoredObject],
+    bucket: Bucket,
+    objects: Objects,
+    retention: timedelta,
+    now: datetime,
+    of: str = "",
 ) -> Result:
-    """Whether backups are as old as they have to be retained, and no rule of the bucket deletes them before."""
+    """Whether backups are as old as they have to be retained, and no rule of the bucket deletes them before.
+
+    `of` names what they are backups of where others are in the same place, such as ` of database neo4j`.
+    """
     backups = _backups(stored, objects)
     if not backups:
-        return failed(f"{_where(objects)} holds no backup, so nothing is retained.", reason=Reason.MISSING)
+        return failed(f"{_where(objects)} holds no backup{of}, so nothing is retained.", reason=Reason.MISSING)
     oldest = min(found.written for found in backups)
     good = ok(
-        f"{_where(objects)} holds {counted(len(backups), 'backup')}, the oldest of {format_length(now - oldest)} ago.",
+        f"{_where(objects)} holds {counted(len(backups), 'backup')}{of}, the oldest of {format_length(now - oldest)} ago.",
         oldest_backup_age_seconds=(now - oldest).total_seconds(),
     )
-    return verdict(_retention_problems(backups, bucket, objects, retention, now), good)
+    return verdict(_retention_problems(backups, bucket, objects, retention, now, of), good)
 
 
 def _retention_problems(
-    backups: Sequence[StoredObject], bucket: Bucket, objects: Objects, retention: timedelta, now: datetime
+    backups: Sequence[StoredObject],
+    bucket: Bucket,
+    objects: Objects,
+    retention: timedelta,
+    now: datetime,
+    of: str,
 ) -> Iterator[Result]:
     for expiry in bucket.expiries:
         if not expiry.concerns(found.key for found in backups):
@@ -98,7 +111,7 @@ def _retention_problems(
             yield failed(f"{sentence}.", reason=Reason.CONTRADICTED)
     where, written = _where(objects), [found.written for found in backups]
     yield from retention_problems(
-        f"The oldest backup in {where}", f"{where} has no backup", written, retention, objects.max_age, now
+        f"The oldest backup{of} in {where}", f"{where} has no backup{of}", written, retention, objects.max_age, now
     )
 
 

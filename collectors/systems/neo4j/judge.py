@@ -33,6 +33,7 @@ __all__ = [
     "door_problems",
     "holds",
     "index_problems",
+    "is_of",
     "needless",
     "saved_problems",
     "server_problems",
@@ -351,11 +352,15 @@ def saved_problems(
         yield from artefact_problems(name, artefacts, limits.max_backup_age, now)
 
 
+def is_of(database: str, file: str) -> bool:
+    """Whether a file has the name of a dump or backup of this database."""
+    return re.fullmatch(re.escape(database) + _SUFFIX, file) is not None
+
+
 def artefact_problems(name: str, artefacts: Sequence[Artefact], max_age: timedelta, now: datetime) -> Iterator[Result]:
     """The newest dump or backup of one database, where it is missing, too old, empty or dated in the future."""
-    pattern = re.compile(re.escape(name) + _SUFFIX)
     newest = max(
-        (artefact for artefact in artefacts if pattern.fullmatch(artefact.name)),
+        (artefact for artefact in artefacts if is_of(name, artefact.name)),
         key=lambda artefact: artefact.written,
         default=None,
     )

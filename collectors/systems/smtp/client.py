@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import smtplib
 import socket
 import ssl
@@ -21,6 +22,10 @@ from exporter.words import os_reason
 
 __all__ = ["Conversation", "Security", "SmtpServer"]
 
+_BLOCKED = re.compile(
+    rb"client host|blocked using|block ?list|black ?list|banned|(?:ip|network) address|reputation", re.IGNORECASE
+)
+"""How servers say that they refuse the address of their client: by the same codes as a sender or recipient."""
 _ADDRESS = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$"
 
 
@@ -204,18 +209,18 @@ class Conversation:
     def _envelope(self, smtp: _Client) -> Answer:
         """The answer to the recipient, or to the sender where that was refused."""
         self._step = Step.SENDER
-        code, _ = smtp.mail(self._server.sender)
+        code, text = smtp.mail(self._server.sender)
         if not 200 <= code < 300:
-            return _answer(Step.SENDER, code)
+            return _answer(Step.SENDER, code, text)
         self._step = Step.RECIPIENT
-        return _answer(Step.RECIPIENT, smtp.rcpt(self._server.recipient)[0])
+        return _answer(Step.RECIPIENT, *smtp.rcpt(self._server.recipient))
 
 
-def _answer(step: Step, code: int) -> Answer:
+def _answer(step: Step, code: int, text: bytes = b"") -> Answer:
     """An answer. Raises SMTPException where it is none of a mail server: smtplib gives -1 as its code."""
     if code < 0:
         raise smtplib.SMTPException
-    return Answer(step, code)
+    return Answer(step, code, blocked=_BLOCKED.search(text) is not None)
 
 
 def _mechanisms(smtp: _Client) -> frozenset[str]:

@@ -51,6 +51,11 @@ def _refused(session: Session) -> Result:
         )
     if not 500 <= code < 600:
         return unknown(f"{answered}, so it was not observed whether it accepts mail.", reason=Reason.REFUSED)
+    if session.last.blocked:
+        return unknown(
+            f"{answered}: it refuses the exporter's address, so it was not observed whether it accepts the product's mail.",
+            reason=Reason.DENIED,
+        )
     match step:
         case Step.LOGIN if code in _DENIED:
             return failed(f"{answered}: the login was rejected.", reason=Reason.DENIED)

@@ -21,10 +21,11 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The code of the last answer, and to what."""
+    """The code of the last answer, and to what. `blocked`: it was our address that was refused, not what we asked."""
 
     step: Step
     code: int
+    blocked: bool = False
 
     @property
     def accepted(self) -> bool:

@@ -189,6 +189,25 @@ async def test_every_database_of_neo4j_has_a_dump(evidence: Folder, s3: S3, clie
     assert (await seen(evidence, line, None, **graph)).status is Status.UNKNOWN
 
 
+async def test_each_database_of_neo4j_is_retained_and_as_large_as_before(evidence: Folder, s3: S3, client: Aws) -> None:
+    graph = {"neo4j": [{"name": "graph", "objects": {"bucket": BUCKET, "prefix": "graph/"}}]}
+    for day in range(9):
+        s3.put(f"graph/neo4j-{days_ago(day)}.backup", 5000)
+    s3.put(f"graph/system-{days_ago(0)}.backup", 5000)
+    assert (await seen(evidence, "neo4j_backups_scheduled", client, **graph)).status is Status.OK
+    result = await seen(evidence, "retention_policy_configured", client, **graph)
+    assert (result.status, "The oldest backup of database system in" in result.summary) == (Status.FAILED, True), result
+    for day in range(1, 9):
+        s3.put(f"graph/system-{days_ago(day)}.backup", 5000)
+    assert (await seen(evidence, "retention_policy_configured", client, **graph)).status is Status.OK
+    s3.put(f"graph/system-{days_ago(-0.001)}.backup", 100)
+    result = await seen(evidence, "neo4j_backups_scheduled", client, **graph)
+    assert (result.status, "of database system has 100 B, those before it 5 kB" in result.summary) == (
+        Status.WARNING,
+        True,
+    ), result.summary
+
+
 # Retention
 
 

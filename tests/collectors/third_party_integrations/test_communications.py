@@ -157,6 +157,8 @@ POSTFIX: dict[str, tuple[dict[str, Any], Status, str]] = {
     "greylists": ({}, UNKNOWN, "answered 4"),
     "refuses_senders": ({}, FAILED, "sender rejected"),
     "refuses_clients": ({}, UNKNOWN, "answered 554 to the connection"),
+    "refuses_addresses": ({}, UNKNOWN, "it refuses the exporter's address"),
+    "owned_senders": ({}, FAILED, "recipient rejected"),  # Postfix says so at RCPT TO
     "trusts_addresses": ({}, UNKNOWN, "accepts the recipient without a login too"),
     "unencrypted": ({}, FAILED, "does not offer STARTTLS"),
     "in_the_clear": ({}, WARNING, "before the connection is encrypted"),
