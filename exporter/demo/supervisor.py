@@ -23,6 +23,7 @@ from exporter.demo.prometheus import Prometheus
 from exporter.demo.records import Records
 from exporter.demo.redis import Redis
 from exporter.demo.service import Fault, Place, Service, ServiceError
+from exporter.demo.shop import Shop
 from exporter.demo.website import Website
 
 __all__ = ["main"]
@@ -32,7 +33,7 @@ def services_in(place: Place, exporter: str) -> list[Service]:
     """What the demo is made of, in the order of starting. `exporter` is the address that the exporter will listen on."""
     website = Website(place)
     watching = [Prometheus(place, exporter)] if Prometheus.available() else []
-    return [PostgreSQL(place), Redis(place), Nats(place), website, Records(place, website), *watching]
+    return [PostgreSQL(place), Redis(place), Nats(place), website, Shop(place), Records(place, website), *watching]
 
 
 def main() -> None:

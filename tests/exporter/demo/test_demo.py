@@ -28,6 +28,9 @@ FAULTS = {
     "certificate": "tls_certificates/certificates_valid",
     "chain": "tls_certificates/chain_complete",
     "hsts": "tls_certificates/hsts_configured",
+    "shop-store": "api_service/health_endpoint_responds",
+    "shop-hangs": "api_service/health_endpoint_responds",
+    "shop-login": "smoke_tests/critical_endpoints_respond",
     "signature": "signatories/qa_lead",
     "evidence": "training/operations_trained",
 }
@@ -108,8 +111,8 @@ def test_every_way_to_break_it_is_tried(demo: Demo) -> None:
 
 #: What is broken together: faults that do not touch each other's lines.
 TOGETHER = (
-    ("standby", "redis-replica", "nats-server", "certificate", "signature"),
-    ("slow-queries", "redis-aof", "chain", "evidence"),
+    ("standby", "redis-replica", "nats-server", "certificate", "signature", "shop-store"),
+    ("slow-queries", "redis-aof", "chain", "evidence", "shop-hangs", "shop-login"),
     ("primary", "hsts"),
 )
 
