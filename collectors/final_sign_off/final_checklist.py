@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.grafana.client import Grafana
@@ -109,6 +109,14 @@ class FinalChecklistSettings(SectionSettings):
         timedelta(days=365), gt=timedelta(0), description="How far in the future the launch window may begin."
     )
     status_page: HttpSettings | None = Field(None, description="Status page for users; it must answer 200.")
+
+    @field_validator("registries")
+    @classmethod
+    def _once(cls, registries: tuple[RegistrySettings, ...]) -> tuple[RegistrySettings, ...]:
+        names = [registry.name for registry in registries]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"expected each host once, found {twice[0]} twice")
+        return registries
 
 
 class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):

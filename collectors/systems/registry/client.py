@@ -201,13 +201,14 @@ class Registry:
         """
         what = f"{'configuration' if part.media_type in CONFIGURATIONS else 'layer'} {part.digest[:19]}…"
         path = f"/v2/{repository}/blobs/{part.digest}"
+        last = {"Range": f"bytes={max(0, part.size - 1)}-", "Accept-Encoding": "identity"}
         for _ in range(2):
             try:
                 reply = await self._ask(
                     "GET",
                     path,
                     repository,
-                    headers={"Range": f"bytes={max(0, part.size - 1)}-"},
+                    headers=last,
                     limit=_MAX_CONFIGURATION,
                 )
             except Oversized:

@@ -238,6 +238,12 @@ async def test_the_images_of_the_earlier_release_can_be_pulled(
     )
 
 
+def test_each_registry_is_named_once() -> None:
+    twice = [{"url": "https://registry-1.docker.io", "host": "docker.io"}, {"url": "https://docker.io"}]
+    with pytest.raises(ValueError, match=r"expected each host once, found docker\.io twice"):
+        FinalChecklistSettings.model_validate_json(json.dumps({"registries": twice}))
+
+
 # Dashboards
 
 DASHBOARDS = "monitoring_dashboards_active"
