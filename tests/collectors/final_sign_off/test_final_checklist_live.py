@@ -14,11 +14,11 @@ from collectors.systems.grafana.client import Grafana, GrafanaSettings
 from collectors.systems.kubernetes.model.images import PULLED
 from collectors.systems.kubernetes.model.revisions import REVISED, REVISIONS
 from exporter.threads import Threads
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.collectors.evidence import NOW, Folder, evidence_of
 from tests.collectors.systems.kubernetes.clusters import asking, listing
 from tests.servers import grafana as shown
-from tests.servers.kubernetes import ControlPlane, pod_spec, workload
+from tests.servers.kubernetes import ControlPlane, node, pod_spec, workload
 from tests.servers.oncall import TOKEN as ROSTER_TOKEN
 from tests.servers.oncall import OnCallServer, Person
 from tests.servers.pages import Pages
@@ -236,6 +236,39 @@ async def test_the_images_of_the_earlier_release_can_be_pulled(
     await rolled(
         Status.UNKNOWN, "which `registries` does not name", registries=[registry.settings | {"host": "docker.io"}]
     )
+
+
+async def test_a_tag_is_held_against_what_the_nodes_pulled(
+    evidence: Folder, pages: Pages, control_plane: ControlPlane, registry: ImageRegistry
+) -> None:
+    namespace = control_plane.namespace("shop")
+    options: dict[str, Any] = {"rollback_deployments": [f"{namespace}/web"], "registries": [registry.settings]}
+    evidence.record(ROLLBACK, links=[pages.add("/plan")], measured={"drill_minutes": 12})
+    image = f"{registry.host}/rollback/tagged"
+    digest = registry.push("rollback/tagged", "1")
+    for tag in ("1", "2"):
+        control_plane.apply(release(namespace, f"{image}:{tag}"))
+        control_plane.wait_ready(release(namespace, f"{image}:{tag}"))
+    puller = node(f"puller-{namespace}", kwok=False)  # whose status nobody else writes
+
+    async def rolled() -> Result:
+        async with asking(control_plane) as clients:
+            return await seen(evidence, ROLLBACK, clients, **options)
+
+    control_plane.apply(puller)
+    try:
+        control_plane.patch_status(puller, nodeInfo=puller["status"]["nodeInfo"])
+        result = await rolled()
+        assert (result.status, "no node remembers its digest" in result.summary) == (Status.WARNING, True), (
+            result.summary
+        )
+        control_plane.patch_status(puller, images=[{"names": [f"{image}@{digest}", f"{image}:1"], "sizeBytes": 1}])
+        assert (await rolled()).status is Status.OK
+        registry.push("rollback/tagged", "1", content="another build")
+        result = await rolled()
+        assert (result.status, "was moved" in result.summary) == (Status.FAILED, True), result.summary
+    finally:
+        control_plane.delete(puller)
 
 
 def test_each_registry_is_named_once() -> None:
