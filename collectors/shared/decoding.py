@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["UNDECODABLE", "decode"]
+__all__ = ["UNDECODABLE", "UnixTime", "decode"]
 
 T = TypeVar("T")
+
+UnixTime = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
+"""Seconds since 1970, up to the year 9999: milliseconds and nonsense are another format."""
 
 #: What msgspec raises for bytes that are not what was expected: of another shape, not UTF-8, nested too deeply.
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import Field, SecretStr
 
-from collectors.shared.decoding import decode
+from collectors.shared.decoding import UnixTime, decode
 from collectors.systems.openai.model import (
     Answer,
     Budget,
@@ -105,8 +105,8 @@ class _Cost(msgspec.Struct):
 
 
 class _Bucket(msgspec.Struct):
-    start_time: int
-    end_time: int
+    start_time: UnixTime
+    end_time: UnixTime
     results: list[_Cost]
 
 

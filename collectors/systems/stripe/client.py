@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from pydantic import Field, SecretStr
 
-from collectors.shared.decoding import decode
+from collectors.shared.decoding import UnixTime, decode
 from collectors.systems.stripe.model import (
     Account,
     Balance,
@@ -83,7 +83,7 @@ class _Endpoints(msgspec.Struct):
 class _Event(msgspec.Struct):
     id: str
     type: str
-    created: int
+    created: UnixTime
 
 
 class _Events(msgspec.Struct):

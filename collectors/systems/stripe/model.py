@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 from pydantic import Field, field_validator
 
-from collectors.shared.decoding import UNDECODABLE
+from collectors.shared.decoding import UNDECODABLE, UnixTime
 from collectors.shared.urls import plain_url
 from exporter.options import Duration, Options, Secret
 from exporter.reply import Reply
@@ -175,7 +175,7 @@ class Requirements(msgspec.Struct, frozen=True):
     disabled_reason: str | None = None
     past_due: list[str] | None = None
     currently_due: list[str] | None = None
-    current_deadline: int | None = None
+    current_deadline: UnixTime | None = None
     errors: list[RejectedAnswer] | None = None
 
 
@@ -199,7 +199,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     status: str
     livemode: bool
     enabled_events: list[str]
-    created: int = 0
+    created: UnixTime = 0
     application: str | None = None
 
     @property

@@ -81,6 +81,7 @@ FAR = int((NOW + timedelta(days=90)).timestamp())
         ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": DUE}, WARNING, "by 2026-10-23"),
         ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": FAR}, OK, "in live mode"),
         ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": 1}, FAILED, "until 1970-01-01"),
+        ({}, {"currently_due": ["tos_acceptance.date"], "current_deadline": 10**15}, UNKNOWN, "unexpected format"),
         ({}, {"currently_due": ["tos_acceptance.date"]}, WARNING, "requires of account"),
         ({}, {"errors": [{"requirement": "document", "code": "expired"}]}, WARNING, "did not accept what"),
         ({"future_requirements": {"currently_due": ["tax_id"], "current_deadline": DUE}}, {}, WARNING, "will require"),

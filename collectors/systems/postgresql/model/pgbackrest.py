@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from pydantic import Field
 
+from collectors.shared.decoding import UnixTime
 from exporter.options import Duration, Options
 
 __all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "Stanza"]
@@ -36,8 +37,8 @@ class _Code(_Struct, frozen=True):
 
 
 class _Span(_Struct, frozen=True):
-    start: int
-    stop: int
+    start: UnixTime
+    stop: UnixTime
 
 
 class _Database(_Struct, frozen=True):
