@@ -38,6 +38,7 @@ _ABSENT = frozenset({"absent", "absent_over_time"})
 _OF_THE_CLOCK = frozenset(
     {"hour", "minute", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"}
 )
+_OFFSET = re.compile(r" offset -?\w+")
 _QUOTED_OR_BRACE = re.compile(r"\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|[{}]")
 
 
@@ -376,6 +377,7 @@ def _filtered(node: Any, how: _How) -> str:
     given = selected.matchers.or_matchers or [selected.matchers.matchers]
     kept = [[one for one in matchers if one.name == "__name__" or how.filters(one.name)] for matchers in given]
     selector, when = _in_parts(str(node.prettify()), name)
+    when = _OFFSET.sub("", when)  # what has begun since then will have been there
     if kept != [list(matchers) for matchers in given]:
         if all(kept):
             selector = f"{name}{{{' or '.join(','.join(map(_matcher, matchers)) for matchers in kept)}}}"

@@ -264,6 +264,8 @@ def _is_share(part: Any, whole: Any) -> bool:
     part = bare(part)
     if kind_of(part) == "BinaryExpr" and str(part.op) == "-" and _text(part.lhs) == _text(whole):
         part = part.rhs
+    if _counts_some(part, bare(whole)):
+        return True
     if any(kind_of(node) == "BinaryExpr" for side in (part, whole) for node in nodes_of(side)):
         return False  # such as sum(100 * a) / sum(a)
     found = _one_of_each(part, whole)
@@ -276,6 +278,21 @@ def _is_share(part: Any, whole: Any) -> bool:
         return "sum" in some.functions
     parts, sizes = _PART.fullmatch(some.metric or ""), _SIZE.fullmatch(every.metric or "")
     return bool(parts and sizes and parts[1] == sizes[1])
+
+
+def _counts_some(part: Any, whole: Any) -> bool:
+    """Whether one counts those of the other that meet a condition: `count by (job) (up == 0)` and `count by (job) (up)`."""
+    if not all(kind_of(side) == "AggregateExpr" and str(side.op) == "count" for side in (part, whole)):
+        return False
+    counted = bare(part.expr)
+    if kind_of(counted) != "BinaryExpr" or str(counted.op) not in _COMPARISONS or counted.modifier is not None:
+        return False
+    grouped = [
+        _text(side).partition("(")[0] if side.modifier is None else sorted(side.modifier.labels)
+        for side in (part, whole)
+    ]
+    kinds = [None if side.modifier is None else str(side.modifier.type) for side in (part, whole)]
+    return grouped[0] == grouped[1] and kinds[0] == kinds[1] and _text(counted.lhs) == _text(whole.expr)
 
 
 def times_of_whole(comparison: Any) -> float | None:

@@ -39,7 +39,7 @@ def test_without_comparisons(expr: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("expr", "result"),
     [
-        ('rate(a{code=~"5..", x="}"}[5m] offset 1m)', "last_over_time(a[5m] offset 1m)"),
+        ('rate(a{code=~"5..", x="}"}[5m] offset 1m)', "last_over_time(a[5m])"),
         ('a{job="b", code="c"}', 'a{job="b"}'),
         ('{__name__="a.b", code="c"}', '{__name__="a.b"}'),
         ('{code="c"}', '{code="c"}'),
@@ -160,6 +160,13 @@ def test_what_asks_for_the_time_of_day() -> None:
         ('sum(rate(a{code="500"}[5m])) > sum(rate(a[5m]))', True),
         ('sum(rate(a{code="500"}[5m])) > 0.05 * sum(rate(a[5m]))', False),
         ("sum(rate(a[5m])) > sum(rate(b[5m])) * 5", False),
+        ("count by (job) (up == 0) / count by (job) (up) > 1", True),
+        ("count(up == 0) / count(up) > 1", True),
+        ("count by (job) (up == 0) / count by (job) (up) > 0.5", False),
+        ("count by (job) (up == 0) / count by (pod) (up) > 1", False),
+        ("a > a", True),
+        ("a > a offset 5m", False),
+        ("a > on (job) a", False),
     ],
 )
 def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
@@ -201,7 +208,7 @@ def test_what_a_rate_is_equal_to() -> None:
     ("expr", "result"),
     [
         ("up == 0", "(last_over_time(up[1h])) == bool (0)"),
-        ('up{job="a"} offset 5m == 0', '(last_over_time(up{job="a"}[1h] offset 5m)) == bool (0)'),
+        ('up{job="a"} offset 5m == 0', '(last_over_time(up{job="a"}[1h])) == bool (0)'),
         ("rate(a_total[5m]) > 1", "(last_over_time(a_total[1h])) > bool (1)"),
         ('min_over_time(up{job="a[5m]"}[1d]) == 0', '(min_over_time(up{job="a[5m]"}[1d])) == bool (0)'),
         ('{__name__="up"} == 0', '(last_over_time({__name__="up"}[1h])) == bool (0)'),
