@@ -199,6 +199,8 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
     counts = kind_of(bare(node.lhs)) == "AggregateExpr" and str(bare(node.lhs).op) == "count"
     if left.is_empty:
         return _never(node.lhs, tops) or "the bounds of its left side exclude each other"
+    if operation in (">", "<", "!=") and _joins_by_all(node) and bare(node.lhs).prettify() == bare(node.rhs).prettify():
+        return f"both of its sides are the same, which is never {operation} itself"
     if (
         operation in (">", ">=")
         and (times := times_of_whole(node)) is not None
@@ -210,6 +212,11 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
             return f"count() of nothing is nothing, and so never {operation} {bound:g}"
         return f"its left side is {_within(left)}, which is never {operation} {_shown(right)}"
     return "" if _comparison(bare(node.lhs)) == "" else _never(node.lhs, tops)
+
+
+def _joins_by_all(node: Any) -> bool:
+    """Whether both sides of an operator are joined by all their labels, and what it compares with is a filter."""
+    return node.modifier is None or (node.modifier.matching is None and not node.modifier.return_bool)
 
 
 def _is_constant(node: Any) -> bool:
