@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.bindings import described
 from exporter.config import ConfigError, Loaded, load
 from exporter.document import item_document
 from exporter.plan import PlannedItem
 from exporter.state import Observation, State
 from exporter.verdict import Status, failed, ok
+from exporter.web import pages
 from tests.support import Clock
 
 _ONCE = ("nodes_ready", "version_supported", "control_plane_running")
@@ -113,3 +115,14 @@ async def test_every_view_shows_why_a_line_does_not_apply_to_a_target(tmp_path: 
     view = state.view("kubernetes", "hpa_configured")
     assert view is not None
     assert (view.status, len(view.targets)) == (Status.FAILED, 1)
+
+
+def test_the_list_of_lines_and_the_page_show_why_too(tmp_path: Path) -> None:
+    found = loaded(tmp_path, "name: shop", "name: batch, not_applicable: {hpa_configured: Jobs do not scale.}")
+    (line,) = (text for text in described(found) if "kubernetes.hpa_configured" in text)
+    assert "on shop, not applicable to batch: Jobs do not scale." in line
+    view = State(found.plan, Clock()).view("kubernetes", "hpa_configured")
+    assert view is not None
+    shown = pages.environment(base="", metrics_path="/metrics", version="1").get_template("item.html")
+    text = shown.render({"troubles": [], **pages.item(view, found.plan, [], Clock()())})
+    assert 'scope="row">batch</th><td class="summary">Jobs do not scale.</td>' in text
