@@ -287,10 +287,10 @@ async def test_a_misspelt_metric_is_noticed(world: World) -> None:
 
 
 async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: World) -> None:
-    world.page.text = f'{METRICS}http_requests_total{{code="200",path="/pay"}} 1\n'
-    world.prometheus.wait_for('http_requests_total{path="/pay"}')
+    world.page.text = f'{METRICS}http_shop_requests_total{{code="200",path="/pay"}} 1\n'
+    world.prometheus.wait_for('http_shop_requests_total{path="/pay"}')
     try:
-        world.rules(rule("HighErrors", 'rate(http_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
+        world.rules(rule("HighErrors", 'rate(http_shop_requests_total{code=~"5..", path="/never"}[1m]) > 1'))
         assert (await world.result("high_error_rate_alert")).status is Status.OK
     finally:
         world.page.text = METRICS
