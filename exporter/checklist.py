@@ -30,6 +30,7 @@ _FENCES = {"---": ("---", "..."), "+++": ("+++",)}  # of metadata before the tex
 _BLANKS = re.compile(r"_{2,}")
 _TICKS = "xX✓✔✗✘☑☒✅❌vVyYoO*~/>!?-"
 _NEAR = re.compile(rf"[\[［](?:\s*|\s*[{_TICKS}]\s*)[\]］]|[☐☑☒]")
+_GLUED = re.compile(r"^(?:[-*+]+|[0-9]{1,9}[.)])?\s*")
 _NEAR_INSIDE = re.compile(r"\[[ xX]?\](?![(\[])|[☐☑☒]|<input\b[^>]*\bcheckbox", re.IGNORECASE)
 _ANNOTATION = " <!-- verified --> "  # invisible where Markdown is shown; from here to the end of its line it is ours
 _MARKUP = re.compile(r"[\\*\[\]<&~|]|(?<![^\W_])_|_(?![^\W_])")
@@ -316,10 +317,11 @@ class _Parser:
         links = any(child.type == "link_open" for child in inline.children or ())
         for row, text in enumerate(inline.content.split("\n")):
             number, start = first + row + 1, text.lstrip()
+            begin = _GLUED.sub("", start, count=1)
             if start.count("|") > 1 and _NEAR_INSIDE.search(start):
                 self.warnings.append((number, _WARNED.format("A box in a table")))
-            elif match := _NEAR.match(start.lstrip("-*+").lstrip()):
-                link = links and start[match.end() :][:1] in "(["
+            elif match := _NEAR.match(begin):
+                link = links and begin[match.end() :][:1] in "(["
                 if not link and (row == 0 or not listed):
                     self.warnings.append((number, _WARNED.format(f"'{_clipped(start)}'")))
 

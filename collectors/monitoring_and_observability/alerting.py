@@ -38,7 +38,7 @@ from collectors.systems.prometheus.judge.rules import (
     unmatched,
     watched,
 )
-from collectors.systems.prometheus.model.answers import Rule, RuleGroup
+from collectors.systems.prometheus.model.answers import Rule, RuleGroup, Sample
 from collectors.systems.prometheus.model.firing import alternatives, label_name, never_true, possible
 from collectors.systems.prometheus.model.rules import (
     Alternative,
@@ -254,7 +254,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             lasting = frozenset({"job", "le", "quantile", *external})
             kept = lasting.__contains__
             for asked in (possible(part.expr), possible(part.expr, kept), possible(part.expr, kept, _BEFORE)):
-                if await self.client(Prometheus).query(asked):
+                if await self._gives(asked):
                     return ""
         except ManyToMany:  # only because filters were taken out
             return ""
@@ -297,6 +297,10 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             for metric, values in zip(metrics, bounds, strict=True)
             if (finite := [bound for bound in map(_bound, values) if math.isfinite(bound)])
         }
+
+    async def _gives(self, expr: str) -> list[Sample]:
+        """What an expression evaluates to, asked once a run."""
+        return await self.share(f"query {expr}", functools.partial(self.client(Prometheus).query, expr))
 
     def _asked_for(self, part: Alternative) -> bool:
         """Whether nothing excuses a part of a rule from having series."""
@@ -410,7 +414,7 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
             if impossible[part.expr]:
                 continue
             try:
-                samples = await self.client(Prometheus).query(possible(part.expr))
+                samples = await self._gives(possible(part.expr))
             except ProbeError:
                 samples = []
             if not samples:

@@ -58,7 +58,8 @@ def test_nested_boxes_are_lines_with_a_depth() -> None:
     ("text", "number"),
     [
         ("- [] x", 2), ("- [x]glued", 2), ("- [ ]glued", 2), ("- [ x ] y", 2), ("- [x ] y", 2), ("- [✓] x", 2), ("- ☐ x", 2),
-        ("1. [✔] x", 2), ("[ ] no dash", 2), ("-[ ] no space", 2), ("text\n[ ] in a paragraph", 3),
+        ("1. [✔] x", 2), ("[ ] no dash", 2), ("-[ ] no space", 2), ("1.[ ] no space", 2), ("2)[x] no space", 2),
+        ("text\n[ ] in a paragraph", 3),
         ("| done | what |\n|---|---|\n| [ ] | x |", 4), ("<ul>\n<li><input type=\"checkbox\"> x</li></ul>", 3),
         ("<p>\n[ ] x</p>", 3), ("- [~] x", 2), ("- [>] x", 2), ("- ［ ］x", 2), ("- ［x］ x", 2),
     ],
