@@ -18,6 +18,7 @@ import pydantic_core
 from pydantic import AfterValidator
 
 from exporter.options import format_duration
+from exporter.verdict import ProbeError, Reason
 from exporter.words import listed, one_line
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["Facts", "Language", "json_of", "never_vacuous"]
 _ERROR = re.compile(r"<input>:(\d+):(\d+): (.*?)(?: \(in container ''\))?$", re.MULTILINE)
 _KEY = re.compile(r"NOT_FOUND: Key not found in map : (.*)")
 _OVERLOAD = re.compile(r"No matching overloads found : (.*)")
+_TOO_MUCH = "Iteration budget exceeded"
 _WRONG_TIME = re.compile(r"\bage: (.*)")
 _TOKEN = re.compile(
     r'''(?P<space>\s+|//[^\n]*)'''
@@ -49,9 +51,14 @@ class Facts(dict[str, Any]):
     """The values of variables. Made once for all conditions on a thing: what is derived from them is, too."""
 
     @functools.cached_property
+    def whole(self) -> Mapping[str, Any]:
+        """Them as CEL takes them."""
+        return {name: _for_cel(value, nulls=True) for name, value in self.items()}
+
+    @functools.cached_property
     def without_nulls(self) -> Mapping[str, Any]:
         """Them without keys whose value is null, at any depth."""
-        return {name: _without_nulls(value) for name, value in self.items() if value is not None}
+        return {name: _for_cel(value, nulls=False) for name, value in self.items() if value is not None}
 
 
 class Language:
@@ -112,7 +119,8 @@ class Language:
 
     def _evaluated(self, expression: str, facts: Mapping[str, Any]) -> tuple[Any, str]:
         """The value, or what is wrong in CEL's words."""
-        data = facts if _names_null(expression) else _without_nulls(facts)
+        known = facts if isinstance(facts, Facts) else Facts(facts)
+        data = known.whole if _names_null(expression) else known.without_nulls
         try:
             value = self._evaluable(expression).eval(data=dict(data))
         except RuntimeError as error:  # too many iterations
@@ -130,10 +138,14 @@ class Language:
         """What was observed instead, as a clause; None where the condition is true.
 
         `absent` says why a variable has no value, as a clause. Without `show_texts` none is shown: answers to a login have tokens.
+
+        Raises ProbeError for a condition that looks at more than can be evaluated.
         """
         value, error = self._evaluated(condition, facts)
         if value is True:
             return None
+        if _TOO_MUCH in error:
+            raise ProbeError(f"`{condition}` was not evaluated: what it looks at has too many elements.", Reason.LIMIT)
         for name, why in (absent or {}).items():
             if name not in facts and name in self.names(condition):
                 return why
@@ -155,7 +167,7 @@ class Language:
         return "it cannot be evaluated on this answer"
 
     def _is_null(self, path: str, facts: Mapping[str, Any]) -> bool:
-        value = self._evaluable(path).eval(data=dict(facts))
+        value = self._evaluable(path).eval(data=dict(Facts(facts).whole))
         return bool(value.type().name() == "NULL")
 
     def seen(self, condition: str, facts: Mapping[str, Any], *, show_texts: bool = True) -> list[str]:
@@ -268,13 +280,20 @@ def _names_null(text: str) -> bool:
     return any(match[0] in ("null", "null_type") for match in _TOKEN.finditer(text) if match.lastgroup == "word")
 
 
-def _without_nulls(value: Any) -> Any:
-    """The value without keys whose value is null, at any depth."""
-    if isinstance(value, Facts):
-        return value.without_nulls
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
+def _for_cel(value: Any, *, nulls: bool) -> Any:
+    """The value, with or without the keys whose value is null, and without null characters, at which the library ends a text."""
+    match value:
+        case dict():
+            return {
+                _for_cel(key, nulls=nulls): _for_cel(one, nulls=nulls)
+                for key, one in value.items()
+                if nulls or one is not None
+            }
+        case list():
+            return [_for_cel(one, nulls=nulls) for one in value]
+        case str():
+            return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return value
 
 
 def never_vacuous(text: str) -> str:

@@ -49,7 +49,7 @@ class Command(Probe):
         gt=timedelta(0),
         description="How long it may run, before it and what it started is killed.",
     )
-    max_bytes: Size = Field(2**20, gt=0, le=16 * 2**20, description="Maximum size of its output.")
+    max_bytes: Size = Field(2**20, gt=0, le=4 * 2**20, description="Maximum size of its output.")
     conditions: tuple[Condition, ...] = Field(
         (),
         description="What must be true, in CEL: `status` (its exit status), `text` (its output as UTF-8), `json`, `errors` (its "

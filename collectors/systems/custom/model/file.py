@@ -38,7 +38,7 @@ class Files(Probe):
         min_length=1, max_length=100, description="Paths of regular files; symbolic links are followed."
     )
     max_bytes: Size = Field(
-        2**20, gt=0, le=16 * 2**20, description="Maximum size of a file whose content a condition names."
+        2**20, gt=0, le=4 * 2**20, description="Maximum size of a file whose content a condition names."
     )
     conditions: tuple[Condition, ...] = Field(
         (),

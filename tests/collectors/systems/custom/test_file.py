@@ -69,6 +69,8 @@ async def test_one_missing_file_of_two_is_failed(tmp_path: Path) -> None:
         ),
         (b'\xef\xbb\xbf{"state": "done"}', 'json.state == "done"', OK, "as wanted"),
         (b"\xff\xfe", 'text.contains("x")', FAILED, "text is"),
+        (b"ok\0error", '!text.contains("error")', FAILED, 'text is "ok\N{REPLACEMENT CHARACTER}error"'),
+        (b'{"a": "ok\\u0000bad"}', 'json.a == "ok"', FAILED, "json.a is"),
         (b"x" * 100, "size < 50", FAILED, "size is 100"),
         (b'{"at": "2001-01-01T00:00:00Z"}', 'age(json.at) < duration("1h")', FAILED, "json.at is"),
         (b'{"at": "2999-01-01T00:00:00Z"}', 'age(json.at) < duration("1h")', FAILED, "lies in the future"),
@@ -146,12 +148,12 @@ async def test_a_file_that_is_being_written_is_not_judged_by_its_first_half(tmp_
     try:
         while not (file.exists() and file.stat().st_size):
             time.sleep(0.01)
-        result = await of(file, timeout="3s", max_bytes="16MiB", conditions=['!text.contains("error")'])
+        result = await of(file, timeout="3s", max_bytes="4MiB", conditions=['!text.contains("error")'])
     finally:
         done.set()
         writer.join()
     assert (result.status, result.reason in (Reason.UNOBSERVED, Reason.LIMIT)) == (UNKNOWN, True), result.summary
-    assert (await of(file, max_bytes="16MiB", conditions=['text.endsWith("ok\\n")'])).status is OK, "it is written now"
+    assert (await of(file, max_bytes="4MiB", conditions=['text.endsWith("ok\\n")'])).status is OK, "it is written now"
 
 
 async def test_a_file_that_is_replaced_is_whole_each_time(tmp_path: Path) -> None:
@@ -181,6 +183,13 @@ async def test_a_file_that_may_not_be_read_is_unknown(tmp_path: Path) -> None:
     assert (await of(tmp_path / "file", conditions=['text == ""'])).reason is Reason.DENIED
 
 
+async def test_a_list_that_is_too_long_for_its_condition_was_not_judged(tmp_path: Path) -> None:
+    """All of them are as wanted."""
+    file = written(tmp_path / "file", json.dumps([{"state": "ok"}] * 20_000).encode())
+    result = await of(file, conditions=['json.all(one, one.state == "ok")'])
+    assert (result.status, result.reason) == (UNKNOWN, Reason.LIMIT), result.summary
+
+
 async def test_files_that_the_kernel_makes_up() -> None:
     """Their size is 0, or that of a page, whatever is in them."""
     result = await of(Path("/proc/version"), conditions=['text.startsWith("Linux version ")'])
@@ -207,7 +216,7 @@ async def test_no_content_ends_in_an_error_of_our_own(tmp_path: Path, content: b
         ({"paths": ["/a", "/a"]}, "found /a twice"),
         ({"paths": [f"/{'a' * 200}"]}, "expected paths of at most 128 characters"),
         ({"paths": ["/a"], "conditions": ["age < 5"]}, "found no matching overload"),
-        ({"paths": ["/a"], "max_bytes": "1GB"}, "less than or equal to 16777216"),
+        ({"paths": ["/a"], "max_bytes": "1GB"}, "less than or equal to 4194304"),
     ],
 )
 def test_options_that_cannot_be(options: dict[str, Any], expected: str) -> None:
