@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 from collectors.systems.http.model.caches import cached_by
-from collectors.systems.http.model.health import Health, HealthOptions, State, read_health, state_of
+from collectors.systems.http.model.health import Health, HealthOptions, State, read_health, says_nothing, state_of
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed, one_line
@@ -73,6 +73,10 @@ def dependency_problems(reply: Reply, name: str) -> Iterator[Result]:
         yield _nothing_reported(reply, (name,))
     elif state_of(word) is State.DEGRADED:
         yield warning(f"{reply.where} reports {name} as {one_line(word)}.")
+    elif says_nothing(word):
+        yield unknown(
+            f"{reply.where} reports {name} as {one_line(word)}, so it was not observed.", reason=Reason.NOT_VERIFIED
+        )
     elif state_of(word) is not State.UP:
         yield failed(
             f"{reply.where} answered {reply.status} and reports {name} as {one_line(word)}.", reason=Reason.DOWN
@@ -114,7 +118,6 @@ def _status_problems(reply: Reply, health: Health | None) -> Iterator[Result]:
 
 
 def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> Iterator[Result]:
-    optional = {name.casefold() for name in options.optional_deps}
     if health.state is State.DOWN or health.state is State.LEAVING:
         yield failed(f"{reply.where} answered {reply.status} with status {one_line(health.word)}.", reason=Reason.DOWN)
     elif health.errors:
@@ -123,10 +126,7 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
             reason=Reason.CONTRADICTED,
         )
     missing = tuple(name for name in options.required_deps if health.part(name) is None)
-    for name, word in health.parts.items():
-        needed = any(name.casefold() == required.casefold() for required in options.required_deps)
-        if state_of(word) in (State.DOWN, State.LEAVING) and (needed or name.casefold() not in optional):
-            yield failed(f"{reply.where} reports {name} as {one_line(word)}.", reason=Reason.DOWN)
+    yield from _part_problems(reply, health, options)
     for name in options.required_deps:
         if health.part(name) == "down" and health.part(name) not in health.parts.values():
             yield failed(f"{reply.where} reports {name} as false.", reason=Reason.DOWN)
@@ -137,6 +137,23 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
     for name, word in health.parts.items():
         if state_of(word) is State.DEGRADED:
             yield warning(f"{reply.where} reports {name} as {one_line(word)}.")
+
+
+def _part_problems(reply: Reply, health: Health, options: HealthOptions) -> Iterator[Result]:
+    """Dependencies that are down, or of which the report says that it does not know."""
+    optional = {name.casefold() for name in options.optional_deps}
+    for name, word in health.parts.items():
+        needed = any(name.casefold() == required.casefold() for required in options.required_deps)
+        if not needed and name.casefold() in optional:
+            continue
+        if says_nothing(word):
+            yield unknown(
+                f"{reply.where} reports {name} as {one_line(word)}, so its health was not observed; name it in optional_deps where "
+                "the service does without.",
+                reason=Reason.NOT_VERIFIED,
+            )
+        elif state_of(word) in (State.DOWN, State.LEAVING):
+            yield failed(f"{reply.where} reports {name} as {one_line(word)}.", reason=Reason.DOWN)
 
 
 def _nothing_reported(reply: Reply, names: tuple[str, ...]) -> Result:

@@ -13,7 +13,7 @@ from collectors.shared.expressions import Regex
 from collectors.systems.http.model.paths import Path
 from exporter.options import Options
 
-__all__ = ["Health", "HealthOptions", "State", "read_health", "state_of"]
+__all__ = ["Health", "HealthOptions", "State", "read_health", "says_nothing", "state_of"]
 
 _GOOD = frozenset(
     {
@@ -78,7 +78,7 @@ class HealthOptions(Options):
     health_body: Regex | None = Field(
         None,
         description="Regular expression that the whole body of a healthy answer matches, for endpoints that answer no JSON with "
-        "a status, such as `Healthy`.",
+        "a status, such as `Healthy`, or `^$` for 204 without a body.",
     )
     required_deps: tuple[str, ...] = Field(
         (), description="Dependencies that the health endpoint has to report as up, by the names it gives them."
@@ -131,6 +131,11 @@ def state_of(word: str) -> State:
     if plain in _DEGRADED:
         return State.DEGRADED
     return State.LEAVING if plain in _LEAVING else State.DOWN
+
+
+def says_nothing(word: str) -> bool:
+    """Whether a word says that a state is not known, as Spring Boot has it of what was not initialized: neither good nor bad."""
+    return _plain(word) == "unknown"
 
 
 def _plain(word: str) -> str:

@@ -35,6 +35,26 @@ def test_shapes(document: Any) -> None:
     assert judge(document, required_deps=("db", "queue")) is Status.UNKNOWN
 
 
+def test_what_a_report_says_it_does_not_know() -> None:
+    """Spring Boot is UP beside parts that were not initialized: these are neither up nor down."""
+    document = {"status": "UP", "components": {"db": {"status": "UP"}, "kafka": {"status": "UNKNOWN"}}}
+    assert judge(document) is Status.UNKNOWN
+    assert judge(document, required_deps=("kafka",)) is Status.UNKNOWN
+    assert judge(document, optional_deps=("kafka",)) is Status.OK
+    assert judge(document, optional_deps=("Kafka",), required_deps=("kafka",)) is Status.UNKNOWN
+    document = {"status": "UP", "components": {"db": {"status": "DOWN"}, "kafka": {"status": "UNKNOWN"}}}
+    assert judge(document) in (Status.FAILED, Status.UNKNOWN)
+    assert judge({"status": "UNKNOWN"}) is Status.FAILED
+    reply = Reply("GET http://service/health", 200, httpx.Headers(), json.dumps(document).encode())
+    assert [problem.status for problem in dependency_problems(reply, "kafka")] == [Status.UNKNOWN]
+
+
+def test_endpoints_without_a_body() -> None:
+    assert judge(b"", 204) is Status.FAILED
+    assert judge(b"", 204, health_body="^$") is Status.OK
+    assert judge(b"<html>", 200, health_body="^$") is Status.FAILED
+
+
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
