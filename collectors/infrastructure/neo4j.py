@@ -379,7 +379,8 @@ On Community, which has no roles (every user is an administrator there):
         return await with_pods(self, self.target.pods, self._healthy())
 
     async def _healthy(self) -> Result:
-        looks, problems = await self._seen()
+        looks, _ = await self._seen()
+        problems = [judge.silence_problem(why) for why in await self.looks() if isinstance(why, ProbeError)]
         for look in looks:
             problems += [*judge.server_problems(look, self.target), *judge.database_problems(look, self.target)]
         problems += judge.index_problems(looks)

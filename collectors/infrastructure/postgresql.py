@@ -38,7 +38,13 @@ from collectors.systems.postgresql.judge.backups import (
 from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
 from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
-from collectors.systems.postgresql.judge.health import READ_ONLY, judge_instances, judge_writes, page_problems
+from collectors.systems.postgresql.judge.health import (
+    READ_ONLY,
+    judge_instances,
+    judge_writes,
+    page_problems,
+    prepared_problems,
+)
 from collectors.systems.postgresql.judge.logging import (
     LOGGING,
     STATEMENTS,
@@ -47,8 +53,10 @@ from collectors.systems.postgresql.judge.logging import (
     preloads_statements,
 )
 from collectors.systems.postgresql.judge.replication import (
+    COMMIT,
     PATIENCE,
     awaited_problems,
+    commit_problems,
     judge_senders,
     judge_silence,
     judge_slots,
@@ -243,11 +251,12 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """Everything that stores data in this cluster stops when its primary does.
 
         Every instance that the connection string names is checked by itself: it must let the exporter in and answer within
-        `max_latency`, exactly one of them must be the primary, and all must belong to the same cluster (system identifier).
-        Two primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The
-        primary must accept writes: no database has run out of transaction ids, and default_transaction_read_only is off. No
-        instance has read a page that failed its checksum. With `pods`, their pods are Ready and do not keep restarting, and
-        their workload has all its replicas; without it pods are not checked.
+        `max_latency`, exactly one of them must be the primary, and all must belong to the same cluster (system identifier). Two
+        primaries with one identifier are a split brain: both take writes, and one of the two histories will be lost. The primary
+        must accept writes: no database has run out of transaction ids, default_transaction_read_only is off, and no transaction
+        has been left prepared for longer than `max_prepared_age` (a warning). No instance has read a page that failed its
+        checksum. With `pods`, their pods are Ready and do not keep restarting, and their workload has all its replicas; without
+        it pods are not checked.
 
         To fix it: `pg_ctl status` and the server's log on the instance that is named. In a split brain stop the instance that
         was not meant to be promoted at once, and bring it back with pg_rewind. Near wraparound end old transactions, drop
@@ -279,7 +288,9 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
     async def _takes_writes(self, primary: Session) -> Result:
         freezes, settings = await primary.freezes(), await primary.settings((READ_ONLY,))
-        return judge_writes(primary.instance.where, freezes, settings, self.target.app_roles)
+        where, prepared = primary.instance.where, await primary.prepared()
+        writes = judge_writes(where, freezes, settings, self.target.app_roles)
+        return worst(writes, *prepared_problems(where, prepared, self.target.max_prepared_age))
 
     @item("Primary-replica replication is operational", severity=CRITICAL, needs=(_MONITOR,))
     async def replication_operational(self) -> Result:
@@ -287,12 +298,12 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 
         On the primary: at least `expected_replicas` standbys stream (pg_basebackup, pg_receivewal and logical subscribers do not
         count), none is more than `max_lag_bytes` of WAL or `max_lag` behind, those that commits wait for
-        (synchronous_standby_names) are there, and every slot is active and keeps its WAL, and no logical
-        subscriber waits for a standby that is gone (synchronized_standby_slots). Each standby named in the connection
-        string streams, replays, and is held against the primary itself: its position, timeline and system identifier. A standby
-        that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of the last
-        replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no primary
-        was found, its half is unknown.
+        (synchronous_standby_names) are there, no role or database skips that wait, and every slot is active and keeps its WAL,
+        and no logical subscriber waits for a standby that is gone (synchronized_standby_slots). Each standby named in the
+        connection string streams, replays, and is held against the primary itself: its position, timeline and system identifier.
+        A standby that replays late by design (recovery_min_apply_delay, or `delayed_standbys`) may be that much later. The age of
+        the last replayed transaction is not used: it grows while nothing is written, and compares clocks of two hosts. Where no
+        primary was found, its half is unknown.
 
         To fix it: pg_stat_replication on the primary, pg_stat_wal_receiver and the log on the standby. Drop a slot that
         nobody uses any more (pg_drop_replication_slot): it keeps WAL until the disk is full.
@@ -347,7 +358,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             judge_synchronous(senders, wal, len(await self._stuck_commits(primary))),
             judge_slots(await primary.slots(), elsewhere | set(self.target.spare_slots), self.target),
         )
-        return worst(*verdicts, *awaited_problems(await primary.awaited_slots()))
+        commits = commit_problems(wal, await primary.settings((COMMIT,)), self.target.app_roles)
+        return worst(*verdicts, *commits, *awaited_problems(await primary.awaited_slots()))
 
     async def _receivers(self, standbys: Sequence[Session]) -> list[Receiver | None]:
         """How each standby receives; None where it does not say, which its own verdict reports."""
@@ -395,7 +407,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
     async def _backup_fresh(self) -> Result:
         stanza = await self.stanza()
         cluster = (await self.seen())[0].instance.identity.system_identifier
-        return judge_backup(stanza, cluster, self.context.now(), self.target, await self._timeline())
+        schedules = self.target.pgbackrest.repositories if self.target.pgbackrest else {}
+        return judge_backup(stanza, cluster, self.context.now(), self.target, await self._timeline(), schedules)
 
     async def _timeline(self) -> int | None:
         """The timeline that the primary writes; None when that was not observed."""
@@ -554,7 +567,8 @@ CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
         """Dashboards and alerts of the database are blind without them.
 
         Every exporter is scraped (`up`), reaches PostgreSQL (`pg_up`; `up` stays 1 while it cannot), gives fresh figures, and they
-        are of these very instances: port, start of statistics and counts agree with what each instance reports itself.
+        are of these very instances: port, start of statistics and counts agree with what each instance reports itself. The
+        exporter's role sees all of them: without pg_monitor it gets empty rows, and fewer sessions than there are.
         pg_stat_statements is preloaded, installed in the database of the connection string, counts there for every role, and can
         be queried.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
-from collectors.systems.redis.client import Full, Login, answers_plaintext, greet_each, look
+from collectors.systems.redis.client import Full, Login, answers_plaintext, greet_each, look, look_each
 from collectors.systems.redis.model import Answers, Look, NodeAddress, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
@@ -217,14 +218,20 @@ On every Sentinel:
     async def _look_at(
         self, nodes: Iterable[str | NodeAddress], login: Login, commands: Sequence[str]
     ) -> tuple[Look, ...]:
+        """What these servers answer; of a name that is configured, all those that it leads to."""
         places = asyncio.Semaphore(self.target.max_connections)
+        addresses = {
+            NodeAddress.parse(node) if isinstance(node, str) else node: isinstance(node, str) for node in nodes
+        }
 
-        async def one(address: NodeAddress) -> Look:
+        async def one(address: NodeAddress, configured: bool) -> tuple[Look, ...]:
             async with places:
-                return await look(address, login, commands)
+                if configured:
+                    return await look_each(address, login, commands)
+                return (await look(address, login, commands),)
 
-        addresses = dict.fromkeys(NodeAddress.parse(node) if isinstance(node, str) else node for node in nodes)
-        return tuple(await asyncio.gather(*map(one, addresses)))
+        found = await asyncio.gather(*itertools.starmap(one, addresses.items()))
+        return tuple(itertools.chain(*found))
 
     async def _watches(self) -> tuple[list[model.Watch], list[ProbeError]]:
         """What the Sentinels know, and why some could not be asked."""

@@ -206,16 +206,16 @@ async def without_path(
 class Proxy:
     """A TCP proxy in front of a real server, to be cut or paused in the middle of a run.
 
-    ``address`` is where it listens; ``open`` counts the clients connected now, ``accepted`` all there were.
+    ``address`` is where it listens (``where``); ``open`` counts the clients connected now, ``accepted`` all there were.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, where: Address = (LOOPBACK, 0)) -> None:
         self._upstream = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._cut = False
         self._clients: set[asyncio.StreamWriter] = set()
-        self._serving = serving(self._client)
+        self._serving = serving(self._client, where=where)
         self.accepted = 0
         self.address: Address = ("", 0)
 

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from collectors.shared.lean_imports import without
-from collectors.systems.neo4j.model import Entry
+from collectors.systems.neo4j.model import Entry, Overloaded
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
 from exporter.trace import traced
@@ -269,6 +269,18 @@ async def knock(address: str, login: Login) -> Entry:
         return Entry.ACCEPTED
 
 
+#: Codes of errors that say of the server that it takes no more, whoever asks.
+_OVERLOADED = {
+    f"Neo.TransientError.{what}"
+    for what in (
+        "Transaction.MaximumTransactionLimitReached",
+        "General.MemoryPoolOutOfMemoryError",
+        "General.OutOfMemoryError",
+        "Request.NoThreadsAvailable",
+    )
+}
+
+
 def _refusal(address: str, error: Any) -> ProbeError:
     """What the server said, in one sentence."""
     known = {
@@ -278,6 +290,9 @@ def _refusal(address: str, error: Any) -> ProbeError:
     }
     code = str(error.code or "")
     reason = Reason.DENIED if code.startswith(_SECURITY) else Reason.REFUSED
+    if code in _OVERLOADED:
+        lines = str(error.message or code).strip().splitlines() or [""]
+        return Overloaded(f"Neo4j {address} refuses statements of anybody: {one_line(lines[0])}.", Reason.LIMIT)
     if (what := known.get(code.removeprefix(_SECURITY))) is not None:
         return ProbeError(f"Neo4j {address} {what}.", reason)
     lines = str(error.message or code).strip().splitlines() or [""]

@@ -20,6 +20,7 @@ from collectors.systems.neo4j.model import (
     Knock,
     Look,
     Neo4jLimits,
+    Overloaded,
     Tried,
 )
 from exporter.options import format_duration
@@ -37,6 +38,7 @@ __all__ = [
     "needless",
     "saved_problems",
     "server_problems",
+    "silence_problem",
     "unwise",
     "wrong_passwords",
 ]
@@ -53,7 +55,7 @@ def server_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
     """What is wrong with one server, as far as it answers itself."""
     address = look.address
     if isinstance(look.latency, ProbeError):
-        yield unobserved(look.latency)
+        yield silence_problem(look.latency)
     elif look.latency > (limit := limits.max_latency.total_seconds()):
         yield failed(
             f"Neo4j {address} took {look.latency:.3g} s for RETURN 1 (limit {limit:g} s).", reason=Reason.LIMIT
@@ -65,6 +67,11 @@ def server_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
         )
     if isinstance(look.http, ProbeError):
         yield unobserved(look.http)
+
+
+def silence_problem(why: ProbeError) -> Result:
+    """What it means that a statement was not answered: a server that refuses anybody's was observed."""
+    return failed(str(why), reason=why.reason) if isinstance(why, Overloaded) else unobserved(why)
 
 
 def database_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:

@@ -24,9 +24,15 @@ __all__ = [
     "Knock",
     "Look",
     "Neo4jLimits",
+    "Overloaded",
     "Tried",
     "dated",
 ]
+
+
+class Overloaded(ProbeError):
+    """A server refuses statements of anybody, as it has as many transactions, threads or as much of their memory as it takes."""
+
 
 #: How long nobody tries the default password again after it was refused.
 PAUSE = timedelta(days=1)

@@ -6,18 +6,20 @@ redis-py speaks the protocol; its pools, retries and health checks are left out,
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from collectors.shared.addresses import resolve
-from collectors.systems.redis.model import Answers, Handshake, NodeAddress, Unseen, Untrusted
+from collectors.systems.redis.model import Answers, Handshake, Look, NodeAddress, Unseen, Untrusted, each_once
 from exporter.http import Trust
 from exporter.options import format_duration
 from exporter.trace import traced
@@ -27,7 +29,7 @@ from exporter.words import counted, listed, os_reason
 if TYPE_CHECKING:
     from redis.asyncio import Connection
 
-__all__ = ["Full", "Login", "answers_plaintext", "ask", "greet_each", "look"]
+__all__ = ["Full", "Login", "answers_plaintext", "ask", "greet_each", "look", "look_each"]
 
 #: Most bytes that are read from one server in one run: INFO is 6 kB, CLUSTER NODES of 1,000 nodes 150 kB.
 MAX_BYTES = 8 * 2**20
@@ -47,6 +49,10 @@ class Refused(ProbeError):
     """Nothing listens there."""
 
 
+class NoRoute(ProbeError):
+    """This machine cannot reach such an address."""
+
+
 class Full(ProbeError):
     """The server has as many clients as it takes."""
 
@@ -57,6 +63,37 @@ async def look(address: NodeAddress, login: Login, commands: Sequence[str]) -> A
         return await ask(address, login, commands)
     except ProbeError as why:
         return Unseen(address, why)
+
+
+async def look_each(address: NodeAddress, login: Login, commands: Sequence[str]) -> tuple[Look, ...]:
+    """As `look`, at each address of a name that has several, as that of a headless service: every server that it leads to, once.
+
+    Where one answers, those are left out that lead nowhere from here, and those of this machine where nobody listens.
+    """
+    hosts = await _hosts(address, login.timeout)
+    if len(hosts) < 2:
+        return (await look(address, login, commands),)
+    found = await asyncio.gather(*(look(address._replace(ip=host), login, commands) for host in hosts))
+    if any(isinstance(node, Answers) for node in found):
+        found = [node for node in found if not (isinstance(node, Unseen) and _leads_nowhere(node))]
+    distinct = each_once(found)
+    if len(distinct) == 1 and isinstance(distinct[0], Answers):
+        return (replace(distinct[0], address=address),)
+    return distinct
+
+
+def _leads_nowhere(node: Unseen) -> bool:
+    here = ip_address(node.address.ip.partition("%")[0]).is_loopback
+    return isinstance(node.why, NoRoute) or (here and isinstance(node.why, Refused))
+
+
+async def _hosts(address: NodeAddress, timeout: timedelta) -> list[str]:
+    """The IP addresses of a name; none where it cannot be resolved in time, which whoever asks it reports."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            return await resolve(address.host, address.port)
+    except (TimeoutError, ProbeError):
+        return []
 
 
 @traced(lambda address, _, commands: f"Redis {address}: {', '.join(commands)}", lambda told: _in_words(told))
@@ -197,13 +234,17 @@ class _Bounded(asyncio.StreamReader):
             )
 
 
+#: What this machine says of an address of a family that it does not speak.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
 @asynccontextmanager
 async def _streams(address: NodeAddress, tls: Trust | None) -> AsyncIterator[tuple[_Bounded, asyncio.StreamWriter]]:
     """An open connection to the first of the name's addresses that takes one, aborted at the end: a peer that hangs must not
     hold up closing. Raises ProbeError when there is none.
     """
     failures: list[OSError] = []
-    for host in await resolve(address.host, address.port):
+    for host in [address.ip] if address.ip else await resolve(address.host, address.port):
         try:
             reader, writer = await _opened(host, address, tls, str(address))
             break
@@ -213,7 +254,8 @@ async def _streams(address: NodeAddress, tls: Trust | None) -> AsyncIterator[tup
         if all(isinstance(error, ConnectionRefusedError) for error in failures):
             raise Refused(f"{address} refuses the connection.", Reason.UNREACHABLE)
         why = next(error for error in failures if not isinstance(error, ConnectionRefusedError))
-        raise ProbeError(f"{address} cannot be reached: {os_reason(why)}.", Reason.UNREACHABLE)
+        kind = NoRoute if why.errno in _NO_ROUTE else ProbeError
+        raise kind(f"{address} cannot be reached: {os_reason(why)}.", Reason.UNREACHABLE)
     try:
         yield reader, writer
     finally:
@@ -256,13 +298,9 @@ async def _aborted(writer: asyncio.StreamWriter) -> None:
 
 async def greet_each(address: NodeAddress, login: Login) -> tuple[Handshake, ...]:
     """How each address of a name with several greets a TLS client. Those where nobody listens are left out, as clients go on to
-    the next; so is a name with one address, whose certificate is part of what `ask` gives.
+    the next; so is a name with one address, or one address of it, whose certificate is part of what `ask` gives.
     """
-    try:
-        async with asyncio.timeout(login.timeout.total_seconds()):
-            hosts = await resolve(address.host, address.port)
-    except (TimeoutError, ProbeError):
-        return ()  # whoever asks it reports that
+    hosts = [] if address.ip else await _hosts(address, login.timeout)
     if len(hosts) < 2:
         return ()
     greetings = await asyncio.gather(*(_greeting(host, address, login) for host in hosts))

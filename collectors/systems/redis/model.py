@@ -74,10 +74,11 @@ _CONTAINERS = ("CLIENT", "CLUSTER", "CONFIG", "SENTINEL")
 
 
 class NodeAddress(NamedTuple):
-    """Where a server listens."""
+    """Where a server listens: at one IP address, `ip`, of a name that has several."""
 
     host: str
     port: int
+    ip: str = ""
 
     @classmethod
     def parse(cls, text: str) -> NodeAddress:
@@ -85,7 +86,8 @@ class NodeAddress(NamedTuple):
         return cls(*split_host_port(text))
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{where} ({self.ip})" if self.ip else where
 
 
 class Untrusted(ProbeError):

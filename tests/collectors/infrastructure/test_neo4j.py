@@ -9,15 +9,16 @@ import os
 import random
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import neo4j
 import pytest
-from neo4j.exceptions import ClientError
+from neo4j.exceptions import ClientError, TransientError
 from pydantic import SecretStr, ValidationError
 
 from collectors.infrastructure import neo4j as section
@@ -1020,8 +1021,13 @@ async def test_an_old_backup_that_was_copied_is_old(server: Neo4j, tmp_path: Pat
     assert result.reason is Reason.LIMIT
 
 
-async def test_paths_that_need_no_credentials_and_databases_that_take_no_writes_are_reported(tmp_path: Path) -> None:
-    settings = {"dbms.security.http_auth_allowlist": "/,/browser.*,/db/neo4j/.*"}
+async def test_open_paths_and_databases_that_take_no_writes_or_no_more_transactions_are_reported(
+    tmp_path: Path,
+) -> None:
+    settings = {
+        "dbms.security.http_auth_allowlist": "/,/browser.*,/db/neo4j/.*",
+        "db.transaction.concurrent.maximum": _MOST,
+    }
     with Neo4j(tmp_path / "neo4j", settings=settings) as server:
         server.change_password()
         server.run(
@@ -1055,7 +1061,24 @@ async def test_paths_that_need_no_credentials_and_databases_that_take_no_writes_
             Status.FAILED,
             f"Database neo4j takes no writes on {server.address}: its access is read-only (wanted read-write).",
         )
-        assert (await see(HEALTH, server, read_only={"neo4j": "It is an archive."})).status is Status.OK
+        archive: dict[str, Any] = {"read_only": {"neo4j": "It is an archive."}}
+        assert (await see(HEALTH, server, **archive)).status is Status.OK
+        with ExitStack() as stack:
+            driver = stack.enter_context(
+                neo4j.GraphDatabase.driver(f"bolt://{server.address}", auth=("neo4j", PASSWORD))
+            )
+            for _ in range(_MOST):
+                session = stack.enter_context(driver.session(database="neo4j"))
+                stack.enter_context(session.begin_transaction()).run("RETURN 1").consume()
+            with pytest.raises(TransientError, match="limit of concurrently executed transactions"):
+                server.run("RETURN 1", database="neo4j")
+            full = await see(HEALTH, server, **archive)
+        assert (full.status, full.reason) == (Status.FAILED, Reason.LIMIT)
+        assert f"{where} refuses statements of anybody: Unable to start new transaction since limit of" in full.summary
+
+
+#: Transactions of a server that takes few: with fewer it does not start.
+_MOST = 12
 
 
 @pytest.mark.parametrize(

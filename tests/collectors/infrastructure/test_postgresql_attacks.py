@@ -22,7 +22,10 @@ from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.judge.replication import judge_slots
 from collectors.systems.postgresql.model.instance import Slot
 from collectors.systems.postgresql.model.options import ClusterLimits
-from tests.collectors.infrastructure.test_postgresql import alone, look, see
+from collectors.systems.prometheus.client import Prometheus as PrometheusClient
+from exporter.verdict import Reason, Status
+from tests.collectors.evidence import attested
+from tests.collectors.infrastructure.test_postgresql import alone, look, pgbackrest, see
 from tests.collectors.infrastructure.test_postgresql_states import (
     POOLS,
     archive,
@@ -34,7 +37,8 @@ from tests.collectors.infrastructure.test_postgresql_states import (
     waiting_commit,
     write,
 )
-from tests.servers.faults import serving
+from tests.servers.exporters import postgres_exporter
+from tests.servers.faults import Proxy, serving
 from tests.servers.patroni import Patroni
 from tests.servers.pgbackrest import Repository
 from tests.servers.pgbouncer import APPLICATION, PgBouncer
@@ -50,6 +54,8 @@ from tests.servers.postgresql import (
     postgresql_18,
 )
 from tests.servers.process import LOOPBACK, call, eventually, scratch, unprivileged, wait_until
+from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
+from tests.support import connected, make_context, until
 
 
 async def test_sessions_that_the_server_ends_when_they_are_idle(pair: Cluster) -> None:
@@ -340,13 +346,9 @@ async def test_each_address_of_a_name_is_asked(pair: Cluster, monkeypatch: pytes
     port = pair.primary.port
     dsn = psycopg.conninfo.make_conninfo(pair.primary.dsn(), host="db.example.com")
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        near, far = await asyncio.open_connection(LOOPBACK, pair.standby.port)
-        await asyncio.gather(_pump(reader, far), _pump(near, writer))
-
     resolving(monkeypatch, "db.example.com", LOOPBACK, "127.0.0.2")
     alone = await see(dsn, "pods_healthy")
-    async with serving(relay, where=("127.0.0.2", port)):
+    async with Proxy(LOOPBACK, pair.standby.port, where=("127.0.0.2", port)):
         both = await see(dsn, "pods_healthy")
     async with serving(_read_to_end, where=("127.0.0.2", port)):
         with pytest.raises(psycopg.OperationalError):
@@ -364,12 +366,133 @@ async def _read_to_end(reader: asyncio.StreamReader, _: asyncio.StreamWriter) ->
     await reader.read()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+# PgBouncer at several addresses, and one that gets nobody on
+
+
+async def test_each_address_of_a_pooler_is_asked_and_each_pooler_counted_once(
+    pair: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, drop = f"CREATE ROLE {APPLICATION} LOGIN PASSWORD '{APPLICATION}'", f"DROP ROLE {APPLICATION}"
+    with ExitStack() as stack:
+        stack.enter_context(pair.primary.statements(create, drop))
+        folder = stack.enter_context(scratch("pgbouncers", unprivileged()))
+        both = stack.enter_context(
+            PgBouncer(pair.primary, folder, pool_size=30, settings={"listen_addr": f"{LOOPBACK}, 127.0.0.2"})
+        )
+        other = stack.enter_context(
+            PgBouncer(pair.primary, folder, pool_size=30, port=both.port, settings={"listen_addr": "127.0.0.3"})
+        )
+        console = psycopg.conninfo.make_conninfo(both.dsn(), host="pool.example.com")
+        resolving(monkeypatch, "pool.example.com", LOOPBACK, "127.0.0.2")
+        once = await see(pair.dsn, "connection_pool_sized", pgbouncer=console)
+        resolving(monkeypatch, "pool.example.com", LOOPBACK, "127.0.0.2", "127.0.0.3")
+        twice = await see(pair.dsn, "connection_pool_sized", pgbouncer=console)
+        other.stop()
+        # As behind a translation of addresses, it does not list the exporter where it comes from.
+        async with Proxy(LOOPBACK, both.port, where=("127.0.0.3", both.port)):
+            unclear = await see(pair.dsn, "connection_pool_sized", pgbouncer=console, query_timeout="30s")
+    told(once, "ok", "The pools may reach 30 of ")
+    told(twice, "ok", "The pools may reach 60 of ")
+    told(
+        unclear,
+        "unknown",
+        f"PgBouncer at pool.example.com:{both.port}/pgbouncer (127.0.0.1) and at pool.example.com:{both.port}/pgbouncer "
+        "(127.0.0.3) may be one or several",
+    )
+    assert unclear.measurements["pool_connections"] == 30
+
+
+async def test_a_pooler_whose_login_is_refused(pair: Cluster) -> None:
+    create, drop = f"CREATE ROLE {APPLICATION} LOGIN PASSWORD 'changed'", f"DROP ROLE {APPLICATION}"
+    with ExitStack() as stack:
+        stack.enter_context(pair.primary.statements(create, drop))
+        folder = stack.enter_context(scratch("pgbouncer", unprivileged()))
+        pooler = stack.enter_context(PgBouncer(pair.primary, folder, settings={"server_login_retry": 60}))
+        assert "password authentication failed" in pooler.refuses()
+        pool = f"database orders as role {APPLICATION}"
+        never = await see(pair.dsn, "connection_pool_sized", pgbouncer=pooler.dsn())
+        told(never, "warning", f"PgBouncer at {LOOPBACK}:{pooler.port}/pgbouncer has served no query of {pool} since")
+        pair.primary.query(f"ALTER ROLE {APPLICATION} PASSWORD '{APPLICATION}'")
+        pooler.stop()
+        pooler.start()
+        client = stack.enter_context(pooler.client())
+        client.execute("SELECT 1")
+        client.rollback()
+        told(await see(pair.dsn, "connection_pool_sized", pgbouncer=pooler.dsn()), "ok")
+        pair.primary.query(f"ALTER ROLE {APPLICATION} PASSWORD 'changed'")
+        pair.primary.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{APPLICATION}'")
+        waiting = asyncio.create_task(asyncio.to_thread(_ask, client))
+        seen = await until(
+            lambda: see(pair.dsn, "connection_pool_sized", pgbouncer=pooler.dsn()),
+            Status.FAILED,
+            "its login is refused",
+        )
+        assert f"1 client waits at PgBouncer at {LOOPBACK}:{pooler.port}/pgbouncer for {pool}" in seen.summary
+        pooler.stop()
+        await waiting
+
+
+def _ask(client: psycopg.Connection[Any]) -> None:
+    with suppress(psycopg.OperationalError):
+        client.execute("SELECT 1")
+
+
+# Roles, and transactions that nobody ends
+
+
+async def test_a_role_or_database_whose_commits_do_not_wait(pair: Cluster) -> None:
+    hasty = ("CREATE ROLE hasty LOGIN PASSWORD 'hasty'", "DROP ROLE hasty")
+    lax = ("ALTER DATABASE orders SET synchronous_commit = 'local'", "ALTER DATABASE orders RESET synchronous_commit")
+    with pair.primary.statements(*hasty), pair.primary.setting(synchronous_standby_names="standby"):
+        wait_until(lambda: pair.primary.query("SELECT sync_state FROM pg_stat_replication") == [("sync",)], "sync", 60)
+        told(await see(pair.dsn, "replication_operational"), "ok", "Commits wait for 1 standby.")
+        pair.primary.query("ALTER ROLE hasty SET synchronous_commit = off")
+        with pair.primary.connect(user="hasty", password="hasty") as client:
+            assert client.execute("SHOW synchronous_commit").fetchone() == ("off",)
+        result = await see(pair.dsn, "replication_operational")
+        told(result, "warning", "is 'standby', but commits of role hasty do not wait (synchronous_commit off).")
+        told(await see(pair.dsn, "replication_operational", app_roles=["postgres"]), "ok")
+        with pair.primary.statements(*lax):
+            result = await see(pair.dsn, "replication_operational", app_roles=["postgres"])
+        told(result, "warning", "database orders")
+
+
+async def test_a_transaction_that_is_left_prepared(postgresql: Programs) -> None:
+    with alone(postgresql, max_prepared_transactions="2") as instance:
+        instance.script("BEGIN; CREATE TABLE held (); PREPARE TRANSACTION 'abandoned';", "orders")
+        assert instance.query("SELECT gid FROM pg_prepared_xacts") == [("abandoned",)]
+        told(await see(instance.dsn(), "pods_healthy"), "ok")
+        seen = await until(lambda: see(instance.dsn(), "pods_healthy", max_prepared_age="1s"), Status.WARNING)
+    assert "Transaction 'abandoned' in database orders of " in seen.summary
+    assert seen.summary.endswith("by role postgres (limit 1s) and keeps its locks: COMMIT or ROLLBACK PREPARED.")
+
+
+# Exporters that do not see all
+
+
+@pytest.mark.parametrize(("release", "why"), [(OLD, "it sees "), (NEW, "its collector wal fails.")])
+async def test_an_exporter_whose_role_may_not_see(release: str, why: str, tmp_path: Path) -> None:
+    """Its `up` and `pg_up` are 1, and it gets rows that are empty. 0.11 shows that only by what is missing."""
+    async with AsyncExitStack() as stack:
+        instance = stack.enter_context(alone(postgresql_15()))
+        instance.query("CREATE EXTENSION IF NOT EXISTS pg_stat_statements", "orders")
+        instance.query("CREATE ROLE exporter LOGIN PASSWORD 'exporter'")
+        instance.query("CREATE ROLE application LOGIN PASSWORD 'application'")
+        stack.enter_context(instance.connect("orders", "application", password="application")).execute("SELECT 1")
+        source = f"postgresql://exporter:exporter@{LOOPBACK}:{instance.port}/orders?sslmode=disable"
+        exporter = stack.enter_context(postgres_exporter(tmp_path, source, release=release))
+        scraped = scrape("postgres", exporter.port, scrape_interval="2s", scrape_timeout="2s")
+        server = stack.enter_context(Prometheus(tmp_path, release=NEW, scrapes=[scraped]))
+        server.wait_for("pg_stat_database_xact_commit and on() pg_up == 1")
+        context = make_context(clients=await stack.enter_async_context(connected({PrometheusClient: server.url})))
+        blind = await until(
+            lambda: see(instance.dsn(), "metrics_collected", context=context),
+            Status.FAILED,
+            f"The role of exporter {LOOPBACK}:{exporter.port} does not have the rights of pg_monitor: {why}",
+        )
+        assert blind.reason is Reason.DENIED
+        instance.query("GRANT pg_monitor TO exporter")
+        await until(lambda: see(instance.dsn(), "metrics_collected", context=context), Status.OK)
 
 
 # Several repositories
@@ -398,6 +521,10 @@ async def test_each_of_several_repositories_has_to_be_in_order(tmp_path: Path) -
         last = archive(instance)
         assert states_of(repository) == {1: "ok", 2: "ok"}
         told(await backed(instance, repository, tmp_path), "ok", f"Repository 1 holds WAL up to {last}", "Repository 2")
+        seldom = pgbackrest(repository, repositories={1: {"backup_max_age": "8d"}, 2: {"backup_max_age": "1ms"}})
+        evidence = attested(tmp_path, "postgresql.backups_enabled_and_tested")
+        by_schedule = await see(instance.dsn(), "backups_enabled_and_tested", evidence=evidence, pgbackrest=seldom)
+        told(by_schedule, "warning", "in repository 2 was complete 0.0 h ago (limit 1ms).")
         for held in sorted(repository.path.glob("archive/orders/15-1/0000*/0000*"))[-2:]:
             held.unlink()
         assert last not in repository.run("repo-ls", "--recurse", "--repo=1", "archive/orders")

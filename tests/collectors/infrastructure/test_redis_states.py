@@ -27,7 +27,7 @@ from tests.collectors.infrastructure.test_redis import (
     trusting,
 )
 from tests.servers.exporters import redis_exporter
-from tests.servers.faults import mute, refused, serving
+from tests.servers.faults import Proxy, mute, refused, serving
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.prometheus import Prometheus, scrape
 from tests.servers.redis import (
@@ -485,6 +485,37 @@ async def test_a_name_is_tried_at_each_of_its_addresses(any_redis: Node, monkeyp
     async with await asyncio.start_server(hang_up, "127.0.0.2", any_redis.port):
         opened = await answers_plaintext(NodeAddress("cache.example.com", any_redis.port), timedelta(seconds=15))
     assert opened == NodeAddress(LOOPBACK, any_redis.port)
+
+
+async def test_each_server_that_a_name_leads_to_is_asked(start_redis: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = start_redis(), start_redis()
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def resolve(host: str, port: Any, **more: Any) -> Any:
+        if host != "cache.example.com":
+            return await real(host, port, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in (LOOPBACK, "127.0.0.2")]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    where = f"cache.example.com:{first.port}"
+    alone = await see("pods_healthy", nodes=[where])
+    other = "127.0.0.2", first.port
+    async with Proxy(LOOPBACK, first.port, where=other):
+        same = await see("pods_healthy", nodes=[where])
+    async with Proxy(LOOPBACK, second.port, where=other):
+        masters = await see("pods_healthy", nodes=[where])
+        looked = await see("persistence_configured", nodes=[where])
+    async with Proxy(LOOPBACK, second.port, where=other) as silence:
+        silence.pause()
+        silent = await see("pods_healthy", nodes=[where], node_timeout="3s")
+    for seen in (alone, same):
+        assert (seen.status, seen.summary.startswith(f"{where} answers PING")) == (Status.OK, True), seen
+    assert masters.status is Status.FAILED
+    assert f"{where} ({LOOPBACK})" in masters.summary
+    assert f"{where} (127.0.0.2)" in masters.summary
+    assert f"{where} (127.0.0.2)" in looked.summary
+    assert (silent.status, f"{where} (127.0.0.2) did not answer within 3s." in silent.summary) == (Status.UNKNOWN, True)
 
 
 async def test_doors_that_are_closed_at_both_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ async def see_backups(
 ) -> Result:
     """Whether there is a fresh backup of this very cluster, with all the WAL that was archived since. Raises ProbeError."""
     archiver = primary.archiver
-    fresh = judge_backup(stanza, primary.system_identifier, now, limits, archiver.timeline)
+    fresh = judge_backup(stanza, primary.system_identifier, now, limits, archiver.timeline, settings.repositories)
     held = await worst_of(see_wal(primary.system_identifier, archiver, stanza, settings, now))
     return worst(fresh, judge_archiver(archiver, limits), held)
 

@@ -79,6 +79,13 @@ class Connection:
         info = self._connection.info
         return frozenset((host, info.port) for host in (info.host, info.hostaddr) if host)
 
+    @property
+    def local_port(self) -> int | None:
+        """The port that it comes from, by which the server lists it; None through a local socket."""
+        with socket.socket(fileno=os.dup(self._connection.fileno())) as held:
+            name = held.getsockname()
+        return int(name[1]) if isinstance(name, tuple) else None
+
     @classmethod
     @traced(
         lambda cls, parameters, *_, **__: f"a connection to PostgreSQL at {_where(parameters)}", lambda _: "connected"

@@ -12,6 +12,11 @@ from collectors.systems.prometheus.model.scrape import Scrape
 __all__ = ["read_exporters"]
 
 _PORT, _RESET, _COMMITS = "pg_settings_port", "pg_stat_bgwriter_stats_reset_total", "pg_stat_database_xact_commit"
+_SESSIONS, _SENDERS, _COLLECTORS = (
+    "pg_stat_activity_count",
+    "pg_stat_replication_pg_wal_lsn_diff",
+    "pg_scrape_collector_success",
+)
 
 
 async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exported]:
@@ -28,7 +33,31 @@ async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exporte
                 values[exporter][name] = sample.value
             elif sample.labels.get("datname"):
                 commits[exporter][sample.labels["datname"]] = sample.value
+    sessions: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for sample in await prometheus.query(f"sum by (instance, datname) ({selector(_SESSIONS, labels)})"):
+        sessions[sample.labels.get("instance", "")][sample.labels.get("datname", "")] = sample.value
+    ages = await prometheus.query(f"max by (instance) (time() - timestamp({selector(_SESSIONS, labels)}))")
+    age = {sample.labels.get("instance", ""): sample.value for sample in ages}
+    # A row of a sender always has a state; the role that does not see it gets an empty one.
+    blind = {
+        sample.labels.get("instance", "")
+        for sample in await prometheus.query(selector(_SENDERS, labels))
+        if sample.labels.get("state") == ""
+    }
+    failing: defaultdict[str, list[str]] = defaultdict(list)
+    for sample in await prometheus.query(selector(_COLLECTORS, labels)):
+        if sample.value == 0:
+            failing[sample.labels.get("instance", "")].append(sample.labels.get("collector", ""))
     return [
-        Exported(exporter, found.get(_PORT), found.get(_RESET), commits[exporter])
+        Exported(
+            exporter,
+            found.get(_PORT),
+            found.get(_RESET),
+            commits[exporter],
+            sessions=dict(sessions[exporter]),
+            sessions_age=age.get(exporter, 0.0),
+            blind=exporter in blind,
+            failing=tuple(sorted(failing[exporter])),
+        )
         for exporter, found in sorted(values.items())
     ]

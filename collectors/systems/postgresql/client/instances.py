@@ -20,7 +20,7 @@ from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.model.instance import names
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Instances"]
+__all__ = ["Instances", "addresses_of", "leads_nowhere"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Instances:
             return session
 
         async def named(parameters: Parameters) -> list[Session | ProbeError]:
-            addresses = await _addresses_of(parameters)
+            addresses = await addresses_of(parameters)
             if len(addresses) < 2:
                 return [await one(parameters)]
             found = await asyncio.gather(*(one(parameters, address) for address in addresses))
@@ -93,7 +93,7 @@ class Instances:
         return primaries[0]
 
 
-async def _addresses_of(parameters: Parameters) -> list[str]:
+async def addresses_of(parameters: Parameters) -> list[str]:
     """Every IP address of the host that these parameters name, of which libpq would take the first that answers.
 
     None where they name one themselves, or no resolver knows it, which libpq will report.
@@ -122,13 +122,14 @@ def _distinct(found: Mapping[str, Session | ProbeError]) -> list[Session | Probe
         if isinstance(outcome, Session):
             identity = outcome.instance.identity
             instances.setdefault((identity.system_identifier, identity.started), outcome)
-        elif not _leads_nowhere(address, str(outcome)):
+        elif not leads_nowhere(address, str(outcome)):
             errors.append(outcome)
     if not instances:
         return [next(outcome for outcome in found.values() if isinstance(outcome, ProbeError))]
     return [*instances.values(), *errors]
 
 
-def _leads_nowhere(address: str, why: str) -> bool:
+def leads_nowhere(address: str, why: str) -> bool:
+    """Whether an address of a name cannot be meant, by why no connection was made: no route from here, or nobody listens here."""
     here = ip_address(address.partition("%")[0]).is_loopback
     return _NO_ROUTE.search(why) is not None or (here and "Connection refused" in why)

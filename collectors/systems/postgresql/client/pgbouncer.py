@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 
 from collectors.shared.dsn import Parameters, parse_dsn
 from collectors.systems.postgresql.client.connection import Connection
+from collectors.systems.postgresql.client.instances import addresses_of, leads_nowhere
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
 from exporter.verdict import ProbeError
 
@@ -26,16 +28,15 @@ _CONSOLE = "pgbouncer"
 
 
 async def read_poolers(dsn: SecretStr, timeout: timedelta, *, knock: bool = True) -> list[Pooler]:
-    """Every PgBouncer that the connection string names. Its user must be in `stats_users`.
+    """Every PgBouncer that the connection string names, each once, at each address of a name. Its user must be in `stats_users`.
 
     With `knock`, a connection to a database that nobody configures is tried, as `*` is listed nowhere before it is used. Raises
     ProbeError when one of them cannot be asked.
     """
-    found = await asyncio.gather(*(_read(host, timeout, knock) for host in parse_dsn(dsn)), return_exceptions=True)
-    for error in found:
-        if isinstance(error, BaseException):
-            raise error
-    return [pooler for pooler in found if isinstance(pooler, Pooler)]
+    async with AsyncExitStack() as resources:
+        consoles = await _consoles(dsn, timeout, resources)
+        poolers = await asyncio.gather(*(_read(console, timeout, knock) for console in consoles))
+    return list(poolers)
 
 
 async def read_waits(dsn: SecretStr, timeout: timedelta) -> dict[str, float]:
@@ -44,38 +45,103 @@ async def read_waits(dsn: SecretStr, timeout: timedelta) -> dict[str, float]:
     Raises ProbeError when one of the PgBouncers cannot be asked.
     """
     waits: dict[str, float] = {}
-    for host in parse_dsn(dsn):
-        connection = await Connection.open({**host, "dbname": _CONSOLE}, timeout, console=True)
-        try:
-            rows = await connection.ask(dict, "SHOW STATS")
-        finally:
-            await connection.close()
-        for row in rows:
-            if row["database"] != _CONSOLE:
-                waits[f"database {row['database']} of PgBouncer at {connection.where}"] = (
-                    int(row["avg_wait_time"]) / 1e6
-                )
+    async with AsyncExitStack() as resources:
+        for console in await _consoles(dsn, timeout, resources):
+            for row in await console.connection.ask(dict, "SHOW STATS"):
+                if row["database"] != _CONSOLE:
+                    waits[f"database {row['database']} of PgBouncer at {console.connection.where}"] = (
+                        int(row["avg_wait_time"]) / 1e6
+                    )
     return waits
 
 
-async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
-    connection = await Connection.open({**host, "dbname": _CONSOLE}, timeout, console=True)
-    try:
-        pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != _CONSOLE]
-        databases = await _databases(connection)
-        listed = {name: row for name, row in databases.items() if name != KNOCK}
-        if not listed:  # a `*` in its configuration is not listed before somebody used it
-            raise ProbeError(
-                f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not checked."
-            )
-        knocked = databases.get(KNOCK)
-        if knock and knocked is None:
-            knocked = await _knock(connection, host, timeout)
-        settings = {str(row["key"]): str(row["value"]) for row in await connection.ask(dict, "SHOW CONFIG")}
-        lists = {str(row["list"]): row["items"] for row in await connection.ask(dict, "SHOW LISTS")}
-    finally:
-        await connection.close()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Console:
+    """The admin console of one PgBouncer: at an `address` of `host` where it has several, and which others it may be as well."""
+
+    connection: Connection
+    host: Parameters
+    address: str | None = None
+    perhaps: tuple[str, ...] = ()
+
+
+async def _consoles(dsn: SecretStr, timeout: timedelta, resources: AsyncExitStack) -> list[_Console]:
+    """The console of each PgBouncer that the connection string names, at each address of a name. Raises ProbeError."""
+    found = await asyncio.gather(*(_named(host, timeout, resources) for host in parse_dsn(dsn)), return_exceptions=True)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return await _distinct([console for named in found if isinstance(named, list) for console in named])
+
+
+async def _named(host: Parameters, timeout: timedelta, resources: AsyncExitStack) -> list[_Console]:
+    async def one(address: str | None) -> _Console:
+        connection = await Connection.open({**host, "dbname": _CONSOLE}, timeout, console=True, address=address)
+        resources.push_async_callback(connection.close)
+        return _Console(connection, host, address)
+
+    addresses = await addresses_of(host)
+    if len(addresses) < 2:
+        return [await one(None)]
+    found = await asyncio.gather(*map(one, addresses), return_exceptions=True)
+    consoles = [console for console in found if isinstance(console, _Console)]
+    for address, error in zip(addresses, found, strict=True):
+        if isinstance(error, BaseException) and not (consoles and leads_nowhere(address, str(error))):
+            raise error
+    return consoles
+
+
+async def _distinct(consoles: Sequence[_Console]) -> list[_Console]:
+    """Each PgBouncer once. It has no name, but lists who is connected to it: one that lists another's connection is the same.
+
+    One that does not list even its own, as connections are translated on their way, may be any other at the addresses of its name:
+    that one says so.
+    """
+    if len(consoles) < 2:
+        return list(consoles)
+    listed = dict(zip(consoles, await asyncio.gather(*map(_clients, consoles)), strict=True))
+    ports = {console: port for console in consoles if listed[console][port := console.connection.local_port]}
+    found: list[_Console] = []
+    for console in ports:
+        others = (other for other in found if listed[other][ports[console]] > (ports[other] == ports[console]))
+        if next(others, None) is None:
+            found.append(console)
+    for console in consoles:
+        if console not in ports:
+            at = next((at for at, other in enumerate(found) if other.host is console.host), None)
+            if at is None:
+                found.append(console)
+            else:
+                found[at] = replace(found[at], perhaps=(*found[at].perhaps, console.connection.where))
+    return found
+
+
+async def _clients(console: _Console) -> Counter[int | None]:
+    """The ports that clients of its console come from."""
+    rows = await console.connection.ask(dict, "SHOW CLIENTS")
+    return Counter(int(row["port"]) for row in rows if row["database"] == _CONSOLE)
+
+
+async def _read(console: _Console, timeout: timedelta, knock: bool) -> Pooler:
+    connection = console.connection
+    pools = [pool for pool in await connection.ask(dict, "SHOW POOLS") if pool["database"] != _CONSOLE]
+    databases = await _databases(connection)
+    listed = {name: row for name, row in databases.items() if name != KNOCK}
+    if not listed:  # a `*` in its configuration is not listed before somebody used it
+        raise ProbeError(
+            f"PgBouncer at {connection.where} lists no database, so what its pools may reach was not checked."
+        )
+    knocked = databases.get(KNOCK)
+    if knock and knocked is None:
+        knocked = await _knock(console, timeout)
+    settings = {str(row["key"]): str(row["value"]) for row in await connection.ask(dict, "SHOW CONFIG")}
+    lists = {str(row["list"]): row["items"] for row in await connection.ask(dict, "SHOW LISTS")}
+    queries = {
+        row["database"]: int(row.get("total_query_count") or 0) for row in await connection.ask(dict, "SHOW STATS")
+    }
     pools = [pool for pool in pools if pool["database"] != KNOCK]
+    stopped = sorted(name for name, row in listed.items() if row.get("paused") or row.get("disabled"))
+    unserved = [pool for pool in pools if pool["database"] not in stopped and not _sum(pool, "sv_")]
     users: defaultdict[str, set[str]] = defaultdict(set)
     for pool in pools:
         users[str(pool["database"])].add(str(pool["user"]))
@@ -89,25 +155,38 @@ async def _read(host: Parameters, timeout: timedelta, knock: bool) -> Pooler:
         clients=int(lists.get("used_clients") or 0),
         most_clients=int(settings["max_client_conn"]) if "max_client_conn" in settings else None,
         further=_further(knocked, listed),
-        stopped=tuple(sorted(name for name, row in listed.items() if row.get("paused") or row.get("disabled"))),
+        stopped=tuple(stopped),
+        unserved={_called(pool): waiting for pool in unserved if (waiting := int(pool["cl_waiting"]))},
+        unused=tuple(
+            _called(pool) for pool in unserved if not _sum(pool, "cl_") and queries.get(pool["database"]) == 0
+        ),
+        perhaps=console.perhaps,
         shared_port=settings.get("so_reuseport", "0") not in ("0", "off", "no", "false"),
     )
+
+
+def _sum(pool: Mapping[str, Any], prefix: str) -> int:
+    return sum(int(value or 0) for name, value in pool.items() if name.startswith(prefix))
+
+
+def _called(pool: Mapping[str, Any]) -> str:
+    return f"database {pool['database']} as role {pool['user']}"
 
 
 async def _databases(connection: Connection) -> dict[str, dict[str, Any]]:
     return {str(row["name"]): row for row in await connection.ask(dict, "SHOW DATABASES") if row["name"] != _CONSOLE}
 
 
-async def _knock(connection: Connection, host: Parameters, timeout: timedelta) -> dict[str, Any] | None:
+async def _knock(console: _Console, timeout: timedelta) -> dict[str, Any] | None:
     """What the console lists of the database that nobody configures while it is tried; None where it is refused at once.
 
     PgBouncer lists what `*` stands for only while somebody uses it; whether the server lets anybody in does not matter.
     """
-    trying = asyncio.create_task(_try(host, timeout))
+    trying = asyncio.create_task(_try(console, timeout))
     try:
         while True:
             tried = trying.done()
-            if listed := (await _databases(connection)).get(KNOCK):
+            if listed := (await _databases(console.connection)).get(KNOCK):
                 return listed
             if tried:
                 return None
@@ -117,9 +196,9 @@ async def _knock(connection: Connection, host: Parameters, timeout: timedelta) -
         await asyncio.gather(trying, return_exceptions=True)
 
 
-async def _try(host: Parameters, timeout: timedelta) -> None:
+async def _try(console: _Console, timeout: timedelta) -> None:
     with suppress(ProbeError):
-        connection = await Connection.open({**host, "dbname": KNOCK}, timeout)
+        connection = await Connection.open({**console.host, "dbname": KNOCK}, timeout, address=console.address)
         await connection.close()
 
 

@@ -20,6 +20,7 @@ from collectors.systems.postgresql.model.instance import (
     Freeze,
     Identity,
     Instance,
+    Prepared,
     Receiver,
     Sender,
     Slot,
@@ -61,6 +62,12 @@ class _Count:
 class _Commits:
     name: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Ages:
+    name: str
+    ages: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +283,29 @@ class Session:
             _Commits,
             "SELECT datname::text AS name, xact_commit AS count FROM pg_stat_database WHERE datname IS NOT NULL",
         )
-        return Figures(row.port, row.reset_at, row.reset_age, {commit.name: commit.count for commit in commits})
+        sessions = await self._connection.ask(
+            _Ages,
+            """SELECT datname::text AS name,
+                      array_agg(extract(epoch FROM clock_timestamp() - backend_start)::float8) AS ages
+               FROM pg_stat_activity
+               WHERE backend_type = 'client backend' AND datname IS NOT NULL
+                     AND state IN ('active', 'idle', 'idle in transaction', 'idle in transaction (aborted)') GROUP BY 1""",
+        )
+        return Figures(
+            row.port,
+            row.reset_at,
+            row.reset_age,
+            {commit.name: commit.count for commit in commits},
+            {session.name: session.ages for session in sessions},
+        )
+
+    async def prepared(self) -> list[Prepared]:
+        """Its prepared transactions, the oldest first."""
+        return await self._connection.ask(
+            Prepared,
+            """SELECT gid, database::text, owner::text, extract(epoch FROM clock_timestamp() - prepared)::float8 AS age
+               FROM pg_prepared_xacts ORDER BY prepared""",
+        )
 
     async def database(self) -> str:
         """The database that it was asked in."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
-from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Stanza
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Schedule, Stanza
 from collectors.systems.postgresql.model.segments import segment_name, segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
@@ -53,12 +53,17 @@ def archive_of(stanza: Stanza, backup: Backup) -> Archive | None:
 
 
 def judge_backup(
-    stanza: Stanza, cluster: str, now: datetime, limits: ClusterLimits, timeline: int | None = None
+    stanza: Stanza,
+    cluster: str,
+    now: datetime,
+    limits: ClusterLimits,
+    timeline: int | None = None,
+    schedules: Mapping[int, Schedule] | None = None,
 ) -> Result:
     """Whether the stanza holds a recent, complete backup without bad pages of the cluster with this system identifier.
 
     `timeline` is the primary's, None where it is not known. Of several repositories each has to be in order; where another one has
-    a recent backup, an old one is a warning.
+    a recent backup, an old one is a warning. `schedules` are limits of repositories with another schedule, by their number.
     """
     newest = newest_backup(stanza, cluster, timeline, now)
     good = unknown("No backup.")
@@ -66,15 +71,23 @@ def judge_backup(
         age = now - newest.stopped
         good = ok(f"{_seen(newest, age)}.", backup_age_seconds=age.total_seconds())
     repositories = stanza.by_repository()
+    allowed = {key: _allowed(limits, (schedules or {}).get(key)) for key in repositories}
     if len(repositories) < 2:
+        limits = next(iter(allowed.values()), limits)
         return verdict(_backup_problems(stanza, cluster, timeline, now, limits), good)
     found = {
-        key: collected(_backup_problems(held, cluster, timeline, now, limits, f" in repository {key}"))
+        key: collected(_backup_problems(held, cluster, timeline, now, allowed[key], f" in repository {key}"))
         for key, held in repositories.items()
     }
     spare = any(not problems for problems in found.values())
     problems = [_aged(problem) if spare else problem for each in found.values() for problem in each]
     return verdict(problems, good)
+
+
+def _allowed(limits: ClusterLimits, schedule: Schedule | None) -> ClusterLimits:
+    """The limits of a repository."""
+    own = {name: value for name, value in schedule or () if value is not None}
+    return limits.model_copy(update=own)
 
 
 def _aged(problem: Result) -> Result:

@@ -180,34 +180,64 @@ def _pooler_problems(poolers: Sequence[Pooler], limits: ClusterLimits, processes
                 reason=Reason.LIMIT,
             )
     for pooler in poolers:
-        if pooler.stopped:
-            yield failed(
-                f"PgBouncer at {pooler.where} has paused or disabled {listed(pooler.stopped)}: its clients wait.",
-                reason=Reason.DOWN,
-            )
-        if pooler.most_clients is not None and pooler.clients >= pooler.most_clients:
-            yield failed(
-                f"PgBouncer at {pooler.where} has {pooler.clients} clients and takes no more (max_client_conn "
-                f"{pooler.most_clients}).",
-                reason=Reason.LIMIT,
-            )
+        yield from _refusal_problems(pooler)
     for pooler in poolers:
-        if pooler.shared_port and processes is None:
-            yield unknown(
-                f"PgBouncer at {pooler.where} shares its port with others (so_reuseport), of which one was asked: set option "
-                "pgbouncer_processes to how many there are.",
-                reason=Reason.NOT_CONFIGURED,
-            )
-    ratio = limits.connections_warning_ratio
+        yield from _unseen_problems(pooler, processes)
     for pooler in poolers:
-        most = pooler.most_clients
-        if most is not None and ratio * most < pooler.clients < most:
-            yield warning(
-                f"PgBouncer at {pooler.where} has {counted(pooler.clients, 'client')} "
-                f"(limit {ratio:.0%} of max_client_conn {most})."
-            )
+        yield from _doubtful_problems(pooler, limits)
     if waiting := sum(pooler.clients_waiting for pooler in poolers):
         yield warning(f"{counted(waiting, 'client waits', 'clients wait')} in PgBouncer for a connection.")
+
+
+def _refusal_problems(pooler: Pooler) -> Iterator[Result]:
+    """Whether clients get in, and on to a server."""
+    for pool, waiting in pooler.unserved.items():
+        yield failed(
+            f"{counted(waiting, 'client waits', 'clients wait')} at PgBouncer at {pooler.where} for {pool}, to which it has no "
+            "connection: its login is refused, or the server is not reached.",
+            reason=Reason.DOWN,
+        )
+    if pooler.stopped:
+        yield failed(
+            f"PgBouncer at {pooler.where} has paused or disabled {listed(pooler.stopped)}: its clients wait.",
+            reason=Reason.DOWN,
+        )
+    if pooler.most_clients is not None and pooler.clients >= pooler.most_clients:
+        yield failed(
+            f"PgBouncer at {pooler.where} has {pooler.clients} clients and takes no more (max_client_conn "
+            f"{pooler.most_clients}).",
+            reason=Reason.LIMIT,
+        )
+
+
+def _unseen_problems(pooler: Pooler, processes: int | None) -> Iterator[Result]:
+    """Whether all PgBouncers were asked, each once."""
+    if pooler.shared_port and processes is None:
+        yield unknown(
+            f"PgBouncer at {pooler.where} shares its port with others (so_reuseport), of which one was asked: set option "
+            "pgbouncer_processes to how many there are.",
+            reason=Reason.NOT_CONFIGURED,
+        )
+    if pooler.perhaps:
+        yield unknown(
+            f"PgBouncer at {pooler.where} and at {listed(pooler.perhaps)} may be one or several, as no console lists the exporter "
+            "by its own port: one was counted; name each by an address of its own.",
+            reason=Reason.CONTRADICTED,
+        )
+
+
+def _doubtful_problems(pooler: Pooler, limits: ClusterLimits) -> Iterator[Result]:
+    for pool in pooler.unused:
+        yield warning(
+            f"PgBouncer at {pooler.where} has served no query of {pool} since it started, though somebody tried: its log shows "
+            "whether the server refuses its login."
+        )
+    ratio, most = limits.connections_warning_ratio, pooler.most_clients
+    if most is not None and ratio * most < pooler.clients < most:
+        yield warning(
+            f"PgBouncer at {pooler.where} has {counted(pooler.clients, 'client')} "
+            f"(limit {ratio:.0%} of max_client_conn {most})."
+        )
 
 
 def judge_waits(waits: Mapping[str, float], most: float) -> Result:

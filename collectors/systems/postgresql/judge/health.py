@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.instance import Damage, Freeze, Instance, names
+from collectors.systems.postgresql.model.instance import Damage, Freeze, Instance, Prepared, names
 from collectors.systems.postgresql.model.settings import Settings
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted
+from exporter.words import counted, format_length
 
-__all__ = ["READ_ONLY", "judge_instances", "judge_writes", "page_problems"]
+__all__ = ["READ_ONLY", "judge_instances", "judge_writes", "page_problems", "prepared_problems"]
 
 READ_ONLY = "default_transaction_read_only"
 
@@ -122,4 +122,15 @@ def _write_problems(
             soon = "; PostgreSQL warns" if age >= _WARN else ""
             yield warning(
                 f"Database {freeze.database} of {where} is {_STOP - age} transactions from refusing writes{soon}: vacuum it."
+            )
+
+
+def prepared_problems(where: str, prepared: Iterable[Prepared], limit: timedelta) -> Iterator[Result]:
+    """Whether transactions are left prepared: nobody ends those whose owner is gone; they keep locks and hold up vacuum."""
+    for one in prepared:
+        if one.age > limit.total_seconds():
+            age = format_length(timedelta(seconds=one.age))
+            yield warning(
+                f"Transaction {one.gid!r} in database {one.database} of {where} was prepared {age} ago by role {one.owner} "
+                f"(limit {format_duration(limit)}) and keeps its locks: COMMIT or ROLLBACK PREPARED."
             )

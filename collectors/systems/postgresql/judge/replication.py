@@ -14,13 +14,16 @@ from typing import Any
 from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.instance import AwaitedSlot, Sender, Slot, Standby, Wal, Written
 from collectors.systems.postgresql.model.options import ClusterLimits
+from collectors.systems.postgresql.model.settings import Settings
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, warning
 from exporter.words import counted, format_length, format_size
 
 __all__ = [
+    "COMMIT",
     "PATIENCE",
     "awaited_problems",
+    "commit_problems",
     "judge_senders",
     "judge_silence",
     "judge_slots",
@@ -31,6 +34,10 @@ __all__ = [
 
 #: How many times as far as a standby a logical subscriber may be behind, which confirms now and then what it stored.
 _BEHIND = 16
+
+#: What decides whether a commit waits for synchronous standbys, and its values with which it does not.
+COMMIT = "synchronous_commit"
+NOT_WAITING = ("off", "local", "false", "no", "0")
 
 #: How many seconds a commit may wait for synchronous standbys.
 PATIENCE = 2
@@ -242,7 +249,7 @@ def _synchronous_problems(senders: Sequence[Sender], wal: Wal, waiting: int) -> 
     wanted = wal.synchronous_standbys
     present = sum(sender.state == "streaming" and sender.sync_state in ("sync", "quorum") for sender in senders)
     setting = f"synchronous_standby_names is {wal.synchronous_standby_names!r}"
-    waits = wal.synchronous_commit not in ("off", "local")
+    waits = wal.synchronous_commit not in NOT_WAITING
     if present < wanted:
         missing = f"{setting}, but {counted(present, 'such standby streams', 'such standbys stream')} (wanted {wanted})"
         if waits:
@@ -256,6 +263,19 @@ def _synchronous_problems(senders: Sequence[Sender], wal: Wal, waiting: int) -> 
             f"{counted(waiting, 'commit has', 'commits have')} waited for synchronous standbys for more than {PATIENCE} seconds.",
             reason=Reason.DOWN,
         )
+
+
+def commit_problems(wal: Wal, settings: Settings, roles: Collection[str]) -> Iterator[Result]:
+    """Whether commits of all roles (or of `roles`) wait for the synchronous standbys, whatever their settings are."""
+    if not wal.synchronous_standbys:
+        return
+    for database, role in settings.places((COMMIT,), roles):
+        found = settings.effective(COMMIT, database, role)
+        if found is not None and (found.database or found.role) and found.value.lower() in NOT_WAITING:
+            yield warning(
+                f"synchronous_standby_names is {wal.synchronous_standby_names!r}, but commits of {found.scope()} do not wait "
+                f"({COMMIT} {found.value})."
+            )
 
 
 def awaited_problems(slots: Iterable[AwaitedSlot]) -> Iterator[Result]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from exporter.verdict import ProbeError, Reason
@@ -22,6 +22,7 @@ __all__ = [
     "Identity",
     "Instance",
     "NotServing",
+    "Prepared",
     "Receiver",
     "Sender",
     "Slot",
@@ -244,23 +245,43 @@ class Figures:
     """What an instance itself counts, to be held against what an exporter reports of it.
 
     `reset_at` is when the background writer's statistics were reset, in Unix seconds, `reset_age` how many seconds ago that was;
-    both by the instance's own clock. `commits` are transactions by database.
+    both by the instance's own clock. `commits` are transactions by database, `sessions` how many seconds ago each of its sessions
+    began.
     """
 
     port: int
     reset_at: float | None
     reset_age: float | None
     commits: Mapping[str, int]
+    sessions: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What Prometheus has of one exporter, by its `instance` label; None where it has no such series."""
+    """What Prometheus has of one exporter, by its `instance` label; None where it has no such series.
+
+    `sessions` are how many it saw of each database, so many seconds ago (`sessions_age`). It is `blind` when it does not see what
+    standbys do; `failing` are its collectors that fail.
+    """
 
     exporter: str
     port: float | None
     reset_at: float | None
     commits: Mapping[str, float]
+    sessions: Mapping[str, float] = field(default_factory=dict)
+    sessions_age: float = 0.0
+    blind: bool = False
+    failing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A prepared transaction, and how many seconds ago it was prepared."""
+
+    gid: str
+    database: str
+    owner: str
+    age: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ class ClusterLimits(Options):
         gt=timedelta(0),
         description="How long a leader that is gone may keep Patroni's lock (ttl).",
     )
+    max_prepared_age: Duration = Field(
+        timedelta(hours=1), gt=timedelta(0), description="How long a transaction may be prepared."
+    )
     backup_max_age: Duration = Field(timedelta(hours=26), description="Maximum age of the newest complete backup.")
     full_backup_max_age: Duration = Field(
         timedelta(days=8), description="Maximum age of the newest full backup; restoring the others requires it."

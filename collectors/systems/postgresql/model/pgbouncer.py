@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Demand", "Endpoint", "Pooler"]
 
@@ -39,7 +39,9 @@ class Pooler:
 
     `demands` count every pool (one per database and user seen since it started) at its full size. `further` is the size of the
     pool that it would open for any other database (`*`), None where it would not or that is not known. `stopped` are the databases
-    that are paused or disabled. `shared_port` when other processes may serve the same port.
+    that are paused or disabled. `shared_port` when other processes may serve the same port. `unserved` are how many clients wait in
+    pools without any connection to a server; `unused` are pools that somebody tried, of databases of which no query was served.
+    `perhaps` are addresses at which it may have been asked again.
     """
 
     where: str
@@ -51,3 +53,6 @@ class Pooler:
     further: int | None = None
     stopped: tuple[str, ...] = ()
     shared_port: bool = False
+    unserved: Mapping[str, int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()

@@ -634,6 +634,29 @@ def test_an_exporter_is_recognised(exported: Exported, status: str) -> None:
     assert judge_exporters([exported], {"db": FIGURES}, "orders").status == status
 
 
+@pytest.mark.parametrize(
+    ("seen", "status", "told"),
+    [
+        ({"blind": True}, "failed", "does not have the rights of pg_monitor: what standbys do is hidden from it."),
+        ({"failing": ("wal",)}, "failed", "does not have the rights of pg_monitor: its collector wal fails."),
+        ({"failing": ("bgwriter",)}, "ok", "e can be of db."),
+        ({"failing": ("bgwriter", "locks")}, "warning", "Exporter e lacks what its collectors locks give: they fail."),
+        (
+            {"sessions": {"orders": 1.0}, "sessions_age": 5.0},
+            "failed",
+            "it sees 1 of at least 2 sessions of database orders.",
+        ),
+        ({"sessions": {"orders": 1.0}, "sessions_age": 60.0}, "ok", "e can be of db."),
+        ({"sessions": {"orders": 3.0}}, "ok", "e can be of db."),
+        ({"sessions": {"orders": 2.0, "excluded": 0.0}}, "ok", "e can be of db."),
+    ],
+)
+def test_an_exporter_sees_all_that_its_role_may_see(seen: dict[str, Any], status: str, told: str) -> None:
+    figures = replace(FIGURES, sessions={"orders": [100.0, 62.0, 1.0], "other": [900.0]})
+    result = judge_exporters([Exported("e", 5432.0, 1000.0, {"orders": 50.0}, **seen)], {"db": figures}, "orders")
+    assert (result.status, told in result.summary) == (status, True), result
+
+
 def test_two_exporters_of_one_instance_are_one() -> None:
     other = replace(FIGURES, reset_at=2000.0)
     both = [Exported("a", 5432.0, 1000.0, {}), Exported("b", 5432.0, 1000.0, {})]

@@ -27,8 +27,9 @@ def answers(**replies: object) -> Answers:
     ],
 )
 def test_addresses_are_read_and_written(text: str, address: tuple[str, int]) -> None:
-    assert NodeAddress.parse(text) == address
+    assert NodeAddress.parse(text) == NodeAddress(*address)
     assert str(NodeAddress.parse(text)) == text
+    assert str(NodeAddress(*address, "10.0.0.8")) == f"{text} (10.0.0.8)"
 
 
 @pytest.mark.parametrize(
