@@ -44,7 +44,11 @@ _WHOLE = ("Active", "Listener")
 #: States in which a copy answers searches: the last two are those of resharding and of a copy that takes no writes yet.
 _READABLE = ("Active", "ReshardingScaleDown", "ActiveRead")
 #: How far the numbers of points in copies of one shard may be apart, which are estimates while a peer optimizes.
-_ALIKE, _POINTS = 0.1, "points of "
+_ALIKE, _POINTS, _UPDATES = 0.1, "points of ", "updates on "
+#: So many points are searched one by one in no time; without an index more are not.
+_FEW = 10_000
+#: Updates that wait to be applied while a peer is merely busy.
+_BUSY = 1_000
 #: The consensus thread reports each second; the peers' clocks may differ by seconds.
 _STALLED = timedelta(minutes=5)
 
@@ -104,8 +108,9 @@ def _consensus(url: str, answer: Cluster | ProbeError, limits: QdrantLimits, now
             f"{url} has {counted(pending, 'operation')} of the consensus that it has not applied (limit {limits.max_raft_lag}).",
             reason=Reason.LIMIT,
         )
+    clock = cluster.last_update or now  # what the peer dates is compared with its own clock
     for uri, failure in cluster.message_send_failures.items():
-        if (age := now - failure.latest_error_timestamp) <= limits.failure_window:
+        if (age := clock - failure.latest_error_timestamp) <= limits.failure_window:
             many = counted(failure.count, "failure")
             yield failed(
                 f"{url} cannot reach its peer {uri} ({many}, the last {_age(age)} ago).", reason=Reason.UNREACHABLE
@@ -132,6 +137,10 @@ def membership_problems(peers: Sequence[Peer], nodes: int, limits: QdrantLimits)
     if len(named := sorted(leader for leader in leaders if leader)) > 1:
         yield failed(f"The peers follow different leaders: {', '.join(map(str, named))}.", reason=Reason.CONTRADICTED)
     yield from _lag_problems(peers, limits)
+    versions = {peer.url: version for peer in peers if (version := peer.version(limits.metrics_prefix))}
+    if len(set(versions.values())) > 1:
+        which = listed(f"{url} {version}" for url, version in versions.items())
+        yield warning(f"The peers run different releases: {which}.")
 
 
 def _lag_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Result]:
@@ -243,6 +252,11 @@ def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
         detail = str(error.get("error", error) if isinstance(error, dict) else error).rstrip(".")
         name = what.removeprefix("Collection ")
         yield failed(f"The optimizer of collection {name} failed on {url}: {detail}.", reason=Reason.DOWN)
+    setting, points = info.config.optimizer_config.switched_off, info.points_count or 0
+    if setting is not None and points > _FEW and not info.indexed_vectors_count:
+        yield warning(
+            f"{what} has {points} points on {url} and no index of them: {setting} is 0, so each search reads all vectors."
+        )
 
 
 def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[Result]:
@@ -304,6 +318,10 @@ def settling_problems(peers: Sequence[Peer], limits: QdrantLimits, since: Since,
             if lasted > limits.recovery_grace:
                 yield failed(f"{problem} for {_age(lasted)} (limit {_ALIKE:.0%} apart).", reason=Reason.CONTRADICTED)
             continue
+        if key[1].startswith(_UPDATES):
+            if lasted > limits.recovery_grace:
+                yield warning(f"{problem} for {_age(lasted)} (limit {format_duration(limits.recovery_grace)}).")
+            continue
         recovering = key[1] != "status"
         grace = limits.recovery_grace if recovering else limits.optimizing_grace
         late = f"{problem} for {_age(lasted)} (limit {format_duration(grace)})."
@@ -320,6 +338,10 @@ def _waiting(peers: Sequence[Peer]) -> tuple[dict[tuple[str, str], str], set[str
         for name, collection in peer.collections.items():
             if isinstance(collection.info, Info) and collection.info.status in ("yellow", "grey"):
                 waiting[name, "status"] = f"Collection {name} is {collection.info.status}, being optimized,"
+            if isinstance(collection.info, Info) and (length := collection.info.update_queue.length) > _BUSY:
+                waiting[name, f"{_UPDATES}{peer.url}"] = (
+                    f"Collection {name} on {peer.url} has {length} updates that were accepted and are not applied"
+                )
             if isinstance(collection.shards, ProbeError) or not isinstance(collection.info, Info):
                 unread.add(name)
                 continue

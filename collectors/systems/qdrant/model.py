@@ -19,10 +19,12 @@ __all__ = [
     "Collection",
     "Config",
     "Info",
+    "Optimizer",
     "Params",
     "Peer",
     "PeerAddress",
     "QdrantLimits",
+    "Queue",
     "Raft",
     "SendFailure",
     "Shard",
@@ -104,10 +106,33 @@ class Params(_Struct, frozen=True):
         return frozenset(range(self.shard_number or 0) if self.sharding_method in (None, "auto") else ())
 
 
+class Optimizer(_Struct, frozen=True):
+    """What makes optimizers work: with an `indexing_threshold` or `max_optimization_threads` of 0 they build no index."""
+
+    indexing_threshold: int | None = None
+    max_optimization_threads: int | str | None = None
+
+    @property
+    def switched_off(self) -> str | None:
+        """The setting that keeps vectors from being indexed."""
+        settings = {
+            "indexing_threshold": self.indexing_threshold,
+            "max_optimization_threads": self.max_optimization_threads,
+        }
+        return next((name for name, value in settings.items() if value == 0), None)
+
+
 class Config(_Struct, frozen=True):
     """A collection's configuration."""
 
     params: Params = Params()
+    optimizer_config: Optimizer = Optimizer()
+
+
+class Queue(_Struct, frozen=True):
+    """How many updates were accepted and are not applied yet."""
+
+    length: int = 0
 
 
 class Info(_Struct, frozen=True):
@@ -116,6 +141,9 @@ class Info(_Struct, frozen=True):
     status: str
     optimizer_status: str | dict[str, Any] = "ok"
     config: Config = Config()
+    points_count: int | None = None
+    indexed_vectors_count: int | None = None
+    update_queue: Queue = Queue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +201,12 @@ class Peer:
     metrics: str | ProbeError
     collections: Mapping[str, Collection]
     storage: list[Snapshot] | ProbeError
+
+    def version(self, prefix: str) -> str | None:
+        """The release that it runs, as its metrics show it."""
+        text = "" if isinstance(self.metrics, ProbeError) else self.metrics
+        found = re.search(rf'^{re.escape(prefix)}app_info{{[^}}]*version="([^"]+)"', text, re.MULTILINE)
+        return found[1] if found else None
 
     def gauge(self, name: str) -> float:
         """The value of a metric without labels; raises ProbeError without one."""

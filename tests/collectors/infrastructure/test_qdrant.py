@@ -149,6 +149,64 @@ async def test_failures_that_are_long_over_do_not_count() -> None:
     )
 
 
+async def test_what_a_peer_dates_is_compared_with_its_own_clock() -> None:
+    """A peer whose clock is two hours slow dates its failures two hours ago."""
+    with replay("cluster_healthy") as qdrant:
+        slow = qdrant.now - timedelta(hours=2)
+
+        def cut_off(cluster: Any) -> None:
+            failed = {"count": 3, "latest_error": "no", "latest_error_timestamp": f"{slow:%FT%T}Z"}
+            cluster["message_send_failures"] = {"http://x": failed}
+            cluster["consensus_thread_status"]["last_update"] = f"{slow + timedelta(seconds=9):%FT%T}Z"
+
+        qdrant.peers[0].change("/cluster", cut_off)
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.FAILED
+    assert f"{qdrant.peers[0].url} cannot reach its peer http://x (3 failures, the last 9s ago)." in result.summary
+
+
+@pytest.mark.parametrize("setting", ["indexing_threshold", "max_optimization_threads"])
+async def test_a_collection_that_is_not_indexed_on_purpose_is_a_warning(setting: str) -> None:
+    """As documentation recommends it while much is uploaded; it is easily forgotten, and the collection is green."""
+    with replay("single_healthy") as qdrant:
+        assert (await see(HEALTH, qdrant)).status is Status.OK
+
+        def switched_off(info: Any) -> None:
+            info["config"]["optimizer_config"][setting] = 0
+            info.update(status="green", points_count=2_000_000, indexed_vectors_count=0)
+
+        qdrant.peers[0].change("/collections/documents", switched_off)
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.WARNING
+    assert result.summary == (
+        f"Collection documents has 2000000 points on {qdrant.peers[0].url} and no index of them: {setting} is 0, so each search "
+        "reads all vectors."
+    )
+
+
+async def test_updates_that_are_not_applied_are_a_warning_when_it_takes_long() -> None:
+    context = make_context()
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].change("/collections/documents", lambda info: info.update(update_queue={"length": 60_000}))
+        assert (await see(HEALTH, qdrant, context=context)).status is Status.OK
+        late = await see(HEALTH, qdrant, context=context, later=timedelta(minutes=11))
+    assert late.status is Status.WARNING
+    assert late.summary == (
+        f"Collection documents on {qdrant.peers[0].url} has 60000 updates that were accepted and are not applied for 11m "
+        "(limit 10m)."
+    )
+
+
+async def test_peers_of_different_releases_are_a_warning() -> None:
+    with replay("cluster_healthy") as qdrant:
+        key = next(key for key in qdrant.peers[0].replies if key[1] == "/metrics" and key[2] == "reader")
+        reply = qdrant.peers[0].replies[key]
+        qdrant.peers[0].replies[key] = reply | {"body": reply["body"].replace('version="1.18.3"', 'version="1.17.1"')}
+        result = await see(HEALTH, qdrant)
+    assert result.status is Status.WARNING
+    assert f"The peers run different releases: {qdrant.peers[0].url} 1.17.1, " in result.summary
+
+
 async def test_a_peer_that_came_back_is_not_ready_yet() -> None:
     with replay("cluster_recovered", lacking=("partly_saved", "single_copy")) as qdrant:
         result = await see(HEALTH, qdrant)
