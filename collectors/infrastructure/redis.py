@@ -353,12 +353,14 @@ On every Sentinel:
         On every node, by INFO: maxmemory-policy is the wanted one; maxmemory is set, as no policy acts while it is 0, and is not
         more than the share of the container's or machine's memory that leaves room for forking and buffers. A cache that evicts
         may be full; with noeviction, or with nothing to evict, use is below `memory_warn`, and above maxmemory writes are refused.
+        A node with a smaller maxmemory than others is a warning.
         Queues and sessions need another policy than a cache does: set `eviction_policy` for such a target.
 
         How to fix it: `CONFIG SET maxmemory 3gb`, `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
         """
         nodes, limits = await self.nodes(), self.target
         problems = judge.of_each(nodes, lambda node: judge.memory_problems(node, limits))
+        problems += collected(judge.unlike_problems(nodes))
         good = ok(
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
             memory_used_ratio=model.highest(nodes, model.memory_used),

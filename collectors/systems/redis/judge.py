@@ -379,6 +379,18 @@ def memory_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
     yield from _room_problems(node, policy, used, most, limits)
 
 
+def unlike_problems(nodes: Iterable[Look]) -> Iterator[Result]:
+    """Whether nodes that may take over from each other have room for the same data: until then a replica ignores its maxmemory."""
+    limits = {node.address: node.number("maxmemory") for node in nodes if isinstance(node, Answers)}
+    least, most = min(limits.values(), default=0), max(limits.values(), default=0)
+    if 0 < least < most:
+        smaller = listed(str(address) for address, limit in limits.items() if limit == least)
+        yield warning(
+            f"maxmemory of {smaller} is {format_size(least)}, and up to {format_size(most)} on other nodes: once it is a master, "
+            "it evicts or refuses what they hold."
+        )
+
+
 def _room_problems(node: Answers, policy: str, used: int, most: int, limits: RedisLimits) -> Iterator[Result]:
     """Replicas ignore maxmemory, so only a master refuses writes when it is used up and nothing can be evicted."""
     where, master = node.address, node.info.get("role") != "slave"

@@ -298,6 +298,17 @@ async def test_slots_that_are_left_migrating(tmp_path: Path) -> None:
 # Replication
 
 
+async def test_a_replica_that_has_less_room_than_its_master(tmp_path: Path) -> None:
+    with replication(tmp_path, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru") as (master, replica):
+        nodes = [master, replica]
+        options = {"mode": "replication", "container_memory": "1GiB"}
+        assert (await see("eviction_policy_set", *nodes, **options)).status is Status.OK
+        replica.command("CONFIG", "SET", "maxmemory", "20mb")
+        result = await see("eviction_policy_set", *nodes, **options)
+    assert result.status is Status.WARNING
+    assert f"maxmemory of {replica.address} is 21 MB, and up to 105 MB on other nodes" in result.summary
+
+
 @pytest.mark.parametrize("release", [OLD, NEW])
 async def test_a_chain_of_replicas(tmp_path: Path, release: str) -> None:
     with ExitStack() as stack:

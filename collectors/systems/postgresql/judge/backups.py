@@ -177,6 +177,13 @@ def _stores_alone(command: str) -> bool:
     return program not in _IDLE_PROGRAMS and words[-1:] != ["/dev/null"] and re.search(r"%[pf]", command) is not None
 
 
+def _forgives(command: str) -> bool:
+    """Whether an archive_command reports success although it failed: what comes last, after `||` or `;`, always succeeds."""
+    *others, last = re.split(r"\|\||;", re.sub(r"\d*>+(&\d|\s*\S+)", "", command))
+    words = last.split()
+    return bool(others) and (words[:1] in ([":"], ["true"], ["echo"]) or words == ["exit", "0"])
+
+
 def judge_archiver(archiver: Archiver, limits: ClusterLimits) -> Result:
     """Whether PostgreSQL archives its WAL, by what it reports itself."""
     measured: dict[str, Any] = {"wal_segments_waiting": float(archiver.ready)}
@@ -192,6 +199,10 @@ def _archiver_problems(archiver: Archiver, limits: ClusterLimits) -> Iterator[Re
         return
     if not archiver.archive_library and not _stores(archiver.archive_command):
         yield failed(f"archive_command stores nothing: {archiver.archive_command!r}.", reason=Reason.MISCONFIGURED)
+    elif not archiver.archive_library and _forgives(archiver.archive_command):
+        yield warning(
+            f"archive_command reports success also where it fails, so that segments are lost: {archiver.archive_command!r}."
+        )
     if archiver.ready > limits.max_ready:
         yield failed(
             f"{counted(archiver.ready, 'WAL segment waits', 'WAL segments wait')} to be archived (limit {limits.max_ready}).",

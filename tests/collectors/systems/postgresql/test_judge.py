@@ -356,6 +356,13 @@ FAILED_LATER: dict[str, Any] = {"last_failed_wal": "0" * 24, "last_failed_time":
         (archiver(last_failed_time=NOW - timedelta(days=1)), "ok", "WAL is archived"),
         (archiver(last_archived_time=None), "unknown", "No WAL segment was archived since the statistics were reset."),
         (archiver(archive_command="", archive_library="basic_archive"), "ok", "WAL is archived"),
+        (
+            archiver(archive_command="cp %p /a/%f || true"),
+            "warning",
+            "so that segments are lost: 'cp %p /a/%f || true'.",
+        ),
+        (archiver(archive_command="cp %p /a/%f; exit 0 2>&1"), "warning", "reports success also where it fails"),
+        (archiver(archive_command="test -f /a/%f || cp %p /a/%f"), "ok", "WAL is archived"),
     ],
 )
 def test_archivers(given: Archiver, status: str, told: str) -> None:
