@@ -21,7 +21,7 @@ from collectors.systems.prometheus.client import Prometheus
 from collectors.systems.prometheus.model.promql import selector
 from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.redis import judge, model
-from collectors.systems.redis.client import Full, Login, answers_plaintext, greet_each, look, look_each
+from collectors.systems.redis.client import Full, Login, addresses_of, answers_plaintext, each_server, greet_each, look
 from collectors.systems.redis.model import Answers, Look, NodeAddress, RedisLimits, Unseen
 from exporter.collector import Collector, SectionSettings, Target, fetched, item
 from exporter.http import Trust
@@ -216,21 +216,25 @@ On every Sentinel:
         return (*commands, "PING")  # last, as redis-py hangs up when PING is answered that data is being loaded
 
     async def _look_at(
-        self, nodes: Iterable[str | NodeAddress], login: Login, commands: Sequence[str]
+        self, nodes: Sequence[str | NodeAddress], login: Login, commands: Sequence[str]
     ) -> tuple[Look, ...]:
         """What these servers answer; of a name that is configured, all those that it leads to."""
-        places = asyncio.Semaphore(self.target.max_connections)
-        addresses = {
-            NodeAddress.parse(node) if isinstance(node, str) else node: isinstance(node, str) for node in nodes
-        }
+        turns = asyncio.Semaphore(self.target.max_connections)
 
-        async def one(address: NodeAddress, configured: bool) -> tuple[Look, ...]:
-            async with places:
-                if configured:
-                    return await look_each(address, login, commands)
-                return (await look(address, login, commands),)
+        async def one(address: NodeAddress) -> Look:
+            async with turns:
+                return await look(address, login, commands)
 
-        found = await asyncio.gather(*itertools.starmap(one, addresses.items()))
+        async def named(address: NodeAddress) -> tuple[Look, ...]:
+            found = await asyncio.gather(*map(one, await addresses_of(address, login.timeout)))
+            return each_server(address, found)
+
+        async def known(address: NodeAddress) -> tuple[Look, ...]:
+            return (await one(address),)
+
+        ask = {NodeAddress.parse(node): named for node in nodes if isinstance(node, str)}
+        ask = {node: known for node in nodes if not isinstance(node, str)} | ask
+        found = await asyncio.gather(*(how(address) for address, how in ask.items()))
         return tuple(itertools.chain(*found))
 
     async def _watches(self) -> tuple[list[model.Watch], list[ProbeError]]:

@@ -29,7 +29,7 @@ from exporter.words import counted, listed, os_reason
 if TYPE_CHECKING:
     from redis.asyncio import Connection
 
-__all__ = ["Full", "Login", "answers_plaintext", "ask", "greet_each", "look", "look_each"]
+__all__ = ["Full", "Login", "addresses_of", "answers_plaintext", "ask", "each_server", "greet_each", "look"]
 
 #: Most bytes that are read from one server in one run: INFO is 6 kB, CLUSTER NODES of 1,000 nodes 150 kB.
 MAX_BYTES = 8 * 2**20
@@ -65,16 +65,18 @@ async def look(address: NodeAddress, login: Login, commands: Sequence[str]) -> A
         return Unseen(address, why)
 
 
-async def look_each(address: NodeAddress, login: Login, commands: Sequence[str]) -> tuple[Look, ...]:
-    """As `look`, at each address of a name that has several, as that of a headless service: every server that it leads to, once.
+async def addresses_of(address: NodeAddress, timeout: timedelta) -> list[NodeAddress]:
+    """Each address of a name that has several, as that of a headless service does; else what was given."""
+    hosts = await _hosts(address, timeout)
+    return [address._replace(ip=host) for host in hosts] if len(hosts) > 1 else [address]
+
+
+def each_server(address: NodeAddress, found: Sequence[Look]) -> tuple[Look, ...]:
+    """What was `found` at the addresses of a name, each server once.
 
     Where one answers, those are left out that lead nowhere from here, and those of this machine where nobody listens.
     """
-    hosts = await _hosts(address, login.timeout)
-    if len(hosts) < 2:
-        return (await look(address, login, commands),)
-    found = await asyncio.gather(*(look(address._replace(ip=host), login, commands) for host in hosts))
-    if any(isinstance(node, Answers) for node in found):
+    if len(found) > 1 and any(isinstance(node, Answers) for node in found):
         found = [node for node in found if not (isinstance(node, Unseen) and _leads_nowhere(node))]
     distinct = each_once(found)
     if len(distinct) == 1 and isinstance(distinct[0], Answers):
