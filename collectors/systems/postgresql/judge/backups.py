@@ -11,7 +11,7 @@ from typing import Any
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
-from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, Schedule, Stanza
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, RepositorySchedule, Stanza
 from collectors.systems.postgresql.model.segments import segment_name, segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
@@ -58,7 +58,7 @@ def judge_backup(
     now: datetime,
     limits: ClusterLimits,
     timeline: int | None = None,
-    schedules: Mapping[int, Schedule] | None = None,
+    schedules: Mapping[int, RepositorySchedule] | None = None,
 ) -> Result:
     """Whether the stanza holds a recent, complete backup without bad pages of the cluster with this system identifier.
 
@@ -84,7 +84,7 @@ def judge_backup(
     return verdict(problems, good)
 
 
-def _allowed(limits: ClusterLimits, schedule: Schedule | None) -> ClusterLimits:
+def _allowed(limits: ClusterLimits, schedule: RepositorySchedule | None) -> ClusterLimits:
     """The limits of a repository."""
     own = {name: value for name, value in schedule or () if value is not None}
     return limits.model_copy(update=own)

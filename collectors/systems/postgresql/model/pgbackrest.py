@@ -11,10 +11,10 @@ from pydantic import Field
 from collectors.shared.decoding import UnixTime
 from exporter.options import Duration, Options
 
-__all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "Schedule", "Stanza"]
+__all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "RepositorySchedule", "Stanza"]
 
 
-class Schedule(Options):
+class RepositorySchedule(Options):
     """How old the backups of one repository may be."""
 
     backup_max_age: Duration | None = Field(None, description="Maximum age of its newest complete backup.")
@@ -29,7 +29,7 @@ class PgBackRest(Options):
         ("pgbackrest",), min_length=1, description="The program and what comes before `info`; run without a shell."
     )
     config: Path | None = Field(None, description="Its configuration file; pgBackRest's own default if not given.")
-    repositories: dict[int, Schedule] = Field(
+    repositories: dict[int, RepositorySchedule] = Field(
         default_factory=dict,
         description="Repositories, by their number, that are filled by another schedule than the limits allow: "
         "`{2: {backup_max_age: 8d, full_backup_max_age: 8d}}`.",
