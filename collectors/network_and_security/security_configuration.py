@@ -14,7 +14,7 @@ from collectors.systems.web_security.client.application import Application
 from collectors.systems.web_security.judge.access import authentication_problems, authorization_problems
 from collectors.systems.web_security.judge.cors import cors_problems
 from collectors.systems.web_security.judge.forgery import forgery_problems, same_site_problems
-from collectors.systems.web_security.judge.headers import cookie_problems, header_problems
+from collectors.systems.web_security.judge.headers import cookie_problems, error_page_problems, header_problems
 from collectors.systems.web_security.judge.values import reflection_problems, sql_problems, validation_problems
 from collectors.systems.web_security.model.cookies import Cookie, parse_cookies, session_cookies
 from collectors.systems.web_security.model.looks import Credentials, Shown
@@ -95,7 +95,8 @@ only one of them may read, and one of the role that functions need. Without user
         Each of `paths` is read. A page has a Content-Security-Policy that is enforced and stops injected scripts, which is judged
         by the policy's grammar (nonces, hashes, strict-dynamic; the same nonce twice, or a short one, protects nothing), may be
         framed only by named origins (`frame-ancestors`, else X-Frame-Options), and pages and API routes are sent with nosniff.
-        Session cookies are HttpOnly and Secure.
+        Session cookies are HttpOnly and Secure. A page that does not exist is read as well: an error page without these headers is
+        a warning.
 
         How to fix it: send the header that is named, from the application or from the gateway, with every status.
         """
@@ -106,6 +107,10 @@ only one of them may read, and one of the role that functions need. Without user
                 if isinstance(shown, ProbeError)
                 else header_problems(shown, self.target.session_cookie)
             )
+        try:
+            problems += error_page_problems(await probes.see_error(self._application))
+        except ProbeError as why:
+            problems.append(unobserved(why))
         seen = [*(await self._all_cookies())]
         for name in self.target.users:
             login = await self._login_cookies(name)

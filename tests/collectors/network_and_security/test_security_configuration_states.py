@@ -18,6 +18,8 @@ from collectors.network_and_security.security_configuration import (
 )
 from exporter.verdict import Status
 from tests.servers.applications.programs import Application, fastapi
+from tests.servers.nginx import nginx
+from tests.servers.process import LOOPBACK, free_port
 from tests.support import Run
 
 _SECRET = b"a-secret-of-32-bytes-for-tests-1"
@@ -288,3 +290,22 @@ async def test_sites_whose_address_resembles_the_applications(snares: Applicatio
     seen, summary = await _look(url, "csrf_protected", **options, protected=("/send",))
     assert seen is status, summary
     assert status is Status.OK or "another site whose address resembles the application's" in summary
+
+
+async def test_an_error_page_is_a_page_too() -> None:
+    """nginx sends `add_header` with errors only where it says `always`."""
+    port = free_port()
+    sent = {
+        "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+    for always, status in (("", Status.WARNING), (" always", Status.OK)):
+        headers = " ".join(f'add_header {name} "{value}"{always};' for name, value in sent.items())
+        block = (
+            f"server {{ listen {LOOPBACK}:{port}; default_type text/html; {headers} "
+            "location = / { return 200 '<html><body>Shop</body></html>'; } location / { return 404; } }"
+        )
+        with nginx(block, port=port):
+            seen, summary = await _look(f"http://{LOOPBACK}:{port}", "security_headers_configured")
+        assert (seen, "The error page of GET" in summary) == (status, status is Status.WARNING), summary

@@ -39,6 +39,7 @@ __all__ = [
     "ask_without_rights",
     "confuse_keys",
     "forge_post",
+    "see_error",
     "see_origins",
     "see_page",
     "try_sql",
@@ -55,6 +56,11 @@ async def see_page(application: Application, path: str) -> Shown:
     """A page, twice where a nonce in its policy has to change."""
     reply = await application.get(path)
     return Shown(reply, await application.get(path) if nonces(enforced_policies(reply)) else None)
+
+
+async def see_error(application: Application) -> Reply:
+    """What is answered to an address that does not exist."""
+    return await application.get(f"/pc7x-{_word()}")
 
 
 async def ask_as_others(application: Application, path: str, user: str, genuine: Mapping[str, str | None]) -> Access:

@@ -19,7 +19,7 @@ from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import counted, listed, one_line
 
-__all__ = ["cookie_problems", "header_problems"]
+__all__ = ["cookie_problems", "error_page_problems", "header_problems"]
 
 
 def header_problems(shown: Shown, session_cookie: str | None) -> Iterator[Result]:
@@ -40,6 +40,21 @@ def header_problems(shown: Shown, session_cookie: str | None) -> Iterator[Result
         yield from _page_warnings(reply)
     if powered := reply.headers.get("x-powered-by"):
         yield warning(f"{reply.where} names its software by X-Powered-By: {one_line(powered, 40)}.")
+
+
+def error_page_problems(reply: Reply) -> Iterator[Result]:
+    """What the headers of an error page lack: browsers render it, with what it repeats of the address, as any other page."""
+    if not is_html(reply) or reply.status < 400:
+        return
+    policies = enforced_policies(reply)
+    lacks = (
+        []
+        if policies and not script_weaknesses(policies)
+        else ["a Content-Security-Policy that stops injected scripts"]
+    )
+    lacks += [] if has_nosniff(reply) else ["X-Content-Type-Options: nosniff"]
+    if lacks:
+        yield warning(f"The error page of {reply.where} ({reply.status}) is sent without {listed(lacks)}.")
 
 
 def _page_problems(shown: Shown) -> Iterator[Result]:
