@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.servers.certificates import Issued, authority
-from tests.servers.packages import debian, library_environment, skip_or_fail
+from tests.servers.packages import debian, library_environment
 from tests.servers.process import LOOPBACK, Server, free_port, scratch
 from tests.servers.smtp import PASSWORD, USER
 
@@ -61,7 +63,7 @@ class Postfix(Server):
 
     def __init__(self, folder: Path) -> None:
         if os.geteuid() != 0:
-            skip_or_fail("Postfix starts as root alone, and gives its rights up by itself.")
+            pytest.skip("Postfix starts as root alone, and gives its rights up by itself.")
         self._root = debian(*_PACKAGES)
         self.folder = folder
         self.ports = {name: free_port() for name in SERVICES}
