@@ -13,6 +13,10 @@ from collectors.systems.reports.model.report import Checks, Kind, Report, decode
 __all__ = ["read_dbt", "with_manifest"]
 
 
+_KNOWN = ("pass", "warn", "fail", "skipped")
+"""What became of a test; any other status, such as error, or the success of `dbt compile`, is no verdict on data."""
+
+
 class _Metadata(msgspec.Struct):
     generated_at: str = ""
     dbt_version: str = ""
@@ -67,7 +71,7 @@ def read_dbt(content: bytes) -> Report:
             passed=named("pass", "warn"),
             failed=named("fail"),
             warned=named("warn"),
-            errors=(*named("error", "runtime error"), *broken),
+            errors=(*(_name(test.unique_id) for test in tests if test.status not in _KNOWN), *broken),
             skipped=named("skipped"),
             loose=tuple(_name(test.unique_id) for test in tests if test.status == "pass" and test.failures),
             selection=", ".join(_selection(read.args)),
@@ -84,6 +88,10 @@ def _selection(args: _Arguments) -> Iterator[str]:
     if args.command.split()[1:2] == ["retry"]:
         yield "dbt retry"
     for name in ("select", "exclude", "selector", "resource_types", "exclude_resource_types"):
+        # Of the kinds of nodes only whether tests are among them matters.
+        kinds = getattr(args, name) if name.endswith("resource_types") else None
+        if isinstance(kinds, list) and ("test" in kinds) == (name == "resource_types"):
+            continue
         if given := getattr(args, name):
             yield f"--{name.replace('_', '-')} {' '.join(map(str, given)) if isinstance(given, list) else given}"[:200]
 

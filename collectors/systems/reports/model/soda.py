@@ -15,6 +15,7 @@ __all__ = ["read_soda"]
 class _Check(msgspec.Struct):
     name: str = ""
     table: str | None = None
+    source: str | None = msgspec.field(name="dataSource", default=None)
     outcome: str | None = None
 
     @property
@@ -50,6 +51,7 @@ def read_soda(content: bytes) -> Report:
         return tuple(check.title for check in read.checks if check.outcome in outcomes)
 
     failed = titled("fail")
+    sources = sorted({check.source for check in read.checks if check.source})
     problems = []
     if read.has_errors:
         problems.append("it had errors, and checks that could not be evaluated are missing from it")
@@ -66,7 +68,7 @@ def read_soda(content: bytes) -> Report:
         tool="Soda Core",
         started=moment(read.scan_start_timestamp),
         finished=moment(read.scan_end_timestamp),
-        target=read.default_data_source,
+        target=", ".join(sources) or read.default_data_source,
         problems=tuple(problems),
         checks=Checks(
             passed=titled("pass", "warn"),

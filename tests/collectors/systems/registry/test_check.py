@@ -198,6 +198,22 @@ async def test_layers_that_are_kept_on_another_host(registry: ImageRegistry, tmp
         await told(Status.FAILED, "breaks off", image, [settings])
 
 
+@pytest.mark.parametrize(
+    ("realm", "words"),
+    [
+        ("http://tokens.example.com/token", "without TLS, which was not done"),
+        ("file:///etc/passwd", "names no address for tokens"),
+        ("", "names no address for tokens"),
+    ],
+)
+async def test_credentials_go_nowhere_but_to_the_registry_in_the_clear(pages: Pages, realm: str, words: str) -> None:
+    challenge = f'Bearer realm="{realm}",service="registry"'
+    page = pages.add("/v2/shop/web/manifests/1", "{}", 401, WWW_Authenticate=challenge)
+    url = page.removesuffix("/v2/shop/web/manifests/1")
+    settings = {"url": url, "username": USER, "password": PASSWORD}
+    await told(Status.UNKNOWN, words, f"{url.removeprefix('http://')}/shop/web:1", [settings])
+
+
 async def test_a_repository_that_may_be_hidden(pages: Pages) -> None:
     page = pages.add("/v2/shop/web/manifests/1", '{"errors": [{"code": "NAME_UNKNOWN"}]}', 404)
     url = page.removesuffix("/v2/shop/web/manifests/1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,52 @@ async def test_a_run_with_empty_tables_proves_nothing(tmp_path: Path) -> None:
         assert option in result.summary, result.summary
     failed = await read("dbt-empty")
     assert failed.status is Status.FAILED  # the sources are whole, the models are not
+
+
+def changed(folder: Path, file: str, change: Callable[[Any], object]) -> str:
+    """A real file, changed."""
+    report = json.loads((DATA / f"{file}.json").read_text())
+    change(report)
+    (folder / "changed.json").write_text(json.dumps(report))
+    return str(folder / "changed.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "status", "words"),
+    [
+        (
+            "dbt-passed",
+            lambda it: it["results"][0].update(status="new"),
+            Status.UNKNOWN,
+            "(enough_orders) that could not",
+        ),
+        (
+            "dbt-passed",
+            lambda it: it["results"][0].update(failures=7),
+            Status.WARNING,
+            "with exceptions: enough_orders",
+        ),
+        ("dbt-passed", lambda it: it["args"].update(resource_types=["test"]), Status.OK, ""),
+        (
+            "dbt-passed",
+            lambda it: it["args"].update(resource_types=["model"]),
+            Status.UNKNOWN,
+            "--resource-types model",
+        ),
+        ("dbt-passed", lambda it: it["args"].update(exclude_resource_types=["model"]), Status.OK, ""),
+        ("dbt-passed", lambda it: it["args"].update(exclude_resource_types=["test"]), Status.UNKNOWN, "-types test"),
+        ("great-expectations-passed", lambda it: it["results"].pop(), Status.UNKNOWN, "it has 2 results of 3"),
+        ("great-expectations-passed", lambda it: it.update(success=False), Status.UNKNOWN, "no result of it did"),
+        ("soda-passed", lambda it: it["checks"][0].update(outcome=None), Status.UNKNOWN, "could not be evaluated"),
+        ("soda-passed", lambda it: it.update(hasFailures=True), Status.UNKNOWN, "has none that did"),
+        ("soda-passed", lambda it: it["checks"][0].update(dataSource="dev"), Status.UNKNOWN, "is about dev, shop_prod"),
+    ],
+)
+async def test_what_a_file_says_between_the_lines(
+    tmp_path: Path, file: str, change: Callable[[Any], object], status: Status, words: str
+) -> None:
+    result = await judged({"path": changed(tmp_path, file, change), "target": TARGETS[file.partition("-")[0]]})
+    assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_a_retry_is_about_what_was_left(tmp_path: Path) -> None:
