@@ -173,11 +173,11 @@ async def test_what_is_measured(orders: Cluster) -> None:
 
 
 async def test_a_server_that_lets_nobody_in_is_unknown() -> None:
-    given = {"query": "SELECT 1 AS n", "conditions": ["row.n == 1"], "timeout": "1s"}
+    given = {"query": "SELECT 1 AS n", "conditions": ["row.n == 1"]}
     async with faults.mute() as silent, faults.refused() as gone:
-        for (host, port), reason in ((silent, Reason.TIMEOUT), (gone, Reason.UNREACHABLE)):
-            dsn = f"postgresql://user:{QUOTED}@{host}:{port}/x"
-            result = await seen(sql={**given, "dsn": dsn}, secrets=(PASSWORD,))
+        for (host, port), timeout, reason in ((silent, "1s", Reason.TIMEOUT), (gone, "30s", Reason.UNREACHABLE)):
+            where = f"postgresql://user:{QUOTED}@{host}:{port}/x"
+            result = await seen(sql={**given, "timeout": timeout, "dsn": where}, secrets=(PASSWORD,))
             assert (result.status, result.reason) == (UNKNOWN, reason), result.summary
 
 
