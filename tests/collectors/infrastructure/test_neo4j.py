@@ -24,6 +24,9 @@ from pydantic import SecretStr, ValidationError
 from collectors.infrastructure import neo4j as section
 from collectors.infrastructure.neo4j import Neo4j as Neo4jSection
 from collectors.infrastructure.neo4j import Neo4jTarget, Neo4jVolume
+from collectors.systems.default_logins.client import knock as knock_by_default
+from collectors.systems.default_logins.model.options import DefaultLogin
+from collectors.systems.default_logins.model.tries import Outcome
 from collectors.systems.neo4j import judge
 from collectors.systems.neo4j.client import Login, connected, knock
 from collectors.systems.neo4j.model import Artefact, Doors, Entry, Knock, Look, Neo4jLimits, Tried, dated
@@ -436,6 +439,11 @@ async def test_a_locked_user_is_unknown_and_left_alone(server: Neo4j, tries: lis
             f"Neo4j {server.address} locks a user after 3 wrong passwords, of which 3 were "
         )
     assert "neo4j" not in tries
+
+
+async def test_as_a_default_login_of_another_section_it_is_refused(server: Neo4j) -> None:
+    login = DefaultLogin(kind="neo4j", address=server.address, timeout=timedelta(seconds=30))
+    assert await knock_by_default(login) is Outcome.REFUSED
 
 
 async def test_a_locked_user_of_ours_is_told(server: Neo4j) -> None:

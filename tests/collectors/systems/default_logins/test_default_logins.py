@@ -19,13 +19,10 @@ from collectors.systems.default_logins.model.tries import Outcome
 from exporter.verdict import ProbeError, Reason, Result, Status
 from tests.servers.grafana import Grafana, Reply, replay_grafana
 from tests.servers.nats import Nats
-from tests.servers.neo4j import Neo4j, neo4j_server
 from tests.servers.postgresql import Postgres, postgresql_15
 from tests.servers.process import LOOPBACK, free_port, scratch, wait_until
 from tests.servers.redis import Node
 from tests.support import Clock
-
-__all__ = ["neo4j_server"]
 
 BOSS = "host all boss 127.0.0.1/32 trust\n"
 SCRAM = "host all all 127.0.0.1/32 scram-sha-256\n"
@@ -209,10 +206,6 @@ async def test_nats_with_and_without_credentials(tmp_path: Path) -> None:
     for authorization, outcome in ((None, Outcome.ACCEPTED), (user, Outcome.REFUSED)):
         with Nats(tmp_path, name=f"n-{outcome.value}", authorization=authorization) as server:
             assert await knock(login("nats", f"{LOOPBACK}:{server.port}")) is outcome
-
-
-async def test_neo4j_whose_password_was_changed(neo4j_server: Neo4j) -> None:
-    assert await knock(login("neo4j", neo4j_server.address, timeout="30s")) is Outcome.REFUSED
 
 
 class Guarded(Grafana):
