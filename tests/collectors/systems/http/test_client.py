@@ -12,7 +12,7 @@ import pytest
 from collectors.systems.http.client import ServiceClient, Throttled, Unanswered, Unreachable, new_trace_id
 from exporter.http import HttpSettings
 from tests.servers.applications.programs import nest
-from tests.servers.process import LOOPBACK, free_port
+from tests.servers.process import LOOPBACK, free_port, wait_until
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -37,8 +37,14 @@ async def test_a_throttled_service_is_left_alone_as_long_as_it_asks_for(tmp_path
         with pytest.raises(Throttled, match="answered 429"):
             await later.get("/health", NOW + timedelta(seconds=61))
         await later.close()
-        lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
-    seen = [line["traceparent"].split("-")[1] for line in lines if line["path"] == "/health"]
+
+        def logged() -> list[dict[str, Any]]:
+            """The three requests, once all are there: each is logged after it was answered."""
+            lines = [json.loads(line) for line in api.log.read_text().splitlines() if line.startswith("{")]
+            return lines if sum(line["path"] == "/health" for line in lines) > 2 else []
+
+        lines = [line for line in wait_until(logged, "three requests to be logged") if line["path"] == "/health"]
+    seen = [line["traceparent"].split("-")[1] for line in lines]
     assert seen == [asked.trace_id, asked.trace_id, later.trace_id]
     assert {line["user_agent"] for line in lines} == {"checklist-exporter"}
 
