@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from collectors.systems.custom.model.command import Command
 from collectors.systems.custom.model.dns import Dns
 from collectors.systems.custom.model.file import Files
-from collectors.systems.custom.model.kubernetes import Objects
+from collectors.systems.custom.model.kubernetes import KubernetesObjects
 from collectors.systems.custom.model.probe import Probe
 from collectors.systems.custom.model.sql import Sql
 from collectors.systems.custom.model.tcp import Tcp
@@ -94,7 +94,7 @@ class CustomLine(Options):
     tls: Tls | None = Field(None, description="Servers that must present a certificate that meets conditions.")
     dns: Dns | None = Field(None, description="Names that must have records that meet conditions.")
     sql: Sql | None = Field(None, description="A query to PostgreSQL whose one row must meet conditions.")
-    kubernetes: Objects | None = Field(
+    kubernetes: KubernetesObjects | None = Field(
         None, description="Objects of a cluster that must meet conditions. Requires `clients.kubernetes`."
     )
     file: Files | None = Field(None, description="Files that must exist and meet conditions.")

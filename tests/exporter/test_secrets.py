@@ -53,6 +53,7 @@ def configuration(port: int) -> dict[str, Any]:
         "api_keys": [{"name": "a", **http, "allowed": "/a", "forbidden": "/b"}],
         "databases": [{"name": "a", "dsn": dsn}],
     }
+    orders = {"query": "SELECT 1", "conditions": ["rows == 1"]}
     step = {"method": "POST", "path": "/", "fields": {"password": "canary"}, "headers": {"X-Key": "canary"}}
     flow = {
         "url": http["url"],
@@ -301,7 +302,14 @@ def configuration(port: int) -> dict[str, Any]:
                 "section": "Shop",
                 "line": "The shop answers",
                 "http": {**http, "endpoints": [{"path": "/a", "conditions": ["json.status == 'a'"]}]},
-            }
+            },
+            {"section": "Shop", "line": "Orders come in", "sql": {**orders, "dsn": dsn}},
+            {"section": "Shop", "line": "Payments come in", "sql": {**orders, "targets": [{"name": "a", "dsn": dsn}]}},
+            {
+                "section": "Shop",
+                "line": "The licence is valid",
+                "command": {"command": ["env"], "env": {"KEY": "canary"}, "conditions": ["text == 'a'"]},
+            },
         ],
         "evidence": {"folder": "evidence", "hosts": [http], "s3": {**aws, "buckets": ["a"]}},
     }
@@ -329,7 +337,9 @@ def places(value: Any, where: tuple[str, ...] = (), *, named: bool = False) -> I
     if isinstance(value, Mapping):
         for key, inner in value.items():
             deeper = where if named else (*where, key)
-            yield from places(inner, deeper, named=not named and key in ("headers", "fields", "users", "environment"))
+            yield from places(
+                inner, deeper, named=not named and key in ("headers", "fields", "users", "environment", "env")
+            )
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for inner in value:
             yield from places(inner, where)
@@ -418,11 +428,12 @@ def test_no_secret_is_shown_whatever_servers_say(tmp_path: Path, mirror: int) ->
     hidden: list[str] = []
     written = numbered(configuration(mirror), hidden)
     (tmp_path / "kubeconfig.yaml").write_text(KUBECONFIG.replace("PORT", str(mirror)))
-    with _Configured(tmp_path, more=json.dumps(written), flags=("--log.level=debug",)) as exporter:
+    with _Configured(tmp_path, more=json.dumps(written), flags=("--log.level=debug", "--enable-commands")) as exporter:
 
         def all_ran() -> bool:
             items = json.loads(exporter.get("/api/v1/items"))["items"]
-            return all(item["last_run"] for item in items if item["section"] in written["sections"] and item["targets"])
+            sections = {*written["sections"], "shop"}
+            return all(item["last_run"] for item in items if item["section"] in sections and item["targets"])
 
         wait_until(all_ran, what="everything was looked at", deadline=120)
         items = json.loads(exporter.get("/api/v1/items"))["items"]

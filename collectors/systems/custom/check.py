@@ -11,9 +11,9 @@ from collectors.systems.custom.judge import good, problems
 from collectors.systems.custom.model.command import Command
 from collectors.systems.custom.model.dns import Dns
 from collectors.systems.custom.model.file import Files
-from collectors.systems.custom.model.kubernetes import Objects
+from collectors.systems.custom.model.kubernetes import KubernetesObjects
 from collectors.systems.custom.model.probe import Observed, OwnThreads, Probe, Seen
-from collectors.systems.custom.model.sql import Database, Sql
+from collectors.systems.custom.model.sql import QueriedDatabase, Sql
 from collectors.systems.custom.model.tcp import Tcp
 from collectors.systems.custom.model.tls import Tls
 from collectors.systems.kubernetes.client.cluster import Kubernetes
@@ -61,10 +61,10 @@ async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | N
         case Dns():
             return await dns.look(probe, name)
         case Sql():
-            dsn = part.dsn if isinstance(part, Database) else probe.dsn
+            dsn = part.dsn if isinstance(part, QueriedDatabase) else probe.dsn
             assert dsn is not None  # one of both is demanded
             return await sql.look(probe, dsn)
-        case Objects():
+        case KubernetesObjects():
             return await kubernetes.look(probe, collector.client(Kubernetes))
         case Files():
             return await threads(partial(file.look, probe, name))

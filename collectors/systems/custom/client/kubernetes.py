@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from collectors.shared.cel import Facts
-from collectors.systems.custom.model.kubernetes import Objects
+from collectors.systems.custom.model.kubernetes import KubernetesObjects
 from collectors.systems.custom.model.probe import Observed, Refuted, Seen
 from collectors.systems.kubernetes.client.cluster import Kubernetes
 from exporter.options import format_duration
@@ -17,7 +17,7 @@ from exporter.words import counted
 __all__ = ["look"]
 
 
-async def look(probe: Objects, cluster: Kubernetes) -> list[Seen]:
+async def look(probe: KubernetesObjects, cluster: Kubernetes) -> list[Seen]:
     """The list of the objects, and each of them."""
     try:
         async with asyncio.timeout(probe.timeout.total_seconds()):
@@ -32,7 +32,7 @@ async def look(probe: Objects, cluster: Kubernetes) -> list[Seen]:
     return _facts(probe, found)
 
 
-def _facts(probe: Objects, found: Sequence[dict[str, Any]]) -> list[Seen]:
+def _facts(probe: KubernetesObjects, found: Sequence[dict[str, Any]]) -> list[Seen]:
     staying = found if probe.counts_deleted else [one for one in found if not _metadata(one).get("deletionTimestamp")]
     which = f" with `{probe.selector}`" if probe.selector else ""
     where = f" in {' and '.join(probe.namespaces)}" if probe.namespaces else ""
@@ -59,6 +59,6 @@ def _metadata(one: dict[str, Any]) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _name(probe: Objects, one: dict[str, Any]) -> str:
+def _name(probe: KubernetesObjects, one: dict[str, Any]) -> str:
     metadata = _metadata(one)
     return f"{probe.kind} {'/'.join(filter(None, (metadata.get('namespace'), metadata.get('name'))))}"

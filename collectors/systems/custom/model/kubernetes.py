@@ -13,7 +13,7 @@ from collectors.systems.kubernetes.model.selectors import parse_selector
 from exporter.options import Duration
 from exporter.words import listed
 
-__all__ = ["Objects"]
+__all__ = ["KubernetesObjects"]
 
 _OBJECTS = Language(object="dyn", objects="list(dyn)")
 _SECRET = ("Secret", "SecretList")
@@ -39,7 +39,7 @@ def _selector(text: str) -> str:
     return text
 
 
-class Objects(Probe):
+class KubernetesObjects(Probe):
     """Objects of a cluster, each of which must meet conditions."""
 
     language: ClassVar[Language] = _OBJECTS

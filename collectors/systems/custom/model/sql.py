@@ -15,7 +15,7 @@ from exporter.collector import Target
 from exporter.options import Duration
 from exporter.verdict import Reason
 
-__all__ = ["Database", "Role", "Sql"]
+__all__ = ["QueriedDatabase", "Role", "Sql"]
 
 _ROW = Language(row="dyn", rows="int", replica="bool", latency="duration")
 Condition = Annotated[str, _ROW.condition]
@@ -29,7 +29,7 @@ class Role(StrEnum):
     STANDBY = "standby"
 
 
-class Database(Target):
+class QueriedDatabase(Target):
     """A database to ask."""
 
     dsn: Dsn = Field(description="Connection string or URI of PostgreSQL; each of its hosts is asked.")
@@ -42,7 +42,7 @@ def _query(text: str) -> str:
     return query
 
 
-def _named_once(databases: tuple[Database, ...]) -> tuple[Database, ...]:
+def _named_once(databases: tuple[QueriedDatabase, ...]) -> tuple[QueriedDatabase, ...]:
     named_once(tuple(database.name for database in databases))
     return databases
 
@@ -54,7 +54,7 @@ class Sql(Probe):
     demands: ClassVar = {"rows": Demand("rows == 1", Reason.MISSING, "does not return one row")}
 
     dsn: Dsn | None = Field(None, description="Connection string or URI of PostgreSQL; each of its hosts is asked.")
-    targets: Annotated[tuple[Database, ...], AfterValidator(_named_once)] = Field(
+    targets: Annotated[tuple[QueriedDatabase, ...], AfterValidator(_named_once)] = Field(
         (), max_length=100, description="Several databases instead of one `dsn`, each with a `name`."
     )
     role: Role = Field(
