@@ -36,7 +36,7 @@ from tests.servers.postgresql import (
 )
 from tests.servers.process import LOOPBACK, eventually, scratch, unprivileged, wait_until
 from tests.servers.prometheus import NEW, Prometheus, scrape
-from tests.support import context_of, make_context
+from tests.support import context_of, make_context, until
 
 SAME_EVERYWHERE = ("pods_healthy", "replication_operational", "connection_pool_sized", "slow_query_logging_enabled")
 POOLS: dict[str, Any] = {"pools": [{"name": "api", "size": 1}]}
@@ -611,8 +611,11 @@ async def test_processes_that_share_a_port(pair: Cluster, pooled: PgBouncer) -> 
             }
 
         await eventually(lambda: len(listeners()) == 3, "all three to listen")
-        unsaid = await see(pair.dsn, "connection_pool_sized", pgbouncer=first.dsn())
-        said = await see(pair.dsn, "connection_pool_sized", pgbouncer=first.dsn(), pgbouncer_processes=3)
+        # One that has just begun to listen may refuse logins for a moment.
+        options: dict[str, Any] = {"pgbouncer": first.dsn()}
+        unsaid = await until(lambda: see(pair.dsn, "connection_pool_sized", **options), Status.UNKNOWN, "so_reuseport")
+        options["pgbouncer_processes"] = 3
+        said = await until(lambda: see(pair.dsn, "connection_pool_sized", **options), Status.FAILED)
     told(unsaid, "unknown", "shares its port with others (so_reuseport)", "pgbouncer_processes")
     told(said, "failed", "The pools may reach 120 connections, but PostgreSQL has 97")
 
