@@ -66,7 +66,7 @@ def _reason(view: ItemView) -> Samples:
 
 
 def _summary(view: ItemView) -> Samples:
-    return () if view.told is None else (((view.told,), 1.0),)
+    return () if view.announced is None else (((view.announced,), 1.0),)
 
 
 def _targets(view: ItemView) -> Samples:

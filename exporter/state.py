@@ -92,8 +92,8 @@ class TargetView:
 class ItemView:
     """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds.
 
-    `reason` says why the line does not pass, also where a waiver accepts that. `told` is the summary with which it ceased to pass,
-    the same as long as status and reason are. `maintenance` is under way.
+    `reason` says why the line does not pass, also where a waiver accepts that. `announced` is the summary with which it ceased
+    to pass, the same as long as status and reason are. `maintenance` is under way.
     """
 
     planned: PlannedItem
@@ -110,7 +110,7 @@ class ItemView:
     runs: int
     errors: int
     reason: Reason | None = None
-    told: str | None = None
+    announced: str | None = None
     maintenance: Period | None = None
 
     @property
@@ -129,7 +129,7 @@ class _Held:
 
 
 #: Characters of a summary that notifications carry.
-MAX_TOLD = 240
+MAX_ANNOUNCED = 240
 _WORST_FIRST = (Status.FAILED, Status.UNKNOWN, Status.WARNING, Status.OK)
 #: Items that left the checklist and are remembered, for they may come back.
 _REMEMBERED_LIMIT = 10_000
@@ -143,6 +143,7 @@ class _Entry:
     __slots__ = (
         "_counts",
         "_due",
+        "announced",
         "errors",
         "held",
         "last_ok",
@@ -151,7 +152,6 @@ class _Entry:
         "runs",
         "since",
         "status",
-        "told",
         "wakes_at",
     )
 
@@ -169,7 +169,7 @@ class _Entry:
         }
         self.runs = self.errors = 0
         self.wakes_at: datetime | None = None  # when the state is going to look at it again
-        self.told: tuple[Status, Reason | None, str] | None = None
+        self.announced: tuple[Status, Reason | None, str] | None = None
         self.held: dict[str, _Held] = {}
         self._counts: dict[Status, int] = {}
         self._due: list[tuple[datetime, str]] = []
@@ -317,12 +317,12 @@ class _Entry:
             return Reason.NOT_CONFIGURED
         return next(self.telling(self.bare_status)).view.reason
 
-    def tell(self, status: Status, now: datetime) -> None:
+    def announce(self, status: Status, now: datetime) -> None:
         """Remember the sentence with which a line that was OK came to its status and reason: later ones differ in figures."""
         if self.last_ok is None or status not in (Status.FAILED, Status.UNKNOWN):
-            self.told = None
-        elif self.told is None or self.told[:2] != (status, self.reason()):
-            self.told = status, self.reason(), shorten(self.summary_at(now), MAX_TOLD, placeholder=" …")
+            self.announced = None
+        elif self.announced is None or self.announced[:2] != (status, self.reason()):
+            self.announced = status, self.reason(), shorten(self.summary_at(now), MAX_ANNOUNCED, placeholder=" …")
 
     def view_at(self, now: datetime, started: datetime) -> ItemView:
         """Everything that is known of it."""
@@ -346,7 +346,7 @@ class _Entry:
             runs=self.runs,
             errors=self.errors,
             reason=self.reason(),
-            told=self.told[2] if self.told else None,
+            announced=self.announced[2] if self.announced else None,
             maintenance=None if self.planned.not_applicable else under_way(self.planned.maintenance, now),
         )
 
@@ -537,7 +537,7 @@ class State:
             status = entry.status_at(now)
             if status.is_ok and key in fresh:
                 entry.last_ok = now
-            entry.tell(status, now)
+            entry.announce(status, now)
             changed = status is not entry.status and self._is_news(entry, status, now)
             if changed:
                 transitions.append(Transition(*key, entry.status, status, now, entry.summary_at(now)))

@@ -49,7 +49,7 @@ def configuration(
     waiting = dict(_waiting(cluster, prometheus))
     lines = [
         "# Made by `checklist-exporter init` from what is there. What is commented out needs a decision, a password or an address.",
-        "# `checklist-exporter config check` tells whether it is right, `list --missing` what is missing for each line,",
+        "# `checklist-exporter config check` validates it, `list --missing` what is missing for each line,",
         "# `list --section NAME` and `list --rbac` the rights that the exporter's account needs.",
         *(f"# Not seen: {one}" for one in cluster.unseen),
         "",

@@ -260,7 +260,7 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
             raise
         platforms = own or frozenset(node.platform for node in nodes if node.platform)
         if not platforms:
-            raise ProbeError("No node tells its platform, so images were not requested.", Reason.MISSING)
+            raise ProbeError("No node reports its platform, so images were not requested.", Reason.MISSING)
         return Nodes(platforms, [names for node in nodes for names in node.images])
 
     @item(

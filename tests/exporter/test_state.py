@@ -394,10 +394,10 @@ async def test_ages_are_told_in_words(age: timedelta, text: str) -> None:
     assert view(state).summary == f"Last verified {text} ago (limit 5 seconds), when it was ok: Seen."
 
 
-async def test_what_is_told_is_the_sentence_with_which_the_line_ceased_to_pass() -> None:
+async def test_what_is_announced_is_the_sentence_with_which_the_line_ceased_to_pass() -> None:
     state, clock, _ = make_state(planned(stale_after=timedelta(days=30)))
     await observe_one(state, clock, failed("Never OK."))
-    assert view(state).told is None, "a backlog notifies nobody line by line"
+    assert view(state).announced is None, "a backlog notifies nobody line by line"
     for result, told in (
         (ok("Fine."), None),
         (failed("70 MB behind (limit 64 MB).", reason=Reason.LIMIT), "70 MB behind (limit 64 MB)."),
@@ -407,17 +407,17 @@ async def test_what_is_told_is_the_sentence_with_which_the_line_ceased_to_pass()
         (ok("Fine."), None),
     ):
         await observe_one(state, clock, result)
-        assert view(state).told == told
+        assert view(state).announced == told
 
 
-async def test_what_is_told_is_told_again_after_a_restart_and_not_of_a_waived_line() -> None:
+async def test_it_is_announced_again_after_a_restart_and_not_of_a_waived_line() -> None:
     state, clock, memory = make_state(planned(stale_after=timedelta(days=30)))
     await observe_one(state, clock, ok("Fine."))
     await observe_one(state, clock, failed("70 MB behind."))
     again = State(plan_of(planned(stale_after=timedelta(days=30))), clock, memory)
     await again.tick()
     await observe_one(again, clock, failed("71 MB behind."))
-    assert view(again).told == "71 MB behind."
+    assert view(again).announced == "71 MB behind."
     waived = State(plan_of(planned(waiver=Waiver("R", "o", date(2027, 1, 1)))), clock, memory)
     await observe_one(waived, clock, failed("72 MB behind."))
-    assert view(waived).told is None
+    assert view(waived).announced is None

@@ -44,7 +44,7 @@ class _Asking:
             return Seen(where, self._name, now, None)
         now = server_time(reply, now)
         late = {**_typed("SCHEDULED"), "next_scheduled_start_time": {"before_": _text(now - limits.late_after)}}
-        # A run that waits for a slot is put off again and again, so that only when it was expected tells for how long.
+        # A run that waits for a slot is put off again and again, so that only the time at which it was expected shows for how long.
         slots = {
             "state": {"name": {"any_": ["AwaitingConcurrencySlot"]}},
             "expected_start_time": {"before_": _text(now - limits.late_after)},

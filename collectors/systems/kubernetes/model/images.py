@@ -73,13 +73,13 @@ class _NodeStatus(Struct, frozen=True):
 
 
 class Puller(Struct, frozen=True):
-    """A node, with the images that it has (of at most fifty it tells) and the platform that it needs them for."""
+    """A node, with the images that it has (of at most fifty that it reports) and the platform that it needs them for."""
 
     status: _NodeStatus = _NodeStatus()
 
     @property
     def platform(self) -> str:
-        """Such as linux/amd64; empty where the kubelet has told none."""
+        """Such as linux/amd64; empty where the kubelet has reported none."""
         info = self.status.node_info
         return f"{info.operating_system}/{info.architecture}" if info.operating_system and info.architecture else ""
 

@@ -127,7 +127,7 @@ def secrets_in(streams: Iterable[Stream], further: Mapping[str, str]) -> Counter
 #: An account number, whose check digits tell it from other texts, and a number of US social security.
 _IBAN = re.compile(r"(?<![\w-])[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![\w-])")
 _SOCIAL = re.compile(r"(?i)\b(?:ssn|social.security)\D{0,20}(?!000|666|9)\d{3}([- ]?)(?!00)\d\d\1(?!0000)\d{4}\b")
-#: A code that a sentence tells.
+#: A code that a sentence has.
 _TOLD = re.compile(
     r"(?i)\b(?:one.time (?:code|password)|otp|pin(?: code)?|verification code|security code)\b(?: is| was)?[:= ]{1,3}\d{4,8}\b"
     r"|\b(?:cvv|cvc)2?\b[\"']?\s?[:=]\s?[\"']?\d{3,4}\b"

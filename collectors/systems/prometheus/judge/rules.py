@@ -168,7 +168,7 @@ def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
         if not pattern.fullmatch(metric) or _MONITORING.fullmatch(metric):
             return False
         if metric.endswith("_up") or selection.absent:
-            # An exporter that is there tells of a system that is not: only its value is about that.
+            # An exporter that is there reports on a system that is not: only its value is about that.
             return selection.compared or (selection.absent and not metric.endswith("_up"))
         return selection.fires_when_high or bool(_SPARE.fullmatch(metric) and selection.fires_when_low)
 
