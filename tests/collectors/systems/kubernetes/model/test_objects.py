@@ -54,6 +54,12 @@ def everything(namespace: str) -> list[Json]:
             namespace,
             spec={"selector": {"matchLabels": {"app": "agent"}}, "template": template},
         ),
+        manifest(
+            "v1",
+            "ReplicationController",
+            namespace,
+            spec={"replicas": 0, "template": template | {"metadata": {"labels": {"app": "old"}}}},
+        ),
         manifest("batch/v1", "Job", namespace, spec=job),
         manifest("batch/v1", "CronJob", namespace, spec={"schedule": "@yearly", "jobTemplate": {"spec": job}}),
         manifest("policy/v1", "PodDisruptionBudget", namespace, spec={"selector": selector, "minAvailable": 1}),
