@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -19,7 +20,11 @@ RUNNING = "WORKFLOW_EXECUTION_STATUS_RUNNING"
 
 
 async def asked(server: Temporal, namespace: str, queue: str = "orders", **options: Any) -> Result:
-    """The verdict on a task queue of a namespace; the engine itself is well."""
+    """The verdict on a task queue of a namespace; the engine itself is well.
+
+    A second apart, as Temporal counts workflows of a namespace ten times a second and answers 429 to more.
+    """
+    await asyncio.sleep(1)
     server.ask("GET", "/cluster-info")
     queues = options.pop("task_queues", [{"name": queue}])
     temporal = {"url": server.url, "namespace": namespace, "task_queues": queues, "timeout": "30s", **options}
