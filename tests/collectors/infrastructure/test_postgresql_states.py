@@ -415,7 +415,8 @@ async def test_standbys_of_one_name_have_their_address(pair: Cluster) -> None:
             write(pair.primary, 100_000)
             lag = "SELECT 1 FROM pg_stat_replication WHERE pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn) > 90000"
             await eventually(lambda: pair.primary.query(lag), "the standby to fall behind")
-            result = await see(pair.primary.dsn(), "replication_operational", max_lag_bytes="64KiB")
+            options = {"max_lag_bytes": "64KiB"}
+            result = await until(lambda: see(pair.primary.dsn(), "replication_operational", **options), Status.FAILED)
     drop = "SELECT pg_drop_replication_slot('namesake') FROM pg_replication_slots WHERE slot_name = 'namesake' AND NOT active"
     wait_until(lambda: pair.primary.query(drop), "the slot to be dropped")
     pair.caught_up()
