@@ -502,8 +502,12 @@ async def test_writes_that_are_refused_near_wraparound(postgresql: Programs) -> 
     with alone(postgresql, autovacuum="off") as instance:
         for database in ("postgres", "template1", "orders"):
             instance.query("VACUUM (FREEZE)", database)
+        # A table that cannot be read keeps the vacuum that PostgreSQL starts by itself then from ending the state at once.
+        instance.script("CREATE TABLE public.broken AS SELECT 1", "orders")
+        ((broken,),) = instance.query("SELECT pg_relation_filepath('public.broken')", "orders")
         instance.query("CHECKPOINT")
         instance.stop()
+        (instance.data / broken).unlink()
         run_unprivileged(
             instance.programs.folder / "pg_resetwal", "-f", "-x", "2146000000", instance.data, env=instance.programs.env
         )
