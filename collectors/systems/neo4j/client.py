@@ -322,6 +322,8 @@ def _cause(error: BaseException) -> str:
             return str(cause)
         if isinstance(cause, ConnectionRefusedError):
             return "the connection was refused"
+    if _is_hung_up(error):
+        return "the server closed the connection"
     last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
     if _is_no_bolt(error):
         return "what answers there does not speak Bolt"
@@ -333,8 +335,17 @@ def _cause(error: BaseException) -> str:
     return one_line(last)
 
 
+def _is_hung_up(error: BaseException) -> bool:
+    """Whether the server closed the connection; which error shows it depends on Python's version."""
+    return "closed with incomplete handshake" in str(error) or any(
+        isinstance(cause, ConnectionResetError) for cause in _chain(error)
+    )
+
+
 def _is_no_bolt(error: BaseException) -> bool:
     last = (str(error).strip().splitlines() or [""])[-1]
+    if _is_hung_up(error):
+        return False
     return type(error).__name__ == "UnsupportedServerProduct" or "Bolt handshake" in last or "Bolt service" in last
 
 

@@ -548,7 +548,7 @@ FAULTS: list[tuple[str, Callable[[], AbstractAsyncContextManager[Address]], str]
     ("refused", faults.refused, "the connection was refused"),
     ("unroutable", faults.unroutable, "no connection was made in time"),
     ("mute", faults.mute, "did not answer within 400ms"),
-    ("hanging up", faults.hanging_up, "closed with incomplete handshake response"),
+    ("hanging up", faults.hanging_up, "the server closed the connection"),
     ("half a handshake", lambda: faults.half_reply(b"\x00\x00"), "does not speak Bolt"),
     ("half a reply", lambda: faults.half_reply(BOLT + b"\x00\x10\xb1"), "did not answer within 400ms"),
     ("another protocol", lambda: faults.half_reply(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak Bolt"),
