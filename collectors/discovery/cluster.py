@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from collectors.discovery.found import Cluster, Service, Store, Workload
-from collectors.systems.exposure.model import store_in
+from collectors.systems.exposure.model import STORE_PODS, store_in
 from collectors.systems.kubernetes.client.cluster import Kubernetes, KubernetesSettings
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import CRON_JOBS, INGRESSES
@@ -67,7 +67,6 @@ class _Service(Object, frozen=True):
 
 
 SERVICES: Kind[_Service] = Kind("services", _Service)
-PODS: Kind[Pod] = Kind("pods", Pod)
 
 
 async def see_cluster(options: Mapping[str, Any]) -> Cluster:
@@ -78,7 +77,7 @@ async def see_cluster(options: Mapping[str, Any]) -> Cluster:
     client = Kubernetes(KubernetesSettings(**options, watch=False), Threads())
     unseen: list[str] = []
     try:
-        pods = [pod for pod in (await client.list(PODS)).items if pod.runs and pod.namespace not in PLATFORM]
+        pods = [pod for pod in (await client.list(STORE_PODS)).items if pod.runs and pod.namespace not in PLATFORM]
         services = await _listed(client, SERVICES, unseen)
         ingresses = await _listed(client, INGRESSES, unseen)
         cron_jobs = await _listed(client, CRON_JOBS, unseen)

@@ -16,7 +16,7 @@ _ROUGH = timedelta(seconds=30)
 def server_time(reply: Reply, now: datetime) -> datetime:
     """The time of the server that replied, where it is another than ours, `now`; ours where it does not tell."""
     try:
-        told = parsedate_to_datetime(reply.headers.get("date", ""))
+        dated = parsedate_to_datetime(reply.headers.get("date", ""))
     except ValueError:
         return now
-    return told if told.tzinfo and abs(told - now) > _ROUGH else now
+    return dated if dated.tzinfo and abs(dated - now) > _ROUGH else now

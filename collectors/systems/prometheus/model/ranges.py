@@ -330,8 +330,8 @@ def divides_itself(node: Any) -> bool:
         or not set(every.conditions) < set(some.conditions)
     ):
         return False
-    told = {condition.name for condition in set(some.conditions) - set(every.conditions)}
-    return _keeps(part, told) and _keeps(whole, told)
+    apart = {condition.name for condition in set(some.conditions) - set(every.conditions)}
+    return _keeps(part, apart) and _keeps(whole, apart)
 
 
 def _keeps(node: Any, labels: set[str]) -> bool:
