@@ -220,6 +220,7 @@ class _Site:
         prefix = self._options.prefix
         found = [
             Route(f"{prefix}/", self.index),
+            Route(f"{prefix}/launch", self.launch),
             Route(f"{prefix}/items/{{section}}/{{item}}", self.item),
             Route(f"{prefix}/api/v1/items", self.api_items),
             Route(f"{prefix}/api/v1/items/{{section}}/{{item}}", self.api_item),
@@ -270,10 +271,23 @@ class _Site:
         toggled = (
             request.url.remove_query_params("refresh") if refresh else request.url.include_query_params(refresh=30)
         )
+        given = request.query_params.get("page", "")
+        page = int(given) if re.fullmatch("[0-9]{1,6}", given) else 1
+        here = request.url.remove_query_params("page").query
         return await self._rendered(
             "index.html",
-            lambda: {**pages.index(views, plan, chosen, now), "refresh": refresh, "toggled": toggled.query},
+            lambda: {
+                **pages.index(views, plan, chosen, now, page),
+                "refresh": refresh,
+                "toggled": toggled.query,
+                "here": f"{here}&" if here else "",
+            },
         )
+
+    async def launch(self, request: Request) -> Response:
+        """What blocks the launch, whose it is, and what expires when."""
+        plan, views, now = self._state.plan, await in_turns(self._state.views()), self._now()
+        return await self._rendered("launch.html", lambda: pages.launch(views, plan, now))
 
     async def item(self, request: Request) -> Response:
         """One line: all that is known of it."""

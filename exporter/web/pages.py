@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from exporter.plan import Plan
 from exporter.state import ItemView, Transition
 from exporter.verdict import Reason, Severity, Status
 
-__all__ = ["Filter", "Score", "badge", "environment", "index", "item"]
+__all__ = ["Filter", "Score", "badge", "environment", "index", "item", "launch"]
 
 #: Paragraphs and `code` alone: a metric's name with `_*` in it is no emphasis.
 _MARKDOWN = MarkdownIt("zero").enable("backticks")
@@ -28,6 +28,9 @@ _MARKDOWN = MarkdownIt("zero").enable("backticks")
 #: How many regressions the first screen names, and how many lines whose evidence or waiver expires; the others unfold.
 REGRESSIONS = 8
 ENDINGS = 5
+#: How many lines a page shows, and how many a section has at most to be drawn line by line in its heading.
+LINES = 500
+TAPE = 60
 
 WORDS = {
     Status.OK: "ok",
@@ -121,6 +124,16 @@ class Section:
         return all(view.reason in (Reason.NOT_CONFIGURED, Reason.NOT_VERIFIED) for view in self.all)
 
     @property
+    def tape(self) -> Sequence[ItemView]:
+        """The lines that its heading shows each by its shape; none where there are too many."""
+        return self.all if len(self.all) <= TAPE else ()
+
+    @property
+    def bar(self) -> list[tuple[Status, int, int]]:
+        """The bar that stands for the shapes of too many lines."""
+        return [] if self.tape else _bar(Counter(view.status for view in self.all))
+
+    @property
     def calm(self) -> bool:
         """Whether nothing in it wants attention."""
         return all(view.status in (Status.OK, Status.NOT_APPLICABLE) for view in self.all)
@@ -134,13 +147,21 @@ class Ending:
     what: str
     at: datetime
 
+    @property
+    def day(self) -> str:
+        """The last day on which it counts, as it is written: a waiver's ends with the day."""
+        return str(self.view.waiver.until) if self.what == "waiver" and self.view.waiver else _day(self.at)
 
-def _endings(views: Iterable[ItemView], soon: datetime) -> Iterator[Ending]:
+
+def _endings(views: Iterable[ItemView]) -> list[Ending]:
+    """All evidence and waivers that count now, the first to expire first."""
+    found = []
     for view in views:
-        if view.valid_until and view.valid_until <= soon and view.status not in (Status.WAIVED, Status.NOT_APPLICABLE):
-            yield Ending(view, "evidence", view.valid_until)
-        if view.waiver and view.waiver.ends_at <= soon:
-            yield Ending(view, "waiver", view.waiver.ends_at)
+        if view.valid_until and view.status not in (Status.WAIVED, Status.NOT_APPLICABLE):
+            found.append(Ending(view, "evidence", view.valid_until))
+        if view.waiver:
+            found.append(Ending(view, "waiver", view.waiver.ends_at))
+    return sorted(found, key=lambda ending: ending.at)
 
 
 def _blocks_launch(view: ItemView) -> bool:
@@ -162,13 +183,40 @@ def _sections(views: Sequence[ItemView], chosen: Filter) -> list[Section]:
     return sections
 
 
-def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) -> dict[str, Any]:
-    """What the first page shows."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The lines of a long list that one page shows: numbers `first` to `last` of `total`, on page `number` of `pages`."""
+
+    first: int
+    last: int
+    total: int
+    number: int
+    pages: int
+
+
+def _paged(sections: Sequence[Section], number: int) -> tuple[list[Section], Part]:
+    """The sections with those of their views that stand on this page, the last one where there are fewer pages."""
+    total = sum(len(section.views) for section in sections)
+    pages = max(1, -(-total // LINES))
+    number = min(max(1, number), pages)
+    start = (number - 1) * LINES
+    shown, before = [], 0
+    for section in sections:
+        if views := section.views[max(0, start - before) : max(0, start + LINES - before)]:
+            shown.append(replace(section, views=views))
+        before += len(section.views)
+    return shown, Part(start + 1, min(start + LINES, total), total, number, pages)
+
+
+def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime, page: int = 1) -> dict[str, Any]:
+    """What the first page shows; `page` counts from 1 where there are more lines than a page has."""
     sections = _sections(views, chosen)
+    shown, part = _paged(sections, page)
     counts = Counter(view.status for view in views)
     regressed = [view for view in views if view.last_ok and view.status in (Status.FAILED, Status.UNKNOWN)]
     regressed.sort(key=lambda view: (_WEIGHT[view.planned.severity], -view.since.timestamp()))
-    endings = sorted(_endings(views, now + plan.evidence_expiring_within), key=lambda ending: ending.at)
+    soon = now + plan.evidence_expiring_within
+    endings = [ending for ending in _endings(views) if ending.at <= soon]
     return {
         "plan": plan,
         "now": now,
@@ -185,9 +233,31 @@ def index(views: Sequence[ItemView], plan: Plan, chosen: Filter, now: datetime) 
         "critical": Score.of(view for view in views if view.planned.severity is Severity.CRITICAL),
         "endings": {"first": endings[:ENDINGS], "more": endings[ENDINGS:]},
         "overview": _by_group(sections),
-        "groups": _by_group([section for section in sections if section.views]),
-        "shown": sum(len(section.views) for section in sections),
+        "groups": _by_group(shown),
+        "part": part,
         "teams": sorted({view.planned.team for view in views if view.planned.team}),
+    }
+
+
+def launch(views: Sequence[ItemView], plan: Plan, now: datetime) -> dict[str, Any]:
+    """What decides on the launch: the critical lines that block it, those that a waiver accepts, those declared not
+    applicable, and what the passing ones rest on until when. Each list shows `LINES` at most.
+    """
+    critical = [view for view in views if view.planned.severity is Severity.CRITICAL]
+    blocking = sorted(filter(_blocks_launch, critical), key=lambda view: (view.status is not Status.FAILED, view.since))
+    waived = [view for view in critical if view.status is Status.WAIVED]
+    endings = [ending for ending in _endings(critical) if ending.view.status.is_ok or ending.what == "waiver"]
+    return {
+        "plan": plan,
+        "now": now,
+        "critical": Score.of(critical),
+        "blocking": blocking,
+        "teams": Counter(view.planned.team for view in blocking).most_common(),
+        "waived": sorted(waived, key=lambda view: view.waiver.ends_at if view.waiver else now),
+        "not_applicable": [view for view in critical if view.status is Status.NOT_APPLICABLE],
+        "next": next((ending for ending in endings if ending.at > now), None),
+        "endings": [ending for ending in endings if ending.what == "evidence"],
+        "limit": LINES,
     }
 
 
@@ -221,6 +291,7 @@ def item(view: ItemView, plan: Plan, history: Sequence[Transition], now: datetim
         "needs": declared.needs if declared else (),
         "evidence": item_document(view)["evidence"],
         "history": history,
+        "paged": len(plan.items) > LINES,
         "selector": f'checklist_item_ok{{section="{view.planned.section}",item="{view.planned.item}"}}',
     }
 
@@ -256,6 +327,10 @@ def _moment(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.6g}"
 
@@ -283,6 +358,7 @@ def environment(**shared: Any) -> Environment:
     )
     made.filters.update(
         age=_age,
+        day=_day,
         duration=format_duration,
         inline=_inline,
         moment=_moment,

@@ -14,7 +14,7 @@ from tests.servers.process import free_port, wait_until
 
 PHONE, DESK = {"width": 320, "height": 568}, {"width": 1280, "height": 800}
 #: Every line of every section, and a line with all that can be known of one.
-PAGES = ("/?status=failed,unknown,waived,ok#lines", "/items/training/operations_trained")
+PAGES = ("/?status=failed,unknown,waived,ok#lines", "/launch", "/items/training/operations_trained")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,39 @@ async def test_the_launch_comes_first_and_what_is_not_configured_is_folded(check
         assert not await page.locator("details#kubernetes table").is_visible()
         await page.locator("details#kubernetes summary").click()
         assert await page.locator("details#kubernetes table").is_visible()
+
+
+async def test_the_keyboard_alone_filters_and_the_address_keeps_it(checklist: Checklist) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page(viewport=DESK)
+        await page.goto(checklist.url)
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to the checklist"
+        for _ in range(400):
+            await page.keyboard.press("Tab")
+            if await page.evaluate("document.activeElement.name") == "q":
+                break
+        await page.keyboard.type("backup")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/?*q=backup*#lines")
+        await page.wait_for_load_state()
+        lines = await page.locator("#lines tbody tr").count()
+        assert 0 < lines < 30
+        other = await browser.new_page(viewport=DESK)
+        await other.goto(page.url)
+        assert await other.locator("#lines tbody tr").count() == lines
+        assert await other.locator("input[name=q]").input_value() == "backup"
+
+
+async def test_a_link_to_a_section_leads_to_it_and_paper_has_no_controls(checklist: Checklist) -> None:
+    async with chromium() as browser:
+        page = await browser.new_page(viewport=DESK)
+        await page.goto(f"{checklist.url}/#redis")
+        box = await page.locator("details#redis").bounding_box()
+        assert 0 <= box["y"] < DESK["height"]
+        await page.emulate_media(media="print")
+        assert not await page.locator("form.filter").is_visible()
+        assert await page.locator("details#redis table").is_visible()
 
 
 async def test_the_browser_finds_what_is_too_small_to_touch(tmp_path: Path) -> None:

@@ -25,12 +25,13 @@ from exporter.state import Observation, Transition
 from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from exporter.web import Options
 from exporter.web.access import SECURITY_HEADERS
+from exporter.web.pages import LINES
 from tests.exporter.samples import WAIVER, Transitions, catalogue, declared, mixed, observe, planned, state
 from tests.exporter.web.site import Site, running
 from tests.support import NOON, Clock
 
 EVIL = """<script>alert("x")</script>'"><img src=x onerror=alert(1)>&amp;\u202e"""
-PAGES = ("/", "/items/postgresql/slow_query_logging_enabled")
+PAGES = ("/", "/items/postgresql/slow_query_logging_enabled", "/launch")
 ROUTES = (
     *PAGES,
     "/metrics",
@@ -336,6 +337,76 @@ async def test_without_a_critical_line_nothing_is_ready(clock: Clock) -> None:
         text = words((await site.get("/")).text)
     assert "Launch readiness unknown no applicable line is critical" in text
     assert "Ready to launch" not in text
+
+
+async def test_the_launch_page_shows_what_blocks_whose_it_is_and_what_expires(clock: Clock) -> None:
+    late, early, never = (
+        planned(item="late", line="Late", team="storage"),
+        planned(item="early", line="Early", team="storage"),
+        planned(item="never", line="Never", team=""),
+    )
+    accepted = planned(item="accepted", line="Accepted", waiver=WAIVER)
+    attested = planned(item="attested", line="Attested", team="people")
+    apart = planned(item="apart", line="Apart", not_applicable="There is none.")
+    minor = planned(item="minor", line="Minor", severity=Severity.WARNING)
+    found = state(late, early, never, accepted, attested, apart, minor, clock=clock)
+    expiry = clock() + timedelta(days=3)
+    async with running(found, clock) as site:
+        verdicts = {early.item: failed("Broken early."), accepted.item: failed("Not so."), minor.item: failed("Minor.")}
+        await observe(found, clock, early.section, verdicts | {attested.item: ok("Attested.", valid_until=expiry)})
+        clock.advance(minutes=2)
+        await observe(found, clock, late.section, {late.item: failed("Broken late.")})
+        text = words((await site.get("/launch")).text)
+        assert "Not ready to launch 3 of 5 critical lines do not pass. storage: 2, No team: 1." in text
+        parts = re.split("What blocks|Accepted by a waiver|Passes until|Declared not applicable", text)
+        assert [parts[1].index(line) for line in ("Early", "Late", "Never")] == sorted(
+            parts[1].index(line) for line in ("Early", "Late", "Never")
+        ), "what failed first stands first, what is unknown last"
+        assert f"storage {clock():%Y-%m-%d}" in parts[1]
+        assert WAIVER.reason in parts[2]
+        assert f"{WAIVER.owner} {WAIVER.until}" in parts[2]
+        assert f"{expiry:%Y-%m-%d} 2 d left Attested" in parts[3]
+        assert "Apart" in parts[4]
+        assert "There is none." in parts[4]
+        assert "Minor" not in text
+
+        verdicts = {one.item: ok("Seen.") for one in (late, early, never)}
+        await observe(found, clock, early.section, verdicts)
+        text = words((await site.get("/launch")).text)
+        assert "Ready to launch Every critical line passes or is waived (5)." in text
+        assert f"The first evidence to expire is valid until {expiry:%Y-%m-%d}" in text
+
+
+async def test_a_long_checklist_comes_in_pages_and_keeps_the_filter(clock: Clock) -> None:
+    lines = [
+        planned(
+            f"section_{number // 1000}", f"item_{number}", heading=f"Section {number // 1000}", line=f"Line {number}"
+        )
+        for number in range(5000)
+    ]
+    found = state(*lines, clock=clock)
+    await observe(found, clock, "section_0", {line.item: failed("Not so.") for line in lines[:700]})
+
+    def shown(page: Page) -> list[str]:
+        return [link for link in page.links[page.links.index("/#lines") :] if link.startswith("/items/")]
+
+    async with running(found, clock) as site:
+        whole = (await site.get("/")).text
+        assert len(whole) < 500_000, "5,000 lines on one page were 3 MB"
+        assert len(shown(Page(whole))) == LINES
+        assert "Lines 1–500 of 5000" in words(whole)
+        assert "/?section=section_4#section_4" in Page(whole).links
+        last = Page((await site.get("/?page=10")).text)
+        assert shown(last)[-1] == "/items/section_4/item_4999"
+        assert shown(last) == shown(Page((await site.get("/?page=99")).text)), "past the end is the end"
+        assert shown(Page((await site.get("/?page=-1")).text)) == shown(Page(whole))
+        every = [link for page in range(1, 11) for link in shown(Page((await site.get(f"/?page={page}")).text))]
+        assert every == [f"/items/{line.section}/{line.item}" for line in lines]
+
+        filtered = Page((await site.get("/?status=failed&q=Not")).text)
+        assert "/?status=failed&q=Not&page=2#lines" in filtered.links
+        assert len(shown(Page((await site.get("/?status=failed&q=Not&page=2")).text))) == 200
+        assert "/?section=section_0#section_0" in Page((await site.get("/items/section_0/item_3")).text).links
 
 
 async def test_what_ends_is_told_before_it_does(clock: Clock) -> None:
