@@ -27,10 +27,11 @@ from exporter.checklist import Checklist, annotation
 from exporter.verdict import Severity, Status
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["MARKS", "Format", "Place", "Report", "counts", "print_table", "render"]
+__all__ = ["MARKS", "Format", "Place", "Report", "counts", "page_template", "print_table", "render"]
 
 
 class Format(StrEnum):
@@ -303,18 +304,23 @@ def _location(report: Report, number: int) -> dict[str, Any] | None:
     return None
 
 
-def _html(report: Report) -> str:
-    """One file that refers to nothing outside itself; its policy allows its own style and nothing else."""
+def page_template(name: str) -> tuple[Template, dict[str, Any]]:
+    """The template of a report in one file, and what it needs for its style: no other file, and no other style, is used."""
     import jinja2
     from markupsafe import Markup
 
     folder = files("exporter") / "templates"
     style = (folder / "report.css").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["day"] = _day
-    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+    made = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    made.filters["day"] = _day
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    values = {"style": Markup(style), "style_hash": digest}  # noqa: S704  # our own file
+    return made.from_string((folder / name).read_text(encoding="utf-8")), values
+
+
+def _html(report: Report) -> str:
+    """One file that refers to nothing outside itself; its policy allows its own style and nothing else."""
+    template, style = page_template("report.html")
     return template.render(
         document=report.document,
         sections=list(report.sections()),
@@ -323,8 +329,7 @@ def _html(report: Report) -> str:
         regressed=_regressed(report.items),
         endings=list(_endings(report)),
         marks={status.value: mark for status, (mark, _) in MARKS.items()},
-        style=Markup(style),  # noqa: S704  # our own file
-        style_hash=b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        **style,
     )
 
 

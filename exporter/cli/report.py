@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -16,13 +17,17 @@ from exporter.cli.shared import (
     Refused,
     Sections,
     configuration_errors,
+    console,
     known,
     load,
+    say,
+    write,
 )
 from exporter.report import Format
 from exporter.verdict import Severity, Status
 
 if TYPE_CHECKING:
+    from exporter.config import Loaded
     from exporter.http import HttpSettings
 
 __all__ = ["report"]
@@ -33,57 +38,86 @@ def report(
     section: Sections = None,
     form: ReportFormat = Format.MARKDOWN,
     url: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="URL", help="Report the state of the running exporter at this URL, instead of verifying now."
+            metavar="URL",
+            help="Report the state of the running exporter at this URL, instead of verifying now; several are shown "
+            "side by side.",
         ),
     ] = None,
     http_config_file: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--http.config.file",
             metavar="FILE",
-            help="Same as --url for an exporter with authentication or TLS: a YAML file with `url` and the options of HTTP APIs.",
+            help="Same as --url for an exporter with authentication or TLS: a YAML file with `url` and the options of "
+            "HTTP APIs; repeatable.",
         ),
     ] = None,
     enable_commands: EnableCommands = False,
 ) -> int:
-    """Write the ticked checklist with dates and details. Exits 0 when it was written."""
+    """Write the ticked checklist with dates and details. Exits 0 when it was written, 2 where an exporter did not answer."""
     loaded = load(config_file)
-    exporter = _exporter(url, http_config_file)
-    if exporter is None:
+    exporters = list(_exporters(url or (), http_config_file or ()))
+    if len(exporters) > 1:
+        return _compare(loaded, exporters, section, form)
+    if not exporters:
         sections = known(section, (planned.section for planned in loaded.plan.items))
         document = verify(loaded, sections, commands=enable_commands)
     else:
-        document = _fetch(exporter)
+        document = _fetch(exporters[0])
         chosen = known(section, (item["section"] for item in document["items"]))
         document["items"] = [item for item in document["items"] if not chosen or item["section"] in chosen]
     write_report(loaded, document, form, source=config_file)
     return ExitCode.OK
 
 
-def _exporter(url: str | None, file: Path | None) -> HttpSettings | None:
-    """How to reach the running exporter that was named; None without one."""
+def _compare(loaded: Loaded, exporters: Sequence[HttpSettings], section: Sections, form: Format) -> int:
+    """Write what several exporters report, side by side. One that does not answer leaves the others' columns."""
+    from exporter.comparison import FORMATS, Column, Comparison, print_table, render
+
+    if form not in FORMATS:
+        raise Refused(f"A report of several exporters has the formats {', '.join(FORMATS)}, not {form}.")
+    columns = []
+    for exporter in exporters:
+        try:
+            columns.append(Column(exporter.url, _fetch(exporter)))
+        except Refused as refused:
+            say(str(refused), error=True)
+            columns.append(Column(exporter.url, None, str(refused)))
+    chosen = known(section, (item["section"] for column in columns for item in column.items))
+    if chosen:
+        columns = [column.only(chosen) for column in columns]
+    headings = {binding.entry.id: binding.heading for binding in loaded.bindings}
+    comparison = Comparison(columns, headings)
+    if form is Format.TABLE:
+        print_table(comparison, console())
+    else:
+        write(render(comparison, form))
+    return ExitCode.UNKNOWN if any(column.error for column in columns) else ExitCode.OK
+
+
+def _exporters(urls: Sequence[str], configured: Sequence[Path]) -> Iterator[HttpSettings]:
+    """How to reach the running exporters that were named."""
     from exporter import logs
     from exporter.config import load_options
     from exporter.http import HttpSettings
 
-    if file is not None:
-        if url is not None:
-            raise Refused("Either --url or --http.config.file: the file has the address in it.")
+    if urls and configured:
+        raise Refused("Either --url or --http.config.file: the file has the address in it.")
+    for file in configured:
         with configuration_errors():
             settings, secrets = load_options(file, HttpSettings)
         logs.hide(secrets)
-        return settings
-    if url is None:
-        return None
-    try:
-        return HttpSettings(url=url)
-    except ValueError:
-        raise Refused(
-            "--url takes the address of an exporter such as http://127.0.0.1:9876, without query; where it takes credentials, "
-            "see --http.config.file."
-        ) from None
+        yield settings
+    for url in urls:
+        try:
+            yield HttpSettings(url=url)
+        except ValueError:
+            raise Refused(
+                "--url takes the address of an exporter such as http://127.0.0.1:9876, without query; where it takes "
+                "credentials, see --http.config.file."
+            ) from None
 
 
 def _fetch(settings: HttpSettings) -> dict[str, Any]:

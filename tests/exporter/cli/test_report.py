@@ -136,3 +136,72 @@ def test_a_report_of_what_an_exporter_knows(run: Run, tmp_path: Path) -> None:
     gone = run("healthcheck", "--web.listen-address", address)
     assert (gone.code, "does not answer" in gone.err) == (ExitCode.FAILED, True)
     assert run("healthcheck", "--web.listen-address", "nonsense").code == ExitCode.CONFIGURATION
+
+
+def _report(environment: str, **statuses: str) -> str:
+    """An items document of lines of the section `redis`."""
+    item = dict.fromkeys(schema()["$defs"]["item"]["required"]) | {"section": "redis", "group": "infrastructure"}
+    items = [
+        item
+        | {"item": name, "line": f"{name} | *holds*", "status": status, "severity": "critical", "summary": "Seen <b>."}
+        for name, status in statuses.items()
+    ]
+    return json.dumps({**WHOLE, "environment": environment, "items": items})
+
+
+@pytest.fixture
+def sites(pages: Pages) -> list[str]:
+    """Options that name two exporters: the second has a line that the first does not have, and lacks one."""
+    answers = {
+        "production": _report("production", one="ok", two="failed"),
+        "staging": _report("staging", one="unknown", three="ok"),
+    }
+    for name, answer in answers.items():
+        pages.add(f"/{name}/api/v1/items", answer, content_type="application/json")
+    return [option for name in answers for option in ("--url", f"{pages.url}/{name}")]
+
+
+def test_several_exporters_stand_side_by_side(run: Run, sites: list[str]) -> None:
+    ended = run("report", *sites)
+    assert ended.code == ExitCode.OK
+    assert ended.out.splitlines() == [
+        "- production: 1 ok, 1 failed; 1 critical does not pass.",
+        "- staging: 1 ok, 1 unknown; 1 critical does not pass.",
+        "",
+        "| Line | production | staging |",
+        "|---|---|---|",
+        "| **redis** | | |",
+        r"| one \| \*holds\* | ok | unknown: Seen \<b\>. |",
+        r"| two \| \*holds\* | failed: Seen \<b\>. | no such line |",
+        r"| three \| \*holds\* | no such line | ok |",
+    ]
+    table = run("report", *sites, "--format", "table")
+    assert "redis.two: production failed, staging no such line\n" in table.out
+    page = run("report", *sites, "--format", "html").out
+    assert "<b>." not in page
+    assert "3 lines differ between the environments." in page
+    reports = json.loads(run("report", *sites, "--format", "json").out)["reports"]
+    assert [report["report"]["environment"] for report in reports] == ["production", "staging"]
+
+
+def test_exporters_of_one_environment_have_different_names(run: Run, pages: Pages, sites: list[str]) -> None:
+    pages.add("/staging/api/v1/items", _report("production", one="ok"), content_type="application/json")
+    ended = run("report", *sites)
+    names = [f"production {site.removeprefix('http://')}" for site in sites[1::2]]
+    assert f"| Line | {names[0]} | {names[1]} |" in ended.out
+
+
+def test_an_exporter_that_does_not_answer_leaves_the_column_of_the_other(run: Run, sites: list[str]) -> None:
+    ended = run("report", "--url", f"http://127.0.0.1:{free_port()}", *sites[:2], "--section", "redis")
+    assert ended.code == ExitCode.UNKNOWN, "what could not be asked is not ok"
+    assert "the connection was refused" in ended.err
+    assert "| no such line | ok |" not in ended.out
+    assert "| not reached | ok |" in ended.out
+
+
+def test_a_report_of_several_has_no_form_that_is_about_one(run: Run, sites: list[str]) -> None:
+    ended = run("report", *sites, "--format", "junit")
+    assert (ended.code, ended.err) == (
+        ExitCode.CONFIGURATION,
+        "A report of several exporters has the formats table, markdown, html, json, not junit.\n",
+    )
