@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from exporter.http import Http, HttpSettings, Unanswered, Unreachable
 from exporter.reply import Reply
@@ -20,6 +20,7 @@ __all__ = ["Answer", "ServiceClient", "Throttled", "Unanswered", "Unreachable", 
 
 _DEFAULT_PAUSE = timedelta(seconds=60)
 _LONGEST_PAUSE = timedelta(hours=1)
+_REDIRECTS = (301, 302, 307, 308)
 
 
 class Throttled(ProbeError):
@@ -52,6 +53,21 @@ class ServiceClient:
     async def get(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to GET `url` + `path`; see `send`."""
         return await self.send("GET", path, now, headers)
+
+    async def get_resource(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to GET, at the same path with or without a slash at its end where the service itself redirects there.
+
+        Frameworks do so for what is mounted at a path, and kubelets and Prometheus follow. Raises as `send` does.
+        """
+        answer = await self.get(path, now, headers)
+        other = _other_slash(path)
+        if answer.reply.status not in _REDIRECTS or not other:
+            return answer
+        asked = urlsplit(f"{self.url}{path}")
+        to = urlsplit(urljoin(asked.geturl(), answer.reply.headers.get("location", "")))
+        wanted = urlsplit(f"{self.url}{other}")
+        same = (to.scheme, to.netloc, to.path) == (asked.scheme, asked.netloc, wanted.path)
+        return await self.get(other, now, headers) if same else answer
 
     async def get_of_host(self, path: str, now: datetime, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to GET a path of the host, also where `url` has a path of its own; see `send`."""
@@ -108,6 +124,13 @@ class ServiceClient:
         await self._http.close()
         if self._host is not None:
             await self._host.close()
+
+
+def _other_slash(path: str) -> str:
+    """A path with the slash at its end that it lacks, or without the one that it has; "" where there is no other."""
+    plain, mark, query = path.partition("?")
+    other = plain.rstrip("/") if plain.endswith("/") else f"{plain}/"
+    return f"{other}{mark}{query}" if other else ""
 
 
 def new_trace_id() -> str:

@@ -117,3 +117,64 @@ async def test_a_specification_without_operations(pages: Pages) -> None:
     for paths, status in (('{"/a": {}}', Status.FAILED), ("{}", Status.FAILED), ('{"/a": {"$ref": "b"}}', Status.OK)):
         pages.add("/openapi.json", f'{{"openapi": "3.0.0", "paths": {paths}}}', **JSON)
         assert (await see("api_service", DOCS, pages.url)).status is status, paths
+
+
+@pytest.mark.parametrize(
+    ("page", "more", "status", "words"),
+    [
+        ('url: "https://petstore.swagger.io/v2/swagger.json"', {}, Status.FAILED, "the sample of Swagger UI"),
+        ('url: "https://api.example.com/openapi.json"', {}, Status.UNKNOWN, "which is on another host"),
+        ('urls: [{"url": "/openapi.json"}, {"url": "/gone.json"}]', {}, Status.FAILED, "is served at /gone.json."),
+        ('configUrl: "/options"', {"/options": '{"url": "/openapi.json"}'}, Status.OK, ""),
+        ('configUrl: "/options"', {"/options": '{"urls": [{"url": "/gone.json"}]}'}, Status.FAILED, "/gone.json"),
+        ('configUrl: "/options"', {}, Status.FAILED, "answered 404 and names no OpenAPI document"),
+        ('url: "/api.yaml"', {"/api.yaml": "openapi: 3.0.0\npaths:\n  /a:\n    get: {}\n"}, Status.OK, ""),
+        ('url: "/api.yaml"', {"/api.yaml": "openapi: 3.0.0\npaths: {}\n"}, Status.FAILED, "describes no operation"),
+        ('url: "/api.yaml"', {"/api.yaml": "openapi: [\n"}, Status.FAILED, "with no OpenAPI document"),
+    ],
+)
+async def test_documents_that_a_page_names(
+    pages: Pages, page: str, more: dict[str, str], status: Status, words: str
+) -> None:
+    pages.add("/docs/", f"<div id=ui></div><script>Swagger({{{page}}})</script>")
+    pages.redirect("/docs", "/docs/")
+    pages.add("/openapi.json", '{"openapi": "3.0.0", "paths": {"/a": {"get": {}}}}', **JSON)
+    for path, body in more.items():
+        pages.add(path, body, **JSON)
+    result = await see("api_service", DOCS, pages.url)
+    assert (result.status, words in result.summary) == (status, True), result
+
+
+async def test_a_document_that_a_script_names(pages: Pages) -> None:
+    pages.add("/docs/", '<div id=ui></div><script src="./swagger-initializer.js"></script>')
+    pages.redirect("/docs", "/docs/")
+    pages.add("/docs/swagger-initializer.js", 'ui({url: "https://petstore.swagger.io/v2/swagger.json"})')
+    pages.add("/openapi.json", '{"openapi": "3.0.0", "paths": {"/a": {"get": {}}}}', **JSON)
+    result = await see("api_service", DOCS, pages.url)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+
+
+async def test_a_slash_that_the_service_adds_is_followed_and_nothing_else(pages: Pages) -> None:
+    pages.add("/health/", '{"status": "ok"}', **JSON)
+    pages.add("/metrics/", "a_total 1\n", **TEXT)
+    other = "http://127.0.0.2/health/"
+    for to, followed in (("/health/", True), (f"{pages.url}/health/", True), (other, False), ("/login/", False)):
+        pages.redirect("/health", to)
+        result = await see("api_service", HEALTH, pages.url)
+        assert result.status is (Status.OK if followed else Status.FAILED), to
+    pages.redirect("/metrics", "/metrics/")
+    assert (await see("api_service", METRICS, pages.url)).status is Status.OK
+
+
+async def test_samples_that_prometheus_does_not_store(pages: Pages) -> None:
+    for body, status, words in (
+        ("a_total NaN\n", Status.FAILED, "has only samples that are no numbers or too old of a_total."),
+        ("a_total 1 1577836800000\nb 1\n", Status.FAILED, "or too old of a_total."),
+        ("a_total 1 1577836800000\n", Status.FAILED, "gives no samples, but those that Prometheus drops"),
+        ('a_total{b="1"} 1\na_total{b="1"} 2\n', Status.WARNING, "gives the same series of a_total more than once"),
+        ('a_total{b="1"} 1\na_total{b="2"} 2\n', Status.OK, ""),
+        ('a_total{quantile="0.5"} NaN\na_total 2\n', Status.OK, ""),
+    ):
+        pages.add("/metrics", body, **TEXT)
+        result = await see("api_service", METRICS, pages.url, required_metrics=["a_total"])
+        assert (result.status, words in result.summary) == (status, True), result

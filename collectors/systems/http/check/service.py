@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -19,7 +20,11 @@ from collectors.systems.http.model.documentation import (
     SPECIFICATIONS,
     DocumentationOptions,
     Exposure,
-    specification_path,
+    configuration_named,
+    operations,
+    specifications_configured,
+    specifications_named,
+    starts,
 )
 from collectors.systems.http.model.health import HealthOptions, State, state_of
 from collectors.systems.http.model.metrics import Exposition, MetricsOptions, Movement, read_exposition
@@ -43,6 +48,7 @@ __all__ = [
 
 _CONTROL_EVERY = timedelta(hours=1)
 _ASSETS = 4
+_DOCUMENTS = 5
 
 
 class ServiceOptions(HealthOptions, MetricsOptions):
@@ -112,7 +118,7 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
     @fetched
     async def health(self) -> Answer:
         """The answer of the health endpoint."""
-        return await self.service.get(self.target.health_path, self.now)
+        return await self.service.get_resource(self.target.health_path, self.now)
 
     @fetched
     async def exposition(self) -> tuple[Reply, Exposition | None]:
@@ -120,7 +126,7 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
         accepted = {
             "Accept": "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1"
         }
-        reply = (await self.service.get(self.target.metrics_path, self.now, accepted)).reply
+        reply = (await self.service.get_resource(self.target.metrics_path, self.now, accepted)).reply
         return reply, await self.blocking(read_exposition, reply) if reply.status == 200 else None
 
     async def see_health(self) -> Result:
@@ -205,7 +211,7 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
         if self.public is None:
             return []
         try:
-            reply = (await self.public.get(self.target.metrics_path, self.now)).reply
+            reply = (await self.public.get_resource(self.target.metrics_path, self.now)).reply
             exposed = reply.status == 200 and read_exposition(reply).samples
         except ProbeError:
             return []  # whether the public reaches the service is not this line
@@ -258,37 +264,60 @@ async def _readable(
 ) -> Result:
     problems: list[Result] = []
     for path in pages:
-        page = (await client.get(path, collector.now)).reply
-        if page.status in (301, 302, 307, 308) and page.headers.get("location", "").partition("?")[0].endswith(
-            f"{path}/"
-        ):
-            path = f"{path}/"
-            page = (await client.get(path, collector.now)).reply
+        page = (await client.get_resource(path, collector.now)).reply
         found = collected(documentation.page_problems(page))
         problems += found
         if found:
             continue
         wants = loaded(page)
-        for asset in wants.own[:_ASSETS]:
-            problems += documentation.asset_problems((await client.get_of_host(asset.path, collector.now)).reply)
+        scripts = []
+        # The script that names the document may be the last of many.
+        for asset in sorted(wants.own, key=lambda asset: not starts(asset.path))[:_ASSETS]:
+            scripts.append((await client.get_of_host(asset.path, collector.now)).reply)
+            problems += documentation.asset_problems(scripts[-1])
         problems += policy_problems(page, wants, [asset for asset in wants.assets if asset.kind is Kind.SCRIPT])
-        named = options.spec_path or specification_path(page, path)
-        tried = (named,) if named else SPECIFICATIONS
-        problems += documentation.specification_problems(await _specification(collector, client, tried), tried)
+        if options.spec_path:
+            problems += await _described(collector, client.get, (options.spec_path,))
+        else:
+            problems += await _shown(collector, client, page, scripts)
     good = ok(
         f"{listed(f'{client.url}{path}' for path in pages)} can be read, with an OpenAPI document behind{collector.traced()}."
     )
     return verdict(problems, good)
 
 
-async def _specification(
-    collector: AskingCollector[Any, Any], client: ServiceClient, tried: Iterable[str]
-) -> Reply | None:
+async def _shown(
+    collector: AskingCollector[Any, Any], client: ServiceClient, page: Reply, scripts: Iterable[Reply]
+) -> list[Result]:
+    """What is wrong with the documents that a page shows: those that it names, else the first at the usual places."""
+    problems: list[Result] = []
+    hosts = {urlsplit(one).netloc for one in (page.where.partition(" ")[2], collector.target.url)}
+    hosts |= {urlsplit(collector.target.public_url).netloc} if collector.target.public_url else set()
+    named = specifications_named(page, scripts)
+    options = configuration_named(page, scripts)
+    if options and urlsplit(options).netloc in hosts:
+        configuration = (await client.get_of_host(urlsplit(options).path, collector.now)).reply
+        named = specifications_configured(page, configuration)
+        problems += documentation.configuration_problems(page, configuration, named)
+    own = [address for address in named if urlsplit(address).netloc in hosts]
+    problems += documentation.elsewhere_problems(page, named, own)
+    if problems:
+        return problems
+    for address in own[:_DOCUMENTS]:
+        problems += await _described(collector, client.get_of_host, (urlsplit(address).path,))
+    return problems if own else await _described(collector, client.get, SPECIFICATIONS)
+
+
+async def _described(
+    collector: AskingCollector[Any, Any], get: Callable[[str, datetime], Awaitable[Answer]], tried: tuple[str, ...]
+) -> list[Result]:
+    """What is wrong with the first document that is served at one of these paths."""
     for path in tried:
-        reply = (await client.get(path, collector.now)).reply
+        reply = (await get(path, collector.now)).reply
         if reply.status not in (404, 410):
-            return reply
-    return None
+            paths = await collector.blocking(operations, reply)
+            return list(documentation.specification_problems(reply, paths, tried))
+    return list(documentation.specification_problems(None, None, tried))
 
 
 async def _closed(

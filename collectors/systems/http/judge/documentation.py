@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from collectors.systems.http.model.documentation import operations
+from collectors.systems.http.model.documentation import is_sample
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown
-from exporter.words import listed
+from exporter.words import listed, one_line
 
-__all__ = ["asset_problems", "exposed_problems", "page_problems", "specification_problems"]
+__all__ = [
+    "asset_problems",
+    "configuration_problems",
+    "elsewhere_problems",
+    "exposed_problems",
+    "page_problems",
+    "specification_problems",
+]
 
 _CLOSED = (401, 403, 404, 410)
 
@@ -30,8 +37,8 @@ def page_problems(page: Reply) -> Iterator[Result]:
         )
 
 
-def specification_problems(found: Reply | None, tried: Iterable[str]) -> Iterator[Result]:
-    """Why there is no specification behind the page: pages are the same with and without one."""
+def specification_problems(found: Reply | None, paths: int | None, tried: Iterable[str]) -> Iterator[Result]:
+    """Why there is no specification behind the page, which describes that many paths: pages are the same with and without one."""
     if found is None:
         yield failed(f"No OpenAPI document is served at {listed(tried, most=8)}.", reason=Reason.MISSING)
     elif found.status in (401, 403):
@@ -39,10 +46,35 @@ def specification_problems(found: Reply | None, tried: Iterable[str]) -> Iterato
             f"{found.where} answered {found.status}: the exporter's credentials were not accepted.",
             reason=Reason.DENIED,
         )
-    elif (paths := operations(found)) is None or found.status != 200:
+    elif paths is None or found.status != 200:
         yield failed(f"{found.where} answered {found.status} with no OpenAPI document.", reason=Reason.INVALID)
     elif not paths:
         yield failed(f"The OpenAPI document at {found.where} describes no operation.", reason=Reason.INVALID)
+
+
+def elsewhere_problems(page: Reply, named: Iterable[str], own: Iterable[str]) -> Iterator[Result]:
+    """Pages that show the document of another host, where those are all that it names and which of them are its `own`."""
+    named, own = list(named), set(own)
+    if samples := [address for address in named if is_sample(address)]:
+        yield failed(
+            f"{page.where} shows {samples[0]}, the sample of Swagger UI, instead of this API.",
+            reason=Reason.MISCONFIGURED,
+        )
+    elif named and not own:
+        yield unknown(
+            f"{page.where} shows {one_line(named[0])}, which is on another host and was not asked; set spec_path.",
+            reason=Reason.NOT_VERIFIED,
+        )
+
+
+def configuration_problems(page: Reply, configuration: Reply, named: Iterable[str]) -> Iterator[Result]:
+    """Why a page cannot load its options, which name those documents."""
+    if configuration.status != 200 or not list(named):
+        yield failed(
+            f"{configuration.where}, from which {page.where.partition(' ')[2]} loads its options, answered "
+            f"{configuration.status} and names no OpenAPI document.",
+            reason=Reason.MISSING,
+        )
 
 
 def asset_problems(asset: Reply) -> Iterator[Result]:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 from collectors.systems.http.model.caches import cached_by
 from collectors.systems.http.model.health import Health, HealthOptions, State, read_health, says_nothing, state_of
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
-from exporter.words import listed, one_line
+from exporter.words import format_length, listed, one_line
 
 __all__ = ["catch_all_problems", "dependency_problems", "health_problems", "report"]
+
+
+#: A state is read again and again; checks of dependencies that run in the background do so more often than this.
+_OLDEST = timedelta(hours=1)
 
 
 def report(reply: Reply) -> Health | None:
@@ -127,6 +133,7 @@ def _report_problems(reply: Reply, health: Health, options: HealthOptions) -> It
         )
     missing = tuple(name for name in options.required_deps if health.part(name) is None)
     yield from _part_problems(reply, health, options)
+    yield from _age_problems(reply, health, options)
     for name in options.required_deps:
         if health.part(name) == "down" and health.part(name) not in health.parts.values():
             yield failed(f"{reply.where} reports {name} as false.", reason=Reason.DOWN)
@@ -154,6 +161,31 @@ def _part_problems(reply: Reply, health: Health, options: HealthOptions) -> Iter
             )
         elif state_of(word) in (State.DOWN, State.LEAVING):
             yield failed(f"{reply.where} reports {name} as {one_line(word)}.", reason=Reason.DOWN)
+
+
+def _age_problems(reply: Reply, health: Health, options: HealthOptions) -> Iterator[Result]:
+    """Reports that say themselves, by the clock of whoever answered, that they are old: of a file, or of a check that hangs."""
+    if (answered := _date(reply)) is None:
+        return
+    optional = {name.casefold() for name in options.optional_deps}
+    for name, made in health.times.items():
+        if name and (name not in health.parts or name.casefold() in optional):
+            continue  # what is no dependency may have been built at that time
+        if (age := answered - made) > _OLDEST:
+            yield unknown(
+                f"{reply.where} reports a state {f'of {one_line(name)} ' if name else ''}that is {format_length(age)} old by "
+                "its own time stamp.",
+                reason=Reason.STALE,
+            )
+
+
+def _date(reply: Reply) -> datetime | None:
+    """When the reply was made, by the server's clock; None where it does not say."""
+    try:
+        date = parsedate_to_datetime(reply.headers.get("date", ""))
+    except ValueError:
+        return None
+    return date if date.tzinfo else None
 
 
 def _nothing_reported(reply: Reply, names: tuple[str, ...]) -> Result:

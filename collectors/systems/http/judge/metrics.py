@@ -32,15 +32,25 @@ def metrics_status_problems(reply: Reply) -> Iterator[Result]:
 def exposition_problems(reply: Reply, exposition: Exposition, options: MetricsOptions) -> Iterator[Result]:
     """What is missing in the metrics of a reply."""
     if not exposition.samples:
-        yield failed(f"{reply.where} gives no samples.", reason=Reason.MISSING)
+        old = ", but those that Prometheus drops for their own time stamps" if exposition.empty else ""
+        yield failed(f"{reply.where} gives no samples{old}.", reason=Reason.MISSING)
     elif missing := [
         name for name in (*options.required_metrics, *options.moving_metrics) if name not in exposition.sums
     ]:
-        yield failed(f"{reply.where} has no samples of {listed(missing)}.", reason=Reason.MISSING)
+        blank = [name for name in missing if name in exposition.empty]
+        yield failed(
+            f"{reply.where} has {'only samples that are no numbers or too old' if blank else 'no samples'} of "
+            f"{listed(blank or missing)}.",
+            reason=Reason.MISSING,
+        )
     if cache := cached_by(reply):
         yield unknown(
             f"{reply.where} was answered by a cache ({cache}), so the service was not observed.",
             reason=Reason.MISCONFIGURED,
+        )
+    if exposition.duplicates:
+        yield warning(
+            f"{reply.where} gives the same series of {listed(sorted(exposition.duplicates))} more than once; Prometheus stores one."
         )
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _TYPES:

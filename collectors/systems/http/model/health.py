@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
 from typing import Any
 
@@ -61,14 +62,55 @@ _BAD = frozenset(
         "offline",
         "closed",
         "dead",
+        "failure",
+        "not_ok",
+        "nok",
+        "ko",
+        "broken",
+        "refused",
+        "stopped",
+        "starting",
+        "initializing",
+        "maintenance",
+        "disabled",
     }
 )
+_KNOWN = _GOOD | _DEGRADED | _LEAVING | _BAD
 _PARTS = ("details", "components", "checks", "entries", "dependencies", "services", "results", "info", "error")
 _STATUS = ("status", "state", "health", "healthy", "ok", "up", "alive", "ready")
-_CONNECTION = ("connected", "available", "reachable")
+_OUTCOMES = ("result", "outcome", "message", "msg")
+_CONNECTION = ("connected", "available", "reachable", "operational", "success")
 _FLAGS = ("healthy", "ok", "up", "alive", "ready", "success")
-_ERRORS = ("error", "errors", "failures")
-_DEEPEST = 4
+_ERRORS = ("error", "errors", "failures", "failed", "failing", "unhealthy", "down")
+_CODES = ("code", "statuscode", "httpstatus", "httpcode", "status")
+_ENVELOPES = ("data", "payload", "body", "response", "result", "health", "report")
+_AWAY = ("maintenance", "maintenancemode", "draining", "shuttingdown", "stopping", "terminating", "degraded")
+#: What a report that is one boolean for each dependency calls them; other booleans may be switches.
+_STORES = frozenset(
+    {
+        *("db", "database", "sql", "postgres", "postgresql", "mysql", "mariadb", "mongo", "mongodb", "cassandra"),
+        *("cache", "redis", "valkey", "memcached", "queue", "broker", "rabbitmq", "amqp", "kafka", "nats", "mqtt"),
+        *(
+            "elasticsearch",
+            "opensearch",
+            "search",
+            "storage",
+            "s3",
+            "minio",
+            "neo4j",
+            "qdrant",
+            "vault",
+            "ldap",
+            "smtp",
+        ),
+    }
+)
+_ENDINGS = ("ok", "up", "healthy", "alive", "ready", "connected", "reachable", "available")
+_TIMES = ("timestamp", "time", "now", "checkedat", "lastcheck", "lastchecked", "lastcheckedat", "generatedat", "asof")
+_SECONDS, _MILLISECONDS = (1e9, 1e10), (1e12, 1e13)
+#: The zone in which a time of day is reached last.
+_LATEST = timezone(timedelta(hours=-12))
+_DEEPEST = 16
 
 
 class HealthOptions(Options):
@@ -108,6 +150,8 @@ class Health:
     """What is true or false beside the status: a dependency where somebody names it as one."""
     errors: str = ""
     """The name under which errors are reported, whatever the status says; their text is left out."""
+    times: Mapping[str, datetime] = field(default_factory=dict)
+    """When the report, or a part of it, says that it was made; those without a zone are as late as they can be."""
 
     def part(self, name: str) -> str | None:
         """The word for a dependency, whatever the case of its name, the worst of several; None where it is not reported."""
@@ -134,8 +178,9 @@ def state_of(word: str) -> State:
 
 
 def says_nothing(word: str) -> bool:
-    """Whether a word says that a state is not known, as Spring Boot has it of what was not initialized: neither good nor bad."""
-    return _plain(word) == "unknown"
+    """Whether a word is neither good nor bad: `UNKNOWN`, as Spring Boot has it of what was not initialized, or one like `idle`."""
+    plain = _plain(word)
+    return plain == "unknown" or (plain not in _KNOWN and ":" not in plain)
 
 
 def _plain(word: str) -> str:
@@ -145,50 +190,158 @@ def _plain(word: str) -> str:
 def read_health(document: Any) -> Health | None:
     """The report in a JSON document: Terminus, Spring Boot, ASP.NET, MicroProfile, `application/health+json`, or one of one's own.
 
-    None where it is no JSON object and no plain word.
+    None where it is no JSON object, no list of them, no boolean and no plain word.
     """
+    if isinstance(document, bool):
+        document = "up" if document else "down"
     if isinstance(document, str):
         return Health(document, state_of(document), {})
+    if isinstance(document, list) and any(isinstance(entry, dict) for entry in document):
+        document = {"checks": document}
+        parts = _worst(_parts(document["checks"], depth=0))
+        word = max(parts.values(), key=state_of, default=None)
+        return Health(word or "", None if word is None else state_of(word), parts, times=_times(document))
     if not isinstance(document, dict):
         return None
-    word = _word(document)
+    outer, *inner = (_whole(one) for one in _enveloped(document))
+    # What is in an envelope may be anything that has a status: it refutes, and proves nothing by itself.
+    words = [] if outer is None else [outer]
+    words += [word for word in inner if word is not None and (words or state_of(word) is not State.UP)]
+    parts = _worst(part for one in _enveloped(document) for part in _parts_of(one))
+    flags = {name: value for one in _enveloped(document) for name, value in one.items() if isinstance(value, bool)}
+    word = max(words, key=state_of, default=None)
+    if word is None and parts and set(parts) & set(_worst(_parts_of(document))):
+        word = "ok"  # a report of its parts alone is as good as they are, which is judged one by one
+    errors = next((name for one in _enveloped(document) for name, value in one.items() if _are_errors(name, value)), "")
+    return Health(word or "", None if word is None else state_of(word), parts, flags, errors, _times(document))
+
+
+def _enveloped(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A report, and the one that it is the envelope of (`{"statusCode": 200, "data": {"status": "ok"}}`)."""
+    yield document
+    for key, value in document.items():
+        if _key(key) in _ENVELOPES and isinstance(value, dict):
+            yield value
+
+
+def _whole(document: Mapping[str, Any]) -> str | None:
+    """The word for the whole, the worst of what stands for it; None where nothing does."""
+    word = _part_word(document)
+    words = [] if word is None else [word]
+    for name, value in document.items():
+        key = _key(name)
+        if isinstance(value, bool):
+            if key in _FLAGS and not value:
+                words.append(f"{name}: false")
+            if key in _AWAY and value:
+                words.append("degraded" if key == "degraded" else f"{name}: true")
+        elif isinstance(value, int) and key in _CODES and 100 <= value <= 599:
+            if value >= 400:
+                words.append(f"{name}: {value}")
+            elif key == "status":
+                words.append("ok")
+    # Of words that are as bad, the one that is no status says more.
+    return max(reversed(words), key=state_of, default=None)
+
+
+def _parts_of(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in document.items():
+        key = _key(name)
+        if key in _PARTS:
+            yield from _parts(value, depth=0)
+        elif isinstance(value, bool):
+            if not value and _is_store(key):
+                yield name, "down"
+        elif key not in (*_STATUS, *_ENVELOPES, *_OUTCOMES) and isinstance(value, str | dict):
+            yield from _one(name, value, depth=0)
+
+
+def _worst(found: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The parts by name; one that is reported twice is as bad as the worse of the two."""
     parts: dict[str, str] = {}
-    found = [part for key in _PARTS for part in _parts(document.get(key), depth=0)]
-    found += [part for name, value in document.items() if _is_part(name, value) for part in _one(name, value, depth=0)]
     for name, state in found:
-        # A name that is reported twice is as bad as the worse of the two.
         if name not in parts or state_of(state) > state_of(parts[name]):
             parts[name] = state
-    flags = {name: value for name, value in document.items() if isinstance(value, bool)}
-    if refuted := next((name for name, value in flags.items() if name.casefold() in _FLAGS and not value), None):
-        word = f"{refuted}: false"
-    errors = next((name for name, value in document.items() if name.casefold() in _ERRORS and _is_told(value)), "")
-    return Health(word or "", None if word is None else state_of(word), parts, flags, errors)
+    return parts
 
 
-def _is_told(errors: Any) -> bool:
-    """Whether there are errors; those of Terminus are parts, by name."""
-    return bool(errors.strip()) if isinstance(errors, str) else isinstance(errors, list) and bool(errors)
+def _is_store(key: str) -> bool:
+    """Whether a boolean of this name is true of a dependency that works: `database`, `redisConnected`, `db_ok`."""
+    return key in _STORES or any(key.endswith(ending) and key.removesuffix(ending) in _STORES for ending in _ENDINGS)
 
 
-def _is_part(name: str, value: Any) -> bool:
-    """Whether something beside the status is the state of a dependency; flags are not (`"maintenance": false`)."""
-    return name.casefold() not in (*_STATUS, *_PARTS) and isinstance(value, str | dict)
+def _are_errors(name: str, value: Any) -> bool:
+    """Whether there are errors under this name; those that are parts, as Terminus has them by name, are judged as such."""
+    key = _key(name)
+    if key not in _ERRORS:
+        return False
+    if isinstance(value, str):
+        return bool(value.strip()) and key in ("error", "errors", "failures")
+    if isinstance(value, dict):
+        return any(not isinstance(entry, dict) or _part_word(entry) is None for entry in value.values())
+    return isinstance(value, list) and bool(value)
+
+
+def _key(name: str) -> str:
+    """A name without its case and separators: isHealthy, is_healthy and healthy are one."""
+    plain = name.casefold().replace("_", "").replace("-", "")
+    return plain.removeprefix("is") if plain.removeprefix("is") in (*_STATUS, *_AWAY) else plain
+
+
+def _times(document: Mapping[str, Any]) -> dict[str, datetime]:
+    """When a report and its parts say that they were made, by the names of the parts; "" for the whole."""
+    found: dict[str, datetime] = {}
+
+    def walk(at: str, value: Any, depth: int) -> None:
+        if depth > _DEEPEST:
+            return
+        if isinstance(value, list):
+            for number, entry in enumerate(value, 1):
+                named = entry.get("name") if isinstance(entry, dict) else None
+                walk(str(named) if named else at or f"check {number}", entry, depth + 1)
+        elif isinstance(value, dict):
+            for name, entry in value.items():
+                if isinstance(entry, dict | list):
+                    walk(at if _key(name) in (*_PARTS, *_ENVELOPES) else name, entry, depth + 1)
+                elif _key(name) in _TIMES and (moment := _moment(entry)) is not None:
+                    found[at] = min(moment, found.get(at, moment))
+
+    walk("", document, 0)
+    return found
+
+
+def _moment(value: Any) -> datetime | None:
+    """A point in time: ISO 8601, or seconds or milliseconds since 1970; without a zone it may be that of any."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value / 1000 if _MILLISECONDS[0] <= value < _MILLISECONDS[1] else value
+        return datetime.fromtimestamp(seconds, UTC) if _SECONDS[0] <= seconds < _SECONDS[1] else None
+    if not isinstance(value, str) or len(value) < len("2026-01-01T00:00"):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=_LATEST)
 
 
 def _part_word(entry: Mapping[str, Any]) -> str | None:
-    """The word for a part: some have no status and say whether they are connected."""
-    flags = (entry[key] for key in _CONNECTION if isinstance(entry.get(key), bool))
-    connected = next(flags, None)
-    return _word(entry) or (None if connected is None else "up" if connected else "down")
+    """The word for a part: some have no status and say whether they are connected, or what came out."""
+    if (word := _word(entry)) is not None:
+        return word
+    for name, value in entry.items():
+        if _key(name) in _CONNECTION and isinstance(value, bool):
+            return "up" if value else "down"
+        if _key(name) in _OUTCOMES and isinstance(value, str) and _plain(value) in _KNOWN:
+            return value
+    return None
 
 
 def _word(document: Mapping[str, Any]) -> str | None:
     for key in _STATUS:
-        value = next((value for name, value in document.items() if name.casefold() == key), None)
+        value = next((value for name, value in document.items() if _key(name) == key), None)
         if isinstance(value, str):
             return value
-        if isinstance(value, bool):
+        if isinstance(value, bool) or (key not in ("status", "state") and value in (0, 1)):
             return "up" if value else "down"
     return None
 
@@ -211,13 +364,17 @@ def _one(name: str, entry: Any, depth: int) -> Iterator[tuple[str, str]]:
         yield name, "up" if entry else "down"
     elif isinstance(entry, str):
         # Not every text is a state: versions and messages stand beside them.
-        if _plain(entry.partition(":")[0]) in _GOOD | _DEGRADED | _LEAVING | _BAD:
+        if _plain(entry.partition(":")[0]) in _KNOWN:
             yield name, entry
     elif isinstance(entry, dict):
         if (word := _part_word(entry)) is not None:
             yield name, word
-        for key in _PARTS:
-            yield from _parts(entry.get(key), depth + 1)
+        for key, value in entry.items():
+            if _key(key) in _PARTS:
+                yield from _parts(value, depth + 1)
+            elif isinstance(value, dict) and _key(key) not in _STATUS:
+                # A part within a part may also be its settings: only words that are known count.
+                yield from ((own, word) for own, word in _one(key, value, depth + 1) if _plain(word) in _KNOWN)
     elif isinstance(entry, list):
         words = [word for one in entry if isinstance(one, dict) and (word := _part_word(one)) is not None]
         if words:

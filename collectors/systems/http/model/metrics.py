@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +18,10 @@ from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["Exposition", "MetricsOptions", "Movement", "read_exposition"]
+
+
+#: Seconds that a sample's own time stamp may lie back, or ahead, for Prometheus to store it.
+_LATE, _EARLY = 3600, 600
 
 
 class MetricsOptions(Options):
@@ -37,11 +42,18 @@ class MetricsOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """The sums of all samples of each name (of a family or a sample), how many there are, and when the process started."""
+    """The sums of all samples of each name (of a family or a sample), how many there are, and when the process started.
+
+    Samples that Prometheus would not store are not among them.
+    """
 
     sums: Mapping[str, float]
     samples: int
     started: float | None
+    duplicates: Collection[str] = ()
+    """Names of series that occur twice: Prometheus takes the first and drops the others."""
+    empty: Collection[str] = ()
+    """Names whose samples are no numbers, or so old by their own time stamps that Prometheus drops them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +78,30 @@ def read_exposition(reply: Reply) -> Exposition:
         )
     sums: dict[str, float] = {}
     samples, started = 0, None
+    series: set[int] = set()
+    duplicates: set[str] = set()
+    empty: set[str] = set()
+    now = time.time()
     if b"\r\n" in reply.body:  # the client library would take them, and Prometheus does not
         raise ProbeError(f"{reply.where} ends its lines with CR and LF, which Prometheus refuses.", Reason.MALFORMED)
     try:
         for family in (parse_openmetrics if openmetrics else parse_text)(reply.body.decode()):
             for sample in family.samples:
+                if sample.timestamp is not None and not -_LATE < float(sample.timestamp) - now < _EARLY:
+                    empty.add(sample.name)
+                    continue
                 samples += 1
-                value = 0.0 if math.isnan(sample.value) else sample.value
-                sums[sample.name] = sums.get(sample.name, 0.0) + value
+                one = hash((sample.name, *sorted(sample.labels.items())))
+                if one in series:
+                    duplicates.add(sample.name)
+                    continue
+                series.add(one)
+                if math.isnan(sample.value):
+                    empty.add(sample.name)
+                    continue
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
                 if sample.name in (f"{family.name}_total", f"{family.name}_count"):
-                    sums[family.name] = sums.get(family.name, 0.0) + value
+                    sums[family.name] = sums.get(family.name, 0.0) + sample.value
                 if sample.name == "process_start_time_seconds":
                     started = sample.value
     except (ValueError, KeyError, IndexError) as error:
@@ -84,4 +110,4 @@ def read_exposition(reply: Reply) -> Exposition:
             f"{reply.where} answered {reply.status} with {len(reply.body)} bytes that {detail} as metrics.",
             Reason.MALFORMED,
         ) from None
-    return Exposition(sums, samples, started)
+    return Exposition(sums, samples, started, duplicates, empty - sums.keys())

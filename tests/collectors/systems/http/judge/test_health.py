@@ -12,7 +12,7 @@ from collectors.shared.verdicts import collected
 from collectors.systems.http.judge.health import dependency_problems, health_problems
 from collectors.systems.http.model.health import HealthOptions
 from exporter.reply import Reply
-from exporter.verdict import Status
+from exporter.verdict import Reason, Status
 
 TERMINUS = {"status": "ok", "info": {"db": {"status": "up"}}, "error": {}, "details": {"db": {"status": "up"}}}
 SPRING = {"status": "UP", "components": {"db": {"status": "UP", "details": {"database": "PostgreSQL", "result": 1}}}}
@@ -106,10 +106,10 @@ def test_the_worst_of_several_parts_of_a_dependency_counts() -> None:
 
 
 def test_a_flag_beside_the_status_is_a_dependency_where_it_is_required() -> None:
-    document = {"status": "ok", "db": False, "maintenance": False}
+    document = {"status": "ok", "ledger": False, "maintenance": False}
     assert judge(document) is Status.OK
-    assert judge(document, required_deps=("db",)) is Status.FAILED
-    assert judge({**document, "db": True}, required_deps=("db",)) is Status.OK
+    assert judge(document, required_deps=("ledger",)) is Status.FAILED
+    assert judge({**document, "ledger": True}, required_deps=("ledger",)) is Status.OK
 
 
 @pytest.mark.parametrize("header", [("age", "30"), ("x-cache", "Hit from cloudfront"), ("x-cache-status", "STALE")])
@@ -117,3 +117,77 @@ def test_a_cache_knows_no_dependency(header: tuple[str, str]) -> None:
     body = json.dumps({"status": "ok", "details": {"db": "up"}}).encode()
     reply = Reply("GET http://service/health", 200, httpx.Headers([header]), body)
     assert [problem.status for problem in dependency_problems(reply, "db")] == [Status.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({"status": "ok", "database": False}, Status.FAILED),
+        ({"status": "ok", "redisConnected": False}, Status.FAILED),
+        ({"status": "ok", "redis": {"up": 0}}, Status.FAILED),
+        ({"status": "ok", "checks": [{"name": "db", "result": "failure"}]}, Status.FAILED),
+        ({"status": "ok", "storage": {"primary": {"status": "down"}}}, Status.FAILED),
+        ({"Status": "Healthy", "Entries": {"sql": {"Status": "Unhealthy"}}}, Status.FAILED),
+        ({"status": "success", "data": {"db": {"status": "down"}}}, Status.FAILED),
+        ({"status": "ok", "code": 500}, Status.FAILED),
+        ({"statusCode": 503, "message": "Service Unavailable"}, Status.FAILED),
+        ({"status": 500}, Status.FAILED),
+        ({"isHealthy": False}, Status.FAILED),
+        ({"status": "ok", "error": {"code": "E_DB"}}, Status.FAILED),
+        ({"status": "ok", "unhealthy": ["db"]}, Status.FAILED),
+        ({"status": "ok", "failed": {"db": "timed out"}}, Status.FAILED),
+        ({"status": "ok", "maintenance": True}, Status.FAILED),
+        ({"status": "ok", "isShuttingDown": True}, Status.FAILED),
+        ({"status": "ok", "degraded": True}, Status.WARNING),
+        ([{"name": "db", "status": "down"}], Status.FAILED),
+        (False, Status.FAILED),
+        ({"status": "ok", "db": {"state": "idle"}}, Status.UNKNOWN),
+        # And those that are well.
+        ([{"name": "db", "status": "up"}], Status.OK),
+        (True, Status.OK),
+        ({"status": 200}, Status.OK),
+        ({"database": "ok", "version": "9"}, Status.OK),
+        ({"statusCode": 200, "message": "Success", "data": {"status": "ok", "db": "up"}}, Status.OK),
+        ({"uptime": 12.3, "message": "OK"}, Status.OK),
+        ({"status": "ok", "readonly": False, "degraded": False, "features": {"search": False}}, Status.OK),
+        ({"status": "ok", "jobs": {"failed": 3, "status": "ok"}, "down": 0, "failed": []}, Status.OK),
+        ({"status": "ok", "build": {"branch": "main", "dirty": False}, "cache": {"enabled": False}}, Status.OK),
+        ({"status": "ok", "checks": {"rate": {"status": "pass", "observedValue": 503}}}, Status.OK),
+        ({"code": 0, "msg": "success", "data": {}}, Status.OK),
+    ],
+)
+def test_shapes_of_ones_own(document: Any, expected: Status) -> None:
+    assert judge(document) is expected
+
+
+def test_what_is_optional_may_be_down_in_any_shape() -> None:
+    for document in (
+        {"status": "ok", "redis": False},
+        {"db": "up", "redis": "down"},
+        {"status": "ok", "info": {"db": {"status": "up"}}, "error": {"redis": {"status": "down"}}},
+    ):
+        assert judge(document, optional_deps=("redis",)) is Status.OK
+        assert judge(document) is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("stamped", "expected"),
+    [
+        ({"timestamp": "2026-03-02T10:30:00Z"}, Status.UNKNOWN),
+        ({"timestamp": 1_577_836_800_000}, Status.UNKNOWN),
+        ({"checks": {"db": {"status": "up", "lastChecked": "2026-03-02T03:00:00+00:00"}}}, Status.UNKNOWN),
+        ({"checks": {"db:time": [{"status": "pass", "time": "2026-03-01T03:00:00Z"}]}}, Status.UNKNOWN),
+        ({"timestamp": "2026-03-02T11:59:00.123456789Z"}, Status.OK),
+        ({"timestamp": "2026-03-02T05:00:00"}, Status.OK),  # of whatever zone
+        ({"timestamp": "2026-02-27T05:00:00"}, Status.UNKNOWN),
+        ({"time": 3, "startedAt": "2020-01-01T00:00:00Z"}, Status.OK),
+        ({"build": {"timestamp": "2020-01-01T00:00:00Z"}}, Status.OK),
+        ({"db": {"status": "up", "lastFailure": "2020-01-01T00:00:00Z"}}, Status.OK),
+    ],
+)
+def test_a_report_that_is_old_by_its_own_time_stamp(stamped: dict[str, Any], expected: Status) -> None:
+    body = json.dumps({"status": "ok", **stamped}).encode()
+    headers = httpx.Headers({"date": "Mon, 02 Mar 2026 12:00:00 GMT"})
+    problems = list(health_problems(Reply("GET http://service/health", 200, headers, body), HealthOptions()))
+    assert [problem.status for problem in problems] == ([] if expected is Status.OK else [expected])
+    assert all(problem.reason is Reason.STALE for problem in problems)
