@@ -17,7 +17,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 # The tests start hundreds of exporters, none of which shall compile the code once more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint format servers benchmark soak recordings docs package lock clean
+.PHONY: help demo test lint format servers benchmark soak recordings docs package sbom release lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -61,12 +61,21 @@ package: $(VENV)/dev ## Build the source distribution, and the wheel from it, in
 	$(BIN)/python -m hatchling build --target sdist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 
+sbom: package ## List what the packages in dist/ require: a CycloneDX bill of materials, and the licences
+	.ci/sbom $(BIN)/python
+
+release: ## Build into dist/ what a release consists of, of the commit with the tag of this version
+	.ci/release
+	$(MAKE) sbom
+	cd dist && sha256sum *.whl *.tar.gz *.json *.txt > SHA256SUMS
+
 lock: ## Pin the requirements to their newest versions (requires uv)
 	@command -v $(UV) >/dev/null || { echo "make lock requires uv: install it, or set its path with UV=…" >&2; exit 1; }
 	$(LOCK) --extra aws --extra http3 pyproject.toml -o requirements/run.txt
 	$(LOCK) --extra aws --extra http3 --extra demo pyproject.toml -o requirements/demo.txt
 	$(LOCK) --extra aws --extra http3 --extra demo --extra dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --group build -o requirements/build.txt
+	$(LOCK) --group release -o requirements/release.txt
 
 clean: ## Remove the virtual environment and everything generated (the cache of servers stays)
 	rm -rf .venv $(VENV) dist build demo-data .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

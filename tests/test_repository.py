@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ WANTED = {
     "demo": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["http3"], *EXTRAS["demo"]],
     "dev": [*PROJECT["project"]["dependencies"], *EXTRAS["aws"], *EXTRAS["http3"], *EXTRAS["demo"], *EXTRAS["dev"]],
     "build": PROJECT["dependency-groups"]["build"],
+    "release": PROJECT["dependency-groups"]["release"],
 }
 
 
@@ -205,3 +207,68 @@ def test_a_python_without_venv_is_told_in_one_sentence(tmp_path: Path) -> None:
     done = make(tmp_path, "test", f"PYTHON={python}")
     assert done.returncode == 2
     assert "lacks its venv module" in done.stderr
+
+
+UNIT = ROOT / "deploy/systemd/checklist-exporter.service"
+
+
+def test_the_systemd_unit_is_valid_and_gives_few_rights(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not on the PATH: apt install systemd")
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/checklist-exporter/bin/checklist-exporter", sys.executable))
+    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    security = [analyze, "security", "--offline=true", "--threshold=20", str(unit)]  # 20 of 100: 2.0, "OK"
+    done = subprocess.run(security, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_systemd_unit_leaves_what_the_exporter_requires() -> None:
+    unit = UNIT.read_text()
+    assert "MemoryDenyWriteExecute=no" in unit, "pyOpenSSL could not be called back, and no certificate be verified"
+    assert "ProcSubset" not in unit, "without /proc/stat there are no process metrics"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
+    """Tries to release a repository with one commit, of what a release looks at."""
+    for name in (".ci/release", "pyproject.toml", "Dockerfile", "deploy/chart/Chart.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changes\n\n## {PROJECT['project']['version']}\n")
+    git = ["git", "-c", "user.name=platform", "-c", "user.email=platform@example.com", "-C", str(tmp_path)]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Release"]):
+        subprocess.run([*git, *command], check=True)
+    return lambda: subprocess.run([tmp_path / ".ci/release"], capture_output=True, text=True, check=False)
+
+
+def test_a_release_has_the_tag_of_its_version(
+    tmp_path: Path, release: Callable[[], subprocess.CompletedProcess[str]]
+) -> None:
+    version = PROJECT["project"]["version"]
+    assert release().stderr == (
+        f"The commit checked out has no tag v{version}, the version in pyproject.toml (tags: none).\n"
+    )
+    subprocess.run(["git", "-C", tmp_path, "tag", f"v{version}"], check=True)
+    assert (release().returncode, release().stderr) == (0, "")
+    (tmp_path / "left").touch()
+    assert release().stderr == "The working tree has changes that are not committed.\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "what", "why"),
+    [
+        ("CHANGELOG.md", "## ", "CHANGELOG.md has no section"),
+        ("Dockerfile", "ARG VERSION=", "The Dockerfile has version"),
+        ("deploy/chart/Chart.yaml", "appVersion: ", "deploy/chart/Chart.yaml has appVersion"),
+    ],
+)
+def test_a_release_names_one_version_everywhere(
+    tmp_path: Path, release: Callable[[], subprocess.CompletedProcess[str]], file: str, what: str, why: str
+) -> None:
+    changed = tmp_path / file
+    changed.write_text(changed.read_text().replace(what, f"{what}9"))
+    done = release()
+    assert (done.returncode, done.stderr.startswith(why)) == (1, True), done.stderr
