@@ -1,4 +1,4 @@
-"""A first configuration from what is there: what a cluster and a Prometheus show, and the sections that can verify it.
+"""A first configuration: from what a cluster and a Prometheus show, and what a person answers.
 
 `exporter.catalogue` finds it by its name.
 """
@@ -8,5 +8,6 @@ from __future__ import annotations
 from collectors.discovery.cluster import see_cluster
 from collectors.discovery.metrics import see_metrics
 from collectors.discovery.proposals import configuration
+from collectors.discovery.questions import answered
 
-__all__ = ["configuration", "see_cluster", "see_metrics"]
+__all__ = ["answered", "configuration", "see_cluster", "see_metrics"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from collectors.discovery.found import Cluster, Service, Store
 from exporter.words import listed
 
 __all__ = ["configuration"]
 
-_POSTGRESQL_PORT, _NATS_MONITORING, _BOLT, _QDRANT, _REDIS = 5432, 8222, 7687, 6333, 6379
+_POSTGRESQL, _NATS, _NATS_MONITORING, _BOLT, _QDRANT, _REDIS, _HTTPS = 5432, 4222, 8222, 7687, 6333, 6379, 443
 _APPLICATIONS = ("api_service", "data_service", "orchestrator_service", "backend_api", "frontend")
 _ABSENT = {
     "neo4j": "The product stores no graph.",
@@ -37,15 +38,20 @@ def configuration(
     prometheus: str | None,
     jobs: Sequence[str],
     alertmanagers: Sequence[str],
+    *,
+    environment: str = "production",
+    absent: Collection[str] = (),
 ) -> str:
-    """The configuration, as YAML that `config check` accepts.
+    """The configuration of an `environment`, as YAML that `config check` accepts.
 
     `sections` are the names of all sections with their headings. `kubernetes` are the options with which the `cluster` was read,
     `prometheus` the address of the Prometheus that has the `jobs` and sends to the `alertmanagers`; None where there is none.
+    `absent` are sections that a person declared not applicable.
     """
     cluster = cluster or Cluster()
     urls = {found.kind: found.urls for found in cluster.monitoring}
-    active = dict(_active(cluster, kubernetes, prometheus, jobs, alertmanagers))
+    declared = {section: [f"{section}: {{not_applicable: {_ABSENT[section]}}}"] for section in absent}
+    active = declared | dict(_active(cluster, kubernetes, prometheus, jobs, alertmanagers))
     waiting = dict(_waiting(cluster, prometheus))
     lines = [
         "# Made by `checklist-exporter init` from what is there. What is commented out needs a decision, a password or an address.",
@@ -53,7 +59,7 @@ def configuration(
         "# `list --section NAME` and `list --rbac` the rights that the exporter's account needs.",
         *(f"# Not seen: {one}" for one in cluster.unseen),
         "",
-        "environment: production",
+        f"environment: {_text(environment)}" if environment != "production" else "environment: production",
         "# release: ${GIT_SHA}             # the release that runs: evidence is bound to it",
         "# evidence: ./evidence            # records of what only people can confirm: `checklist-exporter attest SECTION.ITEM`",
         "# state: {file: /var/lib/checklist-exporter/history.db}   # so that a restart forgets nothing",
@@ -120,7 +126,7 @@ def _active(
             ["qdrant:", "  # api_key_file: /run/secrets/qdrant", "  targets:", *_indented(4, map(_qdrant, qdrant))],
         )
     if cluster.hosts:
-        endpoints = [_flow({"name": host, "endpoint": f"{host}:443"}) for host in cluster.hosts]
+        endpoints = [_flow({"name": host, "endpoint": _at(host, _HTTPS)}) for host in cluster.hosts]
         yield "tls_certificates", ["tls_certificates:", "  targets:", *(f"    - {one}" for one in endpoints)]
     if prometheus is not None and jobs:
         yield "monitoring_stack", ["monitoring_stack:", f"  expected_jobs: {_text(list(jobs))}"]
@@ -181,27 +187,27 @@ def _redis(store: Store) -> Iterator[str]:
     yield f"- name: {_text(store.workload)}"
     if len(store.hosts) > 1:
         yield "  mode: replication   # or sentinel, cluster"
-    yield f"  nodes: {_text([f'{host}:{_REDIS}' for host in store.hosts])}"
+    yield f"  nodes: {_text([_at(host, _REDIS) for host in store.hosts])}"
 
 
 def _nats(store: Store) -> Iterator[str]:
     yield f"- name: {_text(store.workload)}"
     yield "  nodes:"
     for host in store.hosts:
-        monitoring = {"url": f"http://{host}:{_NATS_MONITORING}"}
-        yield f"    - {_flow({'server': f'{host}:4222', 'monitoring': monitoring})}"
+        monitoring = {"url": f"http://{_alone(host)}:{_NATS_MONITORING}"}
+        yield f"    - {_flow({'server': _at(host, _NATS), 'monitoring': monitoring})}"
 
 
 def _qdrant(store: Store) -> Iterator[str]:
     yield f"- name: {_text(store.workload)}"
-    yield f"  nodes: {_text([{'url': f'http://{host}:{_QDRANT}'} for host in store.hosts])}"
+    yield f"  nodes: {_text([{'url': f'http://{_at(host, _QDRANT)}'} for host in store.hosts])}"
 
 
 def _neo4j(store: Store) -> Iterator[str]:
     yield f"- name: {_text(store.workload)}"
     yield "  username: checklist"
     yield f"  password_file: {_secret(store)}"
-    yield f"  servers: {_text([{'bolt': f'{host}:{_BOLT}'} for host in store.hosts or ('HOST',)])}"
+    yield f"  servers: {_text([{'bolt': _at(host, _BOLT)} for host in store.hosts or ('HOST',)])}"
 
 
 def _service(service: Service) -> str:
@@ -211,7 +217,19 @@ def _service(service: Service) -> str:
 
 
 def _many(store: Store) -> str:
-    return ",".join(f"{host}:{_POSTGRESQL_PORT}" for host in store.hosts) or "HOST"
+    return ",".join(_at(host, _POSTGRESQL) for host in store.hosts) or "HOST"
+
+
+_PORT = re.compile(r"(?<=[^:]):\d+$")
+
+
+def _at(host: str, port: int) -> str:
+    """The host with this port, unless it has one."""
+    return host if _PORT.search(host) else f"{host}:{port}"
+
+
+def _alone(host: str) -> str:
+    return _PORT.sub("", host)
 
 
 def _secret(store: Store) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,17 +26,23 @@ def init(
     prometheus: Annotated[
         str | None, typer.Option(metavar="URL", help="A Prometheus that scrapes the product.")
     ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask on the terminal for what cluster and Prometheus do not show.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write, which must not exist yet.")
     ] = None,
 ) -> int:
     """Write a commented configuration from what a Kubernetes cluster and a Prometheus show.
 
-    Without an option the cluster is read that `kubectl` would ask. Only pods, Services, Ingresses and CronJobs are listed. What
-    needs a password or a decision is commented out, with what it takes. On standard output, unless --output names a file.
+    Without an option the cluster is read that `kubectl` would ask; with --ask alone, nothing is read. Only pods, Services,
+    Ingresses and CronJobs are listed. What needs a password or a decision is commented out, with what it takes. On standard
+    output, unless --output names a file.
     """
     if output is not None and output.exists():
         raise Refused(f"{output} exists already and was left as it is; choose another file.")
+    if ask and not sys.stdin.isatty():
+        raise Refused("--ask puts its questions on a terminal, and standard input is none.")
     options: dict[str, Any] = {}
     if kubeconfig is not None:
         options["kubeconfig"] = kubeconfig.absolute()
@@ -43,7 +50,8 @@ def init(
         options["context"] = context
     if namespace:
         options["namespaces"] = tuple(namespace)
-    text = asyncio.run(_made(options if options or prometheus is None else None, prometheus))
+    alone = prometheus is None and not ask
+    text = asyncio.run(_made(options if options or alone else None, prometheus, ask))
     if output is None:
         write(text)
         return ExitCode.OK
@@ -56,7 +64,7 @@ def init(
     return ExitCode.OK
 
 
-async def _made(kubernetes: dict[str, Any] | None, prometheus: str | None) -> str:
+async def _made(kubernetes: dict[str, Any] | None, prometheus: str | None, ask: bool) -> str:
     from pydantic import ValidationError
 
     from exporter.catalogue import Catalogue
@@ -73,8 +81,30 @@ async def _made(kubernetes: dict[str, Any] | None, prometheus: str | None) -> st
         raise Refused(f"--prometheus: {error.errors(include_input=False)[0]['msg']}.") from None
     headings = {entry.section: entry.heading for entry in catalogue.entries.values()}
     written = {name: str(value) if isinstance(value, Path) else value for name, value in (kubernetes or {}).items()}
+    environment, absent = "production", frozenset[str]()
+    if ask:
+        environment = str(typer.prompt("Environment", default=environment, err=True))
+        answers = discovery.answered(cluster, _ask)
+        cluster, absent = answers.cluster, answers.absent
     return str(
         discovery.configuration(
-            headings, written if kubernetes is not None else None, cluster, prometheus, jobs, alertmanagers
+            headings,
+            written if kubernetes is not None else None,
+            cluster,
+            prometheus,
+            jobs,
+            alertmanagers,
+            environment=environment,
+            absent=absent,
         )
     )
+
+
+def _ask(question: Any) -> str:
+    """The answer of a person, asked until it is one."""
+    text = f"{question.text} [y/n/nothing]" if question.choice else question.text
+    while True:
+        answer = str(typer.prompt(text, default="", show_default=False, err=True)).strip()
+        if not (problem := question.problem(answer)):
+            return answer
+        say(problem, error=True)

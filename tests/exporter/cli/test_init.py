@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -207,3 +208,78 @@ def test_a_prometheus_that_cannot_be_asked(run: Run, address: str, wanted: str) 
     ended = run("init", "--prometheus", address.format(port=free_port()))
     assert (ended.code, ended.out) == (3, "")
     assert wanted in ended.err
+
+
+class Terminal(io.StringIO):
+    """Standard input where somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_person_is_asked_for_what_is_not_seen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = [
+        "staging",  # environment
+        *("y", "db-0.example.com,db-1.example.com:5433"),
+        *("y", "cache 0", "cache-0.example.com, [::1]:6380"),  # the first is no address
+        "n",  # Neo4j
+        "",  # Qdrant
+        *("yes", "broker.example.com:4322"),
+        "www.example.com,api.example.com:8443",
+        *("n", "maybe", "no", *("" for _ in range(6))),
+    ]
+    monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in typed)))
+    file = tmp_path / "checklist.yaml"
+    ended = run("init", "--ask", "--output", file)
+    assert ended.code == 0, ended.err
+    assert "'cache 0' is no address: HOST or HOST:PORT, with commas between several." in ended.err
+    assert "Answer y for yes, n for no, or nothing." in ended.err
+    assert run("config", "check", "--config.file", file).code == 0
+    found = yaml.safe_load(file.read_text())
+    assert (found["environment"], found["clients"]) == ("staging", {})
+    assert found["sections"] == {
+        "redis": {
+            "targets": [
+                {"name": "redis", "mode": "replication", "nodes": ["cache-0.example.com:6379", "[::1]:6380"]},
+            ]
+        },
+        "neo4j": {"not_applicable": "The product stores no graph."},
+        "nats": {
+            "targets": [
+                {
+                    "name": "nats",
+                    "nodes": [
+                        {"server": "broker.example.com:4322", "monitoring": {"url": "http://broker.example.com:8222"}}
+                    ],
+                }
+            ]
+        },
+        "tls_certificates": {
+            "targets": [
+                {"name": "www.example.com", "endpoint": "www.example.com:443"},
+                {"name": "api.example.com:8443", "endpoint": "api.example.com:8443"},
+            ]
+        },
+        "openai": {"not_applicable": "The product uses no language model."},
+        "payments": {"not_applicable": "The product takes no payments."},
+    }
+    assert "db-0.example.com:5432,db-1.example.com:5433/DATABASE" in file.read_text()
+
+
+def test_who_answers_nothing_decides_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("\n" * 40))
+    ended = run("init", "--ask")
+    assert ended.code == 0, ended.err
+    assert not yaml.safe_load(ended.out)["sections"]
+
+
+def test_questions_require_a_terminal_and_may_be_left(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    ended = run("init", "--ask")
+    assert (ended.code, ended.err) == (3, "--ask puts its questions on a terminal, and standard input is none.\n")
+    monkeypatch.setattr("sys.stdin", Terminal("staging\n"))
+    file = tmp_path / "checklist.yaml"
+    assert run("init", "--ask", "--output", file).code == 130
+    assert not file.exists()
