@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
@@ -19,11 +19,12 @@ from exporter.evidence.validity import MustContain
 from exporter.fingerprint import fingerprint
 from exporter.http import HttpSettings
 from exporter.maintenance import Maintenance, MaintenanceOptions, Once
-from exporter.options import Duration, Options, Said
+from exporter.options import Duration, Options, Said, Secret
 from exporter.options_reader import Problem, Reader, Where, nearest, shapes
 from exporter.plan import EVIDENCE, OwnLine, Plan, Planner, Scope, Waiver, targets_of
 from exporter.positioned_yaml import Node, Position, YamlError, load_yaml, read_bounded
 from exporter.runner import utc_now
+from exporter.sessions import parse_dsn
 from exporter.verdict import Severity
 
 __all__ = [
@@ -94,13 +95,28 @@ class ScopeOptions(Options):
         return self
 
 
+def _dsn(dsn: SecretStr) -> SecretStr:
+    parse_dsn(dsn.get_secret_value())
+    return dsn
+
+
 class StateOptions(Options):
-    """What survives a restart."""
+    """What survives a restart: in a file of one exporter, or in a database of several."""
 
     file: Path | None = Field(
         None, description="SQLite file for transitions and last results; without it a restart loses them."
     )
+    dsn: Annotated[Secret, AfterValidator(_dsn)] | None = Field(
+        None,
+        description="PostgreSQL connection string or URI for transitions and last results, in place of `file`.",
+    )
     keep: Duration = Field(timedelta(days=90), gt=timedelta(0), description="How long transitions are stored.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StateOptions:
+        if self.file and self.dsn:
+            raise ValueError("found file and dsn, expected one of both")
+        return self
 
 
 class Config(Options):

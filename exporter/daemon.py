@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from exporter.catalogue import CatalogueError
-from exporter.config import ConfigError, Loaded, load, load_default, position_of
+from exporter.config import ConfigError, Loaded, StateOptions, load, load_default, position_of
+from exporter.database import Database
 from exporter.ending import end_in_time
 from exporter.engine import Engine, shared
 from exporter.exposition import Exposition
 from exporter.health import Health
-from exporter.history import History, InUse
+from exporter.history import History
 from exporter.options_reader import Problem
 from exporter.plan import Job
 from exporter.runner import utc_now
 from exporter.schedule import Schedule
+from exporter.shared_database import SharedDatabase
+from exporter.storage import InUse, Storage
 from exporter.threads import Stuck, Threads
 from exporter.web import Options, bind, create_app
 from exporter.web import serve as serve_web
@@ -201,7 +204,8 @@ class _Daemon:
         self._threads = Threads(places=2)
         self._reloads: set[asyncio.Task[Any]] = set()
         state = loaded.config.state
-        self.history = History(state.file, keep=state.keep, now=utc_now)
+        self._storage = _storage(state)
+        self.history = History(self._storage, keep=state.keep, now=utc_now)
         self.engine = Engine(loaded, history=self.history, commands=commands)
         self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
         self._secrets = _stamps(self._secret_files(loaded))
@@ -327,7 +331,7 @@ class _Daemon:
                     f"The configuration was not reloaded ({type(error).__name__}, see the log); "
                     "the last good one stays in force."
                 )
-            if loaded.config.state != before.config.state:
+            if loaded.config.state != before.config.state and not self._only_logs_in_otherwise(loaded, before):
                 log.warning(
                     "The options of `state` changed and apply after a restart; until then history is stored as before."
                 )
@@ -339,10 +343,24 @@ class _Daemon:
             log.info("The configuration was reloaded.")
             return None
 
+    def _only_logs_in_otherwise(self, loaded: Loaded, before: Loaded) -> bool:
+        """Whether no more of the options of `state` changed than a password or a user, which are used from now on."""
+        new, old = loaded.config.state, before.config.state
+        if new.dsn is None or new.model_copy(update={"dsn": old.dsn}) != old:
+            return False
+        return isinstance(self._storage, SharedDatabase) and self._storage.use(new.dsn.get_secret_value())
+
     def _not_reloaded(self, why: str) -> str:
         self._health.reload_successful = False
         log.error("The configuration was not reloaded, the last good one stays: %s", why)
         return why
+
+
+def _storage(state: StateOptions) -> Storage | None:
+    """Where the history outlives the process; None where it does not."""
+    if state.dsn is not None:
+        return SharedDatabase(state.dsn.get_secret_value(), keep=state.keep, now=utc_now)
+    return Database(state.file, keep=state.keep, now=utc_now) if state.file else None
 
 
 def _written(file: Path) -> float:

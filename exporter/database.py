@@ -7,9 +7,7 @@ or one that another exporter writes. Each of these is noticed here; `exporter.hi
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import math
 import os
 import socket
 import sqlite3
@@ -21,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from exporter.state import Observation, Remembered, Transition
-from exporter.verdict import Reason, Result, Status
+from exporter.storage import BAD, InUse, Key, moment_of, observation_of, row_of, text_of
+from exporter.verdict import Status
 from exporter.words import counted, listed
 
-__all__ = ["Database", "InUse", "Lock", "NotOurs"]
+__all__ = ["Database", "Lock", "NotOurs"]
 
 log = logging.getLogger(__name__)
 
@@ -60,16 +59,10 @@ _PRUNE_EVERY = timedelta(hours=1)
 #: A clock that was not set yet at the start may be decades behind; a time that is further ahead was never observed.
 _AHEAD = timedelta(days=36_525)
 _SET_ASIDE_LIMIT = 1000
-_VERDICTS = (Status.OK, Status.WARNING, Status.FAILED, Status.UNKNOWN)
-_BAD = (ValueError, TypeError, OverflowError, AttributeError, RecursionError)
 
 
 class NotOurs(sqlite3.OperationalError):
     """The file belongs to another program, or to a newer exporter: it is not written."""
-
-
-class InUse(Exception):
-    """Another exporter writes the file. The text says which."""
 
 
 class Lock:
@@ -126,18 +119,19 @@ class Lock:
 
 
 class Database:
-    """The file at `path`. `notice` is called with a full sentence for each thing that somebody should know of."""
+    """The file at `path`: a Storage. Transitions and items older than `keep` are forgotten; `now` gives the time."""
 
-    def __init__(
-        self, path: Path, *, keep: timedelta, now: Callable[[], datetime], notice: Callable[[str], None]
-    ) -> None:
+    troubles: tuple[type[Exception], ...] = (sqlite3.Error, OSError, InUse, ValueError, OverflowError)
+    pace = 0.05
+
+    def __init__(self, path: Path, *, keep: timedelta = timedelta(days=90), now: Callable[[], datetime]) -> None:
         self.path = path
+        self.title = f"History file {path}"
         self.lock = Lock(path)
         self.fresh = False
-        """Whether the file was made anew since `load` or `save` last asked: what was in it before has to be written again."""
+        self.notice: Callable[[str], None] = log.error
         self._keep = keep
         self._now = now
-        self._notice = notice
         self._connection: sqlite3.Connection | None = None
         self._identity: object = None
         self._size = 0
@@ -145,6 +139,11 @@ class Database:
         self._pruned_at: datetime | None = None
 
     # -- opening
+
+    def open(self, patience: float) -> None:
+        """Take the lock, or raise InUse with its holder after `patience` seconds; NotOurs where the lock is no file."""
+        with suppress(OSError):  # connecting says what matters of it
+            self.lock.take(patience)
 
     def connect(self) -> sqlite3.Connection:
         """The open file; raises sqlite3.Error, OSError or InUse when it cannot be used."""
@@ -155,16 +154,16 @@ class Database:
                 if size >= self._size:  # it never shrinks by itself
                     self._size = size
                     return self._connection
-                self.close()
+                self._disconnect()
                 self._set_aside(sqlite3.DatabaseError(f"it was cut off at {size} of {self._size} bytes"))
                 return self.connect()
             # SQLite would take the log of the file that is gone for that of the file that stands there now.
             logs = {file: _identity(file) for file in self._beside()}
-            self.close()
+            self._disconnect()
             for file, known in logs.items():
                 if known in self._logs and _identity(file) == known:
                     file.unlink(missing_ok=True)
-            self._notice(
+            self.notice(
                 f"History file {self.path} was deleted or replaced while it was open: a new one is written, "
                 "and transitions up to now are lost where they were not copied."
             )
@@ -199,7 +198,7 @@ class Database:
         for file in self._beside():
             file.unlink(missing_ok=True)
         self.fresh = True
-        self._notice(f"History file {self.path} is damaged ({error}): it was set aside as {aside.name}.")
+        self.notice(f"History file {self.path} is damaged ({error}): it was set aside as {aside.name}.")
 
     def _open(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():
@@ -241,26 +240,26 @@ class Database:
 
     # -- reading
 
-    def load(self) -> dict[tuple[str, str], Remembered]:
+    def load(self) -> dict[Key, Remembered]:
         """What was known of every item when the file was last written. Rows that make no sense are set aside."""
         database = self.connect()
         latest = self._now() + _AHEAD
-        observations: dict[tuple[str, str], dict[str, Observation]] = {}
-        items: dict[tuple[str, str], Remembered] = {}
+        observations: dict[Key, dict[str, Observation]] = {}
+        items: dict[Key, Remembered] = {}
         bad: list[tuple[str, tuple[Any, ...]]] = []
         for row in _rows(database, "select * from observations"):
             try:
-                section, item, target = map(_text, row[:3])
-                seen = _observation(row[3:], latest)
-            except _BAD:
+                section, item, target = map(text_of, row[:3])
+                seen = observation_of(row[3:], latest)
+            except BAD:
                 bad.append(("observations", row))
             else:
                 observations.setdefault((section, item), {})[target] = seen
         for row in _rows(database, "select section, item, status, since, last_ok from items"):
             try:
-                section, item = map(_text, row[:2])
-                known = Status(row[2]), _moment(row[3], latest), _moment(row[4], latest) if row[4] else None
-            except _BAD:
+                section, item = map(text_of, row[:2])
+                known = Status(row[2]), moment_of(row[3], latest), moment_of(row[4], latest) if row[4] else None
+            except BAD:
                 bad.append(("items", row))
             else:
                 items[section, item] = Remembered(*known, observations.get((section, item), {}))
@@ -282,7 +281,7 @@ class Database:
                 "delete from set_aside where rowid <= (select max(rowid) from set_aside) - ?", (_SET_ASIDE_LIMIT,)
             )
         places = listed(f"{origin} {'.'.join(map(str, row[: len(keys[origin])]))[:100]}" for origin, row in bad)
-        self._notice(
+        self.notice(
             f"{counted(len(bad), 'row')} of history file {self.path} could not be understood and were moved to "
             f"its table set_aside: {places}."
         )
@@ -301,18 +300,16 @@ class Database:
             )
             for number, of_section, of_item, before, after, at, why in rows:
                 try:
-                    names = _text(of_section), _text(of_item)
+                    names = text_of(of_section), text_of(of_item)
                     statuses = Status(before) if before else None, Status(after)
-                    found.append(Transition(*names, *statuses, _moment(at, None), _text(why)))
-                except _BAD:
+                    found.append(Transition(*names, *statuses, moment_of(at, None), text_of(why)))
+                except BAD:
                     bad.append(number)
         return found, bad
 
     # -- writing
 
-    def save(
-        self, transitions: Sequence[Transition], kept: Mapping[tuple[str, str], Remembered], bad: Iterable[Any]
-    ) -> None:
+    def save(self, transitions: Sequence[Transition], kept: Mapping[Key, Remembered], bad: Iterable[Any]) -> None:
         """Write these in one go: a row for each transition, for each item, and for each target that was looked at."""
         database = self.connect()
         ids = list(dict.fromkeys(bad))
@@ -352,13 +349,21 @@ class Database:
             " where o.section = items.section and o.item = items.item)"
         )
 
+    def check(self) -> None:
+        """Look whether the file is still there, and ours. Raises InUse, NotOurs, and what SQLite and the system raise."""
+        self.connect()
+
     def failed(self, error: Exception) -> None:
         """After an error: have the file opened again, and checked, where that may outlive the error's cause."""
         if _outlives_its_cause(error):
-            self.close()
+            self._disconnect()
 
     def close(self) -> None:
-        """Close the file; the lock stays."""
+        """Close the file, for another exporter to have it."""
+        self._disconnect()
+        self.lock.release()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
@@ -416,56 +421,11 @@ def _decoded(raw: bytes) -> str:
     return raw.decode(errors="replace")
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > 10_000:
-        raise TypeError(value)
-    return value
+def _row(seen: Observation) -> tuple[object, ...]:
+    status, summary, measurements, valid_until, at, *rest = row_of(seen)
+    return status, summary, measurements, text_of_moment(valid_until), text_of_moment(at), *rest
 
 
 def text_of_moment(moment: datetime | None) -> str | None:
     """A time as the file has it, in an order that SQLite can compare."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds") if moment else None
-
-
-def _moment(text: object, latest: datetime | None) -> datetime:
-    """A time of the file; raises ValueError for one without zone, or later than `latest`."""
-    moment = datetime.fromisoformat(_text(text))
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    moment = moment.astimezone(UTC)
-    if latest is not None and moment > latest:
-        raise ValueError(text)
-    return moment
-
-
-def _observation(row: tuple[Any, ...], latest: datetime) -> Observation:
-    status, summary, measurements, valid_until, at, duration, error, reason, fingerprint = row
-    numbers = {_text(name): float(value) for name, value in json.loads(measurements).items()}
-    if not all(map(math.isfinite, [*numbers.values(), float(duration)])):
-        raise ValueError(numbers)
-    verdict = Status(status)
-    if verdict not in _VERDICTS:
-        raise ValueError(status)
-    result = Result(
-        verdict,
-        _text(summary),
-        numbers,
-        _moment(valid_until, None) if valid_until else None,
-        reason=Reason(reason) if reason else None,
-    )
-    return Observation(result, _moment(at, latest), float(duration), bool(error), _text(fingerprint or ""))
-
-
-def _row(seen: Observation) -> tuple[object, ...]:
-    result = seen.result
-    return (
-        result.status,
-        result.summary,
-        json.dumps(dict(result.measurements)),
-        text_of_moment(result.valid_until),
-        text_of_moment(seen.at),
-        seen.duration,
-        seen.error,
-        result.reason,
-        seen.fingerprint,
-    )

@@ -1,61 +1,58 @@
-"""Transitions and last observations on disk, so that a restart loses nothing that was shown for longer than a second.
+"""Transitions and last observations in a file or a database, so that a restart loses nothing that was shown for a second.
 
-Verification hands over and goes on; one writer, in a thread of its own, brings to disk what piled up since its last turn. A disk
-that is slow, full, locked or gone costs history, never a verdict.
+Verification hands over and goes on; one writer, in a thread of its own, stores what piled up since its last turn. A disk
+that is slow, full, locked or gone costs history, never a verdict; so does a database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
-from exporter.database import Database, InUse
 from exporter.state import Observation, Remembered, Transition
+from exporter.storage import Deposed, InUse, Storage
 from exporter.threads import Stuck, Threads
 from exporter.words import os_reason
 
-__all__ = ["History", "InUse"]
+__all__ = ["History"]
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two writes: what happens meanwhile is written in one go.
-PACE = 0.05
-#: Seconds between two looks at whether the file is still the one that is open, and between two tries to write.
+#: Seconds between two looks at whether the storage is still there, and between two tries to write.
 CHECK_SECONDS = 1.0
-#: A disk that does not answer for this long is trouble.
+#: A disk or a database that does not answer for this long is trouble.
 PATIENCE_SECONDS = 5.0
-#: Seconds that an exporter which just ended may take to let go of the file.
+#: Seconds that an exporter which just ended may take to let go of the storage.
 LOCK_SECONDS = 8.0
 #: Transitions kept in memory while the disk refuses them; about a day of an unstable environment.
 PENDING_LIMIT = 10_000
 #: For this long it is shown that something was set aside or lost, so that no scrape interval misses it.
 NOTICE_SECONDS = 900.0
 
-_TROUBLES = (sqlite3.Error, OSError, InUse, ValueError, OverflowError)
-
 
 class History:
-    """An archive for State, in a SQLite file (in memory when `path` is None).
+    """An archive for State, in a storage (in memory when there is none).
 
     What could not be written is kept, bounded, and written as soon as it can be; `trouble` says why as a full sentence, and what
-    was lately set aside. Transitions and items older than `keep` are forgotten. Used from the event loop's thread.
+    was lately set aside. Transitions older than `keep` are not shown. Used from the event loop's thread.
     """
 
-    def __init__(self, path: Path | None, *, keep: timedelta = timedelta(days=90), now: Callable[[], datetime]) -> None:
-        self._path = path
+    def __init__(
+        self, database: Storage | None, *, keep: timedelta = timedelta(days=90), now: Callable[[], datetime]
+    ) -> None:
         self._now = now
         self._keep = keep
-        self._database = Database(path, keep=keep, now=now, notice=self._note) if path else None
+        self._database = database
+        self._title = database.title if database else ""
+        if database is not None:
+            database.notice = self._note
         self._threads = Threads(places=1)
         self._memory: deque[Transition] = deque(maxlen=PENDING_LIMIT)
         self._work = threading.Condition()
@@ -78,7 +75,7 @@ class History:
     @property
     def lasts(self) -> bool:
         """Whether it outlives the process."""
-        return self._path is not None
+        return self._database is not None
 
     # -- trouble
 
@@ -88,10 +85,10 @@ class History:
         if self._error is not None:
             return self._error
         if self._writer is not None and not self._writer.is_alive() and not self._closing:
-            return f"History file {self._path} is no longer written: its writer stopped, see the log."
+            return f"{self._title} is no longer written: its writer stopped, see the log."
         since = self._writing_since
         if since is not None and time.monotonic() - since > PATIENCE_SECONDS:
-            return f"History file {self._path} cannot be written: the disk has not answered for {PATIENCE_SECONDS:g} s."
+            return f"{self._title} cannot be written: it has not answered for {PATIENCE_SECONDS:g} s."
         if self._noted is not None and time.monotonic() - self._noted[1] < NOTICE_SECONDS:
             return self._noted[0]
         return None
@@ -102,23 +99,23 @@ class History:
 
     def _report(self, doing: str, error: Exception) -> None:
         reason = os_reason(error) if isinstance(error, OSError) and error.errno else str(error).rstrip(".")
-        reason = reason or "the disk did not answer in time"
-        message = f"History file {self._path} cannot be {doing}: {reason}."
+        reason = reason or "it did not answer in time"
+        message = f"{self._title} cannot be {doing}: {reason}."
         if message != self._error:
             log.error("%s Verification continues, history is recorded in memory.", message)
         self._error = message
 
     def _recovered(self) -> None:
         if self._error is not None:
-            log.info("History file %s can be used again.", self._path)
+            log.info("%s can be used again.", self._title)
         self._error = None
 
     # -- reading
 
     def load(self) -> Mapping[tuple[str, str], Remembered]:
-        """What was known of every item when the file was last written; nothing when it cannot be read in time.
+        """What was known of every item when it was last written; nothing when it cannot be read in time.
 
-        Raises InUse when another exporter writes the file.
+        Raises InUse when another exporter writes it.
         """
         if self._database is None:
             return {}
@@ -145,10 +142,11 @@ class History:
         if database is None or not self._sound:
             return pending[:limit]
         found: list[Transition] = []
+        troubles: tuple[type[Exception], ...] = (*database.troubles, TimeoutError, Stuck)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 found, bad = await self._threads.run("history", lambda: database.newest(section, item, limit))
-        except (*_TROUBLES, Stuck) as error:  # TimeoutError is an OSError
+        except troubles as error:
             self._report("read", error)
         else:
             if bad:
@@ -160,7 +158,7 @@ class History:
     # -- handing over
 
     def keep(self, transitions: Sequence[Transition], kept: Mapping[tuple[str, str], Remembered]) -> None:
-        """Have these written soon. Returns at once, whatever the disk does."""
+        """Have these written soon. Returns at once, whatever the storage does."""
         if self._database is None:
             self._memory.extend(transitions)
             return
@@ -173,7 +171,7 @@ class History:
         self._start()
 
     async def flush(self, seconds: float = PATIENCE_SECONDS) -> bool:
-        """Wait until all that was handed over is on disk; returns whether it is, within so many seconds."""
+        """Wait until all that was handed over is stored; returns whether it is, within so many seconds."""
         end = time.monotonic() + seconds
         while self._pending():
             if time.monotonic() > end:
@@ -182,7 +180,7 @@ class History:
         return True
 
     async def close(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Write what is left, and close the file; a disk that does not answer is left to the end of the process."""
+        """Write what is left, and let go of the storage; one that does not answer is left to the end of the process."""
         with self._work:
             self._closing = True
             self._work.notify_all()
@@ -220,32 +218,33 @@ class History:
             if closing:
                 break
             with self._work:
-                self._work.wait_for(lambda: self._closing, PACE if good else CHECK_SECONDS)
+                self._work.wait_for(lambda: self._closing, self._database.pace if good else CHECK_SECONDS)
         self._database.close()
-        self._database.lock.release()
 
-    def _load(self, database: Database) -> None:
+    def _load(self, database: Storage) -> None:
         try:
-            with suppress(OSError):  # connecting says what matters of it
-                database.lock.take(LOCK_SECONDS)
+            database.open(LOCK_SECONDS)
             self._found = database.load()
             self._sound = True
         except InUse as error:
             self._refused = error
-        except _TROUBLES as error:
+        except database.troubles as error:
             database.failed(error)
             self._report("read", error)
         self._loaded.set()
 
-    def _turn(self, database: Database, bad: Iterable[Any]) -> bool:
-        """Write what is in hand, or look whether the file is still there when there is nothing; returns whether it went well."""
+    def _turn(self, database: Storage, bad: Iterable[Any]) -> bool:
+        """Write what is in hand, or look whether it could be written when there is nothing; returns whether it went well."""
         transitions, kept = self._in_hand
         try:
             if transitions or kept or bad:
                 database.save(transitions, kept, bad)
             else:
-                database.connect()
-        except _TROUBLES as error:
+                database.check()
+        except Deposed as error:
+            transitions, kept, good = [], {}, False
+            self._report("written", error)
+        except database.troubles as error:
             database.failed(error)
             self._report("written", error)
             good = False

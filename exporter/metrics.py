@@ -238,7 +238,7 @@ def health_families(health: Health) -> Iterator[Metric]:
     yield gauge("checklist_exporter_leader", "Whether this replica verifies the checklist.", health.leader)
     yield gauge(
         "checklist_exporter_history_ok",
-        "Whether transitions and last observations are stored on disk.",
+        "Whether transitions and last observations are stored where they outlive the process.",
         health.history_error is None,
     )
     yield gauge(

@@ -14,6 +14,7 @@ import pytest
 
 from exporter.collector import Client, Collector, Mode, NoTarget, Options, SectionSettings, item
 from exporter.config import EvidenceOptions, Loaded, load_default
+from exporter.database import Database
 from exporter.engine import Engine, check
 from exporter.evidence.rules import EvidenceRule
 from exporter.history import History
@@ -249,12 +250,12 @@ async def test_what_was_seen_through_something_else_before_a_restart_does_not_co
     sources = {"server": "a", "other": "a", EVIDENCE: "a"}
     before = loaded(Asking, Attested, clients={"server": (Server, Address())})
     before = replace(before, plan=replace(before.plan, sources=sources))
-    engine = Engine(before, history=History(tmp_path / "history.db", now=utc_now))
+    engine = Engine(before, history=History(Database(tmp_path / "history.db", now=utc_now), now=utc_now))
     for job in before.plan.jobs:
         await engine.run(job)
     await engine.close()
     after = replace(before, plan=replace(before.plan, sources=sources | {changed: "b"}))
-    engine = Engine(after, history=History(tmp_path / "history.db", now=utc_now))
+    engine = Engine(after, history=History(Database(tmp_path / "history.db", now=utc_now), now=utc_now))
     seen = {view.planned.item: view for view in engine.state.views()}
     assert (seen["asks"].status, seen["attests"].status) == (asks, attests)
     assert all(view.last_ok for view in seen.values()), "when it was last ok stays known"
@@ -300,7 +301,7 @@ async def test_what_cannot_be_closed_keeps_nothing_else_open(caplog: pytest.LogC
         async def close(self) -> None:
             raise ConnectionResetError
 
-    history = History(tmp_path / "history.db", now=lambda: datetime.now(UTC))
+    history = History(Database(tmp_path / "history.db", now=lambda: datetime.now(UTC)), now=lambda: datetime.now(UTC))
     engine = Engine(loaded(Remembering, clients={"closing": (Stubborn, Options())}), history=history)
     await engine.replace(loaded(Deriving, clients={}))
     assert engine.state.view("deriving", "derives") is not None
@@ -315,7 +316,7 @@ async def test_what_was_measured_is_recalled_after_a_restart_however_late(tmp_pa
     configured = loaded(Recalling)
     for looks in (1, 2):  # a day apart: a result that old counts for nothing else
         now = partial(datetime, 2026, 11, looks, tzinfo=UTC)
-        engine = Engine(configured, history=History(tmp_path / "history.db", now=now), now=now)
+        engine = Engine(configured, history=History(Database(tmp_path / "history.db", now=now), now=now), now=now)
         await engine.run(configured.plan.jobs[0])
         view = engine.state.view("recalling", "counts")
         assert view is not None
@@ -340,7 +341,7 @@ async def test_after_a_long_stop_what_is_derived_waits_and_what_is_not_does_not(
     configured = replace(configured, plan=replace(configured.plan, jobs=(job,)))
     for day, runs in ((1, 3), (2, 2)):
         now = partial(datetime, 2026, 11, day, tzinfo=UTC)
-        history = History(tmp_path / "history.db", now=now)
+        history = History(Database(tmp_path / "history.db", now=now), now=now)
         engine = Engine(configured, history=history, now=now)
         for _ in range(runs):
             await engine.run(job)

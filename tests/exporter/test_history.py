@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from exporter.database import APPLICATION_ID, InUse, Lock
+from exporter.database import APPLICATION_ID, Database, Lock
 from exporter.history import History
 from exporter.state import Observation, Remembered, Transition
+from exporter.storage import InUse
 from exporter.verdict import Reason, Result, Status
 from tests.servers.process import eventually, wait_until
 
@@ -36,8 +37,8 @@ def remembered(summary: str = "Seen.", at: datetime = NOW, target: str = "orders
     return Remembered(Status.OK, at, at, {target: Observation(result, at, 0.25, error=True)})
 
 
-def make(path: Path | None) -> History:
-    return History(path, keep=timedelta(days=90), now=lambda: NOW)
+def make(path: Path | None, now: Callable[[], datetime] = lambda: NOW) -> History:
+    return History(Database(path, now=now) if path else None, now=now)
 
 
 async def written(history: History) -> None:
@@ -152,7 +153,7 @@ async def test_what_is_later_than_a_clock_that_is_behind_is_not_set_aside(tmp_pa
     history = make(path)
     history.keep([], {KEY: remembered()})
     await history.close()
-    history = History(path, now=lambda: datetime(1980, 1, 1, tzinfo=UTC))
+    history = make(path, lambda: datetime(1980, 1, 1, tzinfo=UTC))
     assert history.load()[KEY] == remembered()
     assert history.trouble is None
     await history.close()
@@ -492,11 +493,10 @@ WRITER = """
 import asyncio, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from exporter.history import History
-from tests.exporter.test_history import transition
+from tests.exporter.test_history import make, transition
 
 async def main():
-    history = History(Path(sys.argv[1]), now=lambda: datetime.now(UTC))
+    history = make(Path(sys.argv[1]), lambda: datetime.now(UTC))
     history.load()
     for number in range(100_000):
         history.keep([transition(f"i{number}", datetime.now(UTC))], {})
@@ -520,7 +520,7 @@ async def test_sigkill_loses_nothing_that_was_shown_for_a_second(tmp_path: Path)
     killed = time.time()
     lines = [line.split() for line in shown.read_text().rpartition("\n")[0].splitlines()]
     old = {f"i{number}" for number, at in lines if float(at) < killed - 2}  # a second, and one for a busy machine
-    history = History(path, now=lambda: datetime.now(UTC))
+    history = make(path, lambda: datetime.now(UTC))
     history.load()
     kept = {kept.item for kept in await history.transitions(limit=1_000_000)}
     assert old

@@ -77,6 +77,7 @@ def configuration(port: int) -> dict[str, Any]:
         "json_api": {**http, "levels": ["/primary"]},
     }
     return {
+        "state": {"dsn": dsn},
         "clients": {
             **dict.fromkeys(("alertmanager", "blackbox", "grafana", "loki", "prometheus"), http),
             "jaeger": {**http, "otlp": http},

@@ -279,3 +279,12 @@ def pair(postgresql: Programs) -> Iterator[Cluster]:
     """A primary and its standby, of both releases; whoever changes one puts it back."""
     with cluster(postgresql) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+@shared
+def instance() -> Iterator[Postgres]:
+    """One PostgreSQL 18 without a standby; each test makes a database of its own."""
+    with ExitStack() as stack:
+        directory = stack.enter_context(scratch("postgresql", unprivileged()))
+        yield stack.enter_context(Postgres(postgresql_18(), directory, "alone").initialize())

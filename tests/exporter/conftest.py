@@ -1,0 +1,3 @@
+"""The servers that the tests of this folder use."""
+
+from tests.servers.postgresql import instance
