@@ -9,8 +9,12 @@ from typing import TypeVar
 from pydantic import Field
 
 from collectors.shared.verdicts import collected, verdict
-from collectors.systems.web_security.client import probes
+from collectors.systems.web_security.client.access import ask_as_others, ask_without_rights, confuse_keys
 from collectors.systems.web_security.client.application import Application
+from collectors.systems.web_security.client.forgery import forge_post
+from collectors.systems.web_security.client.origins import see_origins
+from collectors.systems.web_security.client.pages import see_error, see_page
+from collectors.systems.web_security.client.values import try_sql, try_value, try_xss
 from collectors.systems.web_security.judge.access import authentication_problems, authorization_problems
 from collectors.systems.web_security.judge.cors import cors_problems
 from collectors.systems.web_security.judge.forgery import forgery_problems, same_site_problems
@@ -40,7 +44,7 @@ class SecurityConfigurationSettings(SectionSettings):
 
     every: Duration = Field(timedelta(hours=1), gt=timedelta(0), description="How often the section is verified.")
     timeout: Duration = Field(
-        timedelta(minutes=30), gt=timedelta(0), description="How long one item may take before it is `unknown`."
+        timedelta(hours=1), gt=timedelta(0), description="How long one item may take before it is `unknown`."
     )
     targets: tuple[SecurityTarget, ...] = Field(min_length=1, description="The applications to check.")
 
@@ -83,7 +87,7 @@ only one of them may read, and one of the role that functions need. Without user
         shown: list[Shown | ProbeError] = []
         for path in self.target.paths:
             try:
-                shown.append(await probes.see_page(self._application, path))
+                shown.append(await see_page(self._application, path))
             except ProbeError as why:
                 shown.append(why)
         return shown
@@ -108,7 +112,7 @@ only one of them may read, and one of the role that functions need. Without user
                 else header_problems(shown, self.target.session_cookie)
             )
         try:
-            problems += error_page_problems(await probes.see_error(self._application))
+            problems += error_page_problems(await see_error(self._application))
         except ProbeError as why:
             problems.append(unobserved(why))
         seen = [*(await self._all_cookies())]
@@ -141,16 +145,16 @@ only one of them may read, and one of the role that functions need. Without user
         """A policy that lets any origin read answers gives every site what the user sees here.
 
         Each route of `cors` is read from an unrelated origin, from null, and from origins that resemble each allowed one: as
-        prefix, as suffix, as subdomain, with a dot replaced, without TLS, on another port; with a cookie, and some also without,
-        because some frameworks answer differently. A preflight shows whether an unrelated origin may send PUT with the user's
-        cookies. The origins of `allowed_origins` are the control: they must be able to read it as `user`, with the cookies or,
-        by their preflight, with the token.
+        prefix, as suffix, as subdomain, in another top-level domain, with a dot replaced, without TLS, on another port; from
+        localhost; with a cookie, and some also without, because some frameworks answer differently. A preflight shows whether an
+        unrelated origin may send PUT with the user's cookies. The origins of `allowed_origins` are the control: they must be able
+        to read it as `user`, with the cookies or, by their preflight, with the token.
 
         How to fix it: compare whole origins with a list; no patterns, no null, no reflection of what was sent.
         """
 
         async def look(rule: Cors) -> Iterable[Result]:
-            return cors_problems(await probes.see_origins(self._application, rule), rule)
+            return cors_problems(await see_origins(self._application, rule), rule)
 
         routes = counted(len(self.target.cors), "route")
         good = f"Only the allowed origins may read {routes} of {self.target.name}."
@@ -161,8 +165,9 @@ only one of them may read, and one of the role that functions need. Without user
         """A guard that only looks whether there is a token lets in whoever writes one.
 
         Each page of `protected` is read by the first of `users`, who must get it, and then without credentials, with garbage, with
-        `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other spellings of
-        its path, the token must not be signed with a well-known secret, and at last the user must still get it. A token that the
+        `alg: none`, and with a wrong or an empty signature; a session cookie is forged. A stranger also tries other spellings and
+        versions of its path, headers that only proxies should send, and HEAD; the token must not be signed with a well-known
+        secret, and at last the user must still get it. A token that the
         exporter itself got and that has expired since, `expired_token` and `foreign_token` are tried, too, and with `jwks_url`
         tokens that are signed with the issuer's public key as if it were a secret. Every one of them must be refused or sent to a
         login.
@@ -180,12 +185,12 @@ only one of them may read, and one of the role that functions need. Without user
         genuine = {"a genuine token that has expired": expired, "a token for another audience": foreign}
         unread: list[Result] = []
         try:
-            genuine |= await probes.confuse_keys(self._application, await self._application.user(users[0]))
+            genuine |= await confuse_keys(self._application, await self._application.user(users[0]))
         except ProbeError as why:
             unread.append(unobserved(why))
 
         async def look(path: str) -> Iterable[Result]:
-            access = await probes.ask_as_others(self._application, path, users[0], genuine)
+            access = await ask_as_others(self._application, path, users[0], genuine)
             self._remember(await self._application.user(users[0]))
             return authentication_problems(access, self.target.protected_marker)
 
@@ -212,7 +217,9 @@ only one of them may read, and one of the role that functions need. Without user
         """A user who is logged in may still not read what belongs to others, nor use what only administrators may.
 
         Each of `functions` and `objects` is read by the user who may, who must get it, and by those who may not: each of them is
-        first let into the first page of `protected`, so that a refusal is not just an expired session. A stranger reads it, too.
+        first let into the first page of `protected`, so that a refusal is not just an expired session. The first of them also
+        tries other spellings and versions of its path and headers that only proxies should send; a stranger reads it, too, and so
+        does a forged token of the user who may.
 
         How to fix it: check the role and the owner in the handler or the query, for every route.
         """
@@ -228,7 +235,7 @@ only one of them may read, and one of the role that functions need. Without user
             problems += collected(await self._logged_in(name))
 
         async def look(rule: tuple[Restriction, str]) -> Iterable[Result]:
-            return authorization_problems(await probes.ask_without_rights(self._application, rule[0]), rule[1])
+            return authorization_problems(await ask_without_rights(self._application, rule[0]), rule[1])
 
         what = f"{counted(len(target.functions), 'function')} and {counted(len(target.objects), 'object')}"
         good = f"{what} of {target.name} were refused to users without the right."
@@ -251,18 +258,29 @@ only one of them may read, and one of the role that functions need. Without user
         )
         return iter((unknown(sentence, reason=Reason.DENIED),))
 
+    def _harmless(self, parameter: Parameter) -> Parameter:
+        """The parameter, if it may be sent. Raises ProbeError where that takes a POST that is not allowed."""
+        if parameter.post is not None and not self.target.allow_intrusive:
+            raise ProbeError(
+                f"Parameter {parameter.name} of {parameter.path} is sent by POST, which requires option allow_intrusive of "
+                f"{self.target.name}.",
+                Reason.NOT_CONFIGURED,
+            )
+        return parameter
+
     @item("Input validation is enabled", severity=WARNING, needs=("option validation",))
     async def input_validation_enabled(self) -> Result:
         """Values of the wrong type that are taken turn up later, as errors or as attacks, where nobody expects them.
 
         Each parameter of `validation` is sent with its value, which must be accepted, and with a value of another type, which must
-        be refused with 400, 404 or 422. Malformed JSON is not sent: frameworks refuse that without any validation.
+        be refused with 400, 404 or 422. Of numbers, `1pc7x`, 20 digits and two values are sent as well: one that is taken or ends
+        in 500 is a warning. Malformed JSON is not sent: frameworks refuse that without any validation.
 
         How to fix it: declare the types of parameters and validate them for all routes (a global pipe, models).
         """
 
         async def look(parameter: Parameter) -> Iterable[Result]:
-            return validation_problems(await probes.try_value(self._application, parameter))
+            return validation_problems(await try_value(self._application, self._harmless(parameter)))
 
         good = f"{counted(len(self.target.validation), 'parameter')} of {self.target.name} refused a value of the wrong type."
         return await self._each("validation", self.target.validation, look, good)
@@ -272,7 +290,8 @@ only one of them may read, and one of the role that functions need. Without user
         """Whoever can put SQL into a statement reads the whole database.
 
         Each parameter of `sql` is sent with a value that finds something, with quotes, and with the same value in two parts that
-        only a database joins (`app'||'le`, the forms of MySQL and SQL Server, in single and double quotes; `3-1` for numbers). No
+        only a database joins (`app'||'le`, the forms of MySQL and SQL Server, in single and double quotes; `3-1` for numbers,
+        `price/**/` for names of columns), and as an operator of document stores that finds the same (`q[$eq]=apple`). No
         condition is changed and nothing is written. Where a part is refused by a WAF and a harmless value is not, the line is
         unknown: set `url` to the application itself. A WAF with the OWASP rules does refuse the joined values and logs them.
 
@@ -280,7 +299,7 @@ only one of them may read, and one of the role that functions need. Without user
         """
 
         async def look(parameter: Parameter) -> Iterable[Result]:
-            return sql_problems(await probes.try_sql(self._application, parameter))
+            return sql_problems(await try_sql(self._application, self._harmless(parameter)))
 
         good = f"{counted(len(self.target.sql), 'parameter')} of {self.target.name} took quotes and joined strings as they are."
         return await self._each("sql", self.target.sql, look, good)
@@ -291,13 +310,14 @@ only one of them may read, and one of the role that functions need. Without user
 
         Each parameter of `xss` is sent with a word that is followed by the characters that begin tags and end attributes and
         strings. They must not come back as such where they end what the word is in; where a link begins with the word,
-        `javascript:` before it must not. Replies that browsers do not render, such as JSON, pass.
+        `javascript:` before it must not, and neither must what becomes `<` by one more decoding. Replies that browsers do not
+        render, such as JSON, pass.
 
         How to fix it: escape values in templates by the place that they are in, and add a Content-Security-Policy.
         """
 
         async def look(parameter: Parameter) -> Iterable[Result]:
-            return reflection_problems(await probes.try_xss(self._application, parameter))
+            return reflection_problems(await try_xss(self._application, self._harmless(parameter)))
 
         good = f"{counted(len(self.target.xss), 'parameter')} of {self.target.name} did not bring code into a page."
         return await self._each("xss", self.target.xss, look, good)
@@ -309,9 +329,10 @@ only one of them may read, and one of the role that functions need. Without user
         """Browsers send cookies also with requests that other sites make, so a cookie alone does not show who wanted them.
 
         With `allow_intrusive`, each route of `csrf`, which changes nothing, gets a POST with the session cookie as another site
-        would send it, one with Origin: null, and, where a form field has the token, one with a made-up token, which must be
-        refused, and one as the application's own page sends it, which must not: the last decides what the others show. Without it
-        only SameSite of the session cookie is read, which is at most a warning.
+        would send it, one with Origin: null, as multipart and as plain text, and, where a form field has the token, one with a
+        made-up token and with those of a visitor and of another user, which must be refused, and one as the application's own page
+        sends it, which must not: the last decides what the others show. Without it only SameSite of the session cookie is read,
+        which is at most a warning.
 
         How to fix it: demand a token or check Origin on every route that changes something, and set SameSite=Lax.
         """
@@ -322,7 +343,7 @@ only one of them may read, and one of the role that functions need. Without user
             logged_in = collected(await self._logged_in(rule.user)) if self.target.protected else []
             if logged_in:
                 return logged_in
-            forgery = await probes.forge_post(self._application, rule)
+            forgery = await forge_post(self._application, rule)
             session = session_cookies(forgery.cookies, self.target.session_cookie, login=True)
             session += session_cookies(await self._all_cookies(), self.target.session_cookie)
             return forgery_problems(forgery, session, logged_in=bool(self.target.protected))

@@ -22,7 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,9 +92,12 @@ def _requirements(name: str) -> list[str]:
 
 
 @contextmanager
-def fastapi(directory: Path, *, module: str = "app", **switches: str) -> Iterator[Application]:
-    """Run the FastAPI application, or another one of its folder such as ``traps``, by uvicorn."""
-    packages, port = fastapi_packages(), free_port()
+def fastapi(
+    directory: Path, *, module: str = "app", needs: Sequence[str] = (), **switches: str
+) -> Iterator[Application]:
+    """Run the FastAPI application, or another one of its folder such as ``traps`` with what it ``needs``, by uvicorn."""
+    port = free_port()
+    packages = ":".join(str(folder) for folder in (fastapi_packages(), *map(python_packages, needs)))
     application = Application(
         "fastapi",
         [sys.executable, "-m", "uvicorn", f"{module}:app", "--host", LOOPBACK, "--port", str(port)],

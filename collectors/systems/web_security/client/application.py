@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 from urllib.parse import quote, urlencode
 
 from collectors.shared.tasks import started
@@ -19,11 +20,15 @@ from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["Application"]
+__all__ = ["Application", "Form"]
+
+Form = Literal["form", "json", "multipart", "text"]
+"""How the fields of a POST are sent."""
 
 _AGENT = "checklist-exporter (security_configuration; harmless checks, see the operators of this environment)"
 _MAX_BYTES = 2**20
 _SOON = timedelta(seconds=20)
+_FORM = "application/x-www-form-urlencoded"
 
 
 class Application:
@@ -41,6 +46,10 @@ class Application:
         """GET as somebody, or as a stranger. Raises ProbeError where there is no reply; every status is one."""
         return await self._send("GET", path, who, headers or {}, None)
 
+    async def head(self, path: str) -> Reply:
+        """HEAD as a stranger. Raises ProbeError where there is no reply."""
+        return await self._send("HEAD", path, None, {}, None)
+
     async def preflight(self, path: str, origin: str, method: str, header: str | None = None) -> Reply:
         """Ask, as browsers do first and without credentials, whether scripts on an origin may send something."""
         headers = {"Origin": origin, "Access-Control-Request-Method": method}
@@ -48,21 +57,29 @@ class Application:
             headers["Access-Control-Request-Headers"] = header
         return await self._send("OPTIONS", path, None, headers, None)
 
-    async def get_value(self, parameter: Parameter, value: str) -> Reply:
-        """GET a route with a value for its parameter; raises ProbeError as `get` and `login` do."""
+    async def send_value(self, parameter: Parameter, value: object, suffix: str = "") -> Reply:
+        """Send a route a value for its parameter; raises ProbeError as `get` and `login` do.
+
+        `suffix` is put after the name of the parameter, where that is not in a JSON document.
+        """
         who = await self.user(parameter.user) if parameter.user else None
         if parameter.name is None:
-            return await self.get(parameter.path.replace("{value}", quote(value, safe="")), who)
+            return await self.get(parameter.path.replace("{value}", quote(str(value), safe="")), who)
+        if parameter.post == "json":
+            content = json.dumps({**parameter.fields, parameter.name: value}).encode()
+            return await self._send("POST", parameter.path, who, {"Content-Type": "application/json"}, content)
+        pairs = [*parameter.fields.items(), *((parameter.name + suffix, str(one)) for one in _several(value))]
+        if parameter.post == "form":
+            return await self._send("POST", parameter.path, who, {"Content-Type": _FORM}, urlencode(pairs).encode())
         mark = "&" if "?" in parameter.path else "?"
-        return await self.get(f"{parameter.path}{mark}{urlencode({parameter.name: value})}", who)
+        return await self.get(f"{parameter.path}{mark}{urlencode(pairs)}", who)
 
     async def post(
-        self, path: str, who: Credentials | None, *, fields: Mapping[str, str], headers: Mapping[str, str], form: bool
+        self, path: str, who: Credentials | None, *, fields: Mapping[str, str], headers: Mapping[str, str], form: Form
     ) -> Reply:
-        """POST fields as a form or as JSON. Raises ProbeError where there is no reply."""
-        kind = "application/x-www-form-urlencoded" if form else "application/json"
-        content = (urlencode(fields) if form else json.dumps(dict(fields))).encode()
-        return await self._send("POST", path, who, {"Content-Type": kind, **headers}, content)
+        """POST fields as a form of some type, or as JSON. Raises ProbeError where there is no reply."""
+        kind, content = _encoded(fields, form)
+        return await self._send("POST", path, who, {"Content-Type": kind, **headers}, content.encode())
 
     async def _send(
         self, method: str, path: str, who: Credentials | None, headers: Mapping[str, str], content: bytes | None
@@ -100,7 +117,7 @@ class Application:
 
     async def _login(self, login: Login) -> Credentials:
         fields = {key: value.get_secret_value() for key, value in login.fields.items()}
-        reply = await self.post(login.path, None, fields=fields, headers={}, form=login.form)
+        reply = await self.post(login.path, None, fields=fields, headers={}, form="form" if login.form else "json")
         if reply.status not in (200, 201, 204, 302, 303):
             raise ProbeError(f"{reply.where} answered {reply.status} to the login of a synthetic user.", Reason.DENIED)
         cookies = parse_cookies(reply.headers.get_list("set-cookie"))
@@ -122,6 +139,28 @@ class Application:
         for task in self._logins.values():
             task.cancel()
         await asyncio.gather(*self._logins.values(), return_exceptions=True)
+
+
+def _encoded(fields: Mapping[str, str], form: Form) -> tuple[str, str]:
+    """The content type and the body by which fields are sent."""
+    match form:
+        case "json":
+            return "application/json", json.dumps(dict(fields))
+        case "form":
+            return _FORM, urlencode(fields)
+        case "text":
+            return "text/plain", "".join(f"{name}={value}\r\n" for name, value in fields.items())
+        case _:
+            mark = "pc7x-of-the-checklist-exporter"
+            parts = (
+                f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+                for name, value in fields.items()
+            )
+            return f"multipart/form-data; boundary={mark}", f"{''.join(parts)}--{mark}--\r\n"
+
+
+def _several(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def _expires_soon(login: asyncio.Task[Credentials]) -> bool:

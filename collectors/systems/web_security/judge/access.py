@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collectors.systems.web_security.model.looks import Access
 from collectors.systems.web_security.model.pages import is_login_page, resembles, words
 from exporter.reply import Reply
-from exporter.verdict import Reason, Result, failed, unknown
+from exporter.verdict import Reason, Result, failed, unknown, warning
 
 __all__ = ["authentication_problems", "authorization_problems", "control_problems"]
 
@@ -40,14 +40,8 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
     for kind, reply in access.knocks.items():
         if _let_in(reply, marker) and (marker is not None or resembles(reply, access.control)):
             yield failed(f"{reply.where} let {kind} in (it answered {reply.status}).")
-    for reply in access.respelled:
-        if _let_in(reply, marker) and _shows_own_words(reply, access):
-            yield failed(
-                f"{reply.where} let no credentials in by another spelling of its path (it answered {reply.status})."
-            )
-    for what, reply in access.disguised.items():
-        if _let_in(reply, marker) and _shows_own_words(reply, access):
-            yield failed(f"{reply.where} let no credentials in that pretended {what} (it answered {reply.status}).")
+    for how, reply in _around(access, marker):
+        yield failed(f"{reply.where} let no credentials in {how} (it answered {reply.status}).")
     if access.guessable:
         yield failed(
             f"The token of user {access.user} is signed with a secret that anybody can guess, who can then write tokens for "
@@ -58,6 +52,11 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
         if _let_in(reply, marker) and marker is None and not resembles(reply, access.control):
             yield unknown(_other_content(reply, kind, access), reason=Reason.MALFORMED)
     yield from _unclear(access)
+    if access.without_body is not None and _let_in(access.without_body, None):
+        yield warning(
+            f"{access.without_body.where} let no credentials in (it answered {access.without_body.status}): the guard does "
+            "not apply to this method, though it shows no content.",
+        )
     if access.again is not None and not 200 <= access.again.status < 300:
         yield unknown(
             f"{access.again.where} no longer let user {access.user} in ({access.again.status}) after the others had knocked, so "
@@ -69,6 +68,16 @@ def authentication_problems(access: Access, marker: str | None) -> Iterator[Resu
 def authorization_problems(access: Access, what: str) -> Iterator[Result]:
     """Users who get what they have no right to; `what` names it, such as a function."""
     yield from control_problems(access)
+    if not any(_let_in(reply, None) for reply in access.knocks.values()):
+        for how, reply in _around(access, None):
+            yield failed(
+                f"User {next(iter(access.knocks), '')} got {reply.where} {how}, {what} that only {access.user} may have."
+            )
+    for kind, reply in access.forged.items():
+        if _let_in(reply, None) and resembles(reply, access.control):
+            yield failed(
+                f"{reply.where}, {what} that only {access.user} may have, let {kind} in (it answered {reply.status})."
+            )
     if access.stranger is not None and _let_in(access.stranger, None) and resembles(access.stranger, access.control):
         yield failed(f"A stranger got {access.stranger.where}, {what} that only {access.user} may have.")
     for name, reply in access.knocks.items():
@@ -82,6 +91,16 @@ def authorization_problems(access: Access, what: str) -> Iterator[Result]:
                 reason=Reason.DENIED,
             )
     yield from _unclear(access)
+
+
+def _around(access: Access, marker: str | None) -> Iterator[tuple[str, Reply]]:
+    """The ways around a guard that showed what it keeps, as the sentences have them."""
+    by_way = [("by another spelling of its path", reply) for reply in access.respelled]
+    by_way += [("by another version of its path", reply) for reply in access.older]
+    by_way += [(f"with headers that pretended {what}", reply) for what, reply in access.disguised.items()]
+    for how, reply in by_way:
+        if _let_in(reply, marker) and _shows_own_words(reply, access):
+            yield how, reply
 
 
 def _let_in(reply: Reply, marker: str | None) -> bool:

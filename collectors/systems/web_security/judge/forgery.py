@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from collectors.systems.web_security.model.cookies import Cookie
 from collectors.systems.web_security.model.looks import Forgery
-from collectors.systems.web_security.model.pages import resembles
+from collectors.systems.web_security.model.pages import media_type, resembles, words
 from exporter.reply import Reply
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import listed
@@ -73,11 +73,33 @@ def forgery_problems(forgery: Forgery, session: list[Cookie], *, logged_in: bool
             f"{where} answered {forgery.foreign.status} to a POST from another site, which is no refusal of a forgery.",
             reason=Reason.MALFORMED,
         )
+    if _accepted(forgery.own):
+        yield from _weaknesses(forgery)
     if taken and lax:
         yield warning(
             f"{where} accepts POSTs from other sites; only SameSite of {listed(cookie.name for cookie in session)} keeps "
             "browsers from sending the session cookie with them."
         )
+
+
+def _weaknesses(forgery: Forgery) -> Iterator[Result]:
+    """What no other site can use by itself."""
+    for whose, reply in forgery.in_header.items():
+        if _accepted(reply) and _as_own(reply, forgery.own):
+            yield warning(
+                f"{reply.where} accepted {whose} from another site: only that browsers send no such header for other sites without "
+                "asking protects it, while tokens should belong to a session."
+            )
+    get = forgery.by_get
+    if get is not None and get.status == forgery.own.status < 300 and _same(get, forgery.own):
+        yield warning(
+            f"{get.where} answered the same as its POST: if it does the same, no token is needed, and SameSite=Lax lets other "
+            "sites send it."
+        )
+
+
+def _same(reply: Reply, own: Reply) -> bool:
+    return bool(words(own)) and words(reply) == words(own) and media_type(reply) == media_type(own)
 
 
 def same_site_problems(where: str, session: list[Cookie]) -> Iterator[Result]:

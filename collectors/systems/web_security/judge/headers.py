@@ -12,6 +12,8 @@ from collectors.systems.web_security.model.csp import (
     guessable_nonces,
     nonces,
     script_weaknesses,
+    shared_hosts,
+    unquoted_keywords,
 )
 from collectors.systems.web_security.model.looks import Shown
 from collectors.systems.web_security.model.pages import enforced_policies, has_nosniff, is_html, referrer_policy
@@ -100,6 +102,15 @@ def _page_warnings(reply: Reply) -> Iterator[Result]:
     policies = enforced_policies(reply)
     if policies and not script_weaknesses(policies) and allows_eval(policies):
         yield warning(f"The Content-Security-Policy of {reply.where} allows 'unsafe-eval'.")
+    if hosts := shared_hosts(policies):
+        yield warning(
+            f"The Content-Security-Policy of {reply.where} trusts {listed(hosts)} with scripts, where everybody may put some."
+        )
+    if keywords := unquoted_keywords(policies):
+        yield warning(
+            f"The Content-Security-Policy of {reply.where} has {listed(keywords)} without quotes, which browsers take for the name "
+            "of a host."
+        )
     if nonces(policies) and allows_base(policies):
         yield warning(
             f"The Content-Security-Policy of {reply.where} trusts scripts by nonce and has no base-uri, so an injected <base> "

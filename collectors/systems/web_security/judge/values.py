@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from collectors.systems.web_security.model.looks import Sent, SqlTrial, ValueTrial
 from collectors.systems.web_security.model.pages import is_html, reports_error
-from collectors.systems.web_security.model.reflection import Context, begins_link, reflected
-from collectors.systems.web_security.model.sql import database_error
+from collectors.systems.web_security.model.reflection import Context, begins_link, decodes, reflected
+from collectors.systems.web_security.model.sql import NAME, NUMBER, database_error
 from exporter.reply import Reply
-from exporter.verdict import Reason, Result, failed, unknown
+from exporter.verdict import Reason, Result, failed, unknown, warning
 
 __all__ = ["reflection_problems", "sql_problems", "validation_problems"]
 
@@ -41,6 +41,12 @@ def validation_problems(trial: ValueTrial) -> Iterator[Result]:
             "refusal is not known.",
             reason=Reason.MALFORMED,
         )
+    elif 200 <= control.status < 300 and 200 <= answer.status < 300 and control.body == answer.body != b"":
+        yield unknown(
+            f"{answer.where} answered the same to {trial.sent} as to a value that is fine: it ignores the value, or puts "
+            "another one in its place.",
+            reason=Reason.MALFORMED,
+        )
     elif 200 <= control.status < 300 and 200 <= answer.status < 300:
         yield failed(f"{answer.where} took {trial.sent} for a value of another type (it answered {answer.status}).")
     elif 200 <= control.status < 300 and answer.status == 500:
@@ -54,6 +60,8 @@ def validation_problems(trial: ValueTrial) -> Iterator[Result]:
             "looked for both: validation needs a parameter whose refusal differs.",
             reason=Reason.MALFORMED,
         )
+    if answer.status in (400, 404, 422):
+        yield from _odd_problems(trial)
     if answer.status in (400, 404, 422) or answer.status < 300 or answer.status == 500:
         return
     if answer.status in _FIREWALL:
@@ -63,6 +71,17 @@ def validation_problems(trial: ValueTrial) -> Iterator[Result]:
             f"{answer.where} answered {answer.status} to a value of the wrong type, where 400 or 422 is expected.",
             reason=Reason.MALFORMED,
         )
+
+
+def _odd_problems(trial: ValueTrial) -> Iterator[Result]:
+    """Values that a careful check refuses as well: of `1pc7x` some make 1, and what is too long or two may crash the rest."""
+    for what, reply in trial.odd.items():
+        if reply.status == 500:
+            yield warning(
+                f"{reply.where} answered 500 to {what}, where 400 or 422 is expected: the value is not validated."
+            )
+        elif what == "a number and letters" and 200 <= reply.status < 300 and not reports_error(reply):
+            yield warning(f"{reply.where} took {what} for a number (it answered {reply.status}).")
 
 
 def _same_but_for_values(trial: ValueTrial, absent: Sent) -> bool:
@@ -78,6 +97,11 @@ def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
     if context is not None and context is not Context.HARMLESS:
         yield failed(
             f"{answer.where} puts a value into {context.value} of its page as it is, so scripts can be injected."
+        )
+    if trial.encoded is not None and decodes(trial.encoded, trial.sent):
+        yield failed(
+            f"{trial.encoded.where} decodes a value once more after it was escaped, so scripts can be injected.",
+            reason=Reason.MISCONFIGURED,
         )
     if trial.link is not None and begins_link(trial.link, f"javascript:{trial.sent}"):
         yield failed(
@@ -103,13 +127,23 @@ def reflection_problems(trial: ValueTrial) -> Iterator[Result]:
         )
 
 
+_HOW = {NUMBER: "computed a number", NAME: "took a comment in the name of a column"}
+
+
 def sql_problems(trial: SqlTrial) -> Iterator[Result]:
     """Values that reach the database as a part of the statement."""
     baseline = trial.baseline[0].reply
     for database, confirmations in trial.confirmations.items():
         if trial.shows(trial.joins[database]) and not any(trial.shows(other) for other in confirmations):
-            how = "computed a number" if database == "a number" else f"joined two strings as {database} does"
+            how = _HOW.get(database, f"joined two strings as {database} does")
             yield failed(f"SQL can be injected into {trial.parameter} of {baseline.where}: the database {how}.")
+    for operator, (same, other) in trial.operators.items():
+        if trial.shows(same) and not trial.shows(other):
+            yield failed(
+                f"Operators can be injected into {trial.parameter} of {baseline.where}: its store took {operator} for a part of "
+                "the query, so that others such as $ne find everything."
+            )
+            break
     yield from _quote_failures(trial)
     yield from _control_problems(baseline)
     if 200 <= baseline.status < 300 and not trial.finds:
@@ -140,6 +174,11 @@ def _quote_failures(trial: SqlTrial) -> Iterator[Result]:
 def _sql_unclear(trial: SqlTrial) -> Iterator[Result]:
     tried = {**{f"{mark} in a value": reply for mark, reply in trial.quotes.items() if len(mark.strip(")")) == 1}}
     tried |= {f"values joined as by {database}": sent.reply for database, sent in trial.joins.items()}
+    tried |= {
+        f"the operator {operator}": same.reply
+        for operator, (same, _) in trial.operators.items()
+        if same.reply.status < 500
+    }
     if not 200 <= trial.baseline[0].reply.status < 300:
         return
     for database, sent in trial.joins.items():

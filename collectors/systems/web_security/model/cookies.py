@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 
 __all__ = ["Cookie", "parse_cookies", "session_cookies"]
 
@@ -33,7 +35,7 @@ class Cookie:
 
 
 def parse_cookies(headers: Iterable[str]) -> tuple[Cookie, ...]:
-    """The cookies of Set-Cookie headers; those without a name or that delete one (`Max-Age=0`) are left out."""
+    """The cookies of Set-Cookie headers; those without a name or that delete one are left out."""
     return tuple(cookie for header in headers if (cookie := _cookie(header)) is not None)
 
 
@@ -44,12 +46,7 @@ def _cookie(header: str) -> Cookie | None:
     for attribute in rest:
         key, _, setting = attribute.strip().partition("=")
         attributes[key.strip().lower()] = setting.strip()  # of several the last counts
-    if (
-        not equals
-        or not name
-        or attributes.get("max-age", "1").lstrip("-") == "0"
-        or attributes.get("max-age", "").startswith("-")
-    ):
+    if not equals or not name or _deletes(attributes):
         return None
     return Cookie(
         name=name.strip(),
@@ -60,6 +57,14 @@ def _cookie(header: str) -> Cookie | None:
         host_only=not attributes.get("domain"),
         path=attributes.get("path", ""),
     )
+
+
+def _deletes(attributes: dict[str, str]) -> bool:
+    """Whether a cookie has expired when it is set. Max-Age outweighs Expires."""
+    if "max-age" in attributes:
+        return attributes["max-age"].startswith("-") or attributes["max-age"] == "0"
+    expires = parsedate_tz(attributes.get("expires", ""))
+    return expires is not None and mktime_tz(expires) <= time.time()
 
 
 def session_cookies(cookies: Iterable[Cookie], declared: str | None, *, login: bool = False) -> list[Cookie]:

@@ -14,6 +14,8 @@ __all__ = [
     "nonces",
     "parse_policies",
     "script_weaknesses",
+    "shared_hosts",
+    "unquoted_keywords",
 ]
 
 Policy = Mapping[str, tuple[str, ...]]
@@ -21,7 +23,18 @@ Policy = Mapping[str, tuple[str, ...]]
 
 _NONCE = re.compile(r"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 _HASH = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]+={0,2}'", re.IGNORECASE)
-_ANYWHERE = re.compile(r"(?:https?|wss?|data|blob|filesystem):|(?:[a-z]+://)?\*(?::(?:\*|\d+))?/?")
+_ANYWHERE = re.compile(
+    r"(?:https?|wss?|data|blob|filesystem):|(?:[a-z]+://)?\*(?:\.[a-z]+)?(?::(?:\*|\d+))?/?"  # *.com is everybody, too
+)
+_SPACE = re.compile(r"[\t\n\f\r ]+")
+_KEYWORDS = frozenset(("self", "none", "unsafe-inline", "unsafe-eval", "strict-dynamic"))
+_SHARED = re.compile(
+    r"(?:https?://)?(?:unpkg\.com|cdn\.jsdelivr\.net|esm\.sh|cdn\.skypack\.dev|raw\.githack\.com|cdn\.rawgit\.com"
+    r"|storage\.googleapis\.com|\*\.(?:github\.io|gitlab\.io|herokuapp\.com|vercel\.app|netlify\.app|pages\.dev|workers\.dev"
+    r"|web\.app|firebaseapp\.com|appspot\.com|azurewebsites\.net|blob\.core\.windows\.net|cloudfront\.net|amazonaws\.com"
+    r"|fly\.dev|onrender\.com|surge\.sh))/?"
+)
+"""Hosts where everybody may put scripts; one that names a path there is not meant."""
 _SHORTEST_NONCE, _SHORTEST_NUMBER = 8, 20
 _IN_HEADERS_ONLY = frozenset(("frame-ancestors", "report-uri", "sandbox"))
 
@@ -39,7 +52,8 @@ def _policy(text: str) -> Policy:
     """One serialized policy: of a directive that is given twice the first counts."""
     policy: dict[str, tuple[str, ...]] = {}
     for directive in text.split(";"):
-        name, *tokens = directive.split() or [""]
+        # Only these are spaces to a browser; a no-break space, as word processors write it, is a part of the name.
+        name, *tokens = _SPACE.split(directive.strip("\t\n\f\r "))
         if name:
             policy.setdefault(name.lower(), tuple(tokens))
     return policy
@@ -70,6 +84,8 @@ def script_weaknesses(policies: Iterable[Policy]) -> list[str]:
 
 
 def _script_weaknesses(policy: Policy) -> Iterator[str]:
+    if "sandbox" in policy and "allow-scripts" not in policy["sandbox"]:
+        return  # no script runs at all
     for directive in ("script-src-elem", "script-src-attr"):
         sources = _effective(policy, directive, "script-src", "default-src")
         if sources is None:
@@ -81,6 +97,31 @@ def _script_weaknesses(policy: Policy) -> Iterator[str]:
             yield "allows inline scripts ('unsafe-inline' without a nonce or hash)"
         if directive == "script-src-elem" and not dynamic:
             yield from (f"allows scripts from anywhere ({source})" for source in sources if _ANYWHERE.fullmatch(source))
+
+
+def unquoted_keywords(policies: Iterable[Policy]) -> list[str]:
+    """Keywords without their quotes: browsers take them for the names of hosts."""
+    names = (
+        "script-src",
+        "script-src-elem",
+        "script-src-attr",
+        "default-src",
+        "object-src",
+        "base-uri",
+        "frame-ancestors",
+    )
+    tokens = (token.lower() for policy in policies for name in names for token in policy.get(name, ()))
+    return list(dict.fromkeys(token for token in tokens if token in _KEYWORDS))
+
+
+def shared_hosts(policies: Iterable[Policy]) -> list[str]:
+    """Hosts that every policy trusts with scripts, and where everybody may put some."""
+    found: list[list[str]] = []
+    for policy in policies:
+        sources = _effective(policy, "script-src-elem", "script-src", "default-src") or ()
+        trusted = () if "'strict-dynamic'" in sources else sources
+        found.append([source for source in trusted if _SHARED.fullmatch(source)])
+    return found[0] if found and all(found) else []
 
 
 def allows_eval(policies: Iterable[Policy]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections import Counter
@@ -19,16 +20,19 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who asks: a bearer token or cookies, and how the login set these."""
+    """Who asks: a bearer token, basic authentication or cookies, and how the login set these."""
 
     token: str | None = field(default=None, repr=False)
+    basic: str | None = field(default=None, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     set_cookies: tuple[Cookie, ...] = field(default=(), repr=False)
 
     @property
     def headers(self) -> dict[str, str]:
         """The request headers that carry them."""
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token is not None else {}
+        headers = {"Authorization": f"Bearer {self.token}".strip()} if self.token is not None else {}
+        if self.basic is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(self.basic.encode()).decode()}"
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         return headers
@@ -51,12 +55,18 @@ class Access:
     knocks: Mapping[str, Reply]
     stranger: Reply | None = None
     """The answer to nobody, where `knocks` are those of users."""
+    forged: Mapping[str, Reply] = field(default_factory=dict)
+    """The answers to forged credentials of who may read it, where `knocks` are those of users."""
     respelled: tuple[Reply, ...] = ()
-    """The answers to nobody by other spellings of the path."""
+    """The answers by other spellings of the path, to nobody, or to the first of `knocks` where these are users."""
+    older: tuple[Reply, ...] = ()
+    """The answers of other versions of the API to the same."""
     disguised: Mapping[str, Reply] = field(default_factory=dict)
-    """The answers to nobody with headers that only proxies and frameworks should send, by what these pretend."""
+    """The answers to the same with headers that only proxies and frameworks should send, by what these pretend."""
     nowhere: Reply | None = None
-    """The answer to nobody for a path that does not exist, where `respelled` and `disguised` have to be told from it."""
+    """The answer to the same for a path that does not exist: the others have to be told from it."""
+    without_body: Reply | None = None
+    """The answer to HEAD of nobody."""
     again: Reply | None = None
     """The answer to the user after everybody else."""
     guessable: bool = False
@@ -97,8 +107,12 @@ class ValueTrial:
     sent: str
     absent: Sent | None = None
     """What was answered to a value of the right type that is not there."""
+    odd: Mapping[str, Reply] = field(default_factory=dict)
+    """The answers to values of which a part is right, by what they are."""
     link: Reply | None = None
     """The answer to `javascript:` and the value, where a link began with it."""
+    encoded: Reply | None = None
+    """The answer to `<` in the encodings of `model.reflection`, which a page must not resolve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,8 @@ class SqlTrial:
     quotes: Mapping[str, Reply]
     joins: Mapping[str, Sent]
     confirmations: Mapping[str, tuple[Sent, ...]]
+    operators: Mapping[str, tuple[Sent, Sent]] = field(default_factory=dict)
+    """The answers to operators of document stores: to one that finds the value, and to the same one with nonsense."""
 
     @property
     def finds(self) -> frozenset[str]:
@@ -153,6 +169,10 @@ class Forgery:
     own_has_token: bool
     others: Mapping[str, Reply] = field(default_factory=dict)
     """The answers to other ways in which another site may send it, by who sent it."""
+    by_get: Reply | None = None
+    """The answer to a GET of the route by the user."""
+    in_header: Mapping[str, Reply] = field(default_factory=dict)
+    """The answers to tokens of other sessions in a header, which browsers do not send for other sites, by whose they are."""
 
 
 def _words(sent: Sent, value: str) -> Counter[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from collectors.systems.web_security.model.pages import is_html
 from exporter.reply import Reply
 
-__all__ = ["CHARACTERS", "TAIL", "Context", "begins_link", "reflected"]
+__all__ = ["CHARACTERS", "TAIL", "Context", "begins_link", "decodes", "encodings", "reflected"]
 
 
 class Context(Enum):
@@ -23,7 +23,7 @@ class Context(Enum):
     HARMLESS = "nowhere that matters"
 
 
-CHARACTERS = "<'\">`\\'\\\""
+CHARACTERS = "<'\">`\\'\\\" "
 """What is sent after a word: what begins tags, and what ends attributes and strings, the quotes also after a backslash."""
 
 TAIL = "7cp"
@@ -38,6 +38,11 @@ _LINKS = ("href", "src", "action", "formaction", "data", "xlink:href")
 _WHOLE_STRINGS = re.compile(
     r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
 )
+
+
+def encodings(sent: str) -> str:
+    """The word with `<` after it as an entity, percent-encoded, and of full width: pages that decode too late make `<` of them."""
+    return "".join(f"{sent}{less}{TAIL}" for less in ("&lt;", "%3C", "\N{FULLWIDTH LESS-THAN SIGN}"))
 
 
 class _Place(NamedTuple):
@@ -65,9 +70,16 @@ def begins_link(reply: Reply, value: str) -> bool:
     return False
 
 
+def decodes(reply: Reply, word: str) -> bool:
+    """Whether one of `encodings` came back as `<` where that begins a tag."""
+    return any(after.startswith("<") and place.name not in ("<", "<!--") for place, after in _places(reply, word))
+
+
 def _places(reply: Reply, word: str) -> Iterator[tuple[_Place, str]]:
     """Every place of a word in a page, and the text that comes after it."""
-    if is_html(reply):
+    if is_html(reply) and not str(reply.headers.get("content-disposition", "")).strip().lower().startswith(
+        "attachment"
+    ):
         text = reply.text
         for match in re.finditer(re.escape(word), text):
             yield _place(text[: match.start()]), text[match.end() :]
@@ -109,7 +121,9 @@ def _context(place: _Place, came: str) -> Context:
 def _in_tag(tag: str, came: str) -> Context:
     attribute = _ATTRIBUTE.search(tag)
     quote = attribute[2] if attribute else ""
-    if attribute is None or not quote or quote in came:
+    if attribute is not None and not quote:
+        return Context.ATTRIBUTE if came else Context.HARMLESS  # a space is enough
+    if attribute is None or quote in came:
         return Context.ATTRIBUTE
     name, inside = attribute[1].lower(), html.unescape(attribute[3])
     # Browsers resolve &quot; before they read an attribute as code.

@@ -52,6 +52,11 @@ class User(Options):
     cookie: Secret | None = Field(None, description="Cookies to send, as in the header: `session=…`.")
     login: Login | None = Field(None, description="How to get a token or a cookie at every run.")
 
+    @property
+    def has_cookies(self) -> bool:
+        """Whether cookies are what logs the user in."""
+        return self.cookie is not None or (self.login is not None and self.login.token is None)
+
     @model_validator(mode="after")
     def _one(self) -> Self:
         if sum(given is not None for given in (self.bearer_token, self.cookie, self.login)) != 1:
@@ -68,12 +73,17 @@ class Restriction(Options):
 
 
 class Parameter(Options):
-    """A parameter that is sent with values of ours, by GET."""
+    """A parameter that is sent with values of ours, by GET unless `post` is set."""
 
     path: Path = Field(description="Path of the route; `{value}` in it is replaced by the value.")
     name: str | None = Field(
-        None, min_length=1, description="Name of the query parameter, unless the path has {value}."
+        None, min_length=1, description="Name of the parameter or field, unless the path has {value}."
     )
+    post: Literal["form", "json"] | None = Field(
+        None,
+        description="Send it by POST, as a form or as JSON, to a route that changes nothing; requires allow_intrusive.",
+    )
+    fields: dict[str, str] = Field(default_factory=dict, description="What else the route needs, beside the parameter.")
     value: str = Field(
         "apple", pattern=r"^[\w.@-]{1,64}$", description="A value that is accepted; for SQL one that finds something."
     )
@@ -83,6 +93,8 @@ class Parameter(Options):
     def _one_place(self) -> Self:
         if (self.name is None) != ("{value}" in self.path):
             raise ValueError("a parameter needs either a name or {value} in its path")
+        if self.name is None and (self.post or self.fields):
+            raise ValueError("post and fields are for parameters with a name")
         return self
 
 

@@ -6,9 +6,15 @@ import re
 import secrets
 import string
 
-__all__ = ["QUOTES", "confirmations", "database_error", "joins", "nonsense"]
+__all__ = ["NAME", "NUMBER", "OPERATORS", "QUOTES", "confirmations", "database_error", "joins", "names", "nonsense"]
 
 QUOTES = ("'", '"', "')")
+
+NUMBER, NAME = "a number", "the name of a column"
+"""What a value may be in a statement that is no string: `4-1` is 3 there, and `price/**/` is price."""
+
+OPERATORS = ("$eq", "$in", "$regex")
+"""Operators of MongoDB that find the value itself, and no more than it does."""
 
 _JOINS = {
     "PostgreSQL, Oracle or SQLite": "'||'",
@@ -36,15 +42,22 @@ def joins(value: str) -> dict[str, str]:
     left, right = _halves(value)
     values = {database: f"{left}{between}{right}" for database, between in _JOINS.items()}
     if value.isdecimal():
-        values["a number"] = f"{int(value) + 1}-1"
+        values[NUMBER] = f"{int(value) + 1}-1"
     return values
+
+
+def names(value: str) -> dict[str, str]:
+    """The same for what may name a column, which no quotes begin: `price/**/`."""
+    return {NAME: f"{value}/**/"} if value.isidentifier() else {}
 
 
 def confirmations(value: str, database: str) -> tuple[str, ...]:
     """Values that the database does not make the given one of, though a program that drops special characters may."""
     left, right = _halves(value)
-    if database == "a number":
+    if database == NUMBER:
         return (f"{int(value) + 2}-1",)
+    if database == NAME:
+        return f"{value}xx/**/", f"{left}/**/{right}"
     between = _JOINS[database]
     return f"{left}{between}{right}xx", f"{left}{between}{between[-1]}{right}"
 

@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from collectors.shared.guesses import guesses
 
-__all__ = ["confused", "expiry", "forged", "has_known_secret", "key_id"]
+__all__ = ["careless", "confused", "expiry", "forged", "has_known_secret", "key_id", "subject"]
 
 _LETTERS = string.ascii_letters + string.digits
+_NOTHING = {"the word null as a token": "null", "the word undefined as a token": "undefined", "an empty token": ""}
+"""What scripts send that have no token."""
 
 
 def forged(token: str) -> dict[str, str]:
@@ -47,6 +49,17 @@ def forged(token: str) -> dict[str, str]:
         "a key that the token brings along (jwk)": _with_own_key(claims),
         "an empty file as the key (kid: /dev/null)": _with_empty_file(claims),
     }
+
+
+def careless(token: str) -> dict[str, str]:
+    """What only a guard that compares carelessly takes for a token, and what scripts send that have none."""
+    parts = _jwt(token)
+    if parts is None:
+        return dict(_NOTHING)
+    header, payload, signature = parts
+    half = signature[: len(signature) // 2]
+    rest = "".join(secrets.choice(_LETTERS) for _ in signature[len(half) :])
+    return {"a signature of which half is right": f"{header}.{payload}.{half}{rest}", **_NOTHING}
 
 
 def _with_own_key(claims: Mapping[str, Any]) -> str:
@@ -102,6 +115,12 @@ def key_id(token: str) -> str:
     """The key that a JWT says it is signed with; empty where it says none."""
     parts = _jwt(token)
     return str((_claims(parts[0]) or {}).get("kid", "")) if parts else ""
+
+
+def subject(token: str | None) -> str:
+    """Whom a JWT is about; empty for what is none, and for one that does not say."""
+    parts = _jwt(token) if token is not None else None
+    return str((_claims(parts[1]) or {}).get("sub", "")) if parts else ""
 
 
 _HASHES = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
