@@ -441,8 +441,9 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
         The workloads of `ingress_controllers` have all their replicas. Each Ingress has an existing class and an address; each
         Gateway is Accepted and Programmed, each HTTP, gRPC, TLS, TCP and UDP route is Accepted with its references resolved, by a
         controller that has observed its latest generation. Each of them leads to a port that its Service has and that Ready pods
-        behind it serve. Where neither IngressClass nor GatewayClass exists, Services of type LoadBalancer are checked instead. Each
-        address of `ingress_requests` is requested with GET and must answer below 500. The retired ingress-nginx is a warning.
+        behind it serve. A controller that nothing is led through is a warning, unless `ingress_requests` show that it serves. Where
+        neither IngressClass nor GatewayClass exists, Services of type LoadBalancer are checked instead. Each address of
+        `ingress_requests` is requested with GET and must answer below 500. The retired ingress-nginx is a warning.
 
         To fix it: check the controller's log, and `kubectl get endpointslices` for a Service without ready endpoints.
         Controllers on ports of the host set no address: set `ingress_addresses: false`.
@@ -474,7 +475,9 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
                 found for found in services if found.spec.type == "LoadBalancer" and found.namespace in entries
             ],
         )
-        judged = await self.in_scope(judge_ingress(routing, target, snapshot.taken))
+        judged = await self.in_scope(
+            judge_ingress(routing, target, snapshot.taken, requested=bool(target.ingress_requests))
+        )
         through = [bad for bad in await asyncio.gather(*map(self._through, target.ingress_requests)) if bad]
         if judged.status.is_ok and not through:
             names = listed(request.url for request in target.ingress_requests) if target.ingress_requests else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from collectors.systems.kubernetes.model.kinds import WORKLOADS
 from exporter.verdict import Reason, Status
 from tests.collectors.environment_and_secrets.shop import (
     ago,
@@ -27,6 +28,7 @@ from tests.collectors.systems.kubernetes.clusters import container, cron_job, ma
 from tests.collectors.systems.secrets import corpus
 from tests.servers.kubernetes import ControlPlane, pod_spec, workload
 from tests.servers.redis import Node
+from tests.support import until
 
 # Required variables
 
@@ -217,7 +219,7 @@ async def test_default_logins_are_remembered_whatever_else_was_seen(cluster: Con
 @pytest.mark.verifies("configuration_verification.no_plain_text_secrets", "unknown")
 async def test_without_the_right_to_config_maps_nothing_is_known_and_the_right_is_named(cluster: ControlPlane) -> None:
     namespace = run(cluster)
-    kinds = ["namespaces", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"]
+    kinds = ["namespaces", "pods", *(kind.plural for kind in WORKLOADS)]
     rules = [{"apiGroups": ["", "apps", "batch"], "resources": kinds, "verbs": ["list"]}]
     account = cluster.account(rules)
     for item in (DEFAULTS, "no_plain_text_secrets"):
@@ -265,6 +267,30 @@ async def test_no_secret_of_the_corpus_is_missed_or_told(cluster: ControlPlane) 
     assert corpus.canary() not in str(result)
     for item in (DEFAULTS, "secrets_managed", REQUIRED):
         assert corpus.canary() not in str(await see(cluster, item, namespace))
+
+
+async def test_templates_of_bare_replica_sets_and_replication_controllers_count(cluster: ControlPlane) -> None:
+    """Both are at zero, so that no pod shows what they would run. Earlier revisions of a Deployment do not count."""
+    namespace = run(cluster, literal(DB_PASSWORD=f"{corpus.canary()}-1234"))
+    run(cluster, [from_secret("DB_PASSWORD")], namespace=namespace)
+    assert len(cluster.get(f"/apis/apps/v1/namespaces/{namespace}/replicasets")["items"]) == 2
+    await until(lambda: see(cluster, PLAIN, namespace), Status.OK)
+    for version, kind in (("apps/v1", "ReplicaSet"), ("v1", "ReplicationController")):
+        labels = {"app": kind.lower()}
+        selector = {"matchLabels": labels} if kind == "ReplicaSet" else labels
+        spec = pod_spec(containers=[container(env=literal(DB_PASSWORD=f"{corpus.canary()}-1234"))])
+        template = {"metadata": {"labels": labels}, "spec": spec}
+        bare = manifest(
+            version, kind, "bare", namespace, spec={"replicas": 0, "selector": selector, "template": template}
+        )
+        cluster.apply(bare)
+        result = await see(cluster, PLAIN, namespace)
+        assert result.status is Status.FAILED
+        assert f"{kind} {namespace}/bare" in result.summary
+        needed = await see(cluster, REQUIRED, namespace, required={f"{namespace}/bare": ["PORT"]})
+        assert needed.status is Status.FAILED
+        assert "PORT" in needed.summary
+        cluster.delete(bare)
 
 
 async def test_what_kubectl_remembers_a_probe_and_an_annotation_count(cluster: ControlPlane) -> None:

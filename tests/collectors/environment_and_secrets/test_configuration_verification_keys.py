@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from collectors.systems.aws.client import Aws, AwsSettings
+from collectors.systems.kubernetes.model.kinds import WORKLOADS
 from collectors.systems.prometheus.client import Prometheus as PrometheusClient
 from collectors.systems.prometheus.client import PrometheusSettings
 from exporter.threads import Threads
@@ -469,7 +470,7 @@ async def test_an_account_need_not_be_an_administrator_to_become_one(
 @pytest.mark.verifies("configuration_verification.api_key_permissions_appropriate", "unknown")
 async def test_without_the_right_to_ask_accounts_are_unknown(control_plane: ControlPlane, tmp_path: Path) -> None:
     namespace = run(control_plane)
-    kinds = ["namespaces", "pods", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"]
+    kinds = ["namespaces", "pods", *(kind.plural for kind in WORKLOADS)]
     account = control_plane.account([{"apiGroups": ["", "apps", "batch"], "resources": kinds, "verbs": ["list"]}])
     result = await see(
         control_plane,

@@ -1157,6 +1157,14 @@ async def test_a_controller_that_does_not_run(control_plane: ControlPlane, entry
     assert f"The ingress controller {entry.namespace}/DaemonSet/other does not exist." in result.summary
 
 
+async def test_a_controller_without_any_ingress_is_a_warning(control_plane: ControlPlane, entry: Entry) -> None:
+    """The same controller, class and address: only of a namespace in which no Ingress is."""
+    empty = control_plane.namespace("empty")
+    result = await see(control_plane, "ingress_operational", empty, **entry.options)
+    assert result.status is Status.WARNING
+    assert "No Ingress and no route leads traffic in" in result.summary
+
+
 @pytest.mark.verifies("kubernetes.ingress_operational", "unknown")
 async def test_a_controller_that_nobody_names_was_not_seen(control_plane: ControlPlane, entry: Entry) -> None:
     result = await see(control_plane, "ingress_operational", entry.namespace)

@@ -27,7 +27,7 @@ from tests.servers.alertmanager import Alertmanager
 from tests.servers.exporters import Exposition
 from tests.servers.faults import Address
 from tests.servers.pages import Pages
-from tests.servers.process import call, eventually, wait_until
+from tests.servers.process import call, eventually, free_port, wait_until
 from tests.servers.prometheus import NEW, OLD, Prometheus, scrape
 from tests.support import Clients, Run, connected, looks, make_context, until, verify
 
@@ -52,7 +52,7 @@ redis_up 1
 jetstream_consumer_num_pending 3
 node_filesystem_avail_bytes 50
 node_filesystem_size_bytes 100
-node_memory_MemAvailable_bytes 50
+node_memory_MemAvailable_bytes 500000000
 node_cpu_seconds_total{mode="idle"} 100
 node_load1 0.5
 """
@@ -72,7 +72,7 @@ RULES = {
     "cache_connection_alert": rule("CacheDown", "redis_up == 0"),
     "queue_depth_alert": rule("QueueDeep", "jetstream_consumer_num_pending > 1000"),
     "disk_space_alert": rule("DiskFull", "node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.1"),
-    "memory_usage_alert": rule("MemoryShort", "node_memory_MemAvailable_bytes < 10"),
+    "memory_usage_alert": rule("MemoryShort", "node_memory_MemAvailable_bytes < 1e8"),
     "cpu_usage_alert": rule("CpuBusy", "node_load1 > 100"),
 }
 ROUTES: Json = {
@@ -321,6 +321,24 @@ async def test_a_label_filter_that_selects_nothing_now_is_no_failure(world: Worl
             "each of its series is divided by itself",
         ),
         (
+            'rate(http_requests_total{code="500"}[1m]) > 1e9',
+            "high_error_rate_alert",
+            "its left side is between 0 and 1e+07, which is never > 1e+09",
+        ),
+        ("pg_up < 1 and pg_up > 0.5", "database_connection_alert", "its conditions exclude each other"),
+        ("pg_up == 0 unless on (job) pg_up == 0", "database_connection_alert", "its conditions exclude each other"),
+        (
+            "pg_up == 0 unless on (instance) up",
+            "database_connection_alert",
+            "pg_up == 0 unless on (instance) up selects nothing even without its comparison",
+        ),
+        ("redis_up == 0 or redis_up == 1", "cache_connection_alert", "its part redis_up == 1 is true of what is up"),
+        (
+            "histogram_quantile(0, rate(http_request_duration_seconds_bucket[1m])) > 0.1",
+            "high_latency_alert",
+            "its left side is never above 0, which is never > 0.1",
+        ),
+        (
             "node_memory_MemAvailable_bytes < 0",
             "memory_usage_alert",
             "its left side is never below 0, which is never < 0",
@@ -359,6 +377,28 @@ async def test_rules_that_come_late_or_only_by_chance(world: World) -> None:
         )
     finally:
         world.page.text = METRICS
+
+
+async def test_other_ways_to_notice_what_is_down(world: World) -> None:
+    """Prometheus itself shows that both are true of what is down, or was taken away."""
+    targets = scrape("app", world.page.port, **PATIENT), scrape("leaving", world.page.port, **PATIENT)
+    world.prometheus.configure(scrapes=[*targets, scrape("down", free_port(), **PATIENT)])
+    world.prometheus.wait_for('scrape_samples_scraped{job="down"} == 0')
+    world.prometheus.wait_for('up{job="leaving"} == 1')
+    world.rules(
+        rule("Gone", '(up{job="app"} offset 1s == 1) unless up{job="app"} == 1'),
+        rule("Empty", "scrape_samples_scraped == 0"),
+    )
+    world.prometheus.wait_for('(max_over_time(up{job="leaving"}[1h]) == 1) unless up{job="leaving"} == 1')
+    assert (await world.result("service_down_alert")).status is Status.OK
+    world.rules(rule("Empty", "scrape_samples_scraped == 0"))
+    result = await world.result("service_down_alert")
+    assert result.status is Status.FAILED
+    assert "services that are down (up is absent) of job app" in result.summary
+    world.rules(rule("Gone", '(up{job="app"} offset 5m == 1) unless up{job="app"} == 1', **{"for": "10m"}))
+    result = await world.result("service_down_alert")
+    assert result.status is Status.FAILED
+    assert "Alerting rule Gone can never fire: what was there 5m ago" in result.summary
 
 
 async def test_a_number_where_nothing_is_asks_for_what_vanished(world: World) -> None:

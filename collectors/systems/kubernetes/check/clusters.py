@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from collectors.systems.kubernetes.client.cluster import Kubernetes, NotServed, OtherVersions, Snapshot
 from collectors.systems.kubernetes.judge.scope import (
@@ -16,15 +16,10 @@ from collectors.systems.kubernetes.judge.workloads import workload_key
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.kinds import (
     CRON_JOBS,
-    DAEMON_SETS,
-    DEPLOYMENTS,
-    JOBS,
     LIMIT_RANGES,
     NAMESPACES,
     PODS,
-    REPLICA_SETS,
-    REPLICATION_CONTROLLERS,
-    STATEFUL_SETS,
+    WORKLOADS,
 )
 from collectors.systems.kubernetes.model.objects import HorizontalPodAutoscaler, VerticalPodAutoscaler
 from collectors.systems.kubernetes.model.pods import PodGroup
@@ -38,15 +33,7 @@ __all__ = ["OWNER_RIGHTS", "PLANNED_RIGHTS", "OfCluster", "ScopedTarget", "in_an
 
 T = TypeVar("T")
 
-_OWNERS: tuple[Kind[Any], ...] = (
-    JOBS,
-    DEPLOYMENTS,
-    STATEFUL_SETS,
-    DAEMON_SETS,
-    REPLICA_SETS,
-    REPLICATION_CONTROLLERS,
-)
-_TEMPLATED: tuple[Kind[Any], ...] = (*_OWNERS, CRON_JOBS)
+_OWNERS = tuple(kind for kind in WORKLOADS if kind is not CRON_JOBS)
 OWNER_RIGHTS = may_list(*_OWNERS)
 """What an item needs that names the workloads of pods."""
 PLANNED_RIGHTS = may_list(CRON_JOBS, LIMIT_RANGES)
@@ -94,7 +81,7 @@ Bind them to the account of clients.kubernetes. Nothing of it reads Secrets, run
     async def planned(self) -> Sequence[PodGroup]:
         """The pods that there would be of workloads that have none now: of CronJobs between runs, and of what is scaled to zero."""
         scope = await self.scope()
-        workloads = [one for kind in _TEMPLATED for one in scope.within(await self.everything(kind))]
+        workloads = [one for kind in WORKLOADS for one in scope.within(await self.everything(kind))]
         return planned_pods(workloads, await self.pods(), await self.everything(LIMIT_RANGES))
 
     async def snapshot(self, kind: Kind[T]) -> Snapshot[T]:

@@ -129,10 +129,11 @@ class _Backends:
             )
 
 
-def judge_ingress(routing: Routing, options: IngressOptions, now: datetime) -> Result:
+def judge_ingress(routing: Routing, options: IngressOptions, now: datetime, *, requested: bool = False) -> Result:
     """Whether controllers run, every Ingress has one and an address, Gateways and routes are accepted, and all lead to something.
 
-    `now` is the API server's clock. Measures how many Ingresses, Gateways and routes there are.
+    `now` is the API server's clock. `requested` says that requests through the ingress show whether it serves.
+    Measures how many Ingresses, Gateways and routes there are.
     """
     counts = [
         counted(len(routing.ingresses), "Ingress", "Ingresses"),
@@ -150,7 +151,10 @@ def judge_ingress(routing: Routing, options: IngressOptions, now: datetime) -> R
         http_routes=sum(route.kind == "HTTPRoute" for route in routing.routes),
         routes=len(routing.routes),
     )
-    return verdict(_ingress_problems(routing, options, now), good)
+    problems = list(_ingress_problems(routing, options, now))
+    if not requested:
+        problems += _idle(routing)
+    return verdict(problems, good)
 
 
 def _not_checked(routing: Routing) -> str:
@@ -216,6 +220,18 @@ def _ingress_problems(routing: Routing, options: IngressOptions, now: datetime) 
 def _is_entered_by_load_balancers(routing: Routing) -> bool:
     """Whether Services of type LoadBalancer alone lead traffic in, as with a mesh of its own resources."""
     return bool(routing.load_balancers) and not routing.ingress_classes and not routing.gateway_classes
+
+
+def _idle(routing: Routing) -> Iterator[Result]:
+    """What a controller that runs does not show while nothing is led through it."""
+    if not routing.ingresses and not routing.routes and not _is_entered_by_load_balancers(routing):
+        gateways = (
+            f" {counted(len(routing.gateways), 'Gateway')} without a route lead nowhere." if routing.gateways else ""
+        )
+        yield warning(
+            f"No Ingress and no route leads traffic in, so nothing shows that a running controller serves any.{gateways} Name a "
+            "request in ingress_requests, or other namespaces."
+        )
 
 
 def _controller_problems(routing: Routing, options: IngressOptions) -> Iterator[Result]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from collectors.systems.kubernetes.model import objects
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.kubernetes.model.pods import PodCompactor, PodGroup, PodItem, pod_groups
@@ -36,6 +38,7 @@ __all__ = [
     "SERVICES",
     "STATEFUL_SETS",
     "VERTICAL_POD_AUTOSCALERS",
+    "WORKLOADS",
 ]
 
 NAMESPACES: Kind[objects.Namespace] = Kind("namespaces", objects.Namespace, namespaced=False)
@@ -59,6 +62,16 @@ REPLICATION_CONTROLLERS: Kind[objects.ReplicationController] = Kind(
 )
 JOBS: Kind[objects.Job] = Kind("jobs", objects.Job, "batch")
 CRON_JOBS: Kind[objects.CronJob] = Kind("cronjobs", objects.CronJob, "batch")
+WORKLOADS: tuple[Kind[Any], ...] = (
+    DEPLOYMENTS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    JOBS,
+    CRON_JOBS,
+)
+"""All that makes pods of a template."""
 POD_DISRUPTION_BUDGETS: Kind[objects.PodDisruptionBudget] = Kind(
     "poddisruptionbudgets", objects.PodDisruptionBudget, "policy"
 )

@@ -8,7 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from collectors.systems.prometheus.model.firing import always_fires, clock_of, equals_of, late_by
+from collectors.systems.prometheus.model.firing import (
+    always_fires,
+    bounds_out_of_reach,
+    clock_of,
+    equals_of,
+    late_by,
+    low_quantile_of,
+    passing_after,
+)
 from collectors.systems.prometheus.model.promql import Selection
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, Needed
 from exporter.options import format_duration
@@ -59,7 +67,8 @@ _GATEWAYS = re.compile(
     r"(?:nginx_ingress_controller|istio|linkerd|envoy|traefik|haproxy|kong|apisix|aws_applicationelb|aws_apigateway|aws_cloudfront"
     r"|stackdriver_https_lb\w*|azure_\w*gateway\w*|probe)_.*"
 )
-_UP = frozenset({"up", "probe_success"})
+_SAMPLES = frozenset({"scrape_samples_scraped", "scrape_samples_post_metric_relabeling"})  # 0 of what is down
+_UP = frozenset({"up", "probe_success", *_SAMPLES})
 _CHANGES = frozenset(
     {"changes", "resets", "delta", "idelta", "deriv"}
 )  # how often, not whether, and over when it goes on
@@ -176,12 +185,20 @@ def _named(pattern: re.Pattern[str]) -> Callable[[Selection], bool]:
 
 
 def _down(selection: Selection) -> bool:
-    return selection.metric in _UP and selection.compared and _CHANGES.isdisjoint(selection.functions)
+    if selection.metric in _SAMPLES and not (selection.fires_when_low and not selection.over and not selection.under):
+        return False
+    return (
+        selection.metric in _UP
+        and selection.compared
+        and not selection.vanished
+        and _CHANGES.isdisjoint(selection.functions)
+    )
 
 
 def _vanished(selection: Selection) -> bool:
     # Whatever has vanished, Prometheus itself has `up`.
-    return selection.metric in _UP and selection.absent and (selection.metric != "up" or bool(selection.conditions))
+    all_of_them = selection.metric in _UP - {"probe_success"} and not selection.conditions
+    return selection.metric in _UP and selection.absent and (selection.vanished or not all_of_them)
 
 
 def _of_product(metric: str) -> bool:
@@ -357,7 +374,11 @@ def _watches(kind: Kind, selection: Selection, job: str, jobs: Iterable[str]) ->
         return True
     if not selection.allows("job", job):
         return False
-    return not selection.absent or not any(selection.allows("job", other) for other in jobs if other != job)
+    return (
+        selection.vanished
+        or not selection.absent
+        or not any(selection.allows("job", other) for other in jobs if other != job)
+    )
 
 
 def _owned(selection: Selection, job: str, jobs_of: Mapping[str, Collection[str]]) -> bool:
@@ -401,6 +422,17 @@ def evaluation_problems(rule: Evaluated, now: datetime, longest_wait: timedelta)
             f"another alert begins to wait for {format_duration(wait)}.",
             reason=Reason.MISCONFIGURED,
         )
+    if (lasts := passing_after(rule.rule.query)) is not None and wait >= lasts:
+        yield failed(
+            f"Alerting rule {name} can never fire: what was there {format_duration(lasts)} ago and is gone is so for no longer "
+            f"than that, and the rule waits {format_duration(wait)}.",
+            reason=Reason.MISCONFIGURED,
+        )
+    if quantile := low_quantile_of(rule.rule.query):
+        yield failed(
+            f"Alerting rule {name} asks for the quantile {quantile}, which is that of the fastest: slow ones do not change it.",
+            reason=Reason.MISCONFIGURED,
+        )
     if why := always_fires(rule.rule.query):
         yield failed(f"Alerting rule {name} fires whatever is measured: {why}.", reason=Reason.MISCONFIGURED)
 
@@ -441,6 +473,8 @@ def doubts(
             f"Alerting rule {name} fires {format_duration(late)} late, as it looks that far back (limit "
             f"{format_duration(longest_wait)})."
         )
+    for happened in bounds_out_of_reach(rule.rule.query):
+        yield warning(f"Alerting rule {name} fires only once {happened}.")
     if number := equals_of(rule.rule.query):
         yield warning(f"Alerting rule {name} fires only when a rate is exactly {number}: compare with > or <.")
     for metric in since_start:

@@ -6,29 +6,45 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
-from collectors.systems.prometheus.model.promql import Selection, parse, selections_of
+from collectors.systems.prometheus.model.promql import Selection, parse, past_of, selections_of, vanishing
 from collectors.systems.prometheus.model.ranges import (
     Range,
     bare,
     divides_itself,
     kind_of,
+    longest_of,
     nodes_of,
     number_of,
+    parts_of,
     range_of,
     times_of_whole,
 )
 from exporter.options import format_duration
+from exporter.words import format_size
 
-__all__ = ["alternatives", "always_fires", "clock_of", "equals_of", "label_name", "late_by", "never_true", "possible"]
+__all__ = [
+    "alternatives",
+    "always_fires",
+    "bounds_out_of_reach",
+    "clock_of",
+    "equals_of",
+    "label_name",
+    "late_by",
+    "low_quantile_of",
+    "never_true",
+    "passing_after",
+    "possible",
+]
 
 Filters = Callable[[str], bool]
 
@@ -38,6 +54,11 @@ _ABSENT = frozenset({"absent", "absent_over_time"})
 _OF_THE_CLOCK = frozenset(
     {"hour", "minute", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year"}
 )
+_MEDIAN = 0.5
+_SWITCHED = Range(0, 1, whole=True)
+_LEFT = re.compile(r".*(?:avail|available|free|MemAvailable|MemFree)_bytes")
+_LEAST_LEFT, _LEAST_SHARE = 2**20, 0.001
+_LONG = 120.0  # seconds that no client waits
 _OFFSET = re.compile(r" offset -?\w+")
 _QUOTED_OR_BRACE = re.compile(r"\"(?:[^\"\\\\]|\\\\.)*\"|'(?:[^'\\\\]|\\\\.)*'|`[^`]*`|[{}]")
 
@@ -65,10 +86,49 @@ def _alternatives(node: Any) -> Iterator[Any]:
 def always_fires(expr: str) -> str:
     """Why an expression is true whatever is measured, as the end of a sentence; empty where it may be false.
 
-    It compares with `bool`, and so gives 0 where it is false; or it is true of every value that there can be; or each series is
-    divided by itself.
+    It compares with `bool`, and so gives 0 where it is false; or it is true of every value that there can be, by itself or with its
+    alternatives; or it is true of what works; or each series is divided by itself.
     """
-    return next(filter(None, (_always(bare(node)) for node in _alternatives(parse(expr)))), "")
+    parts = [bare(node) for node in _alternatives(parse(expr))]
+    alone = (_always(part) or (_beside(part, parts) if len(parts) > 1 else "") for part in parts)
+    return next(filter(None, (*alone, _together(parts))), "")
+
+
+def _beside(part: Any, parts: Sequence[Any]) -> str:
+    """Why one of several alternatives is true of what is well."""
+    if all(_is_constant(other) for other in parts):
+        return ""
+    text = part.prettify()
+    if _is_constant(part) and not _comparison(part):
+        return f"its part {text} always gives a value"
+    compared = {bare(other.lhs).prettify() for other in parts if _comparison(other)}
+    if kind_of(part) == "VectorSelector" and text in compared:
+        return f"its part {text} compares nothing"
+    operation, bound = _comparison(part), number_of(getattr(part, "rhs", None))
+    if operation and bound is not None and kind_of(bare(part.lhs)) == "VectorSelector":
+        of_one, of_zero = (_certain(operation, Range(value, value), Range(bound, bound)) for value in (1, 0))
+        if range_of(part.lhs) == _SWITCHED and of_one and not of_zero:
+            return f"its part {text} is true of what is up"
+    return ""
+
+
+def _together(parts: Sequence[Any]) -> str:
+    """Why one of several alternatives is always true, which compare the same with numbers."""
+    of_same: dict[str, list[Any]] = {}
+    for part in parts:
+        if _comparison(part) and not _returns_bool(part) and number_of(part.rhs) is not None:
+            of_same.setdefault(bare(part.lhs).prettify(), []).append(part)
+    for text, compared in of_same.items():
+        limits, bounds = range_of(compared[0].lhs), sorted({number_of(part.rhs) or 0.0 for part in compared})
+        between = [(one + other) / 2 for one, other in itertools.pairwise(bounds)]
+        tried = {*bounds, *between, bounds[0] - 1, bounds[-1] + 1, limits.low, limits.high}
+        values = [value for value in tried if limits.low <= value <= limits.high and not (limits.whole and value % 1)]
+        if len(compared) > 1 and all(
+            any(_certain(_comparison(part), Range(value, value), range_of(part.rhs)) for part in compared)
+            for value in values
+        ):
+            return f"one of its parts is true of every value of {text}"
+    return ""
 
 
 def _always(node: Any) -> str:
@@ -109,6 +169,7 @@ def _certain(operation: str, left: Range, right: Range) -> bool:
         "<": left.high < right.low,
         "<=": left.high <= right.low,
         "!=": left.within(right).is_empty,
+        "==": left.low == left.high == right.low == right.high,
     }.get(operation, False)
 
 
@@ -136,7 +197,14 @@ def late_by(expr: str) -> timedelta:
 
     A minimum over a time is only high after that time, a mean after some of it, and what is taken from the past was so then.
     """
-    return max((found for node in nodes_of(parse(expr)) for found in _lateness(node)), default=timedelta())
+    return max(_late(parse(expr)), default=timedelta())
+
+
+def _late(node: Any) -> Iterator[timedelta]:
+    yield from _lateness(node)
+    # What is gone is so at once, however long ago it is looked for.
+    for part in [node.rhs] if vanishing(node) else parts_of(node):
+        yield from _late(part)
 
 
 def _lateness(node: Any) -> Iterator[timedelta]:
@@ -172,6 +240,29 @@ def equals_of(expr: str) -> str:
     return ""
 
 
+def bounds_out_of_reach(expr: str) -> Iterator[str]:
+    """Bounds that are met too late, each as what has to happen first: nothing is left to speak of, or no client waits any more."""
+    for node in nodes_of(parse(expr)):
+        operation, bound = _comparison(node), number_of(getattr(node, "rhs", None))
+        if not operation or not bound:
+            continue
+        selected = selections_of(node.lhs, "")
+        limits = range_of(node.lhs)
+        if (
+            operation in ("<", "<=")
+            and len(selected) == 1
+            and not selected[0].under
+            and _LEFT.fullmatch(selected[0].metric or "")
+        ):
+            if kind_of(bare(node.lhs)) != "BinaryExpr" and 0 < bound < _LEAST_LEFT:
+                yield f"less than {format_size(round(bound))} is left"
+        elif operation in ("<", "<=") and any(map(_LEFT.fullmatch, (found.metric or "" for found in selected))):
+            if limits.low == 0 and math.isfinite(limits.high) and 0 < bound < _LEAST_SHARE * limits.high:
+                yield f"less than {100 * bound / limits.high:.2g} % is left"
+        elif operation in (">", ">=") and (longest := longest_of(node.lhs)) and bound > _LONG * longest:
+            yield f"requests take longer than {format_duration(timedelta(seconds=bound / longest))}"
+
+
 def never_true(expr: str, tops: Mapping[str, float] = MappingProxyType({})) -> str:
     """Why no series whatever can make an expression true, as the end of a sentence; empty where one could.
 
@@ -189,6 +280,8 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
         return _never(node.lhs, tops) or (_never(node.rhs, tops) if joined else "") or _contradiction(node, tops)
     if any(map(_lacks_buckets, nodes_of(node))):
         return "histogram_quantile() gets no buckets, as the label le is aggregated away"
+    if any(map(_lacks_the_last, nodes_of(node))):
+        return 'histogram_quantile() gets no bucket le="+Inf", without which it gives no number'
     operation = _comparison(node)
     if not operation:
         return ""
@@ -234,6 +327,7 @@ def _excluded(operation: str, left: Range, right: Range) -> bool:
         ">=": left.high < right.low,
         "<": left.low >= right.high,
         "<=": left.low > right.high,
+        "!=": left.low == left.high == right.low == right.high,
         "==": left.within(right).is_empty,
     }.get(operation, False)
 
@@ -241,17 +335,22 @@ def _excluded(operation: str, left: Range, right: Range) -> bool:
 def _contradiction(node: Any, tops: Mapping[str, float]) -> str:
     """Why `x > 5 and x < 1`, or `x > 5 unless x > 1`, is never true; empty where it may be."""
     left, right = bare(node.lhs), bare(node.rhs)
-    if not (_comparison(left) and _comparison(right)) or (
-        node.modifier is not None and node.modifier.matching is not None
-    ):
+    joined = str(node.op) == "and"
+    if joined and node.modifier is not None and node.modifier.matching is not None:
+        return ""  # one series may be joined with another; what `unless` takes away is among them itself, whatever the labels
+    subject = bare(left.lhs) if _comparison(left) and not _returns_bool(left) else left
+    other = bare(right.lhs) if _comparison(right) and not _returns_bool(right) else right
+    if subject.prettify() != other.prettify():
         return ""
-    if bare(left.lhs).prettify() != bare(right.lhs).prettify():
-        return ""
-    kept, other = range_of(left, tops), range_of(right.rhs, tops)
-    if str(node.op) == "and":
-        excluded = kept.is_empty or _excluded(str(right.op), kept, other)
+    kept = range_of(left, tops)
+    if other is right:
+        excluded = not joined
+    elif joined:
+        bound = number_of(right.rhs)
+        left_over = kept if bound is None else kept.beyond(str(right.op), bound)
+        excluded = left_over.is_empty or _excluded(str(right.op), kept, range_of(right.rhs, tops))
     else:
-        excluded = _certain(str(right.op), kept, other)
+        excluded = _certain(str(right.op), kept, range_of(right.rhs, tops))
     return "its conditions exclude each other" if excluded else ""
 
 
@@ -267,6 +366,48 @@ def _lacks_buckets(node: Any) -> bool:
     labels = [] if inner.modifier is None else list(inner.modifier.labels)
     keeps = inner.modifier is None or str(inner.modifier.type).endswith("By")
     return ("le" in labels) is not keeps
+
+
+def _lacks_the_last(node: Any) -> bool:
+    """Whether a quantile is asked of classic buckets without that of all."""
+    return (
+        kind_of(node) == "Call"
+        and node.func.name == "histogram_quantile"
+        and any(
+            (found.metric or "").endswith("_bucket") and not found.allows("le", "+Inf")
+            for found in selections_of(node.args[1], "")
+        )
+    )
+
+
+def low_quantile_of(expr: str) -> str:
+    """The quantile below the median of which an expression wants much, as text: it is about the fast ones. Empty for any other."""
+    for node in nodes_of(parse(expr)):
+        if _comparison(node) not in (">", ">="):
+            continue
+        for one in nodes_of(node.lhs):
+            quantile = (
+                number_of(one.args[0]) if kind_of(one) == "Call" and one.func.name == "histogram_quantile" else None
+            )
+            if quantile is not None and quantile < _MEDIAN:
+                return f"{quantile:g}"
+        for found in selections_of(node.lhs, ""):
+            for condition in found.conditions:
+                if condition.name == "quantile" and re.fullmatch(r"0(?:\.[0-4]\d*)?", condition.value):
+                    return condition.value
+    return ""
+
+
+def passing_after(expr: str) -> timedelta | None:
+    """How long an expression can be true at most that asks for what was there a while ago and is not now; None for all else."""
+    found = [went for node in map(bare, _alternatives(parse(expr))) if (went := _went(node)) is not None]
+    return max(found, default=None) if len(found) == len(list(_alternatives(parse(expr)))) else None
+
+
+def _went(node: Any) -> timedelta | None:
+    if kind_of(node) != "BinaryExpr" or str(node.op) != "unless" or not vanishing(node):
+        return None
+    return past_of(node.lhs)
 
 
 def _comparison(node: Any) -> str:
@@ -338,11 +479,25 @@ def _joined(node: Any, how: _How) -> str:
         return str(node.prettify())  # as true today as it ever is
     left = _possible(node.lhs, how)
     if operation == "unless":
-        if selections_of(node.rhs, ""):
+        if selections_of(node.rhs, "") and not _is_lasting(node.rhs):
             return left
         return f"({left}) unless{_matching(node, compares=False)} ({node.rhs.prettify()})"
     right = _possible(node.rhs, how)
     return f"({left}) {operation}{_matching(node, compares=operation in _COMPARISONS)} ({right})"
+
+
+def _is_lasting(node: Any) -> bool:
+    """Whether an expression always gives something where its series are: `up` itself, or a comparison that is always true."""
+    node = bare(node)
+    if any(map(_comes_and_goes, nodes_of(node))) and not _comparison(node):
+        return False
+    if kind_of(node) == "VectorSelector":
+        return range_of(node) == _SWITCHED and node.name not in ("ALERTS", "ALERTS_FOR_STATE")
+    return (
+        bool(_comparison(node))
+        and not any(map(_comes_and_goes, nodes_of(node.lhs)))
+        and _certain(_comparison(node), range_of(node.lhs), range_of(node.rhs))
+    )
 
 
 def _matching(node: Any, *, compares: bool) -> str:

@@ -8,14 +8,29 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from collectors.shared.re2 import anchored
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["LabelMatcher", "Selection", "parse", "selections", "selections_of", "selector"]
+__all__ = ["LabelMatcher", "Selection", "parse", "past_of", "selections", "selections_of", "selector", "vanishing"]
 
 _ABSENT = frozenset({"absent", "absent_over_time"})
+VANISHED = "vanished"
+"""What stands among the functions of a selection that is taken away from what it gave a while ago."""
+#: What of the past is there still while a series is gone.
+_OVER_TIME = frozenset(
+    {
+        "present_over_time",
+        "count_over_time",
+        "last_over_time",
+        "max_over_time",
+        "min_over_time",
+        "avg_over_time",
+        "sum_over_time",
+    }
+)
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
@@ -84,7 +99,12 @@ class Selection:
     @property
     def absent(self) -> bool:
         """Whether the expression asks if there is no such series."""
-        return not _ABSENT.isdisjoint(self.functions)
+        return self.vanished or not _ABSENT.isdisjoint(self.functions)
+
+    @property
+    def vanished(self) -> bool:
+        """Whether it asks so of each series that there was (`up offset 5m unless up`)."""
+        return VANISHED in self.functions
 
     @property
     def fires_when_high(self) -> bool:
@@ -197,7 +217,12 @@ def _joined(node: Any, around: _Around) -> Iterator[Selection]:
         left += [replace(found, functions=("absent", *found.functions)) for found in left]
     if operation == "unless":
         yield from left
-        if left:
+        if vanishing(node):
+            for selection in _walk(node.rhs, right_around):
+                yield replace(selection, functions=(*selection.functions, VANISHED))
+                if selection.bound is not None:  # of what is there as well, if it is not as it was
+                    yield replace(selection, compared=True, sign=-selection.sign)
+        elif left:
             for selection in _walk(node.rhs, replace(around, bound=None)):
                 yield replace(selection, excluding=True)
         else:  # `vector(1) unless up`, which is what absent() is
@@ -210,6 +235,65 @@ def _joined(node: Any, around: _Around) -> Iterator[Selection]:
         right = [replace(selection, under=selection.under or under) for selection in right]
     yield from left
     yield from right
+
+
+def vanishing(node: Any) -> bool:
+    """Whether an operator takes what is there now (or is now so) away from what was there a while ago, series by series."""
+    if type(node).__name__ != "BinaryExpr" or str(node.op) != "unless" or not past_of(node.lhs) or past_of(node.rhs):
+        return False
+    if node.modifier is not None and node.modifier.matching is not None and not list(node.modifier.matching.labels):
+        return False
+    if _asks_for_bad(node.rhs):
+        return False
+    before, now = ({found.metric for found in _walk(side, _Around())} for side in (node.lhs, node.rhs))
+    return len(now) == 1 and before == now and _apart(node.rhs)
+
+
+def past_of(node: Any) -> timedelta:
+    """How long ago the first of what an expression selects may have ended; nothing where any of it is of now."""
+    kind = type(node).__name__
+    if kind == "VectorSelector":
+        return node.offset if isinstance(node.offset, timedelta) else timedelta()
+    if kind == "MatrixSelector":
+        return past_of(node.vector_selector)
+    if kind == "Call" and node.func.name in _OVER_TIME:
+        looked = node.args[-1]
+        length = getattr(looked, "range", None)
+        return (length if isinstance(length, timedelta) else timedelta()) + past_of(looked)
+    if kind == "BinaryExpr":
+        return min(past_of(node.lhs), past_of(node.rhs)) if _selects_any(node.rhs) else past_of(node.lhs)
+    inner = (
+        [node.expr]
+        if kind in ("AggregateExpr", "ParenExpr", "UnaryExpr", "SubqueryExpr")
+        else list(getattr(node, "args", None) or ())
+    )
+    return min(map(past_of, inner), default=timedelta())
+
+
+def _selects_any(node: Any) -> bool:
+    return any(True for _ in _walk(node, _Around()))
+
+
+def _asks_for_bad(node: Any) -> bool:
+    """Whether it is a comparison that is true of 0: of what is down."""
+    while type(node).__name__ == "ParenExpr":
+        node = node.expr
+    return type(node).__name__ == "BinaryExpr" and str(node.op) in _COMPARISONS and not _false_of_zero(node)
+
+
+def _apart(node: Any) -> bool:
+    """Whether an expression still tells jobs apart."""
+    kind = type(node).__name__
+    if kind == "AggregateExpr":
+        if node.modifier is None:
+            return False
+        named, by = set(node.modifier.labels), str(node.modifier.type).endswith("By")
+        return ("job" in named or "instance" in named) is by and _apart(node.expr)
+    if kind == "BinaryExpr":
+        return _apart(node.lhs)
+    if kind == "Call":
+        return all(map(_apart, node.args))
+    return _apart(node.expr) if kind in ("ParenExpr", "SubqueryExpr") else True
 
 
 def _has_default(node: Any) -> bool:

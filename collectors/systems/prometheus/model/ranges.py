@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,8 +17,10 @@ __all__ = [
     "bare",
     "divides_itself",
     "kind_of",
+    "longest_of",
     "nodes_of",
     "number_of",
+    "parts_of",
     "range_of",
     "times_of_whole",
 ]
@@ -26,14 +28,32 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `low` to `high`, both of them possible."""
+    """From `low` to `high`, both of them possible.
+
+    Of `whole` ones only whole numbers are. `together` means that even the sum of several such values is within.
+    """
 
     low: float
     high: float
+    whole: bool = False
+    together: bool = False
 
     def within(self, other: Range) -> Range:
         """What is in both; where nothing is, `low` is above `high`."""
-        return Range(max(self.low, other.low), min(self.high, other.high))
+        low, high, whole = max(self.low, other.low), min(self.high, other.high), self.whole or other.whole
+        return Range(_whole(math.ceil, low), _whole(math.floor, high), whole) if whole else Range(low, high)
+
+    def beyond(self, operation: str, bound: float) -> Range:
+        """What a comparison with a number by `>`, `<` or `!=` lets through. Between two whole numbers there is none."""
+        if not self.whole or math.isinf(bound):
+            return self.within(Range(bound if operation == ">" else -math.inf, bound if operation == "<" else math.inf))
+        if operation == ">":
+            return self.within(Range(math.floor(bound) + 1, math.inf))
+        if operation == "<":
+            return self.within(Range(-math.inf, math.ceil(bound) - 1))
+        if operation == "!=":
+            return Range(self.low + (self.low == bound), self.high - (self.high == bound), whole=True)
+        return self
 
     @property
     def is_empty(self) -> bool:
@@ -43,20 +63,48 @@ class Range:
 
 ANYTHING = Range(-math.inf, math.inf)
 _NOT_NEGATIVE = Range(0, math.inf)
+_COUNT = Range(0, math.inf, whole=True)
 _SHARE = Range(0, 1)
-_ONE = Range(1, 1)
+_SWITCHED = Range(0, 1, whole=True)
+_ONE = Range(1, 1, whole=True)
+_OF_LIMIT = 10  # times a limit: most are kept, a few may be exceeded somewhat
 
 #: What is 0 or 1 by convention.
 _SWITCH = re.compile(
     r"up|probe_success|(?:pg|redis|mysql|mongodb|memcached|rabbitmq|haproxy|nginx|elasticsearch\w*)_up|ALERTS"
 )
-_SIZES = re.compile(r".*(?:_bytes|_total|_bucket|_count)")
+_SIZES = re.compile(r".*(?:_bytes|_total|_bucket|_count)|scrape_samples_\w+")
+#: What no product has more of, by what is measured; an alert that waits for more was not meant so.
+_MOST: tuple[tuple[re.Pattern[str], Range], ...] = (
+    (
+        re.compile(
+            r"pg_stat_activity_count|\w+_connected_clients|(?!.*_total)(?:.*_)?connections(?:_(?:active|busy|used|open))?"
+        ),
+        Range(0, 1e7, together=True),
+    ),
+    (re.compile(r".*_bytes"), Range(0, 1e17, together=True)),
+    (
+        re.compile(r"(?!.*(?:_total|second|time))(?:.*_)?(?:pending|lag|depth|backlog|messages_ready)"),
+        Range(0, 1e12, together=True),
+    ),
+    (re.compile(r"node_load\d+"), Range(0, 1e6, together=True)),
+)
+_REQUEST = r"(?:.*_)?(?:http|https|grpc|rpc|rq|requests?|responses?|handled|calls|api)(?:_.*)?"
+_REQUESTS = re.compile(
+    rf"(?!.*(?:bytes|_sum$|seconds_total)){_REQUEST}|(?:.*_)?(?:errors?|failures?|exceptions?)(?:_.*)?_total"
+)
+_MOST_REQUESTS = 1e7  # a second
+_LONGEST = 3600.0  # seconds for one of them
+_TIMES = tuple(
+    (re.compile(rf"{_REQUEST.replace('(?:_.*)?', '')}_(?:.*_)?{unit}(?:_(?:bucket|sum|total|max))?"), most)
+    for unit, most in (("seconds", _LONGEST), ("(?:milliseconds|millis|ms)", 1000 * _LONGEST))
+)
 _CALLS: Mapping[str, Range] = {
     "rate": _NOT_NEGATIVE,
     "irate": _NOT_NEGATIVE,
     "increase": _NOT_NEGATIVE,
-    "resets": _NOT_NEGATIVE,
-    "changes": _NOT_NEGATIVE,
+    "resets": _COUNT,
+    "changes": _COUNT,
     "time": _NOT_NEGATIVE,
     "timestamp": _NOT_NEGATIVE,
     "exp": _NOT_NEGATIVE,
@@ -66,14 +114,14 @@ _CALLS: Mapping[str, Range] = {
     "absent": _ONE,
     "absent_over_time": _ONE,
     "present_over_time": _ONE,
-    "count_over_time": Range(1, math.inf),
-    "hour": Range(0, 23),
-    "minute": Range(0, 59),
-    "day_of_week": Range(0, 6),
-    "day_of_month": Range(1, 31),
-    "day_of_year": Range(1, 366),
-    "days_in_month": Range(28, 31),
-    "month": Range(1, 12),
+    "count_over_time": Range(1, math.inf, whole=True),
+    "hour": Range(0, 23, whole=True),
+    "minute": Range(0, 59, whole=True),
+    "day_of_week": Range(0, 6, whole=True),
+    "day_of_month": Range(1, 31, whole=True),
+    "day_of_year": Range(1, 366, whole=True),
+    "days_in_month": Range(28, 31, whole=True),
+    "month": Range(1, 12, whole=True),
 }
 #: Functions of which the result is one of the values that they are given, or between them.
 _AMONG = frozenset(
@@ -82,9 +130,14 @@ _AMONG = frozenset(
 )  # fmt: skip
 _AGGREGATED_AMONG = frozenset({"avg", "min", "max", "topk", "bottomk", "limitk", "limit_ratio"})
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_WHOLE_AMONG = _AMONG - {"avg_over_time"}
 #: What is free or used of a size, and the size.
 _PART = re.compile(r"(\w+?_)(?:avail|available|free|used|MemAvailable|MemFree)_bytes")
 _SIZE = re.compile(r"(\w+?_)(?:size|capacity|total|MemTotal)_bytes")
+#: What is used, and how much of it may be.
+_LIMIT = re.compile(
+    r"(?:.*_)?(?:limits?|quota|capacity|max|max_?(?:clients|connections|fds|bytes|size|open_connections|pool_size))(?:_(?:bytes|total))?"
+)
 
 
 def kind_of(node: Any) -> str:
@@ -116,17 +169,20 @@ def range_of(node: Any, tops: Mapping[str, float] = MappingProxyType({})) -> Ran
     node = bare(node)
     kind = kind_of(node)
     if (number := number_of(node)) is not None:
-        return ANYTHING if math.isnan(number) else Range(number, number)
+        return (
+            ANYTHING
+            if math.isnan(number)
+            else Range(number, number, whole=math.isfinite(number) and number == math.floor(number))
+        )
     if kind == "UnaryExpr":
         inner = range_of(node.expr, tops)
-        return Range(-inner.high, -inner.low)
+        return Range(-inner.high, -inner.low, inner.whole)
     if kind == "SubqueryExpr":
         return range_of(node.expr, tops)
     if kind == "MatrixSelector":
         return range_of(node.vector_selector, tops)
     if kind == "VectorSelector":
-        name = node.name or ""
-        return _SHARE if _SWITCH.fullmatch(name) else _NOT_NEGATIVE if _SIZES.fullmatch(name) else ANYTHING
+        return _measured(node.name or "")
     if kind == "Call":
         return _call(node, tops)
     if kind == "AggregateExpr":
@@ -134,31 +190,63 @@ def range_of(node: Any, tops: Mapping[str, float] = MappingProxyType({})) -> Ran
     return _binary(node, tops) if kind == "BinaryExpr" else ANYTHING
 
 
+def _measured(name: str) -> Range:
+    """Between which values what is called so is."""
+    if _SWITCH.fullmatch(name):
+        return _SWITCHED
+    most = (limits for pattern, limits in _MOST if pattern.fullmatch(name))
+    return next(most, _NOT_NEGATIVE if _SIZES.fullmatch(name) else ANYTHING)
+
+
+def _growth(name: str, argument: Any) -> Range:
+    """How much a counter can grow: in a second, or over the time that is looked at."""
+    selected = selections_of(argument, "")
+    if len(selected) != 1 or not _REQUESTS.fullmatch(selected[0].metric or ""):
+        return _NOT_NEGATIVE
+    length = getattr(bare(argument), "range", None)
+    if name != "increase":
+        return Range(0, _MOST_REQUESTS, together=True)
+    return Range(0, _MOST_REQUESTS * length.total_seconds(), together=True) if length else _NOT_NEGATIVE
+
+
+def _longest(metrics: Iterable[str]) -> float:
+    """The longest that requests take, in the unit of their durations; infinite for what is measured otherwise."""
+    found = [next((most for pattern, most in _TIMES if pattern.fullmatch(name)), math.inf) for name in metrics]
+    return max(found, default=math.inf)
+
+
+def longest_of(node: Any) -> float | None:
+    """How much one second of a request's duration is in an expression of such (1000 for milliseconds); None for all else."""
+    selected = selections_of(node, "")
+    longest = _longest(found.metric or "" for found in selected if not found.under)
+    high = range_of(node).high
+    return high / _LONGEST if selected and math.isfinite(longest) and math.isfinite(high) else None
+
+
 def _call(node: Any, tops: Mapping[str, float]) -> Range:
     name, given = node.func.name, list(node.args)
     if name in ("rate", "irate") and _selects(given[0], "node_cpu_seconds_total"):
         return _SHARE  # seconds of one CPU in one mode, by second
+    if name in ("rate", "irate", "increase"):
+        return _growth(name, given[0])
     if name == "histogram_quantile":
-        quantile = number_of(given[0])
-        if quantile is not None and quantile > 1:
-            return Range(math.inf, math.inf)
-        selected = {found.metric or "" for found in selections_of(given[1], "")}
-        known = [tops[metric] for metric in selected if metric in tops]
-        return Range(-math.inf, max(known)) if selected and len(known) == len(selected) else ANYTHING
+        return _quantile(number_of(given[0]), given[1], tops)
     if name in _CALLS:
         return _CALLS[name]
     if name in _AMONG:
-        return range_of(given[0], tops)
+        inner = range_of(given[0], tops)
+        return inner if name in _WHOLE_AMONG else replace(inner, whole=False)
     if name == "quantile_over_time":
-        return range_of(given[1], tops) if _is_share_of_one(given[0]) else ANYTHING
+        return replace(range_of(given[1], tops), whole=False) if _is_share_of_one(given[0]) else ANYTHING
     if name == "sum_over_time":
-        return Range(range_of(given[0], tops).low, math.inf) if range_of(given[0], tops).low >= 0 else ANYTHING
+        inner = range_of(given[0], tops)
+        return Range(inner.low, math.inf, inner.whole) if inner.low >= 0 else ANYTHING
     if name == "abs":
         inner = range_of(given[0], tops)
-        return inner if inner.low >= 0 else Range(0, max(-inner.low, inner.high))
+        return inner if inner.low >= 0 else Range(0, max(-inner.low, inner.high), inner.whole)
     if name in ("ceil", "floor", "round"):
         inner = range_of(given[0], tops) if len(given) == 1 else ANYTHING
-        return Range(_whole(math.floor, inner.low), _whole(math.ceil, inner.high))
+        return Range(_whole(math.floor, inner.low), _whole(math.ceil, inner.high), len(given) == 1)
     bounds = [number_of(one) for one in given[1:]]
     if name in ("clamp", "clamp_min", "clamp_max") and None not in bounds:
         low = bounds[0] if name != "clamp_max" else -math.inf
@@ -166,6 +254,17 @@ def _call(node: Any, tops: Mapping[str, float]) -> Range:
         inner = range_of(given[0], tops)
         return Range(min(max(inner.low, low or 0), high or 0), max(min(inner.high, high or 0), low or 0))
     return ANYTHING
+
+
+def _quantile(quantile: float | None, buckets: Any, tops: Mapping[str, float]) -> Range:
+    if quantile is not None and quantile > 1:
+        return Range(math.inf, math.inf)
+    selected = {found.metric or "" for found in selections_of(buckets, "")}
+    if quantile == 0 and selected and all(metric.endswith("_bucket") for metric in selected):
+        return Range(-math.inf, 0)  # where the lowest bucket begins
+    known = [tops[metric] for metric in selected if metric in tops]
+    longest = _longest(selected)
+    return Range(-math.inf, min(max(known), longest) if selected and len(known) == len(selected) else longest)
 
 
 def _whole(rounded: Callable[[float], int], value: float) -> float:
@@ -184,11 +283,12 @@ def _selects(node: Any, metric: str) -> bool:
 def _aggregate(node: Any, tops: Mapping[str, float]) -> Range:
     name, inner = str(node.op), range_of(node.expr, tops)
     if name in _AGGREGATED_AMONG or (name == "quantile" and _is_share_of_one(node.param)):
-        return inner
+        return inner if name not in ("avg", "quantile") else replace(inner, whole=False)
     if name == "sum":
-        return Range(inner.low if inner.low >= 0 else -math.inf, inner.high if inner.high <= 0 else math.inf)
+        high = inner.high if inner.high <= 0 or inner.together else math.inf
+        return Range(inner.low if inner.low >= 0 else -math.inf, high, inner.whole, inner.together)
     if name == "count":
-        return Range(1, math.inf)
+        return Range(1, math.inf, whole=True)
     if name == "group":
         return _ONE
     return _NOT_NEGATIVE if name in ("stddev", "stdvar") else ANYTHING
@@ -201,12 +301,13 @@ def _binary(node: Any, tops: Mapping[str, float]) -> Range:
     if operation in ("and", "unless"):
         return range_of(node.lhs, tops)
     left, right = range_of(node.lhs, tops), range_of(node.rhs, tops)
+    whole = left.whole and right.whole
     if operation == "or":
-        return Range(min(left.low, right.low), max(left.high, right.high))
+        return Range(min(left.low, right.low), max(left.high, right.high), whole)
     if operation == "+":
-        return Range(left.low + right.low, left.high + right.high)
+        return Range(left.low + right.low, left.high + right.high, whole)
     if operation == "-":
-        return Range(left.low - right.high, left.high - right.low)
+        return Range(left.low - right.high, left.high - right.low, whole)
     if operation == "*":
         return _product(left, right)
     if operation == "/":
@@ -219,8 +320,10 @@ def _binary(node: Any, tops: Mapping[str, float]) -> Range:
 def _compared(node: Any, tops: Mapping[str, float]) -> Range:
     """What a comparison lets through, or 0 and 1."""
     if node.modifier is not None and node.modifier.return_bool:
-        return _SHARE
+        return _SWITCHED
     left, right, operation = range_of(node.lhs, tops), range_of(node.rhs, tops), str(node.op)
+    if operation in (">", "<", "!=") and right.low == right.high:
+        return left.beyond(operation, right.low)
     if operation in (">", ">="):
         return left.within(Range(right.low, math.inf))
     if operation in ("<", "<="):
@@ -232,7 +335,7 @@ def _product(left: Range, right: Range) -> Range:
     corners = [
         0.0 if 0 in (one, other) else one * other for one in (left.low, left.high) for other in (right.low, right.high)
     ]
-    return Range(min(corners), max(corners))
+    return Range(min(corners), max(corners), left.whole and right.whole)
 
 
 def _quotient(node: Any, left: Range, right: Range) -> Range:
@@ -241,9 +344,27 @@ def _quotient(node: Any, left: Range, right: Range) -> Range:
     if (number := number_of(node.rhs)) is not None:
         return _product(left, Range(1 / number, 1 / number)) if number else ANYTHING
     factor, part = _factored(node.lhs)
-    if factor is not None and _is_share(part, node.rhs):
-        return _product(_SHARE, Range(factor, factor))
+    if factor is not None and (most := _most_of(part, node.rhs)) is not None:
+        return _product(Range(0, most), Range(factor, factor))
     return _NOT_NEGATIVE if left.low >= 0 and right.low >= 0 else ANYTHING
+
+
+def _most_of(part: Any, whole: Any) -> float | None:
+    """How many times something one can be at most: once where it is a part of it, a few times where that is a limit.
+
+    A mean is one of durations, at most as many times the number of requests as they take. None where nothing is known.
+    """
+    if _is_share(part, whole):
+        return 1
+    found = _one_of_each(part, whole)
+    if found is None or any(kind_of(node) == "BinaryExpr" for side in (part, whole) for node in nodes_of(side)):
+        return None
+    some, every = (one.metric or "" for one in found)
+    if some.removesuffix("_sum") == every.removesuffix("_count") != every:
+        longest = _longest([some.removesuffix("_sum")])
+        return longest if math.isfinite(longest) else None
+    related = some.partition("_")[0] == every.partition("_")[0] or {some[:5], every[:5]} <= {"kube_", "conta"}
+    return _OF_LIMIT if related and _LIMIT.fullmatch(every) and not _LIMIT.fullmatch(some) else None
 
 
 def _factored(node: Any) -> tuple[float | None, Any]:
@@ -296,9 +417,11 @@ def _counts_some(part: Any, whole: Any) -> bool:
 
 
 def times_of_whole(comparison: Any) -> float | None:
-    """With how many times a whole a part of it is compared; None where it is something else."""
+    """With how many times the most that a part of a whole, or a use of a limit, can be it is compared; None for all else."""
     factor, whole = _factored(comparison.rhs)
-    return factor if number_of(whole) is None and _is_share(comparison.lhs, whole) else None
+    if factor is None or number_of(whole) is not None or (most := _most_of(comparison.lhs, whole)) is None:
+        return None
+    return factor / most
 
 
 def divides_itself(node: Any) -> bool:
@@ -359,8 +482,12 @@ def _text(node: Any) -> str:
     return str(bare(node).prettify())
 
 
+def parts_of(node: Any) -> list[Any]:
+    """The parts of which an expression is made."""
+    parts = [part for name in ("lhs", "rhs", "expr", "param") if (part := getattr(node, name, None)) is not None]
+    return [*parts, *(getattr(node, "args", None) or ())]
+
+
 def nodes_of(node: Any) -> list[Any]:
     """An expression and all its parts."""
-    parts = [part for name in ("lhs", "rhs", "expr", "param") if (part := getattr(node, name, None)) is not None]
-    parts += getattr(node, "args", None) or ()
-    return [node, *(inner for part in parts for inner in nodes_of(part))]
+    return [node, *(inner for part in parts_of(node) for inner in nodes_of(part))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collectors.systems.kubernetes.model import kinds
 from collectors.systems.kubernetes.model.kind import Kind
 from collectors.systems.secrets.model.stores import Certificate, ExternalSecret, SealedSecret, SecretStore
 from collectors.systems.secrets.model.workloads import (
@@ -29,12 +30,9 @@ __all__ = [
 
 PODS: Kind[Workload] = Kind("pods", PodItem, compact=lambda: compact_pods)
 CONFIG_MAPS: Kind[ConfigMap] = Kind("configmaps", ConfigMapItem, compact=lambda: compact_config_maps)
-WORKLOADS: tuple[Kind[Workload], ...] = (
-    Kind("deployments", TemplateItem, "apps", compact=compact_templates("Deployment")),
-    Kind("statefulsets", TemplateItem, "apps", compact=compact_templates("StatefulSet")),
-    Kind("daemonsets", TemplateItem, "apps", compact=compact_templates("DaemonSet")),
-    Kind("jobs", TemplateItem, "batch", compact=compact_templates("Job")),
-    Kind("cronjobs", TemplateItem, "batch", compact=compact_templates("CronJob")),
+WORKLOADS: tuple[Kind[Workload], ...] = tuple(
+    Kind(kind.plural, TemplateItem, kind.group, compact=compact_templates(kind.item.__name__))
+    for kind in kinds.WORKLOADS
 )
 
 EXTERNAL_SECRETS: tuple[Kind[ExternalSecret], ...] = (

@@ -301,6 +301,7 @@ class ConfigMapItem(Struct, frozen=True):
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MOST_UNPACKED = 4 * 2**20
+_REVISIONS = ("ReplicaSet", "ReplicationController")
 _TEMPLATE_HASH = "pod-template-hash"
 _CSI_DRIVER = "secrets-store.csi.k8s.io"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][\w.-]*)\)")
@@ -314,10 +315,11 @@ def compact_pods(items: Sequence[PodItem]) -> list[Workload]:
 
 
 def compact_templates(kind: str) -> Callable[[], Callable[[Sequence[TemplateItem]], list[Workload]]]:
-    """What is kept of workloads of a kind."""
+    """What is kept of workloads of a kind: not of one revision of another workload, whose template is that one's or an old one."""
 
     def compact(items: Sequence[TemplateItem]) -> list[Workload]:
-        return [_of_template(kind, item) for item in items]
+        found = [_of_template(kind, item) for item in items]
+        return [one for one in found if not (kind in _REVISIONS and one.owner)]
 
     return lambda: compact
 

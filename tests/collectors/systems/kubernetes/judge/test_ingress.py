@@ -541,3 +541,19 @@ def test_what_leads_nowhere_or_where_nobody_looked(changes: dict[str, Any], stat
     result = judge(**changes)
     assert result.status is status, result.summary
     assert sentence in result.summary
+
+
+def test_a_controller_that_nothing_is_led_through_is_a_warning() -> None:
+    """A trap: it runs as well as one that serves, and nobody reaches the product."""
+    empty = Routing({CONTROLLER: workload()}, ingress_classes=[ingress_class()])
+    result = judge_ingress(empty, OPTIONS, NOW)
+    assert result.status is Status.WARNING
+    assert result.summary.startswith(
+        "No Ingress and no route leads traffic in, so nothing shows that a running controller"
+    )
+    assert judge_ingress(empty, OPTIONS, NOW, requested=True).status is Status.OK
+    alone = judge_ingress(replace(empty, gateway_classes=[CLASS], gateways=[gateway()]), OPTIONS, NOW)
+    assert alone.status is Status.WARNING
+    assert "1 Gateway without a route leads nowhere" in alone.summary
+    down = judge_ingress(replace(empty, controllers={CONTROLLER: workload(ready=0)}), OPTIONS, NOW)
+    assert down.status is Status.FAILED

@@ -55,6 +55,14 @@ def read(*rules: Rule) -> list[Evaluated]:
         ('absent(up{job="a"} == 1)', ["service_down_alert"]),
         ("absent(up)", []),
         ("absent(probe_success)", ["service_down_alert"]),
+        ("(up offset 5m == 1) unless up == 1", ["service_down_alert"]),
+        ("(up offset 5m == 1) unless up == 0", []),
+        ("up offset 5m unless on () up", []),
+        ("scrape_samples_scraped == 0", ["service_down_alert"]),
+        ("scrape_samples_post_metric_relabeling < 1", ["service_down_alert"]),
+        ("scrape_samples_scraped > 10000", []),
+        ("scrape_samples_post_metric_relabeling / scrape_samples_scraped < 0.5", []),
+        ("absent(scrape_samples_scraped)", []),
         ("probe_success < 1", ["service_down_alert"]),
         ('sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.01', ["high_error_rate_alert"]),
         ('rate(http_server_requests_seconds_count{outcome="SERVER_ERROR"}[5m]) > 1', ["high_error_rate_alert"]),
@@ -206,6 +214,16 @@ def test_whose_requests_they_are(jobs_of: dict[str, set[str]], jobs: list[str], 
         (Rule("alerting", "A", "up == 0", duration=7 * 86400), "waits 7d before it fires (limit 6h)."),
         (Rule("alerting", "A", "up < bool 1"), "its comparison has the modifier bool, which filters nothing."),
         (Rule("alerting", "A", "sum(up == bool 1) < 3"), ""),
+        (
+            Rule("alerting", "A", "up offset 5m unless up", duration=300),
+            "can never fire: what was there 5m ago and is gone is so for no longer than that, and the rule waits 5m.",
+        ),
+        (Rule("alerting", "A", "up offset 5m unless up", duration=120), ""),
+        (Rule("alerting", "A", "up == 0 or up == 1"), "its part up == 1 is true of what is up."),
+        (
+            Rule("alerting", "A", "histogram_quantile(0.1, rate(a_seconds_bucket[5m])) > 1"),
+            "asks for the quantile 0.1, which is that of the fastest: slow ones do not change it.",
+        ),
     ],
 )
 def test_rules_whose_alerts_are_never_sent_or_always(rule: Rule, told: str) -> None:
@@ -281,6 +299,10 @@ def test_what_is_asked_of_a_recording_rule_is_asked_of_what_it_selects() -> None
         ("absent(probe_success)", []),
         ('absent_over_time(up{job="c"}[5m])', []),
         ('vector(1) unless on() up{job="b"}', ["b"]),
+        ("up offset 5m unless up", ["a", "b"]),
+        ('(up{job="b"} offset 5m == 1) unless up{job="b"} == 1', ["b"]),
+        ("count by (job) (up offset 5m) unless count by (job) (up)", ["a", "b"]),
+        ("count(up offset 5m) unless count(up)", []),
     ],
 )
 def test_jobs_of_which_it_is_noticed_that_they_are_absent(expr: str, jobs: list[str]) -> None:

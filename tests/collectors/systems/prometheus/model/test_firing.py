@@ -9,10 +9,13 @@ import pytest
 from collectors.systems.prometheus.model.firing import (
     alternatives,
     always_fires,
+    bounds_out_of_reach,
     clock_of,
     equals_of,
     late_by,
+    low_quantile_of,
     never_true,
+    passing_after,
     possible,
 )
 from collectors.systems.prometheus.model.promql import parse, selections
@@ -83,6 +86,21 @@ def test_alternatives() -> None:
         ("count(a) >= 1", False),
         ("sum(up == 0) >= 0", False),
         ("ALERTS > 0", False),
+        ("up == 0 or up == 1", True),
+        ("up == 0 or up > 0", True),
+        ("up == 0 or up", True),
+        ("up == 0 or vector(1)", True),
+        ('up{job="a"} == 0 or up{job="b"} == 1', True),
+        ("up == 0 or up{} < 1", False),
+        ("up == 0 or absent(up)", False),
+        ("a > 5 or a <= 5", True),
+        ("a > 5 or a < 6", True),
+        ("a > 5 or a < 4", False),
+        ("count(up) > 5 or count(up) < 6", True),
+        ("a > 5 or b <= 5", False),
+        ("a > 5 or recorded", False),
+        ("node_filesystem_avail_bytes < 1e18", True),
+        ("sum(rate(http_requests_total[5m])) < 1e9", True),
     ],
 )
 def test_what_fires_whatever_is_measured(expr: str, always: bool) -> None:
@@ -167,6 +185,45 @@ def test_what_asks_for_the_time_of_day() -> None:
         ("a > a", True),
         ("a > a offset 5m", False),
         ("a > on (job) a", False),
+        ('rate(http_requests_total{code="500"}[5m]) > 1e9', True),
+        ('sum(rate(http_requests_total{code="500"}[5m])) > 1e5', False),
+        ('sum(increase(http_requests_total{code="500"}[1m])) > 1e12', True),
+        ("rate(node_network_receive_bytes_total[5m]) > 1e9", False),
+        ("rate(http_response_size_bytes_sum[5m]) > 1e9", False),
+        ("pg_stat_activity_count > 1e9", True),
+        ("pg_stat_activity_count > 90", False),
+        ("container_memory_working_set_bytes > 1e18", True),
+        ("container_memory_working_set_bytes > 2e9", False),
+        ("jetstream_consumer_num_pending > 1e15", True),
+        ("node_load1 > 1e9", True),
+        ("rate(http_errors_total[5m]) > 5 unless on() sum(rate(http_requests_total[5m])) < 10", False),
+        ("pg_up < 1 and pg_up > 0.5", True),
+        ("pg_up < 1 > 0.5", True),
+        ("pg_up == 0.5", True),
+        ("pg_up != 0 and pg_up != 1", True),
+        ("a < 1 and a > 0.5", False),
+        ("avg(pg_up) < 1 and avg(pg_up) > 0.5", False),
+        ("changes(a[5m]) > 0 < 1", True),
+        ("max_over_time(pg_up[5m]) == 0.5", True),
+        ("avg_over_time(pg_up[5m]) == 0.5", False),
+        ("pg_up == 0 unless on (job) pg_up == 0", True),
+        ("pg_up == 0 unless on (job) pg_up == 1", False),
+        ("pg_up == 0 unless on (job) pg_up", True),
+        ("pg_up == 0 and on (job) pg_up == 1", False),
+        ("histogram_quantile(0, sum by (le) (rate(a_bucket[5m]))) > 1", True),
+        ("histogram_quantile(0, rate(a[5m])) > 1", False),
+        ('histogram_quantile(0.99, rate(a_bucket{le!="+Inf"}[5m])) > 1', True),
+        ('histogram_quantile(0.99, rate(a_bucket{le=~".+"}[5m])) > 1', False),
+        ("sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 90", True),
+        ("100 * sum(pg_stat_activity_count) / sum(pg_settings_max_connections) > 90", False),
+        ("redis_connected_clients / redis_config_maxclients > 0.9", False),
+        ("sum(pg_stat_activity_count) > 90 * sum(pg_settings_max_connections)", True),
+        ("sum(pg_stat_activity_count) > 0.9 * sum(pg_settings_max_connections)", False),
+        ("container_memory_working_set_bytes / container_spec_memory_limit_bytes > 90", True),
+        ("queue_messages / worker_max_size > 90", False),
+        ("rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 1e5", True),
+        ("rate(http_request_duration_ms_sum[5m]) / rate(http_request_duration_ms_count[5m]) > 1e5", False),
+        ("rate(batch_duration_seconds_sum[5m]) / rate(batch_duration_seconds_count[5m]) > 1e5", False),
     ],
 )
 def test_what_no_series_can_make_true(expr: str, never: bool) -> None:
@@ -192,6 +249,8 @@ def test_no_quantile_is_above_the_highest_bucket() -> None:
         ("a offset 3h > 5", 3),
         ("a - a offset 1d > 5", 0),
         ("rate(a[6h]) > 5", 0),
+        ("(up offset 1d == 1) unless up == 1", 0),
+        ("(a offset 1d > 1) unless b > 1", 24),
     ],
 )
 def test_how_late_what_looks_back_comes(expr: str, hours: int) -> None:
@@ -227,3 +286,57 @@ def test_the_time_of_day_is_no_constant() -> None:
 def test_constants_stay() -> None:
     assert possible("up == 0 and on () vector(0) > 1") == "((up) == bool (0)) and on () (vector(0) > 1)"
     assert possible("up == 0 unless on () vector(1)") == "((up) == bool (0)) unless on () (vector(1))"
+
+
+def test_what_is_always_there_takes_away() -> None:
+    assert possible("a > 5 unless on (job) up") == "((a) > bool (5)) unless on (job) (up)"
+    assert possible("a > 5 unless on (job) up <= 1") == "((a) > bool (5)) unless on (job) (up <= 1)"
+    assert possible("a > 5 unless on (job) up == 0") == "(a) > bool (5)"
+    assert possible("a > 5 unless on (job) ALERTS") == "(a) > bool (5)"
+
+
+@pytest.mark.parametrize(
+    ("expr", "minutes"),
+    [
+        ("up offset 5m unless up", 5),
+        ("(up offset 5m == 1) unless on (job, instance) up != 0", 5),
+        ("max_over_time(up[1h]) unless up", 60),
+        ("group by (job) (present_over_time(up[1d] offset 1h)) unless group by (job) (up)", 1500),
+        ("up offset 5m unless up or up offset 1h unless up", 60),
+        ("up offset 5m unless up or up == 0", None),
+        ("up unless up offset 5m", None),
+        ("up offset 5m unless on () up", None),
+        ("up offset 5m unless pg_up", None),
+        ("count(up offset 5m) unless count(up)", None),
+        ("(up offset 5m == 1) unless up == 0", None),
+    ],
+)
+def test_how_long_what_is_gone_is_noticed(expr: str, minutes: int | None) -> None:
+    assert passing_after(expr) == (None if minutes is None else timedelta(minutes=minutes))
+
+
+@pytest.mark.parametrize(
+    ("expr", "happened"),
+    [
+        ("node_filesystem_avail_bytes < 100", ["less than 100 B is left"]),
+        ("node_filesystem_avail_bytes < 1e9", []),
+        ("node_filesystem_avail_bytes / node_filesystem_size_bytes < 0.00001", ["less than 0.001 % is left"]),
+        ("100 * node_filesystem_avail_bytes / node_filesystem_size_bytes < 5", []),
+        ("predict_linear(node_filesystem_avail_bytes[6h], 3600) < 0", []),
+        (
+            "rate(http_request_duration_seconds_sum[5m]) / rate(http_request_duration_seconds_count[5m]) > 500",
+            ["requests take longer than 8m20s"],
+        ),
+        ("1000 * histogram_quantile(0.9, rate(http_request_duration_seconds[5m])) > 500", []),
+        ('rate(http_request_duration_seconds_count{code="500"}[5m]) > 500', []),
+    ],
+)
+def test_bounds_that_are_met_too_late(expr: str, happened: list[str]) -> None:
+    assert list(bounds_out_of_reach(expr)) == happened
+
+
+def test_quantiles_of_the_fastest() -> None:
+    assert low_quantile_of("histogram_quantile(0.1, rate(a_bucket[5m])) > 1") == "0.1"
+    assert low_quantile_of('a_seconds{quantile="0.25"} > 1') == "0.25"
+    assert low_quantile_of("histogram_quantile(0.5, rate(a_bucket[5m])) > 1 or a < 5") == ""
+    assert low_quantile_of("histogram_quantile(0.1, rate(a_bucket[5m])) < 1") == ""
