@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import httpx
 from pydantic import AfterValidator, Field, SecretStr, field_validator
@@ -31,6 +31,7 @@ __all__ = [
     "Trust",
     "Unanswered",
     "Unreachable",
+    "drop_unusable_location",
     "failure",
     "tls_context",
 ]
@@ -179,6 +180,20 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 """The base URL of an HTTP API, as in `HttpSettings`."""
 
 
+async def drop_unusable_location(response: httpx.Response) -> None:
+    """Leave out a redirect that leads nowhere (`https:///x`, `javascript:…`): a hook for clients of httpx, which fails at some."""
+    location = response.headers.get("location")
+    if location is None:
+        return
+    try:
+        to, parts = httpx.URL(location), urlsplit(urljoin(str(response.url), location))
+        usable = bool(parts.hostname and (to.host or not to.scheme)) and (parts.port or 0) >= 0
+    except (httpx.InvalidURL, ValueError):
+        usable = False
+    if not usable:
+        del response.headers["location"]
+
+
 class Http:
     """One API's connections: at most four at a time, kept for the next request.
 
@@ -217,6 +232,7 @@ class Http:
                 trust_env=False,
                 # One deadline for the whole request is below. This one ends a little before it, because httpcore closes the socket
                 # of a handshake that took too long, but not of one that was cancelled.
+                event_hooks={"response": [drop_unusable_location]},
                 timeout=httpx.Timeout(None, connect=0.9 * settings.timeout.total_seconds()),
                 limits=httpx.Limits(
                     max_connections=self._connections, max_keepalive_connections=self._connections, keepalive_expiry=30

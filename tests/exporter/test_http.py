@@ -247,6 +247,25 @@ async def test_redirects_stay_on_the_host_and_end() -> None:
         assert (await ask(settings(address), "/away", expect=(302,))).status == 302
 
 
+@pytest.mark.parametrize(
+    "location",
+    [
+        "javascript:alert(1)",
+        "https:///x",
+        "https:/x",
+        "mailto:a@b",
+        "http://[::1",
+        "http://shop:99999/",
+    ],
+)
+async def test_a_redirect_that_leads_nowhere_is_none(location: str) -> None:
+    """A trap: httpx raises at some of them what is no HTTPError, and gives others the host that was asked."""
+    async with answering(lambda _line, _headers: (301, {"Location": location}, b"")) as address:
+        reply = await ask(settings(address), expect=None)
+        assert (reply.status, reply.headers.get("location")) == (301, None)
+        assert "answered 301" in await refusal(settings(address), "/")
+
+
 async def test_connections_are_kept_and_bounded_and_closed() -> None:
     lines: list[str] = []
 

@@ -134,6 +134,11 @@ def _certificate_problems(
     }
     for certificate, why in certificates.unfit_for_servers(path):
         yield failed(f"{subjects[certificate]} is not accepted by TLS clients: {why}.", reason=Reason.MISCONFIGURED)
+    if certificates.lacks_signatures(served.leaf):
+        yield warning(
+            f"{title} of {target.endpoint} has a key usage without digital signatures, by which it would have to prove itself in "
+            "TLS 1.3 and in every suite with forward secrecy: Chrome refuses it."
+        )
     for certificate, subject in subjects.items():
         yield from _date_problems(subject, certificate, target, now)
         yield from _strength_problems(subject, certificate)
@@ -201,8 +206,9 @@ def _judge_chain(target: TlsTarget, served: certificates.Served, kind: str, root
     # A root's cross-signed form is sent for older clients that do not know the root.
     needless = [
         _subject(certificate)
-        for certificate in served.sent
-        if certificate not in path[:-1] and not _is_cross_signed(certificate, path)
+        for place, certificate in enumerate(served.sent)
+        if (certificate not in path[:-1] and not _is_cross_signed(certificate, path))
+        or certificate in served.sent[:place]
     ]
     if needless and len(path) > 1:
         summary = f"{target.endpoint} sends a complete chain{kind} and, needlessly, {', '.join(needless)}."

@@ -24,7 +24,7 @@ from collectors.systems.tls.model.addresses import Address
 from collectors.systems.tls.model.options import TlsTarget
 from exporter.verdict import Reason, Result, Status
 from tests.servers import faults, legacy_tls
-from tests.servers.certificates import Issued, authority, intermediate
+from tests.servers.certificates import Issued, authority, intermediate, key_usage
 from tests.servers.legacy_tls import java_server, tlslite_server
 from tests.servers.nginx import nginx, server_block
 from tests.servers.ocsp import REVOKED, UNKNOWN, Responder, responder, response
@@ -274,6 +274,19 @@ async def test_needless_certificates(folder: Path, good: Issued) -> None:
     assert seen["chain_complete"].status is Status.WARNING
     assert seen["chain_complete"].summary.endswith("sends a complete chain and, needlessly, Test Root, Stranger.")
     assert seen["certificates_valid"].status is Status.OK
+    with nginx(server_block(port, good.write(folder, "leaf", chain=good.pem + good.chain_pem)), port=port):
+        twice = await look_at("chain_complete", port, folder)
+    assert twice.status is Status.WARNING
+    assert twice.summary.endswith(f"sends a complete chain and, needlessly, {NAME}.")
+
+
+async def test_a_key_usage_without_signatures_is_a_warning(folder: Path) -> None:
+    """OpenSSL and Python take it, for the sake of suites that hardly any server offers now; browsers do not."""
+    port, leaf = free_port(), intermediate().issue(NAME, kind="rsa", extensions=[key_usage("key_encipherment")])
+    with nginx(server_block(port, leaf.write(folder, "leaf")), port=port):
+        result = await look_at("certificates_valid", port, folder)
+    assert result.status is Status.WARNING
+    assert "has a key usage without digital signatures" in result.summary
 
 
 async def test_the_chain_of_an_expired_certificate_is_complete(folder: Path) -> None:
@@ -545,6 +558,18 @@ async def test_plain_http_is_not_redirected(folder: Path, good: Issued) -> None:
     )
     assert gone.status is Status.UNKNOWN
     assert "refused" in gone.summary
+
+
+@pytest.mark.parametrize(
+    "to", ["https:///", "https:/x", "javascript:alert(1)", "//shop.example.com/", "/login", "HTTP://shop.example.com/"]
+)
+async def test_a_redirect_that_does_not_lead_to_https(folder: Path, good: Issued, to: str) -> None:
+    port, http_port = free_port(), free_port()
+    plain = f"server {{ listen {LOOPBACK}:{http_port}; absolute_redirect off; return 301 '{to}'; }}"
+    with nginx(server_block(port, good.write(folder, "good"), extra=HSTS) + plain, port=port):
+        result = await look_at("hsts_configured", port, folder, http_port=http_port)
+    assert result.status is Status.FAILED
+    assert "with 301, no redirect to https." in result.summary
 
 
 async def test_a_target_that_is_declared_to_serve_no_browsers(folder: Path) -> None:

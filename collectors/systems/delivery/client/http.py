@@ -13,7 +13,7 @@ import httpx
 from collectors.shared.addresses import address_and_port, resolve
 from collectors.systems.delivery.client.site import Site
 from collectors.systems.delivery.model import Delivered, Http3
-from exporter.http import failure
+from exporter.http import drop_unusable_location, failure
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 from exporter.words import os_reason
@@ -47,6 +47,7 @@ class Connection:
             headers=httpx.Headers(headers, encoding="utf-8"),
             verify=site.tls.context if site.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             http2=http2,
+            event_hooks={"response": [drop_unusable_location]},
             trust_env=False,
             timeout=None,  # noqa: S113  # one deadline for a whole request is below
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60),

@@ -224,14 +224,15 @@ def _is_entered_by_load_balancers(routing: Routing) -> bool:
 
 def _idle(routing: Routing) -> Iterator[Result]:
     """What a controller that runs does not show while nothing is led through it."""
-    if not routing.ingresses and not routing.routes and not _is_entered_by_load_balancers(routing):
-        gateways = (
-            f" {counted(len(routing.gateways), 'Gateway')} without a route lead nowhere." if routing.gateways else ""
-        )
-        yield warning(
-            f"No Ingress and no route leads traffic in, so nothing shows that a running controller serves any.{gateways} Name a "
-            "request in ingress_requests, or other namespaces."
-        )
+    if routing.ingresses or routing.routes or _is_entered_by_load_balancers(routing):
+        return
+    number = len(routing.gateways)
+    verb = "leads" if number == 1 else "lead"
+    gateways = f" {counted(number, 'Gateway')} without a route {verb} nowhere." if number else ""
+    yield warning(
+        f"No Ingress and no route leads traffic in, so nothing shows that a running controller serves any.{gateways} Name a "
+        "request in ingress_requests, or other namespaces."
+    )
 
 
 def _controller_problems(routing: Routing, options: IngressOptions) -> Iterator[Result]:

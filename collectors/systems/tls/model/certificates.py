@@ -22,6 +22,7 @@ __all__ = [
     "Served",
     "Untrusted",
     "kind_of_key",
+    "lacks_signatures",
     "matches",
     "same_authority",
     "unfit_for_servers",
@@ -151,6 +152,12 @@ def unfit_for_servers(path: Sequence[x509.Certificate]) -> Iterator[tuple[x509.C
             yield certificate, "its key usage allows neither signatures nor key exchange"
         if place == 0 and not _netscape_server(certificate):
             yield certificate, "its Netscape certificate type does not include TLS servers"
+
+
+def lacks_signatures(certificate: x509.Certificate) -> bool:
+    """Whether a server's own certificate has a key usage that leaves out digital signatures (RFC 8446 §4.4.2.2)."""
+    usage = _extension(certificate, x509.KeyUsage)
+    return usage is not None and not usage.digital_signature
 
 
 def _netscape_server(certificate: x509.Certificate) -> bool:
