@@ -161,6 +161,8 @@ def escalation(record: Record, wanted: int) -> Result:
     """Whether the escalation path has enough levels."""
     levels = record.measured["levels"]
     has = f"The escalation path has {levels:g} {'level' if levels == 1 else 'levels'}"
+    if levels % 1:
+        return failed(f"{has}, which is no number of levels.", reason=Reason.INVALID)
     if levels < wanted:
         return failed(f"{has} (at least {wanted} wanted).", reason=Reason.LIMIT, escalation_levels=levels)
     return ok(f"{has}.", escalation_levels=levels)

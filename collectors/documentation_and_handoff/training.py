@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from datetime import timedelta
 
 from pydantic import Field
@@ -59,10 +60,32 @@ class Training(Collector[TrainingSettings, NoTarget]):
         return training(record, people(roster), self.settings.min_trained)
 
 
+_HEADING = r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?|"
+_HEADINGS = re.compile(rf"\W*(?:{_HEADING})\W*(?:[,;|\t]\W*(?:{_HEADING})\W*)*", re.IGNORECASE)
+#: A box that is not ticked, a name that is struck out, or a remark that somebody was not there.
+_ABSENT = re.compile(
+    r"^(?:[-*+]|\d+[.)])?\s*\[ ?\]|^\W*~~.*~~\W*$"
+    r"|[(\[,;|\t:\u2013-]\s*(?:absent|excused|missing|missed|not (?:yet )?trained|no[- ]?show|pending|sick|declined"
+    r"|did not attend|false|failed)\s*[)\]|]?\s*$",
+    re.IGNORECASE,
+)
+
+
 def people(roster: bytes) -> set[str]:
-    """Who is on a roster: one person a line, whatever the spelling; empty lines and those that start with # do not count."""
+    """Who is on a roster: one person a line, whatever the spelling.
+
+    Empty lines, those that start with # and headings of a table do not count, nor do people of whom the line says that they were
+    not there: a box that is not ticked, a name that is struck out, "(absent)".
+    """
     lines = (line.strip() for line in roster.decode("utf-8-sig", "replace").splitlines())
-    named = (Person.of(line) for line in lines if not line.startswith("#") and not names_nobody(line))
+    named = (
+        Person.of(line)
+        for line in lines
+        if not line.startswith("#")
+        and not _HEADINGS.fullmatch(line)
+        and not _ABSENT.search(line)
+        and not names_nobody(line)
+    )
     return {str(person) for person in distinct(named) if person.name or person.address}
 
 
@@ -72,7 +95,7 @@ def training(record: Record, trained: set[str], min_trained: float) -> Result:
     if said != len(trained):
         named = f"The roster names {counted(len(trained), 'person', 'people')}"
         return failed(f"{named}, the record says that {said:g} were trained.", reason=Reason.CONTRADICTED)
-    if total < 1 or said > total:
+    if total < 1 or said > total or total % 1:
         return failed(f"The record says that {said:g} of {total:g} people were trained.", reason=Reason.INVALID)
     if any(Person.of(record.by).is_same(Person.of(person)) for person in trained):
         why = f"{record.by} is on the roster of a training that they attest themselves."

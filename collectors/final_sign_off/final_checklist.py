@@ -48,6 +48,7 @@ from exporter.words import counted, format_length, listed
 
 _MOST_PANELS = 20
 _MOST_AHEAD = timedelta(days=60)
+_SHORTEST_WINDOW = timedelta(minutes=1)
 _PLANNED = ("channels", "contacts", "templates")
 
 
@@ -415,6 +416,8 @@ def launch_window(record: Record, settings: FinalChecklistSettings, now: datetim
     window = f"The launch window {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
     if end <= confirmed:
         return failed(f"{window} was over when it was confirmed on {confirmed:%Y-%m-%d}.", reason=Reason.INVALID)
+    if end - start < _SHORTEST_WINDOW:
+        return failed(f"{window} is shorter than a minute.", reason=Reason.INVALID)
     if end - start > settings.max_window:
         most = format_length(settings.max_window)
         return failed(f"{window} is {format_length(end - start)} long (at most {most}).", reason=Reason.LIMIT)

@@ -48,12 +48,23 @@ _NO_DOCUMENT = re.compile(
     r"|ページが見つかりません\W*|页面不存在|页面未找到|страница не найдена"
     r"|you need (?:access|permission)\W*|request access|we'?ll be (?:right )?back(?: soon)?\W*|under construction|coming soon\W*"
     r"|welcome to nginx\W*|apache2? .*default page.*|it works\W*|index of /.*|iis windows server"
+    r"|search results(?: for .*)?"
     r"|(?:page|service|temporarily) unavailable|just a moment\W*|attention required\W*.*|redirecting\W*|loading\W*",
     re.IGNORECASE,
 )
 _NOTHING_THERE = re.compile(
     r"\b(?:not (?:be )?found|(?:could|can)(?: ?not|n't) (?:be )?f(?:ind|ound)|does(?: not|n't) exist|no (?:results?|matches|page)"
     r"|search(?: results)?|deleted|removed|no longer|unavailable)\b",
+    re.IGNORECASE,
+)
+#: What stands on a page that has no content yet, or no more.
+_PLACEHOLDER = re.compile(
+    r"(?:\W*(?:to ?-?do|tb[acd]|fixme|wip|work in progress|under construction|coming soon|placeholder|draft|empty page)\W*)+"
+    r"|(?:this|the) (?:page|document|article|content|site|runbook)(?: ha[sd])?(?: been| is| was)?(?: intentionally)?"
+    r" (?:moved|archived|deleted|removed|retired|deprecated|obsolete|left blank|empty|work in progress|under construction)\b.*"
+    r"|(?:content |text |more )?to be (?:added|completed|defined|done|filled in|written)\W*|lorem ipsum\b.*"
+    r"|(?:there is )?(?:no (?:content|text)|nothing)(?: here)?(?: yet)?\W*"
+    r"|(?:add|insert|write) (?:your |some )?(?:content|text) here\W*",
     re.IGNORECASE,
 )
 _ERROR_KEYS = frozenset({"error", "errors", "error_description", "errorcode", "error_code", "exception"})
@@ -357,7 +368,10 @@ def _no_document(tree: LexborHTMLParser, title: str, blocks: tuple[str, ...]) ->
         headings.append(folded(first.text(deep=True)))
     if doubt := _says_nothing(headings):
         return doubt
-    return _says_nothing(blocks[:1]) if sum(map(len, blocks)) < _A_DOCUMENT else None
+    if sum(map(len, blocks)) >= _A_DOCUMENT:
+        return None
+    empty = next((block for block in blocks if _PLACEHOLDER.fullmatch(block)), "")
+    return _says_nothing(blocks[:1]) or (f"says {empty[:80]!r}" if empty else None)
 
 
 def _says_nothing(headings: Iterable[str]) -> str | None:
@@ -382,6 +396,8 @@ def _error_reply(body: bytes) -> str | None:
             value in ("error", "fail", "failed", "failure") or (isinstance(value, int) and 400 <= value < 600)
         ):
             return f"reports the {key} {value}"
+        if key.lower() in ("ok", "success") and value is False:
+            return f"reports that {key!r} is false"
     return None
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from urllib.parse import parse_qsl, unquote, urldefrag, urljoin, urlsplit
 
 from exporter.evidence.errors import Refuted
-from exporter.evidence.html import LOGIN_PATH, Page, read_page, refreshed
+from exporter.evidence.html import LOGIN_PATH, Page, folded, read_page, refreshed
 from exporter.evidence.records import PRINTABLE, Link
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
@@ -26,6 +26,10 @@ _MAX_PAGE = 4 * 2**20
 _FRONT = re.compile(
     r"(?:index|default|home|main|start|welcome|dashboard|portal|landing|error|errors|not[-_]?found|404|403|maintenance)"
     r"(?:\.\w+)?",
+    re.IGNORECASE,
+)
+_FLEETING = re.compile(
+    r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?\b|\b\d{4}-\d{2}-\d{2}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{16,}\b",
     re.IGNORECASE,
 )
 _HANDED_ON = frozenset({"samlrequest", "samlresponse", "relaystate", "redirect_uri", "client_id", "wctx", "login_hint"})
@@ -72,7 +76,9 @@ class Links:
         wanted = list(dict.fromkeys((link.page, link.must_contain) for link in links))
         pages = {url: None for url, _ in wanted}
         opened = dict(zip(pages, await asyncio.gather(*map(self._opened, pages)), strict=True))
-        texts = Counter(shown.page.text for shown in opened.values() if isinstance(shown, _Shown) and shown.page.html)
+        texts = Counter(
+            _undated(shown.page.text) for shown in opened.values() if isinstance(shown, _Shown) and shown.page.html
+        )
         results = [self._judged(url, text, opened[url], texts) for url, text in wanted]
         if not different or self._must_contain is MustContain.NEVER:
             return results
@@ -104,7 +110,7 @@ class Links:
         if not page.text and page.html and not page.media:
             return unknown(f"{url} has no text before its scripts run, so the document was not checked.")
         doubt = page.doubt or shown.moved or ("is drawn by scripts" if page.drawn else None)
-        if page.html and texts[page.text] > 1 and page.text:
+        if page.html and texts[_undated(page.text)] > 1 and page.text:
             doubt = doubt or "shows the same text as another link"
         if doubt and self._must_contain is not MustContain.NEVER:
             return unknown(
@@ -125,6 +131,11 @@ class Links:
             return unknown(
                 f"{url} is {kind[:60]}, in which {wanted!r} cannot be searched for: link a page, or give it as "
                 "artifact."
+            )
+        if page.shows(wanted) and _echoes(url, wanted):
+            return unknown(
+                f"{url} has {wanted!r} in its address, which a page for searching repeats: set must_contain to another text of the "
+                "document."
             )
         if page.shows(wanted):
             return ok(f"{url} answers and contains {wanted!r}.")
@@ -150,6 +161,8 @@ class Links:
             async with self._places:
                 reply = await http.get(path, expect=None, max_bytes=limit)
             page = await asyncio.to_thread(read_page, reply.body, reply.headers.get("content-type", ""))
+            if reply.status in _REDIRECTS and "location" not in reply.headers:
+                raise ProbeError(f"{url} redirects to an invalid address.", Reason.MALFORMED)
             to = _leads_to(reply, page)
             if to is None or ((target := _joined(url, to)) == url and reply.status not in _REDIRECTS):
                 break
@@ -177,7 +190,20 @@ class Links:
 
 
 def _is_double(shown: _Shown | Result | None, texts: Counter[str]) -> bool:
-    return isinstance(shown, _Shown) and shown.page.html and bool(shown.page.text) and texts[shown.page.text] > 1
+    return (
+        isinstance(shown, _Shown) and shown.page.html and bool(shown.page.text) and texts[_undated(shown.page.text)] > 1
+    )
+
+
+def _undated(text: str) -> str:
+    """A text without what is another one at each request: times, dates, and identifiers of requests."""
+    return _FLEETING.sub("", text)
+
+
+def _echoes(url: str, wanted: str) -> bool:
+    """Whether a text is in the query of an address, so that a page may show it for that reason alone."""
+    text = folded(wanted).casefold()
+    return any(text in folded(value).casefold() for _, value in parse_qsl(urlsplit(url).query))
 
 
 def _leads_to(reply: Reply, page: Page) -> str | None:

@@ -18,6 +18,7 @@ from pydantic import (
     PlainValidator,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -90,6 +91,8 @@ def end_of(moment: date | datetime) -> datetime:
     return start_of(moment + timedelta(days=1))
 
 
+_SHORTEST_TEXT = 2
+
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,250}$")]
 
 
@@ -100,6 +103,13 @@ class Link(Options):
     must_contain: str | None = Field(
         None, min_length=1, description="Text that the page must have, so that no other page is taken for it."
     )
+
+    @field_validator("must_contain")
+    @classmethod
+    def _says_something(cls, text: str | None) -> str | None:
+        if text is not None and text.isascii() and sum(map(str.isalnum, text)) < _SHORTEST_TEXT:
+            raise ValueError(f"expected a text with at least {_SHORTEST_TEXT} letters or digits")
+        return text
 
     @property
     def page(self) -> str:

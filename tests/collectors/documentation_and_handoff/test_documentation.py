@@ -75,18 +75,19 @@ async def test_documents_without_a_link_or_looked_at_too_long_ago_fail(
 @pytest.mark.parametrize(
     ("measured", "summary"),
     [
+        ({"levels": 2.5}, "The escalation path has 2.5 levels, which is no number of levels."),
         ({"levels": 1}, "The escalation path has 1 level (at least 2 wanted)."),
         ({}, "Evidence for documentation.escalation_paths_defined does not measure levels."),
     ],
 )
 async def test_an_escalation_path_takes_two_levels(
-    evidence: Folder, pages: Pages, measured: dict[str, int], summary: str
+    evidence: Folder, pages: Pages, measured: dict[str, float], summary: str
 ) -> None:
     attest(evidence, pages, "escalation_paths_defined", measured=measured)
     result = await seen(evidence, "escalation_paths_defined")
     assert result.status is Status.FAILED
     assert summary in result.summary
-    assert (await seen(evidence, "escalation_paths_defined", min_escalation_levels=1)).status.is_ok == bool(measured)
+    assert (await seen(evidence, "escalation_paths_defined", min_escalation_levels=1)).status.is_ok == (measured == {"levels": 1})
 
 
 async def test_a_knowledge_base_takes_several_different_articles(evidence: Folder, pages: Pages) -> None:

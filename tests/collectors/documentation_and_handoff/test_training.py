@@ -161,3 +161,29 @@ async def test_a_share_is_not_rounded_to_its_limit(evidence: Folder) -> None:
     attest(evidence, "security_trained", roster, measured={"trained": 797, "total": 1000})
     result = await seen(evidence, "security_trained")
     assert result.summary == "797 of 1000 people are trained, 79.7% (at least 80% wanted)."
+
+
+@pytest.mark.parametrize(
+    "roster",
+    [
+        "- [x] Ann Lee\n- [ ] Cid Po\n",
+        "Ann Lee\nCid Po (absent)\n",
+        "Ann Lee\nCid Po \u2013 not trained\n",
+        "Ann Lee, ann@example.com, trained\nCid Po, cid@example.com, missed\n",
+        "Ann Lee\n~~Cid Po~~\n",
+        "name,email\nAnn Lee,ann@example.com\n",
+        "| Name | Role |\n|---|---|\n| Ann Lee | SRE |\n",
+        "Ann Lee\nPerson 2\nTest User\n12345\nrenovate[bot]\n",
+    ],
+)
+def test_who_was_not_there_and_what_names_nobody_does_not_count(roster: str) -> None:
+    assert len(people(roster.encode())) == 1
+
+
+async def test_a_part_of_a_person_is_none(evidence: Folder) -> None:
+    attest(evidence, "operations_trained", measured={"trained": 9, "total": 9.5})
+    result = await seen(evidence, "operations_trained")
+    assert (result.status, result.summary.endswith("The record says that 9 of 9.5 people were trained.")) == (
+        Status.FAILED,
+        True,
+    )

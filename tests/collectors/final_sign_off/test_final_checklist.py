@@ -155,6 +155,9 @@ async def test_a_launch_window_is_free_of_freezes(evidence: Folder) -> None:
     result = await seen(evidence, item)
     assert result.status is Status.OK
     assert result.summary.endswith(f"The launch window was {LAUNCH} UTC.")
+    evidence.record(item, window={"start": "2026-12-14T12:00:00Z", "end": "2026-12-14T12:00:30Z"})
+    short = await seen(evidence, item)
+    assert (short.status, short.summary.endswith("is shorter than a minute.")) == (Status.FAILED, True)
     evidence.tear(item)
     assert (await seen(evidence, item)).status is Status.UNKNOWN
 

@@ -154,3 +154,38 @@ def test_no_page_takes_long(markup: str) -> None:
 
 def test_texts_are_compared_as_they_are_read() -> None:
     assert folded("Ｆａｉｌｏｖｅｒ\u00a0 \u200bplan — ‘A’") == "Failover plan - 'A'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Coming soon",
+        "TODO",
+        "TODO: TBD",
+        "Lorem ipsum dolor sit amet",
+        "This page has been archived and is no longer maintained.",
+        "This page has moved to <a href=/new>here</a>.",
+        "Work in progress",
+        "This page is intentionally left blank.",
+        "No content yet.",
+        "To be written",
+    ],
+)
+def test_a_page_without_content_yet_may_not_be_the_document(text: str) -> None:
+    short = read_page(f"<h1>Escalation</h1><p>{text}</p>".encode(), "text/html")
+    assert short.doubt is not None
+    assert short.doubt.startswith("says ")
+    whole = read_page(f"<h1>Escalation</h1><p>{'Call the first level. ' * 20}</p><p>{text}</p>".encode(), "text/html")
+    assert whole.doubt is None
+
+
+@pytest.mark.parametrize(
+    "text", ["Deploys are to be done on Tuesdays", "The page that was moved is below", "Draft beer list"]
+)
+def test_a_short_page_that_says_something_is_one(text: str) -> None:
+    assert read_page(f"<h1>Escalation</h1><p>{text}</p>".encode(), "text/html").doubt is None
+
+
+def test_a_reply_of_json_that_is_not_ok_is_no_document() -> None:
+    assert read_page(b'{"ok": false, "reason": "gone"}', "application/json").doubt == "reports that 'ok' is false"
+    assert read_page(b'{"ok": true}', "application/json").doubt is None

@@ -132,3 +132,17 @@ def test_a_third_key_may_show_that_two_are_of_one_person(keys: Keys) -> None:
 @pytest.mark.parametrize("text", ["qa.lead", "QALead", "QA Lead <qa@example.com>"])
 def test_a_role_in_other_spellings_is_no_person(text: str) -> None:
     assert role_named(text, ["qa_lead"]) == "qa_lead"
+
+
+@pytest.mark.parametrize(
+    "text", ["12345", "https://example.com", "Test User", "user 1", "Participant 12", "renovate[bot]"]
+)
+def test_texts_that_name_nobody_whatever_they_look_like(text: str) -> None:
+    assert names_nobody(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ann Lee", "ann@example.com", "member-1@example.com", "Person, Ann", "Abbot", "007 James"]
+)
+def test_texts_that_name_somebody(text: str) -> None:
+    assert not names_nobody(text)

@@ -963,6 +963,23 @@ async def test_links_that_all_show_one_text_show_no_documents(folder: Folder, pa
     assert "shows the same text as another link" in result.summary
 
 
+async def test_a_text_that_the_address_itself_has_proves_nothing(folder: Folder, pages: Pages) -> None:
+    """A trap: a page for searching repeats what was searched for, also where there is none."""
+    url = pages.add("/search?q=Escalation+Policy", "<p>Nothing for escalation policy, but for rollback</p>")
+    folder.write(links=[{"url": url, "must_contain": "escalation policy"}])
+    result = await folder.judge(hosts=host(pages.url))
+    assert (result.status, "has 'escalation policy' in its address" in result.summary) == (Status.UNKNOWN, True)
+    folder.write(links=[{"url": url, "must_contain": "rollback"}])
+    assert (await folder.judge(hosts=host(pages.url))).status is Status.OK
+
+
+async def test_pages_that_differ_by_a_time_alone_are_one(folder: Folder, pages: Pages) -> None:
+    links = [pages.add(f"/{n}", f"<p>Wiki home. Generated on 2026-10-0{n} at 12:00:0{n}</p>") for n in range(1, 3)]
+    folder.write(links=links)
+    result = await folder.judge(hosts=host(pages.url))
+    assert (result.status, "shows the same text as another link" in result.summary) == (Status.UNKNOWN, True)
+
+
 async def test_when_a_link_needs_must_contain_is_an_option(folder: Folder, pages: Pages) -> None:
     folder.write(links=[pages.add("/a", "<a href=/login>Sign in</a> Runbook")])
     hosts = host(pages.url)

@@ -177,11 +177,11 @@ def _shown(limits: Range) -> str:
     return f"{limits.low:g}" if limits.low == limits.high else "the right side"
 
 
-def _within(limits: Range) -> str:
-    """Where the values are, in words."""
+def _within(limits: Range, operation: str = "") -> str:
+    """Where the values are, in words; for a comparison with little, what is little."""
     if limits.low == limits.high:
         return f"always {limits.low:g}"
-    if math.isinf(limits.high):
+    if math.isinf(limits.high) or (limits.together and operation in ("<", "<=")):
         return f"never below {limits.low:g}"
     return f"never above {limits.high:g}" if math.isinf(limits.low) else f"between {limits.low:g} and {limits.high:g}"
 
@@ -303,7 +303,7 @@ def _never(node: Any, tops: Mapping[str, float]) -> str:
     if not _is_constant(node) and not _returns_bool(node) and _excluded(operation, left, right):
         if counts and bound is not None:
             return f"count() of nothing is nothing, and so never {operation} {bound:g}"
-        return f"its left side is {_within(left)}, which is never {operation} {_shown(right)}"
+        return f"its left side is {_within(left, operation)}, which is never {operation} {_shown(right)}"
     return "" if _comparison(bare(node.lhs)) == "" else _never(node.lhs, tops)
 
 

@@ -15,7 +15,6 @@ from collectors.systems.tls.client.handshake import roots
 from collectors.systems.tls.judge import judge_certificates
 from collectors.systems.tls.model.certificates import Served
 from collectors.systems.tls.model.options import TlsTarget
-from exporter.verdict import Status
 from tests.servers.certificates import Issued, key_usage
 from tests.servers.process import scratch
 
