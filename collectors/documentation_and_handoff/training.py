@@ -60,8 +60,8 @@ class Training(Collector[TrainingSettings, NoTarget]):
         return training(record, people(roster), self.settings.min_trained)
 
 
-_HEADING = r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?|"
-_HEADINGS = re.compile(rf"\W*(?:{_HEADING})\W*(?:[,;|\t]\W*(?:{_HEADING})\W*)*", re.IGNORECASE)
+_HEADING = r"(?:(?:first|last|full) ?)?name|surname|e-?mail(?: address)?|mail|team|role|department|date|trained|status|id|no\.?"
+_HEADINGS = re.compile(rf"\W*(?:{_HEADING})\W*(?:[,;|\t]\W*(?:{_HEADING})?\W*)*", re.IGNORECASE)
 #: A box that is not ticked, a name that is struck out, or a remark that somebody was not there.
 _ABSENT = re.compile(
     r"^(?:[-*+]|\d+[.)])?\s*\[ ?\]|^\W*~~.*~~\W*$"

@@ -87,7 +87,9 @@ async def test_an_escalation_path_takes_two_levels(
     result = await seen(evidence, "escalation_paths_defined")
     assert result.status is Status.FAILED
     assert summary in result.summary
-    assert (await seen(evidence, "escalation_paths_defined", min_escalation_levels=1)).status.is_ok == (measured == {"levels": 1})
+    assert (await seen(evidence, "escalation_paths_defined", min_escalation_levels=1)).status.is_ok == (
+        measured == {"levels": 1}
+    )
 
 
 async def test_a_knowledge_base_takes_several_different_articles(evidence: Folder, pages: Pages) -> None:
