@@ -27,7 +27,7 @@ from collectors.systems.postgresql.judge.validation import (
     judge_orphans,
     judge_sequences,
 )
-from collectors.systems.postgresql.model.instance import Corrupted
+from collectors.systems.postgresql.model.instance import Corrupted, Inaccessible
 from collectors.systems.postgresql.model.validation import Copy, History, Invariant
 from collectors.systems.reports.check import DataReport, data_verdict
 from exporter.collector import Collector, Mode, SectionSettings, Target, fetched, item
@@ -58,7 +58,9 @@ class DataValidationTarget(Target):
     )
     invariants: tuple[Invariant, ...] = Field((), description="Queries that count what must not be there.")
     amcheck: tuple[str, ...] = Field(
-        (), description="B-tree indexes, with their schema, that amcheck reads whole: `public.orders_pkey`."
+        (),
+        description="B-tree indexes, with their schema, that amcheck reads whole and compares with the rows of their tables: "
+        "`public.orders_pkey`.",
     )
     amcheck_every: Duration = Field(
         timedelta(days=1),
@@ -73,6 +75,14 @@ class DataValidationTarget(Target):
         (),
         description="Such reports that must show that the migration is complete; `max_age` counts from their run, too.",
     )
+
+
+async def _answered(part: Awaitable[Result]) -> Result:
+    """The verdict of a part, which fails where the server answers that data is damaged."""
+    try:
+        return await part
+    except Corrupted as error:
+        return failed(str(error), reason=error.reason)
 
 
 class DataValidationSettings(SectionSettings):
@@ -131,21 +141,22 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
                 f"Target {self.target.name} has no option copies, so no source was compared.",
                 Reason.NOT_CONFIGURED,
             )
-        return await worst_of(
+        parts = (
             *map(self._copied, self.target.copies),
             *map(self._reported, self.target.migration_reports),
             self._nothing_loose(),
         )
+        return await worst_of(*map(_answered, parts))
 
     async def _reported(self, report: DataReport) -> Result:
         return await data_verdict(report, lambda: self.client(Aws), self.context.now())
 
     async def _copied(self, copy: Copy) -> Result:
         opened = await Instances.open(copy.source, self.target.query_timeout, self.resources)
-        if not (sources := opened.answering):
+        origin = min(opened.answering, key=lambda session: session.instance.identity.in_recovery, default=None)
+        # A standby of the source may lag: it answers alone only where nothing else is named.
+        if origin is None or (origin.instance.identity.in_recovery and opened.unseen):
             return unobserved(opened.unseen[0])
-        # A standby of the source may lag.
-        origin = min(sources, key=lambda session: session.instance.identity.in_recovery)
         primary = await self.primary()
         target_query = copy.target_query or copy.source_query
         if target_query == copy.source_query and await self._same_database(origin, primary):
@@ -185,7 +196,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
 
         How to fix it: restore damaged pages from a backup or a standby, REINDEX, setval; delete or repair what an invariant counts.
         """
-        return await worst_of(
+        parts = (
             self._each_instance(self._checksums),
             self._indexes_valid(),
             self._nothing_loose(),
@@ -194,8 +205,9 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
             self._of_primary(self._orphans),
             *map(self._invariant, self.target.invariants),
             *map(self._reported, self.target.reports),
-            self._amcheck(),
+            *([self._amcheck()] if self.target.amcheck else []),
         )
+        return await worst_of(*map(_answered, parts))
 
     async def _each_instance(self, judge: Callable[[Session], Awaitable[Result]]) -> Result:
         instances = await self.instances()
@@ -223,8 +235,9 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         return judge_sequences(primary.instance.where, await validation.read_sequences(primary))
 
     async def _orphans(self, primary: Session) -> Result:
-        keys = self.target.foreign_keys
-        return judge_orphans(primary.instance.where, await validation.read_orphans(primary, keys) if keys else [])
+        if not (keys := self.target.foreign_keys):
+            return ok("No rows were held against their foreign keys (option foreign_keys).")
+        return judge_orphans(primary.instance.where, await validation.read_orphans(primary, keys))
 
     async def _invariant(self, invariant: Invariant) -> Result:
         primary = await self.primary()
@@ -238,15 +251,12 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         for index in self.target.amcheck:
             since, result = known.get(index, (0.0, None))
             if result is None or not result.status.is_ok or now - since >= self.target.amcheck_every.total_seconds():
-                known[index] = now, await worst_of(self._index_sound(index))
-        return worst(ok("amcheck found no damage."), *(known[index][1] for index in self.target.amcheck))
+                known[index] = now, await worst_of(_answered(self._index_sound(index)))
+        return worst(*(known[index][1] for index in self.target.amcheck))
 
     async def _index_sound(self, index: str) -> Result:
         primary = await self.primary()
-        try:
-            await validation.check_index(primary, index)
-        except Corrupted as error:
-            return failed(str(error), reason=error.reason)
+        await validation.check_index(primary, index)
         return ok(f"amcheck found no damage in {index}.")
 
     @item(
@@ -266,11 +276,15 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
             raise ProbeError(
                 f"Target {self.target.name} has no option history, so no old data was read.", Reason.NOT_CONFIGURED
             )
-        return await worst_of(*map(self._goes_back, self.target.history))
+        return await worst_of(*map(_answered, map(self._goes_back, self.target.history)))
 
     async def _goes_back(self, history: History) -> Result:
         primary = await self.primary()
-        return judge_history(primary.instance.where, history, await validation.read_oldest(primary, history))
+        try:
+            oldest = await validation.read_oldest(primary, history)
+        except Inaccessible as error:
+            return failed(str(error), reason=error.reason)
+        return judge_history(primary.instance.where, history, oldest)
 
     @item(
         "Rollback procedures are tested",
@@ -283,9 +297,17 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
         """A schema change that cannot be undone turns a bad release into a restore from backup.
 
         A record of a rollback that was really done, at most 90 days old, says how long it took (`measured: duration_seconds`). No
-        constraint on the primary is NOT VALID and no trigger is switched off, as rollbacks leave them that broke off half-way.
+        constraint on the primary is NOT VALID and no trigger or rule is switched off, as rollbacks leave them that broke off
+        half-way.
 
         How to fix it: roll a copy of production back and forward again, count rows before and after, and record it with
         `checklist-exporter attest data_validation.rollback_tested`.
         """
-        return await worst_of(self.attested("rollback_tested"), self._nothing_loose())
+        return await worst_of(self._rolled_back(), _answered(self._nothing_loose()))
+
+    async def _rolled_back(self) -> Result:
+        attested = await self.attested("rollback_tested")
+        seconds = attested.evidence[0].measured["duration_seconds"] if attested.status.is_ok else 1
+        if seconds <= 0:
+            return failed(f"The recorded rollback took {seconds:g} s (more than 0 s wanted).", reason=Reason.INVALID)
+        return attested

@@ -89,7 +89,40 @@ HALF_WAY = [
         Status.WARNING,
         "Subscription old on",
     ),
+    (
+        """CREATE SUBSCRIPTION live CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false);
+           ALTER SUBSCRIPTION live SET (slot_name = live); ALTER SUBSCRIPTION live ENABLE""",
+        "ALTER SUBSCRIPTION live DISABLE; ALTER SUBSCRIPTION live SET (slot_name = NONE); DROP SUBSCRIPTION live",
+        Status.WARNING,
+        "is enabled and receives nothing",
+    ),
+    (
+        "ALTER SEQUENCE public.line_id_seq SET UNLOGGED",
+        "ALTER SEQUENCE public.line_id_seq SET LOGGED",
+        Status.WARNING,
+        "begins again",
+    ),
+    (
+        """CREATE RULE copied AS ON INSERT TO public.line DO ALSO SELECT 1; ALTER TABLE public.line DISABLE RULE copied""",
+        "DROP RULE copied ON public.line",
+        Status.FAILED,
+        "Rule copied of table public.line",
+    ),
+    (
+        """CREATE FUNCTION public.stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+           CREATE TRIGGER stamped BEFORE INSERT ON public.line FOR EACH ROW EXECUTE FUNCTION public.stamp();
+           ALTER TABLE public.line ENABLE REPLICA TRIGGER stamped""",
+        "DROP FUNCTION public.stamp() CASCADE",
+        Status.WARNING,
+        "fires for replicated rows alone",
+    ),
 ]
+UNENFORCED = (
+    "CREATE TABLE public.loose (c int CONSTRAINT loose_c REFERENCES public.customer NOT ENFORCED)",
+    "DROP TABLE public.loose",
+    Status.FAILED,
+    "Constraint loose_c of table public.loose",
+)
 
 
 async def test_what_a_load_leaves_half_way(orders: Postgres) -> None:
@@ -101,12 +134,35 @@ async def test_what_a_load_leaves_half_way(orders: Postgres) -> None:
             "target_query": "SELECT count(*) FROM public.line",
         }
     ]
-    for left, undo, status, words in HALF_WAY:
+    since_18 = [UNENFORCED] if orders.programs.major >= 18 else []
+    for left, undo, status, words in [*HALF_WAY, *since_18]:
         assert (await see("data_migration_complete", orders.dsn(), copies=copies)).status is Status.OK
         orders.script(left, "orders")
         result = await see("data_migration_complete", orders.dsn(), copies=copies)
         orders.script(undo, "orders")
         assert (result.status, words in result.summary) == (status, True), result.summary
+
+
+async def test_a_partition_that_is_half_detached_fails(orders: Postgres) -> None:
+    orders.script(
+        """CREATE TABLE public.event (at date) PARTITION BY RANGE (at);
+           CREATE TABLE public.event_old PARTITION OF public.event FOR VALUES FROM ('2020-01-01') TO ('2024-01-01')""",
+        "orders",
+    )
+    copies = [{"name": "lines", "source": orders.dsn(), "source_query": "SELECT 500", "target_query": "SELECT 500"}]
+    try:
+        with orders.connect("orders") as reading, orders.connect("orders") as detaching:
+            reading.autocommit = False
+            reading.execute("SELECT FROM public.event")
+            detaching.execute("SET statement_timeout = '500ms'")
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                detaching.execute("ALTER TABLE public.event DETACH PARTITION public.event_old CONCURRENTLY")
+            reading.rollback()
+        assert orders.query("SELECT inhdetachpending FROM pg_inherits WHERE inhdetachpending", "orders")
+        result = await see("data_migration_complete", orders.dsn(), copies=copies)
+    finally:
+        orders.script("DROP TABLE public.event_old, public.event", "orders")
+    assert (result.status, "public.event_old of table public.event" in result.summary) == (Status.FAILED, True), result
 
 
 @pytest.mark.parametrize("moment", ["1970-01-01", "1970-01-01 01:00+00", "0001-01-01", "1900-01-01", "1899-12-30"])
@@ -172,6 +228,39 @@ async def test_orphans_behind_a_valid_constraint_fail(orders: Postgres) -> None:
     assert result.status is Status.FAILED
     assert "2 rows of public.line on" in result.summary
     assert "reference nothing in public.customer (foreign key line_customer)" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        # A child by INHERITS has none of its parent's foreign keys, and its rows are not what a key finds.
+        ("CREATE TABLE public.kin () INHERITS (public.line); INSERT INTO public.kin (customer) VALUES (88)", Status.OK),
+        (
+            """CREATE TABLE public.kin () INHERITS (public.customer); INSERT INTO public.kin VALUES (10);
+               DELETE FROM ONLY public.customer WHERE id = 10""",
+            Status.FAILED,
+        ),
+        (
+            """CREATE TABLE public.kin (a int, b int, UNIQUE (a, b), c int, d int,
+                                        CONSTRAINT kin_full FOREIGN KEY (c, d) REFERENCES public.kin (a, b) MATCH FULL);
+               INSERT INTO public.kin VALUES (1, 1, NULL, NULL), (2, 2, 1, 1)""",
+            Status.OK,
+        ),
+        (
+            """CREATE TABLE public.kin (a int, b int, UNIQUE (a, b), c int, d int,
+                                        CONSTRAINT kin_full FOREIGN KEY (c, d) REFERENCES public.kin (a, b) MATCH FULL);
+               INSERT INTO public.kin VALUES (1, 1, 1, NULL)""",
+            Status.FAILED,
+        ),
+    ],
+    ids=["child-referencing", "child-referenced", "full", "full-half-null"],
+)
+async def test_a_foreign_key_is_about_what_the_server_says(checked: Postgres, rows: str, status: Status) -> None:
+    keys = ["kin_full"] if "kin_full" in rows else ["line_customer"]
+    checked.script(f"SET session_replication_role = replica; {rows}", "orders")
+    result = await see("data_integrity_verified", checked.dsn(), foreign_keys=keys)
+    checked.script("DROP TABLE public.kin", "orders")
+    assert result.status is status, result.summary
 
 
 async def test_a_foreign_key_that_is_none_is_unknown(checked: Postgres) -> None:
@@ -360,6 +449,52 @@ async def test_damaged_pages_that_are_not_reported_fail(checked: Postgres) -> No
 
 
 @pytest.mark.verifies("data_validation.data_integrity_verified", "unknown")
+@pytest.mark.parametrize(("value", "status"), [("true", Status.FAILED), ("off", Status.OK)])
+async def test_damage_that_is_not_reported_to_one_role_fails(checked: Postgres, value: str, status: Status) -> None:
+    with checked.statements("CREATE ROLE loader LOGIN", "DROP ROLE loader"):
+        checked.query(f"ALTER ROLE loader SET zero_damaged_pages = {value}")
+        result = await see("data_integrity_verified", checked.dsn())
+    assert (result.status, "for role loader" in result.summary) == (status, status is Status.FAILED), result.summary
+
+
+async def test_a_row_that_an_index_lacks_fails(checked: Postgres) -> None:
+    # CREATE INDEX CONCURRENTLY of PostgreSQL 14.0 to 14.3 left such indexes.
+    checked.script(
+        f"""CREATE EXTENSION IF NOT EXISTS amcheck;
+            GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO {MONITOR};
+            CREATE TABLE public.held AS SELECT generate_series(1, 100) AS i; CREATE INDEX held_i ON public.held (i);
+            UPDATE pg_index SET indisready = false WHERE indexrelid = 'public.held_i'::regclass""",
+        "orders",
+    )
+    try:
+        checked.query("INSERT INTO public.held VALUES (777)", "orders")
+        checked.query("UPDATE pg_index SET indisready = true WHERE indexrelid = 'public.held_i'::regclass", "orders")
+        result = await see("data_integrity_verified", checked.dsn(), amcheck=["public.held_i"])
+    finally:
+        checked.query("DROP TABLE public.held", "orders")
+    assert (result.status, "lacks matching index tuple" in result.summary) == (Status.FAILED, True), result.summary
+
+
+async def test_data_whose_file_is_gone_fails(orders: Postgres) -> None:
+    orders.script("CREATE TABLE public.held AS SELECT now() - interval '500 days' AS at", "orders")
+    for statement in ("VACUUM (FREEZE) public.held", "CHECKPOINT"):  # no page of it is written later
+        orders.query(statement, "orders")
+    held = orders.data / orders.query("SELECT pg_relation_filepath('public.held')", "orders")[0][0]
+    history = {"name": "Held", "query": "SELECT min(at) FROM public.held"}
+    copy = {"name": "held", "source": orders.dsn(), "source_query": "SELECT 1"}
+    copy["target_query"] = "SELECT count(*) FROM public.held"
+    try:
+        assert (await see("historical_data_accessible", orders.dsn(), history=[history])).status is Status.OK
+        held.unlink()
+        orders.query("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'orders'")
+        old = await see("historical_data_accessible", orders.dsn(), history=[history])
+        copied = await see("data_migration_complete", orders.dsn(), copies=[copy])
+    finally:
+        orders.query("DROP TABLE public.held", "orders")
+    for result in (old, copied):
+        assert (result.status, "lacks a file or cannot read it" in result.summary) == (Status.FAILED, True), result
+
+
 async def test_what_the_role_may_not_read_is_unknown(checked: Postgres) -> None:
     checked.script(f"REVOKE pg_read_all_data FROM {MONITOR}", "orders")
     result = await see("data_integrity_verified", checked.dsn())
@@ -482,6 +617,8 @@ async def test_what_was_copied_has_to_be_there(orders: Postgres) -> None:
             "the source has 100,000,000,000,000,001",
         ),
         ({"source_query": "SELECT 8 -- all", "target_query": "SELECT 8"}, Status.OK, "has 8, as the source does"),
+        ({"source_query": "SELECT 8, 9", "target_query": "SELECT 8"}, Status.UNKNOWN, "must return only one column"),
+        ({"source_query": "VALUES (8), (9)", "target_query": "SELECT 8"}, Status.UNKNOWN, "more than one row"),
         ({"source_query": "SELECT 8", "target_query": "SELECT 7", "tolerance": 1}, Status.OK, "has 7, the source 8"),
     ],
 )
@@ -540,6 +677,30 @@ async def test_old_data_has_to_be_there(orders: Postgres) -> None:
     assert 'relation "line" does not exist' in unqualified.summary
 
 
+async def test_no_number_of_rows_is_not_none(orders: Postgres) -> None:
+    query = "SELECT min(created), NULL::bigint FROM public.line"
+    result = await see(
+        "historical_data_accessible", orders.dsn(), history=[{"name": "Lines", "query": query, "min_rows": 5}]
+    )
+    assert (result.status, "returned no number of rows" in result.summary) == (Status.UNKNOWN, True), result.summary
+
+
+async def test_an_archive_that_cannot_be_reached_is_not_accessible(orders: Postgres) -> None:
+    orders.script(
+        f"""CREATE EXTENSION postgres_fdw;
+            CREATE SERVER archive FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '1');
+            CREATE USER MAPPING FOR {MONITOR} SERVER archive OPTIONS (user 'a', password 'b');
+            CREATE FOREIGN TABLE public.archived (at date) SERVER archive""",
+        "orders",
+    )
+    history = {"name": "Archived", "query": "SELECT min(at) FROM public.archived"}
+    try:
+        result = await see("historical_data_accessible", orders.dsn(), history=[history])
+    finally:
+        orders.query("DROP EXTENSION postgres_fdw CASCADE", "orders")
+    assert (result.status, "cannot read foreign data" in result.summary) == (Status.FAILED, True), result.summary
+
+
 @pytest.mark.parametrize("moment", ["infinity", "-infinity"])
 async def test_infinity_has_no_age(orders: Postgres, moment: str) -> None:
     history = {"name": "Lines", "query": f"SELECT '{moment}'::timestamptz"}
@@ -578,6 +739,9 @@ async def test_a_rollback_has_to_be_recorded_and_to_have_left_nothing_half_done(
     half = await see("rollback_tested", orders.dsn(), context=folder.context)
     assert half.status is Status.FAILED
     orders.script("ALTER TABLE public.line ENABLE TRIGGER ALL", "orders")
+    folder.record("rollback_tested", measured={"duration_seconds": 0})
+    instant = await see("rollback_tested", orders.dsn(), context=folder.context)
+    assert (instant.status, "took 0 s" in instant.summary) == (Status.FAILED, True), instant.summary
     folder.record("rollback_tested", on="2026-01-01", measured={"duration_seconds": 340})
     old = await see("rollback_tested", orders.dsn(), context=folder.context)
     assert old.status is Status.FAILED

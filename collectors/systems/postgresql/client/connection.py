@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from collectors.shared.dsn import Parameters
 from collectors.shared.tasks import started
-from collectors.systems.postgresql.model.instance import Corrupted, NotServing
+from collectors.systems.postgresql.model.instance import Corrupted, Inaccessible, NotServing
 from exporter.options import format_duration
 from exporter.trace import traced
 from exporter.verdict import ProbeError, Reason
@@ -137,8 +137,8 @@ class Connection:
     async def ask(self, kind: type[T], sql: str, parameters: Sequence[Any] | None = None) -> list[T]:
         """The rows of one query, each made into a `kind` by its column names.
 
-        It runs in a read-only transaction of its own, one at a time, within the timeout; raises ProbeError otherwise, and Corrupted
-        where the server finds damaged data.
+        It runs in a read-only transaction of its own, one at a time, within the timeout; raises ProbeError otherwise: Corrupted
+        where the server finds damaged data, Inaccessible where a foreign server keeps it and cannot be reached.
         """
         async with self._turn:
             query = started(self._query(kind, sql, parameters))
@@ -191,6 +191,10 @@ class Connection:
         reason = _reason(error, self._password)
         if isinstance(error, errors.DataCorrupted | errors.IndexCorrupted):
             return Corrupted(f"PostgreSQL at {self.where} found damaged data: {reason}.", Reason.DOWN)
+        if isinstance(error, errors.UndefinedFile | errors.IoError):
+            return Corrupted(f"PostgreSQL at {self.where} lacks a file or cannot read it: {reason}.", Reason.DOWN)
+        if isinstance(error, errors.SqlclientUnableToEstablishSqlconnection | errors.FdwUnableToEstablishConnection):
+            return Inaccessible(f"PostgreSQL at {self.where} cannot read foreign data: {reason}.", Reason.UNREACHABLE)
         if isinstance(error, errors.InsufficientPrivilege):
             return ProbeError(f"Role {self.user} lacks a right on PostgreSQL at {self.where}: {reason}.", Reason.DENIED)
         return ProbeError(f"PostgreSQL at {self.where} did not answer a question: {reason}.", Reason.ERROR)

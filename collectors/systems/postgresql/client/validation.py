@@ -63,8 +63,15 @@ async def read_checksums(session: Session) -> Checksums:
     (checksums,) = await session.ask(
         Checksums,
         """SELECT current_setting('data_checksums') = 'on' AS enabled,
-                  (SELECT string_agg(name, ', ' ORDER BY name) FROM pg_settings
-                   WHERE name IN ('zero_damaged_pages', 'ignore_checksum_failure') AND setting = 'on') AS ignored,
+                  (SELECT string_agg(DISTINCT name || coalesce(' for role ' || role, '')
+                                     || coalesce(' in database ' || database, ''), ', ')
+                   FROM (SELECT name, setting, NULL AS role, NULL AS database FROM pg_settings WHERE source <> 'database'
+                         UNION ALL
+                         SELECT split_part(entry, '=', 1), split_part(entry, '=', 2), r.rolname, d.datname
+                         FROM pg_db_role_setting s CROSS JOIN unnest(s.setconfig) AS entry
+                              LEFT JOIN pg_roles r ON r.oid = s.setrole
+                              LEFT JOIN pg_database d ON d.oid = s.setdatabase) AS settings
+                   WHERE CASE WHEN name IN ('zero_damaged_pages', 'ignore_checksum_failure') THEN setting::bool END) AS ignored,
                   sum(checksum_failures)::int8 AS failures,
                   string_agg(coalesce(datname::text, 'shared tables'), ', ' ORDER BY datname)
                   FILTER (WHERE checksum_failures > 0) AS databases
@@ -96,13 +103,23 @@ async def read_loose(session: Session) -> list[Loose]:
     """What loads and restores leave half-way: rules that do not apply, views without rows, tables that are still being copied."""
     return await session.ask(
         Loose,
-        """SELECT 'constraint' AS kind, conname::text AS name, conrelid::regclass::text AS table
-           FROM pg_constraint WHERE NOT convalidated AND contype IN ('f', 'c', 'n') AND conrelid <> 0
+        """SELECT CASE WHEN (to_jsonb(k) ->> 'conenforced')::bool IS FALSE THEN 'unenforced' ELSE 'constraint' END AS kind,
+                  conname::text AS name, conrelid::regclass::text AS table
+           FROM pg_constraint k WHERE NOT convalidated AND contype IN ('f', 'c', 'n') AND conrelid <> 0
            UNION ALL
            SELECT CASE WHEN t.tgconstraint <> 0 THEN 'the trigger of constraint' ELSE 'trigger' END,
                   coalesce(k.conname, t.tgname)::text, t.tgrelid::regclass::text
            FROM pg_trigger t LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint WHERE t.tgenabled = 'D'
-                 OR t.tgenabled = 'R' AND k.contype = 'f'
+                 OR t.tgenabled = 'R' AND t.tgisinternal
+           UNION ALL
+           SELECT 'rule', rulename::text, ev_class::regclass::text FROM pg_rewrite WHERE ev_enabled = 'D'
+           UNION ALL
+           -- A subscriber has what fires for replication alone on purpose.
+           SELECT 'replica trigger', tgname::text, tgrelid::regclass::text FROM pg_trigger
+           WHERE tgenabled = 'R' AND NOT tgisinternal AND NOT EXISTS (SELECT subname FROM pg_subscription)
+           UNION ALL
+           SELECT 'partition', i.inhrelid::regclass::text, i.inhparent::regclass::text
+           FROM pg_inherits i WHERE (to_jsonb(i) ->> 'inhdetachpending')::bool
            UNION ALL
            SELECT 'domain constraint', conname::text, contypid::regtype::text
            FROM pg_constraint WHERE NOT convalidated AND contypid <> 0
@@ -112,12 +129,23 @@ async def read_loose(session: Session) -> list[Loose]:
            SELECT 'unlogged', relname::text, oid::regclass::text
            FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND pg_relation_size(oid) > 0
            UNION ALL
+           SELECT 'unlogged sequence', q.relname::text, q.oid::regclass::text FROM pg_class q
+           WHERE q.relkind = 'S' AND q.relpersistence = 'u' AND NOT EXISTS (
+               SELECT FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid
+               WHERE d.classid = 'pg_class'::regclass AND d.objid = q.oid AND d.refclassid = 'pg_class'::regclass
+                     AND t.relpersistence = 'u')
+           UNION ALL
            SELECT 'copy', s.subname::text, r.srrelid::regclass::text
            FROM pg_subscription s JOIN pg_subscription_rel r ON r.srsubid = s.oid
            WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND r.srsubstate IN ('i', 'd', 'f')
            UNION ALL
            SELECT 'subscription', subname::text, '' FROM pg_subscription
            WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND NOT subenabled
+           UNION ALL
+           SELECT 'idle subscription', s.subname::text, '' FROM pg_subscription s
+           WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.subenabled
+                 AND NOT EXISTS (SELECT FROM pg_stat_subscription a
+                                 WHERE a.subid = s.oid AND a.relid IS NULL AND a.received_lsn IS NOT NULL)
            ORDER BY 1, 3, 2""",
     )
 
@@ -205,21 +233,26 @@ async def read_sequences(session: Session) -> list[Sequence]:
 
 async def read_orphans(session: Session, keys: Collection[str]) -> list[Orphans]:
     """How many rows each of these foreign keys leaves without what they reference. Raises ProbeError for a name that is none."""
+    # A key is about a table itself and not its children by INHERITS; with MATCH FULL either all columns are NULL or none is.
     queries = await session.ask(
         _Text,
-        """SELECT format('SELECT %%L AS key, %%L AS "table", %%L AS "references", count(*) AS rows FROM %%s c WHERE %%s '
-                         'AND NOT EXISTS (SELECT FROM %%s p WHERE %%s)',
-                         k.conname, k.conrelid::regclass::text, k.confrelid::regclass::text, k.conrelid::regclass,
-                         string_agg(format('c.%%I IS NOT NULL', a.attname), ' AND '), k.confrelid::regclass,
+        """SELECT format('SELECT %%L AS key, %%L AS "table", %%L AS "references", count(*) AS rows FROM %%s c '
+                         'WHERE NOT (%%s) AND NOT EXISTS (SELECT FROM %%s p WHERE %%s)',
+                         k.conname, t.oid::regclass::text, f.oid::regclass::text,
+                         CASE t.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || t.oid::regclass,
+                         string_agg(format('c.%%I IS NULL', a.attname),
+                                    CASE k.confmatchtype WHEN 'f' THEN ' AND ' ELSE ' OR ' END),
+                         CASE f.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END || f.oid::regclass,
                          string_agg(format('p.%%I OPERATOR(%%I.%%s) c.%%I', b.attname, n.nspname, o.oprname, a.attname),
                                     ' AND ')) AS text
-           FROM pg_constraint k
+           FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid JOIN pg_class f ON f.oid = k.confrelid
                 CROSS JOIN LATERAL unnest(k.conkey, k.confkey, k.conpfeqop) AS pair(own, other, equal)
                 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = pair.own
                 JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = pair.other
                 JOIN pg_operator o ON o.oid = pair.equal JOIN pg_namespace n ON n.oid = o.oprnamespace
            WHERE k.contype = 'f' AND NOT coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)
-                 AND k.conname = ANY(%s) AND k.conparentid = 0 GROUP BY k.oid""",
+                 AND k.conname = ANY(%s) AND k.conparentid = 0
+           GROUP BY k.oid, k.conname, k.confmatchtype, t.oid, t.relkind, f.oid, f.relkind""",
         [list(keys)],
     )
     found = [orphans for query in queries for orphans in await session.ask(Orphans, query.text)]
@@ -233,20 +266,18 @@ async def read_orphans(session: Session, keys: Collection[str]) -> list[Orphans]
 
 async def read_number(session: Session, query: str) -> Decimal:
     """The one value of a query of the user's own. Raises ProbeError when it is not one number."""
-    # The query may end in a comment.
-    rows = await session.ask(_Number, f"SELECT q.value::numeric AS value FROM ({query}\n) AS q(value) LIMIT 2")  # noqa: S608
-    if len(rows) != 1 or rows[0].value is None:
+    # As a subquery it returns one column and one row, or is an error. It may end in a comment.
+    (row,) = await session.ask(_Number, f"SELECT ({query}\n)::numeric AS value")  # the configuration's own
+    if row.value is None:
         raise ProbeError(
-            f"A configured query returned {len(rows) if len(rows) != 1 else 'no'} value on {session.instance.where} "
-            "(wanted one number).",
+            f"A configured query returned no value on {session.instance.where} (wanted one number).", Reason.MALFORMED
+        )
+    if not row.value.is_finite():
+        raise ProbeError(
+            f"A configured query returned {row.value} on {session.instance.where} (wanted a number).",
             Reason.MALFORMED,
         )
-    if not rows[0].value.is_finite():
-        raise ProbeError(
-            f"A configured query returned {rows[0].value} on {session.instance.where} (wanted a number).",
-            Reason.MALFORMED,
-        )
-    return rows[0].value
+    return row.value
 
 
 async def read_oldest(session: Session, history: History) -> Oldest:
@@ -275,11 +306,14 @@ async def read_oldest(session: Session, history: History) -> Oldest:
 
 
 async def check_index(session: Session, index: str) -> None:
-    """Have amcheck read a B-tree index whole. Raises Corrupted when it is damaged, and ProbeError without amcheck."""
+    """Have amcheck read a B-tree index whole, and look each row of its table up in it.
+
+    Raises Corrupted when it is damaged or lacks a row, and ProbeError without amcheck.
+    """
     if (schema := await session.schema_of("amcheck")) is None:
         raise ProbeError(
             f"The extension amcheck is not installed in the database of {session.instance.where}, so no index was read.",
             Reason.MISSING,
         )
-    sql = f"SELECT {schema}.bt_index_check(%s::regclass, false)::text AS text"  # quoted by the server
+    sql = f"SELECT {schema}.bt_index_check(%s::regclass, true)::text AS text"  # quoted by the server
     await session.ask(_Text, sql, [index])

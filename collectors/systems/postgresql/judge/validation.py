@@ -74,12 +74,33 @@ def _half_way(where: str, left: Loose) -> Result:
             said = (
                 f"Constraint {left.name} of {of} {left.table} on {where} is NOT VALID: older rows were never checked."
             )
+        case "unenforced":
+            said = f"Constraint {left.name} of table {left.table} on {where} is NOT ENFORCED: no row was ever checked."
+        case "partition":
+            said = (
+                f"Partition {left.name} of table {left.table} on {where} is half detached: queries of the table do not see its "
+                "rows (DETACH PARTITION … FINALIZE, or attach it again)."
+            )
+        case "replica trigger":
+            return warning(
+                f"Trigger {left.name} of table {left.table} on {where} fires for replicated rows alone (ENABLE REPLICA)."
+            )
         case "view":
             said = f"Materialized view {left.table} on {where} was never populated, so whoever reads it gets an error (REFRESH)."
         case "copy":
             said = f"Table {left.table} on {where} is not completely copied by subscription {left.name}."
         case "subscription":
             return warning(f"Subscription {left.name} on {where} is disabled: nothing more arrives from its publisher.")
+        case "idle subscription":
+            return warning(
+                f"Subscription {left.name} on {where} is enabled and receives nothing at this moment: its worker does not run or "
+                "cannot connect."
+            )
+        case "unlogged sequence":
+            return warning(
+                f"Sequence {left.table} on {where} is UNLOGGED: after a crash it begins again, with numbers that are taken "
+                "(SET LOGGED)."
+            )
         case "unlogged":
             return warning(
                 f"Table {left.table} on {where} is UNLOGGED: a crash empties it, and no standby has its rows (SET LOGGED)."
@@ -208,9 +229,14 @@ def judge_history(where: str, history: History, oldest: Oldest) -> Result:
             f"The oldest of {history.name} on {where} is {format_length(age)} old (wanted {format_length(wanted)}).",
             reason=Reason.LIMIT,
         )
-    if history.min_rows is not None and (oldest.rows or 0) < history.min_rows:
+    if history.min_rows is not None and oldest.rows is None:
+        return unknown(
+            f"The query for {history.name} on {where} returned no number of rows (wanted {history.min_rows:,}).",
+            reason=Reason.MALFORMED,
+        )
+    if history.min_rows is not None and oldest.rows is not None and oldest.rows < history.min_rows:
         return failed(
-            f"{history.name} on {where} has {counted(oldest.rows or 0, 'row')} (wanted {history.min_rows:,}).",
+            f"{history.name} on {where} has {counted(oldest.rows, 'row')} (wanted {history.min_rows:,}).",
             reason=Reason.LIMIT,
         )
     return ok(f"{history.name} on {where} goes back {format_length(age)}.", oldest_age_seconds=oldest.age)

@@ -43,7 +43,11 @@ class NotServing(ProbeError):
 
 
 class Corrupted(ProbeError):
-    """The instance answered that data or an index is damaged."""
+    """The instance answered that data or an index is damaged, or its file gone."""
+
+
+class Inaccessible(ProbeError):
+    """The instance answered that it cannot reach the foreign server that keeps the data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,9 +96,10 @@ class Collation:
 class Loose:
     """What a load or a restore left half-way, by its `kind`.
 
-    `constraint` and `domain constraint` are NOT VALID, `trigger` and `the trigger of constraint` are switched off, a `view` is not
-    populated, a `copy` is a table that subscription `name` has not copied completely; `subscription` is disabled, `unlogged` is a
-    table that a crash empties.
+    `constraint` and `domain constraint` are NOT VALID, `unenforced` is NOT ENFORCED; `trigger`, `the trigger of constraint` and
+    `rule` are switched off, a `replica trigger` fires for replicated rows alone; a `view` is not populated, a `partition` half
+    detached, a `copy` is a table that subscription `name` has not copied completely; `subscription` is disabled, `idle
+    subscription` receives nothing; `unlogged` is a table that a crash empties, `unlogged sequence` one that it sets back.
     """
 
     kind: str
