@@ -17,7 +17,7 @@ from collectors.shared.dsn import Dsn
 from collectors.shared.growth import Counters, Growth
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
-from collectors.systems.delivery.client.http import Connection, negotiated, request_http3
+from collectors.systems.delivery.client.http import Connection, addresses_of, negotiated, request_http3
 from collectors.systems.delivery.client.site import Site
 from collectors.systems.delivery.judge import (
     judge_compression,
@@ -30,8 +30,21 @@ from collectors.systems.postgresql.client import tuning
 from collectors.systems.postgresql.client.instances import Instances
 from collectors.systems.postgresql.client.pgbouncer import read_poolers, read_waits
 from collectors.systems.postgresql.client.session import Session
-from collectors.systems.postgresql.judge.connections import Capacity, judge_churn, judge_pools, judge_waits
-from collectors.systems.postgresql.judge.indexes import judge_foreign_keys, judge_indexes, judge_scans
+from collectors.systems.postgresql.judge.connections import (
+    IDLE,
+    Capacity,
+    judge_churn,
+    judge_idle_sessions,
+    judge_pools,
+    judge_waits,
+)
+from collectors.systems.postgresql.judge.indexes import (
+    PLANNING,
+    judge_foreign_keys,
+    judge_index_use,
+    judge_indexes,
+    judge_scans,
+)
 from collectors.systems.postgresql.judge.logging import STATEMENTS, judge_statements, preloads_statements
 from collectors.systems.postgresql.judge.queries import (
     VACUUMING,
@@ -253,12 +266,20 @@ Where a cache has `pools`, also:
         In the database of the connection string every index is valid (one that is being built is not yet) and `required_indexes`
         exist. Warnings: indexes that hold the same as another; indexes of `unused_index_min_size` or more that no instance has
         used for `min_observation`, but for those of constraints; foreign keys without an index whose referenced rows are deleted;
-        tables of `min_rows` or more that are read whole more than `max_scans_per_hour` times. An index that only a standby uses
-        is used: name all instances in the connection string.
+        tables of `min_rows` or more that are read whole more than `max_scans_per_hour` times; `enable_indexscan` and its like
+        switched off. An index that only a standby uses is used: name all instances in the connection string.
 
         How to fix it: `REINDEX INDEX CONCURRENTLY` for invalid ones, `DROP INDEX CONCURRENTLY` for needless ones.
         """
-        return await worst_of(self._each_database(self._indexes_good), self._each_instance(self._read_by_index))
+        return await worst_of(
+            self._each_database(self._indexes_good),
+            self._each_instance(self._index_use),
+            self._each_instance(self._read_by_index),
+        )
+
+    @staticmethod
+    async def _index_use(_: Database, session: Session) -> Result:
+        return judge_index_use(session.instance.where, await session.settings(PLANNING))
 
     async def _each_database(self, judge: Callable[[Database, Instances], Awaitable[Result]]) -> Result:
         return await worst_of(*(judge(database, instances) for database, instances in await self.instances()))
@@ -421,18 +442,37 @@ Where a cache has `pools`, also:
         """Text shrinks to a quarter when it is compressed; without it pages take that much longer on a slow line.
 
         Each of `pages`, which must have 2 kB or more, is requested as a browser does (gzip, br, zstd: any of them will do), by a
-        client that knows gzip alone, and by one that knows neither. What is sent as gzip must unpack, and Vary must name
+        client that knows gzip alone, and by one that knows neither, at each address that can be reached. What is sent as gzip must
+        unpack, and Vary must name
         Accept-Encoding, or caches would give it to the wrong client. Images and small bodies are rightly left alone.
 
         How to fix it: switch compression on for text, JSON, JavaScript and SVG at the edge; nginx leaves out what comes through a
         proxy unless gzip_proxied says otherwise.
         """
         sites = self._configured(self.settings.sites, "sites")
-        return await worst_of(*(self._compressed(site, path) for site in sites for path in site.pages))
+        return await worst_of(
+            *(self._each_address(site, partial(self._compressed, site, path)) for site in sites for path in site.pages)
+        )
 
     @staticmethod
-    async def _compressed(site: Site, path: str) -> Result:
-        async with Connection.open(site, http2=True) as connection:
+    async def _each_address(site: Site, judge: Callable[[str | None], Awaitable[Result]]) -> Result:
+        """The worst of a judgement at every address of a site that can be reached: each may be another load balancer."""
+        addresses = await addresses_of(site)
+        if len(addresses) < 2:
+            return await judge(None)
+        found = await asyncio.gather(*map(judge, addresses), return_exceptions=True)
+        unexpected = [one for one in found if isinstance(one, BaseException) and not isinstance(one, ProbeError)]
+        if unexpected:
+            raise unexpected[0]
+        errors = [one for one in found if isinstance(one, ProbeError)]
+        seen = [one for one in found if isinstance(one, Result)]
+        # The exporter may have no route by IPv6: where another address answers, that is no finding.
+        errors = [error for error in errors if not seen or error.reason is not Reason.UNREACHABLE]
+        return worst(*seen, *map(unobserved, errors))
+
+    @staticmethod
+    async def _compressed(site: Site, path: str, address: str | None) -> Result:
+        async with Connection.open(site, http2=True, address=address) as connection:
             replies = [
                 await connection.get(path, {"Accept-Encoding": encoding}) for encoding in (BROWSER, "gzip", "identity")
             ]
@@ -477,23 +517,24 @@ Where a cache has `pools`, also:
         """A connection for every request costs a TCP and a TLS handshake each time, and ports when there are many.
 
         Two requests by HTTP/1.1 to the first of `pages` travel on one connection. Redis nodes of `caches` have tcp-keepalive, so
-        that dead clients are noticed, and close no connection that is idle for less than a minute. Clients of `databases` do not
-        open a connection for every second transaction or more.
+        that dead clients are noticed. Neither they nor `databases` (`idle_session_timeout`) close connections that are idle for
+        less than a minute, and clients of `databases` do not open a connection for every second transaction or more. Each address
+        of a site's name that can be reached is requested.
 
         How to fix it: keepalive_timeout (nginx), server.keepAliveTimeout (Node) above the load balancer's idle time; a pool in
         each client.
         """
         sites = self._configured(self.settings.sites, "sites")
-        parts: list[Awaitable[Result]] = list(map(self._kept, sites))
+        parts: list[Awaitable[Result]] = [self._each_address(site, partial(self._kept, site)) for site in sites]
         if self.settings.caches:
             parts.append(self._caches_kept())
         if self.settings.databases:
-            parts.append(self._each_instance(self._sessions_kept))
+            parts += [self._each_instance(self._sessions_kept), self._each_instance(self._idle_kept)]
         return await worst_of(*parts)
 
     @staticmethod
-    async def _kept(site: Site) -> Result:
-        async with Connection.open(site, http2=False) as connection:
+    async def _kept(site: Site, address: str | None) -> Result:
+        async with Connection.open(site, http2=False, address=address) as connection:
             return judge_keep_alive(*[await connection.get(site.pages[0]) for _ in range(2)])
 
     async def _caches_kept(self) -> Result:
@@ -501,6 +542,10 @@ Where a cache has `pools`, also:
         for _, nodes in await self.caches():
             problems += redis_judge.of_each(nodes, redis_judge.keep_alive_problems)
         return verdict(problems, ok("Caches notice clients that are gone (tcp-keepalive), and keep idle ones."))
+
+    @staticmethod
+    async def _idle_kept(_: Database, session: Session) -> Result:
+        return judge_idle_sessions(session.instance.where, await session.settings([IDLE]))
 
     async def _sessions_kept(self, database: Database, session: Session) -> Result:
         where = session.instance.where

@@ -21,6 +21,8 @@ __all__ = ["judge_compression", "judge_keep_alive", "judge_shared_cache", "judge
 
 _OK = 200
 _MISDIRECTED = 421
+#: Answers of what turned the exporter away, such as a firewall or a limit.
+_TURNED_AWAY = frozenset({401, 403, 407, _MISDIRECTED, 429})
 _SERVER_ERROR = 500
 _ERROR = 400
 #: Compressed text that is larger than this share of the text was packed in name only.
@@ -31,8 +33,12 @@ def judge_shared_cache(looks: Sequence[Delivered]) -> Result:
     """Whether a CDN serves a static file from its cache, once it has been requested before. `looks` are in their order."""
     where = looks[0].where
     for look in looks:
+        if look.status in _TURNED_AWAY or look.status >= _SERVER_ERROR:
+            return unknown(f"{where} answered {look.status}, so where the file comes from was not observed.")
         if look.status != _OK:
             return failed(f"{where} answered {look.status} (wanted a static file, 200).", reason=Reason.DOWN)
+        if look.whole and not look.body:
+            return failed(f"{where} is empty (wanted a static file).", reason=Reason.DOWN)
     last = looks[-1]
     kind = last.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "text/html":
@@ -81,8 +87,8 @@ def _compression_problems(browser: Delivered, gzip: Delivered, plain: Delivered)
         yield failed(
             f"{where} is sent uncompressed to browsers (wanted br, zstd or gzip).", reason=Reason.MISCONFIGURED
         )
-    elif browser.encoding == "gzip" and not unpacks(browser):
-        yield failed(f"{where} claims to be gzip, but cannot be unpacked.", reason=Reason.DOWN)
+    elif not unpacks(browser):
+        yield failed(f"{where} claims to be {browser.encoding}, but cannot be unpacked.", reason=Reason.DOWN)
     yield from _unshrunk(browser, gzip, plain)
     yield from _another(browser, gzip, plain)
     if browser.encoding and not gzip.encoding:

@@ -26,6 +26,9 @@ MIN_COMPRESSED = 2048
 #: So much of an unpacked body shows that it can be unpacked.
 _MAX_UNPACKED = 2**20
 
+#: What a frame of zstd begins with (RFC 8878), or one to be skipped.
+_ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes([0x50 + low, 0x2A, 0x4D, 0x18]) for low in range(16)))
+
 _COMPRESSIBLE = re.compile(
     r"text/|application/(.+\+|x-)?(json|ndjson|xml|javascript|ecmascript|manifest|wasm)|image/svg", re.IGNORECASE
 )
@@ -69,13 +72,29 @@ def compressible(reply: Delivered) -> bool:
 
 
 def unpacks(reply: Delivered) -> bool:
-    """Whether a body that claims to be gzip is gzip, to its end where all of it was read and is not huge."""
-    return unpacked_size(reply) is not None
+    """Whether a compressed body may be what it claims to be.
+
+    gzip and deflate are unpacked, to the end where all of it was read and is not huge; of zstd the first bytes are known, of
+    others (br) only that there has to be something.
+    """
+    match reply.encoding:
+        case "gzip":
+            return unpacked_size(reply) is not None
+        case "deflate":
+            return any(_unpacked(reply, wbits) is not None for wbits in (zlib.MAX_WBITS, -zlib.MAX_WBITS))
+        case "zstd":
+            return reply.body.startswith(_ZSTD)
+        case _:
+            return bool(reply.body)
 
 
 def unpacked_size(reply: Delivered) -> int | None:
     """How many bytes a body of gzip unpacks to, a mebibyte at most; None where it is no gzip or ends early."""
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    return _unpacked(reply, zlib.MAX_WBITS | 16)
+
+
+def _unpacked(reply: Delivered, wbits: int) -> int | None:
+    unpacker = zlib.decompressobj(wbits=wbits)
     try:
         size = len(unpacker.decompress(reply.body, _MAX_UNPACKED))
     except zlib.error:

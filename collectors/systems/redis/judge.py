@@ -40,6 +40,7 @@ from collectors.systems.redis.model import (
     keys,
     never_saved,
     owners,
+    partly_expiring,
     plain_port,
     quorum,
     role,
@@ -506,12 +507,17 @@ def ttl_problems(node: Answers, limits: CacheLimits) -> Iterator[Result]:
     """Its keys expire. A sample of keys would say less, and be counted by Redis as lookups that found something."""
     judged = {number: counts for number, counts in databases(node).items() if number not in limits.lasting_databases}
     for number, (held, expiring) in sorted(judged.items()):
-        if held and (share := expiring / held) < limits.min_ttl_ratio:
-            yield failed(
-                f"{share:.1%} of the {counted(held, 'key')} in database {number} of {node.address} expire "
-                f"(wanted {limits.min_ttl_ratio:.0%}).",
-                reason=Reason.LIMIT,
+        if not held or (share := expiring / held) >= limits.min_ttl_ratio:
+            continue
+        seen = f"{share:.1%} of the {counted(held, 'key')} in database {number} of {node.address} expire"
+        parts = partly_expiring(node, number)
+        if (expiring + parts) / held >= limits.min_ttl_ratio:
+            yield unknown(
+                f"{seen}, and {counted(parts, 'other has', 'others have')} fields that do (wanted {limits.min_ttl_ratio:.0%}): "
+                "whether all of their fields do is not shown."
             )
+        else:
+            yield failed(f"{seen} (wanted {limits.min_ttl_ratio:.0%}).", reason=Reason.LIMIT)
     if not any(held for held, _ in judged.values()):
         yield unknown(f"{node.address} holds no key in a database that caches, so nothing was judged.")
 
@@ -534,11 +540,23 @@ def hit_problems(
                     f"(wanted {limits.min_cache_hits:.0%}).",
                     reason=Reason.LIMIT,
                 )
+            else:
+                yield from _nodes_that_find_little(counts, limits)
             return
     yield unknown(
         f"{listed(str(node.address) for node in nodes)} had fewer than {limits.min_lookups:,} lookups, too few to judge what the "
         "cache saves."
     )
+
+
+def _nodes_that_find_little(counts: Mapping[NodeAddress, tuple[float, ...]], limits: CacheLimits) -> Iterator[Result]:
+    """A warning for each node whose lookups the hits of others hide."""
+    for address, (hits, misses, *_) in counts.items():
+        looked_up = hits + misses
+        if looked_up >= limits.min_lookups and (share := hits / looked_up) < limits.min_cache_hits:
+            yield warning(
+                f"{share:.1%} of {looked_up:,.0f} lookups in {address} alone found their key (wanted {limits.min_cache_hits:.0%})."
+            )
 
 
 # Metrics

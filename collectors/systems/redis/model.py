@@ -57,6 +57,7 @@ __all__ = [
     "memory_used",
     "never_saved",
     "owners",
+    "partly_expiring",
     "plain_port",
     "quorum",
     "remembered",
@@ -415,6 +416,13 @@ def databases(node: Answers) -> dict[int, tuple[int, int]]:
             if keys.isdecimal() and expiring.isdecimal():
                 found[int(name[2:])] = int(keys), int(expiring)
     return found
+
+
+def partly_expiring(node: Answers, database: int) -> int:
+    """How many keys of a database have fields that expire (Redis 7.4, Valkey 9), which do not count as expiring themselves."""
+    fields = dict(pair.partition("=")[::2] for pair in node.info.get(f"db{database}", "").split(","))
+    counts = (fields.get(name, "") for name in ("subexpiry", "keys_with_volatile_items"))
+    return sum(int(count) for count in counts if count.isdecimal())
 
 
 def keys(node: Answers) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from tests.servers.faults import refused
 from tests.servers.nginx import nginx
 from tests.servers.postgresql import PASSWORD, Cluster, Postgres
 from tests.servers.process import LOOPBACK, eventually, free_port, scratch, wait_until
-from tests.servers.redis import Node
+from tests.servers.redis import VALKEY, Node
 from tests.servers.varnish import varnish
 from tests.support import Run, make_context, sees
 
@@ -129,6 +129,24 @@ async def test_statistics_that_were_reset_a_moment_ago_show_nothing(orders: Post
     result = await see("query_optimization_applied", databases=database(orders.dsn(), min_observation="24h"))
     assert result.status is Status.UNKNOWN, result.summary
     assert "only (wanted 1d), so slow statements may be missing" in result.summary
+
+
+async def test_the_time_of_planning_counts(orders: Postgres) -> None:
+    joined = "SELECT 1 FROM public.line l0" + "".join(
+        f" JOIN public.line l{i} ON l{i}.id = l{i - 1}.id" for i in range(1, 9)
+    )
+    planned = "SELECT mean_plan_time, mean_exec_time FROM pg_stat_statements WHERE plans > 3 ORDER BY 1 DESC LIMIT 1"
+    with (
+        orders.setting(**{"pg_stat_statements.track_planning": "on", "geqo": "off", "join_collapse_limit": "20"}),
+        orders.connect("orders") as connection,
+    ):
+        for _ in range(5):
+            connection.execute(f"{joined} WHERE l0.id = 1".encode())
+        ((planning, executing),) = orders.query(planned, "orders")
+        assert planning > 3 * executing, "the state was not set up"
+        options = {"slow_mean": f"{planning / 1.5 / 1000:.6f}s", "min_calls": 5}
+        result = await see("query_optimization_applied", databases=database(orders.dsn(), **options))
+    assert result.status is Status.FAILED, result.summary
 
 
 async def test_statements_that_are_not_counted_are_unknown(orders: Postgres) -> None:
@@ -335,6 +353,15 @@ async def test_statistics_that_a_crash_emptied_show_no_index_unused(orders: Post
     assert "which are unused shows after 1d of statistics" in result.summary
 
 
+async def test_indexes_that_the_planner_leaves_alone_are_a_warning(orders: Postgres) -> None:
+    with orders.setting(enable_indexscan="off", enable_bitmapscan="off"):
+        everybody = await see("indexes_optimized", databases=database(orders.dsn()))
+    with orders.statements("ALTER DATABASE orders SET enable_indexscan = false", "ALTER DATABASE orders RESET ALL"):
+        here = await see("indexes_optimized", databases=database(orders.dsn()))
+    assert (everybody.status, "enable_bitmapscan is off" in everybody.summary) == (Status.WARNING, True), everybody
+    assert (here.status, "for database orders" in here.summary) == (Status.WARNING, True), here.summary
+
+
 async def test_a_required_index_that_is_missing_fails(orders: Postgres) -> None:
     result = await see("indexes_optimized", databases=database(orders.dsn(), required_indexes=["public.line_gone"]))
     assert result.status is Status.FAILED
@@ -516,6 +543,28 @@ async def test_lookups_of_now_outweigh_those_of_the_past() -> None:
         assert f"of 220 lookups in {node.address} found their key (wanted 80%)" in second.summary
 
 
+async def test_hits_of_one_node_do_not_hide_the_misses_of_another() -> None:
+    with cache() as one, cache() as other:
+        looked_up(one, 5000, 0)
+        looked_up(other, 10, 200)
+        caches = [{"name": "cache", "nodes": [one.address, other.address], "min_lookups": 100}]
+        result = await see("cache_ttls_optimized", caches=caches)
+    assert result.status is Status.WARNING, result.summary
+    assert f"4.8% of 210 lookups in {other.address} alone found their key" in result.summary
+
+
+async def test_keys_whose_fields_expire_may_expire() -> None:
+    with scratch("redis") as directory, Node(directory, release=VALKEY) as node:
+        looked_up(node, 100, 0)
+        with node.client() as client:
+            for number in range(20):
+                client.hset(f"hash:{number}", "field", "1")
+                client.execute_command("HEXPIRE", f"hash:{number}", 3600, "FIELDS", 1, "field")
+        caches = [{"name": "cache", "nodes": [node.address], "min_lookups": 100}]
+        result = await see("cache_ttls_optimized", caches=caches)
+    assert (result.status, "20 others have fields that do" in result.summary) == (Status.UNKNOWN, True), result.summary
+
+
 async def test_few_lookups_show_nothing() -> None:
     with cache() as node:
         looked_up(node, 5, 0)
@@ -570,7 +619,7 @@ def plain(secure: tuple[Path, Path, Path]) -> Iterator[int]:
     port = free_port()
     _, cert, key = secure
     with scratch("files") as folder:  # that nginx may read
-        for name in ("index.txt", "fake", "stored", "cut", "stub", "named"):
+        for name in ("index.txt", "fake", "stored", "cut", "stub", "named", "as-br", "as-zstd", "as-deflate"):
             (folder / name).write_text(TEXT)
         (folder / "stored.gz").write_bytes(gzip.compress(TEXT.encode(), 0))
         (folder / "cut.gz").write_bytes(gzip.compress(TEXT.encode())[:-20])
@@ -581,6 +630,12 @@ def plain(secure: tuple[Path, Path, Path]) -> Iterator[int]:
             f"root {folder}; index index.txt; default_type text/plain;\n"
             "location = /fake { add_header Content-Encoding gzip; add_header Vary Accept-Encoding; }\n"
             "location = /busy { return 503; }\n"
+            "location ~ ^/as-(?<as>.*)$ { if ($http_accept_encoding ~ br) { rewrite ^ /spoiled-$as last; } }\n"
+            "location = /spoiled-br { add_header Content-Encoding br; return 200 ''; }\n"
+            "location = /spoiled-zstd { add_header Content-Encoding zstd; return 200 'no zstd'; }\n"
+            "location = /spoiled-deflate { add_header Content-Encoding deflate; return 200 'no deflate'; }\n"
+            "location = /away/403 { return 403; } location = /away/429 { return 429; } location = /away/503 { return 503; }\n"
+            "location = /nothing.js { add_header X-Cache HIT; return 200 ''; }\n"
             "location ~ ^/(stored|cut|stub)$ { if ($http_accept_encoding ~ gzip) { rewrite ^ $uri.gz last; } }\n"
             "location = /named { if ($http_accept_encoding ~ br) { rewrite ^ /named.br last; } }\n"
             "location ~ gz$ { add_header Content-Encoding gzip; add_header Vary Accept-Encoding; }\n"
@@ -623,6 +678,9 @@ async def test_text_has_to_be_compressed(edge: int, plain: int, secure: tuple[Pa
         ("/stored", "are no fewer than uncompressed"),
         ("/named", "are no fewer than uncompressed"),
         ("/cut", "claims to be gzip, but cannot be unpacked"),
+        ("/as-br", "claims to be br, but cannot be unpacked"),
+        ("/as-zstd", "claims to be zstd, but cannot be unpacked"),
+        ("/as-deflate", "claims to be deflate, but cannot be unpacked"),
         ("/stub", "unpacks from gzip to 27 bytes and has 7,200 uncompressed"),
     ],
 )
@@ -653,6 +711,44 @@ async def test_a_cdn_names_its_hits_as_it_likes(
 ) -> None:
     result = await see("cdn_configured", sites=site(plain, secure[0], assets=[f"/cache/app.js?{asked}"]))
     assert result.status is status, result.summary
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((f"/away/{code}", Status.UNKNOWN) for code in (403, 429, 503)),  # of a firewall, a limit, a broken origin
+        ("/nothing.js", Status.FAILED),
+    ],
+)
+async def test_a_cdn_is_not_judged_by_what_is_no_file(
+    plain: int, secure: tuple[Path, Path, Path], path: str, status: Status
+) -> None:
+    result = await see("cdn_configured", sites=site(plain, secure[0], assets=[path]))
+    assert result.status is status, result.summary
+
+
+async def test_each_address_of_a_site_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    with scratch("files") as folder, ExitStack() as stack:
+        (folder / "page.txt").write_text(TEXT)
+        served = f"root {folder}; index page.txt; default_type text/plain; gzip_types text/plain; gzip_vary on;"
+        good = f"server {{ listen {LOOPBACK}:{port}; {served} gzip on; }}"
+        stack.enter_context(
+            nginx(f"{good} server {{ listen 127.0.0.2:{port}; {served} keepalive_timeout 0; }}", port=port)
+        )
+        loop = asyncio.get_running_loop()
+        real = loop.getaddrinfo
+
+        async def resolve(host: str, *rest: Any, **more: Any) -> Any:
+            addresses = [LOOPBACK, "127.0.0.2", "127.0.0.3"] if host == "localhost" else [host]
+            return [found for address in addresses for found in await real(address, *rest, **more)]
+
+        monkeypatch.setattr(loop, "getaddrinfo", resolve)
+        compressed = await see("compression_enabled", sites=site(port))
+        kept = await see("keep_alive_configured", sites=site(port))
+    assert (compressed.status, "at 127.0.0.2 is sent uncompressed" in compressed.summary) == (Status.FAILED, True)
+    assert (kept.status, "at 127.0.0.2 ends the connection" in kept.summary) == (Status.FAILED, True), kept.summary
+    assert "127.0.0.3" not in compressed.summary + kept.summary, "nothing listens there, as where there is no route"
 
 
 async def test_an_error_shows_neither_versions_nor_kept_connections(
@@ -742,6 +838,24 @@ async def test_connections_have_to_be_kept(edge: int, plain: int, secure: tuple[
         node.command("CONFIG", "SET", "timeout", 300)
         result = await see("keep_alive_configured", sites=site(edge, ca, pages=["/text"]), caches=caches)
         assert result.status is Status.OK, result.summary
+
+
+async def test_sessions_that_end_when_idle_are_a_warning(
+    orders: Postgres, edge: int, secure: tuple[Path, Path, Path]
+) -> None:
+    options: dict[str, Any] = {"sites": site(edge, secure[0], pages=["/text"]), "databases": database(orders.dsn())}
+    with orders.setting(idle_session_timeout="30s"):
+        everybody = await see("keep_alive_configured", **options)
+    with orders.statements("CREATE ROLE api LOGIN", "DROP ROLE api"):
+        orders.query("ALTER ROLE api SET idle_session_timeout = '10s'")
+        one = await see("keep_alive_configured", **options)
+        orders.query("ALTER ROLE api SET idle_session_timeout = '10min'")
+        longer = await see("keep_alive_configured", **options)
+    assert (everybody.status, "idle for 30 seconds" in everybody.summary) == (Status.WARNING, True), everybody.summary
+    assert (one.status, "of role api that are idle for 10 seconds" in one.summary) == (Status.WARNING, True), (
+        one.summary
+    )
+    assert longer.status is Status.OK, longer.summary
 
 
 async def test_clients_that_connect_for_every_transaction_fail(

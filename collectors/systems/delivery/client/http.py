@@ -18,7 +18,7 @@ from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 from exporter.words import os_reason
 
-__all__ = ["Connection", "negotiated", "request_http3"]
+__all__ = ["Connection", "addresses_of", "negotiated", "request_http3"]
 
 #: More of a body is not needed to judge how it was sent.
 MAX_BODY = 256 * 1024
@@ -27,14 +27,18 @@ MAX_BODY = 256 * 1024
 class Connection:
     """One kept connection to a site. Redirects are not followed: what answers at the address is judged."""
 
-    def __init__(self, site: Site, client: httpx.AsyncClient) -> None:
+    def __init__(self, site: Site, client: httpx.AsyncClient, address: str | None) -> None:
         self._site = site
         self._client = client
+        self._address = address
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, site: Site, *, http2: bool) -> AsyncIterator[Connection]:
-        """A client that speaks HTTP/1.1 alone, or HTTP/2 where the site does. Raises ProbeError for TLS files that are none."""
+    async def open(cls, site: Site, *, http2: bool, address: str | None = None) -> AsyncIterator[Connection]:
+        """A client that speaks HTTP/1.1 alone, or HTTP/2 where the site does; at one `address` of several.
+
+        Raises ProbeError for TLS files that are none.
+        """
         headers = {"User-Agent": "checklist-exporter"}
         headers |= {name: value.get_secret_value() for name, value in site.headers.items()}
         if site.bearer_token:
@@ -52,13 +56,18 @@ class Connection:
             timeout=None,  # noqa: S113  # one deadline for a whole request is below
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60),
         ) as client:
-            yield cls(site, client)
+            yield cls(site, client, address)
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None) -> Delivered:
         """GET a path. Raises ProbeError when there is no reply in time."""
-        where = f"GET {self._site.url}{path}"
-        extensions = {"sni_hostname": self._site.tls.server_name} if self._site.tls.server_name else {}
-        request = self._client.build_request("GET", self._site.url + path, headers=headers, extensions=extensions)
+        where = f"GET {self._site.url}{path}" + (f" at {self._address}" if self._address else "")
+        url = httpx.URL(self._site.url + path)
+        name = self._site.tls.server_name or (url.host if self._address else None)
+        request = self._client.build_request(
+            "GET", url, headers=headers, extensions={"sni_hostname": name} if name else {}
+        )
+        if self._address:  # its Host stays the site's
+            request.url = url.copy_with(host=self._address)
         try:
             async with asyncio.timeout(self._site.timeout.total_seconds()):
                 response = await self._client.send(request, stream=True)
@@ -92,6 +101,12 @@ async def _read(where: str, response: httpx.Response) -> Delivered:
         whole,
         address[1] if address else None,
     )
+
+
+async def addresses_of(site: Site) -> list[str]:
+    """Every address of a site's host. Raises ProbeError when it has none."""
+    parts = urlsplit(site.url)
+    return await resolve(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
 
 
 async def negotiated(site: Site) -> dict[str, str | None]:

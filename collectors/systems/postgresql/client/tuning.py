@@ -100,7 +100,8 @@ async def read_statements(session: Session, leave_out: Collection[str]) -> State
         Statement,
         f"""SELECT coalesce(s.queryid::text, '') AS id, coalesce(d.datname::text, 'a dropped one') AS database,
                    coalesce(r.rolname::text, 'a dropped one') AS role,
-                   sum(s.calls)::int8 AS calls, (sum(s.total_exec_time) / 1000)::float8 AS seconds
+                   sum(s.calls)::int8 AS calls,
+                   (sum(s.total_exec_time + s.total_plan_time) / 1000)::float8 AS seconds
             FROM {schema}.pg_stat_statements(true) s
                  LEFT JOIN pg_database d ON d.oid = s.dbid LEFT JOIN pg_roles r ON r.oid = s.userid
             WHERE {_VERB} = ANY(%s) AND r.rolname IS DISTINCT FROM session_user AND NOT coalesce(r.rolname = ANY(%s), false)

@@ -10,10 +10,24 @@ from collectors.shared.verdicts import verdict
 from collectors.systems.postgresql.model.instance import ConnectionLimit, Connections, Instance
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.pgbouncer import Demand, Pooler
+from collectors.systems.postgresql.model.settings import Settings, milliseconds
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, listed
 
-__all__ = ["Capacity", "judge_churn", "judge_connections", "judge_pools", "judge_waits"]
+__all__ = [
+    "IDLE",
+    "Capacity",
+    "judge_churn",
+    "judge_connections",
+    "judge_idle_sessions",
+    "judge_pools",
+    "judge_waits",
+]
+
+#: What ends the connections that pools hold (since 14).
+IDLE = "idle_session_timeout"
+_SHORTEST_IDLE = 60_000
+"""In milliseconds."""
 
 
 def judge_connections(
@@ -258,6 +272,19 @@ def judge_waits(waits: Mapping[str, float], most: float) -> Result:
 _MIN_SESSIONS = 100
 #: Transactions for which a kept connection should be opened once, at the least.
 _TRANSACTIONS = 2
+
+
+def judge_idle_sessions(where: str, settings: Settings) -> Result:
+    """Whether the server leaves pools the connections that they hold."""
+    problems = (
+        warning(
+            f"{where} closes connections of {setting.scope('everybody')} that are idle for "
+            f"{format_length(timedelta(milliseconds=limit))} ({IDLE}): pools keep them longer."
+        )
+        for setting in settings.everywhere(IDLE)
+        if 0 < (limit := milliseconds(setting.value)) < _SHORTEST_IDLE
+    )
+    return verdict(problems, ok(f"{where} keeps idle connections."))
 
 
 def judge_churn(where: str, sessions: float, transactions: float, seconds: float) -> Result:

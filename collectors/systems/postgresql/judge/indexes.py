@@ -6,12 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from collectors.shared.verdicts import verdict
+from collectors.systems.postgresql.model.settings import Settings
 from collectors.systems.postgresql.model.tuning import ForeignKey, Index, TableScans, TuningLimits
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_size, listed
 
-__all__ = ["invalid_indexes", "judge_foreign_keys", "judge_indexes", "judge_scans"]
+__all__ = ["PLANNING", "invalid_indexes", "judge_foreign_keys", "judge_index_use", "judge_indexes", "judge_scans"]
+
+#: With one of them off the planner leaves indexes alone.
+PLANNING = ("enable_indexscan", "enable_bitmapscan", "enable_indexonlyscan")
 
 
 def judge_indexes(
@@ -31,6 +35,19 @@ def judge_indexes(
         indexes=float(len(indexes)),
     )
     return verdict(_index_problems(where, indexes, scans if long_enough else None, limits), good)
+
+
+def judge_index_use(where: str, settings: Settings) -> Result:
+    """Whether queries may use indexes, by settings that somebody switched off for an experiment and forgot."""
+    problems = (
+        warning(
+            f"{setting.name} is off on {where} for {setting.scope('everybody')}, so queries use indexes less or not at all."
+        )
+        for name in PLANNING
+        for setting in settings.everywhere(name)
+        if setting.value.lower() in ("off", "false", "no", "0")
+    )
+    return verdict(problems, ok(f"Queries on {where} may use indexes."))
 
 
 def invalid_indexes(where: str, indexes: Sequence[Index]) -> Iterator[Result]:

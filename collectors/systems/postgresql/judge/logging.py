@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.postgresql.model.settings import Setting, Settings, libraries
+from collectors.systems.postgresql.model.settings import Setting, Settings, libraries, milliseconds
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted
 
@@ -32,16 +32,6 @@ LOGGING = (
 
 #: What counting statements goes by.
 STATEMENTS = ("pg_stat_statements.track", "compute_query_id", "shared_preload_libraries")
-
-_MILLISECONDS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def _milliseconds(value: str) -> float:
-    """A duration as PostgreSQL writes it in settings (`500`, `1s`, `-1`), in milliseconds. Raises ProbeError for anything else."""
-    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*", value)
-    if not match or match[2] not in _MILLISECONDS:
-        raise ProbeError(f"The value {value!r} of a logging setting was not understood.", Reason.MALFORMED)
-    return float(match[1]) * _MILLISECONDS[match[2]]
 
 
 def judge_logging(
@@ -109,7 +99,7 @@ def _unlogged(setting: Setting, limit: float, instance: str) -> Result:
             f"{setting.name} is {setting.value!r} for {where}: slow queries are not logged, as auto_explain is not loaded.",
             reason=Reason.MISCONFIGURED,
         )
-    value = _milliseconds(setting.value)
+    value = milliseconds(setting.value)
     if value < 0:
         return failed(
             f"{setting.name} is {setting.value} for {where}: slow queries are not logged.", reason=Reason.MISCONFIGURED
@@ -124,7 +114,7 @@ def _best(settings: Settings, database: str | None, role: str | None) -> tuple[f
         setting = settings.effective(name, database, role)
         if (
             setting is not None
-            and (limit := _milliseconds(setting.value)) >= 0
+            and (limit := milliseconds(setting.value)) >= 0
             and _whole(settings, name, database, role)
         ):
             ways.append((limit, setting))

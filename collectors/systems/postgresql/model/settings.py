@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Setting", "Settings", "libraries"]
+from exporter.verdict import ProbeError, Reason
+
+__all__ = ["Setting", "Settings", "libraries", "milliseconds"]
+
+_MILLISECONDS = {"": 1, "us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,11 @@ class Settings:
         found = self.effective(name, database, role)
         return default if found is None else found.value.lower()
 
+    def everywhere(self, name: str) -> list[Setting]:
+        """What the setting is on the instance, and what databases and roles have instead."""
+        general = [Setting(name, self.instance[name])] if name in self.instance else []
+        return general + [setting for setting in self.overrides if setting.name == name]
+
     def places(self, names: Collection[str], roles: Iterable[str]) -> list[tuple[str | None, str | None]]:
         """Every database and role between which these settings may differ, the general ones first.
 
@@ -72,6 +82,14 @@ class Settings:
             *sorted({setting.role for setting in overrides if setting.role}),
         ]
         return [(database, role) for role in named for database in databases]
+
+
+def milliseconds(value: str) -> float:
+    """A duration as PostgreSQL writes it in settings (`500`, `1s`, `-1`), in milliseconds. Raises ProbeError for anything else."""
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*", value)
+    if not match or match[2] not in _MILLISECONDS:
+        raise ProbeError(f"The value {value!r} of a setting was not understood.", Reason.MALFORMED)
+    return float(match[1]) * _MILLISECONDS[match[2]]
 
 
 def libraries(setting: str) -> set[str]:

@@ -72,7 +72,8 @@ class TuningLimits(Options):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One row of pg_stat_statements: how often a statement was executed, and how many seconds that took in all.
+    """One row of pg_stat_statements: how often a statement was executed, and how many seconds that took in all,
+    with its planning where pg_stat_statements.track_planning is on.
 
     The text of a statement may hold personal data, so it is not read: `id` is its queryid.
     """
