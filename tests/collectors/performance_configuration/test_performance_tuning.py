@@ -556,10 +556,9 @@ async def test_hits_of_one_node_do_not_hide_the_misses_of_another() -> None:
 async def test_keys_whose_fields_expire_may_expire() -> None:
     with scratch("redis") as directory, Node(directory, release=VALKEY) as node:
         looked_up(node, 100, 0)
-        with node.client() as client:
-            for number in range(20):
-                client.hset(f"hash:{number}", "field", "1")
-                client.execute_command("HEXPIRE", f"hash:{number}", 3600, "FIELDS", 1, "field")
+        for number in range(20):
+            node.command("HSET", f"hash:{number}", "field", 1)
+            node.command("HEXPIRE", f"hash:{number}", 3600, "FIELDS", 1, "field")
         caches = [{"name": "cache", "nodes": [node.address], "min_lookups": 100}]
         result = await see("cache_ttls_optimized", caches=caches)
     assert (result.status, "20 others have fields that do" in result.summary) == (Status.UNKNOWN, True), result.summary

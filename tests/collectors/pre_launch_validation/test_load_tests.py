@@ -248,6 +248,16 @@ async def test_a_pause_between_two_waves_is_no_load(evidence: Folder) -> None:
     assert (await seen(evidence, "load_tests_executed")).status is Status.OK
 
 
+async def test_requests_of_another_system_are_none_of_the_target(evidence: Folder) -> None:
+    item = "load_tests_executed"
+    elsewhere = locust(name=f"{TARGET}/orders") + locust(name="http://localhost:8089/orders")
+    for report, status in ((locust(name=f"{TARGET}/orders"), Status.OK), (elsewhere, Status.UNKNOWN)):
+        attached(evidence, item, report, report=SAID)
+        result = await seen(evidence, item, load_targets=[TARGET])
+        assert result.status is status, result.summary
+    assert "is about http://localhost:8089 and https://shop.example.com" in result.summary
+
+
 async def test_days_are_no_duration(evidence: Folder) -> None:
     said = SAID | {"started": "2026-10-11", "finished": "2026-10-12", "scenario": "home"}
     attached(evidence, "load_tests_executed", "gatling-passed.txt", report=said)

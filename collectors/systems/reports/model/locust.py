@@ -1,9 +1,17 @@
-"""Locust's `--json`: a list with an entry per request, which names neither its target nor how it ended."""
+"""What Locust writes: `--json`, a list with an entry per request, and `--csv`, whose `_stats.csv` has a row for each.
+
+Neither names its target nor how it ended; the CSV has no times either.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -16,8 +24,13 @@ from collectors.systems.reports.model.report import (
     moment_of,
     weighted_percentile,
 )
+from exporter.words import listed
 
-__all__ = ["read_locust"]
+__all__ = ["CSV_LINE", "read_locust", "read_locust_csv"]
+
+CSV_LINE = "Type,Name,Request Count,Failure Count,"
+"""How `_stats.csv` begins."""
+_PERCENTILE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
 class _Entry(msgspec.Struct):
@@ -63,6 +76,7 @@ def read_locust(content: bytes) -> Report:
         Kind.LOAD,
         started=started,
         finished=ended,
+        target=_target(entry.name for entry in entries),
         examined=requests,
         load=Load(
             requests,
@@ -73,6 +87,72 @@ def read_locust(content: bytes) -> Report:
             failing=tuple(_name(entry) for entry in entries if ENOUGH <= entry.num_requests == entry.num_failures),
         ),
     )
+
+
+def read_locust_csv(content: bytes) -> Report:
+    """Counts, and the percentile that bounds the 95th of the successes: failures are among the times.
+
+    Raises ProbeError, also for a file without its last row, which sums up the others.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(content.decode()), strict=True))
+        totals = [row for row in rows if not row["Type"] and row["Name"] in ("Aggregated", "Total")]
+        if len(totals) != 1 or rows[-1] is not totals[0]:
+            raise malformed("Locust", "it does not end with the row Aggregated")
+        counts = {f"{row['Type']} {row['Name']}": _counted(row) for row in rows[:-1]}
+        requests, errors = _counted(totals[0])
+        p95 = _bound(totals[0], errors / requests) if requests > errors else None
+    except (csv.Error, UnicodeDecodeError, ValueError, TypeError, KeyError):
+        raise malformed("Locust", "it does not have the fields of Locust's --csv") from None
+    if (sum(count for count, _ in counts.values()), sum(failed for _, failed in counts.values())) != (requests, errors):
+        raise malformed("Locust", "its rows do not add up to the last one")
+    return Report(
+        "Locust",
+        Kind.LOAD,
+        target=_target(row["Name"] for row in rows),
+        examined=requests,
+        load=Load(
+            requests,
+            errors,
+            p95=p95,
+            scenario=frozenset(counts),
+            failing=tuple(name for name, (count, failed) in counts.items() if ENOUGH <= count == failed),
+        ),
+    )
+
+
+def _counted(row: dict[str, str]) -> tuple[int, int]:
+    requests, errors = int(row["Request Count"]), int(row["Failure Count"])
+    if not 0 <= errors <= requests:
+        raise malformed("Locust", "its numbers of requests and failures contradict each other")
+    return requests, errors
+
+
+def _bound(row: dict[str, str], failed: float) -> float | None:
+    """The lowest percentile, in seconds, that is no lower than the 95th of the successes if the failures were the fastest."""
+    shares = sorted(
+        (float(found[1]) / 100, column) for column in row if column and (found := _PERCENTILE.fullmatch(column))
+    )
+    column = next((column for share, column in shares if share >= failed + 0.95 * (1 - failed) - 1e-9), None)
+    if column is None or not row[column]:
+        return None
+    milliseconds = float(row[column])
+    if not (math.isfinite(milliseconds) and milliseconds >= 0):
+        raise malformed("Locust", "its response times are impossible")
+    return milliseconds / 1000
+
+
+def _target(names: Iterable[str]) -> str | None:
+    """Where requests whose names are whole addresses went; None where names are paths, as they are by default."""
+    found = {f"{parts.scheme}://{parts.netloc}" for parts in map(_parts, names) if parts.scheme and parts.netloc}
+    return listed(sorted(found)) if found else None
+
+
+def _parts(name: str) -> SplitResult:
+    try:
+        return urlsplit(name)
+    except ValueError:  # brackets that are no IPv6 address
+        return urlsplit("")
 
 
 def _duration(started: datetime | None, ended: datetime | None, minutes: int) -> timedelta | None:

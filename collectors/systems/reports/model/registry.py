@@ -16,7 +16,7 @@ from collectors.systems.reports.model.great_expectations import read_great_expec
 from collectors.systems.reports.model.jmeter import COLUMNS, read_jmeter
 from collectors.systems.reports.model.junit import read_junit
 from collectors.systems.reports.model.k6 import read_k6
-from collectors.systems.reports.model.locust import read_locust
+from collectors.systems.reports.model.locust import CSV_LINE, read_locust, read_locust_csv
 from collectors.systems.reports.model.report import Report
 from collectors.systems.reports.model.sarif import read_sarif
 from collectors.systems.reports.model.scanners import (
@@ -70,6 +70,7 @@ FORMATS: tuple[Format, ...] = (
         lambda shape: shape.is_empty_list or (shape.is_list and {"num_requests", "response_times"} <= shape.keys),
         read_locust,
     ),
+    Format("Locust's CSV", lambda shape: shape.first_line.startswith(CSV_LINE), read_locust_csv),
     Format("vegeta", _has("latencies", "status_codes", "success"), read_vegeta),
     Format("autocannon", _has("url", "latency", "statusCodeStats"), read_autocannon),
     Format("JMeter", lambda shape: set(shape.first_line.split(",")) >= COLUMNS, read_jmeter),

@@ -170,6 +170,23 @@ def test_locust_reports_do_not_name_their_target() -> None:
     assert report.lacks == ("target",)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (",Aggregated,75,12", "GET,Aggregated,75,12", "does not end with the row Aggregated"),  # cut off
+        ("GET,/,45,0", "GET,/,46,0", "do not add up"),
+        (",Aggregated,75,12", ",Aggregated,75,99", "contradict each other"),
+        (",87,91,91,91,91", ",nan,91,91,91,91", "impossible"),
+        ("45,0", "many,0", "does not have the fields"),
+    ],
+)
+def test_a_csv_of_locust_that_is_not_whole_is_refused(before: str, after: str, why: str) -> None:
+    text = (DATA / "locust-stats.csv").read_text()
+    assert before in text
+    with pytest.raises(ProbeError, match=why):
+        read_report(text.replace(before, after).encode())
+
+
 def test_failures_of_locust_do_not_lower_the_percentile() -> None:
     times = {"1": 50, "900": 50}
     entry = {"name": "/", "method": "GET", "num_requests": 100, "num_failures": 50, "response_times": times}
@@ -242,6 +259,14 @@ def test_real_load_reports_say_what_they_measured() -> None:
         load = read(name).load
         assert load
         assert (load.requests, load.errors, load.p95) == (requests, 0, p95), name
+    stats = read("locust-stats.csv")
+    assert stats.load
+    assert (stats.load.requests, stats.load.errors, stats.load.p95) == (
+        75,
+        12,
+        0.087,
+    )  # p98, as failures are among the times
+    assert (stats.load.failing, stats.lacks) == (("GET /broken",), ("finished", "target", "started"))
     failed = read("vegeta-failures.json").load
     assert failed
     assert (failed.errors, failed.p95) == (12, 0.104753269)  # p99, as failures are among the latencies
