@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from collectors.pre_launch_validation.security_tests import SecurityTests, SecurityTestsSettings
 from collectors.systems.kubernetes.model.images import RUNNING
@@ -132,6 +133,13 @@ async def test_an_acceptance_has_an_owner_and_an_end(evidence: Folder) -> None:
         SecurityTestsSettings.model_validate_json(
             '{"accepted": [{"advisory": "CVE-1", "reason": "a", "until": "2026-10-31"}]}'
         )
+
+
+@pytest.mark.parametrize("owner", ["", " ", "-", "n/a", "TBD", "nobody"])
+def test_an_acceptance_by_nobody_is_none(owner: str) -> None:
+    accepted = {"advisory": "CVE-1", "owner": owner, "reason": "Not reachable.", "until": "2026-10-31"}
+    with pytest.raises(ValidationError, match="names nobody"):
+        SecurityTestsSettings.model_validate_json(json.dumps({"accepted": [accepted]}))
 
 
 async def test_what_a_scanner_itself_accepted_has_neither(evidence: Folder) -> None:
@@ -308,6 +316,7 @@ async def test_vex_is_about_one_product_and_version_and_the_latest_counts(eviden
         ([statement("pkg:oci/shop", "pkg:pypi/lib@1.0")], Status.FAILED),
         ([statement("pkg:oci/shop@1.3.0", "pkg:pypi/lib@0.9")], Status.FAILED),
         ([statement("pkg:oci/ledger", "pkg:pypi/lib@0.9")], Status.FAILED),
+        ([statement("pkg:oci/shop", "pkg:pypi/lib@0.9", at="2027-10-01T00:00:00Z")], Status.FAILED),
         ([good, statement("pkg:oci/shop", "pkg:pypi/lib", "affected", "2026-10-05T00:00:00Z")], Status.FAILED),
         ([good, statement("pkg:oci/shop", "pkg:pypi/lib", "affected", "2026-09-05T00:00:00Z")], Status.OK),
     ):

@@ -141,8 +141,11 @@ def finding_problems(
     """Critical findings, more high ones than allowed, and those whose severity nobody states, unless they are decided upon."""
     left: dict[Level, list[str]] = {level: [] for level in Level}
     expired: list[str] = []
+    made = [
+        each for each in decisions.vex if each.at <= decisions.now or not each.settles
+    ]  # the future settles nothing
     for finding, report in found:
-        if excludes(decisions.vex, finding, report):
+        if excludes(made, finding, report):
             continue
         acceptances = list(accepts(decisions.accepted, finding, decisions.now))
         if any(counts for _, counts in acceptances):

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from collectors.systems.reports.model.report import Finding, Report, malformed, moment, repository
+from exporter.evidence.people import names_nobody
 from exporter.evidence.records import Moment, end_of
 from exporter.options import Options
 
 __all__ = ["Acceptance", "Statement", "accepts", "excludes", "read_openvex"]
+
+
+def _somebody(name: str) -> str:
+    if not name.strip() or names_nobody(name):
+        raise ValueError(f"expected who answers for it, found {name!r}, which names nobody")
+    return name
 
 
 class Acceptance(Options):
@@ -25,7 +32,7 @@ class Acceptance(Options):
         min_length=3, max_length=100, description="Name of the advisory or rule, such as CVE-2026-1234."
     )
     package: str | None = Field(None, min_length=1, description="Package or file that it is in; any by default.")
-    owner: str = Field(min_length=1, description="Who accepts it.")
+    owner: Annotated[str, AfterValidator(_somebody)] = Field(description="Who accepts it.")
     reason: str = Field(min_length=1, description="Why it is accepted.")
     until: Moment = Field(description="Last day of the acceptance.")
 
