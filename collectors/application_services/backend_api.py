@@ -88,6 +88,7 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
   ACL SETUSER checklist on >PASSWORD ~arq:* -@all +select +time +pttl +zcount +zrangebyscore +exists
   ACL SETUSER checklist on >PASSWORD ~dramatiq:* -@all +select +time +zrevrange +llen +lindex
   ACL SETUSER checklist on >PASSWORD ~rq:* -@all +select +exists +llen +lindex +smembers +pubsub|numsub
+  ACL SETUSER checklist on >PASSWORD ~bull:* -@all +select +client|list +time +llen +lindex +lrange +zcard +zrange +exists +hexists
 """
 
     @item("Backend pods are running and healthy", severity=CRITICAL, needs=POD_RIGHTS)
@@ -153,8 +154,9 @@ In the Redis of `workers`, with the pattern of the keys that the framework uses:
     async def background_tasks_operational(self) -> Result:
         """Requests succeed while nobody does what they promised: mails are not sent, and orders not processed.
 
-        Workers of Celery, ARQ, Dramatiq or RQ show that they live, and the task whose turn it is in each queue waits for less
-        than `max_wait`. Celery's workers wait for tasks by a connection of their own, RQ's listen on a channel while they live.
+        Workers of Celery, ARQ, Dramatiq, RQ or BullMQ show that they live, and the task whose turn it is in each queue waits for
+        less than `max_wait`. Celery's workers wait for tasks by a connection of their own, RQ's listen on a channel while they
+        live, BullMQ's name their connections after their queue and hold the lock of a task that they work on.
         ARQ's report in a key that expires, after an hour by default: one that is older than `max_silence` proves nothing.
         Dramatiq's leave a heartbeat, as programs do that only send tasks: while tasks wait, one of them has to be taken. Nothing
         is published. Tasks that run within the service itself are not observed.

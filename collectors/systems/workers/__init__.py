@@ -1,1 +1,1 @@
-"""Workers that take tasks from queues in Redis: Celery, ARQ, Dramatiq."""
+"""Workers that take tasks from queues in Redis: Celery, ARQ, Dramatiq, RQ, BullMQ."""

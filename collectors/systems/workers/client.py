@@ -11,7 +11,16 @@ from pydantic import Field
 from collectors.shared.host_port import HostPort
 from collectors.systems.redis.client import Login, ask
 from collectors.systems.redis.model import Answers, NodeAddress
-from collectors.systems.workers.model import Framework, Queue, Seen, WorkerLimits, digest, pollers
+from collectors.systems.workers.model import (
+    BullQueue,
+    Framework,
+    Queue,
+    Seen,
+    WorkerLimits,
+    bull_pollers,
+    digest,
+    pollers,
+)
 from exporter.http import Trust
 from exporter.options import Secret
 from exporter.verdict import ProbeError, Reason
@@ -20,6 +29,11 @@ __all__ = ["Workers", "read_workers"]
 
 _MOST_DUE = 20
 _MOST_WORKERS = 1000
+_MOST_ACTIVE = 200
+#: What stands between the name of a queue of Celery and a priority, of which it has these by default.
+_PRIORITY, _STEPS = "\x06\x16", (3, 6, 9)
+#: BullMQ keeps the moment at which a task is due in the upper bits of a score.
+_DUE_BITS = 4096
 _PLAIN = re.compile(r"[!-~]+")
 
 
@@ -39,6 +53,8 @@ async def read_workers(workers: Workers, timeout: timedelta) -> Seen:
         return await _arq(reader)
     if workers.framework is Framework.RQ:
         return await _rq(reader)
+    if workers.framework is Framework.BULLMQ:
+        return await _bullmq(reader)
     return await (_celery(reader) if workers.framework is Framework.CELERY else _dramatiq(reader))
 
 
@@ -65,11 +81,13 @@ class _Reader:
 
 
 async def _celery(reader: _Reader) -> Seen:
-    names = reader.workers.names
-    answers = await reader.ask(
-        "CLIENT LIST", "HLEN unacked", *(f"LLEN {name}" for name in names), *(f"LINDEX {name} -1" for name in names)
-    )
-    queues = [_listed(reader, answers, name, f"LLEN {name}", f"LINDEX {name} -1") for name in names]
+    keys = {name: name for name in reader.workers.names}
+    # Tasks with a priority wait in lists of their own.
+    keys |= {f"{name} (priority {step})": f"{name}{_PRIORITY}{step}" for name in keys for step in _STEPS}
+    commands = [command for key in keys.values() for command in (f"LLEN {key}", f"LINDEX {key} -1")]
+    answers = await reader.ask("CLIENT LIST", "HLEN unacked", *commands)
+    queues = [_listed(reader, answers, name, f"LLEN {key}", f"LINDEX {key} -1") for name, key in keys.items()]
+    queues = [queue for queue in queues if queue.waiting or queue.name in reader.workers.names]
     silences = pollers(answers.reply("CLIENT LIST", str), reader.workers.database)
     return Seen(reader.where, queues, silences, reader.length(answers, "HLEN unacked"))
 
@@ -109,6 +127,45 @@ async def _rq(reader: _Reader) -> Seen:
     alive = {key for key in each if _subscribers(known, channels[key]) and reader.length(known, f"EXISTS {key}")}
     connected = {name: timedelta(0) for name, found in keys.items() if alive & set(found)}
     return Seen(reader.where, queues, connected, suspended=reader.length(answers, "EXISTS rq:suspended") > 0)
+
+
+async def _bullmq(reader: _Reader) -> Seen:
+    """BullMQ's workers name their connections after their queue, and renew the lock of a task that they work on."""
+    clients = (await reader.ask("CLIENT LIST")).reply("CLIENT LIST", str)
+    queues: list[Queue] = []
+    silences: dict[str, timedelta] = {}
+    overdue: dict[str, timedelta] = {}
+    busy: list[str] = []
+    paused: list[str] = []
+    for name in reader.workers.names:
+        queue = BullQueue.parse(name)
+        wait, by_priority = queue.key("wait"), queue.key("prioritized")
+        active = f"LRANGE {queue.key('active')} 0 {_MOST_ACTIVE - 1}"
+        later = f"ZRANGE {queue.key('delayed')} 0 0 WITHSCORES"
+        halted = f"HEXISTS {queue.key('meta')} paused"
+        first = f"ZRANGE {by_priority} 0 0"
+        asked = (f"LLEN {wait}", f"LINDEX {wait} -1", f"ZCARD {by_priority}", first, active, later, halted, "TIME")
+        answers = await reader.ask(*asked)
+        queues.append(_listed(reader, answers, name, f"LLEN {wait}", f"LINDEX {wait} -1"))
+        if top := answers.reply(first, list):
+            queues.append(
+                Queue(f"{name} (by priority)", reader.length(answers, f"ZCARD {by_priority}"), digest(str(top[0])))
+            )
+        locks = {task: queue.key(f"{task}:lock") for task in answers.reply(active, list) if _PLAIN.fullmatch(str(task))}
+        held = await reader.ask(*(f"EXISTS {lock}" for lock in locks.values())) if locks else answers
+        stalled = [task for task, lock in locks.items() if not reader.length(held, f"EXISTS {lock}")]
+        if stalled:
+            queues.append(Queue(f"{name} (begun, without a lock)", len(stalled), digest(str(stalled[-1]))))
+        if len(stalled) < len(locks):
+            silences[name] = timedelta(0)
+            busy.append(name)
+        elif seen := bull_pollers(clients, reader.workers.database, queue):
+            silences[name] = min(seen)
+        if due := answers.reply(later, list):
+            overdue[name] = timedelta(milliseconds=_milliseconds(answers) - float(due[1]) / _DUE_BITS)
+        if reader.length(answers, halted):
+            paused.append(name)
+    return Seen(reader.where, queues, silences, busy=busy, paused=paused, overdue=overdue)
 
 
 def _names(answers: Answers, command: str) -> list[str]:

@@ -33,6 +33,8 @@ def worker_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
             yield from _dramatiq_problems(seen, workers)
         case Framework.RQ:
             yield from _rq_problems(seen, workers)
+        case Framework.BULLMQ:
+            yield from _bullmq_problems(seen, workers)
 
 
 def _celery_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
@@ -117,6 +119,39 @@ def _rq_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
             yield unknown(
                 f"Queue {queue.name} on {seen.where} holds {counted(queue.waiting, 'task')}, and none was seen to be taken: the "
                 "workers are busy, or hung.",
+                reason=Reason.PENDING,
+            )
+
+
+def _bullmq_problems(seen: Seen, workers: WorkerLimits) -> Iterator[Result]:
+    limit = format_duration(workers.max_silence)
+    for name in workers.names:
+        silence = seen.silences.get(name)
+        if silence is None:
+            yield failed(f"No BullMQ worker of queue {name} is connected to {seen.where}.", reason=Reason.DOWN)
+        if name in seen.paused:
+            yield failed(
+                f"Queue {name} on {seen.where} is paused: its tasks are not taken.", reason=Reason.MISCONFIGURED
+            )
+        late = seen.overdue.get(name, timedelta(0))
+        if late > workers.max_wait:
+            yield failed(
+                f"A delayed task of queue {name} on {seen.where} has been due for {format_length(late)} (limit "
+                f"{format_duration(workers.max_wait)}).",
+                reason=Reason.LIMIT,
+            )
+    for name, silence in seen.silences.items():
+        if silence > workers.max_silence:
+            yield unknown(
+                f"The BullMQ worker of queue {name} on {seen.where} that asked last did so {format_length(silence)} ago (limit "
+                f"{limit}), and none holds the lock of a task: paused, or hung.",
+                reason=Reason.NOT_VERIFIED,
+            )
+    for queue in seen.queues:
+        if _unmoved(queue) and queue.name.partition(" (")[0] not in seen.busy:
+            yield unknown(
+                f"Queue {queue.name} on {seen.where} holds {counted(queue.waiting, 'task')}, and none was seen to be taken: the "
+                "workers are limited, or hung.",
                 reason=Reason.PENDING,
             )
 

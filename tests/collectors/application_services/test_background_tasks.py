@@ -1,4 +1,4 @@
-"""Workers of Celery, ARQ, Dramatiq and RQ on a real Redis: alive, hung, killed, and without anything to do."""
+"""Workers of Celery, ARQ, Dramatiq, RQ and BullMQ on a real Redis: alive, hung, killed, and without anything to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services.services import run, see
-from tests.servers.applications.programs import send_task, worker
+from tests.servers.applications.programs import bullmq, bullmq_worker, send_task, worker
 from tests.servers.process import LOOPBACK, free_port, wait_until
 from tests.servers.redis import Node
 from tests.support import Run, sees, until
@@ -30,6 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         "arq": "~arq:* +select +time +pttl +zcount +zrangebyscore +exists",
         "dramatiq": "~dramatiq:* +select +time +zrevrange +llen +lindex",
         "rq": "~rq:* +select +exists +llen +lindex +smembers +pubsub|numsub",
+        "bullmq": "~bull:* ~{shop}:* +select +client|list +time +llen +lindex +lrange +zcard +zrange +exists +hexists",
     }
     with Node(tmp_path_factory.mktemp("redis")) as node:
         for name, rules in rights.items():
@@ -178,6 +179,72 @@ async def test_rq(store: Node, tmp_path: Path) -> None:
         assert client.smembers("rq:workers:default")
 
 
+async def test_bullmq(store: Node, tmp_path: Path) -> None:
+    url, where = f"redis://{LOOPBACK}:{store.port}/4", f"{store.address} (database 4)"
+    options: dict[str, Any] = {"database": 4, "queues": ["orders"], "memory": {}}
+    bullmq(url, "orders", "add")
+    never = await look(store, "bullmq", **options)
+    assert never.summary == f"No BullMQ worker of queue orders is connected to {where}."
+    assert (never.status, never.reason) == (Status.FAILED, Reason.DOWN)
+    with bullmq_worker(tmp_path, url, "orders") as worker:
+        good = await found(Status.OK, store, "bullmq", **options)
+        assert good.summary == f"Workers of bullmq on {where} take tasks from orders; 0 tasks wait."
+        for other in ({"queues": ["orders", "mails"]}, {"queues": ["{shop}:orders"]}, {"database": 5}):
+            assert (await look(store, "bullmq", **{**options, **other})).reason is Reason.DOWN, other
+        bullmq(url, "orders", "pause")
+        bullmq(url, "orders", "add")
+        paused = await look(store, "bullmq", **options)
+        assert (paused.status, paused.reason) == (Status.FAILED, Reason.MISCONFIGURED)
+        bullmq(url, "orders", "resume")
+        await found(Status.OK, store, "bullmq", **options)
+        bullmq(url, "orders", "add", '{"takes": 600000}')
+        bullmq(url, "orders", "add")
+        bullmq(url, "orders", "add", "{}", '{"priority": 3}')
+        busy = await found(Status.OK, store, "bullmq", max_silence="1s", **options)
+        assert busy.measurements == {"waiting_tasks": 2}  # it renews the lock of the long one
+        late = await look(store, "bullmq", later=timedelta(minutes=6), **options)
+        assert (late.status, late.reason) == (Status.FAILED, Reason.LIMIT)
+        assert "The task at the head of queue orders on" in late.summary
+        worker.pause()
+        with store.client() as client:  # its lock expires, unless it is renewed
+            client.select(4)
+            [task] = client.lrange("bull:orders:active", 0, -1)
+            client.delete(f"bull:orders:{task!s}:lock")
+        hung = await found(Status.UNKNOWN, store, "bullmq", max_silence="1s", **options)
+        assert "none holds the lock of a task: paused, or hung" in hung.summary
+        worker.kill()
+    gone = await found(Status.FAILED, store, "bullmq", **options)
+    assert gone.reason is Reason.DOWN
+
+
+async def test_bullmq_with_a_prefix_and_tasks_that_were_put_off(store: Node, tmp_path: Path) -> None:
+    url = f"redis://{LOOPBACK}:{store.port}/6"
+    options: dict[str, Any] = {"database": 6, "queues": ["{shop}:mails"], "memory": {}}
+    bullmq(url, "mails", "add", "{}", '{"delay": 600000}', prefix="{shop}")
+    with bullmq_worker(tmp_path, url, "mails", "{shop}") as worker:
+        await found(Status.OK, store, "bullmq", **options)
+        worker.pause()
+        with store.client() as client:
+            client.select(6)
+            due = int(client.time()[0]) - 3600  # by Redis's clock, as the worker would have left it an hour ago
+            client.zadd("{shop}:mails:delayed", {"1": due * 1000 * 4096})
+        late = await look(store, "bullmq", **options)
+        assert (late.status, late.reason) == (Status.FAILED, Reason.LIMIT)
+        assert "A delayed task of queue {shop}:mails" in late.summary
+        worker.resume()
+        await found(Status.OK, store, "bullmq", **options)
+
+
+async def test_celery_with_priorities(store: Node) -> None:
+    with store.client() as client:
+        client.select(7)
+        client.lpush("celery\x06\x163", "canary")  # as kombu names the list of a priority
+    memory: dict[str, Any] = {}
+    await look(store, "celery", memory, database=7)
+    late = await look(store, "celery", memory, database=7, later=timedelta(minutes=6))
+    assert "The task at the head of queue celery (priority 3) on" in late.summary
+
+
 async def test_a_redis_that_cannot_be_read(store: Node) -> None:
     refused = await look(store, "celery", username="arq")
     assert (refused.status, refused.reason) == (Status.UNKNOWN, Reason.DENIED)
@@ -195,6 +262,7 @@ async def test_a_redis_that_cannot_be_read(store: Node) -> None:
     [
         {"framework": "sidekiq", "redis": "redis:6379"},
         {"framework": "celery", "redis": "redis"},
+        {"framework": "bullmq", "redis": "redis:6379"},
         {"framework": "celery", "redis": "redis:6379", "queues": ["two words"]},
         {"framework": "arq", "redis": "redis:6379", "password": "canary-77", "database": -1},
     ],

@@ -179,6 +179,37 @@ def send_task(kind: str, redis_url: str) -> None:
     )
 
 
+def _bullmq(redis_url: str, queues: str, prefix: str) -> dict[str, str]:
+    modules = npm_packages(SOURCES / "bullmq") / "node_modules"
+    return {"NODE_PATH": str(modules), "REDIS_URL": redis_url, "QUEUES": queues, "PREFIX": prefix}
+
+
+@contextmanager
+def bullmq_worker(directory: Path, redis_url: str, queues: str, prefix: str = "bull") -> Iterator[Server]:
+    """Run a worker of BullMQ for queues (with commas between), once it is ready for all of them."""
+    server = Server(
+        "bullmq",
+        [node_program(), SOURCES / "bullmq/run.js", "work"],
+        directory=_directory(directory, "bullmq", free_port()),
+        env=_bullmq(redis_url, queues, prefix),
+        ready=lambda: all(f"ready for {name}\n" in server.log.read_text() for name in queues.split(",")),
+        deadline=READY_SECONDS,
+    )
+    with server:
+        yield server
+
+
+def bullmq(redis_url: str, queue: str, *what: str, prefix: str = "bull") -> None:
+    """Do to a queue of BullMQ what an application does: ``add`` a task (its data and options as JSON), ``pause``, ``resume``."""
+    subprocess.run(
+        [node_program(), SOURCES / "bullmq/run.js", *what],
+        env={**os.environ, **_bullmq(redis_url, queue, prefix)},
+        check=True,
+        capture_output=True,
+        timeout=READY_SECONDS,
+    )
+
+
 def next_build() -> Path:
     """Return the folder of the standalone server, with static files and public folder beside it, built once into the cache."""
 
