@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -26,6 +28,15 @@ class Reply:
     def text(self) -> str:
         """The body as UTF-8, with what is no UTF-8 replaced."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def date(self) -> datetime | None:
+        """When it was made, by the server's clock; None where it does not say."""
+        try:
+            date = parsedate_to_datetime(self.headers.get("date", ""))
+        except (ValueError, OverflowError):
+            return None
+        return date if date.tzinfo else None
 
     def json(self) -> Any:
         """The body as JSON; raises ProbeError when it is something else (a login page, half a reply)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 
 from exporter.reply import Reply
 
@@ -15,8 +14,5 @@ _ROUGH = timedelta(seconds=30)
 
 def server_time(reply: Reply, now: datetime) -> datetime:
     """The time of the server that replied, where it is another than ours, `now`; ours where it does not tell."""
-    try:
-        dated = parsedate_to_datetime(reply.headers.get("date", ""))
-    except ValueError:
-        return now
-    return dated if dated.tzinfo and abs(dated - now) > _ROUGH else now
+    dated = reply.date
+    return dated if dated is not None and abs(dated - now) > _ROUGH else now

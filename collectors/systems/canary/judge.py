@@ -73,7 +73,9 @@ def cache_problems(trips: Sequence[CacheTrip | ProbeError], nonce: str, max_late
     """What is wrong with the keys on one or several masters."""
     unseen = []
     for trip in trips:
-        if isinstance(trip, ProbeError):
+        if isinstance(trip, Unwritten):
+            yield unwritten(trip)
+        elif isinstance(trip, ProbeError):
             unseen.append(unobserved(trip))
         elif isinstance(trip.written, Refusal):
             if refusal := _REFUSES.get(trip.written.code):

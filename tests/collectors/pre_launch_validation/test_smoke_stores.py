@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nats
 import psycopg
 import pytest
 from psycopg import sql
 from pydantic import ValidationError
 
 from collectors.pre_launch_validation.smoke_tests import SmokeTarget, SmokeTests
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.servers.nats import Nats, cluster
 from tests.servers.postgresql import Cluster
 from tests.servers.process import LOOPBACK, free_port, wait_until
@@ -149,6 +150,36 @@ async def test_missing_rights_and_tables_say_nothing_of_the_database(database: C
     assert (await see(DATABASE, **through(primary, timeout="1ms"))).status is Status.UNKNOWN
 
 
+async def test_tables_and_commits_that_are_not_like_those_of_applications(database: Cluster) -> None:
+    primary = database.primary
+
+    async def after(change: str, undone: str) -> Result:
+        primary.query(change, "orders")
+        try:
+            return await see(DATABASE, **through(primary))
+        finally:
+            primary.query(undone, "orders")
+
+    table = "ALTER TABLE checklist.canary SET"
+    unlogged = await after(f"{table} UNLOGGED", f"{table} LOGGED")
+    assert (unlogged.status, unlogged.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED)
+    role = f"ALTER ROLE {USER}"
+    hasty = await after(f"{role} SET synchronous_commit = off", f"{role} RESET synchronous_commit")
+    assert (hasty.status, "synchronous_commit is off for the role" in hasty.summary) == (Status.UNKNOWN, True)
+    with primary.setting(synchronous_commit="off"):  # for the applications too
+        wait_until(lambda: primary.query("SHOW synchronous_commit") == [("off",)], "the setting")
+        assert (await see(DATABASE, **through(primary))).status is Status.OK
+    limit = "ALTER DATABASE orders CONNECTION LIMIT"
+    full = await after(f"{limit} 0", f"{limit} -1")
+    assert (full.status, full.reason) == (Status.FAILED, Reason.LIMIT)
+    await after(
+        "ALTER TABLE checklist.canary RENAME TO other",
+        f"CREATE VIEW checklist.canary AS TABLE checklist.other; GRANT ALL ON checklist.canary TO {USER}",
+    )
+    view = await see(DATABASE, **through(primary))
+    assert (view.status, "is no ordinary table, but a view" in view.summary) == (Status.UNKNOWN, True)
+
+
 async def test_the_role_can_do_nothing_else(database: Cluster) -> None:
     dsn = database.primary.dsn(user=USER, password=SECRET)
     with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -192,6 +223,12 @@ async def test_caches_that_answer_but_take_no_writes(start_redis: Start) -> None
     assert lonely.status is Status.FAILED
     assert "(NOREPLICAS)" in lonely.summary
     node.command("CONFIG", "SET", "min-replicas-to-write", "0")
+
+    node.command("CLIENT", "PAUSE", "60000", "WRITE")  # as during a failover
+    paused = await see(CACHE, **cached(node, timeout="1s"))
+    assert (paused.status, paused.reason) == (Status.FAILED, Reason.TIMEOUT)
+    assert paused.summary.endswith("answers, but did not take a key within 1s.")
+    node.command("CLIENT", "UNPAUSE")
     assert (await see(CACHE, **cached(node))).status is Status.OK
 
 
@@ -231,6 +268,21 @@ async def test_one_server_with_one_copy(tmp_path: Path) -> None:
     with Nats(tmp_path, name="core", jetstream=None) as server:
         off = await see(QUEUE, queue={"address": f"{LOOPBACK}:{server.port}", **PATIENT})
         assert off.status is Status.FAILED, off
+
+
+async def test_streams_that_prove_nothing(tmp_path: Path) -> None:
+    with Nats(tmp_path) as server:
+        async with await nats.connect(server.url) as client:
+            streams = client.jetstream()
+            useless: dict[str, dict[str, Any]] = {
+                "ALL": {"subjects": ["CHECKLIST.>"]},
+                "CHECKLIST": {"subjects": ["CHECKLIST.canary"], "storage": "memory"},
+            }
+            for name, config in useless.items():
+                await streams.add_stream(name=name, **config)
+                result = await see(QUEUE, queue={"address": f"{LOOPBACK}:{server.port}", "replicas": 1, **PATIENT})
+                assert (result.status, result.reason) == (Status.UNKNOWN, Reason.MISCONFIGURED), result
+                await streams.delete_stream(name)
 
 
 @pytest.mark.verifies("smoke_tests.message_queue_publish_consume", "failed")

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Iterator
 from typing import Any
 
 from collectors.systems.canary.client.options import CacheOptions
-from collectors.systems.canary.model import CacheTrip, Refusal
-from collectors.systems.redis.client import Login, ask
+from collectors.systems.canary.model import CacheTrip, Refusal, Unwritten
+from collectors.systems.redis.client import Full, Login, ask
 from collectors.systems.redis.model import NodeAddress
+from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason
 
 __all__ = ["cache_trips"]
@@ -28,14 +29,18 @@ async def cache_trips(options: CacheOptions, nonce: str) -> list[CacheTrip | Pro
     """
     login = Login(options.username, options.password, options.tls, options.timeout)
     address = NodeAddress.parse(options.address)
-    slots = _reply((await ask(address, login, (_SLOTS,))).replies[_SLOTS])
+    try:
+        slots = _reply((await ask(address, login, (_SLOTS,))).replies[_SLOTS])
+    except Full as why:  # applications are refused just as the exporter is
+        return [Unwritten(str(why), why.reason)]
     if isinstance(slots, Refusal) and slots.code == "NOPERM":
         raise ProbeError(
             f"{address} does not say whether it is a node of a cluster: the user lacks the right to CLUSTER SLOTS.",
             Reason.DENIED,
         )
-    first = await _trip(address, login, f"{options.key_prefix}{nonce}", nonce)
-    down = isinstance(first.written, Refusal) and first.written.code == "CLUSTERDOWN"
+    first = await _seen(_trip(address, login, f"{options.key_prefix}{nonce}", nonce))
+    written = first.written if isinstance(first, CacheTrip) else None
+    down = isinstance(written, Refusal) and written.code == "CLUSTERDOWN"
     if isinstance(slots, Refusal) or down:  # whatever else it is, it is no cluster, or none that works
         return [first]
     masters = list(_masters(slots, address.host))
@@ -74,7 +79,15 @@ def _key_within(prefix: str, nonce: str, first: int, last: int) -> str:
 async def _trip(address: NodeAddress, login: Login, key: str, nonce: str) -> CacheTrip:
     commands = (f"SET {key} {nonce} EX {_LIFETIME}", f"GET {key}", f"PTTL {key}", f"DEL {key}")
     started = time.perf_counter()
-    replies = (await ask(address, login, commands)).replies
+    try:
+        replies = (await ask(address, login, commands)).replies
+    except ProbeError as why:
+        if why.reason is not Reason.TIMEOUT:
+            raise
+        await ask(address, login, ("PING",))  # where that is not answered either, nothing was observed
+        raise Unwritten(
+            f"{address} answers, but did not take a key within {format_duration(login.timeout)}.", Reason.TIMEOUT
+        ) from None
     seconds = time.perf_counter() - started
     written, read, left, _ = (_reply(replies[command]) for command in commands)
     return CacheTrip(str(address), written, read, left, seconds)

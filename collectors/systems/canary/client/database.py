@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["row_trips"]
 
 _POLL = 0.1
+_KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _WRITE = """WITH old AS (DELETE FROM checklist.canary WHERE written < now() - interval '1 hour' AND name <> %s)
 INSERT INTO checklist.canary AS c (name, nonce, written) VALUES (%s, %s, now())
 ON CONFLICT (name) DO UPDATE SET nonce = excluded.nonce, written = excluded.written RETURNING c.nonce"""
 _READ = "SELECT nonce FROM checklist.canary WHERE name = %s"
+_TABLE = """SELECT c.relkind::text AS kind, c.relpersistence::text AS persistence, s.setting AS commits, s.source
+FROM pg_class c, pg_settings s WHERE c.oid = to_regclass('checklist.canary') AND s.name = 'synchronous_commit'"""
+_OF_THE_SERVER = frozenset({"default", "configuration file", "command line", "environment variable"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,16 @@ class _Row:
 @dataclass(frozen=True, slots=True)
 class _Role:
     standby: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What kind of table it is, and whether COMMIT waits as the applications' do."""
+
+    kind: str
+    persistence: str
+    commits: str
+    source: str
 
 
 class _Writing(Connection):
@@ -108,7 +122,25 @@ async def _opened(host: Parameters, options: DatabaseOptions) -> tuple[_Writing,
     except ProbeError as why:
         if connection is not None:
             await connection.close()
-        return why
+        # Applications are refused just as the exporter is.
+        return Unwritten(str(why), why.reason) if why.reason is Reason.LIMIT else why
+
+
+async def _like_the_applications(connection: _Writing) -> None:
+    """Raise ProbeError where writing to the table is no proof that the applications can write to theirs."""
+    where = f"checklist.canary of PostgreSQL at {connection.where}"
+    for table in await connection.ask(_Table, _TABLE):
+        if table.kind not in ("r", "p") or table.persistence != "p":
+            raise ProbeError(
+                f"{where} is no ordinary table, but {_KINDS.get(table.kind, 'unlogged')}: writing to it would prove nothing.",
+                Reason.MISCONFIGURED,
+            )
+        if table.commits in ("off", "local") and table.source not in _OF_THE_SERVER:
+            raise ProbeError(
+                f"synchronous_commit is {table.commits} for the role or database of the canary alone on PostgreSQL at "
+                f"{connection.where}: its commits would not wait as others do.",
+                Reason.MISCONFIGURED,
+            )
 
 
 async def _seen(trip: Any) -> RowTrip | ProbeError:
@@ -120,6 +152,7 @@ async def _seen(trip: Any) -> RowTrip | ProbeError:
 
 
 async def _written(connection: _Writing, name: str, nonce: str, timeout: timedelta) -> RowTrip:
+    await _like_the_applications(connection)
     started = time.perf_counter()
     connection.warnings.clear()
     try:

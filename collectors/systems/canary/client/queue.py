@@ -15,7 +15,7 @@ __all__ = ["queue_trip"]
 
 _SUBJECT = f"{STREAM}.canary"
 _SECOND = 10**9
-_NOT_FOUND, _NOT_CLUSTERED = 10059, 10074
+_NOT_FOUND, _OVERLAPS, _NOT_CLUSTERED = 10059, 10065, 10074
 
 
 async def queue_trip(options: QueueOptions, nonce: str) -> QueueTrip:
@@ -68,6 +68,11 @@ async def _stream(connection: Connection, options: QueueOptions) -> int:
             f"NATS {connection.address} is not clustered, so there is no stream with {options.replicas} copies; set `replicas: 1`.",
             Reason.MISCONFIGURED,
         )
+    if _code(reply) == _OVERLAPS:
+        raise ProbeError(
+            f"Another stream of NATS {connection.address} takes the messages of {_SUBJECT}, so stream {STREAM} cannot be created.",
+            Reason.MISCONFIGURED,
+        )
     _succeeded(connection, reply, f"stream {STREAM}")
     config = reply.get("config")
     config = config if isinstance(config, dict) else {}
@@ -75,6 +80,12 @@ async def _stream(connection: Connection, options: QueueOptions) -> int:
     if config.get("subjects") != [_SUBJECT] or not isinstance(copies, int):
         raise ProbeError(
             f"Stream {STREAM} of NATS {connection.address} has other subjects than {_SUBJECT}, so nothing was published to it.",
+            Reason.MISCONFIGURED,
+        )
+    if config.get("storage") != "file" or config.get("no_ack") or config.get("sealed"):
+        raise ProbeError(
+            f"Stream {STREAM} of NATS {connection.address} is kept in memory, sealed, or acknowledges nothing, so it proves "
+            "nothing about others; delete it.",
             Reason.MISCONFIGURED,
         )
     if copies < options.replicas:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
 from collectors.systems.http.model.caches import cached_by
@@ -165,7 +164,7 @@ def _part_problems(reply: Reply, health: Health, options: HealthOptions) -> Iter
 
 def _age_problems(reply: Reply, health: Health, options: HealthOptions) -> Iterator[Result]:
     """Reports that say themselves, by the clock of whoever answered, that they are old: of a file, or of a check that hangs."""
-    if (answered := _date(reply)) is None:
+    if (answered := reply.date) is None:
         return
     optional = {name.casefold() for name in options.optional_deps}
     for name, made in health.times.items():
@@ -177,15 +176,6 @@ def _age_problems(reply: Reply, health: Health, options: HealthOptions) -> Itera
                 "its own time stamp.",
                 reason=Reason.STALE,
             )
-
-
-def _date(reply: Reply) -> datetime | None:
-    """When the reply was made, by the server's clock; None where it does not say."""
-    try:
-        date = parsedate_to_datetime(reply.headers.get("date", ""))
-    except ValueError:
-        return None
-    return date if date.tzinfo else None
 
 
 def _nothing_reported(reply: Reply, names: tuple[str, ...]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from exporter.reply import Reply
 
@@ -20,6 +21,7 @@ _STATES = (
     "x-drupal-cache",
     "cdn-cache",
 )
+_OLD = timedelta(hours=1)
 _KEPT = ("hit", "stale", "updating")
 #: RFC 9211 (`ExampleCache; hit; ttl=30`), and what some networks write into Server-Timing.
 _HIT = re.compile(r";\s*hit\s*(?:[;,]|$)", re.IGNORECASE)
@@ -35,6 +37,10 @@ def cached_by(reply: Reply) -> str:
     age = reply.headers.get("age", "").strip()
     if age.isdigit() and int(age) > 0:
         return f"Age {age} s"
+    made = reply.date
+    # Many caches leave Date as it was, also where Age is taken off on the way. No clock in use is that wrong.
+    if made is not None and datetime.now(UTC) - made > _OLD:
+        return f"Date {made:%Y-%m-%d %H:%M} UTC"
     for name in _STATES:
         state = reply.headers.get(name, "").lower()
         if word := next((word for word in _KEPT if word in state), None):
