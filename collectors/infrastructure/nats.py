@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from collectors.systems.nats.client import Connection, Full, Login, connected
 from collectors.systems.nats.model import (
     Account,
     Consumer,
+    Consumers,
     Gatewayz,
     Jsz,
     Leafz,
@@ -32,8 +33,9 @@ from collectors.systems.nats.model import (
 )
 from collectors.systems.prometheus.check.scrape import judge_scrape
 from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.promql import selector
-from collectors.systems.prometheus.model.scrape import Scrape
+from collectors.systems.prometheus.model.scrape import METRIC, Scrape
 from exporter.collector import Collector, Options, SectionSettings, Target, fetched, item
 from exporter.http import Http, HttpSettings, Trust
 from exporter.options import Duration, Secret
@@ -78,8 +80,23 @@ class NatsScrape(Scrape):
     """Where the metrics of prometheus-nats-exporter are found in Prometheus; the Helm chart's begin with `nats_`."""
 
     job: str = Field("nats", description="Job that scrapes the exporter.")
-    health: str = Field("gnatsd_up", description="Metric that is 1 while the exporter reaches its server.")
-    series: str = Field("gnatsd_varz_connections", description="Metric that only a working server gives.")
+    health: str | None = Field(
+        None,
+        pattern=METRIC,
+        description="Metric that is 1 while the exporter reaches its server, if there is one; prometheus-nats-exporter has "
+        "`gnatsd_healthz_status_value` with `-healthz`.",
+    )
+    series: str = Field(
+        "gnatsd_varz_connections",
+        pattern=METRIC,
+        description="Metric that only a working server gives; those of the Helm chart begin with `nats_`.",
+    )
+
+    @property
+    def prefix(self) -> str | None:
+        """What the exporter's metrics of /varz begin with; None where the series is none of them."""
+        prefix, varz, _ = self.series.partition("_varz_")
+        return f"{prefix}{varz}" if varz else None
 
 
 class _Limits(NatsLimits):
@@ -162,12 +179,31 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return await self._each([self._monitor(node) for node in self.target.nodes])
 
     @fetched
-    async def account(self) -> Account:
-        """What JetStream tells the account, asked of the first server that can be used. Streams are reported by their leaders."""
-        connection = await self._usable()
+    async def accounts(self) -> tuple[Account | ProbeError, ...]:
+        """What each JetStream reports to the account, or why not; first that of all servers together: leaves have their own."""
+        monitors = await self.monitors()
+        apart = judge.own_jetstreams([monitor for monitor in monitors if isinstance(monitor, Monitor)])
+        aside = {monitor.where for group in apart for monitor in group}
+        numbered = [(number, mon.where if isinstance(mon, Monitor) else "") for number, mon in enumerate(monitors)]
+        groups = [[number for number, where in numbered if where not in aside]]
+        groups += ([number for number, where in numbered if where in {m.where for m in group}] for group in apart)
+        return judge.distinct_accounts(await self._each(map(self._first_account, groups)))
+
+    async def _first_account(self, numbers: Sequence[int]) -> Account:
+        """What JetStream reports on the first of these servers that can be used; raises ProbeError when none can."""
+        connections = await self.connections()
+        for number in numbers:
+            if isinstance(connections[number], Connection):
+                return await self._account(number)
+        raise next(why for number in numbers if isinstance(why := connections[number], ProbeError))
+
+    async def _account(self, number: int) -> Account:
+        """What JetStream reports on the server with this number. Streams are reported by their leaders."""
+        connection = (await self.connections())[number]
+        assert isinstance(connection, Connection)
         info = await connection.request("$JS.API.INFO")
         if info is None or info.get("error"):
-            return await self._refused(info)
+            return await self._refused(number, connection, info)
         where = f"$JS.API.STREAM.LIST of NATS {connection.address}"
         streams: list[StreamInfo] = []
         missing: set[str] = set()
@@ -175,17 +211,23 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         while True:
             page = await connection.request("$JS.API.STREAM.LIST", {"offset": offset}, patience=_PATIENCE)
             if page is None or page.get("error"):
-                return await self._refused(page)
+                return await self._refused(number, connection, page)
             streams += (parsed(where, stream, StreamInfo) for stream in _list(where, page, "streams"))
             missing.update(map(str, _list(where, page, "missing")))
             offset += (limit := _int(where, page, "limit"))  # not by what was found: a page leaves out what is missing
             if not limit or offset >= _int(where, page, "total"):
-                return Account(info, tuple(streams), tuple(sorted(missing)))
+                return Account(number, info, tuple(streams), tuple(sorted(missing)))
 
     @fetched
-    async def consumers(self) -> tuple[dict[str, tuple[Consumer, ...]], tuple[tuple[str, str], ...]]:
-        """The consumers of each stream that has some, as their leaders report them; then stream and name of those whose do not."""
-        connection, account = await self._usable(), await self.account()
+    async def consumers(self) -> tuple[Consumers | ProbeError, ...]:
+        """The consumers of the streams of each of the accounts, or why they are not listed."""
+        return await self._each([self._consumers_of(account) for account in await self.accounts()])
+
+    async def _consumers_of(self, account: Account | ProbeError) -> Consumers:
+        if isinstance(account, ProbeError):
+            raise account
+        connection = (await self.connections())[account.number]
+        assert isinstance(connection, Connection)
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def of(stream: str) -> tuple[list[Consumer], list[tuple[str, str]]]:
@@ -195,7 +237,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         names = [stream.name for stream in account.streams if stream.state.consumer_count]
         found = await asyncio.gather(*map(of, names))
         missing = tuple(sorted(name for _, lacking in found for name in lacking))
-        return {name: tuple(consumers) for name, (consumers, _) in zip(names, found, strict=True)}, missing
+        return Consumers({name: tuple(known) for name, (known, _) in zip(names, found, strict=True)}, missing)
 
     @staticmethod
     async def _consumers(connection: Connection, stream: str) -> tuple[list[Consumer], list[tuple[str, str]]]:
@@ -216,26 +258,14 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
             if not limit or offset >= _int(where, page, "total"):
                 return found, missing
 
-    async def _usable(self) -> Connection:
-        """The connection to the first server that has let us in; raises ProbeError when none has."""
-        connections = await self.connections()
-        for connection in connections:
-            if isinstance(connection, Connection):
-                return connection
-        raise next(why for why in connections if isinstance(why, ProbeError))
-
-    async def _refused(self, answer: dict[str, Any] | None) -> Account:
+    async def _refused(self, number: int, connection: Connection, answer: dict[str, Any] | None) -> Account:
         """What JetStream answers instead, and to whom."""
-        connections = await self.connections()
-        number = next(at for at, connection in enumerate(connections) if isinstance(connection, Connection))
-        connection = connections[number]
-        assert isinstance(connection, Connection)
         monitor = (await self.monitors())[number]
         name = monitor.name if isinstance(monitor, Monitor) else connection.address
         error = answer.get("error") if answer else None
         code = error.get("err_code") if isinstance(error, dict) else None
         refused = f"JetStream refuses {await self._who(self.target.nodes[number], connection)} on NATS server {name}{_why(answer)}"
-        return Account({}, (), (), f"{refused}.", unavailable=code == _UNAVAILABLE)
+        return Account(number, {}, (), (), f"{refused}.", unavailable=code == _UNAVAILABLE)
 
     async def _who(self, node: NatsNode, connection: Connection) -> str:
         """Account and user of a connection, as the server's list of connections names them to its administrator."""
@@ -300,7 +330,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return parsed(reply.where, reply.json(), kind)
 
     @staticmethod
-    async def _each(questions: Sequence[Any]) -> tuple[Any, ...]:
+    async def _each(questions: Iterable[Any]) -> tuple[Any, ...]:
         """All answers, each an exception ProbeError where there is none."""
 
         async def one(question: Any) -> Any:
@@ -395,6 +425,7 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         seen, problems = await self._seen()
         for monitor in seen:
             problems += judge.store_problems(monitor, self.target)
+        problems += judge.room_problems(seen)
         used = [monitor.jsz.storage for monitor in seen if isinstance(monitor.jsz, Jsz)]
         core = sum(monitor.core for monitor in seen)
         but = f", except on {counted(core, 'server')} by declaration" if core else ""
@@ -404,38 +435,36 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return verdict(problems, good)
 
     async def _kept(self) -> Result:
-        account = await self.account()
-        if account.refused is not None:
-            # It may well keep its streams in files while it has no leader.
-            judged = unknown if account.unavailable else failed
-            return judged(account.refused, reason=Reason.DOWN)
         problems: list[Result] = []
-        for stream in account.streams:
-            problems += judge.kept_problems(stream, self.target)
-        problems += collected(judge.account_problems(account, self.target))
-        problems += (
-            unknown(f"Stream {name} was not checked: its leader does not answer.", reason=Reason.DOWN)
-            for name in account.missing
-        )
-        consumers, _ = await self._consumers_seen(problems)
-        for known in consumers.values():
-            for consumer in known:
+        accounts = await self.accounts()
+        for account, consumers in zip(accounts, await self.consumers(), strict=True):
+            if isinstance(account, ProbeError):
+                problems.append(unobserved(account))
+                continue
+            if account.refused is not None:
+                # It may well keep its streams in files while it has no leader.
+                judged = unknown if account.unavailable else failed
+                problems.append(judged(account.refused, reason=Reason.DOWN))
+                continue
+            for stream in account.streams:
+                problems += judge.kept_problems(stream, self.target)
+                problems += judge.rewound_problems(stream, self._furthest(account, stream))
+            problems += collected(judge.account_problems(account, self.target))
+            problems += (
+                unknown(f"Stream {name} was not checked: its leader does not answer.", reason=Reason.DOWN)
+                for name in account.missing
+            )
+            if isinstance(consumers, ProbeError):
+                problems.append(unobserved(consumers))
+                continue
+            for stream, consumer in consumers.of(account.streams):
                 problems += judge.remembered_problems(consumer, self.target)
+                problems += judge.lost_problems(consumer, stream)
         memory = sorted(self.target.in_memory)
         but = f", except {', '.join(memory)} by declaration" if memory else ""
-        kept = f"Every stream ({len(account.streams)}) is kept in files{but}."
-        kept = kept if account.streams else "The account has no streams."
+        many = sum(len(account.streams) for account in accounts if isinstance(account, Account))
+        kept = f"Every stream ({many}) is kept in files{but}." if many else "The account has no streams."
         return verdict(problems, ok(kept + await self._elsewhere()))
-
-    async def _consumers_seen(
-        self, problems: list[Result]
-    ) -> tuple[dict[str, tuple[Consumer, ...]], tuple[tuple[str, str], ...]]:
-        """The consumers that could be asked for; why not becomes a problem."""
-        try:
-            return await self.consumers()
-        except ProbeError as why:
-            problems.append(unobserved(why))
-            return {}, ()
 
     @item(
         "Message replication is configured",
@@ -464,49 +493,81 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         return verdict(problems, ok("JetStream's servers agree on their leader." if many else "There is one server."))
 
     async def _replicated(self) -> Result:
-        account = await self.account()
-        if account.refused is not None:
-            return failed(account.refused, reason=Reason.DOWN)
-        problems = [
-            failed(f"Stream {name} has no leader that answers.", reason=Reason.DOWN) for name in account.missing
-        ]
-        streams = {stream.name: stream for stream in account.streams}
-        names = streams.keys() | set(account.missing)
-        problems += (
-            failed(f"Stream {name} does not exist.", reason=Reason.MISSING)
-            for name in self.target.streams
-            if name not in names
-        )
-        for stream in account.streams:
-            problems += judge.stream_problems(stream, self.target)
-        consumers, missing = await self._consumers_seen(problems)
-        for name, known in consumers.items():
-            for consumer in known:
-                problems += judge.consumer_problems(consumer, streams[name], self.target)
-                problems += judge.delivery_problems(consumer, self._unchanged(consumer), self.target)
-        problems += (
-            failed(f"Consumer {consumer} of stream {stream} has no leader that answers.", reason=Reason.DOWN)
-            for stream, consumer in missing
-        )
-        if not names:
-            problems.append(
-                unknown(
-                    f"The account on {self.target.name} has no streams, so no copies of any were checked.",
-                    reason=Reason.MISSING,
-                )
+        problems: list[Result] = []
+        names: set[str] = set()
+        many = 0
+        accounts = await self.accounts()
+        for account, consumers in zip(accounts, await self.consumers(), strict=True):
+            if isinstance(account, ProbeError):
+                problems.append(unobserved(account))
+                continue
+            if account.refused is not None:
+                problems.append(failed(account.refused, reason=Reason.DOWN))
+                continue
+            problems += (
+                failed(f"Stream {name} has no leader that answers.", reason=Reason.DOWN) for name in account.missing
             )
+            names |= {*account.missing, *(stream.name for stream in account.streams)}
+            many += len(account.missing) + len(account.streams)
+            streams = {stream.name: stream for stream in account.streams}
+            for stream in account.streams:
+                problems += judge.stream_problems(stream, self.target)
+                for kind, origin in stream.origins:
+                    lacking = judge.waiting(stream, origin, streams)
+                    place = (origin.seq or stream.state.last_seq) if lacking else None
+                    still = self._unchanged(f"{kind} {origin.name}", account, stream.name, place)
+                    problems += judge.stalled_problems(stream, kind, origin, lacking, still, self.target)
+            seen = [unobserved(consumers)] if isinstance(consumers, ProbeError) else self._delivered(account, consumers)
+            problems += seen
+        if all(isinstance(account, Account) and account.refused is None for account in accounts):
+            problems += (
+                failed(f"Stream {name} does not exist.", reason=Reason.MISSING)
+                for name in self.target.streams
+                if name not in names
+            )
+            if not names:
+                problems.append(
+                    unknown(
+                        f"The account on {self.target.name} has no streams, so no copies of any were checked.",
+                        reason=Reason.MISSING,
+                    )
+                )
         exempt = sorted(names & {name.partition("/")[0] for name in self.target.single_copy})
         but = f", except {', '.join(exempt)} by declaration" if exempt else ""
         copies = counted(self.target.min_replicas, "copy that keeps up", "copies that keep up")
-        return verdict(problems, ok(f"Every stream ({len(names)}) has {copies}{but}.", streams=len(names)))
+        return verdict(problems, ok(f"Every stream ({many}) has {copies}{but}.", streams=many))
 
-    def _unchanged(self, consumer: Consumer) -> timedelta:
-        """For how long the checks have observed the consumer at the same place in its stream."""
-        places = self.context.memory.setdefault("delivered", {})
-        who, place, now = (consumer.stream_name, consumer.name), consumer.delivered.stream_seq, time.monotonic()
-        before = places.get(who)
-        if before is None or before[0] != place:
-            places[who] = before = place, now
+    def _delivered(self, account: Account, consumers: Consumers) -> Iterator[Result]:
+        """What is wrong with the copies and the deliveries of consumers."""
+        for stream, consumer in consumers.of(account.streams):
+            yield from judge.consumer_problems(consumer, stream, self.target)
+            still = self._unchanged("delivered", account, (stream.name, consumer.name), consumer.delivered.stream_seq)
+            yield from judge.delivery_problems(consumer, still, self.target)
+        streams = {stream.name: stream for stream in account.streams}
+        lacking = {stream for stream, _ in consumers.missing}
+        for stream in account.streams:
+            known = consumers.known.get(stream.name, ())
+            yield from judge.filter_problems(stream, known, streams)
+            left = stream.name not in lacking and judge.abandoned(stream, known)
+            still = self._unchanged("abandoned", account, stream.name, stream.state.first_seq if left else None)
+            yield from judge.abandoned_problems(stream, still, self.target)
+        for stream_name, name in consumers.missing:
+            yield failed(f"Consumer {name} of stream {stream_name} has no leader that answers.", reason=Reason.DOWN)
+
+    def _furthest(self, account: Account, stream: StreamInfo) -> int:
+        """The last message that the checks have observed in a stream."""
+        seen: dict[object, int] = self.context.memory.setdefault("furthest", {})
+        key = self.target.nodes[account.number].server, stream.name, stream.created
+        seen[key] = furthest = max(seen.get(key, 0), stream.state.last_seq)
+        return furthest
+
+    def _unchanged(self, what: str, account: Account, who: object, place: int | None) -> timedelta:
+        """For how long the checks have observed something at the same place; not at all while `place` is None."""
+        places, now = self.context.memory.setdefault("places", {}), time.monotonic()
+        key = what, self.target.nodes[account.number].server, who
+        before = places.get(key)
+        if place is None or before is None or before[0] != place:
+            places[key] = before = place, now
         return timedelta(seconds=now - before[1])
 
     async def _elsewhere(self) -> str:
@@ -532,7 +593,30 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         How to fix it: see Prometheus's targets page, and the exporter's log for why it cannot reach its server.
         """
         scraped = judge_scrape(self.client(Prometheus), self.target.scrape, instances=len(self.target.nodes))
-        return await worst_of(scraped, self._matched())
+        return await worst_of(scraped, self._moving(), self._matched())
+
+    async def _moving(self) -> Result:
+        """Whether the exporters reach their servers: the figures of one that does not stay as they were.
+
+        Each time that it asks its server for figures, the server counts that request.
+        """
+        scrape = self.target.scrape
+        if scrape.prefix is None:
+            if scrape.health is not None:
+                return ok(f"{scrape.health} shows whether the exporters reach their servers.")
+            return unknown(
+                f"Nothing shows whether the exporter with {scrape.series} reaches its server: name a metric in `health`.",
+                reason=Reason.NOT_CONFIGURED,
+            )
+        asked = f"{scrape.prefix}http_req_stats_varz"
+        prometheus, now = self.client(Prometheus), selector(asked, scrape.selected)
+        lately = f"{now}[{round(scrape.stale_after.total_seconds())}s]"
+        # What is no longer scraped, such as the label of a server that was replaced, has no figures to change.
+        counts = await prometheus.query(f"count_over_time({lately}) and {now}")
+        changes = await prometheus.query(f"changes({lately}) and {now}")
+        return verdict(
+            judge.frozen_problems(scrape, asked, counts, changes), ok("The exporters' figures change with each scrape.")
+        )
 
     async def _matched(self) -> Result:
         """Whether the exporters report these servers, as far as their labels show which."""
@@ -540,12 +624,25 @@ and the monitoring endpoint (port 8222) of every server, which asks for no crede
         seen = [monitor for monitor in monitors if isinstance(monitor, Monitor)]
         if len(seen) < len(monitors):
             return ok("Not all servers answered, so which exporter reports which was not checked.")
-        scrape = self.target.scrape
-        samples = await self.client(Prometheus).query(selector(scrape.series, scrape.selected))
-        reported = [label for sample in samples if (label := sample.labels.get("server_id"))]
+        reported = await self._reported()
         if not reported:
-            return ok(f"{scrape.series} has no server_id, so which exporter reports which server was not checked.")
+            series = self.target.scrape.series
+            return ok(f"{series} has no server_id, so which exporter reports which server was not checked.")
         return verdict(judge.exporter_problems(reported, seen), ok("No exporter reports another server."))
+
+    async def _reported(self) -> list[str]:
+        """The servers that the exporters report: by their identifiers where those are shown, as a label may be an old one."""
+        scrape, prometheus = self.target.scrape, self.client(Prometheus)
+
+        def who(sample: Sample) -> tuple[str, str]:
+            return sample.labels.get("instance", ""), sample.labels.get("server_id", "")
+
+        series = await prometheus.query(selector(scrape.series, scrape.selected))
+        known: list[Sample] = []
+        if scrape.prefix is not None:
+            known = await prometheus.query(selector(f"{scrape.prefix}server_id", scrape.selected))
+        own = {who(sample): sample.labels.get("value", "") for sample in known}
+        return [label for sample in series if (label := own.get(who(sample)) or sample.labels.get("server_id"))]
 
 
 def _ill(healthz: Reply) -> str | None:

@@ -1,7 +1,7 @@
 """Exporters of the Prometheus world from Debian, and a page of metrics that a test writes itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.servers.packages import debian
@@ -48,17 +48,18 @@ def blackbox_exporter(directory: Path, modules: Mapping[str, object], *, release
 
 
 class Exposition(Site):
-    """A page of metrics in Prometheus's text format: what ``text`` holds when it is scraped.
+    """A page of metrics in Prometheus's text format: what ``text`` holds, or gives, when it is scraped.
 
     For exporters that cannot be had, and for series that no real server would show on demand.
     """
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str | Callable[[], str] = "") -> None:
         self.text = text
         exposition = self
 
         class Page(Handler):
             def do_GET(self) -> None:
-                self.reply(200, exposition.text.encode(), {"Content-Type": "text/plain; version=0.0.4"})
+                text = exposition.text if isinstance(exposition.text, str) else exposition.text()
+                self.reply(200, text.encode(), {"Content-Type": "text/plain; version=0.0.4"})
 
         super().__init__(Page)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
@@ -22,32 +23,46 @@ from collectors.systems.nats.model import (
     Store,
     StreamInfo,
     Varz,
+    overlap,
 )
+from collectors.systems.prometheus.model.answers import Sample
+from collectors.systems.prometheus.model.scrape import Scrape
 from collectors.systems.prometheus.model.volumes import is_temporary
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted, format_size, listed
 
 __all__ = [
+    "abandoned",
+    "abandoned_problems",
     "account_problems",
     "certificate_problems",
     "client_problems",
     "consumer_problems",
     "delivery_problems",
+    "distinct_accounts",
     "distinct_problems",
     "exporter_problems",
+    "filter_problems",
+    "frozen_problems",
     "group_problems",
     "health_problems",
     "kept_problems",
     "link_problems",
+    "lost_problems",
     "meta_problems",
+    "own_jetstreams",
     "payload_problems",
     "peer_problems",
     "remembered_problems",
+    "rewound_problems",
+    "room_problems",
     "same_problems",
     "slow_problems",
+    "stalled_problems",
     "store_problems",
     "stream_problems",
+    "waiting",
 ]
 
 #: How long messages may be acknowledged and not on the disk; JetStream's default is two minutes.
@@ -56,6 +71,14 @@ _WRITTEN = timedelta(minutes=10)
 _NEARLY_ALL = 0.9
 #: Bytes of a message that every server should take: fewer were meant to be KiB or MiB.
 _SMALL = 1000
+#: Likewise of a stream's messages, which may be mere counters, and for how long it keeps them.
+_TINY = 100
+_MOMENT = timedelta(seconds=1)
+#: By how much the room for streams may differ from server to server.
+_UNLIKE = 2
+_PAIR = 2
+#: What /healthz answers of a stream or a consumer that cannot be written to the disk, or was not read from it.
+_UNSTORED = re.compile(r"JetStream (stream|consumer) .*(write error|could not be recovered)")
 
 # -- servers
 
@@ -81,6 +104,27 @@ def _is_linked(monitor: Monitor) -> bool:
 
 def _is_leaf(monitor: Monitor) -> bool:
     return isinstance(monitor.varz, Varz) and bool(monitor.varz.uplinks) and not monitor.varz.gateway.name
+
+
+def own_jetstreams(monitors: Sequence[Monitor]) -> list[list[Monitor]]:
+    """The servers with a JetStream that is not the main one's: leaves beside a cluster, by cluster."""
+    leaves = [group for group in _apart(monitors) if all(map(_is_leaf, group))]
+    having = [[m for m in group if isinstance(m.jsz, Jsz) and m.jsz.enabled and not m.core] for group in leaves]
+    return [group for group in having if group]
+
+
+def distinct_accounts(accounts: Sequence[Account | ProbeError]) -> tuple[Account | ProbeError, ...]:
+    """The accounts, each stream in one of them: a leaf may extend the JetStream that it is connected to."""
+    known: set[tuple[str, str]] = set()
+    found: list[Account | ProbeError] = []
+    for account in accounts:
+        if isinstance(account, ProbeError):
+            found.append(account)
+            continue
+        streams = tuple(stream for stream in account.streams if (stream.name, stream.created) not in known)
+        known |= {(stream.name, stream.created) for stream in streams}
+        found.append(replace(account, streams=streams))
+    return tuple(found)
 
 
 def peer_problems(
@@ -131,7 +175,11 @@ def link_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
         if isinstance(monitor.gatewayz, ProbeError):
             yield unobserved(monitor.gatewayz)
         elif monitor.gatewayz is not None and (
-            lacking := sorted(monitor.varz.gateways - set(monitor.gatewayz.outbound_gateways or ()))
+            # A cluster that nobody configured connects by itself, and is to be connected to in turn.
+            lacking := sorted(
+                (monitor.varz.gateways | set(monitor.gatewayz.inbound_gateways or ()))
+                - set(monitor.gatewayz.outbound_gateways or ())
+            )
         ):
             yield failed(
                 f"NATS server {monitor.name} has no gateway to {listed(lacking)} (wanted one to each cluster).",
@@ -251,6 +299,30 @@ def slow_problems(monitor: Monitor, before: tuple[str, int] | None) -> Iterator[
 # -- metrics
 
 
+def frozen_problems(
+    scrape: Scrape, asked: str, counts: Iterable[Sample], changes: Iterable[Sample]
+) -> Iterator[Result]:
+    """Whether exporters ask their servers: prometheus-nats-exporter goes on giving the last figures of one that is gone.
+
+    `asked` is the metric that counts its requests, `counts` how often that was scraped of late, and `changes` how often it changed.
+    """
+    often = {frozenset(sample.labels.items()): sample.value for sample in counts}
+    if not often:
+        yield unknown(
+            f"Prometheus has no {asked}, so whether the exporters reach their servers was not checked.",
+            reason=Reason.MISSING,
+        )
+    elif min(often.values()) < 2:  # one scrape shows no change
+        yield unknown(f"{asked} was scraped once; the next scrapes show whether it changes.", reason=Reason.PENDING)
+    for sample in changes:
+        if not sample.value and often.get(frozenset(sample.labels.items()), 0) > 1:
+            yield failed(
+                f"Exporter {sample.labels.get('instance', '')} has not reached NATS server "
+                f"{sample.labels.get('server_id', '')[:40]} for {format_duration(scrape.stale_after)}: its figures do not change.",
+                reason=Reason.STALE,
+            )
+
+
 def exporter_problems(reported: Iterable[str], monitors: Sequence[Monitor]) -> Iterator[Result]:
     """Whether the servers that exporters report (by their label server_id: identifier, name or address) are these.
 
@@ -300,6 +372,8 @@ def store_problems(monitor: Monitor, limits: NatsLimits) -> Iterator[Result]:
                 reason=Reason.MISCONFIGURED,
             )
         return
+    if isinstance(monitor.ill, str) and _UNSTORED.search(monitor.ill):
+        yield failed(f"NATS server {name} cannot write or read a stream: {monitor.ill}.", reason=Reason.DOWN)
     folder = jsz.config.store_dir
     if limits.store_volume is not None and PurePosixPath(folder).is_absolute():
         if not PurePosixPath(folder).is_relative_to(limits.store_volume):
@@ -341,6 +415,24 @@ def _room_problems(name: str, jsz: Jsz, config: Store, limits: NatsLimits) -> It
             f"NATS server {name} refuses new streams that have max_bytes: {format_size(jsz.reserved_storage)} of "
             f"{format_size(room)} storage are reserved."
         )
+
+    if 0 < jsz.limits.max_ha_assets < jsz.ha_assets:
+        yield warning(
+            f"NATS server {name} takes no more streams and consumers with copies: it is in "
+            f"{counted(jsz.ha_assets, 'group')} of replicas (max_ha_assets {jsz.limits.max_ha_assets})."
+        )
+
+
+def room_problems(monitors: Iterable[Monitor]) -> Iterator[Result]:
+    """Whether the servers of a cluster have similar room: one with less keeps streams with copies from being created."""
+    for cluster in _clusters(monitors).values():
+        rooms = {m.name: m.jsz.config.max_storage for m in cluster if isinstance(m.jsz, Jsz) and m.jsz.config}
+        known = {name: room for name, room in rooms.items() if room > 0}
+        if known and max(known.values()) > _UNLIKE * min(known.values()):
+            which = ", ".join(
+                f"{name} {format_size(room)}" for name, room in sorted(known.items(), key=lambda pair: pair[1])
+            )
+            yield warning(f"NATS servers of one cluster have different room for streams (max_file_store): {which}.")
 
 
 _NO_LIMIT = -1
@@ -405,25 +497,71 @@ def kept_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
             f"Stream {name} refuses new consumers: it has {counted(state.consumer_count, 'consumer')} "
             f"(max_consumers {config.max_consumers})."
         )
-    if config.discard != "new":
-        return
+    yield from _tiny_problems(stream)
+    if config.discard == "new":
+        yield from _refusal_problems(stream, limits)
+    elif config.retention != "limits" and (used := _full(stream)):
+        yield failed(
+            f"Stream {name} is full and drops messages that are not acknowledged: it holds {used} (retention {config.retention}, "
+            "discard old).",
+            reason=Reason.LIMIT,
+        )
+
+
+def _full(stream: StreamInfo) -> str | None:
+    """How much a stream holds that has no room for another message; None where it has."""
+    config, state = stream.config, stream.state
+    average = state.bytes / state.messages if state.messages else 0
+    if 0 < config.max_bytes < state.bytes + average:
+        return f"{format_size(state.bytes)} of {format_size(config.max_bytes)}"
+    if 0 < config.max_msgs <= state.messages:
+        return f"{state.messages} of {counted(config.max_msgs, 'message')}"
+    return None
+
+
+def _refusal_problems(stream: StreamInfo, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a stream that refuses messages once it is full has room."""
+    name, config, state = stream.name, stream.config, stream.state
     if config.discard_new_per_subject and 0 < (config.max_msgs_per_subject - 1) * state.num_subjects < state.messages:
         yield warning(
             f"Stream {name} is full for at least 1 of {counted(state.num_subjects, 'subject')} and refuses messages there "
             f"(max_msgs_per_subject {config.max_msgs_per_subject}, discard new)."
         )
-    average = state.bytes / state.messages if state.messages else 0
-    if 0 < config.max_bytes < state.bytes + average:
-        used = f"{format_size(state.bytes)} of {format_size(config.max_bytes)}"
+    share = max(_share(state.bytes, config.max_bytes), _share(state.messages, config.max_msgs))
+    if used := _full(stream):
         yield failed(f"Stream {name} is full and refuses messages: it holds {used} (discard new).", reason=Reason.LIMIT)
-    elif 0 < config.max_msgs <= state.messages:
-        used = f"{state.messages} of {counted(config.max_msgs, 'message')}"
-        yield failed(f"Stream {name} is full and refuses messages: it holds {used} (discard new).", reason=Reason.LIMIT)
-    elif (
-        share := max(_share(state.bytes, config.max_bytes), _share(state.messages, config.max_msgs))
-    ) > limits.max_usage:
+    elif share > limits.max_usage:
         yield warning(
             f"Stream {name} refuses messages once it is full, and {share:.0%} of it are used (limit {limits.max_usage:.0%})."
+        )
+
+
+def rewound_problems(stream: StreamInfo, furthest: int) -> Iterator[Result]:
+    """Whether a stream still has its last messages: it restarts without those that it cannot read, or that no disk had."""
+    if (gone := furthest - stream.state.last_seq) > 0:
+        yield failed(
+            f"Stream {stream.name} has lost {counted(gone, 'message')}: its last one is {stream.state.last_seq} (was {furthest}).",
+            reason=Reason.CONTRADICTED,
+        )
+
+
+def _tiny_problems(stream: StreamInfo) -> Iterator[Result]:
+    """Whether a stream's limits leave anything in it: where a unit was forgotten they do not, and messages are acknowledged."""
+    name, config = stream.name, stream.config
+    if 0 < config.max_bytes < _SMALL:
+        yield warning(
+            f"Stream {name} keeps no more than {counted(config.max_bytes, 'byte')} (max_bytes, wanted at least "
+            f"{format_size(_SMALL)})."
+        )
+    if 0 < config.max_msg_size < _TINY:
+        yield warning(
+            f"Stream {name} takes no message of more than {counted(config.max_msg_size, 'byte')} (max_msg_size, wanted at least "
+            f"{format_size(_TINY)})."
+        )
+    kept = timedelta(microseconds=config.max_age / 1000)
+    if timedelta(0) < kept < _MOMENT:
+        yield warning(
+            f"Stream {name} keeps messages for {format_duration(kept)} (max_age, wanted at least {format_duration(_MOMENT)})."
         )
 
 
@@ -438,6 +576,25 @@ def remembered_problems(consumer: Consumer, limits: NatsLimits) -> Iterator[Resu
             f"Consumer {consumer.name} of stream {consumer.stream_name} is kept in memory (wanted file).",
             reason=Reason.MISCONFIGURED,
         )
+
+
+def lost_problems(consumer: Consumer, stream: StreamInfo) -> Iterator[Result]:
+    """Whether the stream still has what a durable consumer has not delivered: limits remove messages that nobody has got.
+
+    Where each subject keeps its newest messages, or messages expire one by one, that is how it is meant to work.
+    """
+    config = stream.config
+    if not consumer.config.durable_name or consumer.config.filters:
+        return
+    limited = max(config.max_msgs, config.max_bytes, config.max_age) > 0
+    if not limited or config.max_msgs_per_subject > 0 or config.allow_msg_ttl:
+        return
+    if (gone := stream.state.first_seq - 1 - consumer.delivered.stream_seq) > 0:
+        lost = (
+            f"Consumer {consumer.name} of stream {stream.name} never got {counted(gone, 'message')}: the stream's limits removed "
+            f"them (delivered up to message {consumer.delivered.stream_seq}, the first one left is {stream.state.first_seq})."
+        )
+        yield failed(lost, reason=Reason.LIMIT) if config.retention == "workqueue" else warning(lost)
 
 
 # -- copies
@@ -484,6 +641,77 @@ def _origin_problems(what: str, kind: str, origin: Origin, limits: NatsLimits) -
         yield failed(
             f"{what} is {counted(origin.lag, 'message')} behind its {kind} {origin.name} (limit {limits.max_lag}).",
             reason=Reason.LIMIT,
+        )
+
+
+def waiting(stream: StreamInfo, origin: Origin, streams: Mapping[str, StreamInfo]) -> int:
+    """How many messages of its origin a stream lacks. A mirror numbers them as its origin does: 2.9 says that it lacks none."""
+    mirrored, known = stream.config.mirror, streams.get(origin.name)
+    whole = mirrored is not None and mirrored.external is None and not mirrored.filter_subject
+    if not whole or known is None or mirrored is None or mirrored.subject_transforms:
+        return origin.lag
+    return max(origin.lag, known.state.last_seq - stream.state.last_seq)
+
+
+def stalled_problems(
+    stream: StreamInfo, kind: str, origin: Origin, lacking: int, unchanged: timedelta, limits: NatsLimits
+) -> Iterator[Result]:
+    """Whether a mirror or a source that answers is taken from: a stream that refuses its messages asks for them for ever.
+
+    For `unchanged` the stream is known to have taken nothing while messages were lacking.
+    """
+    silent = origin.active < 0 or timedelta(microseconds=origin.active / 1000) > limits.max_silence
+    if unchanged > limits.max_silence and origin.error is None and not silent:
+        yield failed(
+            f"Stream {stream.name} has taken nothing from its {kind} {origin.name} for {_seconds(unchanged)} (limit "
+            f"{format_duration(limits.max_silence)}), and lacks {counted(lacking, 'message')} of it.",
+            reason=Reason.DOWN,
+        )
+
+
+def filter_problems(
+    stream: StreamInfo, consumers: Iterable[Consumer], streams: Mapping[str, StreamInfo]
+) -> Iterator[Result]:
+    """Whether durable consumers of a stream, and the stream as a copy of others, wait for subjects that there are."""
+    for consumer in consumers:
+        for wanted in consumer.config.filters if consumer.config.durable_name else ():
+            if _never(wanted, stream):
+                yield warning(
+                    f"Consumer {consumer.name} of stream {stream.name} waits for {wanted}, which is no subject of the stream."
+                )
+    for origin in (*((stream.config.mirror,) if stream.config.mirror else ()), *(stream.config.sources or ())):
+        known = streams.get(origin.name) if origin.external is None else None
+        if origin.filter_subject and known is not None and _never(origin.filter_subject, known):
+            yield warning(
+                f"Stream {stream.name} waits for {origin.filter_subject} of stream {origin.name}, which has no such subject."
+            )
+
+
+def _never(wanted: str, stream: StreamInfo) -> bool:
+    """Whether no message of a stream can have the subject, as far as its own subjects show."""
+    config = stream.config
+    if config.mirror or config.sources or not config.subjects:
+        return False
+    return not any(overlap(wanted, subject) for subject in config.subjects)
+
+
+def abandoned(stream: StreamInfo, consumers: Sequence[Consumer]) -> bool:
+    """Whether the oldest message of a work queue is none that a consumer has still to deliver or waits for.
+
+    A single look may be wrong, as stream and consumers are asked one after the other.
+    """
+    if stream.config.retention != "workqueue" or not stream.state.messages or not consumers:
+        return False
+    passed = stream.state.first_seq <= min(consumer.ack_floor.stream_seq for consumer in consumers)
+    return passed or not any(consumer.num_pending or consumer.num_ack_pending for consumer in consumers)
+
+
+def abandoned_problems(stream: StreamInfo, unchanged: timedelta, limits: NatsLimits) -> Iterator[Result]:
+    """Whether a work queue holds messages that nobody will get; for `unchanged` its oldest one is known to be `abandoned`."""
+    if unchanged > limits.max_silence:
+        yield warning(
+            f"Stream {stream.name} (retention workqueue) holds messages that no consumer delivers any more, from message "
+            f"{stream.state.first_seq} on: their deliveries are used up (max_deliver), or no consumer takes their subject."
         )
 
 
@@ -603,8 +831,15 @@ def _meta_problems(monitors: Sequence[Monitor], size: int, limits: NatsLimits) -
                     f"JetStream's group has {counted(known, 'server')} (wanted {size}).", reason=Reason.MISSING
                 )
             yield from group_problems("JetStream's group", group, known or size, limits)
+            yield from _electorate_problems(known)
     if named and not named & set(leaders) and not spans:
         yield unknown(
             f"{', '.join(sorted(named))} leads JetStream and could not be asked who keeps up.",
             reason=Reason.NOT_CONFIGURED,
         )
+
+
+def _electorate_problems(size: int) -> Iterator[Result]:
+    """Whether JetStream's group still has a majority without one of its servers."""
+    if size == _PAIR:
+        yield warning("JetStream's group has 2 servers and stops with the loss of one (wanted at least 3).")

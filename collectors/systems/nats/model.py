@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from exporter.verdict import ProbeError, Reason
 __all__ = [
     "Account",
     "Consumer",
+    "Consumers",
     "Copies",
     "Gatewayz",
     "Group",
@@ -29,6 +30,7 @@ __all__ = [
     "Store",
     "StreamInfo",
     "Varz",
+    "overlap",
     "parsed",
 ]
 
@@ -121,6 +123,8 @@ class Varz(Listener, frozen=True):
     cluster: Named = Named()
     gateway: Gateways = Gateways()
     leaf: Leaf = Leaf()
+    websocket: Listener = Listener()
+    mqtt: Listener = Listener()
     leafnodes: int = 0
     connections: int = 0
     max_connections: int = 0
@@ -145,7 +149,14 @@ class Varz(Listener, frozen=True):
     @property
     def expiries(self) -> dict[str, datetime]:
         """When the certificates expire that the server shows to clients, to its cluster, at its gateway and to leaves."""
-        doors = {"clients": self, "routes": self.cluster, "gateways": self.gateway, "leaf connections": self.leaf}
+        doors = {
+            "clients": self,
+            "routes": self.cluster,
+            "gateways": self.gateway,
+            "leaf connections": self.leaf,
+            "WebSocket clients": self.websocket,
+            "MQTT clients": self.mqtt,
+        }
         return {name: door.tls_cert_not_after for name, door in doors.items() if door.tls_cert_not_after is not None}
 
 
@@ -173,6 +184,7 @@ class Gatewayz(Document, frozen=True):
 
     server_id: str
     outbound_gateways: dict[str, Any] | None = None
+    inbound_gateways: dict[str, Any] | None = None
 
 
 class LeafConnection(Document, frozen=True):
@@ -222,10 +234,17 @@ class Store(Document, frozen=True):
     sync_always: bool = False
 
 
+class ServerLimits(Document, frozen=True):
+    """What a server allows all of its accounts together; 0 is no limit."""
+
+    max_ha_assets: int = 0
+
+
 class Jsz(Document, frozen=True):
     """Of /jsz: JetStream on this server; `storage` and `memory` are the bytes that it uses in files and in memory.
 
-    `reserved_storage` are those that streams with `max_bytes` may use; `accounts` is how many have JetStream.
+    `reserved_storage` are those that streams with `max_bytes` may use; `accounts` is how many have JetStream; `ha_assets` is how
+    many groups of replicas the server is in, JetStream's own included.
     """
 
     server_id: str
@@ -235,6 +254,8 @@ class Jsz(Document, frozen=True):
     memory: int = 0
     reserved_storage: int = 0
     accounts: int = 0
+    ha_assets: int = 0
+    limits: ServerLimits = ServerLimits()
     meta_cluster: Group | None = None
 
     @property
@@ -280,10 +301,22 @@ class Monitor:
         return frozenset({self.name, meta.leader or "", *(peer.name for peer in meta.replicas or ())}) - {""}
 
 
-class Copies(Document, frozen=True):
-    """The part of a stream's configuration that is judged."""
+class Filtered(Document, frozen=True):
+    """A stream that another one takes messages from: those of `filter_subject`, or all. `external` is one of another account."""
 
     name: str
+    filter_subject: str = ""
+    external: Any = None
+    subject_transforms: Any = None
+
+
+class Copies(Document, frozen=True):
+    """The part of a stream's configuration that is judged. Limits are -1, and `max_age` (nanoseconds) 0, where there is none."""
+
+    name: str
+    subjects: tuple[str, ...] | None = ()
+    mirror: Filtered | None = None
+    sources: tuple[Filtered, ...] | None = ()
     storage: str = "file"
     num_replicas: int = 1
     discard: str = "old"
@@ -295,6 +328,9 @@ class Copies(Document, frozen=True):
     retention: str = "limits"
     max_consumers: int = -1
     max_msgs_per_subject: int = -1
+    max_msg_size: int = -1
+    max_age: int = 0
+    allow_msg_ttl: bool = False
     discard_new_per_subject: bool = False
 
 
@@ -303,6 +339,8 @@ class State(Document, frozen=True):
 
     messages: int = 0
     bytes: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
     consumer_count: int = 0
     num_subjects: int = 0
 
@@ -314,11 +352,15 @@ class Failure(Document, frozen=True):
 
 
 class Origin(Document, frozen=True):
-    """A stream that is mirrored or a source: messages behind it, and nanoseconds since it was heard of (-1: never)."""
+    """A stream that is mirrored or a source: messages behind it, and nanoseconds since it was heard of (-1: never).
+
+    `seq` is the last message taken from a source; 2.9 does not show it (0).
+    """
 
     name: str
     active: int = -1
     lag: int = 0
+    seq: int = 0
     error: Failure | None = None
 
 
@@ -326,6 +368,7 @@ class StreamInfo(Document, frozen=True):
     """A stream, as its leader reports it. Without `cluster` its server is alone."""
 
     config: Copies
+    created: str = ""
     state: State = State()
     cluster: Group | None = None
     mirror: Origin | None = None
@@ -356,6 +399,13 @@ class ConsumerConfig(Document, frozen=True):
     mem_storage: bool = False
     deliver_subject: str = ""
     max_ack_pending: int = 0
+    filter_subject: str = ""
+    filter_subjects: tuple[str, ...] | None = ()
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The subjects that it takes of its stream; none where it takes all."""
+        return (self.filter_subject,) if self.filter_subject else self.filter_subjects or ()
 
 
 class Delivered(Document, frozen=True):
@@ -375,6 +425,7 @@ class Consumer(Document, frozen=True):
     config: ConsumerConfig = ConsumerConfig()
     cluster: Group | None = None
     delivered: Delivered = Delivered()
+    ack_floor: Delivered = Delivered()
     num_ack_pending: int = 0
     num_pending: int = 0
     push_bound: bool = False
@@ -399,18 +450,45 @@ class Consumer(Document, frozen=True):
         return frozenset({self.stream_name, f"{self.stream_name}/{self.name}"})
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether some subject matches both patterns, as NATS reads `*` and a last `>`."""
+    left, right = one.split("."), other.split(".")
+    for a, b in zip(left, right, strict=False):
+        if ">" in (a, b):
+            return True
+        if a != b and "*" not in (a, b):
+            return False
+    return len(left) == len(right)
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What JetStream's API tells an account, `who` asked. `missing` are streams whose leader did not answer.
+    """What JetStream's API reports to an account. `missing` are streams whose leader did not answer.
 
-    `refused` is what JetStream says instead of answering, and `unavailable` whether it has no leader for now.
+    `number` is that of the server that was asked, in the order of the configuration. `refused` is what JetStream says instead of
+    answering, and `unavailable` whether it has no leader for now.
     """
 
+    number: int
     info: Mapping[str, Any]
     streams: tuple[StreamInfo, ...]
     missing: tuple[str, ...]
     refused: str | None = None
     unavailable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Consumers:
+    """The consumers by the streams that have some, as their leaders report them; stream and name of those whose do not."""
+
+    known: Mapping[str, tuple[Consumer, ...]]
+    missing: tuple[tuple[str, str], ...] = ()
+
+    def of(self, streams: Iterable[StreamInfo]) -> Iterator[tuple[StreamInfo, Consumer]]:
+        """Each consumer of these streams, after its stream."""
+        for stream in streams:
+            for consumer in self.known.get(stream.name, ()):
+                yield stream, consumer
 
 
 def parsed(where: str, document: object, kind: type[T]) -> T:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from nats.js import errors
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
+    DeliverPolicy,
     DiscardPolicy,
     RetentionPolicy,
     StorageType,
@@ -47,6 +50,13 @@ def three(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A healthy cluster of either release."""
     with cluster(tmp_path_factory.mktemp("three"), release=request.param) as nodes:
         yield nodes
+
+
+@pytest.fixture(params=[NEW, OLD], scope="module")
+def two_releases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nats]:
+    """One server of either release, for tests that delete their streams."""
+    with Nats(tmp_path_factory.mktemp("one"), release=request.param) as server:
+        yield server
 
 
 @pytest.fixture
@@ -474,6 +484,13 @@ async def test_a_certificate_that_expires_tomorrow_and_one_that_has_expired(tmp_
         assert soon.status is Status.WARNING
         assert "The certificate that NATS server n1 shows to its clients expires in " in soon.summary
         assert (await see(HEALTH, node, certificate_warn="1h", **options)).status is Status.OK
+    doors: dict[str, Any] = {
+        door: {"listen": f"{LOOPBACK}:{free_port()}", "tls": shown(door, 1)} for door in ("websocket", "mqtt")
+    }
+    with Nats(tmp_path, name="n3", tls=clients, **doors) as node:
+        other = await see(HEALTH, node, **options)
+        assert other.status is Status.WARNING
+        assert "shows to its MQTT clients expires in " in other.summary or "WebSocket clients" in other.summary
     with Nats(tmp_path, name="n2", jetstream=None, tls=clients, cluster=routes("over", -1)) as node:
         over = await see(HEALTH, node, **options)
     assert (over.status, over.reason) == (Status.FAILED, Reason.EXPIRED)
@@ -513,6 +530,243 @@ async def test_a_server_without_jetstream_beside_a_cluster_may_be_listed_or_not(
         core.kill()
         dead = await becomes(HEALTH, "see only 2 of the other servers (wanted 3)", Status.FAILED, nodes=declared)
         assert dead.reason is Reason.DOWN
+
+
+# -- messages that are lost, or that nobody gets
+
+
+async def test_messages_that_a_stream_removed_before_they_were_delivered(two_releases: Nats) -> None:
+    node = two_releases
+    async with stream(node, "jobs", num_replicas=1, retention=RetentionPolicy.WORK_QUEUE, max_msgs=5) as jetstream:
+        await jetstream.add_consumer("jobs", ConsumerConfig(durable_name="worker", ack_policy=AckPolicy.EXPLICIT))
+        for _ in range(12):
+            await jetstream.publish("jobs.new", b"")
+        assert (await jetstream.stream_info("jobs")).state.first_seq == 8
+        lost = await see(STORE, node)
+        assert (lost.status, lost.reason) == (Status.FAILED, Reason.LIMIT)
+        assert (
+            "Stream jobs is full and drops messages that are not acknowledged: it holds 5 of 5 messages" in lost.summary
+        )
+        await jetstream.purge_stream("jobs")  # on purpose
+        assert (await see(STORE, node)).status is Status.OK
+        await jetstream.publish("jobs.new", b"")
+        assert (await see(STORE, node)).status is Status.OK
+    async with stream(node, "events", num_replicas=1, max_msgs=5) as jetstream:
+        for _ in range(12):
+            await jetstream.publish("events.new", b"")
+        for name, policy in (("all", DeliverPolicy.ALL), ("new", DeliverPolicy.NEW)):
+            config = ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT, deliver_policy=policy)
+            await jetstream.add_consumer("events", config)
+        assert (await see(STORE, node)).status is Status.OK  # both began with what is there
+        for _ in range(7):
+            await jetstream.publish("events.new", b"")
+        late = await see(STORE, node)
+        assert late.status is Status.WARNING
+        assert late.summary.startswith(
+            "Consumer all of stream events never got 7 messages: the stream's limits removed them (delivered up to message 7, the "
+            "first one left is 15)."
+        )
+    async with stream(node, "kept", num_replicas=1) as jetstream:
+        await jetstream.add_consumer("kept", ConsumerConfig(durable_name="all", ack_policy=AckPolicy.EXPLICIT))
+        await jetstream.publish("kept.new", b"")
+        await jetstream.delete_msg("kept", 1)  # by somebody, not by a limit
+        assert (await see(STORE, node)).status is Status.OK
+
+
+async def test_a_work_queue_with_messages_that_no_consumer_delivers(two_releases: Nats) -> None:
+    node = two_releases
+    options: dict[str, Any] = {"min_replicas": 1, "max_silence": "1s", "context": make_context()}
+    queue = {"num_replicas": 1, "retention": RetentionPolicy.WORK_QUEUE}
+    async with stream(node, "jobs", **queue) as jetstream:
+        config = ConsumerConfig(durable_name="new", ack_policy=AckPolicy.EXPLICIT, filter_subject="jobs.new")
+        await jetstream.add_consumer("jobs", config)
+        worker = await jetstream.pull_subscribe("jobs.new", durable="new", stream="jobs")
+        await jetstream.publish("jobs.new", b"")
+        (message,) = await worker.fetch(1, timeout=30)  # takes long, and is not abandoned
+        for _ in range(3):
+            assert (await see(REPLICATION, node, **options)).status is Status.OK
+        await message.ack_sync()
+        await jetstream.publish("jobs.cancelled", b"")
+        left = await becomes(REPLICATION, "no consumer delivers any more", Status.WARNING, node, **options)
+        assert left.summary.startswith(
+            "Stream jobs (retention workqueue) holds messages that no consumer delivers any "
+        )
+        await jetstream.purge_stream("jobs")
+        await becomes(REPLICATION, "has 1 copy that keeps up", Status.OK, node, **options)
+    if node.monitor("varz")["version"].startswith(OLD):
+        return  # it waits for the acknowledgement for ever
+    async with stream(node, "once", **queue) as jetstream:
+        config = ConsumerConfig(durable_name="once", ack_policy=AckPolicy.EXPLICIT, max_deliver=1, ack_wait=0.1)
+        await jetstream.add_consumer("once", config)
+        await jetstream.publish("once.new", b"")
+        worker = await jetstream.pull_subscribe("once.>", durable="once", stream="once")
+        await worker.fetch(1, timeout=30)
+        await becomes(REPLICATION, "deliveries are used up (max_deliver)", Status.WARNING, node, **options)
+
+
+async def test_subjects_that_nobody_sends(node: Nats) -> None:
+    async with stream(node, "orders", num_replicas=1) as jetstream:
+        both = StreamConfig(name="mixed", subjects=["new.*.eu", "bills.>"])
+        await jetstream.add_stream(both)
+        for name, wanted in (("right", "new.7.*"), ("bills", "bills.>")):
+            config = ConsumerConfig(durable_name=name, ack_policy=AckPolicy.EXPLICIT, filter_subject=wanted)
+            await jetstream.add_consumer("mixed", config)
+        assert (await see(REPLICATION, node, min_replicas=1)).status is Status.OK
+        both.subjects = ["new.*.eu"]
+        await jetstream.update_stream(both)
+        orphan = await see(REPLICATION, node, min_replicas=1)
+        assert (orphan.status, orphan.summary) == (
+            Status.WARNING,
+            "Consumer bills of stream mixed waits for bills.>, which is no subject of the stream.",
+        )
+        await jetstream.delete_stream("mixed")
+        for wanted, status in (("orders.new", Status.OK), ("ordres.>", Status.WARNING)):
+            async with stream(
+                node, "copy", num_replicas=1, sources=[StreamSource(name="orders", filter_subject=wanted)]
+            ):
+                never = await becomes(REPLICATION, "", status, node, min_replicas=1)
+        assert never.summary == "Stream copy waits for ordres.> of stream orders, which has no such subject."
+
+
+async def test_a_mirror_that_refuses_what_its_origin_sends(two_releases: Nats) -> None:
+    node = two_releases
+    options: dict[str, Any] = {"min_replicas": 1, "max_silence": "3s", "context": make_context()}
+    async with (
+        stream(node, "orders", num_replicas=1) as jetstream,
+        stream(node, "copy", num_replicas=1, mirror=StreamSource(name="orders"), max_msg_size=100),
+    ):
+        await jetstream.publish("orders.new", b"")
+        await becomes(REPLICATION, "has 1 copy that keeps up", Status.OK, node, **options)
+        for _ in range(3):
+            await jetstream.publish("orders.new", bytes(500))
+        stuck = await becomes(
+            REPLICATION, "has taken nothing from its mirror orders for ", Status.FAILED, node, **options
+        )
+        assert (await jetstream.stream_info("copy")).state.last_seq <= 1
+        assert stuck.reason is Reason.DOWN
+        assert "and lacks 3 messages of it" in stuck.summary
+
+
+async def test_a_stream_that_cannot_be_written(tmp_path: Path) -> None:
+    with Nats(tmp_path) as node:
+        async with client(node) as jetstream:
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders"]))
+            await jetstream.publish("orders", b"")
+            assert (await see(STORE, node)).status is Status.OK
+            resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # as on a disk that is full
+            with suppress(NatsError):
+                await jetstream.publish("orders", bytes(900), timeout=2)
+            with pytest.raises(NatsError):
+                await jetstream.publish("orders", bytes(900), timeout=2)
+        for item in (HEALTH, STORE):
+            full = await see(item, node)
+            assert (full.status, full.reason) == (Status.FAILED, Reason.DOWN)
+            assert "stream '$G > orders' write error: write " in full.summary
+
+
+async def test_a_stream_that_came_back_with_fewer_messages(tmp_path: Path) -> None:
+    context = make_context()
+    with Nats(tmp_path) as node:
+        async with client(node) as jetstream:
+            await jetstream.add_stream(StreamConfig(name="orders", subjects=["orders"]))
+            for _ in range(20):
+                await jetstream.publish("orders", bytes(500))
+        assert (await see(STORE, node, context=context)).status is Status.OK
+        node.stop()
+        (block,) = tmp_path.rglob("1.blk")
+        damaged = block.read_bytes()
+        block.write_bytes(damaged[:5000] + bytes(2000) + damaged[7000:])
+        for index in tmp_path.rglob("index.db"):
+            index.unlink()
+        node.start()
+        async with client(node) as jetstream:
+            assert (last := (await jetstream.stream_info("orders")).state.last_seq) < 20
+        lost = await see(STORE, node, context=context)
+        assert (lost.status, lost.reason) == (Status.FAILED, Reason.CONTRADICTED)
+        assert f"Stream orders has lost {20 - last} messages: its last one is {last} (was 20)." in lost.summary
+
+
+async def test_limits_whose_unit_was_forgotten(node: Nats) -> None:
+    async with stream(node, "orders", num_replicas=1, max_bytes=10, max_msg_size=64, max_age=0.1) as jetstream:
+        assert (await jetstream.publish("orders.new", b"")).seq == 1
+        assert (await jetstream.stream_info("orders")).state.messages == 0
+        tiny = await see(STORE, node)
+    assert tiny.status is Status.WARNING
+    for limit in ("no more than 10 bytes (max_bytes", "more than 64 bytes (max_msg_size", "for 100ms (max_age"):
+        assert limit in tiny.summary
+
+
+# -- what the servers of a cluster allow
+
+
+async def test_servers_with_unlike_room_or_no_more_groups(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(2)]
+    routes = [f"nats-route://{LOOPBACK}:{port}" for port in ports]
+    with ExitStack() as stack:
+        nodes = []
+        for number, port in enumerate(ports, 1):
+            store = {
+                "store_dir": str(tmp_path / f"s{number}"),
+                "max_file_store": (1 << 20) * (1 if number == 1 else 64),
+                "limits": {"max_ha_assets": 2},
+            }
+            joined = {"name": "c1", "listen": f"{LOOPBACK}:{port}", "routes": routes}
+            nodes.append(stack.enter_context(Nats(tmp_path, name=f"n{number}", cluster=joined, jetstream=store)))
+        wait_until(lambda: meta_leader(nodes), "a leader", 60)
+        unlike = await see(STORE, *nodes)
+        assert (unlike.status, unlike.summary) == (
+            Status.WARNING,
+            "NATS servers of one cluster have different room for streams (max_file_store): n1 1.05 MB, n2 67.1 MB.",
+        )
+        for name in ("one", "two"):
+            await add(nodes[0], name, num_replicas=2)
+        with pytest.raises(errors.APIError, match="no suitable peers"):
+            await add(nodes[0], "three", num_replicas=2)
+        await becomes(STORE, "it is in 3 groups of replicas (max_ha_assets 2)", Status.WARNING, *nodes)
+        # No majority is left when one of the two goes.
+        pair = await becomes(REPLICATION, "stops with the loss of one", Status.WARNING, *nodes, min_replicas=2)
+        assert "JetStream's group has 2 servers and stops with the loss of one (wanted at least 3)." in pair.summary
+
+
+async def test_a_gateway_in_one_direction(tmp_path: Path) -> None:
+    here, there, nowhere = free_port(), free_port(), free_port()
+    first = {
+        "name": "A",
+        "listen": f"{LOOPBACK}:{here}",
+        "advertise": f"{LOOPBACK}:{nowhere}",
+        "gateways": [{"name": "B", "url": f"nats://{LOOPBACK}:{there}"}],
+    }
+    second = {"name": "B", "listen": f"{LOOPBACK}:{there}"}
+    with (
+        Nats(tmp_path, name="a1", jetstream=None, gateway=first) as one,
+        Nats(tmp_path, name="b1", jetstream=None, gateway=second) as two,
+    ):
+        wait_until(lambda: "A" in two.monitor("gatewayz")["inbound_gateways"], "the gateway of A", 60)
+        assert not two.monitor("gatewayz")["outbound_gateways"]
+        lacking = await becomes(HEALTH, "has no gateway to", Status.FAILED, one, two)
+    assert lacking.summary == "NATS server b1 has no gateway to A (wanted one to each cluster)."
+
+
+async def test_the_streams_of_a_leaf_with_a_jetstream_of_its_own(tmp_path: Path) -> None:
+    port = free_port()
+    store = {"max_file_store": 1 << 20}
+    stores = [store | {"store_dir": str(tmp_path / name), "domain": name} for name in ("hub", "edge")]
+    up = {"remotes": [{"urls": [f"nats-leaf://{LOOPBACK}:{port}"]}]}
+    with (
+        Nats(tmp_path, name="hub", jetstream=stores[0], leafnodes={"listen": f"{LOOPBACK}:{port}"}) as hub,
+        Nats(tmp_path, name="edge", jetstream=stores[1], leafnodes=up) as edge,
+    ):
+        wait_until(lambda: edge.monitor("varz")["leafnodes"] == 1, "the leaf connection", 60)
+        await add(hub, "orders")
+        await add(edge, "readings", storage=StorageType.MEMORY)
+        for nodes in ((hub, edge), (edge, hub)):
+            kept = await see(STORE, *nodes)
+            assert (kept.status, kept.summary) == (Status.FAILED, "Stream readings is kept in memory (wanted file).")
+            seen = await see(REPLICATION, *nodes, min_replicas=1)
+            assert "Every stream (2) has 1 copy that keeps up." in seen.summary
+        edge.kill()
+        blind = await see(STORE, hub, edge)
+        assert blind.status is Status.UNKNOWN
 
 
 # -- answers that are none, or say no
@@ -665,19 +919,47 @@ def _read(connection: socket.socket) -> bytes:
 
 
 async def test_an_exporter_of_another_server(node: Nats, tmp_path: Path) -> None:
-    """prometheus-nats-exporter cannot be had: its documented series, labelled by -use_internal_server_id, come from a page."""
+    """prometheus-nats-exporter cannot be had: the series that it gives of a server come from a page.
+
+    Its label server_id is an address, or the identifier that the server had when the exporter started; the metric of that name is
+    what the server says now.
+    """
     own = node.monitor("varz")["server_id"]
+    asked = itertools.count()
 
-    def page(server: str) -> str:
-        label = f'{{server_id="{server}"}}'
-        return f"gnatsd_up{label} 1\ngnatsd_varz_connections{label} 4\n"
+    def page(label: str, server: str) -> str:
+        return (
+            f'gnatsd_varz_connections{{server_id="{label}"}} 4\n'
+            f'gnatsd_varz_http_req_stats_varz{{server_id="{label}"}} {next(asked)}\n'
+            f'gnatsd_varz_server_id{{server_id="{label}",value="{server}"}} 1\n'
+        )
 
-    with Exposition(page(own)) as exporter, Prometheus(tmp_path, scrapes=[scrape("nats", exporter.port)]) as server:
-        async with connected({PrometheusClient: server.url}) as clients:
-            context = make_context(clients=clients)
-            await becomes("metrics_collected", "No exporter reports another server.", Status.OK, node, context=context)
+    other, at = "N" + "B" * 55, "http://localhost:8222"
+    with (
+        Exposition(lambda: page(other, own)) as exporter,
+        Prometheus(tmp_path, scrapes=[scrape("nats", exporter.port)]) as server,
+    ):
+        old = json.dumps(
+            node.monitor("varz") | {"uptime": "2h0m3s"}
+        ).encode()  # in its first minute nobody knows its identifier
+        async with (
+            connected({PrometheusClient: server.url}) as clients,
+            faults.without_path(node.monitoring, "/varz", old) as monitoring,
+        ):
+            options: dict[str, Any] = {
+                "context": make_context(clients=clients),
+                "scrape": {"stale_after": "10s"},
+                "nodes": [address(node.port, monitoring)],
+            }
+            # The server was restarted since the exporter started.
+            await becomes("metrics_collected", "No exporter reports another server.", Status.OK, **options)
+            exporter.text = lambda: page(at, other)
+            wrong = await becomes("metrics_collected", "which is none of n1", Status.FAILED, **options)
+            assert wrong.reason is Reason.CONTRADICTED
+            exporter.text = lambda: page(at, own)
+            await becomes("metrics_collected", "No exporter reports another server.", Status.OK, **options)
     monitor = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="2h0m3s"), Jsz(own), Routez(own))
-    other = Monitor("http://n2:8222", Varz("N" + "B" * 55, 0, "n2", uptime="1m1s"), Jsz("x"), Routez("x"))
+    second = Monitor("http://n2:8222", Varz("N" + "B" * 55, 0, "n2", uptime="1m1s"), Jsz("x"), Routez("x"))
 
     def judged(*labels: str, of: tuple[Monitor, ...] = (monitor,)) -> list[str]:
         return [problem.summary for problem in judge.exporter_problems(labels, of)]
@@ -688,7 +970,7 @@ async def test_an_exporter_of_another_server(node: Nats, tmp_path: Path) -> None
         "An exporter reports NATS server NAAAAAAAAAAA…, which is none of n1.",
         "No exporter reports NATS server n1: several report the same server, or another one.",
     ]
-    assert judged(own, "n1", of=(monitor, other)) == [
+    assert judged(own, "n1", of=(monitor, second)) == [
         "No exporter reports NATS server n2: several report the same server, or another one."
     ]
     restarted = Monitor(node.monitoring, Varz(own, 0, "n1", uptime="12s"), Jsz(own), Routez(own))

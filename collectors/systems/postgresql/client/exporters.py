@@ -24,6 +24,7 @@ async def read_exporters(prometheus: Prometheus, scrape: Scrape) -> list[Exporte
     labels = {"job": scrape.job} | scrape.labels
     values: defaultdict[str, dict[str, float]] = defaultdict(dict)
     commits: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    assert scrape.health is not None  # the section has one of its own
     for sample in await prometheus.query(selector(scrape.health, labels)):
         values[sample.labels.get("instance", "")]["health"] = sample.value
     for name in (_PORT, _RESET, _COMMITS):

@@ -28,8 +28,9 @@ async def judge_scrape(prometheus: Prometheus, scrape: Scrape, instances: int = 
     seen = await _look(prometheus, scrape)
     count = len(seen.up)
     ok_ages = [age for name, age in seen.ages.items() if name in seen.up]
+    healthy = f"{scrape.health} is 1 and " if scrape.health is not None else ""
     good = ok(
-        f"Prometheus scrapes {listed(sorted(seen.up)) if seen.up else 'nothing'}, {scrape.health} is 1 and {scrape.series} is "
+        f"Prometheus scrapes {listed(sorted(seen.up)) if seen.up else 'nothing'}, {healthy}{scrape.series} is "
         f"{max(ok_ages, default=0):.0f} s old.",
         scraped_instances=count,
         sample_age_seconds=max(ok_ages, default=0),
@@ -45,7 +46,9 @@ def _scraped(seen: Scraped) -> int:
 async def _look(prometheus: Prometheus, scrape: Scrape) -> Scraped:
     labels = scrape.selected
     up = _by_instance(await prometheus.query(selector("up", labels)))
-    healthy = _by_instance(await prometheus.query(selector(scrape.health, labels)))
+    healthy = {}
+    if scrape.health is not None:
+        healthy = _by_instance(await prometheus.query(selector(scrape.health, labels)))
     # timestamp() gives when a sample was taken; the query's own timestamp is only when it was asked for.
     taken = _by_instance(await prometheus.query(f"timestamp({selector(scrape.series, labels)})"), newest=True)
     ages = {name: sample.timestamp - sample.value for name, sample in taken.items() if name in up}

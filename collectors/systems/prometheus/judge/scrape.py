@@ -23,7 +23,7 @@ def scrape_problems(scrape: Scrape, seen: Scraped, wanted: int) -> Iterator[Resu
     elif len(seen.up) != wanted:
         summary = f"Prometheus scrapes {len(seen.up)} exporters that match {up} (wanted {wanted})."
         yield failed(summary, reason=Reason.LIMIT)
-    elif ill := _not_one(seen.up, seen.healthy):
+    elif scrape.health is not None and (ill := _not_one(seen.up, seen.healthy)):
         summary = f"Prometheus scrapes {listed(ill)}, which cannot reach the server: {scrape.health} is not 1."
         yield failed(summary, reason=Reason.DOWN)
     else:

@@ -13,20 +13,20 @@ from collectors.systems.prometheus.model.answers import Sample
 from collectors.systems.prometheus.model.promql import selector
 from exporter.options import Duration, Options
 
-__all__ = ["Scrape", "Scraped"]
+__all__ = ["METRIC", "Scrape", "Scraped"]
 
-_METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+METRIC = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 
 class Scrape(Options):
     """Where a server's metrics are found in Prometheus. Sections give the names that their usual exporter has."""
 
     job: str = Field(description="Job that scrapes the exporter.")
-    health: str = Field(
-        pattern=_METRIC,
+    health: str | None = Field(
+        pattern=METRIC,
         description="Metric that is 1 while the exporter reaches its server; `up` says nothing of that.",
     )
-    series: str = Field(pattern=_METRIC, description="Metric that only a working server gives; it has to be fresh.")
+    series: str = Field(pattern=METRIC, description="Metric that only a working server gives; it has to be fresh.")
     labels: dict[str, str] = Field(default_factory=dict, description="Further labels that select the exporters.")
     instances: int | None = Field(None, ge=1, description="How many exporters there are; one per instance by default.")
     stale_after: Duration = Field(
