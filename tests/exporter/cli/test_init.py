@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,19 @@ import yaml
 from exporter.catalogue import Catalogue
 from exporter.config import ConfigError, load
 from tests.exporter.cli.conftest import Ended
+from tests.servers.alertmanager import Alertmanager
+from tests.servers.certificates import authority
+from tests.servers.exporters import Exposition
 from tests.servers.kubernetes import ControlPlane, control_plane, pod_spec, workload
-from tests.servers.process import free_port
-from tests.servers.prometheus import Prometheus, prometheus
+from tests.servers.nats import Nats, nats_server
+from tests.servers.nginx import nginx, server_block
+from tests.servers.postgresql import cluster as postgresql_cluster
+from tests.servers.postgresql import postgresql_18
+from tests.servers.process import free_port, scratch, unprivileged
+from tests.servers.prometheus import Prometheus, prometheus, scrape
+from tests.servers.redis import replication
 
-__all__ = ["control_plane", "prometheus"]
+__all__ = ["control_plane", "nats_server", "prometheus"]
 
 Run = Callable[..., Ended]
 Manifest = Mapping[str, Any]
@@ -283,3 +293,65 @@ def test_questions_require_a_terminal_and_may_be_left(
     file = tmp_path / "checklist.yaml"
     assert run("init", "--ask", "--output", file).code == 130
     assert not file.exists()
+
+
+@pytest.fixture
+def product(
+    nats_server: Nats, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Prometheus, list[str]]]:
+    """A Prometheus with an Alertmanager, and what a person who runs the product would type: stores and a site on loopback."""
+    port = free_port()
+    files = authority().intermediate().issue("localhost").write(tmp_path, "site")
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch("redis", unprivileged()))
+        primary, replica = stack.enter_context(replication(folder))
+        manager = stack.enter_context(Alertmanager(tmp_path_factory.mktemp("alertmanager")))
+        shop = stack.enter_context(Exposition("orders_total 3"))
+        scrapes = [scrape("shop", shop.port)]
+        server = Prometheus(tmp_path_factory.mktemp("prometheus"), scrapes=scrapes, alertmanagers=[manager.port])
+        stack.enter_context(server)
+        stack.enter_context(nginx(server_block(port, files), port=port))
+        databases = stack.enter_context(postgresql_cluster(postgresql_18()))
+        (tmp_path / "dsn").write_text(databases.dsn)
+        server.wait_for('up{job="shop"} == 1')
+        redis = f"{primary.address},{replica.address}"
+        yield (
+            server,
+            [
+                *("y", f"127.0.0.1:{databases.primary.port},127.0.0.1:{databases.standby.port}"),
+                *("y", redis),
+                *("n", "n"),
+                *("y", nats_server.url.removeprefix("nats://")),
+                f"localhost:{port}",
+            ],
+        )
+
+
+def test_a_first_configuration_gives_forty_verdicts(
+    run: Run,
+    product: tuple[Prometheus, list[str]],
+    kubeconfig: Path,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, typed = product
+    monkeypatch.setattr("sys.stdin", Terminal("".join(f"{line}\n" for line in ["staging", *typed, *[""] * 9])))
+    file = tmp_path / "checklist.yaml"
+    namespace = control_plane.namespace("first")
+    web = running(namespace, "web", "registry.example.com/web:3", replicas=2)
+    control_plane.apply(web)
+    control_plane.wait_ready(web)
+    sources = ("--kubeconfig", control_plane.kubeconfigs["admin"], "--namespace", namespace, "--prometheus", server.url)
+    ended = run("init", "--ask", *sources, "--output", file)
+    assert ended.code == 0, ended.err
+    text = re.sub(r"dsn_file: [^},]+", f"dsn_file: {tmp_path / 'dsn'}", file.read_text())
+    file.write_text(
+        uncommented(text, "postgresql")
+    )  # as the page says, with an account made by the SQL that `list` prints
+    checked = run("check", "--config.file", file, "--format", "json")
+    items = json.loads(checked.out)["items"]
+    decided = [item for item in items if item["status"] in ("ok", "warning", "failed")]
+    assert len(decided) >= 40, [
+        f"{i['section']}.{i['item']} {i['status']} {i['summary']}" for i in items if i["reason"] != "not_configured"
+    ]
