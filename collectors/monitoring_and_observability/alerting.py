@@ -147,8 +147,8 @@ Alertmanager: GET /api/v2/status, /api/v2/alerts, /api/v2/silences. Nothing is p
                 await prometheus.runtime_info()
             except ProbeError as why:
                 raise ProbeError(
-                    f"{prometheus.settings.url} tells of no rules, as servers do that only keep series (Thanos, VictoriaMetrics), "
-                    f"and not that it is a Prometheus. {why} Let clients.prometheus be what tells of the rules too.",
+                    f"{prometheus.settings.url} has no rules, as with servers that only store series (Thanos, VictoriaMetrics), "
+                    f"and does not identify itself as a Prometheus. {why} Let clients.prometheus be what evaluates the rules too.",
                     Reason.MISCONFIGURED,
                 ) from None
         return groups

@@ -114,7 +114,7 @@ Reading from Loki, or the gateway in front of it, as the tenant that has the log
     async def _each(self, ask: Callable[[LoggedService], Awaitable[T]]) -> dict[str, T | ProbeError]:
         """The answer for each service, or why there is none. Raises ProbeError when no service is configured."""
         if not self.settings.services:
-            raise ProbeError("Option services is empty, so nobody's logs were looked at.", Reason.NOT_CONFIGURED)
+            raise ProbeError("Option services is empty, so no logs were checked.", Reason.NOT_CONFIGURED)
 
         async def one(service: LoggedService) -> T | ProbeError:
             try:

@@ -443,7 +443,7 @@ where a marker trace is wanted.
         To fix it, see the log of the agent on the nodes (rejected batches, rate limits), and Loki's for its ring and storage.
         """
         if not self.settings.loki_selectors:
-            raise ProbeError("Option loki_selectors is empty, so no log streams were looked at.", Reason.NOT_CONFIGURED)
+            raise ProbeError("Option loki_selectors is empty, so no log streams were checked.", Reason.NOT_CONFIGURED)
         parts = [*map(self._lines, self.settings.loki_selectors)]
         return await worst_of(*([self._ready()] if self.settings.loki_ready else []), *parts)
 

@@ -418,8 +418,8 @@ Where a cache has `pools`, also:
 
         Each of `assets` is requested three times, the third time after `cache_pause`: a shared cache says that it served the file
         itself (Age, X-Cache, Cache-Status, CF-Cache-Status, X-Varnish and others). A page in place of the file, or
-        Cache-Control that forbids keeping it, fails the line. Where a CDN does not tell, or there is none on purpose, declare this
-        line not applicable.
+        Cache-Control that forbids keeping it, fails the line. Where a CDN does not report it, or there is none on purpose,
+        declare this line not applicable.
 
         How to fix it: name files by their content's hash, serve them with `Cache-Control: public, max-age=31536000, immutable`.
         """

@@ -70,4 +70,4 @@ async def _looked(collector: Collector[Any, Any], probe: Probe, part: Target | N
             return await threads(partial(file.look, probe, name))
         case Command():
             return await command.look(probe, enabled=context.may_run_commands)
-    raise TypeError(f"{type(probe).__name__} is not looked at by anything.")
+    raise TypeError(f"{type(probe).__name__} is not checked by anything.")

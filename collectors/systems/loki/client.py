@@ -78,7 +78,7 @@ class Loki(Client[LokiSettings]):
         reply = await self._get("/ready", expect=(200, 503))
         if reply.body.lstrip()[:1] == b"<":
             raise ProbeError(
-                f"{reply.where} answered {reply.status} with an HTML page, where Loki tells whether it is ready.",
+                f"{reply.where} answered {reply.status} with an HTML page, where Loki reports whether it is ready.",
                 Reason.MALFORMED,
             )
         return None if reply.status == 200 else one_line(reply.text)

@@ -793,7 +793,7 @@ async def test_no_rules_are_believed_of_a_prometheus_alone(world: World, pages: 
     )
     result = await world.result("disk_space_alert", clients={"prometheus": pages.url})
     assert result.status is Status.UNKNOWN
-    assert f"{pages.url} tells of no rules, as servers do that only keep series" in result.summary
+    assert f"{pages.url} has no rules, as with servers that only store series" in result.summary
     runtime = {"startTime": "2026-01-01T00:00:00Z", "reloadConfigSuccess": True}
     pages.add("/api/v1/status/runtimeinfo", json.dumps({"status": "success", "data": runtime}))
     result = await world.result("disk_space_alert", clients={"prometheus": pages.url})

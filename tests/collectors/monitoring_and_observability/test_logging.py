@@ -197,7 +197,7 @@ async def test_a_faulty_loki_is_unknown_in_time(
 async def test_without_services_or_client_nothing_is_known(loki: Server) -> None:
     seen = await look(loki.url)
     assert {result.status for result in seen.values()} == {Status.UNKNOWN}
-    assert seen["log_levels_appropriate"].summary == "Option services is empty, so nobody's logs were looked at."
+    assert seen["log_levels_appropriate"].summary == "Option services is empty, so no logs were checked."
     unasked = await verify(Logging, LoggingSettings(), items=("retention_configured",))
     assert "clients.loki is not configured" in unasked["retention_configured"].result.summary
 

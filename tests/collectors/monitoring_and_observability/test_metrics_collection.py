@@ -240,7 +240,7 @@ async def test_counters_that_stand_still_while_there_is_traffic_are_told(scene: 
     traffic = 'sum(rate(http_requests_total{job="shop"}[5m]))'
     result = await look(scene.prometheus.url, "http_metrics", services=[source("idle", traffic=traffic)])
     assert result.status is Status.FAILED
-    assert result.summary == f"http_requests_total of idle did not grow within 15m, while {traffic} tells of traffic."
+    assert result.summary == f"http_requests_total of idle did not grow within 15m, while {traffic} shows traffic."
 
 
 async def test_counters_may_stand_still_without_traffic(scene: Scene) -> None:

@@ -110,7 +110,7 @@ def _judge_hpa(hpa: HorizontalPodAutoscaler, options: HpaOptions, now: datetime)
     for kind in ("AbleToScale", "ScalingActive"):
         seen = condition(status.conditions, kind)
         if seen is None or seen.status not in ("True", "False"):
-            yield unknown(f"{name} does not tell whether it works ({kind} is {seen.status if seen else 'missing'}).")
+            yield unknown(f"{name} does not report whether it works ({kind} is {seen.status if seen else 'missing'}).")
         elif seen.reason == "ScalingDisabled" and at_zero:
             pass
         elif seen.reason == "ScalingDisabled":
@@ -221,7 +221,7 @@ def _judge_vpa(vpa: VerticalPodAutoscaler, options: VpaOptions) -> Iterator[Resu
             yield failed(f"{name} {means}{f' ({_one_line(seen.message)})' if seen.message else ''}.")
     provided = condition(conditions, "RecommendationProvided")
     if provided is None or provided.status not in ("True", "False"):
-        yield unknown(f"{name} does not tell whether it recommends anything.")
+        yield unknown(f"{name} does not report whether it recommends anything.")
     elif provided.status == "False":
         yield failed(f"{name} recommends nothing{f': {provided.reason}' if provided.reason else ''}.")
     if mode == "Off" and not options.vpa_allow_off:

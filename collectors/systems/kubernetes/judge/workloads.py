@@ -172,7 +172,7 @@ def judge_workload(workload: Workload) -> Iterator[Result]:
             f"seen {workload.observed_generation})."
         )
     elif wanted is None:
-        yield unknown(f"{name} does not tell how many replicas it shall have.")
+        yield unknown(f"{name} does not report how many replicas it should have.")
     elif wanted <= 0:
         yield failed(f"{name} is scaled to {wanted} replicas (wanted at least 1).", reason=Reason.DOWN)
     elif ready < wanted:
@@ -212,7 +212,7 @@ def _judge_pod(pod: Pod, limits: PodLimits, now: datetime) -> Iterator[Result]:
         often = f"Container {status.name} of {pod.path} was restarted {status.restart_count} times"
         window = format_duration(limits.restart_window)
         if restarted is None:
-            yield unknown(f"{often}, and it is not told whether within {window} (limit {limits.max_restarts}).")
+            yield unknown(f"{often}, and it is not known whether within {window} (limit {limits.max_restarts}).")
         elif now - restarted <= limits.restart_window:
             ago = format_length(now - restarted)
             yield failed(

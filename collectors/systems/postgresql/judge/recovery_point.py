@@ -124,7 +124,7 @@ def _problems(
             reason=Reason.LIMIT,
         )
     elif most is None or most > limit:
-        age = f"up to {_length(most)}" if most is not None else "longer than can be told"
+        age = f"up to {_length(most)}" if most is not None else "longer than can be measured"
         yield unknown(
             f"{format_size(lost)} of WAL of {store} are not in the repository, and may have been written {age} ago {objective}; "
             f"{timeout}.",

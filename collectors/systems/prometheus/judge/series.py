@@ -27,14 +27,14 @@ def judge_series(source: Source, seen: SeriesFacts, limits: SeriesLimits, *, res
         )
     if seen.healthy is False:
         return failed(
-            f"{source.health} of {where} is not 1: the exporter does not reach what it tells of.", reason=Reason.DOWN
+            f"{source.health} of {where} is not 1: the exporter does not reach what it reports on.", reason=Reason.DOWN
         )
     if empty := [name for name, count in seen.numbers.items() if not count]:
         return failed(f"{' and '.join(empty)} of {where} is no number.", reason=Reason.DOWN)
     if responses and not any(map(_STATUS.fullmatch, seen.statuses)):
         labels = ", ".join(limits.status_labels)
         return failed(
-            f"{oldest} of {where} has no status in any of its labels ({labels}): errors cannot be told by it.",
+            f"{oldest} of {where} has no status in any of its labels ({labels}): errors cannot be counted by it.",
             reason=Reason.MISCONFIGURED,
         )
     return _counting(source, seen, limits)
@@ -59,7 +59,7 @@ def _counting(source: Source, seen: SeriesFacts, limits: SeriesLimits) -> Result
             sample_age_seconds=age,
         )
     if seen.traffic:
-        return failed(f"{still}, while {source.traffic} tells of traffic.", reason=Reason.DOWN, sample_age_seconds=age)
+        return failed(f"{still}, while {source.traffic} shows traffic.", reason=Reason.DOWN, sample_age_seconds=age)
     return ok(
         f"{source.name}: {series} is {age:.0f} s old; there was no traffic within {window}.", sample_age_seconds=age
     )

@@ -54,7 +54,7 @@ def managed_problems(
 def _unmet(what: str, condition: Condition | None, wanted: str, by: str) -> Result | None:
     """Why an object is not as its condition says when all is well; None when it is."""
     if condition is None:
-        return unknown(f"{what} has no status: no {by} has looked at it yet.", reason=Reason.PENDING)
+        return unknown(f"{what} has no status: no {by} has processed it yet.", reason=Reason.PENDING)
     if condition.status != "True":
         return failed(f"{what} is not {wanted}: {one_line(condition.reason or 'no reason given')}.", reason=Reason.DOWN)
     return None

@@ -132,12 +132,12 @@ def test_a_reference_that_is_none_is_refused(reference: str) -> None:
         (
             hpa(status={"conditions": conditions(AbleToScale="True")}),
             Status.UNKNOWN,
-            "does not tell whether it works (ScalingActive is missing).",
+            "does not report whether it works (ScalingActive is missing).",
         ),
         (
             hpa(status={"conditions": conditions(AbleToScale="Unknown", ScalingActive="True")}),
             Status.UNKNOWN,
-            "does not tell whether it works (AbleToScale is Unknown).",
+            "does not report whether it works (AbleToScale is Unknown).",
         ),
         (
             hpa(status={"desiredReplicas": 5, "conditions": conditions(**WORKING | {"ScalingLimited": "True"})}),
@@ -259,7 +259,7 @@ def test_all_recommend() -> None:
             [vpa({"conditions": None})],
             {},
             Status.UNKNOWN,
-            "VerticalPodAutoscaler shop/api does not tell whether it recommends anything.",
+            "VerticalPodAutoscaler shop/api does not report whether it recommends anything.",
         ),
         (
             [vpa()],

@@ -184,7 +184,7 @@ def test_a_sidecar_that_keeps_restarting_is_noticed() -> None:
         (
             decoded(Deployment, "cache/redis"),
             Status.UNKNOWN,
-            "Deployment cache/redis does not tell how many replicas it shall have.",
+            "Deployment cache/redis does not report how many replicas it should have.",
         ),
         (
             decoded(DaemonSet, "cache/redis", status={"desiredNumberScheduled": 5, "numberReady": 4}),
