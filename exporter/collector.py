@@ -76,6 +76,11 @@ class SectionSettings(Options):
     not_applicable: str | dict[str, str] | None = Field(
         None, description="Why the section, or each item named, does not apply; the reason is shown."
     )
+    depends_on: tuple[str, ...] | dict[str, tuple[str, ...]] = Field(
+        (),
+        description="Lines (`section.item`) or sections without which the section's lines, or each item named, cannot pass: "
+        "while one of them is the cause, its notification names them.",
+    )
     valid_for: dict[str, Duration] = Field(
         default_factory=dict,
         description="Item name to how long its evidence is valid, instead of the default.",
@@ -358,6 +363,16 @@ class Collector(Generic[SettingsT, TargetT]):
     def section(cls) -> str:
         """The `section` label: the name of the class's module."""
         return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def provides(cls, target: Any) -> Mapping[str, Iterable[str]]:
+        """What is missing while an item does not pass on a target, by item: names that `relies_on` of others gives too."""
+        return {}
+
+    @classmethod
+    def relies_on(cls, target: Any) -> Mapping[str, Iterable[str]]:
+        """What an item cannot pass without on a target, by item, such as the address of a store; see `provides`."""
+        return {}
 
     async def open(self) -> None:
         """Set up what every item of the run shares; override when there is such a thing. May raise: all items are then unknown."""

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from exporter.catalogue import Binding, Catalogue, Entry, slug
 from exporter.checklist import Checklist, ChecklistError
 from exporter.collector import Client, SectionSettings, Target
+from exporter.dependencies import Given, built_in, demand_no_circle, read, with_causes
 from exporter.evidence.objects import Buckets
 from exporter.evidence.validity import MustContain
 from exporter.fingerprint import fingerprint
@@ -254,6 +255,7 @@ class _Loader:
         self._files = {path} if path else set()
         self._problems: list[Problem] = []
         self._trusted = True  # whether the names of lines are known: their checklist could be used
+        self._places: dict[str, Where] = {}  # of the configuration's own lines
 
     def load(self) -> Loaded:
         """Everything, or ConfigError."""
@@ -267,16 +269,24 @@ class _Loader:
         self._check(sections, bindings)
         waivers = self._waivers(bindings)
         maintenance = self._maintenance(bindings)
+        wanted = read(
+            self._depends_on(sections, custom, bindings), _entries(bindings), self._reader, trusted=self._trusted
+        )
         scope = self._scope(config.scope, bindings, sections)
         if problems := (*self._problems, *self._reader.problems):
             raise ConfigError(problems)
         planner = Planner(self._catalogue, sections, custom, waivers, maintenance, scope)
         items = planner.items(bindings)
+        jobs = tuple(planner.jobs(items))
+        known = built_in(jobs)
+        demand_no_circle(wanted, known, self._reader)
+        if self._reader.problems:
+            raise ConfigError(tuple(self._reader.problems))
         plan = Plan(
             environment=config.environment,
             release=config.release,
-            items=items,
-            jobs=tuple(planner.jobs(items)),
+            items=with_causes(items, wanted, known),
+            jobs=jobs,
             objectives=planner.objectives(items),
             evidence_expiring_within=config.evidence_expiring_within,
         )
@@ -352,6 +362,7 @@ class _Loader:
                 self._trusted = False
             elif line := self._custom_line(options, where, lines):
                 lines[line.entry.id] = line
+                self._places[line.entry.id] = where
         return lines
 
     def _custom_line(self, options: Any, where: Where, others: Mapping[str, OwnLine]) -> OwnLine | None:
@@ -485,6 +496,29 @@ class _Loader:
                 if declared is not None and declared.evidence is None:
                     self._reader.complain((*where, option, item), "the item takes no evidence")
 
+    def _depends_on(
+        self,
+        sections: Mapping[str, SectionSettings],
+        custom: Mapping[str, OwnLine],
+        bindings: tuple[Binding, ...],
+    ) -> Iterator[Given]:
+        """What sections, their items and the configuration's own lines depend on; items that do not exist are complained of."""
+        lines = {entry.id: entry for entry in _entries(bindings)}
+        for name, settings in sections.items():
+            where: Where = ("sections", name, "depends_on")
+            of = {entry.item: entry for entry in lines.values() if entry.section == name}
+            if isinstance(settings.depends_on, tuple):
+                yield Given(where, tuple(of.values()), settings.depends_on)
+                continue
+            if self._trusted and name not in self._catalogue.broken:
+                self._check_items(where, settings.depends_on, of)
+            for item, names in settings.depends_on.items():
+                if item in of:
+                    yield Given((*where, item), (of[item],), names)
+        for name, own in custom.items():
+            if name in lines:
+                yield Given((*self._places[name], "depends_on"), (lines[name],), own.options.depends_on)
+
     def _scope(
         self, options: ScopeOptions, bindings: tuple[Binding, ...], sections: Mapping[str, SectionSettings]
     ) -> Scope:
@@ -564,6 +598,10 @@ class _Loader:
             for name in dict.fromkeys(option.lines if not over else ()):
                 planned[name] = (*planned.get(name, ()), maintenance)
         return planned
+
+
+def _entries(bindings: Iterable[Binding]) -> list[Entry]:
+    return [binding.entry for binding in bindings]
 
 
 def _common(node: Node) -> Node:

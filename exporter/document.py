@@ -35,7 +35,8 @@ def document(views: Iterable[ItemView], plan: Plan, now: datetime) -> dict[str, 
 def item_document(view: ItemView) -> dict[str, Any]:
     """One element of `items`.
 
-    `waiver` is the one that accepts the present status, `maintenance` that which is under way; null where there is none.
+    `waiver` is the one that accepts the present status, `maintenance` that which is under way; null where there is none. `causes`
+    are the lines because of which it does not pass.
     """
     planned = view.planned
     return {
@@ -67,6 +68,9 @@ def item_document(view: ItemView) -> dict[str, Any]:
         "valid_until": _time(view.valid_until),
         "waiver": _waiver(view.waiver),
         "maintenance": _maintenance(view.maintenance),
+        "causes": [
+            {"section": cause.section, "item": cause.item, "status": cause.status.value} for cause in view.causes
+        ],
         "evidence": [to_jsonable_python(record) for record in view.evidence],
     }
 

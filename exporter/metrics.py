@@ -81,6 +81,10 @@ def _last_ok(view: ItemView) -> Samples:
     return () if view.status is Status.NOT_APPLICABLE else _one(view.last_ok or 0.0)
 
 
+def _causes(view: ItemView) -> Samples:
+    return (((cause.section, cause.item), 1.0) for cause in view.causes)
+
+
 def _when_scheduled(value: Callable[[ItemView], float | datetime | None]) -> Callable[[ItemView], Samples]:
     """The value for items that a collector verifies on some target; the others never run."""
     return lambda view: _one(value(view)) if view.targets else ()
@@ -114,6 +118,13 @@ _ITEM_FAMILIES = (
         f"changes. {_TIMER}",
         _summary,
         ("summary",),
+    ),
+    _Family(
+        "checklist_item_cause",
+        "The line because of which this one does not pass, and whose notification names it: 1 while it is, otherwise no series. "
+        f"{_TIMER}",
+        _causes,
+        ("cause_section", "cause_item"),
     ),
     _Family(TARGETS, f"Whether the line passes on this target. {_TIMER}", _targets, ("target",)),
     _Family(

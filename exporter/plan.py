@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from exporter.catalogue import Binding, Catalogue, Entry
+from exporter.causes import Cause
 from exporter.collector import Collector, Item, Mode, SectionSettings, Target
 from exporter.fingerprint import fingerprint
 from exporter.maintenance import Maintenance
@@ -50,7 +51,8 @@ class PlannedItem:
 
     `section` and `item` are the labels, `line` the text and `heading` the heading above it, verbatim. `declared` is None when no
     collector verifies the line; `targets` are the names of the targets it is verified on (`""` alone when the section has none),
-    and empty when its section is not configured. `excused` are those that it does not apply to, each with the reason.
+    and empty when its section is not configured. `excused` are those that it does not apply to, each with the reason. `causes` are
+    the verified lines that it depends on.
     """
 
     section: str
@@ -71,6 +73,7 @@ class PlannedItem:
     not_applicable: str | None = None
     waiver: Waiver | None = None
     maintenance: tuple[Maintenance, ...] = ()
+    causes: tuple[Cause, ...] = ()
     problem: str | None = None
 
     @property
@@ -155,6 +158,15 @@ class Job:
         """The rights and settings that its items need as it is configured, without those for options that are not set."""
         declared = self.collector.items()
         return tuple(need for name in self.items for need in declared[name].needs if self._applies(need))
+
+    @property
+    def asks(self) -> Iterator[tuple[str, str]]:
+        """Its items with the shared client that each asks as it is configured, where the item's needs tell."""
+        declared = self.collector.items()
+        for name in self.items:
+            for need in declared[name].needs:
+                if (client := getattr(need, "client", "")) and self._applies(need):
+                    yield name, client
 
     def _applies(self, need: str) -> bool:
         option = getattr(need, "option", "")

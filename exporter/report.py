@@ -25,6 +25,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.checklist import Checklist, annotation
 from exporter.verdict import Severity, Status
+from exporter.words import listed
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -123,7 +124,7 @@ def print_table(report: Report, console: Console) -> None:
             console.print()
         else:
             for item in items:
-                columns = f"{item['status']:<14}  {item['severity']:<8}  {_id(item)}: {item['summary']}"
+                columns = f"{item['status']:<14}  {item['severity']:<8}  {_id(item)}: {_observed(item)}"
                 console.print(Text(columns), soft_wrap=True)
     console.print(Text(f"{report.document['environment']}: {counts(report.items)}."), soft_wrap=True)
 
@@ -140,7 +141,7 @@ def _section_table(heading: str, items: list[Mapping[str, Any]]) -> Table:
     for item in items:
         mark, style = MARKS[Status(item["status"])]
         status = Text(f"{mark} {item['status'].replace('_', ' ')}", style=style)
-        table.add_row(status, item["severity"], Text(item["item"]), Text(item["summary"]))
+        table.add_row(status, item["severity"], Text(item["item"]), Text(_observed(item)))
     return table
 
 
@@ -170,7 +171,7 @@ def _junit(report: Report) -> str:
             if tag:
                 ET.SubElement(case, tag, message=_xml(message)).text = _xml(item["line"])
             else:
-                ET.SubElement(case, "system-out").text = _xml(f"{item['line']}: {item['summary']}")
+                ET.SubElement(case, "system-out").text = _xml(f"{item['line']}: {_observed(item)}")
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", "0")
@@ -180,7 +181,7 @@ def _junit(report: Report) -> str:
 
 def _outcome(report: Report, item: Mapping[str, Any]) -> tuple[str | None, str]:
     """The element of a line that does not pass, and its message."""
-    status, summary = Status(item["status"]), item["summary"]
+    status, summary = Status(item["status"]), _observed(item)
     if status in (Status.WAIVED, Status.NOT_APPLICABLE):
         return "skipped", summary
     if status not in _NOT_TRUE:
@@ -217,7 +218,7 @@ def _box(item: Mapping[str, Any]) -> str:
 
 def _annotation(item: Mapping[str, Any]) -> str:
     dates = [f"{word} {_day(item[key])}" for word, key in _DATES if item[key]]
-    return f"{item['status'].replace('_', ' ')}{' (' + ', '.join(dates) + ')' if dates else ''}: {item['summary']}"
+    return f"{item['status'].replace('_', ' ')}{' (' + ', '.join(dates) + ')' if dates else ''}: {_observed(item)}"
 
 
 _DATES = (("since", "since"), ("verified", "last_run"), ("valid until", "valid_until"))
@@ -280,7 +281,7 @@ def _result(report: Report, index: int, item: Mapping[str, Any]) -> dict[str, An
         "ruleId": _id(item),
         "ruleIndex": index,
         "level": _LEVELS[item["severity"]],
-        "message": {"text": item["summary"]},
+        "message": {"text": _observed(item)},
         "partialFingerprints": {"checklistItem/v1": _id(item)},
         "properties": {"status": item["status"], "since": item["since"]},
     }
@@ -312,7 +313,7 @@ def page_template(name: str) -> tuple[Template, dict[str, Any]]:
     folder = files("exporter") / "templates"
     style = (folder / "report.css").read_text(encoding="utf-8")
     made = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    made.filters["day"] = _day
+    made.filters |= {"day": _day, "observed": _observed}
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     values = {"style": Markup(style), "style_hash": digest}  # noqa: S704  # our own file
     return made.from_string((folder / name).read_text(encoding="utf-8")), values
@@ -361,6 +362,12 @@ def _endings(report: Report) -> Iterator[tuple[Mapping[str, Any], str]]:
             yield item, f"evidence valid until {_day(item['valid_until'])}"
         if item["waiver"] and item["waiver"]["until"] <= soon:
             yield item, f"waived until {item['waiver']['until']}"
+
+
+def _observed(item: Mapping[str, Any]) -> str:
+    """The sentence, with the lines because of which it does not pass; exporters of older versions name none."""
+    causes = [f"{_id(cause)} is {cause['status']}" for cause in item.get("causes", ())]
+    return f"{item['summary']} Because {listed(causes)}." if causes else item["summary"]
 
 
 def _id(item: Mapping[str, Any]) -> str:

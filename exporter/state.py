@@ -15,13 +15,14 @@ from itertools import islice, takewhile
 from textwrap import shorten
 from typing import Protocol
 
+from exporter.causes import Graph, Key, Standing
 from exporter.collector import Mode
 from exporter.fingerprint import applies
 from exporter.maintenance import Period, next_change, under_way
 from exporter.plan import Plan, PlannedItem, Waiver
 from exporter.verdict import Reason, Result, Status
 
-__all__ = ["Archive", "ItemView", "Observation", "Remembered", "State", "TargetView", "Transition"]
+__all__ = ["Archive", "CauseView", "ItemView", "Observation", "Remembered", "State", "TargetView", "Transition"]
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +90,26 @@ class TargetView:
 
 
 @dataclass(frozen=True, slots=True)
+class CauseView:
+    """A line because of which another one does not pass, and its status."""
+
+    section: str
+    item: str
+    status: Status
+
+    @property
+    def id(self) -> str:
+        """`section.item`."""
+        return f"{self.section}.{self.item}"
+
+
+@dataclass(frozen=True, slots=True)
 class ItemView:
     """One item, as of the time of reading. `last_run` is the oldest among its targets; durations are seconds.
 
     `reason` says why the line does not pass, also where a waiver accepts that. `announced` is the summary with which it ceased
-    to pass, the same as long as status and reason are. `maintenance` is under way.
+    to pass, the same as long as status and reason are. `maintenance` is under way. `causes` are the lines because of which it
+    does not pass and whose notifications name it, `effects` those of which it is such a cause.
     """
 
     planned: PlannedItem
@@ -112,6 +128,8 @@ class ItemView:
     reason: Reason | None = None
     announced: str | None = None
     maintenance: Period | None = None
+    causes: tuple[CauseView, ...] = ()
+    effects: tuple[Key, ...] = ()
 
     @property
     def waiver(self) -> Waiver | None:
@@ -144,6 +162,8 @@ class _Entry:
         "_counts",
         "_due",
         "announced",
+        "causes",
+        "effects",
         "errors",
         "held",
         "last_ok",
@@ -151,6 +171,7 @@ class _Entry:
         "planned",
         "runs",
         "since",
+        "standing",
         "status",
         "wakes_at",
     )
@@ -170,6 +191,9 @@ class _Entry:
         self.runs = self.errors = 0
         self.wakes_at: datetime | None = None  # when the state is going to look at it again
         self.announced: tuple[Status, Reason | None, str] | None = None
+        self.standing: Standing | None = None  # as when causes were last looked for
+        self.causes: tuple[CauseView, ...] = ()
+        self.effects: dict[Key, None] = {}
         self.held: dict[str, _Held] = {}
         self._counts: dict[Status, int] = {}
         self._due: list[tuple[datetime, str]] = []
@@ -324,6 +348,24 @@ class _Entry:
         elif self.announced is None or self.announced[:2] != (status, self.reason()):
             self.announced = status, self.reason(), shorten(self.summary_at(now), MAX_ANNOUNCED, placeholder=" …")
 
+    def standing_at(self, now: datetime, *, by_target: bool) -> Standing | None:
+        """How it stands among causes; None where it passes, or nothing verifies it. `by_target` gives its failing targets too."""
+        planned = self.planned
+        if not self.held or planned.not_applicable or (status := self.bare_status).is_ok:
+            return None
+        alerts = not self.waiver_at(now) and planned.mode is not Mode.DERIVED
+        return Standing(
+            status,
+            self.reason(),
+            planned.severity,
+            self.last_ok,
+            planned.stale_after,
+            alerts and under_way(planned.maintenance, now) is None,
+            frozenset(name for name, held in self.held.items() if not held.result.status.is_ok)
+            if by_target
+            else frozenset(),
+        )
+
     def view_at(self, now: datetime, started: datetime) -> ItemView:
         """Everything that is known of it."""
         status = self.status_at(now)
@@ -348,6 +390,8 @@ class _Entry:
             reason=self.reason(),
             announced=self.announced[2] if self.announced else None,
             maintenance=None if self.planned.not_applicable else under_way(self.planned.maintenance, now),
+            causes=self.causes if status in (Status.FAILED, Status.UNKNOWN) else (),
+            effects=tuple(self.effects),
         )
 
 
@@ -379,9 +423,6 @@ def _age(age: timedelta) -> str:
     return f"{seconds} seconds"
 
 
-Key = tuple[str, str]
-
-
 class State:
     """Items and their observations. Used from the event loop alone.
 
@@ -400,7 +441,9 @@ class State:
         self._touched: dict[Key, int] = {}  # the version of each entry's last change, oldest first
         self._remembered = dict(archive.load()) if archive else {}
         self.plan = plan
+        self._graph = Graph({})
         self._adopt(plan, self._started)
+        self._explain(self._graph, self._started)
 
     def _now(self) -> datetime:
         """The time. Where the clock was set back, what was observed keeps its age, not its time."""
@@ -434,15 +477,21 @@ class State:
                 changed.append(key)
             elif entry.planned is not planned and entry.planned != planned:
                 entry.take_over(planned, now)
+                entry.standing = None  # it may depend on other lines now
                 changed.append(key)
             entries[key] = entry
         for key, gone in self._entries.items():
+            if key not in entries and gone.causes:
+                self._attribute(key, gone, ())
             if key not in entries and gone.status is not None:  # a mistake in the checklist may bring it back
                 self._remembered[key] = Remembered(gone.status, gone.since, gone.last_ok, gone.observations)
         while len(self._remembered) > _REMEMBERED_LIMIT + len(entries):
             del self._remembered[next(iter(self._remembered))]
         self._entries = entries
         self.plan = plan
+        self._graph = Graph(
+            {(planned.section, planned.item): planned.causes for planned in plan.items if planned.causes}
+        )
         self._deadlines.clear()
         for key, entry in entries.items():
             entry.wakes_at = None
@@ -550,7 +599,42 @@ class State:
             self._archive.keep(transitions, kept)
         for transition in transitions:
             _log(transition)
-        self._touch(keys)
+        self._touch(dict.fromkeys((*keys, *self._explain(keys, now))))
+
+    def _explain(self, keys: Iterable[Key], now: datetime) -> list[Key]:
+        """Find the causes of these lines and of all that depend on them; returns the lines whose causes are others now."""
+        graph, entries = self._graph, self._entries
+        known: dict[Key, Standing | None] = {}
+
+        def standing(key: Key) -> Standing | None:
+            if key not in known:
+                entry = entries.get(key)
+                known[key] = entry.standing_at(now, by_target=key in graph.by_target) if entry else None
+            return known[key]
+
+        moved = [key for key in keys if key in entries and (key in graph or entries[key].causes)]
+        moved = [key for key in moved if standing(key) != entries[key].standing or key not in graph]
+        changed: list[Key] = []
+        for key in (*graph.affected(moved, standing), *(key for key in moved if key not in graph)):
+            if (entry := entries.get(key)) is None:
+                continue
+            entry.standing = standing(key)
+            causes = tuple(
+                CauseView(*root, found.status) for root in graph.roots(key, standing) if (found := standing(root))
+            )
+            if causes != entry.causes:
+                self._attribute(key, entry, causes)
+                changed.append(key)
+        return changed
+
+    def _attribute(self, key: Key, entry: _Entry, causes: tuple[CauseView, ...]) -> None:
+        """Note the causes of a line, there and here."""
+        for gone in entry.causes:
+            if (cause := self._entries.get((gone.section, gone.item))) is not None:
+                cause.effects.pop(key, None)
+        for new in causes:
+            self._entries[new.section, new.item].effects[key] = None
+        entry.causes = causes
 
     def _is_news(self, entry: _Entry, status: Status, now: datetime) -> bool:
         """Whether a change of status is a transition: not what only starting brings, before the first looks are in."""

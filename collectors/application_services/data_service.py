@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from pydantic import Field
 
+from collectors.shared import stores
 from collectors.shared.verdicts import worst_of
 from collectors.systems.connections.client import (
     CacheClients,
@@ -77,6 +78,18 @@ In PostgreSQL, for `database_clients`:
 In Redis, for `cache_clients`:
   ACL SETUSER checklist on >PASSWORD -@all +client|list
 """
+
+    @classmethod
+    def relies_on(cls, target: DataTarget) -> Mapping[str, Iterable[str]]:
+        """The stores whose connections are counted."""
+        found: dict[str, Iterable[str]] = {}
+        if target.database_clients:
+            found["database_connected"] = stores.postgresql(target.database_clients.dsn)
+        if target.cache_clients:
+            found["cache_connected"] = stores.redis([target.cache_clients.redis])
+        if target.queue_clients:
+            found["message_queue_connected"] = stores.nats_monitoring([target.queue_clients.monitoring.url])
+        return found
 
     async def _connected(
         self, name: str | None, option: str, what: str, whose: Whose | None, ask: Callable[[], Awaitable[Connected]]

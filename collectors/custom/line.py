@@ -108,6 +108,11 @@ class CustomLine(Options):
     evidence: CustomEvidence | None = Field(
         None, description="Evidence that the line requires, with or without a condition."
     )
+    depends_on: tuple[str, ...] = Field(
+        (),
+        description="Lines (`section.item`) or sections without which it cannot pass: while one of them is the cause, its "
+        "notification names this line.",
+    )
     every: Duration | None = Field(
         None, gt=timedelta(0), description="How often it is verified; as often as its section by default."
     )

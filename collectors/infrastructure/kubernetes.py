@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -132,6 +132,11 @@ class KubernetesCluster(OfCluster[ClusterSettings, KubernetesTarget]):
 
     Settings = ClusterSettings
     Target = KubernetesTarget
+
+    @classmethod
+    def provides(cls, target: KubernetesTarget) -> Mapping[str, Iterable[str]]:
+        """The API server, which every line asks that reads the cluster."""
+        return {"nodes_ready": [Kubernetes.name]}
 
     @item(
         "Cluster is healthy and all nodes are in Ready state",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field
 
+from collectors.shared import stores
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
@@ -144,6 +145,12 @@ A user of the account whose streams are checked:
   }
 and the monitoring endpoint (port 8222) of every server, which asks for no credentials: keep it inside the cluster.
 """
+
+    @classmethod
+    def provides(cls, target: NatsTarget) -> Mapping[str, Iterable[str]]:
+        """The servers, and their monitoring endpoints."""
+        monitoring = stores.nats_monitoring(node.monitoring.url for node in target.nodes)
+        return {"pods_healthy": [*stores.nats(node.server for node in target.nodes), *monitoring]}
 
     @fetched
     async def connections(self) -> tuple[Connection | ProbeError, ...]:

@@ -6,13 +6,14 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from pydantic import Field, SecretStr
 
+from collectors.shared import stores
 from collectors.shared.dsn import Dsn, parse_dsn
 from collectors.shared.verdicts import worst_of
 from collectors.systems.kubernetes.check.pods import (
@@ -169,6 +170,11 @@ ALTER ROLE checklist_exporter SET statement_timeout = '5s';
 -- In the database that the connection string names (pg_stat_statements must be in shared_preload_libraries):
 CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
 """
+
+    @classmethod
+    def provides(cls, target: PostgreSQLTarget) -> Mapping[str, Iterable[str]]:
+        """The instances that the connection string names."""
+        return {"pods_healthy": stores.postgresql(target.dsn)}
 
     # Facts
 

@@ -13,6 +13,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from collectors.shared import stores
 from collectors.shared.host_port import HostPort
 from collectors.shared.verdicts import collected, verdict, worst_of
 from collectors.systems.kubernetes.check.pods import POD_RIGHTS, PodOptions, how_seen, with_pods
@@ -126,6 +127,11 @@ Where `pools` is configured, also:
 On every Sentinel:
   ACL SETUSER checklist on >PASSWORD -@all +info +sentinel|masters +sentinel|replicas +sentinel|ckquorum
 """
+
+    @classmethod
+    def provides(cls, target: RedisTarget) -> Mapping[str, Iterable[str]]:
+        """The nodes that the configuration names."""
+        return {"pods_healthy": stores.redis(target.nodes)}
 
     @fetched
     async def sentinels(self) -> tuple[Look, ...]:

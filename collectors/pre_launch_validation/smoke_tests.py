@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from collectors.shared import stores
 from collectors.shared.verdicts import verdict
 from collectors.systems.canary.client.cache import cache_trips
 from collectors.systems.canary.client.database import row_trips
@@ -86,6 +88,18 @@ In NATS, publish:
 In NATS, subscribe:
   _INBOX_checklist.>
 """
+
+    @classmethod
+    def relies_on(cls, target: SmokeTarget) -> Mapping[str, Iterable[str]]:
+        """The stores that canaries are written to."""
+        found: dict[str, Iterable[str]] = {}
+        if target.database:
+            found["database_read_write"] = stores.postgresql(target.database.dsn)
+        if target.cache:
+            found["cache_read_write"] = stores.redis([target.cache.address])
+        if target.queue:
+            found["message_queue_publish_consume"] = stores.nats([target.queue.address])
+        return found
 
     def _allowed(self, options: T | None, name: str) -> T:
         """The options of what may be tried; raises ProbeError where there are none, or it may not."""

@@ -58,6 +58,8 @@ def explain(
         view, steps = _verified(loaded, [alone], planned, commands=enable_commands)
         say("\n".join(["", *_asked(job, steps)]))
         statuses.add(_conclude(view, job.target))
+    if planned.causes and not all(status.is_ok for status in statuses):
+        say("\n".join(["", "It depends on:", *_causes(loaded, planned, commands=enable_commands)]))
     return exit_code(statuses)
 
 
@@ -101,6 +103,19 @@ def _verified(
     view = state.view(planned.section, planned.item)
     assert view is not None  # it is in the plan
     return view, steps
+
+
+def _causes(loaded: Loaded, planned: PlannedItem, *, commands: bool) -> Iterator[str]:
+    """What the lines that this one depends on are now."""
+    wanted = {cause.key for cause in planned.causes}
+    for line in (line for line in loaded.plan.items if (line.section, line.item) in wanted):
+        jobs = [
+            replace(job, items=(line.item,))
+            for job in loaded.plan.jobs
+            if job.section == line.section and line.item in job.items
+        ]
+        view, _ = _verified(loaded, jobs, line, commands=commands)
+        yield f"  {line.id} is {view.status}: {view.summary}"
 
 
 def _asked(job: Job, steps: list[Step]) -> Iterator[str]:

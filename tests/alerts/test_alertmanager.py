@@ -104,6 +104,7 @@ TICKET = alert("ChecklistEvidenceExpired", "warning", section="redis", item="pod
 
 UNDER_WAY = alert("ChecklistItemMaintenance", "info", section="redis", item="pods_healthy")
 SECTION_UNDER_WAY = alert("ChecklistSectionMaintenance", "info", section="redis")
+CAUSED = alert("ChecklistSectionCaused", "info", section="redis")
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,16 @@ SECTION_UNDER_WAY = alert("ChecklistSectionMaintenance", "info", section="redis"
         (SECTION_UNDER_WAY, alert("ChecklistSectionBelowObjective", "warning", section="nats"), False),
         (SECTION_UNDER_WAY, PAGED, False),
         (SECTION_UNDER_WAY, alert("ChecklistConfigReloadFailed", "warning"), False),
+        (CAUSED, alert("ChecklistSectionBelowObjective", "warning", section="redis"), True),
+        (CAUSED, alert("ChecklistCollectorErrors", "warning", section="redis"), True),
+        (CAUSED, alert("ChecklistItemsNotEvaluated", "warning", section="nats"), False),
+        (CAUSED, PAGED, False),
+        (CAUSED, UNSEEN, False),
+        (
+            CAUSED | {"cluster": "eu"},
+            alert("ChecklistCollectorErrors", "warning", section="redis", cluster="us"),
+            False,
+        ),
         (DOWN, PAGED, True),
         (DOWN, STALLED, True),
         (DOWN, SWITCH, False),

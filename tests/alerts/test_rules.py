@@ -118,6 +118,39 @@ def section_maintained() -> Alert:
     return in_section("info", text)
 
 
+def caused(*statuses: tuple[str, int], item: str = "cache_read_write", **options: object) -> dict[str, str]:
+    """A line of the smoke tests."""
+    return line(*statuses, section="smoke_tests", item=item, **options)  # type: ignore[arg-type]
+
+
+def because(
+    *minutes: tuple[int, int], item: str = "cache_read_write", where: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """That a line of the smoke tests does not pass because of Redis, from each minute until another."""
+    ends = (0, *(end + 1 for _, end in minutes))
+    values = " ".join(
+        f"_x{start - before} 1+0x{end - start - 1} stale" for before, (start, end) in zip(ends, minutes, strict=False)
+    )
+    names = {"section": "smoke_tests", "item": item, "cause_section": "redis", "cause_item": "pods_healthy"}
+    return series("checklist_item_cause", values, where, **names)
+
+
+def dependent(minute: int, seen: str = "failed", more: str = "") -> Alert:
+    """The alert of a line of the smoke tests by itself."""
+    alert = regressed(minute, seen, more=more, page=f"{URL}/items/smoke_tests/cache_read_write")
+    labels = {**alert.labels, "section": "smoke_tests", "item": "cache_read_write"}
+    return Alert(labels, alert.description.replace("redis/pods_healthy)", "smoke_tests/cache_read_write)"), alert.page)
+
+
+def section_caused() -> Alert:
+    text = "1 line of smoke_tests does not pass because of lines that have alerts of their own, and no other line of it regressed."
+    return Alert({"section": "smoke_tests", "severity": "info"}, text, f"{URL}/?section=smoke_tests#lines")
+
+
+ONE_EFFECT = " Because of it 1 line does not pass: smoke_tests/cache_read_write."
+DUE_TO_REDIS = " Because of redis/pods_healthy."
+
+
 def errors(share: str) -> Alert:
     return in_section(
         "warning",
@@ -836,6 +869,126 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistSectionBelowObjective",
         {DAY - 1: []},
         pace=5,
+    ),
+    # Causes
+    "a line and what depends on it fail, and pass again: one alert, which names both": Scenario(
+        [exporter(90), line(("ok", 10), ("failed", 50), ("ok", 30)), caused(("ok", 11), ("failed", 50), ("ok", 29)),
+         because((11, 60))],
+        "ChecklistItemRegressed",
+        {19: [], 21: [regressed(10, more=ONE_EFFECT)], 45: [regressed(10, more=ONE_EFFECT)], 59: [regressed(10, more=ONE_EFFECT)],
+         65: [regressed(10, more=ONE_EFFECT)], 72: []},
+    ),
+    "a cause ends first: what still fails has its alert after the usual wait": Scenario(
+        [exporter(90), line(("ok", 10), ("failed", 30), ("ok", 50)), caused(("ok", 10), ("failed", 60), ("ok", 20)),
+         because((10, 40))],
+        "ChecklistItemRegressed",
+        {39: [regressed(10, more=ONE_EFFECT)], 49: [regressed(10, more=ONE_EFFECT)], 51: [dependent(10)],
+         69: [dependent(10)], 81: []},
+    ),
+    "a dependent that has its alert already keeps it, until it passes": Scenario(
+        [exporter(120), line(("ok", 25), ("failed", 55), ("ok", 40)), caused(("ok", 10), ("failed", 50), ("ok", 60)),
+         because((25, 60))],
+        "ChecklistItemRegressed",
+        {21: [dependent(10)], 30: [dependent(10, more=DUE_TO_REDIS)],
+         50: [dependent(10, more=DUE_TO_REDIS), regressed(25, more=ONE_EFFECT)], 71: [regressed(25)], 91: []},
+    ),
+    "a dependent that fails a little earlier than its cause is seen to waits for it": Scenario(
+        [exporter(60), line(("ok", 15), ("failed", 45)), caused(("ok", 10), ("failed", 50)), because((15, 60))],
+        "ChecklistItemRegressed",
+        {22: [], 26: [regressed(15, more=ONE_EFFECT)], 59: [regressed(15, more=ONE_EFFECT)]},
+    ),
+    "a cause that comes and goes keeps nobody waiting for ever": Scenario(
+        [exporter(90), line(("ok", 10), *[("failed", 4), ("ok", 4)] * 10), caused(("ok", 10), ("failed", 80)),
+         because(*((minute, minute + 4) for minute in range(10, 90, 8)))],
+        "ChecklistItemRegressed",
+        {25: [], 40: [dependent(10)], 85: [dependent(10, more=DUE_TO_REDIS)]},
+    ),
+    "a cause that is waived alerts nobody, so its dependent does": Scenario(
+        [exporter(60), line(("ok", 10), ("waived", 50)), caused(("ok", 10), ("failed", 50)), because((10, 60))],
+        "ChecklistItemRegressed",
+        {19: [], 21: [dependent(10, more=DUE_TO_REDIS)]},
+    ),
+    "a cause that was never OK alerts nobody, so its dependent does": Scenario(
+        [exporter(60), line(("failed", 60)), caused(("ok", 10), ("failed", 50)), because((10, 60))],
+        "ChecklistItemRegressed",
+        {21: [dependent(10, more=DUE_TO_REDIS)]},
+    ),
+    "a cause that a reload removes leaves its dependent to alert": Scenario(
+        [exporter(60), without(line(("ok", 10), ("failed", 50)), (30, 60)), caused(("ok", 10), ("failed", 50)),
+         because((10, 30))],
+        "ChecklistItemRegressed",
+        {29: [regressed(10, more=ONE_EFFECT)], 45: [dependent(10)]},
+    ),
+    "many dependents are named as far as one can read, and counted": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50)), *(
+            part for number in range(12) for part in (
+                caused(("ok", 10), ("failed", 50), item=f"line_{number:02}"), because((10, 60), item=f"line_{number:02}")
+            ))],
+        "ChecklistItemRegressed",
+        {30: [regressed(10, more=" Because of it 12 lines do not pass: " + ", ".join(
+            f"smoke_tests/line_{number:02}" for number in range(10)) + ", ….")]},
+    ),
+    "an exporter without a history restarts while a cause holds": Scenario(
+        [exporter(60),
+         line(("ok", 10), ("failed", 20), ("unknown", 2), ("failed", 28), forgets=True),
+         caused(("ok", 10), ("failed", 20), ("unknown", 2), ("failed", 28), forgets=True),
+         because((10, 30))],
+        "ChecklistItemRegressed",
+        {29: [regressed(10, more=ONE_EFFECT)], 31: [regressed(10, "unknown", more=ONE_EFFECT)],
+         59: [regressed(10, more=ONE_EFFECT)]},
+    ),
+    "two replicas of which one restarts while a cause holds": Scenario(
+        [exporter(60, POD_0), exporter(60, POD_1),
+         *(part for pod, values in ((POD_0, (10, 60)), (POD_1, (10, 20))) for part in (
+             line(("ok", 10), ("failed", 50), where=pod), caused(("ok", 10), ("failed", 50), where=pod),
+             because(values, where=pod)))],
+        "ChecklistItemRegressed",
+        {59: [regressed(10, more=ONE_EFFECT, namespace="sre")]},
+    ),
+    "a cause stays while the exporter is silent": Scenario(
+        [without(one, (20, 60)) for one in (
+            exporter(60), line(("ok", 10), ("failed", 50)), caused(("ok", 10), ("failed", 50)), because((10, 60)))],
+        "ChecklistItemRegressed",
+        {19: [], 21: [regressed(10, "", more=ONE_EFFECT)], 55: [regressed(10, "", more=ONE_EFFECT)]},
+    ),
+    "sections that can no longer be checked because of one line": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50)), *(
+            part for number in range(3) for part in (
+                caused(("ok", 10), ("unknown", 50), item=f"line_{number}"), because((10, 60), item=f"line_{number}")))],
+        "ChecklistSectionUnseen",
+        {30: [], 59: []},
+    ),
+    "of a section whose lines have a cause another line can no longer be checked": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50)), caused(("ok", 10), ("unknown", 50), item="other"), *(
+            part for number in range(3) for part in (
+                caused(("ok", 10), ("unknown", 50), item=f"line_{number}"), because((10, 60), item=f"line_{number}")))],
+        "ChecklistItemRegressed",
+        {30: [
+            regressed(10, "unknown", more=" Because of it 3 lines do not pass: "
+                "smoke_tests/line_0, smoke_tests/line_1, smoke_tests/line_2."),
+            Alert({**regressed(10).labels, "section": "smoke_tests", "item": "other"},
+                "“Pods are healthy” (smoke_tests/other) is unknown; last OK 1970-01-01 00:10:00 +0000 UTC.",
+                f"{URL}/items/smoke_tests/other"),
+        ]},
+    ),
+    "a section that can no longer be checked is a cause": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50)), line(("ok", 10), ("unknown", 50), item="other"),
+         caused(("ok", 10), ("failed", 50)), because((10, 60))],
+        "ChecklistSectionUnseen",
+        {21: [Alert(unseen(2, "critical").labels, unseen(2, "critical").description
+            + " Because of them 1 line does not pass: smoke_tests/cache_read_write.", SECTION)]},
+    ),
+    "and its dependents have no alerts": Scenario(
+        [exporter(60), line(("ok", 10), ("unknown", 50)), line(("ok", 10), ("unknown", 50), item="other"),
+         caused(("ok", 10), ("failed", 50)), because((10, 60))],
+        "ChecklistItemRegressed",
+        {21: [], 45: [], 59: []},
+    ),
+    "a section whose lines have causes is marked, until another line of it regresses": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50)), caused(("ok", 10), ("failed", 50)), because((10, 60)),
+         caused(("ok", 40), ("failed", 20), item="other")],
+        "ChecklistSectionCaused",
+        {9: [], 12: [section_caused()], 39: [section_caused()], 41: []},
     ),
 }  # fmt: skip
 

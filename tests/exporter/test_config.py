@@ -415,6 +415,95 @@ def test_wrong_maintenance_names_line_and_key(read: Read, entry: str, wanted: st
     assert wanted in error
 
 
+VERIFIED = "true_when: up == 1"
+
+
+def causes_of(loaded: Loaded) -> dict[str, set[str]]:
+    return {item.id: {".".join(cause.key) for cause in item.causes} for item in loaded.plan.items if item.causes}
+
+
+def test_lines_depend_on_lines_and_sections(read: Read) -> None:
+    loaded = read(f"""sections:
+  search: {{targets: [{{name: a, dsn: x}}], depends_on:
+      {{index_fresh: [shop.open, papers], failover_tested: [papers.papers_signed]}}}}
+  papers: {{depends_on: [shop]}}
+custom:
+  - {{section: Shop, line: Open, severity: critical, {VERIFIED}}}
+  - {{section: Shop, line: Lit, {VERIFIED}, depends_on: [shop.open]}}
+""")
+    assert causes_of(loaded) == {
+        "search.index_fresh": {"shop.open", "papers.papers_signed"},
+        "search.failover_tested": {"papers.papers_signed"},
+        "papers.papers_signed": {"shop.open", "shop.lit"},
+        "shop.lit": {"shop.open"},
+    }
+    warned = [str(warning).partition("depends_on")[2] for warning in loaded.warnings]
+    assert list(filter(None, warned)) == [
+        ".index_fresh[1]: papers is less severe than what depends on it, which is notified of by itself",
+        ".failover_tested[0]: papers.papers_signed is less severe than what depends on it, which is notified of by itself",
+    ]
+
+
+def test_every_line_of_a_section_may_depend_on_one_of_it(read: Read) -> None:
+    loaded = read("sections: {search: {targets: [{name: a, dsn: x}], depends_on: [search.index_fresh]}}")
+    assert causes_of(loaded) == {"search.failover_tested": {"search.index_fresh"}}
+
+
+def test_what_is_not_verified_causes_nothing_and_has_no_causes(read: Read) -> None:
+    loaded = read("""sections:
+  papers: {not_applicable: There are none., depends_on: [billing]}
+  search:
+    targets: [{name: a, dsn: x}]
+    not_applicable: {failover_tested: There is one.}
+    depends_on: [papers, billing.health]
+""")
+    assert causes_of(loaded) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (
+            "{index_fresh: [search.index_fesh]}",
+            "unknown section or item 'search.index_fesh'; did you mean 'search.index_fresh'?",
+        ),
+        ("[paper]", "1:64: sections.search.depends_on[0]: unknown section or item 'paper'; did you mean 'papers'?"),
+        (
+            "{index_fresh: [search.index_fresh]}",
+            "sections.search.depends_on.index_fresh[0]: search.index_fresh depends on itself, expected another line",
+        ),
+        (
+            "[search]",
+            "sections.search.depends_on[0]: every line of search depends on every other, expected single lines",
+        ),
+        ("{fresh: [papers]}", "sections.search.depends_on.fresh: unknown item; did you mean 'index_fresh'?"),
+        (
+            "{index_fresh: [search.failover_tested], failover_tested: [search.index_fresh]}",
+            "[0]: found a circle, expected lines that do not depend on themselves: search.index_fresh → search.",
+        ),
+        ("papers", "sections.search.depends_on: found a string, expected a list or a mapping"),
+        ("[1]", "sections.search.depends_on[0]: found 1 of type integer, expected a string (put it in quotes)"),
+    ],
+)
+def test_wrong_dependencies_name_line_and_key(read: Read, given: str, wanted: str) -> None:
+    [error] = errors(read, f"sections: {{search: {{targets: [{{name: a, dsn: x}}], depends_on: {given}}}}}")
+    assert wanted in error
+
+
+def test_a_circle_through_lines_of_ones_own_is_an_error(read: Read) -> None:
+    [error] = errors(
+        read,
+        f"""sections:
+  papers: {{depends_on: [shop.lit]}}
+custom:
+  - {{section: Shop, line: Open, {VERIFIED}, depends_on: [papers]}}
+  - {{section: Shop, line: Lit, {VERIFIED}, depends_on: [shop.open]}}
+""",
+    )
+    assert "found a circle" in error
+    assert all(name in error for name in ("shop.open", "shop.lit", "papers.papers_signed"))
+
+
 def test_an_expired_waiver_of_a_line_that_is_gone_only_warns(read: Read) -> None:
     loaded = read("waivers: [{item: papers.burnt, reason: Later., owner: office, until: 2026-03-01}]")
     assert len(loaded.warnings) == 1

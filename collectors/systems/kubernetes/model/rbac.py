@@ -38,6 +38,8 @@ class Right(str):
 
     __slots__ = ("kinds", "names", "namespace", "option", "urls", "verb")
 
+    client = "kubernetes"
+    """The shared client that asks for it."""
     verb: str
     kinds: tuple[Kind[Any], ...]
     option: str
