@@ -11,9 +11,9 @@ from pydantic import Field
 from collectors.shared.expressions import Regexes
 from collectors.shared.verdicts import verdict, worst_of
 from collectors.systems.prometheus.check.outcomes import see_outcomes
-from collectors.systems.prometheus.client import Prometheus
+from collectors.systems.prometheus.client import ManyToMany, Prometheus
 from collectors.systems.prometheus.judge.rules import evaluation_problems, impossibility
-from collectors.systems.prometheus.model.firing import never_true
+from collectors.systems.prometheus.model.firing import never_true, possible
 from collectors.systems.prometheus.model.outcomes import Outcomes
 from collectors.systems.prometheus.model.promql import Selection, selections
 from collectors.systems.prometheus.model.rules import Alternative, Evaluated, evaluated, needed_series
@@ -53,6 +53,9 @@ from exporter.verdict import CRITICAL, WARNING, ProbeError, Reason, Result, fail
 from exporter.words import counted, listed
 
 _TESTED = EvidenceRule(valid_for=timedelta(days=30), bound_to_release=True, artifact=True, reads=summarised(Kind.TESTS))
+_BEFORE = timedelta(hours=1)
+_LASTING = frozenset({"job", "le", "quantile"})
+"""Labels whose values are always all there."""
 
 
 class PaymentsSettings(EvidenceSettings, AccountLimits, WebhookLimits):
@@ -317,7 +320,16 @@ Prometheus: GET /api/v1/query and /api/v1/rules.
             return why
         needed = needed_series(part, ())
         missing = {one for one in needed if not await self.client(Prometheus).query(f"group({one})")}
-        return impossibility(rule, part, missing) if missing else ""
+        if missing:
+            return impossibility(rule, part, missing)
+        # What other labels select, such as an outcome, may come only when it happens.
+        for asked in (possible(part.expr), possible(part.expr, _LASTING.__contains__, _BEFORE)):
+            try:
+                if await self.client(Prometheus).query(asked):
+                    return ""
+            except ManyToMany:  # only because filters were taken out
+                return ""
+        return impossibility(rule, part, ())
 
 
 def _may_select(selection: Selection, counter: Selection) -> bool:

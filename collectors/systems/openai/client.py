@@ -30,10 +30,12 @@ from collectors.systems.openai.model import (
 from exporter.http import Http, HttpSettings
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
+from exporter.words import counted
 
 __all__ = ["OpenAIApi", "Organization", "ask_models", "ask_with_a_wrong_key", "costs", "rate_limits", "spending"]
 
 _PAGES = 20
+_DAY = 86_400
 _URL = "https://api.openai.com/v1"
 _WRONG = "sk-checklist-exporter-this-is-no-key"
 
@@ -235,6 +237,11 @@ async def costs(organization: Organization, budget: Budget, now: datetime) -> Co
                 until = max(until, bucket.end_time)
                 total += total_of(_amounts(bucket, reply.where), budget.currency, reply.where)
             if not part.has_more:
+                if (days := (until - start) // _DAY) > len(seen):
+                    raise ProbeError(
+                        f"{reply.where} has {len(seen)} of {counted(days, 'day')}, so what this month cost is not known.",
+                        Reason.CONTRADICTED,
+                    )
                 return Costs(total, until)
             page = _next(part.next_page, page, reply)
     raise _too_many(reply)
@@ -263,7 +270,9 @@ async def spending(organization: Organization) -> Spending:
             alerts += (
                 SpendingAlert(
                     alert.threshold_amount,
-                    len(alert.notification_channel.recipients) if alert.notification_channel else 0,
+                    sum(1 for one in alert.notification_channel.recipients if one.strip())
+                    if alert.notification_channel
+                    else 0,
                 )
                 for alert in page.data
             )

@@ -331,6 +331,7 @@ def _changed(**values: Any) -> Callable[[OpenAIServer], None]:
         (_changed(days=[[]] * 13), WARNING, "another organization"),
         (_changed(alerts=[(20_001, ["a@example.com"])]), FAILED, "No spend alert with recipients"),
         (_changed(alerts=[(200, [])]), FAILED, "No spend alert with recipients"),
+        (_changed(alerts=[(200, [" "])]), FAILED, "No spend alert with recipients"),
         (_changed(alerts=[], spend_limit=(20_001, "inactive")), FAILED, "no spend limit"),
         (_changed(days=[[cost(10.0)]] * 7), UNKNOWN, "only until 2026-10-08"),
         (_changed(days=[[cost(10.0)]] * 12 + [[cost(1.0, "eur")]]), UNKNOWN, "other than usd"),
@@ -352,6 +353,15 @@ async def test_costs_beyond_or_unwatched(
     change(server)
     result = await seen(evidence, "cost_monitoring_enabled", server, **ADMIN)
     assert (result.status, summary in result.summary) == (status, True), result.summary
+
+
+async def test_a_month_that_lacks_days_is_unknown(evidence: Folder, server: OpenAIServer) -> None:
+    assert server.month
+    page = server.costs({"limit": ["31"]})
+    page["data"] = page["data"][:4] + page["data"][7:]
+    server.forced = {"/organization/costs": (200, page)}
+    result = await seen(evidence, "cost_monitoring_enabled", server, **ADMIN)
+    assert (result.status, "has 10 of 13 days" in result.summary) == (UNKNOWN, True), result.summary
 
 
 async def test_costs_without_an_admin_key_are_recorded(evidence: Folder, server: OpenAIServer, pages: Pages) -> None:

@@ -403,6 +403,9 @@ async def test_alerts_on_payments_that_fail(
         Vanished="absent(payments_total)",
         Staging='rate(payments_total{job="staging"}[1m]) > 1',
         Percent=SHARE.replace("0.1", "bool 0.1"),
+        Constant=f"{SHARE} and vector(0) > 1",
+        Taken=f"{SHARE} unless vector(1)",
+        Coming='rate(payments_total{outcome="refused"}[1m]) > 0',
     )
     (tmp_path / "prometheus").mkdir()
     with PrometheusServer(tmp_path / "prometheus", scrapes=[scrape("shop", port)], rules=rules) as server:
@@ -422,6 +425,9 @@ async def test_alerts_on_payments_that_fail(
                 ("Vanished", FAILED, "compares none of payments_total"),
                 ("Misspelt", FAILED, "there are no series of payments_totl"),
                 ("Percent", FAILED, "fires whatever is measured"),
+                ("Constant", FAILED, "can never fire"),
+                ("Taken", FAILED, "can never fire"),
+                ("Coming", OK, "watches payments that fail"),  # an outcome that has not been yet
                 ("Slow", FAILED, "waits 2h"),
                 ("Nobody", FAILED, "no alerting rule Nobody"),
             ):

@@ -26,6 +26,8 @@ _MOST_FAILED = 50
 _NAME = 300
 _BAD = frozenset({"failure", "error", "rerunFailure", "rerunError"})
 _OUTCOMES = _BAD | {"skipped"}
+_FAILED = frozenset({"failed", "error", "broken"})
+"""What attributes say of a test case that has no element for it."""
 
 
 def elements(content: bytes, format: str) -> Iterator[tuple[str, Any]]:  # noqa: A002 - what it is
@@ -75,16 +77,22 @@ def read_junit(content: bytes) -> Report:
     """The test cases by outcome. A suite without cases but with failures counts as failed. Raises ProbeError."""
     tally = _Tally()
     outcomes: set[str] = set()
+    in_case = False
     for event, element in elements(content, "JUnit"):
         if event == "start":
             if _kind(element) == "testcase":
                 outcomes.clear()
+                in_case = True
             continue
         if _kind(element) in _OUTCOMES:
             outcomes.add(_kind(element))
+            if not in_case and _kind(element) in _BAD:  # of the suite itself, as when it cannot be set up
+                tally.failures += 1
+                tally.broken.add("a suite outside of its test cases")
         elif _kind(element) == "testcase":
             _case(tally, element, outcomes)
-        elif _kind(element) == "testsuite":
+            in_case = False
+        elif _kind(element) in ("testsuite", "testsuites"):
             _suite(tally, element)
     if tally.declared > tally.cases:
         declared = counted(tally.declared, "test")
@@ -114,7 +122,7 @@ def _kind(element: Any) -> str:
 def _case(tally: _Tally, element: Any, outcomes: set[str]) -> None:
     tally.cases += 1
     name = ".".join(filter(None, (element.get("classname"), element.get("name"))))[:_NAME] or "unnamed"
-    if outcomes & _BAD or element.get("result") in ("failed", "error"):
+    if outcomes & _BAD or _FAILED & {element.get("result"), element.get("status")}:
         tally.failures += 1
         tally.broken.add(name)
     elif "skipped" in outcomes or element.get("status") in ("notrun", "skipped", "disabled"):
@@ -126,12 +134,12 @@ def _case(tally: _Tally, element: Any, outcomes: set[str]) -> None:
 
 
 def _suite(tally: _Tally, element: Any) -> None:
-    if not any(_kind(child) == "testsuite" for child in element):
+    if _kind(element) == "testsuite" and not any(_kind(child) == "testsuite" for child in element):
         tally.declared += _number(element.get("tests"))
     broken = _number(element.get("failures")) + _number(element.get("errors"))
     if broken > tally.failures:
         tally.problems.append(f"a suite names {counted(broken, 'failure')} of which it has no test case")
-    if (started := moment(element.get("timestamp"))) is None:
+    if _kind(element) != "testsuite" or (started := moment(element.get("timestamp"))) is None:
         return
     tally.first = min(filter(None, (tally.first, started)))
     seconds = _seconds(element.get("time"))

@@ -71,11 +71,25 @@ def test_a_failed_run_of_a_test_outweighs_one_that_passed() -> None:
         ('tests="4"', 'tests="9"'),
         ('failures="0"', 'failures="2"'),
         ('errors="0"', 'errors="1"'),
+        ("<testsuites>", '<testsuites tests="4" failures="3">'),
     ],
 )
 def test_a_junit_file_that_contradicts_itself_proves_nothing(before: str, after: str) -> None:
     problems = list(case_problems(read_report(JUNIT.replace(before, after).encode())))
     assert [problem.status for problem in problems] == [Status.UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('name="refund">', 'name="refund" status="failed">'),
+        ('name="refund">', 'name="refund" result="error">'),
+        ("</testsuite>", '<error message="the shop did not start"/></testsuite>'),
+    ],
+)
+def test_a_failure_may_be_an_attribute_or_of_the_suite(before: str, after: str) -> None:
+    (problem,) = case_problems(read_report(JUNIT.replace(before, after).encode()))
+    assert problem.status is Status.FAILED
 
 
 def test_skipped_tests_and_none_prove_nothing() -> None:
