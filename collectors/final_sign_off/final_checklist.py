@@ -234,10 +234,17 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
             raise ProbeError(f"{listed(unread)} is not in clients.kubernetes.namespaces.", Reason.NOT_CONFIGURED)
         problems = list(rollback_problems(wanted, deployments.items, replica_sets.items))
         can = f"{counted(len(wanted), 'Deployment')} can be rolled back to an earlier ReplicaSet"
+        releases = {each.helm_release for each in deployments.items if each.path in wanted and each.helm_release}
+        history = (
+            f" Helm's own history of {listed(sorted(releases))} is in Secrets, which are not read (see `helm history`)."
+            if releases
+            else ""
+        )
         if not self.settings.registries:
-            return verdict(problems, ok(f"{can}; whether its images can be pulled was not checked (`registries`)."))
+            said = f"{can}; whether its images can be pulled was not checked (`registries`).{history}"
+            return verdict(problems, ok(said))
         problems += await self._pulled(deployments.items, replica_sets.items)
-        return verdict(problems, ok(f"{can}, whose images can be pulled."))
+        return verdict(problems, ok(f"{can}, whose images can be pulled.{history}"))
 
     async def _pulled(self, deployments: Sequence[Revised], replica_sets: Sequence[Revised]) -> list[Result]:
         """What keeps nodes from pulling the images of the releases to roll back to."""
@@ -321,15 +328,29 @@ class FinalChecklist(Collector[FinalChecklistSettings, NoTarget]):
     async def on_call_team_notified(self) -> Result:
         """Who is on call must know of the launch, and someone must be on call while it happens.
 
-        Verified by a record that is at most 7 days old with a link to the message, and, where `on_call` is configured, in the
+        Verified by a record that is at most 7 days old with a link to the message, which is a warning where the launch window was
+        confirmed after it, and, where `on_call` is configured, in the
         roster: every level is staffed throughout the launch window that `launch_window_confirmed` records (PagerDuty), or now
         (Opsgenie and other APIs, which is a warning while the window has not begun).
 
         To fix it, write to those on call, attest the message, and fill the shifts that it names.
         """
         if self.settings.on_call is None:
-            return await self.attested("on_call_team_notified")
-        return await worst_of(self.attested("on_call_team_notified"), self._on_call(self.settings.on_call))
+            return await self._message()
+        return await worst_of(self._message(), self._on_call(self.settings.on_call))
+
+    async def _message(self) -> Result:
+        """The record of the message, which may name another window where that was confirmed later."""
+        message, window = await self.attested("on_call_team_notified"), await self.attested("launch_window_confirmed")
+        if not (message.status.is_ok and window.status.is_ok):
+            return message
+        written, confirmed = start_of(message.evidence[0].on), start_of(window.evidence[0].on)
+        if written >= confirmed:
+            return message
+        earlier = warning(
+            f"On-call was notified on {written:%Y-%m-%d}, before the launch window was confirmed on {confirmed:%Y-%m-%d}."
+        )
+        return worst(message, earlier)
 
     async def _on_call(self, options: OnCallOptions) -> Result:
         confirmed = await self.attested("launch_window_confirmed")

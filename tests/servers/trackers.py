@@ -22,6 +22,7 @@ class Issue:
     labels: tuple[str, ...] = (LABEL,)
     open: bool = True
     pull_request: bool = False
+    reason: str | None = None
 
 
 @dataclass
@@ -56,10 +57,11 @@ class Trackers:
 
     def _listed(self, query: dict[str, str]) -> list[dict[str, Any]]:
         wanted = [issue for issue in self.issues if query["labels"] in issue.labels]
-        wanted = [issue for issue in wanted if issue.open or query["state"] not in ("open", "opened")]
+        wanted = [issue for issue in wanted if issue.open is (query["state"] in ("open", "opened"))]
         size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
         return [
             {"number": issue.number, "iid": issue.number, "state": "open" if issue.open else "closed"}
+            | {"state_reason": issue.reason}
             | ({"pull_request": {"url": "https://api.github.com/"}} if issue.pull_request else {})
             for issue in wanted[size * (page - 1) : size * page]
         ]

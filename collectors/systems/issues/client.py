@@ -102,6 +102,7 @@ class IssueTrackers(Options):
 class _GitHubIssue(msgspec.Struct):
     number: int
     state: str = "open"
+    state_reason: str | None = None
     pull_request: dict[str, Any] | None = None
 
 
@@ -161,7 +162,14 @@ async def _github(settings: GitHub) -> list[OpenIssues]:
                     break
             else:
                 raise _too_many(where)
-            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT])))
+            params = {"state": "closed", "labels": settings.label, "sort": "updated", "per_page": str(_PAGE)}
+            reply = await http.get(f"/repos/{repository}/issues", params=params, headers=headers)
+            given_up = [
+                f"#{issue.number}"
+                for issue in decode(reply, list[_GitHubIssue])
+                if issue.pull_request is None and issue.state_reason == "not_planned"
+            ]
+            found.append(OpenIssues(where, len(keys), tuple(keys[:_KEPT]), given_up=tuple(given_up)))
     return found
 
 

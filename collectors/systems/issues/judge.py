@@ -12,12 +12,17 @@ __all__ = ["issue_problems"]
 
 
 def issue_problems(trackers: Sequence[OpenIssues]) -> Iterator[Result]:
-    """Which trackers have open issues, and which never had one that met the condition."""
+    """Which trackers have open issues, which closed some without a fix, and which never had one that met the condition."""
     for tracker in trackers:
         if tracker.count:
             named = f": {listed(tracker.keys)}" if tracker.keys else ""
             verb = "is" if tracker.count == 1 else "are"
             yield failed(f"{counted(tracker.count, 'issue')} of {tracker.name} {verb} open{named}.")
     for tracker in trackers:
+        if tracker.given_up:
+            yield warning(
+                f"{counted(len(tracker.given_up), 'issue')} of {tracker.name} "
+                f"{'was' if len(tracker.given_up) == 1 else 'were'} closed as not planned: {listed(tracker.given_up)}. Remove the label where that was agreed upon."
+            )
         if not tracker.matched:
             yield warning(f"No issue of {tracker.name}, open or done, ever met the condition, which may be misspelled.")

@@ -78,6 +78,28 @@ async def test_pull_requests_are_no_issues(evidence: Folder, trackers: Trackers)
     assert (await seen(evidence, ISSUES, issues=tracker("github", trackers))).status is Status.OK
 
 
+async def test_an_issue_behind_a_page_of_pull_requests_is_open(evidence: Folder, trackers: Trackers) -> None:
+    trackers.issues = [*(Issue(number, pull_request=True) for number in range(100)), Issue(700)]
+    result = await seen(evidence, ISSUES, issues=tracker("github", trackers))
+    assert (result.status, "1 issue of GitHub repository shop/web is open: #700." in result.summary) == (
+        Status.FAILED,
+        True,
+    )
+
+
+async def test_an_issue_that_was_given_up_is_not_fixed(evidence: Folder, trackers: Trackers) -> None:
+    trackers.issues = [Issue(1, open=False, reason="completed"), Issue(2, open=False, reason="not_planned")]
+    trackers.issues.append(Issue(3, open=False, reason="not_planned", pull_request=True))
+    result = await seen(evidence, ISSUES, issues=tracker("github", trackers))
+    assert (
+        result.status,
+        "1 issue of GitHub repository shop/web was closed as not planned: #2." in result.summary,
+    ) == (
+        Status.WARNING,
+        True,
+    )
+
+
 @pytest.mark.parametrize("kind", ["github", "gitlab"])
 async def test_a_label_that_does_not_exist_proves_nothing(evidence: Folder, trackers: Trackers, kind: str) -> None:
     trackers.labels = {"launch_blocker"}
@@ -114,6 +136,10 @@ async def test_any_json_has_a_number_or_a_list(evidence: Folder, pages: Pages) -
         ({"total": None}, Status.UNKNOWN),
         ({"total": True}, Status.UNKNOWN),
         ({"error": "no"}, Status.UNKNOWN),
+        ({"total": 0, "incomplete_results": True}, Status.UNKNOWN),  # of GitHub's search, which ran out of time
+        ({"total": 0, "incomplete_results": False}, Status.OK),
+        ({"total": [], "isLast": False}, Status.UNKNOWN),
+        ({"total": [], "has_more": True}, Status.UNKNOWN),
     ):
         url = pages.add("/issues", json.dumps(body))
         result = await seen(evidence, ISSUES, issues={"json_api": {"url": url, "open_issues": "/total"}})
@@ -186,6 +212,10 @@ async def test_there_is_an_earlier_release_to_go_back_to(
     await rolled(Status.FAILED, "has no earlier ReplicaSet with other images to roll back to.")
     apply("registry.example.com/app:2")
     await rolled(Status.OK)
+    of_helm = release(namespace, "registry.example.com/app:2")
+    of_helm["metadata"]["annotations"] = {"meta.helm.sh/release-name": "shop"}
+    control_plane.apply(of_helm)
+    await rolled(Status.OK, "Helm's own history of shop is in Secrets, which are not read")
     for limits in ({"namespaces": ("default",)}, {"selectors": {"deployments": "app=other"}}):
         async with asking(control_plane, **limits) as clients:
             assert (await seen(evidence, ROLLBACK, clients, **options)).status is Status.UNKNOWN
@@ -357,6 +387,13 @@ async def test_someone_is_on_call_throughout_the_launch(
     evidence.record(
         "launch_window_confirmed", window={"start": START.isoformat(), "end": END.isoformat()}, on="2026-10-12"
     )
+    evidence.record(ON_CALL, links=[pages.add("/message")], on="2026-10-11")
+    result = await seen(evidence, ON_CALL)
+    assert (result.status, "before the launch window was confirmed on 2026-10-12" in result.summary) == (
+        Status.WARNING,
+        True,
+    )
+    evidence.record(ON_CALL, links=[pages.add("/message")], on="2026-10-13")
     half = START + timedelta(hours=4)
     before, after = START - timedelta(days=1), END + timedelta(days=1)
     for people, status in (

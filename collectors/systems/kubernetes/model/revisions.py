@@ -10,6 +10,7 @@ from collectors.systems.kubernetes.model.kind import Kind
 __all__ = ["REVISED", "REVISIONS", "Revised"]
 
 _REVISION = "deployment.kubernetes.io/revision"
+_HELM = "meta.helm.sh/release-name"
 
 
 class _Metadata(Struct, frozen=True):
@@ -57,6 +58,11 @@ class Revised(Struct, frozen=True):
         """The number of the revision; 0 where it has none."""
         text = self.metadata.annotations.get(_REVISION, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+    @property
+    def helm_release(self) -> str | None:
+        """The name of the Helm release that it belongs to, None where it belongs to none."""
+        return self.metadata.annotations.get(_HELM)
 
     @property
     def images(self) -> tuple[str, ...]:
