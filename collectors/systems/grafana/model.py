@@ -67,13 +67,15 @@ def unfilled(queries: Iterable[Mapping[str, Any]]) -> set[str]:
 
 #: What makes a query of PromQL or LogQL return a value where nothing was measured, and queries that measure nothing.
 _FALLBACK = re.compile(r"\bor\s+(?:on\s*\(\s*\)\s*)?vector\(\s*-?[\d.]+\s*\)", re.IGNORECASE)
+_ABSENCE = re.compile(r"\babsent(?:_over_time)?\s*\(", re.IGNORECASE)
 _CONSTANT = re.compile(r"[\s()]*(?:vector\((?:[\d.\s-]|time\(\))*\)|time\(\)|-?[\d.]+)[\s()]*", re.IGNORECASE)
 
 
 def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any]]:
     """The panel's queries as the API takes them, with the variables of its dashboard filled in; hidden ones are left out.
 
-    So are those that return a value whatever is measured: constants, and the part of a query that stands in for missing data.
+    So are those that return a value whatever is measured, or because nothing is: constants, the part of a query that stands in for
+    missing data, and absent().
     """
     queries = []
     for number, target in enumerate(panel.targets or ()):
@@ -85,7 +87,7 @@ def queries_of(panel: Panel, variables: Mapping[str, str]) -> list[dict[str, Any
             continue
         if isinstance(expression := query.get("expr"), str):
             query["expr"] = measured = _FALLBACK.sub("", expression)
-            if _CONSTANT.fullmatch(measured):
+            if _CONSTANT.fullmatch(measured) or _ABSENCE.search(measured):
                 continue
         if source is not None:
             query["datasource"] = {"uid": source} if isinstance(source, str) else source

@@ -20,9 +20,11 @@ def issue_problems(trackers: Sequence[OpenIssues]) -> Iterator[Result]:
             yield failed(f"{counted(tracker.count, 'issue')} of {tracker.name} {verb} open{named}.")
     for tracker in trackers:
         if tracker.given_up:
+            issues = counted(len(tracker.given_up), "issue")
+            verb = "was" if len(tracker.given_up) == 1 else "were"
             yield warning(
-                f"{counted(len(tracker.given_up), 'issue')} of {tracker.name} "
-                f"{'was' if len(tracker.given_up) == 1 else 'were'} closed as not planned: {listed(tracker.given_up)}. Remove the label where that was agreed upon."
+                f"{issues} of {tracker.name} {verb} closed as not planned: {listed(tracker.given_up)}. Remove the label where that "
+                "was agreed upon."
             )
         if not tracker.matched:
             yield warning(f"No issue of {tracker.name}, open or done, ever met the condition, which may be misspelled.")

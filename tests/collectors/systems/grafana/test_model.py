@@ -17,6 +17,8 @@ from collectors.systems.grafana.model import Panel, queries_of
         ("histogram_quantile(0.9, a)", "histogram_quantile(0.9, a)"),
         ("time() - a", "time() - a"),
         ("vector(1)", None),
+        ("absent(errors_total)", None),
+        ("sum(absent_over_time(errors_total[5m])) * 1", None),
         ("vector(time())", None),
         ("(time())", None),
         ("1", None),
