@@ -72,7 +72,8 @@ async def ask_database(clients: DatabaseClients, timeout: timedelta) -> Connecte
                 _Counts,
                 """SELECT count(*) AS total,
                           count(*) FILTER (WHERE state_change > now() - make_interval(secs => %s)) AS active
-                   FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = %s""",
+                   FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = %s
+                     AND datname = current_database() AND pid <> pg_backend_pid()""",
                 [clients.active_within.total_seconds(), clients.client_name],
             )
         except ProbeError as why:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exporter.verdict import Reason, Status
+from exporter.verdict import Reason, Result, Status
 from tests.collectors.application_services.services import see
 from tests.servers.pages import Pages
 
@@ -178,3 +178,24 @@ async def test_samples_that_prometheus_does_not_store(pages: Pages) -> None:
         pages.add("/metrics", body, **TEXT)
         result = await see("api_service", METRICS, pages.url, required_metrics=["a_total"])
         assert (result.status, words in result.summary) == (status, True), result
+
+
+async def test_replicas_that_disagree_behind_one_address(pages: Pages) -> None:
+    memory: dict[str, Any] = {}
+
+    async def asked(status: int) -> Result:
+        pages.add("/health", '{"status": "ok"}', status, **JSON)
+        return await see("backend_api", HEALTH, pages.url, memory=memory)
+
+    for status in (503, 503, 200, 200, 503):  # down, started, and down again
+        assert (await asked(status)).status is (Status.OK if status == 200 else Status.FAILED)
+    assert (await asked(200)).status is Status.OK
+    assert (await asked(503)).reason is Reason.DOWN
+    wavering = await asked(200)
+    assert (wavering.status, wavering.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert (
+        "/health was healthy now, and not at 4 of the last 8 looks: it comes and goes, or replicas" in wavering.summary
+    )
+    for _ in range(7):
+        last = await asked(200)
+    assert last.status is Status.OK, last

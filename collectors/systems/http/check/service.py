@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -33,7 +35,7 @@ from collectors.systems.kubernetes.check.pods import PodOptions, see_pods
 from exporter.collector import Collector, SectionSettings, SettingsT, Target, fetched
 from exporter.options import Duration
 from exporter.reply import Reply
-from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
+from exporter.verdict import ProbeError, Reason, Result, Status, failed, ok, unknown, warning
 from exporter.words import counted, listed
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
 _CONTROL_EVERY = timedelta(hours=1)
 _ASSETS = 4
 _DOCUMENTS = 5
+_LOOKS, _FALLS = 10, 2
 
 
 class ServiceOptions(HealthOptions, MetricsOptions):
@@ -135,8 +138,10 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
         try:
             answer = await self.health()
         except Unanswered as why:
-            return failed(
-                f"{str(why).rstrip('.')}, though the connection was accepted{self.traced()}.", reason=Reason.DOWN
+            return self._steady(
+                failed(
+                    f"{str(why).rstrip('.')}, though the connection was accepted{self.traced()}.", reason=Reason.DOWN
+                )
             )
         said = health.report(answer.reply)
         up = [name for name, word in said.parts.items() if state_of(word) is State.UP] if said else []
@@ -150,7 +155,22 @@ class ServiceCollector(AskingCollector[SettingsT, ServiceTargetT]):
         problems = collected(health.health_problems(answer.reply, target))
         if not problems:
             problems = await self._control()
-        return verdict(problems, good)
+        return self._steady(verdict(problems, good))
+
+    def _steady(self, seen: Result) -> Result:
+        """What was seen, unless it is good now and comes and goes: behind one address there may be replicas that disagree."""
+        looks: deque[bool] = self.context.memory.setdefault("health looks", deque(maxlen=_LOOKS))
+        if seen.status is not Status.UNKNOWN:
+            looks.append(seen.status.is_ok)
+        falls = sum(before and not after for before, after in pairwise(looks))
+        if not seen.status.is_ok or falls < _FALLS:
+            return seen
+        return failed(
+            f"GET {self.service.url}{self.target.health_path.partition('?')[0]} was healthy now, and not at "
+            f"{looks.count(False)} of the last {counted(len(looks), 'look')}: it comes and goes, or replicas behind it "
+            f"disagree{self.traced()}.",
+            reason=Reason.CONTRADICTED,
+        )
 
     async def _control(self) -> list[Result]:
         """Whether the same is answered to a path that cannot exist: asked once an hour while it is not."""
