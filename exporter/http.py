@@ -334,9 +334,10 @@ class Http:
                 if len(body) > limit:
                     raise Oversized(f"{where} answered more than {limit} bytes (limit {limit}), which was not read.")
             unpacking.end()
+            certificate = _certificate(response)
         finally:
             await response.aclose()
-        return Reply(where, response.status_code, response.headers, bytes(body))
+        return Reply(where, response.status_code, response.headers, bytes(body), certificate)
 
     @staticmethod
     def _redirected(asked: httpx.URL, reply: Reply, where: str) -> str:
@@ -364,6 +365,13 @@ class Http:
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
+
+
+def _certificate(response: httpx.Response) -> bytes:
+    """The certificate of the server that answered, in DER; none where the connection is not encrypted."""
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream is not None else None
+    return (tls.getpeercert(binary_form=True) or b"") if tls is not None else b""
 
 
 @functools.cache

@@ -17,12 +17,16 @@ __all__ = ["Reply"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply. `where` names what was asked, for sentences; it has no credentials and no query."""
+    """A whole reply. `where` names what was asked, for sentences; it has no credentials and no query.
+
+    `certificate` is that of the server in DER, where the connection is encrypted.
+    """
 
     where: str
     status: int
     headers: httpx.Headers
     body: bytes
+    certificate: bytes = b""
 
     @property
     def text(self) -> str:

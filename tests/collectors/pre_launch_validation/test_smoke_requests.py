@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,10 @@ from exporter.catalogue import Catalogue
 from exporter.config import ConfigError, load
 from exporter.verdict import Reason, Result, Status
 from tests.servers.applications.programs import Application, fastapi, nest
+from tests.servers.certificates import authority
 from tests.servers.pages import Pages
 from tests.servers.process import LOOPBACK, call, free_port
+from tests.servers.web import Handler, served
 from tests.support import Clock, Run, make_context, verify
 
 ENDPOINTS, LOGIN = "critical_endpoints_respond", "authentication_flow_works"
@@ -46,11 +49,11 @@ class Shop:
 
 
 async def ask(
-    url: str, path: str, *conditions: str, intrusive: bool = True, timeout: str = "20s", **more: Any
+    url: str, path: str, *conditions: str, intrusive: bool = True, timeout: str = "20s", tls: Any = None, **more: Any
 ) -> Result:
     """The verdict on one endpoint."""
     endpoint = {"path": path, "conditions": conditions, **more}
-    api = {"url": url, "endpoints": [endpoint], "timeout": timeout}
+    api = {"url": url, "endpoints": [endpoint], "timeout": timeout} | ({"tls": tls} if tls else {})
     return await Shop().result(ENDPOINTS, allow_intrusive=intrusive, api=api)
 
 
@@ -157,6 +160,25 @@ async def test_answers_that_applications_seldom_give(pages: Pages) -> None:
     mute = await ask(pages.url, "/cached", "json.ok", timeout="200ms")
     assert mute.status is Status.FAILED
     assert "did not answer within 200ms" in mute.summary
+
+
+async def test_certificates_of_endpoints(pages: Pages, tmp_path: Path) -> None:
+    class Answers(Handler):
+        def do_GET(self) -> None:
+            self.reply(200, b"{}")
+
+    root, _ = authority().write(tmp_path, "root")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*authority().issue(LOOPBACK, days=20).write(tmp_path, "server"))
+    with served(Answers, server) as url:
+        for hours, status in ((24 * 14, Status.OK), (24 * 30, Status.FAILED)):
+            condition = f'certificate_expires_in > duration("{hours}h")'
+            result = await ask(url, "/", condition, tls={"ca_file": str(root)})
+            assert result.status is status, result
+        assert "certificate_expires_in is 1" in result.summary
+    pages.add("/", "{}")
+    plain = await ask(pages.url, "/", 'certificate_expires_in > duration("1h")')
+    assert (plain.status, "no certificate was seen" in plain.summary) == (Status.FAILED, True)
 
 
 # Logins

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ _ANSWERS = Language(
     json="dyn",
     text="string",
     latency="duration",
+    certificate_expires_in="duration",
 )
 _CHARSET = re.compile(r'(?i)charset="?([\w-]+)')
 _CHARSETS = frozenset(
@@ -44,7 +45,7 @@ def names(text: str) -> frozenset[str]:
 
 
 def observed(reply: Reply, seconds: float) -> Mapping[str, Any]:
-    """The values of the variables for an answer; `json` is left out where the body is none."""
+    """The values of the variables for an answer; `json` is left out where the body is none, and so is what is not encrypted."""
     facts = Facts(
         status=reply.status,
         headers=dict(reply.headers.items()),
@@ -52,10 +53,21 @@ def observed(reply: Reply, seconds: float) -> Mapping[str, Any]:
         text=_text(reply),
         latency=timedelta(seconds=seconds),
     )
+    if (expiry := _expiry(reply.certificate)) is not None:
+        facts["certificate_expires_in"] = expiry - datetime.now(UTC)
     body = reply.body.removeprefix(codecs.BOM_UTF8)  # browsers ignore it
     with suppress(ValueError, RecursionError):
         facts["json"] = json_of(body)
     return facts
+
+
+def _expiry(certificate: bytes) -> datetime | None:
+    from cryptography import x509
+
+    try:
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc if certificate else None
+    except ValueError:  # OpenSSL took it, and the library does not
+        return None
 
 
 def _text(reply: Reply) -> str:
@@ -85,4 +97,5 @@ def unmet(condition: str, reply: Reply, facts: Mapping[str, Any], *, show_texts:
 
     Without `show_texts` no text of the answer is in it: answers to a login have tokens.
     """
-    return _ANSWERS.unmet(condition, facts, {"json": f"the body is {reply.kind}"}, show_texts=show_texts)
+    absent = {"json": f"the body is {reply.kind}", "certificate_expires_in": "no certificate was seen"}
+    return _ANSWERS.unmet(condition, facts, absent, show_texts=show_texts)
