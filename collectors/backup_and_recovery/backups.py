@@ -33,10 +33,10 @@ from collectors.systems.kubernetes.client.cluster import Kubernetes
 from collectors.systems.neo4j.judge import artefact_problems, is_of
 from collectors.systems.neo4j.model import Artefact
 from collectors.systems.postgresql.check.backups import Primary, ask_primary, see_backups
+from collectors.systems.postgresql.check.backups import see_retained as see_stanza_retained
 from collectors.systems.postgresql.client.pgbackrest import read_stanza
 from collectors.systems.postgresql.client.restore import Restore, restore
 from collectors.systems.postgresql.judge.backups import judge_backup, judge_encryption, newest_backup
-from collectors.systems.postgresql.judge.backups import judge_retention as judge_stanza_retention
 from collectors.systems.postgresql.judge.restore import judge_restored
 from collectors.systems.postgresql.model.options import ClusterLimits
 from collectors.systems.postgresql.model.pgbackrest import PgBackRest, Stanza
@@ -216,10 +216,11 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         """A schedule that nobody watches stops one day, and is missed on the day it is needed.
 
         What the schedule makes is checked, not only the schedule: for each of `databases`, the newest backup of pgBackRest is of
-        this very cluster, recent, and has all the WAL that was archived since; so has that of barman, whose files are
-        verified once in `verify_every`, and of WAL-G; RDS can restore up to `max_lag` ago; the newest
-        snapshot of restic is of `host` and `paths`, recent and not empty, and a check that reads part of the data finds no error,
-        once in `check_every`; the newest object in the bucket is recent (a date in its name counts, as a copy is younger than its
+        this very cluster, recent, and has its files and all the WAL that was archived since, each segment as large as it has to be;
+        so has that of barman, whose files are verified once in `verify_every`, with those of the backups that it needs and a part
+        of its WAL, and of WAL-G; RDS can restore up to `max_lag` ago; the newest snapshot of restic is of `host` and `paths`,
+        recent and not empty, and a check that reads part of the data finds no error, once in
+        `check_every`; the newest object in the bucket is recent (a date in its name counts, as a copy is younger than its
         backup), large enough and as large as those before. Of `velero` and `volume_snapshots`, objects in Kubernetes are
         checked: the newest complete Backup of the Schedule, or the newest VolumeSnapshot that is ready, of each claim's own
         volume. With `cronjob`, that is not suspended and its last success is recent.
@@ -348,8 +349,8 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
         """A mistake is often noticed days later: the only backups left must not all be younger than it.
 
         What is there is measured, as a setting may lie: the oldest backup of each store is at least `retention` old, pgBackRest has
-        `min_fulls` full ones, and no rule of the bucket's lifecycle deletes backups earlier than the tool would. RDS retains for as
-        many days. A store that is younger than its retention does not pass yet.
+        `min_fulls` full ones whose files and WAL are there, and no rule of the bucket's lifecycle deletes backups earlier than the
+        tool would. RDS retains for as many days. A store that is younger than its retention does not pass yet.
 
         To fix it: raise repo1-retention-full, BackupRetentionPeriod or the days of the rule that is named.
         """
@@ -385,7 +386,8 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
 
     async def _stanza_retained(self, store: DatabaseStore) -> Result:
         primary, stanza = await self.archived(store)
-        return judge_stanza_retention(stanza, primary.system_identifier, store.retention, store.min_fulls, self.now)
+        assert store.pgbackrest is not None
+        return await see_stanza_retained(primary, stanza, store.pgbackrest, store.retention, store.min_fulls, self.now)
 
     async def _objects_retained(self, objects: Objects, retention: timedelta, database: str | None) -> Result:
         stored, of = await self.stored(objects), ""
@@ -403,11 +405,11 @@ barman: to run it as the user that it belongs to. WAL-G: its storage, to read.
     async def storage_encrypted(self) -> Result:
         """A backup holds everything that the store's own access control protects, and whoever can delete it holds the rest.
 
-        Of each bucket: default encryption (and that of the newest backup itself), KMS keys that are enabled, no public policy or
-        access control list, and public access blocked by the bucket or its account. With `min_lock`, object lock with a rule that
-        locks for so long, as the newest backup is. RDS encrypts its storage. pgBackRest encrypts its repositories, unless `objects`
-        names an encrypted bucket that they are in. Where a store has no bucket and other backups than those of RDS, a record
-        that is at most 180 days old has to confirm the rest.
+        Of each bucket: default encryption (and that of the newest backup itself), KMS keys that are enabled (those of older
+        backups, too), no public policy or access control list, and public access blocked by the bucket or its account. With
+        `min_lock`, object lock with a rule that locks for so long, as the newest backup is. RDS encrypts its storage. pgBackRest
+        encrypts its repositories, unless `objects` names an encrypted bucket that they are in. Where a store has no bucket and
+        other backups than those of RDS, a record that is at most 180 days old has to confirm the rest.
 
         To fix it: change the setting of the bucket that is named; copy old backups onto themselves to encrypt them; set
         repo1-cipher-type. To record it: `checklist-exporter attest backups.storage_encrypted`.

@@ -49,7 +49,7 @@ T = TypeVar("T")
 _MIN_FREE = 20 * 2**30
 _MIN_FREE_RATIO = 0.2
 _MAX_FILES = 100_000
-_HEAD = 8
+_HEAD = 512
 _INDEXES = "SHOW INDEXES YIELD name, state, populationPercent, owningConstraint"
 
 _SETTINGS = (

@@ -113,7 +113,7 @@ The read-only key of every peer (QDRANT__SERVICE__READ_ONLY_API_KEY or, in its c
 
         async def look(http: Http) -> Peer | ProbeError:
             try:
-                return await client.look(http, self.target.api_key)
+                return await client.look(http, self.target.api_key, self.target.collections)
             except ProbeError as why:
                 return why
 

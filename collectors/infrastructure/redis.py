@@ -363,13 +363,15 @@ On every Sentinel:
         On every node, by INFO: maxmemory-policy is the wanted one; maxmemory is set, as no policy acts while it is 0, and is not
         more than the share of the container's or machine's memory that leaves room for forking and buffers. A cache that evicts
         may be full; with noeviction, or with nothing to evict, use is below `memory_warn`, and above maxmemory writes are refused.
+        From the second run on no command was refused for lack of memory within `window` (6.2 and later count them).
         A node with a smaller maxmemory than others is a warning.
         Queues and sessions need another policy than a cache does: set `eviction_policy` for such a target.
 
         How to fix it: `CONFIG SET maxmemory 3gb`, `CONFIG SET maxmemory-policy allkeys-lru`, and the same in redis.conf.
         """
         nodes, limits = await self.nodes(), self.target
-        problems = judge.of_each(nodes, lambda node: judge.memory_problems(node, limits))
+        grown = await self.growth()
+        problems = judge.of_each(nodes, lambda node: judge.memory_problems(node, grown, limits))
         problems += collected(judge.unlike_problems(nodes))
         good = ok(
             f"All nodes of {limits.name} evict by {limits.eviction_policy} when their maxmemory is used up.",
@@ -502,7 +504,7 @@ On every Sentinel:
 
     async def _sentinel(self, nodes: Sequence[Look]) -> Result:
         target, name, sentinels = self.target, self.target.master_name, await self.sentinels()
-        watches, _ = await self._watches()
+        watches, missing = await self._watches()
         masters = {watch.master for watch in watches}
         answered = model.seen(sentinels)
         # A Sentinel that is silent for us and for the others is gone, which they report; one that they reach was not observed.
@@ -512,6 +514,8 @@ On every Sentinel:
             lambda one: judge.sentinel_problems(one, name, target, target.wanted_replicas, nodes),
         )
         problems += collected(judge.electorate_problems(sentinels, watches, target))
+        if watches:
+            problems += [failed(str(why), reason=why.reason) for why in missing if isinstance(why, model.Unwatched)]
         problems += judge.detection_problems(watches, name, target)
         problems += judge.agreement_problems(watches, name)
         problems += judge.of_each((node for node in nodes if node.address in masters), judge.named_master_problems)

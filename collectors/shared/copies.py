@@ -14,7 +14,7 @@ __all__ = ["CLOCKS", "age_problems", "retention_problems", "size_problems"]
 
 CLOCKS = timedelta(minutes=5)
 """How far clocks of two hosts may differ before a date counts as one of the future."""
-_SHRUNK = 0.5
+_SHRUNK, _EMPTIED = 0.5, 0.01
 _BEFORE = 5
 
 
@@ -30,8 +30,11 @@ def age_problems(newest: str, written: datetime, max_age: timedelta, now: dateti
 def size_problems(newest: str, size: int, before: Sequence[int]) -> Iterator[Result]:
     """Whether it is about as large as those before it, the latest first; sizes are in bytes."""
     usual = median(before[:_BEFORE]) if before else 0
-    if size < _SHRUNK * usual:
-        yield warning(f"{newest} has {format_size(size)}, those before it {format_size(usual)}.")
+    sentence = f"{newest} has {format_size(size)}, those before it {format_size(usual)}."
+    if size < _EMPTIED * usual:
+        yield failed(sentence, reason=Reason.INVALID)
+    elif size < _SHRUNK * usual:
+        yield warning(sentence)
 
 
 def retention_problems(

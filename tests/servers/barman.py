@@ -59,10 +59,10 @@ class Barman:
         assert (done.returncode == 0) is succeeds, done.stdout + done.stderr
         return done.stdout
 
-    def back_up(self) -> str:
-        """Make a backup with all WAL that it needs; its identifier."""
+    def back_up(self, *options: str) -> str:
+        """Make a backup with all WAL that it needs; its identifier. `options` are of barman's backup."""
         self.run("switch-wal", "--force", "--archive", "orders")
-        self.run("backup", "--wait", "orders")
+        self.run("backup", "--wait", *options, "orders")
         self.run("archive-wal", "orders")
         return max(path.name for path in (self.home / "orders/base").iterdir())
 

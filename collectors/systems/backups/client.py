@@ -14,6 +14,7 @@ from collectors.systems.backups.model import (
     Rds,
     RdsInstance,
     StoredObject,
+    backups_among,
     expiries_of,
 )
 from collectors.systems.neo4j.model import dated
@@ -80,12 +81,13 @@ async def read_bucket(aws: Aws, objects: Objects) -> Bucket:
     locking = lock.get("ObjectLockConfiguration", {})
     retention = locking.get("Rule", {}).get("DefaultRetention", {})
     days = retention.get("Days") or (retention["Years"] * 365 if retention.get("Years") else None)
-    backups = [found for found in stored if found.size >= objects.min_size]
+    backups = backups_among(stored, objects)
+    older = dict.fromkeys(found.key for found in (backups[-1], backups[len(backups) // 2])) if len(backups) > 1 else ()
     return Bucket(
         name=name,
         algorithm=default.get("SSEAlgorithm"),
         key_state=await _key_state(aws, default.get("KMSMasterKeyID")),
-        newest=await _newest(aws, name, backups[0].key) if backups else None,
+        newest=await _protection(aws, name, backups[0].key) if backups else None,
         blocks=blocks,
         account_seen=account is not None,
         policy_public=bool(policy.get("PolicyStatus", {}).get("IsPublic")),
@@ -95,6 +97,7 @@ async def read_bucket(aws: Aws, objects: Objects) -> Bucket:
         lock_mode=retention.get("Mode"),
         lock_days=days,
         expiries=expiries_of(lifecycle.get("Rules", [])),
+        older=tuple([await _protection(aws, name, key) for key in older if key != backups[0].key]),
     )
 
 
@@ -120,7 +123,7 @@ async def _account_blocks(aws: Aws) -> dict[str, bool] | None:
     return dict(found.get("PublicAccessBlockConfiguration", {}))
 
 
-async def _newest(aws: Aws, bucket: str, key: str) -> Newest:
+async def _protection(aws: Aws, bucket: str, key: str) -> Newest:
     """How an object is protected: the default of a bucket changes nothing of what it holds already."""
     head = await aws.call("s3", "head_object", Bucket=bucket, Key=key)
     return Newest(
@@ -129,6 +132,7 @@ async def _newest(aws: Aws, bucket: str, key: str) -> Newest:
         stored=head["LastModified"],
         locked_until=head.get("ObjectLockRetainUntilDate"),
         lock_mode=head.get("ObjectLockMode"),
+        legal_hold=head.get("ObjectLockLegalHoldStatus") == "ON",
     )
 
 
@@ -154,4 +158,5 @@ async def read_rds(aws: Aws, rds: Rds) -> RdsInstance:
         retention=int(found[0].get("BackupRetentionPeriod", 0)),
         restorable=found[0].get("LatestRestorableTime"),
         encrypted=bool(found[0].get("StorageEncrypted")),
+        key_state=None if (state := await _key_state(aws, found[0].get("KmsKeyId"))) == "gone" else state,
     )

@@ -7,7 +7,16 @@ from datetime import datetime, timedelta
 
 from collectors.shared.copies import CLOCKS, age_problems, retention_problems, size_problems
 from collectors.shared.verdicts import verdict
-from collectors.systems.backups.model import PUBLIC_BLOCKS, Bucket, Objects, Rds, RdsInstance, StoredObject
+from collectors.systems.backups.model import (
+    PUBLIC_BLOCKS,
+    Bucket,
+    Newest,
+    Objects,
+    Rds,
+    RdsInstance,
+    StoredObject,
+    backups_among,
+)
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
 from exporter.words import counted, format_length, format_size, listed
@@ -26,20 +35,20 @@ _FROZEN = ("GLACIER", "DEEP_ARCHIVE")
 _UNUSABLE = ("stopped", "stopping", "deleting", "failed", "storage-full", "inaccessible-encryption-credentials")
 
 
-def _backups(stored: Sequence[StoredObject], objects: Objects) -> list[StoredObject]:
-    return [found for found in stored if found.size >= objects.min_size]
-
-
 def _where(objects: Objects) -> str:
     return f"s3://{objects.bucket}/{objects.prefix}"
 
 
 def judge_objects(stored: Sequence[StoredObject], objects: Objects, now: datetime) -> Result:
     """Whether the newest of these objects, the newest first, is recent and as large as those before."""
-    backups = _backups(stored, objects)
+    backups = backups_among(stored, objects)
     if not backups:
-        small = f" ({counted(len(stored), 'object')} of less than {format_size(objects.min_size)})" if stored else ""
-        return failed(f"{_where(objects)} holds no backup{small}.", reason=Reason.MISSING)
+        small = sum(found.size < objects.min_size for found in stored)
+        others = [f"{counted(small, 'object')} of less than {format_size(objects.min_size)}"] if small else []
+        if beside := len(stored) - small:
+            others.append(f"{counted(beside, 'object')} that {'is' if beside == 1 else 'are'} none by name")
+        held = f" ({listed(others)})" if others else ""
+        return failed(f"{_where(objects)} holds no backup{held}.", reason=Reason.MISSING)
     newest = backups[0]
     age = now - newest.written
     good = ok(
@@ -75,7 +84,7 @@ def judge_retention(
 
     `of` names what they are backups of where others are in the same place, such as ` of database neo4j`.
     """
-    backups = _backups(stored, objects)
+    backups = backups_among(stored, objects)
     if not backups:
         return failed(f"{_where(objects)} holds no backup{of}, so nothing is retained.", reason=Reason.MISSING)
     oldest = min(found.written for found in backups)
@@ -146,23 +155,34 @@ def _encryption_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
             f"Bucket {bucket.name} is encrypted with {bucket.algorithm}, not with a key of KMS.",
             reason=Reason.MISCONFIGURED,
         )
-    if newest := bucket.newest:
-        if newest.algorithm is None:
-            yield failed(f"The newest backup in {_where(objects)} is not encrypted.", reason=Reason.UNMET)
-        elif objects.kms and "kms" not in newest.algorithm:
-            yield failed(
-                f"The newest backup in {_where(objects)} is encrypted with {newest.algorithm}, not with a key of KMS.",
-                reason=Reason.MISCONFIGURED,
-            )
-        if newest.key_state not in (None, "Enabled"):
-            yield failed(
-                f"The KMS key of the newest backup in {_where(objects)} is {newest.key_state}: it cannot be read without it.",
-                reason=Reason.DOWN,
-            )
+    if bucket.newest:
+        yield from _own_encryption_problems(f"newest backup in {_where(objects)}", bucket.newest, objects)
+    for older in bucket.older:
+        name = f"backup in {_where(objects)} of {older.stored:%F %H:%M} UTC"
+        yield from _key_problems(name, older)
+        if older.algorithm is None:
+            yield warning(f"The {name} is not encrypted: it was stored before the newest.")
     if bucket.key_state not in (None, "Enabled"):
         yield failed(
             f"The KMS key of bucket {bucket.name} is {bucket.key_state}: its backups cannot be read without it.",
             reason=Reason.DOWN,
+        )
+
+
+def _own_encryption_problems(name: str, found: Newest, objects: Objects) -> Iterator[Result]:
+    if found.algorithm is None:
+        yield failed(f"The {name} is not encrypted.", reason=Reason.UNMET)
+    elif objects.kms and "kms" not in found.algorithm:
+        yield failed(
+            f"The {name} is encrypted with {found.algorithm}, not with a key of KMS.", reason=Reason.MISCONFIGURED
+        )
+    yield from _key_problems(name, found)
+
+
+def _key_problems(name: str, found: Newest) -> Iterator[Result]:
+    if found.key_state not in (None, "Enabled"):
+        yield failed(
+            f"The KMS key of the {name} is {found.key_state}: it cannot be read without it.", reason=Reason.DOWN
         )
 
 
@@ -176,12 +196,14 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
     wanted = f"({format_duration(objects.min_lock)} wanted)"
     if not bucket.locked:
         yield failed(f"Bucket {bucket.name} has no object lock {wanted}.", reason=Reason.MISSING)
-    elif bucket.lock_days is None:
-        yield failed(
-            f"Bucket {bucket.name} has object lock without a rule: it locks nothing {wanted}.",
-            reason=Reason.MISCONFIGURED,
+    elif bucket.lock_days is None and not (bucket.newest and bucket.newest.locked_until):
+        held = (
+            "its newest backup has a legal hold alone, which may be lifted" if _is_held(bucket) else "it locks nothing"
         )
-    elif timedelta(days=bucket.lock_days) < objects.min_lock:
+        yield failed(
+            f"Bucket {bucket.name} has object lock without a rule: {held} {wanted}.", reason=Reason.MISCONFIGURED
+        )
+    elif bucket.lock_days is not None and timedelta(days=bucket.lock_days) < objects.min_lock:
         yield failed(
             f"Bucket {bucket.name} locks objects for {counted(bucket.lock_days, 'day')} {wanted}.", reason=Reason.LIMIT
         )
@@ -200,6 +222,11 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
             f"The newest backup in {_where(objects)} is locked until {bucket.newest.locked_until:%F %H:%M} UTC only {wanted}.",
             reason=Reason.LIMIT,
         )
+    elif bucket.lock_days is None:
+        yield warning(
+            f"Bucket {bucket.name} has object lock without a rule: its newest backup is locked by who stored it, and one that is "
+            "stored otherwise is not."
+        )
     elif bucket.newest and bucket.newest.lock_mode == "GOVERNANCE" != bucket.lock_mode:
         yield warning(
             f"The newest backup in {_where(objects)} is locked in mode GOVERNANCE, which privileged accounts can bypass."
@@ -208,6 +235,10 @@ def _lock_problems(bucket: Bucket, objects: Objects) -> Iterator[Result]:
         yield warning(
             f"Bucket {bucket.name} locks objects in mode {bucket.lock_mode}, which privileged accounts can bypass."
         )
+
+
+def _is_held(bucket: Bucket) -> bool:
+    return bucket.newest is not None and bucket.newest.legal_hold
 
 
 def judge_rds(instance: RdsInstance, rds: Rds, now: datetime) -> Result:
@@ -253,5 +284,10 @@ def judge_rds_encryption(instance: RdsInstance) -> Result:
     if not instance.encrypted:
         return failed(
             f"RDS instance {instance.name}, and so its backups, is not encrypted.", reason=Reason.MISCONFIGURED
+        )
+    if instance.key_state not in (None, "Enabled"):
+        return failed(
+            f"The KMS key of RDS instance {instance.name} is {instance.key_state}: its backups cannot be restored without it.",
+            reason=Reason.DOWN,
         )
     return ok(f"RDS encrypts instance {instance.name} and its backups.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = [
     "Rds",
     "RdsInstance",
     "StoredObject",
+    "backups_among",
     "expiries_of",
 ]
 
@@ -87,6 +88,7 @@ class Newest:
     stored: datetime
     locked_until: datetime | None
     lock_mode: str | None = None
+    legal_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Bucket:
     """How a bucket is protected. `blocks` are the public access blocks of the bucket or its account that are on.
 
     `algorithm` is that of the default encryption, None without one; `key_state` that of its KMS key, None where it has none of its
-    own. `newest` is None where there is no backup.
+    own. `newest` is None where there is no backup; `older` are the oldest one and one in between, where there are.
     """
 
     name: str
@@ -110,17 +112,40 @@ class Bucket:
     lock_mode: str | None
     lock_days: int | None
     expiries: tuple[Expiry, ...]
+    older: tuple[Newest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RdsInstance:
-    """A DB instance: `retention` in days, 0 where automated backups are off."""
+    """A DB instance: `retention` in days, 0 where automated backups are off; `key_state` is that of its KMS key."""
 
     name: str
     status: str
     retention: int
     restorable: datetime | None
     encrypted: bool
+    key_state: str | None = None
+
+
+#: Endings of what lies beside a backup, or is no whole one yet.
+_BESIDE = (".sha1", ".sha256", ".sha512", ".sha256sum", ".sha512sum", ".md5", ".md5sum", ".sig", ".minisig", ".log")
+_UNFINISHED = (".part", ".partial", ".filepart", ".incomplete", ".tmp")
+
+
+def backups_among(stored: Sequence[StoredObject], objects: Objects) -> list[StoredObject]:
+    """Those that are backups: large enough, and by their names, unless `suffix` says which, neither unfinished nor beside one."""
+    keys = {found.key for found in stored}
+    return [
+        found
+        for found in stored
+        if found.size >= objects.min_size
+        and (objects.suffix or not (found.key.lower().endswith(_BESIDE + _UNFINISHED) or _signs(found.key, keys)))
+    ]
+
+
+def _signs(key: str, keys: set[str]) -> bool:
+    """Whether it is the signature of another object: what ends so may be an encrypted backup as well."""
+    return key.endswith(".asc") and key.removesuffix(".asc") in keys
 
 
 def expiries_of(rules: list[Mapping[str, Any]]) -> tuple[Expiry, ...]:

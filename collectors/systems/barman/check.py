@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from collectors.shared.verdicts import verdict
-from collectors.systems.barman.client import read_backups, read_server, verify
-from collectors.systems.barman.judge import backup_problems, kept_problems, verification_problems
-from collectors.systems.barman.model import Barman, Found
+from collectors.systems.barman.client import read_backups, read_server, read_wal, verify
+from collectors.systems.barman.judge import backup_problems, kept_problems, verification_problems, wal_problems
+from collectors.systems.barman.model import Barman, Found, Shown
 from collectors.systems.postgresql.check.backups import ask_position
 from collectors.systems.postgresql.judge.recovery_point import judge_lag, judge_recovery_point
 from collectors.systems.postgresql.model.instance import Archiver
@@ -48,7 +48,9 @@ async def see_backups(
         )
     held = verdict(backup_problems(found, barman, cluster, archiver.segment_size, now), good)
     return worst(
-        held, _has_wal(found, archiver, wal, store, barman), await _verified(store, barman, found, now, memory)
+        held,
+        _has_wal(found, archiver, wal, store, barman),
+        await _verified(store, barman, found, archiver.segment_size, cluster, now, memory),
     )
 
 
@@ -63,7 +65,13 @@ def _without(store: str) -> Result:
 
 
 async def _verified(
-    store: str, barman: Barman, found: Found, now: datetime, memory: MutableMapping[str, Any]
+    store: str,
+    barman: Barman,
+    found: Found,
+    segment_size: int,
+    cluster: str,
+    now: datetime,
+    memory: MutableMapping[str, Any],
 ) -> Result:
     if found.newest is None:
         return unknown(f"Without a backup, no file of {store} was verified.", reason=Reason.MISSING)
@@ -74,14 +82,23 @@ async def _verified(
         known.pop(store, None)
         backup, at = found.newest.backup_id, now
         try:
-            verified = await verify(barman, found.newest)
+            problems = await _verify(barman, found.newest, found, segment_size, cluster)
         except ProbeError as error:
             return unobserved(error)
-        judged = verdict(verification_problems(verified, barman, backup), ok(""))
-        if not judged.status.is_ok:
-            return judged
+        if problems:
+            return verdict(problems, ok(""))
         known[store] = backup, at
-    return ok(f"The files of backup {backup} were verified {format_length(now - at)} ago.")
+    chain = f", of {counted(len(found.parents), 'backup')} that it needs" if found.parents else ""
+    return ok(f"The files of backup {backup}{chain} and some of their WAL were verified {format_length(now - at)} ago.")
+
+
+async def _verify(barman: Barman, newest: Shown, found: Found, segment_size: int, cluster: str) -> list[Result]:
+    """What reading the newest backup, those that it needs, and a part of their WAL finds. Raises ProbeError."""
+    problems: list[Result] = []
+    for backup in (newest, *found.parents):
+        problems += verification_problems(await verify(barman, backup), barman, backup.backup_id)
+    flaws = await read_wal(barman, found, segment_size, cluster)
+    return [*problems, *wal_problems(flaws, barman)]
 
 
 async def see_recovery_point(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from collectors.shared.copies import age_problems, retention_problems
@@ -11,12 +11,17 @@ from collectors.systems.postgresql.model.segments import segment_name, segment_n
 from exporter.verdict import Reason, Result, failed, unknown
 from exporter.words import counted, listed
 
-__all__ = ["backup_problems", "kept_problems", "verification_problems"]
+__all__ = ["backup_problems", "kept_problems", "verification_problems", "wal_problems"]
 
 
 def backup_problems(found: Found, barman: Barman, cluster: str, segment_size: int, now: datetime) -> Iterator[Result]:
     """Why the cluster with this system identifier could not be restored from its newest backup."""
     name = f"barman's server {barman.server}"
+    if found.inactive:
+        yield failed(
+            f"{name[0].upper()}{name[1:]} is inactive or disabled: it is neither backed up nor is its WAL archived.",
+            reason=Reason.MISCONFIGURED,
+        )
     if wrong := sorted(check for check, its in found.checks.items() if its.status != "OK"):
         yield failed(f"barman's checks of server {barman.server} fail: {listed(wrong)}.", reason=Reason.DOWN)
     last = max(found.backups, key=lambda one: one.backup_id, default=None)
@@ -30,6 +35,15 @@ def backup_problems(found: Found, barman: Barman, cluster: str, segment_size: in
     assert ended is not None
     which = f"The newest backup of {name}, {newest.backup_id},"
     yield from age_problems(which, ended, barman.max_age, now)
+    if found.lost is not None:
+        held = next((one.status for one in found.backups if one.backup_id == found.lost), "")
+        state = f"is {held}" if held and held != "DONE" else "is gone"
+        yield failed(f"{which} needs backup {found.lost}, which {state}. It cannot be restored.", reason=Reason.MISSING)
+    full = next((one for one in found.done if one.is_full), None)
+    if full is not None and full.ended is not None and full.backup_id != newest.backup_id:
+        yield from age_problems(
+            f"The newest full backup of {name}, {full.backup_id},", full.ended, barman.full_max_age, now
+        )
     if newest.system_id is None:
         yield unknown(f"{which} does not show of which cluster it is (older releases of barman do not).")
     elif newest.system_id != cluster:
@@ -70,17 +84,26 @@ def verification_problems(found: Verified, barman: Barman, backup: str) -> Itera
         yield unknown(f"The files of {name} were not verified: barman could not do it.", reason=Reason.ERROR)
 
 
+def wal_problems(flaws: Mapping[str, str], barman: Barman) -> Iterator[Result]:
+    """What reading WAL files found, by their name: without one of them nothing later can be restored."""
+    for name, flaw in sorted(flaws.items()):
+        yield failed(
+            f"WAL file {name} of barman's server {barman.server} {flaw}: nothing after it can be restored.",
+            reason=Reason.INVALID,
+        )
+
+
 def kept_problems(
     backups: Sequence[Listed], barman: Barman, retention: timedelta, least: int, now: datetime
 ) -> Iterator[Result]:
-    """Whether complete backups, which barman does not consider obsolete, go back far enough and are at least so many."""
+    """Whether complete backups, which barman does not consider obsolete, go back far enough, with at least so many full ones."""
     name = f"barman's server {barman.server}"
     dates = [one.ended for one in backups if one.ended is not None]
     if not dates:
         yield failed(f"{name} has no complete backup, so nothing is retained.", reason=Reason.MISSING)
         return
-    if len(dates) < least:
-        yield failed(f"{name} has {counted(len(dates), 'backup')} (at least {least} wanted).", reason=Reason.LIMIT)
+    if (fulls := sum(one.is_full for one in backups if one.ended is not None)) < least:
+        yield failed(f"{name} has {counted(fulls, 'full backup')} (at least {least} wanted).", reason=Reason.LIMIT)
     yield from retention_problems(
         f"The oldest backup of {name}", f"{name} has no backup", dates, retention, barman.max_age, now
     )

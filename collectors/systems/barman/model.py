@@ -12,7 +12,7 @@ from pydantic import Field
 
 from exporter.options import Duration, Options, Size
 
-__all__ = ["Barman", "Base", "Check", "Found", "Listed", "Shown", "Verified"]
+__all__ = ["Barman", "Base", "Catalog", "Check", "Found", "Listed", "Shown", "State", "Verified"]
 
 
 class Barman(Options):
@@ -26,6 +26,11 @@ class Barman(Options):
     )
     config: Path | None = Field(None, description="Its configuration file; barman's own default if not given.")
     max_age: Duration = Field(timedelta(hours=26), gt=timedelta(0), description="Maximum age of the newest backup.")
+    full_max_age: Duration = Field(
+        timedelta(days=8),
+        gt=timedelta(0),
+        description="Maximum age of the newest full backup; incremental ones cannot be restored without it.",
+    )
     max_lag: Duration = Field(
         timedelta(minutes=15),
         gt=timedelta(0),
@@ -35,7 +40,7 @@ class Barman(Options):
     verify_every: Duration = Field(
         timedelta(days=7),
         gt=timedelta(0),
-        description="How long a verification that found nothing is valid; it reads all files.",
+        description="How long a verification that found nothing is valid; it reads all files, and a part of the WAL.",
     )
     timeout: Duration = Field(timedelta(seconds=30), gt=timedelta(0), description="How long one command may take.")
     verify_timeout: Duration = Field(
@@ -49,6 +54,12 @@ class Check(msgspec.Struct, frozen=True):
     status: str
 
 
+class State(msgspec.Struct, frozen=True):
+    """One of the states of a server, as text."""
+
+    message: str = ""
+
+
 class Listed(msgspec.Struct, frozen=True):
     """One backup of the list."""
 
@@ -56,6 +67,7 @@ class Listed(msgspec.Struct, frozen=True):
     status: str = ""
     end_time_timestamp: str | None = None
     retention_status: str = "-"
+    backup_type: str = ""
 
     @property
     def ended(self) -> datetime | None:
@@ -66,6 +78,11 @@ class Listed(msgspec.Struct, frozen=True):
     def is_done(self) -> bool:
         """Whether it is complete, with all WAL that it needs."""
         return self.status == "DONE" and self.ended is not None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it can be restored without an earlier one. Releases before 3.11 know no others, and show no type."""
+        return self.backup_type != "incremental"
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -82,18 +99,30 @@ class _Wal(msgspec.Struct, frozen=True):
     last_available: str | None = None
 
 
+class Catalog(msgspec.Struct, frozen=True):
+    """Where a backup stands among the others."""
+
+    parent_backup_id: str | None = None
+
+
 class Shown(msgspec.Struct, frozen=True):
     """What barman knows of one backup. `system_id` is missing in older releases."""
 
     backup_id: str
     base_backup_information: Base = Base()
     wal_information: _Wal = _Wal()
+    catalog_information: Catalog = Catalog()
     system_id: str | None = None
 
     @property
     def label(self) -> str:
         """Its identifier."""
         return self.backup_id
+
+    @property
+    def parent(self) -> str | None:
+        """The backup without which this incremental one is nothing; None for a full one."""
+        return self.catalog_information.parent_backup_id
 
     @property
     def first_segment(self) -> str | None:
@@ -126,12 +155,24 @@ class Verified(Enum):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """All that was asked. `segments` follow the start of the newest complete backup without a gap."""
+    """All that was asked. `segments` follow the start of the newest complete backup without a gap.
+
+    `parents` are the backups that an incremental `newest` needs, the next one first, up to the first that is not complete.
+    `inactive` is whether barman was set to do nothing for the server.
+    """
 
     checks: Mapping[str, Check]
     backups: list[Listed]
     newest: Shown | None
     segments: frozenset[str]
+    parents: tuple[Shown, ...] = ()
+    inactive: bool = False
+
+    @property
+    def lost(self) -> str | None:
+        """The backup which the newest one needs and that is not there, or not complete."""
+        chain = (self.newest, *self.parents)
+        return chain[-1].parent if chain[-1] is not None else None
 
     @property
     def done(self) -> list[Listed]:

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from collectors.shared.lean_imports import without
-from collectors.systems.neo4j.model import Entry, Overloaded
+from collectors.systems.neo4j.model import Entry, Refusing
 from exporter.http import Trust
 from exporter.options import Secret, format_duration
 from exporter.trace import traced
@@ -270,6 +270,8 @@ async def knock(address: str, login: Login) -> Entry:
 
 
 #: Codes of errors that say of the server that it takes no more, whoever asks.
+#: What a database answers that could not write its log, for want of room among others, until it is started again.
+_FAILED = "Neo.DatabaseError.Transaction."
 _OVERLOADED = {
     f"Neo.TransientError.{what}"
     for what in (
@@ -290,9 +292,10 @@ def _refusal(address: str, error: Any) -> ProbeError:
     }
     code = str(error.code or "")
     reason = Reason.DENIED if code.startswith(_SECURITY) else Reason.REFUSED
-    if code in _OVERLOADED:
+    if code in _OVERLOADED or code.startswith(_FAILED):
         lines = str(error.message or code).strip().splitlines() or [""]
-        return Overloaded(f"Neo4j {address} refuses statements of anybody: {one_line(lines[0])}.", Reason.LIMIT)
+        why = Reason.LIMIT if code in _OVERLOADED else Reason.DOWN
+        return Refusing(f"Neo4j {address} refuses statements of anybody: {one_line(lines[0]).rstrip('.')}.", why)
     if (what := known.get(code.removeprefix(_SECURITY))) is not None:
         return ProbeError(f"Neo4j {address} {what}.", reason)
     lines = str(error.message or code).strip().splitlines() or [""]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
+from collectors.shared.copies import size_problems
 from collectors.shared.re2 import anchored
 from collectors.shared.verdicts import collected
 from collectors.systems.neo4j.model import (
@@ -20,7 +24,7 @@ from collectors.systems.neo4j.model import (
     Knock,
     Look,
     Neo4jLimits,
-    Overloaded,
+    Refusing,
     Tried,
 )
 from exporter.options import format_duration
@@ -71,7 +75,7 @@ def server_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
 
 def silence_problem(why: ProbeError) -> Result:
     """What it means that a statement was not answered: a server that refuses anybody's was observed."""
-    return failed(str(why), reason=why.reason) if isinstance(why, Overloaded) else unobserved(why)
+    return failed(str(why), reason=why.reason) if isinstance(why, Refusing) else unobserved(why)
 
 
 def database_problems(look: Look, limits: Neo4jLimits) -> Iterator[Result]:
@@ -279,7 +283,6 @@ def _allowlist_problems(address: str, settings: Mapping[str, str], names: Sequen
     """Whether the setting that opens paths to anybody opens those of statements. It is read only when the server starts."""
     if all(settings.get(name) == "false" for name in _CONNECTORS):
         return
-    paths = [f"/db/{name}/{path}" for name in names for path in ("tx/commit", "tx", "tx/1", "tx/1/commit")]
     for entry in filter(None, map(str.strip, settings.get(_ALLOWLIST, "").split(","))):
         try:
             matches = anchored(entry)
@@ -288,6 +291,9 @@ def _allowlist_problems(address: str, settings: Mapping[str, str], names: Sequen
                 f"Neo4j {address} has {entry} in {_ALLOWLIST}, which cannot be understood.", reason=Reason.MALFORMED
             )
             continue
+        # The name of a database leads to it in any case, and a path is matched as it is written.
+        spelled = [name for known in names for name in (known, *re.findall(re.escape(known), entry, re.IGNORECASE))]
+        paths = [f"/db/{name}/{path}" for name in spelled for path in ("tx/commit", "tx", "tx/1", "tx/1/commit")]
         if opened := [path for path in paths if matches(path)]:
             yield failed(
                 f"Neo4j {address} runs statements of anybody at {opened[0]}: {_ALLOWLIST} has {entry}.",
@@ -357,6 +363,14 @@ def saved_problems(
             yield unobserved(why)
     for name in sorted(names - set(limits.without_backup)):
         yield from artefact_problems(name, artefacts, limits.max_backup_age, now)
+        ours = sorted(
+            (artefact for artefact in artefacts if is_of(name, artefact.name)),
+            key=lambda artefact: artefact.written,
+            reverse=True,
+        )
+        if ours and ours[0].size:
+            what = f"The newest backup of database {name}"
+            yield from size_problems(what, ours[0].size, [artefact.size for artefact in ours[1:]])
 
 
 def is_of(database: str, file: str) -> bool:
@@ -406,6 +420,25 @@ _BEGINNINGS: Mapping[str, tuple[bytes, ...]] = {
 
 
 def _is_one(artefact: Artefact) -> bool:
-    """Whether a file begins as its name promises."""
-    beginnings = _BEGINNINGS.get(PurePosixPath(artefact.name).suffix)
-    return any(artefact.head) if beginnings is None else artefact.head.startswith(beginnings)
+    """Whether a file begins as its name promises, and so does what is compressed in it, as far as the first bytes show that."""
+    path = PurePosixPath(artefact.name)
+    beginnings = _BEGINNINGS.get(path.suffix)
+    if not (any(artefact.head) if beginnings is None else artefact.head.startswith(beginnings)):
+        return False
+    inner = _unpacked(path.suffix, artefact.head)
+    return inner is None or _is_one(replace(artefact, name=path.stem, head=inner))
+
+
+def _unpacked(suffix: str, head: bytes) -> bytes | None:
+    """What a compressed file begins with; None where that is not known, as of zstd."""
+    if suffix not in (".gz", ".xz"):
+        return None
+    unpack = zlib.decompressobj(_GZIP) if suffix == ".gz" else lzma.LZMADecompressor()
+    try:
+        content = unpack.decompress(head, _FIRST)
+    except (zlib.error, lzma.LZMAError):
+        return None
+    return content if content or unpack.eof else None
+
+
+_GZIP, _FIRST = 31, 64

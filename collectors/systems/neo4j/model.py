@@ -24,14 +24,16 @@ __all__ = [
     "Knock",
     "Look",
     "Neo4jLimits",
-    "Overloaded",
+    "Refusing",
     "Tried",
     "dated",
 ]
 
 
-class Overloaded(ProbeError):
-    """A server refuses statements of anybody, as it has as many transactions, threads or as much of their memory as it takes."""
+class Refusing(ProbeError):
+    """A server refuses statements of anybody: it has as many transactions, threads or as much of their memory as it takes, or a
+    database of it has failed.
+    """
 
 
 #: How long nobody tries the default password again after it was refused.
@@ -150,7 +152,7 @@ class Knock:
 
 
 _SECURITY = "Neo.ClientError.Security."
-_DATE = re.compile(r"(\d{4})[-/]?(\d{2})[-/]?(\d{2})(?:[T_ -]?(\d{2})[-:.]?(\d{2})[-:.]?(\d{2}))?")
+_DATE = re.compile(r"(\d{4})[-/._]?(\d{2})[-/._]?(\d{2})(?:[T_ -]?(\d{2})[-:.]?(\d{2})[-:.]?(\d{2}))?")
 
 
 def dated(path: str, copied: datetime) -> datetime:

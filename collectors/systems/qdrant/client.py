@@ -34,6 +34,15 @@ class _Names(_Struct, frozen=True):
     collections: list[_Name]
 
 
+class _Alias(_Struct, frozen=True):
+    alias_name: str
+    collection_name: str
+
+
+class _Aliases(_Struct, frozen=True):
+    aliases: list[_Alias]
+
+
 class _Sized(_Struct, frozen=True):
     vectors_size_bytes: int
     payloads_size_bytes: int
@@ -64,8 +73,11 @@ class _Refusal(_Struct, frozen=True):
     status: _Status
 
 
-async def look(http: Http, api_key: Secret | None) -> Peer:
-    """Everything that sections judge of the peer at `http`. Raises ProbeError when it does not answer, or not to this key."""
+async def look(http: Http, api_key: Secret | None, wanted: AnyOf[str] = ()) -> Peer:
+    """Everything that sections judge of the peer at `http`. Raises ProbeError when it does not answer, or not to this key.
+
+    `wanted` are collections that have to exist, by their names or aliases.
+    """
     ask = _Asking(http, api_key)
     ready = await http.get("/readyz", expect=(200, 503))  # asks for no key
     names = sorted(entry.name for entry in (await ask.result("/collections", _Names)).collections)
@@ -77,7 +89,9 @@ async def look(http: Http, api_key: Secret | None) -> Peer:
         *map(ask.collection, names),
     )
     described = dict(zip(names, collections, strict=True))
-    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage)
+    found = (await ask.result("/aliases", _Aliases)).aliases if set(wanted) - set(names) else []
+    aliases = {alias.alias_name: alias.collection_name for alias in found}
+    return Peer(http.settings.url, ready.status == 200, anonymous.status, cluster, metrics, described, storage, aliases)
 
 
 async def collection_sizes(http: Http, api_key: Secret | None) -> dict[str, int]:
@@ -122,8 +136,8 @@ class _Asking:
         )
 
     async def _info(self, path: str) -> Info | Unreadable:
-        reply = await self._get(path, expect=(200, 500))
-        if reply.status == 500:
+        reply = await self._get(path, expect=(200, 404, 500))
+        if reply.status != 200:
             return Unreadable(" ".join(decode(reply, _Refusal).status.error.split()).rstrip("."))
         return decode(reply, _Envelope[Info]).result
 

@@ -5,9 +5,11 @@ Judges yield what is wrong, and nothing when all is well.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from collectors.shared.copies import size_problems
 from collectors.shared.verdicts import collected
 from collectors.systems.prometheus.model.volumes import Space, Volume
 from collectors.systems.qdrant.model import (
@@ -24,7 +26,7 @@ from collectors.systems.qdrant.model import (
 )
 from exporter.options import format_duration
 from exporter.verdict import ProbeError, Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted, format_size, listed
+from exporter.words import counted, format_size, listed, one_line
 
 __all__ = [
     "collection_problems",
@@ -47,6 +49,8 @@ _READABLE = ("Active", "ReshardingScaleDown", "ActiveRead")
 _ALIKE, _POINTS, _UPDATES = 0.1, "points of ", "updates on "
 #: So many points are searched one by one in no time; without an index more are not.
 _FEW = 10_000
+#: Bytes of a tar archive that holds nothing, and the least that its writers make of it.
+_EMPTY_ARCHIVE = 1024
 #: Updates that wait to be applied while a peer is merely busy.
 _BUSY = 1_000
 #: The consensus thread reports each second; the peers' clocks may differ by seconds.
@@ -98,6 +102,16 @@ def _consensus(url: str, answer: Cluster | ProbeError, limits: QdrantLimits, now
         )
     if not cluster.raft_info.leader:
         yield failed(f"{url} knows no leader, so collections cannot be changed.", reason=Reason.DOWN)
+    elif cluster.peers and str(cluster.raft_info.leader) not in cluster.peers:
+        yield failed(
+            f"{url} follows leader {cluster.raft_info.leader}, which is not in its cluster.", reason=Reason.CONTRADICTED
+        )
+    shared = [uri for uri, count in Counter(peer.uri for peer in cluster.peers.values()).items() if uri and count > 1]
+    if shared:
+        yield failed(
+            f"{url} knows several of its peers by one address, {shared[0]}: it reaches one of them.",
+            reason=Reason.MISCONFIGURED,
+        )
     if not cluster.raft_info.is_voter:
         yield failed(
             f"{url} may not vote in the consensus (is_voter is false): when another peer fails it cannot replace its vote.",
@@ -215,7 +229,7 @@ def missing_problems(peers: Sequence[Peer], limits: QdrantLimits) -> Iterator[Re
     """The collections that must exist and do not, on any of the peers."""
     for peer in peers:
         for name in limits.collections:
-            if name not in peer.collections:
+            if peer.aliases.get(name, name) not in peer.collections:
                 yield failed(f"Collection {name} does not exist on {peer.url}.", reason=Reason.MISSING)
 
 
@@ -252,17 +266,26 @@ def _status(what: str, url: str, collection: Collection) -> Iterator[Result]:
         detail = str(error.get("error", error) if isinstance(error, dict) else error).rstrip(".")
         name = what.removeprefix("Collection ")
         yield failed(f"The optimizer of collection {name} failed on {url}: {detail}.", reason=Reason.DOWN)
-    setting, points = info.config.optimizer_config.switched_off, info.points_count or 0
+    setting, points = info.config.switched_off, info.points_count or 0
     if setting is not None and points > _FEW and not info.indexed_vectors_count:
         yield warning(
-            f"{what} has {points} points on {url} and no index of them: {setting} is 0, so each search reads all vectors."
+            f"{what} has {points} points on {url} and no index of them: {setting}, so each search reads all vectors."
         )
+    for warned in info.warnings or ():
+        yield warning(f"Qdrant warns of {what[0].lower()}{what[1:]} on {url}: {one_line(warned.message).rstrip('.')}.")
 
 
 def _copies(name: str, peer: Peer, collection: Collection, names: Mapping[int, str]) -> Iterator[Result]:
     copies: dict[int, int] = {}
+    members = peer.cluster.peers if isinstance(peer.cluster, Cluster) else {}
     for shard, where in _shards(peer, collection, names):
         copies[shard.shard_id] = copies.get(shard.shard_id, 0) + 1
+        if shard.peer_id and members and str(shard.peer_id) not in members:
+            yield failed(
+                f"{peer.url} lists a copy of shard {shard.shard_id} of collection {name} on peer {shard.peer_id}, which is not in "
+                "its cluster.",
+                reason=Reason.CONTRADICTED,
+            )
         if shard.state == "Dead":
             yield failed(
                 f"Shard {shard.shard_id} of collection {name} is Dead on {where} (wanted Active).", reason=Reason.DOWN
@@ -385,7 +408,18 @@ def _saved(name: str, peer: Peer, collection: Collection, limits: QdrantLimits, 
     """A snapshot of the whole storage counts as well; but that of a cluster's peer cannot be restored as it is."""
     if not seen(collection.shards).local_shards:
         return
-    problems = list(_snapshots(f"collection {name}", peer.url, seen(collection.snapshots), limits, now))
+    own = peer.cluster.peer_id if isinstance(peer.cluster, Cluster) else 0
+    listed_here = seen(collection.snapshots)
+    taken = [snapshot for snapshot in listed_here if snapshot.is_of(own)]
+    problems = list(_snapshots(f"collection {name}", peer.url, taken, limits, now))
+    if listed_here and not taken:
+        problems = [
+            failed(
+                f"{peer.url} lists {counted(len(listed_here), 'snapshot')} of collection {name}, all of other peers: its own "
+                "shards are in none.",
+                reason=Reason.MISSING,
+            )
+        ]
     whole = seen(peer.storage) if problems else []
     if not problems:
         return
@@ -418,6 +452,12 @@ def _snapshots(
         )
     if snapshot.size <= 0:
         yield failed(f"{what} is empty.", reason=Reason.INVALID)
+    elif snapshot.size < _EMPTY_ARCHIVE:
+        yield failed(
+            f"{what} has {format_size(snapshot.size)}, less than an archive without files.", reason=Reason.INVALID
+        )
+    before = [one.size for one, _ in sorted(_dated(snapshots), key=lambda dated: dated[1], reverse=True)[1:]]
+    yield from size_problems(what, snapshot.size, before)
     if not snapshot.checksum:
         yield failed(f"{what} has no checksum, so nobody can check whether it is complete.", reason=Reason.INVALID)
     if age < -_SKEW:
@@ -425,13 +465,16 @@ def _snapshots(
 
 
 def _newest(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, datetime] | None:
-    dated = [
+    return max(_dated(snapshots), key=lambda snapshot: snapshot[1], default=None)
+
+
+def _dated(snapshots: Sequence[Snapshot]) -> list[tuple[Snapshot, datetime]]:
+    return [
         # The server writes UTC without a zone.
         (snapshot, snapshot.creation_time.replace(tzinfo=snapshot.creation_time.tzinfo or UTC))
         for snapshot in snapshots
         if snapshot.creation_time is not None
     ]
-    return max(dated, key=lambda snapshot: snapshot[1], default=None)
 
 
 def snapshot_age(peers: Sequence[Peer], limits: QdrantLimits, now: datetime) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ __all__ = [
     "Cluster",
     "Collection",
     "Config",
+    "Graph",
     "Info",
     "Optimizer",
     "Params",
@@ -33,10 +34,12 @@ __all__ = [
     "Snapshot",
     "T",
     "Unreadable",
+    "Warned",
     "seen",
 ]
 
 T = TypeVar("T")
+_TAKEN_BY = re.compile(r"-(\d{6,})-\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d\.snapshot$")
 
 
 class _Struct(msgspec.Struct, frozen=True, gc=False):
@@ -107,19 +110,20 @@ class Params(_Struct, frozen=True):
 
 
 class Optimizer(_Struct, frozen=True):
-    """What makes optimizers work: with an `indexing_threshold` or `max_optimization_threads` of 0 they build no index."""
+    """What makes optimizers work: with an `indexing_threshold` or `max_optimization_threads` of 0 they build no index.
+
+    `indexing_threshold` is in kB: a segment that is smaller is not indexed.
+    """
 
     indexing_threshold: int | None = None
     max_optimization_threads: int | str | None = None
 
-    @property
-    def switched_off(self) -> str | None:
-        """The setting that keeps vectors from being indexed."""
-        settings = {
-            "indexing_threshold": self.indexing_threshold,
-            "max_optimization_threads": self.max_optimization_threads,
-        }
-        return next((name for name, value in settings.items() if value == 0), None)
+
+class Graph(_Struct, frozen=True):
+    """What index is built: none of all vectors with an `m` of 0; one for each value of a payload with a `payload_m`."""
+
+    m: int | None = None
+    payload_m: int | None = None
 
 
 class Config(_Struct, frozen=True):
@@ -127,12 +131,35 @@ class Config(_Struct, frozen=True):
 
     params: Params = Params()
     optimizer_config: Optimizer = Optimizer()
+    hnsw_config: Graph = Graph()
+
+    @property
+    def switched_off(self) -> str | None:
+        """The setting that keeps vectors from being indexed, and its value."""
+        settings = {
+            "indexing_threshold": self.optimizer_config.indexing_threshold,
+            "max_optimization_threads": self.optimizer_config.max_optimization_threads,
+            "hnsw_config.m": None if self.hnsw_config.payload_m else self.hnsw_config.m,
+        }
+        if (self.optimizer_config.indexing_threshold or 0) >= _NEVER:
+            return f"indexing_threshold is {self.optimizer_config.indexing_threshold} kB"
+        return next((f"{name} is 0" for name, value in settings.items() if value == 0), None)
+
+
+#: A threshold that no segment reaches in practice: a gigabyte, by default it is ten megabytes.
+_NEVER = 1_000_000
 
 
 class Queue(_Struct, frozen=True):
     """How many updates were accepted and are not applied yet."""
 
     length: int = 0
+
+
+class Warned(_Struct, frozen=True):
+    """What Qdrant itself holds against the configuration of a collection."""
+
+    message: str = ""
 
 
 class Info(_Struct, frozen=True):
@@ -144,6 +171,7 @@ class Info(_Struct, frozen=True):
     points_count: int | None = None
     indexed_vectors_count: int | None = None
     update_queue: Queue = Queue()
+    warnings: list[Warned] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +206,11 @@ class Snapshot(_Struct, frozen=True):
     creation_time: datetime | None = None
     checksum: str | None = None
 
+    def is_of(self, peer: int) -> bool:
+        """Whether it may be of this peer's shards: its name has the peer that took it, and all peers may list one folder."""
+        found = _TAKEN_BY.search(self.name)
+        return not peer or found is None or found[1] == str(peer)
+
 
 @dataclass(frozen=True, slots=True)
 class Collection:
@@ -191,7 +224,7 @@ class Collection:
 @dataclass(frozen=True, slots=True)
 class Peer:
     """What one peer answers; ProbeError where it does not. `anonymous` is the status of its reply to a request without a key,
-    `storage` are its snapshots of all collections at once.
+    `storage` are its snapshots of all collections at once, `aliases` other names of collections.
     """
 
     url: str
@@ -201,6 +234,7 @@ class Peer:
     metrics: str | ProbeError
     collections: Mapping[str, Collection]
     storage: list[Snapshot] | ProbeError
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def version(self, prefix: str) -> str | None:
         """The release that it runs, as its metrics show it."""

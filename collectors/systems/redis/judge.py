@@ -353,9 +353,9 @@ def _overdue(points: Iterable[tuple[int, int]], changes: int, since: float) -> b
 # Memory
 
 
-def memory_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
+def memory_problems(node: Answers, grown: Mapping[NodeAddress, Growth | None], limits: RedisLimits) -> Iterator[Result]:
     """Has the wanted policy, a maxmemory without which no policy acts, a machine or container that has so much, and room: a
-    cache that evicts may be full, anything else refuses writes then.
+    cache that evicts may be full, anything else refuses writes then. It did not refuse any since it was first checked.
     """
     where = node.address
     policy, most, used = node.text("maxmemory_policy"), node.number("maxmemory"), counted_memory(node)
@@ -375,6 +375,13 @@ def memory_problems(node: Answers, limits: RedisLimits) -> Iterator[Result]:
         yield failed(
             f"maxmemory of {where} is {format_size(most)} of the {format_size(there)} available "
             f"(limit {limits.max_memory_share:.0%}): it is killed before it evicts.",
+            reason=Reason.LIMIT,
+        )
+    if (growth := grown.get(where)) and growth.starved:
+        over = format_duration(timedelta(seconds=round(growth.seconds, 3)))
+        yield failed(
+            f"{where} refused {counted(growth.starved, 'command')} within {over}, as its maxmemory {format_size(most)} was used up "
+            "(OOM).",
             reason=Reason.LIMIT,
         )
     yield from _room_problems(node, policy, used, most, limits)
@@ -403,6 +410,11 @@ def _room_problems(node: Answers, policy: str, used: int, most: int, limits: Red
             f"maxmemory of {where} is {format_size(most)}, less than Redis takes without any data: every write is refused. "
             "Is a unit missing?",
             reason=Reason.MISCONFIGURED,
+        )
+    elif not everything and used >= most * limits.memory_warn and master:
+        yield failed(
+            f"{where} uses {share} without holding a key, so that there is no room for any: writes are refused.",
+            reason=Reason.LIMIT,
         )
     elif policy == "noeviction" or not evictable:
         because = "its policy is noeviction" if policy == "noeviction" else f"{policy} finds no key to evict"

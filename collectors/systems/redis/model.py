@@ -95,6 +95,10 @@ class Untrusted(ProbeError):
     """The server's certificate was not accepted: another authority, another name, out of date."""
 
 
+class Unwatched(ProbeError):
+    """A Sentinel answers, and does not watch the master: it has no voice when that dies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """A server that could not be asked, and why."""
@@ -436,7 +440,7 @@ class Traffic:
     """A node's counters at one moment. They start over when the server does, with another `run_id`.
 
     Of connections: those that it turned away, took, and closed as their buffers grew too large. Of replicas: how many times one
-    was sent the whole data set.
+    was sent the whole data set. Of commands: those that it refused as its memory was used up.
     """
 
     at: datetime
@@ -445,6 +449,7 @@ class Traffic:
     received: int
     dropped: int = 0
     synced: int = 0
+    starved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +461,7 @@ class Growth:
     received: int
     dropped: int = 0
     synced: int = 0
+    starved: int = 0
 
 
 def traffic(node: Answers, now: datetime) -> Traffic:
@@ -469,7 +475,14 @@ def traffic(node: Answers, now: datetime) -> Traffic:
         received,
         dropped,
         node.number("sync_full") if "sync_full" in node.info else 0,
+        _errors(node, "OOM"),
     )
+
+
+def _errors(node: Answers, code: str) -> int:
+    """How many commands were answered with an error; 6.2 and later count them, once there was one."""
+    _, _, count = node.info.get(f"errorstat_{code}", "").partition("=")
+    return int(count) if count.isdecimal() else 0
 
 
 #: What counts clients that were disconnected for the memory that they took: since 7.0, 7.2 and 7.2.
@@ -495,6 +508,7 @@ def grow(history: deque[Traffic], now: Traffic, window: timedelta) -> Growth | N
         now.received - base.received,
         now.dropped - base.dropped,
         now.synced - base.synced,
+        now.starved - base.starved,
     )
 
 
@@ -525,6 +539,7 @@ def _continues(before: Traffic, now: Traffic) -> bool:
             (before.received, now.received),
             (before.dropped, now.dropped),
             (before.synced, now.synced),
+            (before.starved, now.starved),
         )
     )
 
@@ -611,7 +626,7 @@ def watch(sentinel: Look, name: str) -> Watch:
     masters = [_fields(sentinel, entry) for entry in sentinel.reply("SENTINEL MASTERS", list)]
     master = next((fields for fields in masters if fields.get("name") == name), None)
     if master is None:
-        raise ProbeError(f"Sentinel {sentinel.address} watches no master named {name}.", Reason.MISSING)
+        raise Unwatched(f"Sentinel {sentinel.address} watches no master named {name}.", Reason.MISSING)
     others, quorum = master.get("num-other-sentinels", ""), master.get("quorum", "0")
     patience, attempt = master.get("down-after-milliseconds", "0"), master.get("failover-timeout", "0")
     if not all(number.isdecimal() for number in (others, quorum, patience, attempt)):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from statistics import median
 
 from collectors.shared.copies import age_problems, retention_problems, size_problems
-from collectors.systems.velero.model import Backup, Backups, Schedule, Velero
+from collectors.systems.velero.model import Backup, Backups, BackupSpec, Schedule, Velero
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, unknown, warning
 from exporter.words import counted, format_length, listed
@@ -22,9 +22,7 @@ _UNFINISHED = frozenset(
         "ReadyToStart",
         "InProgress",
         "WaitingForPluginOperations",
-        "WaitingForPluginOperationsPartiallyFailed",
         "Finalizing",
-        "FinalizingPartiallyFailed",
         "Deleting",
     }
 )
@@ -42,7 +40,7 @@ def backup_problems(found: Backups, velero: Velero) -> Iterator[Result]:
     if found.schedule is None:
         yield failed(f"Velero has no Schedule {velero}.", reason=Reason.MISSING)
         return
-    yield from _schedule_problems(found.schedule, velero)
+    yield from _schedule_problems(found, found.schedule, velero)
     yield from _attempt_problems(found, velero)
     usable = found.usable
     if not usable:
@@ -75,18 +73,40 @@ def _shrunk(found: Backups, usable: Sequence[Backup], name: str) -> Iterator[Res
             yield from size_problems(f"Volume {volume} in Velero's newest Backup {usable[0].name}", size, before)
 
 
-def _schedule_problems(schedule: Schedule, velero: Velero) -> Iterator[Result]:
+def _schedule_problems(found: Backups, schedule: Schedule, velero: Velero) -> Iterator[Result]:
     if schedule.spec.paused:
         yield failed(f"Velero's Schedule {velero} is paused.", reason=Reason.MISCONFIGURED)
-    if left_out := [namespace for namespace in velero.covers if not schedule.spec.template.covers(namespace)]:
-        yield failed(
-            f"Velero's Schedule {velero} does not include namespace {listed(left_out)}.", reason=Reason.MISCONFIGURED
-        )
+    yield from _template_problems(found, schedule.spec.template, velero)
     if schedule.status.phase == "FailedValidation":
         yield failed(f"Velero rejects Schedule {velero} (FailedValidation).", reason=Reason.MISCONFIGURED)
     elif schedule.status.phase != "Enabled":
         phase = schedule.status.phase or "without a phase"
         yield unknown(f"Velero's Schedule {velero} is {phase}: Velero may not be running.", reason=Reason.DOWN)
+
+
+def _template_problems(found: Backups, template: BackupSpec, velero: Velero) -> Iterator[Result]:
+    """What the next Backup will lack, however complete the newest is."""
+    name = f"Velero's Schedule {velero}"
+    if left_out := [namespace for namespace in velero.covers if not template.covers(namespace)]:
+        yield failed(f"{name} does not include namespace {listed(left_out)}.", reason=Reason.MISCONFIGURED)
+    if found.location(template.storage_location) is None:
+        where = template.storage_location or "by default"
+        yield failed(
+            f"{name} stores in BackupStorageLocation {where}, which does not exist.", reason=Reason.MISCONFIGURED
+        )
+    snapshots = template.snapshot_volumes is not False or template.default_volumes_to_fs_backup
+    by_annotation = any(found.sizes(one) for one in found.usable[:1])
+    if velero.volumes and (template.leaves_out_volumes or not (snapshots or by_annotation)):
+        how = f"excluded: {listed(template.left_out)}" if template.leaves_out_volumes else "snapshotVolumes is false"
+        yield failed(f"{name} takes no data of volumes ({how}).", reason=Reason.MISCONFIGURED)
+    yield from _filter_problems(template, name)
+
+
+def _filter_problems(spec: BackupSpec, name: str) -> Iterator[Result]:
+    if spec.filters:
+        yield warning(f"{name} leaves out objects that do not match its {listed(spec.filters)}.")
+    if spec.left_out:
+        yield warning(f"{name} leaves out {listed(spec.left_out)}.")
 
 
 def _attempt_problems(found: Backups, velero: Velero) -> Iterator[Result]:
@@ -111,8 +131,7 @@ def _content_problems(found: Backups, newest: Backup, velero: Velero, name: str)
         yield unknown(f"How many objects {name} holds was not recorded.")
     if velero.volumes:
         yield from _volume_problems(found, newest, name)
-    if newest.spec.filters:
-        yield warning(f"{name} leaves out objects that do not match its {listed(newest.spec.filters)}.")
+    yield from _filter_problems(newest.spec, name)
     if newest.status.warnings:
         yield warning(f"{name} has {counted(newest.status.warnings, 'warning')}.")
 

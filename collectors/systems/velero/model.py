@@ -56,6 +56,11 @@ class BackupSpec(Struct, frozen=True):
     excluded_namespaces: tuple[str, ...] | None = None
     included_resources: tuple[str, ...] | None = None
     included_namespace_scoped_resources: tuple[str, ...] | None = None
+    excluded_resources: tuple[str, ...] | None = None
+    excluded_namespace_scoped_resources: tuple[str, ...] | None = None
+    excluded_cluster_scoped_resources: tuple[str, ...] | None = None
+    snapshot_volumes: bool | None = None
+    default_volumes_to_fs_backup: bool | None = None
     label_selector: dict[str, object] | None = None
     or_label_selectors: tuple[dict[str, object], ...] | None = None
     storage_location: str = ""
@@ -79,6 +84,29 @@ class BackupSpec(Struct, frozen=True):
             "includedNamespaceScopedResources": self.included_namespace_scoped_resources,
         }
         return [name for name, value in found.items() if value and value != ("*",)]
+
+    @property
+    def left_out(self) -> list[str]:
+        """The kinds of objects that it leaves out, but those that something makes again."""
+        excluded = (
+            self.excluded_resources,
+            self.excluded_namespace_scoped_resources,
+            self.excluded_cluster_scoped_resources,
+        )
+        kinds = {kind.partition(".")[0].lower() for value in excluded for kind in value or ()}
+        return sorted(kinds - _TRANSIENT)
+
+    @property
+    def leaves_out_volumes(self) -> bool:
+        """Whether claims or volumes are among the kinds that it leaves out."""
+        return not _VOLUMES.isdisjoint(self.left_out)
+
+
+#: What is not missed after a restore, as something makes it again, and what the data of volumes depends on.
+_TRANSIENT = frozenset({"events", "event", "ev", "endpoints", "ep", "endpointslices", "leases", "replicasets", "nodes"})
+_VOLUMES = frozenset(
+    {"persistentvolumeclaims", "persistentvolumeclaim", "pvc", "persistentvolumes", "persistentvolume", "pv", "*"}
+)
 
 
 class _ScheduleSpec(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
@@ -16,11 +18,11 @@ from collectors.backup_and_recovery.backups import Backups, BackupsSettings
 from collectors.backup_and_recovery.disaster_recovery import DisasterRecovery
 from collectors.systems.barman.judge import backup_problems, kept_problems
 from collectors.systems.barman.model import Barman as Options
-from collectors.systems.barman.model import Base, Check, Found, Listed, Shown
+from collectors.systems.barman.model import Base, Catalog, Check, Found, Listed, Shown
 from exporter.verdict import Status
 from tests.collectors.evidence import Folder, evidence_of
 from tests.servers.barman import Barman
-from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15
+from tests.servers.postgresql import PASSWORD, Postgres, create_monitor, postgresql_15, postgresql_18
 from tests.servers.process import LOOPBACK, free_port, scratch, unprivileged, wait_until
 from tests.support import Run, make_context, sees
 
@@ -133,6 +135,65 @@ async def test_wal_that_is_gone(evidence: Folder, backed: Backed) -> None:
     assert (await see(evidence, SCHEDULED, memory, **backed.store())).status is OK
 
 
+async def test_wal_that_is_there_and_damaged(evidence: Folder, backed: Backed) -> None:
+    later = [backed.switch(), backed.switch()]
+    backed.barman.run("archive-wal", "orders")
+    needed, other = (backed.barman.segment(name) for name in (backed.first, later[1]))
+    content = needed.read_bytes()
+    for path, damaged, words in (
+        (needed, b"", f"WAL file {backed.first} of barman's server orders has 0 bytes (wanted 16777216)"),
+        (needed, other.read_bytes(), "holds another segment than its name says"),
+        (other, gzip.compress(content)[:5000], f"WAL file {later[1]} of barman's server orders cannot be read"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(damaged)
+        result = await see(evidence, SCHEDULED, **backed.store())
+        path.write_bytes(whole)
+        assert (result.status, words in result.summary) == (FAILED, True), result.summary
+
+
+async def test_a_server_that_barman_does_nothing_for(evidence: Folder, backed: Backed) -> None:
+    configuration = backed.barman.config.read_text()
+    backed.barman.config.write_text(f"{configuration}active = false\n")
+    try:
+        assert "FAILED" not in backed.barman.run("check", "orders")
+        memory = {"barman verifications": {"orders": (backed.backup, evidence.clock.at)}}
+        result = await see(evidence, SCHEDULED, memory, **backed.store())
+    finally:
+        backed.barman.config.write_text(configuration)
+    assert (result.status, "Barman's server orders is inactive or disabled" in result.summary) == (FAILED, True), result
+
+
+async def test_an_incremental_backup_needs_all_that_it_was_made_from(evidence: Folder) -> None:
+    with scratch("barman", unprivileged()) as directory:
+        directory.chmod(0o755)
+        barman = Barman(directory)
+        primary = Postgres(postgresql_18(), directory, "primary")
+        archive = {"archive_mode": "on", "archive_command": barman.archive_command}
+        with primary.initialize(summarize_wal="on", **archive):
+            create_monitor(primary)
+            barman.configure(primary)
+            backed = Backed(primary, barman)
+            primary.script("CREATE TABLE paid AS SELECT generate_series(1, 10000)", "orders")
+            newest = barman.back_up("--incremental", "latest")
+            shown = json.loads(barman.run("-f", "json", "show-backup", "orders", newest))["orders"]
+            assert shown["catalog_information"]["parent_backup_id"] == backed.backup
+            result = await see(evidence, SCHEDULED, **backed.store())
+            assert (result.status, f"backup {newest}, of 1 backup that it needs" in result.summary) == (OK, True), (
+                result
+            )
+            with without(barman.files(backed.backup)):
+                assert "successfully" in barman.run("verify-backup", "orders", newest), "barman verifies it alone"
+                result = await see(evidence, SCHEDULED, **backed.store())
+            words = f"Files of backup {backed.backup} of barman's server orders are damaged or gone"
+            assert (result.status, words in result.summary) == (FAILED, True), result.summary
+            evidence.clock.at += timedelta(days=9)
+            result = await see(evidence, SCHEDULED, **backed.store())
+            assert (result.status, "The newest full backup of" in result.summary) == (FAILED, True), result.summary
+            result = await see(evidence, RETAINED, **{**backed.store(), "min_fulls": 2})
+            assert (result.status, "has 1 full backup (at least 2 wanted)" in result.summary) == (FAILED, True), result
+
+
 async def test_files_that_are_damaged(evidence: Folder, backed: Backed) -> None:
     files = backed.barman.files(backed.backup)
     largest = max(
@@ -224,6 +285,27 @@ def test_backups_of_another_cluster_and_of_older_releases() -> None:
     future = Listed(DONE.backup_id, "DONE", str(int((NOW + timedelta(hours=2)).timestamp())), "VALID")
     (problem,) = backup_problems(Found({}, [future], NEWEST, SEGMENTS), OPTIONS, "71", 2**24, NOW)
     assert problem.status is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("backups", "parents", "words"),
+    [
+        ([], [], "needs backup 20261129T100000, which is gone. It cannot be restored."),
+        ([Listed("20261129T100000", "FAILED")], [], "needs backup 20261129T100000, which is FAILED."),
+        (
+            [Listed("20261129T100000", "DONE", DONE.end_time_timestamp)],
+            ["20261128T100000"],
+            "20261128T100000, which is gone.",
+        ),
+        ([Listed("20261129T100000", "DONE", DONE.end_time_timestamp)], [None], ""),
+    ],
+)
+def test_what_an_incremental_backup_was_made_from(backups: list[Listed], parents: list[str | None], words: str) -> None:
+    newest = msgspec.structs.replace(NEWEST, catalog_information=Catalog("20261129T100000"))
+    chain = tuple(Shown("20261129T100000", catalog_information=Catalog(parent)) for parent in parents)
+    found = Found({}, [DONE, *backups], newest, SEGMENTS, chain)
+    problems = [problem.summary for problem in backup_problems(found, OPTIONS, "71", 2**24, NOW)]
+    assert any(words in problem for problem in problems) if words else not problems, problems
 
 
 def test_how_far_backups_go_back() -> None:

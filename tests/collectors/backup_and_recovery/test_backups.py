@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import gzip
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -152,6 +153,25 @@ async def test_what_compressing_nothing_makes_is_no_backup(evidence: Folder, s3:
         Status.FAILED,
         True,
     )
+
+
+async def test_what_lies_beside_backups_is_none(evidence: Folder, s3: S3, client: Aws) -> None:
+    """Dumps have been empty for days, and the checksums beside them are as large as ever."""
+    line = "redis_backups_scheduled"
+    s3.api.delete_object(Bucket=BUCKET, Key="orders/now.dump")
+    for day in (0, 1, 2):
+        s3.put(f"orders/{days_ago(day)}.dump", 0)
+        s3.put(f"orders/{days_ago(day)}.dump.sha256", 79)
+    s3.put(f"orders/{days_ago(0)}.dump.partial", 5000)
+    result = await seen(evidence, line, client, **store(line))
+    assert (
+        result.status,
+        "holds no backup (3 objects of less than 1 B and 4 objects that are none by name)" in result.summary,
+    ) == (Status.FAILED, True), result.summary
+    s3.put("orders/now.sql.asc")  # encrypted, not signed
+    assert (await seen(evidence, line, client, **store(line))).status is Status.OK
+    only = {**OBJECTS, "suffix": ".partial"}
+    assert (await seen(evidence, line, client, **store(line, objects=only))).status is Status.OK
 
 
 @pytest.mark.parametrize("item", LINES)
@@ -320,6 +340,30 @@ async def test_the_newest_backup_has_a_key_of_its_own(evidence: Folder, aws: Aws
     )
 
 
+async def test_backups_of_last_week_have_keys_of_their_own(
+    evidence: Folder, aws: AwsServer, s3: S3, client: Aws
+) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    how = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    older = [f"orders/{days_ago(day)}.dump" for day in (5, 6)]
+    for name in older:
+        s3.api.put_object(Bucket=BUCKET, Key=name, Body=b"x" * 1000, **how)
+    assert (await secured(evidence, client)).status is Status.OK
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    result = await secured(evidence, client)
+    assert (result.status, "The KMS key of the backup in s3://orders-backups/orders/ of" in result.summary) == (
+        Status.FAILED,
+        True,
+    ), result.summary
+    s3.api.delete_bucket_encryption(Bucket=BUCKET)
+    for name in older:
+        s3.put(name)
+    s3.encrypt({"SSEAlgorithm": "AES256"})
+    result = await secured(evidence, client)
+    assert (result.status, "is not encrypted" in result.summary) == (Status.WARNING, True), result.summary
+
+
 def account(monkeypatch: pytest.MonkeyPatch, blocks: dict[str, bool] | None) -> None:
     """Let the account have these blocks: its name goes in front of the host's, which moto's address cannot have."""
 
@@ -357,6 +401,25 @@ async def test_object_lock_takes_a_rule(evidence: Folder, aws: AwsServer, client
         lock = {"ObjectLockEnabled": "Enabled", "Rule": rule}
         bucket.api.put_object_lock_configuration(Bucket=BUCKET, ObjectLockConfiguration=lock)
         assert (await secured(evidence, client, min_lock="7d")).status == status, (mode, days)
+
+
+async def test_who_stores_a_backup_may_lock_it(evidence: Folder, aws: AwsServer, client: Aws) -> None:
+    bucket = S3(aws)
+    bucket.create(ObjectLockEnabledForBucket=True)
+    put = functools.partial(bucket.api.put_object, Bucket=BUCKET, Key="orders/now.dump", Body=b"x" * 1000)
+    put(ObjectLockLegalHoldStatus="ON")
+    result = await secured(evidence, client, min_lock="7d")
+    assert (result.status, "has a legal hold alone, which may be lifted (7d wanted)" in result.summary) == (
+        Status.FAILED,
+        True,
+    ), result.summary
+    for days, status, words in (
+        (3, Status.FAILED, "UTC only (7d wanted)"),
+        (8, Status.WARNING, "is locked by who stored it, and one that is stored otherwise is not."),
+    ):
+        put(ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=datetime.now(UTC) + timedelta(days=days))
+        result = await secured(evidence, client, min_lock="7d")
+        assert (result.status, words in result.summary) == (status, True), result.summary
 
 
 async def test_the_rule_locks_what_is_stored_later(evidence: Folder, aws: AwsServer, client: Aws) -> None:
@@ -430,6 +493,30 @@ async def test_automated_backups_of_rds(
     assert (result.status, result.summary) == (Status.FAILED, "RDS instance absent does not exist.")
 
 
+async def test_the_key_of_an_instance_of_rds(evidence: Folder, aws: AwsServer, client: Aws) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]
+    aws.client("rds").create_db_instance(
+        DBInstanceIdentifier="orders",
+        Engine="postgres",
+        DBInstanceClass="db.t3.micro",
+        AllocatedStorage=20,
+        MasterUsername="owner",
+        MasterUserPassword="a-long-password",
+        BackupRetentionPeriod=7,
+        StorageEncrypted=True,
+        KmsKeyId=key["Arn"],
+    )
+    settings = {"databases": [{"name": "orders", "rds": {"instance": "orders"}}]}
+    assert (await seen(evidence, "storage_encrypted", client, **settings)).status is Status.OK
+    kms.schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
+    result = await seen(evidence, "storage_encrypted", client, **settings)
+    assert (result.status, result.summary) == (
+        Status.FAILED,
+        "The KMS key of RDS instance orders is PendingDeletion: its backups cannot be restored without it.",
+    )
+
+
 # pgBackRest
 
 
@@ -474,6 +561,38 @@ async def test_a_repository_of_pgbackrest(evidence: Folder, backed_up: tuple[Pos
     assert (result.status, "(at least 2 wanted)" in result.summary) == (Status.FAILED, True)
     settings = database(backed_up, min_fulls=1)
     assert (await seen(evidence, "retention_policy_configured", **settings)).status is Status.OK
+
+
+async def test_what_pgbackrest_still_lists(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:
+    primary, repository = backed_up
+    settings = database(backed_up, min_fulls=1, retention="1ms")
+    primary.script("CREATE TABLE IF NOT EXISTS written (); DROP TABLE written", "orders")
+    ((segment,),) = primary.query("SELECT pg_walfile_name(pg_switch_wal())")
+    wait_until(
+        lambda: primary.query(f"SELECT 1 FROM pg_stat_archiver WHERE last_archived_wal >= '{segment}'"),
+        f"{segment} to be archived",
+    )
+    (stored,) = (repository.path / "archive").rglob(f"{segment}-*")
+    content = stored.read_bytes()
+    stored.chmod(0o640)
+    stored.write_bytes(content[:100_000])  # as on a disk that is full
+    try:
+        result = await seen(evidence, "database_backups_scheduled", **settings)
+    finally:
+        stored.write_bytes(content)
+    words = f"holds WAL segment {segment} with 100 kB only: after backup"
+    assert (result.status, words in result.summary) == (Status.FAILED, True), result.summary
+    assert (await seen(evidence, "retention_policy_configured", **settings)).status is Status.OK
+    (folder,) = (path for path in (repository.path / "backup/orders").glob("*F") if path.is_dir())
+    away = folder.rename(folder.with_name(f"{folder.name}-away"))
+    try:
+        assert f"full backup: {folder.name}" in repository.run("info")
+        for line in ("database_backups_scheduled", "retention_policy_configured"):
+            result = await seen(evidence, line, **settings)
+            assert (result.status, folder.name in result.summary) == (Status.FAILED, True), result.summary
+            assert "gone" in result.summary
+    finally:
+        away.rename(folder)
 
 
 async def test_a_cluster_that_is_not_there_is_unknown(evidence: Folder, backed_up: tuple[Postgres, Repository]) -> None:

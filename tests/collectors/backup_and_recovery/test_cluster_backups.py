@@ -91,6 +91,36 @@ SCHEDULES: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
         FAILED,
         "Schedule {0} does not include namespace shop",
     ),
+    "takes no snapshots from now on": (
+        {"template": {"includedNamespaces": ["shop"], "snapshotVolumes": False}},
+        {},
+        FAILED,
+        "Schedule {0} takes no data of volumes (snapshotVolumes is false)",
+    ),
+    "leaves out claims from now on": (
+        {"template": {"includedNamespaces": ["shop"], "excludedResources": ["persistentvolumeclaims", "events"]}},
+        {},
+        FAILED,
+        "Schedule {0} takes no data of volumes (excluded: persistentvolumeclaims)",
+    ),
+    "leaves out secrets from now on": (
+        {"template": {"includedNamespaces": ["shop"], "excludedResources": ["secrets", "events.events.k8s.io"]}},
+        {},
+        WARNING,
+        "Schedule {0} leaves out secrets.",
+    ),
+    "takes a kind alone from now on": (
+        {"template": {"includedNamespaces": ["shop"], "includedResources": ["configmaps"]}},
+        {},
+        WARNING,
+        "Schedule {0} leaves out objects that do not match its includedResources.",
+    ),
+    "stores nowhere from now on": (
+        {"template": {"includedNamespaces": ["shop"], "storageLocation": "old"}},
+        {},
+        FAILED,
+        "Schedule {0} stores in BackupStorageLocation old, which does not exist.",
+    ),
     "rejected": ({}, {"phase": "FailedValidation", "validationErrors": ["no"]}, FAILED, "Velero rejects Schedule"),
     "nobody has taken it": ({}, {"phase": "New"}, UNKNOWN, "is New: Velero may not be running"),
 }
@@ -107,6 +137,12 @@ async def test_what_a_schedule_says(evidence: Folder, objects: BackupObjects, cl
 
 BACKUPS: dict[str, tuple[dict[str, Any], dict[str, Any], Status, str]] = {
     "partially failed": ({}, {"phase": "PartiallyFailed", "errors": 3}, FAILED, "is PartiallyFailed with 3 errors"),
+    "about to be partially failed": (
+        {},
+        {"phase": "FinalizingPartiallyFailed", "errors": 2},
+        FAILED,
+        "is FinalizingPartiallyFailed with 2 errors",
+    ),
     "failed": ({}, {"phase": "Failed"}, FAILED, "is Failed."),
     "rejected": ({}, {"phase": "FailedValidation"}, FAILED, "is FailedValidation"),
     "complete with errors": ({}, {"errors": 2}, FAILED, "is Completed with 2 errors"),

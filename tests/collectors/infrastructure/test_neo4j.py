@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
+import lzma
 import os
 import random
+import resource
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -18,7 +21,7 @@ from typing import Any
 import httpx
 import neo4j
 import pytest
-from neo4j.exceptions import ClientError, TransientError
+from neo4j.exceptions import ClientError, DatabaseError, TransientError
 from pydantic import SecretStr, ValidationError
 
 from collectors.infrastructure import neo4j as section
@@ -977,6 +980,12 @@ def test_artefacts_that_are_none_are_told() -> None:
         ("orders.dump", b"Error: database is in use", False),
         ("orders.dump.gz", b"\x1f\x8b\x08", True),
         ("orders.dump.gz", b"DZV1\x28\xb5", False),
+        ("orders.dump.gz", gzip.compress(b"DZV1" + bytes(5000), mtime=0), True),
+        ("orders.dump.gz", gzip.compress(b"", mtime=0), False),
+        ("orders.dump.gz", gzip.compress(b"Error: database is in use", mtime=0), False),
+        ("orders.dump.xz", lzma.compress(b"DZV1" + bytes(5000)), True),
+        ("orders.dump.xz", lzma.compress(bytes(5000)), False),
+        ("orders-2026-11-24T02-00-00.backup.gz", gzip.compress(b"", mtime=0), False),
         ("orders.dump.zst.age", b"age-encryption.org/v1", True),
         ("orders.dump.gpg", b"\x85\x02\x0c\x03", True),
         ("orders-2026-11-24T02-00-00.backup", b"whatever Enterprise writes", True),
@@ -992,6 +1001,19 @@ def test_files_begin_as_their_names_promise(tmp_path: Path, name: str, content: 
     assert [problem.summary for problem in problems] == (
         [] if whole else [f"The newest backup of database orders is none, by its first bytes: {name}."]
     )
+
+
+def test_a_dump_that_shrank_is_told() -> None:
+    looked = _look(databases=[_row(name="orders")])
+    kept = [Artefact(f"orders-2026-11-{day}.dump", NOW - timedelta(days=24 - day), 100_000) for day in (21, 22, 23)]
+    for size, status, words in (
+        (90_000, [], ""),
+        (40_000, [Status.WARNING], "The newest backup of database orders has 40 kB, those before it 100 kB."),
+        (8, [Status.FAILED], "has 8 B, those before it 100 kB."),
+    ):
+        problems = list(judge.saved_problems([looked], [*kept, Artefact("orders.dump", NOW, size)], Neo4jLimits(), NOW))
+        assert [problem.status for problem in problems] == status
+        assert words in " ".join(problem.summary for problem in problems)
 
 
 def test_a_folder_of_very_many_files_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1058,6 +1080,14 @@ async def test_open_paths_and_databases_that_take_no_writes_or_no_more_transacti
         assert "dbms.security.http_auth_allowlist has /db/neo4j/.*." in result.summary
         unasked = await see(AUTHENTICATION, servers=[{"bolt": server.address}])
         assert unasked.status is Status.FAILED, "the setting says it where nobody knocked"
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # as on a disk that is full
+        with pytest.raises(DatabaseError):
+            server.run("UNWIND range(1, 5000) AS number CREATE ({number: number})", database="neo4j")
+        with pytest.raises(DatabaseError, match="needs to be restarted"):
+            server.run("RETURN 1", database="neo4j")
+        broken = await see(HEALTH, server)
+        assert (broken.status, broken.reason) == (Status.FAILED, Reason.DOWN)
+        assert f"{where} refuses statements of anybody: The database has encountered a critical error" in broken.summary
         server.kill()
         with (server.directory / "neo4j.conf").open("a") as configuration:
             configuration.write("server.databases.read_only=neo4j\n")
@@ -1096,6 +1126,8 @@ _MOST = 12
         ("/,/browser.*,/db/neo4j/.*", [Status.FAILED]),
         (".*", [Status.FAILED]),
         ("/db/.+/tx/commit", [Status.FAILED]),
+        ("/db/NEO4J/tx/commit", [Status.FAILED]),  # the database is found by its name in any case
+        ("/db/System/tx.*", [Status.FAILED]),
         ("/db/other/.*", [Status.WARNING]),
         ("/(", [Status.UNKNOWN]),
     ],

@@ -184,6 +184,54 @@ async def test_a_collection_that_is_not_indexed_on_purpose_is_a_warning(setting:
     )
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (
+            lambda config: config["optimizer_config"].update(indexing_threshold=10**9),
+            "indexing_threshold is 1000000000 kB",
+        ),
+        (lambda config: config["hnsw_config"].update(m=0), "hnsw_config.m is 0"),
+        (lambda config: config["hnsw_config"].update(m=0, payload_m=16), ""),
+    ],
+)
+async def test_settings_by_which_nothing_is_ever_indexed(edit: Callable[[Any], None], told: str) -> None:
+    with replay("single_healthy") as qdrant:
+
+        def change(info: Any) -> None:
+            info.update(points_count=50_000, indexed_vectors_count=0)
+            edit(info["config"])
+
+        qdrant.peers[0].change("/collections/documents", change)
+        result = await see(HEALTH, qdrant)
+    assert result.status is (Status.WARNING if told else Status.OK)
+    assert told in result.summary
+
+
+async def test_what_qdrant_itself_warns_of() -> None:
+    with replay("single_healthy") as qdrant:
+        qdrant.peers[0].change("/collections/documents", lambda info: info.update(warnings=[{"message": "Unindexed."}]))
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.summary) == (
+        Status.WARNING,
+        f"Qdrant warns of collection documents on {qdrant.peers[0].url}: Unindexed.",
+    )
+
+
+async def test_an_alias_is_a_name_of_a_collection() -> None:
+    with replay("cluster_healthy") as qdrant:
+
+        def add(found: Any) -> None:
+            found["aliases"].append({"alias_name": "current", "collection_name": "documents"})
+
+        for peer in qdrant.peers:
+            peer.change("/aliases", add)
+        assert (await see(HEALTH, qdrant, collections=["current"])).status is Status.OK
+        result = await see(HEALTH, qdrant, collections=["current", "former"])
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    assert "Collection former does not exist on" in result.summary
+
+
 async def test_updates_that_are_not_applied_are_a_warning_when_it_takes_long() -> None:
     context = make_context()
     with replay("single_healthy") as qdrant:
@@ -328,6 +376,15 @@ def _other_leader(cluster: Any) -> None:
     cluster["raft_info"]["leader"] = 1
 
 
+def _unknown_leader(cluster: Any) -> None:
+    cluster["raft_info"]["leader"] = 42
+
+
+def _one_address(cluster: Any) -> None:
+    for peer in cluster["peers"].values():
+        peer["uri"] = "http://127.0.0.1:6335/"
+
+
 def _alone(cluster: Any) -> None:
     cluster.clear()
     cluster["status"] = "disabled"
@@ -340,6 +397,8 @@ def _alone(cluster: Any) -> None:
         (_stopped, "takes no part in the consensus: its thread is stopped_with_err (disk full)."),
         (_forgotten, "knows 2 peers of its cluster (wanted 3)."),
         (_other_leader, "The peers follow different leaders: 1, 8309684765085858."),
+        (_unknown_leader, "follows leader 42, which is not in its cluster."),
+        (_one_address, "knows several of its peers by one address, http://127.0.0.1:6335/: it reaches one of them."),
         (_alone, "runs without cluster mode (wanted a cluster of 3 peers)."),
     ],
 )
@@ -429,6 +488,29 @@ async def test_a_shard_without_an_active_copy_cannot_be_searched(state: str) -> 
         f"Shard 1 of collection documents has no Active copy, as {qdrant.peers[0].url} lists them ({state} and {state})"
     )
     assert told in result.summary
+
+
+async def test_a_copy_on_a_peer_that_is_none() -> None:
+    with replay("cluster_healthy") as qdrant:
+        url = qdrant.peers[0].url
+        qdrant.peers[0].change(
+            "/collections/documents/cluster", lambda shards: shards["remote_shards"][0].update(peer_id=1)
+        )
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.CONTRADICTED)
+    assert (
+        f"{url} lists a copy of shard 0 of collection documents on peer 1, which is not in its cluster."
+        in result.summary
+    )
+
+
+async def test_a_collection_that_is_listed_and_not_found() -> None:
+    with replay("cluster_healthy") as qdrant:
+        body = json.dumps({"status": {"error": "Not found: Collection `documents` doesn't exist!"}})
+        qdrant.peers[1].answer("/collections/documents", status=404, body=body)
+        result = await see(HEALTH, qdrant)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.DOWN)
+    assert f"Collection documents cannot be read on {qdrant.peers[1].url}: Not found" in result.summary
 
 
 async def test_a_shard_that_no_peer_lists_is_told() -> None:
@@ -580,6 +662,39 @@ async def test_a_snapshot_that_is_none_is_told(snapshot: dict[str, Any], status:
 def _whole(qdrant: Qdrant, **changes: Any) -> dict[str, Any]:
     made = (qdrant.now - timedelta(hours=1)).replace(tzinfo=None).isoformat()
     return {"name": "full.snapshot", "size": 4096, "creation_time": made, "checksum": "c0ffee"} | changes
+
+
+async def test_snapshots_of_other_peers_in_one_folder() -> None:
+    with replay("cluster_healthy") as qdrant:
+        path = "/collections/documents/snapshots"
+        taken = json.loads(qdrant.peers[0].replies["GET", path, "reader"]["body"])["result"]
+        for peer in qdrant.peers[1:]:
+            peer.change(path, lambda found: found.__setitem__(slice(None), taken))
+        result = await see(BACKUPS, qdrant)
+        first, second, _ = (peer.url for peer in qdrant.peers)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    words = "lists 1 snapshot of collection documents, all of other peers: its own shards are in none."
+    assert f"{second} {words}" in result.summary
+    assert first not in result.summary
+
+
+@pytest.mark.parametrize(
+    ("size", "status", "told"),
+    [
+        (100, Status.FAILED, "has 100 B, less than an archive without files."),
+        (1800, Status.FAILED, "has 1.8 kB, those before it 185 kB."),
+        (80_000, Status.WARNING, "has 80 kB, those before it 185 kB."),
+    ],
+)
+async def test_a_snapshot_that_shrank(size: int, status: Status, told: str) -> None:
+    with replay("cluster_healthy") as qdrant:
+
+        def add(found: Any) -> None:
+            found.append(found[0] | {"size": size, "creation_time": "2026-11-24T18:39:18"})
+
+        qdrant.peers[0].change("/collections/documents/snapshots", add)
+        result = await see(BACKUPS, qdrant)
+    assert (result.status, told in result.summary) == (status, True), result.summary
 
 
 @pytest.mark.parametrize(

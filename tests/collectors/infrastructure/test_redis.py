@@ -384,6 +384,38 @@ async def test_memory_that_is_used_up_with_nothing_to_evict(start_redis: Start, 
     assert f"of its maxmemory 2.5 MB and refuses writes, as {because}." in result.summary
 
 
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_a_maxmemory_without_room_for_any_key(start_redis: Start, release: str) -> None:
+    node = start_redis("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru", release=release)
+    node.command("CONFIG", "SET", "maxmemory", node.info("used_memory") - 1)
+    assert "maxmemory" in refuses_writes(node)
+    node.command("CONFIG", "SET", "maxmemory", node.info("used_memory") + 20_000)
+    assert node.command("DBSIZE") == 0
+    result = await see("eviction_policy_set", node)
+    assert (result.status, "without holding a key, so that there is no room for any" in result.summary) == (
+        Status.FAILED,
+        True,
+    ), result.summary
+
+
+@pytest.mark.parametrize("release", [OLD, NEW, VALKEY])
+async def test_writes_that_were_refused_for_lack_of_memory(start_redis: Start, release: str) -> None:
+    """What is used stays below maxmemory, as what does not fit is not stored."""
+    node = start_redis("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru", release=release)
+    fill(node, 1_000_000)
+    options: dict[str, Any] = {
+        "eviction_policy": "volatile-lru",
+        "context": make_context(now=(clock := Clock(utc_now()))),
+    }
+    assert (await see("eviction_policy_set", node, **options)).status is Status.WARNING, "no key expires"
+    node.command("CONFIG", "SET", "maxmemory", node.info("used_memory") + 100_000)
+    fill(node, 1_000_000_000)
+    clock.advance(seconds=60)
+    result = await see("eviction_policy_set", node, **options)
+    assert result.status is Status.FAILED
+    assert f"{node.address} refused 1 command within 1m, as its maxmemory" in result.summary
+
+
 # Metrics
 
 

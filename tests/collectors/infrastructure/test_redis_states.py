@@ -108,6 +108,15 @@ async def test_a_quorum_of_all_sentinels_leaves_none_to_spare(tmp_path: Path) ->
         wait_until(lambda: "NOQUORUM" in error(found.sentinels[0], "SENTINEL CKQUORUM", "mymaster"), "NOQUORUM")
 
 
+async def test_a_sentinel_that_does_not_watch_the_master_has_no_voice(tmp_path: Path) -> None:
+    with guarded(tmp_path, down_after=NEVER) as found:
+        found.sentinels[2].command("SENTINEL", "REMOVE", "mymaster")
+        assert "No such master" in error(found.sentinels[2], "SENTINEL", "CKQUORUM", "mymaster")
+        result = await see(OPERATIONAL, mode="sentinel", sentinels=found.addresses)
+    assert (result.status, result.reason) == (Status.FAILED, Reason.MISSING)
+    assert f"Sentinel {found.sentinels[2].address} watches no master named mymaster." in result.summary
+
+
 async def test_two_of_five_sentinels_are_gone(tmp_path: Path) -> None:
     with guarded(tmp_path, watchers=5) as found:
         for sentinel in found.sentinels[3:]:

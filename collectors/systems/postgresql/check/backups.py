@@ -9,22 +9,25 @@ from pydantic import SecretStr
 
 from collectors.shared.verdicts import worst_of
 from collectors.systems.postgresql.client.instances import Instances
-from collectors.systems.postgresql.client.pgbackrest import read_segments, read_stanza
+from collectors.systems.postgresql.client.pgbackrest import read_folder, read_labels, read_segments, read_stanza
 from collectors.systems.postgresql.judge.backups import (
     archive_of,
+    file_problems,
     judge_archive,
     judge_archiver,
     judge_backup,
+    judge_retention,
     newest_backup,
+    restorable_problems,
 )
 from collectors.systems.postgresql.judge.recovery_point import judge_recovery_point
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
-from collectors.systems.postgresql.model.pgbackrest import Backup, PgBackRest, Stanza
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, PgBackRest, Segments, Stanza
 from collectors.systems.postgresql.model.recovery_point import WalState
 from exporter.verdict import Reason, Result, unknown, worst
 
-__all__ = ["Primary", "ask_position", "ask_primary", "see_backups", "see_recovery_point", "see_wal"]
+__all__ = ["Primary", "ask_position", "ask_primary", "see_backups", "see_recovery_point", "see_retained", "see_wal"]
 
 #: Of a backup that only has to be restorable, however old: what is after it comes from the WAL.
 _ANY_AGE = ClusterLimits(backup_max_age=timedelta(days=36500), full_backup_max_age=timedelta(days=36500))
@@ -82,8 +85,35 @@ async def see_wal(cluster: str, archiver: Archiver, stanza: Stanza, settings: Pg
 
 async def _wal(stanza: Stanza, backup: Backup, archiver: Archiver, settings: PgBackRest, repository: str) -> Result:
     archive = archive_of(stanza, backup)
-    segments = await read_segments(settings, archive) if archive is not None else frozenset()
-    return judge_archive(archive, segments, backup, archiver, stanza.name, repository)
+    segments = await _segments(settings, archive, archiver)
+    held = judge_archive(archive, segments, backup, archiver, stanza.name, repository)
+    folders = {label: await read_folder(settings, backup, label) for label in (backup.label, *(backup.reference or ()))}
+    return worst(held, *file_problems(backup, folders, repository))
+
+
+async def see_retained(
+    primary: Primary, stanza: Stanza, settings: PgBackRest, retention: timedelta, min_fulls: int, now: datetime
+) -> Result:
+    """Whether the stanza holds full backups of this cluster as old as they have to be, each of which can be restored.
+
+    Raises ProbeError when pgBackRest cannot be run.
+    """
+    problems: list[Result] = []
+    for key, held in stanza.by_repository().items():
+        labels = await read_labels(settings, key)
+        for archive in held.archive:
+            backups = [one for one in held.backup if one.database == archive.database and one.type == "full"]
+            if backups and primary.system_identifier in held.system_ids(archive.database):
+                segments = await read_segments(settings, archive, primary.archiver.segment_size)
+                problems += restorable_problems(backups, labels, segments.whole, primary.archiver.segment_size, key)
+    retained = judge_retention(stanza, primary.system_identifier, retention, min_fulls, now)
+    return worst(retained, *problems)
+
+
+async def _segments(settings: PgBackRest, archive: Archive | None, archiver: Archiver) -> Segments:
+    if archive is None:
+        return Segments(frozenset(), {})
+    return await read_segments(settings, archive, archiver.segment_size)
 
 
 async def see_recovery_point(
@@ -100,8 +130,8 @@ async def see_recovery_point(
     if backup is None:
         return restorable
     archive = archive_of(stanza, backup)
-    segments = await read_segments(settings, archive) if archive is not None else frozenset()
-    point = judge_recovery_point(wal, archiver, segments, backup, at_most, store)
+    segments = await _segments(settings, archive, archiver)
+    point = judge_recovery_point(wal, archiver, segments.whole, backup, at_most, store)
     if archiver.archive_mode == "off":
         return worst(point, restorable)
     return worst(point, judge_archive(archive, segments, backup, archiver, stanza.name), restorable)

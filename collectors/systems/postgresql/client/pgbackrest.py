@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from collectors.shared.processes import output_of
-from collectors.systems.postgresql.model.pgbackrest import Archive, PgBackRest, Stanza
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, PgBackRest, Segments, Stanza, Stored
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["read_segments", "read_stanza"]
+__all__ = ["read_folder", "read_labels", "read_segments", "read_stanza"]
 
-_SEGMENT = re.compile(rb"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}", re.MULTILINE)
 _LARGEST = 64 * 2**20
 
 
@@ -31,15 +28,37 @@ async def read_stanza(settings: PgBackRest) -> Stanza:
     raise ProbeError(f"{settings.command[0]} knows no stanza {settings.stanza}.")
 
 
-async def read_segments(settings: PgBackRest, archive: Archive) -> frozenset[str]:
-    """The names of all WAL segments that a repository holds in one archive; `info` names the first and the last alone.
+async def read_segments(settings: PgBackRest, archive: Archive, size: int) -> Segments:
+    """All WAL segments that a repository holds in one archive; `info` names the first and the last alone.
+
+    `size` is that of a segment, in bytes. Raises ProbeError when pgBackRest cannot be run.
+    """
+    path = f"archive/{settings.stanza}/{archive.id}"
+    return Segments.of(await _list(settings, path, archive.database.repo_key, "--recurse"), size)
+
+
+async def read_folder(settings: PgBackRest, backup: Backup, label: str) -> frozenset[str]:
+    """What the folder of a backup holds in the repository of another one, which needs it; nothing where it is gone.
 
     Raises ProbeError when pgBackRest cannot be run.
     """
-    path = f"archive/{settings.stanza}/{archive.id}"
-    argv = _command(settings, "repo-ls", "--recurse", "--sort=none", f"--repo={archive.database.repo_key}", path)
+    return frozenset(await _list(settings, f"backup/{settings.stanza}/{label}", backup.database.repo_key))
+
+
+async def read_labels(settings: PgBackRest, repository: int) -> frozenset[str]:
+    """The backups whose folders a repository holds, by their labels. Raises ProbeError when pgBackRest cannot be run."""
+    return frozenset(await _list(settings, f"backup/{settings.stanza}", repository))
+
+
+async def _list(settings: PgBackRest, path: str, repository: int, *options: str) -> dict[str, Stored]:
+    argv = _command(settings, "repo-ls", "--output=json", "--sort=none", *options, f"--repo={repository}", path)
     output = await output_of(argv, timeout=settings.timeout, max_bytes=_LARGEST)
-    return frozenset(found.decode() for found in _SEGMENT.findall(output))
+    try:
+        return msgspec.json.decode(output, type=dict[str, Stored])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProbeError(
+            f"{settings.command[0]} repo-ls wrote something else than expected: {error}.", Reason.MALFORMED
+        ) from None
 
 
 def _command(settings: PgBackRest, command: str, *arguments: str) -> list[str]:

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from collectors.shared.verdicts import collected, verdict
 from collectors.systems.postgresql.model.instance import Archiver
 from collectors.systems.postgresql.model.options import ClusterLimits
-from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, RepositorySchedule, Stanza
+from collectors.systems.postgresql.model.pgbackrest import Archive, Backup, RepositorySchedule, Segments, Stanza
 from collectors.systems.postgresql.model.segments import segment_name, segment_number
 from exporter.options import format_duration
 from exporter.verdict import Reason, Result, failed, ok, unknown, warning
-from exporter.words import counted, format_length, listed
+from exporter.words import counted, format_length, format_size, listed
 
 __all__ = [
     "archive_of",
+    "file_problems",
     "judge_archive",
     "judge_archiver",
     "judge_backup",
     "judge_encryption",
     "judge_retention",
     "newest_backup",
+    "restorable_problems",
 ]
 
 #: How far clocks of two hosts may differ before a date counts as one of the future.
@@ -96,7 +98,7 @@ def _aged(problem: Result) -> Result:
 
 
 def _seen(backup: Backup, age: timedelta, where: str = "") -> str:
-    return f"Backup {backup.label}{where} was complete {age.total_seconds() / 3600:.1f} h ago"
+    return f"Backup {backup.label}{where} was complete {max(0.0, age.total_seconds()) / 3600:.1f} h ago"
 
 
 def _backup_problems(
@@ -157,6 +159,9 @@ def _newest_problems(
             reason=Reason.LIMIT,
         )
 
+
+_MANIFEST = "backup.manifest"
+_NO_FILES = {".", _MANIFEST, f"{_MANIFEST}.copy"}
 
 #: Programs that report success and store nothing.
 _IDLE_PROGRAMS = {":", "true", "exit", "echo", "printf", "test", "["}
@@ -227,7 +232,7 @@ def _archiver_problems(archiver: Archiver, limits: ClusterLimits) -> Iterator[Re
 
 def judge_archive(
     archive: Archive | None,
-    segments: frozenset[str],
+    segments: Segments,
     backup: Backup,
     archiver: Archiver,
     stanza: str,
@@ -237,10 +242,43 @@ def judge_archive(
 
     `segments` have to be listed after `archiver` was asked; `repository` is its name in a sentence.
     """
-    ours = sorted(name for name in segments if int(name[:8], 16) <= archiver.timeline)
+    ours = sorted(name for name in (*segments.whole, *segments.cut) if int(name[:8], 16) <= archiver.timeline)
     name = repository[0].upper() + repository[1:]
     good = ok(f"{name} holds WAL up to {ours[-1]}." if ours else f"{name} holds WAL.")
-    return verdict(_archive_problems(archive, ours, backup, archiver, stanza, repository), good)
+    problems = (
+        *_cut_problems(segments, backup, archiver, repository),
+        *_archive_problems(archive, ours, backup, archiver, stanza, repository),
+    )
+    return verdict(problems, good)
+
+
+def _cut_problems(segments: Segments, backup: Backup, archiver: Archiver, repository: str) -> Iterator[Result]:
+    """Segments from the start of a backup on that lack a part, as those that were stored on a full disk do."""
+    start, stop = backup.archive.start or "", backup.archive.stop or ""
+    for name, size in sorted(segments.cut.items()):
+        if name[8:] >= start[8:] and int(name[:8], 16) <= archiver.timeline:
+            lost = f"backup {backup.label} needs it and cannot be restored"
+            if name[8:] > stop[8:]:
+                lost = f"after backup {backup.label} nothing later can be restored"
+            yield failed(
+                f"{repository[0].upper()}{repository[1:]} holds WAL segment {name} with {format_size(size)} only: {lost}.",
+                reason=Reason.INVALID,
+            )
+
+
+def file_problems(backup: Backup, folders: Mapping[str, Collection[str]], repository: str) -> Iterator[Result]:
+    """Whether the files of a backup, and of those that it needs, are there: what the folder of each holds, by its label."""
+    gone = [
+        label
+        for label, held in folders.items()
+        if not set(held) - _NO_FILES or (label == backup.label and _MANIFEST not in held)
+    ]
+    if gone:
+        yield failed(
+            f"The files of backup {listed(gone, 3)} are gone from {repository}, which still lists it: {backup.label} cannot be "
+            "restored.",
+            reason=Reason.MISSING,
+        )
 
 
 def _archive_problems(
@@ -303,6 +341,30 @@ def judge_retention(stanza: Stanza, cluster: str, retention: timedelta, min_full
         sentence = f"{held} (at least {min_fulls} wanted)."
         return failed(sentence, reason=Reason.LIMIT, oldest_backup_age_seconds=seconds)
     return ok(f"{held}.", oldest_backup_age_seconds=seconds)
+
+
+def restorable_problems(
+    backups: Sequence[Backup], labels: Collection[str], segments: Collection[str], size: int, repository: int
+) -> Iterator[Result]:
+    """Whether a repository has the folders of its backups, and the WAL that each needs; `size` is that of a segment, in bytes."""
+    held = {segment_number(name, size) for name in segments}
+    gone = [backup.label for backup in backups if backup.label not in labels]
+    without = [
+        backup.label
+        for backup in backups
+        if backup.archive.start
+        and backup.archive.stop
+        and not held.issuperset(
+            range(segment_number(backup.archive.start, size), segment_number(backup.archive.stop, size) + 1)
+        )
+    ]
+    for what, found in (("files are", gone), ("WAL is", without)):
+        if found:
+            yield failed(
+                f"{counted(len(found), 'full backup')} of repository {repository} cannot be restored, as "
+                f"{'its' if len(found) == 1 else 'their'} {what} gone: {listed(found, 3)}.",
+                reason=Reason.MISSING,
+            )
 
 
 def judge_encryption(stanza: Stanza) -> Result:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from pydantic import Field
@@ -11,7 +14,21 @@ from pydantic import Field
 from collectors.shared.decoding import UnixTime
 from exporter.options import Duration, Options
 
-__all__ = ["Archive", "Backup", "Needed", "PgBackRest", "Repository", "RepositorySchedule", "Stanza"]
+__all__ = [
+    "Archive",
+    "Backup",
+    "Needed",
+    "PgBackRest",
+    "Repository",
+    "RepositorySchedule",
+    "Segments",
+    "Stanza",
+    "Stored",
+]
+
+_SEGMENT = re.compile(r"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}(\.[a-z0-9]+)?$")
+#: What compressing any segment makes at least: zstd has some hundred bytes of one that is empty but for its head.
+_LEAST_COMPRESSED = 128
 
 
 class RepositorySchedule(Options):
@@ -124,6 +141,32 @@ class Repository(_Struct, frozen=True):
     key: int
     cipher: str
     status: _Code
+
+
+class Stored(_Struct, frozen=True):
+    """A file or folder of a repository, with its bytes."""
+
+    type: str = ""
+    size: int = 0
+
+
+class Segments(NamedTuple):
+    """The WAL segments that a repository holds: the names of those that are whole by their size, and the bytes of the others."""
+
+    whole: frozenset[str]
+    cut: Mapping[str, int]
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Stored], size: int) -> Segments:
+        """Those of an archive; `size` is that of a segment, in bytes. How large a compressed one has to be is not known."""
+        whole, cut = set(), {}
+        for path, its in stored.items():
+            if found := _SEGMENT.search(path):
+                if its.size < (_LEAST_COMPRESSED if found[2] else size):
+                    cut[found[1]] = its.size
+                else:
+                    whole.add(found[1])
+        return cls(frozenset(whole), {name: size for name, size in cut.items() if name not in whole})
 
 
 class Stanza(_Struct, frozen=True):

@@ -1,5 +1,6 @@
 """What is right and wrong about a PostgreSQL cluster, case by case; where the facts come from is tested on real servers."""
 
+import struct
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,7 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from collectors.systems.postgresql.judge.backups import archive_of, judge_archive, judge_archiver, judge_backup
+from collectors.systems.postgresql.judge.backups import (
+    archive_of,
+    file_problems,
+    judge_archive,
+    judge_archiver,
+    judge_backup,
+    restorable_problems,
+)
 from collectors.systems.postgresql.judge.connections import Capacity, judge_connections, judge_pools
 from collectors.systems.postgresql.judge.exporters import judge_exporters
 from collectors.systems.postgresql.judge.failover import judge_patroni
@@ -37,8 +45,9 @@ from collectors.systems.postgresql.model.instance import (
 )
 from collectors.systems.postgresql.model.options import ClusterLimits, Pool
 from collectors.systems.postgresql.model.patroni import Member, PatroniCluster
-from collectors.systems.postgresql.model.pgbackrest import Stanza
+from collectors.systems.postgresql.model.pgbackrest import Segments, Stanza, Stored
 from collectors.systems.postgresql.model.pgbouncer import Demand, Endpoint, Pooler
+from collectors.systems.postgresql.model.segments import segment_flaw
 from collectors.systems.postgresql.model.settings import Setting, Settings
 from exporter.verdict import ProbeError
 from tests.collectors.systems.postgresql.client.test_pgbackrest import STANZA
@@ -432,15 +441,91 @@ def test_what_the_repository_holds(last: str | None, held: Any, status: str, tol
     given = stanza(backup=[backup(archive=NEEDS)])
     segments = frozenset(segment(number) for number in held)
     archive = archive_of(given, given.backup[0])
-    result = judge_archive(archive, segments, given.backup[0], archiver(last_archived_wal=last), "orders")
+    result = judge_archive(archive, Segments(segments, {}), given.backup[0], archiver(last_archived_wal=last), "orders")
     assert (result.status, told in result.summary) == (status, True), result
+
+
+@pytest.mark.parametrize(
+    ("cut", "told"),
+    [
+        (
+            {segment(4): 0},
+            f"segment {segment(4)} with 0 B only: backup 20261124-205902F needs it and cannot be restored.",
+        ),
+        (
+            {segment(5): 1000},
+            f"{segment(5)} with 1 kB only: after backup 20261124-205902F nothing later can be restored.",
+        ),
+        ({segment(2): 0}, ""),
+    ],
+)
+def test_segments_that_were_stored_in_part(cut: dict[str, int], told: str) -> None:
+    given = stanza(backup=[backup(archive=NEEDS)])
+    held = Segments(frozenset(segment(number) for number in (3, 4, 5, 6)) - cut.keys(), cut)
+    last = archiver(last_archived_wal=segment(6))
+    result = judge_archive(archive_of(given, given.backup[0]), held, given.backup[0], last, "orders")
+    assert (result.status, told in result.summary) == ("failed" if told else "ok", True), result
+
+
+def test_what_a_repository_lists_of_its_wal() -> None:
+    names = {
+        f"0000000100000000/{segment(3)}-{'a' * 40}": 2**24,
+        f"0000000100000000/{segment(4)}-{'a' * 40}.zst": 300,
+        f"0000000100000000/{segment(5)}-{'a' * 40}.gz": 0,
+        f"0000000100000000/{segment(6)}-{'a' * 40}": 2**24 + 32,  # encrypted
+        f"0000000100000000/{segment(7)}-{'a' * 40}": 2**24 - 1,
+        f"0000000100000000/{segment(8)}-{'a' * 40}": 0,
+        f"0000000100000000/{segment(8)}-{'b' * 40}": 2**24,
+        f"{segment(4)}.00000028.backup": 300,
+    }
+    found = Segments.of({name: Stored("file", size) for name, size in names.items()}, 2**24)
+    assert found.whole == {segment(number) for number in (3, 4, 6, 8)}
+    assert found.cut == {segment(5): 0, segment(7): 2**24 - 1}
+
+
+def test_files_and_wal_of_backups_that_are_gone() -> None:
+    given = stanza(backup=[backup(archive=NEEDS)]).backup[0]
+    data = {".", "backup.manifest", "pg_data"}
+    assert not list(file_problems(given, {given.label: data}, "the repository"))
+    for held in (set(), {"."}, {".", "backup.manifest", "backup.manifest.copy"}, data - {"backup.manifest"}):
+        (problem,) = file_problems(given, {given.label: held}, "the repository")
+        assert problem.summary.startswith(
+            f"The files of backup {given.label} are gone from the repository, which still lists"
+        )
+    whole = {segment(3), segment(4)}
+    assert not list(restorable_problems([given], {given.label}, whole, 2**24, 1))
+    (problem,) = restorable_problems([given], set(), whole, 2**24, 1)
+    assert "cannot be restored, as its files are gone: 20261124-205902F." in problem.summary
+    (problem,) = restorable_problems([given], {given.label}, {segment(3)}, 2**24, 1)
+    assert "1 full backup of repository 1 cannot be restored, as its WAL is gone: " in problem.summary
+
+
+def _content(cluster: int = 71, timeline: int = 1, number: int = 3, size: int = 2**20) -> bytes:
+    return struct.pack("<HHIQIIQ", 0xD116, 2, timeline, number * size, 0, 0, cluster).ljust(size, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "flaw"),
+    [
+        (_content(), None),
+        (struct.pack(">HHIQIIQ", 0xD116, 2, 1, 3 * 2**20, 0, 0, 71).ljust(2**20, b"\0"), None),
+        (b"", "has 0 bytes (wanted 1048576)"),
+        (_content()[:-1], "has 1048575 bytes (wanted 1048576)"),
+        (bytes(2**20), "does not begin as WAL does"),
+        (_content(cluster=72), "is of cluster 72, not of 71"),
+        (_content(number=4), "holds another segment than its name says"),
+        (_content(timeline=2), "holds another segment than its name says"),
+    ],
+)
+def test_what_a_segment_holds(content: bytes, flaw: str | None) -> None:
+    assert segment_flaw(segment(3), content, 2**20, "71") == flaw
 
 
 def test_wal_of_a_later_timeline_is_of_a_copy() -> None:
     given = stanza(backup=[backup(archive=NEEDS)])
     segments = frozenset([segment(3), segment(4), segment(5, 2), segment(6, 2)])
     last = archiver(last_archived_wal=segment(6))
-    result = judge_archive(archive_of(given, given.backup[0]), segments, given.backup[0], last, "orders")
+    result = judge_archive(archive_of(given, given.backup[0]), Segments(segments, {}), given.backup[0], last, "orders")
     assert (result.status, f"the repository ends at {segment(4)}." in result.summary) == ("failed", True)
 
 

@@ -301,7 +301,7 @@ def test_whatever_is_answered_is_judged_or_refused(replies: dict[str, Any]) -> N
         judge.health_problems(found),
         judge.link_problems(found, RedisLimits(), {}, NOW),
         judge.leadership_problems([found], 1),
-        judge.memory_problems(found, RedisLimits()),
+        judge.memory_problems(found, {}, RedisLimits()),
         judge.connection_problems(found, {}, RedisLimits(pools={"orders": 1})),
         judge.cluster_problems(found, 1),
     ):
