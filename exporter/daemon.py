@@ -19,6 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from exporter import logs
 from exporter.catalogue import CatalogueError
 from exporter.config import ConfigError, Loaded, StateOptions, load, load_default, position_of
 from exporter.database import Database
@@ -34,6 +35,7 @@ from exporter.schedule import Schedule
 from exporter.shared_database import SharedDatabase
 from exporter.storage import InUse, Storage
 from exporter.threads import Stuck, Threads
+from exporter.trace import Traces
 from exporter.web import Options, bind, create_app
 from exporter.web import serve as serve_web
 from exporter.web.access import AccessFile
@@ -93,7 +95,8 @@ async def serve(options: ServeOptions) -> None:
         sockets = bind(options.listen_addresses)
         for line in _announcement(options, loaded, "https" if access.tls else "http", health.version):
             log.info("%s", line)
-        daemon = _made(options, loaded, health, sockets)
+        traces = Traces(logs.redact) if options.web.enable_debug else None
+        daemon = _made(options, loaded, health, sockets, traces)
     exposition = Exposition(daemon.engine.state, health)
     app = create_app(
         daemon.engine.state,
@@ -104,6 +107,7 @@ async def serve(options: ServeOptions) -> None:
         now=utc_now,
         options=options.web,
         access=access.fresh,
+        traces=traces,
     )
 
     async def current_tls() -> ssl.SSLContext:
@@ -124,10 +128,12 @@ async def serve(options: ServeOptions) -> None:
                 await daemon.close()
 
 
-def _made(options: ServeOptions, loaded: Loaded, health: Health, sockets: Iterable[socket.socket]) -> _Daemon:
+def _made(
+    options: ServeOptions, loaded: Loaded, health: Health, sockets: Iterable[socket.socket], traces: Traces | None
+) -> _Daemon:
     """The exporter; raises ConfigError, with the sockets closed, where another one has its history file."""
     try:
-        return _Daemon(options.config_file, loaded, health, commands=options.enable_commands)
+        return _Daemon(options.config_file, loaded, health, commands=options.enable_commands, traces=traces)
     except InUse as error:
         for opened in sockets:
             opened.close()
@@ -196,7 +202,15 @@ def _load(path: Path | None) -> Loaded:
 class _Daemon:
     """An engine on a schedule, which follows signals and files."""
 
-    def __init__(self, config_file: Path | None, loaded: Loaded, health: Health, *, commands: bool = False) -> None:
+    def __init__(
+        self,
+        config_file: Path | None,
+        loaded: Loaded,
+        health: Health,
+        *,
+        commands: bool = False,
+        traces: Traces | None = None,
+    ) -> None:
         self._config_file = config_file
         self._health = health
         self._stopping = asyncio.Event()
@@ -206,7 +220,7 @@ class _Daemon:
         state = loaded.config.state
         self._storage = _storage(state)
         self.history = History(self._storage, keep=state.keep, now=utc_now)
-        self.engine = Engine(loaded, history=self.history, commands=commands)
+        self.engine = Engine(loaded, history=self.history, commands=commands, traces=traces)
         self._schedule = Schedule(self.engine.run, self._tick, health=health, now=utc_now)
         self._secrets = _stamps(self._secret_files(loaded))
 

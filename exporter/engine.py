@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -21,6 +21,7 @@ from exporter.plan import EVIDENCE, Job, Plan
 from exporter.runner import CLOSING_SECONDS, RUN_FACTOR, Runner, contain, utc_now
 from exporter.state import Observation, State
 from exporter.threads import Threads
+from exporter.trace import Traces
 from exporter.turns import unhurried
 
 __all__ = ["Engine", "check", "read_evidence", "shared"]
@@ -81,7 +82,7 @@ class Engine:
     """Verifies what a configuration asks for, one job at a time; the state tells what was seen.
 
     `history` is where the state outlives the process; in memory when it is None. `commands` allows to run those that the
-    configuration has. Must be made in a running event loop.
+    configuration has, and `traces` keeps what runs ask. Must be made in a running event loop.
     """
 
     def __init__(
@@ -91,9 +92,11 @@ class Engine:
         history: History | None = None,
         now: Callable[[], datetime] = utc_now,
         commands: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self._now = now
         self._commands = commands
+        self._traces = traces
         self.history = history or History(None, now=now)
         self._threads = Threads()
         block_apart()
@@ -158,6 +161,8 @@ class Engine:
         kept = {name: memory for name, memory in before.memories.items() if setup.jobs.get(name) is before.jobs[name]}
         setup.memories.update(kept | setup.memories)
         self._used = {name: used for name, used in self._used.items() if name in setup.jobs}
+        if self._traces:
+            self._traces.only(setup.jobs)
         self._setup = setup
         await self.state.replace_plan(loaded.plan, looks)
         with suppress(TimeoutError):
@@ -231,7 +236,8 @@ class Engine:
             view=self.state.views,
             may_run_commands=self._commands,
         )
-        observed = await setup.runner.run(job, context)
+        with self._traces.of_run(job.id, self._now()) if self._traces else nullcontext():
+            observed = await setup.runner.run(job, context)
         self._used.setdefault(job.id, set()).update(used)
         fingerprint = observed_with(job.fingerprint, used, setup.loaded.plan.sources)
         return {name: replace(seen, fingerprint=fingerprint) for name, seen in observed.items()}

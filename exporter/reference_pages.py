@@ -26,7 +26,8 @@ _TROUBLESHOOTING = """\
 
 Generated from the program. The sentence of a line says what was observed; `checklist_item_reason{section,item,reason}` and the
 line's page show one reason from the list below. `checklist-exporter check --section NAME` verifies a section now and prints its
-sentences; `checklist-exporter explain SECTION.ITEM` shows what one line asked, what was answered and what was made of it;
+sentences; `checklist-exporter explain SECTION.ITEM` shows what one line asked, what was answered and what was made of it
+(a running exporter shows it on the page of the line at `?debug`, if started with `--web.enable-debug`);
 `checklist-exporter list --missing` prints everything that is unknown, grouped by what is missing;
 `checklist-exporter config check -v` prints what each line is bound to.
 

@@ -1,23 +1,26 @@
-"""What a run asks of servers and is answered, step by step; kept only where someone looks, as `explain` does."""
+"""What a run asks of servers and is answered, step by step; kept only for `explain`, and for pages with `--web.enable-debug`."""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from exporter.verdict import ProbeError
 
-__all__ = ["Step", "step", "traced", "tracing"]
+__all__ = ["STEPS_SHOWN", "Step", "Trace", "Traces", "step", "traced", "tracing"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _NO_ANSWER = "no answer"
+#: Steps of a run that are shown; a run over many nodes has thousands.
+STEPS_SHOWN = 100
 
 
 @dataclass(slots=True)
@@ -30,6 +33,15 @@ class Step:
     asked: str
     answered: str = _NO_ANSWER
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A job's run that began `at`: its first `STEPS_SHOWN` steps, of `total`."""
+
+    at: datetime
+    steps: tuple[Step, ...]
+    total: int
 
 
 _steps: ContextVar[list[Step] | None] = ContextVar("steps", default=None)
@@ -81,3 +93,28 @@ def traced(
         return asking
 
     return decorate
+
+
+class Traces:
+    """The steps of the last run of each job, by its id. `redact` takes secrets out of what was asked and answered."""
+
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
+        self._last: dict[str, Trace] = {}
+
+    @contextmanager
+    def of_run(self, job: str, at: datetime) -> Iterator[None]:
+        """Keep the steps of a run of this job, which begins now, in place of those of its last one."""
+        with tracing() as steps:
+            yield
+        kept = [Step(self._redact(one.asked), self._redact(one.answered), one.seconds) for one in steps[:STEPS_SHOWN]]
+        self._last[job] = Trace(at, tuple(kept), len(steps))
+
+    def last(self, job: str) -> Trace | None:
+        """What the job's last run asked; None when it has not run."""
+        return self._last.get(job)
+
+    def only(self, jobs: Collection[str]) -> None:
+        """Forget the runs of all jobs but these."""
+        for gone in self._last.keys() - set(jobs):
+            del self._last[gone]

@@ -13,7 +13,7 @@ import typer
 from exporter.cli.once import exit_code
 from exporter.cli.shared import ConfigFile, EnableCommands, Refused, load, say
 from exporter.logs import LogLevel
-from exporter.trace import Step, tracing
+from exporter.trace import STEPS_SHOWN, Step, tracing
 from exporter.words import counted, one_line
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from exporter.verdict import Status
 
 __all__ = ["explain"]
-
-_STEPS_SHOWN = 100
 
 
 def explain(
@@ -128,11 +126,11 @@ def _asked(job: Job, steps: list[Step]) -> Iterator[str]:
     ):  # a line's own come first
         if options is not None:
             yield from (f"  {name}: {one_line(value)}" for name, value in _set(options).items())
-    for number, step in enumerate(steps[:_STEPS_SHOWN], 1):
+    for number, step in enumerate(steps[:STEPS_SHOWN], 1):
         yield f"  {number}. {one_line(step.asked)}"
         yield f"     → {one_line(step.answered)} ({step.seconds * 1000:.0f} ms)"
-    if len(steps) > _STEPS_SHOWN:
-        yield f"  … and {counted(len(steps) - _STEPS_SHOWN, 'question')} more"
+    if len(steps) > STEPS_SHOWN:
+        yield f"  … and {counted(len(steps) - STEPS_SHOWN, 'question')} more"
     if not steps:
         yield "  Nothing was asked of a server by a client that can be traced."
 

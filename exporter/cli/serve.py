@@ -46,6 +46,10 @@ def serve(
     enable_lifecycle: Annotated[
         bool, typer.Option("--web.enable-lifecycle", help="Enable POST /-/reload, which reloads the configuration.")
     ] = False,
+    enable_debug: Annotated[
+        bool,
+        typer.Option("--web.enable-debug", help="Show at /items/SECTION/ITEM?debug what the last run of a line asked."),
+    ] = False,
     enable_commands: EnableCommands = False,
     log_level: Level = LogLevel.INFO,
     log_format: LogForm = LogFormat.LOGFMT,
@@ -61,7 +65,7 @@ def serve(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(log_level, log_format)
     with wrong_options():
-        options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle)
+        options = Options(telemetry_path, external_url, route_prefix, enable_lifecycle, enable_debug)
     run_server(ServeOptions(config_file, tuple(listen_address), web_config_file, options, enable_commands))
     return ExitCode.OK
 

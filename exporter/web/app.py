@@ -24,6 +24,7 @@ from exporter.document import document, item_document, transition_document
 from exporter.exposition import Exposition
 from exporter.health import Health
 from exporter.state import State, Transition
+from exporter.trace import Traces
 from exporter.turns import in_turns
 from exporter.verdict import Severity, Status
 from exporter.web import pages
@@ -61,6 +62,7 @@ class Options:
     external_url: str = ""
     route_prefix: str | None = None
     enable_lifecycle: bool = False
+    enable_debug: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError, with a full sentence, for what is no path or no URL."""
@@ -195,6 +197,7 @@ class _Site:
         reload: Callable[[], Awaitable[str | None]],
         now: Callable[[], datetime],
         options: Options,
+        traces: Traces | None,
     ) -> None:
         self._state = state
         self._exposition = exposition
@@ -203,6 +206,7 @@ class _Site:
         self._reload = _Coalesced(reload)
         self._now = now
         self._options = options
+        self._traces = traces
         # Pages of a large checklist take a while: not the time of scrapes, nor the threads that resolve names.
         self._worker = Worker("pages")
         self._templates = pages.environment(
@@ -297,7 +301,12 @@ class _Site:
             raise HTTPException(404, f"The checklist has no item {section}.{name}.")
         history = await self._history.transitions(section=section, item=name, limit=50)
         plan, now = self._state.plan, self._now()
-        return await self._rendered("item.html", lambda: pages.item(view, plan, history, now))
+        asked = None
+        if self._traces is not None and "debug" in request.query_params:
+            jobs = [job for job in plan.jobs if job.section == section and name in job.items]
+            asked = [(job, self._traces.last(job.id)) for job in jobs]
+        shown = {"asked": asked, "debug": self._traces is not None}
+        return await self._rendered("item.html", lambda: {**pages.item(view, plan, history, now), **shown})
 
     async def api_items(self, request: Request) -> Response:
         """The document that `check --format json` prints, of the items that the filter takes."""
@@ -409,13 +418,15 @@ def create_app(
     now: Callable[[], datetime],
     options: Options = Options(),
     access: Callable[[], Awaitable[Access]] | None = None,
+    traces: Traces | None = None,
 ) -> ASGIApp:
     """The application, ready for `serve`.
 
     `reload` reloads the configuration and returns None, or a full sentence that says why the last good one stays;
-    `access` gives the access in force, at the time of each request (`AccessFile.fresh`).
+    `access` gives the access in force, at the time of each request (`AccessFile.fresh`), `traces` has what runs
+    asked, where that is shown.
     """
-    site = _Site(state, exposition, health, history, reload, now, options)
+    site = _Site(state, exposition, health, history, reload, now, options, traces)
     handlers = {HTTPException: site.error, Exception: site.error}
     users = Users()
 

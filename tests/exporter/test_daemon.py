@@ -28,6 +28,7 @@ from exporter.health import Health
 from exporter.runner import utc_now
 from exporter.web import Options
 from tests.exporter.samples import LINES
+from tests.servers.pages import Pages
 from tests.servers.process import Server, eventually, free_port, wait_until
 
 CONFIG = """
@@ -122,6 +123,27 @@ def test_every_line_has_its_series_from_the_first_scrape(tmp_path: Path) -> None
         assert f'checklist_exporter_web_info{{external_url="http://127.0.0.1:{exporter.port}"}} 1.0' in text
         document = json.loads(exporter.get("/api/v1/items"))
         assert (document["environment"], len(document["items"])) == ("staging", LINES)
+
+
+ASKING = """
+custom:
+  - section: Search
+    line: Index answers
+    every: 1s
+    http: {{url: "{url}", endpoints: [{{path: /index, conditions: [status == 200]}}]}}
+"""
+
+
+def test_what_the_last_run_asked_is_shown_where_that_is_enabled(tmp_path: Path, pages: Pages) -> None:
+    more = ASKING.format(url=pages.url)
+    pages.add("/index")
+    path = "/items/search/index_answers?debug"
+    with exporting(tmp_path, more=more, flags=("--web.enable-debug",)) as exporter:
+        wait_until(lambda: exporter.item("search/index_answers")["status"] == "ok", "the page to be asked")
+        wait_until(lambda: "/index" in exporter.get(path), "the question to be shown")
+        shown = exporter.get(path)
+        assert "What the last run asked" in shown
+        assert "Show what the last run asked" in exporter.get("/items/search/index_answers")
 
 
 def test_evidence_is_noticed_when_it_comes_and_when_it_goes(tmp_path: Path) -> None:

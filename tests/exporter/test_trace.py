@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from exporter.threads import Threads
-from exporter.trace import Step, step, traced, tracing
+from exporter.trace import STEPS_SHOWN, Step, Traces, step, traced, tracing
 from exporter.verdict import ProbeError
+from tests.support import NOON
 
 
 @traced(lambda question, **_: f"asked {question}", lambda reply: f"{reply} characters")
@@ -51,3 +52,21 @@ async def test_what_a_thread_asks_counts_too() -> None:
     with tracing() as steps:
         taken = await Threads().run("a", blocking)
     assert steps == [taken]
+
+
+async def test_of_each_job_the_last_run_is_kept_without_secrets_and_not_without_end() -> None:
+    traces = Traces(lambda text: text.replace("canary", "<hidden>"))
+    for run in ("first", "canary"):
+        with traces.of_run("redis", NOON):
+            await asyncio.gather(*(count(f"{run} {number}") for number in range(STEPS_SHOWN + 5)))
+    with traces.of_run("nats", NOON):
+        pass
+    kept = traces.last("redis")
+    assert kept is not None
+    assert (kept.at, len(kept.steps), kept.total) == (NOON, STEPS_SHOWN, STEPS_SHOWN + 5)
+    assert {step.asked.partition(" ")[2][:8] for step in kept.steps} == {"<hidden>"}
+    traces.only({"nats"})
+    assert traces.last("redis") is None
+    quiet = traces.last("nats")
+    assert quiet is not None
+    assert (quiet.steps, quiet.total) == ((), 0)
