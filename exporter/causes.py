@@ -110,15 +110,25 @@ class Graph:
                     left.append(dependent)
         return list(found)
 
-    def roots(self, key: Key, standing: Callable[[Key], Standing | None]) -> tuple[Key, ...]:
+    def roots(
+        self, key: Key, standing: Callable[[Key], Standing | None], known: dict[Key, bool] | None = None
+    ) -> tuple[Key, ...]:
         """The lines whose notifications stand for that of this one, the most severe first; none where it has its own.
 
-        Of several lines of a section one is enough: they have one notification.
+        Of several lines of a section one is enough: they have one notification. `known` remembers which lines have causes, for
+        several questions at the same moment.
         """
         if (dependent := standing(key)) is None or not dependent.alerts:
             return ()
-        found = self._notifying(key, dependent, standing)
-        roots = [one for one in found if not any(self._notifying(one, _known(standing, one), standing))]
+        known = {} if known is None else known
+        roots: list[Key] = []
+        for one in self._notifying(key, dependent, standing):
+            if one not in known:
+                known[one] = any(self._notifying(one, _known(standing, one), standing))
+            if not known[one]:
+                roots.append(one)
+        if len(roots) < 2:
+            return tuple(roots)
         roots.sort(key=lambda one: _SEVERITIES.index(_known(standing, one).severity))
         return tuple({section: (section, item) for section, item in reversed(roots)}.values())[::-1]
 

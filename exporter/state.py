@@ -465,7 +465,7 @@ class State:
     def _adopt(self, plan: Plan, now: datetime) -> list[Key]:
         """Have the items of a plan; returns those that are new, or planned in another way."""
         entries: dict[Key, _Entry] = {}
-        changed: list[Key] = []
+        changed: dict[Key, None] = {}
         prints: dict[tuple[str, str, str], str] | None = None
         for planned in plan.items:
             key = (planned.section, planned.item)
@@ -474,11 +474,13 @@ class State:
                     prints = _fingerprints(plan) if prints is None else prints
                     known = _of_these_settings(known, key, prints, plan.sources)
                 entry = _Entry(planned, now, known)
-                changed.append(key)
+                changed[key] = None
             elif entry.planned is not planned and entry.planned != planned:
                 entry.take_over(planned, now)
                 entry.standing = None  # it may depend on other lines now
-                changed.append(key)
+                if entry.causes and not planned.causes:
+                    self._attribute(key, entry, ())
+                changed[key] = None
             entries[key] = entry
         for key, gone in self._entries.items():
             if key not in entries and gone.causes:
@@ -489,16 +491,19 @@ class State:
             del self._remembered[next(iter(self._remembered))]
         self._entries = entries
         self.plan = plan
-        self._graph = Graph(
-            {(planned.section, planned.item): planned.causes for planned in plan.items if planned.causes}
-        )
+        graph = Graph({(planned.section, planned.item): planned.causes for planned in plan.items if planned.causes})
+        apart = graph.by_target != self._graph.by_target
+        for key in graph:
+            if (apart or key not in self._graph) and (stays := entries.get(key)):
+                stays.standing = None if key in changed else stays.standing_at(now, by_target=key in graph.by_target)
+        self._graph = graph
         self._deadlines.clear()
         for key, entry in entries.items():
             entry.wakes_at = None
             self._wake(key, entry, now)
         self._touched = {key: version for key, version in self._touched.items() if key in entries}
         self._touch(changed)
-        return changed
+        return list(changed)
 
     def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
         """See to it that an entry is looked at again when time alone changes it."""
@@ -604,26 +609,34 @@ class State:
     def _explain(self, keys: Iterable[Key], now: datetime) -> list[Key]:
         """Find the causes of these lines and of all that depend on them; returns the lines whose causes are others now."""
         graph, entries = self._graph, self._entries
-        known: dict[Key, Standing | None] = {}
+        moved: list[Key] = []
+        for key in keys:
+            if key not in graph or (entry := entries.get(key)) is None:
+                continue
+            standing = entry.standing_at(now, by_target=key in graph.by_target)
+            if standing != entry.standing:
+                entry.standing = standing
+                moved.append(key)
+        if not moved:
+            return []
 
-        def standing(key: Key) -> Standing | None:
-            if key not in known:
-                entry = entries.get(key)
-                known[key] = entry.standing_at(now, by_target=key in graph.by_target) if entry else None
-            return known[key]
+        def stands(key: Key) -> Standing | None:
+            found = entries.get(key)
+            return found.standing if found else None
 
-        moved = [key for key in keys if key in entries and (key in graph or entries[key].causes)]
-        moved = [key for key in moved if standing(key) != entries[key].standing or key not in graph]
         changed: list[Key] = []
-        for key in (*graph.affected(moved, standing), *(key for key in moved if key not in graph)):
+        rooted: dict[Key, bool] = {}
+        views: dict[Key, CauseView] = {}
+        for key in graph.affected(moved, stands):
             if (entry := entries.get(key)) is None:
                 continue
-            entry.standing = standing(key)
-            causes = tuple(
-                CauseView(*root, found.status) for root in graph.roots(key, standing) if (found := standing(root))
-            )
-            if causes != entry.causes:
-                self._attribute(key, entry, causes)
+            causes: list[CauseView] = []
+            for root in graph.roots(key, stands, rooted):
+                if root not in views and (found := stands(root)):
+                    views[root] = CauseView(*root, found.status)
+                causes.append(views[root])
+            if entry.causes != (attributed := tuple(causes)):
+                self._attribute(key, entry, attributed)
                 changed.append(key)
         return changed
 
