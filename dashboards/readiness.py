@@ -59,7 +59,7 @@ def dashboard() -> builders.Dashboard:
     )
     for panel in (*_now(), _blockers(), *_over_time()):
         made.with_panel(panel)
-    made.with_panel(_regressions()).with_panel(_by_section())
+    made.with_panel(_regressions()).with_panel(_by_section()).with_panel(_causes())
     for panel in _ending():
         made.with_panel(panel)
     return made
@@ -215,6 +215,31 @@ def _regressions() -> table.Panel:
         sort="Since",
         newest_first=True,
         size=(16, 16),
+    )
+
+
+def _causes() -> table.Panel:
+    of = f"max by ({q.LINE}, cause_section, cause_item) ({q.select('checklist_item_cause')})"
+    since = q.with_info(f"1000 * {q.per_line('checklist_item_status_since_timestamp_seconds')}")
+    return columns(
+        "Causes",
+        "Lines that do not pass because of another line, whose notification names them. Fix the cause first.",
+        f"{of} * on ({q.LINE}) group_left ({q.INFO_LABELS}) ({since})",
+        unit="none",
+        names={
+            "cause_section": "Cause: section",
+            "cause_item": "Cause: item",
+            "title": "Line",
+            "item_severity": "Severity",
+            "section": "Section",
+            "item": "Item",
+            "team": "Team",
+            "Value": "Since",
+        },
+        units={"Since": "dateTimeFromNow"},
+        links={"Line": ITEM_LINK, "Section": SECTION_LINK},
+        sort="Cause: section",
+        size=(24, 8),
     )
 
 

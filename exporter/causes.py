@@ -66,12 +66,16 @@ _OF_ITS_OWN = frozenset(
 )
 
 
-def _explains(cause: Standing, dependent: Standing) -> bool:
+def _explains(cause: Standing, dependent: Standing, *, unseen: bool) -> bool:
     """Whether one that does not pass may be why another one does not: they ceased to be OK at about the same time.
 
-    One that was never OK is no news where it cannot be checked, nor where the dependent was OK meanwhile.
+    One that was never OK is no news where it cannot be checked, nor where the dependent was OK meanwhile. What is `unseen` by the
+    same client is denied to both at once.
     """
-    if {cause.reason, dependent.reason} & _OF_ITS_OWN:
+    if unseen and dependent.status is not Status.UNKNOWN:
+        return False
+    reasons = {cause.reason, dependent.reason}
+    if reasons & _OF_ITS_OWN and not (unseen and reasons == {Reason.DENIED}):
         return False
     if cause.last_ok is None:
         return cause.status is Status.FAILED and dependent.last_ok is None
@@ -118,7 +122,7 @@ class Graph:
         Of several lines of a section one is enough: they have one notification. `known` remembers which lines have causes, for
         several questions at the same moment.
         """
-        if (dependent := standing(key)) is None or not dependent.alerts:
+        if (dependent := standing(key)) is None:
             return ()
         known = {} if known is None else known
         roots: list[Key] = []
@@ -154,9 +158,7 @@ class Graph:
         explained: set[str] = set()
         entirely = False
         for cause in causes:
-            if (found := standing(cause.key)) is None or not _explains(found, dependent):
-                continue
-            if cause.unseen and dependent.status is not Status.UNKNOWN:
+            if (found := standing(cause.key)) is None or not _explains(found, dependent, unseen=cause.unseen):
                 continue
             if not cause.targets:
                 entirely = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
@@ -491,12 +491,7 @@ class State:
             del self._remembered[next(iter(self._remembered))]
         self._entries = entries
         self.plan = plan
-        graph = Graph({(planned.section, planned.item): planned.causes for planned in plan.items if planned.causes})
-        apart = graph.by_target != self._graph.by_target
-        for key in graph:
-            if (apart or key not in self._graph) and (stays := entries.get(key)):
-                stays.standing = None if key in changed else stays.standing_at(now, by_target=key in graph.by_target)
-        self._graph = graph
+        self._relate(changed, now)
         self._deadlines.clear()
         for key, entry in entries.items():
             entry.wakes_at = None
@@ -504,6 +499,16 @@ class State:
         self._touched = {key: version for key, version in self._touched.items() if key in entries}
         self._touch(changed)
         return list(changed)
+
+    def _relate(self, changed: Collection[Key], now: datetime) -> None:
+        """Know what depends on what by the present plan, and how lines stand that have to do with it now; `changed` ones follow."""
+        plan, before = self.plan, self._graph
+        graph = Graph({(planned.section, planned.item): planned.causes for planned in plan.items if planned.causes})
+        apart = graph.by_target != before.by_target
+        for key in graph:
+            if (apart or key not in before) and (entry := self._entries.get(key)):
+                entry.standing = None if key in changed else entry.standing_at(now, by_target=key in graph.by_target)
+        self._graph = graph
 
     def _wake(self, key: Key, entry: _Entry, now: datetime) -> None:
         """See to it that an entry is looked at again when time alone changes it."""

@@ -984,6 +984,22 @@ SCENARIOS: dict[str, Scenario] = {
         "ChecklistItemRegressed",
         {21: [], 45: [], 59: []},
     ),
+    "lines of less weight that can no longer be checked are a cause, though they alert later": Scenario(
+        [exporter(60), *(part for number in range(2) for part in (
+            line(("ok", 10), ("unknown", 50), item=("pods_healthy", "other")[number], item_severity="warning"),
+            caused(("ok", 9), ("unknown", 51), item=f"line_{number}", item_severity="warning"),
+            because((10, 60), item=f"line_{number}")))],
+        "ChecklistSectionUnseen",
+        {24: [], 45: [Alert(unseen(2, "warning").labels, unseen(2, "warning").description
+            + " Because of them 2 lines do not pass: smoke_tests/line_0, smoke_tests/line_1.", SECTION)]},
+    ),
+    "a section with lines under maintenance and others that have causes": Scenario(
+        [exporter(60), line(("ok", 10), ("failed", 50)), caused(("ok", 10), ("failed", 50)), because((10, 60)),
+         caused(("ok", 10), ("failed", 50), item="moved"),
+         series("checklist_item_maintenance_end_timestamp_seconds", steps((3600, 60)), section="smoke_tests", item="moved")],
+        "ChecklistSectionCaused",
+        {9: [], 12: [section_caused()], 59: [section_caused()]},
+    ),
     "a section whose lines have causes is marked, until another line of it regresses": Scenario(
         [exporter(60), line(("ok", 10), ("failed", 50)), caused(("ok", 10), ("failed", 50)), because((10, 60)),
          caused(("ok", 40), ("failed", 20), item="other")],

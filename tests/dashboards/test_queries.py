@@ -51,7 +51,8 @@ def checklist() -> Iterator[Checklist]:
                     "targets": [{"name": "cache", "nodes": [master.address]}],
                 },
                 "tls_certificates": {**OFTEN, "targets": [{"name": "shop", **endpoint}]},
-                **dict.fromkeys(("documentation", "training", "signatories", "final_checklist"), OFTEN),
+                **dict.fromkeys(("documentation", "training", "final_checklist"), OFTEN),
+                "signatories": {**OFTEN, "depends_on": {"security_lead": ["signatories.technical_lead"]}},
                 "neo4j": {"not_applicable": "No graph is stored."},
             },
             "waivers": [{"item": "nats.pods_healthy", "reason": "Not bought yet.", "owner": "platform", "until": soon}],
@@ -65,6 +66,7 @@ def checklist() -> Iterator[Checklist]:
         wait_until(lambda: exporter.item(*launch)["status"] == "ok", "the launch window to be seen")
         wait_until(lambda: exporter.item("redis", "pods_healthy")["last_run"], "Redis to be verified")
         wait_until(lambda: exporter.item("signatories", "qa_lead")["valid_until"], "the sign-off to be seen")
+        wait_until(lambda: exporter.item("signatories", "security_lead")["causes"], "the cause to be found")
         lost.unlink()
         wait_until(lambda: exporter.item(*launch)["status"] == "failed", "the loss to be seen")
         yield exporter
@@ -181,6 +183,14 @@ def test_the_numbers_are_those_of_the_page(scraping: Prometheus, checklist: Chec
     assert blocked == {(item["section"], item["item"]) for item in blocking}
     (waived,) = value(scraping, "Waivers")
     assert (waived["metric"]["section"], waived["metric"]["item"]) == ("nats", "pods_healthy")
+    (caused,) = value(scraping, "Causes")
+    names = ("section", "item", "cause_section", "cause_item")
+    assert [caused["metric"][name] for name in names] == [
+        "signatories",
+        "security_lead",
+        "signatories",
+        "technical_lead",
+    ]
     (ends,) = value(scraping, "Evidence expiry")
     assert ends["metric"]["item"] == "qa_lead"
 

@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.causes import Cause, Graph, Key, Standing, cycle
+from exporter.checklist import Checklist
 from exporter.collector import Mode
-from exporter.document import item_document
+from exporter.document import document, item_document
 from exporter.maintenance import Maintenance, Once
 from exporter.metrics import item_families
 from exporter.plan import PlannedItem
+from exporter.report import Format, Report, render
 from exporter.state import Observation, Remembered, State, Transition
 from exporter.verdict import Reason, Result, Severity, Status, failed, ok, unknown
 from tests.exporter.samples import WAIVER, observe, plan, planned, state
+from tests.exporter.web.site import running
+from tests.exporter.web.test_site import words
 from tests.support import Clock
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 REDIS, CLUSTER, SMOKE = ("redis", "pods_healthy"), ("kubernetes", "nodes_ready"), ("smoke_tests", "cache_read_write")
 DOWN = failed("Down.", reason=Reason.DOWN)
 GONE = unknown("No connection.", reason=Reason.UNREACHABLE)
@@ -81,6 +85,27 @@ async def test_a_line_names_its_cause_everywhere_while_it_is_one(clock: Clock) -
     changed = {view.planned.id for view in found.changed(version)}
     assert changed == {"redis.pods_healthy", "smoke_tests.cache_read_write"}, "or the metric would stay"
     assert found.view(*REDIS).effects == ()  # type: ignore[union-attr]
+
+
+async def test_pages_and_reports_name_it(clock: Clock) -> None:
+    found = await failing(clock, line(REDIS), line(SMOKE, Cause(*REDIS)))
+    told = "because redis.pods_healthy is failed"
+    async with running(found, clock) as site:
+        page = words((await site.get(f"/items/{'/'.join(SMOKE)}")).text)
+        assert f"It does not pass {told}: the notification of that line names it." in page
+        assert "Depends on redis.pods_healthy" in page
+        cause = words((await site.get(f"/items/{'/'.join(REDIS)}")).text)
+        assert "Because of it, smoke_tests.cache_read_write does not pass either." in cause
+        for path in ("/", "/launch"):
+            assert told in words((await site.get(path)).text)
+    views = list(found.views())
+    report = Report(document(views, found.plan, clock()), Checklist.parse("# L\n## A\n- [ ] B\n", "l.md"))
+    for form in (Format.JUNIT, Format.MARKDOWN, Format.SARIF, Format.HTML):
+        assert "Down. Because redis.pods_healthy is failed." in render(report, form), form
+    old = {**report.document, "items": [{**one} for one in report.items]}
+    for one in old["items"]:
+        del one["causes"]
+    assert "Because" not in render(replace(report, document=old), Format.MARKDOWN), "of an exporter of before"
 
 
 async def test_a_cause_that_can_no_longer_be_checked_is_shown_as_that(clock: Clock) -> None:
@@ -189,6 +214,22 @@ async def test_what_was_answered_is_not_explained_by_a_server_that_does_not_answ
     assert because(found) == []
     await record(found, clock, SMOKE, GONE)
     assert because(found) == [("kubernetes.nodes_ready", "unknown")]
+    denied = unknown("No right.", reason=Reason.DENIED)
+    await record(found, clock, SMOKE, denied)
+    assert because(found) == [], "the API server answered"
+    await record(found, clock, CLUSTER, denied)
+    assert because(found) == [("kubernetes.nodes_ready", "unknown")], "the account is gone for both"
+
+
+async def test_a_dependent_under_maintenance_keeps_its_cause_when_that_ends(clock: Clock) -> None:
+    """Else its alert would fire underneath, and go on."""
+    until = Maintenance(Once(clock() - MINUTE, clock() + HOUR), "Moves.", "shop")
+    found = await failing(clock, line(REDIS), line(SMOKE, Cause(*REDIS), maintenance=(until,)))
+    assert because(found) == [("redis.pods_healthy", "failed")]
+    clock.advance(hours=1)
+    for key in (REDIS, SMOKE):
+        await record(found, clock, key, DOWN)
+    assert because(found) == [("redis.pods_healthy", "failed")]
 
 
 async def test_targets_are_explained_by_their_own_store(clock: Clock) -> None:
@@ -323,10 +364,8 @@ def test_everybody_is_notified_by_themselves_or_by_a_root(
         if failing
     }
     graph = Graph({keys[of]: [Cause(*keys[to]) for to in found if to < of] for of, found in edges.items()})
-    for key, standing in standings.items():
-        roots = graph.roots(key, standings.get)
-        assert not roots or standing.alerts
-        for root in roots:
+    for key in standings:
+        for root in graph.roots(key, standings.get):
             assert standings[root].alerts
             assert graph.roots(root, standings.get) == ()
 

@@ -47,6 +47,21 @@ def test_what_was_asked_and_answered_is_shown_for_each_target(run: Run, start_re
     assert ended.code in (ExitCode.FAILED, ExitCode.UNKNOWN)  # a Redis without AOF fails
 
 
+def test_what_a_line_depends_on_is_verified_too(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    verified = f"tcp: {{addresses: ['{LOOPBACK}:{free_port()}']}}"
+    file.write_text(f"""environment: test
+custom:
+  - {{section: Shop, line: Door opens, {verified}}}
+  - {{section: Shop, line: Till works, {verified}, depends_on: [shop.door_opens]}}
+""")
+    ended = run("explain", "shop.till_works", "--config.file", file)
+    _, depends = ended.out.split("It depends on:")
+    assert "  shop.door_opens is failed: " in depends
+    assert ended.code == ExitCode.FAILED
+    assert "It depends on" not in run("explain", "shop.door_opens", "--config.file", file).out
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
