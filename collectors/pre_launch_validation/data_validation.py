@@ -128,10 +128,11 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
     async def data_migration_complete(self) -> Result:
         """Rows that were left behind are found by a customer, months after the old system was switched off.
 
-        Each of `copies` is counted at its source and here, in read-only transactions: the numbers agree within `tolerance`, and the
-        source has any. Rows that row level security would hide are an error, never fewer. No constraint is NOT VALID and no trigger
-        is switched off, as migrations leave them that load with checks disabled. Each of `migration_reports` (dbt, Great
-        Expectations, Soda) is recent, about its `target`, complete and without failures.
+        Each of `copies` is counted at its source and here, in read-only transactions: the numbers agree within `tolerance`, the
+        source has any, and the rows are here, not in a foreign table; keys that only the source has are a warning. Rows that row
+        level security would hide are an error, never fewer. No constraint is NOT VALID and no trigger or rule is switched off, as
+        migrations leave them that load with checks disabled. Each of `migration_reports` (dbt, Great Expectations, Soda) is
+        recent, about its `target`, complete and without failures.
 
         How to fix it: copy what is missing; `ALTER TABLE … VALIDATE CONSTRAINT`, `ALTER TABLE … ENABLE TRIGGER ALL`. Once the
         source is gone, or if nothing was migrated, declare this not applicable and say so.
@@ -165,7 +166,7 @@ GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO checklist_exporte
                 reason=Reason.MISCONFIGURED,
             )
         source, target = await asyncio.gather(
-            validation.read_number(origin, copy.source_query), validation.read_number(primary, target_query)
+            validation.read_counted(origin, copy.source_query), validation.read_counted(primary, target_query)
         )
         return judge_copy(primary.instance.where, copy, source, target)
 

@@ -114,9 +114,17 @@ HALF_WAY = [
            ALTER TABLE public.line ENABLE REPLICA TRIGGER stamped""",
         "DROP FUNCTION public.stamp() CASCADE",
         Status.WARNING,
-        "fires for replicated rows alone",
+        "Trigger stamped of table public.line",
     ),
 ]
+HALF_WAY.append(
+    (
+        "CREATE RULE copied AS ON INSERT TO public.line DO ALSO SELECT 1; ALTER TABLE public.line ENABLE REPLICA RULE copied",
+        "DROP RULE copied ON public.line",
+        Status.WARNING,
+        "Rule copied of table public.line",
+    )
+)
 UNENFORCED = (
     "CREATE TABLE public.loose (c int CONSTRAINT loose_c REFERENCES public.customer NOT ENFORCED)",
     "DROP TABLE public.loose",
@@ -165,7 +173,9 @@ async def test_a_partition_that_is_half_detached_fails(orders: Postgres) -> None
     assert (result.status, "public.event_old of table public.event" in result.summary) == (Status.FAILED, True), result
 
 
-@pytest.mark.parametrize("moment", ["1970-01-01", "1970-01-01 01:00+00", "0001-01-01", "1900-01-01", "1899-12-30"])
+@pytest.mark.parametrize(
+    "moment", ["1970-01-01", "1970-01-01 01:00+00", "0001-01-01", "1601-01-01", "1753-01-01", "1899-12-30"]
+)
 async def test_an_empty_date_is_no_history(orders: Postgres, moment: str) -> None:
     history = [{"name": "Lines", "query": "SELECT min(created) FROM public.line", "min_age": "400d"}]
     assert (await see("historical_data_accessible", orders.dsn(), history=history)).status is Status.OK
@@ -630,6 +640,37 @@ async def test_numbers_are_compared_and_nothing_with_itself(
     )
     assert result.status is status, result.summary
     assert why in result.summary
+
+
+async def test_rows_that_are_still_at_the_source_were_not_copied(orders: Postgres) -> None:
+    orders.script(
+        f"""CREATE EXTENSION postgres_fdw;
+            CREATE SERVER old FOREIGN DATA WRAPPER postgres_fdw
+                OPTIONS (host '{LOOPBACK}', port '{orders.port}', dbname 'orders');
+            CREATE USER MAPPING FOR PUBLIC SERVER old OPTIONS (user '{MONITOR}', password $${PASSWORD}$$);
+            CREATE SCHEMA new; CREATE FOREIGN TABLE new.line (id int) SERVER old OPTIONS (schema_name 'public');
+            CREATE VIEW new.lines AS SELECT * FROM new.line""",
+        "orders",
+    )
+    copy = {"name": "lines", "source": orders.dsn(), "source_query": "SELECT count(*) FROM public.line"}
+    try:
+        for table in ("new.line", "new.lines"):
+            target_query = f"SELECT count(*) FROM {table}"
+            result = await see("data_migration_complete", orders.dsn(), copies=[copy | {"target_query": target_query}])
+            assert (result.status, "foreign table new.line" in result.summary) == (Status.UNKNOWN, True), result.summary
+    finally:
+        orders.script("DROP EXTENSION postgres_fdw CASCADE; DROP SCHEMA new CASCADE", "orders")
+
+
+async def test_rows_without_the_keys_that_they_had_are_a_warning(orders: Postgres) -> None:
+    orders.query("CREATE TABLE public.bare AS SELECT * FROM public.line", "orders")
+    copy = {"name": "lines", "source": orders.dsn(), "source_query": "SELECT count(*) FROM public.line"}
+    copy["target_query"] = "SELECT count(*) FROM public.bare"
+    result = await see("data_migration_complete", orders.dsn(), copies=[copy])
+    orders.query("DROP TABLE public.bare", "orders")
+    assert (result.status, "without a primary or unique key" in result.summary) == (Status.WARNING, True), (
+        result.summary
+    )
 
 
 async def test_a_load_with_checks_disabled_is_not_complete(orders: Postgres) -> None:

@@ -10,6 +10,7 @@ from collectors.systems.postgresql.client.session import Session
 from collectors.systems.postgresql.model.validation import (
     Checksums,
     Collation,
+    Counted,
     History,
     Loose,
     Oldest,
@@ -22,6 +23,7 @@ __all__ = [
     "check_index",
     "read_checksums",
     "read_collations",
+    "read_counted",
     "read_loose",
     "read_number",
     "read_oldest",
@@ -34,6 +36,14 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class _Number:
     value: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    value: Decimal | None
+    foreign: str | None
+    tables: int
+    keys: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,9 @@ async def read_loose(session: Session) -> list[Loose]:
                  OR t.tgenabled = 'R' AND t.tgisinternal
            UNION ALL
            SELECT 'rule', rulename::text, ev_class::regclass::text FROM pg_rewrite WHERE ev_enabled = 'D'
+           UNION ALL
+           SELECT 'replica rule', rulename::text, ev_class::regclass::text FROM pg_rewrite
+           WHERE ev_enabled = 'R' AND NOT EXISTS (SELECT subname FROM pg_subscription)
            UNION ALL
            -- A subscriber has what fires for replication alone on purpose.
            SELECT 'replica trigger', tgname::text, tgrelid::regclass::text FROM pg_trigger
@@ -268,16 +281,38 @@ async def read_number(session: Session, query: str) -> Decimal:
     """The one value of a query of the user's own. Raises ProbeError when it is not one number."""
     # As a subquery it returns one column and one row, or is an error. It may end in a comment.
     (row,) = await session.ask(_Number, f"SELECT ({query}\n)::numeric AS value")  # the configuration's own
-    if row.value is None:
+    return _finite(row.value, session)
+
+
+async def read_counted(session: Session, query: str) -> Counted:
+    """The one value of a query of the user's own, and what it was read from. Raises ProbeError when it is not one number."""
+    # What a statement reads it has locked before it begins.
+    (row,) = await session.ask(
+        _Counted,
+        f"""SELECT ({query}
+)::numeric AS value, read.foreign, read.tables, read.keys
+            FROM (SELECT min(c.oid::regclass::text) FILTER (WHERE c.relkind = 'f') AS foreign,
+                         count(*) FILTER (WHERE c.relkind IN ('r', 'p')) AS tables,
+                         count(*) FILTER (WHERE EXISTS (SELECT FROM pg_constraint k
+                                                        WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u'))) AS keys
+                  FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                  WHERE l.pid = pg_backend_pid() AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                        AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)) AS read""",  # noqa: S608
+    )
+    return Counted(_finite(row.value, session), row.foreign, row.tables, row.keys)
+
+
+def _finite(value: Decimal | None, session: Session) -> Decimal:
+    if value is None:
         raise ProbeError(
             f"A configured query returned no value on {session.instance.where} (wanted one number).", Reason.MALFORMED
         )
-    if not row.value.is_finite():
+    if not value.is_finite():
         raise ProbeError(
-            f"A configured query returned {row.value} on {session.instance.where} (wanted a number).",
+            f"A configured query returned {value} on {session.instance.where} (wanted a number).",
             Reason.MALFORMED,
         )
-    return row.value
+    return value
 
 
 async def read_oldest(session: Session, history: History) -> Oldest:
@@ -289,7 +324,8 @@ async def read_oldest(session: Session, history: History) -> Oldest:
                         THEN extract(epoch FROM clock_timestamp() - q.oldest::timestamptz)::float8 END AS age,
                    coalesce(NOT isfinite(q.oldest::timestamptz), false) AS infinite,
                    coalesce(isfinite(q.oldest::timestamptz) AND EXISTS (
-                       SELECT FROM unnest('{{0001-01-01, 1899-12-30, 1900-01-01, 1970-01-01}}'::timestamptz[]) AS p(placeholder)
+                       SELECT FROM unnest('{{0001-01-01, 1601-01-01, 1753-01-01, 1899-12-30, 1900-01-01, 1904-01-01, 1970-01-01}}'
+                                          ::timestamptz[]) AS p(placeholder)
                        WHERE q.oldest::timestamptz BETWEEN p.placeholder - interval '15h' AND p.placeholder + interval '15h'),
                        false) AS placeholder,
                    {"q.rows::int8" if history.min_rows is not None else "NULL::int8"} AS rows

@@ -11,6 +11,7 @@ from collectors.systems.postgresql.model.validation import (
     Checksums,
     Collation,
     Copy,
+    Counted,
     History,
     Invariant,
     Loose,
@@ -37,8 +38,14 @@ _NEARLY = 0.9
 """Which share of its numbers a sequence has given when it is time to widen the column."""
 
 
-def judge_copy(where: str, copy: Copy, source: Decimal, target: Decimal) -> Result:
-    """Whether as much is there as was copied."""
+def judge_copy(where: str, copy: Copy, origin: Counted, counted: Counted) -> Result:
+    """Whether as much is there as was copied, with the keys that it had."""
+    source, target = origin.value, counted.value
+    if counted.foreign is not None:
+        return unknown(
+            f"{copy.name}: {where} counts the rows of the foreign table {counted.foreign}, which are on another server.",
+            reason=Reason.MISCONFIGURED,
+        )
     if abs(source - target) > copy.tolerance or (source and not target):
         return failed(
             f"{copy.name}: the source has {source:,}, {where} has {target:,} (they may differ by {copy.tolerance}).",
@@ -47,6 +54,11 @@ def judge_copy(where: str, copy: Copy, source: Decimal, target: Decimal) -> Resu
     if not source:
         return unknown(f"{copy.name}: the source has none, so nothing shows that it was copied.", reason=Reason.MISSING)
     same = "as the source does" if source == target else f"the source {source:,}"
+    if origin.keys and counted.tables and not counted.keys:
+        return warning(
+            f"{copy.name}: {where} has {target:,}, {same}, but without a primary or unique key, which the source has: a restore "
+            "that breaks off after the rows leaves that."
+        )
     return ok(f"{copy.name}: {where} has {target:,}, {same}.")
 
 
@@ -81,9 +93,10 @@ def _half_way(where: str, left: Loose) -> Result:
                 f"Partition {left.name} of table {left.table} on {where} is half detached: queries of the table do not see its "
                 "rows (DETACH PARTITION … FINALIZE, or attach it again)."
             )
-        case "replica trigger":
+        case "replica trigger" | "replica rule":
+            what = left.kind.removeprefix("replica ").capitalize()
             return warning(
-                f"Trigger {left.name} of table {left.table} on {where} fires for replicated rows alone (ENABLE REPLICA)."
+                f"{what} {left.name} of table {left.table} on {where} acts on replicated rows alone (ENABLE REPLICA)."
             )
         case "view":
             said = f"Materialized view {left.table} on {where} was never populated, so whoever reads it gets an error (REFRESH)."
@@ -212,7 +225,7 @@ def judge_history(where: str, history: History, oldest: Oldest) -> Result:
         )
     if oldest.placeholder:
         return unknown(
-            f"The oldest of {history.name} on {where} is dated as an empty value is (1970-01-01, 1900-01-01 or 0001-01-01): leave "
+            f"The oldest of {history.name} on {where} is dated as an empty value is in some system (such as 1970-01-01): leave "
             "such rows out of the query.",
             reason=Reason.MALFORMED,
         )

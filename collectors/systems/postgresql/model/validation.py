@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -16,6 +17,7 @@ __all__ = [
     "Checksums",
     "Collation",
     "Copy",
+    "Counted",
     "History",
     "Invariant",
     "Loose",
@@ -71,6 +73,16 @@ class History(Options):
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What a query counted, and from what: a foreign table (None for none), so many tables, so many of them with a unique key."""
+
+    value: Decimal
+    foreign: str | None = None
+    tables: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Checksums:
     """Whether an instance writes checksums, and in which databases they did not match. Failures are None without checksums.
 
@@ -97,9 +109,9 @@ class Loose:
     """What a load or a restore left half-way, by its `kind`.
 
     `constraint` and `domain constraint` are NOT VALID, `unenforced` is NOT ENFORCED; `trigger`, `the trigger of constraint` and
-    `rule` are switched off, a `replica trigger` fires for replicated rows alone; a `view` is not populated, a `partition` half
-    detached, a `copy` is a table that subscription `name` has not copied completely; `subscription` is disabled, `idle
-    subscription` receives nothing; `unlogged` is a table that a crash empties, `unlogged sequence` one that it sets back.
+    `rule` are switched off, a `replica trigger` and a `replica rule` act on replicated rows alone; a `view` is not populated, a
+    `partition` half detached, a `copy` is a table that subscription `name` has not copied completely; `subscription` is disabled,
+    `idle subscription` receives nothing; `unlogged` is a table that a crash empties, `unlogged sequence` one that it sets back.
     """
 
     kind: str
