@@ -191,6 +191,15 @@ async def test_a_partial_scan_closes_nothing_else(evidence: Folder) -> None:
     assert (await seen(evidence, CRITICALS)).status is Status.OK
 
 
+async def test_an_older_database_closes_nothing(evidence: Folder) -> None:
+    old = trivy({"CVE-1": "CRITICAL"}, at="2026-10-11T10:00:00Z")
+    attached(evidence, SCANS, old, name="first", report=SAID | {"database": "2026-10-10"}, on="2026-10-11")
+    for database, status in (("2026-10-06", Status.FAILED), ("2026-10-10", Status.OK), ("2026-10-11", Status.OK)):
+        attached(evidence, SCANS, trivy(), report=SAID | {"database": database})
+        result = await seen(evidence, CRITICALS)
+        assert result.status is status, (database, result.summary)
+
+
 async def test_one_advisory_that_two_scanners_found_counts_once(evidence: Folder) -> None:
     attached(evidence, SCANS, trivy({"CVE-1": "CRITICAL"}), report=SAID)
     grype: dict[str, Any] = {

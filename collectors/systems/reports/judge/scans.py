@@ -114,19 +114,22 @@ def _is_of(wanted: str, report: Report) -> bool:
 def open_findings(reports: Sequence[Report]) -> list[tuple[Finding, Report]]:
     """The findings that no later scan looked at again, each advisory once per package and target.
 
-    A scan settles only the places that it looked at, and none where it was limited, incomplete or examined nothing.
+    A scan settles only the places that it looked at, and none where it was limited, incomplete or examined nothing, or by an older
+    database than what was found.
     """
     found: dict[tuple[str, str, str, str], tuple[Finding, Report]] = {}
-    settled: set[tuple[str, str]] = set()
-    oldest = datetime.min.replace(tzinfo=UTC)
+    settled: dict[tuple[str, str], datetime] = {}  # and the newest database that a later scan had
+    oldest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     for report in sorted(reports, key=lambda each: each.finished or oldest, reverse=True):
         target = repository(canonical(report.target or ""))
         for finding in (*report.findings, *(each for each in report.accepted if each.level is not Level.UNRATED)):
-            if (target, finding.place) not in settled:
+            since = settled.get((target, finding.place))
+            if since is None or since < (report.database or oldest):
                 key = (target, min(name for name in _names(finding)), finding.package, finding.version.lstrip("v"))
                 found.setdefault(key, (finding, report))
         if not (report.filters or report.problems or report.examined == 0):
-            settled |= {(target, place) for place in report.places}
+            for place in report.places:
+                settled[target, place] = max(settled.get((target, place), oldest), report.database or latest)
     return list(found.values())
 
 
