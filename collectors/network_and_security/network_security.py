@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -29,8 +30,20 @@ from collectors.systems.blackbox.judge import (
     untried_egress_problems,
 )
 from collectors.systems.blackbox.model import Canary, CanaryPods, Guarded, Tried
+from collectors.systems.entrances.judge import entrance_problems, mapped_ports, mapped_problems
+from collectors.systems.entrances.model import (
+    CONTROLLERS,
+    TCP_MAP_NAMES,
+    TCP_MAPS,
+    TRAEFIK_ROUTES,
+    Entrance,
+    addresses_of,
+    by_ingress,
+    by_route,
+    by_traefik,
+)
 from collectors.systems.exposure.judge import exposed_services, opened_problems
-from collectors.systems.exposure.model import STORE_PODS, StoreServices, hostnames
+from collectors.systems.exposure.model import STORE_PODS, Exposed, StoreServices, hostnames
 from collectors.systems.gateway import client as gateways
 from collectors.systems.gateway.judge import edge_problems, lapse_problems, limit_problems, route_problems, served
 from collectors.systems.gateway.model import Edge, Gateway, Limit, Route
@@ -44,7 +57,16 @@ from collectors.systems.kubernetes.judge.scope import (
     with_selectors,
 )
 from collectors.systems.kubernetes.model.kind import Kind
-from collectors.systems.kubernetes.model.kinds import NAMESPACES, SERVICES
+from collectors.systems.kubernetes.model.kinds import (
+    GATEWAYS,
+    HTTP_ROUTES,
+    INGRESSES,
+    NAMESPACES,
+    OTHER_ROUTES,
+    SERVICES,
+)
+from collectors.systems.kubernetes.model.objects import Route as KubernetesRoute
+from collectors.systems.kubernetes.model.objects import Service
 from collectors.systems.kubernetes.model.rbac import DISCOVERY, may_get, may_list
 from collectors.systems.linkerd.judge import judge_linkerd
 from collectors.systems.linkerd.model import (
@@ -84,7 +106,18 @@ from exporter.words import counted, listed
 
 T = TypeVar("T")
 
-_STORES = may_list(NAMESPACES, SERVICES, STORE_PODS, option="stores")
+_STORES = may_list(
+    NAMESPACES,
+    SERVICES,
+    STORE_PODS,
+    INGRESSES,
+    GATEWAYS,
+    HTTP_ROUTES,
+    *(versions[0] for versions in OTHER_ROUTES),
+    *TRAEFIK_ROUTES.values(),
+    option="stores",
+)
+_TCP_SERVICES = may_get(TCP_MAPS, *TCP_MAP_NAMES, namespace="ingress-nginx", option="stores")
 _MESH = may_list(NAMESPACES, MESH_PODS, PEER_AUTHENTICATIONS[0], DESTINATION_RULES[0], option="mesh")
 
 _LINKERD = may_list(
@@ -125,6 +158,15 @@ class NetworkSecuritySettings(SectionSettings):
     linkerd: LinkerdOptions | None = Field(None, description="The service mesh, where that is Linkerd.")
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What leads from outside to Services, the ports of ingress controllers that lead to data stores, and what is wrong."""
+
+    entrances: Sequence[Entrance]
+    ports: Mapping[str, tuple[Service, list[Exposed]]]
+    problems: Sequence[Result]
+
+
 class NetworkSecurity(Collector[NetworkSecuritySettings, NoTarget]):
     """Tries connections from where attackers and users are."""
 
@@ -146,6 +188,8 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
             "with `security_groups`: clients.aws",
             "with `stores`: clients.kubernetes",
             _STORES,
+            _TCP_SERVICES,
+            DISCOVERY,
             "option hosts, security_groups or stores",
         ),
     )
@@ -159,8 +203,9 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         are unknown.
         With `security_groups`, no security group of AWS that a network interface has may let the internet in on its ports, also by
         ranges that are the internet only together, and by prefix lists. With `stores`, no Service of a data store may be opened by
-        a load balancer with a public address that takes connections from everywhere, by a node port or by externalIPs, and none of
-        its pods may take a port of its node.
+        a load balancer with a public address that takes connections from everywhere, by a node port or by externalIPs, none of
+        its pods may take a port of its node, and no Ingress, route of the Gateway API or of Traefik, and no map of TCP ports of an
+        ingress controller may lead to it from a public address.
 
         How to fix it: deny by default, and allow only what is published.
         """
@@ -209,10 +254,47 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         scope = demand_namespaces(options.of((await client.list(NAMESPACES)).items, client.settings.namespaces))
         pods = scope.within((await client.list(STORE_PODS)).items)
         services = exposed_services(scope.within((await client.list(SERVICES)).items), pods, options)
-        names = {name: port.port.port for service, (port, *_) in services.values() for name in hostnames(service)}
+        found = await self._entered(services)
+        opened = {**services, **found.ports} if services else services
+        names = {name: port.port.port for service, (port, *_) in opened.values() for name in hostnames(service)}
+        names |= {name: 443 for one in found.entrances for name in one.addresses if not _is_address(name)}
         resolved = {name: await _resolved(name, port) for name, port in names.items()}
-        judged = opened_problems(services, pods, options, resolved)
-        return [*collected(judged), *scope_problems(scope)], len(services)
+        judged = [*opened_problems(opened, pods, options, resolved), *found.problems]
+        judged += entrance_problems(found.entrances, services, resolved)
+        return [*judged, *scope_problems(scope)], len(services)
+
+    async def _entered(self, stores: Mapping[str, tuple[Service, list[Exposed]]]) -> Entered:
+        """What leads from outside to Services; what could not be read is among the problems."""
+        client = self.client(Kubernetes)
+        problems: list[Result] = []
+
+        async def every(*kinds: Kind[T]) -> Sequence[T]:
+            try:
+                return await self._in_any_version(*kinds) or ()
+            except ProbeError as why:
+                problems.append(unobserved(why))
+                return ()
+
+        gateways = {one.path: one for one in await every(GATEWAYS)}
+        entrances = [entrance for one in await every(INGRESSES) for entrance in by_ingress(one)]
+        routes: list[KubernetesRoute] = [*await every(HTTP_ROUTES)]
+        for versions in OTHER_ROUTES:
+            routes += await every(*versions)
+        entrances += [entrance for one in routes for entrance in by_route(one, gateways)]
+        services, controllers = (await client.list(SERVICES)).items, (await client.list(CONTROLLERS)).items
+        traefik = addresses_of((one for one in controllers if one.is_traefik), services)
+        for name, kind in TRAEFIK_ROUTES.items():
+            entrances += [entrance for one in await every(kind) for entrance in by_traefik(name, one, traefik)]
+        maps = {}
+        for path in dict.fromkeys(path for controller in controllers for path in controller.maps):
+            place, _, name = path.partition("/")
+            try:
+                if read := await client.read(TCP_MAPS, name, place):
+                    maps[path] = read[0]
+            except ProbeError as why:
+                problems.append(unobserved(why))
+        problems += mapped_problems(controllers, maps, services, stores)
+        return Entered(entrances, mapped_ports(controllers, maps, services, stores), problems)
 
     async def _firewall(self, host: Guarded) -> list[Result]:
         """What is wrong with the ports of a host, at every address that it has. Raises ProbeError where nobody says."""
@@ -280,9 +362,10 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         """A gateway that calls itself live may have no service behind it that answers.
 
         Each route of each of `gateways` is asked several times, at every address of its name, and must answer with the status
-        and with a text that only the service behind the gateway has; a last time with a query that no cache has, which must not
-        be answered with an error of the gateway. Of the last 30 requests, those of earlier runs too, fewer than one in twenty may
-        fail. Its own health is not asked: HAProxy's monitor-uri and Envoy's /ready are 200 with all backends dead.
+        and with a text that only the service behind the gateway has; a last time with a query that no cache has, and by OPTIONS,
+        which must not be answered with an error of the gateway; a path beside it that does not exist must get another answer. Of
+        the last 30 requests, those of earlier runs too, fewer than one in twenty may fail. Its own health is not asked: HAProxy's
+        monitor-uri and Envoy's /ready are 200 with all backends dead.
 
         How to fix it: see the gateway's log for the upstream of the route that is named.
         """
@@ -292,8 +375,9 @@ With `aws_resource`: wafv2:GetWebACLForResource, shield:DescribeProtection, shie
         for gateway in self.settings.gateways:
             for route in gateway.routes:
                 replies = await gateways.ask_route(gateway, route)
-                problems += route_problems(gateway, route, replies, await _uncached(route))
-                problems += lapse_problems(gateway, route, self._lately(route, replies))
+                uncached = await _uncached(route)
+                problems += route_problems(gateway, route, replies, uncached, await gateways.ask_beyond(route))
+                problems += lapse_problems(gateway, route, self._lately(route, [uncached, *replies]))
         routes = counted(sum(len(gateway.routes) for gateway in self.settings.gateways), "route")
         return verdict(
             problems,
@@ -530,6 +614,14 @@ async def _canary_pods(url: str) -> list[tuple[str, Tried]]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     found = [f"{parts.scheme}://{address_and_port(one, port)}" for one in await resolve(parts.hostname or "", port)]
     return list(zip(found, await asyncio.gather(*map(blackbox.ask_canary, found)), strict=True))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def _resolved(name: str, port: int) -> Sequence[str] | ProbeError:

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from httpx import Headers
 
 from collectors.shared.addresses import address_and_port, resolve
-from collectors.systems.gateway.model import REFUSALS, Burst, Disguise, Edge, Gateway, Limit, Route
+from collectors.systems.gateway.model import REFUSALS, Beyond, Burst, Disguise, Edge, Gateway, Limit, Route
 from exporter.http import Http, HttpSettings, Trust, Unanswered, Unreachable
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason
 
-__all__ = ["ask", "ask_origin", "ask_route", "ask_uncached", "burst"]
+__all__ = ["ask", "ask_beyond", "ask_origin", "ask_route", "ask_uncached", "burst"]
 
 _AGENT = {"User-Agent": "checklist-exporter (network_security)"}
 _MAX_BYTES = 2**20
@@ -35,6 +35,7 @@ _FORWARDED = (
 _PLAIN = 2  # a limit that lets one through now and then refuses the other
 _SLOW_SECONDS, _SLOW_TIMES = 0.2, 4  # for each request, when a gateway delays what is too much
 _CLOSED = 444
+_DEAD = (502, 503, 504)
 _REFUSALS = (
     "the connection was refused",
     *(os.strerror(code) for code in (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET)),
@@ -77,11 +78,15 @@ async def _ask_at(url: str, address: str) -> Reply:
 
 
 async def _get(url: str, tls: Trust, headers: Mapping[str, str]) -> Reply:
+    return await _send("GET", url, tls, headers)
+
+
+async def _send(method: str, url: str, tls: Trust, headers: Mapping[str, str]) -> Reply:
     parts = urlsplit(url)
     settings = HttpSettings(url=f"{parts.scheme}://{parts.netloc}", tls=tls, max_bytes=_MAX_BYTES)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     async with Http(settings, connections=1) as http:
-        return await http.get(path, headers={**_AGENT, **headers}, expect=None)
+        return await http.request(method, path, headers={**_AGENT, **headers}, expect=None)
 
 
 async def burst(limit: Limit) -> Burst:
@@ -131,7 +136,12 @@ async def _passes(url: str, disguises: Sequence[Disguise]) -> bool:
     before = [await ask(url) for _ in range(_PLAIN)]
     disguised = await asyncio.gather(*(ask(*_disguised(url, disguises)) for _ in range(_AT_A_TIME)))
     after = [await ask(url) for _ in range(_PLAIN)]
-    return _refused(before) and all(200 <= one.status < 400 for one in disguised) and _refused(after)
+    return _refused(before) and all(map(_taken, disguised)) and _refused(after)
+
+
+def _taken(reply: Reply) -> bool:
+    """Whether a request got past the limit: a made-up key may still be refused behind it."""
+    return 200 <= reply.status < 400 or reply.status == 401
 
 
 def _disguised(url: str, disguises: Sequence[Disguise]) -> tuple[str, dict[str, str]]:
@@ -143,6 +153,13 @@ def _disguised(url: str, disguises: Sequence[Disguise]) -> tuple[str, dict[str, 
         headers["Accept-Language"] = f"en;q=0.{secrets.randbelow(900) + 100}"
     if Disguise.COOKIE in disguises:
         headers["Cookie"] = f"checklist={secrets.token_hex(4)}"
+    if Disguise.KEY in disguises:
+        headers |= {"Authorization": f"Bearer {secrets.token_hex(12)}", "X-API-Key": secrets.token_hex(12)}
+    if Disguise.REFERER in disguises:
+        site = f"https://{secrets.token_hex(4)}.example"
+        headers |= {"Referer": f"{site}/", "Origin": site}
+    if Disguise.HOST in disguises:
+        headers["Host"] = "".join(secrets.choice((one.lower(), one.upper())) for one in urlsplit(url).netloc)
     if Disguise.FORWARDED in disguises:
         somebody = f"203.0.113.{secrets.randbelow(254) + 1}"  # an address of documentation
         headers |= dict.fromkeys(_FORWARDED, somebody) | {"Forwarded": f"for={somebody}"}
@@ -151,6 +168,25 @@ def _disguised(url: str, disguises: Sequence[Disguise]) -> tuple[str, dict[str, 
 
 def _with_mark(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}checklist={secrets.token_hex(4)}"
+
+
+async def ask_beyond(route: Route) -> Beyond:
+    """What shows whether the service itself answers a route, beside its own answers; nothing where there is no reply."""
+    past = await _quietly("OPTIONS", route.url)
+    if past is not None and past.status in _DEAD:
+        past = await _quietly("OPTIONS", route.url)  # one of several servers may be down
+    parts = urlsplit(route.url)
+    folder = parts.path.rpartition("/")[0]
+    return Beyond(
+        past, await _quietly("GET", parts._replace(path=f"{folder}/{secrets.token_hex(8)}", query="").geturl())
+    )
+
+
+async def _quietly(method: str, url: str) -> Reply | None:
+    try:
+        return await _send(method, url, Trust(), {})
+    except ProbeError:
+        return None
 
 
 async def ask_uncached(url: str) -> Reply:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from collectors.systems.gateway.model import Burst, Disguise, Edge, Gateway, Limit, Route, Who, edge_name, who_refused
+from collectors.systems.gateway.model import (
+    Beyond,
+    Burst,
+    Disguise,
+    Edge,
+    Gateway,
+    Limit,
+    Route,
+    Who,
+    announces_maintenance,
+    edge_name,
+    who_refused,
+)
+from collectors.systems.http.model.caches import cached_by
 from exporter.reply import Reply
 from exporter.verdict import ProbeError, Reason, Result, failed, unknown, unobserved, warning
 from exporter.words import counted
@@ -16,12 +30,18 @@ _REFUSALS = (400, 401, 403, 404, 421, 444)
 
 
 def route_problems(
-    gateway: Gateway, route: Route, replies: Sequence[Reply | ProbeError], uncached: Reply | ProbeError | None = None
+    gateway: Gateway,
+    route: Route,
+    replies: Sequence[Reply | ProbeError],
+    uncached: Reply | ProbeError | None = None,
+    beyond: Beyond | None = None,
 ) -> Iterator[Result]:
     """Answers that are not the service's. A gateway that answers by itself, with whatever status, has not passed a request on.
 
     `uncached` is the answer to the same route with a query that no cache has.
     """
+    if beyond is not None and any(served(route, reply) for reply in replies):
+        yield from _stand_in_problems(gateway, route, replies, uncached, beyond)
     if isinstance(uncached, Reply) and uncached.status >= 500 and route.status < 500:
         yield failed(
             f"{uncached.where} answered {uncached.status} through gateway {gateway.name} where no cache can have the answer.",
@@ -55,6 +75,53 @@ def route_problems(
                 f"{reply.where} answered {reply.status} through gateway {gateway.name}, where {route.status} is expected.",
                 reason=Reason.DOWN if reply.status >= 500 else Reason.UNMET,
             )
+
+
+def _stand_in_problems(
+    gateway: Gateway,
+    route: Route,
+    replies: Sequence[Reply | ProbeError],
+    uncached: Reply | ProbeError | None,
+    beyond: Beyond,
+) -> Iterator[Result]:
+    """A cache or a page of the gateway that answers as the service does."""
+    past, nowhere = beyond.past_caches, beyond.nowhere
+    if past is not None and past.status in _DEAD and route.status not in _DEAD:
+        yield failed(
+            f"{past.where} answered {past.status} through gateway {gateway.name}: caches do not answer this method, "
+            "and what GET is answered comes from one.",
+            reason=Reason.DOWN,
+        )
+    elif isinstance(uncached, Reply) and (sign := cached_by(uncached)):
+        yield unknown(
+            f"{uncached.where} comes from a cache ({sign}) whatever its query is, so nothing of the service behind gateway "
+            f"{gateway.name} was seen: name a route that is not cached.",
+            reason=Reason.NOT_VERIFIED,
+        )
+    answer = next(reply for reply in replies if isinstance(reply, Reply) and served(route, reply))
+    alike = nowhere is not None and 200 <= route.status < 300 and served(route, nowhere) and _same_text(answer, nowhere)
+    if announces_maintenance(answer) and (alike or "retry-after" in answer.headers):
+        yield failed(
+            f"{answer.where} is answered with a page about maintenance through gateway {gateway.name}.",
+            reason=Reason.DOWN,
+        )
+    elif alike and nowhere is not None:
+        yield unknown(
+            f"{answer.where} and {nowhere.where}, which does not exist, are answered the same through gateway {gateway.name}: "
+            "a page "
+            "of the gateway's own would look like that. Name a route whose answer only the service makes.",
+            reason=Reason.NOT_VERIFIED,
+        )
+
+
+def _same_text(one: Reply, other: Reply) -> bool:
+    """Whether two pages have nearly the same words; what is made anew for each, such as a number of the request, does not count."""
+    first, second = ({*_WORD.findall(reply.text)} for reply in (one, other))
+    return 10 * len(first & second) >= 9 * max(len(first), len(second))
+
+
+_WORD = re.compile(r"\w+")
+_DEAD = (502, 503, 504)
 
 
 def served(route: Route, reply: Reply | ProbeError) -> bool:

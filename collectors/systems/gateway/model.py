@@ -15,7 +15,20 @@ from pydantic import AfterValidator, Field, model_validator
 from exporter.options import Duration, Options
 from exporter.reply import Reply
 
-__all__ = ["REFUSALS", "Burst", "Disguise", "Edge", "Gateway", "Limit", "Route", "Who", "edge_name", "who_refused"]
+__all__ = [
+    "REFUSALS",
+    "Beyond",
+    "Burst",
+    "Disguise",
+    "Edge",
+    "Gateway",
+    "Limit",
+    "Route",
+    "Who",
+    "announces_maintenance",
+    "edge_name",
+    "who_refused",
+]
 
 #: Statuses by which gateways refuse what is too much: HAProxy and AWS WAF by 403, nginx by 503 unless told otherwise.
 REFUSALS = (403, 429, 503)
@@ -99,7 +112,18 @@ class Disguise(Enum):
     QUERY = "another query"
     AGENT = "another User-Agent and Accept-Language"
     COOKIE = "another cookie"
+    KEY = "another Authorization and X-API-Key"
+    REFERER = "another Referer and Origin"
+    HOST = "another spelling of Host"
     FORWARDED = "another X-Forwarded-For"
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """The answers to OPTIONS, which no cache gives, and to a path beside the route's that does not exist; None without a reply."""
+
+    past_caches: Reply | None
+    nowhere: Reply | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +181,18 @@ def who_refused(before: Reply, refusal: Reply) -> Who:
     if own and not own & set(refusal.headers):
         return Who.GATEWAY
     return Who.APPLICATION if own and own <= set(refusal.headers) else Who.UNCLEAR
+
+
+_MAINTENANCE = re.compile(
+    r"maintenance|maintenan[cç]e|wartung|mantenimiento|manutenzione|manuten[cç][aã]o|onderhoud|underhåll|vedligehold|konserwac"
+    r"|be (?:right )?back|back (?:soon|shortly)|come back later|temporarily (?:unavailable|down|offline)|メンテナンス|维护|维修",
+    re.IGNORECASE,
+)
+
+
+def announces_maintenance(reply: Reply) -> bool:
+    """Whether a page says that the service is down for a while."""
+    return _MAINTENANCE.search(reply.text) is not None
 
 
 _EDGES: Mapping[str, str] = {

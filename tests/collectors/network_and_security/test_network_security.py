@@ -341,6 +341,60 @@ async def test_a_cache_does_not_stand_for_a_dead_service(tmp_path: Path) -> None
     assert "answered 502 through gateway edge where no cache can have the answer" in summary
 
 
+@pytest.mark.parametrize(
+    ("sign", "status", "words"),
+    [
+        ("", Status.FAILED, "answered 502 through gateway edge: caches do not answer this method"),
+        ("add_header X-Cache-Status $upstream_cache_status;", Status.FAILED, "caches do not answer this method"),
+        (
+            "add_header X-Cache-Status $upstream_cache_status; if ($request_method = OPTIONS) { return 204; }",
+            Status.UNKNOWN,
+            "comes from a cache (x-cache-status: HIT) whatever its query is",
+        ),
+    ],
+)
+async def test_a_cache_that_ignores_queries_does_not_either(
+    tmp_path: Path, sign: str, status: Status, words: str
+) -> None:
+    port = free_port()
+    with fastapi(tmp_path) as service, scratch("cache") as folder:
+        folder.chmod(0o777)
+        cache = f"proxy_cache_path {folder / 'cache'} keys_zone=all:1m;\n"
+        passes = f"proxy_pass {service.url}; proxy_cache all; proxy_cache_key $uri; proxy_cache_valid 200 1h; {sign}"
+        block = f"{cache}server {{ listen {LOOPBACK}:{port}; location / {{ {passes} }} }}"
+        url = f"http://{LOOPBACK}:{port}/items/1"
+        gateways = ({"name": "edge", "routes": ({"url": url, "contains": '"number":1'},)},)
+        with nginx(block, port=port):
+            assert await asyncio.to_thread(lambda: urlopen(url).read()) == b'{"number":1,"page":1}'
+            service.stop()
+            assert await asyncio.to_thread(lambda: urlopen(f"{url}?x=1").status) == 200
+            seen, summary = await _seen("api_gateway_operational", gateways=gateways)
+    assert (seen, words in summary) == (status, True), summary
+
+
+async def test_a_page_of_the_gateways_own_is_no_service(app: Application) -> None:
+    pages = {
+        "<h1>Acme Shop</h1>We will be back soon.": (Status.FAILED, "a page about maintenance"),
+        "<h1>Acme Shop</h1>Welcome to all departments.": (
+            Status.UNKNOWN,
+            "which does not exist, are answered the same",
+        ),
+    }
+    for page, (status, words) in pages.items():
+        port = free_port()
+        block = f"server {{ listen {LOOPBACK}:{port}; default_type text/html; location / {{ return 200 '{page}'; }} }}"
+        gateways = ({"name": "edge", "routes": ({"url": f"http://{LOOPBACK}:{port}/home", "contains": "Acme Shop"},)},)
+        with nginx(block, port=port):
+            seen, summary = await _seen("api_gateway_operational", gateways=gateways)
+        assert (seen, words in summary) == (status, True), summary
+    port = free_port()  # nginx refuses OPTIONS itself, and only one page says something about maintenance
+    own = "location = /home { return 200 'Acme Shop. Maintenance of bicycles.'; } location / { return 404; }"
+    with nginx(f"server {{ listen {LOOPBACK}:{port}; {own} }}", port=port):
+        gateways = ({"name": "edge", "routes": ({"url": f"http://{LOOPBACK}:{port}/home", "contains": "Acme Shop"},)},)
+        seen, summary = await _seen("api_gateway_operational", gateways=gateways)
+    assert seen is Status.OK, summary
+
+
 @pytest.mark.verifies("network_security.api_gateway_operational", "unknown")
 async def test_a_gateway_that_is_gone_or_refuses_shows_nothing(app: Application) -> None:
     gone = {"name": "edge", "routes": ({"url": f"http://{LOOPBACK}:{free_port()}/", "contains": "x"},)}
@@ -385,6 +439,9 @@ async def test_a_limit_that_callers_get_around_is_none(app: Application) -> None
         "$request_uri": "another query",
         "$http_user_agent": "another User-Agent and Accept-Language",
         "$http_cookie": "another cookie",
+        "$http_authorization": "another Authorization and X-API-Key",
+        "$http_x_api_key": "another Authorization and X-API-Key",
+        "$http_referer": "another Referer and Origin",
     }
     expected = [
         ("$http_x_forwarded_for", Status.UNKNOWN, "another X-Forwarded-For"),
